@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <optional>
+#include <span>
+#include <string>
+#include <string_view>
+#include <variant>
+
+#include "common/result.h"
+
+namespace lunar {
+
+enum class OptionType : uint8_t {
+  kString,
+  kBool,
+  kUint,
+  kSize,      // bytes: 4K, 1MiB
+  kDuration,  // 500ms, 2s; a plain number is seconds
+  kDouble,
+  kChoice,    // one of the words in `accepts`
+  kLogLevel,  // "n" or "n/m": levels for the output and for the memory ring, -1 … 20
+};
+
+enum OptionFlag : uint8_t {
+  kOptionRuntime = 1,  // may change while the program runs
+  kOptionSecret = 2,   // the value is never shown
+  kOptionCeph = 4,     // name and meaning are Ceph's
+};
+
+// One row of the table of options, all text so that adding one is one line in options.cc.
+struct OptionSpec {
+  std::string_view name;
+  OptionType type;
+  std::string_view default_value;  // in the form a user would write; $variables allowed in strings
+  std::string_view accepts;  // "min..max" for numbers (either side may be empty), "a|b" for choices
+  uint8_t flags;             // OptionFlag bits
+  std::string_view help;     // one sentence
+  std::string_view refused =
+      {};  // "word: why not": a word that is known and refused with its reason
+};
+
+// Every option of every program, sorted by name. Immutable.
+std::span<const OptionSpec> all_options() noexcept;
+
+// By name with spaces, dashes and case ignored as ceph.conf does; null if there is none.
+const OptionSpec* find_option(std::string_view name) noexcept;
+// The known name that looks most like `name`; empty if none is near.
+std::string_view nearest_option(std::string_view name);
+// "ms type", "MS-Type" → "ms_type".
+std::string canonical_option_name(std::string_view name);
+
+struct LogLevels {
+  int output = 0;  // lines up to this level go to the log
+  int gather = 0;  // lines up to this level are kept in memory
+  bool operator==(const LogLevels&) const = default;
+};
+
+using OptionValue =
+    std::variant<std::string, bool, uint64_t, std::chrono::nanoseconds, double, LogLevels>;
+
+// Reads and checks a value. The error is a sentence with the option, the value and what is
+// accepted; the caller adds where it came from. A secret's value is left out of it.
+Outcome<OptionValue> parse_option(const OptionSpec& option, std::string_view text);
+
+// "a size in bytes, such as 4K or 1MiB, from 4096 to 32MiB": for errors and help.
+std::string describe_accepted(const OptionSpec& option);
+std::string_view option_type_name(OptionType type) noexcept;
+
+}  // namespace lunar

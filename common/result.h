@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <string>
+#include <system_error>
+#include <tl/expected.hpp>
+#include <utility>
+
+namespace lunar {
+
+// A value, or why there is none. What the path of an IO returns: no text, no allocation.
+template <typename T>
+using Result = tl::expected<T, std::error_code>;
+
+// An error for a person: the code, and a sentence that names the thing and what to do about it.
+// Used where something is set up (options, stores, maps, opening an image), never per IO.
+struct Error {
+  std::error_code code;
+  std::string message;
+};
+
+// A value, or an Error. Outcome<void> is a call that only succeeds or explains itself.
+template <typename T>
+using Outcome = tl::expected<T, Error>;
+
+inline tl::unexpected<std::error_code> fail(std::error_code code) {
+  return tl::unexpected<std::error_code>(code);
+}
+template <typename E>
+requires std::is_error_code_enum_v<E> tl::unexpected<std::error_code> fail(E code) {
+  return tl::unexpected<std::error_code>(make_error_code(code));
+}
+inline tl::unexpected<Error> explain(std::error_code code, std::string message) {
+  return tl::unexpected<Error>(Error{code, std::move(message)});
+}
+template <typename E>
+requires std::is_error_code_enum_v<E> || std::is_error_condition_enum_v<E> tl::unexpected<Error>
+explain(E code, std::string message) {
+  if constexpr (std::is_same_v<E, std::errc>) {
+    return explain(std::make_error_code(code), std::move(message));
+  } else {
+    return explain(make_error_code(code), std::move(message));
+  }
+}
+
+// errno as an error_code; call it before anything else can change errno.
+std::error_code last_system_error() noexcept;
+inline std::error_code system_error(int positive_errno) noexcept {
+  return {positive_errno, std::system_category()};
+}
+
+}  // namespace lunar
