@@ -1,0 +1,53 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# What every target of the tree shares, and the two functions that declare one.
+
+set(CMAKE_CXX_STANDARD 20)
+set(CMAKE_CXX_STANDARD_REQUIRED ON)
+set(CMAKE_CXX_EXTENSIONS OFF)
+set(CMAKE_C_STANDARD 11)
+set(CMAKE_POSITION_INDEPENDENT_CODE ON)  # all of it ends up in bs_lunar.so too
+set(CMAKE_CXX_VISIBILITY_PRESET hidden)
+set(CMAKE_C_VISIBILITY_PRESET hidden)
+set(CMAKE_EXPORT_COMPILE_COMMANDS ON)
+if(NOT CMAKE_BUILD_TYPE)
+  set(CMAKE_BUILD_TYPE RelWithDebInfo)
+endif()
+
+add_library(lunar_options INTERFACE)
+target_compile_options(lunar_options INTERFACE -Wall -Wextra -Werror -fno-omit-frame-pointer)
+target_compile_definitions(lunar_options INTERFACE _GNU_SOURCE)
+target_include_directories(lunar_options INTERFACE ${PROJECT_SOURCE_DIR})
+if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
+  target_compile_options(lunar_options INTERFACE -Wthread-safety)
+endif()
+if(LUNAR_SANITIZE STREQUAL "address")
+  target_compile_options(lunar_options INTERFACE -fsanitize=address,undefined
+                         -fno-sanitize-recover=undefined)
+  target_link_options(lunar_options INTERFACE -fsanitize=address,undefined)
+elseif(LUNAR_SANITIZE STREQUAL "thread")
+  target_compile_options(lunar_options INTERFACE -fsanitize=thread -Wno-tsan)
+  target_link_options(lunar_options INTERFACE -fsanitize=thread)
+elseif(NOT LUNAR_SANITIZE STREQUAL "")
+  message(FATAL_ERROR "LUNAR_SANITIZE is '${LUNAR_SANITIZE}'; it takes '', 'address' or 'thread'")
+endif()
+
+# lunar_library(name SOURCES … PUBLIC targets… PRIVATE targets…)
+function(lunar_library name)
+  cmake_parse_arguments(ARG "" "" "SOURCES;PUBLIC;PRIVATE" ${ARGN})
+  add_library(${name} STATIC ${ARG_SOURCES})
+  target_link_libraries(${name} PUBLIC lunar_options ${ARG_PUBLIC} PRIVATE ${ARG_PRIVATE})
+endfunction()
+
+# lunar_add_test(name SOURCES … LIBS … LABELS … [TIMEOUT seconds])
+# One GoogleTest executable, one ctest entry. LABELS: unit, and tsan if it must be run there too.
+function(lunar_add_test name)
+  cmake_parse_arguments(ARG "" "TIMEOUT" "SOURCES;LIBS;LABELS" ${ARGN})
+  if(NOT ARG_TIMEOUT)
+    set(ARG_TIMEOUT 120)
+  endif()
+  add_executable(${name} ${ARG_SOURCES})
+  target_link_libraries(${name} PRIVATE lunar_options ${ARG_LIBS} GTest::gtest GTest::gmock GTest::gtest_main)
+  add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+    ENVIRONMENT "LTTNG_UST_REGISTER_TIMEOUT=0;TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp halt_on_error=1;UBSAN_OPTIONS=print_stacktrace=1")
+endfunction()

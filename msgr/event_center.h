@@ -1,0 +1,134 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+
+#include "common/result.h"
+#include "common/thread_annotations.h"
+#include "common/unique_function.h"
+
+namespace lunar::msgr {
+
+// A source of work with no fd worth waiting on for every event, such as a CQ. Loop-bound.
+class Poller {
+ public:
+  virtual ~Poller() = default;
+  // Does what is ready, without blocking. Returns whether there was anything.
+  virtual bool poll() = 0;
+  // Asks for a wake-up through an fd of the center, so that it may sleep. Returns false if work
+  // arrived meanwhile; the center then stays awake and polls.
+  virtual bool try_arm() = 0;
+  virtual void disarm() = 0;
+};
+
+// What a watched fd is ready for; a set. kHangUp is always reported, never asked for.
+enum class FdEvents : uint32_t { kNone = 0, kRead = 1, kWrite = 2, kHangUp = 4 };
+constexpr FdEvents operator|(FdEvents a, FdEvents b) noexcept {
+  return static_cast<FdEvents>(static_cast<uint32_t>(a) | static_cast<uint32_t>(b));
+}
+constexpr bool has(FdEvents set, FdEvents bit) noexcept {
+  return (static_cast<uint32_t>(set) & static_cast<uint32_t>(bit)) != 0;
+}
+
+class EventCenter;
+
+// A registration with a center, ended by its destructor on the center's loop. Move-only. The
+// callback may destroy its own registration; it is not called again after that, even if the event
+// had already been read from the kernel.
+class FdWatch {
+ public:
+  FdWatch() noexcept = default;
+  FdWatch(FdWatch&&) noexcept;
+  FdWatch& operator=(FdWatch&&) noexcept;
+  ~FdWatch();
+  void set_events(FdEvents events);  // REQUIRES: not empty
+  explicit operator bool() const noexcept { return state_ != nullptr; }
+
+ private:
+  friend class EventCenter;
+  struct State;
+  explicit FdWatch(State* state) noexcept : state_(state) {}
+  State* state_ = nullptr;
+};
+// As FdWatch, for a Poller.
+class PollerRegistration {
+ public:
+  PollerRegistration() noexcept = default;
+  PollerRegistration(EventCenter* center, Poller* poller) noexcept;
+  PollerRegistration(PollerRegistration&&) noexcept;
+  PollerRegistration& operator=(PollerRegistration&&) noexcept;
+  ~PollerRegistration();
+
+ private:
+  EventCenter* center_ = nullptr;
+  Poller* poller_ = nullptr;
+};
+
+// Names a timer; never reused within a center. 0 names none.
+enum class TimerId : uint64_t { kNone = 0 };
+
+// One thread's loop: fds, timers, pollers, posted functions. Two ways to drive it: run() makes the
+// calling thread the loop; or it is *embedded* in a host's loop, which watches fd() for reading and
+// calls process() when it is readable.
+// Loop-bound: all methods are for the loop's thread, except post(), stop() and in_loop(). Before
+// the first run()/process()/adopt_thread() the creating thread counts as the loop's.
+// Owns nothing that is registered with it; everything must be unregistered before it is destroyed.
+class CAPABILITY("event loop") EventCenter {
+ public:
+  using Clock = std::chrono::steady_clock;
+  struct Options {
+    std::string name = "lunar-msgr";         // also the thread's name inside run(), 15 bytes
+    std::chrono::microseconds busy_poll{0};  // idle time spent polling before sleeping
+  };
+
+  static Result<std::unique_ptr<EventCenter>> create(Options options);
+  ~EventCenter();
+  EventCenter(const EventCenter&) = delete;
+  EventCenter& operator=(const EventCenter&) = delete;
+
+  // Until stop(). Functions posted before stop() have run when it returns.
+  void run();
+  void stop() noexcept;  // any thread
+
+  // Embedded mode. fd() is readable when process() has something to do (an fd, a due timer, a
+  // post). process() does all that is ready without blocking and returns with every poller armed.
+  int fd() const noexcept;
+  void process() ASSERT_CAPABILITY(this);
+  // Makes the calling thread the loop's, if the center was created elsewhere.
+  void adopt_thread();
+  // `hook` is called, at most once between two process() calls, when a function is posted from the
+  // loop's own thread outside process(): a host that calls process() once before it next sleeps
+  // saves the wake-up through the kernel. Without a hook fd() becomes readable instead.
+  void set_same_thread_hook(UniqueFunction<void()> hook);
+
+  // Runs fn later on the loop, never inside this call; in order per poster. Any thread.
+  void post(UniqueFunction<void()> fn);
+  bool in_loop() const noexcept;  // any thread
+  void assert_in_loop() const ASSERT_CAPABILITY(this);
+
+  // fn runs once, `delay` or a little more from now. Zero is the next turn.
+  TimerId run_after(Clock::duration delay, UniqueFunction<void()> fn);
+  // False if it already ran, runs now, or is kNone. The callback is destroyed before this returns.
+  bool cancel(TimerId id);
+  // The time of this turn; cheap.
+  Clock::time_point now() const noexcept;
+
+  // Level-triggered. `fd` is borrowed and must stay open as long as the watch.
+  Result<FdWatch> watch(int fd, FdEvents events, UniqueFunction<void(FdEvents)> on_ready);
+
+  // For tests: turns until nothing is ready and no post is queued. Timers that are not due do not
+  // count. Returns the number of turns that did something.
+  int run_until_idle();
+
+ private:
+  friend class FdWatch;
+  friend class PollerRegistration;
+  struct Impl;
+  explicit EventCenter(std::unique_ptr<Impl> impl);
+  std::unique_ptr<Impl> impl_;
+};
+
+}  // namespace lunar::msgr

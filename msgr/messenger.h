@@ -1,0 +1,90 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/config.h"
+#include "common/keyring.h"
+#include "common/perf_counters.h"
+#include "common/result.h"
+#include "msgr/address.h"
+#include "msgr/connection.h"
+#include "msgr/dispatcher.h"
+#include "msgr/event_center.h"
+#include "msgr/net/network_stack.h"
+
+namespace lunar::msgr {
+
+// What a session does when its link breaks, by Ceph's names.
+enum class Policy : uint8_t {
+  kLossyClient,      // connects; a lost link is a reset
+  kLosslessClient,   // connects; reconnects and replays
+  kLosslessPeer,     // either side connects; races are resolved; replays
+  kStatefulServer,   // accepts; keeps the session and waits for the client to come back
+  kStatelessServer,  // accepts; a lost link is a reset
+};
+
+struct MessengerOptions {
+  std::string entity = "client.admin";
+  std::string instance;  // see PeerIdentity; empty: made from host id and pid
+  uint64_t nonce = 0;    // 0: made from the time
+  bool auth_required = false;  // of peers that connect to us, and of servers we connect to
+  bool crc_data = true;
+  bool tcp_nodelay = true;
+  std::string tcp_congestion;  // empty: the host's default
+  uint32_t tcp_rcvbuf = 0;     // bytes; 0: the host's default
+  std::chrono::nanoseconds connection_ready_timeout{std::chrono::seconds(10)};
+  std::chrono::nanoseconds connection_idle_timeout{std::chrono::seconds(900)};
+  std::chrono::nanoseconds initial_backoff{std::chrono::milliseconds(200)};
+  std::chrono::nanoseconds max_backoff{std::chrono::seconds(15)};
+  std::chrono::nanoseconds keepalive_interval{std::chrono::seconds(2)};
+  std::chrono::nanoseconds keepalive_timeout{std::chrono::seconds(10)};
+  std::chrono::nanoseconds session_timeout{std::chrono::seconds(60)};  // a server's, without a link
+  uint64_t dispatch_throttle_bytes = 100u << 20;
+  FrameLimits limits;
+  // ms_inject_*: none by default.
+  uint64_t inject_socket_failures = 0;  // about one in this many sends or receives; 0 is never
+  double inject_delay_probability = 0;
+  std::chrono::nanoseconds inject_delay_max{0};
+  uint64_t inject_seed = 0;
+
+  // Everything above from its ms_*/auth_* option; entity and instance are the caller's.
+  static Outcome<MessengerOptions> from_config(const Config& config);
+};
+
+// Makes and accepts connections. All of them live on one center.
+// Loop-bound to that center. Borrows center, stack, keyring, registry and dispatcher, which outlive
+// it.
+class Messenger {
+ public:
+  // `keyring` may be null if no authentication is required.
+  static Outcome<std::unique_ptr<Messenger>> create(EventCenter& center, NetworkStack& stack,
+                                                    MessengerOptions options,
+                                                    const Keyring* keyring, PerfRegistry* perf,
+                                                    Dispatcher* dispatcher);
+  virtual ~Messenger() = default;  // REQUIRES: shutdown() is done
+
+  // Listens. Refuses a non-loopback address unless authentication is required. `accepted` is the
+  // policy of the sessions that come in (kStatefulServer, kStatelessServer or kLosslessPeer).
+  // May be called again for another address.
+  virtual Outcome<Address> bind(const Address& address, Policy accepted) = 0;
+
+  // A connection to `peer`, begun now; on_open() tells when its session is up. Each call with the
+  // same address returns the same connection until it is closed.
+  virtual ConnectionRef connect(const Address& peer, Policy policy) = 0;
+
+  virtual std::vector<ConnectionRef> connections() const = 0;
+  virtual const MessengerOptions& options() const noexcept = 0;
+
+  // Closes everything, sending what kClose frames it can; `done` runs when no link is left.
+  virtual void shutdown(UniqueFunction<void()> done) = 0;
+};
+
+// The stack that ms_type names, with a buffer pool sized by options. A sentence if it cannot work.
+Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config);
+
+}  // namespace lunar::msgr

@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstdint>
+#include <system_error>
+
+#include "common/unique_function.h"
+#include "msgr/address.h"
+#include "msgr/buffer.h"
+#include "msgr/wire/frame.h"
+
+namespace lunar::msgr {
+
+// Ends every asynchronous call: success, or why not. Runs once, later, on the link's loop.
+using IoDone = UniqueFunction<void(std::error_code)>;
+
+// What the transport and the peer agreed on.
+struct LinkCapabilities {
+  bool one_sided = false;           // remote_read() and remote_write() work
+  uint32_t eager_bytes = 0;         // a frame up to this travels without a copy at the receiver
+  uint32_t max_fragment_bytes = 0;  // of one remote_read() or remote_write()
+};
+
+// Part of a RegisteredBuffer, which must outlive its use.
+struct RegisteredSlice {
+  const RegisteredBuffer* buffer = nullptr;
+  uint32_t offset = 0;  // bytes
+  uint32_t length = 0;  // bytes
+};
+
+// Receives what a link brings, on the link's loop. Outlives the link, or the link's close().
+struct LinkHandler {
+  // A header with data has arrived and its crc is right: where its data should go, exactly
+  // data_length bytes, or none for a buffer of the link's own. What is returned is borrowed until
+  // on_frame(), abandon_payload() or on_closed().
+  virtual Bytes payload_for(const FrameHeader& header, ConstBytes front) = 0;
+  virtual void on_frame(ReceivedFrame frame) = 0;
+  // The link failed or the peer closed it. Last call; it may destroy the link.
+  virtual void on_closed(std::error_code why) = 0;
+
+ protected:
+  ~LinkHandler() = default;
+};
+
+// One established transport connection: whole frames, in order, each way, until it fails.
+// Loop-bound. Owned by its session. After close(), or once it has failed, every pending and later
+// call ends with an error, and no handler is called.
+class Link {
+ public:
+  virtual ~Link() = default;
+
+  // Starts reading. Before it nothing is delivered; `handler` is borrowed for the link's life.
+  // May be called again to hand the link from the handshake to the session.
+  virtual void set_handler(LinkHandler* handler) = 0;
+  virtual const LinkCapabilities& capabilities() const noexcept = 0;
+  virtual Address local_address() const = 0;
+  virtual Address peer_address() const = 0;
+
+  // Queues a frame, taking it; its data is borrowed until `sent`. Frames queued in one turn of the
+  // loop leave together. `sent` may be empty.
+  virtual void send(Frame frame, IoDone sent) = 0;
+  // Bytes queued and not yet given to the transport: what a session uses to stop encoding more.
+  virtual std::size_t queued_bytes() const noexcept = 0;
+
+  // Stops and resumes delivery of frames; what has been begun may still be completed. A paused
+  // link exerts back-pressure on the peer (socket buffer, credits).
+  virtual void pause_reading() = 0;
+  virtual void resume_reading() = 0;
+  // If data for `tid` is arriving into memory that payload_for() gave, the rest goes nowhere and
+  // that frame is dropped whole. Afterwards the link touches that memory no more.
+  virtual void abandon_payload(uint64_t tid) = 0;
+
+  // Move from.length bytes without the peer's CPU. `local` is borrowed until done.
+  // REQUIRES: capabilities().one_sided.
+  virtual void remote_read(RemoteKey from, RegisteredSlice local, IoDone done) = 0;
+  virtual void remote_write(RegisteredSlice local, RemoteKey to, IoDone done) = 0;
+
+  // Ends the link at once; every `sent` and `done` runs later with an error. `closed` runs after
+  // them, when the transport touches no memory of ours any more (a socket: the next turn; a QP:
+  // when it is drained and destroyed). The link may be destroyed from then on.
+  virtual void close(UniqueFunction<void()> closed) = 0;
+};
+
+}  // namespace lunar::msgr

@@ -1,0 +1,126 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstdint>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/bytes.h"
+#include "common/result.h"
+#include "objecter/protocol/types.h"
+
+namespace lunar::objecter {
+
+// MessageMeta::type of everything between clients and object servers.
+enum class MessageType : uint16_t {
+  kOsdOp = 1,
+  kOsdOpReply = 2,
+  kCancel = 3,         // meta.tid names the op
+  kCancelled = 4,      // the op is not executing and will not
+  kMapSubscribe = 16,  // front: the newest epoch the sender has
+  kMap = 17,           // front: an encoded OsdMap
+  kOsdBoot = 18,       // an OSD to the map authority
+  kOsdBootReply = 19,
+  kCommand = 20,       // front: JSON, as `ceph tell` would send; admin entities only
+  kCommandReply = 21,
+};
+
+enum class OpCode : uint16_t {
+  // Take no data, return data (READ, SPARSE_READ, GET_XATTR, MAP_EXTENTS, LIST) or values.
+  kRead = 1,          // offset, length → exactly `length` bytes; what was never written is zero
+  kSparseRead = 2,    // offset, length → ExtentMap, then the bytes of its extents
+  kStat = 3,          // → value: size in bytes; kNoSuchObject if absent
+  kMapExtents = 4,    // offset, length → ExtentMap of what is allocated (absent object: empty)
+  kGetXattr = 5,      // name →
+  kList = 6,          // per PG, paged: name is the cursor, length the page size → names
+  kAssertVersion = 7,  // version; kVersionMismatch unless the object is at it
+  kCmpExt = 8,        // offset, length, data; kMiscompare with the offset of the first difference
+  // Change the object.
+  kWrite = 16,        // offset, length, data; creates the object
+  kWriteFull = 17,    // data becomes the whole object
+  kWriteSame = 18,    // offset, length, data is the pattern; length a multiple of its size
+  kZero = 19,         // offset, length; frees the space; never creates or extends
+  kTruncate = 20,     // length is the new size; creates the object
+  kDelete = 21,       // an absent object is not an error
+  kSetXattr = 22,     // name, data
+  kOrWrite = 23,      // offset, length, data; bytes become old | data, atomically
+  // Of a server, not of an object.
+  kFlush = 32,        // makes every earlier acknowledged write of the op's image durable
+};
+constexpr bool changes_object(OpCode code) noexcept {
+  return code >= OpCode::kWrite && code < OpCode::kFlush;
+}
+
+enum SubOpFlag : uint16_t {
+  kFua = 1,               // durable before the reply
+  kFadviseDontNeed = 2,
+  kFadviseSequential = 4,
+};
+
+// One step of an op vector.
+struct SubOp {
+  OpCode code = OpCode::kRead;
+  uint16_t flags = 0;      // SubOpFlag
+  uint64_t offset = 0;     // in the object, bytes
+  uint64_t length = 0;     // bytes
+  uint32_t data_length = 0;  // bytes of the op's data that belong to this step, in order
+  ObjectVersion version;   // kAssertVersion
+  std::string name;        // xattr name or list cursor
+};
+
+// One object operation as sent: steps applied in order and atomically against other ops; the first
+// failing step ends it with nothing changed. Data of all steps is concatenated in the message data.
+struct OsdOpHeader {
+  static constexpr std::size_t kMaxSubOps = 16;
+  Tid tid = 0;
+  Tid oldest_tid = 0;      // every tid of this client below it has been seen to its end
+  uint32_t attempt = 1;    // 1 for the first sending
+  Epoch epoch = 0;         // map the target was computed from
+  PgId pg;
+  std::string object;      // empty only for kFlush and kList
+  ImageId image = 0;       // whose unflushed mark a write sets and a FLUSH clears
+  uint16_t flags = 0;      // OpFlag
+  std::vector<SubOp> steps;
+};
+enum OpFlag : uint16_t {
+  kOpMetadata = 1,       // a metadata object: durable versions, crash-atomic, durable when answered
+  kOpIdempotent = 2,     // may be executed again after a server restart
+};
+
+struct SubOpResult {
+  Errc error = Errc::kOk;
+  uint32_t data_length = 0;  // bytes of the reply's data that belong to this step, in order
+  uint64_t value = 0;        // STAT: size; CMPEXT: offset of the first difference
+};
+
+struct OsdReplyHeader {
+  Tid tid = 0;
+  uint32_t attempt = 1;
+  Errc error = Errc::kOk;   // of the op: that of its first failing step
+  Epoch epoch = 0;          // the server's; newer than the op's: fetch it
+  ObjectVersion version;    // after the op
+  uint64_t verifier = 0;    // of the server's unflushed writes; a new one means they may be lost
+  uint64_t bytes_inline = 0;     // payload carried in frames, both directions
+  uint64_t bytes_one_sided = 0;  // payload moved by RDMA READ/WRITE
+  std::vector<SubOpResult> steps;
+};
+
+// Runs of allocated bytes, sorted, not touching each other.
+struct ExtentMap {
+  std::vector<std::pair<uint64_t, uint64_t>> extents;  // offset, length; bytes
+};
+
+// docs/protocol.md tables. Decoders accept exactly what the encoders make: every count, length and
+// enum is checked, nothing may be left over. Errors: kInvalid.
+void encode(const OsdOpHeader& op, std::vector<std::byte>& out);
+void encode(const OsdReplyHeader& reply, std::vector<std::byte>& out);
+void encode(const ExtentMap& map, std::vector<std::byte>& out);
+void encode(const std::vector<std::string>& names, std::vector<std::byte>& out);
+Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes);
+Result<OsdReplyHeader> decode_osd_reply(ConstBytes front, std::size_t data_bytes);
+// Reads from the front of `data` and advances it.
+Result<ExtentMap> decode_extent_map(ConstBytes& data);
+Result<std::vector<std::string>> decode_names(ConstBytes data);
+
+}  // namespace lunar::objecter

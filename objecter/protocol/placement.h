@@ -1,0 +1,22 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstdint>
+#include <string_view>
+
+#include "objecter/protocol/osd_map.h"
+#include "objecter/protocol/types.h"
+
+namespace lunar::objecter {
+
+// Pure functions of a pool and a name; the same on every client, server and version (a golden test
+// pins them). docs/protocol.md, "Placement".
+
+// Object name → hash (rjenkins1, as Ceph's) → PG by stable mod of pg_num.
+PgId pg_of_object(const PoolInfo& pool, std::string_view object_name) noexcept;
+
+// PG → OSD by straw2 over the pool's members. -1 if every weight is zero.
+// (A. Sage Weil et al., CRUSH; straw2: the draw is ln(hash)/weight, the largest wins.)
+OsdId osd_of_pg(const PoolInfo& pool, PgId pg) noexcept;
+
+}  // namespace lunar::objecter
