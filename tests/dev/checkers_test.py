@@ -1,0 +1,206 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""The checkers of tools/dev find what they are for, and let through what follows the rules."""
+
+import os
+import subprocess
+import sys
+import tempfile
+import unittest
+
+DEV = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tools", "dev")
+sys.path.insert(0, DEV)
+sys.dont_write_bytecode = True
+
+import check_coroutines  # noqa: E402
+import check_layers  # noqa: E402
+import check_text  # noqa: E402
+
+
+class Layers(unittest.TestCase):
+    TREE = {
+        "common/bytes.h", "tracing/tracepoints.h", "msgr/messenger.h", "msgr/event/task.h",
+        "msgr/net/link.h", "msgr/posix/posix_link.h", "msgr/session/session.h", "msgr/wire/frame.h",
+        "objecter/objecter.h", "objecter/protocol/op.h", "gateway/image.h", "osd/object_store.h",
+        "osd/store/file_store.h", "bstore_plugin/plugin_api.h", "tests/support/fake.h",
+        "tools/lunar/command.h",
+    }  # fmt: skip
+
+    def complaints(self, path, text):
+        return [message for _, message in check_layers.check_text(path, text, self.TREE.__contains__)]
+
+    def assert_allowed(self, path, *names):
+        text = "".join(f'#include "{name}"\n' for name in names)
+        self.assertEqual(self.complaints(path, text), [])
+
+    def assert_refused(self, path, name, because):
+        found = self.complaints(path, f'#include "{name}"\n')
+        self.assertEqual(len(found), 1, found)
+        self.assertIn(because, found[0])
+
+    def test_arrows_are_followed_however_long(self):
+        self.assert_allowed("gateway/image.cc", "gateway/image.h", "objecter/objecter.h",
+                            "objecter/protocol/op.h", "msgr/messenger.h", "common/bytes.h",
+                            "tracing/tracepoints.h")  # fmt: skip
+        self.assert_allowed("osd/main.cc", "objecter/protocol/op.h", "osd/store/file_store.h")
+        self.assert_allowed("tools/lunar/main.cc", "gateway/image.h", "tools/lunar/command.h")
+
+    def test_an_arrow_never_points_back(self):
+        self.assert_refused("msgr/messenger.h", "objecter/objecter.h", "msgr/ may not include")
+        self.assert_refused("objecter/objecter.cc", "gateway/image.h", "may not include from")
+        self.assert_refused("gateway/image.cc", "osd/object_store.h", "may not include from")
+        self.assert_refused("common/bytes.h", "tracing/tracepoints.h", "may not include from")
+        self.assert_refused("osd/main.cc", "objecter/objecter.h", "may not include from")
+        self.assert_refused("objecter/protocol/op.h", "objecter/objecter.h", "may not include from")
+
+    def test_a_header_in_a_subfolder_is_private(self):
+        self.assert_refused("objecter/objecter.cc", "msgr/session/session.h", "private to msgr/")
+        self.assert_refused("tools/lunar/main.cc", "osd/store/file_store.h", "private to osd/")
+
+    def test_only_the_stack_table_names_a_transport(self):
+        self.assert_allowed("msgr/stack_table.cc", "msgr/posix/posix_link.h")
+        self.assert_allowed("msgr/posix/posix_link.h", "msgr/net/link.h", "msgr/wire/frame.h")
+        self.assert_refused("msgr/session/session.cc", "msgr/posix/posix_link.h", "may not include")
+        self.assert_allowed("msgr/messenger.h", "msgr/net/link.h")
+        self.assert_refused("msgr/messenger.h", "msgr/wire/frame.h", "may not include")
+        self.assert_refused("msgr/net/link.h", "msgr/session/session.h", "may not include")
+
+    def test_a_new_subfolder_of_msgr_needs_a_row(self):
+        self.assert_refused("msgr/magic/a.cc", "msgr/messenger.h", "not in the table")
+
+    def test_tests_may_include_anything_and_nobody_includes_tests(self):
+        self.assert_allowed("tests/osd/x_test.cc", "msgr/session/session.h", "tests/support/fake.h")
+        self.assert_refused("osd/main.cc", "tests/support/fake.h", "outside tests/")
+
+    def test_only_c_files_of_the_plugin_see_foreign_quoted_headers(self):
+        self.assert_allowed("bstore_plugin/bs_lunar.c", "tgtd.h")
+        self.assert_refused("bstore_plugin/lun.cc", "tgtd.h", "only C files")
+        self.assert_refused("gateway/image.cc", "tgtd.h", "not a file of the tree")
+
+    def test_includes_are_written_from_the_root_and_in_quotes(self):
+        self.assert_refused("gateway/image.cc", "image.h", "from the root")
+        self.assertEqual(len(self.complaints("gateway/image.cc", "#include <gateway/image.h>")), 1)
+        self.assertEqual(self.complaints("gateway/image.cc", "#include <vector>\n"), [])
+
+    def test_the_line_is_told(self):
+        found = list(check_layers.check_text(
+            "msgr/messenger.h", '// x\n\n#include "osd/object_store.h"\n', self.TREE.__contains__))  # fmt: skip
+        self.assertEqual(found[0][0], 3)
+
+
+class Coroutines(unittest.TestCase):
+    GOOD = [
+        "auto link = co_await open_link(peer);",
+        "const Result<std::pair<int, int>> r = co_await step(std::move(a), b[3]);",
+        "Result<Frame>* p = co_await next();",
+        "co_await SleepFor(center_, backoff.next());",
+        "while (!closing_) { auto x = co_await f(); if (!x) co_return x.error(); }",
+        "if (late) co_await f(); else co_await g();",
+        "for (int i = 0; i < 3; ++i) co_await f(i);",
+        "switch (k) { case Kind::kA: co_await f(); break; default: co_await g(); }",
+        "// if (co_await x)\n/* return co_await y; */ log(\"f(co_await z)\");",
+        "std::sort(a, b, [this](int x) { return x < limit_; }); co_await f();",
+    ]
+    BAD = [
+        "if (co_await f()) g();",
+        "while (!co_await f()) g();",
+        "for (int i = 0; co_await f(); ++i) {}",
+        "switch (co_await f()) {}",
+        "return co_await f();",
+        "co_return co_await f();",
+        "auto v = !co_await f();",
+        "auto v = co_await f() && g;",
+        "auto v = a ? co_await f() : b;",
+        "co_await (c ? f() : g()) + 1;",
+        "auto v = co_await x == 3;",
+        "g(co_await f());",
+        "auto v = std::vector<int>{co_await f(), co_await g()};",
+        "v = co_await f();",
+        "co_await f([s] { use(s); });",
+        "auto v = T{co_await f()};",
+        "auto v = co_await f(co_await g());",
+    ]
+
+    def rules(self, path, text):
+        return [rule for _, rule, _ in check_coroutines.check_text(path, text)]
+
+    def body(self, statement):
+        return f"Task<void> Session::run(int n) {{\n  {statement}\n}}\n"
+
+    def test_forms_that_g_plus_plus_12_compiles_right_pass(self):
+        for statement in self.GOOD:
+            with self.subTest(statement):
+                self.assertEqual(self.rules("msgr/session/session.cc", self.body(statement)), [])
+
+    def test_forms_it_miscompiles_are_found(self):
+        for statement in self.BAD:
+            with self.subTest(statement):
+                self.assertIn(1, self.rules("msgr/session/session.cc", self.body(statement)))
+
+    def test_a_lambda_is_never_a_coroutine(self):
+        for introducer in ("[this]", "[&]", "[]"):
+            text = f"void f() {{ go({introducer}(int n) mutable -> Task<void> {{ co_await g(n); }}); }}"
+            self.assertIn(3, self.rules("msgr/a.cc", text), introducer)
+
+    def test_a_parameter_never_binds_to_a_temporary(self):
+        for parameter in ("const std::string& name", "std::string&& name", "Map<int, int> m, const T& t"):
+            self.assertEqual(self.rules("msgr/a.h", f"Task<Result<int>> f({parameter});"), [3], parameter)
+        for parameter in ("std::string name", "EventCenter& center", "const char* p, std::span<const int> s"):
+            self.assertEqual(self.rules("msgr/a.h", f"Detached Session::f({parameter}) {{}}"), [], parameter)
+
+    def test_the_path_of_an_op_has_no_coroutine(self):
+        for path in ("objecter/objecter.cc", "gateway/image.cc", "bstore_plugin/lun.cc", "osd/main.cc"):
+            self.assertEqual(self.rules(path, self.body("co_await f();")), [7], path)
+        self.assertEqual(self.rules("tests/msgr/coroutine_test.cc", self.body("co_await f();")), [])
+        self.assertEqual(self.rules("gateway/image.cc", "// no co_await here\n"), [])
+
+
+class Text(unittest.TestCase):
+    def spdx(self, path, text):
+        return len(list(check_text.check_spdx(path, text)))
+
+    def test_each_folder_has_its_licence(self):
+        lgpl, gpl = "SPDX-License-Identifier: LGPL-2.1-or-later", "SPDX-License-Identifier: GPL-2.0-only"
+        self.assertEqual(self.spdx("msgr/a.cc", f"// {lgpl}\n"), 0)
+        self.assertEqual(self.spdx("tools/a.sh", f"#!/bin/sh\n# {lgpl}\n"), 0)
+        self.assertEqual(self.spdx("bstore_plugin/a.c", f"// {gpl}\n"), 0)
+        self.assertEqual(self.spdx("tracing/a.h", f"/* {lgpl} */\n"), 0)
+        self.assertEqual(self.spdx("bstore_plugin/a.c", f"// {lgpl}\n"), 1)
+        self.assertEqual(self.spdx("msgr/a.cc", f"// {gpl}\n"), 1)
+        self.assertEqual(self.spdx("msgr/a.cc", f"\n// {lgpl}\n"), 1)
+        self.assertEqual(self.spdx("msgr/CMakeLists.txt", ""), 1)
+        self.assertEqual(self.spdx("README.md", "Lunar\n"), 0)
+
+    def test_paths_and_hosts_of_one_machine_are_found(self):
+        find = lambda text: [line for line, _ in check_text.check_machine("docs/a.md", text)]
+        slash = "/"
+        self.assertEqual(find(f"see\n{slash}work/main/x\n"), [2])
+        self.assertEqual(find(f"cd {slash}root/x"), [1])
+        self.assertEqual(find("http://deb" + ".debian.org/debian"), [1])
+        self.assertEqual(find("the framework/src and ~/work/lunar and ${HOME}/root/"), [])
+
+
+class Headers(unittest.TestCase):
+    def run_checker(self, root):
+        return subprocess.run(
+            [sys.executable, os.path.join(DEV, "check_headers.py"), "--root", root, "a.h"],
+            capture_output=True, text=True,
+        )  # fmt: skip
+
+    def write(self, root, name, text):
+        with open(os.path.join(root, name), "w", encoding="utf-8") as out:
+            out.write(text)
+
+    def test_a_header_must_stand_alone_and_is_checked_again_when_what_it_includes_changes(self):
+        with tempfile.TemporaryDirectory() as root:
+            self.write(root, "a.h", '#pragma once\n#include "b.h"\ninline B b;\n')
+            self.write(root, "b.h", "#pragma once\nstruct B {};\n")
+            self.assertEqual(self.run_checker(root).returncode, 0)
+            self.write(root, "b.h", "#pragma once\nstruct C {};\n")
+            failed = self.run_checker(root)
+            self.assertEqual(failed.returncode, 1)
+            self.assertIn("a.h: does not compile alone", failed.stdout)
+
+
+if __name__ == "__main__":
+    unittest.main()

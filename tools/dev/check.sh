@@ -1,0 +1,47 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# All checks that need no build: one function per rule. Whole in CI, --staged in the commit hook.
+#
+#   tools/dev/check.sh [--staged]
+set -uo pipefail
+# shellcheck source=tools/dev/lib.sh
+. "$(dirname "$0")/lib.sh"
+cd "$LUNAR_ROOT" || exit 1
+dev=tools/dev
+
+case "${1:-}" in
+  "") list() { git ls-files -z -- "$@"; } ;;
+  --staged) list() { git diff --cached --name-only --diff-filter=ACMR -z -- "$@"; } ;;
+  *) die "unknown argument '$1'; usage: check.sh [--staged]" ;;
+esac
+
+# with_files CMD PATHSPEC...: CMD over the files that are there, nothing if there are none.
+# A file may be tracked and gone: somebody is moving it.
+with_files() {
+  local cmd=$1 file files=()
+  shift
+  while IFS= read -r -d '' file; do
+    [ -f "$file" ] && files+=("$file")
+  done < <(list "$@")
+  [ ${#files[@]} -eq 0 ] || printf '%s\0' "${files[@]}" | xargs -0 -n 40 -P "$(nproc)" $cmd
+}
+
+check_format() { with_files "clang-format --dry-run -Werror" '*.h' '*.c' '*.cc'; }
+check_layers() { python3 $dev/check_layers.py; }
+check_coroutines() { python3 $dev/check_coroutines.py; }
+check_headers() { python3 $dev/check_headers.py; }
+check_spdx() { python3 $dev/check_text.py spdx; }
+check_machine_paths() { python3 $dev/check_text.py machine; }
+check_shell() {
+  command -v shellcheck >/dev/null || { echo "shellcheck is not installed"; return 1; }
+  with_files "shellcheck -x -S warning" '*.sh' .ci/run .githooks/pre-commit
+}
+
+failed=()
+for rule in spdx machine_paths layers coroutines shell format headers; do
+  start=$(date +%s%N)
+  if out=$(check_$rule 2>&1); then verdict=ok; else verdict=FAILED && failed+=("$rule"); fi
+  printf '%-14s %-6s %5d ms\n' "$rule" "$verdict" $((($(date +%s%N) - start) / 1000000))
+  [ "$verdict" = ok ] || printf '%s\n' "$out"
+done
+[ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}"

@@ -1,0 +1,156 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Checks that every #include of the project's own files follows the arrows of its design.
+
+A folder may include what its arrows reach. A header in the root of a folder is public; one in a
+subfolder is private to that folder, objecter/protocol/ excepted. tests/ may include anything.
+
+  check_layers.py [--root DIR] [FILE...]    without files: every source git tracks
+"""
+
+import argparse
+import os
+import re
+import subprocess
+import sys
+
+# Folder -> folders it may include from, beside itself. Only direct arrows: REACH adds the rest.
+ARROWS = {
+    "common": [],
+    "tracing": [],
+    "msgr": ["common", "tracing"],
+    "objecter/protocol": ["common", "msgr"],
+    "objecter": ["objecter/protocol", "msgr"],
+    "gateway": ["objecter"],
+    "bstore_plugin": ["gateway"],
+    "osd": ["msgr", "objecter/protocol"],
+    "tools": ["gateway", "objecter", "msgr", "osd", "bstore_plugin"],
+}
+
+# Inside msgr/, the subfolder "" being its root. Its public headers name what a transport is
+# (LinkCapabilities, NetworkStack) and nothing else below. A .cc file of the root may name every
+# subfolder: the stack table lives there, and it is the only place that knows posix and rdma.
+MSGR_ARROWS = {
+    "": ["net"],
+    "event": [""],
+    "wire": [""],
+    "net": ["", "event", "wire"],
+    "loopback": ["", "event", "wire", "net"],
+    "inject": ["", "event", "wire", "net"],
+    "posix": ["", "event", "wire", "net"],
+    "rdma": ["", "event", "wire", "net"],
+    "session": ["", "event", "wire", "net"],
+}
+
+SOURCE_SUFFIXES = (".h", ".c", ".cc", ".inc")
+INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
+
+
+def reachable(folder):
+    """The folders that `folder` may include from, itself among them."""
+    seen, todo = set(), [folder]
+    while todo:
+        at = todo.pop()
+        if at not in seen:
+            seen.add(at)
+            todo += ARROWS[at]
+    return seen
+
+
+REACH = {folder: reachable(folder) for folder in ARROWS}
+
+
+def folder_of(path):
+    """The room of the table that a file lives in, or None for files outside the tree's folders."""
+    if path.startswith("objecter/protocol/"):
+        return "objecter/protocol"
+    first = path.split("/", 1)[0]
+    return first if first in ARROWS or first == "tests" else None
+
+
+def subfolder_of(path, folder):
+    rest = path[len(folder) + 1 :]
+    return rest.rsplit("/", 1)[0] if "/" in rest else ""
+
+
+def check_include(includer, included):
+    """Why `includer` may not include `included` (both paths from the root), or None."""
+    source, target = folder_of(includer), folder_of(included)
+    if source in (None, "tests"):
+        return None
+    if target is None or target == "tests":
+        return "nothing outside tests/ may include it"
+    if target not in REACH[source]:
+        return f"{source}/ may not include from {target}/"
+    inside = source == target or {source, target} == {"objecter", "objecter/protocol"}
+    if not inside and subfolder_of(included, target):
+        return f"it is private to {target}/"
+    if source == target == "msgr":
+        return check_msgr(includer, included)
+    return None
+
+
+def check_msgr(includer, included):
+    source, target = subfolder_of(includer, "msgr"), subfolder_of(included, "msgr")
+    for room in (source, target):
+        if room not in MSGR_ARROWS:
+            return f"msgr/{room}/ is not in the table of check_layers.py"
+    if source == target or (source == "" and includer.endswith(".cc")):
+        return None
+    if target not in MSGR_ARROWS[source]:
+        return f"msgr/{source or ' (root headers)'} may not include from msgr/{target or ' (root)'}"
+    return None
+
+
+def check_text(path, text, exists):
+    """Yields (line, message) for each bad #include of one file. `exists` tells if a path is there."""
+    for match in INCLUDE.finditer(text):
+        bracket, name = match.groups()
+        line = text.count("\n", 0, match.start()) + 1
+        if bracket == "<":
+            if folder_of(name) and exists(name):
+                yield line, f'<{name}> is ours: write "{name}"'
+            continue
+        if not exists(name):
+            beside = os.path.normpath(os.path.join(os.path.dirname(path), name))
+            if exists(beside):
+                yield line, f'"{name}": write it from the root, "{beside}"'
+            elif not path.startswith("bstore_plugin/"):
+                yield line, f'"{name}" is not a file of the tree; other headers go in <>'
+            elif not path.endswith(".c"):
+                yield line, f'"{name}" is not a file of the tree; only C files may see tgt'
+            continue
+        why = check_include(path, name)
+        if why:
+            yield line, f'"{name}": {why}'
+
+
+def tracked_sources(root):
+    out = subprocess.run(
+        ["git", "-C", root, "ls-files", "-z"], check=True, capture_output=True, text=True
+    ).stdout
+    return [p for p in out.split("\0") if p.endswith(SOURCE_SUFFIXES)]
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--root", default=os.path.join(os.path.dirname(__file__), "..", ".."))
+    parser.add_argument("files", nargs="*", help="paths from the root; default: all tracked")
+    args = parser.parse_args()
+    files = args.files or tracked_sources(args.root)
+    bad = 0
+    for path in files:
+        full = os.path.join(args.root, path)
+        if not path.endswith(SOURCE_SUFFIXES) or not os.path.isfile(full):
+            continue
+        with open(full, encoding="utf-8") as source:
+            text = source.read()
+        exists = lambda name: os.path.isfile(os.path.join(args.root, name))
+        for line, message in check_text(path, text, exists):
+            print(f"{path}:{line}: {message}")
+            bad += 1
+    return 1 if bad else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
