@@ -26,7 +26,13 @@ with_files() {
   [ ${#files[@]} -eq 0 ] || printf '%s\0' "${files[@]}" | xargs -0 -n 40 -P "$(nproc)" $cmd
 }
 
-check_format() { with_files "clang-format --dry-run -Werror" '*.h' '*.c' '*.cc'; }
+check_format() {
+  local out
+  out=$(with_files "clang-format --dry-run -Werror" '*.h' '*.c' '*.cc' 2>&1) && return
+  echo "run clang-format -i on:"
+  sed -nE 's/^([^ :]+):[0-9]+:[0-9]+: error: .*/  \1/p; t; /^[^ ]+: /p' <<<"$out" | sort -u
+  return 1
+}
 check_layers() { python3 $dev/check_layers.py; }
 check_coroutines() { python3 $dev/check_coroutines.py; }
 check_headers() { python3 $dev/check_headers.py; }
