@@ -1,0 +1,30 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# run_guest.sh must fail whenever the guest did not both end well and say so.
+set -uo pipefail
+cd "$(dirname "$0")" || exit 1
+# shellcheck source=tools/dev/lib.sh
+. ../../tools/dev/lib.sh
+
+failed=0
+# expect_failure FIXTURE WORDS [ENV=VALUE...]: run_guest.sh ends with 1 and its report has the words.
+expect_failure() {
+  local fixture=$1 words=$2 report status=0
+  shift 2
+  report=$(env "$@" LUNAR_VM_OUT="$LUNAR_ROOT/build/vm/harness_$fixture" \
+    ./run_guest.sh "fixtures/$fixture.sh" 2>&1) || status=$?
+  if [ $status = 1 ] && [[ $report == *"$words"* ]]; then
+    say "$fixture: refused as it should be"
+  else
+    say "$fixture: ended with $status; expected 1 and '$words' in:"
+    printf '%s\n' "$report"
+    failed=1
+  fi
+}
+
+expect_failure silent "gave no verdict"
+expect_failure breaks "ended with 1"
+expect_failure panics "left no exit code"
+expect_failure hangs "ended with 124" LUNAR_VM_TIMEOUT=28
+./run_guest.sh fixtures/no_such.sh 2>/dev/null && { say "a missing script was accepted"; failed=1; }
+exit $failed

@@ -1,0 +1,39 @@
+#!/bin/busybox sh
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=dash
+# First program of a guest: the host's root, read-only over 9p, below a tmpfs that takes writes.
+# Ends in the repository's own tests/vm/guest/boot.sh, which it finds in the job's folder.
+bb=/bin/busybox
+PATH=/bin
+export PATH
+for tool in mount mkdir cat insmod switch_root echo sync; do $bb ln -s busybox /bin/$tool; done
+
+mount -t proc proc /proc
+mount -t sysfs sys /sys
+mount -t devtmpfs dev /dev
+echo 0 >/proc/sys/kernel/printk_devkmsg 2>/dev/null
+
+# Says why on the console and stops: the host sees no verdict.
+lost() {
+  echo "lunar-vm: init: $*"
+  sync
+  echo o >/proc/sysrq-trigger
+  $bb sleep 60
+}
+
+# The host asks only whether a guest can start at all.
+case " $(cat /proc/cmdline) " in *" lunar.probe "*) lost "started" ;; esac
+
+for module in $(cat /modules/order); do insmod /modules/"$module" || lost "insmod $module failed"; done
+opts=trans=virtio,version=9p2000.L,msize=512000
+mount -t 9p -o $opts,ro,cache=loose hostroot /lower || lost "cannot mount the host's root"
+mount -t tmpfs -o size=60% tmpfs /upper
+mkdir /upper/up /upper/work
+mount -t overlay -o lowerdir=/lower,upperdir=/upper/up,workdir=/upper/work overlay /root ||
+  lost "cannot overlay the host's root"
+mkdir -p /root/run
+mount -t tmpfs tmpfs /root/run
+mkdir /root/run/lunar-vm /root/run/lock
+mount -t 9p -o $opts,cache=none out /root/run/lunar-vm || lost "cannot mount the output folder"
+for fs in proc sys dev; do mount --move /$fs /root/$fs; done
+exec switch_root /root /bin/bash /run/lunar-vm/boot.sh
