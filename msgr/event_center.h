@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 
 #include "common/result.h"
 #include "common/thread_annotations.h"
@@ -41,8 +42,12 @@ class EventCenter;
 class FdWatch {
  public:
   FdWatch() noexcept = default;
-  FdWatch(FdWatch&&) noexcept;
-  FdWatch& operator=(FdWatch&&) noexcept;
+  FdWatch(FdWatch&& other) noexcept : state_(std::exchange(other.state_, nullptr)) {}
+  FdWatch& operator=(FdWatch&& other) noexcept {
+    FdWatch taken(std::move(other));
+    std::swap(state_, taken.state_);
+    return *this;
+  }
   ~FdWatch();
   void set_events(FdEvents events);  // REQUIRES: not empty
   explicit operator bool() const noexcept { return state_ != nullptr; }
@@ -58,8 +63,14 @@ class PollerRegistration {
  public:
   PollerRegistration() noexcept = default;
   PollerRegistration(EventCenter* center, Poller* poller) noexcept;
-  PollerRegistration(PollerRegistration&&) noexcept;
-  PollerRegistration& operator=(PollerRegistration&&) noexcept;
+  PollerRegistration(PollerRegistration&& other) noexcept
+      : center_(std::exchange(other.center_, nullptr)), poller_(other.poller_) {}
+  PollerRegistration& operator=(PollerRegistration&& other) noexcept {
+    PollerRegistration taken(std::move(other));
+    std::swap(center_, taken.center_);
+    std::swap(poller_, taken.poller_);
+    return *this;
+  }
   ~PollerRegistration();
 
  private:
@@ -69,6 +80,15 @@ class PollerRegistration {
 
 // Names a timer; never reused within a center. 0 names none.
 enum class TimerId : uint64_t { kNone = 0 };
+
+// Where a center takes its time from when it is not the clock: tests move one by hand. Called on
+// the center's loop. Timers then run in the first turn after it moved; moving it wakes nobody.
+struct TimeSource {
+  virtual std::chrono::steady_clock::time_point now() noexcept = 0;
+
+ protected:
+  ~TimeSource() = default;
+};
 
 // One thread's loop: fds, timers, pollers, posted functions. Two ways to drive it: run() makes the
 // calling thread the loop; or it is *embedded* in a host's loop, which watches fd() for reading and
@@ -80,8 +100,11 @@ class CAPABILITY("event loop") EventCenter {
  public:
   using Clock = std::chrono::steady_clock;
   struct Options {
-    std::string name = "lunar-msgr";         // also the thread's name inside run(), 15 bytes
-    std::chrono::microseconds busy_poll{0};  // idle time spent polling before sleeping
+    std::string name = "lunar-msgr";  // also the thread's name inside run(), 15 bytes
+    // Idle time spent polling before sleeping, at most; in run() only, an embedded center never
+    // keeps its host awake.
+    std::chrono::microseconds busy_poll{0};
+    TimeSource* time = nullptr;  // borrowed; null: the steady clock
   };
 
   static Result<std::unique_ptr<EventCenter>> create(Options options);
@@ -89,12 +112,15 @@ class CAPABILITY("event loop") EventCenter {
   EventCenter(const EventCenter&) = delete;
   EventCenter& operator=(const EventCenter&) = delete;
 
-  // Until stop(). Functions posted before stop() have run when it returns.
+  // Until stop(). Functions posted before stop() have run when it returns; what they post in turn
+  // is destroyed with the center. Whoever tears down afterwards on another thread calls
+  // adopt_thread() first.
   void run();
   void stop() noexcept;  // any thread
 
   // Embedded mode. fd() is readable when process() has something to do (an fd, a due timer, a
-  // post). process() does all that is ready without blocking and returns with every poller armed.
+  // post). process() does what is ready without blocking, in a bounded number of steps, and returns
+  // with every poller armed, or with fd() still readable.
   int fd() const noexcept;
   void process() ASSERT_CAPABILITY(this);
   // Makes the calling thread the loop's, if the center was created elsewhere.
@@ -113,7 +139,7 @@ class CAPABILITY("event loop") EventCenter {
   TimerId run_after(Clock::duration delay, UniqueFunction<void()> fn);
   // False if it already ran, runs now, or is kNone. The callback is destroyed before this returns.
   bool cancel(TimerId id);
-  // The time of this turn; cheap.
+  // The time of this turn, or outside of one the clock's; cheap.
   Clock::time_point now() const noexcept;
 
   // Level-triggered. `fd` is borrowed and must stay open as long as the watch.
