@@ -34,8 +34,8 @@ using OpDone = UniqueFunction<void(OpReply)>;
 struct ObjectOp {
   ObjectId object;
   ImageId image = 0;
-  uint64_t io_id = 0;   // trace id of the IO it serves
-  uint16_t flags = 0;   // OpFlag
+  uint64_t io_id = 0;  // trace id of the IO it serves
+  uint16_t flags = 0;  // OpFlag
   std::vector<SubOp> steps;
   // Data of the steps in order; borrowed until done.
   msgr::ConstBuffers data;
@@ -51,7 +51,7 @@ class Objecter {
  public:
   struct Options {
     std::chrono::nanoseconds op_timeout{std::chrono::seconds(20)};  // from submit, over all resends
-    uint32_t max_in_flight_ops = 1024;               // more wait, in submit order
+    uint32_t max_in_flight_ops = 1024;                              // more wait, in submit order
     uint64_t max_in_flight_bytes = 100u << 20;
     std::vector<msgr::Address> bootstrap;  // any servers of the cluster; one must answer
     static Outcome<Options> from_config(const Config& config);

@@ -10,13 +10,17 @@
 namespace lunar::objecter {
 
 // Pure functions of a pool and a name; the same on every client, server and version (a golden test
-// pins them). docs/protocol.md, "Placement".
+// pins them). docs/protocol-osd.md, "Placement".
+
+// Bob Jenkins' 1996 hash of a byte string (lookup2, initial value 0).
+uint32_t rjenkins1(ConstBytes bytes) noexcept;
 
 // Object name → hash (rjenkins1, as Ceph's) → PG by stable mod of pg_num.
 PgId pg_of_object(const PoolInfo& pool, std::string_view object_name) noexcept;
 
 // PG → OSD by straw2 over the pool's members. -1 if every weight is zero.
-// (A. Sage Weil et al., CRUSH; straw2: the draw is ln(hash)/weight, the largest wins.)
+// (Weil et al., CRUSH; straw2: each member draws ln(hash) / weight, the largest wins. Here in
+// integers: -log2(hash) to 40 binary places, compared by cross-multiplication.)
 OsdId osd_of_pg(const PoolInfo& pool, PgId pg) noexcept;
 
 }  // namespace lunar::objecter

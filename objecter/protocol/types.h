@@ -4,6 +4,8 @@
 #include <compare>
 #include <cstdint>
 #include <string>
+#include <string_view>
+#include <system_error>
 
 #include "common/result.h"
 
@@ -31,7 +33,7 @@ struct ObjectId {
 bool is_valid_object_name(std::string_view name) noexcept;
 
 // Version of an object. Data objects: never equal across restarts of their server. Metadata objects
-// (ObjectOp::kFlagMetadata): incarnation 0, durable, growing, surviving delete.
+// (kOpMetadata): incarnation 0, durable, growing, surviving delete.
 struct ObjectVersion {
   uint64_t incarnation = 0;
   uint64_t counter = 0;  // 0 with incarnation 0: the object does not exist and never did
@@ -43,30 +45,36 @@ enum class Errc : int32_t {
   kOk = 0,
   kNoSuchObject = 1,
   kNoSuchPool = 2,
-  kMiscompare = 3,        // CMPEXT; the sub-op's value is the offset of the first differing byte
-  kVersionMismatch = 4,   // ASSERT_VERSION
+  kMiscompare = 3,       // CMPEXT; the sub-op's value is the offset of the first differing byte
+  kVersionMismatch = 4,  // ASSERT_VERSION
   kNoSpace = 5,
-  kIoError = 6,           // the store could not; the medium is at fault
-  kCorrupt = 7,           // a checksum says the bytes are not what was stored or sent
-  kInvalid = 8,           // an op that breaks a rule of docs/protocol.md
+  kIoError = 6,  // the store could not; the medium is at fault
+  kCorrupt = 7,  // a checksum says the bytes are not what was stored or sent
+  kInvalid = 8,  // an op that breaks a rule of docs/protocol.md
   kTooLarge = 9,
   kExists = 10,
   kReadOnly = 11,
-  kFenced = 12,           // this client instance was fenced by a newer one or an operator
-  kLostWrites = 13,       // FLUSH: acknowledged, unflushed writes of this image may be gone
-  kStaleMap = 14,         // not this server's PG; get the epoch in the reply and resend
-  kRetryInline = 15,      // send the data in the frame this time
-  kUnknownOutcome = 16,   // may or may not have been applied, and cannot be repeated safely
-  kTimedOut = 17,         // no answer within objecter_op_timeout; may have been applied
+  kFenced = 12,          // this client instance was fenced by a newer one or an operator
+  kLostWrites = 13,      // FLUSH: acknowledged, unflushed writes of this image may be gone
+  kStaleMap = 14,        // not this server's PG; get the epoch in the reply and resend
+  kRetryInline = 15,     // send the data in the frame this time
+  kUnknownOutcome = 16,  // may or may not have been applied, and cannot be repeated safely
+  kTimedOut = 17,        // no answer within objecter_op_timeout; may have been applied
   kCancelled = 18,
   kNoSuchAttribute = 19,
   kShutdown = 20,
   kNotPermitted = 21,
-  kUnreachable = 22,      // no server answered to bootstrap from
-  kIncompatible = 23,     // a map or header version this build does not know
+  kUnreachable = 22,   // no server answered to bootstrap from
+  kIncompatible = 23,  // a map or header version this build does not know
   kBusy = 24,
 };
 
+inline constexpr Errc kLastErrc = Errc::kBusy;
+constexpr bool is_known_errc(int32_t value) noexcept {
+  return value >= 0 && value <= static_cast<int32_t>(kLastErrc);
+}
+
+// message() is a clause for a person: "no space left in the pool".
 const std::error_category& osd_category() noexcept;
 inline std::error_code make_error_code(Errc code) noexcept {
   return {static_cast<int>(code), osd_category()};

@@ -1,0 +1,233 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "objecter/protocol/osd_map.h"
+
+#include <algorithm>
+#include <bit>
+
+#include "common/crc32c.h"
+#include "objecter/protocol/wire.h"
+
+namespace lunar::objecter {
+namespace {
+
+constexpr uint32_t kMagic = 0x50414d4c;  // "LMAP"
+constexpr std::size_t kMaxPoolName = 64;
+
+void put_osd(ByteWriter& w, const OsdInfo& osd) {
+  w.put(osd.id);
+  w.put_bytes(osd.store.bytes);
+  w.put(osd.up);
+  put_addresses(w, osd.addresses);
+}
+
+OsdInfo get_osd(ByteReader& r) {
+  OsdInfo osd;
+  osd.id = r.get<OsdId>();
+  osd.store = get_uuid(r);
+  osd.up = get_flag(r);
+  osd.addresses = get_addresses(r);
+  return osd;
+}
+
+void put_pool(ByteWriter& w, const PoolInfo& pool) {
+  w.put(pool.id);
+  w.put_string(pool.name);
+  w.put(pool.pg_num);
+  w.put(pool.object_size);
+  w.put(pool.store);
+  w.put(static_cast<uint32_t>(pool.members.size()));
+  for (const PoolInfo::Member& member : pool.members) {
+    w.put(member.osd);
+    w.put(member.weight);
+  }
+}
+
+PoolInfo get_pool(ByteReader& r) {
+  PoolInfo pool;
+  pool.id = r.get<PoolId>();
+  pool.name = r.get_string(kMaxPoolName);
+  pool.pg_num = r.get<uint32_t>();
+  pool.object_size = r.get<uint64_t>();
+  pool.store = r.get<StoreKind>();
+  const auto count = r.get<uint32_t>();
+  if (!r.plausible_count(count, 8)) return pool;
+  pool.members.reserve(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    const auto osd = r.get<OsdId>();
+    const auto weight = r.get<uint32_t>();
+    pool.members.push_back({osd, weight});
+  }
+  return pool;
+}
+
+bool get_map(ByteReader& r, OsdMap& map) {
+  map.fsid = get_uuid(r);
+  map.epoch = r.get<Epoch>();
+  map.authority = r.get<OsdId>();
+  map.next_pool_id = r.get<PoolId>();
+  const auto osds = r.get<uint32_t>();
+  if (osds > OsdMap::kMaxOsds || !r.plausible_count(osds, 22)) return false;
+  map.osds.reserve(osds);
+  for (uint32_t i = 0; i < osds && r.ok(); ++i) map.osds.push_back(get_osd(r));
+  const auto pools = r.get<uint32_t>();
+  if (pools > OsdMap::kMaxPools || !r.plausible_count(pools, 29)) return false;
+  map.pools.reserve(pools);
+  for (uint32_t i = 0; i < pools && r.ok(); ++i) map.pools.push_back(get_pool(r));
+  return r.finished();
+}
+
+auto refuse(std::string what) {
+  return explain(Errc::kInvalid, "the cluster map is not valid: " + std::move(what));
+}
+
+Outcome<void> validate_osds(const OsdMap& map) {
+  if (map.osds.size() > OsdMap::kMaxOsds) return refuse("too many OSDs");
+  OsdId before = -1;
+  for (const OsdInfo& osd : map.osds) {
+    const std::string who = "osd." + std::to_string(osd.id);
+    if (osd.id <= before) return refuse(who + " is out of order, twice there or negative");
+    before = osd.id;
+    if (osd.addresses.size() > OsdInfo::kMaxAddresses)
+      return refuse(who + " has too many addresses");
+    if (osd.up && osd.addresses.empty()) return refuse(who + " is up without an address");
+    for (const msgr::Address& address : osd.addresses) {
+      if (address.is_unset() || address.port() == 0) {
+        return refuse(who + " has an address without a port");
+      }
+    }
+  }
+  if (map.find_osd(map.authority) == nullptr) {
+    return refuse("its authority osd." + std::to_string(map.authority) + " is not in it");
+  }
+  return {};
+}
+
+Outcome<void> validate_members(const OsdMap& map, const PoolInfo& pool, const std::string& who) {
+  if (pool.members.empty() || pool.members.size() > map.osds.size()) {
+    return refuse(who + " needs between one OSD and as many as there are");
+  }
+  std::vector<OsdId> ids;
+  uint64_t weights = 0;
+  for (const PoolInfo::Member& member : pool.members) {
+    const std::string which = "osd." + std::to_string(member.osd);
+    if (map.find_osd(member.osd) == nullptr) {
+      return refuse(who + " names " + which + ", which is not in the map");
+    }
+    if (member.weight > PoolInfo::kMaxWeight)
+      return refuse(who + " gives " + which + " too much weight");
+    ids.push_back(member.osd);
+    weights += member.weight;
+  }
+  std::sort(ids.begin(), ids.end());
+  if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) {
+    return refuse(who + " names an OSD twice");
+  }
+  if (weights == 0) return refuse(who + " has no weight on any OSD");
+  return {};
+}
+
+Outcome<void> validate_pools(const OsdMap& map) {
+  if (map.pools.size() > OsdMap::kMaxPools) return refuse("too many pools");
+  std::vector<std::string_view> names;
+  PoolId before = 0;
+  for (const PoolInfo& pool : map.pools) {
+    const std::string who = "pool " + std::to_string(pool.id);
+    if (pool.id <= before) return refuse(who + " is out of order or twice there");
+    if (pool.id >= map.next_pool_id) return refuse(who + " is not below next_pool_id");
+    before = pool.id;
+    if (!is_valid_object_name(pool.name) || pool.name.size() > kMaxPoolName) {
+      return refuse(who + " needs a name of up to 64 letters, digits, '.', '_' and '-'");
+    }
+    names.push_back(pool.name);
+    if (pool.pg_num == 0 || pool.pg_num > PoolInfo::kMaxPgs) {
+      return refuse(who + " needs between 1 and 65536 placement groups");
+    }
+    if (!std::has_single_bit(pool.object_size) || pool.object_size < PoolInfo::kMinObjectSize ||
+        pool.object_size > PoolInfo::kMaxObjectSize) {
+      return refuse(who + " needs an object size that is a power of two from 4 KiB to 32 MiB");
+    }
+    if (pool.store < StoreKind::kFile || pool.store > StoreKind::kRados) {
+      return refuse(who + " has an unknown kind of store");
+    }
+    if (auto members = validate_members(map, pool, who); !members) return members;
+  }
+  std::sort(names.begin(), names.end());
+  const auto twice = std::adjacent_find(names.begin(), names.end());
+  if (twice != names.end()) return refuse("two pools are named '" + std::string(*twice) + "'");
+  return {};
+}
+
+}  // namespace
+
+const OsdInfo* OsdMap::find_osd(OsdId id) const noexcept {
+  const auto at = std::lower_bound(osds.begin(), osds.end(), id,
+                                   [](const OsdInfo& osd, OsdId key) { return osd.id < key; });
+  return at != osds.end() && at->id == id ? &*at : nullptr;
+}
+
+const PoolInfo* OsdMap::find_pool(PoolId id) const noexcept {
+  const auto at = std::lower_bound(pools.begin(), pools.end(), id,
+                                   [](const PoolInfo& pool, PoolId key) { return pool.id < key; });
+  return at != pools.end() && at->id == id ? &*at : nullptr;
+}
+
+const PoolInfo* OsdMap::find_pool(std::string_view name) const noexcept {
+  const auto at = std::find_if(pools.begin(), pools.end(),
+                               [name](const PoolInfo& pool) { return pool.name == name; });
+  return at != pools.end() ? &*at : nullptr;
+}
+
+Outcome<void> validate(const OsdMap& map) {
+  if (map.fsid.is_nil()) return refuse("it has no cluster id");
+  if (map.epoch == 0) return refuse("its epoch is 0");
+  if (map.next_pool_id == 0) return refuse("next_pool_id is 0");
+  if (auto osds = validate_osds(map); !osds) return osds;
+  return validate_pools(map);
+}
+
+void encode(const OsdMap& map, std::vector<std::byte>& out) {
+  const std::size_t start = out.size();
+  ByteWriter w(out);
+  w.put(kMagic);
+  w.put(OsdMap::kVersion);
+  w.put_bytes(map.fsid.bytes);
+  w.put(map.epoch);
+  w.put(map.authority);
+  w.put(map.next_pool_id);
+  w.put(static_cast<uint32_t>(map.osds.size()));
+  for (const OsdInfo& osd : map.osds) put_osd(w, osd);
+  w.put(static_cast<uint32_t>(map.pools.size()));
+  for (const PoolInfo& pool : map.pools) put_pool(w, pool);
+  w.put(crc32c(0, ConstBytes(out).subspan(start)));
+}
+
+Outcome<OsdMap> decode_osd_map(ConstBytes bytes) {
+  constexpr std::size_t kCrcBytes = 4;
+  ByteReader r(bytes);
+  if (r.get<uint32_t>() != kMagic || bytes.size() < 6 + kCrcBytes) {
+    return explain(Errc::kCorrupt, "these bytes are not a cluster map");
+  }
+  const ConstBytes body = bytes.first(bytes.size() - kCrcBytes);
+  if (ByteReader(bytes.last(kCrcBytes)).get<uint32_t>() != crc32c(0, body)) {
+    return explain(Errc::kCorrupt, "the cluster map is damaged: its checksum does not match");
+  }
+  r = ByteReader(body);
+  r.get<uint32_t>();
+  const auto version = r.get<uint16_t>();
+  if (version != OsdMap::kVersion) {
+    return explain(Errc::kIncompatible,
+                   "the cluster map has format version " + std::to_string(version) +
+                       ", this program knows version " + std::to_string(OsdMap::kVersion) +
+                       ": use programs of the same release on all hosts");
+  }
+  OsdMap map;
+  if (!get_map(r, map)) {
+    return explain(Errc::kCorrupt, "the cluster map is damaged: its fields do not add up");
+  }
+  if (auto valid = validate(map); !valid) {
+    return explain(Errc::kCorrupt, std::move(valid.error().message));
+  }
+  return map;
+}
+
+}  // namespace lunar::objecter

@@ -1,0 +1,164 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The map as people and `lunar map restore` see it. Parsing never throws: each value's type is
+// tested before it is read.
+#include <algorithm>
+#include <array>
+#include <limits>
+#include <nlohmann/json.hpp>
+
+#include "objecter/protocol/osd_map.h"
+
+namespace lunar::objecter {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::array<std::pair<StoreKind, std::string_view>, 3> kStoreNames = {
+    {{StoreKind::kFile, "file"}, {StoreKind::kMem, "mem"}, {StoreKind::kRados, "rados"}}};
+
+// Reads members of objects; the first that is missing or of another type is remembered by name.
+class Fields {
+ public:
+  template <typename T>
+  T number(const Json& object, const char* name) {
+    const Json* value = find(object, name);
+    if (value == nullptr || !value->is_number_integer()) return bad<T>(name);
+    if (value->is_number_unsigned()) {
+      const auto number = value->get<uint64_t>();
+      if (number > static_cast<uint64_t>(std::numeric_limits<T>::max())) return bad<T>(name);
+      return static_cast<T>(number);
+    }
+    const auto number = value->get<int64_t>();
+    if (std::is_unsigned_v<T> || number < static_cast<int64_t>(std::numeric_limits<T>::min())) {
+      return bad<T>(name);
+    }
+    return static_cast<T>(number);
+  }
+  std::string text(const Json& object, const char* name) {
+    const Json* value = find(object, name);
+    if (value == nullptr || !value->is_string()) return bad<std::string>(name);
+    return *value->get_ptr<const std::string*>();
+  }
+  bool flag(const Json& object, const char* name) {
+    const Json* value = find(object, name);
+    if (value == nullptr || !value->is_boolean()) return bad<bool>(name);
+    return value->get<bool>();
+  }
+  Uuid uuid(const Json& object, const char* name) {
+    const auto uuid = Uuid::parse(text(object, name));
+    return uuid ? *uuid : bad<Uuid>(name);
+  }
+  const Json& array(const Json& object, const char* name) {
+    static const Json& none = *new Json(Json::array());
+    const Json* value = find(object, name);
+    if (value != nullptr && value->is_array()) return *value;
+    bad<int>(name);
+    return none;
+  }
+  template <typename T>
+  T bad(const char* name) {
+    if (first_bad_.empty()) first_bad_ = name;
+    return T{};
+  }
+  const std::string& first_bad() const noexcept { return first_bad_; }
+
+ private:
+  static const Json* find(const Json& object, const char* name) {
+    if (!object.is_object()) return nullptr;
+    const auto at = object.find(name);
+    return at == object.end() ? nullptr : &*at;
+  }
+  std::string first_bad_;
+};
+
+OsdInfo read_osd(Fields& fields, const Json& json) {
+  OsdInfo osd;
+  osd.id = fields.number<OsdId>(json, "id");
+  osd.store = fields.uuid(json, "store");
+  osd.up = fields.flag(json, "up");
+  for (const Json& item : fields.array(json, "addresses")) {
+    const auto* text = item.get_ptr<const std::string*>();
+    auto address = text != nullptr ? msgr::Address::parse(*text)
+                                   : Outcome<msgr::Address>(explain(Errc::kInvalid, {}));
+    osd.addresses.push_back(address ? *address : fields.bad<msgr::Address>("addresses"));
+  }
+  return osd;
+}
+
+PoolInfo read_pool(Fields& fields, const Json& json) {
+  PoolInfo pool;
+  pool.id = fields.number<PoolId>(json, "id");
+  pool.name = fields.text(json, "name");
+  pool.pg_num = fields.number<uint32_t>(json, "pg_num");
+  pool.object_size = fields.number<uint64_t>(json, "object_size");
+  const std::string store = fields.text(json, "store");
+  const auto* kind = std::find_if(kStoreNames.begin(), kStoreNames.end(),
+                                  [&](const auto& pair) { return pair.second == store; });
+  pool.store = kind != kStoreNames.end() ? kind->first : fields.bad<StoreKind>("store");
+  for (const Json& item : fields.array(json, "members")) {
+    pool.members.push_back(
+        {fields.number<OsdId>(item, "osd"), fields.number<uint32_t>(item, "weight")});
+  }
+  return pool;
+}
+
+}  // namespace
+
+std::string to_json(const OsdMap& map) {
+  Json osds = Json::array();
+  for (const OsdInfo& osd : map.osds) {
+    Json addresses = Json::array();
+    for (const msgr::Address& address : osd.addresses) addresses.push_back(address.to_string());
+    osds.push_back({{"id", osd.id},
+                    {"store", osd.store.to_string()},
+                    {"up", osd.up},
+                    {"addresses", std::move(addresses)}});
+  }
+  Json pools = Json::array();
+  for (const PoolInfo& pool : map.pools) {
+    Json members = Json::array();
+    for (const PoolInfo::Member& member : pool.members) {
+      members.push_back({{"osd", member.osd}, {"weight", member.weight}});
+    }
+    const auto* kind = std::find_if(kStoreNames.begin(), kStoreNames.end(),
+                                    [&](const auto& pair) { return pair.first == pool.store; });
+    pools.push_back({{"id", pool.id},
+                     {"name", pool.name},
+                     {"pg_num", pool.pg_num},
+                     {"object_size", pool.object_size},
+                     {"store", kind != kStoreNames.end() ? kind->second : "unknown"},
+                     {"members", std::move(members)}});
+  }
+  const Json json = {
+      {"format", OsdMap::kVersion}, {"fsid", map.fsid.to_string()},     {"epoch", map.epoch},
+      {"authority", map.authority}, {"next_pool_id", map.next_pool_id}, {"osds", std::move(osds)},
+      {"pools", std::move(pools)}};
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+Outcome<OsdMap> osd_map_from_json(std::string_view text) {
+  const Json json = Json::parse(text, nullptr, false);
+  if (!json.is_object()) return explain(Errc::kInvalid, "this is not a cluster map in JSON");
+  Fields fields;
+  const auto format = fields.number<uint16_t>(json, "format");
+  if (fields.first_bad().empty() && format != OsdMap::kVersion) {
+    return explain(Errc::kIncompatible, "this cluster map has format " + std::to_string(format) +
+                                            ", this program knows " +
+                                            std::to_string(OsdMap::kVersion));
+  }
+  OsdMap map;
+  map.fsid = fields.uuid(json, "fsid");
+  map.epoch = fields.number<Epoch>(json, "epoch");
+  map.authority = fields.number<OsdId>(json, "authority");
+  map.next_pool_id = fields.number<PoolId>(json, "next_pool_id");
+  for (const Json& osd : fields.array(json, "osds")) map.osds.push_back(read_osd(fields, osd));
+  for (const Json& pool : fields.array(json, "pools")) map.pools.push_back(read_pool(fields, pool));
+  if (!fields.first_bad().empty()) {
+    return explain(Errc::kInvalid,
+                   "the cluster map lacks a good value for '" + fields.first_bad() + "'");
+  }
+  if (auto valid = validate(map); !valid) return tl::unexpected(std::move(valid.error()));
+  return map;
+}
+
+}  // namespace lunar::objecter

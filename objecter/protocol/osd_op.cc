@@ -1,0 +1,318 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "objecter/protocol/osd_op.h"
+
+#include "objecter/protocol/wire.h"
+
+namespace lunar::objecter {
+namespace {
+
+constexpr uint16_t kAllStepFlags = kFua | kFadviseDontNeed | kFadviseSequential;
+constexpr uint16_t kAllOpFlags = kOpMetadata | kOpIdempotent;
+
+// Which fields a step carries on the wire, in this order. The table of docs/protocol-osd.md.
+enum Field : uint8_t {
+  kOffset = 1,
+  kLength = 2,
+  kData = 4,  // data_length
+  kVersionField = 8,
+  kName = 16,
+  kLengthIsData = 32,  // not sent: length is data_length
+};
+
+// The Field bits, or kUnknownCode.
+constexpr int kUnknownCode = -1;
+int fields_of(OpCode code) noexcept {
+  switch (code) {
+    case OpCode::kRead:
+    case OpCode::kSparseRead:
+    case OpCode::kMapExtents:
+    case OpCode::kZero:
+      return kOffset | kLength;
+    case OpCode::kStat:
+    case OpCode::kDelete:
+    case OpCode::kFlush:
+      return 0;
+    case OpCode::kGetXattr:
+      return kName;
+    case OpCode::kList:
+      return kLength | kName;
+    case OpCode::kAssertVersion:
+      return kVersionField;
+    case OpCode::kCmpExt:
+    case OpCode::kWrite:
+    case OpCode::kOrWrite:
+      return kOffset | kData | kLengthIsData;
+    case OpCode::kWriteFull:
+      return kData | kLengthIsData;
+    case OpCode::kWriteSame:
+      return kOffset | kLength | kData;
+    case OpCode::kTruncate:
+      return kLength;
+    case OpCode::kSetXattr:
+      return kName | kData;
+  }
+  return kUnknownCode;
+}
+
+void put_step(ByteWriter& w, const SubOp& step) {
+  const int fields = fields_of(step.code);
+  w.put(step.code);
+  w.put(step.flags);
+  if (fields & kOffset) w.put(step.offset);
+  if (fields & kLength) w.put(step.length);
+  if (fields & kData) w.put(step.data_length);
+  if (fields & kVersionField) {
+    w.put(step.version.incarnation);
+    w.put(step.version.counter);
+  }
+  if (fields & kName) w.put_string(step.name);
+}
+
+SubOp get_step(ByteReader& r) {
+  SubOp step;
+  step.code = r.get<OpCode>();
+  step.flags = r.get<uint16_t>();
+  const int fields = fields_of(step.code);
+  if (fields == kUnknownCode) {
+    r.mark_bad();
+    return step;
+  }
+  if (fields & kOffset) step.offset = r.get<uint64_t>();
+  if (fields & kLength) step.length = r.get<uint64_t>();
+  if (fields & kData) step.data_length = r.get<uint32_t>();
+  if (fields & kLengthIsData) step.length = step.data_length;
+  if (fields & kVersionField) {
+    step.version.incarnation = r.get<uint64_t>();
+    step.version.counter = r.get<uint64_t>();
+  }
+  if (fields & kName) step.name = r.get_string(ObjectId::kMaxNameBytes);
+  return step;
+}
+
+bool range_is_valid(const SubOp& step) noexcept {
+  return step.offset <= OsdOpHeader::kMaxObjectBytes &&
+         step.length <= OsdOpHeader::kMaxObjectBytes - step.offset;
+}
+
+bool step_is_valid(const SubOp& step) noexcept {
+  const int fields = fields_of(step.code);
+  if (fields == kUnknownCode || (step.flags & ~kAllStepFlags) != 0) return false;
+  if (!(fields & kData) && step.data_length != 0) return false;
+  if ((fields & kLengthIsData) && step.length != step.data_length) return false;
+  if ((fields & (kOffset | kLength | kLengthIsData)) && !range_is_valid(step)) return false;
+  switch (step.code) {
+    case OpCode::kRead:
+    case OpCode::kSparseRead:
+      return step.length > 0 && step.length <= OsdOpHeader::kMaxDataBytes;
+    case OpCode::kMapExtents:
+    case OpCode::kZero:
+      return step.length > 0;
+    case OpCode::kCmpExt:
+    case OpCode::kWrite:
+    case OpCode::kOrWrite:
+      return step.data_length > 0;
+    case OpCode::kWriteSame:
+      return step.data_length > 0 && step.length > 0 && step.length % step.data_length == 0;
+    case OpCode::kList:
+      return step.length > 0 && step.length <= OsdOpHeader::kMaxListed &&
+             (step.name.empty() || is_valid_object_name(step.name));
+    case OpCode::kGetXattr:
+      return is_valid_object_name(step.name);
+    case OpCode::kSetXattr:
+      return is_valid_object_name(step.name) && step.data_length <= OsdOpHeader::kMaxXattrBytes;
+    default:
+      return true;
+  }
+}
+
+uint64_t max_map_bytes(uint64_t length) noexcept { return 4 + 16 * max_extents(length); }
+
+}  // namespace
+
+uint64_t max_reply_bytes(const SubOp& step) noexcept {
+  switch (step.code) {
+    case OpCode::kRead:
+      return step.length;
+    case OpCode::kSparseRead:
+      return max_map_bytes(step.length) + step.length;
+    case OpCode::kMapExtents:
+      return max_map_bytes(step.length);
+    case OpCode::kGetXattr:
+      return OsdOpHeader::kMaxXattrBytes;
+    case OpCode::kList:
+      return 4 + step.length * (4 + ObjectId::kMaxNameBytes);
+    default:
+      return 0;
+  }
+}
+
+bool is_valid(const OsdOpHeader& op) noexcept {
+  if (op.tid == 0 || op.oldest_tid > op.tid || op.attempt == 0 || op.pg.pool == 0) return false;
+  if ((op.flags & ~kAllOpFlags) != 0) return false;
+  if (op.steps.empty() || op.steps.size() > OsdOpHeader::kMaxSubOps) return false;
+  const OpCode first = op.steps.front().code;
+  if (first == OpCode::kFlush || first == OpCode::kList) {
+    if (op.steps.size() != 1 || !op.object.empty()) return false;
+  } else if (!is_valid_object_name(op.object)) {
+    return false;
+  }
+  uint64_t sent = 0;
+  uint64_t returned = 0;
+  for (const SubOp& step : op.steps) {
+    if (!step_is_valid(step)) return false;
+    const bool is_alone = step.code == OpCode::kFlush || step.code == OpCode::kList;
+    if (is_alone && op.steps.size() != 1) return false;
+    sent += step.data_length;
+    if (step.code == OpCode::kRead || step.code == OpCode::kSparseRead) returned += step.length;
+  }
+  return sent <= OsdOpHeader::kMaxDataBytes && returned <= OsdOpHeader::kMaxDataBytes;
+}
+
+void encode(const OsdOpHeader& op, std::vector<std::byte>& out) {
+  out.reserve(out.size() + 64 + op.object.size() + op.steps.size() * 40);
+  ByteWriter w(out);
+  w.put(op.tid);
+  w.put(op.oldest_tid);
+  w.put(op.attempt);
+  w.put(op.flags);
+  w.put(static_cast<uint16_t>(op.steps.size()));
+  w.put(op.epoch);
+  w.put(op.pg.pool);
+  w.put(op.pg.seed);
+  w.put(op.image);
+  w.put_string(op.object);
+  for (const SubOp& step : op.steps) put_step(w, step);
+}
+
+Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes) {
+  ByteReader r(front);
+  OsdOpHeader op;
+  op.tid = r.get<Tid>();
+  op.oldest_tid = r.get<Tid>();
+  op.attempt = r.get<uint32_t>();
+  op.flags = r.get<uint16_t>();
+  const auto count = r.get<uint16_t>();
+  op.epoch = r.get<Epoch>();
+  op.pg.pool = r.get<PoolId>();
+  op.pg.seed = r.get<uint32_t>();
+  op.image = r.get<ImageId>();
+  op.object = r.get_string(ObjectId::kMaxNameBytes);
+  if (!r.ok() || count > OsdOpHeader::kMaxSubOps || !r.plausible_count(count, 4)) {
+    return fail(Errc::kInvalid);
+  }
+  op.steps.reserve(count);
+  uint64_t sum = 0;
+  for (uint16_t i = 0; i < count && r.ok(); ++i) {
+    op.steps.push_back(get_step(r));
+    sum += op.steps.back().data_length;
+  }
+  if (!r.finished() || sum != data_bytes || !is_valid(op)) return fail(Errc::kInvalid);
+  return op;
+}
+
+void encode(const OsdReplyHeader& reply, std::vector<std::byte>& out) {
+  out.reserve(out.size() + 70 + reply.steps.size() * 16);
+  ByteWriter w(out);
+  w.put(reply.tid);
+  w.put(reply.attempt);
+  w.put(reply.error);
+  w.put(reply.epoch);
+  w.put(reply.version.incarnation);
+  w.put(reply.version.counter);
+  w.put(reply.verifier);
+  w.put(reply.bytes_inline);
+  w.put(reply.bytes_one_sided);
+  w.put(static_cast<uint16_t>(reply.steps.size()));
+  for (const SubOpResult& step : reply.steps) {
+    w.put(step.error);
+    w.put(step.data_length);
+    w.put(step.value);
+  }
+}
+
+Result<OsdReplyHeader> decode_osd_reply(ConstBytes front, std::size_t data_bytes) {
+  ByteReader r(front);
+  OsdReplyHeader reply;
+  reply.tid = r.get<Tid>();
+  reply.attempt = r.get<uint32_t>();
+  reply.error = get_errc(r);
+  reply.epoch = r.get<Epoch>();
+  reply.version.incarnation = r.get<uint64_t>();
+  reply.version.counter = r.get<uint64_t>();
+  reply.verifier = r.get<uint64_t>();
+  reply.bytes_inline = r.get<uint64_t>();
+  reply.bytes_one_sided = r.get<uint64_t>();
+  const auto count = r.get<uint16_t>();
+  if (count > OsdOpHeader::kMaxSubOps || !r.plausible_count(count, 16)) {
+    return fail(Errc::kInvalid);
+  }
+  reply.steps.resize(count);
+  uint64_t sum = 0;
+  for (SubOpResult& step : reply.steps) {
+    step.error = get_errc(r);
+    step.data_length = r.get<uint32_t>();
+    step.value = r.get<uint64_t>();
+    sum += step.data_length;
+  }
+  if (!r.finished() || sum != data_bytes || reply.tid == 0 || reply.attempt == 0) {
+    return fail(Errc::kInvalid);
+  }
+  return reply;
+}
+
+void encode(const ExtentMap& map, std::vector<std::byte>& out) {
+  out.reserve(out.size() + 4 + map.extents.size() * 16);
+  ByteWriter w(out);
+  w.put(static_cast<uint32_t>(map.extents.size()));
+  for (const auto& [offset, length] : map.extents) {
+    w.put(offset);
+    w.put(length);
+  }
+}
+
+Result<ExtentMap> decode_extent_map(ConstBytes& data) {
+  ByteReader r(data);
+  const auto count = r.get<uint32_t>();
+  if (count > OsdOpHeader::kMaxExtents || !r.plausible_count(count, 16)) {
+    return fail(Errc::kInvalid);
+  }
+  ExtentMap map;
+  map.extents.reserve(count);
+  uint64_t end = 0;
+  for (uint32_t i = 0; i < count; ++i) {
+    const auto offset = r.get<uint64_t>();
+    const auto length = r.get<uint64_t>();
+    const bool is_apart = i == 0 || offset > end;
+    if (!is_apart || length == 0 || offset > OsdOpHeader::kMaxObjectBytes ||
+        length > OsdOpHeader::kMaxObjectBytes - offset) {
+      return fail(Errc::kInvalid);
+    }
+    end = offset + length;
+    map.extents.emplace_back(offset, length);
+  }
+  if (!r.ok()) return fail(Errc::kInvalid);
+  data = data.last(r.remaining());
+  return map;
+}
+
+void encode(const std::vector<std::string>& names, std::vector<std::byte>& out) {
+  ByteWriter w(out);
+  w.put(static_cast<uint32_t>(names.size()));
+  for (const std::string& name : names) w.put_string(name);
+}
+
+Result<std::vector<std::string>> decode_names(ConstBytes data) {
+  ByteReader r(data);
+  const auto count = r.get<uint32_t>();
+  if (count > OsdOpHeader::kMaxListed || !r.plausible_count(count, 5)) return fail(Errc::kInvalid);
+  std::vector<std::string> names;
+  names.reserve(count);
+  for (uint32_t i = 0; i < count; ++i) {
+    names.push_back(r.get_string(ObjectId::kMaxNameBytes));
+    if (!is_valid_object_name(names.back())) return fail(Errc::kInvalid);
+  }
+  if (!r.finished()) return fail(Errc::kInvalid);
+  return names;
+}
+
+}  // namespace lunar::objecter

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "objecter/protocol/placement.h"
+
+#include <bit>
+
+namespace lunar::objecter {
+namespace {
+
+struct JenkinsState {
+  uint32_t a = 0x9e3779b9;  // the golden ratio, an arbitrary value
+  uint32_t b = 0x9e3779b9;
+  uint32_t c = 0;  // the initial value
+
+  // The reversible mix of Bob Jenkins' "Hash functions for hash table lookup" (1996, public
+  // domain): nine rounds of the same shape with these shifts.
+  void mix() noexcept {
+    const auto right = [](uint32_t& x, uint32_t y, uint32_t z, int shift) {
+      x = (x - y - z) ^ (z >> shift);
+    };
+    const auto left = [](uint32_t& x, uint32_t y, uint32_t z, int shift) {
+      x = (x - y - z) ^ (z << shift);
+    };
+    right(a, b, c, 13), left(b, c, a, 8), right(c, a, b, 13);
+    right(a, b, c, 12), left(b, c, a, 16), right(c, a, b, 5);
+    right(a, b, c, 3), left(b, c, a, 10), right(c, a, b, 15);
+  }
+};
+
+// Up to `count` bytes as a little-endian number, the first one at bit `shift`.
+uint32_t word_at(ConstBytes bytes, std::size_t offset, std::size_t count, int shift = 0) noexcept {
+  uint32_t word = 0;
+  for (std::size_t i = 0; i < count && offset + i < bytes.size(); ++i) {
+    word |= std::to_integer<uint32_t>(bytes[offset + i]) << (shift + 8 * static_cast<int>(i));
+  }
+  return word;
+}
+
+// Values are spread over b buckets so that going from b to b + 1 moves only what enters the new
+// one.
+uint32_t stable_mod(uint32_t value, uint32_t buckets) noexcept {
+  const uint32_t mask = std::bit_ceil(buckets) - 1;
+  const uint32_t low = value & mask;
+  return low < buckets ? low : value & (mask >> 1);
+}
+
+// -log2((hash + 1) / 2^32) in 1 / 2^40, rounded up: 0 for the largest hash. In integers, one
+// squaring per binary place, so that every machine gets the same number.
+uint64_t minus_log2(uint32_t hash) noexcept {
+  constexpr int kPlaces = 40;
+  const uint64_t value = uint64_t{hash} + 1;
+  const int whole = std::bit_width(value) - 1;
+  uint64_t log = static_cast<uint64_t>(whole) << kPlaces;
+  uint64_t mantissa = value << (63 - whole);  // in [1, 2) with 63 places
+  for (int place = kPlaces - 1; place >= 0; --place) {
+    const auto square = static_cast<unsigned __int128>(mantissa) * mantissa;  // 126 places
+    const bool is_two_or_more = (square >> 127) != 0;
+    mantissa = static_cast<uint64_t>(square >> (is_two_or_more ? 64 : 63));
+    if (is_two_or_more) log |= uint64_t{1} << place;
+  }
+  return (uint64_t{32} << kPlaces) - log;
+}
+
+uint32_t draw_hash(PgId pg, OsdId osd) noexcept {
+  std::array<std::byte, 16> key{};
+  const le64 pool{pg.pool};
+  const le32 seed{pg.seed};
+  const le32 id{static_cast<uint32_t>(osd)};
+  std::memcpy(key.data(), pool.data(), 8);
+  std::memcpy(key.data() + 8, seed.data(), 4);
+  std::memcpy(key.data() + 12, id.data(), 4);
+  return rjenkins1(key);
+}
+
+}  // namespace
+
+uint32_t rjenkins1(ConstBytes bytes) noexcept {
+  JenkinsState state;
+  std::size_t at = 0;
+  for (; bytes.size() - at >= 12; at += 12) {
+    state.a += word_at(bytes, at, 4);
+    state.b += word_at(bytes, at + 4, 4);
+    state.c += word_at(bytes, at + 8, 4);
+    state.mix();
+  }
+  // The lowest byte of c is for the length.
+  state.c += static_cast<uint32_t>(bytes.size());
+  state.a += word_at(bytes, at, 4);
+  state.b += word_at(bytes, at + 4, 4);
+  state.c += word_at(bytes, at + 8, 3, 8);
+  state.mix();
+  return state.c;
+}
+
+PgId pg_of_object(const PoolInfo& pool, std::string_view object_name) noexcept {
+  return {pool.id, stable_mod(rjenkins1(as_const_bytes(object_name)), pool.pg_num)};
+}
+
+OsdId osd_of_pg(const PoolInfo& pool, PgId pg) noexcept {
+  OsdId best = -1;
+  uint64_t best_log = 0;
+  uint32_t best_weight = 0;
+  for (const PoolInfo::Member& member : pool.members) {
+    if (member.weight == 0) continue;
+    const uint64_t log = minus_log2(draw_hash(pg, member.osd));
+    // log / weight < best_log / best_weight, exactly; the lower id wins a tie.
+    const auto mine = static_cast<unsigned __int128>(log) * best_weight;
+    const auto theirs = static_cast<unsigned __int128>(best_log) * member.weight;
+    if (best < 0 || mine < theirs || (mine == theirs && member.osd < best)) {
+      best = member.osd;
+      best_log = log;
+      best_weight = member.weight;
+    }
+  }
+  return best;
+}
+
+}  // namespace lunar::objecter
