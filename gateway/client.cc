@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/client.h"
+
+#include <unistd.h>
+
+#include <chrono>
+
+#include "common/random.h"
+
+namespace lunar::gateway {
+namespace {
+
+std::string process_instance() {
+  char host[256] = "localhost";
+  if (gethostname(host, sizeof host) == 0) host[sizeof host - 1] = '\0';
+  return std::string(host) + "/" + std::to_string(getpid());
+}
+
+uint64_t time_nonce() {
+  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
+}
+
+}  // namespace
+
+Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity identity,
+                                                msgr::EventCenter& center, PerfRegistry& perf) {
+  std::unique_ptr<Client> client(new Client(config, center, perf));
+  client->entity_ = config.name().to_string();
+  client->identity_ = std::move(identity);
+  if (client->identity_.instance.empty()) client->identity_.instance = process_instance();
+  if (client->identity_.nonce == 0) client->identity_.nonce = time_nonce();
+  client->next_io_id_ = (random_u64() << 32) + 1;
+
+  auto messenger_options = msgr::MessengerOptions::from_config(config);
+  if (!messenger_options) return tl::unexpected(messenger_options.error());
+  messenger_options->entity = client->entity_;
+  messenger_options->instance = client->identity_.instance;
+  messenger_options->nonce = client->identity_.nonce;
+
+  if (messenger_options->auth_required) {
+    auto keyring = Keyring::load(config.get_string("keyring"));
+    if (!keyring) return tl::unexpected(keyring.error());
+    client->keyring_ = std::make_unique<Keyring>(std::move(*keyring));
+    if (client->keyring_->find(config.name()) == nullptr) {
+      return explain(std::errc::permission_denied,
+                     "keyring " + config.get_string("keyring") + " has no key for " +
+                         client->entity_ + ": add it, or choose another entity with -n or id=");
+    }
+  }
+
+  auto objecter_options = objecter::Objecter::Options::from_config(config);
+  if (!objecter_options) return tl::unexpected(objecter_options.error());
+  auto stack = msgr::make_network_stack(config);
+  if (!stack) return tl::unexpected(stack.error());
+  client->stack_ = std::move(*stack);
+
+  auto made = objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),
+                                         std::move(*objecter_options), client->keyring_.get(),
+                                         &perf);
+  if (!made) return tl::unexpected(made.error());
+  client->objecter_ = std::move(*made);
+  return client;
+}
+
+Client::~Client() = default;
+
+Outcome<objecter::PoolInfo> Client::find_pool(const std::string& name) const {
+  const auto map = objecter_->map();
+  if (map == nullptr) {
+    return explain(objecter::Errc::kUnreachable, "no cluster map yet: is a server of mon_host up?");
+  }
+  const auto* pool = map->find_pool(name);
+  if (pool != nullptr) return *pool;
+  std::string known;
+  for (const auto& each : map->pools) known += (known.empty() ? "" : ", ") + each.name;
+  return explain(objecter::Errc::kNoSuchPool,
+                 "no pool '" + name + "'; there " +
+                     (known.empty() ? "are none: make one with 'lunar pool create " + name + "'"
+                                    : "are: " + known));
+}
+
+}  // namespace lunar::gateway

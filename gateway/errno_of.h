@@ -1,0 +1,11 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <system_error>
+
+namespace lunar::gateway {
+
+// The errno that says most of what an error says, for the C API and exit codes. Never 0. Pure.
+int errno_of(const std::error_code& code) noexcept;
+
+}  // namespace lunar::gateway

@@ -1,0 +1,211 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/image_header.h"
+
+#include <algorithm>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <optional>
+
+namespace lunar::gateway {
+namespace {
+
+using Json = nlohmann::json;
+using objecter::Errc;
+
+// Typed reads from JSON that somebody else may have written: a missing or mistyped member makes
+// ok() false for good.
+class Fields {
+ public:
+  explicit Fields(const Json& object) : object_(object) { ok_ = object.is_object(); }
+
+  uint64_t number(const char* name) {
+    const Json* value = member(name);
+    if (value == nullptr || !value->is_number_unsigned()) return bad<uint64_t>();
+    return value->get<uint64_t>();
+  }
+  std::string text(const char* name, std::size_t limit) {
+    const Json* value = member(name);
+    if (value == nullptr || !value->is_string()) return bad<std::string>();
+    auto out = value->get<std::string>();
+    if (out.size() > limit) return bad<std::string>();
+    return out;
+  }
+  const Json& array(const char* name, std::size_t limit) {
+    static const Json kEmpty = Json::array();
+    const Json* value = member(name);
+    if (value == nullptr || !value->is_array() || value->size() > limit) {
+      ok_ = false;
+      return kEmpty;
+    }
+    return *value;
+  }
+  bool ok() const noexcept { return ok_; }
+
+ private:
+  const Json* member(const char* name) {
+    if (!ok_) return nullptr;
+    const auto found = object_.find(name);
+    return found == object_.end() ? nullptr : &*found;
+  }
+  template <typename T>
+  T bad() {
+    ok_ = false;
+    return T{};
+  }
+  const Json& object_;
+  bool ok_ = false;
+};
+
+std::optional<ImageId> parse_id(std::string_view text) {
+  if (text.size() != 16) return std::nullopt;
+  ImageId id = 0;
+  for (const char c : text) {
+    const auto digit = std::string_view("0123456789abcdef").find(c);
+    if (digit == std::string_view::npos) return std::nullopt;
+    id = id << 4 | digit;
+  }
+  return id == 0 ? std::nullopt : std::optional<ImageId>(id);
+}
+
+bool is_name_char(char c) noexcept {
+  return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
+         c == '_' || c == '-';
+}
+
+std::optional<Registration> parse_registration(const Json& json) {
+  Fields fields(json);
+  Registration out;
+  out.entity = fields.text("entity", 128);
+  out.instance = fields.text("instance", 256);
+  out.nonce = fields.number("nonce");
+  if (!fields.ok()) return std::nullopt;
+  return out;
+}
+
+}  // namespace
+
+Registration* ImageHeader::find_registration(std::string_view entity, std::string_view instance) {
+  const auto found = std::find_if(registrations.begin(), registrations.end(), [&](const auto& r) {
+    return r.entity == entity && r.instance == instance;
+  });
+  return found == registrations.end() ? nullptr : &*found;
+}
+
+std::string encode(const ImageHeader& header) {
+  Json registrations = Json::array();
+  for (const auto& each : header.registrations) {
+    registrations.push_back(
+        {{"entity", each.entity}, {"instance", each.instance}, {"nonce", each.nonce}});
+  }
+  const Json json = {{"format", ImageHeader::kFormat},
+                     {"id", image_id_text(header.id)},
+                     {"name", header.name},
+                     {"uuid", header.uuid.to_string()},
+                     {"size", header.size},
+                     {"object_size", header.layout.object_size},
+                     {"stripe_unit", header.layout.stripe_unit},
+                     {"stripe_count", header.layout.stripe_count},
+                     {"state", header.state == ImageState::kReady ? "ready" : "removing"},
+                     {"trimmed_from", header.trimmed_from},
+                     {"features", header.features},
+                     {"registrations", std::move(registrations)}};
+  return json.dump(1);
+}
+
+Outcome<ImageHeader> decode_image_header(std::string_view text, const std::string& object) {
+  const auto corrupt = [&](const std::string& what) {
+    return explain(Errc::kCorrupt, "image header " + object + " " + what +
+                                       ": restore it from a backup ('lunar image header put')");
+  };
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
+  Fields fields(json);
+  const uint64_t format = fields.number("format");
+  if (!fields.ok()) return corrupt("is not a Lunar image header");
+  if (format != ImageHeader::kFormat) {
+    return explain(Errc::kIncompatible,
+                   "image header " + object + " has format " + std::to_string(format) +
+                       ", this build knows format 1: use a newer build");
+  }
+  ImageHeader header;
+  const auto id = parse_id(fields.text("id", 16));
+  header.name = fields.text("name", 128);
+  const auto uuid = Uuid::parse(fields.text("uuid", 36));
+  header.size = fields.number("size");
+  header.layout.object_size = fields.number("object_size");
+  header.layout.stripe_unit = fields.number("stripe_unit");
+  const uint64_t stripe_count = fields.number("stripe_count");
+  header.layout.stripe_count =
+      static_cast<uint32_t>(std::min<uint64_t>(stripe_count, UINT32_MAX));
+  const std::string state = fields.text("state", 16);
+  header.trimmed_from = fields.number("trimmed_from");
+  for (const auto& each : fields.array("features", 64)) {
+    return explain(Errc::kIncompatible, "image header " + object + " needs feature " +
+                                            each.dump() + ", which this build lacks");
+  }
+  for (const auto& each : fields.array("registrations", ImageHeader::kMaxRegistrations)) {
+    auto registration = parse_registration(each);
+    if (!registration) return corrupt("has a damaged registration");
+    header.registrations.push_back(std::move(*registration));
+  }
+  if (!fields.ok() || !id || !uuid || !is_valid_image_name(header.name)) {
+    return corrupt("lacks a member or has one of the wrong type");
+  }
+  if (state != "ready" && state != "removing") return corrupt("has an unknown state");
+  header.state = state == "ready" ? ImageState::kReady : ImageState::kRemoving;
+  header.id = *id;
+  header.uuid = *uuid;
+  if (auto r = validate(header.layout); !r) return corrupt("is wrong: " + r.error().message);
+  if (auto r = validate_image_size(header.size); !r) return corrupt("is wrong: " + r.error().message);
+  if (header.trimmed_from > ImageHeader::kMaxSize) return corrupt("has an impossible trimmed_from");
+  return header;
+}
+
+std::string image_id_text(ImageId id) {
+  char text[17];
+  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(id));
+  return text;
+}
+
+std::string header_object_name(ImageId id) { return image_id_text(id) + ".header"; }
+
+std::string data_object_name(ImageId id, uint64_t object_no) {
+  char text[34];
+  std::snprintf(text, sizeof text, "%016llx.%016llx", static_cast<unsigned long long>(id),
+                static_cast<unsigned long long>(object_no));
+  return text;
+}
+
+bool is_valid_image_name(std::string_view name) noexcept {
+  return !name.empty() && name.size() <= 128 && name[0] != '.' && name[0] != '-' &&
+         std::all_of(name.begin(), name.end(), is_name_char);
+}
+
+Outcome<void> validate_image_size(uint64_t size) {
+  if (size >= ImageHeader::kSizeUnit && size <= ImageHeader::kMaxSize &&
+      size % ImageHeader::kSizeUnit == 0) {
+    return {};
+  }
+  return explain(std::errc::invalid_argument,
+                 "image size " + std::to_string(size) +
+                     " is not a multiple of 4096 bytes between 4 KiB and 4 PiB");
+}
+
+Outcome<ImageSpec> ImageSpec::parse(std::string_view text) {
+  const auto wrong = [&](const char* what) {
+    return explain(std::errc::invalid_argument,
+                   "'" + std::string(text) + "' " + what + "; give POOL/IMAGE");
+  };
+  if (text.find('@') != std::string_view::npos) {
+    return wrong("names a snapshot, and this build has none");
+  }
+  const auto slash = text.find('/');
+  if (slash == std::string_view::npos) return wrong("has no pool");
+  ImageSpec spec{std::string(text.substr(0, slash)), std::string(text.substr(slash + 1))};
+  if (!is_valid_image_name(spec.pool)) return wrong("has no valid pool name");
+  if (!is_valid_image_name(spec.image)) {
+    return wrong("has no valid image name (letters, digits, '.', '_', '-'; at most 128)");
+  }
+  return spec;
+}
+
+}  // namespace lunar::gateway

@@ -1,0 +1,212 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/io_request.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "common/check.h"
+#include "gateway/image.h"
+#include "tracing/tracepoints.h"
+
+namespace lunar::gateway {
+namespace {
+
+using objecter::Errc;
+using objecter::ObjectOp;
+using objecter::OpCode;
+using objecter::OpReply;
+using objecter::SubOp;
+
+SubOp step_of(OpCode code, const ObjectExtent& extent, bool fua) {
+  SubOp step;
+  step.code = code;
+  step.offset = extent.offset;
+  step.length = extent.length;
+  if (fua) step.flags |= objecter::kFua;
+  return step;
+}
+
+}  // namespace
+
+void IoRequest::start(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
+                      IoDone done) {
+  auto* io = new IoRequest(std::move(image), work, options, std::move(done));
+  Image& owner = *io->image_;
+  owner.in_flight_.push_back(*io);
+  owner.client().counters().in_flight.inc();
+  LUNAR_TRACE(lunar_gateway, io_start, io->io_id_, owner.id(), work.type, work.offset, work.length);
+  if (const std::error_code refused = owner.check(work); refused) {
+    io->result_.error = refused;
+    owner.client().center().post([io] { io->finish(); });
+    return;
+  }
+  if (work.type == kTraceIoFlush) return io->submit_flush();
+  if (work.length == 0) {
+    owner.client().center().post([io] { io->finish(); });
+    return;
+  }
+  const SplitSummary split = summarize_split(owner.layout(), work.offset, work.length);
+  if (split.extents > 1) owner.client().counters().split.add();
+  owner.client().counters().extents.add(split.extents);
+  LUNAR_TRACE(lunar_gateway, io_split, io->io_id_, split.reason, split.extents, work.offset,
+              work.length);
+  io->submit_more();
+}
+
+IoRequest::IoRequest(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
+                     IoDone done)
+    : image_(std::move(image)),
+      work_(work),
+      fua_(options.fua),
+      io_id_(options.io_id != 0 ? options.io_id : image_->client().next_io_id()),
+      done_(std::move(done)),
+      cursor_(image_->layout(), work.offset, work.length),
+      started_(std::chrono::steady_clock::now()) {}
+
+void IoRequest::cancel() {
+  cancelled_ = true;
+  for (const Submitted& each : in_flight_) image_->client().objecter().cancel(each.tid);
+}
+
+void IoRequest::submit_more() {
+  while (!result_.error && !cancelled_ && !cursor_.done() && in_flight_.size() < kWindow) {
+    submit_extent(cursor_.next());
+  }
+}
+
+void IoRequest::submit_extent(const ObjectExtent& extent) {
+  const Delivery delivery = choose_delivery(image_->client().delivery_policy(), extent.length);
+  LUNAR_TRACE(lunar_gateway, extent_path, io_id_, next_index_, extent.object_no, extent.offset,
+              extent.length, delivery.path, delivery.reason);
+  ++next_index_;
+  const objecter::Tid tid = image_->client().objecter().submit(
+      make_op(extent), [this, extent, index = next_index_ - 1](OpReply reply) {
+        extent_done(index, extent, std::move(reply));
+      });
+  in_flight_.push_back({next_index_ - 1, tid});
+  LUNAR_TRACE(lunar_gateway, extent_submit, io_id_, tid, extent.object_no, extent.offset,
+              extent.length);
+}
+
+ObjectOp IoRequest::make_op(const ObjectExtent& extent) const {
+  ObjectOp op;
+  op.object = {image_->pool(), data_object_name(image_->id(), extent.object_no)};
+  op.image = image_->id();
+  op.io_id = io_id_;
+  op.flags = objecter::kOpIdempotent;
+  const auto with_data = [&op](SubOp step, ConstBytes data) {
+    step.data_length = static_cast<uint32_t>(data.size());
+    op.steps.push_back(std::move(step));
+    op.data.push_back(data);
+  };
+  switch (work_.type) {
+    case kTraceIoRead:
+      op.steps.push_back(step_of(OpCode::kRead, extent, false));
+      op.read_into = work_.read_into.subspan(extent.buffer_offset, extent.length);
+      break;
+    case kTraceIoWrite:
+      with_data(step_of(OpCode::kWrite, extent, fua_),
+                work_.data.subspan(extent.buffer_offset, extent.length));
+      break;
+    case kTraceIoOrWrite:
+      with_data(step_of(OpCode::kOrWrite, extent, fua_),
+                work_.data.subspan(extent.buffer_offset, extent.length));
+      break;
+    case kTraceIoWriteSame:
+      with_data(step_of(OpCode::kWriteSame, extent, fua_), work_.data);
+      break;
+    case kTraceIoDiscard:
+    case kTraceIoWriteZeroes: {
+      const bool whole = extent.offset == 0 && extent.length == image_->layout().object_size;
+      op.steps.push_back(step_of(whole ? OpCode::kDelete : OpCode::kZero, extent, fua_));
+      if (whole) op.steps.back().length = 0;
+      break;
+    }
+    case kTraceIoCompareAndWrite:
+      op.flags &= static_cast<uint16_t>(~objecter::kOpIdempotent);
+      with_data(step_of(OpCode::kCmpExt, extent, false), work_.data);
+      with_data(step_of(OpCode::kWrite, extent, fua_), work_.second);
+      break;
+    case kTraceIoFlush:
+      break;
+  }
+  return op;
+}
+
+void IoRequest::submit_flush() {
+  const objecter::Tid tid = image_->client().objecter().flush(
+      image_->pool(), image_->id(), io_id_, [this](std::error_code error) {
+        result_.error = error;
+        in_flight_.clear();
+        finish();
+      });
+  in_flight_.push_back({0, tid});
+}
+
+void IoRequest::extent_done(uint32_t index, const ObjectExtent& extent, OpReply reply) {
+  const auto submitted = std::find_if(in_flight_.begin(), in_flight_.end(),
+                                      [&](const Submitted& each) { return each.index == index; });
+  LUNAR_CHECK(submitted != in_flight_.end(), "an extent ended twice");
+  *submitted = in_flight_.back();
+  in_flight_.pop_back();
+  if (reply.error == Errc::kNoSuchObject) {
+    reply.error = {};
+    if (work_.type == kTraceIoRead) {  // thin: what was never written is zero
+      const Bytes into = work_.read_into.subspan(extent.buffer_offset, extent.length);
+      std::memset(into.data(), 0, into.size());
+    }
+  }
+  if (reply.error && !result_.error) {
+    result_.error = reply.error;
+    if (reply.error == Errc::kMiscompare && !reply.steps.empty()) {
+      result_.value = reply.steps.front().value;
+    }
+  }
+  result_.bytes_inline += reply.bytes_inline;
+  result_.bytes_one_sided += reply.bytes_one_sided;
+  submit_more();
+  if (in_flight_.empty()) finish();
+}
+
+void IoRequest::finish() {
+  if (cancelled_ && !result_.error && !cursor_.done()) result_.error = make_error_code(Errc::kCancelled);
+  Counters& counters = image_->client().counters();
+  counters.in_flight.dec();
+  count(counters);
+  LUNAR_TRACE(lunar_gateway, io_done, io_id_, result_.error.value(),
+              result_.error ? 0 : work_.length);
+  image_->in_flight_.erase(image_->in_flight_.iterator_to(*this));
+  IoDone done = std::move(done_);
+  const IoResult result = result_;
+  const std::shared_ptr<Image> image = std::move(image_);
+  delete this;
+  done(result);
+  image->io_ended();
+}
+
+void IoRequest::count(Counters& counters) const {
+  const auto took = std::chrono::steady_clock::now() - started_;
+  if (result_.error) counters.failed.add();
+  counters.bytes_inline.add(result_.bytes_inline);
+  counters.bytes_one_sided.add(result_.bytes_one_sided);
+  switch (work_.type) {
+    case kTraceIoRead:
+      counters.rd.add();
+      counters.rd_bytes.add(work_.length);
+      counters.rd_latency.add(took);
+      break;
+    case kTraceIoWrite:
+      counters.wr.add();
+      counters.wr_bytes.add(work_.length);
+      counters.wr_latency.add(took);
+      break;
+    case kTraceIoDiscard:
+    case kTraceIoWriteZeroes: counters.discard.add(); break;
+    case kTraceIoWriteSame: counters.ws.add(); break;
+    case kTraceIoCompareAndWrite: counters.cmp.add(); break;
+    case kTraceIoOrWrite: counters.orw.add(); break;
+    case kTraceIoFlush: counters.flush.add(); break;
+  }
+}
+
+}  // namespace lunar::gateway
