@@ -29,11 +29,11 @@ opts=trans=virtio,version=9p2000.L,msize=512000
 mount -t 9p -o $opts,ro,cache=loose hostroot /lower || lost "cannot mount the host's root"
 mount -t tmpfs -o size=60% tmpfs /upper
 mkdir /upper/up /upper/work
-mount -t overlay -o lowerdir=/lower,upperdir=/upper/up,workdir=/upper/work overlay /root ||
+mount -t overlay -o lowerdir=/lower,upperdir=/upper/up,workdir=/upper/work overlay /newroot ||
   lost "cannot overlay the host's root"
-mkdir -p /root/run
-mount -t tmpfs tmpfs /root/run
-mkdir /root/run/lunar-vm /root/run/lock
-mount -t 9p -o $opts,cache=none out /root/run/lunar-vm || lost "cannot mount the output folder"
-for fs in proc sys dev; do mount --move /$fs /root/$fs; done
-exec switch_root /root /bin/bash /run/lunar-vm/boot.sh
+mkdir -p /newroot/run
+mount -t tmpfs tmpfs /newroot/run
+mkdir /newroot/run/lunar-vm /newroot/run/lock
+mount -t 9p -o $opts,cache=none out /newroot/run/lunar-vm || lost "cannot mount the output folder"
+for fs in proc sys dev; do mount --move /$fs /newroot/$fs; done
+exec switch_root /newroot /bin/bash /run/lunar-vm/boot.sh

@@ -36,7 +36,7 @@ download_kernel() {
 
 pack_initrd() {
   local dir=$1 release=$2 root=$1/initrd file
-  mkdir -p "$root"/{bin,modules,proc,sys,dev,lower,upper,root}
+  mkdir -p "$root"/{bin,modules,proc,sys,dev,lower,upper,newroot}
   cp /bin/busybox "$root/bin/busybox"
   cp "$here/init.sh" "$root/init"
   chmod 755 "$root/init"
@@ -46,34 +46,38 @@ pack_initrd() {
     while read -r file; do
       cp "$file" "$root/modules/" && basename "$file"
     done >"$root/modules/order"
-  (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$dir/initrd.gz"
+  (cd "$root" && find . | cpio -o -H newc --quiet | gzip -1) >"$dir/initrd.new"
+  mv "$dir/initrd.new" "$dir/initrd.gz"
   rm -rf "$root"
 }
 
+unpack_kernel() {
+  local ready=$1 work release
+  work=$(mktemp -d "$VM_DIR/.work.XXXXXX")
+  # shellcheck disable=SC2064  # the folder of now
+  trap "rm -rf '$work'" EXIT
+  download_kernel "$work"
+  dpkg -x "$work"/linux-image-*.deb "$work/out"
+  release=$(basename "$work"/out/lib/modules/*)
+  mv "$work/out/boot/vmlinuz-$release" "$work/out/vmlinuz"
+  printf '%s\n' "$release" >"$work/out/release"
+  rm -rf "$work/out/boot" "$work/out/usr"
+  depmod -b "$work/out" "$release"
+  mv "$work/out" "$ready"
+}
+
 main() {
-  local stamp work release ready
-  stamp=$(cat "$0" "$here/init.sh" | sha256sum | cut -c1-16)
-  ready=$VM_DIR/ready-$stamp
-  if [ ! -e "$ready/initrd.gz" ]; then
-    command -v busybox >/dev/null || die "busybox is missing: run tools/dev/setup.sh"
+  local ready=$VM_DIR/kernel stamp
+  stamp=$(cat "$0" "$here/init.sh" /bin/busybox | sha256sum)
+  if [ "$(cat "$ready/initrd.stamp" 2>/dev/null)" != "$stamp" ]; then
+    [ -x /bin/busybox ] || die "busybox is missing: run tools/dev/setup.sh"
     mkdir -p "$VM_DIR"
     exec 9>"$VM_DIR/.lock"
-    flock 9
-  fi
-  if [ ! -e "$ready/initrd.gz" ]; then
-    work=$(mktemp -d "$VM_DIR/.work.XXXXXX")
-    # shellcheck disable=SC2064  # the folder of now
-    trap "rm -rf '$work'" EXIT
-    download_kernel "$work"
-    dpkg -x "$work"/linux-image-*.deb "$work/out"
-    release=$(basename "$work"/out/lib/modules/*)
-    mv "$work/out/boot/vmlinuz-$release" "$work/out/vmlinuz"
-    printf '%s\n' "$release" >"$work/out/release"
-    rm -rf "$work/out/boot" "$work/out/usr"
-    depmod -b "$work/out" "$release"
-    pack_initrd "$work/out" "$release" || die "a module that the initramfs needs is not in $release"
-    rm -rf "$VM_DIR"/ready-*
-    mv "$work/out" "$ready"
+    flock 9 # two runs at once: the second finds the kernel there
+    [ -e "$ready/release" ] || unpack_kernel "$ready"
+    pack_initrd "$ready" "$(cat "$ready/release")" ||
+      die "a module that the initramfs needs is not in Linux $(cat "$ready/release")"
+    printf '%s\n' "$stamp" >"$ready/initrd.stamp"
   fi
   printf '%s\n' "$ready"
 }

@@ -15,23 +15,23 @@ case "${1:-}" in
   *) die "unknown argument '$1'; usage: check.sh [--staged]" ;;
 esac
 
-# with_files CMD PATHSPEC...: CMD over the files that are there, nothing if there are none.
+# with_files PATHSPEC... -- CMD...: CMD over the files that are there; nothing if there are none.
 # A file may be tracked and gone: somebody is moving it.
 with_files() {
-  local cmd=$1 file files=()
+  local file specs=() files=()
+  while [ "$1" != -- ]; do specs+=("$1") && shift; done
   shift
   while IFS= read -r -d '' file; do
     [ -f "$file" ] && files+=("$file")
-  done < <(list "$@")
-  [ ${#files[@]} -eq 0 ] || printf '%s\0' "${files[@]}" | xargs -0 -n 40 -P "$(nproc)" $cmd
+  done < <(list "${specs[@]}")
+  [ ${#files[@]} -eq 0 ] || printf '%s\0' "${files[@]}" | xargs -0 "$@"
 }
 
 check_format() {
-  local out
-  out=$(with_files "clang-format --dry-run -Werror" '*.h' '*.c' '*.cc' 2>&1) && return
-  echo "run clang-format -i on:"
-  sed -nE 's/^([^ :]+):[0-9]+:[0-9]+: error: .*/  \1/p; t; /^[^ ]+: /p' <<<"$out" | sort -u
-  return 1
+  # shellcheck disable=SC2016  # expanded by the inner shell
+  with_files '*.h' '*.c' '*.cc' -- -n 1 -P "$(nproc)" sh -c \
+    'clang-format --dry-run -Werror "$0" 2>/dev/null || { echo "clang-format -i $0"; exit 1; }' |
+    sort
 }
 check_layers() { python3 $dev/check_layers.py; }
 check_coroutines() { python3 $dev/check_coroutines.py; }
@@ -40,7 +40,7 @@ check_spdx() { python3 $dev/check_text.py spdx; }
 check_machine_paths() { python3 $dev/check_text.py machine; }
 check_shell() {
   command -v shellcheck >/dev/null || { echo "shellcheck is not installed"; return 1; }
-  with_files "shellcheck -x -S warning" '*.sh' .ci/run .githooks/pre-commit
+  with_files '*.sh' .ci/run .githooks/pre-commit -- shellcheck -x -S warning
 }
 
 failed=()
