@@ -47,6 +47,12 @@ function(lunar_add_test name)
   endif()
   add_executable(${name} ${ARG_SOURCES})
   target_link_libraries(${name} PRIVATE lunar_options ${ARG_LIBS} GTest::gtest GTest::gmock GTest::gtest_main)
+  foreach(label ${ARG_LABELS})  # tsan_tests builds what `ctest -L tsan` runs
+    if(NOT TARGET ${label}_tests)
+      add_custom_target(${label}_tests)
+    endif()
+    add_dependencies(${label}_tests ${name})
+  endforeach()
   add_test(NAME ${name} COMMAND ${name})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
     ENVIRONMENT "LTTNG_UST_REGISTER_TIMEOUT=0;TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp halt_on_error=1;UBSAN_OPTIONS=print_stacktrace=1")

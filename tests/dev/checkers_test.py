@@ -15,6 +15,7 @@ sys.dont_write_bytecode = True
 import check_coroutines  # noqa: E402
 import check_layers  # noqa: E402
 import check_text  # noqa: E402
+import junit_summary  # noqa: E402
 
 
 class Layers(unittest.TestCase):
@@ -200,6 +201,27 @@ class Headers(unittest.TestCase):
             failed = self.run_checker(root)
             self.assertEqual(failed.returncode, 1)
             self.assertIn("a.h: does not compile alone", failed.stdout)
+
+
+class JunitSummary(unittest.TestCase):
+    """The forms are those of ctest 3.25 --output-junit."""
+
+    def summarise(self, *cases):
+        return junit_summary.summarise("<testsuite>" + "".join(cases) + "</testsuite>")
+
+    def test_passed_and_failed_are_counted_and_named(self):
+        good = '<testcase name="a" status="run"><system-out>fine</system-out></testcase>'
+        bad = '<testcase name="b" status="fail"><failure message=""/></testcase>'
+        self.assertEqual(self.summarise(good, bad, good), (2, ["b"]))
+
+    def test_what_did_not_run_has_failed(self):
+        for status in ("notrun", "disabled"):
+            case = f'<testcase name="c" status="{status}"><skipped message=""/></testcase>'
+            self.assertEqual(self.summarise(case), (0, ["c (was not run)"]))
+
+    def test_a_case_skipped_inside_a_passing_test_is_seen(self):
+        case = '<testcase name="d" status="run"><system-out>[  SKIPPED ] X.Y (0 ms)</system-out></testcase>'
+        self.assertEqual(self.summarise(case), (0, ["d (skips some of its cases)"]))
 
 
 if __name__ == "__main__":

@@ -36,6 +36,7 @@ download_kernel() {
 
 pack_initrd() {
   local dir=$1 release=$2 root=$1/initrd file
+  rm -rf "$root"
   mkdir -p "$root"/{bin,modules,proc,sys,dev,lower,upper,newroot}
   cp /bin/busybox "$root/bin/busybox"
   cp "$here/init.sh" "$root/init"

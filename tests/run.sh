@@ -1,0 +1,140 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Sets up, builds and runs the tests: all of them, or the named lanes.
+#
+#   tests/run.sh [LANE...] [-- CTEST_OPTION...]
+#
+#   check       tools/dev/check.sh: layers, coroutine forms, headers, format, text
+#   unit        unit tests                                    build/release
+#   e2e         a real tgtd, object servers and an initiator  build/release
+#   asan        unit tests and the e2e tests labelled e2e-asan, with ASan and UBSan
+#   tsan        tests labelled tsan, with ThreadSanitizer
+#   fuzz-smoke  every fuzzer for a short while, with ASan     build/asan
+#   vm          guests under Debian's kernel: rdma_rxe, kernel initiator
+#   clang       unit tests built by clang, thread-safety analysis as errors
+#   bench       benchmarks
+#   all         check unit e2e asan tsan fuzz-smoke vm (the default)
+#
+# Ends with ctest's summaries and `N passed, N failed`; exits 0 only if nothing failed, every lane
+# ran at least one test, and none was skipped. Logs are in build/logs.
+# LUNAR_JOBS: parallel compilations and unit tests (default: number of CPUs).
+set -uo pipefail
+cd "$(dirname "$0")/.." || exit 1
+# shellcheck source=tools/dev/lib.sh
+. tools/dev/lib.sh
+
+ALL=(check unit e2e asan tsan fuzz-smoke vm)
+jobs=${LUNAR_JOBS:-$(nproc)}
+logs=$LUNAR_ROOT/build/logs
+passed=0
+failed=0
+summaries=()
+failures=()
+
+usage() { sed -n '/^#   tests\/run/,/^# LUNAR_JOBS/s/^# \{0,1\}//p' "$0"; }
+
+# record LANE PASSED FAILED SUMMARY [FAILURE...]
+record() {
+  local lane=$1
+  passed=$((passed + $2))
+  failed=$((failed + $3))
+  summaries+=("$(printf '%-11s %s' "$lane" "$4")")
+  shift 4
+  local failure
+  for failure in "$@"; do failures+=("$lane: ${failure#"${failure%%[! ]*}"}"); done
+}
+
+# Configures and builds a preset once per run. TARGET is built instead of everything if the build
+# has it: a lane that needs few programs gets by with those.
+declare -A built
+build() {
+  local preset=$1 target=${2:-all} log=$logs/build-$1.log start=$SECONDS
+  [ -z "${built[$preset.$target]:-}" ] || return "${built[$preset.$target]}"
+  built[$preset.$target]=1
+  say "building preset $preset ($target)"
+  if ! cmake --preset "$preset" >"$log" 2>&1; then
+    tail -n 40 "$log"
+    return 1
+  fi
+  ninja -C "build/$preset" -t query "$target" >/dev/null 2>&1 || target=all
+  if ! ninja -C "build/$preset" -j "$jobs" "$target" >>"$log" 2>&1; then
+    grep -E -A 12 'FAILED:|error:' "$log" | head -n 120
+    say "the whole log is $log"
+    return 1
+  fi
+  say "built $preset in $((SECONDS - start)) s"
+  built[$preset.${2:-all}]=0
+}
+
+# run_ctest LANE PRESET LABEL_REGEX JOBS: one ctest run, recorded.
+run_ctest() {
+  local lane=$1 preset=$2 label=$3 parallel=$4 counts summary
+  local junit=$logs/$lane.xml log=$logs/$lane.log
+  rm -f "$junit"
+  ctest --test-dir "build/$preset" -L "$label" -j "$parallel" --no-tests=error --output-on-failure \
+    --test-output-size-passed 1000000 --output-junit "$junit" "${ctest_options[@]}" 2>&1 | tee "$log"
+  summary=$(grep -E '^[0-9]+% tests passed' "$log" | tail -n 1)
+  if [ -s "$junit" ] && mapfile -t counts < <(python3 tools/dev/junit_summary.py "$junit") &&
+    [ ${#counts[@]} -gt 0 ] && [ "${counts[0]}" != "0 0" ]; then
+    record "$lane" "${counts[0]% *}" "${counts[0]#* }" "$summary" "${counts[@]:1}"
+  else
+    record "$lane" 0 1 "no tests were run" "no test has a label like $label in build/$preset"
+  fi
+}
+
+# lane_tests LANE PRESET LABEL_REGEX JOBS [TARGET]
+lane_tests() {
+  if build "$2" "${5:-all}"; then
+    run_ctest "$1" "$2" "$3" "$4"
+  else
+    record "$1" 0 1 "build failed" "preset $2 does not build: $logs/build-$2.log"
+  fi
+}
+
+lane_check() {
+  if tools/dev/check.sh 2>&1 | tee "$logs/check.log"; then
+    record check 1 0 "all rules hold"
+  else
+    record check 0 1 "$(tail -n 1 "$logs/check.log")" "tools/dev/check.sh"
+  fi
+}
+
+run_lane() {
+  say "lane $1"
+  case $1 in
+    check) lane_check ;;
+    unit) lane_tests unit release '^unit$' "$jobs" ;;
+    e2e) lane_tests e2e release '^e2e$' 1 ;;
+    asan) lane_tests asan asan '^(unit|e2e-asan)$' 1 ;;
+    tsan) lane_tests tsan tsan '^tsan$' "$jobs" tsan_tests ;;
+    fuzz-smoke) lane_tests fuzz-smoke asan '^fuzz-smoke$' "$jobs" ;;
+    vm) lane_tests vm release '^vm$' 1 ;;
+    clang) lane_tests clang clang '^unit$' "$jobs" ;;
+    bench) lane_tests bench release '^bench$' 1 ;;
+  esac
+}
+
+lanes=()
+ctest_options=()
+while [ $# -gt 0 ]; do
+  case $1 in
+    all) lanes+=("${ALL[@]}") ;;
+    check | unit | e2e | asan | tsan | fuzz-smoke | vm | clang | bench) lanes+=("$1") ;;
+    -h | --help) usage && exit 0 ;;
+    --) shift && ctest_options=("$@") && break ;;
+    *) usage >&2 && die "unknown lane '$1'" ;;
+  esac
+  shift
+done
+[ ${#lanes[@]} -gt 0 ] || lanes=("${ALL[@]}")
+
+start=$SECONDS
+tools/dev/setup.sh || die "setting up this machine failed: see above"
+mkdir -p "$logs"
+for lane in "${lanes[@]}"; do run_lane "$lane"; done
+
+printf '\n%s\n' "--- ${lanes[*]}: $((SECONDS - start)) s"
+[ ${#failures[@]} -eq 0 ] || printf 'failed: %s\n' "${failures[@]}"
+printf '%s\n' "${summaries[@]}"
+printf '%d passed, %d failed\n' "$passed" "$failed"
+[ "$failed" -eq 0 ]
