@@ -7,6 +7,7 @@
 #include <optional>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/result.h"
 #include "common/unique_function.h"
@@ -43,10 +44,11 @@ class AdminReply {
   ~AdminReply();
 
   void send(std::string text);  // JSON, or text for a person
-  void fail(std::error_code code, std::string message);
+  void fail(std::error_code code, const std::string& message);
   void fail(const Error& error) { fail(error.code, error.message); }
 
  private:
+  void abandon();
   std::shared_ptr<internal::AdminReplies> replies_;
   uint64_t client_ = 0;
 };
@@ -80,6 +82,7 @@ class AdminSocket {
   struct Impl;
   explicit AdminSocket(std::shared_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;
+  std::vector<Command> standard_commands_;
 };
 
 class AdminSocket::Command {

@@ -78,7 +78,7 @@ class Config {
     std::string source;  // "default", "/etc/lunar/lunar.conf:12", "override"
     std::string default_value;
   };
-  std::vector<Shown> show() const;                   // every option, by name
+  std::vector<Shown> show() const;                   // every option, in the table's order
   Outcome<Shown> show(std::string_view name) const;  // an unknown name is an error
   // The file that was read; empty if none. Sentences about it that are worth a log line.
   std::string file() const;
@@ -103,13 +103,14 @@ class Config {
     OnChange on_change;
   };
 
-  std::size_t index_of(std::string_view name, OptionType type) const;
+  std::size_t index_of(std::string_view name) const;  // REQUIRES: in the table
   template <typename T>
   T get(std::string_view name, OptionType type) const;
   Outcome<void> apply(const OptionSpec& option, std::string_view value, int rank,
                       std::string source) EXCLUDES(mutex_);
   std::string expand_locked(std::string_view text, int depth) const REQUIRES(mutex_);
-  std::string variable_locked(std::string_view variable, int depth) const REQUIRES(mutex_);
+  std::optional<std::string> variable_locked(std::string_view variable, int depth) const
+      REQUIRES(mutex_);
   Shown shown_locked(std::size_t index) const REQUIRES(mutex_);
 
   const EntityName name_;

@@ -40,6 +40,8 @@ namespace internal {
 extern std::atomic<int8_t> log_thresholds[static_cast<std::size_t>(Subsystem::kCount)];
 void log_vwrite(Subsystem subsystem, int level, fmt::string_view format,
                 fmt::format_args args) noexcept;
+// For a failed check: what the memory ring holds, without waiting for a lock.
+void log_dump_ring(int fd) noexcept;
 template <typename... Args>
 void log_write(Subsystem subsystem, int level, fmt::format_string<Args...> format, Args&&... args) {
   log_vwrite(subsystem, level, format, fmt::make_format_args(args...));
@@ -58,7 +60,6 @@ inline bool log_wanted(Subsystem subsystem, int level) noexcept {
 struct LogTarget {
   std::string file;  // empty: no file
   bool to_stderr = true;
-  std::string name;  // of the program, in each line
 };
 // Replaces the target; log_config.h does it from a Config.
 Outcome<void> log_open(const LogTarget& target);

@@ -14,7 +14,7 @@ namespace lunar {
 // the levels follow runtime changes while this lives. Thread-safe. The Config outlives it.
 class LogConfig {
  public:
-  static Outcome<std::unique_ptr<LogConfig>> open(Config& config, const std::string& program_name);
+  static Outcome<std::unique_ptr<LogConfig>> open(Config& config);
 
  private:
   LogConfig() = default;

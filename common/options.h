@@ -43,14 +43,15 @@ struct OptionSpec {
       {};  // "word: why not": a word that is known and refused with its reason
 };
 
-// Every option of every program, sorted by name. Immutable.
+// Every option of every program, in the order of the table. Immutable.
 std::span<const OptionSpec> all_options() noexcept;
 
-// By name with spaces, dashes and case ignored as ceph.conf does; null if there is none.
+// By canonical name; null if there is none.
 const OptionSpec* find_option(std::string_view name) noexcept;
 // The known name that looks most like `name`; empty if none is near.
 std::string_view nearest_option(std::string_view name);
-// "ms type", "MS-Type" → "ms_type".
+// Spaces, dashes, underscores and case do not matter, as in ceph.conf: "ms type", "MS-Type" →
+// "ms_type".
 std::string canonical_option_name(std::string_view name);
 
 struct LogLevels {
@@ -65,6 +66,9 @@ using OptionValue =
 // Reads and checks a value. The error is a sentence with the option, the value and what is
 // accepted; the caller adds where it came from. A secret's value is left out of it.
 Outcome<OptionValue> parse_option(const OptionSpec& option, std::string_view text);
+
+// What may be shown of a value: the text itself, "(hidden)" for a secret.
+std::string displayed_value(const OptionSpec& option, std::string_view text);
 
 // "a size in bytes, such as 4K or 1MiB, from 4096 to 32MiB": for errors and help.
 std::string describe_accepted(const OptionSpec& option);

@@ -39,6 +39,8 @@ class PerfRegistry {
   // Registers under `name`, or name#2, name#3 … if that is taken. Returns what was used.
   std::string add(std::string name, const PerfGroup* group);
   void remove(const std::string& name);
+  template <typename Make>
+  std::string collect(std::string_view wanted, Make make) const;
 
   mutable Mutex mutex_;  // taken before a group's
   std::map<std::string, const PerfGroup*, std::less<>> groups_ GUARDED_BY(mutex_);

@@ -51,6 +51,8 @@ class Program {
 
  private:
   Program() = default;
+  Outcome<void> serve_admin_socket();
+
   ProgramDefaults defaults_;
   std::vector<std::string> arguments_;
   std::unique_ptr<Config> config_;

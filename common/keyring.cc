@@ -1,0 +1,203 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "common/keyring.h"
+
+#include <fcntl.h>
+#include <nettle/base64.h>
+#include <nettle/memops.h>
+#include <sys/mman.h>
+#include <sys/stat.h>
+#include <unistd.h>
+
+#include <optional>
+#include <utility>
+
+#include "common/check.h"
+#include "common/file.h"
+#include "common/ini.h"
+#include "common/random.h"
+
+namespace lunar {
+namespace {
+
+constexpr std::size_t kMaxFileBytes = 1024 * 1024;
+constexpr std::size_t kMinKeyBytes = 16;
+constexpr std::size_t kMaxKeyBytes = 256;
+
+// Wipes a string when its scope ends.
+class WipeString {
+ public:
+  explicit WipeString(std::string& text) noexcept : text_(text) {}
+  ~WipeString() { wipe_memory(text_.data(), text_.size()); }
+  WipeString(const WipeString&) = delete;
+  WipeString& operator=(const WipeString&) = delete;
+
+ private:
+  std::string& text_;
+};
+
+// Wipes the values of a parsed file when its scope ends.
+class WipeEntries {
+ public:
+  explicit WipeEntries(std::vector<IniEntry>& entries) noexcept : entries_(entries) {}
+  ~WipeEntries() {
+    for (IniEntry& entry : entries_) wipe_memory(entry.value.data(), entry.value.size());
+  }
+  WipeEntries(const WipeEntries&) = delete;
+  WipeEntries& operator=(const WipeEntries&) = delete;
+
+ private:
+  std::vector<IniEntry>& entries_;
+};
+
+std::optional<Secret> decode_key(std::string_view text) {
+  if (text.size() > BASE64_ENCODE_RAW_LENGTH(kMaxKeyBytes)) return std::nullopt;
+  Secret buffer(BASE64_DECODE_LENGTH(text.size()) + 1);
+  base64_decode_ctx context;
+  base64_decode_init(&context);
+  std::size_t size = buffer.size();
+  const bool ok =
+      base64_decode_update(&context, &size, reinterpret_cast<uint8_t*>(buffer.bytes().data()),
+                           text.size(), text.data()) == 1 &&
+      base64_decode_final(&context) == 1;
+  wipe_memory(&context, sizeof context);
+  if (!ok || size < kMinKeyBytes) return std::nullopt;
+  return Secret::copy_of(buffer.bytes().first(size));
+}
+
+void append_key(std::string& text, const Secret& key) {
+  const std::size_t at = text.size();
+  text.resize(at + BASE64_ENCODE_RAW_LENGTH(key.size()));
+  base64_encode_raw(text.data() + at, key.size(),
+                    reinterpret_cast<const uint8_t*>(key.bytes().data()));
+}
+
+}  // namespace
+
+void wipe_memory(void* memory, std::size_t size) noexcept {
+  if (size > 0) ::explicit_bzero(memory, size);
+}
+
+Secret::Secret(std::size_t size) : size_(size) {
+  if (size == 0) return;
+  void* pages = ::mmap(nullptr, size, PROT_READ | PROT_WRITE, MAP_PRIVATE | MAP_ANONYMOUS, -1, 0);
+  LUNAR_CHECK(pages != MAP_FAILED, "no memory for a key");
+  ::madvise(pages, size, MADV_DONTDUMP);
+  data_ = static_cast<std::byte*>(pages);
+}
+
+Secret Secret::copy_of(ConstBytes bytes) {
+  Secret secret(bytes.size());
+  if (!bytes.empty()) std::memcpy(secret.data_, bytes.data(), bytes.size());
+  return secret;
+}
+
+Secret::Secret(Secret&& other) noexcept
+    : data_(std::exchange(other.data_, nullptr)), size_(std::exchange(other.size_, 0)) {}
+
+Secret& Secret::operator=(Secret&& other) noexcept {
+  if (this != &other) {
+    wipe();
+    data_ = std::exchange(other.data_, nullptr);
+    size_ = std::exchange(other.size_, 0);
+  }
+  return *this;
+}
+
+Secret::~Secret() { wipe(); }
+
+void Secret::wipe() noexcept {
+  if (data_ == nullptr) return;
+  wipe_memory(data_, size_);
+  ::munmap(data_, size_);
+  data_ = nullptr;
+  size_ = 0;
+}
+
+bool Secret::equals(ConstBytes other) const noexcept {
+  return other.size() == size_ && (size_ == 0 || memeql_sec(data_, other.data(), size_) != 0);
+}
+
+Outcome<Keyring> Keyring::load(const std::string& path) {
+  const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
+  struct stat status {};
+  if (!fd || ::fstat(fd.get(), &status) != 0) {
+    return tl::unexpected<Error>(file_error("keyring " + path, "cannot open", last_system_error()));
+  }
+  if (!S_ISREG(status.st_mode)) {
+    return explain(std::errc::invalid_argument, "keyring " + path + ": is not a regular file");
+  }
+  if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
+    return explain(std::errc::permission_denied,
+                   "keyring " + path + ": group or others have access to it; chmod 600 " + path);
+  }
+  if (status.st_uid != ::geteuid() && status.st_uid != 0) {
+    return explain(
+        std::errc::permission_denied,
+        "keyring " + path + ": belongs to another user; chown it to the one who runs this");
+  }
+  // Through the descriptor whose mode was looked at, not the name.
+  auto text = read_file("/proc/self/fd/" + std::to_string(fd.get()), kMaxFileBytes);
+  if (!text)
+    return explain(text.error().code, "keyring " + path + ": " + text.error().code.message());
+  const WipeString wipe(*text);
+  return parse(*text, "keyring " + path);
+}
+
+Outcome<Keyring> Keyring::parse(std::string_view text, const std::string& origin) {
+  auto entries = parse_ini(text, origin);
+  if (!entries) return tl::unexpected<Error>(entries.error());
+  const WipeEntries wipe(*entries);
+  Keyring keyring;
+  for (const IniEntry& entry : *entries) {
+    const std::string where = origin + ":" + std::to_string(entry.line) + ": ";
+    const auto name = EntityName::parse(entry.section);
+    if (!name) {
+      return explain(std::errc::invalid_argument, where + "section [" + entry.section +
+                                                      "] is not TYPE.ID, such as client.admin");
+    }
+    if (canonical_option_name(entry.name) != "key") continue;  // caps and the like of Ceph's files
+    auto key = decode_key(entry.value);
+    if (!key) {
+      return explain(std::errc::invalid_argument, where + "the key is not base64 of " +
+                                                      std::to_string(kMinKeyBytes) + " to " +
+                                                      std::to_string(kMaxKeyBytes) + " bytes");
+    }
+    keyring.add(*name, *std::move(key));
+  }
+  return keyring;
+}
+
+const Secret* Keyring::find(const EntityName& name) const {
+  const auto found = keys_.find(name.to_string());
+  return found == keys_.end() ? nullptr : &found->second;
+}
+
+void Keyring::generate(const EntityName& name) {
+  Secret key(kKeyBytes);
+  random_bytes(key.bytes());
+  add(name, std::move(key));
+}
+
+void Keyring::add(const EntityName& name, Secret key) {
+  keys_.insert_or_assign(name.to_string(), std::move(key));
+}
+
+Outcome<void> Keyring::save(const std::string& path) const {
+  std::string text;
+  std::size_t size = 0;  // reserved at once, so that no copy is left behind by growing
+  for (const auto& [name, key] : keys_) {
+    size += name.size() + BASE64_ENCODE_RAW_LENGTH(key.size()) + 16;
+  }
+  text.reserve(size);
+  const WipeString wipe(text);
+  for (const auto& [name, key] : keys_) {
+    text += "[" + name + "]\n\tkey = ";
+    append_key(text, key);
+    text += "\n";
+  }
+  auto written = write_file_atomically(path, as_const_bytes(text), S_IRUSR | S_IWUSR);
+  if (!written) return explain(written.error().code, "keyring " + written.error().message);
+  return {};
+}
+
+}  // namespace lunar

@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The table of options. To add one, add one line, in its group; config.h's getters then know it.
+
+#include "common/options.h"
+
+#include <algorithm>
+#include <array>
+#include <vector>
+
+namespace lunar {
+namespace {
+
+using enum OptionType;
+constexpr uint8_t kRun = kOptionRuntime;
+constexpr uint8_t kCeph = kOptionCeph;
+
+constexpr std::string_view kNoRdma =
+    "async+rdma: the RDMA stack is not part of this version yet; use async+posix";
+constexpr std::string_view kNoSecure =
+    "secure: encryption on the wire is not part of this version yet; use crc";
+
+// clang-format off
+constexpr OptionSpec kOptions[] = {
+// name                          type       default         accepts        flags        help
+// -- who and where
+{"keyring",                      kString,   "/etc/lunar/$cluster.$name.keyring", "", kCeph, "File with the keys of this entity; mode 0600."},
+{"mon_host",                     kString,   "",             "",            kCeph,       "Addresses of any servers of the cluster, separated by commas; one that answers is enough."},
+{"public_addr",                  kString,   "",             "",            kCeph,       "Address a server listens on and tells others; empty: all addresses, told by the one that routes outside."},
+{"run_dir",                      kString,   "/run/lunar",   "",            kCeph,       "Folder of sockets and pid files."},
+{"admin_socket",                 kString,   "${run_dir}/$cluster-$name.$pid.asok", "", kCeph, "Unix socket for commands to a running program; empty: none."},
+
+// -- messenger
+{"ms_type",                      kChoice,   "async+posix",  "async+posix", kCeph,       "Transport that messages travel by.", kNoRdma},
+{"ms_mode",                      kChoice,   "crc",          "crc",         0,           "What protects bytes on the wire.", kNoSecure},
+{"ms_async_op_threads",          kUint,     "0",            "0..64",       kCeph,       "Messenger threads; 0 runs it inside the program's own loop."},
+{"ms_bind_ipv4",                 kBool,     "true",         "",            kCeph,       "Servers listen on IPv4."},
+{"ms_bind_ipv6",                 kBool,     "true",         "",            kCeph,       "Servers listen on IPv6."},
+{"ms_bind_port_min",             kUint,     "6800",         "1..65535",    kCeph,       "First port a server tries when its address names none."},
+{"ms_bind_port_max",             kUint,     "7568",         "1..65535",    kCeph,       "Last port a server tries when its address names none."},
+{"ms_crc_data",                  kBool,     "true",         "",            kCeph,       "Payloads carry a crc32c; off trusts the network's checksums."},
+{"ms_tcp_nodelay",               kBool,     "true",         "",            kCeph,       "Small frames leave at once."},
+{"ms_tcp_rcvbuf",                kSize,     "0",            "..1GiB",      kCeph,       "Receive buffer of a TCP socket; 0 leaves it to the kernel."},
+{"ms_tcp_congestion",            kString,   "",             "",            0,           "TCP congestion control of our sockets, such as cubic; empty leaves the host's default."},
+{"ms_connection_ready_timeout",  kDuration, "10s",          "10ms..1h",    kCeph,       "A link that is not through its handshake by then is closed."},
+{"ms_connection_idle_timeout",   kDuration, "15m",          "100ms..24h",  kCeph,       "A link that carried nothing for so long is closed."},
+{"ms_initial_backoff",           kDuration, "200ms",        "1ms..1m",     kCeph,       "Pause before the first attempt to reconnect; doubles from there."},
+{"ms_max_backoff",               kDuration, "15s",          "1ms..10m",    kCeph,       "Longest pause between attempts to reconnect."},
+{"ms_dispatch_throttle_bytes",   kSize,     "100M",         "1MiB..64GiB", kCeph,       "Bytes of received messages that wait to be dispatched; above it sockets are not read."},
+{"ms_keepalive_interval",        kDuration, "5s",           "10ms..1h",    0,           "A link that is quiet for so long is asked for a sign of life."},
+{"ms_keepalive_timeout",         kDuration, "15s",          "10ms..1h",    0,           "A link that gives none for so long is dead."},
+{"ms_session_timeout",           kDuration, "1m",           "10ms..24h",   0,           "How long a server keeps a session that has no link."},
+{"ms_max_front_bytes",           kSize,     "1MiB",         "4K..16MiB",   0,           "Longest front segment of a frame that is accepted."},
+{"ms_max_data_bytes",            kSize,     "64MiB",        "1MiB..1GiB",  0,           "Longest data segment of a frame that is accepted."},
+{"ms_inject_socket_failures",    kUint,     "0",            "",            kRun|kCeph,  "For tests: one in so many sends or receives breaks the link; 0: none."},
+{"ms_inject_delay_probability",  kDouble,   "0",            "0..1",        kRun|kCeph,  "For tests: share of frames that are delayed."},
+{"ms_inject_delay_max",          kDuration, "1s",           "0..1m",       kRun|kCeph,  "For tests: longest such delay."},
+{"ms_inject_seed",               kUint,     "0",            "",            0,           "For tests: seed of the injected faults; 0 takes a random one and logs it."},
+
+// -- authentication
+{"auth_client_required",         kChoice,   "psk",          "none|psk",    kCeph,       "What a client asks of servers; none is taken on loopback addresses only."},
+{"auth_cluster_required",        kChoice,   "psk",          "none|psk",    kCeph,       "What servers ask of each other; none is taken on loopback addresses only."},
+{"auth_service_required",        kChoice,   "psk",          "none|psk",    kCeph,       "What a server asks of clients; none is taken on loopback addresses only."},
+
+// -- objecter
+{"objecter_op_timeout",          kDuration, "20s",          "10ms..1h",    0,           "An op without an answer ends with an error after so long, over all resends."},
+{"objecter_inflight_ops",        kUint,     "1024",         "1..1000000",  kCeph,       "Ops in flight; more wait in the order they came."},
+{"objecter_inflight_op_bytes",   kSize,     "100M",         "1MiB..64GiB", kCeph,       "Bytes of ops in flight; more wait."},
+
+// -- images and the gateway
+{"lunar_default_object_size",    kSize,     "4M",           "4K..32MiB",   0,           "Object size of a new image: a power of two."},
+{"lunar_default_stripe_unit",    kSize,     "0",            "0..32MiB",    0,           "Stripe unit of a new image; 0 is the object size."},
+{"lunar_default_stripe_count",   kUint,     "1",            "1..256",      0,           "Objects a new image is striped over."},
+{"lunar_client_instance",        kString,   "",             "",            0,           "Tells two gateways with one key on one host apart; empty: the program's name."},
+{"lunar_open_timeout",           kDuration, "2s",           "10ms..1m",    0,           "How long opening a LUN waits for the cluster."},
+{"lunar_header_poll",            kDuration, "2s",           "10ms..1h",    0,           "How often an open image looks for a new size in its header."},
+{"lunar_sense_on_timeout",       kChoice,   "aborted",      "aborted|busy", 0,          "What an initiator is told when servers do not answer: ABORTED COMMAND or BUSY."},
+{"lunar_max_unmap",              kSize,     "1GiB",         "1MiB..1TiB",  0,           "Most bytes one UNMAP may free; advertised and enforced."},
+{"lunar_max_write_same",         kSize,     "1GiB",         "1MiB..1TiB",  0,           "Most bytes one WRITE SAME may write; advertised and enforced."},
+
+// -- object server
+{"osd_data",                     kString,   "/var/lib/lunar/osd/$cluster-$id", "", kCeph, "Folder of the store."},
+{"osd_objectstore",              kChoice,   "file",         "file|mem",    kCeph,       "Kind of store that --mkfs makes; mem forgets everything at exit."},
+{"osd_max_write_size",           kSize,     "32MiB",        "1MiB..512MiB", kCeph,      "Most bytes one op may write."},
+{"osd_reserve_bytes",            kSize,     "64MiB",        "0..16GiB",    0,           "Space held back so that deletes and metadata still work on a full disk."},
+{"osd_client_session_timeout",   kDuration, "1m",           "10ms..24h",   0,           "How long a server remembers a client that went away."},
+{"osd_client_results_max",       kUint,     "4096",         "16..1000000", 0,           "Results remembered per client so that a resend is answered alike; at the limit new ops wait."},
+{"osd_op_history_size",          kUint,     "20",           "0..10000",    kRun|kCeph,  "Finished ops that \"dump_historic_ops\" shows."},
+{"osd_op_history_duration",      kDuration, "10m",          "1s..24h",     kRun|kCeph,  "How long a finished op stays there."},
+{"osd_op_complaint_time",        kDuration, "30s",          "10ms..24h",   kRun|kCeph,  "An op that takes longer is logged as slow."},
+
+// -- log
+{"log_file",                     kString,   "",             "",            kCeph,       "File the log is appended to; empty: none."},
+{"log_to_stderr",                kBool,     "true",         "",            kCeph,       "The log goes to the standard error output too."},
+{"debug_lunar",                  kLogLevel, "0/5",          "",            kRun,        "Log and memory level: the programs themselves."},
+{"debug_ms",                     kLogLevel, "0/5",          "",            kRun|kCeph,  "Log and memory level: messenger."},
+{"debug_auth",                   kLogLevel, "1/5",          "",            kRun|kCeph,  "Log and memory level: authentication."},
+{"debug_objecter",               kLogLevel, "0/1",          "",            kRun|kCeph,  "Log and memory level: objecter."},
+{"debug_gateway",                kLogLevel, "0/5",          "",            kRun,        "Log and memory level: images."},
+{"debug_tgt",                    kLogLevel, "0/5",          "",            kRun,        "Log and memory level: the plugin in tgtd."},
+{"debug_osd",                    kLogLevel, "1/5",          "",            kRun|kCeph,  "Log and memory level: object server."},
+{"debug_store",                  kLogLevel, "1/5",          "",            kRun,        "Log and memory level: object store."},
+{"debug_map",                    kLogLevel, "1/5",          "",            kRun,        "Log and memory level: cluster map."},
+{"debug_tools",                  kLogLevel, "0/5",          "",            kRun,        "Log and memory level: command-line tools."},
+};
+// clang-format on
+
+// Edits that turn one name into the other (Levenshtein).
+std::size_t edit_distance(std::string_view a, std::string_view b) {
+  std::vector<std::size_t> row(b.size() + 1);
+  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
+  for (std::size_t i = 1; i <= a.size(); ++i) {
+    std::size_t diagonal = row[0];
+    row[0] = i;
+    for (std::size_t j = 1; j <= b.size(); ++j) {
+      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
+      diagonal = row[j];
+      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
+    }
+  }
+  return row[b.size()];
+}
+
+}  // namespace
+
+std::span<const OptionSpec> all_options() noexcept { return kOptions; }
+
+const OptionSpec* find_option(std::string_view name) noexcept {
+  const auto found = std::ranges::find(kOptions, name, &OptionSpec::name);
+  return found == std::end(kOptions) ? nullptr : found;
+}
+
+std::string canonical_option_name(std::string_view name) {
+  std::string out;
+  for (const char c : name) {
+    if (c == ' ' || c == '\t' || c == '-' || c == '_') {
+      if (!out.empty() && out.back() != '_') out += '_';
+    } else {
+      out += c >= 'A' && c <= 'Z' ? static_cast<char>(c - 'A' + 'a') : c;
+    }
+  }
+  while (!out.empty() && out.back() == '_') out.pop_back();
+  return out;
+}
+
+std::string_view nearest_option(std::string_view name) {
+  constexpr std::size_t kLongestName = 64;
+  const std::string wanted = canonical_option_name(name.substr(0, kLongestName));
+  std::string_view best;
+  std::size_t best_distance = std::max<std::size_t>(2, wanted.size() / 3) + 1;
+  for (const OptionSpec& option : kOptions) {
+    const std::size_t distance = edit_distance(wanted, option.name);
+    if (distance < best_distance) {
+      best = option.name;
+      best_distance = distance;
+    }
+  }
+  return best;
+}
+
+}  // namespace lunar

@@ -1,0 +1,24 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <string>
+
+#include "common/file.h"
+#include "common/result.h"
+
+namespace lunar {
+
+// A listening unix socket at `path`, mode 0600, non-blocking. The file of a dead process is
+// replaced. Errors: address_in_use if something answers there or the file is no socket,
+// filename_too_long.
+Outcome<UniqueFd> listen_unix(const std::string& path);
+
+// Connected and non-blocking. Error: connection_refused or no_such_file_or_directory if nobody
+// listens.
+Outcome<UniqueFd> connect_unix(const std::string& path);
+
+// Waits until `fd` is ready for `events` (poll's). False at the deadline.
+bool wait_ready(int fd, short events, std::chrono::steady_clock::time_point deadline) noexcept;
+
+}  // namespace lunar
