@@ -60,15 +60,18 @@ uint64_t minus_log2(uint32_t hash) noexcept {
   return (uint64_t{32} << kPlaces) - log;
 }
 
+// A round of SplitMix64 (Steele et al.; constants of Vigna's public domain version).
+uint64_t mix64(uint64_t value) noexcept {
+  value += 0x9e3779b97f4a7c15;
+  value = (value ^ (value >> 30)) * 0xbf58476d1ce4e5b9;
+  value = (value ^ (value >> 27)) * 0x94d049bb133111eb;
+  return value ^ (value >> 31);
+}
+
+// rjenkins1 of these few bytes would favour some members by several percent; this does not.
 uint32_t draw_hash(PgId pg, OsdId osd) noexcept {
-  std::array<std::byte, 16> key{};
-  const le64 pool{pg.pool};
-  const le32 seed{pg.seed};
-  const le32 id{static_cast<uint32_t>(osd)};
-  std::memcpy(key.data(), pool.data(), 8);
-  std::memcpy(key.data() + 8, seed.data(), 4);
-  std::memcpy(key.data() + 12, id.data(), 4);
-  return rjenkins1(key);
+  const uint64_t key = uint64_t{pg.seed} << 32 | static_cast<uint32_t>(osd);
+  return static_cast<uint32_t>(mix64(mix64(pg.pool) ^ key) >> 32);
 }
 
 }  // namespace

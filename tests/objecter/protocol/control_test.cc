@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "objecter/protocol/control.h"
+
+#include <gtest/gtest.h>
+
+#include "objecter/protocol/osd_map.h"
+
+namespace lunar::objecter {
+namespace {
+
+using Buffer = std::vector<std::byte>;
+
+template <typename T>
+Buffer encoded(const T& value) {
+  Buffer out;
+  encode(value, out);
+  return out;
+}
+
+// Every shorter prefix and one byte more must be refused, and reading must stay inside the span
+// (what ASan watches: each prefix is a heap block of its own).
+template <typename Decode>
+void expect_exact(const Buffer& whole, Decode decode) {
+  ASSERT_TRUE(decode(ConstBytes(whole)).has_value());
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    const Buffer part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
+    EXPECT_FALSE(decode(ConstBytes(part)).has_value()) << "prefix of " << length;
+  }
+  Buffer more = whole;
+  more.push_back(std::byte{0});
+  EXPECT_FALSE(decode(ConstBytes(more)).has_value());
+}
+
+ServerHello some_hello() {
+  ServerHello hello;
+  hello.fsid = Uuid::random();
+  hello.osd = 2;
+  hello.incarnation = 0x1122334455667788;
+  hello.verifier = 99;
+  hello.epoch = 7;
+  hello.remembers_client = true;
+  return hello;
+}
+
+TEST(ControlTest, ServerHelloSurvivesTheWire) {
+  const ServerHello hello = some_hello();
+  const Buffer bytes = encoded(hello);
+  EXPECT_EQ(bytes.size(), 45u);
+  const auto read = decode_server_hello(bytes);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->fsid, hello.fsid);
+  EXPECT_EQ(read->osd, 2);
+  EXPECT_EQ(read->incarnation, hello.incarnation);
+  EXPECT_EQ(read->verifier, 99u);
+  EXPECT_EQ(read->epoch, 7u);
+  EXPECT_TRUE(read->remembers_client);
+  expect_exact(bytes, decode_server_hello);
+}
+
+TEST(ControlTest, ServerHelloNeedsAnOsdAndAnIncarnation) {
+  ServerHello hello = some_hello();
+  hello.osd = -1;
+  EXPECT_EQ(decode_server_hello(encoded(hello)).error(), make_error_code(Errc::kInvalid));
+  hello = some_hello();
+  hello.incarnation = 0;
+  EXPECT_FALSE(decode_server_hello(encoded(hello)));
+  Buffer bytes = encoded(some_hello());
+  bytes.back() = std::byte{2};  // a flag is 0 or 1
+  EXPECT_FALSE(decode_server_hello(bytes));
+}
+
+TEST(ControlTest, SmallMessagesSurviveTheWire) {
+  EXPECT_EQ(decode_map_subscribe(encoded(MapSubscribe{5}))->epoch, 5u);
+  EXPECT_EQ(decode_cancel_note(encoded(CancelNote{77}))->tid, 77u);
+  expect_exact(encoded(MapSubscribe{5}), decode_map_subscribe);
+  expect_exact(encoded(CancelNote{77}), decode_cancel_note);
+  EXPECT_FALSE(decode_cancel_note(encoded(CancelNote{0})));
+}
+
+TEST(ControlTest, RepliesCarryTheirSentence) {
+  const auto boot = decode_osd_boot_reply(encoded(OsdBootReply{Errc::kExists, 0, "osd.1 is up"}));
+  ASSERT_TRUE(boot);
+  EXPECT_EQ(boot->error, Errc::kExists);
+  EXPECT_EQ(boot->message, "osd.1 is up");
+  const auto command = decode_command_reply(encoded(CommandReply{Errc::kOk, 12, "{\"a\":1}"}));
+  ASSERT_TRUE(command);
+  EXPECT_EQ(command->epoch, 12u);
+  EXPECT_EQ(command->text, "{\"a\":1}");
+  expect_exact(encoded(CommandReply{Errc::kBusy, 1, "no"}), decode_command_reply);
+  expect_exact(encoded(OsdBootReply{Errc::kBusy, 1, "no"}), decode_osd_boot_reply);
+}
+
+TEST(ControlTest, UnknownErrorNumberIsRefused) {
+  EXPECT_FALSE(decode_command_reply(encoded(CommandReply{static_cast<Errc>(77), 0, ""})));
+  EXPECT_FALSE(decode_osd_boot_reply(encoded(OsdBootReply{static_cast<Errc>(-1), 0, ""})));
+}
+
+OsdBoot some_boot() {
+  OsdBoot boot;
+  boot.osd = 1;
+  boot.fsid = Uuid::random();
+  boot.store = Uuid::random();
+  boot.incarnation = 3;
+  boot.epoch = 4;
+  boot.addresses = {*msgr::Address::parse("127.0.0.1:6800"), *msgr::Address::parse("[::1]:6801")};
+  return boot;
+}
+
+TEST(ControlTest, OsdBootSurvivesTheWire) {
+  const OsdBoot boot = some_boot();
+  const auto read = decode_osd_boot(encoded(boot));
+  ASSERT_TRUE(read);
+  EXPECT_EQ(read->osd, 1);
+  EXPECT_EQ(read->fsid, boot.fsid);
+  EXPECT_EQ(read->store, boot.store);
+  EXPECT_EQ(read->addresses, boot.addresses);
+  expect_exact(encoded(boot), decode_osd_boot);
+}
+
+TEST(ControlTest, OsdBootWithoutAUsableAddressIsRefused) {
+  OsdBoot boot = some_boot();
+  boot.addresses.clear();
+  EXPECT_FALSE(decode_osd_boot(encoded(boot)));
+  boot.addresses = {*msgr::Address::parse("127.0.0.1")};
+  EXPECT_FALSE(decode_osd_boot(encoded(boot))) << "port 0";
+}
+
+TEST(ControlTest, AddressBytesAreChecked) {
+  Buffer bytes = encoded(some_boot());
+  const std::size_t first_family = 4 + 16 + 16 + 8 + 8 + 1;
+  ASSERT_EQ(bytes[first_family], std::byte{4});
+  Buffer bad = bytes;
+  bad[first_family] = std::byte{5};
+  EXPECT_FALSE(decode_osd_boot(bad)) << "no such family";
+  bad = bytes;
+  bad[first_family + 8] = std::byte{1};
+  EXPECT_FALSE(decode_osd_boot(bad)) << "IPv4 with a tail";
+  bad = bytes;
+  bad[first_family - 1] = std::byte{OsdInfo::kMaxAddresses + 1};
+  EXPECT_FALSE(decode_osd_boot(bad)) << "too many";
+}
+
+}  // namespace
+}  // namespace lunar::objecter

@@ -1,0 +1,201 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "objecter/protocol/osd_map.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include "common/crc32c.h"
+
+namespace lunar::objecter {
+namespace {
+
+using testing::HasSubstr;
+using Buffer = std::vector<std::byte>;
+
+OsdMap some_map() {
+  OsdMap map;
+  map.fsid = *Uuid::parse("01234567-89ab-4def-8123-456789abcdef");
+  map.epoch = 12;
+  map.authority = 0;
+  map.next_pool_id = 4;
+  const auto address = [](const char* text) { return *msgr::Address::parse(text); };
+  map.osds = {
+      {0,
+       *Uuid::parse("11111111-1111-4111-8111-111111111111"),
+       {address("127.0.0.1:6800"), address("[::1]:6800")},
+       true},
+      {1, Uuid{}, {}, false},
+      {5, *Uuid::parse("22222222-2222-4222-8222-222222222222"), {address("10.1.2.3:6801")}, true}};
+  map.pools = {{1, "rbd", 64, 4u << 20, StoreKind::kFile, {{0, 0x10000}, {1, 0x8000}}},
+               {3, "fast.pool-2", 7, 1u << 16, StoreKind::kMem, {{5, 0x10000}, {0, 0}}}};
+  return map;
+}
+
+Buffer encoded(const OsdMap& map) {
+  Buffer out;
+  encode(map, out);
+  return out;
+}
+
+// With a checksum that is right, so that what is inside gets looked at.
+Buffer resealed(Buffer bytes) {
+  bytes.resize(bytes.size() - 4);
+  const uint32_t crc = crc32c(0, bytes);
+  ByteWriter(bytes).put(crc);
+  return bytes;
+}
+
+TEST(OsdMapTest, SurvivesTheWire) {
+  const OsdMap map = some_map();
+  ASSERT_TRUE(validate(map)) << validate(map).error().message;
+  const auto read = decode_osd_map(encoded(map));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, map);
+}
+
+TEST(OsdMapTest, EncodingIsPinned) {
+  const Buffer bytes = encoded(some_map());
+  EXPECT_EQ(bytes.size(), 281u);
+  EXPECT_EQ(crc32c(0, ConstBytes(bytes).first(bytes.size() - 4)), 2739681573u);
+}
+
+TEST(OsdMapTest, AnyDamageIsNoticed) {
+  const Buffer whole = encoded(some_map());
+  for (std::size_t at = 0; at < whole.size(); ++at) {
+    Buffer bad = whole;
+    bad[at] ^= std::byte{0x10};
+    const auto read = decode_osd_map(bad);
+    ASSERT_FALSE(read) << at;
+    EXPECT_EQ(read.error().code, make_error_code(Errc::kCorrupt)) << at;
+  }
+  for (std::size_t length = 0; length < whole.size(); ++length) {
+    const Buffer part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
+    EXPECT_FALSE(decode_osd_map(part)) << length;
+  }
+}
+
+TEST(OsdMapTest, DamageBehindAGoodChecksumIsRefusedOrValid) {
+  const Buffer whole = encoded(some_map());
+  for (std::size_t at = 0; at + 4 < whole.size(); ++at) {
+    for (int value : {0x01, 0x80, 0xff}) {
+      Buffer bad = whole;
+      bad[at] ^= static_cast<std::byte>(value);
+      const auto read = decode_osd_map(resealed(bad));
+      if (read) {
+        EXPECT_TRUE(validate(*read)) << at;
+      }
+    }
+  }
+  for (std::size_t length = 8; length < whole.size(); ++length) {
+    Buffer part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
+    EXPECT_FALSE(decode_osd_map(resealed(part))) << length;
+  }
+}
+
+TEST(OsdMapTest, AnotherFormatIsNamed) {
+  Buffer bytes = encoded(some_map());
+  bytes[4] = std::byte{9};
+  const auto read = decode_osd_map(resealed(bytes));
+  ASSERT_FALSE(read);
+  EXPECT_EQ(read.error().code, make_error_code(Errc::kIncompatible));
+  EXPECT_THAT(read.error().message, HasSubstr("version 9"));
+  EXPECT_THAT(read.error().message, HasSubstr("version 1"));
+}
+
+TEST(OsdMapTest, FindsByIdAndName) {
+  const OsdMap map = some_map();
+  EXPECT_EQ(map.find_osd(5)->addresses.size(), 1u);
+  EXPECT_EQ(map.find_osd(2), nullptr);
+  EXPECT_EQ(map.find_osd(-1), nullptr);
+  EXPECT_EQ(map.find_pool(3)->name, "fast.pool-2");
+  EXPECT_EQ(map.find_pool(2), nullptr);
+  EXPECT_EQ(map.find_pool("rbd")->id, 1u);
+  EXPECT_EQ(map.find_pool("nope"), nullptr);
+}
+
+struct BadMap {
+  const char* name;
+  const char* sentence;  // part of it
+  void (*change)(OsdMap&);
+};
+class BadMapTest : public testing::TestWithParam<BadMap> {};
+
+TEST_P(BadMapTest, IsExplained) {
+  OsdMap map = some_map();
+  GetParam().change(map);
+  const auto valid = validate(map);
+  ASSERT_FALSE(valid);
+  EXPECT_EQ(valid.error().code, make_error_code(Errc::kInvalid));
+  EXPECT_THAT(valid.error().message, HasSubstr(GetParam().sentence));
+  EXPECT_FALSE(decode_osd_map(encoded(map))) << "the decoder demands the same";
+  EXPECT_FALSE(osd_map_from_json(to_json(map)));
+}
+
+const BadMap kBadMaps[] = {
+    {"no_fsid", "no cluster id", [](OsdMap& m) { m.fsid = {}; }},
+    {"epoch_0", "epoch is 0", [](OsdMap& m) { m.epoch = 0; }},
+    {"no_authority", "authority osd.9", [](OsdMap& m) { m.authority = 9; }},
+    {"osds_out_of_order", "osd.0 is out of order",
+     [](OsdMap& m) { std::swap(m.osds[0], m.osds[1]); }},
+    {"osd_twice", "osd.0 is out of order", [](OsdMap& m) { m.osds[1].id = 0; }},
+    {"up_without_address", "osd.1 is up", [](OsdMap& m) { m.osds[1].up = true; }},
+    {"address_without_port", "without a port",
+     [](OsdMap& m) { m.osds[0].addresses[0].set_port(0); }},
+    {"pools_out_of_order", "pool 1 is out of order",
+     [](OsdMap& m) { std::swap(m.pools[0], m.pools[1]); }},
+    {"pool_id_not_handed_out", "next_pool_id", [](OsdMap& m) { m.next_pool_id = 3; }},
+    {"pool_name", "needs a name", [](OsdMap& m) { m.pools[0].name = "a/b"; }},
+    {"pool_name_length", "needs a name", [](OsdMap& m) { m.pools[0].name.assign(65, 'a'); }},
+    {"pool_name_twice", "two pools are named 'rbd'", [](OsdMap& m) { m.pools[1].name = "rbd"; }},
+    {"no_pgs", "placement groups", [](OsdMap& m) { m.pools[0].pg_num = 0; }},
+    {"too_many_pgs", "placement groups", [](OsdMap& m) { m.pools[0].pg_num = 65'537; }},
+    {"object_size", "power of two", [](OsdMap& m) { m.pools[0].object_size = 5000; }},
+    {"object_size_too_big", "power of two", [](OsdMap& m) { m.pools[0].object_size = 64u << 20; }},
+    {"no_members", "between one OSD", [](OsdMap& m) { m.pools[0].members.clear(); }},
+    {"unknown_member", "osd.7, which is not", [](OsdMap& m) { m.pools[0].members[0].osd = 7; }},
+    {"member_twice", "an OSD twice", [](OsdMap& m) { m.pools[0].members[1].osd = 0; }},
+    {"no_weight", "no weight", [](OsdMap& m) { m.pools[1].members[0].weight = 0; }},
+    {"weight_too_big", "too much weight", [](OsdMap& m) { m.pools[1].members[0].weight = ~0u; }},
+    {"store_kind", "unknown kind", [](OsdMap& m) { m.pools[0].store = static_cast<StoreKind>(9); }},
+};
+INSTANTIATE_TEST_SUITE_P(All, BadMapTest, testing::ValuesIn(kBadMaps),
+                         [](const auto& info) { return info.param.name; });
+
+TEST(OsdMapJsonTest, ComesBackEqual) {
+  const OsdMap map = some_map();
+  const auto read = osd_map_from_json(to_json(map));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, map);
+  EXPECT_THAT(to_json(map), HasSubstr("\"127.0.0.1:6800\""));
+}
+
+TEST(OsdMapJsonTest, WhatIsWrongIsNamed) {
+  const std::string good = to_json(some_map());
+  const auto with = [&](const std::string& from, const std::string& to) {
+    std::string text = good;
+    const auto at = text.find(from);
+    EXPECT_NE(at, std::string::npos) << from;
+    return osd_map_from_json(text.replace(at, from.size(), to));
+  };
+  EXPECT_THAT(with("\"epoch\": 12", "\"epoch\": \"12\"").error().message, HasSubstr("'epoch'"));
+  EXPECT_THAT(with("\"epoch\": 12", "\"epoch\": -1").error().message, HasSubstr("'epoch'"));
+  EXPECT_THAT(with("\"epoch\": 12", "\"epoch\": 1.5").error().message, HasSubstr("'epoch'"));
+  EXPECT_THAT(with("\"pg_num\": 64", "\"pg_num\": 99999999999").error().message,
+              HasSubstr("'pg_num'"));
+  EXPECT_THAT(with("\"id\": 0", "\"id\": -3000000000").error().message, HasSubstr("'id'"));
+  EXPECT_THAT(with("\"up\": true", "\"up\": 1").error().message, HasSubstr("'up'"));
+  EXPECT_THAT(with("01234567-89ab", "0123456789ab").error().message, HasSubstr("'fsid'"));
+  EXPECT_THAT(with("\"127.0.0.1:6800\"", "\"nowhere\"").error().message, HasSubstr("'addresses'"));
+  EXPECT_THAT(with("\"127.0.0.1:6800\"", "17").error().message, HasSubstr("'addresses'"));
+  EXPECT_THAT(with("\"store\": \"mem\"", "\"store\": \"tape\"").error().message,
+              HasSubstr("'store'"));
+  EXPECT_THAT(with("\"osds\"", "\"osd\"").error().message, HasSubstr("'osds'"));
+  EXPECT_EQ(with("\"format\": 1", "\"format\": 2").error().code,
+            make_error_code(Errc::kIncompatible));
+  for (const char* bad : {"", "[]", "{", "3", "{\"osds\": {}}", "null"}) {
+    EXPECT_FALSE(osd_map_from_json(bad)) << bad;
+  }
+}
+
+}  // namespace
+}  // namespace lunar::objecter
