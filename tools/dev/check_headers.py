@@ -2,10 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Checks that every header compiles alone, without a build folder.
 
-A header that compiled is remembered in build/cache by a hash of all it is made of (the compiler,
+A header that some .cc file includes before anything else is left to the build, which proves it by
+compiling that file; --all takes those too. A header that compiled is remembered in build/cache by a hash of all it is made of (the compiler,
 the flags, its text and that of every header of ours it includes), so a second run takes no time.
 
-  check_headers.py [--root DIR] [FILE...]    without files: every header git tracks
+  check_headers.py [--all] [--root DIR] [FILE...]    without files: every header git tracks
 """
 
 import argparse
@@ -19,6 +20,7 @@ import sys
 COMPILER = "g++"
 FLAGS = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-x", "c++"]
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
+ANY_INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*[<"]([^>"]+)[>"]', re.MULTILINE)
 
 
 class Tree:
@@ -51,6 +53,19 @@ class Tree:
         return digest.hexdigest()
 
 
+def tracked(root, pattern):
+    out = subprocess.run(
+        ["git", "-C", root, "ls-files", "-z", pattern], check=True, capture_output=True, text=True
+    ).stdout
+    return [p for p in out.split("\0") if p]
+
+
+def proven_by_build(tree):
+    """The headers that are the first #include of a source."""
+    firsts = (ANY_INCLUDE.search(tree.text(p) or "") for p in tracked(tree.root, "*.cc"))
+    return {first.group(1) for first in firsts if first}
+
+
 def compile_alone(root, path):
     """The compiler's complaint, empty if there is none."""
     done = subprocess.run(
@@ -64,16 +79,18 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", default=os.path.join(os.path.dirname(__file__), "..", ".."))
     parser.add_argument("--cache", help="default: build/cache/headers below the root")
+    parser.add_argument("--all", action="store_true", help="also what the build proves")
     parser.add_argument("files", nargs="*", help="paths from the root; default: all tracked")
     args = parser.parse_args()
     root = os.path.abspath(args.root)
     cache = args.cache or os.path.join(root, "build", "cache", "headers")
     os.makedirs(cache, exist_ok=True)
-    files = args.files or subprocess.run(
-        ["git", "-C", root, "ls-files", "-z", "*.h"], check=True, capture_output=True, text=True
-    ).stdout.split("\0")
     version = subprocess.run([COMPILER, "--version"], check=True, capture_output=True, text=True)
     tree, salt = Tree(root), version.stdout + " ".join(FLAGS)
+    files = args.files or tracked(root, "*.h")
+    if not args.all and not args.files:
+        proven = proven_by_build(tree)
+        files = [p for p in files if p not in proven]
     wanted = {p: tree.key(p, salt) for p in files if p.endswith(".h") and tree.text(p) is not None}
     todo = [p for p, key in wanted.items() if not os.path.exists(os.path.join(cache, key))]
     bad = 0
