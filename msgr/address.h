@@ -25,7 +25,7 @@ class Address {
   static Address from_sockaddr(const sockaddr* address) noexcept;
   static Address loopback(uint16_t port = 0) noexcept;
 
-  std::string to_string() const;
+  std::string to_string() const;  // what parse() reads; "-" if unset
   bool is_ipv6() const noexcept { return family_ == Family::kIpv6; }
   bool is_loopback() const noexcept;
   bool is_wildcard() const noexcept;
@@ -37,7 +37,8 @@ class Address {
   enum class Family : uint8_t { kNone = 0, kIpv4 = 4, kIpv6 = 6 };
   Family family() const noexcept { return family_; }
   const std::array<uint8_t, 16>& raw() const noexcept { return bytes_; }
-  static Address from_raw(Family family, const std::array<uint8_t, 16>& raw, uint16_t port) noexcept;
+  static Address from_raw(Family family, const std::array<uint8_t, 16>& raw,
+                          uint16_t port) noexcept;
 
   friend auto operator<=>(const Address&, const Address&) = default;
 

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <memory>
+#include <utility>
 
 #include "common/bytes.h"
 
@@ -58,7 +59,7 @@ class BufferPool {
  public:
   virtual ~BufferPool() = default;
   // A slice of exactly `length` bytes (from a size class of at least that), or an empty lease when
-  // the pool's byte budget is used up: back-pressure, not an error.
+  // the pool's byte budget is used up: back-pressure, not an error. REQUIRES: length > 0.
   virtual RegisteredBuffer allocate(std::size_t length) = 0;
   virtual std::size_t bytes_in_use() const noexcept = 0;
 
@@ -72,7 +73,9 @@ inline RegisteredBuffer::~RegisteredBuffer() {
 }
 
 // Plain page-aligned memory in power-of-two classes (4 KiB … 16 MiB), kept for reuse up to
-// `cached_bytes`; allocate() refuses above `budget_bytes` in use. For the posix stack.
+// `cached_bytes`; larger slices are made to measure. allocate() refuses above `budget_bytes` in
+// use, except that an idle pool grants one slice of any size: what fits a limit can always proceed.
+// For the posix stack.
 std::unique_ptr<BufferPool> make_heap_buffer_pool(std::size_t budget_bytes,
                                                   std::size_t cached_bytes);
 

@@ -7,21 +7,21 @@ namespace lunar::msgr {
 
 // Errors of this layer. Those of sockets keep std::system_category.
 enum class Errc {
-  kBadMagic = 1,       // not a Lunar frame
-  kBadTag,             // a tag that is unknown, or not allowed now
-  kBadFrame,           // reserved bits set, or contents that do not parse
-  kTooLong,            // a length above the limit
-  kBadCrc,             // damaged on the way
-  kBadBanner,          // the peer does not speak this protocol
-  kFeatureMismatch,    // one side requires what the other lacks
-  kAuthFailed,         // wrong key, unknown entity, or none where one is required
-  kSessionReset,       // the peer forgot the session; everything unanswered on it is lost
-  kTimedOut,           // no sign of life within the keepalive or handshake timeout
-  kClosed,             // closed on this side
-  kClosedByPeer,       // orderly end by the peer
-  kConnectionRace,     // the other direction's connection won
-  kInjected,           // ms_inject_*
-  kReplaced,           // a newer link took over the session
+  kBadMagic = 1,     // not a Lunar frame
+  kBadTag,           // a tag that is unknown, or not allowed now
+  kBadFrame,         // reserved bits set, or contents that do not parse
+  kTooLong,          // a length above the limit
+  kBadCrc,           // damaged on the way
+  kBadBanner,        // the peer does not speak this protocol
+  kFeatureMismatch,  // one side requires what the other lacks
+  kAuthFailed,       // wrong key, unknown entity, or none where one is required
+  kSessionReset,     // the peer forgot the session; everything unanswered on it is lost
+  kTimedOut,         // no sign of life within the keepalive or handshake timeout
+  kClosed,           // closed on this side
+  kClosedByPeer,     // orderly end by the peer
+  kConnectionRace,   // the other direction's connection won
+  kInjected,         // ms_inject_*
+  kReplaced,         // a newer link took over the session
 };
 
 const std::error_category& msgr_category() noexcept;

@@ -21,6 +21,17 @@ struct LinkCapabilities {
   uint32_t max_fragment_bytes = 0;  // of one remote_read() or remote_write()
 };
 
+// What a link has done so far. Loop-bound.
+struct LinkCounters {
+  uint64_t bytes_sent = 0;
+  uint64_t bytes_received = 0;
+  uint64_t frames_sent = 0;      // wholly given to the transport
+  uint64_t frames_received = 0;  // delivered
+  uint64_t send_calls = 0;       // of the kernel: writev, or posts of work requests
+  uint64_t receive_calls = 0;
+  uint64_t memory_stalls = 0;  // times reading stopped because the buffer pool was used up
+};
+
 // Part of a RegisteredBuffer, which must outlive its use.
 struct RegisteredSlice {
   const RegisteredBuffer* buffer = nullptr;
@@ -56,11 +67,13 @@ class Link {
   virtual Address local_address() const = 0;
   virtual Address peer_address() const = 0;
 
-  // Queues a frame, taking it; its data is borrowed until `sent`. Frames queued in one turn of the
-  // loop leave together. `sent` may be empty.
+  // Queues a frame, taking it; its data is borrowed until `sent`, which runs when the transport has
+  // the bytes. Frames queued in one turn of the loop leave together. `sent` may be empty. A frame
+  // above the limits is not sent: kTooLong, and the link lives on.
   virtual void send(Frame frame, IoDone sent) = 0;
   // Bytes queued and not yet given to the transport: what a session uses to stop encoding more.
   virtual std::size_t queued_bytes() const noexcept = 0;
+  virtual LinkCounters counters() const noexcept { return {}; }
 
   // Stops and resumes delivery of frames; what has been begun may still be completed. A paused
   // link exerts back-pressure on the peer (socket buffer, credits).

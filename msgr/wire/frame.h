@@ -45,8 +45,8 @@ enum class FrameTag : uint8_t {
   kSessionNew = 5,
   kSessionReconnect = 6,
   kSessionReady = 7,
-  kSessionReset = 8,   // the server does not know the cookie: start anew
-  kSessionRetry = 9,   // lost a connection race, or the old link is still being torn down
+  kSessionReset = 8,     // the server does not know the cookie: start anew
+  kSessionRetry = 9,     // lost a connection race, or the old link is still being torn down
   kHandshakeError = 10,  // a code and a sentence; the link closes after it
   // A session's life.
   kMessage = 16,

@@ -1,0 +1,132 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/posix/socket.h"
+
+#include <netinet/in.h>
+#include <netinet/tcp.h>
+#include <sys/socket.h>
+
+#include <cerrno>
+#include <utility>
+
+namespace lunar::msgr {
+namespace {
+
+std::error_code set_int(int fd, int level, int name, int value) noexcept {
+  if (setsockopt(fd, level, name, &value, sizeof value) == 0) return {};
+  return last_system_error();
+}
+
+StreamResult to_result(ssize_t moved) noexcept {
+  StreamResult result;
+  if (moved >= 0) {
+    result.bytes = static_cast<std::size_t>(moved);
+  } else if (errno == EAGAIN || errno == EWOULDBLOCK) {
+    result.would_block = true;
+  } else {
+    result.error = last_system_error();
+  }
+  return result;
+}
+
+class SocketStream final : public ByteStream {
+ public:
+  SocketStream(EventCenter& center, UniqueFd fd) noexcept : center_(center), fd_(std::move(fd)) {}
+
+  // sendmsg and not writev: only it can be told to raise no SIGPIPE.
+  StreamResult send(std::span<const iovec> parts) override {
+    const msghdr message = to_message(parts);
+    ssize_t moved;
+    do {
+      moved = sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+    } while (moved < 0 && errno == EINTR);
+    return to_result(moved);
+  }
+
+  StreamResult receive(std::span<const iovec> parts) override {
+    msghdr message = to_message(parts);
+    ssize_t moved;
+    do {
+      moved = recvmsg(fd_.get(), &message, MSG_DONTWAIT);
+    } while (moved < 0 && errno == EINTR);
+    StreamResult result = to_result(moved);
+    result.end = moved == 0;
+    return result;
+  }
+
+  std::error_code start(FdEvents events, UniqueFunction<void(FdEvents)> on_ready) override {
+    auto watch = center_.watch(fd_.get(), events, std::move(on_ready));
+    if (!watch) return watch.error();
+    watch_ = std::move(*watch);
+    return {};
+  }
+  void set_events(FdEvents events) override { watch_.set_events(events); }
+  std::error_code take_error() noexcept override { return take_socket_error(fd_.get()); }
+  Address local_address() const override { return socket_local_address(fd_.get()); }
+  Address peer_address() const override { return socket_peer_address(fd_.get()); }
+
+ private:
+  static msghdr to_message(std::span<const iovec> parts) noexcept {
+    msghdr message{};
+    message.msg_iov = const_cast<iovec*>(parts.data());
+    message.msg_iovlen = parts.size();
+    return message;
+  }
+
+  EventCenter& center_;
+  UniqueFd fd_;
+  FdWatch watch_;  // ends before the socket is closed
+};
+
+}  // namespace
+
+Result<UniqueFd> make_tcp_socket(const Address& address, const PosixStackOptions& options) {
+  const int family = address.is_ipv6() ? AF_INET6 : AF_INET;
+  UniqueFd fd(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
+  if (!fd) return fail(last_system_error());
+  if (options.tcp_rcvbuf != 0) {  // before connect() or listen(): it sets the window's scale
+    const auto error =
+        set_int(fd.get(), SOL_SOCKET, SO_RCVBUF, static_cast<int>(options.tcp_rcvbuf));
+    if (error) return fail(error);
+  }
+  if (const auto error = set_stream_options(fd.get(), options)) return fail(error);
+  return fd;
+}
+
+std::error_code set_stream_options(int fd, const PosixStackOptions& options) {
+  if (options.tcp_nodelay) {
+    if (const auto error = set_int(fd, IPPROTO_TCP, TCP_NODELAY, 1)) return error;
+  }
+  const std::string& congestion = options.tcp_congestion;
+  if (!congestion.empty() && setsockopt(fd, IPPROTO_TCP, TCP_CONGESTION, congestion.data(),
+                                        static_cast<socklen_t>(congestion.size())) < 0) {
+    return last_system_error();
+  }
+  return {};
+}
+
+std::error_code take_socket_error(int fd) noexcept {
+  int error = 0;
+  socklen_t length = sizeof error;
+  if (getsockopt(fd, SOL_SOCKET, SO_ERROR, &error, &length) < 0) return last_system_error();
+  return error == 0 ? std::error_code() : system_error(error);
+}
+
+Address socket_local_address(int fd) noexcept {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  auto* address = reinterpret_cast<sockaddr*>(&storage);
+  return getsockname(fd, address, &length) == 0 ? Address::from_sockaddr(address) : Address();
+}
+
+Address socket_peer_address(int fd) noexcept {
+  sockaddr_storage storage{};
+  socklen_t length = sizeof storage;
+  auto* address = reinterpret_cast<sockaddr*>(&storage);
+  return getpeername(fd, address, &length) == 0 ? Address::from_sockaddr(address) : Address();
+}
+
+std::unique_ptr<ByteStream> make_socket_stream(EventCenter& center, UniqueFd fd) {
+  return std::make_unique<SocketStream>(center, std::move(fd));
+}
+
+}  // namespace lunar::msgr
