@@ -22,6 +22,7 @@ struct Arguments {
   uint32_t connections = 1;
   int64_t retry_seconds = 0;
   int64_t timeout_seconds = 60;
+  int64_t abort_timeout_seconds = 20;
   bool json = false;
   std::string initiator = Endpoint{}.initiator;
 };
@@ -29,6 +30,11 @@ struct Arguments {
 int complain(const std::string& text) {
   std::fprintf(stderr, "lunar-iscsi-load: %s\n", text.c_str());
   return static_cast<int>(Verdict::kUnusable);
+}
+
+SessionOptions session_options(const Arguments& arguments) {
+  return {.command_timeout = std::chrono::seconds(arguments.timeout_seconds),
+          .abort_timeout = std::chrono::seconds(arguments.abort_timeout_seconds)};
 }
 
 std::vector<LunOptions> lun_options(const Arguments& arguments) {
@@ -39,7 +45,7 @@ std::vector<LunOptions> lun_options(const Arguments& arguments) {
     options.endpoint.initiator = arguments.initiator;
     options.num_connections = arguments.connections;
     options.retry = std::chrono::seconds(arguments.retry_seconds);
-    options.session.command_timeout = std::chrono::seconds(arguments.timeout_seconds);
+    options.session = session_options(arguments);
     luns.push_back(options);
   }
   return luns;
@@ -214,6 +220,7 @@ void add_verify_options(CLI::App* app, VerifyOptions& options) {
   app->add_flag("!--no-final-pass", options.final_pass, "Do not read all back at the end");
   app->add_option("--require", options.required,
                   "unmap, write_same, compare_and_write, sync: fail if the LUN lacks it")
+      ->allow_extra_args(false)
       ->delimiter(',');
   app->add_option("--save-state", options.save_state, "Keep the history of every block in a file");
   app->add_option("--load-state", options.load_state,
@@ -239,6 +246,7 @@ void add_command_options(CLI::App* app, CommandOptions& options) {
 void add_common_options(CLI::App* app, Arguments& arguments) {
   app->add_option("--url", arguments.urls, "iscsi://HOST:PORT/TARGET/LUN; several: all at once")
       ->required()
+      ->allow_extra_args(false)
       ->check([](const std::string& url) -> std::string {
         return parse_url(url).target.empty() ? "'" + url + "' is not an iSCSI URL" : "";
       });
@@ -248,6 +256,9 @@ void add_common_options(CLI::App* app, Arguments& arguments) {
                   "Reconnect and repeat failed commands for this long")
       ->check(CLI::Range(0, 86400));
   app->add_option("--timeout", arguments.timeout_seconds, "Seconds until a command is aborted")
+      ->check(CLI::Range(1, 3600));
+  app->add_option("--abort-timeout", arguments.abort_timeout_seconds,
+                  "Seconds from there until the connection is dropped")
       ->check(CLI::Range(1, 3600));
   app->add_option("--initiator", arguments.initiator, "Initiator name");
   app->add_flag("--json", arguments.json, "Report as JSON");
@@ -308,11 +319,9 @@ int run(int argc, char** argv) {
     if (bench.duration.count() == 0 && bench.num_ops == 0) bench.duration = std::chrono::seconds(5);
     return run_bench(arguments, bench, access);
   }
-  SessionOptions session;
-  session.command_timeout = std::chrono::seconds(arguments.timeout_seconds);
   Endpoint endpoint = parse_url(arguments.urls[0]);
   endpoint.initiator = arguments.initiator;
-  return run_command(endpoint, session, command);
+  return run_command(endpoint, session_options(arguments), command);
 }
 
 }  // namespace

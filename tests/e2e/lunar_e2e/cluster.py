@@ -1,0 +1,143 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""A virtual cluster: lunar-osd processes on loopback, stores in the test's folder."""
+
+import json
+import pathlib
+import subprocess
+
+from .admin import AdminSocketError, admin_command
+from .env import HarnessError, built, child_environment
+from .process import Process, free_port, wait_until
+
+_ADDRESS_TAKEN = "in use"
+
+
+class Cluster:
+    """`num_osds` servers. `store` is file or mem. `options` go into [global] of the configuration,
+    over what tests need anyway. Servers keep their ports when they are restarted."""
+
+    def __init__(self, folder, num_osds=3, store="file", options=None, authenticate=False):
+        self.folder = pathlib.Path(folder)
+        self.num_osds = num_osds
+        self.store = store
+        self.options = dict(options or {})
+        self.authenticate = authenticate
+        self.ports = {}
+        self.osds = {}  # id -> Process
+
+    @property
+    def conf(self):
+        return self.folder / "lunar.conf"
+
+    def environment(self):
+        """What a gateway or a tool needs to find this cluster and no other."""
+        return {"LUNAR_CONF": str(self.conf)}
+
+    def __enter__(self):
+        return self.start()
+
+    def __exit__(self, *_):
+        self.stop()
+
+    # -- life
+
+    def start(self):
+        """Makes the stores and starts every server."""
+        self.folder.mkdir(parents=True, exist_ok=True)
+        self.ports = {osd: free_port() for osd in range(self.num_osds)}
+        self.write_conf()
+        for osd in range(self.num_osds):
+            self.make_store(osd)
+        for osd in range(self.num_osds):
+            self.start_osd(osd)
+        return self
+
+    def write_conf(self):
+        hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports.values())
+        lines = {
+            "mon_host": hosts,
+            "run_dir": self.folder,
+            "admin_socket": f"{self.folder}/$name.asok",
+            "osd_data": f"{self.folder}/osd.$id",
+            "osd_objectstore": self.store,
+            "osd_reserve_bytes": "0",
+            "objecter_op_timeout": "2s",
+            "log_to_stderr": "true",
+        }
+        if not self.authenticate:
+            for who in ("client", "cluster", "service"):
+                lines[f"auth_{who}_required"] = "none"
+        lines.update(self.options)
+        text = "[global]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
+        for osd, port in self.ports.items():
+            text += f"[osd.{osd}]\npublic_addr = 127.0.0.1:{port}\n"
+        self.conf.write_text(text)
+
+    def make_store(self, osd):
+        self._run([built("lunar-osd"), "--mkfs", "-i", osd, "-c", self.conf])
+
+    def start_osd(self, osd):
+        """Starts one server and waits until it serves."""
+        process = Process(f"osd.{osd}", [built("lunar-osd"), "-i", osd, "-c", self.conf, "-f"],
+                          self.folder / f"osd.{osd}.log", self.environment())
+        self.osds[osd] = process
+        wait_until(lambda: self._is_ready(osd), 60, f"osd.{osd} to be ready")
+        return process
+
+    def _is_ready(self, osd):
+        process = self.osds[osd]
+        if not process.is_running():
+            hint = " (its port was taken)" if _ADDRESS_TAKEN in process.log() else ""
+            raise HarnessError(f"osd.{osd} ended at once{hint}\n{process.log_tail()}")
+        try:
+            admin_command(self.admin_socket(osd), "version", timeout=5)
+            return True
+        except AdminSocketError:
+            return False
+
+    def stop(self):
+        """Ends all servers; fails if one of them has crashed."""
+        reports = []
+        for osd, process in self.osds.items():
+            if process.is_running():
+                code = process.stop()
+                if code != 0:
+                    reports.append(f"osd.{osd} ended with {code}\n{process.log_tail(60)}")
+            crash = process.crash_report()
+            if crash:
+                reports.append(f"{crash}\n{process.log_tail(60)}")
+        self.osds = {}
+        if reports:
+            raise AssertionError("\n".join(reports))
+
+    def kill_osd(self, osd):
+        """kill -9."""
+        self.osds[osd].kill()
+
+    # -- administration
+
+    def admin_socket(self, osd):
+        return self.folder / f"osd.{osd}.asok"
+
+    def _run(self, words, timeout=120):
+        result = subprocess.run([str(word) for word in words], text=True, capture_output=True,
+                                env=child_environment(self.environment()), timeout=timeout,
+                                check=False)
+        if result.returncode != 0:
+            raise HarnessError(f"{' '.join(map(str, words))} ended with {result.returncode}:\n"
+                               f"{result.stdout}{result.stderr}")
+        return result.stdout
+
+    def lunar(self, *words, timeout=120):
+        """Runs the command-line tool; its output as text."""
+        return self._run([built("lunar"), "-c", self.conf, *words], timeout)
+
+    def lunar_json(self, *words, timeout=120):
+        return json.loads(self.lunar("--format", "json", *words, timeout=timeout))
+
+    def create_image(self, name, size, **options):
+        """`name` is POOL/IMAGE, `size` such as "1G"; options such as object_size="1M"."""
+        words = ["create", name, "--size", size]
+        for key, value in options.items():
+            words += ["--" + key.replace("_", "-"), value]
+        self.lunar(*words)

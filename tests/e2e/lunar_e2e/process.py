@@ -1,0 +1,122 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Child processes, ports, and waiting for readiness."""
+
+import ctypes
+import os
+import random
+import signal
+import socket
+import subprocess
+import time
+
+from .env import HarnessError, child_environment
+
+# What a sanitizer or the C library writes when a process is about to die of a bug of ours.
+_CRASH_MARKS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
+                "runtime error: ", "LUNAR_CHECK", "terminate called", "malloc(): ", "free(): ",
+                "double free", "stack smashing detected")
+_PR_SET_PDEATHSIG = 1
+_libc = ctypes.CDLL(None, use_errno=True)
+
+
+def _die_with_parent():
+    _libc.prctl(_PR_SET_PDEATHSIG, signal.SIGKILL, 0, 0, 0)
+
+
+def wait_until(condition, timeout, what):
+    """Polls until condition() is true and returns its value. For processes getting ready only:
+    what a test is about has an event or an answer to wait for."""
+    deadline = time.monotonic() + timeout
+    pause = 0.005
+    while True:
+        value = condition()
+        if value:
+            return value
+        if time.monotonic() > deadline:
+            raise HarnessError(f"waited {timeout} s in vain for {what}")
+        time.sleep(pause)
+        pause = min(pause * 1.5, 0.2)
+
+
+def free_port():
+    """A port of 127.0.0.1 that was free a moment ago, below the range the kernel hands out to
+    outgoing connections, so that a server which is restarted finds it free again. Somebody else may
+    still be quicker: whoever binds it tries another one on conflict."""
+    for _ in range(200):
+        port = random.SystemRandom().randrange(20000, 32000)
+        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+            try:
+                probe.bind(("127.0.0.1", port))
+            except OSError:
+                continue
+            return port
+    raise HarnessError("no free port between 20000 and 32000")
+
+
+class Process:
+    """One child with its output in a log file. Ended by its id; dies with the test process."""
+
+    def __init__(self, name, arguments, log_path, environment=None, cwd=None):
+        self.name = name
+        self.log_path = log_path
+        with open(log_path, "ab") as log:
+            self._log_start = log.tell()
+            self._child = subprocess.Popen(
+                [str(argument) for argument in arguments], stdin=subprocess.DEVNULL, stdout=log,
+                stderr=subprocess.STDOUT, env=child_environment(environment), cwd=cwd,
+                preexec_fn=_die_with_parent)
+
+    @property
+    def pid(self):
+        return self._child.pid
+
+    def log(self):
+        """What this run of it has written so far."""
+        with open(self.log_path, "rb") as log:
+            log.seek(self._log_start)
+            return log.read().decode(errors="replace")
+
+    def log_tail(self, lines=40):
+        return "\n".join(self.log().splitlines()[-lines:])
+
+    def is_running(self):
+        return self._child.poll() is None
+
+    def exit_code(self):
+        """None while it runs; negative: the signal that ended it."""
+        return self._child.poll()
+
+    def wait(self, timeout):
+        """The exit code; HarnessError if it still runs then."""
+        try:
+            return self._child.wait(timeout)
+        except subprocess.TimeoutExpired:
+            raise HarnessError(f"{self.name} (pid {self.pid}) did not end within {timeout} s") from None
+
+    def send(self, signal_number):
+        if self.is_running():
+            os.kill(self.pid, signal_number)
+
+    def kill(self):
+        """kill -9, and waits for it to be gone."""
+        self.send(signal.SIGKILL)
+        self._child.wait()
+
+    def stop(self, timeout=20):
+        """SIGTERM; after the timeout SIGKILL and HarnessError."""
+        self.send(signal.SIGTERM)
+        try:
+            return self.wait(timeout)
+        except HarnessError:
+            self.kill()
+            raise
+
+    def crash_report(self):
+        """Why the process counts as crashed, or None."""
+        code = self.exit_code()
+        if code is not None and code < 0 and -code not in (signal.SIGKILL, signal.SIGTERM):
+            return f"{self.name} died of {signal.Signals(-code).name}"
+        for line in self.log().splitlines():
+            if any(mark in line for mark in _CRASH_MARKS):
+                return f"{self.name} wrote: {line}"
+        return None
