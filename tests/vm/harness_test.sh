@@ -25,6 +25,6 @@ expect_failure() {
 expect_failure silent "gave no verdict"
 expect_failure breaks "ended with 1"
 expect_failure panics "left no exit code"
-expect_failure hangs "ended with 124" LUNAR_VM_TIMEOUT=28
+expect_failure hangs "ended with 124" LUNAR_VM_SCRIPT_TIMEOUT=2
 ./run_guest.sh fixtures/no_such.sh 2>/dev/null && { say "a missing script was accepted"; failed=1; }
 exit $failed

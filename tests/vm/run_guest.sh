@@ -9,6 +9,7 @@
 # dies, hangs or says nothing fails. Environment:
 #   LUNAR_VM_OUT        output folder, emptied first (default build/vm/<script's name>)
 #   LUNAR_VM_TIMEOUT    seconds for everything (default 300)
+#   LUNAR_VM_SCRIPT_TIMEOUT  seconds for the script alone (default 20 less than that)
 #   LUNAR_VM_MEMORY_MB  guest memory, of which files may take 60 % (default 2048)
 #   LUNAR_VM_CPUS       default 2
 #   LUNAR_VM_DISK_MB    size of a scratch disk, /dev/vda in the guest (default none)
@@ -96,7 +97,7 @@ mkdir -p "$out"
 out=$(realpath "$out")
 cp "$here/guest/boot.sh" "$out/boot.sh"
 {
-  printf 'VM_MODULES=%q\nVM_SCRIPT=%q\nVM_TIMEOUT=%q\n' "$vm/lib/modules" "$script" $((limit - 20))
+  printf 'VM_MODULES=%q\nVM_SCRIPT=%q\nVM_TIMEOUT=%q\n' "$vm/lib/modules" "$script" "${LUNAR_VM_SCRIPT_TIMEOUT:-$((limit - 20))}"
   printf 'VM_ARGS=('
   [ $# -eq 0 ] || printf '%q ' "$@"
   printf ')\nexport OUT=/run/lunar-vm LUNAR_ROOT=%q LUNAR_BUILD_DIR=%q\n' \

@@ -67,6 +67,9 @@ private_apt() {
 private_apt_setup() {
   local dir=$1
   mkdir -p "$dir/lists/partial" "$dir/cache/archives/partial" || return 1
+  # Which archive is Debian's is known from the lists alone.
+  # shellcheck disable=SC2016  # apt's variables
+  apt-get indextargets --format '$(ORIGIN)' | grep -qx Debian || apt_as_root update || return 1
   debian_sources >"$dir/sources.list" || return 1
   [ -s "$dir/sources.list" ] || {
     say "no Debian archive among the configured package sources (see 'apt-get indextargets')"

@@ -27,7 +27,10 @@ missing_packages() {
 installed_tgt() { dpkg-query -W -f '${source:Version}' tgt 2>/dev/null; }
 # 1:1.0.85-1+deb12u1 -> 1.0.85-1+deb12u1; then without Debian's revision
 no_epoch() { printf '%s' "${1#*:}"; }
-upstream() { local v=${1#*:}; printf '%s' "${v%-*}"; }
+upstream() {
+  local v=${1#*:}
+  printf '%s' "${v%-*}"
+}
 
 tgt_dir() { printf '%s/tgt-%s' "$LUNAR_DEPS" "$(no_epoch "$(installed_tgt)")"; }
 have_tgt_headers() {
@@ -90,10 +93,6 @@ fetch_tgt_headers() {
   version=$(installed_tgt)
   dir=$(tgt_dir)
   say "fetching the headers of tgt $version"
-  # shellcheck disable=SC2016  # apt's variables
-  if ! apt-get indextargets --format '$(ORIGIN)' | grep -qx Debian; then
-    apt_as_root update || die "'apt-get update' failed: see above; is the network reachable?"
-  fi
   mkdir -p "$LUNAR_DEPS"
   work=$(mktemp -d "$LUNAR_DEPS/.tgt.XXXXXX")
   # shellcheck disable=SC2064  # the folder of now
@@ -107,7 +106,7 @@ fetch_tgt_headers() {
   mkdir "$work/out"
   (cd "$work/src" && find usr -name '*.h' -exec cp --parents {} "$work/out" \;)
   [ -f "$work/out/usr/bs_thread.h" ] || die "tgt's source has no usr/bs_thread.h: not what we know"
-  upstream "$version" >"$work/out/UPSTREAM_VERSION"
+  printf '%s\n' "$(upstream "$version")" >"$work/out/UPSTREAM_VERSION"
   rm -rf "$dir"
   mv "$work/out" "$dir"
   ln -sfn "$(basename "$dir")" "$LUNAR_DEPS/tgt"

@@ -44,7 +44,7 @@ load_modules() {
 # setup_net [NETDEV [CIDR]]: gives a network device an address. QEMU's own network is 10.0.2.0/24.
 setup_net() {
   load_modules virtio_net
-  wait_for 10 "network device ${1:-eth0}" ip link show "${1:-eth0}"
+  wait_for 30 "network device ${1:-eth0}" ip link show "${1:-eth0}"
   ip addr replace "${2:-10.0.2.15/24}" dev "${1:-eth0}"
   ip link set "${1:-eth0}" up
 }
@@ -54,14 +54,14 @@ setup_rxe() {
   local name=${1:-rxe0} netdev=${2:-eth0}
   load_modules rdma_rxe ib_uverbs rdma_ucm
   rdma link add "$name" type rxe netdev "$netdev"
-  wait_for 10 "active port of $name" grep -q ACTIVE "/sys/class/infiniband/$name/ports/1/state"
-  wait_for 10 "device node of $name" test -e /dev/infiniband/uverbs0
+  wait_for 30 "active port of $name" grep -q ACTIVE "/sys/class/infiniband/$name/ports/1/state"
+  wait_for 30 "device node of $name" test -e /dev/infiniband/uverbs0
 }
 
 # mount_scratch DIR: the disk that LUNAR_VM_DISK_MB asked for, as a fresh ext4.
 mount_scratch() {
   load_modules virtio_blk ext4
-  wait_for 10 "scratch disk (LUNAR_VM_DISK_MB)" test -b /dev/vda
+  wait_for 30 "scratch disk (LUNAR_VM_DISK_MB)" test -b /dev/vda
   mkfs.ext4 -q -F /dev/vda
   mkdir -p "$1"
   mount /dev/vda "$1"
