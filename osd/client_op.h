@@ -1,0 +1,99 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/bytes.h"
+#include "msgr/buffer.h"
+#include "msgr/message.h"
+#include "objecter/protocol/osd_map.h"
+#include "osd/object_store.h"
+
+namespace lunar::osd {
+
+using objecter::Epoch;
+using objecter::Errc;
+using objecter::ObjectVersion;
+using objecter::OpCode;
+using objecter::OsdOpHeader;
+using objecter::OsdReplyHeader;
+using objecter::PoolId;
+using objecter::SubOp;
+using objecter::SubOpResult;
+using objecter::Tid;
+
+// Part of a reply's data: either a pool buffer that the store filled, or a few bytes of our own.
+struct ReplyPiece {
+  msgr::RegisteredBuffer buffer;
+  std::vector<std::byte> small;
+  std::size_t length = 0;  // of `buffer`, used from its start
+
+  ConstBytes view() const noexcept {
+    return buffer ? ConstBytes(buffer.bytes().first(length)) : ConstBytes(small);
+  }
+};
+
+// How an op ended. Immutable once shared; the reply on its way and the session that remembers it
+// own it together.
+struct OpResult {
+  OsdReplyHeader header;  // epoch, attempt and verifier are filled in when it is sent
+  std::vector<ReplyPiece> data;
+
+  std::size_t data_bytes() const noexcept {
+    std::size_t total = 0;
+    for (const ReplyPiece& piece : data) total += piece.view().size();
+    return total;
+  }
+};
+using OpResultRef = std::shared_ptr<const OpResult>;
+
+// Who sent an op: one client is (entity, instance); the nonce tells its starts apart.
+struct ClientName {
+  std::string entity;
+  std::string instance;
+  friend auto operator<=>(const ClientName&, const ClientName&) = default;
+  std::string to_string() const { return entity + "/" + instance; }
+};
+
+// Where an op is, for people: ops in flight, slow ops.
+enum class OpState : uint8_t { kArrived, kHeld, kQueued, kExecuting, kDone };
+
+// One op on its way through the server, from its message to its reply. Owns the message, and so
+// the payload and its share of the dispatch throttle, until the op has ended.
+// Loop-bound. Shared by its session, the executor and the store's callbacks.
+struct ClientOp {
+  OsdOpHeader header;
+  msgr::InMessage message;
+  ObjectId object;  // name empty for FLUSH and LIST
+  std::shared_ptr<const ClientName> client;
+  objecter::OsdMapRef map;  // its target was checked against
+  uint64_t session = 0;     // id in ClientSessions
+  std::chrono::steady_clock::time_point arrived;
+  OpState state = OpState::kArrived;
+
+  ConstBytes data() const noexcept { return message.data; }
+  uint64_t io_id() const noexcept { return message.meta.trace_id; }
+  bool is(OpCode code) const noexcept {
+    return header.steps.size() == 1 && header.steps[0].code == code;
+  }
+  bool is_metadata() const noexcept { return (header.flags & objecter::kOpMetadata) != 0; }
+  bool changes() const noexcept {
+    for (const SubOp& step : header.steps)
+      if (objecter::changes_object(step.code)) return true;
+    return false;
+  }
+};
+using ClientOpRef = std::shared_ptr<ClientOp>;
+
+// What a store's error is on the wire: its own kind if it has one, else the medium's fault.
+Errc wire_error(std::error_code error) noexcept;
+
+// A result without data, for an op that ends before it was executed.
+OpResultRef make_error_result(const ClientOp& op, Errc error);
+
+}  // namespace lunar::osd

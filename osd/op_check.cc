@@ -1,0 +1,52 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/op_check.h"
+
+#include <algorithm>
+
+namespace lunar::osd {
+namespace {
+
+Errc check_step(const SubOp& step, const OpLimits& limits, bool metadata) noexcept {
+  const bool changes = objecter::changes_object(step.code);
+  const uint64_t bound = metadata && changes ? limits.max_metadata_bytes : limits.max_object_bytes;
+  // length is the new size for TRUNCATE and WRITEFULL, and offset 0; what has no range has neither.
+  if (step.offset > bound || step.length > bound - step.offset) return Errc::kTooLarge;
+  const bool xattr = step.code == OpCode::kGetXattr || step.code == OpCode::kSetXattr;
+  return xattr && metadata ? Errc::kInvalid : Errc::kOk;
+}
+
+}  // namespace
+
+uint64_t buffer_bytes(const SubOp& step) noexcept {
+  switch (step.code) {
+    case OpCode::kRead:
+    case OpCode::kSparseRead:
+    case OpCode::kCmpExt:
+    case OpCode::kOrWrite:
+      return step.length;
+    case OpCode::kWriteSame:
+      return std::min(step.length, std::max<uint64_t>(kPatternBufferBytes, step.data_length));
+    default:
+      return 0;
+  }
+}
+
+Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
+  const bool metadata = (op.flags & objecter::kOpMetadata) != 0;
+  bool changing = false;
+  uint64_t data = 0;
+  uint64_t buffers = 0;
+  for (const SubOp& step : op.steps) {
+    if (step.code == OpCode::kFlush || step.code == OpCode::kList) return Errc::kOk;  // alone
+    if (const Errc error = check_step(step, limits, metadata); error != Errc::kOk) return error;
+    const bool changes = objecter::changes_object(step.code);
+    if (changing && !changes) return Errc::kInvalid;
+    changing |= changes;
+    data += step.data_length;
+    buffers += buffer_bytes(step);
+  }
+  if (data > limits.max_write_bytes) return Errc::kTooLarge;
+  return buffers <= limits.max_read_bytes ? Errc::kOk : Errc::kTooLarge;
+}
+
+}  // namespace lunar::osd

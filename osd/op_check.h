@@ -1,0 +1,33 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+
+#include "osd/client_op.h"
+
+namespace lunar::osd {
+
+// What one op may ask of this server. Immutable.
+struct OpLimits {
+  uint64_t max_object_bytes = 128u << 20;  // osd_max_object_size
+  uint64_t max_write_bytes = 32u << 20;    // osd_max_write_size: data of one op
+  uint64_t max_read_bytes = 16u << 20;     // osd_max_read_size: buffers one op needs
+  uint64_t max_metadata_bytes = 4u << 20;  // of a whole metadata object
+};
+
+// Checks an op that is valid as a message against the rules of this server, README.md "Ops":
+// - steps that return or check something come before the first that changes, so that a check that
+//   fails, and a read that does, leave the object as it was;
+// - ranges lie inside max_object_bytes, and data and buffers are bounded;
+// - a metadata object has no xattrs, and stays below max_metadata_bytes.
+// kOk, kInvalid or kTooLarge.
+Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept;
+
+// Bytes of pool buffers that a step needs while it runs; 0 for most.
+uint64_t buffer_bytes(const SubOp& step) noexcept;
+
+// WRITESAME writes its pattern in pieces of about this size.
+inline constexpr uint64_t kPatternBufferBytes = 256u << 10;
+
+}  // namespace lunar::osd

@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <memory>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "osd/object_store.h"
+
+namespace lunar::osd {
+
+// Keeps one durable record of a store the same as something in memory.
+// Loop-bound. Borrows the store, which outlives it; must not be destroyed while is_busy().
+class RecordWriter {
+ public:
+  // `encode` gives the record's bytes as of the moment it is called.
+  RecordWriter(ObjectStore& store, std::string key, UniqueFunction<std::vector<std::byte>()> encode)
+      : store_(store), key_(std::move(key)), encode_(std::move(encode)) {}
+
+  // Runs done when what is in memory now (or something newer) is durable. Calls made while one
+  // write is under way share the next.
+  void save(ObjectStore::Done done) {
+    waiting_.push_back(std::move(done));
+    if (!busy_) write();
+  }
+  bool is_busy() const noexcept { return busy_; }
+
+ private:
+  void write() {
+    busy_ = true;
+    running_.swap(waiting_);
+    store_.put_record(key_, encode_(), [this](std::error_code error) {
+      auto finished = std::exchange(running_, {});
+      busy_ = false;
+      if (!waiting_.empty()) write();
+      for (auto& done : finished) done(error);
+    });
+  }
+
+  ObjectStore& store_;
+  const std::string key_;
+  UniqueFunction<std::vector<std::byte>()> encode_;
+  std::vector<ObjectStore::Done> waiting_;
+  std::vector<ObjectStore::Done> running_;
+  bool busy_ = false;
+};
+
+}  // namespace lunar::osd
