@@ -76,7 +76,7 @@ Outcome<std::string> unpack(std::string text) {
 Outcome<std::string> admin_socket_request(const std::string& path, std::string_view request,
                                           std::chrono::milliseconds timeout) {
   const Deadline deadline = std::chrono::steady_clock::now() + timeout;
-  const auto fd = connect_unix(path);
+  const auto fd = connect_unix(path, timeout);
   if (!fd) return tl::unexpected<Error>(fd.error());
   std::string line(request);
   for (char& c : line) {

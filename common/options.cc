@@ -73,6 +73,7 @@ constexpr OptionSpec kOptions[] = {
 {"lunar_client_instance",        kString,   "",             "",            0,           "Tells two gateways with one key on one host apart; empty: the program's name."},
 {"lunar_open_timeout",           kDuration, "2s",           "10ms..1m",    0,           "How long opening a LUN waits for the cluster."},
 {"lunar_header_poll",            kDuration, "2s",           "10ms..1h",    0,           "How often an open image looks for a new size in its header."},
+{"lunar_tgt_version_check",      kChoice,   "refuse",       "refuse|warn", 0,         "What the plugin does in a tgtd of another version than it was built for."},
 {"lunar_sense_on_timeout",       kChoice,   "aborted",      "aborted|busy", 0,          "What an initiator is told when servers do not answer: ABORTED COMMAND or BUSY."},
 {"lunar_max_unmap",              kSize,     "1GiB",         "1MiB..1TiB",  0,           "Most bytes one UNMAP may free; advertised and enforced."},
 {"lunar_max_write_same",         kSize,     "1GiB",         "1MiB..1TiB",  0,           "Most bytes one WRITE SAME may write; advertised and enforced."},

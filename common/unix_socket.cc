@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "common/unix_socket.h"
 
+#include <fcntl.h>
 #include <poll.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -92,11 +93,16 @@ Outcome<UniqueFd> listen_unix(const std::string& path) {
   return fd;
 }
 
-Outcome<UniqueFd> connect_unix(const std::string& path) {
+Outcome<UniqueFd> connect_unix(const std::string& path, std::chrono::milliseconds timeout) {
   const auto address = unix_address(path);
   if (!address) return tl::unexpected<Error>(address.error());
-  UniqueFd fd = new_socket();
-  if (!fd || !connect_to(fd.get(), *address)) {
+  // Blocking at first: with a full backlog a non-blocking connect() fails and cannot be polled for,
+  // a blocking one waits its turn, as long as SO_SNDTIMEO says (unix(7), socket(7)).
+  UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const auto seconds = std::chrono::duration_cast<std::chrono::seconds>(timeout);
+  const timeval limit{seconds.count(), std::chrono::microseconds(timeout - seconds).count()};
+  if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0 ||
+      !connect_to(fd.get(), *address) || ::fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0) {
     const auto code = last_system_error();
     return tl::unexpected<Error>(file_error(path, "cannot connect; is the program running?", code));
   }

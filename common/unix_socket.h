@@ -14,9 +14,10 @@ namespace lunar {
 // filename_too_long.
 Outcome<UniqueFd> listen_unix(const std::string& path);
 
-// Connected and non-blocking. Error: connection_refused or no_such_file_or_directory if nobody
-// listens.
-Outcome<UniqueFd> connect_unix(const std::string& path);
+// Connected, then non-blocking; waits at most `timeout` (above zero) for a busy listener. Error:
+// connection_refused or no_such_file_or_directory if nobody listens.
+Outcome<UniqueFd> connect_unix(const std::string& path,
+                               std::chrono::milliseconds timeout = std::chrono::seconds(10));
 
 // Waits until `fd` is ready for `events` (poll's). False at the deadline.
 bool wait_ready(int fd, short events, std::chrono::steady_clock::time_point deadline) noexcept;

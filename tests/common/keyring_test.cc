@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "common/keyring.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <fstream>
+#include <sstream>
+
+#include "tests/common/temp_folder.h"
+
+namespace lunar {
+namespace {
+
+const EntityName kAdmin{"client", "admin"};
+
+// "0123456789abcdef" twice.
+constexpr const char* kKeyText = "MDEyMzQ1Njc4OWFiY2RlZjAxMjM0NTY3ODlhYmNkZWY=";
+constexpr const char* kKeyBytes = "0123456789abcdef0123456789abcdef";
+
+std::string entry(const std::string& key) { return "[client.admin]\n\tkey = " + key + "\n"; }
+
+TEST(KeyringTest, FindsAKeyByEntity) {
+  const auto keyring =
+      Keyring::parse(entry(kKeyText) + "\tcaps osd = \"allow *\"\n[osd.0]\nkey=" + kKeyText, "k");
+  ASSERT_TRUE(keyring) << keyring.error().message;
+  EXPECT_EQ(keyring->size(), 2u);
+  ASSERT_NE(keyring->find(kAdmin), nullptr);
+  EXPECT_TRUE(keyring->find(kAdmin)->equals(as_const_bytes(kKeyBytes)));
+  EXPECT_EQ(keyring->find({"osd", "1"}), nullptr);
+}
+
+TEST(KeyringTest, ErrorsNameTheLineAndNeverTheKey) {
+  const std::string long_key(1000, 'A');
+  for (const std::string& key : {std::string("c2hvcnQ="), std::string("!!notbase64!!"),
+                                 std::string("MDEyMzQ1Njc4OWFiY2RlZjAxMj"), long_key}) {
+    const auto keyring = Keyring::parse(entry(key), "k");
+    ASSERT_FALSE(keyring) << key;
+    EXPECT_EQ(keyring.error().message, "k:2: the key is not base64 of 16 to 256 bytes");
+  }
+  const auto nobody = Keyring::parse("[admin]\nkey = " + std::string(kKeyText), "k");
+  ASSERT_FALSE(nobody);
+  EXPECT_EQ(nobody.error().message, "k:2: section [admin] is not TYPE.ID, such as client.admin");
+}
+
+class KeyringFileTest : public testing::Test {
+ protected:
+  std::string write(mode_t mode) {
+    const auto path = folder_.write("keyring", entry(kKeyText));
+    EXPECT_EQ(::chmod(path.c_str(), mode), 0);
+    return path;
+  }
+  test::TempFolder folder_;
+};
+
+TEST_F(KeyringFileTest, SavedKeysLoadAgain) {
+  Keyring keyring;
+  keyring.generate(kAdmin);
+  keyring.generate({"osd", "0"});
+  ASSERT_TRUE(keyring.save(folder_ / "keyring"));
+  struct stat status {};
+  ASSERT_EQ(::stat((folder_ / "keyring").c_str(), &status), 0);
+  EXPECT_EQ(status.st_mode & 07777, 0600u);
+
+  const auto loaded = Keyring::load(folder_ / "keyring");
+  ASSERT_TRUE(loaded) << loaded.error().message;
+  EXPECT_EQ(loaded->size(), 2u);
+  EXPECT_EQ(loaded->find(kAdmin)->size(), Keyring::kKeyBytes);
+  EXPECT_TRUE(loaded->find(kAdmin)->equals(keyring.find(kAdmin)->bytes()));
+  EXPECT_FALSE(loaded->find(kAdmin)->equals(keyring.find({"osd", "0"})->bytes()));
+}
+
+TEST_F(KeyringFileTest, AFileThatOthersMayReadIsRefusedWithTheCure) {
+  for (const mode_t mode : {0640, 0604, 0660, 0644}) {
+    const auto loaded = Keyring::load(write(mode));
+    ASSERT_FALSE(loaded);
+    EXPECT_TRUE(loaded.error().code == std::errc::permission_denied);
+    EXPECT_NE(loaded.error().message.find("chmod 600 " + (folder_ / "keyring")), std::string::npos);
+  }
+  EXPECT_TRUE(Keyring::load(write(0600)));
+}
+
+TEST_F(KeyringFileTest, AMissingFileAndAFolderAreNamed) {
+  const auto missing = Keyring::load(folder_ / "none");
+  ASSERT_FALSE(missing);
+  EXPECT_EQ(missing.error().message.rfind("keyring " + (folder_ / "none"), 0), 0u);
+  EXPECT_FALSE(Keyring::load(folder_.path()));
+}
+
+TEST(SecretTest, MovesAndClones) {
+  Secret a = Secret::copy_of(as_const_bytes("0123456789abcdef"));
+  const Secret copy = a.clone();
+  const Secret b = std::move(a);
+  EXPECT_TRUE(a.empty());  // NOLINT(bugprone-use-after-move): that is the test
+  EXPECT_TRUE(b.equals(copy.bytes()));
+  EXPECT_FALSE(b.equals(as_const_bytes("0123456789abcdeX")));
+  EXPECT_FALSE(b.equals(as_const_bytes("0123")));
+}
+
+// The kernel marks a mapping that core dumps leave out with "dd" in smaps.
+TEST(SecretTest, LivesInPagesThatCoreDumpsLeaveOut) {
+  const Secret secret(32);
+  std::ifstream maps("/proc/self/smaps");
+  std::string line;
+  bool inside = false;
+  bool left_out = false;
+  const auto address = reinterpret_cast<uintptr_t>(secret.bytes().data());
+  while (std::getline(maps, line)) {
+    uintptr_t from = 0;
+    uintptr_t to = 0;
+    if (std::sscanf(line.c_str(), "%lx-%lx ", &from, &to) == 2) {
+      inside = from <= address && address < to;
+    } else if (inside && line.rfind("VmFlags:", 0) == 0) {
+      left_out = line.find(" dd") != std::string::npos;
+    }
+  }
+  EXPECT_TRUE(left_out);
+}
+
+}  // namespace
+}  // namespace lunar
