@@ -110,9 +110,7 @@ int start_io(lunar_image_t image, lunar_completion_t completion, Submit submit) 
 
 int result_of(const Outcome<void>& outcome) { return outcome ? 0 : report(outcome.error()); }
 
-lunar::Bytes bytes_of(void* data, size_t length) {
-  return {static_cast<std::byte*>(data), length};
-}
+lunar::Bytes bytes_of(void* data, size_t length) { return {static_cast<std::byte*>(data), length}; }
 lunar::ConstBytes bytes_of(const void* data, size_t length) {
   return {static_cast<const std::byte*>(data), length};
 }
@@ -207,9 +205,8 @@ int lunar_image_create(lunar_cluster_t cluster, const char* text, uint64_t size,
   const auto created = cluster->wait<lunar::gateway::ImageHeader>([&](auto done) {
     lunar::gateway::CreateOptions options;
     options.size = size;
-    options.layout =
-        lunar::gateway::layout_with_defaults(*cluster->client, spec->pool, object_size,
-                                             stripe_unit, stripe_count);
+    options.layout = lunar::gateway::layout_with_defaults(*cluster->client, spec->pool, object_size,
+                                                          stripe_unit, stripe_count);
     lunar::gateway::create_image(*cluster->client, *spec, options, done);
   });
   return created ? 0 : report(created.error());
@@ -218,17 +215,15 @@ int lunar_image_create(lunar_cluster_t cluster, const char* text, uint64_t size,
 int lunar_image_remove(lunar_cluster_t cluster, const char* text) {
   const auto spec = ImageSpec::parse(text);
   if (!spec) return report(spec.error());
-  return result_of(cluster->wait<void>([&](auto done) {
-    lunar::gateway::remove_image(*cluster->client, *spec, {}, done);
-  }));
+  return result_of(cluster->wait<void>(
+      [&](auto done) { lunar::gateway::remove_image(*cluster->client, *spec, {}, done); }));
 }
 
 int lunar_image_resize(lunar_cluster_t cluster, const char* text, uint64_t size) {
   const auto spec = ImageSpec::parse(text);
   if (!spec) return report(spec.error());
-  return result_of(cluster->wait<void>([&](auto done) {
-    lunar::gateway::resize_image(*cluster->client, *spec, size, {}, done);
-  }));
+  return result_of(cluster->wait<void>(
+      [&](auto done) { lunar::gateway::resize_image(*cluster->client, *spec, size, {}, done); }));
 }
 
 int64_t lunar_image_list(lunar_cluster_t cluster, const char* pool, char* names, size_t length) {
@@ -311,9 +306,10 @@ void lunar_completion_release(lunar_completion_t completion) {
 
 int lunar_aio_read(lunar_image_t image, uint64_t offset, size_t length, void* buffer,
                    lunar_completion_t completion) {
-  return start_io(image, completion, [offset, into = bytes_of(buffer, length)](auto& to, auto done) {
-    to.read(offset, into, {}, done);
-  });
+  return start_io(image, completion,
+                  [offset, into = bytes_of(buffer, length)](auto& to, auto done) {
+                    to.read(offset, into, {}, done);
+                  });
 }
 
 int lunar_aio_write(lunar_image_t image, uint64_t offset, size_t length, const void* buffer,
@@ -326,9 +322,8 @@ int lunar_aio_write(lunar_image_t image, uint64_t offset, size_t length, const v
 
 int lunar_aio_discard(lunar_image_t image, uint64_t offset, uint64_t length,
                       lunar_completion_t completion) {
-  return start_io(image, completion, [offset, length](auto& to, auto done) {
-    to.discard(offset, length, {}, done);
-  });
+  return start_io(image, completion,
+                  [offset, length](auto& to, auto done) { to.discard(offset, length, {}, done); });
 }
 
 int lunar_aio_write_zeroes(lunar_image_t image, uint64_t offset, uint64_t length,
@@ -338,16 +333,15 @@ int lunar_aio_write_zeroes(lunar_image_t image, uint64_t offset, uint64_t length
   });
 }
 
-int lunar_aio_write_same(lunar_image_t image, uint64_t offset, uint64_t length,
-                         const void* pattern, size_t pattern_length, int flags,
-                         lunar_completion_t completion) {
+int lunar_aio_write_same(lunar_image_t image, uint64_t offset, uint64_t length, const void* pattern,
+                         size_t pattern_length, int flags, lunar_completion_t completion) {
   struct Args {
     uint64_t offset, length;
     lunar::ConstBytes pattern;
     int flags;
   };
-  auto args = std::make_unique<Args>(
-      Args{offset, length, bytes_of(pattern, pattern_length), flags});
+  auto args =
+      std::make_unique<Args>(Args{offset, length, bytes_of(pattern, pattern_length), flags});
   return start_io(image, completion, [args = std::move(args)](auto& to, auto done) {
     to.write_same(args->offset, args->length, args->pattern, options_of(args->flags), done);
   });

@@ -55,9 +55,9 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
   if (!stack) return tl::unexpected(stack.error());
   client->stack_ = std::move(*stack);
 
-  auto made = objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),
-                                         std::move(*objecter_options), client->keyring_.get(),
-                                         &perf);
+  auto made =
+      objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),
+                                 std::move(*objecter_options), client->keyring_.get(), &perf);
   if (!made) return tl::unexpected(made.error());
   client->objecter_ = std::move(*made);
   return client;

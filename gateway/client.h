@@ -19,9 +19,9 @@
 
 namespace lunar::gateway {
 
-// A client of one cluster, as Ceph's rados handle is: keyring, network stack and Objecter, made from
-// a Config. Every image opened through it shares its sessions.
-// Loop-bound to its center. Owns all but the center, the config and the registry, which outlive it.
+// A client of one cluster, as Ceph's rados handle is: keyring, network stack and Objecter, made
+// from a Config. Every image opened through it shares its sessions. Loop-bound to its center. Owns
+// all but the center, the config and the registry, which outlive it.
 class Client {
  public:
   struct Identity {

@@ -5,7 +5,8 @@
 
 namespace lunar::gateway {
 
-// What `perf dump` shows of all images of a client, by librbd's names. Written on the client's loop.
+// What `perf dump` shows of all images of a client, by librbd's names. Written on the client's
+// loop.
 struct Counters {
   explicit Counters(PerfRegistry& registry) : group(registry, "gateway") {}
 

@@ -13,30 +13,49 @@ int errno_of_osd(objecter::Errc code) noexcept {
   using objecter::Errc;
   switch (code) {
     case Errc::kNoSuchObject:
-    case Errc::kNoSuchPool: return ENOENT;
-    case Errc::kNoSuchAttribute: return ENODATA;
-    case Errc::kMiscompare: return EILSEQ;
-    case Errc::kVersionMismatch: return ERANGE;
-    case Errc::kNoSpace: return ENOSPC;
-    case Errc::kInvalid: return EINVAL;
-    case Errc::kTooLarge: return E2BIG;
-    case Errc::kExists: return EEXIST;
-    case Errc::kReadOnly: return EROFS;
-    case Errc::kFenced: return ESHUTDOWN;
-    case Errc::kTimedOut: return ETIMEDOUT;
-    case Errc::kCancelled: return ECANCELED;
-    case Errc::kShutdown: return ESHUTDOWN;
-    case Errc::kNotPermitted: return EPERM;
-    case Errc::kUnreachable: return EHOSTUNREACH;
-    case Errc::kIncompatible: return EPROTONOSUPPORT;
-    case Errc::kBusy: return EBUSY;
+    case Errc::kNoSuchPool:
+      return ENOENT;
+    case Errc::kNoSuchAttribute:
+      return ENODATA;
+    case Errc::kMiscompare:
+      return EILSEQ;
+    case Errc::kVersionMismatch:
+      return ERANGE;
+    case Errc::kNoSpace:
+      return ENOSPC;
+    case Errc::kInvalid:
+      return EINVAL;
+    case Errc::kTooLarge:
+      return E2BIG;
+    case Errc::kExists:
+      return EEXIST;
+    case Errc::kReadOnly:
+      return EROFS;
+    case Errc::kFenced:
+      return ESHUTDOWN;
+    case Errc::kTimedOut:
+      return ETIMEDOUT;
+    case Errc::kCancelled:
+      return ECANCELED;
+    case Errc::kShutdown:
+      return ESHUTDOWN;
+    case Errc::kNotPermitted:
+      return EPERM;
+    case Errc::kUnreachable:
+      return EHOSTUNREACH;
+    case Errc::kIncompatible:
+      return EPROTONOSUPPORT;
+    case Errc::kBusy:
+      return EBUSY;
     case Errc::kStaleMap:
-    case Errc::kRetryInline: return EAGAIN;
+    case Errc::kRetryInline:
+      return EAGAIN;
     case Errc::kOk:
     case Errc::kIoError:
     case Errc::kCorrupt:
     case Errc::kLostWrites:
-    case Errc::kUnknownOutcome: return EIO;
+    case Errc::kUnknownOutcome:
+      return EIO;
   }
   return EIO;
 }

@@ -39,8 +39,7 @@ void Image::open(Client& client, const ImageSpec& spec, const OpenOptions& optio
     void finish(VersionedHeader found) {
       const auto pool = client.find_pool(spec.pool);
       if (!pool) return done(tl::unexpected(pool.error()));
-      std::shared_ptr<Image> image(
-          new Image(client, spec, pool->id, std::move(found), options));
+      std::shared_ptr<Image> image(new Image(client, spec, pool->id, std::move(found), options));
       image->schedule_poll();
       done(std::move(image));
     }
@@ -123,8 +122,7 @@ void Image::strike_registration() {
       [self = shared_from_this()](ImageHeader& header) -> Outcome<void> {
         std::erase_if(header.registrations, [&](const Registration& each) {
           return each.entity == self->client_.entity() &&
-                 each.instance == self->client_.instance() &&
-                 each.nonce == self->client_.nonce();
+                 each.instance == self->client_.instance() && each.nonce == self->client_.nonce();
         });
         return {};
       },
@@ -241,7 +239,7 @@ void Image::allocation_at(uint64_t offset, uint64_t io_id,
 
 void Image::cancel(uint64_t io_id) {
   for (IoRequest& io : in_flight_) {
-    if (io.io_id() == io_id) return io.cancel();
+    if (io.io_id() == io_id) io.cancel();
   }
 }
 

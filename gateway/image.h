@@ -70,7 +70,7 @@ class Image : public std::enable_shared_from_this<Image> {
   void allocation_at(uint64_t offset, uint64_t io_id,
                      UniqueFunction<void(Result<Allocation>)> done);
 
-  // Asks an IO to end early: see IoRequest::cancel(). An unknown id is ignored.
+  // Asks every IO with this id to end early: see IoRequest::cancel(). An unknown id is ignored.
   void cancel(uint64_t io_id);
   bool has_io_in_flight() const noexcept { return !in_flight_.empty(); }
 

@@ -32,20 +32,21 @@ Outcome<Directory> parse_directory(const MetadataContent& content) {
   Directory out;
   if (!content.exists) return out;
   const Json json = Json::parse(content.text, nullptr, /*allow_exceptions=*/false);
-  const auto corrupt = explain(
-      Errc::kCorrupt, std::string("object ") + kDirectoryObject +
-                          " is not a Lunar image directory: restore it from a backup");
+  const auto corrupt =
+      explain(Errc::kCorrupt, std::string("object ") + kDirectoryObject +
+                                  " is not a Lunar image directory: restore it from a backup");
   if (!json.is_object() || !json.contains("format") || !json.contains("images") ||
       !json["images"].is_object()) {
     return corrupt;
   }
   if (json["format"] != 1) {
-    return explain(Errc::kIncompatible,
-                   std::string("object ") + kDirectoryObject + " has format " +
-                       json["format"].dump() + ", this build knows format 1: use a newer build");
+    return explain(Errc::kIncompatible, std::string("object ") + kDirectoryObject + " has format " +
+                                            json["format"].dump() +
+                                            ", this build knows format 1: use a newer build");
   }
   for (const auto& [name, id] : json["images"].items()) {
-    if (!is_valid_image_name(name) || !id.is_string() || id.get_ref<const std::string&>().size() != 16) {
+    if (!is_valid_image_name(name) || !id.is_string() ||
+        id.get_ref<const std::string&>().size() != 16) {
       return corrupt;
     }
     out[name] = std::strtoull(id.get_ref<const std::string&>().c_str(), nullptr, 16);
@@ -79,21 +80,21 @@ void update_directory(Client& client, PoolId pool,
 
 void read_directory(Client& client, PoolId pool, UniqueFunction<void(Outcome<Directory>)> done) {
   using Done = UniqueFunction<void(Outcome<Directory>)>;
-  read_metadata(client, directory_of(pool), client.next_io_id(),
-                [pool, boxed = std::make_unique<Done>(std::move(done))](
-                    Result<MetadataContent> content) {
-                  if (!content) {
-                    return (*boxed)(tl::unexpected(
-                        metadata_error("read", directory_of(pool), content.error())));
-                  }
-                  (*boxed)(parse_directory(*content));
-                });
+  read_metadata(
+      client, directory_of(pool), client.next_io_id(),
+      [pool, boxed = std::make_unique<Done>(std::move(done))](Result<MetadataContent> content) {
+        if (!content) {
+          return (*boxed)(
+              tl::unexpected(metadata_error("read", directory_of(pool), content.error())));
+        }
+        (*boxed)(parse_directory(*content));
+      });
 }
 
 Error no_such_image(const ImageSpec& spec) {
-  return {make_error_code(Errc::kNoSuchObject),
-          "no image '" + spec.image + "' in pool '" + spec.pool + "': see 'lunar ls " + spec.pool +
-              "'"};
+  return {make_error_code(Errc::kNoSuchObject), "no image '" + spec.image + "' in pool '" +
+                                                    spec.pool + "': see 'lunar ls " + spec.pool +
+                                                    "'"};
 }
 
 void read_header(Client& client, PoolId pool, ImageId id, const ImageSpec& spec,
@@ -103,20 +104,19 @@ void read_header(Client& client, PoolId pool, ImageId id, const ImageSpec& spec,
     ImageSpec spec;
     UniqueFunction<void(Outcome<VersionedHeader>)> done;
   };
-  auto read = std::make_unique<Read>(
-      Read{{pool, header_object_name(id)}, spec, std::move(done)});
+  auto read = std::make_unique<Read>(Read{{pool, header_object_name(id)}, spec, std::move(done)});
   const ObjectId object = read->object;
-  read_metadata(client, object, client.next_io_id(),
-                [read = std::move(read)](Result<MetadataContent> content) {
-                  if (!content) {
-                    return read->done(
-                        tl::unexpected(metadata_error("read", read->object, content.error())));
-                  }
-                  if (!content->exists) return read->done(tl::unexpected(no_such_image(read->spec)));
-                  auto header = decode_image_header(content->text, read->object.name);
-                  if (!header) return read->done(tl::unexpected(header.error()));
-                  read->done(VersionedHeader{std::move(*header), content->version});
-                });
+  read_metadata(
+      client, object, client.next_io_id(),
+      [read = std::move(read)](Result<MetadataContent> content) {
+        if (!content) {
+          return read->done(tl::unexpected(metadata_error("read", read->object, content.error())));
+        }
+        if (!content->exists) return read->done(tl::unexpected(no_such_image(read->spec)));
+        auto header = decode_image_header(content->text, read->object.name);
+        if (!header) return read->done(tl::unexpected(header.error()));
+        read->done(VersionedHeader{std::move(*header), content->version});
+      });
 }
 
 Outcome<void> require_unregistered(const ImageHeader& header, const char* what) {
@@ -145,8 +145,8 @@ struct Work {
 
 std::shared_ptr<Work> make_work(Client& client, const ImageSpec& spec, OnProgress on_progress,
                                 UniqueFunction<void(Outcome<void>)> done) {
-  auto work = std::make_shared<Work>(
-      Work{client, spec, 0, {}, std::move(on_progress), std::move(done)});
+  auto work =
+      std::make_shared<Work>(Work{client, spec, 0, {}, std::move(on_progress), std::move(done)});
   return work;
 }
 
@@ -206,8 +206,10 @@ void trim_then_publish(const std::shared_ptr<Work>& work, uint64_t from, uint64_
   trim_image(work->client, work->pool, work->header, from, to, std::move(work->on_progress),
              [work, size](std::error_code error) {
                if (error) {
-                 return work->fail({error, "clearing image '" + work->spec.image + "' from its old "
-                                               "end failed: " + error.message()});
+                 return work->fail({error, "clearing image '" + work->spec.image +
+                                               "' from its old "
+                                               "end failed: " +
+                                               error.message()});
                }
                publish_size(work, size);
              });
@@ -224,7 +226,8 @@ StripeLayout layout_with_defaults(Client& client, const std::string& pool_name,
   layout.object_size = object_size != 0 ? object_size
                        : pool           ? pool->object_size
                                         : config.get_size("lunar_default_object_size");
-  layout.stripe_unit = stripe_unit != 0 ? stripe_unit : config.get_size("lunar_default_stripe_unit");
+  layout.stripe_unit =
+      stripe_unit != 0 ? stripe_unit : config.get_size("lunar_default_stripe_unit");
   if (layout.stripe_unit == 0) layout.stripe_unit = layout.object_size;
   layout.stripe_count = stripe_count != 0
                             ? stripe_count
@@ -242,10 +245,9 @@ void create_image(Client& client, const ImageSpec& spec, const CreateOptions& op
   };
   auto create = std::make_shared<Create>(Create{client, 0, {}, std::move(done)});
   const auto refuse = [&](Error error) {
-    client.center().post(
-        [create, error = std::make_shared<Error>(std::move(error))] {
-          create->done(tl::unexpected(*error));
-        });
+    client.center().post([create, error = std::make_shared<Error>(std::move(error))] {
+      create->done(tl::unexpected(*error));
+    });
   };
   const auto pool = client.find_pool(spec.pool);
   if (!pool) return refuse(pool.error());
@@ -274,8 +276,7 @@ void create_image(Client& client, const ImageSpec& spec, const CreateOptions& op
     update_directory(
         create->client, create->pool,
         [create](Directory& directory) -> Outcome<bool> {
-          const auto [place, is_new] =
-              directory.emplace(create->header.name, create->header.id);
+          const auto [place, is_new] = directory.emplace(create->header.name, create->header.id);
           if (!is_new && place->second != create->header.id) {
             return explain(Errc::kExists, "image '" + create->header.name +
                                               "' exists: choose another name or remove it");
@@ -385,7 +386,8 @@ void resize_image(Client& client, const ImageSpec& spec, uint64_t size, OnProgre
                   UniqueFunction<void(Outcome<void>)> done) {
   auto work = make_work(client, spec, std::move(on_progress), std::move(done));
   if (auto r = validate_image_size(size); !r) {
-    client.center().post([work, error = std::make_shared<Error>(r.error())] { work->fail(*error); });
+    client.center().post(
+        [work, error = std::make_shared<Error>(r.error())] { work->fail(*error); });
     return;
   }
   const auto pool = client.find_pool(spec.pool);
@@ -448,9 +450,9 @@ void unregister(Client& client, const ImageSpec& spec, const std::string& instan
                          header.registrations,
                          [&](const Registration& each) { return each.instance == *who; });
                      if (erased != 0) return {};
-                     return explain(std::errc::invalid_argument,
-                                    "image '" + header.name + "' has no registration of '" + *who +
-                                        "': see 'lunar info'");
+                     return explain(std::errc::invalid_argument, "image '" + header.name +
+                                                                     "' has no registration of '" +
+                                                                     *who + "': see 'lunar info'");
                    },
                    [work](Outcome<void> result) { work->done(std::move(result)); });
              });

@@ -122,9 +122,9 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   const uint64_t format = fields.number("format");
   if (!fields.ok()) return corrupt("is not a Lunar image header");
   if (format != ImageHeader::kFormat) {
-    return explain(Errc::kIncompatible,
-                   "image header " + object + " has format " + std::to_string(format) +
-                       ", this build knows format 1: use a newer build");
+    return explain(Errc::kIncompatible, "image header " + object + " has format " +
+                                            std::to_string(format) +
+                                            ", this build knows format 1: use a newer build");
   }
   ImageHeader header;
   const auto id = parse_id(fields.text("id", 16));
@@ -134,13 +134,12 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   header.layout.object_size = fields.number("object_size");
   header.layout.stripe_unit = fields.number("stripe_unit");
   const uint64_t stripe_count = fields.number("stripe_count");
-  header.layout.stripe_count =
-      static_cast<uint32_t>(std::min<uint64_t>(stripe_count, UINT32_MAX));
+  header.layout.stripe_count = static_cast<uint32_t>(std::min<uint64_t>(stripe_count, UINT32_MAX));
   const std::string state = fields.text("state", 16);
   header.trimmed_from = fields.number("trimmed_from");
   for (const auto& each : fields.array("features", 64)) {
-    return explain(Errc::kIncompatible, "image header " + object + " needs feature " +
-                                            each.dump() + ", which this build lacks");
+    return explain(Errc::kIncompatible, "image header " + object + " needs feature " + each.dump() +
+                                            ", which this build lacks");
   }
   for (const auto& each : fields.array("registrations", ImageHeader::kMaxRegistrations)) {
     auto registration = parse_registration(each);
@@ -155,7 +154,8 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   header.id = *id;
   header.uuid = *uuid;
   if (auto r = validate(header.layout); !r) return corrupt("is wrong: " + r.error().message);
-  if (auto r = validate_image_size(header.size); !r) return corrupt("is wrong: " + r.error().message);
+  if (auto r = validate_image_size(header.size); !r)
+    return corrupt("is wrong: " + r.error().message);
   if (header.trimmed_from > ImageHeader::kMaxSize) return corrupt("has an impossible trimmed_from");
   return header;
 }

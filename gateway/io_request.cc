@@ -134,12 +134,12 @@ ObjectOp IoRequest::make_op(const ObjectExtent& extent) const {
 }
 
 void IoRequest::submit_flush() {
-  const objecter::Tid tid = image_->client().objecter().flush(
-      image_->pool(), image_->id(), io_id_, [this](std::error_code error) {
-        result_.error = error;
-        in_flight_.clear();
-        finish();
-      });
+  const objecter::Tid tid = image_->client().objecter().flush(image_->pool(), image_->id(), io_id_,
+                                                              [this](std::error_code error) {
+                                                                result_.error = error;
+                                                                in_flight_.clear();
+                                                                finish();
+                                                              });
   in_flight_.push_back({0, tid});
 }
 
@@ -169,7 +169,8 @@ void IoRequest::extent_done(uint32_t index, const ObjectExtent& extent, OpReply 
 }
 
 void IoRequest::finish() {
-  if (cancelled_ && !result_.error && !cursor_.done()) result_.error = make_error_code(Errc::kCancelled);
+  if (cancelled_ && !result_.error && !cursor_.done())
+    result_.error = make_error_code(Errc::kCancelled);
   Counters& counters = image_->client().counters();
   counters.in_flight.dec();
   count(counters);
@@ -201,11 +202,21 @@ void IoRequest::count(Counters& counters) const {
       counters.wr_latency.add(took);
       break;
     case kTraceIoDiscard:
-    case kTraceIoWriteZeroes: counters.discard.add(); break;
-    case kTraceIoWriteSame: counters.ws.add(); break;
-    case kTraceIoCompareAndWrite: counters.cmp.add(); break;
-    case kTraceIoOrWrite: counters.orw.add(); break;
-    case kTraceIoFlush: counters.flush.add(); break;
+    case kTraceIoWriteZeroes:
+      counters.discard.add();
+      break;
+    case kTraceIoWriteSame:
+      counters.ws.add();
+      break;
+    case kTraceIoCompareAndWrite:
+      counters.cmp.add();
+      break;
+    case kTraceIoOrWrite:
+      counters.orw.add();
+      break;
+    case kTraceIoFlush:
+      counters.flush.add();
+      break;
   }
 }
 

@@ -19,16 +19,16 @@ class Image;
 
 // How an IO ended.
 struct IoResult {
-  std::error_code error;        // of the first extent that failed
-  uint64_t value = 0;           // COMPARE AND WRITE with kMiscompare: first differing byte
-  uint64_t bytes_inline = 0;    // payload carried in frames
+  std::error_code error;      // of the first extent that failed
+  uint64_t value = 0;         // COMPARE AND WRITE with kMiscompare: first differing byte
+  uint64_t bytes_inline = 0;  // payload carried in frames
   uint64_t bytes_one_sided = 0;
 };
 using IoDone = UniqueFunction<void(IoResult)>;
 
 struct IoOptions {
-  bool fua = false;            // durable at done
-  uint64_t io_id = 0;          // 0: a new one; else from Client::next_io_id()
+  bool fua = false;    // durable at done
+  uint64_t io_id = 0;  // 0: a new one; else from Client::next_io_id()
 };
 
 // What one IO is to do. Memory is borrowed until done.

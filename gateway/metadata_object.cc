@@ -129,14 +129,12 @@ void swap_metadata(Client& client, const objecter::ObjectId& object, ObjectVersi
     op.data.push_back(as_const_bytes(swap->text));
   }
   op.steps = {assert_version(expected), change};
-  client.objecter().submit(std::move(op), [swap = std::move(swap)](OpReply reply) {
-    swap->done(reply.error);
-  });
+  client.objecter().submit(std::move(op),
+                           [swap = std::move(swap)](OpReply reply) { swap->done(reply.error); });
 }
 
-void check_metadata_version(Client& client, const objecter::ObjectId& object,
-                            ObjectVersion version, uint64_t io_id,
-                            UniqueFunction<void(Result<bool>)> done) {
+void check_metadata_version(Client& client, const objecter::ObjectId& object, ObjectVersion version,
+                            uint64_t io_id, UniqueFunction<void(Result<bool>)> done) {
   ObjectOp op = metadata_op(object, io_id);
   op.flags |= objecter::kOpIdempotent;
   op.steps = {assert_version(version)};

@@ -28,15 +28,15 @@ Outcome<void> validate(const StripeLayout& layout) {
   const auto is_multiple = [](uint64_t value) {
     return value != 0 && value % StripeLayout::kMinStripeUnit == 0;
   };
-  if (auto r = require(is_multiple(layout.object_size) &&
-                           layout.object_size <= StripeLayout::kMaxObjectSize,
-                       "object size must be a multiple of 4096 bytes, at most 32 MiB");
+  if (auto r = require(
+          is_multiple(layout.object_size) && layout.object_size <= StripeLayout::kMaxObjectSize,
+          "object size must be a multiple of 4096 bytes, at most 32 MiB");
       !r) {
     return r;
   }
-  if (auto r = require(is_multiple(layout.stripe_unit) &&
-                           layout.object_size % layout.stripe_unit == 0,
-                       "stripe unit must be a multiple of 4096 bytes that divides the object size");
+  if (auto r =
+          require(is_multiple(layout.stripe_unit) && layout.object_size % layout.stripe_unit == 0,
+                  "stripe unit must be a multiple of 4096 bytes that divides the object size");
       !r) {
     return r;
   }

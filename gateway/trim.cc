@@ -39,10 +39,9 @@ class Trim : public std::enable_shared_from_this<Trim> {
     }
     if (in_flight_ != 0) return;
     if (error_) return done_(error_);
-    client_.objecter().flush(pool_, image_, io_id_, [self = shared_from_this()](
-                                                        std::error_code error) {
-      self->done_(error);
-    });
+    client_.objecter().flush(
+        pool_, image_, io_id_,
+        [self = shared_from_this()](std::error_code error) { self->done_(error); });
   }
 
  private:
@@ -70,9 +69,8 @@ class Trim : public std::enable_shared_from_this<Trim> {
     op.flags = objecter::kOpIdempotent;
     op.steps = {change};
     ++in_flight_;
-    client_.objecter().submit(std::move(op), [self = shared_from_this()](OpReply reply) {
-      self->answered(reply.error);
-    });
+    client_.objecter().submit(
+        std::move(op), [self = shared_from_this()](OpReply reply) { self->answered(reply.error); });
     return true;
   }
 

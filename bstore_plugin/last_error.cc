@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "bstore_plugin/last_error.h"
+
+#include <ctime>
+#include <deque>
+#include <nlohmann/json.hpp>
+
+#include "common/log.h"
+
+namespace lunar::bstore_plugin {
+namespace {
+
+constexpr std::size_t kKept = 16;
+
+struct Remembered {
+  std::time_t time;
+  std::string sentence;
+};
+
+std::deque<Remembered>& remembered() {
+  static auto* const list = new std::deque<Remembered>;  // tgtd exits with LUNs open
+  return *list;
+}
+
+std::string time_text(std::time_t time) {
+  std::tm parts{};
+  localtime_r(&time, &parts);
+  char text[32];
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S%z", &parts);
+  return text;
+}
+
+}  // namespace
+
+void remember_error(const lunar_host& host, const std::string& sentence) {
+  host.log(1, sentence.c_str());
+  LUNAR_ERROR(kTgt, "{}", sentence);
+  remembered().push_front({std::time(nullptr), sentence});
+  if (remembered().size() > kKept) remembered().pop_back();
+}
+
+std::string recent_errors_json() {
+  auto json = nlohmann::json::array();
+  for (const Remembered& each : remembered()) {
+    json.push_back({{"time", time_text(each.time)}, {"error", each.sentence}});
+  }
+  return json.dump(1, ' ', false, nlohmann::json::error_handler_t::replace);
+}
+
+}  // namespace lunar::bstore_plugin

@@ -1,0 +1,291 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "bstore_plugin/scsi_command.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "bstore_plugin/gateway_session.h"
+#include "common/check.h"
+#include "tracing/tracepoints.h"
+
+// Every path ends in end_with(), exactly once; the session hands the command to tgt later.
+
+namespace lunar::bstore_plugin {
+
+using gateway::IoResult;
+
+void ScsiCommand::start(GatewaySession& session, std::shared_ptr<gateway::Image> image,
+                        const LunLimits& limits, const lunar_scsi_command& command) {
+  auto* self = new ScsiCommand(session, std::move(image), limits, command);
+  session.command_started(*self);
+  self->execute();
+}
+
+ScsiCommand::ScsiCommand(GatewaySession& session, std::shared_ptr<gateway::Image> image,
+                         const LunLimits& limits, const lunar_scsi_command& command)
+    : session_(session), image_(std::move(image)), limits_(limits), command_(command) {
+  io_id_ = session_.client().next_io_id();
+}
+
+void ScsiCommand::execute() {
+  const ConstBytes cdb(reinterpret_cast<const std::byte*>(command_.cdb), command_.cdb_bytes);
+  const auto parsed = parse_cdb(cdb);
+  if (parsed) cdb_ = *parsed;
+  const uint8_t op_code = cdb.empty() ? 0 : command_.cdb[0];
+  LUNAR_TRACE(lunar_scsi, cmd_start, io_id_, image_ ? image_->spec().image.c_str() : "", op_code,
+              cdb_.lba, cdb_.num_blocks, cdb_.num_blocks << limits_.block_shift);
+  if (!parsed) return refuse(SenseKey::kIllegalRequest, Asc::kInvalidOpCode);
+  if (image_ == nullptr) {
+    return refuse(SenseKey::kNotReady, Asc::kNotReadyCauseNotReportable);
+  }
+  if (!check_cdb_fields() || !check_cdb()) return;
+  switch (cdb_.kind) {
+    case CommandKind::kRead:
+      return read();
+    case CommandKind::kWrite:
+    case CommandKind::kWriteAndVerify:
+      return write();
+    case CommandKind::kVerify:
+      return verify();
+    case CommandKind::kSynchronizeCache:
+      return image_->flush(io_options(), [this](const IoResult& result) { end(result); });
+    case CommandKind::kUnmap:
+      return unmap();
+    case CommandKind::kWriteSame:
+      return write_same();
+    case CommandKind::kCompareAndWrite:
+      return compare_and_write();
+    case CommandKind::kOrWrite:
+      return or_write();
+    case CommandKind::kPreFetch:
+      return end_with({});
+    case CommandKind::kGetLbaStatus:
+      return lba_status();
+  }
+}
+
+// Fields whose values we do not take, whatever the range.
+bool ScsiCommand::check_cdb_fields() {
+  const bool bad_byte_check =
+      cdb_.byte_check == 2 || (cdb_.byte_check == 3 && cdb_.kind == CommandKind::kWriteAndVerify);
+  if (cdb_.protect != 0 || cdb_.anchor || cdb_.obsolete_same != 0 || bad_byte_check) {
+    refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
+    return false;
+  }
+  return true;
+}
+
+bool ScsiCommand::check_range(uint64_t lba, uint64_t num_blocks) {
+  const uint64_t capacity = image_->size() >> limits_.block_shift;
+  const bool outside =
+      lba > capacity || num_blocks > capacity - lba || (num_blocks == 0 && lba == capacity);
+  if (outside) refuse(SenseKey::kIllegalRequest, Asc::kLbaOutOfRange);
+  return !outside;
+}
+
+bool ScsiCommand::check_cdb() {
+  uint64_t limit = limits_.max_transfer_bytes;
+  switch (cdb_.kind) {
+    case CommandKind::kUnmap:
+      return true;
+    case CommandKind::kWriteSame:
+      limit = limits_.max_write_same_bytes;
+      if (cdb_.num_blocks == 0) limit = 0;  // WSNZ
+      break;
+    case CommandKind::kCompareAndWrite:
+      limit = limits_.max_compare_and_write_bytes;
+      break;
+    case CommandKind::kVerify:
+      if (cdb_.byte_check != 1) limit = UINT64_MAX;
+      break;
+    case CommandKind::kSynchronizeCache:
+    case CommandKind::kPreFetch:
+    case CommandKind::kGetLbaStatus:
+      limit = UINT64_MAX;
+      break;
+    default:
+      break;
+  }
+  if (!check_range(cdb_.lba, cdb_.num_blocks)) return false;
+  if (limit == 0 || length() > limit) {
+    refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
+    return false;
+  }
+  return true;
+}
+
+gateway::IoOptions ScsiCommand::io_options() const {
+  const bool durable =
+      cdb_.fua || command_.force_unit_access != 0 || cdb_.kind == CommandKind::kWriteAndVerify;
+  return {.fua = durable, .io_id = io_id_};
+}
+
+void ScsiCommand::read() {
+  // The initiator may have room for less than it asks for: SAM-5 5.4.2, residuals.
+  const uint64_t wanted = std::min<uint64_t>(length(), command_.data_in_bytes);
+  result_.transferred_in = static_cast<uint32_t>(length());
+  image_->read(offset(), {static_cast<std::byte*>(command_.data_in), wanted}, io_options(),
+               [this](const IoResult& result) { end(result); });
+}
+
+void ScsiCommand::write() {
+  const uint64_t given = std::min<uint64_t>(length(), command_.data_out_bytes);
+  result_.transferred_out = static_cast<uint32_t>(length());
+  const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
+  image_->write(offset(), data, io_options(), [this](const IoResult& result) {
+    if (result.error || cdb_.kind != CommandKind::kWriteAndVerify || cdb_.byte_check == 0) {
+      return end(result);
+    }
+    verify();
+  });
+}
+
+void ScsiCommand::verify() {
+  if (cdb_.kind == CommandKind::kVerify) {
+    const uint64_t compared = cdb_.byte_check == 3 ? uint64_t{1} << limits_.block_shift : length();
+    result_.transferred_out = cdb_.byte_check == 0 ? 0 : static_cast<uint32_t>(compared);
+    if (cdb_.byte_check == 0 || length() == 0) return end_with({});
+    if (command_.data_out_bytes < compared) {
+      return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
+    }
+    if (length() > limits_.max_transfer_bytes) {
+      return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
+    }
+  }
+  const uint64_t bytes = cdb_.kind == CommandKind::kVerify
+                             ? length()
+                             : std::min<uint64_t>(length(), command_.data_out_bytes);
+  if (bytes == 0) return end_with({});
+  scratch_ = session_.client().buffers().allocate(bytes);
+  if (!scratch_) return end_with({ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone});
+  image_->read(offset(), scratch_.bytes(), io_options(), [this](const IoResult& result) {
+    if (result.error) return end(result);
+    compare_with(scratch_.bytes());
+  });
+}
+
+void ScsiCommand::compare_with(ConstBytes stored) {
+  const ConstBytes sent(static_cast<const std::byte*>(command_.data_out), command_.data_out_bytes);
+  const std::size_t unit =
+      cdb_.byte_check == 3 ? std::size_t{1} << limits_.block_shift : stored.size();
+  for (std::size_t at = 0; at < stored.size(); at += unit) {
+    if (std::memcmp(stored.data() + at, sent.data(), unit) == 0) continue;
+    const ConstBytes piece = stored.subspan(at, unit);
+    const auto differs = std::mismatch(piece.begin(), piece.end(), sent.begin()).first;
+    return miscompare_at(at + static_cast<std::size_t>(differs - piece.begin()));
+  }
+  end_with({});
+}
+
+void ScsiCommand::unmap() {
+  const ConstBytes list(static_cast<const std::byte*>(command_.data_out), command_.data_out_bytes);
+  result_.transferred_out = cdb_.parameter_bytes;
+  const auto ranges = parse_unmap_list(list, cdb_.parameter_bytes, limits_.max_unmap_descriptors);
+  if (!ranges) {
+    return refuse(SenseKey::kIllegalRequest, ranges.error() == UnmapListError::kLength
+                                                 ? Asc::kParameterListLength
+                                                 : Asc::kInvalidFieldInParameterList);
+  }
+  uint64_t blocks = 0;
+  for (const LbaRange& range : *ranges) {
+    if (!check_range(range.lba, range.num_blocks)) return;
+    blocks += range.num_blocks;  // at most 256 × 2^32
+  }
+  if (blocks > limits_.max_unmap_bytes >> limits_.block_shift) {
+    return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInParameterList);
+  }
+  if (ranges->empty()) return end_with({});
+  parts_in_flight_ = static_cast<uint32_t>(ranges->size());
+  for (const LbaRange& range : *ranges) {
+    image_->discard(range.lba << limits_.block_shift, range.num_blocks << limits_.block_shift,
+                    io_options(), [this](const IoResult& result) {
+                      if (result.error && !joined_.error) joined_ = result;
+                      if (--parts_in_flight_ == 0) end(joined_);
+                    });
+  }
+}
+
+void ScsiCommand::write_same() {
+  const auto done = [this](const IoResult& result) { end(result); };
+  const uint32_t block_bytes = 1u << limits_.block_shift;
+  if (cdb_.no_data_out) {
+    if (command_.data_out_bytes != 0) {
+      return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
+    }
+    return image_->write_zeroes(offset(), length(), io_options(), done);
+  }
+  if (command_.data_out_bytes != block_bytes) {
+    return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
+  }
+  result_.transferred_out = block_bytes;
+  const ConstBytes pattern(static_cast<const std::byte*>(command_.data_out), block_bytes);
+  const bool zero =
+      std::all_of(pattern.begin(), pattern.end(), [](std::byte b) { return b == std::byte{0}; });
+  // With the UNMAP bit data that is not zero is written all the same: LBPRZ, SBC-4 5.49.
+  if (zero) return image_->write_zeroes(offset(), length(), io_options(), done);
+  image_->write_same(offset(), length(), pattern, io_options(), done);
+}
+
+void ScsiCommand::compare_and_write() {
+  const uint64_t bytes = length();
+  result_.transferred_out = static_cast<uint32_t>(2 * bytes);
+  if (bytes == 0) return end_with({});
+  if (command_.data_out_bytes < 2 * bytes) {
+    return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
+  }
+  const ConstBytes data(static_cast<const std::byte*>(command_.data_out), 2 * bytes);
+  image_->compare_and_write(offset(), data.first(bytes), data.subspan(bytes), io_options(),
+                            [this](const IoResult& result) {
+                              if (result.error == objecter::Errc::kMiscompare) {
+                                return miscompare_at(result.value);
+                              }
+                              end(result);
+                            });
+}
+
+void ScsiCommand::or_write() {
+  const uint64_t given = std::min<uint64_t>(length(), command_.data_out_bytes);
+  result_.transferred_out = static_cast<uint32_t>(length());
+  const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
+  image_->or_write(offset(), data, io_options(), [this](const IoResult& result) { end(result); });
+}
+
+void ScsiCommand::end(const IoResult& result) {
+  const bool is_write = cdb_.kind != CommandKind::kRead && cdb_.kind != CommandKind::kVerify &&
+                        cdb_.kind != CommandKind::kGetLbaStatus;
+  end_with(sense_of(result.error, is_write, session_.busy_on_timeout()));
+}
+
+void ScsiCommand::miscompare_at(uint64_t byte) {
+  result_.has_info = 1;
+  result_.info = byte;
+  refuse(SenseKey::kMiscompare, Asc::kMiscompareDuringVerify);
+}
+
+void ScsiCommand::end_with(Sense sense) {
+  LUNAR_CHECK(!ended_, "a SCSI command ended twice");
+  ended_ = true;
+  result_.status = static_cast<uint8_t>(sense.status);
+  result_.sense_key = static_cast<uint8_t>(sense.key);
+  result_.asc_ascq = static_cast<uint16_t>(sense.asc);
+  if (sense.status != ScsiStatus::kGood) result_.transferred_in = result_.transferred_out = 0;
+  LUNAR_TRACE(lunar_scsi, cmd_done, io_id_, result_.status, result_.sense_key, result_.asc_ascq);
+  session_.command_finished(*this);
+}
+
+void ScsiCommand::cancel_if_aborted() {
+  if (cancelled_ || image_ == nullptr || session_.host().is_aborted(command_.handle) == 0) return;
+  cancelled_ = true;
+  LUNAR_TRACE(lunar_scsi, cmd_abort, io_id_, command_.cdb[0]);
+  image_->cancel(io_id_);
+}
+
+void ScsiCommand::complete() {
+  const lunar_scsi_result result = result_;
+  void* const handle = command_.handle;
+  const lunar_host& host = session_.host();
+  delete this;
+  host.complete(handle, &result);
+}
+
+}  // namespace lunar::bstore_plugin

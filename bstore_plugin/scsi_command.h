@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <boost/intrusive/list.hpp>
+#include <cstdint>
+#include <memory>
+#include <vector>
+
+#include "bstore_plugin/cdb.h"
+#include "bstore_plugin/plugin_api.h"
+#include "bstore_plugin/sense.h"
+#include "gateway/image.h"
+#include "msgr/buffer.h"
+
+namespace lunar::bstore_plugin {
+
+class GatewaySession;
+
+// What a LUN advertises and enforces. Immutable while open.
+struct LunLimits {
+  uint32_t block_shift = 9;
+  uint32_t max_transfer_bytes = 16u << 20;
+  uint32_t max_compare_and_write_bytes = 0;
+  uint64_t max_unmap_bytes = 0;
+  uint32_t max_unmap_descriptors = 256;
+  uint64_t max_write_same_bytes = 0;
+};
+
+// One SCSI command from submit to completion: checks it against the LUN, turns it into image IO and
+// the outcome into status and sense. Lives on tgtd's thread; owns itself from start() until tgt has
+// been told. Holds the image, so that closing the LUN waits for nothing.
+class ScsiCommand : public boost::intrusive::list_base_hook<> {
+ public:
+  // `image` may be null: the LUN is closed.
+  static void start(GatewaySession& session, std::shared_ptr<gateway::Image> image,
+                    const LunLimits& limits, const lunar_scsi_command& command);
+
+  // The abort tick: cancels the IO once the initiator wants it.
+  void cancel_if_aborted();
+  // Tells tgt and deletes this. Only from an fd handler of tgtd.
+  void complete();
+
+ private:
+  ScsiCommand(GatewaySession& session, std::shared_ptr<gateway::Image> image,
+              const LunLimits& limits, const lunar_scsi_command& command);
+
+  void execute();
+  bool check_range(uint64_t lba, uint64_t num_blocks);
+  bool check_cdb();
+  bool check_cdb_fields();
+  uint64_t offset() const noexcept { return cdb_.lba << limits_.block_shift; }
+  uint64_t length() const noexcept { return cdb_.num_blocks << limits_.block_shift; }
+  gateway::IoOptions io_options() const;
+
+  void read();
+  void write();
+  void verify();
+  void compare_with(ConstBytes stored);
+  void unmap();
+  void write_same();
+  void compare_and_write();
+  void or_write();
+  void lba_status();
+  void next_lba_status(uint64_t at);
+  void send_lba_status();
+
+  // Ends the command with what the image said; transferred amounts are set beforehand.
+  void end(const gateway::IoResult& result);
+  void refuse(SenseKey key, Asc asc) { end_with(check_condition(key, asc)); }
+  void end_with(Sense sense);
+  void miscompare_at(uint64_t byte);
+
+  GatewaySession& session_;
+  const std::shared_ptr<gateway::Image> image_;
+  const LunLimits limits_;
+  const lunar_scsi_command command_;
+  Cdb cdb_;
+  uint64_t io_id_ = 0;
+  bool cancelled_ = false;
+  bool ended_ = false;
+  lunar_scsi_result result_{};
+  msgr::RegisteredBuffer scratch_;  // VERIFY: what is stored
+  uint32_t parts_in_flight_ = 0;    // UNMAP: ranges
+  gateway::IoResult joined_;        // UNMAP: first error
+  struct LbaStatus {
+    uint64_t begin = 0;  // bytes
+    uint64_t length = 0;
+    bool allocated = false;
+  };
+  std::vector<LbaStatus> statuses_;
+};
+
+}  // namespace lunar::bstore_plugin
