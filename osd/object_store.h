@@ -33,9 +33,10 @@ struct StoreIdentity {
 
 // Bytes of objects on this server.
 // Loop-bound to the center it was opened on. Each `done` runs once, later, on that center. The
-// executor above keeps ops on one object apart: at most one changing call per object is in progress,
-// and no read beside it. Calls on different objects run concurrently.
-// Errors: kNoSpace, kIoError, kNoSuchObject (only where said).
+// executor above keeps ops on one object apart: at most one changing call per object is in
+// progress, and no read beside it. Calls on different objects run concurrently. Errors: kNoSpace,
+// kIoError, kTooLarge, kInvalid (a bad name), kShutdown (called after shutdown()), kNoSuchObject
+// (only where said).
 class ObjectStore {
  public:
   using Done = UniqueFunction<void(std::error_code)>;
@@ -70,7 +71,9 @@ class ObjectStore {
   // Removes durably.
   virtual void remove_durably(const ObjectId& id, Done done) = 0;
 
-  // Small named values of an object; durable with the next flush. get: kNoSuchAttribute.
+  // Small named values of an object: names of 1 … 200 bytes of [A-Za-z0-9._-], values of at most
+  // 2048 bytes (kTooLarge); ext4 has 4 KiB for all of an object (kNoSpace). Durable with the next
+  // flush, kept by replace. set creates the object; get: kNoSuchObject, kNoSuchAttribute.
   virtual void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
                          Done done) = 0;
   virtual void get_xattr(const ObjectId& id, const std::string& name,
@@ -84,8 +87,15 @@ class ObjectStore {
                     UniqueFunction<void(Result<std::vector<std::string>>)> done) = 0;
 
   // Makes every write, zero, truncate and remove that was done before this call durable, directory
-  // entries too. Any error is sticky until reported once here, and means writes may be lost.
+  // entries too. Any error is sticky until reported once here, and means writes may be lost; calls
+  // that shared a failed sync all report it.
   virtual void flush(Done done) = 0;
+
+  // Called when what was written may be gone: a sync failed (flush, one of our own, or FUA). Runs
+  // before the `done` that reports it, so the callee can change its verifier first; `objects` are
+  // those affected, empty means any. The loss is already in may_have_lost_writes(), durably.
+  using OnLoss = UniqueFunction<void(std::error_code, const std::vector<ObjectId>& objects)>;
+  virtual void set_on_loss(OnLoss on_loss) = 0;
 
   // Small durable records of the server itself (map, unflushed marks, lost-writes, versions), by
   // key of [a-z0-9._-]. put is crash-atomic and durable at done; an empty value removes it.
@@ -94,8 +104,11 @@ class ObjectStore {
   virtual std::vector<std::string> record_keys(const std::string& prefix) const = 0;
 
   // True if what was acknowledged without flush before this start may be gone: another boot id,
-  // another mount or file system, or a write-back error seen.
+  // another mount or file system, or a write-back error seen; also once on_loss was called. Stays
+  // true, over restarts too, until acknowledge_loss().
   virtual bool may_have_lost_writes() const noexcept = 0;
+  // The caller has durably recorded what the loss means for its images. Durable at done.
+  virtual void acknowledge_loss(Done done) = 0;
 
   struct Usage {
     uint64_t total = 0, used = 0, available = 0;  // bytes

@@ -1,0 +1,62 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <thread>
+#include <utility>
+#include <vector>
+
+#include "common/mutex.h"
+#include "msgr/event_center.h"
+
+namespace lunar::osd {
+
+// A few threads for system calls that block.
+// Loop-bound to its center. Owns the threads: started one by one when there is more work than idle
+// threads, all signals blocked, joined by the destructor.
+class BlockingPool {
+ public:
+  BlockingPool(msgr::EventCenter& center, unsigned max_threads);
+  ~BlockingPool();  // REQUIRES: nothing is running
+  BlockingPool(const BlockingPool&) = delete;
+  BlockingPool& operator=(const BlockingPool&) = delete;
+
+  // Runs work() on a thread, then then(result) on the loop. Both are destroyed on the loop.
+  template <typename Work, typename Then>
+  void run(Work work, Then then) {
+    submit(std::make_unique<JobOf<Work, Then>>(std::move(work), std::move(then)));
+  }
+
+ private:
+  struct Job {
+    virtual ~Job() = default;
+    virtual void work() = 0;
+    virtual void then() = 0;
+  };
+  template <typename Work, typename Then>
+  struct JobOf final : Job {
+    JobOf(Work w, Then t) : work_(std::move(w)), then_(std::move(t)) {}
+    void work() override { result_ = work_(); }
+    void then() override { then_(std::move(result_)); }
+    Work work_;
+    Then then_;
+    decltype(std::declval<Work&>()()) result_{};
+  };
+
+  void submit(std::unique_ptr<Job> job);
+  void start_thread() REQUIRES(mutex_);
+  void serve();
+
+  msgr::EventCenter& center_;
+  const unsigned max_threads_;
+  std::vector<std::thread> threads_;  // of the loop
+  unsigned running_ = 0;              // of the loop: submitted, then() not yet called
+  Mutex mutex_;
+  ConditionVariable work_arrived_;
+  std::deque<std::unique_ptr<Job>> queue_ GUARDED_BY(mutex_);
+  unsigned idle_ GUARDED_BY(mutex_) = 0;
+  bool stopping_ GUARDED_BY(mutex_) = false;
+};
+
+}  // namespace lunar::osd

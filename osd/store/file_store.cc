@@ -1,0 +1,243 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/store/file_store.h"
+
+#include <fcntl.h>
+#include <sys/resource.h>
+#include <sys/statvfs.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/log.h"
+#include "osd/store/file_store_impl.h"
+
+namespace lunar::osd {
+
+using objecter::Errc;
+
+namespace {
+
+Syscalls& or_system(Syscalls* syscalls) {
+  return syscalls != nullptr ? *syscalls : Syscalls::system();
+}
+
+// At twice the limit new opens wait for a flush, so half of what the process may have is ours.
+std::size_t open_files_limit(std::size_t wanted) {
+  rlimit limit{};
+  if (::getrlimit(RLIMIT_NOFILE, &limit) == 0 && limit.rlim_cur != RLIM_INFINITY) {
+    wanted = std::min<std::size_t>(wanted, limit.rlim_cur / 4);
+  }
+  return std::max<std::size_t>(wanted, 1);
+}
+
+}  // namespace
+
+std::error_code to_store_error(std::error_code system) {
+  if (!system) return {};
+  if (system.category() == objecter::osd_category()) return system;
+  switch (system.value()) {
+    case ENOENT:
+      return Errc::kNoSuchObject;
+    case ENOSPC:
+    case EDQUOT:
+      return Errc::kNoSpace;
+    case EFBIG:
+    case E2BIG:
+      return Errc::kTooLarge;
+    case ENODATA:
+      return Errc::kNoSuchAttribute;
+    default:
+      break;
+  }
+  LUNAR_ERROR(kStore, "the file system failed: {}", system.message());
+  return Errc::kIoError;
+}
+
+Outcome<StoreIdentity> make_file_store(const std::string& path, const Uuid& fsid, OsdId osd,
+                                       Syscalls* syscalls) {
+  auto format = make_store(or_system(syscalls), path, fsid, osd);
+  if (!format) return tl::unexpected(format.error());
+  return format->identity;
+}
+
+Outcome<std::unique_ptr<ObjectStore>> open_file_store(msgr::EventCenter& center,
+                                                      msgr::BufferPool& buffers,
+                                                      const FileStoreOptions& options,
+                                                      Syscalls* injected) {
+  Syscalls& syscalls = or_system(injected);
+  auto root = open_store_root(options.path);
+  if (!root) return tl::unexpected(root.error());
+  const StoreTree tree(syscalls, UniqueFd(::fcntl(root->get(), F_DUPFD_CLOEXEC, 0)));
+  // The identity first: a folder that is no store gets no lock file from us.
+  auto format = read_format(tree, options.path, {options.fsid, options.osd});
+  if (!format) return tl::unexpected(format.error());
+  auto lock = lock_store(tree, options.path);
+  if (!lock) return tl::unexpected(lock.error());
+  auto store = std::make_unique<FileStore>(
+      center, buffers, syscalls,
+      FileStore::Parts{options, std::move(*root), std::move(*lock), *format});
+  if (auto started = store->start(); !started) return tl::unexpected(started.error());
+  return store;
+}
+
+FileStore::FileStore(msgr::EventCenter& center, msgr::BufferPool& buffers, Syscalls& syscalls,
+                     Parts parts)
+    : center_(center),
+      buffers_(buffers),
+      syscalls_(syscalls),
+      options_(std::move(parts.options)),
+      format_(parts.format),
+      lock_(std::move(parts.lock)),
+      tree_(syscalls, std::move(parts.root)),
+      reserve_(tree_, options_.reserve_bytes),
+      attributes_(tree_, format_.attributes),
+      pool_(center, options_.threads),
+      records_(pool_, tree_, reserve_),
+      loss_(pool_, tree_),
+      files_(open_files_limit(options_.max_open_files)),
+      open_files_limit_(open_files_limit(options_.max_open_files)) {}
+
+FileStore::~FileStore() {
+  LUNAR_CHECK(in_flight_ == 0 && (!flusher_ || flusher_->is_idle()),
+              "a store was destroyed with calls in progress");
+}
+
+Outcome<void> FileStore::start() {
+  if (auto cleaned = clean_up(tree_, options_.path); !cleaned) return cleaned;
+  if (auto loaded = records_.load(options_.path); !loaded) return loaded;
+  if (auto compared = loss_.start(options_.path); !compared) return compared;
+  if (const auto error = reserve_.open()) {
+    return tl::unexpected(file_error(options_.path + "/reserve", "cannot be opened", error));
+  }
+  if (options_.io != FileStoreOptions::Io::kThreads) {
+    auto engine = make_uring_engine(center_, syscalls_);
+    if (engine) {
+      io_ = std::move(*engine);
+    } else if (options_.io == FileStoreOptions::Io::kUring) {
+      return explain(engine.error(),
+                     "io_uring cannot be set up: " + engine.error().message() +
+                         "; allow it (kernel.io_uring_disabled, the container's seccomp filter)");
+    } else {
+      LUNAR_LOG(kStore, 0,
+                "io_uring is refused here ({}): {} threads do its work, which costs latency; see "
+                "kernel.io_uring_disabled and the container's seccomp filter",
+                engine.error().message(), options_.threads);
+    }
+  }
+  if (!io_) io_ = make_pool_engine(pool_, syscalls_);
+  flusher_.emplace(pool_, *io_, tree_, loss_, options_.sync_files_limit);
+  LUNAR_LOG(kStore, 1, "{}: store {} of osd.{} is open, with {}", options_.path,
+            format_.identity.store.to_string(), format_.identity.osd, io_->name());
+  return {};
+}
+
+void FileStore::with_file(const ObjectId& id, bool create, WithFile then) {
+  if (FileRef file = files_.find(id)) return then(std::move(file));
+  auto fd = tree_.open_cached(id);
+  if (fd) return then(files_.insert(id, std::move(*fd)));
+  if (fd.error() == system_error(ENOENT) && !create) return then(fail(fd.error()));
+  if (files_.size() < 2 * open_files_limit_) return open_blocking(id, create, std::move(then));
+
+  // All of them dirty, or in use: dirty ones cannot be closed before they are synced.
+  struct Waiting {
+    ObjectId id;
+    bool create;
+    WithFile then;
+  };
+  auto waiting = std::make_unique<Waiting>(Waiting{id, create, std::move(then)});
+  flusher_->flush_in_background([this, waiting = std::move(waiting)] {
+    open_blocking(waiting->id, waiting->create, std::move(waiting->then));
+  });
+}
+
+void FileStore::open_blocking(const ObjectId& id, bool create, WithFile then) {
+  pool_.run([this, id, create] { return tree_.open(id, create); },
+            [this, id, then = std::move(then)](Result<StoreTree::Opened> opened) mutable {
+              if (!opened) return then(fail(opened.error()));
+              FileRef file = files_.insert(id, std::move(opened->fd));
+              if (opened->is_new) {
+                file->entry_is_dirty = true;
+                flusher_->mark(file);
+                flusher_->mark_folder(ObjectPath(id).folder);
+              }
+              if (files_.is_over_limit()) flusher_->flush_in_background();
+              then(std::move(file));
+            });
+}
+
+void FileStore::flush(Done done) {
+  if (!admit({}, done)) return;
+  auto boxed = std::make_unique<Done>(std::move(done));
+  flusher_->flush([this, boxed = std::move(boxed)](std::error_code error) {
+    if (reserve_.held() < options_.reserve_bytes) {
+      ++in_flight_;
+      pool_.run(
+          [this] {
+            reserve_.refill();
+            return true;
+          },
+          [this](bool) { ended(); });
+    }
+    finish(std::move(*boxed), to_store_error(error));
+  });
+}
+
+void FileStore::put_record(const std::string& key, std::vector<std::byte> value, Done done) {
+  const bool is_valid = is_valid_record_key(key) && value.size() <= Records::kMaxValueBytes;
+  if (!admit(is_valid ? std::error_code{} : Errc::kInvalid, done)) return;
+  auto boxed = std::make_unique<Done>(std::move(done));
+  records_.put(key, std::move(value), [this, boxed = std::move(boxed)](std::error_code error) {
+    finish(std::move(*boxed), to_store_error(error));
+  });
+}
+
+Result<std::vector<std::byte>> FileStore::get_record(const std::string& key) const {
+  const Records::Value* value = records_.find(key);
+  if (value == nullptr) return fail(Errc::kNoSuchObject);
+  return *value;
+}
+
+void FileStore::acknowledge_loss(Done done) {
+  if (!admit({}, done)) return;
+  auto boxed = std::make_unique<Done>(std::move(done));
+  loss_.acknowledge([this, boxed = std::move(boxed)](std::error_code error) {
+    finish(std::move(*boxed), to_store_error(error));
+  });
+}
+
+ObjectStore::Usage FileStore::usage() const {
+  struct statvfs file_system {};
+  if (::fstatvfs(tree_.root(), &file_system) != 0) return {};
+  const uint64_t block = file_system.f_frsize;
+  return {file_system.f_blocks * block, (file_system.f_blocks - file_system.f_bfree) * block,
+          file_system.f_bavail * block};
+}
+
+void FileStore::ended() {
+  LUNAR_CHECK(in_flight_ > 0, "a call of the store ended twice");
+  if (--in_flight_ == 0 && is_shutting_down_) start_shutdown();
+}
+
+void FileStore::shutdown(UniqueFunction<void()> done) {
+  LUNAR_CHECK(!is_shutting_down_, "a store is shut down once");
+  is_shutting_down_ = true;
+  shutdown_done_ = std::move(done);
+  if (in_flight_ == 0) start_shutdown();
+}
+
+void FileStore::start_shutdown() {
+  ++in_flight_;  // of the shutdown itself: a call refused meanwhile must not start it again
+  flusher_->flush([this](std::error_code error) {
+    loss_.end(!error, [this](std::error_code) {
+      center_.post([this] {
+        --in_flight_;
+        files_.clear();
+        lock_.reset();
+        auto done = std::move(shutdown_done_);
+        done();
+      });
+    });
+  });
+}
+
+}  // namespace lunar::osd

@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <memory>
+#include <optional>
+#include <tuple>
+
+#include "osd/store/attributes.h"
+#include "osd/store/blocking_pool.h"
+#include "osd/store/file_store.h"
+#include "osd/store/flusher.h"
+#include "osd/store/identity.h"
+#include "osd/store/io_engine.h"
+#include "osd/store/loss_state.h"
+#include "osd/store/object_files.h"
+#include "osd/store/records.h"
+#include "osd/store/reserve.h"
+#include "osd/store/store_tree.h"
+
+namespace lunar::osd {
+
+// What an error of the file system means to a client; the original goes to the log when it is not
+// one of the expected.
+std::error_code to_store_error(std::error_code system);
+
+// ObjectStore over a StoreTree. The parts: file_store.cc opens, flushes and shuts down;
+// file_data.cc moves bytes; file_names.cc makes, replaces, lists and removes.
+// Loop-bound. Each call's state is one heap block that its steps hand on.
+class FileStore final : public ObjectStore {
+ public:
+  struct Parts {
+    FileStoreOptions options;
+    UniqueFd root, lock;
+    StoreFormat format;
+  };
+  FileStore(msgr::EventCenter& center, msgr::BufferPool& buffers, Syscalls& syscalls, Parts parts);
+  ~FileStore() override;
+  Outcome<void> start();  // blocking
+
+  const StoreIdentity& identity() const noexcept override { return format_.identity; }
+  msgr::BufferPool& buffers() noexcept override { return buffers_; }
+  void read(const ObjectId& id, uint64_t offset, Bytes into, Done done) override;
+  void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
+                   UniqueFunction<void(Result<ExtentMap>)> done) override;
+  void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) override;
+  void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) override;
+  void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) override;
+  void truncate(const ObjectId& id, uint64_t size, Done done) override;
+  void remove(const ObjectId& id, Done done) override;
+  void replace(const ObjectId& id, ConstBytes from, Done done) override;
+  void remove_durably(const ObjectId& id, Done done) override;
+  void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) override;
+  void get_xattr(const ObjectId& id, const std::string& name,
+                 UniqueFunction<void(Result<std::vector<std::byte>>)> done) override;
+  void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
+            bool (*in_pg)(const void* context, const std::string& name),
+            std::shared_ptr<const void> context,
+            UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
+  void flush(Done done) override;
+  void set_on_loss(OnLoss on_loss) override { loss_.set_listener(std::move(on_loss)); }
+  void put_record(const std::string& key, std::vector<std::byte> value, Done done) override;
+  Result<std::vector<std::byte>> get_record(const std::string& key) const override;
+  std::vector<std::string> record_keys(const std::string& prefix) const override {
+    return records_.keys(prefix);
+  }
+  bool may_have_lost_writes() const noexcept override { return loss_.is_lost(); }
+  void acknowledge_loss(Done done) override;
+  Usage usage() const override;
+  void shutdown(UniqueFunction<void()> done) override;
+
+ private:
+  using WithFile = UniqueFunction<void(Result<FileRef>)>;
+  struct Transfer;  // a read or a write in progress
+  using TransferRef = std::unique_ptr<Transfer>;
+
+  // Counts a call in; false, with the answer under way, if it must not start.
+  template <typename DoneT>
+  bool admit(std::error_code refusal, DoneT& done);
+  // Ends a call: done(results…) on a later turn of the loop.
+  template <typename DoneT, typename... Results>
+  void finish(DoneT done, Results... results);
+  void ended();
+
+  // The object's open file, now or later; ENOENT if it is absent and `create` is false.
+  void with_file(const ObjectId& id, bool create, WithFile then);
+  void open_blocking(const ObjectId& id, bool create, WithFile then);
+
+  void continue_read(TransferRef op);
+  void read_in_engine(TransferRef op);
+  void continue_write(TransferRef op);
+  void write_in_engine(TransferRef op);
+  void end_write(TransferRef op);
+  void end_failed_write(TransferRef op, std::error_code error);
+  // A sync that was made for one call failed: its object may have lost more than this call's bytes.
+  void end_after_loss(std::error_code error, const ObjectId& id, Done done);
+  // Runs change(fd) on a thread with the reserve at hand, syncs the file if asked to, and ends the
+  // call.
+  template <typename Change>
+  void change_file(FileRef file, bool sync_after, Change change, Done done);
+  void remove_object(const ObjectId& id, bool durably, Done done);
+  Result<std::vector<std::string>> scan(PoolId pool, const std::string& cursor, uint32_t limit,
+                                        bool (*in_pg)(const void*, const std::string&),
+                                        const void* context) const;
+  void start_shutdown();
+
+  msgr::EventCenter& center_;
+  msgr::BufferPool& buffers_;
+  Syscalls& syscalls_;
+  const FileStoreOptions options_;
+  const StoreFormat format_;
+  UniqueFd lock_;
+  const StoreTree tree_;
+  Reserve reserve_;
+  const Attributes attributes_;
+  BlockingPool pool_;
+  std::unique_ptr<IoEngine> io_;
+  Records records_;
+  LossState loss_;
+  ObjectFiles files_;
+  const std::size_t open_files_limit_;
+  std::optional<Flusher> flusher_;
+  bool reads_cached_ = true;  // until the file system refuses RWF_NOWAIT
+  uint64_t in_flight_ = 0;    // calls admitted, not ended
+  bool is_shutting_down_ = false;
+  UniqueFunction<void()> shutdown_done_;
+};
+
+template <typename DoneT, typename... Results>
+void FileStore::finish(DoneT done, Results... results) {
+  struct Ending {
+    FileStore* store;
+    DoneT done;
+    std::tuple<Results...> results;
+  };
+  auto ending = std::make_unique<Ending>(
+      Ending{this, std::move(done), std::tuple<Results...>(std::move(results)...)});
+  center_.post([ending = std::move(ending)] {
+    ending->store->ended();
+    std::apply([&](auto&... values) { ending->done(std::move(values)...); }, ending->results);
+  });
+}
+
+template <typename DoneT>
+bool FileStore::admit(std::error_code refusal, DoneT& done) {
+  ++in_flight_;
+  if (is_shutting_down_) refusal = objecter::Errc::kShutdown;
+  if (!refusal) return true;
+  if constexpr (std::is_same_v<DoneT, Done>) {
+    finish(std::move(done), refusal);
+  } else {
+    finish(std::move(done), fail(refusal));
+  }
+  return false;
+}
+
+}  // namespace lunar::osd

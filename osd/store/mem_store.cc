@@ -1,0 +1,265 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/store/mem_store.h"
+
+#include <algorithm>
+#include <cstring>
+
+#include "osd/store/attributes.h"
+#include "osd/store/records.h"
+
+namespace lunar::osd {
+
+using objecter::Errc;
+
+namespace {
+constexpr uint64_t kMaxObjectBytes = 1ULL << 40;
+
+// Calls visit(chunk number, offset in the chunk, length) for each chunk of the range.
+template <typename Visit>
+void for_each_chunk(uint64_t offset, uint64_t length, Visit&& visit) {
+  while (length > 0) {
+    const uint64_t inside = offset % MemStore::kChunkBytes;
+    const uint64_t piece = std::min(length, MemStore::kChunkBytes - inside);
+    visit(offset / MemStore::kChunkBytes, inside, piece);
+    offset += piece;
+    length -= piece;
+  }
+}
+}  // namespace
+
+template <typename DoneT, typename R>
+void MemStore::answer(DoneT done, R result) {
+  struct Ending {
+    DoneT done;
+    R result;
+  };
+  auto ending = std::make_unique<Ending>(Ending{std::move(done), std::move(result)});
+  center_.post([ending = std::move(ending)] { ending->done(std::move(ending->result)); });
+}
+
+std::error_code MemStore::check(const ObjectId& id, uint64_t offset, uint64_t length) const {
+  if (is_shut_down_) return Errc::kShutdown;
+  if (!is_valid_object_id(id)) return Errc::kInvalid;
+  if (offset > kMaxObjectBytes || length > kMaxObjectBytes - offset) return Errc::kTooLarge;
+  return {};
+}
+
+MemStore::Object* MemStore::find(const ObjectId& id) {
+  const auto found = objects_.find(id);
+  return found == objects_.end() ? nullptr : &found->second;
+}
+
+void MemStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done done) {
+  if (const auto error = check(id, offset, into.size())) return answer(std::move(done), error);
+  std::memset(into.data(), 0, into.size());
+  Object* object = find(id);
+  if (object == nullptr) return answer(std::move(done), make_error_code(Errc::kNoSuchObject));
+  std::size_t at = 0;
+  for_each_chunk(offset, into.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
+    const auto chunk = object->chunks.find(number);
+    if (chunk != object->chunks.end()) {
+      std::memcpy(into.data() + at, chunk->second->data() + inside, length);
+    }
+    at += length;
+  });
+  answer(std::move(done), std::error_code{});
+}
+
+std::error_code MemStore::put(Object& object, uint64_t offset, ConstBytes from) {
+  if (from.empty()) return {};  // extends nothing
+  uint64_t needed = 0;
+  for_each_chunk(offset, from.size(), [&](uint64_t number, uint64_t, uint64_t) {
+    if (!object.chunks.contains(number)) needed += kChunkBytes;
+  });
+  if (needed > options_.budget_bytes - used_) return Errc::kNoSpace;
+  used_ += needed;
+  std::size_t at = 0;
+  for_each_chunk(offset, from.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
+    std::unique_ptr<Chunk>& chunk = object.chunks[number];
+    if (!chunk) chunk = std::make_unique<Chunk>();  // zeroes
+    std::memcpy(chunk->data() + inside, from.data() + at, length);
+    at += length;
+  });
+  object.size = std::max<uint64_t>(object.size, offset + from.size());
+  return {};
+}
+
+void MemStore::free_range(Object& object, uint64_t offset, uint64_t length) {
+  // From what there is, not from what was asked for: a range may be far larger than the object.
+  auto at = object.chunks.lower_bound(offset / kChunkBytes);
+  while (at != object.chunks.end() && at->first * kChunkBytes < offset + length) {
+    const uint64_t start = at->first * kChunkBytes;
+    const uint64_t from = std::max(start, offset);
+    const uint64_t to = std::min<uint64_t>(start + kChunkBytes, offset + length);
+    if (to - from == kChunkBytes) {
+      at = object.chunks.erase(at);
+      used_ -= kChunkBytes;
+    } else {
+      std::memset(at->second->data() + (from - start), 0, to - from);
+      ++at;
+    }
+  }
+}
+
+void MemStore::drop_chunks(Object& object) {
+  used_ -= object.chunks.size() * kChunkBytes;
+  object.chunks.clear();
+  object.size = 0;
+}
+
+void MemStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool, Done done) {
+  if (const auto error = check(id, offset, from.size())) return answer(std::move(done), error);
+  answer(std::move(done), put(objects_[id], offset, from));
+}
+
+void MemStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool, Done done) {
+  if (const auto error = check(id, 0, 0)) return answer(std::move(done), error);
+  Object* object = find(id);
+  if (object != nullptr && offset < object->size) {
+    free_range(*object, offset, std::min(length, object->size - offset));
+  }
+  answer(std::move(done), std::error_code{});
+}
+
+void MemStore::truncate(const ObjectId& id, uint64_t size, Done done) {
+  if (const auto error = check(id, size, 0)) return answer(std::move(done), error);
+  Object& object = objects_[id];
+  if (size < object.size) {
+    // Up to the last chunk's end, which frees it unless it still holds bytes of the object.
+    const uint64_t end = (object.size + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
+    free_range(object, size, end - size);
+  }
+  object.size = size;
+  answer(std::move(done), std::error_code{});
+}
+
+void MemStore::remove(const ObjectId& id, Done done) {
+  if (const auto error = check(id, 0, 0)) return answer(std::move(done), error);
+  if (Object* object = find(id)) {
+    drop_chunks(*object);
+    objects_.erase(id);
+  }
+  answer(std::move(done), std::error_code{});
+}
+
+void MemStore::replace(const ObjectId& id, ConstBytes from, Done done) {
+  if (const auto error = check(id, 0, from.size())) return answer(std::move(done), error);
+  Object fresh;
+  const auto error = put(fresh, 0, from);
+  if (!error) {
+    Object& object = objects_[id];
+    drop_chunks(object);
+    fresh.xattrs = std::move(object.xattrs);
+    object = std::move(fresh);
+  }
+  answer(std::move(done), error);
+}
+
+void MemStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) {
+  Result<Stat> result = fail(Errc::kNoSuchObject);
+  if (const auto error = check(id, 0, 0)) {
+    result = fail(error);
+  } else if (Object* object = find(id)) {
+    result = Stat{object->size, object->chunks.size() * kChunkBytes};
+  }
+  answer(std::move(done), std::move(result));
+}
+
+void MemStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
+                           UniqueFunction<void(Result<ExtentMap>)> done) {
+  Result<ExtentMap> result;
+  if (const auto error = check(id, 0, 0)) {
+    result = fail(error);
+    return answer(std::move(done), std::move(result));
+  }
+  Object* object = find(id);
+  if (object == nullptr || offset >= object->size) {
+    return answer(std::move(done), std::move(result));
+  }
+  const uint64_t end = offset + std::min(length, object->size - offset);
+  auto at = object->chunks.lower_bound(offset / kChunkBytes);
+  for (; at != object->chunks.end() && at->first * kChunkBytes < end; ++at) {
+    const uint64_t from = std::max(at->first * kChunkBytes, offset);
+    const uint64_t to = std::min<uint64_t>((at->first + 1) * kChunkBytes, end);
+    auto& extents = result->extents;
+    if (!extents.empty() && extents.back().first + extents.back().second == from) {
+      extents.back().second += to - from;
+    } else {
+      extents.emplace_back(from, to - from);
+    }
+  }
+  answer(std::move(done), std::move(result));
+}
+
+void MemStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) {
+  std::error_code error = check(id, 0, 0);
+  if (!error && !objecter::is_valid_object_name(name)) error = Errc::kInvalid;
+  if (!error && value.size() > kMaxAttributeBytes) error = Errc::kTooLarge;
+  if (!error) objects_[id].xattrs[name].assign(value.begin(), value.end());
+  answer(std::move(done), error);
+}
+
+void MemStore::get_xattr(const ObjectId& id, const std::string& name,
+                         UniqueFunction<void(Result<std::vector<std::byte>>)> done) {
+  Result<std::vector<std::byte>> result = fail(Errc::kNoSuchObject);
+  std::error_code error = check(id, 0, 0);
+  if (!error && !objecter::is_valid_object_name(name)) error = Errc::kInvalid;
+  if (error) {
+    result = fail(error);
+  } else if (Object* object = find(id)) {
+    const auto found = object->xattrs.find(name);
+    result = fail(Errc::kNoSuchAttribute);
+    if (found != object->xattrs.end()) result = found->second;
+  }
+  answer(std::move(done), std::move(result));
+}
+
+void MemStore::list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
+                    bool (*in_pg)(const void* context, const std::string& name),
+                    std::shared_ptr<const void> context,
+                    UniqueFunction<void(Result<std::vector<std::string>>)> done) {
+  Result<std::vector<std::string>> result;
+  if (is_shut_down_) result = fail(Errc::kShutdown);
+  auto at = objects_.upper_bound({pool, cursor});
+  for (; result && at != objects_.end() && at->first.pool == pool; ++at) {
+    if (result->size() == limit) break;
+    if (in_pg(context.get(), at->first.name)) result->push_back(at->first.name);
+  }
+  answer(std::move(done), std::move(result));
+}
+
+void MemStore::put_record(const std::string& key, std::vector<std::byte> value, Done done) {
+  std::error_code error;
+  if (!is_valid_record_key(key)) error = Errc::kInvalid;
+  if (is_shut_down_) error = Errc::kShutdown;
+  if (!error && value.empty()) records_.erase(key);
+  if (!error && !value.empty()) records_.insert_or_assign(key, std::move(value));
+  answer(std::move(done), error);
+}
+
+Result<std::vector<std::byte>> MemStore::get_record(const std::string& key) const {
+  const auto found = records_.find(key);
+  if (found == records_.end()) return fail(Errc::kNoSuchObject);
+  return found->second;
+}
+
+std::vector<std::string> MemStore::record_keys(const std::string& prefix) const {
+  std::vector<std::string> keys;
+  for (auto at = records_.lower_bound(prefix);
+       at != records_.end() && at->first.starts_with(prefix); ++at) {
+    keys.push_back(at->first);
+  }
+  return keys;
+}
+
+ObjectStore::Usage MemStore::usage() const {
+  return {options_.budget_bytes, used_, options_.budget_bytes - used_};
+}
+
+void MemStore::shutdown(UniqueFunction<void()> done) {
+  is_shut_down_ = true;
+  auto boxed = std::make_unique<UniqueFunction<void()>>(std::move(done));
+  center_.post([boxed = std::move(boxed)] { (*boxed)(); });
+}
+
+}  // namespace lunar::osd

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <array>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "osd/object_store.h"
+
+namespace lunar::osd {
+
+// Objects in memory, for tests and benchmarks: chunks of 64 KiB in a sparse map, a budget of bytes,
+// nothing durable.
+// Loop-bound. Owns the bytes.
+class MemStore final : public ObjectStore {
+ public:
+  struct Options {
+    StoreIdentity identity;
+    uint64_t budget_bytes = 1ULL << 30;
+  };
+  static constexpr std::size_t kChunkBytes = 64 << 10;
+
+  MemStore(msgr::EventCenter& center, msgr::BufferPool& buffers, Options options)
+      : center_(center), buffers_(buffers), options_(options) {}
+
+  const StoreIdentity& identity() const noexcept override { return options_.identity; }
+  msgr::BufferPool& buffers() noexcept override { return buffers_; }
+  void read(const ObjectId& id, uint64_t offset, Bytes into, Done done) override;
+  void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
+                   UniqueFunction<void(Result<ExtentMap>)> done) override;
+  void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) override;
+  void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) override;
+  void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) override;
+  void truncate(const ObjectId& id, uint64_t size, Done done) override;
+  void remove(const ObjectId& id, Done done) override;
+  void replace(const ObjectId& id, ConstBytes from, Done done) override;
+  void remove_durably(const ObjectId& id, Done done) override { remove(id, std::move(done)); }
+  void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) override;
+  void get_xattr(const ObjectId& id, const std::string& name,
+                 UniqueFunction<void(Result<std::vector<std::byte>>)> done) override;
+  void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
+            bool (*in_pg)(const void* context, const std::string& name),
+            std::shared_ptr<const void> context,
+            UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
+  void flush(Done done) override { answer(std::move(done), std::error_code{}); }
+  void set_on_loss(OnLoss) override {}
+  void put_record(const std::string& key, std::vector<std::byte> value, Done done) override;
+  Result<std::vector<std::byte>> get_record(const std::string& key) const override;
+  std::vector<std::string> record_keys(const std::string& prefix) const override;
+  bool may_have_lost_writes() const noexcept override { return false; }
+  void acknowledge_loss(Done done) override { answer(std::move(done), std::error_code{}); }
+  Usage usage() const override;
+  void shutdown(UniqueFunction<void()> done) override;
+
+ private:
+  using Chunk = std::array<std::byte, kChunkBytes>;
+  struct Object {
+    uint64_t size = 0;
+    std::map<uint64_t, std::unique_ptr<Chunk>> chunks;  // by offset / kChunkBytes; absent: zeroes
+    std::map<std::string, std::vector<std::byte>> xattrs;
+  };
+
+  template <typename DoneT, typename R>
+  void answer(DoneT done, R result);
+  // The refusal of a call, or none.
+  std::error_code check(const ObjectId& id, uint64_t offset, uint64_t length) const;
+  Object* find(const ObjectId& id);
+  std::error_code put(Object& object, uint64_t offset, ConstBytes from);
+  void free_range(Object& object, uint64_t offset, uint64_t length);
+  void drop_chunks(Object& object);
+
+  msgr::EventCenter& center_;
+  msgr::BufferPool& buffers_;
+  const Options options_;
+  std::map<ObjectId, Object> objects_;
+  std::map<std::string, std::vector<std::byte>> records_;
+  uint64_t used_ = 0;  // bytes of chunks
+  bool is_shut_down_ = false;
+};
+
+}  // namespace lunar::osd

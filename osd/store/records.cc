@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/store/records.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <cerrno>
+
+#include "common/log.h"
+
+namespace lunar::osd {
+namespace {
+constexpr const char* kFolder = "meta";
+constexpr std::string_view kPrefix = "r.";
+}  // namespace
+
+bool is_valid_record_key(std::string_view key) noexcept {
+  return !key.empty() && key.size() <= 200 && std::all_of(key.begin(), key.end(), [](char c) {
+    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+  });
+}
+
+Outcome<void> Records::load(const std::string& path) {
+  auto entries = tree_.entries(kFolder);
+  if (!entries) {
+    return tl::unexpected(file_error(path + "/meta", "cannot be listed", entries.error()));
+  }
+  for (const auto& entry : *entries) {
+    const std::string file = std::string(kFolder) + "/" + entry.name;
+    std::string_view key = entry.name;
+    if (!key.starts_with(kPrefix) || !is_valid_record_key(key.substr(kPrefix.size()))) {
+      LUNAR_LOG(kStore, 0, "{}/{}: was not put there by lunar-osd and is left alone", path, file);
+      continue;
+    }
+    key.remove_prefix(kPrefix.size());
+    auto value = tree_.read_small(file, kMaxValueBytes);
+    if (!value)
+      return tl::unexpected(file_error(path + "/" + file, "cannot be read", value.error()));
+    values_.emplace(key, std::move(*value));
+  }
+  return {};
+}
+
+void Records::put(const std::string& key, Value value, Done done) {
+  waiting_.push_back({key, std::move(value), std::move(done), {}});
+  if (!is_busy_) start();
+}
+
+void Records::start() {
+  is_busy_ = true;
+  auto batch = std::make_shared<Batch>(std::move(waiting_));
+  waiting_.clear();
+  pool_.run(
+      [this, batch]() -> std::error_code {
+        for (Put& put : *batch) put.error = reserve_.use_for([&] { return apply(put); });
+        return tree_.sync_folder(kFolder);
+      },
+      [this, batch](std::error_code synced) {
+        for (Put& put : *batch) {
+          if (!put.error) put.error = synced;
+        }
+        finish(*batch);
+      });
+}
+
+std::error_code Records::apply(const Put& put) {
+  const std::string file = std::string(kPrefix) + put.key;
+  if (put.value.empty()) {
+    auto folder = tree_.open_folder(kFolder);
+    if (!folder) return folder.error();
+    const int removed = tree_.syscalls().unlink(folder->get(), file.c_str());
+    return removed < 0 && removed != -ENOENT ? system_error(-removed) : std::error_code{};
+  }
+  const std::string temporary = "record." + put.key;
+  if (const auto error = tree_.write_temporary(temporary, put.value)) return error;
+  return tree_.move_into_place(temporary, kFolder, file);
+}
+
+void Records::finish(Batch& batch) {
+  for (Put& put : batch) {
+    if (put.error) continue;
+    if (put.value.empty()) {
+      values_.erase(put.key);
+    } else {
+      values_.insert_or_assign(put.key, std::move(put.value));
+    }
+  }
+  is_busy_ = false;
+  if (!waiting_.empty()) start();
+  for (Put& put : batch) put.done(put.error);
+}
+
+const Records::Value* Records::find(const std::string& key) const {
+  const auto found = values_.find(key);
+  return found == values_.end() ? nullptr : &found->second;
+}
+
+std::vector<std::string> Records::keys(const std::string& prefix) const {
+  std::vector<std::string> keys;
+  for (auto at = values_.lower_bound(prefix); at != values_.end(); ++at) {
+    if (!at->first.starts_with(prefix)) break;
+    keys.push_back(at->first);
+  }
+  return keys;
+}
+
+}  // namespace lunar::osd

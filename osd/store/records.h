@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <map>
+#include <string>
+#include <vector>
+
+#include "osd/store/blocking_pool.h"
+#include "osd/store/reserve.h"
+#include "osd/store/store_tree.h"
+
+namespace lunar::osd {
+
+// A key of [a-z0-9._-], 1 … 200 bytes.
+bool is_valid_record_key(std::string_view key) noexcept;
+
+// Small durable values, a file each under meta/, all kept in memory.
+// Loop-bound. Puts that arrive while one is being made durable go together in the next batch, which
+// syncs the folder once; so they take effect in call order.
+class Records {
+ public:
+  using Done = UniqueFunction<void(std::error_code)>;
+  using Value = std::vector<std::byte>;
+  static constexpr std::size_t kMaxValueBytes = 64 << 20;
+
+  Records(BlockingPool& pool, const StoreTree& tree, Reserve& reserve)
+      : pool_(pool), tree_(tree), reserve_(reserve) {}
+
+  Outcome<void> load(const std::string& path);  // blocking; files that are no records are reported
+  void put(const std::string& key, Value value, Done done);  // an empty value removes
+  const Value* find(const std::string& key) const;
+  std::vector<std::string> keys(const std::string& prefix) const;
+
+ private:
+  struct Put {
+    std::string key;
+    Value value;
+    Done done;
+    std::error_code error;
+  };
+  using Batch = std::vector<Put>;
+  void start();
+  std::error_code apply(const Put& put);  // on a thread
+  void finish(Batch& batch);
+
+  BlockingPool& pool_;
+  const StoreTree& tree_;
+  Reserve& reserve_;
+  std::map<std::string, Value, std::less<>> values_;
+  Batch waiting_;
+  bool is_busy_ = false;
+};
+
+}  // namespace lunar::osd

@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/store/runtime_record.h"
+
+#include <fcntl.h>
+#include <sys/stat.h>
+#include <sys/statfs.h>
+
+#include <cstring>
+#include <nlohmann/json.hpp>
+
+namespace lunar::osd {
+namespace {
+
+constexpr unsigned kMountIdUnique = 0x4000;  // STATX_MNT_ID_UNIQUE, Linux 6.8
+
+uint64_t number_in(const nlohmann::json& json, const char* key) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_number_unsigned() ? found->get<uint64_t>() : 0;
+}
+bool flag_in(const nlohmann::json& json, const char* key, bool otherwise) {
+  const auto found = json.find(key);
+  return found != json.end() && found->is_boolean() ? found->get<bool>() : otherwise;
+}
+
+}  // namespace
+
+Result<MountInstance> MountInstance::of(int root) {
+  MountInstance instance;
+  auto boot_id = read_file("/proc/sys/kernel/random/boot_id", 256);
+  if (!boot_id) return fail(boot_id.error().code);
+  instance.boot_id = boot_id->substr(0, boot_id->find('\n'));
+  struct statx status {};
+  if (::statx(root, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID | kMountIdUnique,
+              &status) != 0) {
+    return fail(last_system_error());
+  }
+  instance.device = (static_cast<uint64_t>(status.stx_dev_major) << 32) | status.stx_dev_minor;
+  instance.mount = status.stx_mnt_id;
+  struct statfs file_system {};
+  if (::fstatfs(root, &file_system) != 0) return fail(last_system_error());
+  static_assert(sizeof file_system.f_fsid == sizeof instance.file_system);
+  std::memcpy(&instance.file_system, &file_system.f_fsid, sizeof instance.file_system);
+  return instance;
+}
+
+RuntimeRecord RuntimeRecord::read(const StoreTree& tree) {
+  RuntimeRecord record;
+  record.lost = true;
+  auto bytes = tree.read_small(kRuntimeFile, 64 * 1024);
+  if (!bytes) return record;
+  const auto json = nlohmann::json::parse(as_text(*bytes), nullptr, false);
+  if (!json.is_object()) return record;
+  const auto boot_id = json.find("boot_id");
+  if (boot_id == json.end() || !boot_id->is_string()) return record;
+  record.instance = {boot_id->get<std::string>(), number_in(json, "device"),
+                     number_in(json, "file_system"), number_in(json, "mount")};
+  record.clean = flag_in(json, "clean", false);
+  record.lost = flag_in(json, "lost", true);
+  return record;
+}
+
+std::error_code RuntimeRecord::write(const StoreTree& tree) const {
+  const nlohmann::json json = {{"boot_id", instance.boot_id},
+                               {"device", instance.device},
+                               {"file_system", instance.file_system},
+                               {"mount", instance.mount},
+                               {"clean", clean},
+                               {"lost", lost}};
+  const std::string text = json.dump(2) + "\n";
+  return tree.replace_small(".", kRuntimeFile, as_const_bytes(text));
+}
+
+std::error_code write_clean_runtime_record(const StoreTree& tree) {
+  auto instance = MountInstance::of(tree.root());
+  if (!instance) return instance.error();
+  return RuntimeRecord{std::move(*instance), true, false}.write(tree);
+}
+
+bool is_loss(const RuntimeRecord& last, const MountInstance& now) noexcept {
+  return last.lost || (!last.clean && last.instance != now);
+}
+
+}  // namespace lunar::osd
