@@ -1,0 +1,182 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "common/file.h"
+#include "tools/lunar/command.h"
+
+// osd, pool, map, status: JSON commands to the map authority, as `ceph` sends them to a monitor.
+
+namespace lunar::tools {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+constexpr std::chrono::seconds kTimeout{30};
+constexpr std::size_t kMaxMapBytes = 16u << 20;
+
+struct ClusterArguments {
+  std::string pool;
+  std::string osd;
+  std::string file;
+  std::string entity, instance, nonce;
+  std::vector<std::string> osds;
+  std::vector<double> weights;
+  uint32_t pg_num = 0;
+  uint64_t object_size = 0;
+  std::string store;
+  bool sure = false;
+};
+
+// A table of what the answer's objects hold in common, a list of its scalars, or the JSON itself.
+void print_plain(const Json& json) {
+  if (json.is_object()) {
+    for (const auto& [name, value] : json.items()) {
+      std::printf(
+          "%-14s %s\n", name.c_str(),
+          value.is_string() ? value.get_ref<const std::string&>().c_str() : value.dump().c_str());
+    }
+    return;
+  }
+  for (const auto& each : json) {
+    if (!each.is_object()) {
+      std::puts(each.is_string() ? each.get_ref<const std::string&>().c_str()
+                                 : each.dump().c_str());
+      continue;
+    }
+    std::string line;
+    for (const auto& [name, value] : each.items()) {
+      line += name + "=" + (value.is_string() ? value.get<std::string>() : value.dump()) + " ";
+    }
+    std::puts(line.c_str());
+  }
+}
+
+Outcome<std::string> send(CommandContext& context, objecter::OsdId osd, const Json& request) {
+  auto cluster = context.cluster();
+  if (!cluster) return tl::unexpected(cluster.error());
+  return (*cluster)->wait<std::string>([&](auto done) {
+    (*cluster)->client().objecter().command(osd, request.dump(), kTimeout, std::move(done));
+  });
+}
+
+Outcome<void> ask(CommandContext& context, const Json& request) {
+  const auto answer = send(context, -1, request);
+  if (!answer) return tl::unexpected(answer.error());
+  const Json json = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
+  if (context.json() || json.is_discarded()) {
+    std::puts(answer->c_str());
+  } else {
+    print_plain(json);
+  }
+  return {};
+}
+
+Json pool_create_request(const ClusterArguments& arguments) {
+  Json request = {{"prefix", "pool create"}, {"pool", arguments.pool}};
+  if (arguments.pg_num != 0) request["pg_num"] = arguments.pg_num;
+  if (arguments.object_size != 0) request["object_size"] = arguments.object_size;
+  if (!arguments.store.empty()) request["store"] = arguments.store;
+  if (!arguments.osds.empty()) request["osds"] = arguments.osds;
+  if (!arguments.weights.empty()) request["weights"] = arguments.weights;
+  return request;
+}
+
+Outcome<void> backup(CommandContext& context, const ClusterArguments& arguments) {
+  const auto map = send(context, -1, {{"prefix", "map backup"}});
+  if (!map) return tl::unexpected(map.error());
+  return write_file_atomically(arguments.file, as_const_bytes(*map));
+}
+
+Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments) {
+  const auto text = read_file(arguments.file, kMaxMapBytes);
+  if (!text) return tl::unexpected(text.error());
+  const Json map = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
+  if (map.is_discarded()) {
+    return explain(std::errc::invalid_argument,
+                   arguments.file + " is not JSON; give a file that 'lunar map backup' wrote");
+  }
+  return ask(context,
+             {{"prefix", "map restore"}, {"map", map}, {"yes_i_really_mean_it", arguments.sure}});
+}
+
+Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) {
+  const auto map_text = send(context, -1, {{"prefix", "osd ls"}});
+  if (!map_text) return tl::unexpected(map_text.error());
+  const Json ids = Json::parse(*map_text, nullptr, /*allow_exceptions=*/false);
+  for (const auto& id : ids) {
+    const auto answer = send(context, id.get<objecter::OsdId>(),
+                             {{"prefix", "osd fence"},
+                              {"entity", arguments.entity},
+                              {"instance", arguments.instance},
+                              {"nonce", std::strtoull(arguments.nonce.c_str(), nullptr, 10)}});
+    if (!answer) return tl::unexpected(answer.error());
+  }
+  return {};
+}
+
+}  // namespace
+
+void add_cluster_commands(CLI::App& app, CommandContext& context) {
+  const auto arguments = std::make_shared<ClusterArguments>();
+  const auto simple = [&context](CLI::App& parent, const char* name, const char* help,
+                                 const char* prefix) {
+    context.add(parent, name, help, [&context, prefix] {
+      return ask(context, {{"prefix", prefix}});
+    });
+  };
+  simple(app, "status", "the cluster in a few lines", "status");
+
+  CLI::App* osd = app.add_subcommand("osd", "object servers")->require_subcommand(1);
+  simple(*osd, "tree", "servers, up or down, and their pools", "osd tree");
+  simple(*osd, "ls", "ids", "osd ls");
+  simple(*osd, "dump", "everything about them", "osd dump");
+  for (const char* verb : {"down", "rm"}) {
+    auto* command = context.add(
+        *osd, verb, verb == std::string("rm") ? "forget a server that no pool uses" : "mark down",
+        [&context, arguments, verb] {
+          return ask(context, {{"prefix", std::string("osd ") + verb}, {"osd", arguments->osd}});
+        });
+    command->add_option("osd", arguments->osd, "id")->required();
+  }
+  auto* fenced = context.add(*osd, "fence", "refuse a gateway's ops on every server",
+                             [&context, arguments] { return fence(context, *arguments); });
+  fenced->add_option("entity", arguments->entity, "client.ID")->required();
+  fenced->add_option("instance", arguments->instance, "as 'lunar info' shows it")->required();
+  fenced->add_option("nonce", arguments->nonce, "fence it up to this start")->required();
+
+  CLI::App* pool = app.add_subcommand("pool", "pools")->require_subcommand(1);
+  simple(*pool, "ls", "names", "pool ls");
+  auto* created =
+      context.add(*pool, "create", "make a pool; its servers are fixed from then on",
+                  [&context, arguments] { return ask(context, pool_create_request(*arguments)); });
+  created->add_option("pool", arguments->pool, "name")->required();
+  created->add_option("--pg-num", arguments->pg_num, "placement groups");
+  add_size_option(*created, "--object-size", arguments->object_size, "of its images, by default");
+  created->add_option("--store", arguments->store, "file or mem");
+  created->add_option("--osds", arguments->osds, "ids; default: every server")->delimiter(',');
+  created->add_option("--weights", arguments->weights, "one per server")->delimiter(',');
+  auto* got = context.add(*pool, "get", "a pool's settings", [&context, arguments] {
+    return ask(context, {{"prefix", "pool get"}, {"pool", arguments->pool}});
+  });
+  got->add_option("pool", arguments->pool, "name")->required();
+  auto* removed = context.add(*pool, "rm", "remove a pool", [&context, arguments] {
+    return ask(context, {{"prefix", "pool rm"},
+                         {"pool", arguments->pool},
+                         {"yes_i_really_really_mean_it", arguments->sure}});
+  });
+  removed->add_option("pool", arguments->pool, "name")->required();
+  removed->add_flag("--yes-i-really-really-mean-it", arguments->sure, "all its images are lost");
+
+  CLI::App* map = app.add_subcommand("map", "the cluster map")->require_subcommand(1);
+  simple(*map, "dump", "print it", "map dump");
+  auto* saved = context.add(*map, "backup", "save it to a file",
+                            [&context, arguments] { return backup(context, *arguments); });
+  saved->add_option("file", arguments->file, "file")->required();
+  auto* restored = context.add(*map, "restore", "put a saved map back",
+                               [&context, arguments] { return restore(context, *arguments); });
+  restored->add_option("file", arguments->file, "file")->required();
+  restored->add_flag("--yes-i-really-mean-it", arguments->sure, "replaces the map in use");
+}
+
+}  // namespace lunar::tools

@@ -1,0 +1,53 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "tools/lunar/cluster_session.h"
+
+#include <poll.h>
+
+namespace lunar::tools {
+
+Outcome<std::unique_ptr<ClusterSession>> ClusterSession::open(const Config& config,
+                                                              PerfRegistry& perf) {
+  std::unique_ptr<ClusterSession> session(new ClusterSession);
+  auto center = msgr::EventCenter::create({.name = "lunar"});
+  if (!center) return explain(center.error(), "cannot make an event loop");
+  session->center_ = std::move(*center);
+  auto client = gateway::Client::create(config, {}, *session->center_, perf);
+  if (!client) return tl::unexpected(client.error());
+  session->client_ = std::move(*client);
+  const auto timeout = config.get_duration("objecter_op_timeout");
+  auto map = session->wait<objecter::OsdMapRef>(
+      [&](auto done) { session->client_->objecter().wait_for_map(timeout, std::move(done)); });
+  if (!map) return tl::unexpected(map.error());
+  return session;
+}
+
+ClusterSession::~ClusterSession() {
+  if (client_ == nullptr) return;
+  bool ended = false;
+  client_->shutdown([&ended] { ended = true; });
+  run_until([&ended] { return ended; });
+}
+
+void ClusterSession::run_until(UniqueFunction<bool()> finished) {
+  center_->process();
+  while (!finished()) {
+    pollfd ready{center_->fd(), POLLIN, 0};
+    if (poll(&ready, 1, -1) < 0) continue;  // EINTR: the center is asked again
+    center_->process();
+  }
+}
+
+Outcome<std::shared_ptr<gateway::Image>> ClusterSession::open_image(const std::string& text,
+                                                                    bool read_only) {
+  const auto spec = gateway::ImageSpec::parse(text);
+  if (!spec) return tl::unexpected(spec.error());
+  const gateway::Image::OpenOptions options{.read_only = read_only};
+  return wait<std::shared_ptr<gateway::Image>>(
+      [&](auto done) { gateway::Image::open(*client_, *spec, options, std::move(done)); });
+}
+
+Outcome<void> ClusterSession::close_image(std::shared_ptr<gateway::Image> image) {
+  return wait<void>([&](auto done) { image->close(std::move(done)); });
+}
+
+}  // namespace lunar::tools

@@ -1,0 +1,48 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "common/config.h"
+#include "common/perf_counters.h"
+#include "common/result.h"
+#include "gateway/client.h"
+#include "gateway/image.h"
+#include "msgr/event_center.h"
+
+namespace lunar::tools {
+
+// A client for programs that do one thing after the other: owns the loop and drives it on the
+// calling thread while something is waited for. Single-threaded.
+class ClusterSession {
+ public:
+  // Waits for the map; errors are sentences. Config and registry are borrowed.
+  static Outcome<std::unique_ptr<ClusterSession>> open(const Config& config, PerfRegistry& perf);
+  ~ClusterSession();
+
+  gateway::Client& client() noexcept { return *client_; }
+  msgr::EventCenter& center() noexcept { return *center_; }
+
+  // start(done) begins something; returns what done was called with.
+  template <typename T, typename Start>
+  Outcome<T> wait(Start start) {
+    auto result = std::make_shared<std::optional<Outcome<T>>>();
+    start([result](Outcome<T> outcome) { *result = std::move(outcome); });
+    run_until([result] { return result->has_value(); });
+    return std::move(**result);
+  }
+  void run_until(UniqueFunction<bool()> finished);
+
+  Outcome<std::shared_ptr<gateway::Image>> open_image(const std::string& spec, bool read_only);
+  Outcome<void> close_image(std::shared_ptr<gateway::Image> image);
+
+ private:
+  ClusterSession() = default;
+  std::unique_ptr<msgr::EventCenter> center_;
+  std::unique_ptr<gateway::Client> client_;
+};
+
+}  // namespace lunar::tools

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <CLI/CLI.hpp>
+#include <functional>
+#include <memory>
+#include <string>
+
+#include "common/program.h"
+#include "common/result.h"
+#include "tools/lunar/cluster_session.h"
+
+namespace lunar::tools {
+
+// What the subcommands share: the program's configuration, the output format, and the cluster once
+// somebody needs it. Single-threaded.
+class CommandContext {
+ public:
+  explicit CommandContext(Program& program) : program_(program) {}
+
+  Program& program() noexcept { return program_; }
+  bool json() const noexcept { return format == "json"; }
+  bool show_progress() const;
+  // Opens it at the first call.
+  Outcome<ClusterSession*> cluster();
+
+  // Adds a subcommand whose `run` returns a sentence on failure.
+  CLI::App* add(CLI::App& parent, const std::string& name, const std::string& help,
+                std::function<Outcome<void>()> run);
+  // What the chosen subcommand returned.
+  Outcome<void> result;
+
+  std::string format = "plain";
+  bool no_progress = false;
+
+ private:
+  Program& program_;
+  std::unique_ptr<ClusterSession> session_;
+};
+
+// One function per file of subcommands; each adds its own to `app`.
+void add_image_commands(CLI::App& app, CommandContext& context);
+void add_transfer_commands(CLI::App& app, CommandContext& context);
+void add_bench_command(CLI::App& app, CommandContext& context);
+void add_cluster_commands(CLI::App& app, CommandContext& context);
+void add_local_commands(CLI::App& app, CommandContext& context);
+
+// Prints "\rPREFIX 42%" to stderr while work goes on; a newline when it is destroyed after output.
+class ProgressLine {
+ public:
+  ProgressLine(std::string prefix, bool enabled) : prefix_(std::move(prefix)), enabled_(enabled) {}
+  ~ProgressLine();
+  void show(uint64_t done, uint64_t total);
+
+ private:
+  const std::string prefix_;
+  const bool enabled_;
+  int shown_ = -1;
+};
+
+// An option that takes "10G" or a number of bytes; a wrong text is refused by the parser.
+CLI::Option* add_size_option(CLI::App& command, const std::string& name, uint64_t& value,
+                             const std::string& help);
+std::string size_text(uint64_t bytes);  // "1.5 GiB"
+
+}  // namespace lunar::tools

@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <cstdio>
+#include <nlohmann/json.hpp>
+
+#include "gateway/image_directory.h"
+#include "tools/lunar/command.h"
+
+namespace lunar::tools {
+namespace {
+
+using gateway::ImageHeader;
+using gateway::ImageSpec;
+
+struct ImageArguments {
+  std::string spec;
+  std::string pool;
+  std::string instance;
+  uint64_t size = 0;
+  uint64_t object_size = 0;
+  uint64_t stripe_unit = 0;
+  uint32_t stripe_count = 0;
+};
+
+void print_header(const CommandContext& context, const std::string& spec,
+                  const ImageHeader& header) {
+  if (context.json()) {
+    std::puts(encode(header).c_str());
+    return;
+  }
+  std::printf("image %s\n", spec.c_str());
+  std::printf("  id            %s\n", gateway::image_id_text(header.id).c_str());
+  std::printf("  uuid          %s\n", header.uuid.to_string().c_str());
+  std::printf("  size          %s (%llu bytes, %llu objects)\n", size_text(header.size).c_str(),
+              static_cast<unsigned long long>(header.size),
+              static_cast<unsigned long long>(header.layout.object_count(header.size)));
+  std::printf("  object size   %s\n", size_text(header.layout.object_size).c_str());
+  std::printf("  striping      %u objects of %s units\n", header.layout.stripe_count,
+              size_text(header.layout.stripe_unit).c_str());
+  if (header.state == gateway::ImageState::kRemoving) std::puts("  being removed");
+  for (const auto& each : header.registrations) {
+    std::printf("  open by       %s at %s\n", each.entity.c_str(), each.instance.c_str());
+  }
+}
+
+Outcome<void> create(CommandContext& context, const ImageArguments& arguments) {
+  const auto spec = ImageSpec::parse(arguments.spec);
+  if (!spec) return tl::unexpected(spec.error());
+  auto cluster = context.cluster();
+  if (!cluster) return tl::unexpected(cluster.error());
+  gateway::Client& client = (*cluster)->client();
+  gateway::CreateOptions options;
+  options.size = arguments.size;
+  options.layout = gateway::layout_with_defaults(client, spec->pool, arguments.object_size,
+                                                 arguments.stripe_unit, arguments.stripe_count);
+  const auto header = (*cluster)->wait<ImageHeader>(
+      [&](auto done) { gateway::create_image(client, *spec, options, std::move(done)); });
+  if (!header) return tl::unexpected(header.error());
+  if (context.json()) print_header(context, arguments.spec, *header);
+  return {};
+}
+
+Outcome<void> list(CommandContext& context, const ImageArguments& arguments) {
+  auto cluster = context.cluster();
+  if (!cluster) return tl::unexpected(cluster.error());
+  const auto images = (*cluster)->wait<std::vector<gateway::ImageSummary>>([&](auto done) {
+    gateway::list_images((*cluster)->client(), arguments.pool, std::move(done));
+  });
+  if (!images) return tl::unexpected(images.error());
+  auto names = nlohmann::json::array();
+  for (const auto& image : *images) {
+    if (context.json()) {
+      names.push_back({{"name", image.name}, {"id", gateway::image_id_text(image.id)}});
+    } else {
+      std::puts(image.name.c_str());
+    }
+  }
+  if (context.json()) std::puts(names.dump(1).c_str());
+  return {};
+}
+
+Outcome<void> info(CommandContext& context, const ImageArguments& arguments) {
+  const auto spec = ImageSpec::parse(arguments.spec);
+  if (!spec) return tl::unexpected(spec.error());
+  auto cluster = context.cluster();
+  if (!cluster) return tl::unexpected(cluster.error());
+  const auto found = (*cluster)->wait<gateway::VersionedHeader>(
+      [&](auto done) { gateway::find_image((*cluster)->client(), *spec, std::move(done)); });
+  if (!found) return tl::unexpected(found.error());
+  print_header(context, arguments.spec, found->header);
+  return {};
+}
+
+// Runs `start(client, spec, on_progress, done)`.
+template <typename Start>
+Outcome<void> change(CommandContext& context, const std::string& text, const char* verb,
+                     Start start) {
+  const auto spec = ImageSpec::parse(text);
+  if (!spec) return tl::unexpected(spec.error());
+  auto cluster = context.cluster();
+  if (!cluster) return tl::unexpected(cluster.error());
+  ProgressLine line(verb, context.show_progress());
+  return (*cluster)->wait<void>([&](auto done) {
+    start((*cluster)->client(), *spec,
+          [&line](uint64_t at, uint64_t total) { line.show(at, total); }, std::move(done));
+  });
+}
+
+// Fences the gateway on every server first, so that a write of it that is still under way cannot
+// land after another one has taken over.
+Outcome<void> unregister(CommandContext& context, const ImageArguments& arguments) {
+  const auto spec = ImageSpec::parse(arguments.spec);
+  if (!spec) return tl::unexpected(spec.error());
+  auto cluster = context.cluster();
+  if (!cluster) return tl::unexpected(cluster.error());
+  gateway::Client& client = (*cluster)->client();
+  const auto found = (*cluster)->wait<gateway::VersionedHeader>(
+      [&](auto done) { gateway::find_image(client, *spec, std::move(done)); });
+  if (!found) return tl::unexpected(found.error());
+  const auto pool = client.find_pool(spec->pool);
+  if (!pool) return tl::unexpected(pool.error());
+  for (const auto& each : found->header.registrations) {
+    if (each.instance != arguments.instance) continue;
+    const nlohmann::json fence = {{"prefix", "osd fence"},
+                                  {"entity", each.entity},
+                                  {"instance", each.instance},
+                                  {"nonce", each.nonce}};
+    for (const auto& member : pool->members) {
+      const auto fenced = (*cluster)->wait<std::string>([&](auto done) {
+        client.objecter().command(member.osd, fence.dump(), std::chrono::seconds(10),
+                                  std::move(done));
+      });
+      if (!fenced) return tl::unexpected(fenced.error());
+    }
+  }
+  return (*cluster)->wait<void>(
+      [&](auto done) { gateway::unregister(client, *spec, arguments.instance, std::move(done)); });
+}
+
+}  // namespace
+
+void add_image_commands(CLI::App& app, CommandContext& context) {
+  const auto arguments = std::make_shared<ImageArguments>();
+  const auto with_spec = [arguments](CLI::App* command) {
+    command->add_option("image", arguments->spec, "POOL/IMAGE")->required();
+    return command;
+  };
+  auto* created = with_spec(context.add(app, "create", "make an image", [&context, arguments] {
+    return create(context, *arguments);
+  }));
+  add_size_option(*created, "--size,-s", arguments->size, "how large the disk is")->required();
+  add_size_option(*created, "--object-size", arguments->object_size, "default: the pool's");
+  add_size_option(*created, "--stripe-unit", arguments->stripe_unit, "default: the object size");
+  created->add_option("--stripe-count", arguments->stripe_count, "objects written side by side");
+
+  auto* listed = context.add(app, "ls", "list the images of a pool",
+                             [&context, arguments] { return list(context, *arguments); });
+  listed->add_option("pool", arguments->pool, "pool")->required();
+
+  with_spec(context.add(app, "info", "show an image's layout and who has it open",
+                        [&context, arguments] { return info(context, *arguments); }));
+
+  auto* resized = with_spec(context.add(
+      app, "resize", "grow an image (also while open), or shrink one that nobody has open",
+      [&context, arguments] {
+        return change(context, arguments->spec, "resizing",
+                      [&](auto& client, const auto& spec, auto progress, auto done) {
+                        gateway::resize_image(client, spec, arguments->size, std::move(progress),
+                                              std::move(done));
+                      });
+      }));
+  add_size_option(*resized, "--size,-s", arguments->size, "the new size")->required();
+
+  with_spec(context.add(app, "rm", "remove an image and its data", [&context, arguments] {
+    return change(context, arguments->spec, "removing",
+                  [&](auto& client, const auto& spec, auto progress, auto done) {
+                    gateway::remove_image(client, spec, std::move(progress), std::move(done));
+                  });
+  }));
+
+  auto* struck = with_spec(
+      context.add(app, "unregister", "fence a gateway that is gone and strike it from an image",
+                  [&context, arguments] { return unregister(context, *arguments); }));
+  struck->add_option("instance", arguments->instance, "as 'lunar info' shows it")->required();
+}
+
+}  // namespace lunar::tools

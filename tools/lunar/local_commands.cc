@@ -1,0 +1,160 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <glob.h>
+
+#include <cstdio>
+#include <filesystem>
+#include <nlohmann/json.hpp>
+
+#include "common/admin_socket.h"
+#include "common/keyring.h"
+#include "tools/lunar/command.h"
+
+// What needs no cluster, or looks at why there is none: check, gateway, daemon, keyring.
+
+namespace lunar::tools {
+namespace {
+
+using Json = nlohmann::json;
+
+struct LocalArguments {
+  std::string spec;
+  std::string socket;
+  std::vector<std::string> words;
+  std::string file;
+  std::string entity;
+};
+
+// One line per step, so that the first one that fails says what to mend.
+Outcome<void> check(CommandContext& context, const LocalArguments& arguments) {
+  const Config& config = context.program().config();
+  const std::string file = config.file();
+  std::printf("configuration  %s\n", file.empty() ? "none found; defaults" : file.c_str());
+  for (const std::string& warning : config.warnings())
+    std::printf("  warning: %s\n", warning.c_str());
+  std::printf("entity         %s\n", config.name().to_string().c_str());
+  std::printf("servers        mon_host = %s\n", config.get_string("mon_host").c_str());
+  auto cluster = context.cluster();
+  if (!cluster) return tl::unexpected(cluster.error());
+  const auto map = (*cluster)->client().objecter().map();
+  std::size_t up = 0;
+  for (const auto& osd : map->osds) up += osd.up ? 1 : 0;
+  std::printf("cluster        %s epoch %llu, %zu of %zu servers up\n",
+              map->fsid.to_string().c_str(), static_cast<unsigned long long>(map->epoch), up,
+              map->osds.size());
+  if (arguments.spec.empty()) return {};
+  auto image = (*cluster)->open_image(arguments.spec, true);
+  if (!image) return tl::unexpected(image.error());
+  std::printf("image          %s, %s\n", arguments.spec.c_str(),
+              size_text((*image)->size()).c_str());
+  std::vector<std::byte> block(4096);
+  const auto read = (*cluster)->wait<void>([&](auto done) {
+    (*image)->read(0, block, {}, [done = std::move(done)](const gateway::IoResult& result) mutable {
+      if (!result.error) return done({});
+      done(explain(result.error, "reading the first block: " + result.error.message()));
+    });
+  });
+  const auto closed = (*cluster)->close_image(std::move(*image));
+  if (!read) return read;
+  std::puts("read           the first block can be read");
+  return closed;
+}
+
+// Sockets of running gateways of this cluster: every admin socket that knows "last-error".
+std::vector<std::string> gateway_sockets(const Config& config) {
+  std::vector<std::string> out;
+  const std::string pattern =
+      config.get_string("run_dir") + "/" + config.cluster() + "-client.*.asok";
+  glob_t found{};
+  if (glob(pattern.c_str(), 0, nullptr, &found) == 0) {
+    for (std::size_t i = 0; i < found.gl_pathc; ++i) out.emplace_back(found.gl_pathv[i]);
+  }
+  globfree(&found);
+  return out;
+}
+
+Outcome<void> last_error(CommandContext& context, const LocalArguments& arguments) {
+  std::vector<std::string> sockets = {arguments.socket};
+  if (arguments.socket.empty()) sockets = gateway_sockets(context.program().config());
+  bool answered = false;
+  for (const std::string& socket : sockets) {
+    const auto answer = admin_socket_request(socket, "last-error");
+    if (!answer) {
+      if (!arguments.socket.empty()) return tl::unexpected(answer.error());
+      continue;
+    }
+    answered = true;
+    if (context.json()) {
+      std::puts(answer->c_str());
+      continue;
+    }
+    const Json errors = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
+    if (!errors.is_array()) continue;
+    for (const auto& each : errors) {
+      std::printf("%s %s\n", each.value("time", "").c_str(), each.value("error", "").c_str());
+    }
+  }
+  if (answered) return {};
+  return explain(std::errc::no_such_file_or_directory,
+                 "no running gateway has an admin socket in " +
+                     context.program().config().get_string("run_dir") +
+                     ": name one with --socket, or look into tgtd's log");
+}
+
+// As `ceph daemon SOCKET COMMAND…`.
+Outcome<void> daemon_command(const LocalArguments& arguments) {
+  std::string request;
+  for (const std::string& word : arguments.words) request += (request.empty() ? "" : " ") + word;
+  const auto answer = admin_socket_request(arguments.socket, request);
+  if (!answer) return tl::unexpected(answer.error());
+  std::puts(answer->c_str());
+  return {};
+}
+
+Outcome<void> keyring_add(const LocalArguments& arguments) {
+  const auto name = EntityName::parse(arguments.entity);
+  if (!name) {
+    return explain(std::errc::invalid_argument,
+                   "'" + arguments.entity + "' is no entity; write client.ID or osd.ID");
+  }
+  Keyring keyring;
+  if (std::filesystem::exists(arguments.file)) {
+    auto loaded = Keyring::load(arguments.file);
+    if (!loaded) return tl::unexpected(loaded.error());
+    keyring = std::move(*loaded);
+  }
+  if (keyring.find(*name) != nullptr) {
+    return explain(std::errc::file_exists, arguments.entity + " has a key in " + arguments.file +
+                                               " already: remove it "
+                                               "from the file first to make a new one");
+  }
+  keyring.generate(*name);
+  return keyring.save(arguments.file);
+}
+
+}  // namespace
+
+void add_local_commands(CLI::App& app, CommandContext& context) {
+  const auto arguments = std::make_shared<LocalArguments>();
+  auto* checked = context.add(app, "check", "go through configuration, key, servers and an image",
+                              [&context, arguments] { return check(context, *arguments); });
+  checked->add_option("image", arguments->spec, "POOL/IMAGE");
+
+  CLI::App* gateway =
+      app.add_subcommand("gateway", "running gateways (tgtd)")->require_subcommand(1);
+  auto* errors = context.add(*gateway, "last-error", "sentences for what tgtadm shows as a code",
+                             [&context, arguments] { return last_error(context, *arguments); });
+  errors->add_option("--socket", arguments->socket, "admin socket; default: all in run_dir");
+
+  auto* daemon = context.add(app, "daemon", "send a command to an admin socket",
+                             [arguments] { return daemon_command(*arguments); });
+  daemon->add_option("socket", arguments->socket, "path")->required();
+  daemon->add_option("command", arguments->words, "such as: perf dump")->required();
+
+  CLI::App* keyring = app.add_subcommand("keyring", "key files")->require_subcommand(1);
+  auto* added = context.add(*keyring, "add", "add a new random key for an entity",
+                            [arguments] { return keyring_add(*arguments); });
+  added->add_option("file", arguments->file, "keyring file; made with mode 0600")->required();
+  added->add_option("entity", arguments->entity, "client.ID or osd.ID")->required();
+}
+
+}  // namespace lunar::tools

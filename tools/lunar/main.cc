@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// lunar: images and clusters from the command line, in the manner of `rbd` and `ceph`.
+
+#include <unistd.h>
+
+#include <algorithm>
+#include <cstdio>
+#include <vector>
+
+#include "gateway/errno_of.h"
+#include "tools/lunar/command.h"
+
+namespace {
+
+constexpr int kUsageError = 2;
+
+int run(int argc, char** argv) {
+  lunar::ProgramDefaults defaults;
+  defaults.name = "lunar";
+  auto program = lunar::Program::start(argc, argv, std::move(defaults));
+  if (!program) {
+    std::fprintf(stderr, "lunar: %s\n", program.error().message.c_str());
+    return kUsageError;
+  }
+  lunar::tools::CommandContext context(**program);
+  CLI::App app("Lunar: LUNs over Async RDMA. Images, pools, servers and gateways.", "lunar");
+  app.footer(lunar::Program::common_help());
+  app.set_version_flag("--version", lunar::version_line("lunar"));
+  app.require_subcommand(1);
+  app.add_option("--format", context.format, "plain or json")
+      ->check(CLI::IsMember({"plain", "json"}));
+  app.add_flag("--no-progress", context.no_progress, "no progress line on stderr");
+  app.fallthrough();
+  lunar::tools::add_image_commands(app, context);
+  lunar::tools::add_transfer_commands(app, context);
+  lunar::tools::add_bench_command(app, context);
+  lunar::tools::add_cluster_commands(app, context);
+  lunar::tools::add_local_commands(app, context);
+
+  std::vector<std::string> arguments = (*program)->arguments();
+  std::reverse(arguments.begin(), arguments.end());  // CLI11 wants the last one first
+  try {
+    app.parse(arguments);
+  } catch (const CLI::ParseError& error) {
+    const int code = app.exit(error);
+    return code == 0 ? 0 : kUsageError;
+  }
+  if (context.result) return 0;
+  std::fprintf(stderr, "lunar: %s\n", context.result.error().message.c_str());
+  return lunar::gateway::errno_of(context.result.error().code);
+}
+
+}  // namespace
+
+int main(int argc, char** argv) { return run(argc, argv); }
