@@ -1,0 +1,112 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include <fmt/format.h>
+
+#include <limits>
+#include <utility>
+
+#include "common/config.h"
+#include "common/log.h"
+#include "msgr/messenger.h"
+#include "msgr/net/inject_stack.h"
+#include "msgr/posix/posix_stack.h"
+
+// The options that concern messengers and stacks, and the table of stacks: the one place that names
+// transports.
+
+namespace lunar::msgr {
+namespace {
+
+// A stack with its faults, which borrow it.
+class InjectedStack final : public NetworkStack {
+ public:
+  InjectedStack(std::unique_ptr<NetworkStack> inner, const InjectOptions& options)
+      : inner_(std::move(inner)), inject_(*inner_, options) {
+    LUNAR_LOG(kMs, 0, "links break on purpose (ms_inject_*); the seed is {}", inject_.seed());
+  }
+  std::unique_ptr<PendingConnect> connect(EventCenter& center, const Address& peer,
+                                          ConnectDone done) override {
+    return inject_.connect(center, peer, std::move(done));
+  }
+  Outcome<std::unique_ptr<Listener>> listen(EventCenter& center, const Address& local,
+                                            AcceptCallback on_accept) override {
+    return inject_.listen(center, local, std::move(on_accept));
+  }
+  BufferPool& buffers() noexcept override { return inject_.buffers(); }
+
+ private:
+  const std::unique_ptr<NetworkStack> inner_;
+  InjectStack inject_;
+};
+
+uint32_t as_uint32(uint64_t value) noexcept {
+  constexpr uint64_t kMost = std::numeric_limits<uint32_t>::max();
+  return static_cast<uint32_t>(value < kMost ? value : kMost);
+}
+
+}  // namespace
+
+Outcome<MessengerOptions> MessengerOptions::from_config(const Config& config) {
+  MessengerOptions options;
+  options.entity = config.name().to_string();
+  const auto wants_psk = [&](std::string_view name) { return config.get_string(name) == "psk"; };
+  options.auth_required = config.name().type == "client" ? wants_psk("auth_client_required")
+                                                         : wants_psk("auth_service_required") ||
+                                                               wants_psk("auth_cluster_required");
+  options.crc_data = config.get_bool("ms_crc_data");
+  options.tcp_nodelay = config.get_bool("ms_tcp_nodelay");
+  options.tcp_congestion = config.get_string("ms_tcp_congestion");
+  options.tcp_rcvbuf = as_uint32(config.get_size("ms_tcp_rcvbuf"));
+  options.connection_ready_timeout = config.get_duration("ms_connection_ready_timeout");
+  options.connection_idle_timeout = config.get_duration("ms_connection_idle_timeout");
+  options.initial_backoff = config.get_duration("ms_initial_backoff");
+  options.max_backoff = config.get_duration("ms_max_backoff");
+  options.keepalive_interval = config.get_duration("ms_keepalive_interval");
+  options.keepalive_timeout = config.get_duration("ms_keepalive_timeout");
+  options.session_timeout = config.get_duration("ms_session_timeout");
+  options.dispatch_throttle_bytes = config.get_size("ms_dispatch_throttle_bytes");
+  options.limits.max_front_bytes = as_uint32(config.get_size("ms_max_front_bytes"));
+  options.limits.max_data_bytes = as_uint32(config.get_size("ms_max_data_bytes"));
+  options.inject_socket_failures = config.get_uint("ms_inject_socket_failures");
+  options.inject_delay_probability = config.get_double("ms_inject_delay_probability");
+  options.inject_delay_max = config.get_duration("ms_inject_delay_max");
+  options.inject_seed = config.get_uint("ms_inject_seed");
+  if (options.max_backoff < options.initial_backoff) {
+    return explain(std::errc::invalid_argument,
+                   "ms_max_backoff is shorter than ms_initial_backoff; raise one or lower the "
+                   "other");
+  }
+  if (options.keepalive_timeout <= options.keepalive_interval) {
+    return explain(std::errc::invalid_argument,
+                   "ms_keepalive_timeout is not longer than ms_keepalive_interval: every quiet "
+                   "link would be taken for dead");
+  }
+  return options;
+}
+
+Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config) {
+  const std::string type = config.get_string("ms_type");
+  if (type == "async+rdma") {
+    return explain(std::errc::not_supported,
+                   "ms_type = async+rdma: this build has no RDMA stack yet; use async+posix");
+  }
+  if (type != "async+posix") {
+    return explain(std::errc::invalid_argument,
+                   fmt::format("ms_type = {}: there is no such stack; use async+posix", type));
+  }
+  auto options = MessengerOptions::from_config(config);
+  if (!options) return tl::unexpected<Error>(std::move(options.error()));
+  PosixStackOptions posix;
+  posix.link.limits = options->limits;
+  posix.link.crc_data = options->crc_data;
+  posix.tcp_nodelay = options->tcp_nodelay;
+  posix.tcp_congestion = options->tcp_congestion;
+  posix.tcp_rcvbuf = options->tcp_rcvbuf;
+  auto stack = PosixStack::create(std::move(posix));
+  if (!stack) return tl::unexpected<Error>(std::move(stack.error()));
+  const InjectOptions inject{options->inject_socket_failures, options->inject_delay_probability,
+                             options->inject_delay_max, options->inject_seed};
+  if (!inject.any()) return std::unique_ptr<NetworkStack>(std::move(*stack));
+  return std::unique_ptr<NetworkStack>(std::make_unique<InjectedStack>(std::move(*stack), inject));
+}
+
+}  // namespace lunar::msgr

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/session/async_messenger.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "common/log.h"
+#include "msgr/errors.h"
+
+namespace lunar::msgr {
+
+AsyncMessenger::AsyncMessenger(EventCenter& on_center, NetworkStack& on_stack,
+                               MessengerOptions with, const Keyring* keys, PerfRegistry* perf,
+                               Dispatcher& to)
+    : SessionHost(on_center, on_stack, to, options_, keys, session_counters_,
+                  std::make_shared<DispatchThrottle>(with.dispatch_throttle_bytes)),
+      options_(std::move(with)),
+      own_registry_(perf == nullptr ? std::make_unique<PerfRegistry>() : nullptr),
+      session_counters_(perf == nullptr ? *own_registry_ : *perf) {}
+
+AsyncMessenger::~AsyncMessenger() {
+  LUNAR_CHECK(sessions_.empty() && strangers_.empty() && channels_closing_ == 0,
+              "a messenger was destroyed before its shutdown() was done");
+}
+
+Outcome<Address> AsyncMessenger::bind(const Address& address, Policy accepted) {
+  LUNAR_CHECK(accepted != Policy::kLossyClient && accepted != Policy::kLosslessClient,
+              "a client's policy does not accept");
+  if (is_shutting_down_) return explain(Errc::kClosed, "the messenger is shutting down");
+  if (!options_.auth_required && !address.is_loopback()) {
+    return explain(std::errc::permission_denied,
+                   fmt::format("refusing to listen on {} without authentication: anyone who "
+                               "reaches it could read and write; require psk with a keyring, or "
+                               "use a loopback address",
+                               address.to_string()));
+  }
+  auto listener = stack.listen(center, address, [this, accepted](std::unique_ptr<Link> link) {
+    accept(std::move(link), accepted);
+  });
+  if (!listener) return tl::unexpected<Error>(std::move(listener.error()));
+  const Address local = (*listener)->local_address();
+  LUNAR_LOG(kMs, 1, "{} listens on {}", options_.entity, local.to_string());
+  listeners_.push_back(std::move(*listener));
+  return local;
+}
+
+ConnectionRef AsyncMessenger::connect(const Address& peer, Policy policy) {
+  LUNAR_CHECK(policy != Policy::kStatefulServer && policy != Policy::kStatelessServer,
+              "a server's policy does not connect");
+  for (const auto& session : sessions_) {
+    if (session->is_over() || session->target() != peer) continue;
+    session->begin_connecting();
+    return session;
+  }
+  auto session = std::make_shared<Session>(*this, policy, peer, true);
+  if (is_shutting_down_) {
+    session->close();
+    return session;
+  }
+  sessions_.push_back(session);
+  counters.sessions.inc();
+  session->start();
+  return session;
+}
+
+std::vector<ConnectionRef> AsyncMessenger::connections() const {
+  std::vector<ConnectionRef> all;
+  for (const auto& session : sessions_) {
+    if (!session->is_over()) all.push_back(session);
+  }
+  return all;
+}
+
+void AsyncMessenger::shutdown(UniqueFunction<void()> done) {
+  LUNAR_CHECK(!is_shutting_down_, "shutdown() is for once");
+  is_shutting_down_ = true;
+  shutdown_done_ = std::move(done);
+  listeners_.clear();
+  const auto sessions = sessions_;
+  for (const auto& session : sessions) session->close();
+  while (!strangers_.empty()) strangers_.front()->abort(make_error_code(Errc::kClosed));
+  end_if_idle();
+}
+
+HandshakeParty AsyncMessenger::make_party(const Link& link) const {
+  Hello hello;
+  hello.auth_required = options_.auth_required;
+  hello.entity = options_.entity;
+  hello.instance = options_.instance;
+  hello.nonce = options_.nonce;
+  const Address here = link.local_address();
+  for (const auto& listener : listeners_) {
+    Address listening = listener->local_address();
+    if (listening.family() != here.family()) continue;
+    if (listening.is_wildcard()) {
+      const uint16_t port = listening.port();
+      listening = here;
+      listening.set_port(port);
+    }
+    hello.listening = listening;
+    break;
+  }
+  return HandshakeParty(std::move(hello), keyring);
+}
+
+void AsyncMessenger::dispose(std::unique_ptr<FrameChannel> channel) {
+  close_channel(std::move(channel));
+}
+
+Detached AsyncMessenger::close_channel(std::unique_ptr<FrameChannel> channel) {
+  ++channels_closing_;
+  co_await channel->close();
+  channel.reset();
+  --channels_closing_;
+  end_if_idle();
+}
+
+void AsyncMessenger::session_over(Session& session) {
+  counters.sessions.dec();
+  std::erase_if(sessions_, [&](const auto& each) { return each.get() == &session; });
+  end_if_idle();
+}
+
+void AsyncMessenger::end_if_idle() {
+  if (!shutdown_done_ || !sessions_.empty() || !strangers_.empty() || channels_closing_ != 0) {
+    return;
+  }
+  // Moved to the heap: the callback is as large as what a post can hold.
+  auto done = std::make_unique<UniqueFunction<void()>>(std::exchange(shutdown_done_, {}));
+  center.post([done = std::move(done)] { (*done)(); });
+}
+
+}  // namespace lunar::msgr

@@ -1,0 +1,60 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <list>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "msgr/messenger.h"
+#include "msgr/session/session.h"
+
+namespace lunar::msgr {
+
+// The Messenger: its listeners, the handshakes of links that came in, and the sessions.
+// Loop-bound. Owns all of them; sessions that are handed out live on, ended.
+class AsyncMessenger final : public Messenger, public SessionHost {
+ public:
+  AsyncMessenger(EventCenter& center, NetworkStack& stack, MessengerOptions options,
+                 const Keyring* keyring, PerfRegistry* perf, Dispatcher& dispatcher);
+  ~AsyncMessenger() override;
+
+  Outcome<Address> bind(const Address& address, Policy accepted) override;
+  ConnectionRef connect(const Address& peer, Policy policy) override;
+  std::vector<ConnectionRef> connections() const override;
+  const MessengerOptions& options() const noexcept override { return options_; }
+  void shutdown(UniqueFunction<void()> done) override;
+
+ private:
+  struct Routed {
+    Session::Verdict verdict = Session::Verdict::kUnknown;
+    std::shared_ptr<Session> session;
+    bool is_new = false;
+  };
+
+  // SessionHost
+  HandshakeParty make_party(const Link& link) const override;
+  void dispose(std::unique_ptr<FrameChannel> channel) override;
+  void session_over(Session& session) override;
+
+  // acceptor.cc: a link that came in, until a session has it.
+  Detached accept(std::unique_ptr<Link> link, Policy policy);
+  Routed route(Policy policy, const Greeted& greeted, const SessionRequest& request,
+               const RaceRank& ours);
+  std::shared_ptr<Session> find_session(Policy policy, const Greeted& greeted,
+                                        const SessionRequest& request) const;
+  Detached close_channel(std::unique_ptr<FrameChannel> channel);
+  void end_if_idle();
+
+  const MessengerOptions options_;
+  std::unique_ptr<PerfRegistry> own_registry_;  // if we were given none
+  SessionCounters session_counters_;
+  std::vector<std::unique_ptr<Listener>> listeners_;
+  std::vector<std::shared_ptr<Session>> sessions_;
+  std::list<FrameChannel*> strangers_;  // handshakes of links that came in, oldest first
+  int channels_closing_ = 0;
+  bool is_shutting_down_ = false;
+  UniqueFunction<void()> shutdown_done_;
+};
+
+}  // namespace lunar::msgr

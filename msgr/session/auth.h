@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <nettle/sha2.h>
+
+#include <array>
+
+#include "common/bytes.h"
+#include "common/keyring.h"
+#include "msgr/session/handshake_messages.h"
+#include "msgr/wire/frame.h"
+
+namespace lunar::msgr {
+
+// Everything both sides have said, hashed (SHA-256) in the order it was said: what proofs are made
+// over, so that no word of the handshake can be changed on the way. Copyable; not thread-safe.
+class Transcript {
+ public:
+  using Digest = std::array<std::byte, SHA256_DIGEST_SIZE>;
+  Transcript() noexcept;
+  void add(FrameTag tag, ConstBytes front) noexcept;
+  Digest digest() const noexcept;  // of what was added so far; more may follow
+
+ private:
+  sha256_ctx hash_;
+};
+
+// Keys that both sides derive when they have proven that they hold the same pre-shared key; for
+// encrypted frames (kFeatureSecure).
+struct SessionKeys {
+  Secret to_acceptor;  // 32 bytes each; empty without authentication
+  Secret to_connector;
+};
+
+// HMAC-SHA256 with the key of the connecting entity, docs/protocol.md §4. The two labels make that
+// neither proof can be passed off as the other.
+Proof make_client_proof(const Secret& key, const Transcript& until_challenge,
+                        const Challenge& own_challenge) noexcept;
+Proof make_server_proof(const Secret& key, const Transcript& until_client_proof) noexcept;
+// HKDF over the whole transcript.
+SessionKeys derive_session_keys(const Secret& key, const Transcript& whole);
+
+// Takes the same time wherever the first difference is.
+bool proofs_equal(const Proof& a, const Proof& b) noexcept;
+
+// The key to check a client with. For an entity without one it is a key that nobody has, the same
+// for each call with that name in this process, so that a stranger cannot tell an unknown name from
+// a wrong key by what comes back or by when.
+Secret key_or_decoy(const Keyring* keyring, const std::string& entity);
+
+}  // namespace lunar::msgr

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <memory>
+#include <system_error>
+#include <variant>
+#include <vector>
+
+#include "msgr/event/awaiters.h"
+#include "msgr/event/task.h"
+#include "msgr/event_center.h"
+#include "msgr/net/link.h"
+#include "msgr/session/handshake_messages.h"
+
+namespace lunar::msgr {
+
+// A link during its handshake: one coroutine sends and awaits its frames. Ends by itself with
+// kTimedOut when the handshake takes too long.
+// Loop-bound. Owns the link until release() or the end of close(); one of them comes before the
+// destructor.
+class FrameChannel final : public LinkHandler {
+ public:
+  FrameChannel(EventCenter& center, std::unique_ptr<Link> link, std::chrono::nanoseconds timeout);
+  ~FrameChannel();
+  FrameChannel(const FrameChannel&) = delete;
+  FrameChannel& operator=(const FrameChannel&) = delete;
+
+  // `Result<ReceivedFrame> frame = co_await channel.receive();` The coroutine is resumed inside the
+  // link's callback, so that it can release() the link before the next frame is delivered.
+  Inbox<ReceivedFrame>::Next receive() noexcept { return frames_.next(); }
+  void send(FrameTag tag, std::vector<std::byte> front);
+  // Has receive() end with `why`, resuming its coroutine inside the call, and starts closing.
+  void abort(std::error_code why);
+  // Closes the link and waits until that is done. With an error the peer is told first, if it
+  // reads.
+  Task<void> close();
+  Task<void> close_with(HandshakeError error);
+  // Gives the link up, still open, for another handler. REQUIRES: not has_ended().
+  std::unique_ptr<Link> release();
+
+  bool has_ended() const noexcept { return frames_.is_closed(); }
+  const Link& link() const noexcept { return *link_; }
+
+ private:
+  Bytes payload_for(const FrameHeader& header, ConstBytes front) override;
+  void on_frame(ReceivedFrame frame) override;
+  void on_closed(std::error_code why) override;
+  void begin_close();
+
+  EventCenter& center_;
+  std::unique_ptr<Link> link_;
+  TimerId timer_ = TimerId::kNone;
+  int frames_left_;  // a peer that says more than a handshake has is not in one
+  bool is_closing_ = false;
+  Inbox<ReceivedFrame> frames_;
+  Inbox<std::monostate> sent_;
+  Inbox<std::monostate> closed_;
+};
+
+}  // namespace lunar::msgr

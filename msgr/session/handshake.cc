@@ -1,0 +1,173 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/session/handshake.h"
+
+#include <fmt/format.h>
+
+#include <algorithm>
+
+#include "common/log.h"
+#include "common/random.h"
+
+namespace lunar::msgr {
+namespace {
+
+tl::unexpected<HandshakeFailure> give_up(HandshakeFailure failure) {
+  return tl::unexpected<HandshakeFailure>(std::move(failure));
+}
+
+tl::unexpected<HandshakeFailure> auth_failure(std::string sentence) {
+  return give_up(HandshakeFailure(make_error_code(Errc::kAuthFailed), std::move(sentence), true));
+}
+
+// Decodes a frame's front and, if that worked, adds it to the transcript.
+template <typename T>
+tl::expected<T, HandshakeFailure> read(Result<ReceivedFrame> received, FrameTag tag,
+                                       Transcript& transcript, std::string_view what) {
+  auto frame = expect_frame(std::move(received), tag);
+  if (!frame) return give_up(std::move(frame.error()));
+  Result<T> message = T::decode(frame->front);
+  if (!message) return give_up(protocol_failure(message.error(), what));
+  transcript.add(tag, frame->front);
+  return std::move(*message);
+}
+
+void say(FrameChannel& channel, Transcript& transcript, FrameTag tag,
+         std::vector<std::byte> front) {
+  transcript.add(tag, front);
+  channel.send(tag, std::move(front));
+}
+
+Challenge random_challenge() {
+  Challenge challenge;
+  random_bytes(challenge);
+  return challenge;
+}
+
+// The same words for an unknown entity and for a wrong key.
+std::string refusal(const std::string& entity) {
+  return fmt::format("authentication of {} failed: compare its key here and there", entity);
+}
+
+}  // namespace
+
+std::optional<std::string> find_mismatch(const Hello& ours, const Hello& theirs) {
+  if (std::min(ours.version, theirs.version) <
+      std::max(ours.oldest_version, theirs.oldest_version)) {
+    return fmt::format("protocol versions {} to {} of {} and {} to {} of {} have none in common",
+                       ours.oldest_version, ours.version, ours.entity, theirs.oldest_version,
+                       theirs.version, theirs.entity);
+  }
+  if (const uint64_t lacking = theirs.features_required & ~ours.features_supported; lacking != 0) {
+    return fmt::format("{} requires features {:#x} that {} does not have", theirs.entity, lacking,
+                       ours.entity);
+  }
+  if (const uint64_t lacking = ours.features_required & ~theirs.features_supported; lacking != 0) {
+    return fmt::format("{} requires features {:#x} that {} does not have", ours.entity, lacking,
+                       theirs.entity);
+  }
+  return std::nullopt;
+}
+
+HandshakeFailure protocol_failure(std::error_code code, std::string_view what) {
+  return HandshakeFailure(code, fmt::format("{}: {}", what, code.message()), true);
+}
+
+HandshakeFailure explain_unexpected(const ReceivedFrame& frame) {
+  if (frame.header.tag == static_cast<uint8_t>(FrameTag::kHandshakeError)) {
+    const Result<HandshakeError> error = HandshakeError::decode(frame.front);
+    if (error) {
+      return HandshakeFailure(make_error_code(to_errc(error->fault)),
+                              fmt::format("the peer says: {}", error->sentence), false);
+    }
+  }
+  return HandshakeFailure(make_error_code(Errc::kBadTag),
+                          fmt::format("frame {} does not belong here", frame.header.tag), true);
+}
+
+tl::expected<ReceivedFrame, HandshakeFailure> expect_frame(Result<ReceivedFrame> frame,
+                                                           FrameTag tag) {
+  if (!frame) return give_up(HandshakeFailure(frame.error(), frame.error().message(), false));
+  if (frame->header.tag != static_cast<uint8_t>(tag)) return give_up(explain_unexpected(*frame));
+  return std::move(*frame);
+}
+
+Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party) {
+  Transcript transcript;
+  say(channel, transcript, FrameTag::kHello, party.hello.encode());
+
+  Result<ReceivedFrame> received = co_await channel.receive();
+  auto peer = read<Hello>(std::move(received), FrameTag::kHello, transcript, "hello");
+  if (!peer) co_return give_up(std::move(peer.error()));
+  if (auto mismatch = find_mismatch(party.hello, *peer)) {
+    co_return give_up(HandshakeFailure(make_error_code(Errc::kFeatureMismatch), *mismatch, true));
+  }
+  Greeted greeted;
+  greeted.peer = std::move(*peer);
+  if (!party.hello.auth_required && !greeted.peer.auth_required) co_return std::move(greeted);
+
+  const auto name = EntityName::parse(party.hello.entity);
+  const Secret* key = party.keyring != nullptr && name ? party.keyring->find(*name) : nullptr;
+  if (key == nullptr) {
+    co_return auth_failure(
+        fmt::format("{} has no key of its own in its keyring", party.hello.entity));
+  }
+  Result<ReceivedFrame> challenged = co_await channel.receive();
+  auto challenge = read<AuthChallenge>(std::move(challenged), FrameTag::kAuthChallenge, transcript,
+                                       "authentication challenge");
+  if (!challenge) co_return give_up(std::move(challenge.error()));
+
+  AuthProof own;
+  own.challenge = random_challenge();
+  own.proof = make_client_proof(*key, transcript, own.challenge);
+  say(channel, transcript, FrameTag::kAuthProof, own.encode());
+  const Proof expected = make_server_proof(*key, transcript);
+
+  Result<ReceivedFrame> answered = co_await channel.receive();
+  auto done =
+      read<AuthDone>(std::move(answered), FrameTag::kAuthDone, transcript, "the server's proof");
+  if (!done) co_return give_up(std::move(done.error()));
+  if (!proofs_equal(done->proof, expected)) {
+    co_return auth_failure(fmt::format("{} did not prove that it has the key of {}",
+                                       greeted.peer.entity, party.hello.entity));
+  }
+  greeted.authenticated = true;
+  greeted.keys = derive_session_keys(*key, transcript);
+  co_return std::move(greeted);
+}
+
+Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party) {
+  Transcript transcript;
+  Result<ReceivedFrame> received = co_await channel.receive();
+  auto peer = read<Hello>(std::move(received), FrameTag::kHello, transcript, "hello");
+  if (!peer) co_return give_up(std::move(peer.error()));
+  if (auto mismatch = find_mismatch(party.hello, *peer)) {
+    co_return give_up(HandshakeFailure(make_error_code(Errc::kFeatureMismatch), *mismatch, true));
+  }
+  say(channel, transcript, FrameTag::kHello, party.hello.encode());
+  Greeted greeted;
+  greeted.peer = std::move(*peer);
+  if (!party.hello.auth_required && !greeted.peer.auth_required) co_return std::move(greeted);
+
+  AuthChallenge challenge;
+  challenge.challenge = random_challenge();
+  say(channel, transcript, FrameTag::kAuthChallenge, challenge.encode());
+  const Transcript until_challenge = transcript;
+
+  Result<ReceivedFrame> answered = co_await channel.receive();
+  auto proof =
+      read<AuthProof>(std::move(answered), FrameTag::kAuthProof, transcript, "the client's proof");
+  if (!proof) co_return give_up(std::move(proof.error()));
+  const Secret key = key_or_decoy(party.keyring, greeted.peer.entity);
+  const Proof expected = make_client_proof(key, until_challenge, proof->challenge);
+  if (!proofs_equal(proof->proof, expected)) {
+    co_return auth_failure(refusal(greeted.peer.entity));
+  }
+  AuthDone done;
+  done.proof = make_server_proof(key, transcript);
+  say(channel, transcript, FrameTag::kAuthDone, done.encode());
+  greeted.authenticated = true;
+  greeted.keys = derive_session_keys(key, transcript);
+  co_return std::move(greeted);
+}
+
+}  // namespace lunar::msgr

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <optional>
+#include <string>
+#include <system_error>
+#include <utility>
+
+#include "common/keyring.h"
+#include "msgr/event/task.h"
+#include "msgr/session/auth.h"
+#include "msgr/session/frame_channel.h"
+#include "msgr/session/handshake_messages.h"
+
+namespace lunar::msgr {
+
+// The first half of a handshake, the same for every session: versions, features, who we are and
+// that we are it (docs/protocol.md §3, §4). The session's own half follows on the same channel.
+
+// Our side. The keyring is borrowed and may be null.
+struct HandshakeParty {
+  HandshakeParty(Hello own_hello, const Keyring* own_keyring)
+      : hello(std::move(own_hello)), keyring(own_keyring) {}
+  Hello hello;
+  const Keyring* keyring;
+};
+
+// What the other side turned out to be.
+struct Greeted {
+  Greeted() = default;
+  Hello peer;
+  bool authenticated = false;
+  SessionKeys keys;
+};
+
+// Why a handshake ended, for our log and, unless it was the peer or the link that ended it, for the
+// peer.
+struct HandshakeFailure {
+  HandshakeFailure(std::error_code why, std::string text, bool tell)
+      : code(why), sentence(std::move(text)), tell_peer(tell) {}
+  HandshakeError for_peer() const { return {to_fault(code), sentence}; }
+  std::error_code code;
+  std::string sentence;
+  bool tell_peer;
+};
+
+using GreetResult = tl::expected<Greeted, HandshakeFailure>;
+
+// Borrow the channel until they end. They end when it does.
+Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party);
+Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party);
+
+// Whether two sides can talk: none, or the sentence why not.
+std::optional<std::string> find_mismatch(const Hello& ours, const Hello& theirs);
+
+// The frame if it came and is `tag`; a failure if the link ended, the peer gave up, or it is
+// another.
+tl::expected<ReceivedFrame, HandshakeFailure> expect_frame(Result<ReceivedFrame> frame,
+                                                           FrameTag tag);
+HandshakeFailure protocol_failure(std::error_code code, std::string_view what);
+// What a frame that is not the expected one means.
+HandshakeFailure explain_unexpected(const ReceivedFrame& frame);
+
+}  // namespace lunar::msgr

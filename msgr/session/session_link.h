@@ -1,0 +1,125 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstdint>
+#include <memory>
+#include <system_error>
+
+#include "msgr/event_center.h"
+#include "msgr/messenger.h"
+#include "msgr/net/link.h"
+#include "msgr/session/dispatch_throttle.h"
+#include "msgr/session/send_queue.h"
+#include "msgr/session/session_counters.h"
+
+namespace lunar::msgr {
+
+// What a link of a session tells the session. Called on the loop, from inside the link's callbacks.
+struct SessionLinkOwner {
+  // As LinkHandler::payload_for(), for a message that is new.
+  virtual Bytes place_payload(const FrameHeader& header, ConstBytes front) = 0;
+  // A message in its order, once. May call anything of the session.
+  virtual void message_arrived(ReceivedFrame frame) = 0;
+  // The peer said kClose; the link is being closed.
+  virtual void closed_by_peer() = 0;
+  // No message for connection_idle_timeout, and none on its way.
+  virtual void link_is_idle() = 0;
+  // Something is in SendQueue::take_finished().
+  virtual void messages_finished() = 0;
+  // The link is closed and touches no memory; the SessionLink may be destroyed inside this call.
+  virtual void link_closed(std::error_code why) = 0;
+
+ protected:
+  ~SessionLinkOwner() = default;
+};
+
+// One link of a session while it carries frames: sends what the queue has, acknowledges what
+// arrives, and watches for signs of life. All faults end in one way: fail(), then link_closed().
+// Loop-bound. Owns the link; borrows the session's queue and in_seq, which outlive it.
+class SessionLink final : public LinkHandler, private ThrottledReader {
+ public:
+  struct Setup {
+    EventCenter& center;
+    const MessengerOptions& options;
+    SessionCounters& counters;
+    DispatchThrottle& throttle;
+    SendQueue& queue;
+    uint64_t& in_seq;  // highest sequence number received in order
+    uint64_t connection_id = 0;
+    uint64_t generation = 0;
+    bool is_lossy = false;
+    bool may_idle_out = false;
+  };
+
+  SessionLink(Setup setup, std::unique_ptr<Link> link, SessionLinkOwner& owner);
+  ~SessionLink();
+
+  // Takes the link over from its handshake and sends what the queue has.
+  void start();
+  // Encodes and sends while the link takes more: call after something was queued.
+  void pump();
+  // Drops a payload with this tid that is arriving where place_payload() said.
+  void abandon_payload(uint64_t tid);
+  // A withdrawn message is still being sent: it gets a moment, then the link is dropped for it.
+  void hurry_withdrawal();
+  // Ends the link at once.
+  void fail(std::error_code why);
+  // Says kClose, then ends the link. Nothing is delivered any more.
+  void finish(std::error_code why);
+
+  bool is_up() const noexcept { return state_ == State::kUp; }
+  const Link& link() const noexcept { return *link_; }
+
+ private:
+  enum class State : uint8_t { kUp, kFinishing, kClosing };
+
+  Bytes payload_for(const FrameHeader& header, ConstBytes front) override;
+  void on_frame(ReceivedFrame frame) override;
+  void on_closed(std::error_code why) override { fail(why); }
+  void pause() override;
+  void resume() override;
+
+  void send_next();
+  void send_control(FrameTag tag, std::vector<std::byte> front, IoDone sent);
+  void on_sent(uint64_t seq);
+  void on_sequenced(ReceivedFrame frame);
+  void on_keepalive(const ReceivedFrame& frame);
+  void on_keepalive_ack(const ReceivedFrame& frame);
+  void owe_ack(std::size_t bytes);
+  void send_ack();
+  void send_keepalive_ack();
+  void tick();
+  void begin_close();
+  void report_finished();
+
+  struct Arriving {
+    uint64_t seq = 0;
+    uint64_t tid = 0;
+    bool is_placed = false;  // in memory of the dispatcher's
+  };
+  struct OwedAck {
+    uint32_t frames = 0;
+    std::size_t bytes = 0;
+  };
+
+  const Setup setup_;
+  std::unique_ptr<Link> link_;
+  SessionLinkOwner& owner_;
+  State state_ = State::kUp;
+  std::error_code why_;
+  Arriving arriving_;
+  OwedAck owed_;
+  bool is_paused_ = false;
+  bool keepalive_on_link_ = false;
+  bool keepalive_ack_on_link_ = false;
+  bool keepalive_ack_owed_ = false;
+  uint64_t keepalive_sent_ = 0;  // of the one to answer
+  uint64_t keepalive_received_ = 0;
+  EventCenter::Clock::time_point last_received_;  // a sign of life
+  EventCenter::Clock::time_point last_message_;
+  TimerId ack_timer_ = TimerId::kNone;
+  TimerId tick_timer_ = TimerId::kNone;
+  TimerId close_timer_ = TimerId::kNone;  // bounds finish() or hurry_withdrawal()
+};
+
+}  // namespace lunar::msgr
