@@ -27,12 +27,21 @@ with_files() {
   [ ${#files[@]} -eq 0 ] || printf '%s\0' "${files[@]}" | xargs -0 "$@"
 }
 
+# What was well laid out stays so: remembered by a hash of the text and of .clang-format.
 check_format() {
+  local cache=build/cache/format style hash file todo=()
+  style=$({ clang-format --version && cat .clang-format; } | sha256sum | cut -c1-16) || return
+  mkdir -p "$cache"
+  while read -r hash file; do
+    [ -e "$cache/$style-$hash" ] || todo+=("$cache/$style-$hash" "$file")
+  done < <(with_files '*.h' '*.c' '*.cc' -- sha256sum)
+  [ ${#todo[@]} -eq 0 ] && return
   # shellcheck disable=SC2016  # expanded by the inner shell
-  with_files '*.h' '*.c' '*.cc' -- -n 1 -P "$(nproc)" sh -c \
-    'clang-format --dry-run -Werror "$0" 2>/dev/null || { echo "clang-format -i $0"; exit 1; }' |
-    sort
+  printf '%s\0' "${todo[@]}" | xargs -0 -n 2 -P "$(nproc)" sh -c \
+    'clang-format --dry-run -Werror "$1" 2>/dev/null && : >"$0" ||
+     { echo "clang-format -i $1"; exit 1; }' | sort
 }
+
 check_layers() { python3 $dev/check_layers.py; }
 check_coroutines() { python3 $dev/check_coroutines.py; }
 check_headers() { python3 $dev/check_headers.py; }
