@@ -19,6 +19,17 @@ struct StreamResult {
   bool would_block = false;  // nothing moved; readiness will be told
   bool end = false;          // receive(): the peer sends no more
   std::error_code error;     // the stream is broken
+
+  static StreamResult blocked() noexcept {
+    StreamResult result;
+    result.would_block = true;
+    return result;
+  }
+  static StreamResult failed(std::error_code why) noexcept {
+    StreamResult result;
+    result.error = why;
+    return result;
+  }
 };
 
 // A connected, non-blocking stream of bytes: what a StreamLink speaks over. Loop-bound. Owned by

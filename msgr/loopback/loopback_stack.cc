@@ -1,0 +1,262 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/loopback/loopback_stack.h"
+
+#include <cerrno>
+#include <cstring>
+#include <map>
+#include <utility>
+
+#include "common/check.h"
+#include "msgr/errors.h"
+#include "msgr/loopback/pipe_stream.h"
+
+namespace lunar::msgr {
+
+// What connects, listeners and links of one stack share. Thread-safe.
+struct LoopbackStack::Network {
+  struct Listening {
+    EventCenter* center;
+    std::shared_ptr<AcceptCallback> on_accept;  // called on the center's loop
+    std::shared_ptr<bool> alive;                // of the listener; read on that loop
+  };
+  struct Exposed {
+    Bytes memory;
+    uint64_t link_generation;
+  };
+
+  explicit Network(LoopbackOptions o)
+      : options(o), buffers(make_heap_buffer_pool(o.buffer_budget_bytes, o.buffer_cached_bytes)) {}
+
+  // The listener for an address: its own, or that of all addresses.
+  const Listening* find(const Address& address) const REQUIRES(mutex) {
+    auto found = listeners.find(address);
+    if (found == listeners.end()) {
+      found = listeners.find(Address::from_raw(address.family(), {}, address.port()));
+    }
+    return found == listeners.end() ? nullptr : &found->second;
+  }
+  uint16_t free_port(Address address) REQUIRES(mutex) {
+    for (;;) {
+      next_port = next_port == UINT16_MAX ? kFirstPort : static_cast<uint16_t>(next_port + 1);
+      address.set_port(next_port);
+      if (find(address) == nullptr) return next_port;
+    }
+  }
+
+  // memcpy between `local` and what the key opens; the mutex is what revoke() waits for.
+  std::error_code move(const RemoteKey& key, Bytes local, bool to_remote) {
+    const MutexLock lock(mutex);
+    const auto found = exposed.find(key.rkey);
+    if (found == exposed.end() || key.length != local.size()) return system_error(EACCES);
+    const Bytes memory = found->second.memory;
+    const auto begin = reinterpret_cast<uint64_t>(memory.data());
+    if (found->second.link_generation != key.link_generation || key.addr < begin ||
+        key.addr - begin > memory.size() || key.length > memory.size() - (key.addr - begin)) {
+      return system_error(EACCES);
+    }
+    std::byte* const remote = memory.data() + (key.addr - begin);
+    if (local.empty()) return {};
+    std::memcpy(to_remote ? remote : local.data(), to_remote ? local.data() : remote, local.size());
+    return {};
+  }
+
+  static constexpr uint16_t kFirstPort = 32768;
+  const LoopbackOptions options;
+  const std::unique_ptr<BufferPool> buffers;
+  Mutex mutex;
+  std::map<Address, Listening> listeners GUARDED_BY(mutex);
+  std::map<uint32_t, Exposed> exposed GUARDED_BY(mutex);
+  uint16_t next_port GUARDED_BY(mutex) = kFirstPort;
+  uint32_t next_rkey GUARDED_BY(mutex) = 1;
+};
+
+namespace {
+
+using Network = LoopbackStack::Network;
+using Verdict = LoopbackInjector::Verdict;
+
+// Loop-bound. Shares the network.
+class LoopbackLink final : public StreamLink {
+ public:
+  LoopbackLink(EventCenter& center, std::shared_ptr<PipePair> pair, int end,
+               std::shared_ptr<Network> network)
+      : StreamLink(center, attach_pipe(center, std::move(pair), end, network->options.injector),
+                   *network->buffers, network->options.link),
+        network_(std::move(network)) {
+    mutable_capabilities().one_sided = network_->options.one_sided;
+    mutable_capabilities().max_fragment_bytes =
+        network_->options.one_sided ? network_->options.max_fragment_bytes : 0;
+  }
+
+  void remote_read(RemoteKey from, RegisteredSlice local, IoDone done) override {
+    move(from, local, false, std::move(done));
+  }
+  void remote_write(RegisteredSlice local, RemoteKey to, IoDone done) override {
+    move(to, local, true, std::move(done));
+  }
+
+ private:
+  void move(const RemoteKey& key, const RegisteredSlice& local, bool to_remote, IoDone done) {
+    LUNAR_CHECK(capabilities().one_sided, "this link has no one-sided operations");
+    LUNAR_CHECK(local.length <= capabilities().max_fragment_bytes, "a fragment that is too long");
+    const Bytes memory = local.buffer->bytes();
+    LUNAR_CHECK(local.offset <= memory.size() && local.length <= memory.size() - local.offset,
+                "a slice lies in its buffer");
+    if (!is_open()) return post_done(std::move(done), error());
+    // Moved now, so before any frame that is queued from here on; told later.
+    const auto result = network_->move(key, memory.subspan(local.offset, local.length), to_remote);
+    post_done(std::move(done), result);
+    if (result) fail(result);
+  }
+
+  const std::shared_ptr<Network> network_;
+};
+
+// Loop-bound. Dropping it frees the address.
+class LoopbackListener final : public Listener {
+ public:
+  LoopbackListener(std::shared_ptr<Network> network, const Address& local,
+                   std::shared_ptr<bool> alive)
+      : network_(std::move(network)), local_(local), alive_(std::move(alive)) {}
+  ~LoopbackListener() override {
+    *alive_ = false;
+    const MutexLock lock(network_->mutex);
+    network_->listeners.erase(local_);
+  }
+  Address local_address() const override { return local_; }
+
+ private:
+  const std::shared_ptr<Network> network_;
+  const Address local_;
+  const std::shared_ptr<bool> alive_;
+};
+
+// Loop-bound.
+class LoopbackConnect final : public PendingConnect {
+ public:
+  LoopbackConnect(EventCenter& center, std::shared_ptr<Network> network, const Address& peer,
+                  ConnectDone done)
+      : center_(center), network_(std::move(network)), peer_(peer), done_(std::move(done)) {}
+  ~LoopbackConnect() override { center_.cancel(timer_); }
+
+  void start() {
+    Verdict verdict;
+    if (network_->options.injector != nullptr) {
+      verdict = network_->options.injector->on_connect(peer_);
+    }
+    timer_ = center_.run_after(verdict.delay, [this, error = verdict.fail] { finish(error); });
+  }
+
+ private:
+  void finish(std::error_code error) {
+    timer_ = TimerId::kNone;
+    std::shared_ptr<PipePair> pair;
+    if (!error) pair = reach_listener();
+    ConnectDone done = std::move(done_);
+    if (error) {
+      done(fail(error));
+    } else if (!pair) {
+      done(fail(system_error(ECONNREFUSED)));
+    } else {
+      done(std::make_unique<LoopbackLink>(center_, std::move(pair), 0, network_));
+    }
+  }
+
+  // Hands end 1 to the listener's loop. Null if nobody listens.
+  std::shared_ptr<PipePair> reach_listener() {
+    const MutexLock lock(network_->mutex);
+    const Network::Listening* listening = network_->find(peer_);
+    if (listening == nullptr) return nullptr;
+    Address local = Address::from_raw(peer_.family(), peer_.raw(), 0);
+    local.set_port(network_->free_port(local));
+    auto pair = make_pipe_pair(local, peer_, network_->options.pipe_bytes);
+    struct Arrival {
+      std::shared_ptr<Network> network;
+      Network::Listening listening;
+      std::shared_ptr<PipePair> pair;
+    };
+    auto arrival = std::make_unique<Arrival>(Arrival{network_, *listening, pair});
+    EventCenter& center = *listening->center;
+    center.post([arrival = std::move(arrival), peer = peer_] {
+      accept(arrival->network, arrival->listening, arrival->pair, peer);
+    });
+    return pair;
+  }
+
+  static void accept(const std::shared_ptr<Network>& network, const Network::Listening& listening,
+                     const std::shared_ptr<PipePair>& pair, const Address& address) {
+    Verdict verdict;
+    if (*listening.alive && network->options.injector != nullptr) {
+      verdict = network->options.injector->on_accept(address);
+    }
+    if (!*listening.alive || verdict.fail) return drop_pipe_end(*pair, 1);
+    if (verdict.delay <= EventCenter::Clock::duration::zero()) {
+      return (*listening.on_accept)(
+          std::make_unique<LoopbackLink>(*listening.center, pair, 1, network));
+    }
+    auto later =
+        std::make_unique<std::pair<Network::Listening, std::shared_ptr<PipePair>>>(listening, pair);
+    listening.center->run_after(verdict.delay, [network, later = std::move(later)] {
+      const auto& [waiting, end] = *later;
+      if (!*waiting.alive) return drop_pipe_end(*end, 1);
+      (*waiting.on_accept)(std::make_unique<LoopbackLink>(*waiting.center, end, 1, network));
+    });
+  }
+
+  EventCenter& center_;
+  const std::shared_ptr<Network> network_;
+  const Address peer_;
+  ConnectDone done_;
+  TimerId timer_ = TimerId::kNone;
+};
+
+}  // namespace
+
+LoopbackStack::LoopbackStack(LoopbackOptions options)
+    : network_(std::make_shared<Network>(options)) {}
+LoopbackStack::~LoopbackStack() = default;
+
+BufferPool& LoopbackStack::buffers() noexcept { return *network_->buffers; }
+
+std::unique_ptr<PendingConnect> LoopbackStack::connect(EventCenter& center, const Address& peer,
+                                                       ConnectDone done) {
+  center.assert_in_loop();
+  auto pending = std::make_unique<LoopbackConnect>(center, network_, peer, std::move(done));
+  pending->start();
+  return pending;
+}
+
+Outcome<std::unique_ptr<Listener>> LoopbackStack::listen(EventCenter& center, const Address& local,
+                                                         AcceptCallback on_accept) {
+  center.assert_in_loop();
+  auto callback = std::make_shared<AcceptCallback>(std::move(on_accept));
+  auto alive = std::make_shared<bool>(true);
+  const MutexLock lock(network_->mutex);
+  Address address = local;
+  if (address.port() == 0) address.set_port(network_->free_port(address));
+  if (network_->listeners.contains(address)) {
+    return explain(std::errc::address_in_use,
+                   "cannot listen on " + address.to_string() +
+                       ": Address already in use; set public_addr to another port");
+  }
+  network_->listeners.emplace(address, Network::Listening{&center, std::move(callback), alive});
+  return std::make_unique<LoopbackListener>(network_, address, std::move(alive));
+}
+
+RemoteKey LoopbackStack::expose(Bytes memory, uint64_t link_generation) {
+  const MutexLock lock(network_->mutex);
+  RemoteKey key;
+  key.addr = reinterpret_cast<uint64_t>(memory.data());
+  key.rkey = network_->next_rkey++;
+  key.length = static_cast<uint32_t>(memory.size());
+  key.link_generation = link_generation;
+  network_->exposed.emplace(key.rkey, Network::Exposed{memory, link_generation});
+  return key;
+}
+
+void LoopbackStack::revoke(const RemoteKey& key) {
+  const MutexLock lock(network_->mutex);
+  network_->exposed.erase(key.rkey);
+}
+
+}  // namespace lunar::msgr

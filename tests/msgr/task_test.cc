@@ -1,0 +1,186 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/event/task.h"
+
+#include <gtest/gtest.h>
+
+#include <chrono>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "msgr/errors.h"
+#include "msgr/event/awaiters.h"
+#include "tests/support/manual_clock.h"
+
+namespace lunar::msgr {
+namespace {
+
+using std::chrono::milliseconds;
+
+Task<int> at_once(int value) { co_return value; }
+Task<void> count_down(int from, long* sum) {
+  for (int i = from; i > 0; --i) {
+    const int v = co_await at_once(i);
+    *sum += v;
+  }
+}
+Detached start(Task<void> task, bool* ended) {
+  co_await task;
+  *ended = true;
+}
+
+TEST(TaskTest, ManySynchronousCompletionsUseNoStack) {
+  long sum = 0;
+  bool ended = false;
+  start(count_down(300'000, &sum), &ended);
+  EXPECT_TRUE(ended);
+  EXPECT_EQ(sum, 300'000L * 300'001 / 2);
+}
+
+TEST(TaskTest, DoesNotStartBeforeItIsAwaited) {
+  long sum = 0;
+  { const Task<void> never = count_down(3, &sum); }
+  EXPECT_EQ(sum, 0);
+}
+
+Task<std::string> next_or_error(Inbox<std::unique_ptr<int>>* inbox) {
+  auto item = co_await inbox->next();
+  if (!item) co_return item.error().message();
+  co_return std::to_string(**item);
+}
+Task<void> collect(Inbox<std::unique_ptr<int>>* inbox, std::vector<std::string>* out, int count) {
+  for (int i = 0; i < count; ++i) {
+    std::string text = co_await next_or_error(inbox);
+    out->push_back(std::move(text));
+  }
+}
+
+class InboxTest : public testing::Test {
+ protected:
+  Inbox<std::unique_ptr<int>> inbox_;
+  std::vector<std::string> got_;
+  bool ended_ = false;
+};
+
+TEST_F(InboxTest, WakesTheCoroutineThatWaits) {
+  start(collect(&inbox_, &got_, 2), &ended_);
+  EXPECT_TRUE(got_.empty());
+  inbox_.push(std::make_unique<int>(1));
+  EXPECT_EQ(got_, std::vector<std::string>{"1"});
+  inbox_.push(std::make_unique<int>(2));
+  EXPECT_TRUE(ended_);
+}
+
+TEST_F(InboxTest, KeepsWhatCameBeforeAnybodyWaited) {
+  inbox_.push(std::make_unique<int>(1));
+  inbox_.push(std::make_unique<int>(2));
+  inbox_.close(Errc::kClosedByPeer);
+  inbox_.push(std::make_unique<int>(3));
+  start(collect(&inbox_, &got_, 4), &ended_);
+  const std::string why = make_error_code(Errc::kClosedByPeer).message();
+  EXPECT_EQ(got_, (std::vector<std::string>{"1", "2", why, why}));
+}
+
+TEST_F(InboxTest, CloseEndsTheWaitAndCancelForgetsTheRest) {
+  start(collect(&inbox_, &got_, 1), &ended_);
+  inbox_.close(Errc::kTimedOut);
+  EXPECT_TRUE(ended_);
+  EXPECT_EQ(got_.front(), make_error_code(Errc::kTimedOut).message());
+
+  Inbox<std::unique_ptr<int>> other;
+  other.push(std::make_unique<int>(1));
+  other.cancel();
+  got_.clear();
+  start(collect(&other, &got_, 1), &ended_);
+  EXPECT_EQ(got_.front(), std::make_error_code(std::errc::operation_canceled).message());
+}
+
+Detached own_inbox(std::unique_ptr<Inbox<int>>* slot, Inbox<int>** where, int* got) {
+  auto inbox = std::make_unique<Inbox<int>>();
+  *where = inbox.get();
+  const Result<int> item = co_await inbox->next();
+  *got = *item;
+  *slot = nullptr;
+}
+
+TEST_F(InboxTest, MayBeDestroyedByTheCoroutineItWakes) {
+  std::unique_ptr<Inbox<int>> slot;
+  Inbox<int>* inbox = nullptr;
+  int got = 0;
+  own_inbox(&slot, &inbox, &got);
+  inbox->push(7);  // the coroutine ends inside, and its inbox with it
+  EXPECT_EQ(got, 7);
+}
+
+TEST_F(InboxTest, ATaskThatIsDestroyedWhileItWaitsIsForgotten) {
+  class Starter {
+   public:
+    explicit Starter(Task<void> task) : task_(std::move(task)) {}
+    void begin() { task_.await_suspend(std::noop_coroutine()); }
+
+   private:
+    Task<void> task_;
+  };
+  {
+    Starter starter(collect(&inbox_, &got_, 1));
+    starter.begin();
+  }
+  inbox_.push(std::make_unique<int>(1));
+  EXPECT_TRUE(got_.empty());
+}
+
+Task<void> sleep_twice(Sleeper* sleeper, std::vector<std::error_code>* results) {
+  for (int i = 0; i < 2; ++i) {
+    const std::error_code result = co_await sleeper->sleep(milliseconds(10));
+    results->push_back(result);
+  }
+}
+
+class SleeperTest : public testing::Test {
+ protected:
+  SleeperTest() {
+    EventCenter::Options options;
+    options.time = &clock_;
+    center_ = std::move(*EventCenter::create(options));
+    sleeper_ = std::make_unique<Sleeper>(*center_);
+  }
+  test::ManualClock clock_;
+  std::unique_ptr<EventCenter> center_;
+  std::unique_ptr<Sleeper> sleeper_;
+  std::vector<std::error_code> results_;
+  bool ended_ = false;
+};
+
+TEST_F(SleeperTest, SleepsAsLongAsItIsTold) {
+  start(sleep_twice(sleeper_.get(), &results_), &ended_);
+  clock_.advance(milliseconds(9));
+  center_->run_until_idle();
+  EXPECT_TRUE(results_.empty());
+  clock_.advance(milliseconds(1));
+  center_->run_until_idle();
+  EXPECT_EQ(results_.size(), 1u);
+  clock_.advance(milliseconds(10));
+  center_->run_until_idle();
+  EXPECT_TRUE(ended_);
+  EXPECT_FALSE(results_[0] || results_[1]);
+}
+
+TEST_F(SleeperTest, CloseEndsThisSleepAndAllLaterOnes) {
+  start(sleep_twice(sleeper_.get(), &results_), &ended_);
+  sleeper_->close();
+  EXPECT_TRUE(ended_);
+  for (const auto& result : results_) EXPECT_EQ(result, std::errc::operation_canceled);
+}
+
+TEST_F(SleeperTest, WakeEndsOneSleepEarly) {
+  start(sleep_twice(sleeper_.get(), &results_), &ended_);
+  sleeper_->wake();
+  ASSERT_EQ(results_.size(), 1u);
+  EXPECT_FALSE(results_[0]);
+  EXPECT_FALSE(ended_);
+  sleeper_->close();
+  EXPECT_TRUE(ended_);
+}
+
+}  // namespace
+}  // namespace lunar::msgr
