@@ -1,0 +1,214 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Compares backing stores inside one tgtd: bs_null, bs_rdwr on tmpfs and, once built, lunar.
+
+    tgt_bench.py [--rounds N] [--seconds S] [--workloads 4k,4k1,1m] [--stores null,rdwr,lunar]
+                 [--osds N] [--osd-store mem|file] [--output FILE]
+
+Every round measures each store once, in turning order, so that whatever else the machine does
+meets all of them alike. What counts is the ratio within a round: its median, and how far the rounds
+lie apart. The figures themselves are of this machine at this hour.
+"""
+
+import argparse
+import json
+import os
+import pathlib
+import platform
+import shutil
+import statistics
+import sys
+import tempfile
+
+from lunar_e2e import Cluster, HarnessError, Load, LoadError, PrivateTgtd
+from lunar_e2e.env import find_built
+
+MIB = 1 << 20
+
+# Name -> what is measured: (access, bytes, depth).
+WORKLOADS = {
+    "4k": [("randread", 4096, 32), ("randwrite", 4096, 32)],
+    "4k1": [("randread", 4096, 1), ("randwrite", 4096, 1)],
+    "1m": [("read", MIB, 8), ("write", MIB, 8)],
+}
+STORES = ("null", "rdwr", "lunar")
+LUNAR_PARTS = ("bs_lunar.so", "lunar-osd", "lunar")
+
+
+def default_stores():
+    missing = [part for part in LUNAR_PARTS if find_built(part) is None]
+    if missing:
+        print(f"lunar is left out: not built: {', '.join(missing)}", file=sys.stderr)
+        return "null,rdwr"
+    return ",".join(STORES)
+
+
+class Bench:
+    """One tgtd with a LUN per store, each as large as the span and written once."""
+
+    def __init__(self, folder, fast_folder, options):
+        self.folder = folder
+        self.fast_folder = fast_folder
+        self.options = options
+        self.cluster = None
+        self.tgtd = None
+        self.urls = {}
+
+    def __enter__(self):
+        span = self.options.span_mib * MIB
+        with_lunar = "lunar" in self.options.stores
+        if with_lunar:
+            self.cluster = Cluster(self.fast_folder / "cluster", num_osds=self.options.osds,
+                                   store=self.options.osd_store,
+                                   options={"ms_tcp_congestion": "cubic",
+                                            "objecter_op_timeout": "20s"}).start()
+            self.cluster.create_image("rbd/bench", span)
+        environment = self.cluster.environment() if with_lunar else None
+        self.tgtd = PrivateTgtd(self.folder / "tgt", with_lunar=with_lunar,
+                                environment=environment).start()
+        target = self.tgtd.add_target()
+        for store in self.options.stores:
+            self.urls[store] = target.add_lun(store, self._backing_store(store, span)).url
+        for store in self.options.stores:
+            if store != "null":
+                self.measure(store, "write", MIB, 8, ops=self.options.span_mib)
+        return self
+
+    def __exit__(self, *_):
+        if self.tgtd:
+            self.tgtd.stop()
+        if self.cluster:
+            self.cluster.stop()
+
+    def _backing_store(self, store, span):
+        if store == "null":
+            return str(self.options.span_mib)
+        if store == "lunar":
+            return "rbd/bench"
+        path = self.fast_folder / "disk"
+        with open(path, "wb") as file:
+            file.truncate(span)
+        return path
+
+    def measure(self, store, access, size, depth, **length):
+        load = Load("bench", self.urls[store], self.folder / "load.log", access=access, size=size,
+                    depth=depth, span=self.options.span_mib * MIB, **length)
+        (report,) = load.finish()
+        return report
+
+
+def run_workload(bench, access, size, depth):
+    """store -> list of reports, one per round."""
+    reports = {store: [] for store in bench.options.stores}
+    order = list(bench.options.stores)
+    for _ in range(bench.options.rounds):
+        for store in order:
+            reports[store].append(bench.measure(store, access, size, depth,
+                                                seconds=bench.options.seconds))
+        order.append(order.pop(0))
+    return reports
+
+
+def spread(values):
+    """Median, lowest and highest."""
+    return {"median": statistics.median(values), "min": min(values), "max": max(values)}
+
+
+def summarise(reports):
+    """Per store: figures, and its ratio to every other store, round by round."""
+    summary = {}
+    for store, rounds in reports.items():
+        iops = [report["iops"] for report in rounds]
+        summary[store] = {
+            "iops": spread(iops),
+            "mb_per_s": spread([report["mb_per_s"] for report in rounds]),
+            "p50_us": spread([report["latency_us"]["p50"] for report in rounds]),
+            "p99_us": spread([report["latency_us"]["p99"] for report in rounds]),
+            "ratio_to": {
+                other: spread([mine / theirs["iops"]
+                               for mine, theirs in zip(iops, reports[other])])
+                for other in reports if other != store},
+        }
+    return summary
+
+
+def print_summary(title, summary):
+    print(title)
+    for store, figures in summary.items():
+        iops, rate = figures["iops"], figures["mb_per_s"]
+        print(f"  {store:6} {iops['median']:9.0f} IOPS ({iops['min']:.0f}..{iops['max']:.0f})"
+              f" {rate['median']:8.1f} MB/s  p50 {figures['p50_us']['median']:.0f} us"
+              f"  p99 {figures['p99_us']['median']:.0f} us")
+    subject = list(summary)[-1]
+    for other, ratio in summary[subject]["ratio_to"].items():
+        print(f"  {subject}/{other}: {ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})")
+    sys.stdout.flush()
+
+
+def machine():
+    def read(path):
+        try:
+            return pathlib.Path(path).read_text().strip()
+        except OSError:
+            return "unknown"
+
+    return {"cpus": os.cpu_count(), "kernel": platform.release(), "load_before": os.getloadavg(),
+            "tcp_congestion_control": read("/proc/sys/net/ipv4/tcp_congestion_control")}
+
+
+def listed(known):
+    def parse(text):
+        words = text.split(",")
+        unknown = [word for word in words if word not in known]
+        if unknown:
+            raise argparse.ArgumentTypeError(f"'{unknown[0]}' is none of {', '.join(known)}")
+        return words
+    return parse
+
+
+def parse_arguments(arguments):
+    parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
+    parser.add_argument("--rounds", type=int, default=5)
+    parser.add_argument("--seconds", type=float, default=3, help="per measurement")
+    parser.add_argument("--span-mib", type=int, default=256, help="size of each LUN")
+    parser.add_argument("--workloads", type=listed(WORKLOADS), default=["4k"])
+    parser.add_argument("--stores", type=listed(STORES), default=None)
+    parser.add_argument("--osds", type=int, default=1, help="object servers behind lunar")
+    parser.add_argument("--osd-store", choices=("mem", "file"), default="mem",
+                        help="kind of their stores; file is on tmpfs too")
+    parser.add_argument("--output", type=pathlib.Path, help="write everything as JSON")
+    options = parser.parse_args(arguments)
+    options.stores = options.stores or default_stores().split(",")
+    return options
+
+
+def main(arguments=None):
+    folders = []
+    result = {"machine": machine(), "workloads": []}
+    try:
+        options = parse_arguments(arguments)
+        for parent in ("/tmp", "/dev/shm"):
+            folders.append(pathlib.Path(tempfile.mkdtemp(prefix="lunar-", dir=parent)))
+        with Bench(*folders, options) as bench:
+            for workload in options.workloads:
+                for access, size, depth in WORKLOADS[workload]:
+                    reports = run_workload(bench, access, size, depth)
+                    summary = summarise(reports)
+                    print_summary(f"{access}, {size} B, depth {depth}, "
+                                  f"{options.rounds} rounds of {options.seconds:g} s", summary)
+                    result["workloads"].append(
+                        {"access": access, "op_bytes": size, "depth": depth, "summary": summary,
+                         "rounds": reports})
+    except (HarnessError, LoadError, OSError) as error:
+        print(f"tgt_bench.py: {error}", file=sys.stderr)
+        return 2
+    finally:
+        for folder in folders:
+            shutil.rmtree(folder, ignore_errors=True)
+    if options.output:
+        options.output.write_text(json.dumps(result, indent=1) + "\n")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
