@@ -53,7 +53,11 @@ class Objecter {
     std::chrono::nanoseconds op_timeout{std::chrono::seconds(20)};  // from submit, over all resends
     uint32_t max_in_flight_ops = 1024;                              // more wait, in submit order
     uint64_t max_in_flight_bytes = 100u << 20;
+    // How long a write that timed out or was cancelled waits for its server's word that it is not
+    // executing, before it is reported.
+    std::chrono::nanoseconds cancel_grace{std::chrono::seconds(2)};
     std::vector<msgr::Address> bootstrap;  // any servers of the cluster; one must answer
+    // objecter_* and mon_host.
     static Outcome<Options> from_config(const Config& config);
   };
 

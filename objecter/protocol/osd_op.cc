@@ -146,7 +146,7 @@ uint64_t max_reply_bytes(const SubOp& step) noexcept {
   }
 }
 
-bool is_valid(const OsdOpHeader& op) noexcept {
+bool is_valid(const OsdOpView& op) noexcept {
   if (op.tid == 0 || op.oldest_tid > op.tid || op.attempt == 0 || op.pg.pool == 0) return false;
   if ((op.flags & ~kAllOpFlags) != 0) return false;
   if (op.steps.empty() || op.steps.size() > OsdOpHeader::kMaxSubOps) return false;
@@ -168,7 +168,7 @@ bool is_valid(const OsdOpHeader& op) noexcept {
   return sent <= OsdOpHeader::kMaxDataBytes && returned <= OsdOpHeader::kMaxDataBytes;
 }
 
-void encode(const OsdOpHeader& op, std::vector<std::byte>& out) {
+void encode(const OsdOpView& op, std::vector<std::byte>& out) {
   out.reserve(out.size() + 64 + op.object.size() + op.steps.size() * 40);
   ByteWriter w(out);
   w.put(op.tid);

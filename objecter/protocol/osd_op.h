@@ -2,7 +2,9 @@
 #pragma once
 
 #include <cstdint>
+#include <span>
 #include <string>
+#include <string_view>
 #include <utility>
 #include <vector>
 
@@ -106,9 +108,34 @@ struct SubOpResult {
   uint64_t value = 0;        // STAT: size; CMPEXT: offset of the first difference
 };
 
+// An OsdOpHeader whose object name and steps are somebody else's.
+struct OsdOpView {
+  Tid tid = 0;
+  Tid oldest_tid = 0;
+  uint32_t attempt = 1;
+  Epoch epoch = 0;
+  PgId pg;
+  std::string_view object;
+  ImageId image = 0;
+  uint16_t flags = 0;
+  std::span<const SubOp> steps;
+
+  OsdOpView() noexcept = default;
+  OsdOpView(const OsdOpHeader& op) noexcept  // NOLINT(google-explicit-constructor)
+      : tid(op.tid),
+        oldest_tid(op.oldest_tid),
+        attempt(op.attempt),
+        epoch(op.epoch),
+        pg(op.pg),
+        object(op.object),
+        image(op.image),
+        flags(op.flags),
+        steps(op.steps) {}
+};
+
 // Whether every count, range and combination is one that docs/protocol-osd.md allows. What the
 // decoder demands, and submit() before it sends.
-bool is_valid(const OsdOpHeader& op) noexcept;
+bool is_valid(const OsdOpView& op) noexcept;
 // How many extents may a step's ExtentMap have? A store with more of them joins neighbours.
 constexpr uint64_t max_extents(uint64_t length) noexcept {
   const uint64_t count = length / 4096 + 2;
@@ -138,7 +165,7 @@ struct ExtentMap {
 // docs/protocol-osd.md has the tables. Decoders accept exactly what the encoders make: every count,
 // length and enum is checked, nothing may be left over. A field that a step's code has no use for
 // is not sent. Errors: kInvalid.
-void encode(const OsdOpHeader& op, std::vector<std::byte>& out);
+void encode(const OsdOpView& op, std::vector<std::byte>& out);
 void encode(const OsdReplyHeader& reply, std::vector<std::byte>& out);
 void encode(const ExtentMap& map, std::vector<std::byte>& out);
 void encode(const std::vector<std::string>& names, std::vector<std::byte>& out);

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What the admin socket shows, in the shape of `ceph daemon … objecter_requests` where it has one.
+#include <fmt/format.h>
+
+#include <nlohmann/json.hpp>
+
+#include "objecter/objecter_impl.h"
+
+namespace lunar::objecter {
+namespace {
+
+using Json = nlohmann::ordered_json;
+
+const char* name_of(OpState state) noexcept {
+  switch (state) {
+    case OpState::kThrottled:
+      return "throttled";
+    case OpState::kWaitMap:
+      return "waiting for map";
+    case OpState::kWaitSession:
+      return "waiting for osd";
+    case OpState::kSent:
+      return "sent";
+    case OpState::kAnswered:
+      return "answered";
+    case OpState::kEnding:
+      return "ending";
+  }
+  return "unknown";
+}
+
+const char* name_of(OpCode code) noexcept {
+  switch (code) {
+    case OpCode::kRead:
+      return "read";
+    case OpCode::kSparseRead:
+      return "sparse-read";
+    case OpCode::kStat:
+      return "stat";
+    case OpCode::kMapExtents:
+      return "mapext";
+    case OpCode::kGetXattr:
+      return "getxattr";
+    case OpCode::kList:
+      return "list";
+    case OpCode::kAssertVersion:
+      return "assert-version";
+    case OpCode::kCmpExt:
+      return "cmpext";
+    case OpCode::kWrite:
+      return "write";
+    case OpCode::kWriteFull:
+      return "writefull";
+    case OpCode::kWriteSame:
+      return "writesame";
+    case OpCode::kZero:
+      return "zero";
+    case OpCode::kTruncate:
+      return "truncate";
+    case OpCode::kDelete:
+      return "delete";
+    case OpCode::kSetXattr:
+      return "setxattr";
+    case OpCode::kOrWrite:
+      return "orwrite";
+    case OpCode::kFlush:
+      return "flush";
+  }
+  return "unknown";
+}
+
+double seconds(Op::Clock::duration duration) {
+  return std::chrono::duration<double>(duration).count();
+}
+
+std::string dump(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace
+
+std::string ObjecterImpl::ops_in_flight_json() const {
+  const auto now = center_.now();
+  Json ops = Json::array();
+  table_.for_each([&](const Op& op) {
+    Json steps = Json::array();
+    for (const SubOp& step : op.request.steps) {
+      steps.push_back(fmt::format("{} {}~{}", name_of(step.code), step.offset, step.length));
+    }
+    if (op.kind == OpKind::kFlushParent) steps.push_back("flush of every osd");
+    ops.push_back({{"tid", op.tid},
+                   {"pg", fmt::format("{}.{:x}", op.pg.pool, op.pg.seed)},
+                   {"osd", op.osd},
+                   {"object_id", op.request.object.name},
+                   {"pool", op.request.object.pool},
+                   {"io_id", fmt::format("{:x}", op.request.io_id)},
+                   {"state", name_of(op.state)},
+                   {"age", seconds(now - op.submitted)},
+                   {"attempts", op.attempt},
+                   {"bytes", op.budget_bytes},
+                   {"osd_ops", std::move(steps)}});
+  });
+  Json commands = Json::array();
+  for (const auto& [tid, command] : commands_) {
+    commands.push_back({{"tid", tid}, {"osd", command.osd}, {"sent", command.is_sent}});
+  }
+  return dump({{"ops", std::move(ops)}, {"command_ops", std::move(commands)}});
+}
+
+std::string ObjecterImpl::sessions_json() const {
+  Json sessions = Json::array();
+  for (const auto& [id, session] : sessions_) {
+    const ServerRef& server = session->server();
+    const auto ops =
+        static_cast<uint64_t>(std::distance(session->ops().begin(), session->ops().end()));
+    const char* state = !session->is_up()                        ? "osd is down"
+                        : session->is_ready()                    ? "open"
+                        : server != nullptr && server->hello()   ? "another osd answers"
+                        : server != nullptr && server->is_open() ? "waiting for hello"
+                                                                 : "connecting";
+    sessions.push_back(
+        {{"osd", id},
+         {"address", server == nullptr ? "" : server->address().to_string()},
+         {"state", state},
+         {"link", server != nullptr && server->has_link()},
+         {"incarnation", fmt::format("{:x}", session->incarnation())},
+         {"ops", ops},
+         {"oldest_tid", session->oldest_tid()},
+         {"unflushed_images", session->unflushed().images()},
+         {"last_error",
+          server == nullptr || !server->last_error() ? "" : server->last_error().message()}});
+  }
+  return dump({{"epoch", targeting_.epoch()}, {"sessions", std::move(sessions)}});
+}
+
+}  // namespace lunar::objecter
