@@ -4,6 +4,7 @@
 import json
 import pathlib
 import subprocess
+import uuid
 
 from .admin import AdminSocketError, admin_command
 from .env import HarnessError, built, child_environment
@@ -13,14 +14,18 @@ _ADDRESS_TAKEN = "in use"
 
 
 class Cluster:
-    """`num_osds` servers. `store` is file or mem. `options` go into [global] of the configuration,
-    over what tests need anyway. Servers keep their ports when they are restarted."""
+    """`num_osds` servers, and `pools` over all of them. `store` is file or mem. `options` go into
+    [global] of the configuration, over what tests need anyway. osd.0 is the map authority. Servers
+    keep their ports when they are restarted."""
 
-    def __init__(self, folder, num_osds=3, store="file", options=None, authenticate=False):
+    def __init__(self, folder, num_osds=3, store="file", options=None, pools=("rbd",),
+                 authenticate=False):
         self.folder = pathlib.Path(folder)
         self.num_osds = num_osds
         self.store = store
         self.options = dict(options or {})
+        self.pools = pools
+        self.fsid = str(uuid.uuid4())
         self.authenticate = authenticate
         self.ports = {}
         self.osds = {}  # id -> Process
@@ -50,6 +55,8 @@ class Cluster:
             self.make_store(osd)
         for osd in range(self.num_osds):
             self.start_osd(osd)
+        for pool in self.pools:
+            self.lunar("pool", "create", pool, "--store", self.store)
         return self
 
     def write_conf(self):
@@ -74,7 +81,7 @@ class Cluster:
         self.conf.write_text(text)
 
     def make_store(self, osd):
-        self._run([built("lunar-osd"), "--mkfs", "-i", osd, "-c", self.conf])
+        self._run([built("lunar-osd"), "--mkfs", "--fsid", self.fsid, "-i", osd, "-c", self.conf])
 
     def start_osd(self, osd):
         """Starts one server and waits until it serves."""
