@@ -13,7 +13,7 @@ struct OpLimits {
   uint64_t max_object_bytes = 128u << 20;  // osd_max_object_size
   uint64_t max_write_bytes = 32u << 20;    // osd_max_write_size: data of one op
   uint64_t max_read_bytes = 16u << 20;     // osd_max_read_size: buffers one op needs
-  uint64_t max_metadata_bytes = 4u << 20;  // of a whole metadata object
+  uint64_t max_metadata_bytes = 1u << 20;  // of a metadata object, and of a READ of a whole object
 };
 
 // Checks an op that is valid as a message against the rules of this server, README.md "Ops":

@@ -60,6 +60,7 @@ class OpRun {
   // Steps that check or return something: op_run_reads.cc.
   void start_reading_step();
   void read();
+  void read_whole();
   void sparse_read();
   void read_extent(std::size_t number, uint64_t filled);
   void map_extents();
@@ -99,7 +100,8 @@ class OpRun {
   bool marked_ = true;         // … and its mark is durable, or none is needed
   bool changes_done_ = false;  // nothing of ours is inside the store any more
   Errc mark_error_ = Errc::kOk;
-  objecter::ExtentMap extents_;  // of a SPARSE_READ
+  objecter::ExtentMap extents_;   // of a SPARSE_READ
+  std::vector<std::byte> whole_;  // of a READ of the whole object
   std::unique_ptr<class MetadataRun> metadata_;
 };
 

@@ -66,7 +66,25 @@ void OpRun::start_reading_step() {
   }
 }
 
+// As long as the object is; unlike a range, an absent object is not empty.
+void OpRun::read_whole() {
+  env_.store.stat(op_->object, [this](Result<ObjectStore::Stat> stat) {
+    if (!stat) return step_done(wire_error(stat.error()));
+    if (stat->size > env_.limits.max_metadata_bytes) return step_done(Errc::kTooLarge);
+    whole_.resize(stat->size);
+    if (whole_.empty()) return step_done(Errc::kOk);
+    env_.store.read(op_->object, 0, whole_, [this](std::error_code error) {
+      if (error) return step_done(wire_error(error));
+      ReplyPiece piece;
+      piece.small = std::move(whole_);
+      add_data(std::move(piece));
+      step_done(Errc::kOk);
+    });
+  });
+}
+
 void OpRun::read() {
+  if (step().length == 0) return read_whole();
   env_.store.read(op_->object, step().offset, buffers_[index_].bytes(),
                   [this](std::error_code error) {
                     error = absent_is_zero(error);

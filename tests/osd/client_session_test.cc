@@ -1,0 +1,311 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/client_session.h"
+
+#include <list>
+
+#include "tests/osd/executor_fixture.h"
+
+namespace lunar::osd {
+namespace {
+
+class FakeConnection final : public msgr::Connection {
+ public:
+  FakeConnection(msgr::EventCenter& center, std::string entity, uint64_t nonce)
+      : center_(center), id_(++last_id_) {
+    peer_.entity = std::move(entity);
+    peer_.instance = "host";
+    peer_.nonce = nonce;
+  }
+  void send(std::unique_ptr<msgr::OutMessage>) override {}
+  void withdraw(uint64_t, UniqueFunction<void()> done) override { center_.post(std::move(done)); }
+  void close() noexcept override {}
+  msgr::EventCenter& center() const noexcept override { return center_; }
+  uint64_t id() const noexcept override { return id_; }
+  const msgr::Address& target() const noexcept override { return target_; }
+  const msgr::PeerIdentity& peer() const noexcept override { return peer_; }
+  bool is_open() const noexcept override { return true; }
+  bool has_link() const noexcept override { return true; }
+  void set_context(std::shared_ptr<void> context) noexcept override { context_ = context; }
+  const std::shared_ptr<void>& context() const noexcept override { return context_; }
+
+ private:
+  msgr::EventCenter& center_;
+  const uint64_t id_;
+  msgr::Address target_;
+  msgr::PeerIdentity peer_;
+  std::shared_ptr<void> context_;
+  static inline uint64_t last_id_ = 0;
+};
+
+// Executes nothing by itself: the test says when an op ends.
+class ClientSessionTest : public StoreFixture, public SessionHost {
+ protected:
+  struct Reply {
+    const msgr::Connection* connection;
+    Tid tid;
+    uint32_t attempt;
+    Errc error;
+    friend bool operator==(const Reply&, const Reply&) = default;
+  };
+
+  ClientSessionTest() { make_sessions({}); }
+  ~ClientSessionTest() override { turn(); }
+  void make_sessions(ClientSessions::Options options) {
+    sessions.reset();
+    if (!fences) fences = std::move(*FenceTable::load(*store));
+    sessions = std::make_unique<ClientSessions>(*this, *fences, options);
+  }
+  FakeConnection& connect(std::string entity, uint64_t nonce) {
+    FakeConnection& connection = connections.emplace_back(*center, std::move(entity), nonce);
+    ids[&connection] = sessions->open(connection);
+    return connection;
+  }
+  void disconnect(FakeConnection& connection) {
+    sessions->close(connection, ids.at(&connection), {});
+  }
+  void submit(FakeConnection& connection, Vector vector) {
+    sessions->submit(ids.at(&connection), vector.op());
+    turn();  // a first change is recorded before it is executed
+  }
+  void write(FakeConnection& connection, Tid tid, Tid oldest = 1) {
+    submit(connection, Vector("a").write(0, "x").tid(tid, oldest));
+  }
+  void end(Tid tid, Errc error = Errc::kOk) {
+    const auto at = std::find_if(running.begin(), running.end(),
+                                 [&](const ClientOpRef& op) { return op->header.tid == tid; });
+    ASSERT_NE(at, running.end());
+    const ClientOpRef op = *at;
+    running.erase(at);
+    auto result = std::make_shared<OpResult>();
+    result->header.tid = tid;
+    result->header.error = error;
+    sessions->finished(op, result);
+    turn();
+  }
+  std::vector<Tid> running_tids() const {
+    std::vector<Tid> tids;
+    for (const ClientOpRef& op : running) tids.push_back(op->header.tid);
+    return tids;
+  }
+
+  void execute(ClientOpRef op) override { running.push_back(std::move(op)); }
+  bool take_back(const ClientOpRef& op) override {
+    if (!queued.contains(op->header.tid)) return false;
+    std::erase(running, op);
+    return true;
+  }
+  void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) override {
+    replies.push_back({&connection, op.header.tid, op.header.attempt, result->header.error});
+  }
+  void send_cancelled(msgr::Connection&, Tid tid) override { cancelled.push_back(tid); }
+
+  std::unique_ptr<FenceTable> fences;
+  std::unique_ptr<ClientSessions> sessions;
+  std::list<FakeConnection> connections;
+  std::map<const FakeConnection*, ClientSessions::SessionId> ids;
+  std::vector<ClientOpRef> running;
+  std::set<Tid> queued;  // of those, not begun
+  std::vector<Reply> replies;
+  std::vector<Tid> cancelled;
+};
+
+TEST_F(ClientSessionTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  end(1, Errc::kMiscompare);
+  Vector again("a");
+  again.write(0, "x").tid(1);
+  const ClientOpRef op = again.op();
+  op->header.attempt = 2;
+  sessions->submit(ids.at(&a), op);
+  EXPECT_TRUE(running.empty());
+  ASSERT_EQ(replies.size(), 2u);
+  EXPECT_EQ(replies[1], (Reply{&a, 1, 2, Errc::kMiscompare}));
+}
+
+TEST_F(ClientSessionTest, AResendOfAnExecutingOpWaitsForIt) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  Vector again("a");
+  const ClientOpRef op = again.write(0, "x").tid(1).op();
+  op->header.attempt = 2;
+  sessions->submit(ids.at(&a), op);
+  EXPECT_EQ(running.size(), 1u);
+  end(1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 2, Errc::kOk}}));
+}
+
+TEST_F(ClientSessionTest, AReadIsExecutedAgain) {
+  FakeConnection& a = connect("client.a", 1);
+  submit(a, Vector("a").read(0, 1).tid(1));
+  end(1);
+  submit(a, Vector("a").read(0, 1).tid(1));
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
+}
+
+TEST_F(ClientSessionTest, ANewConnectionOfTheSameStartIsAnsweredFromMemory) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  disconnect(a);
+  end(1);
+  EXPECT_TRUE(replies.empty());
+  EXPECT_TRUE(sessions->remembers(a.peer()));
+  FakeConnection& b = connect("client.a", 1);
+  write(b, 1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, Errc::kOk}}));
+}
+
+TEST_F(ClientSessionTest, ResultsAreForgottenWhenTheClientHasSeenThem) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  end(1);
+  write(a, 2, 2);
+  write(a, 1, 2);  // cannot come from this client any more; another server's op would be new here
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{2, 1}));
+}
+
+TEST_F(ClientSessionTest, AtTheLimitNewOpsWaitUntilAReplyWasDelivered) {
+  make_sessions({.max_results = 2});
+  FakeConnection& a = connect("client.a", 1);
+  for (Tid tid = 1; tid <= 2; ++tid) {
+    write(a, tid);
+    end(tid);
+  }
+  write(a, 3);
+  EXPECT_TRUE(running.empty());
+  sessions->reply_delivered(ids.at(&a), a.id() + 1, 1);
+  EXPECT_TRUE(running.empty()) << "another connection's reply proves nothing";
+  sessions->reply_delivered(ids.at(&a), a.id(), 1);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{3}));
+}
+
+TEST_F(ClientSessionTest, AtTheLimitAnOpThatSawMoreMakesRoom) {
+  make_sessions({.max_results = 2});
+  FakeConnection& a = connect("client.a", 1);
+  for (Tid tid = 1; tid <= 2; ++tid) {
+    write(a, tid);
+    end(tid);
+  }
+  write(a, 3);
+  write(a, 4, 3);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{3, 4}));
+}
+
+TEST_F(ClientSessionTest, CancelOfAQueuedOpRemovesIt) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  queued.insert(1);
+  sessions->cancel(ids.at(&a), 1);
+  EXPECT_TRUE(running.empty());
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+  write(a, 1);  // it stays so
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_EQ(replies[0].error, Errc::kCancelled);
+}
+
+TEST_F(ClientSessionTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  sessions->cancel(ids.at(&a), 1);
+  EXPECT_TRUE(cancelled.empty());
+  end(1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, Errc::kOk}}));
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+}
+
+TEST_F(ClientSessionTest, CancelThatOvertakesItsOpHolds) {
+  FakeConnection& a = connect("client.a", 1);
+  sessions->cancel(ids.at(&a), 1);
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+  write(a, 1);
+  EXPECT_TRUE(running.empty());
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_EQ(replies[0].error, Errc::kCancelled);
+}
+
+TEST_F(ClientSessionTest, ANewerStartFencesTheOlderAndWaitsForWhatExecutes) {
+  FakeConnection& old_one = connect("client.a", 1);
+  write(old_one, 1);
+  write(old_one, 2);
+  queued.insert(2);
+  FakeConnection& new_one = connect("client.a", 2);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&old_one, 2, 1, Errc::kFenced}})) << "dropped";
+  write(new_one, 1);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1})) << "the old start's; the new one waits";
+  EXPECT_EQ(running[0]->session, ids.at(&old_one));
+  end(1);
+  EXPECT_EQ(replies.back(), (Reply{&old_one, 1, 1, Errc::kOk})) << "it did happen";
+  ASSERT_EQ(running.size(), 1u);
+  EXPECT_EQ(running[0]->session, ids.at(&new_one));
+  write(old_one, 3);
+  EXPECT_EQ(replies.back(), (Reply{&old_one, 3, 1, Errc::kFenced}));
+}
+
+TEST_F(ClientSessionTest, AnOlderStartThatComesLateIsFenced) {
+  connect("client.a", 2);
+  FakeConnection& old_one = connect("client.a", 1);
+  write(old_one, 1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&old_one, 1, 1, Errc::kFenced}}));
+}
+
+TEST_F(ClientSessionTest, AStartThatWroteFencesOlderOnesAfterARestart) {
+  write(connect("client.a", 2), 1);
+  end(1);
+  fences = std::move(*FenceTable::load(*store));
+  make_sessions({});
+  FakeConnection& old_one = connect("client.a", 1);
+  write(old_one, 1);
+  ASSERT_FALSE(replies.empty());
+  EXPECT_EQ(replies.back().error, Errc::kFenced);
+}
+
+TEST_F(ClientSessionTest, ClientsOfOneKeyOnTwoHostsDoNotFenceEachOther) {
+  FakeConnection& a = connect("client.a", 1);
+  FakeConnection& b = connect("client.b", 2);
+  write(a, 1);
+  write(b, 1);
+  EXPECT_EQ(running.size(), 2u);
+}
+
+TEST_F(ClientSessionTest, AnOperatorsFenceHoldsUntilANewerStart) {
+  FakeConnection& a = connect("client.a", 5);
+  const ClientName name{"client.a", "host"};
+  fences->fence(name, 5, [](std::error_code) {});
+  sessions->fence(name, 5);
+  write(a, 1);
+  EXPECT_EQ(replies.back().error, Errc::kFenced);
+  disconnect(a);
+  FakeConnection& again = connect("client.a", 5);
+  write(again, 1);
+  EXPECT_EQ(replies.back().error, Errc::kFenced);
+  FakeConnection& newer = connect("client.a", 6);
+  write(newer, 1);
+  EXPECT_EQ(running.size(), 1u);
+}
+
+TEST_F(ClientSessionTest, SessionsWithoutAConnectionExpire) {
+  using std::chrono::seconds;
+  make_sessions({.timeout = seconds(60)});
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  disconnect(a);
+  const ClientSessions::Clock::time_point start{};
+  sessions->expire(start + seconds(120));
+  EXPECT_EQ(sessions->size(), 1u) << "an op of it executes";
+  end(1);
+  sessions->expire(start + seconds(59));
+  EXPECT_EQ(sessions->size(), 1u);
+  sessions->expire(start + seconds(60));
+  EXPECT_EQ(sessions->size(), 0u);
+}
+
+TEST_F(ClientSessionTest, TooManyClientsAreToldSo) {
+  make_sessions({.max_sessions = 1});
+  connect("client.a", 1);
+  FakeConnection& b = connect("client.b", 1);
+  write(b, 1);
+  EXPECT_EQ(replies.back().error, Errc::kBusy);
+}
+
+}  // namespace
+}  // namespace lunar::osd

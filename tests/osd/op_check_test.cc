@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/op_check.h"
+
+#include "tests/osd/executor_fixture.h"
+
+namespace lunar::osd {
+namespace {
+
+Errc check(Vector vector) { return check_op(vector.op()->header, OpLimits{}); }
+
+TEST(OpCheckTest, AcceptsChecksBeforeChanges) {
+  EXPECT_EQ(check(Vector().compare(0, "a").read(0, 1).write(0, "b")), Errc::kOk);
+}
+
+TEST(OpCheckTest, RefusesACheckAfterAChange) {
+  EXPECT_EQ(check(Vector().write(0, "b").compare(0, "a")), Errc::kInvalid);
+  EXPECT_EQ(check(Vector().write(0, "b").read(0, 1)), Errc::kInvalid);
+}
+
+TEST(OpCheckTest, RefusesARangePastTheLargestObject) {
+  const uint64_t end = OpLimits{}.max_object_bytes;
+  EXPECT_EQ(check(Vector().write(end - 1, "b")), Errc::kOk);
+  EXPECT_EQ(check(Vector().write(end, "b")), Errc::kTooLarge);
+  EXPECT_EQ(check(Vector().read(UINT64_MAX - 1, 1)), Errc::kTooLarge);
+  EXPECT_EQ(check(Vector().add(OpCode::kTruncate, 0, end + 1)), Errc::kTooLarge);
+}
+
+TEST(OpCheckTest, RefusesMoreThanOneOpMayRead) {
+  const uint64_t most = OpLimits{}.max_read_bytes;
+  EXPECT_EQ(check(Vector().read(0, most)), Errc::kOk);
+  EXPECT_EQ(check(Vector().read(0, most).read(0, 1)), Errc::kTooLarge);
+}
+
+TEST(OpCheckTest, RefusesMoreThanOneOpMayWrite) {
+  OpLimits limits;
+  limits.max_write_bytes = 4;
+  EXPECT_EQ(check_op(Vector().write(0, "abcd").op()->header, limits), Errc::kOk);
+  EXPECT_EQ(check_op(Vector().write(0, "abcd").write(8, "e").op()->header, limits),
+            Errc::kTooLarge);
+}
+
+TEST(OpCheckTest, BoundsMetadataObjectsAndKeepsXattrsOffThem) {
+  const uint64_t end = OpLimits{}.max_metadata_bytes;
+  EXPECT_EQ(check(Vector().write(end, "b").metadata()), Errc::kTooLarge);
+  EXPECT_EQ(check(Vector().add(OpCode::kSetXattr, 0, 0, "v", 0, "name").metadata()),
+            Errc::kInvalid);
+}
+
+TEST(OpCheckTest, WriteSameNeedsABoundedBuffer) {
+  SubOp step;
+  step.code = OpCode::kWriteSame;
+  step.length = 1u << 30;
+  step.data_length = 512;
+  EXPECT_EQ(buffer_bytes(step), kPatternBufferBytes);
+}
+
+}  // namespace
+}  // namespace lunar::osd
