@@ -16,13 +16,17 @@
 #include <sys/epoll.h>
 
 #include "bstore_plugin/plugin_api.h"
+
+// tgt's headers include nothing themselves: their order matters.
+// clang-format off
 #include "list.h"
+#include "util.h"
+#include "tgtd.h"
 #include "scsi.h"
 #include "spc.h"
 #include "target.h"
 #include "tgtadm_error.h"
-#include "tgtd.h"
-#include "util.h"
+// clang-format on
 
 #define ASC_CAPACITY_DATA_HAS_CHANGED 0x2a09
 #define ASC_INTERNAL_FAILURE 0x4400

@@ -1,0 +1,38 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include <gtest/gtest.h>
+
+#include "bstore_plugin/gateway_session.h"
+
+namespace lunar::bstore_plugin {
+namespace {
+
+TEST(BsOptionsTest, TakesNamesAndLeavesOptionsForTheConfiguration) {
+  const auto options =
+      BsOptions::parse("conf=/etc/x.conf;id=gw1;pool=lunar;objecter_op_timeout=3s;");
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->conf, "/etc/x.conf");
+  EXPECT_EQ(options->id, "gw1");
+  EXPECT_EQ(options->pool, "lunar");
+  EXPECT_EQ(options->overrides.at("objecter_op_timeout"), "3s");
+}
+
+TEST(BsOptionsTest, NothingIsFine) {
+  const auto options = BsOptions::parse("");
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->id, "admin");
+}
+
+TEST(BsOptionsTest, APartWithoutAValueIsNamed) {
+  const auto options = BsOptions::parse("conf=/x;readonly");
+  ASSERT_FALSE(options);
+  EXPECT_NE(options.error().message.find("'readonly'"), std::string::npos);
+}
+
+TEST(BsOptionsTest, AKeyIsRefusedWithoutRepeatingIt) {
+  const auto options = BsOptions::parse("key=AQBh1x2y");
+  ASSERT_FALSE(options);
+  EXPECT_EQ(options.error().message.find("AQBh1x2y"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace lunar::bstore_plugin

@@ -1,0 +1,107 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/image_header.h"
+
+#include <gtest/gtest.h>
+
+#include <string>
+
+namespace lunar::gateway {
+namespace {
+
+ImageHeader sample() {
+  ImageHeader header;
+  header.id = 0x0123456789abcdef;
+  header.name = "disk-1";
+  header.uuid = Uuid::random();
+  header.size = 10u << 20;
+  header.layout = {.object_size = 1u << 20, .stripe_unit = 65536, .stripe_count = 4};
+  header.trimmed_from = 1u << 30;
+  header.registrations.push_back({"client.admin", "host/tgtd.0", 42});
+  return header;
+}
+
+std::string replaced(std::string text, const std::string& from, const std::string& to) {
+  const auto at = text.find(from);
+  EXPECT_NE(at, std::string::npos) << from;
+  return text.replace(at, from.size(), to);
+}
+
+TEST(ImageHeaderTest, DecodesWhatItEncodes) {
+  const ImageHeader header = sample();
+  const auto decoded = decode_image_header(encode(header), "x.header");
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(decoded->id, header.id);
+  EXPECT_EQ(decoded->name, header.name);
+  EXPECT_EQ(decoded->uuid, header.uuid);
+  EXPECT_EQ(decoded->size, header.size);
+  EXPECT_EQ(decoded->layout, header.layout);
+  EXPECT_EQ(decoded->trimmed_from, header.trimmed_from);
+  EXPECT_EQ(decoded->registrations, header.registrations);
+  EXPECT_EQ(decoded->state, ImageState::kReady);
+}
+
+TEST(ImageHeaderTest, AnotherFormatIsNamedAsSuch) {
+  const auto decoded =
+      decode_image_header(replaced(encode(sample()), "\"format\": 1", "\"format\": 2"), "x.header");
+  ASSERT_FALSE(decoded);
+  EXPECT_EQ(decoded.error().code, objecter::Errc::kIncompatible);
+  EXPECT_NE(decoded.error().message.find("format 2"), std::string::npos);
+}
+
+TEST(ImageHeaderTest, AnUnknownFeatureIsRefused) {
+  const auto decoded = decode_image_header(
+      replaced(encode(sample()), "\"features\": []", "\"features\": [\"journal\"]"), "x.header");
+  ASSERT_FALSE(decoded);
+  EXPECT_EQ(decoded.error().code, objecter::Errc::kIncompatible);
+  EXPECT_NE(decoded.error().message.find("journal"), std::string::npos);
+}
+
+TEST(ImageHeaderTest, DamageIsCorruptionThatNamesTheObject) {
+  const std::string good = encode(sample());
+  for (const std::string& bad :
+       {std::string(), std::string("{"), std::string("[]"), good.substr(0, good.size() / 2),
+        replaced(good, "0123456789abcdef", "0123456789abcdeX"),
+        replaced(good, "\"size\": 10485760", "\"size\": 10485761"),
+        replaced(good, "\"size\": 10485760", "\"size\": -1"),
+        replaced(good, "\"size\": 10485760", "\"size\": \"big\""),
+        replaced(good, "\"stripe_count\": 4", "\"stripe_count\": 4294967297"),
+        replaced(good, "\"stripe_unit\": 65536", "\"stripe_unit\": 0"),
+        replaced(good, "\"ready\"", "\"dreaming\""),
+        replaced(good, "\"nonce\": 42", "\"nonce\": []")}) {
+    const auto decoded = decode_image_header(bad, "x.header");
+    ASSERT_FALSE(decoded) << bad;
+    EXPECT_EQ(decoded.error().code, objecter::Errc::kCorrupt) << bad;
+    EXPECT_NE(decoded.error().message.find("x.header"), std::string::npos);
+  }
+}
+
+TEST(ImageHeaderTest, ObjectNamesAreFixedWidth) {
+  EXPECT_EQ(header_object_name(0xab), "00000000000000ab.header");
+  EXPECT_EQ(data_object_name(0xab, 0x10), "00000000000000ab.0000000000000010");
+}
+
+TEST(ImageSpecTest, TakesPoolAndImage) {
+  const auto spec = ImageSpec::parse("lunar/disk.1");
+  ASSERT_TRUE(spec);
+  EXPECT_EQ(spec->pool, "lunar");
+  EXPECT_EQ(spec->image, "disk.1");
+}
+
+TEST(ImageSpecTest, RefusesWhatIsNoName) {
+  for (const char* bad : {"", "disk", "/disk", "lunar/", "lunar/a b", "lunar/a/b", "lunar/.x",
+                          "lunar/-x", "lunar/x@snap"}) {
+    EXPECT_FALSE(ImageSpec::parse(bad)) << bad;
+  }
+  EXPECT_NE(ImageSpec::parse("lunar/x@snap").error().message.find("snapshot"), std::string::npos);
+}
+
+TEST(ImageSizeTest, IsAMultipleOfFourKibibytes) {
+  EXPECT_TRUE(validate_image_size(4096));
+  EXPECT_TRUE(validate_image_size(ImageHeader::kMaxSize));
+  EXPECT_FALSE(validate_image_size(0));
+  EXPECT_FALSE(validate_image_size(4097));
+  EXPECT_FALSE(validate_image_size(ImageHeader::kMaxSize + 4096));
+}
+
+}  // namespace
+}  // namespace lunar::gateway
