@@ -5,8 +5,10 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdlib>
+#include <limits>
 
 namespace lunar {
 namespace {
@@ -53,21 +55,33 @@ Error file_error(std::string_view path, std::string_view what, std::error_code c
 Outcome<std::string> read_file(const std::string& path, std::size_t limit) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY));
   if (!fd) return last_file_error(path, "cannot open");
-  std::string content;
+  return read_open_file(fd.get(), path, limit);
+}
+
+Outcome<std::string> read_open_file(int fd, const std::string& path, std::size_t limit) {
+  constexpr std::size_t kStep = 64 * 1024;
+  limit = std::min(limit, std::numeric_limits<std::size_t>::max() - 1);  // for the byte more, below
+  struct stat status {};
+  if (::fstat(fd, &status) != 0) return last_file_error(path, "cannot look at it");
+  const bool sized = S_ISREG(status.st_mode) && status.st_size > 0;
+  const auto expected = sized ? static_cast<std::size_t>(status.st_size) : kStep;
+  // One byte more than allowed is enough to see that it is too long.
+  std::string content(std::min(expected, limit) + 1, '\0');
+  std::size_t used = 0;
   for (;;) {
-    constexpr std::size_t kStep = 64 * 1024;
-    const std::size_t used = content.size();
-    content.resize(used + kStep);
-    const ssize_t got = ::read(fd.get(), content.data() + used, kStep);
-    content.resize(used + static_cast<std::size_t>(got > 0 ? got : 0));
-    if (got < 0 && errno == EINTR) continue;
-    if (got < 0) return last_file_error(path, "cannot read");
-    if (got == 0) return content;
-    if (content.size() > limit) {
+    if (used > limit) {
       return explain(std::errc::file_too_large,
                      path + ": longer than the " + std::to_string(limit) + " bytes allowed here");
     }
+    if (used == content.size()) content.resize(std::min(used + kStep, limit + 1));
+    const ssize_t got = ::read(fd, content.data() + used, content.size() - used);
+    if (got < 0 && errno == EINTR) continue;
+    if (got < 0) return last_file_error(path, "cannot read");
+    if (got == 0) break;
+    used += static_cast<std::size_t>(got);
   }
+  content.resize(used);
+  return content;
 }
 
 std::error_code write_all(int fd, ConstBytes content) noexcept {

@@ -39,6 +39,9 @@ class UniqueFd {
 
 // The whole file as text. Errors: file_too_large above `limit` bytes, else the system's.
 Outcome<std::string> read_file(const std::string& path, std::size_t limit);
+// The same from where `fd` stands; `path` is for errors. A regular file is read into one
+// allocation.
+Outcome<std::string> read_open_file(int fd, const std::string& path, std::size_t limit);
 
 // Replaces the file durably and atomically: a temporary beside it is written and synced, renamed
 // over it, and the folder is synced. After a crash either the old or the new content is there.

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "common/ini.h"
 
+#include <cstring>
 #include <optional>
 
 namespace lunar {
@@ -15,6 +16,18 @@ std::string_view trim(std::string_view text) {
   if (first == std::string_view::npos) return {};
   return text.substr(first, text.find_last_not_of(kSpaces) - first + 1);
 }
+
+// Leaves nothing of a keyring's lines in freed memory.
+class WipeBuffer {
+ public:
+  explicit WipeBuffer(std::string& buffer) noexcept : buffer_(buffer) {}
+  ~WipeBuffer() { ::explicit_bzero(buffer_.data(), buffer_.capacity()); }
+  WipeBuffer(const WipeBuffer&) = delete;
+  WipeBuffer& operator=(const WipeBuffer&) = delete;
+
+ private:
+  std::string& buffer_;
+};
 
 // Cuts text into logical lines: continued ones joined, comments removed, quotes still in place.
 class Lines {
@@ -88,6 +101,7 @@ class Lines {
 // Takes quotes and escapes out of a value; nothing if text follows the closing quote.
 std::optional<std::string> unquote(std::string_view text) {
   std::string out;
+  out.reserve(text.size());  // the value may be a key: no copies left behind by growing
   const char quote = !text.empty() && is_quote(text.front()) ? text.front() : '\0';
   for (std::size_t i = quote != 0 ? 1 : 0; i < text.size(); ++i) {
     if (text[i] == '\\' && i + 1 < text.size()) {
@@ -107,6 +121,8 @@ Outcome<std::vector<IniEntry>> parse_ini(std::string_view text, const std::strin
   std::vector<IniEntry> entries;
   std::string section = "global";
   std::string buffer;
+  buffer.reserve(text.size());
+  const WipeBuffer wipe(buffer);
   Lines lines(text, origin);
   while (!lines.done()) {
     if (auto read = lines.next(buffer); !read) return tl::unexpected<Error>(read.error());

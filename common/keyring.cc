@@ -135,10 +135,8 @@ Outcome<Keyring> Keyring::load(const std::string& path) {
         std::errc::permission_denied,
         "keyring " + path + ": belongs to another user; chown it to the one who runs this");
   }
-  // Through the descriptor whose mode was looked at, not the name.
-  auto text = read_file("/proc/self/fd/" + std::to_string(fd.get()), kMaxFileBytes);
-  if (!text)
-    return explain(text.error().code, "keyring " + path + ": " + text.error().code.message());
+  auto text = read_open_file(fd.get(), path, kMaxFileBytes);
+  if (!text) return explain(text.error().code, "keyring " + text.error().message);
   const WipeString wipe(*text);
   return parse(*text, "keyring " + path);
 }

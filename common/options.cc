@@ -25,8 +25,10 @@ constexpr OptionSpec kOptions[] = {
 // -- who and where
 {"keyring",                      kString,   "/etc/lunar/$cluster.$name.keyring", "", kCeph, "File with the keys of this entity; mode 0600."},
 {"mon_host",                     kString,   "",             "",            kCeph,       "Addresses of any servers of the cluster, separated by commas; one that answers is enough."},
+{"fsid",                         kString,   "",             "",            kCeph,       "Id of the cluster, a UUID; --mkfs puts it into new stores."},
 {"public_addr",                  kString,   "",             "",            kCeph,       "Address a server listens on and tells others; empty: all addresses, told by the one that routes outside."},
 {"run_dir",                      kString,   "/run/lunar",   "",            kCeph,       "Folder of sockets and pid files."},
+{"pid_file",                     kString,   "",             "",            kCeph,       "File a server writes its process id to; empty: none."},
 {"admin_socket",                 kString,   "${run_dir}/$cluster-$name.$pid.asok", "", kCeph, "Unix socket for commands to a running program; empty: none."},
 
 // -- messenger
@@ -82,9 +84,13 @@ constexpr OptionSpec kOptions[] = {
 {"osd_data",                     kString,   "/var/lib/lunar/osd/$cluster-$id", "", kCeph, "Folder of the store."},
 {"osd_objectstore",              kChoice,   "file",         "file|mem",    kCeph,       "Kind of store that --mkfs makes; mem forgets everything at exit."},
 {"osd_max_write_size",           kSize,     "32MiB",        "1MiB..512MiB", kCeph,      "Most bytes one op may write."},
+{"osd_max_object_size",          kSize,     "128MiB",       "1MiB..1TiB",  kCeph,       "Bytes an object may reach up to."},
 {"osd_reserve_bytes",            kSize,     "64MiB",        "0..16GiB",    0,           "Space held back so that deletes and metadata still work on a full disk."},
 {"osd_client_session_timeout",   kDuration, "1m",           "10ms..24h",   0,           "How long a server remembers a client that went away."},
 {"osd_client_results_max",       kUint,     "4096",         "16..1000000", 0,           "Results remembered per client so that a resend is answered alike; at the limit new ops wait."},
+{"osd_client_message_cap",       kUint,     "1024",         "1..1000000",  kCeph,       "Ops of all clients that execute at a time; more wait in the order they came."},
+{"osd_heartbeat_grace",          kDuration, "20s",          "10ms..1h",    kCeph,       "How long a server may be without a session with the map authority before it is marked down."},
+{"osd_admin_entities",           kString,   "client.admin", "",            0,           "Entities that may send commands when authentication is on, separated by commas."},
 {"osd_op_history_size",          kUint,     "20",           "0..10000",    kRun|kCeph,  "Finished ops that \"dump_historic_ops\" shows."},
 {"osd_op_history_duration",      kDuration, "10m",          "1s..24h",     kRun|kCeph,  "How long a finished op stays there."},
 {"osd_op_complaint_time",        kDuration, "30s",          "10ms..24h",   kRun|kCeph,  "An op that takes longer is logged as slow."},

@@ -1,9 +1,9 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 #pragma once
 
-/* Values of the enumerated fields of our events, as they are recorded. Plain C: the probes are C, the
- * call sites C++. Values are never reused; their names in a trace are in the providers, and README.md says
- * what they mean. Immutable. */
+/* Values of the enumerated fields of our events, as they are recorded. Plain C: the probes are C,
+ * the call sites C++. Values are never reused; their names in a trace are in the providers, and
+ * README.md says what they mean. Immutable. */
 
 enum LunarTraceIoType {
   kTraceIoRead = 0,

@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-// LUNAR_TRACE(lunar_objecter, op_submit, io_id, tid, …): records an event of README.md's catalogue. Any
-// thread. Off, it costs a load and a branch; built without LTTng, nothing, and the arguments are not
-// evaluated. They should be values at hand: what must be computed goes under LUNAR_TRACE_ENABLED.
+// LUNAR_TRACE(lunar_objecter, op_submit, io_id, tid, …): records an event of README.md's catalogue.
+// Any thread. Off, it costs a load and a branch; built without LTTng, nothing, and the arguments
+// are not evaluated. They should be values at hand: what must be computed goes under
+// LUNAR_TRACE_ENABLED.
 
 #include "tracing/trace_enums.h"
 

@@ -31,6 +31,17 @@ TEST_F(FileTest, ReadsUpToItsLimit) {
   EXPECT_NE(refused.error().message.find(path), std::string::npos);
 }
 
+TEST_F(FileTest, ReadsAFileThatDoesNotTellItsSize) {
+  EXPECT_GT(read_file("/proc/self/status", 1 << 20).value().size(), 100u);
+  EXPECT_FALSE(read_file("/proc/self/status", 10));
+  EXPECT_EQ(read_file(folder_.write("empty", ""), 0).value(), "");
+}
+
+TEST_F(FileTest, ReadsAFileLargerThanOneStep) {
+  const std::string content(300'000, 'x');
+  EXPECT_EQ(read_file(folder_.write("f", content), content.size()).value(), content);
+}
+
 TEST_F(FileTest, AMissingFileIsNamed) {
   const auto missing = read_file(folder_ / "none", 10);
   ASSERT_FALSE(missing);
