@@ -327,11 +327,11 @@ void FileStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length
       }
       return finish(std::move(op->done), std::move(result));
     }
-    pool_.run([file = *file, offset = op->offset,
-               length = op->length] { return find_extents(file->fd.get(), offset, length); },
-              [this, file = *file, op = std::move(op)](Result<ExtentMap> map) mutable {
-                if (!map) map = fail(to_store_error(map.error()));
-                finish(std::move(op->done), std::move(map));
+    Map& map = *op;
+    pool_.run([file = *file, &map] { return find_extents(file->fd.get(), map.offset, map.length); },
+              [this, file = *file, op = std::move(op)](Result<ExtentMap> found) mutable {
+                if (!found) found = fail(to_store_error(found.error()));
+                finish(std::move(op->done), std::move(found));
               });
   });
 }

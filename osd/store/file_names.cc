@@ -72,15 +72,20 @@ void FileStore::remove_object(const ObjectId& id, bool durably, Done done) {
         Replaced result;
         result.change = reserve_.use_for([&] { return tree_.remove(id); });
         last.reset();
-        if (!result.change && durably) {
+        // Also where nothing was: an earlier removal of it may not be durable yet.
+        if (durably && (!result.change || result.change == system_error(ENOENT))) {
           result.sync = tree_.sync_folder(ObjectPath(id).folder);
           if (result.sync == system_error(ENOENT)) result.sync = {};  // nor was the folder there
         }
         return result;
       },
-      [this, id, done = std::move(done)](Replaced result) mutable {
+      [this, id, durably, done = std::move(done)](Replaced result) mutable {
         if (result.sync) return end_after_loss(result.sync, id, std::move(done));
-        flusher_->mark_folder(ObjectPath(id).folder);
+        if (result.change == system_error(ENOENT)) {
+          result.change = {};
+        } else if (!durably || result.change) {
+          flusher_->mark_folder(ObjectPath(id).folder);
+        }
         finish(std::move(done), to_store_error(result.change));
       });
 }

@@ -94,8 +94,7 @@ FileStore::FileStore(msgr::EventCenter& center, msgr::BufferPool& buffers, Sysca
       pool_(center, options_.threads),
       records_(pool_, tree_, reserve_),
       loss_(pool_, tree_),
-      files_(open_files_limit(options_.max_open_files)),
-      open_files_limit_(open_files_limit(options_.max_open_files)) {}
+      files_(open_files_limit(options_.max_open_files)) {}
 
 FileStore::~FileStore() {
   LUNAR_CHECK(in_flight_ == 0 && (!flusher_ || flusher_->is_idle()),
@@ -133,35 +132,57 @@ Outcome<void> FileStore::start() {
 
 void FileStore::with_file(const ObjectId& id, bool create, WithFile then) {
   if (FileRef file = files_.find(id)) return then(std::move(file));
-  auto fd = tree_.open_cached(id);
-  if (fd) return then(files_.insert(id, std::move(*fd)));
-  if (fd.error() == system_error(ENOENT) && !create) return then(fail(fd.error()));
-  if (files_.size() < 2 * open_files_limit_) return open_blocking(id, create, std::move(then));
+  if (files_.size() + opens_in_progress_ < 2 * files_.limit()) {
+    auto fd = tree_.open_cached(id);
+    if (fd) return then(files_.insert(id, std::move(*fd)));
+    if (fd.error() == system_error(ENOENT) && !create) return then(fail(fd.error()));
+  }
+  waiting_opens_.push_back(std::make_unique<Opening>(Opening{id, create, std::move(then)}));
+  start_opens();
+}
 
-  // All of them dirty, or in use: dirty ones cannot be closed before they are synced.
-  struct Waiting {
-    ObjectId id;
-    bool create;
-    WithFile then;
-  };
-  auto waiting = std::make_unique<Waiting>(Waiting{id, create, std::move(then)});
-  flusher_->flush_in_background([this, waiting = std::move(waiting)] {
-    open_blocking(waiting->id, waiting->create, std::move(waiting->then));
+void FileStore::start_opens() {
+  while (!waiting_opens_.empty()) {
+    if (files_.size() + opens_in_progress_ >= 2 * files_.limit()) {
+      files_.evict();
+      // Dirty files cannot be closed before they are synced; files in use are let be.
+      const bool room_will_come =
+          flusher_->dirty_files() > 0 || !flusher_->is_idle() || opens_in_progress_ > 0;
+      if (room_will_come && files_.size() + opens_in_progress_ >= 2 * files_.limit()) break;
+    }
+    ++opens_in_progress_;
+    auto opening = std::move(waiting_opens_.front());
+    waiting_opens_.pop_front();
+    open_blocking(std::move(opening));
+  }
+  const bool wants_room = !waiting_opens_.empty() || files_.is_over_limit();
+  const bool can_make_room = flusher_->dirty_files() > 0 || !flusher_->is_idle();
+  if (!wants_room || !can_make_room || is_making_room_) return;
+  is_making_room_ = true;
+  flusher_->flush_in_background([this] {
+    is_making_room_ = false;
+    files_.evict();
+    start_opens();
   });
 }
 
-void FileStore::open_blocking(const ObjectId& id, bool create, WithFile then) {
-  pool_.run([this, id, create] { return tree_.open(id, create); },
-            [this, id, then = std::move(then)](Result<StoreTree::Opened> opened) mutable {
-              if (!opened) return then(fail(opened.error()));
-              FileRef file = files_.insert(id, std::move(opened->fd));
+void FileStore::open_blocking(std::unique_ptr<Opening> opening) {
+  Opening& wanted = *opening;
+  pool_.run([this, &wanted] { return tree_.open(wanted.id, wanted.create); },
+            [this, opening = std::move(opening)](Result<StoreTree::Opened> opened) {
+              --opens_in_progress_;
+              if (!opened) {
+                opening->then(fail(opened.error()));
+                return start_opens();
+              }
+              FileRef file = files_.insert(opening->id, std::move(opened->fd));
               if (opened->is_new) {
                 file->entry_is_dirty = true;
                 flusher_->mark(file);
-                flusher_->mark_folder(ObjectPath(id).folder);
+                flusher_->mark_folder(ObjectPath(opening->id).folder);
               }
-              if (files_.is_over_limit()) flusher_->flush_in_background();
-              then(std::move(file));
+              opening->then(std::move(file));
+              start_opens();
             });
 }
 
@@ -215,18 +236,20 @@ ObjectStore::Usage FileStore::usage() const {
 
 void FileStore::ended() {
   LUNAR_CHECK(in_flight_ > 0, "a call of the store ended twice");
-  if (--in_flight_ == 0 && is_shutting_down_) start_shutdown();
+  if (--in_flight_ == 0 && is_draining_) start_shutdown();
 }
 
 void FileStore::shutdown(UniqueFunction<void()> done) {
   LUNAR_CHECK(!is_shutting_down_, "a store is shut down once");
   is_shutting_down_ = true;
   shutdown_done_ = std::move(done);
-  if (in_flight_ == 0) start_shutdown();
+  is_draining_ = in_flight_ > 0;
+  if (!is_draining_) start_shutdown();
 }
 
 void FileStore::start_shutdown() {
-  ++in_flight_;  // of the shutdown itself: a call refused meanwhile must not start it again
+  is_draining_ = false;  // calls that are refused from now on come and go
+  ++in_flight_;
   flusher_->flush([this](std::error_code error) {
     loss_.end(!error, [this](std::error_code) {
       center_.post([this] {

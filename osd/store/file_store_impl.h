@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <deque>
 #include <memory>
 #include <optional>
 #include <tuple>
@@ -83,7 +84,13 @@ class FileStore final : public ObjectStore {
 
   // The object's open file, now or later; ENOENT if it is absent and `create` is false.
   void with_file(const ObjectId& id, bool create, WithFile then);
-  void open_blocking(const ObjectId& id, bool create, WithFile then);
+  struct Opening {
+    ObjectId id;
+    bool create;
+    WithFile then;
+  };
+  void start_opens();
+  void open_blocking(std::unique_ptr<Opening> opening);
 
   void continue_read(TransferRef op);
   void read_in_engine(TransferRef op);
@@ -117,11 +124,14 @@ class FileStore final : public ObjectStore {
   Records records_;
   LossState loss_;
   ObjectFiles files_;
-  const std::size_t open_files_limit_;
+  std::deque<std::unique_ptr<Opening>> waiting_opens_;  // too many files are open and dirty
+  std::size_t opens_in_progress_ = 0;
+  bool is_making_room_ = false;  // a background flush will call start_opens()
   std::optional<Flusher> flusher_;
   bool reads_cached_ = true;  // until the file system refuses RWF_NOWAIT
   uint64_t in_flight_ = 0;    // calls admitted, not ended
   bool is_shutting_down_ = false;
+  bool is_draining_ = false;  // shutdown() waits for in_flight_ to reach 0
   UniqueFunction<void()> shutdown_done_;
 };
 

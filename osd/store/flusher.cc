@@ -105,6 +105,7 @@ void Flusher::end_round() {
 
 void Flusher::report() {
   const std::unique_ptr<Round> round = std::move(round_);
+  round->files.clear();  // no longer in use: they may be closed now
   std::error_code error = round->error ? round->error : unreported_;
   unreported_ = round->waiters.empty() ? error : std::error_code{};
   if (!waiting_.empty()) start_round();

@@ -5,7 +5,7 @@ namespace lunar::osd {
 
 namespace {
 // An insert looks at no more than this many old files: with all of them dirty it must stay cheap.
-constexpr int kEvictionTries = 16;
+constexpr std::size_t kEvictionTries = 16;
 }  // namespace
 
 FileRef ObjectFiles::find(const ObjectId& id) {
@@ -20,13 +20,14 @@ FileRef ObjectFiles::insert(const ObjectId& id, UniqueFd fd) {
   recent_.push_front(std::make_shared<ObjectFile>(id, std::move(fd)));
   index_.emplace(id, recent_.begin());
   FileRef file = recent_.front();
-  evict();
+  evict(kEvictionTries);
   return file;
 }
 
-void ObjectFiles::evict() {
-  auto at = recent_.end();
-  for (int tries = 0; is_over_limit() && tries < kEvictionTries && at != recent_.begin(); ++tries) {
+void ObjectFiles::evict() { evict(index_.size()); }
+
+void ObjectFiles::evict(std::size_t tries) {
+  for (auto at = recent_.end(); is_over_limit() && tries > 0 && at != recent_.begin(); --tries) {
     --at;
     if ((*at)->is_dirty || at->use_count() > 1) continue;
     index_.erase((*at)->id);

@@ -40,7 +40,9 @@ class ObjectFiles {
   FileRef insert(const ObjectId& id, UniqueFd fd);
   void forget(const ObjectId& id);
   void clear();
+  void evict();  // what is clean and unused, oldest first, down to the limit
   std::size_t size() const noexcept { return index_.size(); }
+  std::size_t limit() const noexcept { return limit_; }
   bool is_over_limit() const noexcept { return index_.size() > limit_; }
 
  private:
@@ -49,7 +51,7 @@ class ObjectFiles {
       return std::hash<std::string>()(id.name) ^ (id.pool * 0x9e3779b97f4a7c15U);
     }
   };
-  void evict();
+  void evict(std::size_t tries);
 
   const std::size_t limit_;
   std::list<FileRef> recent_;

@@ -119,13 +119,15 @@ std::error_code StoreTree::make_folders_locked(const std::string& folder) const 
 std::error_code StoreTree::remove(const ObjectId& id) const {
   const ObjectPath path(id);
   auto folder = open_folder(path.folder);
-  if (!folder) return is(folder.error(), ENOENT) ? std::error_code{} : folder.error();
+  if (!folder) return folder.error();
+  std::error_code result = system_error(ENOENT);
   // The sidecar first: left behind, it would give its values to a later object of that name.
   for (const std::string& name : {path.sidecar(), path.file}) {
     const int removed = syscalls_.unlink(folder->get(), name.c_str());
     if (removed < 0 && removed != -ENOENT) return system_error(-removed);
+    if (removed == 0) result = {};
   }
-  return {};
+  return result;
 }
 
 std::error_code StoreTree::move_into_place(const std::string& temporary, const std::string& folder,

@@ -56,7 +56,7 @@ class StoreTree {
   // durable.
   Result<Opened> open(const ObjectId& id, bool create) const;
 
-  // Unlinks object and sidecar; durable after a sync of the folder. Absent is no error.
+  // Unlinks object and sidecar; durable after a sync of the folder. ENOENT: there was neither.
   std::error_code remove(const ObjectId& id) const;
   // Moves tmp/<temporary> over folder/file, making the folder; durable after a sync of it.
   std::error_code move_into_place(const std::string& temporary, const std::string& folder,

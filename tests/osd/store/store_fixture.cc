@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "tests/osd/store/store_fixture.h"
+
+#include <poll.h>
+#include <stdlib.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <filesystem>
+#include <optional>
+
+#include "common/random.h"
+#include "osd/store/io_engine.h"
+
+namespace lunar::osd::test {
+
+TemporaryFolder::TemporaryFolder(const std::string& parent) {
+  const std::string base =
+      parent.empty() ? std::filesystem::temp_directory_path().string() : parent;
+  std::string name = base + "/lunar-store-XXXXXX";
+  EXPECT_NE(::mkdtemp(name.data()), nullptr) << name;
+  path_ = name;
+}
+
+TemporaryFolder::~TemporaryFolder() {
+  std::error_code ignored;
+  std::filesystem::remove_all(path_, ignored);
+}
+
+void FakeSyscalls::set_rule(Rule rule) {
+  std::lock_guard lock(mutex_);
+  rule_ = std::move(rule);
+}
+
+void FakeSyscalls::fail(const std::string& call, int error) {
+  set_rule([call, error](const std::string& now) { return now == call ? -error : 0; });
+}
+
+std::vector<std::string> FakeSyscalls::take_calls() {
+  std::lock_guard lock(mutex_);
+  return std::exchange(calls_, {});
+}
+
+std::size_t FakeSyscalls::count(const std::string& call) {
+  std::lock_guard lock(mutex_);
+  return static_cast<std::size_t>(std::count(calls_.begin(), calls_.end(), call));
+}
+
+int FakeSyscalls::before(const std::string& call) {
+  std::lock_guard lock(mutex_);
+  calls_.push_back(call);
+  return rule_ ? rule_(call) : 0;
+}
+
+ssize_t FakeSyscalls::read(int fd, Bytes into, uint64_t offset, int flags) {
+  if (are_short_) into = into.first((into.size() + 1) / 2);
+  return Syscalls::read(fd, into, offset, flags);
+}
+ssize_t FakeSyscalls::write(int fd, ConstBytes from, uint64_t offset, int flags) {
+  if (are_short_) from = from.first((from.size() + 1) / 2);
+  const int failed = before("write");
+  return failed != 0 ? failed : Syscalls::write(fd, from, offset, flags);
+}
+int FakeSyscalls::sync_file(int fd) {
+  const int failed = before("fsync");
+  return failed != 0 ? failed : Syscalls::sync_file(fd);
+}
+int FakeSyscalls::sync_data(int fd) {
+  const int failed = before("fdatasync");
+  return failed != 0 ? failed : Syscalls::sync_data(fd);
+}
+int FakeSyscalls::sync_file_system(int fd) {
+  const int failed = before("syncfs");
+  return failed != 0 ? failed : Syscalls::sync_file_system(fd);
+}
+int FakeSyscalls::rename(int from_directory, const char* from, int to_directory, const char* to) {
+  const int failed = before("rename");
+  return failed != 0 ? failed : Syscalls::rename(from_directory, from, to_directory, to);
+}
+int FakeSyscalls::unlink(int directory, const char* name) {
+  const int failed = before("unlink");
+  return failed != 0 ? failed : Syscalls::unlink(directory, name);
+}
+int FakeSyscalls::allocate(int fd, int mode, uint64_t offset, uint64_t length) {
+  const int failed = before("fallocate");
+  return failed != 0 ? failed : Syscalls::allocate(fd, mode, offset, length);
+}
+int FakeSyscalls::set_up_ring(unsigned entries, io_uring* ring) {
+  const int failed = before("io_uring_setup");
+  return failed != 0 ? failed : Syscalls::set_up_ring(entries, ring);
+}
+int FakeSyscalls::ring_result(RingCall call, int result) noexcept {
+  static constexpr const char* kNames[] = {"read", "write", "fdatasync"};
+  const int failed = before(kNames[static_cast<int>(call)]);
+  return failed != 0 ? failed : result;
+}
+
+std::vector<std::byte> pattern(std::size_t length, uint64_t seed) {
+  RandomEngine engine = seeded_engine(seed + 1);
+  std::vector<std::byte> bytes(length);
+  for (std::byte& one : bytes) one = static_cast<std::byte>(engine());
+  return bytes;
+}
+
+StoreDriver::StoreDriver()
+    : buffers_(msgr::make_heap_buffer_pool(64 << 20, 1 << 20)),
+      center_(std::move(*msgr::EventCenter::create({}))) {}
+
+void StoreDriver::run_until(const bool& flag) {
+  while (!flag) {
+    pollfd ready{center_->fd(), POLLIN, 0};
+    const int n = ::poll(&ready, 1, 60'000);
+    ASSERT_TRUE(n > 0 || errno == EINTR) << "nothing happened for a minute";
+    center_->process();
+  }
+}
+
+template <typename R, typename Start>
+R StoreDriver::wait(Start&& start) {
+  std::optional<R> result;
+  bool is_done = false;
+  start([&](R got) {
+    EXPECT_FALSE(is_done) << "done ran twice";
+    result.emplace(std::move(got));
+    is_done = true;
+  });
+  EXPECT_FALSE(is_done) << "done ran inside the call";
+  run_until(is_done);
+  return std::move(*result);
+}
+
+using Code = std::error_code;
+
+Code StoreDriver::read(ObjectStore& store, const ObjectId& id, uint64_t offset, Bytes into) {
+  return wait<Code>([&](auto done) { store.read(id, offset, into, std::move(done)); });
+}
+std::vector<std::byte> StoreDriver::read(ObjectStore& store, const ObjectId& id, uint64_t offset,
+                                         std::size_t length) {
+  std::vector<std::byte> bytes(length, std::byte{0xee});
+  EXPECT_EQ(read(store, id, offset, Bytes(bytes)), Code{});
+  return bytes;
+}
+Code StoreDriver::write(ObjectStore& store, const ObjectId& id, uint64_t offset, ConstBytes from,
+                        bool fua) {
+  return wait<Code>([&](auto done) { store.write(id, offset, from, fua, std::move(done)); });
+}
+Code StoreDriver::zero(ObjectStore& store, const ObjectId& id, uint64_t offset, uint64_t length,
+                       bool fua) {
+  return wait<Code>([&](auto done) { store.zero(id, offset, length, fua, std::move(done)); });
+}
+Code StoreDriver::truncate(ObjectStore& store, const ObjectId& id, uint64_t size) {
+  return wait<Code>([&](auto done) { store.truncate(id, size, std::move(done)); });
+}
+Code StoreDriver::remove(ObjectStore& store, const ObjectId& id) {
+  return wait<Code>([&](auto done) { store.remove(id, std::move(done)); });
+}
+Code StoreDriver::remove_durably(ObjectStore& store, const ObjectId& id) {
+  return wait<Code>([&](auto done) { store.remove_durably(id, std::move(done)); });
+}
+Code StoreDriver::replace(ObjectStore& store, const ObjectId& id, ConstBytes from) {
+  return wait<Code>([&](auto done) { store.replace(id, from, std::move(done)); });
+}
+Code StoreDriver::set_xattr(ObjectStore& store, const ObjectId& id, const std::string& name,
+                            ConstBytes value) {
+  return wait<Code>([&](auto done) { store.set_xattr(id, name, value, std::move(done)); });
+}
+Code StoreDriver::flush(ObjectStore& store) {
+  return wait<Code>([&](auto done) { store.flush(std::move(done)); });
+}
+Code StoreDriver::put_record(ObjectStore& store, const std::string& key, std::string_view value) {
+  const ConstBytes bytes = as_const_bytes(value);
+  return wait<Code>([&](auto done) {
+    store.put_record(key, {bytes.begin(), bytes.end()}, std::move(done));
+  });
+}
+Code StoreDriver::acknowledge_loss(ObjectStore& store) {
+  return wait<Code>([&](auto done) { store.acknowledge_loss(std::move(done)); });
+}
+void StoreDriver::shutdown(ObjectStore& store) {
+  bool is_done = false;
+  store.shutdown([&] { is_done = true; });
+  run_until(is_done);
+}
+Result<ObjectStore::Stat> StoreDriver::stat(ObjectStore& store, const ObjectId& id) {
+  return wait<Result<ObjectStore::Stat>>([&](auto done) { store.stat(id, std::move(done)); });
+}
+Result<ExtentMap> StoreDriver::map_extents(ObjectStore& store, const ObjectId& id, uint64_t offset,
+                                           uint64_t length) {
+  return wait<Result<ExtentMap>>(
+      [&](auto done) { store.map_extents(id, offset, length, std::move(done)); });
+}
+Result<std::string> StoreDriver::get_xattr(ObjectStore& store, const ObjectId& id,
+                                           const std::string& name) {
+  auto value = wait<Result<std::vector<std::byte>>>(
+      [&](auto done) { store.get_xattr(id, name, std::move(done)); });
+  if (!value) return lunar::fail(value.error());
+  return std::string(as_text(*value));
+}
+Result<std::vector<std::string>> StoreDriver::list(ObjectStore& store, objecter::PoolId pool,
+                                                   const std::string& cursor, uint32_t limit) {
+  // Every name that does not end in "-other".
+  const auto in_pg = [](const void*, const std::string& name) { return !name.ends_with("-other"); };
+  return wait<Result<std::vector<std::string>>>(
+      [&](auto done) { store.list(pool, cursor, limit, in_pg, nullptr, std::move(done)); });
+}
+
+}  // namespace lunar::osd::test

@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <atomic>
+#include <functional>
+#include <memory>
+#include <mutex>
+#include <string>
+#include <vector>
+
+#include "msgr/event_center.h"
+#include "osd/object_store.h"
+#include "osd/store/file_store.h"
+#include "osd/store/syscalls.h"
+
+namespace lunar::osd::test {
+
+// A folder that is removed with all in it.
+class TemporaryFolder {
+ public:
+  // On a real file system by default: tmpfs has no write-back, no RWF_NOWAIT, few xattrs.
+  explicit TemporaryFolder(const std::string& parent = "");
+  ~TemporaryFolder();
+  const std::string& path() const noexcept { return path_; }
+  std::string operator/(const std::string& name) const { return path_ + "/" + name; }
+
+ private:
+  std::string path_;
+};
+
+// Records the calls that change things, by name, and answers those that a test wants to fail.
+// Thread-safe.
+class FakeSyscalls : public Syscalls {
+ public:
+  // Not 0: what the call returns instead of being made. Called on any thread.
+  using Rule = std::function<int(const std::string& call)>;
+  void set_rule(Rule rule);
+  void fail(const std::string& call, int error);  // from now on
+  void heal() { set_rule(nullptr); }
+  // From now on a read or write moves only about half of what it could.
+  void set_short_transfers() { are_short_ = true; }
+  std::vector<std::string> take_calls();
+  std::size_t count(const std::string& call);
+
+  ssize_t read(int fd, Bytes into, uint64_t offset, int flags) override;
+  ssize_t write(int fd, ConstBytes from, uint64_t offset, int flags) override;
+  int sync_file(int fd) override;
+  int sync_data(int fd) override;
+  int sync_file_system(int fd) override;
+  int rename(int from_directory, const char* from, int to_directory, const char* to) override;
+  int unlink(int directory, const char* name) override;
+  int allocate(int fd, int mode, uint64_t offset, uint64_t length) override;
+  int set_up_ring(unsigned entries, io_uring* ring) override;
+  int ring_result(RingCall call, int result) noexcept override;
+
+ private:
+  int before(const std::string& call);
+  std::atomic<bool> are_short_ = false;
+  std::mutex mutex_;
+  Rule rule_;
+  std::vector<std::string> calls_;
+};
+
+std::vector<std::byte> pattern(std::size_t length, uint64_t seed);
+
+// A center that this thread drives, and the calls of a store as if they waited.
+class StoreDriver {
+ public:
+  StoreDriver();
+  msgr::EventCenter& center() { return *center_; }
+  msgr::BufferPool& buffers() { return *buffers_; }
+
+  // Turns the loop until the flag is set by what it runs.
+  void run_until(const bool& flag);
+
+  std::error_code read(ObjectStore& store, const ObjectId& id, uint64_t offset, Bytes into);
+  std::vector<std::byte> read(ObjectStore& store, const ObjectId& id, uint64_t offset,
+                              std::size_t length);
+  std::error_code write(ObjectStore& store, const ObjectId& id, uint64_t offset, ConstBytes from,
+                        bool fua = false);
+  std::error_code zero(ObjectStore& store, const ObjectId& id, uint64_t offset, uint64_t length,
+                       bool fua = false);
+  std::error_code truncate(ObjectStore& store, const ObjectId& id, uint64_t size);
+  std::error_code remove(ObjectStore& store, const ObjectId& id);
+  std::error_code remove_durably(ObjectStore& store, const ObjectId& id);
+  std::error_code replace(ObjectStore& store, const ObjectId& id, ConstBytes from);
+  std::error_code set_xattr(ObjectStore& store, const ObjectId& id, const std::string& name,
+                            ConstBytes value);
+  std::error_code flush(ObjectStore& store);
+  std::error_code put_record(ObjectStore& store, const std::string& key, std::string_view value);
+  std::error_code acknowledge_loss(ObjectStore& store);
+  void shutdown(ObjectStore& store);
+  Result<ObjectStore::Stat> stat(ObjectStore& store, const ObjectId& id);
+  Result<ExtentMap> map_extents(ObjectStore& store, const ObjectId& id, uint64_t offset,
+                                uint64_t length);
+  Result<std::string> get_xattr(ObjectStore& store, const ObjectId& id, const std::string& name);
+  Result<std::vector<std::string>> list(ObjectStore& store, objecter::PoolId pool,
+                                        const std::string& cursor, uint32_t limit);
+
+ private:
+  // Calls start(done) and waits for done(result).
+  template <typename R, typename Start>
+  R wait(Start&& start);
+  std::unique_ptr<msgr::BufferPool> buffers_;
+  std::unique_ptr<msgr::EventCenter> center_;
+};
+
+}  // namespace lunar::osd::test
