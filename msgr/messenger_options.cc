@@ -85,13 +85,12 @@ Outcome<MessengerOptions> MessengerOptions::from_config(const Config& config) {
 
 Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config) {
   const std::string type = config.get_string("ms_type");
-  if (type == "async+rdma") {
-    return explain(std::errc::not_supported,
-                   "ms_type = async+rdma: this build has no RDMA stack yet; use async+posix");
-  }
   if (type != "async+posix") {
-    return explain(std::errc::invalid_argument,
-                   fmt::format("ms_type = {}: there is no such stack; use async+posix", type));
+    return explain(
+        std::errc::invalid_argument,
+        fmt::format(
+            "ms_type = {}: this build has no such stack, and none for RDMA yet; use async+posix",
+            type));
   }
   auto options = MessengerOptions::from_config(config);
   if (!options) return tl::unexpected<Error>(std::move(options.error()));

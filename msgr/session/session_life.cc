@@ -240,9 +240,9 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
     LUNAR_TRACE(lunar_msgr, session_replay, id_, static_cast<uint32_t>(replayed));
   }
   const bool may_idle_out = target_.is_unset();
-  const SessionLink::Setup setup{center_, host_.options, host_.counters, *host_.throttle, queue_,
-                                 in_seq_, id_,           generation_,    is_lossy_,
-                                 may_idle_out};
+  const SessionLink::Setup setup{
+      center_, host_.options, host_.counters, *host_.throttle, queue_,
+      in_seq_, id_,           generation_,    is_lossy_,       may_idle_out};
   SessionLinkOwner& owner = *this;
   link_ = std::make_unique<SessionLink>(setup, std::move(link), owner);
   link_->start();

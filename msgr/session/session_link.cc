@@ -27,6 +27,7 @@ namespace {
 using namespace std::chrono_literals;
 
 constexpr std::size_t kMaxQueuedBytes = 512u << 10;
+constexpr uint32_t kMaxMessagesOnLink = 128;
 constexpr auto kAckDelay = 10ms;
 constexpr uint32_t kAckFrames = 32;
 constexpr std::size_t kAckBytes = 1u << 20;
@@ -62,7 +63,7 @@ void SessionLink::start() {
 
 void SessionLink::pump() {
   while (state_ == State::kUp && setup_.queue.has_next() &&
-         link_->queued_bytes() < kMaxQueuedBytes) {
+         link_->queued_bytes() < kMaxQueuedBytes && messages_on_link_ < kMaxMessagesOnLink) {
     send_next();
   }
 }
@@ -101,11 +102,13 @@ void SessionLink::send_next() {
   frame.front = std::move(body.front);
   frame.data = std::move(body.data);
   last_message_ = setup_.center.now();
+  ++messages_on_link_;
   link_->send(std::move(frame), [this, seq = next.seq](std::error_code) { on_sent(seq); });
 }
 
 void SessionLink::on_sent(uint64_t seq) {
   // A lossy session keeps nothing: what left is over, whether it arrived or not.
+  --messages_on_link_;
   setup_.queue.sent(seq, !setup_.is_lossy);
   report_finished();
   pump();
@@ -179,6 +182,9 @@ void SessionLink::abandon_payload(uint64_t tid) {
 }
 
 void SessionLink::on_frame(ReceivedFrame frame) {
+  if (state_ == State::kFinishing && frame.header.tag == static_cast<uint8_t>(FrameTag::kClose)) {
+    begin_close();  // both sides want to end it
+  }
   if (state_ != State::kUp) return;
   last_received_ = setup_.center.now();
   if (!setup_.queue.acknowledge(frame.header.ack_seq.value())) {
@@ -326,7 +332,11 @@ void SessionLink::finish(std::error_code why) {
   state_ = State::kFinishing;
   why_ = why;
   setup_.center.cancel(std::exchange(close_timer_, TimerId::kNone));
-  send_control(FrameTag::kClose, {}, [this](std::error_code) { begin_close(); });
+  // The peer closes the link when it has read this. We go on reading until then, and throw away
+  // what comes: closing with bytes unread could cost the peer what we have just said.
+  if (is_paused_) resume();
+  unlink();  // from the throttle's readers
+  send_control(FrameTag::kClose, {}, {});
   close_timer_ = setup_.center.run_after(kFinishLimit, [this] {
     close_timer_ = TimerId::kNone;
     begin_close();

@@ -109,6 +109,7 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   std::error_code why_;
   Arriving arriving_;
   OwedAck owed_;
+  uint32_t messages_on_link_ = 0;  // given to it and not yet sent
   bool is_paused_ = false;
   bool keepalive_on_link_ = false;
   bool keepalive_ack_on_link_ = false;

@@ -1,0 +1,486 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/session/handshake.h"
+
+#include <gmock/gmock.h>
+
+#include "tests/msgr/session/raw_peer.h"
+
+namespace lunar::msgr {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+Keyring keyring_of(std::initializer_list<const char*> names) {
+  Keyring keyring;
+  for (const char* name : names) keyring.generate(*EntityName::parse(name));
+  return keyring;
+}
+
+TEST(FindMismatchTest, NamesWhatOneSideRequiresAndTheOtherLacks) {
+  const Hello ours = raw_hello("osd.0");
+  Hello theirs = raw_hello("client.a");
+  EXPECT_EQ(find_mismatch(ours, theirs), std::nullopt);
+  theirs.features_supported |= uint64_t{1} << 40;
+  EXPECT_EQ(find_mismatch(ours, theirs), std::nullopt) << "more is fine";
+  theirs.features_required |= uint64_t{1} << 40;
+  EXPECT_THAT(*find_mismatch(ours, theirs), HasSubstr("client.a requires features 0x10000000000"));
+  theirs = raw_hello("client.a");
+  theirs.features_supported = 0;
+  theirs.features_required = 0;
+  EXPECT_THAT(*find_mismatch(ours, theirs), HasSubstr("osd.0 requires features 0x1"));
+}
+
+TEST(FindMismatchTest, VersionsNeedOneInCommon) {
+  const Hello ours = raw_hello("osd.0");
+  Hello theirs = raw_hello("client.a");
+  theirs.version = kProtocolVersion + 3;
+  EXPECT_EQ(find_mismatch(ours, theirs), std::nullopt);
+  theirs.oldest_version = kProtocolVersion + 1;
+  EXPECT_THAT(*find_mismatch(ours, theirs), HasSubstr("none in common"));
+}
+
+class HandshakeTest : public SessionFixture {
+ protected:
+  static MessengerOptions with_auth(std::string entity) {
+    MessengerOptions options = quick_options(std::move(entity));
+    options.auth_required = true;
+    return options;
+  }
+  Node& add_auth_server(const Keyring& keyring) {
+    Node& node = add_node(with_auth("osd.0"), &keyring);
+    address_ = *node.messenger->bind(Address::loopback(), Policy::kStatefulServer);
+    return node;
+  }
+  // Why the client's first attempt ended; success if it opened.
+  std::error_code outcome(Node& client) {
+    client.messenger->connect(address_, Policy::kLosslessClient);
+    EXPECT_TRUE(until([&] { return client.events.opens > 0 || !client.events.resets.empty(); }));
+    return client.events.resets.empty() ? std::error_code() : client.events.resets[0];
+  }
+  void connect_raw() {
+    raw_.connect(stack_, *center_, address_);
+    ASSERT_TRUE(until([&] { return raw_.is_connected(); }));
+  }
+  bool raw_gets(FrameTag tag) {
+    return until([&] { return raw_.has(tag) || raw_.is_closed(); }) && raw_.has(tag);
+  }
+  bool raw_is_closed() {
+    return until([&] { return raw_.is_closed(); });
+  }
+  void TearDown() override { raw_.close(); }
+
+  RawPeer raw_;
+};
+
+TEST_F(HandshakeTest, TheRightKeyOpensAndAuthenticatesBothSides) {
+  const Keyring keyring = keyring_of({"client.a", "osd.0"});
+  Node& server = add_auth_server(keyring);
+  Node& client = add_node(with_auth("client.a"), &keyring);
+  EXPECT_EQ(outcome(client), std::error_code());
+  ASSERT_TRUE(until([&] { return server.events.opens == 1; }));
+  EXPECT_TRUE(server.events.last->peer().authenticated);
+  EXPECT_TRUE(client.events.last->peer().authenticated);
+}
+
+TEST_F(HandshakeTest, OneSideThatRequiresAuthenticationIsEnough) {
+  const Keyring keyring = keyring_of({"client.a"});
+  Node& server = add_auth_server(keyring);
+  Node& client = add_node(quick_options("client.a"), &keyring);
+  EXPECT_EQ(outcome(client), std::error_code());
+  ASSERT_TRUE(until([&] { return server.events.opens == 1; }));
+  EXPECT_TRUE(server.events.last->peer().authenticated);
+}
+
+TEST_F(HandshakeTest, AWrongKeyAndAnUnknownEntityLookTheSame) {
+  const Keyring servers = keyring_of({"client.a"});
+  const Keyring others = keyring_of({"client.a", "client.b"});
+  Node& server = add_auth_server(servers);
+  EXPECT_EQ(outcome(add_node(with_auth("client.a"), &others)), Errc::kAuthFailed);
+  EXPECT_EQ(outcome(add_node(with_auth("client.b"), &others)), Errc::kAuthFailed);
+  EXPECT_EQ(server.events.opens, 0);
+
+  std::vector<std::string> sentences;
+  for (const char* name : {"client.a", "client.b"}) {
+    RawPeer raw;
+    raw.connect(stack_, *center_, address_);
+    ASSERT_TRUE(until([&] { return raw.is_connected(); }));
+    raw.send(FrameTag::kHello, raw_hello(name).encode());
+    ASSERT_TRUE(until([&] { return raw.has(FrameTag::kAuthChallenge); }));
+    raw.send(FrameTag::kAuthProof, AuthProof().encode());
+    ASSERT_TRUE(until([&] { return raw.error().has_value(); }));
+    EXPECT_EQ(raw.error()->fault, HandshakeFault::kAuthFailed);
+    EXPECT_EQ(raw.frames.size(), 3u);
+    sentences.push_back(raw.error()->sentence);
+    raw.close();
+  }
+  sentences[1].replace(sentences[1].find("client.b"), 8, "client.a");
+  EXPECT_EQ(sentences[0], sentences[1]);
+}
+
+TEST_F(HandshakeTest, AClientWithoutAKeySaysSo) {
+  const Keyring servers = keyring_of({"client.a"});
+  const Keyring clients = keyring_of({"client.other"});
+  add_auth_server(servers);
+  EXPECT_EQ(outcome(add_node(with_auth("client.a"), &clients)), Errc::kAuthFailed);
+  EXPECT_EQ(outcome(add_node(quick_options("client.c"))), Errc::kAuthFailed);
+}
+
+TEST_F(HandshakeTest, AClientThatRequiresAuthenticationRefusesAServerWithoutKeys) {
+  const Keyring clients = keyring_of({"client.a"});
+  Node& server = add_server();
+  EXPECT_EQ(outcome(add_node(with_auth("client.a"), &clients)), Errc::kAuthFailed);
+  EXPECT_EQ(server.events.opens, 0);
+}
+
+TEST_F(HandshakeTest, AServerThatDoesNotProveTheKeyIsRefused) {
+  const Keyring keyring = keyring_of({"client.a"});
+  auto listener = stack_.listen(*center_, Address::loopback(),
+                                [&](std::unique_ptr<Link> link) { raw_.use(std::move(link)); });
+  address_ = (*listener)->local_address();
+  Node& client = add_node(with_auth("client.a"), &keyring);
+  client.messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(raw_gets(FrameTag::kHello));
+  raw_.send(FrameTag::kHello, raw_hello("osd.0").encode());
+  raw_.send(FrameTag::kAuthChallenge, AuthChallenge().encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kAuthProof));
+  // It takes the client's own proof for an answer.
+  AuthDone done;
+  done.proof = AuthProof::decode(raw_.find(FrameTag::kAuthProof)->front)->proof;
+  raw_.send(FrameTag::kAuthDone, done.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kHandshakeError));
+  EXPECT_EQ(raw_.error()->fault, HandshakeFault::kAuthFailed);
+  ASSERT_TRUE(until([&] { return !client.events.resets.empty(); }));
+  EXPECT_EQ(client.events.resets[0], Errc::kAuthFailed);
+  EXPECT_EQ(client.events.opens, 0);
+}
+
+// A man in the middle who has a hello say something else: here, another nonce.
+TEST_F(HandshakeTest, AChangedHelloSpoilsTheProof) {
+  const Keyring keyring = keyring_of({"client.a"});
+  add_auth_server(keyring);
+  connect_raw();
+  const Secret& key = *keyring.find({"client", "a"});
+  Hello said = raw_hello("client.a");
+  raw_.send(FrameTag::kHello, said.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kAuthChallenge));
+  said.nonce += 1;
+  Transcript transcript;
+  transcript.add(FrameTag::kHello, said.encode());
+  transcript.add(FrameTag::kHello, raw_.find(FrameTag::kHello)->front);
+  transcript.add(FrameTag::kAuthChallenge, raw_.find(FrameTag::kAuthChallenge)->front);
+  AuthProof proof;
+  proof.proof = make_client_proof(key, transcript, proof.challenge);
+  raw_.send(FrameTag::kAuthProof, proof.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kHandshakeError));
+  EXPECT_FALSE(raw_.has(FrameTag::kAuthDone));
+}
+
+TEST_F(HandshakeTest, ASecondImplementationGetsInByTheDocument) {
+  const Keyring keyring = keyring_of({"client.a"});
+  Node& server = add_auth_server(keyring);
+  connect_raw();
+  const Secret& key = *keyring.find({"client", "a"});
+  const auto hello = raw_hello("client.a").encode();
+  raw_.send(FrameTag::kHello, hello);
+  ASSERT_TRUE(raw_gets(FrameTag::kAuthChallenge));
+  Transcript transcript;
+  transcript.add(FrameTag::kHello, hello);
+  transcript.add(FrameTag::kHello, raw_.find(FrameTag::kHello)->front);
+  transcript.add(FrameTag::kAuthChallenge, raw_.find(FrameTag::kAuthChallenge)->front);
+  AuthProof proof;
+  proof.challenge.fill(std::byte{5});
+  proof.proof = make_client_proof(key, transcript, proof.challenge);
+  raw_.send(FrameTag::kAuthProof, proof.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kAuthDone));
+  transcript.add(FrameTag::kAuthProof, proof.encode());
+  EXPECT_TRUE(proofs_equal(AuthDone::decode(raw_.find(FrameTag::kAuthDone)->front)->proof,
+                           make_server_proof(key, transcript)));
+  SessionRequest request;
+  request.cookie = {1, 1};
+  raw_.send(FrameTag::kSessionNew, request.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kSessionReady));
+  raw_.send(FrameTag::kMessage, {}, 1);
+  ASSERT_TRUE(until([&] { return server.events.received.size() == 1; }));
+  raw_.send(FrameTag::kClose, {});
+  ASSERT_TRUE(until([&] { return server.events.resets.size() == 1; }));
+}
+
+TEST_F(HandshakeTest, FeaturesThatDoNotMatchAreToldToBothSides) {
+  add_server();
+  connect_raw();
+  Hello hello = raw_hello("client.a");
+  hello.features_required |= uint64_t{1} << 50;
+  raw_.send(FrameTag::kHello, hello.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kHandshakeError));
+  EXPECT_EQ(raw_.error()->fault, HandshakeFault::kFeatureMismatch);
+  EXPECT_THAT(raw_.error()->sentence, HasSubstr("client.a requires features 0x4000000000000"));
+  EXPECT_TRUE(raw_is_closed());
+}
+
+TEST_F(HandshakeTest, AClientHearsOfAMismatchAndTriesAgainSlowly) {
+  auto listener = stack_.listen(*center_, Address::loopback(),
+                                [&](std::unique_ptr<Link> link) { raw_.use(std::move(link)); });
+  address_ = (*listener)->local_address();
+  MessengerOptions options = quick_options("client.a");
+  options.max_backoff = std::chrono::hours(1);
+  Node& client = add_node(options);
+  client.messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(raw_gets(FrameTag::kHello));
+  Hello hello = raw_hello("osd.0");
+  hello.oldest_version = hello.version = kProtocolVersion + 1;
+  raw_.send(FrameTag::kHello, hello.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kHandshakeError));
+  ASSERT_TRUE(until([&] { return !client.events.resets.empty(); }));
+  EXPECT_EQ(client.events.resets[0], Errc::kFeatureMismatch);
+  EXPECT_EQ(injector_.connects, 1);
+}
+
+TEST_F(HandshakeTest, AFrameOutOfPlaceEndsIt) {
+  Node& server = add_server();
+  connect_raw();
+  raw_.send(FrameTag::kMessage, {}, 1);
+  ASSERT_TRUE(raw_gets(FrameTag::kHandshakeError));
+  EXPECT_EQ(raw_.error()->fault, HandshakeFault::kProtocol);
+  EXPECT_TRUE(raw_is_closed());
+  EXPECT_EQ(server.events.opens, 0);
+}
+
+TEST_F(HandshakeTest, AHelloThatDoesNotParseEndsIt) {
+  add_server();
+  connect_raw();
+  raw_.send(FrameTag::kHello, {std::byte{1}, std::byte{2}});
+  EXPECT_TRUE(raw_gets(FrameTag::kHandshakeError));
+  EXPECT_TRUE(raw_is_closed());
+}
+
+TEST_F(HandshakeTest, AStrangerGetsNoPayloadMemory) {
+  add_server();
+  connect_raw();
+  raw_.send_with_data(FrameTag::kHello, raw_hello("client.a").encode(), std::string(1 << 20, 'x'));
+  EXPECT_TRUE(raw_is_closed());
+  EXPECT_FALSE(raw_.has(FrameTag::kHello));
+  EXPECT_EQ(stack_.buffers().bytes_in_use(), 0u);
+}
+
+TEST_F(HandshakeTest, APeerThatSaysNothingIsClosed) {
+  MessengerOptions options = quick_options("osd.0");
+  options.connection_ready_timeout = 20ms;
+  Node& server = add_node(options);
+  address_ = *server.messenger->bind(Address::loopback(), Policy::kStatefulServer);
+  connect_raw();
+  EXPECT_TRUE(raw_is_closed());
+}
+
+TEST_F(HandshakeTest, APeerThatStopsHalfwayIsClosed) {
+  MessengerOptions options = quick_options("osd.0");
+  options.connection_ready_timeout = 20ms;
+  Node& server = add_node(options);
+  address_ = *server.messenger->bind(Address::loopback(), Policy::kStatefulServer);
+  connect_raw();
+  raw_.send(FrameTag::kHello, raw_hello("client.a").encode());
+  EXPECT_TRUE(raw_is_closed());
+  EXPECT_TRUE(raw_.has(FrameTag::kHello));
+}
+
+TEST_F(HandshakeTest, AServerThatSaysNothingIsTriedAgain) {
+  std::vector<std::unique_ptr<Link>> silent;
+  auto listener = stack_.listen(*center_, Address::loopback(), [&](std::unique_ptr<Link> link) {
+    silent.push_back(std::move(link));
+  });
+  address_ = (*listener)->local_address();
+  MessengerOptions options = quick_options("client.a");
+  options.connection_ready_timeout = 10ms;
+  Node& client = add_node(options);
+  client.messenger->connect(address_, Policy::kLosslessClient);
+  EXPECT_TRUE(until([&] { return silent.size() >= 3; }));
+  EXPECT_TRUE(client.events.resets.empty());
+}
+
+TEST_F(HandshakeTest, StrangersAreBoundedAndTheOldestGoFirst) {
+  add_server();
+  std::vector<std::unique_ptr<RawPeer>> strangers;
+  for (int i = 0; i < 300; ++i) {
+    strangers.push_back(std::make_unique<RawPeer>());
+    strangers.back()->connect(stack_, *center_, address_);
+    settle();
+  }
+  EXPECT_TRUE(until([&] { return strangers.front()->is_closed(); }));
+  EXPECT_FALSE(strangers.back()->is_closed());
+  Node& client = add_node(quick_options("client.a"));
+  EXPECT_EQ(outcome(client), std::error_code());
+  const auto closed = std::count_if(strangers.begin(), strangers.end(),
+                                    [](const auto& raw) { return raw->is_closed(); });
+  EXPECT_EQ(closed, 300 - 256 + 1);
+  for (auto& raw : strangers) raw->close();
+}
+
+// --- the session's part ---
+
+class SessionRequestTest : public HandshakeTest {
+ protected:
+  void SetUp() override {
+    server_ = &add_server();
+    connect_raw();
+    raw_.send(FrameTag::kHello, raw_hello("client.a").encode());
+    ASSERT_TRUE(raw_gets(FrameTag::kHello));
+  }
+  // Opens a session and gives what the server said.
+  SessionReady open() {
+    request_.cookie = {7, 7};
+    raw_.send(FrameTag::kSessionNew, request_.encode());
+    EXPECT_TRUE(raw_gets(FrameTag::kSessionReady));
+    return *SessionReady::decode(raw_.find(FrameTag::kSessionReady)->front);
+  }
+  // A second link, greeted as `hello`.
+  std::unique_ptr<RawPeer> another(Hello hello) {
+    auto raw = std::make_unique<RawPeer>();
+    raw->connect(stack_, *center_, address_);
+    EXPECT_TRUE(until([&] { return raw->is_connected(); }));
+    raw->send(FrameTag::kHello, hello.encode());
+    EXPECT_TRUE(until([&] { return raw->has(FrameTag::kHello); }));
+    return raw;
+  }
+  bool gets(RawPeer& raw, FrameTag tag) {
+    return until([&] { return raw.has(tag) || raw.is_closed(); }) && raw.has(tag);
+  }
+
+  Node* server_ = nullptr;
+  SessionRequest request_;
+};
+
+TEST_F(SessionRequestTest, AnUnknownCookieIsAnsweredByAResetAndANewSessionMayFollow) {
+  request_.cookie = {7, 7};
+  request_.peer_cookie = {8, 8};
+  raw_.send(FrameTag::kSessionReconnect, request_.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kSessionReset));
+  request_.peer_cookie = {};
+  raw_.send(FrameTag::kSessionNew, request_.encode());
+  EXPECT_TRUE(raw_gets(FrameTag::kSessionReady));
+  EXPECT_EQ(server_->events.opens, 1);
+}
+
+TEST_F(SessionRequestTest, AnotherPeerCannotTakeASessionByItsCookies) {
+  const SessionReady ready = open();
+  auto thief = another(raw_hello("client.b"));
+  request_.peer_cookie = ready.cookie;
+  request_.generation = ready.generation;
+  thief->send(FrameTag::kSessionReconnect, request_.encode());
+  EXPECT_TRUE(gets(*thief, FrameTag::kSessionReset));
+  request_.peer_cookie = {};
+  thief->send(FrameTag::kSessionNew, request_.encode());
+  EXPECT_TRUE(gets(*thief, FrameTag::kHandshakeError));
+  EXPECT_FALSE(raw_.is_closed());
+  thief->close();
+}
+
+TEST_F(SessionRequestTest, AStaleLinkDoesNotReplaceANewerOne) {
+  const SessionReady ready = open();
+  auto stale = another(raw_hello("client.a"));
+  request_.peer_cookie = ready.cookie;
+  request_.generation = ready.generation - 1;
+  stale->send(FrameTag::kSessionReconnect, request_.encode());
+  ASSERT_TRUE(gets(*stale, FrameTag::kSessionRetry));
+  const auto retry = SessionRetry::decode(stale->find(FrameTag::kSessionRetry)->front);
+  EXPECT_EQ(retry->reason, RetryReason::kStaleGeneration);
+  EXPECT_EQ(retry->generation, ready.generation);
+  EXPECT_FALSE(raw_.is_closed());
+  request_.generation = retry->generation;
+  stale->send(FrameTag::kSessionReconnect, request_.encode());
+  EXPECT_TRUE(gets(*stale, FrameTag::kSessionReady));
+  EXPECT_TRUE(raw_is_closed()) << "replaced";
+  EXPECT_EQ(server_->events.opens, 1);
+  stale->close();
+}
+
+TEST_F(SessionRequestTest, ALostAnswerToANewSessionIsGivenAgain) {
+  const SessionReady first = open();
+  auto again = another(raw_hello("client.a"));
+  request_.generation = first.generation;
+  again->send(FrameTag::kSessionNew, request_.encode());
+  ASSERT_TRUE(gets(*again, FrameTag::kSessionReady));
+  const auto second = SessionReady::decode(again->find(FrameTag::kSessionReady)->front);
+  EXPECT_EQ(second->cookie, first.cookie);
+  EXPECT_GT(second->generation, first.generation);
+  EXPECT_EQ(server_->events.opens, 1);
+  again->close();
+}
+
+TEST_F(SessionRequestTest, ANewSessionIsNotOneThatWasUsed) {
+  const SessionReady ready = open();
+  raw_.send(FrameTag::kMessage, {}, 1);
+  ASSERT_TRUE(until([&] { return server_->events.received.size() == 1; }));
+  auto liar = another(raw_hello("client.a"));
+  request_.generation = ready.generation;
+  liar->send(FrameTag::kSessionNew, request_.encode());
+  EXPECT_TRUE(gets(*liar, FrameTag::kHandshakeError));
+  liar->close();
+}
+
+TEST_F(SessionRequestTest, ASequenceNumberNeverSentIsAReset) {
+  const SessionReady ready = open();
+  auto raw = another(raw_hello("client.a"));
+  request_.peer_cookie = ready.cookie;
+  request_.generation = ready.generation;
+  request_.in_seq = 5;
+  raw->send(FrameTag::kSessionReconnect, request_.encode());
+  EXPECT_TRUE(gets(*raw, FrameTag::kSessionReset));
+  raw->close();
+}
+
+// After the handshake: each of these costs the peer its link, and nothing else happens.
+TEST_F(SessionRequestTest, AGapInTheNumbersBreaksTheLink) {
+  open();
+  raw_.send(FrameTag::kMessage, {}, 2);
+  EXPECT_TRUE(raw_is_closed());
+  EXPECT_TRUE(server_->events.received.empty());
+}
+TEST_F(SessionRequestTest, AMessageWithoutANumberBreaksTheLink) {
+  open();
+  raw_.send(FrameTag::kMessage, {}, 0);
+  EXPECT_TRUE(raw_is_closed());
+}
+TEST_F(SessionRequestTest, ANumberedControlFrameBreaksTheLink) {
+  open();
+  raw_.send(FrameTag::kAck, {}, 1);
+  EXPECT_TRUE(raw_is_closed());
+}
+TEST_F(SessionRequestTest, AnAckOfWhatWasNeverSentBreaksTheLink) {
+  open();
+  raw_.send(FrameTag::kAck, {}, 0, 1);
+  EXPECT_TRUE(raw_is_closed());
+}
+TEST_F(SessionRequestTest, AHandshakeFrameAfterTheHandshakeBreaksTheLink) {
+  open();
+  raw_.send(FrameTag::kHello, raw_hello("client.a").encode());
+  EXPECT_TRUE(raw_is_closed());
+  EXPECT_TRUE(server_->events.resets.empty()) << "the session lives on";
+}
+TEST_F(SessionRequestTest, AKeepaliveThatDoesNotParseBreaksTheLink) {
+  open();
+  raw_.send(FrameTag::kKeepalive, {std::byte{1}});
+  EXPECT_TRUE(raw_is_closed());
+}
+TEST_F(SessionRequestTest, DataOnAControlFrameBreaksTheLink) {
+  open();
+  raw_.send_with_data(FrameTag::kAck, {}, "data");
+  EXPECT_TRUE(raw_is_closed());
+}
+TEST_F(SessionRequestTest, AKeepaliveIsAnsweredWithItsTimes) {
+  open();
+  raw_.send(FrameTag::kKeepalive, Keepalive{42}.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kKeepaliveAck));
+  const auto ack = KeepaliveAck::decode(raw_.find(FrameTag::kKeepaliveAck)->front);
+  EXPECT_EQ(ack->sent, 42u);
+  EXPECT_LE(ack->received, ack->answered);
+}
+TEST_F(SessionRequestTest, AVoidTakesANumberAndDeliversNothing) {
+  open();
+  raw_.send(FrameTag::kVoid, {}, 1);
+  raw_.send(FrameTag::kMessage, {}, 2);
+  ASSERT_TRUE(until([&] { return server_->events.received.size() == 1; }));
+  EXPECT_FALSE(raw_.is_closed());
+}
+
+}  // namespace
+}  // namespace lunar::msgr
