@@ -78,8 +78,9 @@ TEST_P(RawSocketTest, GoodBytesAreAFrame) {
 
 TEST_P(RawSocketTest, ABadMagicClosesAfterTheFramesBefore) {
   auto bytes = wire_of(test_frame(7, "good"));
-  for (const std::byte b : as_const_bytes("GET / HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n" +
-                                          std::string(40, ' '))) {
+  const std::string http =
+      "GET / HTTP/1.1\r\nHost: example.com\r\nAccept: */*\r\n" + std::string(40, ' ');
+  for (const std::byte b : as_const_bytes(http)) {
     bytes.push_back(b);
   }
   write(bytes);
