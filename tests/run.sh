@@ -25,6 +25,8 @@ cd "$(dirname "$0")/.." || exit 1
 
 ALL=(check unit e2e asan tsan fuzz-smoke vm)
 jobs=${LUNAR_JOBS:-$(nproc)}
+# A clone in another folder finds what this one compiled.
+export CCACHE_BASEDIR=$LUNAR_ROOT CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 logs=$LUNAR_ROOT/build/logs
 passed=0
 failed=0
