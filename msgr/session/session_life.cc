@@ -154,7 +154,7 @@ Task<Session::SessionResult> Session::request_session(FrameChannel& channel, uin
       if (!fits) co_return refuse(make_error_code(Errc::kBadFrame), "session ready");
       co_return std::move(*ready);
     }
-    if (tag == FrameTag::kSessionReset && is_open_) {
+    if (tag == FrameTag::kSessionReset && is_open_ && received->front.empty()) {
       LUNAR_LOG(kMs, 1, "conn {}: {} (nonce {}) does not know the session", id_, peer_.entity,
                 nonce);
       reset(make_error_code(Errc::kSessionReset));

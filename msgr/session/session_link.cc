@@ -194,7 +194,8 @@ void SessionLink::on_frame(ReceivedFrame frame) {
   report_finished();
   const auto tag = static_cast<FrameTag>(frame.header.tag);
   const bool is_sequenced = tag == FrameTag::kMessage || tag == FrameTag::kVoid;
-  if (is_sequenced != (frame.header.seq.value() != 0)) {
+  const bool is_bare = tag == FrameTag::kVoid || tag == FrameTag::kAck || tag == FrameTag::kClose;
+  if (is_sequenced != (frame.header.seq.value() != 0) || (is_bare && !frame.front.empty())) {
     fail(make_error_code(Errc::kBadFrame));
     return;
   }

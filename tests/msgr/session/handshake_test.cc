@@ -445,6 +445,11 @@ TEST_F(SessionRequestTest, ANumberedControlFrameBreaksTheLink) {
   raw_.send(FrameTag::kAck, {}, 1);
   EXPECT_TRUE(raw_is_closed());
 }
+TEST_F(SessionRequestTest, AnAckWithContentsBreaksTheLink) {
+  open();
+  raw_.send(FrameTag::kAck, {std::byte{0}});
+  EXPECT_TRUE(raw_is_closed());
+}
 TEST_F(SessionRequestTest, AnAckOfWhatWasNeverSentBreaksTheLink) {
   open();
   raw_.send(FrameTag::kAck, {}, 0, 1);

@@ -1,0 +1,17 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <vector>
+
+#include "common/bytes.h"
+
+namespace lunar::fuzz {
+
+// What a fuzzer defines; fuzz_main.cc does the rest. Single-threaded.
+
+// Valid inputs to begin with: what is near to them reaches further than noise.
+std::vector<std::vector<std::byte>> seeds();
+// One input, of any kind. Aborts (LUNAR_CHECK, a sanitizer) if what it tests misbehaves.
+void run_one(ConstBytes input);
+
+}  // namespace lunar::fuzz
