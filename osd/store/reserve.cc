@@ -53,14 +53,9 @@ bool Reserve::give_step() {
   const uint64_t step = std::max<uint64_t>(bytes_ / kSteps, 1);
   const uint64_t left = held_ > step ? held_ - step : 0;
   if (tree_.syscalls().truncate(fd_.get(), left) < 0) return false;
-  LUNAR_LOG(kStore, 0, "the disk is full: the reserve goes from {} to {} bytes", held_, left);
+  LUNAR_LOG(kStore, 0, "the disk is full: the reserve goes from {} to {} bytes", held(), left);
   held_ = left;
   return true;
-}
-
-uint64_t Reserve::held() const {
-  MutexLock lock(mutex_);
-  return held_;
 }
 
 }  // namespace lunar::osd

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <atomic>
 #include <cerrno>
 #include <cstdint>
 
@@ -22,7 +23,7 @@ class Reserve {
   void refill();
   // False if there is nothing left to give.
   bool give_step();
-  uint64_t held() const;  // bytes
+  uint64_t held() const noexcept { return held_; }  // bytes; does not wait
 
   // Repeats `call` (which returns an error_code) while it fails for want of space and a step of the
   // reserve can still be given.
@@ -40,9 +41,9 @@ class Reserve {
   static constexpr uint64_t kSteps = 16;
   const StoreTree& tree_;
   const uint64_t bytes_;
-  mutable Mutex mutex_;
+  Mutex mutex_;
   UniqueFd fd_ GUARDED_BY(mutex_);
-  uint64_t held_ GUARDED_BY(mutex_) = 0;
+  std::atomic<uint64_t> held_ = 0;  // changed under the mutex
 };
 
 }  // namespace lunar::osd
