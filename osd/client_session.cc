@@ -97,6 +97,14 @@ void ClientSessions::fence(Session& session) {
   }
 }
 
+uint64_t ClientSessions::newest_nonce(const ClientName& client) const {
+  uint64_t newest = 0;
+  const auto family = families_.find(client);
+  if (family == families_.end()) return newest;
+  for (const SessionId id : family->second) newest = std::max(newest, sessions_.at(id).nonce);
+  return newest;
+}
+
 void ClientSessions::fence(const ClientName& client, uint64_t nonce) {
   const auto family = families_.find(client);
   if (family == families_.end()) return;

@@ -65,6 +65,8 @@ class ClientSessions {
   // The peer's messenger has the reply (or the connection is gone: then it tells nothing).
   void reply_delivered(SessionId id, uint64_t connection_id, Tid tid);
 
+  // The newest start of the client that this server knows; 0 if none.
+  uint64_t newest_nonce(const ClientName& client) const;
   // Fences the client's starts that this server knows, by an operator's command.
   void fence(const ClientName& client, uint64_t nonce);
 

@@ -32,6 +32,11 @@ bool FenceTable::allows(const ClientName& client, uint64_t nonce) const {
          (nonce >= found->second.newest && nonce > found->second.fenced_up_to);
 }
 
+uint64_t FenceTable::newest_nonce(const ClientName& client) const {
+  const auto found = clients_.find(client);
+  return found == clients_.end() ? 0 : found->second.newest;
+}
+
 bool FenceTable::is_claimed(const ClientName& client, uint64_t nonce) const {
   const auto found = clients_.find(client);
   return found != clients_.end() && found->second.durable == nonce;

@@ -26,6 +26,7 @@ class FenceTable {
 
   // False for a start of the client that was superseded or fenced.
   bool allows(const ClientName& client, uint64_t nonce) const;
+  uint64_t newest_nonce(const ClientName& client) const;
   // True if claim() has made this start the newest one.
   bool is_claimed(const ClientName& client, uint64_t nonce) const;
   // Makes `nonce` the newest start of the client; lower ones are fenced when done runs.
