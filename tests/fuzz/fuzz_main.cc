@@ -115,7 +115,7 @@ int main(int argc, char** argv) {
 
   const std::string program = argv[0];
   crash_file = "crash-" + program.substr(program.rfind('/') + 1) + "-" + std::to_string(seed);
-  std::signal(SIGABRT, on_abort);
+  signal(SIGABRT, on_abort);
   if (__sanitizer_set_death_callback != nullptr) __sanitizer_set_death_callback(save_crash);
   lunar::RandomEngine random = lunar::seeded_engine(seed);
   const std::vector<Input> seeds = lunar::fuzz::seeds();

@@ -27,7 +27,6 @@ namespace lunar::msgr {
 namespace {
 
 using std::chrono::milliseconds;
-constexpr std::size_t kMiB = 1u << 20;
 
 std::vector<std::byte> wire_of(Frame frame) {
   seal_frame(frame, true);
