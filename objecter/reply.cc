@@ -36,7 +36,8 @@ bool ObjecterImpl::fits(const Op& op, const OsdReplyHeader& header,
     if (step.data_length > max_reply_bytes(asked[i])) return false;
     if (!is_ok) continue;
     if (step.error != Errc::kOk) return false;
-    if (asked[i].code == OpCode::kRead && step.data_length != asked[i].length) return false;
+    const bool is_range = asked[i].code == OpCode::kRead && asked[i].length > 0;
+    if (is_range && step.data_length != asked[i].length) return false;
   }
   // payload_for() compared what it could see; the header was checked again when it was whole.
   const bool is_placed =

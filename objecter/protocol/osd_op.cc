@@ -8,6 +8,7 @@ namespace {
 
 constexpr uint16_t kAllStepFlags = kFua | kFadviseDontNeed | kFadviseSequential;
 constexpr uint16_t kAllOpFlags = kOpMetadata | kOpIdempotent;
+constexpr uint64_t kMaxWholeReadBytes = 1u << 20;  // what a kRead of length 0 may return
 
 // Which fields a step carries on the wire, in this order. The table of docs/protocol-osd.md.
 enum Field : uint8_t {
@@ -102,6 +103,8 @@ bool step_is_valid(const SubOp& step) noexcept {
   if ((fields & (kOffset | kLength | kLengthIsData)) && !range_is_valid(step)) return false;
   switch (step.code) {
     case OpCode::kRead:
+      if (step.length == 0) return step.offset == 0;
+      return step.length <= OsdOpHeader::kMaxDataBytes;
     case OpCode::kSparseRead:
       return step.length > 0 && step.length <= OsdOpHeader::kMaxDataBytes;
     case OpCode::kMapExtents:
@@ -132,7 +135,7 @@ uint64_t max_map_bytes(uint64_t length) noexcept { return 4 + 16 * max_extents(l
 uint64_t max_reply_bytes(const SubOp& step) noexcept {
   switch (step.code) {
     case OpCode::kRead:
-      return step.length;
+      return step.length == 0 ? kMaxWholeReadBytes : step.length;
     case OpCode::kSparseRead:
       return max_map_bytes(step.length) + step.length;
     case OpCode::kMapExtents:
@@ -163,7 +166,8 @@ bool is_valid(const OsdOpView& op) noexcept {
     const bool is_alone = step.code == OpCode::kFlush || step.code == OpCode::kList;
     if (is_alone && op.steps.size() != 1) return false;
     sent += step.data_length;
-    if (step.code == OpCode::kRead || step.code == OpCode::kSparseRead) returned += step.length;
+    if (step.code == OpCode::kRead) returned += max_reply_bytes(step);
+    if (step.code == OpCode::kSparseRead) returned += step.length;
   }
   return sent <= OsdOpHeader::kMaxDataBytes && returned <= OsdOpHeader::kMaxDataBytes;
 }

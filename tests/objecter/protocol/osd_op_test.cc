@@ -205,7 +205,7 @@ const BadOp kBadOps[] = {
     {"list_of_nothing", [] { return op_with({step(OpCode::kList)}, ""); }},
     {"list_too_long", [] { return op_with({step(OpCode::kList, 0, 10'001)}, ""); }},
     {"list_with_bad_cursor", [] { return op_with({step(OpCode::kList, 0, 1, 0, "/")}, ""); }},
-    {"empty_read", [] { return op_with({step(OpCode::kRead, 0, 0)}); }},
+    {"whole_read_from_the_middle", [] { return op_with({step(OpCode::kRead, 8, 0)}); }},
     {"huge_read", [] { return op_with({step(OpCode::kRead, 0, (32u << 20) + 1)}); }},
     {"reads_beyond_a_frame",
      [] {
@@ -332,6 +332,7 @@ TEST(NamesTest, SurviveTheWire) {
 
 TEST(ReplyBoundTest, CoversWhatAStepMayReturn) {
   EXPECT_EQ(max_reply_bytes(step(OpCode::kRead, 0, 4096)), 4096u);
+  EXPECT_EQ(max_reply_bytes(step(OpCode::kRead, 0, 0)), 1u << 20);
   EXPECT_EQ(max_reply_bytes(step(OpCode::kWrite, 0, 512, 512)), 0u);
   EXPECT_EQ(max_reply_bytes(step(OpCode::kSparseRead, 0, 8192)), 8192 + 4 + 16 * 4u);
   EXPECT_EQ(max_extents(1ull << 40), OsdOpHeader::kMaxExtents);
