@@ -6,7 +6,7 @@ test's own folder, is ended by its process id, and dies with the test process in
 """
 
 from .admin import AdminSocketError, admin_command
-from .case import TestCase
+from .case import LunarTestCase, TestCase
 from .cluster import Cluster
 from .env import HarnessError, build_dir, program
 from .load import Load, LoadError
@@ -14,6 +14,7 @@ from .process import Process, free_port, wait_until
 from .tgt import PrivateTgtd, TgtadmError
 
 __all__ = [
-    "AdminSocketError", "Cluster", "HarnessError", "Load", "LoadError", "PrivateTgtd", "Process",
-    "TestCase", "TgtadmError", "admin_command", "build_dir", "free_port", "program", "wait_until",
+    "AdminSocketError", "Cluster", "HarnessError", "Load", "LoadError", "LunarTestCase",
+    "PrivateTgtd", "Process", "TestCase", "TgtadmError", "admin_command", "build_dir", "free_port",
+    "program", "wait_until",
 ]

@@ -9,6 +9,7 @@ import unittest
 
 from . import load
 from .cluster import Cluster
+from .process import wait_until
 from .tgt import PrivateTgtd
 
 _SHOWN_LINES = 60
@@ -71,3 +72,34 @@ class TestCase(unittest.TestCase):
         self.assertEqual(answer["status"], "CHECK CONDITION", answer)
         sense = answer["sense"]
         self.assertEqual((sense["key"], sense["asc"], sense["ascq"]), (key, asc, ascq), answer)
+
+
+class LunarTestCase(TestCase):
+    """Of a cluster, a tgtd with the plugin, and LUNs on images."""
+
+    def start_lunar(self, preload=None, bsopts=None, **cluster_options):
+        self.bsopts = bsopts
+        self.cluster = self.start_cluster(**cluster_options)
+        self.tgtd = self.start_tgtd(with_lunar=True, environment=self.cluster.environment(),
+                                    preload=preload)
+        self.target = self.tgtd.add_target()
+
+    def new_lun(self, image="rbd/image", size="256M", target=None, **layout):
+        """Makes an image and exports it."""
+        self.cluster.create_image(image, size, **layout)
+        return self.export(image, target)
+
+    def export(self, image, target=None, **options):
+        return (target or self.target).add_lun("lunar", image, **{"bsopts": self.bsopts, **options})
+
+    def wait_for_writes(self, running, num_bytes=1 << 20):
+        """Until the load has written that much, as the gateway's counters see it."""
+        def has_written():
+            if not running.is_running():
+                raise AssertionError("the load ended early:\n" + running.log())
+            return self.bytes_written() >= start + num_bytes
+        start = self.bytes_written()
+        wait_until(has_written, 120, f"{num_bytes} bytes written")
+
+    def bytes_written(self):
+        return self.cluster.gateway_command("perf", "dump")["gateway"]["wr_bytes"]

@@ -6,7 +6,7 @@ import pathlib
 import subprocess
 import uuid
 
-from .admin import AdminSocketError, admin_command
+from .admin import admin_command
 from .env import HarnessError, built, child_environment
 from .process import Process, free_port, wait_until
 
@@ -19,7 +19,7 @@ class Cluster:
     keep their ports when they are restarted."""
 
     def __init__(self, folder, num_osds=3, store="file", options=None, pools=("rbd",),
-                 authenticate=False):
+                 authenticate=False, extra_environment=None):
         self.folder = pathlib.Path(folder)
         self.num_osds = num_osds
         self.store = store
@@ -27,6 +27,7 @@ class Cluster:
         self.pools = pools
         self.fsid = str(uuid.uuid4())
         self.authenticate = authenticate
+        self.extra_environment = dict(extra_environment or {})
         self.ports = {}
         self.osds = {}  # id -> Process
 
@@ -34,9 +35,17 @@ class Cluster:
     def conf(self):
         return self.folder / "lunar.conf"
 
+    @property
+    def keyring(self):
+        """Where all keys are, with authenticate=True."""
+        return self.folder / "keyring"
+
+    def store_folder(self, osd):
+        return self.folder / f"osd.{osd}"
+
     def environment(self):
         """What a gateway or a tool needs to find this cluster and no other."""
-        return {"LUNAR_CONF": str(self.conf)}
+        return {**self.extra_environment, "LUNAR_CONF": str(self.conf)}
 
     def __enter__(self):
         return self.start()
@@ -51,6 +60,9 @@ class Cluster:
         self.folder.mkdir(parents=True, exist_ok=True)
         self.ports = {osd: free_port() for osd in range(self.num_osds)}
         self.write_conf()
+        if self.authenticate:
+            for entity in ["client.admin", *(f"osd.{osd}" for osd in range(self.num_osds))]:
+                self.lunar("keyring", "add", self.keyring, entity)
         for osd in range(self.num_osds):
             self.make_store(osd)
         for osd in range(self.num_osds):
@@ -64,29 +76,36 @@ class Cluster:
         lines = {
             "mon_host": hosts,
             "run_dir": self.folder,
-            "admin_socket": f"{self.folder}/$name.asok",
             "osd_data": f"{self.folder}/osd.$id",
             "osd_objectstore": self.store,
             "osd_reserve_bytes": "0",
             "objecter_op_timeout": "2s",
             "log_to_stderr": "true",
         }
-        if not self.authenticate:
+        if self.authenticate:
+            lines["keyring"] = self.keyring
+        else:
             for who in ("client", "cluster", "service"):
                 lines[f"auth_{who}_required"] = "none"
         lines.update(self.options)
         text = "[global]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
+        text += f"[osd]\nadmin_socket = {self.folder}/$name.asok\n"
         for osd, port in self.ports.items():
             text += f"[osd.{osd}]\npublic_addr = 127.0.0.1:{port}\n"
         self.conf.write_text(text)
 
     def make_store(self, osd):
-        self._run([built("lunar-osd"), "--mkfs", "--fsid", self.fsid, "-i", osd, "-c", self.conf])
+        if self.store == "mem":
+            return  # nothing to make
+        words = ["--mkfs", "--fsid", self.fsid, *(["--mkmap"] if osd == 0 else [])]
+        self._run([built("lunar-osd"), *words, "-i", osd, "-c", self.conf])
 
     def start_osd(self, osd):
-        """Starts one server and waits until it serves."""
-        process = Process(f"osd.{osd}", [built("lunar-osd"), "-i", osd, "-c", self.conf, "-f"],
-                          self.folder / f"osd.{osd}.log", self.environment())
+        """Starts one server and waits until the cluster has it as up."""
+        words = [built("lunar-osd"), "-i", osd, "-c", self.conf, "-f"]
+        if self.store == "mem":  # a restarted osd.0 of it is a new cluster
+            words += ["--fsid", self.fsid, *(["--mkmap"] if osd == 0 else [])]
+        process = Process(f"osd.{osd}", words, self.folder / f"osd.{osd}.log", self.environment())
         self.osds[osd] = process
         wait_until(lambda: self._is_ready(osd), 60, f"osd.{osd} to be ready")
         return process
@@ -96,11 +115,7 @@ class Cluster:
         if not process.is_running():
             hint = " (its port was taken)" if _ADDRESS_TAKEN in process.log() else ""
             raise HarnessError(f"osd.{osd} ended at once{hint}\n{process.log_tail()}")
-        try:
-            admin_command(self.admin_socket(osd), "version", timeout=5)
-            return True
-        except AdminSocketError:
-            return False
+        return f"lunar-osd.{osd} ready " in process.log()
 
     def stop(self):
         """Ends all servers; fails if one of them has crashed."""
@@ -121,7 +136,22 @@ class Cluster:
         """kill -9."""
         self.osds[osd].kill()
 
+    def restart_osd(self, osd):
+        """kill -9 if it still runs, and a new one on the same store and port."""
+        if self.osds[osd].is_running():
+            self.kill_osd(osd)
+        return self.start_osd(osd)
+
     # -- administration
+
+    def gateway_sockets(self):
+        """Admin sockets of the tgtds that use this cluster."""
+        return sorted(self.folder.glob("lunar-client.*.asok"))
+
+    def gateway_command(self, *words):
+        """The answer of the one tgtd that uses this cluster."""
+        (socket,) = self.gateway_sockets()
+        return admin_command(socket, " ".join(words))
 
     def admin_socket(self, osd):
         return self.folder / f"osd.{osd}.asok"
@@ -134,6 +164,16 @@ class Cluster:
             raise HarnessError(f"{' '.join(map(str, words))} ended with {result.returncode}:\n"
                                f"{result.stdout}{result.stderr}")
         return result.stdout
+
+    def lunar_fails(self, *words, environment=None):
+        """Runs the command-line tool, which must fail: (exit code, what it wrote to stderr)."""
+        result = subprocess.run([str(word) for word in (built("lunar"), "-c", self.conf, *words)],
+                                text=True, capture_output=True, check=False, timeout=120,
+                                env=child_environment({**self.environment(), **(environment or {})}))
+        if result.returncode <= 0:
+            raise AssertionError(f"lunar {' '.join(map(str, words))} ended with "
+                                 f"{result.returncode}:\n{result.stdout}{result.stderr}")
+        return result.returncode, result.stderr
 
     def lunar(self, *words, timeout=120):
         """Runs the command-line tool; its output as text."""

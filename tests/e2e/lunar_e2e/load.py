@@ -49,6 +49,9 @@ class Load:
     def is_running(self):
         return self._process.is_running()
 
+    def log(self):
+        return self._process.log()
+
     def finish(self, timeout=600, expect=CLEAN):
         """Waits for the end. The reports, one per LUN; LoadError if the exit code is another."""
         code = self._process.wait(timeout)

@@ -1,0 +1,215 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""What people get wrong: each is told in a sentence that names the thing, and tgtd stays up."""
+
+import json
+import shutil
+import struct
+import subprocess
+import time
+import unittest
+
+from lunar_e2e import LunarTestCase, TestCase, TgtadmError, free_port
+from lunar_e2e.env import built, child_environment
+
+OPEN_TIMEOUT = 2  # seconds, the default of lunar_open_timeout
+
+
+def crc32c(data):
+    crc = 0xffffffff
+    for byte in data:
+        crc ^= byte
+        for _ in range(8):
+            crc = crc >> 1 ^ (0x82f63b78 if crc & 1 else 0)
+    return crc ^ 0xffffffff
+
+
+class LunTest(LunarTestCase):
+    """tgtadm fails; the sentence is in tgtd's log and in `lunar gateway last-error`."""
+
+    def setUp(self):
+        super().setUp()
+        self.start_lunar(num_osds=1)
+        self.good = self.new_lun("rbd/good", "64M")
+
+    def assert_refused(self, image, sentence, bsopts=None, **options):
+        with self.assertRaises(TgtadmError) as caught:
+            self.export(image, bsopts=bsopts, **options)
+        self.assertIn(sentence, caught.exception.log)
+        newest = [socket["error"] for socket in self.cluster.gateway_command("last-error")][0]
+        self.assertIn(sentence, newest)
+        self.assertIn(sentence, self.cluster.lunar("gateway", "last-error"))
+        self.assert_good(self.command(self.good.url, "write", lba=0, pattern="1"))
+
+    def test_unknown_bsopts(self):
+        self.assert_refused("rbd/good", "bsopts: 'nonsense' is not NAME=VALUE", "nonsense")
+        self.assert_refused("rbd/good", "objecter_op_timeou", "objecter_op_timeou=5s;id=other")
+        self.assert_refused("rbd/good", "objecter_op_timeout", "objecter_op_timeout=soon;id=other")
+        self.assert_refused("rbd/good", "bsopts: id 'a b' is not valid", "id=a b")
+        self.assert_refused("rbd/good", "/no/such.conf", "conf=/no/such.conf")
+
+    def test_missing_image_or_pool(self):
+        self.assert_refused("rbd/none", "'none'")
+        self.assert_refused("nowhere/none", "no pool 'nowhere'; there are: rbd")
+        self.assert_refused("good", "give POOL/IMAGE")
+        code, sentence = self.cluster.lunar_fails("check", "rbd/none")
+        self.assertEqual((code, "'none'" in sentence), (2, True), sentence)
+
+    def test_block_size_that_is_too_large(self):
+        self.assert_refused("rbd/good", "block size 8192", blocksize=8192)
+
+    def test_unreachable_servers_are_told_in_time(self):
+        conf = self.folder / "unreachable.conf"
+        text = self.cluster.conf.read_text()
+        port = free_port()
+        conf.write_text(text.replace(f"127.0.0.1:{self.cluster.ports[0]}", f"127.0.0.1:{port}"))
+        started = time.monotonic()
+        with self.assertRaises(TgtadmError) as caught:
+            self.export("rbd/good", bsopts=f"conf={conf}")
+        self.assertLess(time.monotonic() - started, OPEN_TIMEOUT + 3)
+        self.assertIn(f"127.0.0.1:{port}", caught.exception.log)
+        self.assertIn(f"127.0.0.1:{port}", self.cluster.lunar("gateway", "last-error"))
+        code, sentence = self.cluster.lunar_fails("check", "-c", conf)
+        self.assertIn(f"127.0.0.1:{port}", sentence)
+        self.assert_good(self.command(self.good.url, "read", lba=0))
+
+    def test_image_header_of_another_version(self):
+        self.cluster.create_image("rbd/new", "64M")
+        (header,) = [path for path in self.cluster.store_folder(0).glob("pool.*/*/*/o.*")
+                     if b'"name": "new"' in path.read_bytes() and b'"format"' in path.read_bytes()
+                     and b'"uuid"' in path.read_bytes()]
+        self.cluster.kill_osd(0)
+        header.write_text(header.read_text().replace('"format": 1', '"format": 99'))
+        self.cluster.start_osd(0)
+        self.assert_refused("rbd/new", "has format 99, this build knows format 1")
+        _, sentence = self.cluster.lunar_fails("info", "rbd/new")
+        self.assertIn("has format 99", sentence)
+
+
+class ServerTest(TestCase):
+    """lunar-osd says why it does not start, and ends with an error."""
+
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start_cluster(num_osds=1)
+
+    def assert_does_not_start(self, *words, osd=0, sentence):
+        command = [str(word) for word in (built("lunar-osd"), "-i", osd, "-c", self.cluster.conf,
+                                          "-f", *words)]
+        result = subprocess.run(command, text=True, capture_output=True, timeout=60, check=False,
+                                env=child_environment(self.cluster.environment()))
+        self.assertGreater(result.returncode, 0, result.stderr)
+        self.assertIn(sentence, result.stderr)
+
+    def spare_port(self):
+        return "--public-addr", f"127.0.0.1:{free_port()}"
+
+    def test_port_in_use(self):
+        other = self.folder / "other"
+        self.cluster.store_folder(0)
+        subprocess.run([str(built("lunar-osd")), "--mkfs", "--fsid", self.cluster.fsid, "-i", "1",
+                        "-c", str(self.cluster.conf), "--osd-data", str(other)], check=True,
+                       capture_output=True, timeout=60,
+                       env=child_environment(self.cluster.environment()))
+        address = f"127.0.0.1:{self.cluster.ports[0]}"
+        self.assert_does_not_start("--osd-data", other, "--public-addr", address, osd=1,
+                                   sentence=address)
+
+    def test_store_that_another_server_owns(self):
+        pid = self.cluster.osds[0].pid
+        self.assert_does_not_start(*self.spare_port(), sentence=f"is in use by process {pid}")
+
+    def test_empty_foreign_and_absent_stores(self):
+        self.cluster.osds[0].stop()
+        empty = self.folder / "empty"
+        empty.mkdir()
+        self.assert_does_not_start("--osd-data", empty, sentence="make one with lunar-osd --mkfs")
+        self.assert_does_not_start("--osd-data", self.folder / "absent", sentence="absent")
+        self.assert_does_not_start("--osd-data", self.cluster.store_folder(0), osd=1,
+                                   sentence="the store belongs to osd.0, and this is osd.1")
+        other = "11111111-2222-3333-4444-555555555555"
+        self.assert_does_not_start("--fsid", other,
+                                   sentence=f"the store belongs to cluster {self.cluster.fsid}")
+        self.cluster.start_osd(0)
+
+    def test_mkfs_destroys_nothing(self):
+        self.assert_does_not_start("--mkfs", "--fsid", self.cluster.fsid, sentence="is not empty")
+        self.assertEqual(self.cluster.lunar("pool", "ls").split(), ["rbd"])
+
+    def test_store_of_another_version(self):
+        self.cluster.osds[0].stop()
+        identity = self.cluster.store_folder(0) / "identity.json"
+        text = identity.read_text()
+        changed = json.loads(text)
+        changed["format"] = 99
+        identity.write_text(json.dumps(changed))
+        self.assert_does_not_start(sentence="this lunar-osd knows format 1")
+        identity.write_text(text)
+        self.cluster.start_osd(0)
+
+    def test_map_of_another_version_and_damaged_map(self):
+        self.cluster.osds[0].stop()
+        record = self.cluster.store_folder(0) / "meta" / "r.osdmap"
+        good = record.read_bytes()
+        body = good[:4] + struct.pack("<H", 99) + good[6:-4]
+        record.write_bytes(body + struct.pack("<I", crc32c(body)))
+        self.assert_does_not_start(sentence="format version 99, this program knows version 1")
+        record.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
+        self.assert_does_not_start(sentence="checksum does not match")
+        record.write_bytes(good)
+        self.cluster.start_osd(0)
+        self.assertEqual(self.cluster.lunar("pool", "ls").split(), ["rbd"])
+
+    def test_unknown_option(self):
+        self.assert_does_not_start("--nonsense", sentence="--nonsense")
+        self.assert_does_not_start("--osd-objectstore", "tape", sentence="tape")
+
+
+class ToolTest(TestCase):
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start_cluster(num_osds=1)
+
+    def test_unknown_option_of_a_subcommand(self):
+        code, sentence = self.cluster.lunar_fails("create", "rbd/a", "--sice", "1G")
+        self.assertEqual(code, 2)
+        self.assertIn("--sice", sentence)
+        code, sentence = self.cluster.lunar_fails("crate", "rbd/a")
+        self.assertEqual((code, "crate" in sentence), (2, True), sentence)
+        code, sentence = self.cluster.lunar_fails("create", "rbd/a", "--size", "many")
+        self.assertEqual((code, "'many' is not a size" in sentence), (2, True), sentence)
+        self.assertEqual(self.cluster.lunar("ls", "rbd"), "")
+
+    def test_map_of_another_version_is_not_restored(self):
+        saved = self.folder / "map.json"
+        self.cluster.lunar("map", "backup", saved)
+        changed = json.loads(saved.read_text())
+        changed["format"] = 99
+        saved.write_text(json.dumps(changed))
+        _, sentence = self.cluster.lunar_fails("map", "restore", saved,
+                                               "--yes-i-really-mean-it")
+        self.assertIn("this cluster map has format 99", sentence)
+        saved.write_text("nonsense")
+        _, sentence = self.cluster.lunar_fails("map", "restore", saved)
+        self.assertIn("is not JSON", sentence)
+
+    def test_unknown_option_in_the_configuration_is_a_warning(self):
+        with open(self.cluster.conf, "a", encoding="ascii") as conf:
+            conf.write("[client]\nms_tipe = async+posix\n")
+        output = self.cluster.lunar("check")
+        self.assertIn("ms_tipe", output)
+        self.assertIn("ms_type", output)  # what was meant
+
+    def test_wrong_value_in_the_configuration_names_the_line(self):
+        broken = self.folder / "broken.conf"
+        shutil.copy(self.cluster.conf, broken)
+        with open(broken, "a", encoding="ascii") as conf:
+            conf.write("[client]\nobjecter_op_timeout = soon\n")
+        line = len(broken.read_text().splitlines())
+        _, sentence = self.cluster.lunar_fails("status", "-c", broken)
+        self.assertIn(f"broken.conf:{line}", sentence)
+        self.assertIn("objecter_op_timeout", sentence)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

@@ -1,0 +1,195 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Images by the command-line tool and by the C API."""
+
+import ctypes
+import filecmp
+import os
+import random
+import subprocess
+import unittest
+
+from lunar_e2e import TestCase
+from lunar_e2e.env import built, find_built
+
+MIB, GIB = 1 << 20, 1 << 30
+ENOENT, EEXIST, EINVAL = 2, 17, 22
+
+
+class ToolTest(TestCase):
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start_cluster()
+
+    def test_an_image_from_birth_to_death(self):
+        lunar, lunar_json = self.cluster.lunar, self.cluster.lunar_json
+        made = lunar_json("create", "rbd/a", "--size", "1G", "--object-size", "1M",
+                          "--stripe-unit", "64K", "--stripe-count", "4")
+        lunar("create", "rbd/b", "--size", "64M")
+        self.assertEqual(lunar("ls", "rbd").split(), ["a", "b"])
+        self.assertEqual([each["name"] for each in lunar_json("ls", "rbd")], ["a", "b"])
+        info = lunar_json("info", "rbd/a")
+        self.assertEqual(info, made)
+        self.assertEqual(info["size"], GIB)
+        self.assertIn("64 KiB", lunar("info", "rbd/a"))
+        lunar("resize", "rbd/a", "--size", "2G")
+        self.assertEqual(lunar_json("info", "rbd/a")["size"], 2 * GIB)
+        lunar("rm", "rbd/a")
+        self.assertEqual(lunar("ls", "rbd").split(), ["b"])
+
+    def test_a_taken_name_and_an_absent_one_are_named(self):
+        self.cluster.lunar("create", "rbd/a", "--size", "64M")
+        code, sentence = self.cluster.lunar_fails("create", "rbd/a", "--size", "64M")
+        self.assertEqual((code, "'a' exists" in sentence), (EEXIST, True), sentence)
+        for words in (("info", "rbd/none"), ("rm", "rbd/none"),
+                      ("resize", "rbd/none", "--size", "1G")):
+            code, sentence = self.cluster.lunar_fails(*words)
+            self.assertEqual((code, "'none'" in sentence), (ENOENT, True), sentence)
+        code, sentence = self.cluster.lunar_fails("ls", "nowhere")
+        self.assertIn("no pool 'nowhere'; there are: rbd", sentence)
+
+    def test_bench_reports_what_it_did(self):
+        self.cluster.lunar("create", "rbd/a", "--size", "64M")
+        for kind in ("write", "read"):
+            report = self.cluster.lunar_json("bench", "rbd/a", "--io-type", kind, "--io-size", "4K",
+                                             "--io-total", "1M", "--io-pattern", "rand")
+            self.assertEqual(report["ops"], 256)
+            self.assertGreater(report["iops"], 0)
+
+    # -- import and export
+
+    def allocated(self):
+        """Bytes that the stores take on disk."""
+        total = 0
+        for osd in range(3):
+            for path in self.cluster.store_folder(osd).glob("pool.*/**/*"):
+                total += path.stat().st_blocks * 512 if path.is_file() else 0
+        return total
+
+    def sparse_source(self, size, pieces, piece_bytes):
+        path = self.sparse_file("source", size)
+        rng = random.Random(51)
+        with open(path, "r+b") as file:
+            for _ in range(pieces):
+                file.seek(rng.randrange(0, size - piece_bytes) // 4096 * 4096)
+                file.write(rng.randbytes(piece_bytes))
+        return path
+
+    def test_sparse_gibibyte_comes_back_and_takes_no_more_than_its_data(self):
+        source = self.sparse_source(GIB, pieces=24, piece_bytes=192 << 10)
+        before = self.allocated()
+        self.cluster.lunar("import", source, "rbd/a")
+        data = source.stat().st_blocks * 512
+        self.assertLessEqual(self.allocated() - before, data + MIB)  # headers, directory
+        back = self.folder / "back"
+        self.cluster.lunar("export", "rbd/a", back)
+        self.assertTrue(filecmp.cmp(source, back, shallow=False))
+        self.assertLessEqual(back.stat().st_blocks * 512, data + MIB)
+        self.cluster.lunar("rm", "rbd/a")
+        self.assertLessEqual(self.allocated() - before, MIB)
+
+    def test_through_pipes(self):
+        data = os.urandom(3 * MIB + 5)
+        words = [str(built("lunar")), "-c", str(self.cluster.conf)]
+        subprocess.run([*words, "import", "-", "rbd/a", "--size", "4M"], input=data, check=True,
+                       timeout=120)
+        back = subprocess.run([*words, "export", "rbd/a", "-"], capture_output=True, check=True,
+                              timeout=120).stdout
+        self.assertEqual(back, data + bytes(4 * MIB - len(data)))
+
+    def test_export_overwrites_no_file(self):
+        self.cluster.lunar("create", "rbd/a", "--size", "64M")
+        there = self.sparse_file("there", 10)
+        _, sentence = self.cluster.lunar_fails("export", "rbd/a", there)
+        self.assertIn(str(there), sentence)
+        self.assertEqual(there.stat().st_size, 10)
+
+
+class CApiTest(TestCase):
+    def setUp(self):
+        super().setUp()
+        self.osds = self.start_cluster(num_osds=2)
+        path = find_built("liblunar.so")
+        self.assertIsNotNone(path, "liblunar.so has not been built")
+        self.api = ctypes.CDLL(str(path))
+        self.api.lunar_last_error.restype = ctypes.c_char_p
+        for name in ("lunar_read", "lunar_write", "lunar_image_list"):
+            getattr(self.api, name).restype = ctypes.c_int64
+        self.api.lunar_completion_mismatch.restype = ctypes.c_uint64
+        self.cluster = ctypes.c_void_p()
+        self.call("create", ctypes.byref(self.cluster), str(self.osds.conf).encode(), None)
+        self.call("connect", self.cluster)
+        self.addCleanup(self.api.lunar_shutdown, self.cluster)
+
+    def call(self, name, *arguments):
+        result = getattr(self.api, "lunar_" + name)(*arguments)
+        self.assertGreaterEqual(result, 0, f"{name}: {self.api.lunar_last_error()}")
+        return result
+
+    def open(self, spec=b"rbd/c", size=8 * MIB):
+        self.call("image_create", self.cluster, spec, ctypes.c_uint64(size), ctypes.c_uint64(MIB),
+                  ctypes.c_uint64(0), ctypes.c_uint32(0))
+        image = ctypes.c_void_p()
+        self.call("open", self.cluster, spec, 0, ctypes.byref(image))
+        return image
+
+    def wait(self, submit, *arguments):
+        """One aio call and its result."""
+        completion = ctypes.c_void_p()
+        self.call("completion_create", None, None, ctypes.byref(completion))
+        self.call(submit, *arguments, completion)
+        self.call("completion_wait", completion)
+        result = self.api.lunar_completion_result(completion)
+        mismatch = self.api.lunar_completion_mismatch(completion)
+        self.api.lunar_completion_release(completion)
+        return result, mismatch
+
+    def test_write_read_discard_flush(self):
+        image = self.open()
+        data = os.urandom(3 * MIB)
+        at, size = ctypes.c_uint64(MIB // 2), ctypes.c_size_t(len(data))
+        self.assertEqual(self.call("write", image, at, size, data), len(data))
+        back = ctypes.create_string_buffer(len(data))
+        self.assertEqual(self.call("read", image, at, size, back), len(data))
+        self.assertEqual(back.raw, data)
+        self.call("flush", image)
+        self.call("discard", image, at, ctypes.c_uint64(len(data)))
+        self.call("read", image, at, size, back)
+        self.assertEqual(back.raw, bytes(len(data)))
+        self.call("close", image)
+
+    def test_compare_and_write_names_the_difference(self):
+        image = self.open()
+        at, size = ctypes.c_uint64(4096), ctypes.c_size_t(512)
+        zero, one = bytes(512), b"\1" * 512
+        answer = self.wait("aio_compare_and_write", image, at, size, zero, one, 0)
+        self.assertEqual(answer[0], 0)
+        two = b"\1" * 100 + b"\2" * 412
+        result, mismatch = self.wait("aio_compare_and_write", image, at, size, two, zero, 0)
+        self.assertEqual((result, mismatch), (-84, 100))  # EILSEQ
+        self.call("close", image)
+
+    def test_failures_have_a_code_and_a_sentence(self):
+        image = ctypes.c_void_p()
+        result = self.api.lunar_open(self.cluster, b"rbd/none", 0, ctypes.byref(image))
+        self.assertEqual(result, -ENOENT)
+        self.assertIn(b"'none'", self.api.lunar_last_error())
+        opened = self.open()
+        back = ctypes.create_string_buffer(512)
+        result = self.api.lunar_read(opened, ctypes.c_uint64(8 * MIB), ctypes.c_size_t(512), back)
+        self.assertEqual(result, -EINVAL)
+        self.call("close", opened)
+
+    def test_names_and_removal(self):
+        self.call("close", self.open(b"rbd/one"))
+        self.call("close", self.open(b"rbd/two"))
+        names = ctypes.create_string_buffer(100)
+        size = self.call("image_list", self.cluster, b"rbd", names, ctypes.c_size_t(100))
+        self.assertEqual(names.raw[:size], b"one\0two\0")
+        self.call("image_remove", self.cluster, b"rbd/one")
+        size = self.call("image_list", self.cluster, b"rbd", names, ctypes.c_size_t(100))
+        self.assertEqual(names.raw[:size], b"two\0")
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

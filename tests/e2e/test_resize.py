@@ -1,0 +1,70 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""An image grows under a connected initiator, and does not shrink under one."""
+
+import unittest
+
+from lunar_e2e import LunarTestCase, wait_until
+from lunar_e2e.held_session import HeldSession
+
+MIB = 1 << 20
+GOOD, CHECK_CONDITION = 0, 2
+UNIT_ATTENTION = 0x6
+BUSY = 16  # EBUSY
+
+
+class ResizeTest(LunarTestCase):
+    def setUp(self):
+        super().setUp()
+        self.start_lunar(options={"lunar_header_poll": "100ms"})
+        self.lun = self.new_lun(size="64M", object_size="1M")
+
+    def capacity(self):
+        return self.command(self.lun.url, "readcap")["bytes"]
+
+    def test_growth_is_seen_and_usable_under_load(self):
+        running = self.start_load("verify", self.lun.url, bytes="96M", seed=41, span="64M")
+        self.wait_for_writes(running)
+        self.cluster.lunar("resize", "rbd/image", "--size", "128M")
+        wait_until(lambda: self.capacity() == 128 * MIB, 60, "the new capacity")
+        (report,) = running.finish()
+        self.assertEqual(report["verdict"], "clean")
+        last = 128 * MIB // 512 - 1
+        self.assertEqual(self.command(self.lun.url, "read", lba=last)["data"], "00" * 512)
+        self.assert_good(self.command(self.lun.url, "write", lba=last, pattern="0x42"))
+        self.assertEqual(self.command(self.lun.url, "read", lba=last)["data"], "42" * 512)
+        answer = self.command(self.lun.url, "read", lba=last + 1)
+        self.assert_sense(answer, 0x5, 0x21)
+
+    def test_connected_initiator_is_told_that_the_capacity_has_changed(self):
+        with HeldSession(self.lun) as session:
+            self.assertEqual(session.test_unit_ready()[0], GOOD)
+            self.cluster.lunar("resize", "rbd/image", "--size", "128M")
+            wait_until(lambda: self.capacity() == 128 * MIB, 60, "the new capacity")
+            answer = session.test_unit_ready()
+            self.assertEqual(answer, (CHECK_CONDITION, UNIT_ATTENTION, 0x2a09))
+            self.assertEqual(session.test_unit_ready()[0], GOOD)
+
+    def test_shrinking_is_refused_while_open_and_done_once_closed(self):
+        self.assert_good(self.command(self.lun.url, "write", lba=65536, blocks=2048, pattern="1"))
+        code, sentence = self.cluster.lunar_fails("resize", "rbd/image", "--size", "32M")
+        self.assertEqual(code, BUSY)
+        self.assertIn("it is open by client.admin", sentence)
+        self.assertEqual(self.capacity(), 64 * MIB)
+
+        self.lun.delete()
+        self.cluster.lunar("resize", "rbd/image", "--size", "32M")
+        self.cluster.lunar("resize", "rbd/image", "--size", "64M")
+        self.lun = self.export("rbd/image")
+        answer = self.command(self.lun.url, "read", lba=65536, blocks=1)
+        self.assertEqual(answer["data"], "00" * 512)  # what was cut off does not come back
+
+    def test_removing_is_refused_while_open(self):
+        code, sentence = self.cluster.lunar_fails("rm", "rbd/image")
+        self.assertEqual(code, BUSY)
+        self.assertIn("it is open by client.admin", sentence)
+        self.assert_good(self.command(self.lun.url, "write", lba=0, pattern="1"))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

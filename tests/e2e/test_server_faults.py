@@ -1,0 +1,112 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Servers die, stall and lose their links under verified load: IO resumes, nothing differs."""
+
+import signal
+import time
+import unittest
+
+from lunar_e2e import LoadError, LunarTestCase, wait_until
+
+MIB = 1 << 20
+ABORTED_COMMAND = 0xb
+OP_TIMEOUT = 2  # seconds, as Cluster configures it
+
+
+class ServerFaultTest(LunarTestCase):
+    def begin(self, seed, num_bytes="1G", **options):
+        self.lun = self.new_lun(size="256M", object_size="1M")
+        running = self.start_load("verify", self.lun.url, bytes=num_bytes, mix="full", seed=seed,
+                                  max_op="1M", depth=8, retry_seconds=120, **options)
+        self.wait_for_writes(running)
+        return running
+
+    def end(self, running):
+        (report,) = running.finish(timeout=600)
+        self.assertEqual(report["verdict"], "clean")
+        return report
+
+    def test_servers_killed_and_restarted_under_load(self):
+        self.start_lunar()
+        running = self.begin(seed=31, num_bytes="768M")
+        for victim in (1, 2, 0):  # 0 is the map authority
+            self.cluster.kill_osd(victim)
+            self.cluster.start_osd(victim)
+            self.wait_for_writes(running)
+        self.end(running)
+
+    def test_server_that_stalls_longer_than_the_op_timeout(self):
+        self.start_lunar()
+        running = self.begin(seed=32, num_bytes="512M")
+        self.cluster.osds[1].send(signal.SIGSTOP)
+        try:
+            self.wait_for_timeouts()
+        finally:
+            self.cluster.osds[1].send(signal.SIGCONT)
+        self.wait_for_writes(running)
+        self.end(running)
+
+    def wait_for_timeouts(self):
+        wait_until(lambda: self.cluster.gateway_command("perf", "dump")["objecter"]["op_timeout"],
+                   60, "an op to time out")
+
+    def test_links_cut_under_load(self):
+        self.start_lunar(options={"ms_inject_socket_failures": "500", "ms_inject_seed": "33",
+                                  "objecter_op_timeout": "20s"})
+        running = self.begin(seed=33, num_bytes="256M")
+        report = self.end(running)
+        self.assertEqual(report["retries"], {})  # sessions survive: nobody above has noticed
+
+    def test_all_servers_dead(self):
+        self.start_lunar()
+        lun = self.new_lun(size="64M")
+        self.assert_good(self.command(lun.url, "write", lba=0, blocks=8, pattern="0x33"))
+        for osd in range(3):
+            self.cluster.kill_osd(osd)
+        for words in (("read",), ("write", "--pattern", "1"), ("sync",), ("unmap",),
+                      ("get-lba-status",), ("writesame", "--pattern", "zero"),
+                      ("caw", "--expect", "zero", "--pattern", "1")):
+            with self.subTest(command=words[0]):
+                started = time.monotonic()
+                answer = self.command(lun.url, *words, lba=0)
+                self.assert_sense(answer, ABORTED_COMMAND, 0)
+                self.assertLess(time.monotonic() - started, 5 * OP_TIMEOUT)
+        # What needs no server goes on.
+        self.assert_good(self.command(lun.url, "tur"))
+        self.assertEqual(self.command(lun.url, "readcap")["bytes"], 64 * MIB)
+        for osd in range(3):
+            self.cluster.start_osd(osd)
+        running = self.start_load("verify", lun.url, bytes="16M", seed=34, retry_seconds=60,
+                                  initially_anything=True, max_op="1M")
+        self.end(running)
+        self.assertTrue(self.tgtd.is_running())
+
+    def test_busy_instead_of_aborted_where_the_option_says_so(self):
+        self.start_lunar(num_osds=1, options={"lunar_sense_on_timeout": "busy"})
+        lun = self.new_lun(size="64M")
+        self.cluster.kill_osd(0)
+        self.assertEqual(self.command(lun.url, "read", lba=0)["status"], "BUSY")
+
+    def test_gateway_killed_and_restarted_under_load(self):
+        self.start_lunar()
+        running = self.begin(seed=35, num_bytes="256M")
+        self.tgtd.kill()
+        self.tgtd.start()
+        self.target = self.tgtd.add_target()
+        self.export("rbd/image")
+        report = self.end(running)
+        self.assertGreater(report["retries"].get("connection lost", 0), 0)
+
+    def test_load_without_retries_hears_of_a_dead_server(self):
+        self.start_lunar(num_osds=1)
+        self.lun = self.new_lun(size="64M")
+        running = self.start_load("verify", self.lun.url, bytes="4G", seed=36)
+        self.wait_for_writes(running)
+        self.cluster.kill_osd(0)
+        with self.assertRaises(LoadError) as caught:
+            running.finish(timeout=120)
+        self.assertIn("ABORTED COMMAND", str(caught.exception).upper().replace("_", " "))
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
