@@ -127,9 +127,9 @@ CommandChange map_dump(const OsdMap& map, const Json&) {
 }
 
 Outcome<OsdId> osd_argument(const OsdMap& map, const Json& request) {
-  const auto found = request.find("id");
+  const auto found = request.find("osd");
   const auto id = found == request.end() ? std::nullopt : number_of(*found);
-  if (!id) return explain(Errc::kInvalid, "\"id\" must be the number of an OSD, such as 0");
+  if (!id) return explain(Errc::kInvalid, "\"osd\" must be the number of an OSD, such as 0");
   if (*id > INT32_MAX || map.find_osd(static_cast<OsdId>(*id)) == nullptr)
     return explain(Errc::kInvalid,
                    fmt::format("there is no osd.{} in the map; `osd ls` lists them", *id));

@@ -67,20 +67,20 @@ TEST_F(MapCommandsTest, OsdLsAndTree) {
 }
 
 TEST_F(MapCommandsTest, OsdDownAndUnknownOsd) {
-  run({{"prefix", "osd down"}, {"id", "1"}});
+  run({{"prefix", "osd down"}, {"osd", "1"}});
   EXPECT_FALSE(map.find_osd(1)->up);
-  EXPECT_NE(refusal({{"prefix", "osd down"}, {"id", 9}}, Errc::kInvalid).find("osd.9"),
+  EXPECT_NE(refusal({{"prefix", "osd down"}, {"osd", 9}}, Errc::kInvalid).find("osd.9"),
             std::string::npos);
 }
 
 TEST_F(MapCommandsTest, OsdRmRefusesWhatIsUpOrHoldsAPool) {
-  refusal({{"prefix", "osd rm"}, {"id", 2}}, Errc::kBusy);
+  refusal({{"prefix", "osd rm"}, {"osd", 2}}, Errc::kBusy);
   run({{"prefix", "pool create"}, {"pool", "p"}});
-  run({{"prefix", "osd down"}, {"id", 2}});
-  EXPECT_NE(refusal({{"prefix", "osd rm"}, {"id", 2}}, Errc::kBusy).find("pool p"),
+  run({{"prefix", "osd down"}, {"osd", 2}});
+  EXPECT_NE(refusal({{"prefix", "osd rm"}, {"osd", 2}}, Errc::kBusy).find("pool p"),
             std::string::npos);
   run({{"prefix", "pool rm"}, {"pool", "p"}, {"yes_i_really_really_mean_it", true}});
-  run({{"prefix", "osd rm"}, {"id", 2}});
+  run({{"prefix", "osd rm"}, {"osd", 2}});
   EXPECT_EQ(map.find_osd(2), nullptr);
 }
 
