@@ -123,7 +123,7 @@ class AuthTest(LunarTestCase):
         with self.assertRaises(HarnessError) as caught:
             cluster.start()
         cluster.osds.clear()
-        self.assertRegex(str(caught.exception), "auth_(cluster|service|client)_required")
+        self.assertIn("refusing to listen on 0.0.0.0", str(caught.exception))
 
 
 if __name__ == "__main__":

@@ -17,6 +17,7 @@ constexpr int kUsageError = 2;
 int run(int argc, char** argv) {
   lunar::ProgramDefaults defaults;
   defaults.name = "lunar";
+  defaults.log_to_stderr = false;  // what a user has to know is in the sentence at the end
   auto program = lunar::Program::start(argc, argv, std::move(defaults));
   if (!program) {
     std::fprintf(stderr, "lunar: %s\n", program.error().message.c_str());
@@ -42,6 +43,11 @@ int run(int argc, char** argv) {
   try {
     app.parse(arguments);
   } catch (const CLI::ParseError& error) {
+    // What is missing is often what was misspelt.
+    const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
+    if (!unknown.empty() && dynamic_cast<const CLI::RequiredError*>(&error) != nullptr) {
+      std::fprintf(stderr, "lunar: '%s' is not known here. ", unknown.front().c_str());
+    }
     const int code = app.exit(error);
     return code == 0 ? 0 : kUsageError;
   }

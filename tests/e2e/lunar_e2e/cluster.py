@@ -79,7 +79,8 @@ class Cluster:
             "osd_data": f"{self.folder}/osd.$id",
             "osd_objectstore": self.store,
             "osd_reserve_bytes": "0",
-            "objecter_op_timeout": "2s",
+            "objecter_op_timeout": "20s",
+            "lunar_open_timeout": "20s",
             "log_to_stderr": "true",
         }
         if self.authenticate:
@@ -177,7 +178,8 @@ class Cluster:
 
     def lunar(self, *words, timeout=120):
         """Runs the command-line tool; its output as text."""
-        return self._run([built("lunar"), "-c", self.conf, *words], timeout)
+        patience = ["--objecter-op-timeout", "60s"]  # of a person, whatever the gateway's is
+        return self._run([built("lunar"), "-c", self.conf, *patience, *words], timeout)
 
     def lunar_json(self, *words, timeout=120):
         return json.loads(self.lunar("--format", "json", *words, timeout=timeout))
