@@ -30,7 +30,10 @@ OsdServer::OsdServer(msgr::EventCenter& center, ObjectStore& store, OsdServerOpt
       store_(store),
       options_(std::move(options)),
       incarnation_(random_u64() | 1),
-      tracker_(perf, tracker_options(options_)) {}
+      tracker_(perf, tracker_options(options_)),
+      purger_(store, [this](const ObjectId& id, UniqueFunction<void()> done) {
+        purge_object(id, std::move(done));
+      }) {}
 
 OsdServer::~OsdServer() {
   center_.cancel(tick_);
@@ -149,6 +152,7 @@ void OsdServer::on_refused(const Error& error) {
 }
 
 void OsdServer::on_map(const objecter::OsdMapRef& map) {
+  if (!stopping_) purger_.on_map(map);
   std::deque<Waiting> waiting = std::exchange(waiting_maps_, {});
   for (Waiting& each : waiting) {
     if (each.epoch > map->epoch)
@@ -229,8 +233,10 @@ void OsdServer::shutdown(UniqueFunction<void()> done) {
     return ledger_->shutdown([this] { stopped_(); });
   }
   maps_->stop([this] {
-    executor_->drain(
-        [this] { ledger_->shutdown([this] { messenger_->shutdown([this] { stopped_(); }); }); });
+    purger_.stop([this] {
+      executor_->drain(
+          [this] { ledger_->shutdown([this] { messenger_->shutdown([this] { stopped_(); }); }); });
+    });
   });
 }
 

@@ -15,6 +15,7 @@
 #include "osd/map_service.h"
 #include "osd/op_executor.h"
 #include "osd/op_tracker.h"
+#include "osd/pool_purger.h"
 #include "osd/server_options.h"
 #include "osd/unflushed_ledger.h"
 
@@ -91,6 +92,7 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   void refuse(msgr::Connection& connection, const ClientOp& op, Errc error);
   void op_ended(ClientOpRef op, OpResultRef result);
   void start_waiting();
+  void purge_object(const ObjectId& id, UniqueFunction<void()> done);
   void send_hello(msgr::Connection& connection, bool remembers);
   // SessionHost
   void execute(ClientOpRef op) override;
@@ -120,6 +122,8 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   std::unique_ptr<msgr::Messenger> messenger_;
   msgr::Address address_;
   std::map<msgr::Connection*, Peer> peers_;
+  PoolPurger purger_;
+  std::map<const ClientOp*, UniqueFunction<void()>> purges_;
   std::size_t executing_ = 0;        // with the executor
   std::deque<ClientOpRef> waiting_;  // for their turn, above max_executing_ops
   std::deque<Waiting> waiting_maps_;

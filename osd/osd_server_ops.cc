@@ -123,6 +123,20 @@ void OsdServer::start_waiting() {
   }
 }
 
+// An op of our own, of no session: it waits for what still executes on the object.
+void OsdServer::purge_object(const ObjectId& id, UniqueFunction<void()> done) {
+  auto op = std::make_shared<ClientOp>();
+  op->object = id;
+  op->header.object = id.name;
+  op->header.pg.pool = id.pool;
+  op->header.steps.resize(1);
+  op->header.steps[0].code = OpCode::kDelete;
+  if (versions_->is_metadata(id)) op->header.flags = objecter::kOpMetadata;
+  purges_[op.get()] = std::move(done);
+  ++executing_;
+  executor_->submit(std::move(op));
+}
+
 bool OsdServer::take_back(const ClientOpRef& op) {
   const auto at = std::find(waiting_.begin(), waiting_.end(), op);
   if (at != waiting_.end()) {
@@ -138,6 +152,10 @@ bool OsdServer::take_back(const ClientOpRef& op) {
 
 void OsdServer::op_ended(ClientOpRef op, OpResultRef result) {
   --executing_;
+  if (const auto purge = purges_.extract(op.get()); !purge.empty()) {
+    start_waiting();
+    return purge.mapped()();
+  }
   tracker_.ended(*op, result->header.error, result->data_bytes(), std::chrono::steady_clock::now());
   sessions_->finished(std::move(op), std::move(result));
   start_waiting();

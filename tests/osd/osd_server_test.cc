@@ -198,6 +198,34 @@ TEST_F(OsdServerTest, OpsAboveTheCapWaitTheirTurn) {
   for (const auto& answer : answers) EXPECT_FALSE(answer->error) << answer->error.message();
 }
 
+TEST_F(OsdServerTest, ARemovedPoolGivesItsSpaceBack) {
+  start(0);
+  connect_client();
+  make_pool();
+  for (int i = 0; i < 10; ++i) ASSERT_FALSE(write("obj" + std::to_string(i), "x"));
+  ASSERT_GT(osds[0].store->usage().used, 0u);
+  const auto reply =
+      command(R"({"prefix": "pool rm", "pool": "rbd", "yes_i_really_really_mean_it": true})");
+  ASSERT_EQ(reply.error, Errc::kOk) << reply.text;
+  turn();
+  EXPECT_EQ(osds[0].store->usage().used, 0u);
+}
+
+TEST_F(OsdServerTest, APoolRemovedWhileAServerWasDownIsPurgedWhenItIsBack) {
+  start(0);
+  start(1);
+  connect_client();
+  make_pool();
+  for (int i = 0; i < 30; ++i) ASSERT_FALSE(write("obj" + std::to_string(i), "x"));
+  stop(1);
+  ASSERT_GT(osds[1].store->usage().used, 0u);
+  const auto reply =
+      command(R"({"prefix": "pool rm", "pool": "rbd", "yes_i_really_really_mean_it": true})");
+  ASSERT_EQ(reply.error, Errc::kOk) << reply.text;
+  start(1);
+  EXPECT_EQ(osds[1].store->usage().used, 0u);
+}
+
 // --- clients that break the rules ---
 
 class OsdServerRulesTest : public ServerFixture {
