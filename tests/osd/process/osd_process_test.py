@@ -1,0 +1,345 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""lunar-osd as a process: --mkfs, refusals, restarts, signals. Run by ctest, which names the programs:
+
+  osd_process_test.py LUNAR_OSD OSD_IO [unittest arguments]
+"""
+
+import json
+import os
+import pathlib
+import re
+import shutil
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import unittest
+import uuid
+
+LUNAR_OSD = OSD_IO = ""
+TIMEOUT = 60
+KEY = "A" * 43 + "="
+
+
+def environment():
+    clean = {name: value for name, value in os.environ.items() if not name.startswith("LUNAR_")}
+    return {**clean, "LTTNG_UST_REGISTER_TIMEOUT": "0"}
+
+
+class Server:
+    """A running lunar-osd, ready or ended."""
+
+    def __init__(self, words):
+        self.process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                                        text=True, env=environment())
+        self.lines = []
+        self.address = None
+        self._settled = threading.Event()
+        self._reader = threading.Thread(target=self._read)
+        self._reader.start()
+        if not self._settled.wait(TIMEOUT):
+            self.kill()
+            raise AssertionError("neither ready nor ended:\n" + self.output())
+
+    def _read(self):
+        for line in self.process.stderr:
+            self.lines.append(line)
+            ready = re.match(r"lunar-osd\.\d+ ready (\S+)$", line)
+            if ready:
+                self.address = ready.group(1)
+                self._settled.set()
+        self._settled.set()
+
+    def output(self):
+        return "".join(self.lines)
+
+    def end(self, how=signal.SIGTERM):
+        """Its exit status."""
+        if self.process.poll() is None:
+            self.process.send_signal(how)
+        status = self.process.wait(TIMEOUT)
+        self._reader.join(TIMEOUT)
+        self.process.stderr.close()
+        return status
+
+    def kill(self):
+        return self.end(signal.SIGKILL)
+
+
+class OsdProcessTest(unittest.TestCase):
+    def setUp(self):
+        self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lunar-osd-test-"))
+        self.addCleanup(shutil.rmtree, self.folder, ignore_errors=True)
+        self.fsid = str(uuid.uuid4())
+        self.servers = []
+        self.addCleanup(self.end_all)
+        self.ports = [self.free_port() for _ in range(2)]
+        self.write_conf()
+
+    def end_all(self):
+        for server in self.servers:
+            if server.process.poll() is None:
+                server.kill()
+
+    @staticmethod
+    def free_port():
+        with socket.socket() as probe:
+            probe.bind(("127.0.0.1", 0))
+            return probe.getsockname()[1]
+
+    def write_conf(self, **options):
+        lines = {
+            "run_dir": self.folder,
+            "osd_data": f"{self.folder}/osd.$id",
+            "osd_reserve_bytes": 0,
+            "mon_host": ",".join(f"127.0.0.1:{port}" for port in self.ports),
+            "auth_client_required": "none",
+            "auth_cluster_required": "none",
+            "auth_service_required": "none",
+            "objecter_op_timeout": "10s",
+            **options,
+        }
+        text = "[global]\n" + "".join(f"{name} = {value}\n" for name, value in lines.items())
+        for osd, port in enumerate(self.ports):
+            text += f"[osd.{osd}]\npublic_addr = 127.0.0.1:{port}\n"
+        (self.folder / "lunar.conf").write_text(text)
+
+    def words(self, osd, *more):
+        return [LUNAR_OSD, "-i", str(osd), "-c", str(self.folder / "lunar.conf"), *map(str, more)]
+
+    def run_osd(self, osd, *more):
+        """A call that is to end by itself: (status, what it said)."""
+        done = subprocess.run(self.words(osd, *more), capture_output=True, text=True,
+                              timeout=TIMEOUT, check=False, env=environment())
+        return done.returncode, done.stdout + done.stderr
+
+    def make(self, osd=0):
+        status, said = self.run_osd(osd, "--mkfs", "--fsid", self.fsid,
+                                    *(["--mkmap"] if osd == 0 else []))
+        self.assertEqual(status, 0, said)
+
+    def start(self, osd=0, *more):
+        server = Server(self.words(osd, *more))
+        self.servers.append(server)
+        self.assertIsNotNone(server.address, server.output())
+        return server
+
+    def refused(self, status, *more, osd=0):
+        """Starts a server that must not come up; what it said."""
+        got, said = self.run_osd(osd, *more)
+        self.assertEqual(got, status, said)
+        return said
+
+    def io(self, *words, ok=True):
+        done = subprocess.run([OSD_IO, "-c", str(self.folder / "lunar.conf"), *map(str, words)],
+                              capture_output=True, text=True, timeout=TIMEOUT, check=False,
+                              env=environment())
+        self.assertEqual(done.returncode == 0, ok, done.stdout + done.stderr)
+        return done.stdout if ok else done.stderr
+
+    def forge_boot_id(self, osd=0):
+        """As after a reboot."""
+        record = self.folder / f"osd.{osd}" / "runtime.json"
+        runtime = json.loads(record.read_text())
+        runtime["boot_id"] = "00000000-0000-0000-0000-000000000000"
+        record.write_text(json.dumps(runtime))
+
+    # -- making a store
+
+    def test_mkfs_says_what_it_made(self):
+        status, said = self.run_osd(0, "--mkfs", "--mkmap")
+        self.assertEqual(status, 0)
+        self.assertRegex(said, r"osd\.0 store [0-9a-f-]{36} of cluster [0-9a-f-]{36} made in ")
+
+    def test_mkfs_needs_to_know_the_cluster(self):
+        self.assertIn("--mkmap", self.refused(1, "--mkfs"))
+        self.assertIn("not a UUID", self.refused(1, "--mkfs", "--fsid", "seven"))
+
+    def test_mkfs_leaves_an_existing_store_alone(self):
+        self.make()
+        self.assertIn("not empty", self.refused(2, "--mkfs", "--mkmap"))
+
+    def test_arguments_that_make_no_sense(self):
+        self.assertIn("--fly", self.refused(1, "--fly"))
+        status, said = self.run_osd("zero")
+        self.assertEqual(status, 1, said)
+        self.assertIn("-i 0", said)
+        done = subprocess.run([LUNAR_OSD, "--help"], capture_output=True, text=True,
+                              timeout=TIMEOUT, check=False, env=environment())
+        self.assertEqual(done.returncode, 0, done.stderr)
+        self.assertIn("--mkfs", done.stdout)
+
+    # -- refusals
+
+    def test_no_store(self):
+        self.assertIn("--mkfs", self.refused(2))
+
+    def test_a_store_of_another_server(self):
+        self.make()
+        (self.folder / "osd.0").rename(self.folder / "osd.1")
+        self.assertIn("belongs to osd.0", self.refused(2, osd=1))
+
+    def test_a_store_of_another_cluster(self):
+        self.make()
+        self.assertIn(self.fsid, self.refused(2, "--fsid", uuid.uuid4()))
+
+    def test_a_store_in_use(self):
+        self.make()
+        server = self.start()
+        said = self.refused(2)
+        self.assertIn(str(server.process.pid), said)
+        self.assertIn("in use", said)
+
+    def test_a_port_in_use(self):
+        self.make()
+        with socket.socket() as taken:
+            taken.bind(("127.0.0.1", self.ports[0]))
+            taken.listen()
+            said = self.refused(3)
+        self.assertIn(str(self.ports[0]), said)
+        self.assertIn("in use", said)
+
+    def test_a_foreign_address_without_keys(self):
+        self.make()
+        self.assertIn("0.0.0.0", self.refused(3, "--public-addr", f"0.0.0.0:{self.ports[0]}"))
+
+    def test_keys_that_are_not_there(self):
+        self.make()
+        said = self.refused(3, "--auth-service-required", "psk", "--keyring",
+                            self.folder / "none")
+        self.assertIn(str(self.folder / "none"), said)
+
+    def test_a_server_nobody_told_of_a_cluster(self):
+        status, said = self.run_osd(1, "--mkfs", "--fsid", self.fsid)
+        self.assertEqual(status, 0, said)
+        self.write_conf(mon_host="")
+        self.assertIn("mon_host", self.refused(2, osd=1))
+
+    def test_a_second_store_with_a_known_id(self):
+        self.make()
+        self.start()
+        self.make(1)
+        self.start(1).end()
+        shutil.rmtree(self.folder / "osd.1")
+        self.make(1)
+        self.assertIn("osd.1 is store", self.refused(4, osd=1))
+
+    def test_a_damaged_map(self):
+        self.make()
+        maps = [path for path in (self.folder / "osd.0").rglob("*osdmap*") if path.is_file()]
+        self.assertEqual(len(maps), 1)
+        content = bytearray(maps[0].read_bytes())
+        content[len(content) // 2] ^= 0xff
+        maps[0].write_bytes(content)
+        self.refused(2)
+
+    # -- serving
+
+    def test_sigterm_ends_it_cleanly(self):
+        self.make()
+        server = self.start(0, "--pid-file", self.folder / "pid")
+        self.assertEqual((self.folder / "pid").read_text().strip(), str(server.process.pid))
+        self.io("pool", "p", "write", "a", "hello")
+        self.assertEqual(server.end(), 0, server.output())
+        self.assertFalse((self.folder / "pid").exists())
+        self.forge_boot_id()
+        self.start()
+        self.assertEqual(self.io("read", "a", 5, "flush"), "hello\nflushed\n")
+
+    def test_what_was_acknowledged_survives_kill_9(self):
+        self.make()
+        server = self.start()
+        self.io("pool", "p", "write", "flushed", "one", "flush", "write", "acked", "two")
+        server.kill()
+        self.start()
+        self.assertEqual(self.io("read", "flushed", 3, "read", "acked", 3, "flush"),
+                         "one\ntwo\nflushed\n")
+
+    def test_what_a_reboot_may_have_lost_is_reported_once(self):
+        self.make()
+        server = self.start()
+        self.io("pool", "p", "write", "a", "one")
+        server.kill()
+        self.forge_boot_id()
+        self.start()
+        self.assertIn("may be lost", self.io("--lunar-client-instance", "x", "flush", ok=False))
+
+    def test_what_was_flushed_is_not_lost_by_a_reboot(self):
+        self.make()
+        server = self.start()
+        self.io("pool", "p", "write", "a", "one", "flush")
+        server.kill()
+        self.forge_boot_id()
+        self.start()
+        self.assertEqual(self.io("read", "a", 3, "flush"), "one\nflushed\n")
+
+    def test_two_servers_share_the_objects(self):
+        self.make()
+        self.make(1)
+        self.start()
+        self.start(1)
+        objects = [f"obj{number}" for number in range(20)]
+        self.io("pool", "p", *[word for name in objects for word in ("write", name, name)])
+        read = self.io(*[word for name in objects for word in ("read", name, len(name))])
+        self.assertEqual(read.split(), objects)
+        status = json.loads(self.io("command", -1, '{"prefix": "status"}'))
+        self.assertEqual(status["num_up_osds"], 2)
+
+    def test_the_log_file_is_opened_again(self):
+        self.make()
+        log = self.folder / "osd.log"
+        server = self.start(0, "--log-file", log)
+        log.rename(self.folder / "osd.log.1")
+        server.process.send_signal(signal.SIGHUP)
+        self.io("pool", "p")  # logs a command, after the signal was taken
+        self.assertEqual(server.end(), 0)
+        self.assertIn("pool create", log.read_text())
+
+    def test_daemonize_returns_when_it_serves(self):
+        self.make()
+        pid_file = self.folder / "pid"
+        status, said = self.run_osd(0, "--daemonize", "--pid-file", pid_file)
+        self.assertEqual(status, 0, said)
+        pid = int(pid_file.read_text())
+        try:
+            self.io("pool", "p", "write", "a", "x")
+        finally:
+            handle = os.pidfd_open(pid)
+            signal.pidfd_send_signal(handle, signal.SIGTERM)
+            self.assertTrue(self.ended(handle), "it does not end")
+
+    @staticmethod
+    def ended(handle):
+        import select  # pylint: disable=import-outside-toplevel
+        ready, _, _ = select.select([handle], [], [], TIMEOUT)
+        os.close(handle)
+        return bool(ready)
+
+    def test_daemonize_passes_a_refusal_on(self):
+        status, said = self.run_osd(0, "--daemonize")
+        self.assertEqual(status, 2, said)
+        self.assertIn("--mkfs", said)
+
+    def test_a_store_in_memory_needs_no_mkfs(self):
+        self.start(0, "--osd-objectstore", "mem", "--mkmap")
+        self.io("pool", "p", "write", "a", "x", "read", "a", 1)
+
+    def test_with_keys_strangers_stay_out_and_admins_command(self):
+        keyring = self.folder / "keyring"
+        keyring.write_text("".join(f"[{name}]\nkey = {KEY}\n"
+                                   for name in ("osd.0", "client.admin", "client.guest")))
+        keyring.chmod(0o600)
+        self.write_conf(auth_client_required="psk", auth_cluster_required="psk",
+                        auth_service_required="psk", keyring=keyring)
+        self.make()
+        self.start()
+        self.io("pool", "p", "write", "a", "x")
+        self.assertIn("osd_admin_entities", self.io("--name", "client.guest", "pool", "q", ok=False))
+
+
+if __name__ == "__main__":
+    LUNAR_OSD, OSD_IO = sys.argv[1:3]
+    unittest.main(argv=[sys.argv[0], *sys.argv[3:]], verbosity=2)
