@@ -135,7 +135,6 @@ void Session::message_arrived(ReceivedFrame frame) {
   const uint64_t waits_before = host_.throttle->waits();
   message.release_throttle = host_.throttle->hold(held);
   host_.counters.throttle_waits.add(host_.throttle->waits() - waits_before);
-  host_.counters.throttle_bytes.set(host_.throttle->held_bytes());
   host_.dispatcher.on_message(*this, std::move(message));
 }
 

@@ -33,7 +33,6 @@ struct SessionCounters {
       group.counter("throttle_waits", "times reading stopped for the dispatch throttle");
   PerfCounter& keepalive_timeouts = group.counter("keepalive_timeouts", "links given up as dead");
   PerfGauge& sessions = group.gauge("sessions", "connections there are");
-  PerfGauge& throttle_bytes = group.gauge("throttle_bytes", "received and still held", "bytes");
   PerfTimeAverage& keepalive_rtt = group.time_average("keepalive_rtt", "round trip of a keepalive");
 };
 

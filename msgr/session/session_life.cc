@@ -33,22 +33,20 @@ tl::unexpected<HandshakeFailure> refuse(std::error_code code, std::string_view w
 Detached Session::run() {
   const auto self = shared_from_this();
   while (!is_ending_) {
-    std::error_code why;
     if (offer_ != nullptr) {
       adopt_offer();
     } else if (connects()) {
-      why = co_await connect_once();
-      if (why && !is_ending_) after_failed_connect(why);
+      const std::error_code failed = co_await connect_once();
+      if (failed && !is_ending_) after_failed_connect(failed);
     }
     if (link_ != nullptr) {
       Result<std::error_code> ended = co_await link_ends_.next();
       LUNAR_CHECK(ended.has_value(), "nobody closes this inbox");
-      why = *ended;
       const std::error_code lost = std::exchange(reset_after_link_, {});
       if (!is_ending_ && lost) {
         reset(lost);
       } else if (!is_ending_ && is_lossy_) {
-        reset(why);
+        reset(*ended);
       }
     }
     if (is_ending_ || offer_ != nullptr) continue;

@@ -195,7 +195,10 @@ TEST_F(SessionTest, AServerKeepsItsMessagesForAClientThatComesBack) {
 // --- resets ---
 
 TEST_F(SessionTest, AServerThatStartedAnewResetsTheSession) {
-  open();
+  MessengerOptions client = quick_options("client.a");
+  client.keepalive_interval = 5ms;
+  client.keepalive_timeout = 50ms;
+  open(quick_options("osd.0"), client);
   injector_.black_hole = true;  // it dies without a word
   connection_->send(std::make_unique<ProbeMessage>(probe_, meta(1), "lost"));
   shut_down(*server_);
