@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
 #include <limits>
 
 #include "osd/store/file_store_impl.h"
@@ -103,7 +102,7 @@ void FileStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done done)
   const ObjectId& name = op->id;
   with_file(name, false, [this, op = std::move(op)](Result<FileRef> file) mutable {
     if (!file) {
-      std::memset(op->into.data(), 0, op->into.size());
+      std::ranges::fill(op->into, std::byte{});
       return finish(std::move(op->done), to_store_error(file.error()));
     }
     op->file = std::move(*file);
@@ -117,7 +116,7 @@ void FileStore::continue_read(TransferRef op) {
     if (n == -EOPNOTSUPP) reads_cached_ = false;
     if (n < 0) break;
     if (n == 0) {
-      std::memset(op->into.data(), 0, op->into.size());
+      std::ranges::fill(op->into, std::byte{});
       op->into = {};
     } else {
       op->into = op->into.subspan(static_cast<std::size_t>(n));
@@ -136,7 +135,7 @@ void FileStore::read_in_engine(TransferRef op) {
                 return finish(std::move(op->done), to_store_error(as_error(result)));
               }
               if (result == 0) {  // the end of the file: the object reads on as zeroes
-                std::memset(op->into.data(), 0, op->into.size());
+                std::ranges::fill(op->into, std::byte{});
                 return finish(std::move(op->done), std::error_code{});
               }
               op->into = op->into.subspan(static_cast<std::size_t>(result));

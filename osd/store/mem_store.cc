@@ -51,7 +51,7 @@ MemStore::Object* MemStore::find(const ObjectId& id) {
 
 void MemStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done done) {
   if (const auto error = check(id, offset, into.size())) return answer(std::move(done), error);
-  std::memset(into.data(), 0, into.size());
+  std::ranges::fill(into, std::byte{});
   Object* object = find(id);
   if (object == nullptr) return answer(std::move(done), make_error_code(Errc::kNoSuchObject));
   std::size_t at = 0;
