@@ -229,10 +229,11 @@ void ScsiCommand::write_same() {
 void ScsiCommand::compare_and_write() {
   const uint64_t bytes = length();
   result_.transferred_out = static_cast<uint32_t>(2 * bytes);
-  if (bytes == 0) return end_with({});
-  if (command_.data_out_bytes < 2 * bytes) {
+  // A count of 256 arrives as 0, with data: never take less than what was sent for all of it.
+  if (command_.data_out_bytes != 2 * bytes) {
     return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
   }
+  if (bytes == 0) return end_with({});
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), 2 * bytes);
   image_->compare_and_write(offset(), data.first(bytes), data.subspan(bytes), io_options(),
                             [this](const IoResult& result) {

@@ -81,8 +81,8 @@ class AuthTest(LunarTestCase):
         for entity in ("admin", "other"):
             with self.subTest(entity=entity):
                 conf = self.folder / f"{entity}.conf"
-                conf.write_text(self.cluster.conf.read_text()
-                                .replace(str(self.cluster.keyring), str(wrong)))
+                text = self.cluster.conf.read_text().replace(str(self.cluster.keyring), str(wrong))
+                conf.write_text(re.sub("timeout = .*", "timeout = 2s", text))
                 with self.assertRaises(TgtadmError) as caught:
                     self.export("rbd/image", bsopts=f"conf={conf};id={entity}")
                 self.assertRegex(caught.exception.log, "key")
