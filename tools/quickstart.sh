@@ -102,7 +102,8 @@ finish() {
   local code=$?
   if [ $code -ne 0 ]; then
     printf '\nquickstart.sh: it did not work; stopping what was started\n' >&2
-    tail -n 5 "$work/tgtd.log" 2>/dev/null | sed 's/^/    tgtd: /' >&2
+    grep -Ei 'lunar: |fail|error|unable' "$work/tgtd.log" 2>/dev/null | tail -n 5 |
+      sed 's/^/    tgtd: /' >&2
   fi
   stop_all
   exit $code
@@ -221,7 +222,7 @@ verify() {
     jq -r '.[] | "    \(.verdict): \(.problem)"' "$work/verify.json" >&2
     die "the IO did not verify"
   }
-  jq -r '.[] | def mb: . / 1e6 | floor; def mbs: (.bytes_read + .bytes_written) / 1e6 / .seconds | floor;
+  jq -r '.[] | def mb: . / 1e6 | floor; def mbs: (.bytes_read + .bytes_written + .bytes_read_back) / 1e6 / .seconds | floor;
     "    read \(.bytes_read | mb) MB, written \(.bytes_written | mb) MB, read back \(.bytes_read_back | mb) MB: no mismatch",
     "    in \(.seconds * 10 | floor / 10) s, \(mbs) MB/s while checking every block"' "$work/verify.json"
 }
