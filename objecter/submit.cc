@@ -141,7 +141,8 @@ void ObjecterImpl::retarget(Op& op) {
     target(op);
     return;
   }
-  if (!is_placed || op.kind == OpKind::kOsd) return;
+  const bool moves = op.kind == OpKind::kObject || op.kind == OpKind::kPg;
+  if (!is_placed || !moves) return;
   const PoolInfo* pool = targeting_.find_pool(op.request.object.pool);
   const OsdId osd = pool == nullptr ? -1
                     : op.kind == OpKind::kObject

@@ -1,0 +1,122 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "tests/objecter/objecter_fixture.h"
+
+namespace lunar::objecter {
+namespace {
+
+using testing::HasSubstr;
+
+class CommandTest : public ObjecterFixture {
+ protected:
+  void SetUp() override { start(2); }
+  void run(OsdId to, std::string json = "{\"prefix\":\"osd ls\"}",
+           std::chrono::nanoseconds timeout = 2s) {
+    result.reset();
+    objecter->command(to, std::move(json), timeout, [this](Outcome<std::string> answer) {
+      EXPECT_FALSE(result) << "done runs once";
+      result = std::move(answer);
+    });
+  }
+  std::optional<Outcome<std::string>> result;
+};
+
+TEST_F(CommandTest, GoesToTheAuthorityByDefault) {
+  osd(0).on_command = [](const std::string&) { return CommandReply{Errc::kOk, 5, "[0,1]"}; };
+  run(-1);
+  EXPECT_FALSE(result);
+  settle();
+  ASSERT_TRUE(result && *result);
+  EXPECT_EQ(result->value(), "[0,1]");
+  EXPECT_EQ(osd(0).commands, (std::vector<std::string>{"{\"prefix\":\"osd ls\"}"}));
+  EXPECT_EQ(counter("command_active"), 0u);
+}
+
+TEST_F(CommandTest, GoesToTheServerThatIsNamed) {
+  osd(1).on_command = [](const std::string&) { return CommandReply{Errc::kOk, 0, "{}"}; };
+  run(1);
+  settle();
+  ASSERT_TRUE(result && *result);
+  EXPECT_EQ(osd(1).commands.size(), 1u);
+}
+
+TEST_F(CommandTest, ErrorCarriesTheServersSentence) {
+  osd(0).on_command = [](const std::string&) {
+    return CommandReply{Errc::kExists, 0, "pool 'rbd' exists already"};
+  };
+  run(-1);
+  settle();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->error().code, make_error_code(Errc::kExists));
+  EXPECT_EQ(result->error().message, "pool 'rbd' exists already");
+}
+
+TEST_F(CommandTest, AnswerComesWithTheMapThatShowsIt) {
+  osd(0).on_command = [this](const std::string&) {
+    OsdMap changed = map;
+    changed.epoch = 6;
+    set_map(changed, false);
+    return CommandReply{Errc::kOk, 6, "{}"};
+  };
+  run(-1);
+  settle();
+  ASSERT_TRUE(result && *result);
+  EXPECT_EQ(objecter->map()->epoch, 6u);
+}
+
+TEST_F(CommandTest, SilenceIsExplained) {
+  run(-1);
+  pass(2100ms);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->error().code, make_error_code(Errc::kTimedOut));
+  EXPECT_THAT(result->error().message, HasSubstr("osd.0"));
+  EXPECT_THAT(result->error().message, HasSubstr("2s"));
+}
+
+TEST_F(CommandTest, LostConnectionIsNotRetried) {
+  run(1, "{}", 20s);
+  settle();
+  ASSERT_EQ(osd(1).commands.size(), 1u);
+  restart(1);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->error().code, make_error_code(Errc::kUnknownOutcome));
+  EXPECT_EQ(osd(1).commands.size(), 1u) << "it may have been done";
+}
+
+TEST_F(CommandTest, UnknownServerIsSaid) {
+  run(7);
+  settle();
+  ASSERT_TRUE(result);
+  EXPECT_THAT(result->error().message, HasSubstr("no osd.7"));
+}
+
+TEST_F(CommandTest, ServerThatWasNeverUpIsSaid) {
+  OsdMap changed = map;
+  changed.epoch = 6;
+  changed.osds[1].addresses.clear();
+  changed.osds[1].up = false;
+  set_map(changed);
+  settle();
+  run(1);
+  settle();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->error().code, make_error_code(Errc::kUnreachable));
+}
+
+TEST_F(CommandTest, ShutdownEndsIt) {
+  run(-1);
+  settle();
+  shut_down();
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->error().code, make_error_code(Errc::kShutdown));
+}
+
+TEST_F(CommandTest, AnswersNobodyAskedForAreIgnored) {
+  std::vector<std::byte> front;
+  encode(CommandReply{Errc::kOk, 0, "{}"}, front);
+  osd(0).send_raw(MessageType::kCommandReply, front, 4242);
+  settle();
+  EXPECT_EQ(counter("reply_ignored"), 1u);
+}
+
+}  // namespace
+}  // namespace lunar::objecter

@@ -1,0 +1,321 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Timeout, cancel and shutdown. After done a test scribbles over the op's buffers: whoever still
+// used them would send or show it.
+#include "tests/objecter/objecter_fixture.h"
+
+namespace lunar::objecter {
+namespace {
+
+const std::byte kPoison{0xee};
+
+class EndingTest : public ObjecterFixture {
+ protected:
+  EndingTest() {
+    options.op_timeout = 5s;
+    options.cancel_grace = 1s;
+  }
+  void SetUp() override { start(2); }
+  void poison(std::vector<std::byte>& bytes) { std::fill(bytes.begin(), bytes.end(), kPoison); }
+  void expect_poisoned(const std::vector<std::byte>& bytes) {
+    EXPECT_EQ(bytes, std::vector<std::byte>(bytes.size(), kPoison)) << "somebody wrote after done";
+  }
+  std::vector<std::byte> data = pattern(20'000);
+  std::vector<std::byte> into = std::vector<std::byte>(20'000);
+};
+
+TEST_F(EndingTest, ReadWithoutAnAnswerTimesOut) {
+  Ended ended;
+  const Tid tid = submit(read_op("x", into), ended);
+  pass(4900ms);
+  EXPECT_FALSE(ended.is_done);
+  pass(150ms);
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  poison(into);
+  // The answer comes after all.
+  test::FakeOsd& server = osd(osd(0).ops_seen > 0 ? 0 : 1);
+  EXPECT_EQ(server.cancels, (std::vector<Tid>{tid}));
+  pass(1s);
+  expect_poisoned(into);
+  EXPECT_EQ(ended.times, 1);
+  EXPECT_EQ(counter("op_timeout"), 1u);
+  EXPECT_EQ(counter("op_active"), 0u);
+}
+
+TEST_F(EndingTest, LateDataOfATimedOutReadGoesNowhere) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit(read_op(object_on(1), into), ended);
+  settle();
+  const auto received = osd(1).ops.front();
+  pass(5100ms);
+  ASSERT_TRUE(ended.is_done);
+  poison(into);
+  auto header = osd(1).ok(received);
+  header.steps[0].data_length = static_cast<uint32_t>(into.size());
+  osd(1).reply(received, header, pattern(into.size()));
+  pass(1s);
+  expect_poisoned(into);
+  EXPECT_EQ(counter("reply_ignored"), 1u);
+}
+
+TEST_F(EndingTest, HalfArrivedReadIsAbandonedBeforeDone) {
+  Ended ended;
+  std::vector<std::byte> large(4u << 20);
+  submit(read_op(object_on(1), large), ended);
+  settle();
+  const auto received = osd(1).ops.front();
+  auto header = osd(1).ok(received);
+  header.steps[0].data_length = static_cast<uint32_t>(large.size());
+  // More than fits into the pipe at once; the client's loop does not run until the stall.
+  osd(1).reply(received, header, pattern(large.size()));
+  center->process();
+  faults.target = {};  // both directions look the same on loopback: stop everything
+  pass(0s);
+  if (!ended.is_done) pass(6s);
+  ASSERT_EQ(ended.times, 1);
+  poison(large);
+  pass(3s);
+  expect_poisoned(large);
+}
+
+TEST_F(EndingTest, TimedOutWriteWaitsForTheServersWord) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  pass(5500ms);
+  EXPECT_FALSE(ended.is_done) << "within the grace nobody knows whether it executes";
+  EXPECT_EQ(osd(1).cancels, (std::vector<Tid>{tid}));
+  osd(1).send_cancelled(tid);
+  settle();
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+}
+
+TEST_F(EndingTest, GraceIsBounded) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  pass(6100ms);
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+}
+
+TEST_F(EndingTest, AnswerWithinTheGraceIsBetterThanATimeout) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  settle();
+  const auto received = osd(1).ops.front();
+  pass(5200ms);
+  osd(1).reply(received, osd(1).ok(received));
+  settle();
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_FALSE(ended.reply.error);
+}
+
+TEST_F(EndingTest, RestartedServerConfirmsByHavingRestarted) {
+  options.cancel_grace = 60s;
+  shut_down();
+  make_objecter();
+  settle();
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  pass(5100ms);
+  EXPECT_FALSE(ended.is_done);
+  restart(1);
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_TRUE(osd(1).ops.empty()) << "it is not sent again";
+}
+
+TEST_F(EndingTest, CancelIsRepeatedInANewSessionOfTheSameProcess) {
+  options.cancel_grace = 60s;
+  shut_down();
+  make_objecter();
+  settle();
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  pass(5100ms);
+  osd(1).confirms_cancels = true;
+  restart(1, true);
+  EXPECT_EQ(osd(1).cancels, (std::vector<Tid>{tid, tid}));
+  EXPECT_EQ(ended.times, 1);
+}
+
+TEST_F(EndingTest, WriteThatIsStuckInTheLinkIsTakenBackBeforeDone) {
+  // Nothing the client sends arrives any more, and the messages pile up in its session.
+  faults.target = osd(1).address();
+  Ended warm;
+  submit(write_op(object_on(1), data), warm);
+  settle();
+  osd(1).reply_next();
+  settle();
+  ASSERT_TRUE(warm.is_done);
+  faults.stall = true;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  pass(4s);
+  EXPECT_TRUE(osd(1).ops.empty());
+  pass(2500ms);
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  poison(data);
+  faults.stall = false;
+  pass(30s);
+  for (const auto& received : osd(1).ops) {
+    EXPECT_NE(received.data.front(), kPoison) << "scribbled data was sent";
+  }
+}
+
+TEST_F(EndingTest, OpForADownServerTimesOutUnsent) {
+  OsdMap next = map;
+  next.epoch = 6;
+  next.osds[1].up = false;
+  set_map(next);
+  settle();
+  Ended ended;
+  submit(write_op(object_on(1), data, 0), ended);
+  pass(5050ms);
+  ASSERT_EQ(ended.times, 1) << "no grace for what was never sent";
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  next.epoch = 7;
+  next.osds[1].up = true;
+  set_map(next);
+  pass(1s);
+  EXPECT_EQ(osd(1).ops_seen, 0u);
+}
+
+TEST_F(EndingTest, OpsOwnTimeoutWins) {
+  auto op = read_op(object_on(1), into);
+  op.timeout = 1s;
+  Ended soon, late;
+  submit(read_op(object_on(1), into), late);
+  submit(std::move(op), soon);
+  pass(1100ms);
+  EXPECT_TRUE(soon.is_done);
+  EXPECT_FALSE(late.is_done);
+  pass(4s);
+  EXPECT_TRUE(late.is_done);
+}
+
+TEST_F(EndingTest, TimeoutRunsOverAllResends) {
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  settle();
+  restart(1, true);  // takes three seconds
+  EXPECT_EQ(osd(1).ops.front().op.attempt, 2u);
+  pass(2100ms);
+  ASSERT_TRUE(ended.is_done);
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+}
+
+TEST_F(EndingTest, CancelOfASentWriteEndsWithTheServersWord) {
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  settle();
+  objecter->cancel(tid);
+  EXPECT_FALSE(ended.is_done) << "never inside cancel()";
+  settle();
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kCancelled));
+  EXPECT_EQ(osd(1).cancels, (std::vector<Tid>{tid}));
+  poison(data);
+  restart(1);
+  EXPECT_TRUE(osd(1).ops.empty()) << "it is not sent again";
+}
+
+TEST_F(EndingTest, CancelOfWhatWaitsTouchesNoServer) {
+  options.max_in_flight_ops = 1;
+  shut_down();
+  make_objecter();
+  settle();
+  Ended sent, throttled, again;
+  submit(write_op(object_on(1), data), sent);
+  const Tid tid = submit(write_op(object_on(1), data), throttled);
+  submit(write_op(object_on(1), data), again);
+  settle();
+  objecter->cancel(tid);
+  settle();
+  EXPECT_EQ(throttled.reply.error, make_error_code(Errc::kCancelled));
+  EXPECT_TRUE(osd(1).cancels.empty());
+  osd(1).reply_next();
+  settle();
+  EXPECT_EQ(osd(1).ops.size(), 1u) << "the next one had its turn";
+  EXPECT_EQ(osd(1).ops.front().op.tid, tid + 1);
+}
+
+TEST_F(EndingTest, CancelOfWhatIsOverDoesNothing) {
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  settle();
+  osd(1).reply_next();
+  settle();
+  objecter->cancel(tid);
+  objecter->cancel(12345);
+  settle();
+  EXPECT_EQ(ended.times, 1);
+  EXPECT_FALSE(ended.reply.error);
+  EXPECT_TRUE(osd(1).cancels.empty());
+}
+
+TEST_F(EndingTest, CancelTwiceEndsOnce) {
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  settle();
+  objecter->cancel(tid);
+  objecter->cancel(tid);
+  settle();
+  EXPECT_EQ(ended.times, 1);
+}
+
+TEST_F(EndingTest, ConfirmationFromAnotherServerIsIgnored) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  settle();
+  objecter->cancel(tid);
+  osd(0).send_cancelled(tid);
+  settle();
+  EXPECT_FALSE(ended.is_done);
+  osd(1).send_cancelled(tid);
+  settle();
+  EXPECT_TRUE(ended.is_done);
+}
+
+TEST_F(EndingTest, ShutdownEndsEveryOp) {
+  OsdMap next = map;
+  next.epoch = 6;
+  next.osds[0].up = false;
+  set_map(next);
+  settle();
+  std::vector<Ended> ended(5);
+  submit(write_op(object_on(1), data), ended[0]);
+  submit(read_op(object_on(1), into), ended[1]);
+  submit(write_op(object_on(0), data), ended[2]);  // its server is down
+  submit(write_op(object_on(1), data), ended[3]);
+  settle();
+  ObjectOp nowhere = write_op("x", data);
+  nowhere.object.pool = 9;
+  submit(std::move(nowhere), ended[4]);
+  shut_down();
+  for (const Ended& each : ended) {
+    EXPECT_EQ(each.times, 1);
+    EXPECT_EQ(each.reply.error, make_error_code(Errc::kShutdown));
+  }
+}
+
+TEST_F(EndingTest, ShutdownWithAStalledLinkEndsToo) {
+  faults.target = osd(1).address();
+  faults.stall = true;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  settle();
+  shut_down();
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kShutdown));
+}
+
+}  // namespace
+}  // namespace lunar::objecter
