@@ -25,6 +25,14 @@ uint64_t time_nonce() {
 
 Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity identity,
                                                 msgr::EventCenter& center, PerfRegistry& perf) {
+  auto stack = msgr::make_network_stack(config);
+  if (!stack) return tl::unexpected(stack.error());
+  return create(config, std::move(identity), std::move(*stack), center, perf);
+}
+
+Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity identity,
+                                                std::unique_ptr<msgr::NetworkStack> stack,
+                                                msgr::EventCenter& center, PerfRegistry& perf) {
   std::unique_ptr<Client> client(new Client(config, center, perf));
   client->entity_ = config.name().to_string();
   client->identity_ = std::move(identity);
@@ -51,9 +59,7 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
 
   auto objecter_options = objecter::Objecter::Options::from_config(config);
   if (!objecter_options) return tl::unexpected(objecter_options.error());
-  auto stack = msgr::make_network_stack(config);
-  if (!stack) return tl::unexpected(stack.error());
-  client->stack_ = std::move(*stack);
+  client->stack_ = std::move(stack);
 
   auto made =
       objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),

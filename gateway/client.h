@@ -33,6 +33,10 @@ class Client {
   // key, a transport that this build lacks.
   static Outcome<std::unique_ptr<Client>> create(const Config& config, Identity identity,
                                                  msgr::EventCenter& center, PerfRegistry& perf);
+  // The same over a stack that the caller chose.
+  static Outcome<std::unique_ptr<Client>> create(const Config& config, Identity identity,
+                                                 std::unique_ptr<msgr::NetworkStack> stack,
+                                                 msgr::EventCenter& center, PerfRegistry& perf);
   ~Client();  // REQUIRES: shutdown() is done
 
   objecter::Objecter& objecter() noexcept { return *objecter_; }

@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/image_directory.h"
+
+#include "tests/gateway/image_fixture.h"
+
+namespace lunar::gateway {
+namespace {
+
+using objecter::Errc;
+
+constexpr uint64_t kMiB = 1u << 20;
+
+class ImageDirectoryTest : public ImageFixture {
+ protected:
+  std::vector<std::string> names() {
+    std::vector<std::string> out;
+    const auto images = wait<std::vector<ImageSummary>>(
+        [&](auto done) { list_images(*gateway, "lunar", std::move(done)); });
+    EXPECT_TRUE(images);
+    if (images) {
+      for (const auto& image : *images) out.push_back(image.name);
+    }
+    return out;
+  }
+  Outcome<void> remove(const std::string& name) {
+    return wait<void>([&](auto done) {
+      remove_image(*gateway, {"lunar", name}, {}, std::move(done));
+    });
+  }
+  Outcome<void> resize(const std::string& name, uint64_t size) {
+    return wait<void>([&](auto done) {
+      resize_image(*gateway, {"lunar", name}, size, {}, std::move(done));
+    });
+  }
+};
+
+TEST_F(ImageDirectoryTest, ListsWhatWasCreatedUntilItIsRemoved) {
+  ASSERT_TRUE(create("one", 8 * kMiB));
+  ASSERT_TRUE(create("two", 8 * kMiB));
+  EXPECT_EQ(names(), (std::vector<std::string>{"one", "two"}));
+  ASSERT_TRUE(remove("one"));
+  EXPECT_EQ(names(), std::vector<std::string>{"two"});
+}
+
+TEST_F(ImageDirectoryTest, ANameIsTakenOnce) {
+  ASSERT_TRUE(create("disk", 8 * kMiB));
+  const auto again = create("disk", 8 * kMiB);
+  ASSERT_FALSE(again);
+  EXPECT_EQ(again.error().code, Errc::kExists);
+}
+
+TEST_F(ImageDirectoryTest, WhatIsMissingIsNamed) {
+  const auto found = wait<VersionedHeader>([&](auto done) {
+    find_image(*gateway, {"lunar", "nothing"}, std::move(done));
+  });
+  ASSERT_FALSE(found);
+  EXPECT_NE(found.error().message.find("'nothing'"), std::string::npos);
+  const auto pool = wait<VersionedHeader>([&](auto done) {
+    find_image(*gateway, {"nowhere", "x"}, std::move(done));
+  });
+  ASSERT_FALSE(pool);
+  EXPECT_NE(pool.error().message.find("there are: lunar"), std::string::npos);
+}
+
+TEST_F(ImageDirectoryTest, AnOpenImageIsNeitherRemovedNorShrunk) {
+  create_and_open(8 * kMiB);
+  for (const auto& refused : {remove("disk"), resize("disk", 4 * kMiB)}) {
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, Errc::kBusy);
+    EXPECT_NE(refused.error().message.find("gateway"), std::string::npos);
+  }
+  ASSERT_TRUE(close(image));
+  EXPECT_TRUE(resize("disk", 4 * kMiB));
+  EXPECT_TRUE(remove("disk"));
+}
+
+TEST_F(ImageDirectoryTest, AnOpenImageSeesThatItGrew) {
+  create_and_open(8 * kMiB);
+  uint64_t seen = 0;
+  image->watch_size([&](uint64_t size) { seen = size; });
+  ASSERT_TRUE(resize("disk", 16 * kMiB));
+  ASSERT_TRUE(test::turn_until(*center, [&] { return seen != 0; }));
+  EXPECT_EQ(seen, 16 * kMiB);
+  EXPECT_FALSE(write(15 * kMiB, "beyond the old end"));
+  EXPECT_TRUE(close(image));
+}
+
+TEST_F(ImageDirectoryTest, WhatWasCutOffDoesNotComeBack) {
+  create_and_open(8 * kMiB);
+  ASSERT_FALSE(write(0, std::string(8 * kMiB, 'x')));
+  ASSERT_TRUE(close(image));
+  ASSERT_TRUE(resize("disk", 4 * kMiB + 4096));
+  ASSERT_TRUE(resize("disk", 8 * kMiB));
+  auto opened = open(*gateway, "disk");
+  ASSERT_TRUE(opened);
+  image = *opened;
+  EXPECT_EQ(read(4 * kMiB, 4096), std::string(4096, 'x'));
+  EXPECT_EQ(read(4 * kMiB + 4096, 4 * kMiB - 4096), std::string(4 * kMiB - 4096, '\0'));
+  EXPECT_TRUE(close(image));
+}
+
+TEST_F(ImageDirectoryTest, AGatewayThatWasStruckIsFenced) {
+  create_and_open(8 * kMiB);
+  Client* other = make_client("other");
+  ASSERT_TRUE(wait<void>([&](auto done) {
+    unregister(*other, {"lunar", "disk"}, "gateway", std::move(done));
+  }));
+  EXPECT_TRUE(
+      test::turn_until(*center, [&] { return write(0, std::string(512, 'x')) == Errc::kFenced; }));
+  EXPECT_TRUE(close(image));
+}
+
+TEST_F(ImageDirectoryTest, TwoGatewaysRegisterBeside) {
+  create_and_open(8 * kMiB);
+  Client* other = make_client("other");
+  auto second = open(*other, "disk");
+  ASSERT_TRUE(second);
+  const auto found = wait<VersionedHeader>([&](auto done) {
+    find_image(*gateway, {"lunar", "disk"}, std::move(done));
+  });
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->header.registrations.size(), 2u);
+  EXPECT_TRUE(close(*second));
+  second->reset();
+  EXPECT_TRUE(close(image));
+}
+
+TEST_F(ImageDirectoryTest, BadSizesAndLayoutsAreRefused) {
+  EXPECT_FALSE(create("disk", 1000));
+  EXPECT_FALSE(
+      create("disk", 8 * kMiB, {.object_size = 5000, .stripe_unit = 5000, .stripe_count = 1}));
+  EXPECT_TRUE(names().empty());
+}
+
+}  // namespace
+}  // namespace lunar::gateway

@@ -1,0 +1,141 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <string>
+#include <utility>
+#include <vector>
+
+#include "common/config.h"
+#include "common/perf_counters.h"
+#include "gateway/client.h"
+#include "gateway/image.h"
+#include "gateway/image_directory.h"
+#include "tests/osd/server_fixture.h"
+#include "tests/support/turn_until.h"
+
+namespace lunar::gateway {
+
+// Lends the fixture's network to a Client, which wants to own one.
+class BorrowedStack final : public msgr::NetworkStack {
+ public:
+  explicit BorrowedStack(msgr::NetworkStack& stack) : stack_(stack) {}
+  std::unique_ptr<msgr::PendingConnect> connect(msgr::EventCenter& center,
+                                                const msgr::Address& peer,
+                                                msgr::ConnectDone done) override {
+    return stack_.connect(center, peer, std::move(done));
+  }
+  Outcome<std::unique_ptr<msgr::Listener>> listen(msgr::EventCenter& center,
+                                                  const msgr::Address& local,
+                                                  msgr::AcceptCallback on_accept) override {
+    return stack_.listen(center, local, std::move(on_accept));
+  }
+  msgr::BufferPool& buffers() noexcept override { return stack_.buffers(); }
+
+ private:
+  msgr::NetworkStack& stack_;
+};
+
+// Images on three servers in memory, on one loop.
+class ImageFixture : public osd::ServerFixture {
+ protected:
+  ImageFixture() {
+    for (osd::OsdId id = 0; id < 3; ++id) start(id);
+    connect_client("maker");
+    make_pool("lunar");
+    gateway = make_client("gateway");
+  }
+  ~ImageFixture() override {
+    image.reset();
+    turn();
+    for (auto& client : clients_) {
+      bool ended = false;
+      client->shutdown([&ended] { ended = true; });
+      EXPECT_TRUE(test::turn_until(*center, [&] { return ended; }));
+    }
+    clients_.clear();
+  }
+
+  Client* make_client(const std::string& instance) {
+    auto config = std::make_unique<Config>();
+    for (const auto& [name, value] : {std::pair{"mon_host", "127.0.0.1:6800"},
+                                      {"auth_client_required", "none"},
+                                      {"lunar_header_poll", "10ms"},
+                                      {"objecter_op_timeout", "2s"}}) {
+      EXPECT_TRUE(config->set(name, value));
+    }
+    auto made = Client::create(*config, {instance, 0}, std::make_unique<BorrowedStack>(stack),
+                               *center, perf_);
+    EXPECT_TRUE(made) << made.error().message;
+    configs_.push_back(std::move(config));
+    clients_.push_back(std::move(*made));
+    Client* client = clients_.back().get();
+    EXPECT_TRUE(test::turn_until(*center, [&] { return client->objecter().map() != nullptr; }));
+    return client;
+  }
+
+  // Runs start(done) to its end.
+  template <typename T, typename Start>
+  Outcome<T> wait(Start start) {
+    auto result = std::make_shared<std::optional<Outcome<T>>>();
+    start([result](Outcome<T> outcome) { *result = std::move(outcome); });
+    if (!test::turn_until(*center, [&] { return result->has_value(); })) {
+      return explain(std::errc::timed_out, "the call did not end");
+    }
+    return std::move(**result);
+  }
+  Outcome<ImageHeader> create(const std::string& name, uint64_t size, StripeLayout layout = {}) {
+    return wait<ImageHeader>([&](auto done) {
+      create_image(*gateway, {"lunar", name}, {size, layout}, std::move(done));
+    });
+  }
+  Outcome<std::shared_ptr<Image>> open(Client& client, const std::string& name,
+                                       bool read_only = false) {
+    return wait<std::shared_ptr<Image>>([&](auto done) {
+      Image::open(client, {"lunar", name}, {read_only}, std::move(done));
+    });
+  }
+  void create_and_open(uint64_t size, StripeLayout layout = {}) {
+    ASSERT_TRUE(create("disk", size, layout));
+    auto opened = open(*gateway, "disk");
+    ASSERT_TRUE(opened) << opened.error().message;
+    image = std::move(*opened);
+  }
+  Outcome<void> close(std::shared_ptr<Image> closing) {
+    return wait<void>([&](auto done) { closing->close(std::move(done)); });
+  }
+
+  // Runs one IO to its end.
+  template <typename Start>
+  IoResult io(Start start) {
+    std::optional<IoResult> result;
+    start([&result](const IoResult& io) { result = io; });
+    EXPECT_FALSE(result) << "done ran inside the submitting call";
+    EXPECT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+    return result ? *result : IoResult{};
+  }
+  std::error_code write(uint64_t offset, const std::string& data) {
+    return io([&](auto done) { image->write(offset, as_const_bytes(data), {}, done); }).error;
+  }
+  std::string read(uint64_t offset, std::size_t length) {
+    std::string out(length, '?');
+    const IoResult result = io([&](auto done) {
+      image->read(offset, {reinterpret_cast<std::byte*>(out.data()), out.size()}, {}, done);
+    });
+    EXPECT_FALSE(result.error) << result.error.message();
+    return out;
+  }
+
+  Client* gateway = nullptr;
+  std::shared_ptr<Image> image;
+
+ private:
+  PerfRegistry perf_;
+  std::vector<std::unique_ptr<Config>> configs_;
+  std::vector<std::unique_ptr<Client>> clients_;
+};
+
+}  // namespace lunar::gateway
