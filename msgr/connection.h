@@ -18,7 +18,7 @@ struct PeerIdentity {
   std::string instance;  // host id and role; a restart of the same gateway has the same one
   uint64_t nonce = 0;    // grows with every start of an instance
   bool authenticated = false;
-  Address address;       // as the link sees it
+  Address address;  // as the link sees it
 };
 
 // A session with one peer, through however many links it takes.
@@ -40,8 +40,8 @@ class Connection {
   // Ends the session. No callback afterwards, on_reset() neither. Unsent messages are dropped.
   virtual void close() noexcept = 0;
 
-  virtual EventCenter& center() const noexcept = 0;   // the same for life; any thread
-  virtual uint64_t id() const noexcept = 0;           // within this process, for logs and traces
+  virtual EventCenter& center() const noexcept = 0;    // the same for life; any thread
+  virtual uint64_t id() const noexcept = 0;            // within this process, for logs and traces
   virtual const Address& target() const noexcept = 0;  // what was connected to; unset if accepted
   virtual const PeerIdentity& peer() const noexcept = 0;  // filled once on_open() ran
   virtual bool is_open() const noexcept = 0;  // a session exists; its link may be down meanwhile

@@ -30,8 +30,8 @@ enum class Policy : uint8_t {
 
 struct MessengerOptions {
   std::string entity = "client.admin";
-  std::string instance;  // see PeerIdentity; empty: made from host id and pid
-  uint64_t nonce = 0;    // 0: made from the time
+  std::string instance;        // see PeerIdentity; empty: made from host id and pid
+  uint64_t nonce = 0;          // 0: made from the time
   bool auth_required = false;  // of peers that connect to us, and of servers we connect to
   bool crc_data = true;
   bool tcp_nodelay = true;
