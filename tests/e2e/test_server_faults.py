@@ -72,6 +72,10 @@ class ServerFaultTest(LunarTestCase):
         running = self.begin(seed=33, num_bytes="256M")
         report = self.end(running)
         self.assertEqual(report["retries"], {})  # sessions survive: nobody above has noticed
+        counters = self.cluster.gateway_command("perf", "dump")["msgr"]
+        self.assertGreater(counters["reconnects"], 2)
+        self.assertGreater(counters["replays"], 0)
+        self.assertEqual(counters["resets"], 0)
 
     def test_all_servers_dead(self):
         self.start_lunar()
