@@ -84,6 +84,18 @@ Outcome<BsOptions> BsOptions::parse(std::string_view text) {
   return out;
 }
 
+std::string BsOptions::session_key() const {
+  Config probe(EntityName{"client", id}, cluster);
+  // A file that cannot be read is an error when the session is made; here its name will do.
+  const bool loaded = probe.load(conf).has_value();
+  std::string file = loaded ? probe.file() : conf;
+  if (char* resolved = realpath(file.c_str(), nullptr); resolved != nullptr) {
+    file = resolved;
+    std::free(resolved);
+  }
+  return cluster + "\n" + id + "\n" + file;
+}
+
 Outcome<GatewaySession*> GatewaySession::create(const BsOptions& options, const lunar_host& host) {
   // On failure what was begun is left behind on purpose: it may be in tgtd's loop already, and the
   // next attempt makes another. LUN creation is rare.

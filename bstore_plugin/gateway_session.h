@@ -31,8 +31,9 @@ struct BsOptions {
 
   // A sentence for a part without '=', or a key in it (tgtd logs bsopts).
   static Outcome<BsOptions> parse(std::string_view text);
-  // Sessions are shared by LUNs that agree on this.
-  std::string session_key() const { return cluster + "\n" + id + "\n" + conf; }
+  // Sessions are shared by LUNs that agree on this: cluster, id and the file that is really read,
+  // by whatever way it was found. Two sessions of one entity and instance would fence each other.
+  std::string session_key() const;
 };
 
 // One cluster as tgtd sees it: the client that all its LUNs share, embedded in tgtd's loop.

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <gtest/gtest.h>
 
+#include <cstdio>
+#include <cstdlib>
+#include <fstream>
+
 #include "bstore_plugin/gateway_session.h"
 
 namespace lunar::bstore_plugin {
@@ -20,6 +24,21 @@ TEST(BsOptionsTest, NothingIsFine) {
   const auto options = BsOptions::parse("");
   ASSERT_TRUE(options);
   EXPECT_EQ(options->id, "admin");
+}
+
+TEST(BsOptionsTest, OneFileIsOneSessionHoweverItIsNamed) {
+  const std::string folder = ::testing::TempDir();
+  const std::string file = folder + "bs_options_test.conf";
+  std::ofstream(file) << "[global]\n";
+  const auto key = [](const std::string& options) {
+    return BsOptions::parse(options)->session_key();
+  };
+  setenv("LUNAR_CONF", file.c_str(), 1);
+  EXPECT_EQ(key(""), key("conf=" + file));
+  EXPECT_EQ(key("conf=" + file), key("conf=" + folder + "/./bs_options_test.conf"));
+  EXPECT_NE(key("conf=" + file), key("conf=" + file + ";id=other"));
+  unsetenv("LUNAR_CONF");
+  std::remove(file.c_str());
 }
 
 TEST(BsOptionsTest, APartWithoutAValueIsNamed) {

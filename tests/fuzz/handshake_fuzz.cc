@@ -1,4 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <algorithm>
 #include <string>
 
 #include "common/check.h"
@@ -29,8 +30,8 @@ enum Kind : uint8_t {
 };
 
 std::vector<std::byte> with_kind(Kind kind, const std::vector<std::byte>& front) {
-  std::vector<std::byte> input = {std::byte{kind}};
-  input.insert(input.end(), front.begin(), front.end());
+  std::vector<std::byte> input(1 + front.size(), std::byte{kind});
+  std::copy(front.begin(), front.end(), input.begin() + 1);
   return input;
 }
 
