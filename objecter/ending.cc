@@ -15,7 +15,7 @@ namespace lunar::objecter {
 // Takes the op back from the connection it was sent on, if that may still use its buffers.
 void ObjecterImpl::withdraw(Op& op) {
   const bool may_be_filled = op.state == OpState::kSent && !op.request.read_into.empty();
-  if (op.messages == 0 && !may_be_filled) return;
+  if ((op.messages == 0 && !may_be_filled) || op.withdrawals != 0) return;
   if (op.session == nullptr || op.session->server() == nullptr) return;
   ++op.withdrawals;
   // The callback keeps the connection until it is done.

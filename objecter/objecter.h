@@ -83,14 +83,16 @@ class Objecter {
   // kNoSuchPool, and whatever the server says.
   virtual Tid submit(ObjectOp op, OpDone done) = 0;
 
-  // FLUSH to every OSD of the pool, whoever wrote: done with the first error when all answered.
+  // FLUSH to every OSD of the pool, whoever wrote: done with the first error when all answered, but
+  // kLostWrites before any other.
   // The Tid cancels all of them.
   virtual Tid flush(PoolId pool, ImageId image, uint64_t io_id,
                     UniqueFunction<void(std::error_code)> done) = 0;
 
   // Asks for the op to end with kCancelled: waits for the server's confirmation up to
-  // `cancel_grace`, so that a cancelled op is either known not to run or its time is over. An op
-  // that is already done is left alone.
+  // `cancel_grace`, so that a cancelled op is either known not to run or its time is over. A change
+  // that its server turns out to have executed ends with that answer instead. An op that is already
+  // done is left alone.
   virtual void cancel(Tid tid) = 0;
 
   // Names of one PG's objects after `cursor`, at most `limit`; an empty page is the end.

@@ -20,6 +20,14 @@ LinkFaults::Verdict LinkFaults::on_send(const msgr::Address& peer, std::size_t) 
   return {};
 }
 
+LinkFaults::Verdict LinkFaults::on_receive(const msgr::Address& peer, std::size_t bytes) {
+  if (peer != target || receive_bytes == SIZE_MAX) return {};
+  if (receive_bytes == 0) return {{}, 1h};
+  const std::size_t limit = std::min(bytes, receive_bytes);
+  receive_bytes -= limit;
+  return {{}, {}, limit};
+}
+
 ObjecterFixture::ObjecterFixture() {
   msgr::EventCenter::Options center_options;
   center_options.time = &clock;

@@ -21,14 +21,16 @@ namespace lunar::objecter {
 
 using namespace std::chrono_literals;
 
-// Lets a test break and stall the links of one server.
+// Lets a test break and stall the client's links to one server.
 struct LinkFaults final : msgr::LoopbackInjector {
-  msgr::Address target;  // whose links; both directions
-  bool refuse = false;   // connects
-  bool stall = false;    // what is sent from now on takes an hour
-  int fail_sends = 0;    // so many sends break their link
+  msgr::Address target;
+  bool refuse = false;                   // connects
+  bool stall = false;                    // what is sent from now on takes an hour
+  int fail_sends = 0;                    // so many sends break their link
+  std::size_t receive_bytes = SIZE_MAX;  // so many more arrive, the others in an hour
   Verdict on_connect(const msgr::Address& peer) override;
   Verdict on_send(const msgr::Address& peer, std::size_t bytes) override;
+  Verdict on_receive(const msgr::Address& peer, std::size_t bytes) override;
 };
 
 // How an op ended. May be gone before the op is: then nobody is told.
