@@ -13,7 +13,8 @@
 #   vm          guests under Debian's kernel: rdma_rxe, kernel initiator
 #   clang       unit tests built by clang, thread-safety analysis as errors
 #   bench       benchmarks
-#   all         check unit e2e asan tsan fuzz-smoke vm (the default)
+#   all         check unit e2e vm (the default, and what CI runs)
+#   sanitizers  asan tsan fuzz-smoke
 #
 # Ends with ctest's summaries and `N passed, N failed`; exits 0 only if nothing failed, every lane
 # ran at least one test, and none was skipped. Logs are in build/logs.
@@ -23,7 +24,8 @@ cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tools/dev/lib.sh
 . tools/dev/lib.sh
 
-ALL=(check unit e2e asan tsan fuzz-smoke vm)
+ALL=(check unit e2e vm)
+SANITIZERS=(asan tsan fuzz-smoke)
 jobs=${LUNAR_JOBS:-$(nproc)}
 # A clone in another folder finds what this one compiled.
 export CCACHE_BASEDIR=$LUNAR_ROOT CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
@@ -121,6 +123,7 @@ ctest_options=()
 while [ $# -gt 0 ]; do
   case $1 in
     all) lanes+=("${ALL[@]}") ;;
+    sanitizers) lanes+=("${SANITIZERS[@]}") ;;
     check | unit | e2e | asan | tsan | fuzz-smoke | vm | clang | bench) lanes+=("$1") ;;
     -h | --help) usage && exit 0 ;;
     --) shift && ctest_options=("$@") && break ;;
