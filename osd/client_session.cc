@@ -105,13 +105,25 @@ uint64_t ClientSessions::newest_nonce(const ClientName& client) const {
   return newest;
 }
 
-void ClientSessions::fence(const ClientName& client, uint64_t nonce) {
+void ClientSessions::fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done) {
   const auto family = families_.find(client);
-  if (family == families_.end()) return;
-  for (const SessionId id : Family(family->second)) {
-    Session& session = sessions_.at(id);
-    if (session.nonce <= nonce && session.state != State::kFenced) fence(session);
+  if (family != families_.end()) {
+    for (const SessionId id : Family(family->second)) {
+      Session& session = sessions_.at(id);
+      if (session.nonce <= nonce && session.state != State::kFenced) fence(session);
+    }
   }
+  if (!executes(client, nonce)) return done();
+  fence_waiters_.push_back({client, nonce, std::move(done)});
+}
+
+bool ClientSessions::executes(const ClientName& client, uint64_t up_to_nonce) const {
+  const auto family = families_.find(client);
+  if (family == families_.end()) return false;
+  return std::any_of(family->second.begin(), family->second.end(), [&](SessionId id) {
+    const Session& session = sessions_.at(id);
+    return session.nonce <= up_to_nonce && session.executing > 0;
+  });
 }
 
 void ClientSessions::open_if_alone(Session& session) {
@@ -131,6 +143,15 @@ void ClientSessions::settle(Session& session) {
   for (const SessionId other : family)
     if (Session* waiting = find(other)) open_if_alone(*waiting);
   if (gone) drop(id);
+  for (std::size_t i = 0; i < fence_waiters_.size();) {
+    if (executes(fence_waiters_[i].client, fence_waiters_[i].nonce)) {
+      ++i;
+      continue;
+    }
+    auto done = std::move(fence_waiters_[i].done);
+    fence_waiters_.erase(fence_waiters_.begin() + static_cast<std::ptrdiff_t>(i));
+    done();
+  }
 }
 
 void ClientSessions::close(msgr::Connection& connection, SessionId id, Clock::time_point now) {

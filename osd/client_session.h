@@ -68,7 +68,8 @@ class ClientSessions {
   // The newest start of the client that this server knows; 0 if none.
   uint64_t newest_nonce(const ClientName& client) const;
   // Fences the client's starts that this server knows, by an operator's command.
-  void fence(const ClientName& client, uint64_t nonce);
+  // `done` runs when nothing of theirs executes any more; at once if so already.
+  void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done);
 
   // Drops sessions that were without a connection for too long.
   void expire(Clock::time_point now);
@@ -101,6 +102,11 @@ class ClientSessions {
     bool claiming = false;
     Clock::time_point closed;
   };
+  struct FenceWaiter {
+    ClientName client;
+    uint64_t nonce = 0;
+    UniqueFunction<void()> done;
+  };
   using Family = std::vector<SessionId>;  // of one client, oldest first
 
   Session* find(SessionId id);
@@ -109,6 +115,7 @@ class ClientSessions {
   void fence(Session& session);
   void open_if_alone(Session& session);
   void settle(Session& session);
+  bool executes(const ClientName& client, uint64_t up_to_nonce) const;
 
   void resend(Session& session, Entry& entry, ClientOpRef op);
   bool must_hold(Session& session, const ClientOp& op);
@@ -127,6 +134,7 @@ class ClientSessions {
   const Options options_;
   std::map<SessionId, Session> sessions_;
   std::map<ClientName, Family> families_;
+  std::vector<FenceWaiter> fence_waiters_;
   SessionId next_id_ = 1;
 };
 

@@ -81,6 +81,12 @@ void FenceTable::unfence(const ClientName& client, ObjectStore::Done done) {
   writer_.save(std::move(done));
 }
 
+void FenceTable::settle(UniqueFunction<void()> done) {
+  if (!writer_.is_busy()) return done();
+  writer_.save([this, finish = std::make_unique<UniqueFunction<void()>>(std::move(done))](
+                   std::error_code) { settle(std::move(*finish)); });
+}
+
 std::vector<std::byte> FenceTable::encode() const {
   std::vector<std::byte> out;
   ByteWriter writer(out);

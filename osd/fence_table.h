@@ -17,7 +17,7 @@ namespace lunar::osd {
 // Remembers durably which starts of a client may write no more: a nonce below the newest that ever
 // wrote here, and what an operator fenced. So a gateway that hung while its successor took over
 // stays out, also after this server restarted.
-// Loop-bound. Borrows the store, which outlives it; destroy it only when it is not busy.
+// Loop-bound. Borrows the store, which outlives it; destroy it only after settle().
 class FenceTable {
  public:
   static constexpr std::size_t kMaxClients = 1024;  // the longest unseen without a fence go first
@@ -36,7 +36,8 @@ class FenceTable {
   void fence(const ClientName& client, uint64_t nonce, ObjectStore::Done done);
   void unfence(const ClientName& client, ObjectStore::Done done);
 
-  bool is_busy() const noexcept { return writer_.is_busy(); }
+  // Runs done when no record is being written; at once if so already.
+  void settle(UniqueFunction<void()> done);
   std::string to_json() const;
 
  private:

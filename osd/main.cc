@@ -106,6 +106,7 @@ class Process {
     server_->start(*stack_, std::move(messenger_), keyring_ ? &*keyring_ : nullptr,
                    std::move(listen_), [this](Outcome<msgr::Address> ready) { started(ready); });
     center_->run();
+    observers_.clear();
     server_.reset();
     store_.reset();
     return status_;
@@ -146,6 +147,15 @@ class Process {
     if (!server) return tl::unexpected<Error>(server.error());
     server_ = std::move(*server);
     server_->set_on_refused([this](const Error& error) { end(kRefused, error.message); });
+    for (const char* name :
+         {"osd_op_history_size", "osd_op_history_duration", "osd_op_complaint_time"}) {
+      observers_.push_back(config.observe(name, [this](const Config& changed) {
+        const OpTracker::Options tracking{changed.get_uint("osd_op_history_size"),
+                                          changed.get_duration("osd_op_history_duration"),
+                                          changed.get_duration("osd_op_complaint_time")};
+        center_->post([this, tracking] { server_->set_tracking(tracking); });
+      }));
+    }
     config.freeze();
     return watch_signals();
   }
@@ -220,6 +230,7 @@ class Process {
   std::unique_ptr<msgr::NetworkStack> stack_;
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<OsdServer> server_;
+  std::vector<Config::Observer> observers_;
   PidFile pid_file_;
   UniqueFd signals_;
   msgr::FdWatch signal_watch_;

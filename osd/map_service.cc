@@ -202,16 +202,21 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
     return reply_to(connection, {code, 0, allowed.error().message});
   }
   const OsdId osd = boot->osd;
-  Server& server = servers_[osd];
-  server.connection = &connection;
-  stop_grace(osd);
+  booting_.insert(&connection);
   authority_->boot(std::move(*boot),
                    [this, osd, reply_to, peer = &connection](objecter::OsdBootReply reply) {
                      if (reply.error != Errc::kOk) LUNAR_LOG(kMap, 0, "refused: {}", reply.message);
-                     const auto known = servers_.find(osd);
-                     if (known == servers_.end() || known->second.connection != peer)
-                       return;  // it went away
-                     if (reply.error != Errc::kOk) servers_.erase(known);
+                     const auto waits = booting_.find(peer);
+                     const bool gone = waits == booting_.end();
+                     if (!gone) booting_.erase(waits);
+                     if (reply.error == Errc::kOk) {
+                       servers_[osd].connection = gone ? nullptr : peer;
+                       if (gone)
+                         start_grace(osd);
+                       else
+                         stop_grace(osd);
+                     }
+                     if (gone) return;
                      reply_to(*peer, reply);
                    });
 }
@@ -230,6 +235,7 @@ void MapService::on_link(msgr::Connection& connection, bool up) {
 
 void MapService::on_closed(msgr::Connection& connection, std::error_code why) {
   subscribers_.erase(&connection);
+  booting_.erase(&connection);
   for (auto& [osd, server] : servers_) {
     if (server.connection != &connection) continue;
     server.connection = nullptr;

@@ -93,10 +93,11 @@ class MapService final : private AuthorityLink::Host {
   std::vector<msgr::Address> addresses_;
   std::set<msgr::Connection*> subscribers_;
   std::unique_ptr<MapAuthority> authority_;
-  std::map<OsdId, Server> servers_;      // on the authority
-  std::unique_ptr<AuthorityLink> link_;  // on the others
-  objecter::OsdMapRef saving_;           // being written
-  objecter::OsdMapRef next_;             // to be written after it
+  std::map<OsdId, Server> servers_;           // on the authority
+  std::multiset<msgr::Connection*> booting_;  // whose boot is being decided
+  std::unique_ptr<AuthorityLink> link_;       // on the others
+  objecter::OsdMapRef saving_;                // being written
+  objecter::OsdMapRef next_;                  // to be written after it
   bool ready_ = false;
   bool stopping_ = false;
   UniqueFunction<void()> stopped_;

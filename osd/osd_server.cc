@@ -232,12 +232,13 @@ void OsdServer::shutdown(UniqueFunction<void()> done) {
     if (!ledger_) return center_.post([this] { stopped_(); });
     return ledger_->shutdown([this] { stopped_(); });
   }
-  maps_->stop([this] {
-    purger_.stop([this] {
-      executor_->drain(
-          [this] { ledger_->shutdown([this] { messenger_->shutdown([this] { stopped_(); }); }); });
-    });
-  });
+  maps_->stop([this] { purger_.stop([this] { executor_->drain([this] { close_down(); }); }); });
+}
+
+// Nothing executes any more.
+void OsdServer::close_down() {
+  fences_->settle(
+      [this] { ledger_->shutdown([this] { messenger_->shutdown([this] { stopped_(); }); }); });
 }
 
 }  // namespace lunar::osd

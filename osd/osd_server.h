@@ -48,6 +48,9 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   // Ends sessions, waits for what executes, flushes, clears the marks. The store stays open.
   void shutdown(UniqueFunction<void()> done);
 
+  // For options that change at run time.
+  void set_tracking(OpTracker::Options options) { tracker_.set_options(options); }
+
   // Serves commands on it; the handlers run on our loop. Both outlive the socket's use.
   void add_admin_commands(AdminSocket& socket);
 
@@ -72,6 +75,7 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
               const Listen& listen);
   void fail_start(Error error);
   void tick();
+  void close_down();
 
   // Dispatcher
   void on_open(msgr::Connection& connection) override;

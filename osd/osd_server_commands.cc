@@ -115,14 +115,20 @@ void OsdServer::fence_command(const std::string& request, bool fence,
   } else {
     nonce = std::max(sessions_->newest_nonce(client), fences_->newest_nonce(client));
   }
-  ObjectStore::Done recorded = [this, finish = std::make_unique<UniqueFunction<void(CommandReply)>>(
-                                          std::move(done))](std::error_code error) {
+  using Finish = UniqueFunction<void(CommandReply)>;
+  const auto finish = std::make_shared<Finish>(std::move(done));
+  const auto answer = [this, finish](std::error_code error) {
     if (!error) return (*finish)({Errc::kOk, maps_->epoch(), fences_->to_json()});
     (*finish)({wire_error(error), 0, "the fence cannot be recorded: " + error.message()});
   };
-  if (!fence) return fences_->unfence(client, std::move(recorded));
-  sessions_->fence(client, nonce);
-  fences_->fence(client, nonce, std::move(recorded));
+  if (!fence) return fences_->unfence(client, answer);
+  // Durable first; then nothing of the client may still be inside the store.
+  fences_->fence(client, nonce,
+                 [this, answer, who = std::make_shared<const ClientName>(client),
+                  nonce](std::error_code error) {
+                   if (error) return answer(error);
+                   sessions_->fence(*who, nonce, [answer] { answer({}); });
+                 });
 }
 
 void OsdServer::add_admin_commands(AdminSocket& socket) {

@@ -151,7 +151,7 @@ void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, Errc erro
     const auto lost = lost_.find(waiter.image);
     if (lost != lost_.end()) {
       auto& told = lost->second;
-      const std::string name = waiter.client->to_string();
+      const std::string name = waiter.client->to_string().substr(0, kMaxClientBytes);
       if (std::find(told.begin(), told.end(), name) == told.end()) {
         told.push_back(name);
         if (told.size() > kMaxToldClients) told.pop_front();

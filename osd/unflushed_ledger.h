@@ -30,6 +30,7 @@ class UnflushedLedger {
   static constexpr std::size_t kMaxImages = 65536;
   static constexpr std::size_t kMaxToldClients = 256;  // per image; the oldest are told again
   static constexpr std::size_t kMaxDamaged = 4096;
+  static constexpr std::size_t kMaxClientBytes = 1024;  // of a name in the record
 
   // Reads the records, and makes durable what this start changes before `done` runs, later.
   static void load(msgr::EventCenter& center, ObjectStore& store, uint64_t incarnation,

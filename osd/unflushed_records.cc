@@ -12,7 +12,6 @@ namespace lunar::osd {
 namespace {
 constexpr uint16_t kMarksVersion = 1;
 constexpr uint16_t kLossesVersion = 1;
-constexpr std::size_t kMaxClientBytes = 1024;
 }  // namespace
 
 Outcome<void> UnflushedLedger::read_records() {

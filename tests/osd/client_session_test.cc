@@ -271,7 +271,7 @@ TEST_F(ClientSessionTest, AnOperatorsFenceHoldsUntilANewerStart) {
   FakeConnection& a = connect("client.a", 5);
   const ClientName name{"client.a", "host"};
   fences->fence(name, 5, [](std::error_code) {});
-  sessions->fence(name, 5);
+  sessions->fence(name, 5, [] {});
   write(a, 1);
   EXPECT_EQ(replies.back().error, Errc::kFenced);
   disconnect(a);
@@ -281,6 +281,16 @@ TEST_F(ClientSessionTest, AnOperatorsFenceHoldsUntilANewerStart) {
   FakeConnection& newer = connect("client.a", 6);
   write(newer, 1);
   EXPECT_EQ(running.size(), 1u);
+}
+
+TEST_F(ClientSessionTest, AnOperatorsFenceAnswersWhenNothingExecutesAnyMore) {
+  FakeConnection& a = connect("client.a", 5);
+  write(a, 1);
+  bool fenced = false;
+  sessions->fence({"client.a", "host"}, 5, [&] { fenced = true; });
+  EXPECT_FALSE(fenced);
+  end(1);
+  EXPECT_TRUE(fenced);
 }
 
 TEST_F(ClientSessionTest, SessionsWithoutAConnectionExpire) {
