@@ -95,7 +95,9 @@ struct TimeSource {
 // calls process() when it is readable.
 // Loop-bound: all methods are for the loop's thread, except post(), stop() and in_loop(). Before
 // the first run()/process()/adopt_thread() the creating thread counts as the loop's.
-// Owns nothing that is registered with it; everything must be unregistered before it is destroyed.
+// Owns nothing that is registered with it; everything must be unregistered before it is destroyed,
+// and every post() and stop() of another thread must have returned. That the posted function ran
+// does not prove it: join or stop the threads that post first.
 class CAPABILITY("event loop") EventCenter {
  public:
   using Clock = std::chrono::steady_clock;
