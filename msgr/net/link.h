@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <system_error>
 
+#include "common/result.h"
 #include "common/unique_function.h"
 #include "msgr/address.h"
 #include "msgr/buffer.h"
@@ -38,6 +39,9 @@ struct RegisteredSlice {
   uint32_t offset = 0;  // bytes
   uint32_t length = 0;  // bytes
 };
+
+// What a peer may do by a key.
+enum class RemoteAccess : uint8_t { kRead, kWrite };
 
 // Receives what a link brings, on the link's loop. Outlives the link, or the link's close().
 struct LinkHandler {
@@ -87,6 +91,19 @@ class Link {
   // REQUIRES: capabilities().one_sided.
   virtual void remote_read(RemoteKey from, RegisteredSlice local, IoDone done) = 0;
   virtual void remote_write(RegisteredSlice local, RemoteKey to, IoDone done) = 0;
+
+  // Lets the peer reach `local`, memory of front_end_buffers(), until the key is revoked. The key
+  // holds on this link only, may be sent in a frame at once, and stays good for as long as the
+  // link does, at the longest. An error (no window free, foreign memory) means: send the data.
+  // REQUIRES: capabilities().one_sided.
+  virtual Result<RemoteKey> expose(RegisteredSlice local, RemoteAccess access) {
+    (void)local, (void)access;
+    return fail(std::make_error_code(std::errc::operation_not_supported));
+  }
+  // Takes a key back. With success in `done` the peer can reach the memory no more. An error says
+  // that only the end of this link takes it back: RkeyScope::kArena, or the link has failed.
+  // `done` may be empty if a reply on this link said that the peer is through.
+  virtual void revoke(const RemoteKey& key, IoDone done) { (void)key, (void)done; }
 
   // Ends the link at once; every `sent` and `done` runs later with an error. `closed` runs after
   // them, when the transport touches no memory of ours any more (a socket: the next turn; a QP:

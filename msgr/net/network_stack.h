@@ -2,7 +2,9 @@
 #pragma once
 
 #include <memory>
+#include <vector>
 
+#include "common/bytes.h"
 #include "common/result.h"
 #include "common/unique_function.h"
 #include "msgr/address.h"
@@ -28,6 +30,20 @@ class PendingConnect {
   virtual ~PendingConnect() = default;
 };
 
+// A try to carry a connection over to a faster link between the same two processes: RDMA's
+// metadata, exchanged over an authenticated TCP link. Each side prepares, tells the other, and
+// completes with what it was told. Loop-bound; destroying it gives it up, and no `done` runs.
+class LinkUpgrade {
+ public:
+  virtual ~LinkUpgrade() = default;
+  using Prepared = UniqueFunction<void(Result<std::vector<std::byte>>)>;
+  // `done` gives what the peer has to know, at most 256 bytes; no secret.
+  virtual void prepare(Prepared done) = 0;
+  // `told` comes from the network. `done` gives the new link; no frame has proven it yet.
+  // REQUIRES: prepared.
+  virtual void complete(ConstBytes told, ConnectDone done) = 0;
+};
+
 // A way to make links: posix, RDMA, or the tests' loopback. Knows no messages.
 // Thread-safe; the center passed in must be the caller's own. Outlives its links and listeners.
 class NetworkStack {
@@ -41,7 +57,17 @@ class NetworkStack {
   // has no handler yet.
   virtual Outcome<std::unique_ptr<Listener>> listen(EventCenter& center, const Address& local,
                                                     AcceptCallback on_accept) = 0;
+  // Something faster than `over` that leads to the same peer, if this stack knows any.
+  virtual std::unique_ptr<LinkUpgrade> upgrade(EventCenter& center, const Link& over) {
+    (void)center, (void)over;
+    return nullptr;
+  }
+  // Some of its links can move memory without the peer's CPU.
+  virtual bool supports_one_sided() const noexcept { return false; }
+  // For payload that arrives, and that a server stores.
   virtual BufferPool& buffers() noexcept = 0;
+  // For memory that Link::expose() is to hand out.
+  virtual BufferPool& front_end_buffers() noexcept { return buffers(); }
 };
 
 }  // namespace lunar::msgr
