@@ -1,0 +1,65 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/rdma/service_thread.h"
+
+#include <utility>
+
+#include "common/check.h"
+
+namespace lunar::msgr::rdma {
+
+std::shared_ptr<LoopPort> LoopPort::open(EventCenter& center) {
+  auto port = std::make_shared<LoopPort>();
+  const MutexLock lock(port->mutex_);
+  port->center_ = &center;
+  return port;
+}
+
+bool LoopPort::post(UniqueFunction<void()> fn) {
+  {
+    // Held over the post: the center may not go away in the middle of it.
+    const MutexLock lock(mutex_);
+    if (center_ != nullptr) {
+      center_->post(std::move(fn));
+      return true;
+    }
+  }
+  return false;  // fn is destroyed here, without the lock
+}
+
+void LoopPort::close() {
+  const MutexLock lock(mutex_);
+  center_ = nullptr;
+}
+
+ServiceThread::~ServiceThread() {
+  std::unique_ptr<WorkerThread> thread;
+  {
+    const MutexLock lock(mutex_);
+    thread = std::move(thread_);
+  }
+  if (thread == nullptr) return;
+  LUNAR_CHECK(!thread->center().in_loop(), "a job must not destroy its own thread");
+  thread->stop();
+}
+
+std::error_code ServiceThread::run(UniqueFunction<void()> job) {
+  const MutexLock lock(mutex_);
+  if (thread_ == nullptr) {
+    EventCenter::Options options;
+    options.name = "lunar-rdma";
+    auto started = WorkerThread::start(std::move(options));
+    if (!started) return started.error();
+    thread_ = std::move(*started);
+  }
+  thread_->center().post(std::move(job));
+  return {};
+}
+
+EventCenter& ServiceThread::center() noexcept {
+  const MutexLock lock(mutex_);
+  LUNAR_CHECK(thread_ != nullptr && thread_->center().in_loop(),
+              "the service thread's center is for its jobs");
+  return thread_->center();
+}
+
+}  // namespace lunar::msgr::rdma

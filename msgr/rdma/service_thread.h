@@ -1,0 +1,49 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <memory>
+
+#include "common/mutex.h"
+#include "common/result.h"
+#include "common/unique_function.h"
+#include "msgr/event/worker_thread.h"
+#include "msgr/event_center.h"
+
+namespace lunar::msgr::rdma {
+
+// How another thread reaches a loop that may be gone first: a loop's user opens a port, hands it
+// out, and closes it before the loop goes.
+// Thread-safe; open() and close() are for the loop's thread. Shared.
+class LoopPort {
+ public:
+  static std::shared_ptr<LoopPort> open(EventCenter& center);
+  // Posts to the loop. False, and fn is destroyed here, once the port is closed.
+  bool post(UniqueFunction<void()> fn);
+  // What was posted before and has not run still runs.
+  void close();
+
+ private:
+  Mutex mutex_;
+  EventCenter* center_ GUARDED_BY(mutex_) = nullptr;
+};
+
+// The one helper thread of a stack. It runs what blocks (registering memory; making, moving and
+// destroying QPs), and reads what must be read even while loops are busy (async events of devices,
+// the rdma_cm channel): those watch their fd on center().
+// Thread-safe. Started by the first run(), so that a process may still fork before.
+class ServiceThread {
+ public:
+  ServiceThread() = default;
+  ~ServiceThread();  // runs what was queued, then joins
+
+  // Runs job there, in order. An error if the thread cannot be started: job is destroyed.
+  std::error_code run(UniqueFunction<void()> job);
+  // REQUIRES: called from a job.
+  EventCenter& center() noexcept;
+
+ private:
+  Mutex mutex_;
+  std::unique_ptr<WorkerThread> thread_ GUARDED_BY(mutex_);
+};
+
+}  // namespace lunar::msgr::rdma
