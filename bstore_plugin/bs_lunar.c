@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 
 #include "bstore_plugin/plugin_api.h"
+#include "bstore_plugin/transport_hook.h"
 
 // tgt's headers include nothing themselves: their order matters.
 // clang-format off
@@ -160,6 +161,7 @@ static const struct lunar_host host = {
     .complete = host_complete,
     .is_aborted = host_is_aborted,
     .resized = host_resized,
+    .take_data_buffers = lunar_take_data_buffers,
     .log = host_log,
 };
 

@@ -137,6 +137,9 @@ Outcome<void> GatewaySession::start(const BsOptions& options) {
   auto client = gateway::Client::create(*config_, std::move(identity), *center_, *perf_);
   if (!client) return tl::unexpected(client.error());
   client_ = std::move(*client);
+  if (client_->supports_one_sided()) {
+    data_buffers_ = std::make_unique<gateway::DataBuffers>(client_->front_end_buffers(), *perf_);
+  }
   if (auto attached = attach_to_loop(); !attached) return attached;
   serve_admin_socket();
   return {};

@@ -17,6 +17,7 @@
 #include "common/result.h"
 #include "common/unique_function.h"
 #include "gateway/client.h"
+#include "gateway/data_buffers.h"
 #include "msgr/event_center.h"
 
 namespace lunar::bstore_plugin {
@@ -53,6 +54,9 @@ class GatewaySession {
   bool busy_on_timeout() const noexcept { return busy_on_timeout_; }
   const std::map<std::string, std::string>& overrides() const noexcept { return overrides_; }
 
+  // Registered memory for tgtd's data buffers; null if this cluster is not reached by RDMA.
+  gateway::DataBuffers* data_buffers() noexcept { return data_buffers_.get(); }
+
   // Runs the loop until `finished()` or the deadline; no command is handed to tgt meanwhile.
   // Returns finished(). For bs_open alone.
   bool run_until(UniqueFunction<bool()> finished, std::chrono::nanoseconds timeout);
@@ -79,6 +83,7 @@ class GatewaySession {
   std::unique_ptr<PerfRegistry> perf_;
   std::unique_ptr<msgr::EventCenter> center_;
   std::unique_ptr<gateway::Client> client_;
+  std::unique_ptr<gateway::DataBuffers> data_buffers_;
   std::unique_ptr<AdminSocket> admin_;
   std::vector<AdminSocket::Command> admin_commands_;
   std::map<std::string, std::string> overrides_;

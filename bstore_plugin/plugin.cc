@@ -23,6 +23,9 @@ struct Plugin {
   std::string tgt_version;
   std::optional<Outcome<void>> version_check;  // made once
   std::map<std::string, GatewaySession*> sessions;
+  // Of the first session that has any: tgt takes a buffer before it knows the LUN. Commands of
+  // another cluster find it foreign and send its bytes inline.
+  gateway::DataBuffers* data_buffers = nullptr;
 };
 
 Plugin& plugin() {
@@ -37,6 +40,16 @@ Outcome<void> check_version_once(const Config& config) {
   if (config.get_string("lunar_tgt_version_check") == "refuse") return *self.version_check;
   LUNAR_ERROR(kTgt, "{}", self.version_check->error().message);
   return {};
+}
+
+void take_data_buffers(GatewaySession& session, const lunar_host& host) {
+  Plugin& self = plugin();
+  if (self.data_buffers != nullptr || session.data_buffers() == nullptr) return;
+  self.data_buffers = session.data_buffers();
+  if (host.take_data_buffers() == 0) return;
+  remember_error(host,
+                 "this tgtd has no iSCSI/TCP transport whose buffers could be registered: payload "
+                 "travels inline");
 }
 
 }  // namespace
@@ -58,6 +71,7 @@ Outcome<GatewaySession*> find_or_create_session(const BsOptions& options, const 
     return tl::unexpected(checked.error());
   }
   sessions[options.session_key()] = *session;
+  take_data_buffers(**session, host);
   return session;
 }
 
@@ -111,5 +125,17 @@ int lunar_lun_open(lunar_lun* lun, const char* path, uint32_t block_bytes, lunar
 void lunar_lun_close(lunar_lun* lun) { lun->close(); }
 
 void lunar_lun_submit(lunar_lun* lun, const lunar_scsi_command* command) { lun->submit(*command); }
+
+void* lunar_plugin_alloc_buffer(size_t bytes) {
+  // A page is what the pool gives at the least; what is smaller is never worth a key.
+  constexpr size_t kSmallest = 4096;
+  lunar::gateway::DataBuffers* const buffers = plugin().data_buffers;
+  return buffers == nullptr || bytes < kSmallest ? nullptr : buffers->allocate(bytes);
+}
+
+int lunar_plugin_free_buffer(void* buffer) {
+  lunar::gateway::DataBuffers* const buffers = plugin().data_buffers;
+  return buffers != nullptr && buffers->release(buffer) ? 1 : 0;
+}
 
 }  // extern "C"

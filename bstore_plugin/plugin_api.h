@@ -49,6 +49,8 @@ struct lunar_host {
   int (*is_aborted)(const void* handle);
   /* The LUN has another size: tells initiators CAPACITY DATA HAS CHANGED. */
   void (*resized)(void* lu, uint64_t size);
+  /* Has tgtd take its data buffers from lunar_plugin_alloc_buffer(). 0, or -1 if it cannot. */
+  int (*take_data_buffers)(void);
   /* One line to tgtd's log. */
   void (*log)(int is_error, const char* line);
 };
@@ -87,6 +89,11 @@ void lunar_lun_close(struct lunar_lun* lun);
 
 /* Starts a command; complete() follows, later, whatever it is. */
 void lunar_lun_submit(struct lunar_lun* lun, const struct lunar_scsi_command* command);
+
+/* tgtd's data buffers from registered memory. NULL: none left, take plain memory. */
+void* lunar_plugin_alloc_buffer(size_t bytes);
+/* Nonzero if the buffer came from there. Takes any pointer. */
+int lunar_plugin_free_buffer(void* buffer);
 
 #ifdef __cplusplus
 }

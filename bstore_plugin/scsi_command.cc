@@ -120,19 +120,25 @@ gateway::IoOptions ScsiCommand::io_options() const {
   return {.fua = durable, .io_id = io_id_};
 }
 
+gateway::IoOptions ScsiCommand::io_options(const void* data) const {
+  gateway::IoOptions options = io_options();
+  if (session_.data_buffers() != nullptr) options.memory = session_.data_buffers()->find(data);
+  return options;
+}
+
 void ScsiCommand::read() {
   // The initiator may have room for less than it asks for: SAM-5 5.4.2, residuals.
   const uint64_t wanted = std::min<uint64_t>(length(), command_.data_in_bytes);
   result_.transferred_in = static_cast<uint32_t>(length());
-  image_->read(offset(), {static_cast<std::byte*>(command_.data_in), wanted}, io_options(),
-               [this](const IoResult& result) { end(result); });
+  image_->read(offset(), {static_cast<std::byte*>(command_.data_in), wanted},
+               io_options(command_.data_in), [this](const IoResult& result) { end(result); });
 }
 
 void ScsiCommand::write() {
   const uint64_t given = std::min<uint64_t>(length(), command_.data_out_bytes);
   result_.transferred_out = static_cast<uint32_t>(length());
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
-  image_->write(offset(), data, io_options(), [this](const IoResult& result) {
+  image_->write(offset(), data, io_options(command_.data_out), [this](const IoResult& result) {
     if (result.error || cdb_.kind != CommandKind::kWriteAndVerify || cdb_.byte_check == 0) {
       return end(result);
     }

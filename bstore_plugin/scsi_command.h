@@ -51,6 +51,7 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   uint64_t offset() const noexcept { return cdb_.lba << limits_.block_shift; }
   uint64_t length() const noexcept { return cdb_.num_blocks << limits_.block_shift; }
   gateway::IoOptions io_options() const;
+  gateway::IoOptions io_options(const void* data) const;  // with the lease that `data` begins
 
   void read();
   void write();

@@ -60,6 +60,8 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
   auto objecter_options = objecter::Objecter::Options::from_config(config);
   if (!objecter_options) return tl::unexpected(objecter_options.error());
   client->stack_ = std::move(stack);
+  client->delivery_policy_.one_sided_threshold = config.get_size("lunar_one_sided_threshold");
+  client->delivery_policy_.transport_one_sided = client->stack_->supports_one_sided();
 
   auto made =
       objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),

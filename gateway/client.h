@@ -42,6 +42,9 @@ class Client {
   objecter::Objecter& objecter() noexcept { return *objecter_; }
   msgr::EventCenter& center() noexcept { return center_; }
   msgr::BufferPool& buffers() noexcept { return stack_->buffers(); }
+  // What the servers may be given keys to: memory for IOs comes from here if it is to move by RDMA.
+  msgr::BufferPool& front_end_buffers() noexcept { return stack_->front_end_buffers(); }
+  bool supports_one_sided() const noexcept { return stack_->supports_one_sided(); }
   const Config& config() const noexcept { return config_; }
   Counters& counters() noexcept { return counters_; }
   const DeliveryPolicy& delivery_policy() const noexcept { return delivery_policy_; }

@@ -29,6 +29,9 @@ using IoDone = UniqueFunction<void(IoResult)>;
 struct IoOptions {
   bool fua = false;    // durable at done
   uint64_t io_id = 0;  // 0: a new one; else from Client::next_io_id()
+  // The lease of Client::front_end_buffers() that the memory lies in, if it does; borrowed until
+  // done.
+  const msgr::RegisteredBuffer* memory = nullptr;
 };
 
 // What one IO is to do. Memory is borrowed until done.

@@ -1,0 +1,7 @@
+/* SPDX-License-Identifier: GPL-2.0-only */
+#pragma once
+
+/* Has tgtd's TCP transport take its data buffers from lunar_plugin_alloc_buffer(), from now on and
+ * for good; repeated calls do nothing. 0, or -1 if this tgtd has no such transport: then payload
+ * travels inline. On tgtd's thread. */
+int lunar_take_data_buffers(void);

@@ -1,0 +1,73 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/data_buffers.h"
+
+#include <gtest/gtest.h>
+
+#include <cstdint>
+#include <cstring>
+#include <memory>
+#include <thread>
+#include <vector>
+
+namespace lunar::gateway {
+namespace {
+
+class DataBuffersTest : public testing::Test {
+ protected:
+  DataBuffersTest() : pool_(msgr::make_heap_buffer_pool(1u << 20, 0)), buffers_(*pool_, perf_) {}
+  PerfRegistry perf_;
+  std::unique_ptr<msgr::BufferPool> pool_;
+  DataBuffers buffers_;
+};
+
+TEST_F(DataBuffersTest, ABufferIsFoundByItsBeginningUntilItIsReleased) {
+  void* const begin = buffers_.allocate(10'000);
+  ASSERT_NE(begin, nullptr);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(begin) % 4096, 0u);
+  const msgr::RegisteredBuffer* const lease = buffers_.find(begin);
+  ASSERT_NE(lease, nullptr);
+  EXPECT_EQ(lease->bytes().data(), begin);
+  EXPECT_EQ(lease->bytes().size(), 10'000u);
+  EXPECT_EQ(buffers_.find(static_cast<std::byte*>(begin) + 4096), nullptr);
+  EXPECT_TRUE(buffers_.release(begin));
+  EXPECT_EQ(buffers_.find(begin), nullptr);
+  EXPECT_EQ(pool_->bytes_in_use(), 0u);
+}
+
+TEST_F(DataBuffersTest, MemoryOfOthersIsNotReleased) {
+  int mine = 0;
+  EXPECT_FALSE(buffers_.release(&mine));
+  EXPECT_FALSE(buffers_.release(nullptr));
+}
+
+TEST_F(DataBuffersTest, AUsedUpPoolGivesNothingAndSaysSo) {
+  void* const all = buffers_.allocate(1u << 20);
+  ASSERT_NE(all, nullptr);
+  EXPECT_EQ(buffers_.allocate(4096), nullptr);
+  EXPECT_NE(perf_.dump("data_buffers").find("\"refused\": 1"), std::string::npos)
+      << perf_.dump("data_buffers");
+  EXPECT_TRUE(buffers_.release(all));
+  void* const again = buffers_.allocate(4096);
+  EXPECT_NE(again, nullptr);
+  EXPECT_TRUE(buffers_.release(again));
+}
+
+TEST_F(DataBuffersTest, ThreadsTakeAndReleaseAtOnce) {
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([this, t] {
+      for (int i = 0; i < 500; ++i) {
+        void* const begin = buffers_.allocate(4096);
+        if (begin == nullptr) continue;
+        std::memset(begin, t, 4096);
+        EXPECT_NE(buffers_.find(begin), nullptr);
+        EXPECT_TRUE(buffers_.release(begin));
+      }
+    });
+  }
+  for (std::thread& thread : threads) thread.join();
+  EXPECT_EQ(pool_->bytes_in_use(), 0u);
+}
+
+}  // namespace
+}  // namespace lunar::gateway
