@@ -9,7 +9,6 @@
 
 #include <algorithm>
 #include <array>
-#include <chrono>
 #include <utility>
 
 #include "common/check.h"
@@ -24,7 +23,6 @@ constexpr std::size_t kLargePayload = 32u << 10;
 // What one link may do before others have their turn; epoll brings it back.
 constexpr int kReadsPerTurn = 8;
 constexpr std::size_t kBytesPerTurn = 4u << 20;
-constexpr std::chrono::milliseconds kStallRetry{2};
 
 }  // namespace
 
@@ -42,14 +40,12 @@ struct StreamLink::Ended {
 StreamLink::StreamLink(EventCenter& center, std::unique_ptr<ByteStream> stream, BufferPool& pool,
                        const StreamLinkOptions& options)
     : center_(center),
-      pool_(pool),
       options_(options),
       local_(stream->local_address()),
       peer_(stream->peer_address()),
       alive_(std::make_shared<bool>(true)),
       stream_(std::move(stream)),
-      decoder_(options.limits),
-      read_ahead_(kPrefetchBytes) {
+      receiver_(center, pool, options.limits, *this, counters_) {
   capabilities_.eager_bytes = options.limits.max_data_bytes;
 }
 
@@ -61,7 +57,7 @@ StreamLink::~StreamLink() {
 
 void StreamLink::set_handler(LinkHandler* handler) {
   center_.assert_in_loop();
-  handler_ = handler;
+  receiver_.set_handler(handler);
   if (state_ == State::kFailed) {
     center_.post([this, alive = alive_] {
       if (*alive) report_failure();
@@ -74,13 +70,13 @@ void StreamLink::set_handler(LinkHandler* handler) {
 
 void StreamLink::pause_reading() {
   center_.assert_in_loop();
-  paused_ = true;
+  receiver_.pause();
   if (is_open() && !pumping_) update_events();
 }
 
 void StreamLink::resume_reading() {
   center_.assert_in_loop();
-  paused_ = false;
+  receiver_.resume();
   if (!is_open() || pumping_) return;
   update_events();
   schedule_pump();
@@ -88,9 +84,7 @@ void StreamLink::resume_reading() {
 
 void StreamLink::abandon_payload(uint64_t tid) {
   center_.assert_in_loop();
-  if (is_open() && decoder_.fills_borrowed() && decoder_.header().tid.value() == tid) {
-    decoder_.skip_payload();
-  }
+  receiver_.abandon_payload(tid);
 }
 
 void StreamLink::remote_read(RemoteKey, RegisteredSlice, IoDone done) {
@@ -98,10 +92,6 @@ void StreamLink::remote_read(RemoteKey, RegisteredSlice, IoDone done) {
 }
 void StreamLink::remote_write(RegisteredSlice, RemoteKey, IoDone done) {
   post_done(std::move(done), std::make_error_code(std::errc::operation_not_supported));
-}
-
-bool StreamLink::wants_bytes() const noexcept {
-  return is_open() && handler_ != nullptr && !paused_ && stall_timer_ == TimerId::kNone;
 }
 
 void StreamLink::update_events() {
@@ -160,24 +150,20 @@ void StreamLink::pump() {
 }
 
 bool StreamLink::decode_prefetched() {
-  while (wants_bytes()) {
-    if (prefetch_begin_ == prefetch_end_) {
-      prefetch_begin_ = prefetch_end_ = 0;
-      return true;
-    }
-    ConstBytes in(prefetch_.get() + prefetch_begin_, prefetch_end_ - prefetch_begin_);
-    const FrameDecoder::Event event = decoder_.feed(in);
-    prefetch_begin_ = prefetch_end_ - in.size();
-    if (!handle(event)) return false;
-  }
-  return false;
+  const std::shared_ptr<bool> alive = alive_;
+  ConstBytes in(prefetch_.get() + prefetch_begin_, prefetch_end_ - prefetch_begin_);
+  const bool goes_on = receiver_.feed(in);
+  if (!*alive) return false;
+  prefetch_begin_ = prefetch_end_ - in.size();
+  return goes_on;
 }
 
 // One system call. REQUIRES: the prefetch buffer is empty. `drained`: it gave less than asked for.
 bool StreamLink::receive_once(bool& drained) {
   if (!prefetch_) prefetch_.reset(new std::byte[kPrefetchBytes]);
-  const Bytes target = decoder_.payload_target();
-  const std::size_t ahead = target.empty() ? read_ahead_ : kShortReadAhead;
+  const Bytes target = receiver_.payload_target();
+  const bool is_short = !target.empty() || receiver_.last_data_bytes() >= kLargePayload;
+  const std::size_t ahead = is_short ? kShortReadAhead : kPrefetchBytes;
   const std::array<iovec, 2> parts = {iovec{target.data(), target.size()},
                                       iovec{prefetch_.get(), ahead}};
   ++counters_.receive_calls;
@@ -189,58 +175,12 @@ bool StreamLink::receive_once(bool& drained) {
   counters_.bytes_received += result.bytes;
   drained = result.bytes < target.size() + ahead;
   const std::size_t placed = std::min(result.bytes, target.size());
+  prefetch_begin_ = 0;
   prefetch_end_ = result.bytes - placed;
-  return placed == 0 || handle(decoder_.payload_received(placed));
+  return placed == 0 || receiver_.payload_received(placed);
 }
 
-bool StreamLink::handle(FrameDecoder::Event event) {
-  switch (event) {
-    case FrameDecoder::Event::kNeedBytes:
-      return true;
-    case FrameDecoder::Event::kPayload:
-      return place_payload();
-    case FrameDecoder::Event::kFrame: {
-      const std::shared_ptr<bool> alive = alive_;
-      ++counters_.frames_received;
-      read_ahead_ =
-          decoder_.header().data_length.value() >= kLargePayload ? kShortReadAhead : kPrefetchBytes;
-      handler_->on_frame(decoder_.take_frame());
-      return *alive;
-    }
-    case FrameDecoder::Event::kError:
-      fail(decoder_.error());
-      return false;
-  }
-  return false;
-}
-
-bool StreamLink::place_payload() {
-  const std::shared_ptr<bool> alive = alive_;
-  const Bytes target = handler_->payload_for(decoder_.header(), decoder_.front());
-  if (!*alive || !is_open()) return false;
-  if (target.empty()) {
-    if (place_in_pool()) return true;
-    ++counters_.memory_stalls;
-    return false;
-  }
-  decoder_.place_payload(target);
-  return true;
-}
-
-bool StreamLink::place_in_pool() {
-  RegisteredBuffer buffer = pool_.allocate(decoder_.header().data_length.value());
-  if (buffer) {
-    decoder_.place_payload(std::move(buffer));
-    return true;
-  }
-  // Back-pressure: no reading until memory is back. Pools do not tell, so ask now and then.
-  stall_timer_ = center_.run_after(kStallRetry, [this] { retry_stalled(); });
-  return false;
-}
-
-void StreamLink::retry_stalled() {
-  stall_timer_ = TimerId::kNone;
-  if (!place_in_pool()) return;
+void StreamLink::receive_resumed() {
   if (wants_bytes()) pump();
 }
 
@@ -265,8 +205,7 @@ std::unique_ptr<StreamLink::Ended> StreamLink::end(State state, std::error_code 
   state_ = state;
   error_ = why;
   stream_.reset();
-  center_.cancel(std::exchange(stall_timer_, TimerId::kNone));
-  if (decoder_.awaits_placement() || !decoder_.payload_target().empty()) decoder_.skip_payload();
+  receiver_.stop();
   auto ended = std::make_unique<Ended>();
   ended->unsent = take_unsent();
   ended->why = why;
@@ -282,9 +221,9 @@ void StreamLink::fail(std::error_code why) {
 }
 
 void StreamLink::report_failure() {
-  if (state_ != State::kFailed || failure_reported_ || handler_ == nullptr) return;
+  if (state_ != State::kFailed || failure_reported_ || receiver_.handler() == nullptr) return;
   failure_reported_ = true;
-  handler_->on_closed(error_);  // may destroy this
+  receiver_.handler()->on_closed(error_);  // may destroy this
 }
 
 void StreamLink::close(UniqueFunction<void()> closed) {

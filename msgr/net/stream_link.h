@@ -9,8 +9,8 @@
 #include "msgr/buffer.h"
 #include "msgr/event_center.h"
 #include "msgr/net/byte_stream.h"
+#include "msgr/net/frame_receiver.h"
 #include "msgr/net/link.h"
-#include "msgr/wire/frame_decoder.h"
 
 namespace lunar::msgr {
 
@@ -21,7 +21,7 @@ struct StreamLinkOptions {
 };
 
 // A Link over any byte stream. Loop-bound. Owns the stream; borrows center and pool.
-class StreamLink : public Link {
+class StreamLink : public Link, private FrameReceiver::Owner {
  public:
   StreamLink(EventCenter& center, std::unique_ptr<ByteStream> stream, BufferPool& pool,
              const StreamLinkOptions& options);
@@ -70,23 +70,20 @@ class StreamLink : public Link {
   // Receiving. A function that returns bool says whether to go on: the link may be paused, closed
   // or destroyed by the handler it called.
   void on_ready(FdEvents events);
-  bool wants_bytes() const noexcept;
+  bool wants_bytes() const noexcept { return is_open() && receiver_.wants_bytes(); }
   void update_events();
   void schedule_pump();
   void pump();
   bool decode_prefetched();
-  bool handle(FrameDecoder::Event event);
-  bool place_payload();
-  bool place_in_pool();
-  void retry_stalled();
   bool receive_once(bool& drained);
+  void receive_failed(std::error_code why) override { fail(why); }
+  void receive_resumed() override;
 
   std::vector<IoDone> take_unsent();
   std::unique_ptr<Ended> end(State state, std::error_code why);
   void report_failure();
 
   EventCenter& center_;
-  BufferPool& pool_;
   const StreamLinkOptions options_;
   LinkCapabilities capabilities_;
   const Address local_;
@@ -95,7 +92,6 @@ class StreamLink : public Link {
   std::unique_ptr<ByteStream> stream_;  // null unless open
   State state_ = State::kOpen;
   std::error_code error_;
-  LinkHandler* handler_ = nullptr;
   LinkCounters counters_;
 
   std::vector<Queued> queue_;  // from queue_head_ on
@@ -106,17 +102,14 @@ class StreamLink : public Link {
   bool flush_posted_ = false;
   bool write_blocked_ = false;
 
-  FrameDecoder decoder_;
+  FrameReceiver receiver_;
   std::unique_ptr<std::byte[]> prefetch_;
   std::size_t prefetch_begin_ = 0;
   std::size_t prefetch_end_ = 0;
-  std::size_t read_ahead_;
   bool started_ = false;
-  bool paused_ = false;
   bool pumping_ = false;
   bool pump_posted_ = false;
   bool failure_reported_ = false;
-  TimerId stall_timer_ = TimerId::kNone;  // set while the payload at hand waits for memory
 };
 
 }  // namespace lunar::msgr
