@@ -17,7 +17,7 @@ _UNITS = {"": 1, "K": 1 << 10, "M": 1 << 20, "G": 1 << 30, "T": 1 << 40}
 
 
 def total_bytes():
-    text = os.environ.get("LUNAR_E2E_BYTES", "1536M")
+    text = os.environ.get("LUNAR_E2E_BYTES", "2G")
     match = re.fullmatch(r"(\d+)([KMGT]?)", text)
     if not match:
         raise ValueError(f"LUNAR_E2E_BYTES is '{text}'; write a size such as 20G")
@@ -48,6 +48,14 @@ class VerifiedIoTest(LunarTestCase):
 
     def test_striped_image(self):
         self.check(0.4, "512M", object_size="4M", stripe_unit="64K", stripe_count=5)
+
+    def test_everything_over_ipv6(self):
+        self.start_lunar(host="[::1]")
+        lun = self.new_lun(size="64M", object_size="1M")
+        (report,) = self.verify(lun.url, bytes="64M", mix="full", max_op="2M", seed=46)
+        self.assertEqual((report["verdict"], report["failed_ops"]), ("clean", 0))
+        sessions = self.cluster.gateway_command("sessions")["sessions"]
+        self.assertEqual({each["address"].rpartition(":")[0] for each in sessions}, {"[::1]"})
 
 
 if __name__ == "__main__":

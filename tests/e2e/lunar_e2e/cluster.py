@@ -16,10 +16,10 @@ _ADDRESS_TAKEN = "in use"
 class Cluster:
     """`num_osds` servers, and `pools` over all of them. `store` is file or mem. `options` go into
     [global] of the configuration, over what tests need anyway. osd.0 is the map authority. Servers
-    keep their ports when they are restarted."""
+    are at `host` ("[::1]" for IPv6), and keep their ports when they are restarted."""
 
     def __init__(self, folder, num_osds=3, store="file", options=None, pools=("rbd",),
-                 authenticate=False, extra_environment=None):
+                 authenticate=False, extra_environment=None, host="127.0.0.1"):
         self.folder = pathlib.Path(folder)
         self.num_osds = num_osds
         self.store = store
@@ -27,6 +27,7 @@ class Cluster:
         self.pools = pools
         self.fsid = str(uuid.uuid4())
         self.authenticate = authenticate
+        self.host = host
         self.extra_environment = dict(extra_environment or {})
         self.ports = {}
         self.osds = {}  # id -> Process
@@ -58,7 +59,7 @@ class Cluster:
     def start(self):
         """Makes the stores and starts every server."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.ports = {osd: free_port() for osd in range(self.num_osds)}
+        self.ports = {osd: free_port(self.host) for osd in range(self.num_osds)}
         self.write_conf()
         if self.authenticate:
             for entity in ["client.admin", *(f"osd.{osd}" for osd in range(self.num_osds))]:
@@ -72,7 +73,7 @@ class Cluster:
         return self
 
     def write_conf(self):
-        hosts = ",".join(f"127.0.0.1:{port}" for port in self.ports.values())
+        hosts = ",".join(f"{self.host}:{port}" for port in self.ports.values())
         lines = {
             "mon_host": hosts,
             "run_dir": self.folder,
@@ -92,7 +93,7 @@ class Cluster:
         text = "[global]\n" + "".join(f"{key} = {value}\n" for key, value in lines.items())
         text += f"[osd]\nadmin_socket = {self.folder}/$name.asok\n"
         for osd, port in self.ports.items():
-            text += f"[osd.{osd}]\npublic_addr = 127.0.0.1:{port}\n"
+            text += f"[osd.{osd}]\npublic_addr = {self.host}:{port}\n"
         self.conf.write_text(text)
 
     def make_store(self, osd):

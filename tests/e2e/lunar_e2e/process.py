@@ -38,15 +38,16 @@ def wait_until(condition, timeout, what):
         pause = min(pause * 1.5, 0.2)
 
 
-def free_port():
-    """A port of 127.0.0.1 that was free a moment ago, below the range the kernel hands out to
+def free_port(host="127.0.0.1"):
+    """A port of `host` that was free a moment ago, below the range the kernel hands out to
     outgoing connections, so that a server which is restarted finds it free again. Somebody else may
     still be quicker: whoever binds it tries another one on conflict."""
     for _ in range(200):
         port = random.SystemRandom().randrange(20000, 32000)
-        with socket.socket(socket.AF_INET, socket.SOCK_STREAM) as probe:
+        family = socket.AF_INET6 if ":" in host else socket.AF_INET
+        with socket.socket(family, socket.SOCK_STREAM) as probe:
             try:
-                probe.bind(("127.0.0.1", port))
+                probe.bind((host.strip("[]"), port))
             except OSError:
                 continue
             return port

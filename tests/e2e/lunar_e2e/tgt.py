@@ -69,7 +69,7 @@ class Target:
 
     @property
     def url(self):
-        return f"iscsi://127.0.0.1:{self.tgtd.port}/{self.iqn}"
+        return f"iscsi://{self.tgtd.host}:{self.tgtd.port}/{self.iqn}"
 
     def add_lun(self, bstype, backing_store, bsopts=None, number=None, params=None, **options):
         """`options` are further tgtadm options, such as bsoflags="direct" or blocksize=4096."""
@@ -99,12 +99,13 @@ class PrivateTgtd:
     `folder`/tgtd.log. `plugins` are files for the plugin folder; with_lunar adds bs_lunar.so."""
 
     def __init__(self, folder, plugins=(), with_lunar=False, environment=None, preload=None,
-                 wrapper=()):
+                 wrapper=(), host="127.0.0.1"):
         self.folder = pathlib.Path(folder)
         self.plugins = list(plugins) + ([built("bs_lunar.so")] if with_lunar else [])
         self.environment = dict(environment or {})
         self.preload = preload or os.environ.get("LUNAR_TGTD_PRELOAD")
         self.wrapper = list(wrapper)
+        self.host = host
         self.port = None
         self.targets = []
         self.process = None
@@ -121,7 +122,7 @@ class PrivateTgtd:
         self.folder.mkdir(parents=True, exist_ok=True)
         keep_port = self.port is not None
         for _ in range(10):
-            self.port = self.port if keep_port else free_port()
+            self.port = self.port if keep_port else free_port(self.host)
             self.targets = []
             if self._try_start():
                 return self
@@ -140,7 +141,7 @@ class PrivateTgtd:
 
     def _command(self):
         tgtd = [program("tgtd"), "-f", "-C", _CONTROL_PORT, "--iscsi",
-                f"portal=127.0.0.1:{self.port}"]
+                f"portal={self.host}:{self.port}"]
         if self.preload:
             # tgtd never frees what it holds at exit: leaks of that process say nothing.
             tgtd = ["env", f"LD_PRELOAD={self.preload}", "ASAN_OPTIONS=detect_leaks=0", *tgtd]
