@@ -3,7 +3,9 @@
 """A short run of tgt_bench.py: that it measures and adds up, not how fast anything is."""
 
 import json
+import os
 import unittest
+import unittest.mock
 
 import tgt_bench
 from lunar_e2e import TestCase
@@ -33,11 +35,15 @@ class ShortRunTest(TestCase):
         self.assertEqual([workload["access"] for workload in result["workloads"]],
                          ["randread", "randwrite"])
         for workload in result["workloads"]:
-            self.assertLessEqual({"null", "rdwr"}, set(workload["summary"]))
+            self.assertEqual(set(workload["summary"]), {"null", "rdwr", "lunar"})
             for rounds in workload["rounds"].values():
                 self.assertEqual(len(rounds), 2)
                 for one in rounds:
                     self.assertGreater(one["iops"], 0)
+
+    def test_a_store_that_is_not_built_is_an_error(self):
+        with unittest.mock.patch.dict(os.environ, {"LUNAR_BUILD_DIR": str(self.folder)}):
+            self.assertEqual(tgt_bench.main(["--rounds", "1"]), 2)
 
     def test_unknown_store_is_refused(self):
         with self.assertRaises(SystemExit):

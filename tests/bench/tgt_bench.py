@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Compares backing stores inside one tgtd: bs_null, bs_rdwr on tmpfs and, once built, lunar.
+"""Compares backing stores inside one tgtd: bs_null, bs_rdwr on tmpfs, and lunar.
 
     tgt_bench.py [--rounds N] [--seconds S] [--workloads 4k,4k1,1m] [--stores null,rdwr,lunar]
                  [--osds N] [--osd-store mem|file] [--output FILE]
@@ -21,7 +21,6 @@ import sys
 import tempfile
 
 from lunar_e2e import Cluster, HarnessError, Load, LoadError, PrivateTgtd
-from lunar_e2e.env import find_built
 
 MIB = 1 << 20
 
@@ -32,15 +31,6 @@ WORKLOADS = {
     "1m": [("read", MIB, 8), ("write", MIB, 8)],
 }
 STORES = ("null", "rdwr", "lunar")
-LUNAR_PARTS = ("bs_lunar.so", "lunar-osd", "lunar")
-
-
-def default_stores():
-    missing = [part for part in LUNAR_PARTS if find_built(part) is None]
-    if missing:
-        print(f"lunar is left out: not built: {', '.join(missing)}", file=sys.stderr)
-        return "null,rdwr"
-    return ",".join(STORES)
 
 
 class Bench:
@@ -172,14 +162,12 @@ def parse_arguments(arguments):
     parser.add_argument("--seconds", type=float, default=3, help="per measurement")
     parser.add_argument("--span-mib", type=int, default=256, help="size of each LUN")
     parser.add_argument("--workloads", type=listed(WORKLOADS), default=["4k"])
-    parser.add_argument("--stores", type=listed(STORES), default=None)
+    parser.add_argument("--stores", type=listed(STORES), default=list(STORES))
     parser.add_argument("--osds", type=int, default=1, help="object servers behind lunar")
     parser.add_argument("--osd-store", choices=("mem", "file"), default="mem",
                         help="kind of their stores; file is on tmpfs too")
     parser.add_argument("--output", type=pathlib.Path, help="write everything as JSON")
-    options = parser.parse_args(arguments)
-    options.stores = options.stores or default_stores().split(",")
-    return options
+    return parser.parse_args(arguments)
 
 
 def main(arguments=None):
