@@ -14,8 +14,10 @@ using enum OptionType;
 constexpr uint8_t kRun = kOptionRuntime;
 constexpr uint8_t kCeph = kOptionCeph;
 
-constexpr std::string_view kNoRdma =
-    "async+rdma: the RDMA stack is not part of this version yet; use async+posix";
+constexpr std::string_view kNoIwarp =
+    "iwarp: Lunar's QPs are those of RoCE and InfiniBand; over an iWARP card use async+posix";
+constexpr std::string_view kNoRoce15 =
+    "1: RoCE v1.5 is in no device's GID table; take 2, or auto";
 constexpr std::string_view kNoSecure =
     "secure: encryption on the wire is not part of this version yet; use crc";
 
@@ -32,7 +34,7 @@ constexpr OptionSpec kOptions[] = {
 {"admin_socket",                 kString,   "${run_dir}/$cluster-$name.$pid.asok", "", kCeph, "Unix socket for commands to a running program; empty: none."},
 
 // -- messenger
-{"ms_type",                      kChoice,   "async+posix",  "async+posix", kCeph,       "Transport that messages travel by.", kNoRdma},
+{"ms_type",                      kChoice,   "async+posix",  "async+posix|async+rdma", kCeph, "Transport that messages travel by: TCP, or RDMA with TCP beside it."},
 {"ms_mode",                      kChoice,   "crc",          "crc",         0,           "What protects bytes on the wire.", kNoSecure},
 {"ms_async_op_threads",          kUint,     "0",            "0..64",       kCeph,       "Messenger threads; 0 runs it inside the program's own loop."},
 {"ms_bind_ipv4",                 kBool,     "true",         "",            kCeph,       "Servers listen on IPv4."},
@@ -58,6 +60,33 @@ constexpr OptionSpec kOptions[] = {
 {"ms_inject_delay_max",          kDuration, "1s",           "0..1m",       kRun|kCeph,  "For tests: longest such delay."},
 {"ms_inject_seed",               kUint,     "0",            "",            0,           "For tests: seed of the injected faults; 0 takes a random one and logs it."},
 
+// -- messenger over RDMA; `lunar rdma info` shows what they choose
+{"ms_async_rdma_device_name",    kString,   "",             "",            kCeph,       "RDMA device, as ibv_devices lists it; empty: the one that has the connection's local address, else the first that works."},
+{"ms_async_rdma_port_num",       kUint,     "0",            "0..255",      kCeph,       "Port of the device, from 1; 0: the first active one with the right address."},
+{"ms_async_rdma_gid_idx",        kString,   "",             "",            kCeph,       "Index in the port's GID table; empty: chosen by local_gid, roce_ver and the local address."},
+{"ms_async_rdma_local_gid",      kString,   "",             "",            kCeph,       "GID to use, written like an IPv6 address; empty: chosen."},
+{"ms_async_rdma_roce_ver",       kChoice,   "auto",         "auto|0|2",    kCeph,       "RoCE version of the GID: 0 is RoCE v1, 2 is RoCE v2; auto prefers v2.", kNoRoce15},
+{"ms_async_rdma_sl",             kUint,     "0",            "0..7",        kCeph,       "Service level: the priority of RDMA packets, as PFC sees it."},
+{"ms_async_rdma_dscp",           kUint,     "0",            "0..63",       0,           "DSCP of RDMA packets (Ceph takes the traffic class here, which is four times as much)."},
+{"ms_async_rdma_type",           kChoice,   "ib",           "ib",          kCeph,       "Kind of RDMA device: ib is InfiniBand and RoCE.", kNoIwarp},
+{"ms_async_rdma_cm",             kBool,     "false",        "",            kCeph,       "Connections are made by rdma_cm; off: over an authenticated TCP link, which needs no second listener."},
+{"ms_async_rdma_support_srq",    kBool,     "true",         "",            kCeph,       "Connections of a thread share their receive buffers; off: each has receive_queue_len of its own."},
+{"ms_async_rdma_buffer_size",    kSize,     "8K",           "1K..64K",     kCeph,       "One receive or send buffer: longer frames travel in several."},
+{"ms_async_rdma_receive_buffers", kUint,    "1024",         "64..1048576", kCeph,       "Receive buffers that the connections of one thread share."},
+{"ms_async_rdma_receive_queue_len", kUint,  "64",           "4..4096",     kCeph,       "Receive buffers of one connection; where they are shared, the most that one peer is lent."},
+{"ms_async_rdma_send_buffers",   kUint,     "256",          "16..65536",   kCeph,       "Send buffers of one thread, for what is not in registered memory."},
+{"ms_async_rdma_send_queue_len", kUint,     "256",          "32..16384",   0,           "Work requests of one connection that may be in flight."},
+{"ms_async_rdma_enable_hugepage", kBool,    "false",        "",            kCeph,       "RDMA memory comes from 2 MiB huge pages while the host has some."},
+{"ms_async_rdma_polling_us",     kUint,     "0",            "0..1000000",  kCeph,       "Microseconds a messenger thread polls for completions before it sleeps; 0: it waits for events at once."},
+{"ms_async_rdma_fallback",       kBool,     "true",         "",            0,           "A connection that RDMA cannot carry stays on TCP; off: it fails with the reason."},
+{"ms_async_rdma_fallback_timeout", kDuration, "2s",         "10ms..1m",    0,           "How long a new RDMA connection has to carry its first frame."},
+{"ms_async_rdma_rkey_scope",     kChoice,   "window",       "window|arena", 0,          "What a peer that was given a key can reach: the buffer, by a memory window where the device has working ones; or the whole chunk it lies in."},
+{"ms_async_rdma_fragment_size",  kSize,     "512K",         "4K..16MiB",   0,           "Longest single RDMA READ or WRITE; longer transfers are cut."},
+{"ms_async_rdma_read_depth",     kUint,     "16",           "1..128",      0,           "RDMA READs of one connection in flight; the device and the peer may allow fewer."},
+{"ms_async_rdma_staging_bytes",  kSize,     "256M",         "4MiB..1TiB",  0,           "Most memory for payload that arrives and that servers store; pinned as it is needed."},
+{"ms_async_rdma_front_end_bytes", kSize,    "256M",         "4MiB..1TiB",  0,           "Most memory for the data of LUNs that servers reach by RDMA; pinned as it is needed."},
+{"ms_async_rdma_drain_timeout",  kDuration, "1s",           "10ms..1m",    0,           "How long a connection that ends waits for its QP to give its work requests back."},
+
 // -- authentication
 {"auth_client_required",         kChoice,   "psk",          "none|psk",    kCeph,       "What a client asks of servers; none is taken on loopback addresses only."},
 {"auth_cluster_required",        kChoice,   "psk",          "none|psk",    kCeph,       "What servers ask of each other; none is taken on loopback addresses only."},
@@ -65,6 +94,7 @@ constexpr OptionSpec kOptions[] = {
 
 // -- objecter
 {"objecter_op_timeout",          kDuration, "20s",          "10ms..1h",    0,           "An op without an answer ends with an error after so long, over all resends."},
+{"objecter_rkey_revoke_timeout", kDuration, "2s",           "0..1m",       0,           "An op that ends without an answer waits so long for its server before the key to its memory is taken back by force, which may cost the link."},
 {"objecter_inflight_ops",        kUint,     "1024",         "1..1000000",  kCeph,       "Ops in flight; more wait in the order they came."},
 {"objecter_inflight_op_bytes",   kSize,     "100M",         "1MiB..64GiB", kCeph,       "Bytes of ops in flight; more wait."},
 

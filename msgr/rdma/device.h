@@ -17,9 +17,6 @@
 
 namespace lunar::msgr::rdma {
 
-using Gid = std::array<uint8_t, 16>;
-enum class GidType : uint8_t { kInfiniBand, kRoceV1, kRoceV2 };
-
 struct GidEntry {
   Gid gid{};
   int index = 0;

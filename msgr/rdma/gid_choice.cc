@@ -62,6 +62,15 @@ std::string names_of(std::span<const DeviceListing> devices) {
   return names;
 }
 
+bool asks_for_gid(const RdmaOptions& options) noexcept {
+  return options.gid_index >= 0 || options.local_gid || options.gid_type;
+}
+bool is_wanted(const GidEntry& gid, const RdmaOptions& options) noexcept {
+  return (options.gid_index < 0 || gid.index == options.gid_index) &&
+         (!options.local_gid || gid.gid == *options.local_gid) &&
+         (!options.gid_type || gid.type == *options.gid_type);
+}
+
 // Why nothing on this device may be used, or empty; adds what may be.
 std::string add_candidates(const DeviceListing& device, const RdmaOptions& options,
                            std::vector<Candidate>& candidates) {
@@ -84,13 +93,15 @@ std::string add_candidates(const DeviceListing& device, const RdmaOptions& optio
     const std::size_t before = candidates.size();
     for (const GidEntry& gid : device.gids) {
       if (gid.port != port.number) continue;
-      if (options.gid_index >= 0 && gid.index != options.gid_index) continue;
+      if (!is_wanted(gid, options)) continue;
       candidates.push_back({&device, &port, &gid});
     }
     if (candidates.size() > before) return {};
-    problem = options.gid_index >= 0
-                  ? fmt::format("port {} of {} has no GID {}; `lunar rdma info` lists them",
-                                port.number, device.name, options.gid_index)
+    problem = asks_for_gid(options)
+                  ? fmt::format(
+                        "port {} of {} has no GID that is what ms_async_rdma_gid_idx, "
+                        "_local_gid and _roce_ver ask for; `lunar rdma info` lists them",
+                        port.number, device.name)
                   : fmt::format("port {} of {} has no GID: give its network interface an address",
                                 port.number, device.name);
   }

@@ -105,10 +105,10 @@ TEST(OptionsTest, ARefusalSaysWhatIsAccepted) {
             "option 'ms_inject_delay_probability': 'nan' is not a number, from 0 to 1");
 }
 
-TEST(OptionsTest, RdmaIsRefusedWithItsReason) {
-  EXPECT_EQ(refusal_of("ms_type", "async+rdma"),
-            "option 'ms_type': 'async+rdma' is refused: the RDMA stack is not part of this version "
-            "yet; use async+posix");
+TEST(OptionsTest, AKnownWordThatIsRefusedSaysWhy) {
+  EXPECT_EQ(refusal_of("ms_async_rdma_type", "iwarp"),
+            "option 'ms_async_rdma_type': 'iwarp' is refused: Lunar's QPs are those of RoCE and "
+            "InfiniBand; over an iWARP card use async+posix");
 }
 
 TEST(OptionsTest, ASecretIsNeverShownEvenWhenItIsWrong) {

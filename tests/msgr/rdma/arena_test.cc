@@ -1,0 +1,153 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/rdma/arena.h"
+
+#include <gtest/gtest.h>
+
+#include <cstring>
+#include <future>
+#include <thread>
+
+#include "msgr/rdma/chunk.h"
+
+namespace lunar::msgr::rdma {
+namespace {
+
+constexpr std::size_t kMiB = 1u << 20;
+
+// Without a device: memory and its growth.
+class ArenaTest : public testing::Test {
+ protected:
+  std::unique_ptr<Arena> make(std::size_t budget, std::size_t initial) {
+    auto arena = Arena::create({.budget_bytes = budget, .initial_bytes = initial}, service_);
+    EXPECT_TRUE(arena) << arena.error().message;
+    return std::move(*arena);
+  }
+  // Until what was asked of the service thread is done.
+  void settle() {
+    std::promise<void> done;
+    ASSERT_FALSE(service_.run([&] { done.set_value(); }));
+    done.get_future().wait();
+  }
+  ServiceThread service_;
+};
+
+TEST_F(ArenaTest, SlicesArePowersOfTwoAlignedToTheirSize) {
+  const auto arena = make(16 * kMiB, 16 * kMiB);
+  const RegisteredBuffer small = arena->allocate(100);
+  const RegisteredBuffer large = arena->allocate(3 * kMiB);
+  ASSERT_TRUE(small && large);
+  EXPECT_EQ(small.bytes().size(), 100u);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(small.bytes().data()) % 4096, 0u);
+  EXPECT_EQ(reinterpret_cast<uintptr_t>(large.bytes().data()) % (4 * kMiB), 0u);
+  EXPECT_EQ(arena->bytes_in_use(), 4096 + 4 * kMiB);
+  EXPECT_EQ(arena->bytes_registered(), 16 * kMiB);
+}
+
+TEST_F(ArenaTest, GrowsOnTheServiceThreadUpToItsBudget) {
+  const auto arena = make(20 * kMiB, 0);
+  EXPECT_FALSE(arena->allocate(4096));
+  settle();
+  EXPECT_EQ(arena->bytes_registered(), 16 * kMiB);
+  const RegisteredBuffer whole = arena->allocate(16 * kMiB);
+  ASSERT_TRUE(whole);
+  EXPECT_FALSE(arena->allocate(4096));
+  settle();
+  EXPECT_EQ(arena->bytes_registered(), 20 * kMiB);
+  const RegisteredBuffer rest = arena->allocate(4 * kMiB);
+  ASSERT_TRUE(rest);
+  EXPECT_FALSE(arena->allocate(4096));
+  settle();
+  EXPECT_EQ(arena->bytes_registered(), 20 * kMiB);
+}
+
+TEST_F(ArenaTest, ASmallFirstChunkIsFollowedByWholeOnes) {
+  const auto arena = make(64 * kMiB, 4 * kMiB);
+  EXPECT_EQ(arena->bytes_registered(), 4 * kMiB);
+  EXPECT_FALSE(arena->allocate(8 * kMiB));
+  settle();
+  EXPECT_EQ(arena->bytes_registered(), 20 * kMiB);
+  EXPECT_TRUE(arena->allocate(8 * kMiB));
+}
+
+TEST_F(ArenaTest, WhatIsLongerThanASliceIsPlainMemoryWithinTheBudget) {
+  const auto arena = make(64 * kMiB, 0);
+  RegisteredBuffer longer = arena->allocate(20 * kMiB);
+  ASSERT_TRUE(longer);
+  std::memset(longer.bytes().data(), 1, longer.bytes().size());
+  EXPECT_FALSE(arena->allocate(50 * kMiB));
+  longer = {};
+  EXPECT_EQ(arena->bytes_in_use(), 0u);
+  EXPECT_TRUE(arena->allocate(100 * kMiB)) << "an idle pool grants one of any size";
+}
+
+TEST_F(ArenaTest, ManyThreadsTakeAndGiveBack) {
+  const auto arena = make(32 * kMiB, 32 * kMiB);
+  std::vector<std::thread> threads;
+  for (int t = 0; t < 4; ++t) {
+    threads.emplace_back([&, t] {
+      for (int i = 0; i < 500; ++i) {
+        RegisteredBuffer buffer = arena->allocate(4096u << (i % 6));
+        if (!buffer) continue;
+        std::memset(buffer.bytes().data(), t, buffer.bytes().size());
+        const auto& bytes = buffer.bytes();
+        ASSERT_EQ(bytes.front(), static_cast<std::byte>(t));
+        ASSERT_EQ(bytes.back(), static_cast<std::byte>(t));
+      }
+    });
+  }
+  for (auto& thread : threads) thread.join();
+  EXPECT_EQ(arena->bytes_in_use(), 0u);
+}
+
+TEST_F(ArenaTest, AGrowthThatIsQueuedMayOutliveTheArena) {
+  std::promise<void> block;
+  ASSERT_FALSE(service_.run([waiting = block.get_future().share()] { waiting.wait(); }));
+  auto arena = make(16 * kMiB, 0);
+  EXPECT_FALSE(arena->allocate(4096));
+  arena.reset();
+  block.set_value();
+  settle();
+}
+
+TEST(ChunkTableTest, FindsTheChunkOfAnyAddressInIt) {
+  std::vector<std::unique_ptr<Chunk>> chunks;
+  ChunkTable table(8);
+  for (int i = 0; i < 8; ++i) {
+    auto mapping = Mapping::create(i % 2 == 0 ? 16 * kMiB : kMiB, false);
+    ASSERT_TRUE(mapping);
+    EXPECT_EQ(reinterpret_cast<uintptr_t>((*mapping)->begin()) % Mapping::kAlignment, 0u);
+    chunks.push_back(std::make_unique<Chunk>(std::move(*mapping)));
+    table.add(chunks.back().get());
+  }
+  for (const auto& chunk : chunks) {
+    EXPECT_EQ(table.find(chunk->begin()), chunk.get());
+    EXPECT_EQ(table.find(chunk->begin() + chunk->size() - 1), chunk.get());
+    EXPECT_EQ(chunk->find(0, chunk->begin(), 10), nullptr) << "no device has it";
+  }
+  std::byte elsewhere{};
+  EXPECT_EQ(table.find(&elsewhere), nullptr);
+}
+
+TEST(LoopPortTest, PostsUntilItIsClosed) {
+  auto center = EventCenter::create({});
+  ASSERT_TRUE(center);
+  const auto port = LoopPort::open(**center);
+  int runs = 0;
+  EXPECT_TRUE(port->post([&] { ++runs; }));
+  port->close();
+  EXPECT_FALSE(port->post([&] { ++runs; }));
+  (*center)->run_until_idle();
+  EXPECT_EQ(runs, 1);
+}
+
+TEST(ServiceThreadTest, RunsJobsInOrderAndWhatIsQueuedBeforeItEnds) {
+  std::vector<int> order;
+  {
+    ServiceThread service;
+    for (int i = 0; i < 10; ++i) ASSERT_FALSE(service.run([&, i] { order.push_back(i); }));
+  }
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2, 3, 4, 5, 6, 7, 8, 9}));
+}
+
+}  // namespace
+}  // namespace lunar::msgr::rdma
