@@ -1,0 +1,46 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <algorithm>
+#include <cstdint>
+
+namespace lunar::msgr::rdma {
+
+// One work request's part of a remote_read() or remote_write().
+struct Fragment {
+  uint64_t remote_addr = 0;
+  uint32_t local_offset = 0;
+  uint32_t length = 0;
+  bool is_last = false;
+};
+
+// Cuts a one-sided operation into fragments, in order. An empty one is one empty fragment, which
+// touches no memory and completes as any other. Not thread-safe.
+class Fragments {
+ public:
+  // REQUIRES: fragment_bytes > 0.
+  Fragments(uint64_t remote_addr, uint32_t length, uint32_t fragment_bytes) noexcept
+      : remote_addr_(remote_addr), length_(length), fragment_bytes_(fragment_bytes) {}
+
+  bool is_done() const noexcept { return is_done_; }
+  // REQUIRES: !is_done().
+  Fragment peek() const noexcept {
+    const uint32_t left = length_ - offset_;
+    return {remote_addr_ + offset_, offset_, std::min(left, fragment_bytes_),
+            left <= fragment_bytes_};
+  }
+  void pop() noexcept {
+    const Fragment fragment = peek();
+    offset_ += fragment.length;
+    is_done_ = fragment.is_last;
+  }
+
+ private:
+  uint64_t remote_addr_;
+  uint32_t length_;
+  uint32_t fragment_bytes_;
+  uint32_t offset_ = 0;
+  bool is_done_ = false;
+};
+
+}  // namespace lunar::msgr::rdma
