@@ -291,6 +291,7 @@ void ScsiCommand::complete() {
   const lunar_scsi_result result = result_;
   void* const handle = command_.handle;
   const lunar_host& host = session_.host();
+  LUNAR_TRACE(lunar_scsi, cmd_returned, io_id_);
   delete this;
   host.complete(handle, &result);
 }

@@ -58,7 +58,7 @@ void ObjecterImpl::on_op_reply(const ServerRef& server, msgr::InMessage message)
   counters_.op_reply.add();
   counters_.op_reply_bytes.add(message.data.size());
   LUNAR_TRACE(lunar_objecter, op_reply, op->request.io_id, op->tid, op->attempt, op->osd,
-              static_cast<int32_t>(header->error));
+              static_cast<int32_t>(header->error), header->bytes_inline, header->bytes_one_sided);
   if (op->state == OpState::kEnding) {
     take_late_reply(*op, std::move(*header));
   } else if (header->error == Errc::kStaleMap || header->error == Errc::kRetryInline) {

@@ -93,7 +93,8 @@ void ObjecterImpl::try_send(Op& op) {
   op.was_sent = true;
   if (op.attempt > 1) {
     counters_.op_resend.add();
-    LUNAR_TRACE(lunar_objecter, op_resend, op.request.io_id, op.tid, op.attempt, op.resend_reason);
+    LUNAR_TRACE(lunar_objecter, op_resend, op.request.io_id, op.tid, op.attempt, op.resend_reason,
+                op.osd, op.epoch);
   }
   if (op.kind == OpKind::kOsd) op.flush_mark = op.session->unflushed().mark();
   counters_.op_send.add();

@@ -132,9 +132,11 @@ void OpExecutor::flush(ClientOpRef op) {
   op->state = OpState::kExecuting;
   ++running_;
   LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
+  LUNAR_TRACE(lunar_osd, store_submit, op->io_id(), op->header.tid, uint8_t{kTraceStoreFlush}, 0);
   const ImageId image = op->header.image;
   auto client = op->client;
   env_.ledger.flush(image, std::move(client), [this, op = std::move(op)](Errc error) mutable {
+    LUNAR_TRACE(lunar_osd, store_done, op->io_id(), op->header.tid, static_cast<int32_t>(error));
     auto result = std::make_shared<OpResult>();
     result->header.tid = op->header.tid;
     result->header.error = error;

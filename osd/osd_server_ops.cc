@@ -146,6 +146,7 @@ bool OsdServer::take_back(const ClientOpRef& op) {
     --executing_;
     start_waiting();
   }
+  LUNAR_TRACE(lunar_osd, op_cancelled, op->io_id(), op->header.tid);
   tracker_.ended(*op, Errc::kCancelled, 0, std::chrono::steady_clock::now());
   return true;
 }

@@ -60,6 +60,10 @@ LTTNG_UST_TRACEPOINT_ENUM(
     lttng_ust_field_enum_value("peer_lacks", kTracePathPeerLacks)
     lttng_ust_field_enum_value("resend", kTracePathResend)
     lttng_ust_field_enum_value("link_lacks", kTracePathLinkLacks)
+    lttng_ust_field_enum_value("op_kind", kTracePathOpKind)
+    lttng_ust_field_enum_value("no_key", kTracePathNoKey)
+    lttng_ust_field_enum_value("retry_inline", kTracePathRetryInline)
+    lttng_ust_field_enum_value("damaged", kTracePathDamaged)
   )
 )
 

@@ -103,6 +103,24 @@ LTTNG_UST_TRACEPOINT_EVENT(
 )
 
 LTTNG_UST_TRACEPOINT_EVENT(
+  lunar_msgr, credit_wait,
+  LTTNG_UST_TP_ARGS(uint32_t, qp, uint64_t, bytes),
+  LTTNG_UST_TP_FIELDS(
+    lttng_ust_field_integer(uint32_t, qp, qp)
+    lttng_ust_field_integer(uint64_t, bytes, bytes)
+  )
+)
+
+LTTNG_UST_TRACEPOINT_EVENT(
+  lunar_msgr, credit_resume,
+  LTTNG_UST_TP_ARGS(uint32_t, qp, uint64_t, wait_ns),
+  LTTNG_UST_TP_FIELDS(
+    lttng_ust_field_integer(uint32_t, qp, qp)
+    lttng_ust_field_integer(uint64_t, wait_ns, wait_ns)
+  )
+)
+
+LTTNG_UST_TRACEPOINT_EVENT(
   lunar_msgr, keepalive,
   LTTNG_UST_TP_ARGS(uint64_t, conn, int64_t, offset_ns, uint64_t, rtt_ns),
   LTTNG_UST_TP_FIELDS(

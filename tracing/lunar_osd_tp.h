@@ -89,6 +89,58 @@ LTTNG_UST_TRACEPOINT_EVENT(
 )
 
 LTTNG_UST_TRACEPOINT_EVENT(
+  lunar_osd, pull_start,
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, offset, uint64_t, bytes),
+  LTTNG_UST_TP_FIELDS(
+    lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
+    lttng_ust_field_integer(uint64_t, tid, tid)
+    lttng_ust_field_integer(uint32_t, attempt, attempt)
+    lttng_ust_field_integer(uint32_t, fragment, fragment)
+    lttng_ust_field_integer(uint64_t, offset, offset)
+    lttng_ust_field_integer(uint64_t, bytes, bytes)
+  )
+)
+
+LTTNG_UST_TRACEPOINT_EVENT(
+  lunar_osd, pull_done,
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, bytes, int32_t, result),
+  LTTNG_UST_TP_FIELDS(
+    lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
+    lttng_ust_field_integer(uint64_t, tid, tid)
+    lttng_ust_field_integer(uint32_t, attempt, attempt)
+    lttng_ust_field_integer(uint32_t, fragment, fragment)
+    lttng_ust_field_integer(uint64_t, bytes, bytes)
+    lttng_ust_field_integer(int32_t, result, result)
+  )
+)
+
+LTTNG_UST_TRACEPOINT_EVENT(
+  lunar_osd, push_start,
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, offset, uint64_t, bytes),
+  LTTNG_UST_TP_FIELDS(
+    lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
+    lttng_ust_field_integer(uint64_t, tid, tid)
+    lttng_ust_field_integer(uint32_t, attempt, attempt)
+    lttng_ust_field_integer(uint32_t, fragment, fragment)
+    lttng_ust_field_integer(uint64_t, offset, offset)
+    lttng_ust_field_integer(uint64_t, bytes, bytes)
+  )
+)
+
+LTTNG_UST_TRACEPOINT_EVENT(
+  lunar_osd, push_done,
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, bytes, int32_t, result),
+  LTTNG_UST_TP_FIELDS(
+    lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
+    lttng_ust_field_integer(uint64_t, tid, tid)
+    lttng_ust_field_integer(uint32_t, attempt, attempt)
+    lttng_ust_field_integer(uint32_t, fragment, fragment)
+    lttng_ust_field_integer(uint64_t, bytes, bytes)
+    lttng_ust_field_integer(int32_t, result, result)
+  )
+)
+
+LTTNG_UST_TRACEPOINT_EVENT(
   lunar_osd, op_replied,
   LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, int32_t, result, uint64_t, bytes),
   LTTNG_UST_TP_FIELDS(
@@ -96,6 +148,15 @@ LTTNG_UST_TRACEPOINT_EVENT(
     lttng_ust_field_integer(uint64_t, tid, tid)
     lttng_ust_field_integer(int32_t, result, result)
     lttng_ust_field_integer(uint64_t, bytes, bytes)
+  )
+)
+
+LTTNG_UST_TRACEPOINT_EVENT(
+  lunar_osd, op_cancelled,
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid),
+  LTTNG_UST_TP_FIELDS(
+    lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
+    lttng_ust_field_integer(uint64_t, tid, tid)
   )
 )
 

@@ -50,6 +50,14 @@ LTTNG_UST_TRACEPOINT_EVENT(
   )
 )
 
+LTTNG_UST_TRACEPOINT_EVENT(
+  lunar_scsi, cmd_returned,
+  LTTNG_UST_TP_ARGS(uint64_t, io_id),
+  LTTNG_UST_TP_FIELDS(
+    lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
+  )
+)
+
 /* clang-format on */
 
 #endif

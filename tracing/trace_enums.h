@@ -37,6 +37,10 @@ enum LunarTracePathReason {
   kTracePathPeerLacks = 5,
   kTracePathResend = 6,
   kTracePathLinkLacks = 7,
+  kTracePathOpKind = 8,
+  kTracePathNoKey = 9,
+  kTracePathRetryInline = 10,
+  kTracePathDamaged = 11,
 };
 
 enum LunarTraceWaitReason {

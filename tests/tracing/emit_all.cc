@@ -17,6 +17,7 @@ void emit_scsi() {
   LUNAR_TRACE(lunar_scsi, cmd_start, kIo, "rbd/disk", 0x8a, 2048, 16384, 8388608);
   LUNAR_TRACE(lunar_scsi, cmd_abort, kIo, 0x8a);
   LUNAR_TRACE(lunar_scsi, cmd_done, kIo, 2, 0xb, 0x4b00);
+  LUNAR_TRACE(lunar_scsi, cmd_returned, kIo);
 }
 
 void emit_gateway() {
@@ -31,8 +32,10 @@ void emit_gateway() {
 void emit_objecter() {
   LUNAR_TRACE(lunar_objecter, op_submit, kIo, kTid, kAttempt, 3, 17, -1, 9, 4096);
   LUNAR_TRACE(lunar_objecter, op_wait, kIo, kTid, kAttempt, kTraceWaitOsdDown);
-  LUNAR_TRACE(lunar_objecter, op_resend, kIo, kTid, kAttempt, kTraceResendSessionReset);
-  LUNAR_TRACE(lunar_objecter, op_reply, kIo, kTid, kAttempt, 2, -110);
+  LUNAR_TRACE(lunar_objecter, op_resend, kIo, kTid, kAttempt, kTraceResendSessionReset, 2, 9);
+  LUNAR_TRACE(lunar_objecter, op_delivery, kIo, kTid, kAttempt, kTracePathInline,
+              kTracePathRetryInline, 4096);
+  LUNAR_TRACE(lunar_objecter, op_reply, kIo, kTid, kAttempt, 2, -110, 512, 65536);
   LUNAR_TRACE(lunar_objecter, op_cancel, kIo, kTid, kTraceCancelAbort);
   LUNAR_TRACE(lunar_objecter, op_done, kIo, kTid, -125);
   LUNAR_TRACE(lunar_objecter, map_received, 10);
@@ -47,6 +50,8 @@ void emit_msgr() {
   LUNAR_TRACE(lunar_msgr, session_open, kConn, "osd.2");
   LUNAR_TRACE(lunar_msgr, session_replay, kConn, 12);
   LUNAR_TRACE(lunar_msgr, session_reset, kConn, -103);
+  LUNAR_TRACE(lunar_msgr, credit_wait, 17, 65536);
+  LUNAR_TRACE(lunar_msgr, credit_resume, 17, 40000);
   LUNAR_TRACE(lunar_msgr, keepalive, kConn, -1500, 250000);
 }
 
@@ -56,7 +61,12 @@ void emit_osd() {
   LUNAR_TRACE(lunar_osd, op_start, kIo, kTid);
   LUNAR_TRACE(lunar_osd, store_submit, kIo, kTid, kTraceStoreVector, 4096);
   LUNAR_TRACE(lunar_osd, store_done, kIo, kTid, -28);
+  LUNAR_TRACE(lunar_osd, pull_start, kIo, kTid, kAttempt, 1, 524288, 131072);
+  LUNAR_TRACE(lunar_osd, pull_done, kIo, kTid, kAttempt, 1, 131072, 0);
+  LUNAR_TRACE(lunar_osd, push_start, kIo, kTid, kAttempt, 0, 0, 524288);
+  LUNAR_TRACE(lunar_osd, push_done, kIo, kTid, kAttempt, 0, 524288, -5);
   LUNAR_TRACE(lunar_osd, op_replied, kIo, kTid, -28, 0);
+  LUNAR_TRACE(lunar_osd, op_cancelled, kIo, kTid);
 }
 
 }  // namespace

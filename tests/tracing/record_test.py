@@ -15,6 +15,7 @@ EXPECTED = """\
 lunar_scsi:cmd_start: { io_id = 0x100000001, lun = "rbd/disk", opcode = 0x8A, lba = 2048, blocks = 16384, bytes = 8388608 }
 lunar_scsi:cmd_abort: { io_id = 0x100000001, opcode = 0x8A }
 lunar_scsi:cmd_done: { io_id = 0x100000001, status = 0x2, sense_key = 0xB, asc_ascq = 0x4B00 }
+lunar_scsi:cmd_returned: { io_id = 0x100000001 }
 lunar_gateway:io_start: { io_id = 0x100000001, image_id = 0x1A, type = ( "write" : container = 1 ), offset = 1048576, length = 8388608 }
 lunar_gateway:io_split: { io_id = 0x100000001, reason = ( "object_boundary" : container = 1 ), extents = 3, offset = 1048576, length = 8388608 }
 lunar_gateway:extent_path: { io_id = 0x100000001, index = 2, object_no = 7, offset = 0, length = 1048576, path = ( "inline" : container = 0 ), reason = ( "link_lacks" : container = 7 ) }
@@ -22,8 +23,9 @@ lunar_gateway:extent_submit: { io_id = 0x100000001, tid = 42, object_no = 7, off
 lunar_gateway:io_done: { io_id = 0x100000001, error = -5, bytes = 0 }
 lunar_objecter:op_submit: { io_id = 0x100000001, tid = 42, attempt = 1, pool = 3, pg = 17, osd = -1, epoch = 9, bytes = 4096 }
 lunar_objecter:op_wait: { io_id = 0x100000001, tid = 42, attempt = 1, reason = ( "osd_down" : container = 1 ) }
-lunar_objecter:op_resend: { io_id = 0x100000001, tid = 42, attempt = 1, reason = ( "session_reset" : container = 1 ) }
-lunar_objecter:op_reply: { io_id = 0x100000001, tid = 42, attempt = 1, osd = 2, result = -110 }
+lunar_objecter:op_resend: { io_id = 0x100000001, tid = 42, attempt = 1, reason = ( "session_reset" : container = 1 ), osd = 2, epoch = 9 }
+lunar_objecter:op_delivery: { io_id = 0x100000001, tid = 42, attempt = 1, path = ( "inline" : container = 0 ), reason = ( "retry_inline" : container = 10 ), bytes = 4096 }
+lunar_objecter:op_reply: { io_id = 0x100000001, tid = 42, attempt = 1, osd = 2, result = -110, bytes_inline = 512, bytes_one_sided = 65536 }
 lunar_objecter:op_cancel: { io_id = 0x100000001, tid = 42, reason = ( "abort" : container = 1 ) }
 lunar_objecter:op_done: { io_id = 0x100000001, tid = 42, result = -125 }
 lunar_objecter:map_received: { epoch = 10 }
@@ -35,13 +37,20 @@ lunar_msgr:link_down: { conn = 0xC0, error = -104 }
 lunar_msgr:session_open: { conn = 0xC0, peer = "osd.2" }
 lunar_msgr:session_replay: { conn = 0xC0, messages = 12 }
 lunar_msgr:session_reset: { conn = 0xC0, error = -103 }
+lunar_msgr:credit_wait: { qp = 17, bytes = 65536 }
+lunar_msgr:credit_resume: { qp = 17, wait_ns = 40000 }
 lunar_msgr:keepalive: { conn = 0xC0, offset_ns = -1500, rtt_ns = 250000 }
 lunar_osd:op_received: { io_id = 0x100000001, tid = 42, attempt = 1, client = "client.gw", pool = 3, pg = 17, bytes = 4096 }
 lunar_osd:op_queued: { io_id = 0x100000001, tid = 42, ahead = 2 }
 lunar_osd:op_start: { io_id = 0x100000001, tid = 42 }
 lunar_osd:store_submit: { io_id = 0x100000001, tid = 42, kind = ( "vector" : container = 10 ), bytes = 4096 }
 lunar_osd:store_done: { io_id = 0x100000001, tid = 42, error = -28 }
+lunar_osd:pull_start: { io_id = 0x100000001, tid = 42, attempt = 1, fragment = 1, offset = 524288, bytes = 131072 }
+lunar_osd:pull_done: { io_id = 0x100000001, tid = 42, attempt = 1, fragment = 1, bytes = 131072, result = 0 }
+lunar_osd:push_start: { io_id = 0x100000001, tid = 42, attempt = 1, fragment = 0, offset = 0, bytes = 524288 }
+lunar_osd:push_done: { io_id = 0x100000001, tid = 42, attempt = 1, fragment = 0, bytes = 524288, result = -5 }
 lunar_osd:op_replied: { io_id = 0x100000001, tid = 42, result = -28, bytes = 0 }
+lunar_osd:op_cancelled: { io_id = 0x100000001, tid = 42 }
 """.splitlines()
 
 RUN_SECONDS = 90
