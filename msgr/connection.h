@@ -18,7 +18,8 @@ struct PeerIdentity {
   std::string instance;  // host id and role; a restart of the same gateway has the same one
   uint64_t nonce = 0;    // grows with every start of an instance
   bool authenticated = false;
-  Address address;  // as the link sees it
+  Address address;         // as the link sees it
+  bool one_sided = false;  // understands delivery descriptors
 };
 
 // A session with one peer, through however many links it takes.
@@ -37,6 +38,17 @@ class Connection {
   // reached the peer all the same. A link stuck in the middle of its data is dropped for it.
   virtual void withdraw(uint64_t tid, UniqueFunction<void()> done) = 0;
 
+  // Move bytes between a slice of a stack's buffers() and memory that the peer gave a key to, on
+  // the link whose generation the key names: kStaleKey if that is not the one that is up, or it
+  // cannot do it; any other error is also the end of that link. `local` is borrowed until done.
+  // What is sent after remote_write() arrives after it.
+  virtual void remote_read(const RemoteKey& from, RegisteredSlice local, IoDone done) = 0;
+  virtual void remote_write(RegisteredSlice local, const RemoteKey& to, IoDone done) = 0;
+  // Takes back a key that Link::expose() gave while a message was encoded. `done` runs once, later:
+  // from then on the peer cannot reach that memory. If nothing less helps, the link is dropped for
+  // it. `done` may be empty if the peer said on the key's own link that it is through with it.
+  virtual void revoke(const RemoteKey& key, UniqueFunction<void()> done) = 0;
+
   // Ends the session. No callback afterwards, on_reset() neither. Unsent messages are dropped.
   virtual void close() noexcept = 0;
 
@@ -46,6 +58,9 @@ class Connection {
   virtual const PeerIdentity& peer() const noexcept = 0;  // filled once on_open() ran
   virtual bool is_open() const noexcept = 0;  // a session exists; its link may be down meanwhile
   virtual bool has_link() const noexcept = 0;
+  virtual uint64_t link_generation() const noexcept = 0;  // of the link that is up; 0 if none is
+  virtual LinkCapabilities link_capabilities() const noexcept = 0;  // of that link
+  virtual std::weak_ptr<Connection> weak() noexcept = 0;
 
   // Whatever the dispatcher wants to keep with the connection.
   virtual void set_context(std::shared_ptr<void> context) noexcept = 0;

@@ -41,6 +41,10 @@ class MsgrCategory final : public std::error_category {
         return "an injected fault";
       case Errc::kReplaced:
         return "a newer link took over the session";
+      case Errc::kStaleKey:
+        return "the key belongs to a link that is gone";
+      case Errc::kKeyTakenBack:
+        return "the link was dropped to take a remote key back";
     }
     return "error " + std::to_string(code);
   }

@@ -22,6 +22,8 @@ enum class Errc {
   kConnectionRace,   // the other direction's connection won
   kInjected,         // ms_inject_*
   kReplaced,         // a newer link took over the session
+  kStaleKey,         // a key of a link that is not up any more
+  kKeyTakenBack,     // the link was dropped because that alone takes a key back
 };
 
 const std::error_category& msgr_category() noexcept;

@@ -36,9 +36,9 @@ class OutMessage {
   explicit OutMessage(MessageMeta meta) noexcept : meta_(meta) {}
   virtual ~OutMessage() = default;
   const MessageMeta& meta() const noexcept { return meta_; }
-  // The data it points to must stay valid and unchanged until this message is destroyed.
-  virtual void encode(const LinkCapabilities& link, uint64_t link_generation,
-                      EncodedMessage& out) = 0;
+  // `link` is the one it is about to be sent on: what it exposes there, the frame may name. The
+  // data it points to must stay valid and unchanged until this message is destroyed.
+  virtual void encode(Link& link, uint64_t link_generation, EncodedMessage& out) = 0;
   // Bytes of data, for throttles; an estimate will do.
   virtual std::size_t data_bytes() const noexcept { return 0; }
 
@@ -53,7 +53,7 @@ class SimpleMessage final : public OutMessage {
       : OutMessage(meta), front_(std::move(front)) {}
   SimpleMessage(MessageMeta meta, std::vector<std::byte> front, RegisteredBuffer data) noexcept
       : OutMessage(meta), front_(std::move(front)), data_(std::move(data)) {}
-  void encode(const LinkCapabilities&, uint64_t, EncodedMessage& out) override {
+  void encode(Link&, uint64_t, EncodedMessage& out) override {
     out.front = front_;
     if (!data_.bytes().empty()) out.data.push_back(data_.bytes());
   }
@@ -69,8 +69,9 @@ class SimpleMessage final : public OutMessage {
 struct InMessage {
   MessageMeta meta;
   std::vector<std::byte> front;
-  Bytes data;               // in `buffer`, or where Dispatcher::payload_for() said
-  RegisteredBuffer buffer;  // empty if there was no data or the dispatcher placed it
+  Bytes data;                    // in `buffer`, or where Dispatcher::payload_for() said
+  RegisteredBuffer buffer;       // empty if there was no data or the dispatcher placed it
+  uint64_t link_generation = 0;  // of the link that brought it
   UniqueFunction<void()> release_throttle;  // run by the destructor
 
   InMessage() = default;

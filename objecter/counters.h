@@ -39,6 +39,26 @@ struct Counters {
       group.counter("reply_ignored", "replies that fit no op in flight, or break a rule");
   PerfCounter& lost_writes =
       group.counter("lost_writes", "flushes that failed because acknowledged writes may be lost");
+  // Payloads for which one-sided delivery was wished, by what became of it.
+  PerfCounter& one_sided = group.counter("one_sided", "payloads described to the server");
+  PerfCounter& one_sided_bytes =
+      group.counter("one_sided_bytes", "payload that servers moved by RDMA READ or WRITE", "bytes");
+  PerfCounter& inline_not_registered =
+      group.counter("inline_not_registered", "sent in the frame: not one registered piece");
+  PerfCounter& inline_link_lacks =
+      group.counter("inline_link_lacks", "… the link moves nothing one-sided");
+  PerfCounter& inline_peer_lacks =
+      group.counter("inline_peer_lacks", "… the server does not know descriptors");
+  PerfCounter& inline_no_key = group.counter("inline_no_key", "… no key was to be had");
+  PerfCounter& inline_resend = group.counter("inline_resend", "… it had been sent before");
+  PerfCounter& inline_retry = group.counter("inline_retry", "… the server asked for it");
+  PerfCounter& inline_damaged =
+      group.counter("inline_damaged", "… what was pushed before was damaged on its way");
+  PerfGauge& keys_out = group.gauge("keys_out", "keys that servers have");
+  PerfCounter& keys_revoked =
+      group.counter("keys_revoked", "keys taken back without a reply on their own link");
+  PerfCounter& payload_copied =
+      group.counter("payload_copied", "payload copied here into the caller's memory", "bytes");
   PerfGauge& command_active = group.gauge("command_active", "commands without an answer");
   PerfCounter& command_send = group.counter("command_send", "commands sent");
   PerfGauge& map_epoch = group.gauge("map_epoch", "epoch of the map");

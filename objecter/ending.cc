@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // How an op ends. `done` runs when it has a result and nobody can touch its buffers any more: its
-// messages are destroyed and every withdraw() is done. A change that timed out or was cancelled
-// also waits, up to cancel_grace, for its server's word that it is not executing.
+// messages are destroyed, every withdraw() is done, and no server has a key to them. A change that
+// timed out or was cancelled also waits, up to cancel_grace, for its server's word that it is not
+// executing. With that word the server is through with the buffer too; without it, the key is taken
+// back after rkey_revoke_timeout.
 //
 // done always runs from a function posted to the loop, so never inside submit() or cancel(), nor
 // inside the messenger.
@@ -34,6 +36,7 @@ void ObjecterImpl::withdraw(Op& op) {
 
 void ObjecterImpl::end(Op& op, std::error_code error) {
   withdraw(op);
+  release_key(op);
   op.result.error = error;
   op.state = OpState::kEnding;
   op.awaits_confirmation = false;
@@ -47,6 +50,7 @@ void ObjecterImpl::interrupt(Op& op, std::error_code error, int trace_reason) {
     if (error == Errc::kShutdown) {
       op.awaits_confirmation = false;
       withdraw(op);
+      release_key(op);
       finish_if_free(op);
     }
     return;
@@ -58,7 +62,7 @@ void ObjecterImpl::interrupt(Op& op, std::error_code error, int trace_reason) {
   LUNAR_TRACE(lunar_objecter, op_cancel, op.request.io_id, op.tid,
               static_cast<uint8_t>(trace_reason));
   const bool may_execute = op.was_sent && op.session != nullptr;
-  const bool waits = may_execute && op.changes && error != Errc::kShutdown;
+  const bool waits = may_execute && (op.changes || op.key.has_value()) && error != Errc::kShutdown;
   withdraw(op);
   if (may_execute && op.session->is_ready()) send_cancel(op);
   if (!waits) {
@@ -68,7 +72,9 @@ void ObjecterImpl::interrupt(Op& op, std::error_code error, int trace_reason) {
   op.state = OpState::kEnding;
   op.result.error = error;
   op.awaits_confirmation = true;
-  table_.set_deadline(op, center_.now() + options_.cancel_grace);
+  const TimePoint now = center_.now();
+  op.confirm_until = op.changes ? now + options_.cancel_grace : now;
+  table_.set_deadline(op, op.key ? now + options_.rkey_revoke_timeout : op.confirm_until);
   arm_deadline_timer();
 }
 
@@ -109,8 +115,14 @@ void ObjecterImpl::on_deadlines() {
   for (Op* op = table_.first_due(); op != nullptr && op->deadline <= now; op = table_.first_due()) {
     OpTable::clear_deadline(*op);
     if (op->state == OpState::kEnding) {
-      op->awaits_confirmation = false;
-      finish_if_free(*op);
+      // The server had its time to say that it is through with the buffer.
+      release_key(*op);
+      if (op->awaits_confirmation && op->confirm_until > now) {
+        table_.set_deadline(*op, op->confirm_until);
+      } else {
+        op->awaits_confirmation = false;
+        finish_if_free(*op);
+      }
     } else if (op->state == OpState::kAnswered) {
       withdraw(*op);  // a server that answers and does not acknowledge
     } else if (op->kind != OpKind::kFlushParent || op->parts == 0) {

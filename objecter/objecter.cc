@@ -16,6 +16,7 @@ Outcome<Objecter::Options> Objecter::Options::from_config(const Config& config) 
   options.op_timeout = config.get_duration("objecter_op_timeout");
   options.max_in_flight_ops = static_cast<uint32_t>(config.get_uint("objecter_inflight_ops"));
   options.max_in_flight_bytes = config.get_size("objecter_inflight_op_bytes");
+  options.rkey_revoke_timeout = config.get_duration("objecter_rkey_revoke_timeout");
   const std::string hosts = config.get_string("mon_host");
   constexpr std::string_view kSeparators = ", \t";
   for (std::size_t at = hosts.find_first_not_of(kSeparators); at != std::string::npos;) {
@@ -69,6 +70,7 @@ ObjecterImpl::~ObjecterImpl() {
 Outcome<void> ObjecterImpl::init(msgr::NetworkStack& stack,
                                  msgr::MessengerOptions messenger_options, const Keyring* keyring,
                                  PerfRegistry* perf) {
+  crc_data_ = messenger_options.crc_data;
   auto messenger =
       msgr::Messenger::create(center_, stack, std::move(messenger_options), keyring, perf, this);
   if (!messenger) return tl::unexpected(std::move(messenger.error()));
@@ -109,7 +111,7 @@ void ObjecterImpl::on_message(msgr::Connection& connection, msgr::InMessage mess
     case MessageType::kOsdOpReply:
       return on_op_reply(server, std::move(message));
     case MessageType::kCancelled:
-      return on_cancelled(server, message.front);
+      return on_cancelled(server, message);
     case MessageType::kMap:
       return maps_.on_map(server, message.front);
     case MessageType::kMapCurrent:

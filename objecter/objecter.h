@@ -15,6 +15,7 @@
 #include "msgr/messenger.h"
 #include "objecter/protocol/osd_map.h"
 #include "objecter/protocol/osd_op.h"
+#include "tracing/trace_enums.h"
 
 namespace lunar::objecter {
 
@@ -24,11 +25,24 @@ struct OpReply {
   ObjectVersion version;
   uint64_t bytes_inline = 0;
   uint64_t bytes_one_sided = 0;
+  // Of the last sending: how the payload travelled, and why so.
+  LunarTracePath path = kTracePathInline;
+  LunarTracePathReason path_reason = kTracePathLinkLacks;
   std::vector<SubOpResult> steps;
   // Data the steps returned, if it was not placed in ObjectOp::read_into. Valid during `done`.
   ConstBytes data;
 };
 using OpDone = UniqueFunction<void(OpReply)>;
+
+// Whether a payload should travel by RDMA. The Objecter may decide otherwise: OpReply::path_reason.
+struct OneSidedWish {
+  bool wished = false;
+  LunarTracePathReason reason = kTracePathLinkLacks;  // why it is not wished
+  // All of ObjectOp::data, or read_into: memory of NetworkStack::front_end_buffers(). The buffer is
+  // borrowed until done.
+  msgr::RegisteredSlice slice;
+  uint32_t fragment_bytes = 0;  // 0: as much as the link moves at once
+};
 
 // An op to submit. Built by the caller, taken by submit().
 struct ObjectOp {
@@ -41,6 +55,7 @@ struct ObjectOp {
   msgr::ConstBuffers data;
   // Where the data of the one READ step goes; borrowed until done. Empty: in OpReply::data.
   Bytes read_into;
+  OneSidedWish one_sided;
   std::chrono::nanoseconds timeout{0};  // 0: Options::op_timeout
 };
 
@@ -56,6 +71,9 @@ class Objecter {
     // How long a write that timed out or was cancelled waits for its server's word that it is not
     // executing, before it is reported.
     std::chrono::nanoseconds cancel_grace{std::chrono::seconds(2)};
+    // How long an op that timed out or was cancelled waits for its server's word before the key to
+    // its memory is taken back by force, which may cost the link.
+    std::chrono::nanoseconds rkey_revoke_timeout{std::chrono::seconds(2)};
     std::vector<msgr::Address> bootstrap;  // any servers of the cluster; one must answer
     // objecter_* and mon_host.
     static Outcome<Options> from_config(const Config& config);

@@ -18,9 +18,10 @@
 namespace lunar::objecter {
 
 // The Objecter. Its files follow an op's life: submit.cc (admission, target), session.cc (sending,
-// hello, reset), reply.cc, ending.cc (timeout, cancel, done), flush.cc; and beside it maps.cc,
-// commands.cc, status_json.cc, and objecter.cc for creating, dispatching and shutting down.
-// Loop-bound to its center. Owns everything below; borrows the center.
+// hello, reset), one_sided.cc (how the payload travels), reply.cc, ending.cc (timeout, cancel,
+// done), flush.cc; and beside it maps.cc, commands.cc, status_json.cc, and objecter.cc for
+// creating, dispatching and shutting down. Loop-bound to its center. Owns everything below; borrows
+// the center.
 class ObjecterImpl final : public Objecter,
                            private msgr::Dispatcher,
                            private MapEvents,
@@ -84,11 +85,21 @@ class ObjecterImpl final : public Objecter,
   void session_lost(OsdSession& session);
   void watch_addresses();
 
+  // one_sided.cc
+  std::optional<DeliveryDescriptor> describe_payload(Op& op, msgr::Link& link,
+                                                     uint64_t link_generation) override;
+  LunarTracePathReason choose_path(const Op& op, const msgr::Link& link) const;
+  DeliveryDescriptor make_descriptor(const Op& op, const msgr::Link& link) const;
+  void release_key(Op& op, const ServerRef& heard_from = nullptr, uint64_t heard_on = 0);
+  void key_is_back(Op& op);
+  static bool is_damaged(const Op& op, const OsdReplyHeader& header);
+
   // reply.cc
   void on_op_reply(const ServerRef& server, msgr::InMessage message);
-  void on_cancelled(const ServerRef& server, ConstBytes front);
+  void on_cancelled(const ServerRef& server, const msgr::InMessage& message);
   bool fits(const Op& op, const OsdReplyHeader& header, const msgr::InMessage& message) const;
   void retry(Op& op, const OsdReplyHeader& header);
+  void retry_inline(Op& op, LunarTracePathReason because);
   void take_reply(Op& op, OsdReplyHeader header, msgr::InMessage message);
   void take_late_reply(Op& op, OsdReplyHeader header);
   std::error_code account_reply(Op& op, const OsdReplyHeader& header);
@@ -170,6 +181,7 @@ class ObjecterImpl final : public Objecter,
   msgr::TimerId address_timer_ = msgr::TimerId::kNone;
   bool is_shutting_down_ = false;
   bool messenger_is_down_ = false;
+  bool crc_data_ = true;
   UniqueFunction<void()> shutdown_done_;
 };
 

@@ -4,6 +4,7 @@
 #include <boost/intrusive/list.hpp>
 #include <boost/intrusive/set.hpp>
 #include <chrono>
+#include <memory>
 #include <optional>
 
 #include "msgr/message.h"
@@ -13,6 +14,7 @@ namespace lunar::objecter {
 
 class ServerConnection;
 class OsdSession;
+using ServerRef = std::shared_ptr<ServerConnection>;
 
 struct InTable;
 struct ByDeadline;
@@ -72,12 +74,19 @@ struct Op : TableHook, DeadlineHook, QueueHook {
   uint64_t flush_mark = 0;    // kOsd: UnflushedWrites::mark() when it was sent
 
   // Until all of these are zero, somebody may touch the request's buffers.
-  uint32_t messages = 0;     // OpMessages that exist
-  uint32_t withdrawals = 0;  // withdraw() calls not done
+  uint32_t messages = 0;               // OpMessages that exist
+  uint32_t withdrawals = 0;            // withdraw() calls not done
+  std::optional<msgr::RemoteKey> key;  // the server may reach the buffer until it is taken back
+  ServerRef key_server;                // to whom it was given
+  bool is_revoking = false;            // the key is being taken back
+
+  bool was_encoded = false;                            // once: from then on the data goes inline
+  std::optional<LunarTracePathReason> inline_because;  // what the last answer said about the key
 
   // From kAnswered or kEnding on.
   OpReply result;
   bool awaits_confirmation = false;
+  Clock::time_point confirm_until;               // … at the longest
   bool is_finished = false;                      // done runs soon
   std::optional<msgr::InMessage> reply_message;  // holds result.data
 
@@ -85,7 +94,7 @@ struct Op : TableHook, DeadlineHook, QueueHook {
   uint32_t parts = 0;  // not done yet
   UniqueFunction<void(std::error_code)> flush_done;
 
-  bool buffers_are_free() const noexcept { return messages == 0 && withdrawals == 0; }
+  bool buffers_are_free() const noexcept { return messages == 0 && withdrawals == 0 && !key; }
 };
 
 using OpQueue = boost::intrusive::list<Op, boost::intrusive::base_hook<QueueHook>,

@@ -26,7 +26,8 @@ OpMessage::~OpMessage() {
   owner_.on_message_destroyed(op_);
 }
 
-void OpMessage::encode(const msgr::LinkCapabilities&, uint64_t, msgr::EncodedMessage& out) {
+void OpMessage::encode(msgr::Link& link, uint64_t link_generation, msgr::EncodedMessage& out) {
+  const auto delivery = owner_.describe_payload(op_, link, link_generation);
   const Tid oldest = op_.session != nullptr ? op_.session->oldest_tid() : op_.tid;
   // Steps and names stay in the op: this is the path of every IO.
   OsdOpView view;
@@ -39,8 +40,12 @@ void OpMessage::encode(const msgr::LinkCapabilities&, uint64_t, msgr::EncodedMes
   view.image = op_.request.image;
   view.flags = op_.request.flags;
   view.steps = op_.request.steps;
+  if (delivery) {
+    view.flags |= kOpOneSided;
+    view.delivery = &*delivery;
+  }
   objecter::encode(view, out.front);
-  out.data = op_.request.data;
+  if (!delivery) out.data = op_.request.data;
 }
 
 }  // namespace lunar::objecter

@@ -9,6 +9,10 @@ namespace lunar::objecter {
 // Told when an op's message is destroyed; it is then safe to end the op.
 struct OpMessageOwner {
   virtual void on_message_destroyed(Op& op) = 0;
+  // Called for each encoding: the descriptor of its payload, if that is not to be sent. It is now
+  // exposed on the link.
+  virtual std::optional<DeliveryDescriptor> describe_payload(Op& op, msgr::Link& link,
+                                                             uint64_t link_generation) = 0;
 
  protected:
   ~OpMessageOwner() = default;
@@ -20,8 +24,7 @@ class OpMessage final : public msgr::OutMessage {
  public:
   OpMessage(Op& op, OpMessageOwner& owner) noexcept;
   ~OpMessage() override;
-  void encode(const msgr::LinkCapabilities& link, uint64_t link_generation,
-              msgr::EncodedMessage& out) override;
+  void encode(msgr::Link& link, uint64_t link_generation, msgr::EncodedMessage& out) override;
   std::size_t data_bytes() const noexcept override { return op_.data_bytes; }
 
  private:

@@ -40,6 +40,11 @@ bool ObjecterImpl::fits(const Op& op, const OsdReplyHeader& header,
     if (is_range && step.data_length != asked[i].length) return false;
   }
   // payload_for() compared what it could see; the header was checked again when it was whole.
+  // Only into memory whose key is out, on the link that brings the reply.
+  if (header.is_pushed && (!op.key || op.key->link_generation != message.link_generation ||
+                           op.request.read_into.empty())) {
+    return false;
+  }
   const bool is_placed =
       !message.data.empty() && message.data.data() == op.request.read_into.data();
   return !is_placed || is_ok;
@@ -59,10 +64,13 @@ void ObjecterImpl::on_op_reply(const ServerRef& server, msgr::InMessage message)
   counters_.op_reply_bytes.add(message.data.size());
   LUNAR_TRACE(lunar_objecter, op_reply, op->request.io_id, op->tid, op->attempt, op->osd,
               static_cast<int32_t>(header->error), header->bytes_inline, header->bytes_one_sided);
+  release_key(*op, server, message.link_generation);
   if (op->state == OpState::kEnding) {
     take_late_reply(*op, std::move(*header));
   } else if (header->error == Errc::kStaleMap || header->error == Errc::kRetryInline) {
     retry(*op, *header);
+  } else if (is_damaged(*op, *header)) {
+    retry_inline(*op, kTracePathDamaged);
   } else {
     take_reply(*op, std::move(*header), std::move(message));
   }
@@ -71,12 +79,7 @@ void ObjecterImpl::on_op_reply(const ServerRef& server, msgr::InMessage message)
 // The server did not execute it, and says what must change first.
 void ObjecterImpl::retry(Op& op, const OsdReplyHeader& header) {
   op.was_sent = false;
-  if (header.error == Errc::kRetryInline) {
-    op.state = OpState::kWaitSession;
-    op.resend_reason = kTraceResendRetryInline;
-    try_send(op);
-    return;
-  }
+  if (header.error == Errc::kRetryInline) return retry_inline(op, kTracePathRetryInline);
   op.resend_reason = kTraceResendNewMap;
   static_cast<QueueHook&>(op).unlink();
   op.session = nullptr;
@@ -91,18 +94,27 @@ void ObjecterImpl::retry(Op& op, const OsdReplyHeader& header) {
   }
 }
 
+void ObjecterImpl::retry_inline(Op& op, LunarTracePathReason because) {
+  op.inline_because = because;
+  op.state = OpState::kWaitSession;
+  op.resend_reason = kTraceResendRetryInline;
+  try_send(op);
+}
+
 void ObjecterImpl::take_reply(Op& op, OsdReplyHeader header, msgr::InMessage message) {
   op.state = OpState::kAnswered;
   op.result.error = account_reply(op, header);
   op.result.version = header.version;
   op.result.bytes_inline = header.bytes_inline;
   op.result.bytes_one_sided = header.bytes_one_sided;
+  counters_.one_sided_bytes.add(header.bytes_one_sided);
   op.result.steps = std::move(header.steps);
   const Bytes into = op.request.read_into;
   if (message.data.empty() || message.data.data() == into.data()) {
     // Nothing to keep.
   } else if (!into.empty() && header.error == Errc::kOk) {
     std::memcpy(into.data(), message.data.data(), into.size());
+    counters_.payload_copied.add(into.size());
   } else {
     op.reply_message.emplace(std::move(message));
     op.result.data = op.reply_message->data;
@@ -145,14 +157,15 @@ std::error_code ObjecterImpl::account_reply(Op& op, const OsdReplyHeader& header
   return header.error;
 }
 
-void ObjecterImpl::on_cancelled(const ServerRef& server, ConstBytes front) {
-  const auto note = decode_cancel_note(front);
+void ObjecterImpl::on_cancelled(const ServerRef& server, const msgr::InMessage& message) {
+  const auto note = decode_cancel_note(message.front);
   Op* op = note ? table_.find(note->tid) : nullptr;
   if (op == nullptr || op->state != OpState::kEnding || op->session == nullptr ||
       op->session->server() != server) {
     return;  // it ended meanwhile
   }
   op->awaits_confirmation = false;
+  release_key(*op, server, message.link_generation);
   finish_if_free(*op);
 }
 

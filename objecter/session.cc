@@ -55,6 +55,7 @@ void ObjecterImpl::move_away(OsdSession& session) {
   if (session.server() == nullptr) return;
   for (Op& op : session.ops()) {
     withdraw(op);
+    release_key(op);
     if (op.state != OpState::kSent) continue;
     op.state = OpState::kWaitSession;
     op.resend_reason = kTraceResendNewMap;
@@ -86,8 +87,8 @@ void ObjecterImpl::watch_addresses() {
 // --- sending ---
 
 void ObjecterImpl::try_send(Op& op) {
-  // While it is being withdrawn from another connection, both would use its buffers.
-  if (!op.session->is_ready() || op.withdrawals != 0) return;
+  // While another connection, or a server with a key, may use its buffers, this one must not.
+  if (!op.session->is_ready() || op.withdrawals != 0 || op.key) return;
   ++op.attempt;
   op.state = OpState::kSent;
   op.was_sent = true;
@@ -174,6 +175,7 @@ void ObjecterImpl::resume(OsdSession& session, Op& op, bool is_remembered, bool 
 
 void ObjecterImpl::session_lost(OsdSession& session) {
   for (Op& op : session.ops()) {
+    release_key(op);  // its link is closed
     if (op.state != OpState::kSent) continue;
     op.state = OpState::kWaitSession;
     op.resend_reason = kTraceResendSessionReset;

@@ -156,6 +156,7 @@ void ObjecterImpl::retarget(Op& op) {
     return;
   }
   withdraw(op);
+  release_key(op);
   op.was_sent = false;
   op.resend_reason = kTraceResendNewMap;
   static_cast<QueueHook&>(op).unlink();

@@ -10,6 +10,7 @@
 
 #include "common/bytes.h"
 #include "msgr/buffer.h"
+#include "msgr/connection.h"
 #include "msgr/message.h"
 #include "objecter/protocol/osd_map.h"
 #include "osd/object_store.h"
@@ -71,12 +72,31 @@ struct ClientOp {
   msgr::InMessage message;
   ObjectId object;  // name empty for FLUSH and LIST
   std::shared_ptr<const ClientName> client;
-  objecter::OsdMapRef map;  // its target was checked against
-  uint64_t session = 0;     // id in ClientSessions
+  objecter::OsdMapRef map;                        // its target was checked against
+  uint64_t session = 0;                           // id in ClientSessions
+  std::weak_ptr<msgr::Connection> connection;     // that brought it
+  msgr::RegisteredBuffer staged;                  // a payload that was pulled whole
+  std::chrono::steady_clock::time_point starved;  // since when it waits for buffers; 0 if never
   std::chrono::steady_clock::time_point arrived;
   OpState state = OpState::kArrived;
 
-  ConstBytes data() const noexcept { return message.data; }
+  ConstBytes data() const noexcept { return staged ? ConstBytes(staged.bytes()) : message.data; }
+  // Its payload is in the client's memory.
+  bool pulls() const noexcept {
+    return header.delivery && header.delivery->access == objecter::DeliveryAccess::kPull;
+  }
+  std::size_t payload_bytes() const noexcept {
+    return pulls() ? header.delivery->bytes() : message.data.size();
+  }
+  // Whether keys of that link may be used: it brought the op, and is still up.
+  bool is_on_link(uint64_t generation) const noexcept {
+    const msgr::ConnectionRef from = connection.lock();
+    return message.link_generation == generation && from != nullptr &&
+           from->link_generation() == generation && from->link_capabilities().one_sided;
+  }
+  bool lease_is_over(std::chrono::steady_clock::time_point now) const noexcept {
+    return header.delivery && now - arrived > std::chrono::milliseconds(header.delivery->lease_ms);
+  }
   uint64_t io_id() const noexcept { return message.meta.trace_id; }
   bool is(OpCode code) const noexcept {
     return header.steps.size() == 1 && header.steps[0].code == code;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 
@@ -14,6 +15,9 @@ struct OpLimits {
   uint64_t max_write_bytes = 32u << 20;    // osd_max_write_size: data of one op
   uint64_t max_read_bytes = 16u << 20;     // osd_max_read_size: buffers one op needs
   uint64_t max_metadata_bytes = 1u << 20;  // of a metadata object, and of a READ of a whole object
+  // How long an op whose payload is in its client's memory waits for buffers before it is told to
+  // send it.
+  std::chrono::nanoseconds max_pull_wait{std::chrono::seconds(1)};
 };
 
 // Checks an op that is valid as a message against the rules of this server, README.md "Ops":

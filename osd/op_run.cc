@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "osd/metadata_run.h"
+#include "osd/payload_pull.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::osd {
@@ -64,8 +65,9 @@ bool OpRun::take_buffers() {
     const uint64_t bytes = buffer_bytes(op_->header.steps[i]);
     if (bytes == 0) continue;
     buffers[i] = env_.store.buffers().allocate(bytes);
-    if (!buffers[i]) return false;
+    if (!buffers[i]) return is_tired_of_waiting();
   }
+  if (op_->pulls() && !take_pull_buffers()) return is_tired_of_waiting();
   buffers_ = std::move(buffers);
   return true;
 }
@@ -79,6 +81,8 @@ void OpRun::start() {
   in_start_ = true;
   if (const Errc refused = refusal(); refused != Errc::kOk)
     finish(refused);
+  else if (op_->pulls())
+    begin_pull();
   else
     next();
   in_start_ = false;
@@ -162,8 +166,12 @@ void OpRun::reply() {
     for (SubOpResult& step : header.steps) step.data_length = 0;
   }
   header.version = version();
-  header.bytes_inline = op_->data().size() + result_->data_bytes();
+  header.bytes_inline = op_->message.data.size() + result_->data_bytes();
+  if (pulled_write_) pulled_bytes_ = pulled_write_->bytes_pulled();
+  header.bytes_one_sided = header.error == Errc::kRetryInline ? 0 : pulled_bytes_;
   buffers_.clear();
+  pulled_write_.reset();
+  op_->staged = {};
   auto done = std::move(done_);  // it may destroy this
   done(std::move(result_));
 }

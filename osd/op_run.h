@@ -11,6 +11,7 @@
 #include "osd/client_op.h"
 #include "osd/object_store.h"
 #include "osd/object_versions.h"
+#include "osd/one_sided_counters.h"
 #include "osd/op_check.h"
 #include "osd/unflushed_ledger.h"
 
@@ -23,6 +24,7 @@ struct OpEnvironment {
   ObjectVersions& versions;
   UnflushedLedger& ledger;
   const OpLimits& limits;
+  OneSidedCounters& one_sided;
 };
 
 // One vector of steps, from its first to its reply, on an object that nobody else touches
@@ -31,6 +33,8 @@ struct OpEnvironment {
 // - of a data object one store call after the other. If the store fails in the middle, what was
 //   done stays done, the result says which steps, and the object has a new version all the same;
 // - of a metadata object in memory, and then with one crash-atomic replace().
+// A payload that the client described is pulled first, all of it; but that of a single WRITE while
+// it is stored. If it cannot be had the op ends with kRetryInline.
 // Loop-bound. Destroys itself never: the executor owns it until `done` ran.
 class OpRun {
  public:
@@ -69,8 +73,17 @@ class OpRun {
   void compare();
   bool is_at(const ObjectVersion& version) const;
 
+  // A payload in the client's memory: op_run_pull.cc.
+  bool take_pull_buffers();
+  bool is_tired_of_waiting();
+  void begin_pull();
+  void stage();
+  void staged_one(PullFault fault);
+  void give_up_pull(PullFault fault);
+
   // Steps that change a data object: op_run_changes.cc.
   void begin_changes();
+  void mark_changes();
   void start_changing_step();
   void write_same();
   void write_pattern(ConstBytes pattern, uint64_t written);
@@ -103,6 +116,11 @@ class OpRun {
   objecter::ExtentMap extents_;   // of a SPARSE_READ
   std::vector<std::byte> whole_;  // of a READ of the whole object
   std::unique_ptr<class MetadataRun> metadata_;
+  std::unique_ptr<class PulledWrite> pulled_write_;
+  std::unique_ptr<class PayloadPull> pull_;  // into staging_
+  msgr::RegisteredBuffer staging_;
+  PullFault pull_fault_ = PullFault::kNone;
+  uint64_t pulled_bytes_ = 0;
 };
 
 }  // namespace lunar::osd

@@ -28,14 +28,21 @@ bool OpRun::replaces_object() const noexcept {
 }
 
 void OpRun::begin_changes() {
-  changing_ = true;
   if (op_->is_metadata()) {
+    changing_ = true;
     metadata_ = std::make_unique<MetadataRun>(env_, *op_, index_, data_offset_, [this](Errc error) {
       for (; index_ < op_->header.steps.size(); ++index_) step_result().error = error;
       finish(error);
     });
     return metadata_->start();
   }
+  mark_changes();
+  start_changing_step();
+}
+
+// What must be known of a data object before the store changes it.
+void OpRun::mark_changes() {
+  changing_ = true;
   const auto& steps = op_->header.steps;
   unstable_ = std::any_of(steps.begin() + static_cast<std::ptrdiff_t>(index_), steps.end(),
                           [](const SubOp& step) { return !is_stable(step); });
@@ -49,7 +56,6 @@ void OpRun::begin_changes() {
     });
   }
   env_.versions.change_data(op_->object);
-  start_changing_step();
 }
 
 void OpRun::start_changing_step() {

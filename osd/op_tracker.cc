@@ -111,7 +111,7 @@ void OpTracker::ended(const ClientOp& op, Errc error, std::size_t data_bytes,
   op_wip_.set(ops_.size());
   const std::chrono::nanoseconds took = now - op.arrived;
   op_.add();
-  op_in_bytes_.add(op.data().size());
+  op_in_bytes_.add(op.payload_bytes());
   op_out_bytes_.add(data_bytes);
   op_latency_.add(took);
   op_latency_histogram_.add(took);

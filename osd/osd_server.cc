@@ -31,6 +31,7 @@ OsdServer::OsdServer(msgr::EventCenter& center, ObjectStore& store, OsdServerOpt
       options_(std::move(options)),
       incarnation_(random_u64() | 1),
       tracker_(perf, tracker_options(options_)),
+      one_sided_(perf),
       purger_(store, [this](const ObjectId& id, UniqueFunction<void()> done) {
         purge_object(id, std::move(done));
       }) {}
@@ -100,7 +101,7 @@ void OsdServer::start(msgr::NetworkStack& stack, msgr::MessengerOptions messenge
         if (!ledger) return fail_start(ledger.error());
         ledger_ = std::move(*ledger);
         executor_ = std::make_unique<OpExecutor>(
-            OpEnvironment{center_, store_, *versions_, *ledger_, options_.limits},
+            OpEnvironment{center_, store_, *versions_, *ledger_, options_.limits, one_sided_},
             [this](ClientOpRef op, OpResultRef result) {
               op_ended(std::move(op), std::move(result));
             });

@@ -117,6 +117,7 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   const OsdServerOptions options_;
   const uint64_t incarnation_;
   OpTracker tracker_;
+  OneSidedCounters one_sided_;
   std::unique_ptr<ObjectVersions> versions_;
   std::unique_ptr<FenceTable> fences_;
   std::unique_ptr<UnflushedLedger> ledger_;

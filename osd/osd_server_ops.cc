@@ -7,6 +7,7 @@
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/placement.h"
 #include "osd/osd_server.h"
+#include "osd/payload_push.h"
 #include "osd/reply_message.h"
 #include "tracing/tracepoints.h"
 
@@ -29,11 +30,12 @@ void OsdServer::on_op(msgr::Connection& connection, msgr::InMessage message) {
   }
   op->header = std::move(*header);
   op->message = std::move(message);
+  op->connection = connection.weak();
   op->message.front = {};
   op->object = {op->header.pg.pool, op->header.object};
   LUNAR_TRACE(lunar_osd, op_received, op->io_id(), op->header.tid, op->header.attempt,
               connection.peer().entity.c_str(), op->header.pg.pool, op->header.pg.seed,
-              static_cast<uint64_t>(op->data().size()));
+              static_cast<uint64_t>(op->payload_bytes()));
   if (stopping_) return refuse(connection, *op, Errc::kShutdown);
   if (const Errc error = check_op(op->header, options_.limits); error != Errc::kOk)
     return refuse(connection, *op, error);
@@ -176,10 +178,11 @@ void OsdServer::send_reply(msgr::Connection& connection, const ClientOp& op, OpR
   meta.type = static_cast<uint16_t>(MessageType::kOsdOpReply);
   meta.tid = header.tid;
   meta.trace_id = op.io_id();
+  const Push push = push_payload(one_sided_, connection, op, result);
   const auto session = op.session;
   const uint64_t connection_id = connection.id();
   connection.send(
-      std::make_unique<ReplyMessage>(meta, std::move(header), std::move(result),
+      std::make_unique<ReplyMessage>(meta, std::move(header), std::move(result), push, one_sided_,
                                      [this, session, connection_id, tid = op.header.tid] {
                                        sessions_->reply_delivered(session, connection_id, tid);
                                        if (executor_) executor_->buffers_freed();

@@ -22,6 +22,8 @@ struct LoopbackStack::Network {
   struct Exposed {
     Bytes memory;
     uint64_t link_generation;
+    RemoteAccess access;
+    const void* wire;  // of the link whose peer may use it; null: any link
   };
 
   explicit Network(LoopbackOptions o)
@@ -44,20 +46,42 @@ struct LoopbackStack::Network {
   }
 
   // memcpy between `local` and what the key opens; the mutex is what revoke() waits for.
-  std::error_code move(const RemoteKey& key, Bytes local, bool to_remote) {
+  std::error_code move(const RemoteKey& key, const void* wire, Bytes local, bool to_remote) {
     const MutexLock lock(mutex);
     const auto found = exposed.find(key.rkey);
     if (found == exposed.end() || key.length != local.size()) return system_error(EACCES);
     const Bytes memory = found->second.memory;
     const auto begin = reinterpret_cast<uint64_t>(memory.data());
-    if (found->second.link_generation != key.link_generation || key.addr < begin ||
-        key.addr - begin > memory.size() || key.length > memory.size() - (key.addr - begin)) {
+    const bool is_ours = found->second.wire == nullptr
+                             ? found->second.link_generation == key.link_generation
+                             : found->second.wire == wire &&
+                                   to_remote == (found->second.access == RemoteAccess::kWrite);
+    if (!is_ours || key.addr < begin || key.addr - begin > memory.size() ||
+        key.length > memory.size() - (key.addr - begin)) {
       return system_error(EACCES);
     }
     std::byte* const remote = memory.data() + (key.addr - begin);
     if (local.empty()) return {};
     std::memcpy(to_remote ? remote : local.data(), to_remote ? local.data() : remote, local.size());
-    return {};
+    if (options.injector == nullptr) return {};
+    return options.injector->on_moved(to_remote, to_remote ? Bytes(remote, local.size()) : local);
+  }
+
+  Result<RemoteKey> expose(Bytes memory, uint64_t link_generation, RemoteAccess access,
+                           const void* wire) {
+    const MutexLock lock(mutex);
+    if (exposed.size() >= options.windows) return lunar::fail(system_error(ENOMEM));
+    RemoteKey key;
+    key.addr = reinterpret_cast<uint64_t>(memory.data());
+    key.rkey = next_rkey++;
+    key.length = static_cast<uint32_t>(memory.size());
+    key.link_generation = link_generation;
+    exposed.emplace(key.rkey, Exposed{memory, link_generation, access, wire});
+    return key;
+  }
+  void revoke(uint32_t rkey) {
+    const MutexLock lock(mutex);
+    exposed.erase(rkey);
   }
 
   static constexpr uint16_t kFirstPort = 32768;
@@ -80,36 +104,111 @@ class LoopbackLink final : public StreamLink {
  public:
   LoopbackLink(EventCenter& center, std::shared_ptr<PipePair> pair, int end,
                std::shared_ptr<Network> network)
-      : StreamLink(center, attach_pipe(center, std::move(pair), end, network->options.injector),
+      : StreamLink(center, attach_pipe(center, pair, end, network->options.injector),
                    *network->buffers, network->options.link),
-        network_(std::move(network)) {
+        network_(std::move(network)),
+        wire_(pair.get()) {
     mutable_capabilities().one_sided = network_->options.one_sided;
     mutable_capabilities().max_fragment_bytes =
         network_->options.one_sided ? network_->options.max_fragment_bytes : 0;
   }
+  ~LoopbackLink() override {
+    end_reads();
+    drop_keys();
+  }
 
   void remote_read(RemoteKey from, RegisteredSlice local, IoDone done) override {
-    move(from, local, false, std::move(done));
+    EventCenter::Clock::duration delay{};
+    if (network_->options.injector != nullptr) {
+      delay = network_->options.injector->on_remote_read(local.length);
+    }
+    if (delay <= EventCenter::Clock::duration::zero()) {
+      return move(from, local, false, std::move(done));
+    }
+    const uint64_t number = next_read_++;
+    const TimerId timer = center().run_after(delay, [this, number] {
+      auto read = reads_.extract(number);
+      move(read.mapped().from, read.mapped().local, false, std::move(read.mapped().done));
+    });
+    reads_.emplace(number, Read{from, local, std::move(done), timer});
   }
   void remote_write(RegisteredSlice local, RemoteKey to, IoDone done) override {
     move(to, local, true, std::move(done));
   }
 
+  Result<RemoteKey> expose(RegisteredSlice local, RemoteAccess access) override {
+    const Bytes memory = bytes_of(local);
+    std::error_code error;
+    if (network_->options.injector != nullptr) {
+      error = network_->options.injector->on_expose(memory.size());
+    }
+    if (!error && !is_open()) error = this->error();
+    if (error) return lunar::fail(error);
+    const Result<RemoteKey> key = network_->expose(memory, 0, access, wire_);
+    if (key) keys_.push_back(key->rkey);
+    return key;
+  }
+  void revoke(const RemoteKey& key, IoDone done) override {
+    std::error_code error;
+    if (done && network_->options.injector != nullptr) {
+      error = network_->options.injector->on_revoke();
+    }
+    if (!error && !is_open()) error = this->error();
+    if (!error) {
+      std::erase(keys_, key.rkey);
+      network_->revoke(key.rkey);
+    }
+    post_done(std::move(done), error);
+  }
+
+  void close(UniqueFunction<void()> closed) override {
+    end_reads();
+    drop_keys();
+    StreamLink::close(std::move(closed));
+  }
+
  private:
-  void move(const RemoteKey& key, const RegisteredSlice& local, bool to_remote, IoDone done) {
-    LUNAR_CHECK(capabilities().one_sided, "this link has no one-sided operations");
-    LUNAR_CHECK(local.length <= capabilities().max_fragment_bytes, "a fragment that is too long");
+  struct Read {
+    RemoteKey from;
+    RegisteredSlice local;
+    IoDone done;
+    TimerId timer;
+  };
+
+  static Bytes bytes_of(const RegisteredSlice& local) {
     const Bytes memory = local.buffer->bytes();
     LUNAR_CHECK(local.offset <= memory.size() && local.length <= memory.size() - local.offset,
                 "a slice lies in its buffer");
+    return memory.subspan(local.offset, local.length);
+  }
+  void move(const RemoteKey& key, const RegisteredSlice& local, bool to_remote, IoDone done) {
+    LUNAR_CHECK(capabilities().one_sided, "this link has no one-sided operations");
+    LUNAR_CHECK(local.length <= capabilities().max_fragment_bytes, "a fragment that is too long");
+    const Bytes memory = bytes_of(local);
     if (!is_open()) return post_done(std::move(done), error());
     // Moved now, so before any frame that is queued from here on; told later.
-    const auto result = network_->move(key, memory.subspan(local.offset, local.length), to_remote);
+    const auto result = network_->move(key, wire_, memory, to_remote);
     post_done(std::move(done), result);
     if (result) fail(result);
   }
+  void end_reads() {
+    for (auto& [number, read] : reads_) {
+      center().cancel(read.timer);
+      post_done(std::move(read.done), make_error_code(Errc::kClosed));
+    }
+    reads_.clear();
+  }
+  // The QP is gone, and with it what was bound to it.
+  void drop_keys() {
+    for (const uint32_t rkey : keys_) network_->revoke(rkey);
+    keys_.clear();
+  }
 
   const std::shared_ptr<Network> network_;
+  const void* const wire_;
+  std::vector<uint32_t> keys_;  // of memory exposed to the peer
+  std::map<uint64_t, Read> reads_;
+  uint64_t next_read_ = 0;
 };
 
 // Loop-bound. Dropping it frees the address.
@@ -243,20 +342,17 @@ Outcome<std::unique_ptr<Listener>> LoopbackStack::listen(EventCenter& center, co
   return std::make_unique<LoopbackListener>(network_, address, std::move(alive));
 }
 
-RemoteKey LoopbackStack::expose(Bytes memory, uint64_t link_generation) {
+bool LoopbackStack::supports_one_sided() const noexcept { return network_->options.one_sided; }
+
+std::size_t LoopbackStack::keys_out() const {
   const MutexLock lock(network_->mutex);
-  RemoteKey key;
-  key.addr = reinterpret_cast<uint64_t>(memory.data());
-  key.rkey = network_->next_rkey++;
-  key.length = static_cast<uint32_t>(memory.size());
-  key.link_generation = link_generation;
-  network_->exposed.emplace(key.rkey, Network::Exposed{memory, link_generation});
-  return key;
+  return network_->exposed.size();
 }
 
-void LoopbackStack::revoke(const RemoteKey& key) {
-  const MutexLock lock(network_->mutex);
-  network_->exposed.erase(key.rkey);
+RemoteKey LoopbackStack::expose(Bytes memory, uint64_t link_generation) {
+  return *network_->expose(memory, link_generation, RemoteAccess::kWrite, nullptr);
 }
+
+void LoopbackStack::revoke(const RemoteKey& key) { network_->revoke(key.rkey); }
 
 }  // namespace lunar::msgr

@@ -27,12 +27,27 @@ struct LoopbackInjector {
   virtual Verdict on_receive(const Address& peer, std::size_t bytes) {
     return (void)peer, (void)bytes, Verdict();
   }
+  // Link::expose(): an error refuses it, as when no window is free.
+  virtual std::error_code on_expose(std::size_t bytes) { return (void)bytes, std::error_code(); }
+  // Link::revoke() with a `done`: an error means that only the end of the link takes the key back.
+  virtual std::error_code on_revoke() { return {}; }
+  // A remote_read() that is about to begin: how long it takes. Frames and writes do not wait for
+  // it.
+  virtual EventCenter::Clock::duration on_remote_read(std::size_t bytes) {
+    return (void)bytes, EventCenter::Clock::duration();
+  }
+  // `moved` has just been filled by remote_read(), or in the peer by remote_write(), and may be
+  // changed: bytes damaged on their way. An error breaks the link, with the bytes moved.
+  virtual std::error_code on_moved(bool is_write, Bytes moved) {
+    return (void)is_write, (void)moved, std::error_code();
+  }
 };
 
 struct LoopbackOptions {
   StreamLinkOptions link;
   std::size_t pipe_bytes = 256u << 10;  // in flight each way, as a socket's buffers
   bool one_sided = false;               // remote_read() and remote_write() by memcpy
+  std::size_t windows = SIZE_MAX;       // keys that expose() may have out at once
   uint32_t max_fragment_bytes = 1u << 20;
   std::size_t buffer_budget_bytes = 256u << 20;
   std::size_t buffer_cached_bytes = 32u << 20;
@@ -52,6 +67,8 @@ class LoopbackStack final : public NetworkStack {
   Outcome<std::unique_ptr<Listener>> listen(EventCenter& center, const Address& local,
                                             AcceptCallback on_accept) override;
   BufferPool& buffers() noexcept override;
+  bool supports_one_sided() const noexcept override;
+  std::size_t keys_out() const;  // of all its links
 
   // The stand-in for a NIC's table of keys. expose() lets remote_read() and remote_write() of any
   // link reach `memory` until revoke(), after which they fail and break their link, as a QP would.

@@ -47,6 +47,12 @@ class InjectLink final : public Link, private LinkHandler {
     if (strikes()) break_link();
   }
 
+  Result<RemoteKey> expose(RegisteredSlice local, RemoteAccess access) override {
+    if (broken_) return fail(make_error_code(Errc::kInjected));
+    return inner_->expose(local, access);
+  }
+  void revoke(const RemoteKey& key, IoDone done) override { inner_->revoke(key, std::move(done)); }
+
   void pause_reading() override {
     paused_ = true;
     inner_->pause_reading();

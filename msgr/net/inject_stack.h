@@ -32,7 +32,9 @@ class InjectStack final : public NetworkStack {
                                           ConnectDone done) override;
   Outcome<std::unique_ptr<Listener>> listen(EventCenter& center, const Address& local,
                                             AcceptCallback on_accept) override;
+  bool supports_one_sided() const noexcept override { return inner_.supports_one_sided(); }
   BufferPool& buffers() noexcept override { return inner_.buffers(); }
+  BufferPool& front_end_buffers() noexcept override { return inner_.front_end_buffers(); }
   uint64_t seed() const noexcept { return options_.seed; }
 
  private:

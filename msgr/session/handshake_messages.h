@@ -23,9 +23,9 @@ inline constexpr uint16_t kOldestProtocolVersion = 1;
 
 // Feature bits. A peer that requires one the other lacks ends the handshake.
 inline constexpr uint64_t kFeatureSessions = 1u << 0;  // sequence numbers, acks, replay
-inline constexpr uint64_t kFeatureOneSided = 1u << 1;  // reserved: delivery descriptors
+inline constexpr uint64_t kFeatureOneSided = 1u << 1;  // delivery descriptors
 inline constexpr uint64_t kFeatureSecure = 1u << 2;    // reserved: encrypted frames
-inline constexpr uint64_t kFeaturesSupported = kFeatureSessions;
+inline constexpr uint64_t kFeaturesSupported = kFeatureSessions | kFeatureOneSided;
 inline constexpr uint64_t kFeaturesRequired = kFeatureSessions;
 
 inline constexpr std::size_t kMaxEntityBytes = 129;  // TYPE.ID, 64 bytes each

@@ -58,6 +58,33 @@ void Session::withdraw(uint64_t tid, UniqueFunction<void()> done) {
   messages_finished();
 }
 
+// The link a key may be used on, if it is up and can move so many bytes at once.
+Link* Session::link_of(const RemoteKey& key, uint32_t bytes) noexcept {
+  if (!has_link() || link_->generation() != key.link_generation) return nullptr;
+  const LinkCapabilities& can = link_->link().capabilities();
+  return can.one_sided && bytes <= can.max_fragment_bytes ? &link_->link() : nullptr;
+}
+
+void Session::remote_read(const RemoteKey& from, RegisteredSlice local, IoDone done) {
+  Link* const link = link_of(from, local.length);
+  if (link != nullptr) return link->remote_read(from, local, std::move(done));
+  center_.post([done = std::make_unique<IoDone>(std::move(done))] { (*done)(Errc::kStaleKey); });
+}
+
+void Session::remote_write(RegisteredSlice local, const RemoteKey& to, IoDone done) {
+  Link* const link = link_of(to, local.length);
+  if (link != nullptr) return link->remote_write(local, to, std::move(done));
+  center_.post([done = std::make_unique<IoDone>(std::move(done))] { (*done)(Errc::kStaleKey); });
+}
+
+void Session::revoke(const RemoteKey& key, UniqueFunction<void()> done) {
+  if (link_ != nullptr && link_->generation() == key.link_generation) {
+    link_->revoke(key, std::move(done));
+  } else if (done) {
+    center_.post(std::move(done));  // its link is closed: one is adopted only after that
+  }
+}
+
 void Session::close() noexcept {
   if (is_ending_) return;
   is_ending_ = true;
@@ -129,6 +156,7 @@ void Session::message_arrived(ReceivedFrame frame) {
                   frame.header.tid.value(), frame.header.trace_id.value()};
   // What the dispatcher placed is its own memory: only ours is throttled.
   const std::size_t held = frame.front.size() + frame.buffer.bytes().size();
+  message.link_generation = link_->generation();
   message.front = std::move(frame.front);
   message.data = frame.data;
   message.buffer = std::move(frame.buffer);
@@ -160,12 +188,16 @@ void Session::link_closed(std::error_code why) {
   LUNAR_TRACE(lunar_msgr, link_down, id_, why.value());
   LUNAR_LOG(kMs, 1, "conn {}: link to {} is down: {}", id_, peer_.entity, why.message());
   if (why != Errc::kClosed && why != Errc::kClosedByPeer) host_.counters.links_lost.add();
+  // With the link its keys are gone.
+  for (auto& revoked : link_->take_revocations()) center_.post(std::move(revoked));
   link_.reset();
   const auto now = center_.now();
-  if (now - link_changed_ >= host_.options.initial_backoff) {
-    backoff_.reset();
-    retry_at_once_ = true;
-  }
+  // A link that brought something over was worth its while, however short: on a bad network the
+  // pauses would else grow although each link makes progress.
+  const uint64_t progress = in_seq_ + queue_.acked();
+  const bool has_progressed = progress != std::exchange(progress_, progress);
+  retry_at_once_ = now - link_changed_ >= host_.options.initial_backoff;
+  if (retry_at_once_ || has_progressed) backoff_.reset();
   link_changed_ = now;
   if (!is_ending_) host_.dispatcher.on_link(*this, false);
   link_ends_.push(why);

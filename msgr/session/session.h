@@ -78,6 +78,9 @@ class Session final : public Connection,
 
   void send(std::unique_ptr<OutMessage> message) override;
   void withdraw(uint64_t tid, UniqueFunction<void()> done) override;
+  void remote_read(const RemoteKey& from, RegisteredSlice local, IoDone done) override;
+  void remote_write(RegisteredSlice local, const RemoteKey& to, IoDone done) override;
+  void revoke(const RemoteKey& key, UniqueFunction<void()> done) override;
   void close() noexcept override;
   EventCenter& center() const noexcept override { return center_; }
   uint64_t id() const noexcept override { return id_; }
@@ -85,6 +88,13 @@ class Session final : public Connection,
   const PeerIdentity& peer() const noexcept override { return peer_; }
   bool is_open() const noexcept override { return is_open_; }
   bool has_link() const noexcept override { return link_ != nullptr && link_->is_up(); }
+  uint64_t link_generation() const noexcept override {
+    return has_link() ? link_->generation() : 0;
+  }
+  LinkCapabilities link_capabilities() const noexcept override {
+    return has_link() ? link_->link().capabilities() : LinkCapabilities();
+  }
+  std::weak_ptr<Connection> weak() noexcept override { return weak_from_this(); }
   void set_context(std::shared_ptr<void> context) noexcept override {
     context_ = std::move(context);
   }
@@ -119,6 +129,7 @@ class Session final : public Connection,
   std::chrono::nanoseconds pause_length();
   bool connects() const noexcept;
   bool is_same_peer(const Greeted& greeted) const;
+  Link* link_of(const RemoteKey& key, uint32_t bytes) noexcept;
   void wake();
 
   // SessionLinkOwner
@@ -147,6 +158,7 @@ class Session final : public Connection,
   Cookie peer_cookie_;
   uint64_t generation_ = 0;  // of the newest link
   uint64_t in_seq_ = 0;
+  uint64_t progress_ = 0;  // messages delivered and acknowledged when the last link ended
   SendQueue queue_;
   bool finish_is_posted_ = false;
   bool wake_is_posted_ = false;

@@ -217,7 +217,8 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
   generation_ = ready.generation;
   is_lossy_ = ready.lossy || policy_ == Policy::kLossyClient;
   peer_ = PeerIdentity{greeted.peer.entity, greeted.peer.instance, greeted.peer.nonce,
-                       greeted.authenticated, link->peer_address()};
+                       greeted.authenticated, link->peer_address(),
+                       (greeted.peer.features_supported & kFeatureOneSided) != 0};
   link_changed_ = center_.now();
   is_open_ = true;
   was_reset_ = false;

@@ -82,7 +82,7 @@ void SessionLink::send_next() {
   }
   const MessageMeta& meta = next.message->meta();
   EncodedMessage body;
-  next.message->encode(link_->capabilities(), setup_.generation, body);
+  next.message->encode(*link_, setup_.generation, body);
   std::size_t data_bytes = 0;
   for (ConstBytes piece : body.data) data_bytes += piece.size();
   LUNAR_CHECK(body.front.size() <= setup_.options.limits.max_front_bytes &&
@@ -153,6 +153,30 @@ void SessionLink::hurry_withdrawal() {
       fail(make_error_code(Errc::kClosed));
     }
   });
+}
+
+// --- keys ---
+
+void SessionLink::revoke(const RemoteKey& key, UniqueFunction<void()> done) {
+  if (!done) {
+    if (state_ != State::kClosing) link_->revoke(key, {});
+    return;
+  }
+  const uint64_t number = next_revocation_++;
+  revocations_.emplace(number, std::move(done));
+  if (state_ == State::kClosing) return;
+  link_->revoke(key, [this, number](std::error_code error) {
+    if (error) return fail(make_error_code(Errc::kKeyTakenBack));
+    const auto revoked = revocations_.extract(number);
+    if (!revoked.empty()) revoked.mapped()();
+  });
+}
+
+std::vector<UniqueFunction<void()>> SessionLink::take_revocations() {
+  std::vector<UniqueFunction<void()>> taken;
+  for (auto& [number, done] : revocations_) taken.push_back(std::move(done));
+  revocations_.clear();
+  return taken;
 }
 
 // --- receiving ---

@@ -2,8 +2,10 @@
 #pragma once
 
 #include <cstdint>
+#include <map>
 #include <memory>
 #include <system_error>
+#include <vector>
 
 #include "msgr/event_center.h"
 #include "msgr/messenger.h"
@@ -62,12 +64,18 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   void abandon_payload(uint64_t tid);
   // A withdrawn message is still being sent: it gets a moment, then the link is dropped for it.
   void hurry_withdrawal();
+  // As Connection::revoke(), for a key of this link.
+  void revoke(const RemoteKey& key, UniqueFunction<void()> done);
+  // Those that the end of the link settles. For link_closed().
+  std::vector<UniqueFunction<void()>> take_revocations();
   // Ends the link at once.
   void fail(std::error_code why);
   // Says kClose, then ends the link. Nothing is delivered any more.
   void finish(std::error_code why);
 
   bool is_up() const noexcept { return state_ == State::kUp; }
+  uint64_t generation() const noexcept { return setup_.generation; }
+  Link& link() noexcept { return *link_; }
   const Link& link() const noexcept { return *link_; }
 
  private:
@@ -109,6 +117,8 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   std::error_code why_;
   Arriving arriving_;
   OwedAck owed_;
+  std::map<uint64_t, UniqueFunction<void()>> revocations_;  // under way
+  uint64_t next_revocation_ = 0;
   uint32_t messages_on_link_ = 0;  // given to it and not yet sent
   bool is_paused_ = false;
   bool keepalive_on_link_ = false;

@@ -7,7 +7,9 @@ namespace lunar::objecter {
 namespace {
 
 constexpr uint16_t kAllStepFlags = kFua | kFadviseDontNeed | kFadviseSequential;
-constexpr uint16_t kAllOpFlags = kOpMetadata | kOpIdempotent;
+constexpr uint16_t kAllOpFlags = kOpMetadata | kOpIdempotent | kOpOneSided;
+constexpr uint8_t kPushed = 1;
+constexpr uint8_t kPushedWithCrc = 3;
 constexpr uint64_t kMaxWholeReadBytes = 1u << 20;  // what a kRead of length 0 may return
 
 // Which fields a step carries on the wire, in this order. The table of docs/protocol-osd.md.
@@ -128,6 +130,14 @@ bool step_is_valid(const SubOp& step) noexcept {
   }
 }
 
+// A descriptor says where exactly the payload of all steps is, or that of the one READ goes.
+bool fits(const DeliveryDescriptor& delivery, const OsdOpView& op, uint64_t sent) noexcept {
+  if (!is_valid(delivery)) return false;
+  if (delivery.access == DeliveryAccess::kPull) return delivery.bytes() == sent;
+  return op.steps.size() == 1 && op.steps.front().code == OpCode::kRead &&
+         delivery.bytes() == op.steps.front().length;
+}
+
 uint64_t max_map_bytes(uint64_t length) noexcept { return 4 + 16 * max_extents(length); }
 
 }  // namespace
@@ -169,7 +179,9 @@ bool is_valid(const OsdOpView& op) noexcept {
     if (step.code == OpCode::kRead) returned += max_reply_bytes(step);
     if (step.code == OpCode::kSparseRead) returned += step.length;
   }
-  return sent <= OsdOpHeader::kMaxDataBytes && returned <= OsdOpHeader::kMaxDataBytes;
+  if (sent > OsdOpHeader::kMaxDataBytes || returned > OsdOpHeader::kMaxDataBytes) return false;
+  if (((op.flags & kOpOneSided) != 0) != (op.delivery != nullptr)) return false;
+  return op.delivery == nullptr || fits(*op.delivery, op, sent);
 }
 
 void encode(const OsdOpView& op, std::vector<std::byte>& out) {
@@ -186,6 +198,7 @@ void encode(const OsdOpView& op, std::vector<std::byte>& out) {
   w.put(op.image);
   w.put_string(op.object);
   for (const SubOp& step : op.steps) put_step(w, step);
+  if (op.delivery != nullptr) put_delivery(w, *op.delivery);
 }
 
 Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes) {
@@ -210,7 +223,9 @@ Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes) {
     op.steps.push_back(get_step(r));
     sum += op.steps.back().data_length;
   }
-  if (!r.finished() || sum != data_bytes || !is_valid(op)) return fail(Errc::kInvalid);
+  if (r.ok() && (op.flags & kOpOneSided) != 0) op.delivery = get_delivery(r);
+  const uint64_t in_message = op.delivery ? 0 : sum;
+  if (!r.finished() || in_message != data_bytes || !is_valid(op)) return fail(Errc::kInvalid);
   return op;
 }
 
@@ -232,6 +247,8 @@ void encode(const OsdReplyHeader& reply, std::vector<std::byte>& out) {
     w.put(step.data_length);
     w.put(step.value);
   }
+  if (reply.is_pushed) w.put(reply.push_crc ? kPushedWithCrc : kPushed);
+  if (reply.is_pushed && reply.push_crc) w.put(*reply.push_crc);
 }
 
 Result<OsdReplyHeader> decode_osd_reply(ConstBytes front, std::size_t data_bytes) {
@@ -258,7 +275,15 @@ Result<OsdReplyHeader> decode_osd_reply(ConstBytes front, std::size_t data_bytes
     step.value = r.get<uint64_t>();
     sum += step.data_length;
   }
-  if (!r.finished() || sum != data_bytes || reply.tid == 0 || reply.attempt == 0) {
+  if (r.ok() && r.remaining() > 0) {
+    const auto how = r.get<uint8_t>();
+    if (how != kPushed && how != kPushedWithCrc) r.mark_bad();
+    reply.is_pushed = true;
+    if (how == kPushedWithCrc) reply.push_crc = r.get<uint32_t>();
+  }
+  const bool adds_up =
+      reply.is_pushed ? data_bytes == 0 && sum > 0 && reply.error == Errc::kOk : sum == data_bytes;
+  if (!r.finished() || !adds_up || reply.tid == 0 || reply.attempt == 0) {
     return fail(Errc::kInvalid);
   }
   return reply;

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <span>
 #include <string>
 #include <string_view>
@@ -10,6 +11,7 @@
 
 #include "common/bytes.h"
 #include "common/result.h"
+#include "objecter/protocol/delivery.h"
 #include "objecter/protocol/types.h"
 
 namespace lunar::objecter {
@@ -96,10 +98,13 @@ struct OsdOpHeader {
   ImageId image = 0;   // whose unflushed mark a write sets and a FLUSH clears
   uint16_t flags = 0;  // OpFlag
   std::vector<SubOp> steps;
+  // With kOpOneSided, and only then: how the payload travels. The message has no data.
+  std::optional<DeliveryDescriptor> delivery;
 };
 enum OpFlag : uint16_t {
   kOpMetadata = 1,    // a metadata object: durable versions, crash-atomic, durable when answered
   kOpIdempotent = 2,  // may be executed again after a server restart
+  kOpOneSided = 4,    // the payload is described, not sent; needs the session's feature bit
 };
 
 struct SubOpResult {
@@ -119,6 +124,7 @@ struct OsdOpView {
   ImageId image = 0;
   uint16_t flags = 0;
   std::span<const SubOp> steps;
+  const DeliveryDescriptor* delivery = nullptr;
 
   OsdOpView() noexcept = default;
   OsdOpView(const OsdOpHeader& op) noexcept  // NOLINT(google-explicit-constructor)
@@ -130,7 +136,8 @@ struct OsdOpView {
         object(op.object),
         image(op.image),
         flags(op.flags),
-        steps(op.steps) {}
+        steps(op.steps),
+        delivery(op.delivery ? &*op.delivery : nullptr) {}
 };
 
 // Whether every count, range and combination is one that docs/protocol-osd.md allows. What the
@@ -154,6 +161,9 @@ struct OsdReplyHeader {
   uint64_t bytes_inline = 0;  // payload carried in frames, both directions
   uint64_t bytes_one_sided = 0;  // payload moved by RDMA READ/WRITE
   std::vector<SubOpResult> steps;
+  // The data was written into the op's delivery descriptor before this, and is not in the message.
+  bool is_pushed = false;
+  std::optional<uint32_t> push_crc;  // crc32c of what was pushed; only with is_pushed
 };
 
 // Runs of allocated bytes, sorted, not touching each other.

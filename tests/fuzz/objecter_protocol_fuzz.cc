@@ -146,6 +146,35 @@ OsdOpHeader some_op() {
   return op;
 }
 
+DeliveryDescriptor some_delivery(DeliveryAccess access, uint32_t bytes) {
+  DeliveryDescriptor delivery;
+  delivery.link_generation = 5;
+  delivery.lease_ms = 2000;
+  delivery.access = access;
+  delivery.has_crc = true;
+  delivery.fragment_bytes = 4096;
+  delivery.ranges = {{0x7f0000001000, 4096, 11}, {0x7f0000008000, bytes - 4096, 12}};
+  if (access == DeliveryAccess::kPull) delivery.crcs = {1, 2, 3};
+  return delivery;
+}
+
+OsdOpHeader some_pull() {
+  OsdOpHeader op = some_op();
+  op.steps = {op.steps[1]};
+  op.steps[0].length = op.steps[0].data_length = 10'000;
+  op.flags = kOpOneSided | kOpIdempotent;
+  op.delivery = some_delivery(DeliveryAccess::kPull, 10'000);
+  return op;
+}
+
+OsdOpHeader some_push() {
+  OsdOpHeader op = some_pull();
+  op.steps[0].code = OpCode::kRead;
+  op.steps[0].data_length = 0;
+  op.delivery = some_delivery(DeliveryAccess::kPush, 10'000);
+  return op;
+}
+
 }  // namespace
 
 std::vector<Buffer> seeds() {
@@ -164,7 +193,15 @@ std::vector<Buffer> seeds() {
   const std::string json = to_json(some_map());
   const Uuid id = some_map().fsid;
   add(kOp, 520, encoded(some_op()));
+  add(kOp, 0, encoded(some_pull()));
+  add(kOp, 0, encoded(some_push()));
   add(kReply, 100, encoded(reply));
+  OsdReplyHeader pushed = reply;
+  pushed.steps = {{Errc::kOk, 100, 0}};
+  pushed.is_pushed = true;
+  add(kReply, 0, encoded(pushed));
+  pushed.push_crc = 7;
+  add(kReply, 0, encoded(pushed));
   add(kExtents, 0, encoded(ExtentMap{{{0, 4096}, {8192, 512}}}));
   add(kNames, 0, encoded(std::vector<std::string>{"a", "b.1"}));
   add(kMap, 0, encoded(some_map()));

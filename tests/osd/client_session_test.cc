@@ -18,6 +18,9 @@ class FakeConnection final : public msgr::Connection {
   }
   void send(std::unique_ptr<msgr::OutMessage>) override {}
   void withdraw(uint64_t, UniqueFunction<void()> done) override { center_.post(std::move(done)); }
+  void remote_read(const msgr::RemoteKey&, msgr::RegisteredSlice, msgr::IoDone) override {}
+  void remote_write(msgr::RegisteredSlice, const msgr::RemoteKey&, msgr::IoDone) override {}
+  void revoke(const msgr::RemoteKey&, UniqueFunction<void()>) override {}
   void close() noexcept override {}
   msgr::EventCenter& center() const noexcept override { return center_; }
   uint64_t id() const noexcept override { return id_; }
@@ -25,6 +28,9 @@ class FakeConnection final : public msgr::Connection {
   const msgr::PeerIdentity& peer() const noexcept override { return peer_; }
   bool is_open() const noexcept override { return true; }
   bool has_link() const noexcept override { return true; }
+  uint64_t link_generation() const noexcept override { return 1; }
+  msgr::LinkCapabilities link_capabilities() const noexcept override { return {}; }
+  std::weak_ptr<msgr::Connection> weak() noexcept override { return {}; }
   void set_context(std::shared_ptr<void> context) noexcept override { context_ = context; }
   const std::shared_ptr<void>& context() const noexcept override { return context_; }
 

@@ -144,7 +144,7 @@ class ExecutorFixture : public StoreFixture {
   }
   void make_executor() {
     executor =
-        std::make_unique<OpExecutor>(OpEnvironment{*center, *store, *versions, *ledger, limits},
+        std::make_unique<OpExecutor>(OpEnvironment{*center, *store, *versions, *ledger, limits, one_sided},
                                      [this](ClientOpRef op, OpResultRef result) {
                                        order.push_back(op->header.tid);
                                        results.emplace(op->header.tid, std::move(result));
@@ -165,6 +165,8 @@ class ExecutorFixture : public StoreFixture {
   }
 
   OpLimits limits;
+  PerfRegistry perf;
+  OneSidedCounters one_sided{perf};
   std::unique_ptr<ObjectVersions> versions;
   std::unique_ptr<UnflushedLedger> ledger;
   std::unique_ptr<OpExecutor> executor;

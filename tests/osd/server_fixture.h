@@ -86,7 +86,7 @@ class RawClient final : private msgr::Dispatcher {
   struct Out final : msgr::OutMessage {
     Out(msgr::MessageMeta meta, std::vector<std::byte> f, std::string d)
         : OutMessage(meta), front(std::move(f)), data(std::move(d)) {}
-    void encode(const msgr::LinkCapabilities&, uint64_t, msgr::EncodedMessage& out) override {
+    void encode(msgr::Link&, uint64_t, msgr::EncodedMessage& out) override {
       out.front = front;
       if (!data.empty()) out.data.push_back(as_const_bytes(data));
     }

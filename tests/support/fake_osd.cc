@@ -14,7 +14,7 @@ class DataMessage final : public msgr::OutMessage {
  public:
   DataMessage(msgr::MessageMeta meta, std::vector<std::byte> front, std::vector<std::byte> data)
       : OutMessage(meta), front_(std::move(front)), data_(std::move(data)) {}
-  void encode(const msgr::LinkCapabilities&, uint64_t, msgr::EncodedMessage& out) override {
+  void encode(msgr::Link&, uint64_t, msgr::EncodedMessage& out) override {
     out.front = front_;
     if (!data_.empty()) out.data.push_back(data_);
   }

@@ -104,7 +104,7 @@ class ProbeMessage final : public OutMessage {
     ++probe_.alive;
   }
   ~ProbeMessage() override { --probe_.alive; }
-  void encode(const LinkCapabilities&, uint64_t generation, EncodedMessage& out) override {
+  void encode(Link&, uint64_t generation, EncodedMessage& out) override {
     probe_.encoded_for.push_back(generation);
     const ConstBytes front = as_const_bytes(front_);
     out.front.assign(front.begin(), front.end());

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// How a payload travels: in the frame, or described to the server, which moves it by RDMA.
+//
+// The first encoding of an op may expose its memory; every later one carries the data. A key is out
+// from that encoding until one of: the server answered, or said CANCELLED, on the very link the key
+// was sent on, where whatever it moved has come before that word; Connection::revoke() is done;
+// that link is closed, which revoke() knows. Until then the op neither ends nor is sent elsewhere.
+#include <algorithm>
+#include <chrono>
+
+#include "common/check.h"
+#include "common/crc32c.h"
+#include "objecter/objecter_impl.h"
+#include "tracing/tracepoints.h"
+
+namespace lunar::objecter {
+namespace {
+
+bool is_slice_of(const msgr::RegisteredSlice& slice, ConstBytes memory) noexcept {
+  if (slice.buffer == nullptr || memory.empty() || slice.length != memory.size()) return false;
+  const Bytes buffer = slice.buffer->bytes();
+  return slice.offset <= buffer.size() && slice.length <= buffer.size() - slice.offset &&
+         buffer.data() + slice.offset == memory.data();
+}
+
+// All of the payload, in one piece, is what the wish names.
+bool is_registered(const ObjectOp& request) noexcept {
+  const auto& steps = request.steps;
+  if (!request.data.empty()) {
+    return request.data.size() == 1 && request.read_into.empty() &&
+           is_slice_of(request.one_sided.slice, request.data.front());
+  }
+  return steps.size() == 1 && steps.front().code == OpCode::kRead &&
+         is_slice_of(request.one_sided.slice, request.read_into);
+}
+
+PerfCounter& counter_of(Counters& counters, LunarTracePathReason reason) noexcept {
+  switch (reason) {
+    case kTracePathEligible:
+      return counters.one_sided;
+    case kTracePathPeerLacks:
+      return counters.inline_peer_lacks;
+    case kTracePathResend:
+      return counters.inline_resend;
+    case kTracePathNoKey:
+      return counters.inline_no_key;
+    case kTracePathRetryInline:
+      return counters.inline_retry;
+    case kTracePathDamaged:
+      return counters.inline_damaged;
+    case kTracePathLinkLacks:
+      return counters.inline_link_lacks;
+    default:
+      return counters.inline_not_registered;
+  }
+}
+
+}  // namespace
+
+LunarTracePathReason ObjecterImpl::choose_path(const Op& op, const msgr::Link& link) const {
+  const OneSidedWish& wish = op.request.one_sided;
+  if (!wish.wished) return wish.reason == kTracePathEligible ? kTracePathLinkLacks : wish.reason;
+  if (op.inline_because) return *op.inline_because;
+  if (op.was_encoded || op.key || op.session == nullptr) return kTracePathResend;
+  if (!is_registered(op.request)) return kTracePathNotRegistered;
+  const msgr::LinkCapabilities& can = link.capabilities();
+  if (!can.one_sided || can.max_fragment_bytes < DeliveryDescriptor::kMinFragmentBytes) {
+    return kTracePathLinkLacks;
+  }
+  return op.session->server()->connection().peer().one_sided ? kTracePathEligible
+                                                             : kTracePathPeerLacks;
+}
+
+std::optional<DeliveryDescriptor> ObjecterImpl::describe_payload(Op& op, msgr::Link& link,
+                                                                 uint64_t link_generation) {
+  const ObjectOp& request = op.request;
+  if (request.data.empty() && request.read_into.empty()) return std::nullopt;
+  // A newer link of the session is there only after the key's own is closed.
+  if (op.key && !op.is_revoking && op.key->link_generation != link_generation) key_is_back(op);
+  LunarTracePathReason reason = choose_path(op, link);
+  std::optional<DeliveryDescriptor> delivery;
+  if (reason == kTracePathEligible) {
+    const bool pulls = !request.data.empty();
+    const auto access = pulls ? msgr::RemoteAccess::kRead : msgr::RemoteAccess::kWrite;
+    Result<msgr::RemoteKey> key = link.expose(request.one_sided.slice, access);
+    if (key) {
+      key->link_generation = link_generation;
+      op.key = *key;
+      op.key_server = op.session->server();
+      counters_.keys_out.inc();
+      delivery = make_descriptor(op, link);
+    } else {
+      reason = kTracePathNoKey;
+    }
+  }
+  op.was_encoded = true;
+  op.result.path = delivery ? kTracePathOneSided : kTracePathInline;
+  op.result.path_reason = reason;
+  if (request.one_sided.wished) counter_of(counters_, reason).add();
+  LUNAR_TRACE(lunar_objecter, op_delivery, request.io_id, op.tid, op.attempt,
+              static_cast<uint8_t>(op.result.path), static_cast<uint8_t>(reason),
+              static_cast<uint64_t>(op.data_bytes + request.read_into.size()));
+  return delivery;
+}
+
+DeliveryDescriptor ObjecterImpl::make_descriptor(const Op& op, const msgr::Link& link) const {
+  const auto left =
+      std::chrono::duration_cast<std::chrono::milliseconds>(op.deadline - center_.now()).count();
+  const uint32_t wished = op.request.one_sided.fragment_bytes;
+  const uint32_t at_most =
+      std::min(link.capabilities().max_fragment_bytes, DeliveryDescriptor::kMaxFragmentBytes);
+  DeliveryDescriptor delivery;
+  delivery.link_generation = op.key->link_generation;
+  delivery.lease_ms = static_cast<uint32_t>(std::clamp<int64_t>(left, 1, UINT32_MAX));
+  delivery.has_crc = crc_data_;
+  delivery.fragment_bytes =
+      std::clamp(wished == 0 ? at_most : wished, DeliveryDescriptor::kMinFragmentBytes, at_most);
+  delivery.ranges.push_back({op.key->addr, op.key->length, op.key->rkey});
+  if (op.request.data.empty()) {
+    delivery.access = DeliveryAccess::kPush;
+    return delivery;
+  }
+  if (!crc_data_) return delivery;
+  for (ConstBytes rest = op.request.data.front(); !rest.empty();) {
+    const ConstBytes fragment =
+        rest.first(std::min<std::size_t>(rest.size(), delivery.fragment_bytes));
+    delivery.crcs.push_back(crc32c(0, fragment));
+    rest = rest.subspan(fragment.size());
+  }
+  return delivery;
+}
+
+// Takes the key back, if one is out. The server has said on link `heard_on` that it is through with
+// the op, if that is not 0.
+void ObjecterImpl::release_key(Op& op, const ServerRef& heard_from, uint64_t heard_on) {
+  if (!op.key || op.is_revoking) return;
+  msgr::Connection& connection = op.key_server->connection();
+  if (op.key_server == heard_from && op.key->link_generation == heard_on) {
+    connection.revoke(*op.key, {});
+    key_is_back(op);
+    return;
+  }
+  op.is_revoking = true;
+  counters_.keys_revoked.add();
+  // The callback keeps the connection until it is done.
+  connection.revoke(*op.key, [this, tid = op.tid, server = op.key_server] {
+    Op* op = table_.find(tid);
+    LUNAR_CHECK(op != nullptr && op->is_revoking, "an op ended before its key was back");
+    key_is_back(*op);
+    if (op->state == OpState::kWaitSession) {
+      try_send(*op);
+    } else {
+      finish_if_free(*op);
+    }
+  });
+}
+
+void ObjecterImpl::key_is_back(Op& op) {
+  op.key.reset();
+  op.key_server.reset();
+  op.is_revoking = false;
+  counters_.keys_out.dec();
+}
+
+bool ObjecterImpl::is_damaged(const Op& op, const OsdReplyHeader& header) {
+  return header.is_pushed && header.push_crc && crc32c(0, op.request.read_into) != *header.push_crc;
+}
+
+}  // namespace lunar::objecter
