@@ -55,7 +55,7 @@ class IdentityTest(LunarTestCase):
         limits = self.command(lun.url, "vpd", "0xb0")
         self.assertEqual(limits["max_compare_and_write"], 255)
         self.assertEqual(limits["optimal_transfer"], MIB // 512)
-        self.assertEqual(limits["max_unmap_lba_count"], (1 << 30) // 512)
+        self.assertEqual(limits["max_unmap_lba_count"], (512 << 20) // 512)
         self.assertEqual(limits["max_write_same"], (1 << 30) // 512)
         self.assertGreaterEqual(limits["max_unmap_descriptors"], 1)
 
@@ -140,6 +140,7 @@ class CommandTest(LunarTestCase):
         over = (1 << 30) // 512 + 1
         answer = self.command(large, "writesame", lba=0, blocks=over, pattern="zero")
         self.assert_sense(answer, ILLEGAL_REQUEST, 0x24)
+        over = (512 << 20) // 512 + 1
         self.assert_sense(self.command(large, "unmap", lba=0, blocks=over), ILLEGAL_REQUEST, 0x26)
         self.assert_good(self.command(large, "unmap", lba=0, blocks=over - 1))
 
