@@ -75,7 +75,7 @@ constexpr OptionSpec kOptions[] = {
 {"ms_async_rdma_receive_buffers", kUint,    "1024",         "64..1048576", kCeph,       "Receive buffers that the connections of one thread share."},
 {"ms_async_rdma_receive_queue_len", kUint,  "64",           "4..4096",     kCeph,       "Receive buffers of one connection; where they are shared, the most that one peer is lent."},
 {"ms_async_rdma_send_buffers",   kUint,     "256",          "16..65536",   kCeph,       "Send buffers of one thread, for what is not in registered memory."},
-{"ms_async_rdma_send_queue_len", kUint,     "256",          "32..16384",   0,           "Work requests of one connection that may be in flight."},
+{"ms_async_rdma_send_queue_len", kUint,     "128",          "32..16384",   0,           "Work requests of one connection that may be in flight."},
 {"ms_async_rdma_enable_hugepage", kBool,    "false",        "",            kCeph,       "RDMA memory comes from 2 MiB huge pages while the host has some."},
 {"ms_async_rdma_polling_us",     kUint,     "0",            "0..1000000",  kCeph,       "Microseconds a messenger thread polls for completions before it sleeps; 0: it waits for events at once."},
 {"ms_async_rdma_fallback",       kBool,     "true",         "",            0,           "A connection that RDMA cannot carry stays on TCP; off: it fails with the reason."},

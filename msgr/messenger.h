@@ -34,6 +34,7 @@ struct MessengerOptions {
   uint64_t nonce = 0;          // 0: made from the time
   bool auth_required = false;  // of peers that connect to us, and of servers we connect to
   bool crc_data = true;
+  bool one_sided = true;  // say that delivery descriptors are understood
   bool tcp_nodelay = true;
   std::string tcp_congestion;  // empty: the host's default
   uint32_t tcp_rcvbuf = 0;     // bytes; 0: the host's default
@@ -85,6 +86,8 @@ class Messenger {
 };
 
 // The stack that ms_type names, with a buffer pool sized by options. A sentence if it cannot work.
-Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config);
+// Counters of the stack itself go to `perf`, which outlives it; null: nobody sees them.
+Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config,
+                                                          PerfRegistry* perf = nullptr);
 
 }  // namespace lunar::msgr

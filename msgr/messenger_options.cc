@@ -1,6 +1,4 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <fmt/format.h>
-
 #include <limits>
 #include <utility>
 
@@ -9,6 +7,7 @@
 #include "msgr/messenger.h"
 #include "msgr/net/inject_stack.h"
 #include "msgr/posix/posix_stack.h"
+#include "msgr/rdma/rdma_stack.h"
 
 // The options that concern messengers and stacks, and the table of stacks: the one place that names
 // transports.
@@ -31,7 +30,12 @@ class InjectedStack final : public NetworkStack {
                                             AcceptCallback on_accept) override {
     return inject_.listen(center, local, std::move(on_accept));
   }
+  std::unique_ptr<LinkUpgrade> upgrade(EventCenter& center, const Link& over) override {
+    return inject_.upgrade(center, over);
+  }
+  bool supports_one_sided() const noexcept override { return inject_.supports_one_sided(); }
   BufferPool& buffers() noexcept override { return inject_.buffers(); }
+  BufferPool& front_end_buffers() noexcept override { return inject_.front_end_buffers(); }
 
  private:
   const std::unique_ptr<NetworkStack> inner_;
@@ -83,15 +87,8 @@ Outcome<MessengerOptions> MessengerOptions::from_config(const Config& config) {
   return options;
 }
 
-Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config) {
-  const std::string type = config.get_string("ms_type");
-  if (type != "async+posix") {
-    return explain(
-        std::errc::invalid_argument,
-        fmt::format(
-            "ms_type = {}: this build has no such stack, and none for RDMA yet; use async+posix",
-            type));
-  }
+Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config,
+                                                          PerfRegistry* perf) {
   auto options = MessengerOptions::from_config(config);
   if (!options) return tl::unexpected<Error>(std::move(options.error()));
   PosixStackOptions posix;
@@ -100,12 +97,22 @@ Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config) 
   posix.tcp_nodelay = options->tcp_nodelay;
   posix.tcp_congestion = options->tcp_congestion;
   posix.tcp_rcvbuf = options->tcp_rcvbuf;
-  auto stack = PosixStack::create(std::move(posix));
-  if (!stack) return tl::unexpected<Error>(std::move(stack.error()));
+  std::unique_ptr<NetworkStack> stack;
+  if (config.get_string("ms_type") == "async+rdma") {
+    auto rdma = rdma::RdmaOptions::from_config(config);
+    if (!rdma) return tl::unexpected<Error>(std::move(rdma.error()));
+    auto made = rdma::RdmaStack::create(std::move(*rdma), std::move(posix), perf);
+    if (!made) return tl::unexpected<Error>(std::move(made.error()));
+    stack = std::move(*made);
+  } else {
+    auto made = PosixStack::create(std::move(posix));
+    if (!made) return tl::unexpected<Error>(std::move(made.error()));
+    stack = std::move(*made);
+  }
   const InjectOptions inject{options->inject_socket_failures, options->inject_delay_probability,
                              options->inject_delay_max, options->inject_seed};
-  if (!inject.any()) return std::unique_ptr<NetworkStack>(std::move(*stack));
-  return std::unique_ptr<NetworkStack>(std::make_unique<InjectedStack>(std::move(*stack), inject));
+  if (inject.any()) stack = std::make_unique<InjectedStack>(std::move(stack), inject);
+  return stack;
 }
 
 }  // namespace lunar::msgr

@@ -170,6 +170,30 @@ class InjectLink final : public Link, private LinkHandler {
 
 }  // namespace
 
+// An upgrade whose link gets its faults too.
+class InjectStack::Upgrade final : public LinkUpgrade {
+ public:
+  Upgrade(InjectStack& stack, EventCenter& center, std::unique_ptr<LinkUpgrade> inner)
+      : stack_(stack), center_(center), inner_(std::move(inner)) {}
+  void prepare(Prepared done) override { inner_->prepare(std::move(done)); }
+  void complete(ConstBytes told, ConnectDone done) override {
+    auto boxed = std::make_unique<ConnectDone>(std::move(done));
+    inner_->complete(told, [&stack = stack_, &center = center_,
+                            boxed = std::move(boxed)](Result<std::unique_ptr<Link>> link) {
+      if (link) link = stack.decorate(center, std::move(*link));
+      (*boxed)(std::move(link));
+    });
+  }
+  std::chrono::nanoseconds time_limit() const noexcept override { return inner_->time_limit(); }
+  void succeeded() noexcept override { inner_->succeeded(); }
+  bool may_stay(const Error& why) override { return inner_->may_stay(why); }
+
+ private:
+  InjectStack& stack_;
+  EventCenter& center_;
+  const std::unique_ptr<LinkUpgrade> inner_;
+};
+
 InjectStack::InjectStack(NetworkStack& inner, const InjectOptions& options)
     : inner_(inner), options_(options) {
   while (options_.seed == 0) options_.seed = random_u64();
@@ -190,6 +214,12 @@ std::unique_ptr<PendingConnect> InjectStack::connect(EventCenter& center, const 
         if (link) link = decorate(center, std::move(*link));
         (*boxed)(std::move(link));
       });
+}
+
+std::unique_ptr<LinkUpgrade> InjectStack::upgrade(EventCenter& center, const Link& over) {
+  auto inner = inner_.upgrade(center, over);
+  if (inner == nullptr) return nullptr;
+  return std::make_unique<Upgrade>(*this, center, std::move(inner));
 }
 
 Outcome<std::unique_ptr<Listener>> InjectStack::listen(EventCenter& center, const Address& local,

@@ -32,12 +32,14 @@ class InjectStack final : public NetworkStack {
                                           ConnectDone done) override;
   Outcome<std::unique_ptr<Listener>> listen(EventCenter& center, const Address& local,
                                             AcceptCallback on_accept) override;
+  std::unique_ptr<LinkUpgrade> upgrade(EventCenter& center, const Link& over) override;
   bool supports_one_sided() const noexcept override { return inner_.supports_one_sided(); }
   BufferPool& buffers() noexcept override { return inner_.buffers(); }
   BufferPool& front_end_buffers() noexcept override { return inner_.front_end_buffers(); }
   uint64_t seed() const noexcept { return options_.seed; }
 
  private:
+  class Upgrade;
   std::unique_ptr<Link> decorate(EventCenter& center, std::unique_ptr<Link> link);
 
   NetworkStack& inner_;

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
 #include <memory>
 #include <vector>
 
@@ -32,16 +33,24 @@ class PendingConnect {
 
 // A try to carry a connection over to a faster link between the same two processes: RDMA's
 // metadata, exchanged over an authenticated TCP link. Each side prepares, tells the other, and
-// completes with what it was told. Loop-bound; destroying it gives it up, and no `done` runs.
+// completes with what it was told. Loop-bound; destroying it gives it up, and no `done` runs. A
+// `done` may destroy it.
 class LinkUpgrade {
  public:
   virtual ~LinkUpgrade() = default;
-  using Prepared = UniqueFunction<void(Result<std::vector<std::byte>>)>;
+  using Prepared = UniqueFunction<void(Outcome<std::vector<std::byte>>)>;
   // `done` gives what the peer has to know, at most 256 bytes; no secret.
   virtual void prepare(Prepared done) = 0;
   // `told` comes from the network. `done` gives the new link; no frame has proven it yet.
   // REQUIRES: prepared.
   virtual void complete(ConstBytes told, ConnectDone done) = 0;
+  // How long all of that, and the first frame over the new link, may take.
+  virtual std::chrono::nanoseconds time_limit() const noexcept = 0;
+  // The new link has carried a frame each way and is used from now on.
+  virtual void succeeded() noexcept = 0;
+  // It came to nothing. Whether the old link may be used for good, then. `why` is kFeatureMismatch
+  // if the peer never offered any; the sentence is for the log.
+  virtual bool may_stay(const Error& why) = 0;
 };
 
 // A way to make links: posix, RDMA, or the tests' loopback. Knows no messages.

@@ -166,7 +166,11 @@ tl::unexpected<Error> cannot_listen(const Address& local, std::error_code code) 
 
 PosixStack::PosixStack(PosixStackOptions options)
     : options_(std::move(options)),
-      buffers_(make_heap_buffer_pool(options_.buffer_budget_bytes, options_.buffer_cached_bytes)) {}
+      own_buffers_(options_.buffers != nullptr
+                       ? nullptr
+                       : make_heap_buffer_pool(options_.buffer_budget_bytes,
+                                               options_.buffer_cached_bytes)),
+      buffers_(options_.buffers != nullptr ? *options_.buffers : *own_buffers_) {}
 
 Outcome<std::unique_ptr<PosixStack>> PosixStack::create(PosixStackOptions options) {
   const auto probe = make_tcp_socket(Address::loopback(), options);
@@ -184,7 +188,7 @@ Outcome<std::unique_ptr<PosixStack>> PosixStack::create(PosixStackOptions option
 std::unique_ptr<PendingConnect> PosixStack::connect(EventCenter& center, const Address& peer,
                                                     ConnectDone done) {
   center.assert_in_loop();
-  auto pending = std::make_unique<PosixConnect>(center, *buffers_, options_, std::move(done));
+  auto pending = std::make_unique<PosixConnect>(center, buffers_, options_, std::move(done));
   pending->start(peer);
   return pending;
 }
@@ -209,7 +213,7 @@ Outcome<std::unique_ptr<Listener>> PosixStack::listen(EventCenter& center, const
       ::listen(fd->get(), options_.backlog) < 0) {
     return cannot_listen(local, last_system_error());
   }
-  auto listener = std::make_unique<PosixListener>(center, *buffers_, options_, std::move(*fd),
+  auto listener = std::make_unique<PosixListener>(center, buffers_, options_, std::move(*fd),
                                                   std::move(on_accept));
   if (const auto error = listener->start()) return cannot_listen(local, error);
   return listener;

@@ -20,6 +20,7 @@ struct PosixStackOptions {
   int backlog = 512;
   std::size_t buffer_budget_bytes = 256u << 20;  // of received data not yet given back
   std::size_t buffer_cached_bytes = 32u << 20;   // of free slices kept
+  BufferPool* buffers = nullptr;  // another's, borrowed, in place of a pool of its own
 };
 
 // TCP over IPv4 and IPv6. Thread-safe. Owns its buffer pool.
@@ -32,13 +33,14 @@ class PosixStack final : public NetworkStack {
                                           ConnectDone done) override;
   Outcome<std::unique_ptr<Listener>> listen(EventCenter& center, const Address& local,
                                             AcceptCallback on_accept) override;
-  BufferPool& buffers() noexcept override { return *buffers_; }
+  BufferPool& buffers() noexcept override { return buffers_; }
   const PosixStackOptions& options() const noexcept { return options_; }
 
  private:
   explicit PosixStack(PosixStackOptions options);
   const PosixStackOptions options_;
-  const std::unique_ptr<BufferPool> buffers_;
+  const std::unique_ptr<BufferPool> own_buffers_;
+  BufferPool& buffers_;
 };
 
 }  // namespace lunar::msgr

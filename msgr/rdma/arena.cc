@@ -29,19 +29,14 @@ constexpr uint32_t kPlain = Buddy::kOrders;      // the cookie of memory that is
 constexpr std::chrono::seconds kGrowthPause{1};  // after one that failed
 static_assert(kChunkBytes == Buddy::kLargest);
 
-std::atomic<std::size_t> total_pinned{0};
-
 std::size_t round_up(std::size_t bytes) noexcept {
   return (bytes + Buddy::kUnit - 1) / Buddy::kUnit * Buddy::kUnit;
 }
 
 int access_of(const Arena::Options& options) noexcept {
   switch (options.purpose) {
-    case MemoryPurpose::kReceive:
     case MemoryPurpose::kStaging:
       return IBV_ACCESS_LOCAL_WRITE;
-    case MemoryPurpose::kBounce:
-      return 0;
     case MemoryPurpose::kFrontEnd:
       break;
   }
@@ -55,10 +50,6 @@ int access_of(const Arena::Options& options) noexcept {
 
 std::string_view purpose_name(MemoryPurpose purpose) noexcept {
   switch (purpose) {
-    case MemoryPurpose::kReceive:
-      return "receive buffers";
-    case MemoryPurpose::kBounce:
-      return "send buffers";
     case MemoryPurpose::kStaging:
       return "staging buffers";
     case MemoryPurpose::kFrontEnd:
@@ -110,12 +101,12 @@ struct Arena::Impl {
                          ? fmt::format("; if RLIMIT_MEMLOCK is what is short, {}", memlock_advice())
                          : ""));
     }
-    total_pinned.fetch_add(chunk.size(), std::memory_order_relaxed);
+    note_pinned(chunk.size());
     return {};
   }
   void remove_device(Chunk& chunk, const Device& device) REQUIRES(growth) {
     chunk.remove_device(device);
-    total_pinned.fetch_sub(chunk.size(), std::memory_order_relaxed);
+    note_unpinned(chunk.size());
   }
 
   Outcome<void> grow(std::size_t bytes) EXCLUDES(growth, mutex) {
@@ -277,10 +268,6 @@ std::size_t Arena::bytes_in_use() const noexcept {
 
 std::size_t Arena::bytes_registered() const noexcept {
   return impl_->registered.load(std::memory_order_relaxed);
-}
-
-std::size_t Arena::total_bytes_pinned() noexcept {
-  return total_pinned.load(std::memory_order_relaxed);
 }
 
 const MemoryKeys* Arena::find(const Device& device, const void* begin,

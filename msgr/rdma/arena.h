@@ -15,8 +15,6 @@ namespace lunar::msgr::rdma {
 
 // What memory is for decides what a device may do with it.
 enum class MemoryPurpose : uint8_t {
-  kReceive,   // LOCAL_WRITE
-  kBounce,    // none
   kStaging,   // LOCAL_WRITE: payload that arrives, or that a server reads and writes
   kFrontEnd,  // LOCAL_WRITE | MW_BIND, and REMOTE_READ | REMOTE_WRITE in RkeyScope::kArena only
 };
@@ -58,8 +56,6 @@ class Arena final : public BufferPool {
   std::size_t bytes_in_use() const noexcept override;
   // Of the chunks; pinned once per attached device.
   std::size_t bytes_registered() const noexcept;
-  // Of all arenas of this process, over all devices.
-  static std::size_t total_bytes_pinned() noexcept;
   // The keys of memory of ours on that device, or null if any of it is not. No lock: for the path
   // of an IO.
   const MemoryKeys* find(const Device& device, const void* begin,

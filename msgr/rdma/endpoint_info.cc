@@ -12,7 +12,7 @@ constexpr uint8_t kVersion = 1;
 constexpr uint8_t kFlagOneSided = 1;
 constexpr uint32_t kMax24Bits = 0xffffff;
 constexpr uint32_t kMinSegmentBytes = 512;
-constexpr uint32_t kMaxSegmentBytes = 64u << 10;  // its header counts the bytes in 16 bits
+constexpr uint32_t kMaxSegmentBytes = 8 + 0xffff;  // its header counts what follows in 16 bits
 
 void put_owner(ByteWriter& out, const EndpointInfo& info) {
   out.put(info.segment_bytes);
@@ -32,7 +32,7 @@ void get_owner(ByteReader& in, EndpointInfo& info) {
   const auto reserved = in.get<uint8_t>();
   info.one_sided = (flags & kFlagOneSided) != 0;
   // Unknown flags are for newer peers; the rest is bounded here so that nobody has to later.
-  if (reserved != 0 || info.credits < 2 || info.segment_bytes < kMinSegmentBytes ||
+  if (reserved != 0 || info.credits == 0 || info.segment_bytes < kMinSegmentBytes ||
       info.segment_bytes > kMaxSegmentBytes) {
     in.mark_bad();
   }

@@ -5,6 +5,8 @@
 #include <linux/capability.h>
 #include <sys/resource.h>
 
+#include <algorithm>
+#include <atomic>
 #include <charconv>
 #include <fstream>
 #include <sstream>
@@ -38,7 +40,17 @@ uint64_t as_bytes(rlim_t limit) noexcept {
   return limit == RLIM_INFINITY ? Memlock::kUnlimited : limit;
 }
 
+std::atomic<std::size_t> pinned_bytes{0};
+
 }  // namespace
+
+void note_pinned(std::size_t bytes) noexcept {
+  pinned_bytes.fetch_add(bytes, std::memory_order_relaxed);
+}
+void note_unpinned(std::size_t bytes) noexcept {
+  pinned_bytes.fetch_sub(bytes, std::memory_order_relaxed);
+}
+std::size_t bytes_pinned() noexcept { return pinned_bytes.load(std::memory_order_relaxed); }
 
 uint64_t Memlock::available() const noexcept {
   if (is_exempt || limit == kUnlimited) return kUnlimited;

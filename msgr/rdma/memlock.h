@@ -24,6 +24,12 @@ Memlock read_memlock();
 // From the text of /proc/self/status; pure. The limits are the caller's to fill in.
 Memlock parse_proc_status(std::string_view status);
 
+// What this process has registered, once per device. Whoever registers or deregisters says so here,
+// after it has. Any thread.
+void note_pinned(std::size_t bytes) noexcept;
+void note_unpinned(std::size_t bytes) noexcept;
+std::size_t bytes_pinned() noexcept;
+
 // Whether `needed` bytes more can be pinned. The sentence says how much there is, how much is
 // needed and for what, and how to raise it.
 Outcome<void> check_memlock(const Memlock& memlock, uint64_t needed, std::string_view purpose);

@@ -47,7 +47,7 @@ struct RdmaOptions {
   uint32_t receive_buffers = 1024;    // of a worker's SRQ
   uint32_t receive_queue_len = 64;    // of a QP without SRQ; with one, most credits lent to a peer
   uint32_t send_buffers = 256;        // bounce segments of a worker
-  uint32_t send_queue_len = 256;      // work requests of one QP
+  uint32_t send_queue_len = 128;      // work requests of one QP
   uint32_t max_read_depth = 16;       // READs in flight; further bounded by device and peer
   uint32_t fragment_bytes = 512u << 10;  // of remote_read() and remote_write()
   bool use_hugepages = false;

@@ -35,15 +35,16 @@ ServiceThread::~ServiceThread() {
   std::unique_ptr<WorkerThread> thread;
   {
     const MutexLock lock(mutex_);
+    is_over_ = true;
     thread = std::move(thread_);
   }
   if (thread == nullptr) return;
-  LUNAR_CHECK(!thread->center().in_loop(), "a job must not destroy its own thread");
   thread->stop();
 }
 
 std::error_code ServiceThread::run(UniqueFunction<void()> job) {
   const MutexLock lock(mutex_);
+  if (is_over_) return std::make_error_code(std::errc::operation_canceled);
   if (thread_ == nullptr) {
     EventCenter::Options options;
     options.name = "lunar-rdma";

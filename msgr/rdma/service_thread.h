@@ -36,13 +36,14 @@ class ServiceThread {
   ServiceThread() = default;
   ~ServiceThread();  // runs what was queued, then joins
 
-  // Runs job there, in order. An error if the thread cannot be started: job is destroyed.
+  // Runs job there, in order. An error if the thread cannot be started, or ends: job is destroyed.
   std::error_code run(UniqueFunction<void()> job);
   // REQUIRES: called from a job.
   EventCenter& center() noexcept;
 
  private:
   Mutex mutex_;
+  bool is_over_ GUARDED_BY(mutex_) = false;
   std::unique_ptr<WorkerThread> thread_ GUARDED_BY(mutex_);
 };
 

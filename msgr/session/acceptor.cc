@@ -6,6 +6,7 @@
 #include "common/log.h"
 #include "msgr/errors.h"
 #include "msgr/session/async_messenger.h"
+#include "msgr/session/upgrade.h"
 
 // The accepting side of a handshake: greet, then give the link to the session it asks for, or to a
 // new one. The number of links that are not there yet is bounded: beyond it the oldest has to go,
@@ -67,6 +68,15 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
   GreetResult greeted = co_await greet_as_acceptor(*channel, std::move(party));
   std::optional<HandshakeFailure> failure;
   if (!greeted) failure = std::move(greeted.error());
+  if (!failure) {
+    UpgradeSetup setup(center, stack, options_.connection_ready_timeout,
+                       [this](std::unique_ptr<FrameChannel> over) { dispose(std::move(over)); });
+    Task<UpgradeFailure> upgrade =
+        upgrade_as_acceptor(std::move(setup), channel, greeted->peer.features_supported);
+    UpgradeFailure not_upgraded = co_await upgrade;
+    failure = std::move(not_upgraded);
+    *stranger = channel.get();
+  }
   while (!failure) {
     Result<ReceivedFrame> received = co_await channel->receive();
     auto request = read_request(std::move(received));

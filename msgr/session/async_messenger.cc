@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "msgr/errors.h"
+#include "msgr/session/upgrade.h"
 
 namespace lunar::msgr {
 
@@ -91,6 +92,8 @@ HandshakeParty AsyncMessenger::make_party(const Link& link) const {
   hello.entity = options_.entity;
   hello.instance = options_.instance;
   hello.nonce = options_.nonce;
+  if (!options_.one_sided) hello.features_supported &= ~kFeatureOneSided;
+  if (can_upgrade(center, stack, link)) hello.features_supported |= kFeatureRdma;
   const Address here = link.local_address();
   for (const auto& listener : listeners_) {
     Address listening = listener->local_address();

@@ -25,6 +25,7 @@ FrameChannel::FrameChannel(EventCenter& center, std::unique_ptr<Link> link,
 FrameChannel::~FrameChannel() {
   LUNAR_CHECK(link_ == nullptr, "a handshake's link was neither closed nor handed on");
   center_.cancel(timer_);
+  *alive_ = false;
 }
 
 void FrameChannel::send(FrameTag tag, std::vector<std::byte> front) {
@@ -37,7 +38,9 @@ void FrameChannel::send(FrameTag tag, std::vector<std::byte> front) {
 
 void FrameChannel::abort(std::error_code why) {
   begin_close();
-  frames_.cancel(why);
+  const bool had_ended = frames_.is_closed();
+  frames_.cancel(why);  // nobody awaits it while there is a tap
+  if (!had_ended && tap_) tell_tap(fail(why));
 }
 
 Task<void> FrameChannel::close() {
@@ -78,10 +81,27 @@ void FrameChannel::on_frame(ReceivedFrame frame) {
     abort(make_error_code(Errc::kBadTag));
     return;
   }
-  frames_.push(std::move(frame));  // may destroy this
+  if (tap_) {
+    tell_tap(std::move(frame));  // may destroy this
+  } else {
+    frames_.push(std::move(frame));  // may destroy this
+  }
 }
 
-void FrameChannel::on_closed(std::error_code why) { frames_.close(why); }  // may destroy this
+void FrameChannel::on_closed(std::error_code why) {
+  if (!tap_) return frames_.close(why);  // may destroy this
+  frames_.close(why);
+  tell_tap(fail(why));  // may destroy this
+}
+
+void FrameChannel::tell_tap(Result<ReceivedFrame> what) {
+  // It may take itself away, and with it this channel.
+  Tap tap = std::move(tap_);
+  const std::shared_ptr<bool> alive = alive_;
+  was_replaced_ = false;
+  tap(std::move(what));
+  if (*alive && !was_replaced_) tap_ = std::move(tap);
+}
 
 void FrameChannel::begin_close() {
   if (std::exchange(is_closing_, true)) return;

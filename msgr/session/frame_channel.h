@@ -30,6 +30,15 @@ class FrameChannel final : public LinkHandler {
   // link's callback, so that it can release() the link before the next frame is delivered.
   Inbox<ReceivedFrame>::Next receive() noexcept { return frames_.next(); }
   void send(FrameTag tag, std::vector<std::byte> front);
+  // Until it is called with an empty one, `tap` gets what receive() would give, at once. The end
+  // comes there and stays with receive().
+  using Tap = UniqueFunction<void(Result<ReceivedFrame>)>;
+  void set_tap(Tap tap) {
+    tap_ = std::move(tap);
+    was_replaced_ = true;
+  }
+  // The next frame that receive() gives. REQUIRES: none is waiting to be received.
+  void put_back(ReceivedFrame frame) { frames_.push(std::move(frame)); }
   // Has receive() end with `why`, resuming its coroutine inside the call, and starts closing.
   void abort(std::error_code why);
   // Closes the link and waits until that is done. With an error the peer is told first, if it
@@ -40,6 +49,7 @@ class FrameChannel final : public LinkHandler {
   std::unique_ptr<Link> release();
 
   bool has_ended() const noexcept { return frames_.is_closed(); }
+  bool is_closing() const noexcept { return is_closing_; }  // by us
   const Link& link() const noexcept { return *link_; }
 
  private:
@@ -47,12 +57,16 @@ class FrameChannel final : public LinkHandler {
   void on_frame(ReceivedFrame frame) override;
   void on_closed(std::error_code why) override;
   void begin_close();
+  void tell_tap(Result<ReceivedFrame> what);
 
   EventCenter& center_;
   std::unique_ptr<Link> link_;
   TimerId timer_ = TimerId::kNone;
   int frames_left_;  // a peer that says more than a handshake has is not in one
   bool is_closing_ = false;
+  Tap tap_;
+  bool was_replaced_ = false;  // the tap, from within itself
+  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Inbox<ReceivedFrame> frames_;
   Inbox<std::monostate> sent_;
   Inbox<std::monostate> closed_;

@@ -25,6 +25,7 @@ inline constexpr uint16_t kOldestProtocolVersion = 1;
 inline constexpr uint64_t kFeatureSessions = 1u << 0;  // sequence numbers, acks, replay
 inline constexpr uint64_t kFeatureOneSided = 1u << 1;  // delivery descriptors
 inline constexpr uint64_t kFeatureSecure = 1u << 2;    // reserved: encrypted frames
+inline constexpr uint64_t kFeatureRdma = 1u << 3;      // carrying a session over to RDMA
 inline constexpr uint64_t kFeaturesSupported = kFeatureSessions | kFeatureOneSided;
 inline constexpr uint64_t kFeaturesRequired = kFeatureSessions;
 

@@ -8,6 +8,7 @@
 #include "common/log.h"
 #include "msgr/errors.h"
 #include "msgr/session/session.h"
+#include "msgr/session/upgrade.h"
 #include "tracing/tracepoints.h"
 
 // The life of a session, in order. run() is the only place where a link is adopted or given up, so
@@ -100,6 +101,15 @@ Task<std::error_code> Session::connect_once() {
   GreetResult greeted = co_await greet_as_connector(*channel_, std::move(party));
   std::optional<HandshakeFailure> failure;
   if (greeted) {
+    UpgradeSetup setup(center_, host_.stack, timeout, [this](std::unique_ptr<FrameChannel> over) {
+      host_.dispose(std::move(over));
+    });
+    Task<UpgradeFailure> upgrade =
+        upgrade_as_connector(std::move(setup), channel_, greeted->peer.features_supported);
+    UpgradeFailure not_upgraded = co_await upgrade;
+    failure = std::move(not_upgraded);
+  }
+  if (greeted && !failure) {
     SessionResult ready = co_await request_session(*channel_, greeted->peer.nonce);
     if (ready && !is_ending_ && !channel_->has_ended()) {
       std::unique_ptr<Link> link = channel_->release();
@@ -109,7 +119,7 @@ Task<std::error_code> Session::connect_once() {
     }
     failure = ready ? HandshakeFailure(make_error_code(Errc::kClosed), "closed here", true)
                     : std::move(ready.error());
-  } else {
+  } else if (!greeted) {
     failure = std::move(greeted.error());
   }
   host_.counters.handshakes_failed.add();
@@ -216,9 +226,10 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
   peer_cookie_ = ready.cookie;
   generation_ = ready.generation;
   is_lossy_ = ready.lossy || policy_ == Policy::kLossyClient;
-  peer_ = PeerIdentity{greeted.peer.entity, greeted.peer.instance, greeted.peer.nonce,
-                       greeted.authenticated, link->peer_address(),
-                       (greeted.peer.features_supported & kFeatureOneSided) != 0};
+  peer_ =
+      PeerIdentity{greeted.peer.entity,  greeted.peer.instance,
+                   greeted.peer.nonce,   greeted.authenticated,
+                   link->peer_address(), (greeted.peer.features_supported & kFeatureOneSided) != 0};
   link_changed_ = center_.now();
   is_open_ = true;
   was_reset_ = false;

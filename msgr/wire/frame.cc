@@ -22,6 +22,9 @@ bool is_known_tag(uint8_t tag) noexcept {
     case FrameTag::kSessionReset:
     case FrameTag::kSessionRetry:
     case FrameTag::kHandshakeError:
+    case FrameTag::kRdmaOffer:
+    case FrameTag::kRdmaAnswer:
+    case FrameTag::kRdmaProbe:
     case FrameTag::kMessage:
     case FrameTag::kVoid:
     case FrameTag::kAck:

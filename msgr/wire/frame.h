@@ -48,6 +48,10 @@ enum class FrameTag : uint8_t {
   kSessionReset = 8,     // the server does not know the cookie: start anew
   kSessionRetry = 9,     // lost a connection race, or the old link is still being torn down
   kHandshakeError = 10,  // a code and a sentence; the link closes after it
+  // Between authentication and session request, if both have kFeatureRdma.
+  kRdmaOffer = 11,
+  kRdmaAnswer = 12,
+  kRdmaProbe = 13,  // over the new link, both ways
   // A session's life.
   kMessage = 16,
   kVoid = 17,  // stands for a withdrawn message: carries its seq and nothing else

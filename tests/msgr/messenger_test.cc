@@ -209,13 +209,24 @@ TEST(MakeNetworkStackTest, MakesThePosixStackWithOrWithoutFaults) {
   EXPECT_TRUE(make_network_stack(config).has_value());
 }
 
-TEST(MakeNetworkStackTest, SaysThatThereIsNoRdmaYet) {
+// On a host without the device that is asked for, RDMA is TCP or nothing, as options say.
+TEST(MakeNetworkStackTest, WithoutADeviceRdmaIsTcpOrARefusal) {
   Config config;
-  const auto set = config.set("ms_type", "async+rdma");
-  const std::string sentence =
-      set ? make_network_stack(config).error().message : set.error().message;
-  EXPECT_THAT(sentence, HasSubstr("RDMA"));
-  EXPECT_THAT(sentence, HasSubstr("async+posix"));
+  ASSERT_TRUE(config.set("ms_type", "async+rdma").has_value());
+  ASSERT_TRUE(config.set("ms_async_rdma_device_name", "no-such-device").has_value());
+  PerfRegistry perf;
+  {
+    const auto stack = make_network_stack(config, &perf);
+    ASSERT_TRUE(stack.has_value()) << stack.error().message;
+    EXPECT_FALSE((*stack)->supports_one_sided());
+    EXPECT_TRUE((*stack)->front_end_buffers().allocate(65536));
+    EXPECT_THAT(perf.dump("rdma"), HasSubstr("\"fallbacks\""));
+  }
+  ASSERT_TRUE(config.set("ms_async_rdma_fallback", "false").has_value());
+  const auto refused = make_network_stack(config);
+  ASSERT_FALSE(refused.has_value());
+  EXPECT_THAT(refused.error().message, HasSubstr("RDMA device"));
+  EXPECT_THAT(refused.error().message, HasSubstr("ms_async_rdma_fallback"));
 }
 
 }  // namespace

@@ -65,8 +65,8 @@ TEST(EndpointInfoTest, ValuesOutOfRangeAreRefused) {
   EXPECT_TRUE(refused([](EndpointInfo& i) { i.mtu = static_cast<ibv_mtu>(0); }));
   EXPECT_TRUE(refused([](EndpointInfo& i) { i.mtu = static_cast<ibv_mtu>(6); }));
   EXPECT_TRUE(refused([](EndpointInfo& i) { i.segment_bytes = 511; }));
-  EXPECT_TRUE(refused([](EndpointInfo& i) { i.segment_bytes = (64u << 10) + 1; }));
-  EXPECT_TRUE(refused([](EndpointInfo& i) { i.credits = 1; }));
+  EXPECT_TRUE(refused([](EndpointInfo& i) { i.segment_bytes = 65544; }));
+  EXPECT_TRUE(refused([](EndpointInfo& i) { i.credits = 0; }));
 }
 
 TEST(EndpointInfoTest, AnotherVersionIsRefused) {

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/rdma/stack_counters.h"
+
+#include <string>
+
+#include "msgr/rdma/memlock.h"
+
+namespace lunar::msgr::rdma {
+namespace {
+
+constexpr const char* kEventNames[] = {
+    "cq_error",         "qp_fatal",          "qp_request_error", "qp_access_error",
+    "comm_established", "sq_drained",        "path_migrated",    "path_migration_error",
+    "device_fatal",     "port_active",       "port_error",       "lid_change",
+    "pkey_change",      "sm_change",         "srq_error",        "srq_limit_reached",
+    "last_wqe_reached", "client_reregister", "gid_change",       "wq_fatal"};
+
+}  // namespace
+
+StackCounters::StackCounters(PerfRegistry* registry)
+    : own_(registry == nullptr ? std::make_unique<PerfRegistry>() : nullptr),
+      group_(registry == nullptr ? *own_ : *registry, "rdma"),
+      links_rdma_(group_.counter("links_rdma", "links made over RDMA")),
+      links_tcp_(group_.counter("links_tcp", "links that stayed on TCP")),
+      fallbacks_(group_.counter("fallbacks", "links that should have been RDMA and are TCP")),
+      last_fallback_(
+          group_.gauge("last_fallback_error", "why the last one was: number of the error")),
+      devices_(group_.gauge("devices_open", "RDMA devices in use")),
+      removals_(group_.counter("devices_removed", "RDMA devices that went away while in use")),
+      pinned_(group_.gauge("bytes_pinned", "memory registered, once per device", "bytes")) {
+  static_assert(std::size(kEventNames) == kEvents);
+  for (std::size_t i = 0; i < kEvents; ++i) {
+    events_[i] =
+        &group_.counter(std::string("async_") + kEventNames[i], "asynchronous events of that kind");
+  }
+}
+
+void StackCounters::fell_back(std::error_code why) noexcept {
+  fallbacks_.add_shared();
+  last_fallback_.set(static_cast<uint64_t>(why.value()));
+}
+
+void StackCounters::async_event(ibv_event_type type) noexcept {
+  const auto kind = static_cast<std::size_t>(type);
+  if (kind < kEvents) events_[kind]->add_shared();
+}
+
+void StackCounters::device_closed(bool was_removed) noexcept {
+  devices_.dec_shared();
+  if (was_removed) removals_.add_shared();
+}
+
+void StackCounters::update_pinned() noexcept { pinned_.set(bytes_pinned()); }
+
+}  // namespace lunar::msgr::rdma
