@@ -7,7 +7,7 @@ import signal
 import time
 import unittest
 
-from lunar_e2e import LunarTestCase, TgtadmError, admin_command
+from lunar_e2e import LunarTestCase, TgtadmError, admin_command, load
 
 KIB, MIB = 1 << 10, 1 << 20
 ABORTED_COMMAND, ILLEGAL_REQUEST, MISCOMPARE = 0xb, 0x5, 0xe
@@ -193,13 +193,15 @@ class AbortTest(LunarTestCase):
         server.send(signal.SIGSTOP)
         started = time.monotonic()
         running = self.start_load("verify", lun.url, bytes="64K", max_op="4K", timeout=1,
-                                  abort_timeout=40, seed=21)
+                                  abort_timeout=20, seed=21)
         try:
-            running.finish(timeout=100, expect=3)
+            (report,) = running.finish(timeout=100, expect=load.COMMAND_FAILED)
             took = time.monotonic() - started
         finally:
             server.send(signal.SIGCONT)
-        self.assertLess(took, 60)
+        self.assertIn("TASK ABORTED", report["problem"])  # tgtd said so, the connection is whole
+        self.assertEqual(report["retries"], {})
+        self.assertLess(took, 20)  # 3 s when nothing else runs
         self.assert_good(self.command(lun.url, "read", lba=0, blocks=1))
 
     def test_target_without_servers_can_be_removed(self):
