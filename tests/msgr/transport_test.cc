@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // What every transport must do, one body for all of them. A new stack adds an entry to the
-// instantiation at the end; tests of one stack alone are elsewhere.
+// transports_under_test() of an executable; tests of one stack alone are elsewhere.
+
+#include "tests/msgr/transport_test.h"
 
 #include <gtest/gtest.h>
 
@@ -13,32 +15,12 @@
 #include <vector>
 
 #include "msgr/event/worker_thread.h"
-#include "msgr/loopback/loopback_stack.h"
-#include "msgr/posix/posix_stack.h"
 #include "tests/msgr/link_fixture.h"
 
 namespace lunar::msgr {
 namespace {
 
 constexpr std::size_t kMiB = 1u << 20;
-
-struct Transport {
-  const char* name;
-  const char* any_address;
-  std::unique_ptr<NetworkStack> (*make)(std::size_t buffer_budget_bytes);
-};
-
-std::unique_ptr<NetworkStack> make_loopback(std::size_t buffer_budget_bytes) {
-  LoopbackOptions options;
-  options.buffer_budget_bytes = buffer_budget_bytes;
-  return std::make_unique<LoopbackStack>(options);
-}
-std::unique_ptr<NetworkStack> make_posix(std::size_t buffer_budget_bytes) {
-  PosixStackOptions options;
-  options.buffer_budget_bytes = buffer_budget_bytes;
-  options.tcp_rcvbuf = 1u << 20;  // or a host with huge socket buffers takes all a test sends
-  return std::move(*PosixStack::create(options));
-}
 
 class TransportTest : public testing::TestWithParam<Transport> {
  protected:
@@ -552,13 +534,8 @@ TEST_P(TransportTest, LinksBetweenTwoLoopsPlayPingPong) {
   worker->stop();
 }
 
-INSTANTIATE_TEST_SUITE_P(Loopback, TransportTest,
-                         testing::Values(Transport{"Loopback", "127.0.0.1:0", make_loopback}),
-                         [](const auto& info) { return info.param.name; });
-INSTANTIATE_TEST_SUITE_P(Posix, TransportTest,
-                         testing::Values(Transport{"Ipv4", "127.0.0.1:0", make_posix},
-                                         Transport{"Ipv6", "[::1]:0", make_posix}),
-                         [](const auto& info) { return info.param.name; });
+INSTANTIATE_TEST_SUITE_P(All, TransportTest, testing::ValuesIn(transports_under_test()),
+                         [](const auto& info) { return std::string(info.param.name); });
 
 }  // namespace
 }  // namespace lunar::msgr
