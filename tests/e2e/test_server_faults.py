@@ -67,7 +67,7 @@ class ServerFaultTest(LunarTestCase):
                    60, "an op to time out")
 
     def test_links_cut_under_load(self):
-        self.start_lunar(options={"ms_inject_socket_failures": "500", "ms_inject_seed": "33",
+        self.start_lunar(options={"ms_inject_socket_failures": "100", "ms_inject_seed": "33",
                                   "objecter_op_timeout": "20s"})
         running = self.begin(seed=33, num_bytes="256M")
         report = self.end(running)
