@@ -1,0 +1,432 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/session/upgrade.h"
+
+#include <gmock/gmock.h>
+
+#include <chrono>
+#include <map>
+
+#include "msgr/net/inject_stack.h"
+#include "tests/msgr/session/raw_peer.h"
+
+namespace lunar::msgr {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::Contains;
+using ::testing::HasSubstr;
+using ::testing::IsEmpty;
+
+// The faster network: a second loopback one, whose links come in pairs by the connector's number.
+struct Fast {
+  explicit Fast(EventCenter& on) : center(on), network(options()) {
+    auto listening =
+        network.listen(center, Address::loopback(), [this](std::unique_ptr<Link> link) {
+          for_connector[expected] = std::move(link);
+          if (deliver) std::exchange(deliver, nullptr)();
+        });
+    EXPECT_TRUE(listening.has_value());
+    listener = std::move(*listening);
+  }
+  LoopbackOptions options() {
+    LoopbackOptions with;
+    with.injector = &injector;
+    return with;
+  }
+
+  EventCenter& center;
+  TestInjector injector;
+  LoopbackStack network;
+  std::unique_ptr<Listener> listener;
+  std::map<uint8_t, std::unique_ptr<Link>> for_connector;
+  uint8_t next = 1;
+  uint8_t expected = 0;
+  std::function<void()> deliver;
+};
+
+// A loopback stack that knows the faster network. One per node, to be told how to behave.
+class FastStack final : public NetworkStack {
+ public:
+  FastStack(NetworkStack& base, Fast& fast) : base_(base), fast_(fast) {}
+  std::unique_ptr<PendingConnect> connect(EventCenter& center, const Address& peer,
+                                          ConnectDone done) override {
+    return base_.connect(center, peer, std::move(done));
+  }
+  Outcome<std::unique_ptr<Listener>> listen(EventCenter& center, const Address& local,
+                                            AcceptCallback on_accept) override {
+    return base_.listen(center, local, std::move(on_accept));
+  }
+  std::unique_ptr<LinkUpgrade> upgrade(EventCenter&, const Link&) override {
+    return std::make_unique<Upgrade>(*this);
+  }
+  BufferPool& buffers() noexcept override { return base_.buffers(); }
+
+  std::error_code refuse_prepare;
+  std::error_code refuse_complete;
+  bool never_prepares = false;
+  bool may_stay = true;
+  std::chrono::milliseconds time_limit{10'000};
+  int succeeded = 0;
+  std::vector<Error> stayed;
+
+ private:
+  class Upgrade final : public LinkUpgrade {
+   public:
+    explicit Upgrade(FastStack& stack) : stack_(stack), fast_(stack.fast_) {}
+    ~Upgrade() override { *alive_ = false; }
+    void prepare(Prepared done) override {
+      if (stack_.never_prepares) return;
+      number_ = fast_.next++;
+      later([this, done = std::make_shared<Prepared>(std::move(done))] {
+        if (stack_.refuse_prepare) {
+          return (*done)(explain(stack_.refuse_prepare, "no device for you"));
+        }
+        (*done)(std::vector<std::byte>{std::byte{number_}});
+      });
+    }
+    void complete(ConstBytes told, ConnectDone done) override {
+      const auto boxed = std::make_shared<ConnectDone>(std::move(done));
+      if (stack_.refuse_complete || told.size() != 1) {
+        return later([this, boxed] {
+          (*boxed)(fail(stack_.refuse_complete ? stack_.refuse_complete
+                                               : make_error_code(Errc::kBadFrame)));
+        });
+      }
+      const auto mine = fast_.for_connector.find(number_);
+      if (mine != fast_.for_connector.end()) {
+        auto link = std::make_shared<std::unique_ptr<Link>>(std::move(mine->second));
+        fast_.for_connector.erase(mine);
+        return later([boxed, link] { (*boxed)(std::move(*link)); });
+      }
+      fast_.expected = std::to_integer<uint8_t>(told[0]);
+      // Both ends are there before either is used.
+      pending_ = fast_.network.connect(fast_.center, fast_.listener->local_address(),
+                                       [this, boxed](auto link) {
+                                         link_ = std::move(link);
+                                         if (fast_.for_connector.count(fast_.expected) != 0)
+                                           return (*boxed)(std::move(*link_));
+                                         fast_.deliver = [this, boxed, alive = alive_] {
+                                           if (*alive) (*boxed)(std::move(*link_));
+                                         };
+                                       });
+    }
+    std::chrono::nanoseconds time_limit() const noexcept override { return stack_.time_limit; }
+    void succeeded() noexcept override { ++stack_.succeeded; }
+    bool may_stay(const Error& why) override {
+      stack_.stayed.push_back(why);
+      return stack_.may_stay;
+    }
+
+   private:
+    void later(std::function<void()> fn) {
+      fast_.center.post([fn = std::move(fn), alive = alive_] {
+        if (*alive) fn();
+      });
+    }
+    FastStack& stack_;
+    Fast& fast_;
+    uint8_t number_ = 0;
+    std::unique_ptr<PendingConnect> pending_;
+    std::optional<Result<std::unique_ptr<Link>>> link_;
+    const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
+  };
+
+  NetworkStack& base_;
+  Fast& fast_;
+};
+
+class UpgradeTest : public SessionFixture {
+ protected:
+  UpgradeTest() : fast_(*center_), ours_(stack_, fast_), theirs_(stack_, fast_) {}
+  ~UpgradeTest() override {
+    fast_.injector.black_hole = false;
+    for (auto& node : nodes_) shut_down(*node);
+    nodes_.clear();
+    EXPECT_THAT(fast_.for_connector, IsEmpty()) << "an end of a fast link was left over";
+    EXPECT_EQ(fast_.network.buffers().bytes_in_use(), 0u);
+  }
+
+  Node& add_node_on(NetworkStack& stack, MessengerOptions options) {
+    auto node = std::make_unique<Node>();
+    auto made =
+        Messenger::create(*center_, stack, std::move(options), nullptr, &node->perf, &node->events);
+    EXPECT_TRUE(made.has_value());
+    node->messenger = std::move(*made);
+    nodes_.push_back(std::move(node));
+    return *nodes_.back();
+  }
+  void begin(NetworkStack& server_stack, NetworkStack& client_stack) {
+    server_ = &add_node_on(server_stack, quick_options("osd.0"));
+    server_->events.when_message = [](Connection& from, InMessage& message) {
+      send(from, message.meta.tid, "reply");
+    };
+    address_ = *server_->messenger->bind(Address::loopback(), Policy::kStatefulServer);
+    client_ = &add_node_on(client_stack, quick_options("client.a"));
+    connection_ = client_->messenger->connect(address_, Policy::kLosslessClient);
+  }
+  void begin() { begin(theirs_, ours_); }
+  bool echo(uint64_t tid) {
+    send(*connection_, tid, "request");
+    const std::size_t before = client_->events.received.size();
+    return until([&] { return client_->events.received.size() > before; });
+  }
+  static std::vector<std::string> sentences(const FastStack& stack) {
+    std::vector<std::string> all;
+    for (const Error& error : stack.stayed) all.push_back(error.message);
+    return all;
+  }
+
+  Fast fast_;
+  FastStack ours_;    // the connector's
+  FastStack theirs_;  // the acceptor's
+  Node* server_ = nullptr;
+  Node* client_ = nullptr;
+  ConnectionRef connection_;
+};
+
+TEST_F(UpgradeTest, MessagesTravelByTheFasterLinkOnly) {
+  begin();
+  ASSERT_TRUE(echo(1));
+  EXPECT_EQ(ours_.succeeded, 1);
+  EXPECT_EQ(theirs_.succeeded, 1);
+  EXPECT_THAT(ours_.stayed, IsEmpty());
+  EXPECT_THAT(theirs_.stayed, IsEmpty());
+  settle();
+  injector_.cut_next_send = true;  // whoever sends on the old network
+  for (uint64_t tid = 2; tid < 10; ++tid) ASSERT_TRUE(echo(tid));
+  EXPECT_TRUE(injector_.cut_next_send);
+  injector_.cut_next_send = false;
+}
+
+TEST_F(UpgradeTest, ARefusalByTheAcceptorLeavesTheOldLinkInUse) {
+  theirs_.refuse_prepare = std::make_error_code(std::errc::no_such_device);
+  begin();
+  ASSERT_TRUE(echo(1));
+  EXPECT_EQ(ours_.succeeded + theirs_.succeeded, 0);
+  EXPECT_THAT(sentences(ours_), Contains(HasSubstr("no device for you")));
+  EXPECT_THAT(sentences(theirs_), Contains(HasSubstr("no device for you")));
+}
+
+TEST_F(UpgradeTest, AnAcceptorThatCannotCompleteRefuses) {
+  theirs_.refuse_complete = std::make_error_code(std::errc::not_enough_memory);
+  begin();
+  ASSERT_TRUE(echo(1));
+  EXPECT_EQ(ours_.stayed.size(), 1u);
+  EXPECT_EQ(theirs_.stayed.size(), 1u);
+}
+
+TEST_F(UpgradeTest, AConnectorThatCannotPrepareOffersNothing) {
+  ours_.refuse_prepare = std::make_error_code(std::errc::no_such_device);
+  begin();
+  ASSERT_TRUE(echo(1));
+  EXPECT_THAT(sentences(ours_), Contains("no device for you"));
+  EXPECT_EQ(theirs_.stayed.size(), 1u);
+}
+
+TEST_F(UpgradeTest, AConnectorThatCannotCompleteGoesBack) {
+  ours_.refuse_complete = std::make_error_code(std::errc::network_unreachable);
+  begin();
+  ASSERT_TRUE(echo(1));
+  EXPECT_EQ(ours_.stayed.size(), 1u);
+  EXPECT_EQ(theirs_.stayed.size(), 1u);
+  fast_.for_connector.clear();  // the end that was never taken
+}
+
+TEST_F(UpgradeTest, ANewLinkThatCarriesNothingInTimeIsGivenUp) {
+  ours_.time_limit = 30ms;
+  fast_.injector.black_hole = true;
+  begin();
+  ASSERT_TRUE(echo(1));
+  EXPECT_EQ(ours_.succeeded + theirs_.succeeded, 0);
+  EXPECT_THAT(sentences(ours_), Contains(HasSubstr("in time")));
+}
+
+TEST_F(UpgradeTest, ANewLinkThatBreaksBeforeItIsProvenIsGivenUp) {
+  fast_.injector.cut_next_send = true;
+  begin();
+  ASSERT_TRUE(echo(1));
+  EXPECT_EQ(ours_.succeeded + theirs_.succeeded, 0);
+}
+
+TEST_F(UpgradeTest, WithoutFallBackThereIsNoSessionOverTheOldLink) {
+  ours_.may_stay = false;
+  theirs_.refuse_prepare = std::make_error_code(std::errc::no_such_device);
+  begin();
+  ASSERT_TRUE(until([&] { return ours_.stayed.size() >= 3; })) << "it goes on trying";
+  EXPECT_EQ(client_->events.opens, 0);
+  theirs_.refuse_prepare = {};
+  EXPECT_TRUE(echo(1)) << "until it works";
+  EXPECT_EQ(ours_.succeeded, 1);
+}
+
+TEST_F(UpgradeTest, AnAcceptorWithoutFallBackRefusesThoseWhoDoNotOffer) {
+  theirs_.may_stay = false;
+  begin(theirs_, stack_);
+  ASSERT_TRUE(until([&] { return theirs_.stayed.size() >= 2; }));
+  EXPECT_EQ(theirs_.stayed[0].code, Errc::kFeatureMismatch);
+  EXPECT_EQ(client_->events.opens, 0);
+}
+
+TEST_F(UpgradeTest, APeerWithoutTheFeatureIsTalkedToAsEver) {
+  begin(stack_, ours_);
+  ASSERT_TRUE(echo(1));
+  ASSERT_EQ(ours_.stayed.size(), 1u);
+  EXPECT_EQ(ours_.stayed[0].code, Errc::kFeatureMismatch);
+}
+
+TEST_F(UpgradeTest, AReconnectUpgradesAgainAndReplaysExactlyOnce) {
+  begin();
+  ASSERT_TRUE(echo(1));
+  for (uint64_t tid = 2; tid < 12; ++tid) {
+    fast_.injector.cut_next_send = true;
+    ASSERT_TRUE(echo(tid)) << tid;
+  }
+  EXPECT_GE(ours_.succeeded, 5);
+  ASSERT_EQ(server_->events.received.size(), 11u);
+  for (uint64_t tid = 1; tid < 12; ++tid) {
+    EXPECT_EQ(server_->events.received[tid - 1].tid, tid);
+    EXPECT_EQ(client_->events.received[tid - 1].tid, tid);
+  }
+  EXPECT_THAT(client_->events.resets, IsEmpty());
+}
+
+TEST_F(UpgradeTest, AnOldLinkLostInTheMiddleIsAFailedConnect) {
+  theirs_.never_prepares = true;
+  theirs_.time_limit = 20ms;  // then it refuses, into a link that breaks
+  begin();
+  ASSERT_TRUE(until([&] { return fast_.next == 2; }));
+  settle();
+  injector_.cut_next_send = true;
+  ASSERT_TRUE(until([&] { return !injector_.cut_next_send; }));
+  theirs_.never_prepares = false;
+  ASSERT_TRUE(echo(1));
+  EXPECT_EQ(ours_.succeeded, 1);
+  EXPECT_THAT(ours_.stayed, IsEmpty());
+}
+
+TEST_F(UpgradeTest, ShutdownDoesNotWaitForAnUpgrade) {
+  ours_.never_prepares = true;
+  theirs_.never_prepares = true;
+  ours_.time_limit = 3'600'000ms;
+  begin();
+  ASSERT_TRUE(until([&] { return server_->events.opens == 0 && injector_.connects == 1; }));
+  settle();
+  const auto start = std::chrono::steady_clock::now();
+  shut_down(*client_);
+  shut_down(*server_);
+  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
+}
+
+TEST_F(UpgradeTest, InjectedFaultsReachTheFasterLinkToo) {
+  InjectOptions faults;
+  faults.socket_failures = 12;
+  faults.seed = 5;
+  InjectStack inject(ours_, faults);
+  begin(theirs_, inject);
+  for (uint64_t tid = 1; tid <= 40; ++tid) ASSERT_TRUE(echo(tid)) << tid;
+  EXPECT_EQ(server_->events.received.size(), 40u);
+  EXPECT_GT(client_->events.links_down, 0);
+  EXPECT_GT(ours_.succeeded, 1);
+  shut_down(*client_);  // before its stack
+  shut_down(*server_);
+}
+
+// --- an acceptor, and a peer that says what it should not ---
+
+class UpgradeRawTest : public UpgradeTest {
+ protected:
+  void greet() {
+    server_ = &add_node_on(theirs_, quick_options("osd.0"));
+    address_ = *server_->messenger->bind(Address::loopback(), Policy::kStatefulServer);
+    peer_.connect(stack_, *center_, address_);
+    ASSERT_TRUE(until([&] { return peer_.is_connected(); }));
+    Hello hello;
+    hello.features_supported |= kFeatureRdma;
+    hello.entity = "client.raw";
+    hello.instance = "raw";
+    peer_.send(FrameTag::kHello, hello.encode());
+    ASSERT_TRUE(until([&] { return peer_.has(FrameTag::kHello); }));
+    const auto said = Hello::decode(peer_.find(FrameTag::kHello)->front);
+    ASSERT_TRUE(said.has_value());
+    EXPECT_NE(said->features_supported & kFeatureRdma, 0u);
+  }
+  void request_session() {
+    SessionRequest request;
+    request.cookie = Cookie::random();
+    peer_.send(FrameTag::kSessionNew, request.encode());
+  }
+  RawPeer peer_;
+};
+
+TEST_F(UpgradeRawTest, GarbageInAnOfferEndsTheHandshake) {
+  greet();
+  peer_.send(FrameTag::kRdmaOffer, std::vector<std::byte>(7));
+  EXPECT_TRUE(until([&] { return peer_.has(FrameTag::kHandshakeError); }));
+  EXPECT_TRUE(until([&] { return peer_.is_closed(); }));
+}
+
+TEST_F(UpgradeRawTest, AnEndpointThatMakesNoSenseIsRefusedInTheAnswer) {
+  greet();
+  RdmaOffer offer;
+  offer.endpoint = std::vector<std::byte>(200, std::byte{0xff});
+  peer_.send(FrameTag::kRdmaOffer, offer.encode());
+  ASSERT_TRUE(until([&] { return peer_.has(FrameTag::kRdmaAnswer); }));
+  const auto answer = RdmaAnswer::decode(peer_.find(FrameTag::kRdmaAnswer)->front);
+  ASSERT_TRUE(answer.has_value());
+  EXPECT_THAT(answer->endpoint, IsEmpty());
+  EXPECT_FALSE(answer->sentence.empty());
+  request_session();
+  EXPECT_TRUE(until([&] { return peer_.has(FrameTag::kSessionReady); }));
+  peer_.close();
+}
+
+TEST_F(UpgradeRawTest, AWrongProbeProvesNothing) {
+  greet();
+  RdmaOffer offer;
+  offer.endpoint = {std::byte{200}};
+  peer_.send(FrameTag::kRdmaOffer, offer.encode());
+  ASSERT_TRUE(until([&] { return peer_.has(FrameTag::kRdmaAnswer); }));
+  RawPeer impostor;
+  ASSERT_EQ(fast_.for_connector.count(200), 1u);
+  impostor.use(std::move(fast_.for_connector[200]));
+  fast_.for_connector.clear();
+  impostor.send(FrameTag::kRdmaProbe, RdmaProbe{}.encode());
+  EXPECT_TRUE(until([&] { return impostor.is_closed(); }));
+  EXPECT_FALSE(impostor.has(FrameTag::kRdmaProbe));
+  request_session();
+  EXPECT_TRUE(until([&] { return peer_.has(FrameTag::kSessionReady); }));
+  EXPECT_EQ(theirs_.succeeded, 0);
+  peer_.close();
+}
+
+TEST(UpgradeMessagesTest, EveryOtherLengthIsRefused) {
+  RdmaOffer offer;
+  offer.token[3] = std::byte{9};
+  offer.endpoint = std::vector<std::byte>(40, std::byte{1});
+  RdmaAnswer answer;
+  answer.endpoint = offer.endpoint;
+  answer.sentence = "because\n";
+  const auto whole_offer = RdmaOffer::decode(offer.encode());
+  ASSERT_TRUE(whole_offer.has_value());
+  EXPECT_EQ(whole_offer->token, offer.token);
+  EXPECT_EQ(whole_offer->endpoint, offer.endpoint);
+  const auto whole_answer = RdmaAnswer::decode(answer.encode());
+  ASSERT_TRUE(whole_answer.has_value());
+  EXPECT_EQ(whole_answer->sentence, "because?");
+  const auto offer_bytes = offer.encode();
+  for (std::size_t n = 0; n < offer_bytes.size(); ++n) {
+    EXPECT_FALSE(RdmaOffer::decode(ConstBytes(offer_bytes).first(n)).has_value()) << n;
+  }
+  const auto answer_bytes = answer.encode();
+  for (std::size_t n = 0; n < answer_bytes.size(); ++n) {
+    EXPECT_FALSE(RdmaAnswer::decode(ConstBytes(answer_bytes).first(n)).has_value()) << n;
+  }
+  offer.endpoint.assign(kMaxUpgradeBytes + 1, std::byte{});
+  EXPECT_FALSE(RdmaOffer::decode(offer.encode()).has_value());
+  offer.endpoint.clear();
+  EXPECT_FALSE(RdmaOffer::decode(offer.encode()).has_value()) << "an offer of nothing";
+  EXPECT_FALSE(RdmaProbe::decode(std::vector<std::byte>(15)).has_value());
+}
+
+}  // namespace
+}  // namespace lunar::msgr
