@@ -28,11 +28,10 @@ LinkFaults::Verdict LinkFaults::on_receive(const msgr::Address& peer, std::size_
   return {{}, {}, limit};
 }
 
-ObjecterFixture::ObjecterFixture() {
+ObjecterFixture::ObjecterFixture(msgr::LoopbackOptions stack_options) {
   msgr::EventCenter::Options center_options;
   center_options.time = &clock;
   center = std::move(*msgr::EventCenter::create(center_options));
-  msgr::LoopbackOptions stack_options;
   stack_options.injector = &faults;
   stack = std::make_unique<msgr::LoopbackStack>(stack_options);
   client_options.entity = "client.test";

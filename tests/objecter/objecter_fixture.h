@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
@@ -31,6 +32,16 @@ struct LinkFaults final : msgr::LoopbackInjector {
   Verdict on_connect(const msgr::Address& peer) override;
   Verdict on_send(const msgr::Address& peer, std::size_t bytes) override;
   Verdict on_receive(const msgr::Address& peer, std::size_t bytes) override;
+  // One-sided.
+  std::error_code refuse_keys;             // expose()
+  std::error_code refuse_revoke;           // as if only the link's end took a key back
+  std::function<void(Bytes)> damage_push;  // what was written into the client's memory
+  std::error_code on_expose(std::size_t) override { return refuse_keys; }
+  std::error_code on_revoke() override { return refuse_revoke; }
+  std::error_code on_moved(bool is_write, Bytes moved) override {
+    if (is_write && damage_push) damage_push(moved);
+    return {};
+  }
 };
 
 // How an op ended. May be gone before the op is: then nobody is told.
@@ -49,7 +60,7 @@ struct Ended {
 // An Objecter and fake servers on one loop with a clock that only the test moves.
 class ObjecterFixture : public testing::Test {
  protected:
-  ObjecterFixture();
+  explicit ObjecterFixture(msgr::LoopbackOptions stack_options = {});
   // Ends the Objecter while the buffers of a derived fixture are still there.
   void TearDown() override;
 

@@ -187,7 +187,8 @@ void FakeOsd::on_op(msgr::Connection& connection, const msgr::InMessage& message
   Received received{std::move(*op),
                     {message.data.begin(), message.data.end()},
                     message.meta.trace_id,
-                    &connection};
+                    &connection,
+                    message.link_generation};
   if (answer) {
     if (const auto header = answer(received)) {
       reply(received, *header);

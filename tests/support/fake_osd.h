@@ -26,6 +26,7 @@ class FakeOsd final : private msgr::Dispatcher {
     std::vector<std::byte> data;
     uint64_t trace_id = 0;
     msgr::Connection* from = nullptr;
+    uint64_t link_generation = 0;
   };
 
   FakeOsd(msgr::EventCenter& center, msgr::NetworkStack& stack, objecter::OsdId id,
