@@ -116,7 +116,9 @@ class ServerFixture : public ::testing::Test {
     std::string refused;
   };
 
-  ServerFixture() { center = std::move(*msgr::EventCenter::create({})); }
+  explicit ServerFixture(const msgr::LoopbackOptions& network = {}) : stack(network) {
+    center = std::move(*msgr::EventCenter::create({}));
+  }
   ~ServerFixture() override {
     if (client) {
       client->shutdown([] {});

@@ -1,0 +1,319 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Ops whose payload is in their client's memory, at the executor. The client is a connection that
+// copies from its memory when the test lets it.
+#include "osd/payload_pull.h"
+
+#include <cstring>
+#include <deque>
+
+#include "common/crc32c.h"
+#include "msgr/errors.h"
+#include "tests/osd/executor_fixture.h"
+
+namespace lunar::osd {
+namespace {
+
+using objecter::DeliveryAccess;
+using objecter::DeliveryDescriptor;
+
+constexpr uint32_t kFragment = 4096;
+
+class PulledFrom final : public msgr::Connection, public std::enable_shared_from_this<PulledFrom> {
+ public:
+  explicit PulledFrom(msgr::EventCenter& center) : center_(center) {}
+
+  std::string memory;       // at address 1 << 20
+  uint64_t generation = 1;  // of the link that is up
+  uint32_t at_once = 1 << 20;
+  bool holds = false;       // reads wait for release()
+  int fail_from = INT_MAX;  // reads from this number on fail
+  int reads = 0;
+
+  void remote_read(const msgr::RemoteKey& from, msgr::RegisteredSlice local,
+                   msgr::IoDone done) override {
+    EXPECT_LE(local.length, at_once);
+    EXPECT_EQ(from.length, local.length);
+    const bool fails = reads++ >= fail_from;
+    auto read = [this, from, local, fails](msgr::IoDone& then) {
+      if (from.link_generation != generation) return then(msgr::Errc::kStaleKey);
+      if (fails) return then(std::make_error_code(std::errc::io_error));
+      std::memcpy(local.buffer->bytes().data() + local.offset,
+                  memory.data() + (from.addr - (1u << 20)), local.length);
+      then({});
+    };
+    waiting_.push_back({std::move(done), read});
+    if (!holds) center_.post([this] { release(1); });
+  }
+  void release(std::size_t count = SIZE_MAX) {
+    for (; count > 0 && !waiting_.empty(); --count) {
+      Waiting next = std::move(waiting_.front());
+      waiting_.pop_front();
+      next.read(next.done);
+    }
+  }
+  std::size_t waiting() const { return waiting_.size(); }
+
+  void send(std::unique_ptr<msgr::OutMessage>) override {}
+  void withdraw(uint64_t, UniqueFunction<void()>) override {}
+  void remote_write(msgr::RegisteredSlice, const msgr::RemoteKey&, msgr::IoDone) override {}
+  void revoke(const msgr::RemoteKey&, UniqueFunction<void()>) override {}
+  void close() noexcept override {}
+  msgr::EventCenter& center() const noexcept override { return center_; }
+  uint64_t id() const noexcept override { return 1; }
+  const msgr::Address& target() const noexcept override { return target_; }
+  const msgr::PeerIdentity& peer() const noexcept override { return peer_; }
+  bool is_open() const noexcept override { return true; }
+  bool has_link() const noexcept override { return true; }
+  uint64_t link_generation() const noexcept override { return generation; }
+  msgr::LinkCapabilities link_capabilities() const noexcept override {
+    return {.one_sided = true, .max_fragment_bytes = at_once};
+  }
+  std::weak_ptr<msgr::Connection> weak() noexcept override { return weak_from_this(); }
+  void set_context(std::shared_ptr<void>) noexcept override {}
+  const std::shared_ptr<void>& context() const noexcept override { return context_; }
+
+ private:
+  struct Waiting {
+    msgr::IoDone done;
+    std::function<void(msgr::IoDone&)> read;
+  };
+  msgr::EventCenter& center_;
+  std::deque<Waiting> waiting_;
+  msgr::Address target_;
+  msgr::PeerIdentity peer_;
+  std::shared_ptr<void> context_;
+};
+
+std::string text(std::size_t bytes, char first = 'a') {
+  std::string out(bytes, 0);
+  for (std::size_t i = 0; i < bytes; ++i) out[i] = static_cast<char>(first + i * 7 % 26);
+  return out;
+}
+
+class PayloadPullTest : public ExecutorFixture {
+ protected:
+  PayloadPullTest() : client(std::make_shared<PulledFrom>(*center)) {}
+
+  // Describes the payload of a vector instead of carrying it.
+  ClientOpRef described(Vector vector, uint32_t fragment = kFragment) {
+    const ClientOpRef op = vector.op();
+    client->memory.assign(as_text(op->message.data));
+    DeliveryDescriptor delivery;
+    delivery.link_generation = 1;
+    delivery.lease_ms = 60'000;
+    delivery.has_crc = true;
+    delivery.fragment_bytes = fragment;
+    const auto bytes = static_cast<uint32_t>(client->memory.size());
+    delivery.ranges = {{1u << 20, bytes / 2, 1}, {(1u << 20) + bytes / 2, bytes - bytes / 2, 2}};
+    for (std::size_t at = 0; at < bytes; at += fragment) {
+      delivery.crcs.push_back(crc32c(
+          0,
+          as_const_bytes(client->memory).subspan(at, std::min<std::size_t>(fragment, bytes - at))));
+    }
+    op->message.data = {};
+    op->message.link_generation = 1;
+    op->connection = client->weak();
+    op->arrived = std::chrono::steady_clock::now();
+    op->header.flags |= objecter::kOpOneSided;
+    op->header.delivery = delivery;
+    EXPECT_TRUE(objecter::is_valid(op->header));
+    return op;
+  }
+  OpResultRef run_op(const ClientOpRef& op) {
+    executor->submit(op);
+    turn();
+    return result(op);
+  }
+  OpResultRef result(const ClientOpRef& op) {
+    const auto found = results.find(op->header.tid);
+    EXPECT_NE(found, results.end()) << "the op has not ended";
+    return found == results.end() ? std::make_shared<OpResult>() : found->second;
+  }
+  Errc retried(const ClientOpRef& op, const PerfCounter& reason) {
+    const uint64_t before = reason.value();
+    const Errc error = run_op(op)->header.error;
+    EXPECT_EQ(reason.value(), before + 1);
+    EXPECT_TRUE(executor->is_idle()) << "it must not keep its place";
+    return error;
+  }
+
+  std::shared_ptr<PulledFrom> client;
+};
+
+TEST_F(PayloadPullTest, AWriteOfManyFragmentsIsStoredWhole) {
+  const std::string data = text(10 * kFragment + 100);
+  const ClientOpRef op = described(Vector().write(512, data));
+  const OpResultRef done = run_op(op);
+  EXPECT_EQ(done->header.error, Errc::kOk);
+  EXPECT_EQ(done->header.bytes_one_sided, data.size());
+  EXPECT_EQ(done->header.bytes_inline, 0u);
+  EXPECT_EQ(content("obj", 512, data.size()), data);
+  EXPECT_EQ(one_sided.pulls.value(), 11u);
+  EXPECT_EQ(one_sided.pull_bytes.value(), data.size());
+  EXPECT_EQ(one_sided.pulled_ops.value(), 1u);
+}
+
+TEST_F(PayloadPullTest, AFragmentThatTheLinkCannotMoveAtOnceIsReadInPieces) {
+  client->at_once = 1000;
+  const std::string data = text(3 * kFragment);
+  EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, Errc::kOk);
+  EXPECT_EQ(content("obj", 0, data.size()), data);
+  EXPECT_GE(client->reads, 15);
+}
+
+TEST_F(PayloadPullTest, TheNextFragmentsArePulledWhileOneIsStored) {
+  const ClientOpRef op = described(Vector().write(0, text(8 * kFragment)));
+  store->hold(FaultyStore::Call::kWrite);
+  executor->submit(op);
+  turn();
+  EXPECT_EQ(store->held(FaultyStore::Call::kWrite), 1u) << "one change of an object at a time";
+  EXPECT_EQ(one_sided.pulls.value(), 3u) << "the slots are full";
+  store->release(FaultyStore::Call::kWrite);
+  turn();
+  EXPECT_EQ(result(op)->header.error, Errc::kOk);
+  EXPECT_EQ(store->calls(FaultyStore::Call::kWrite), 8u);
+}
+
+TEST_F(PayloadPullTest, ADamagedFragmentIsNotStored) {
+  const std::string old = text(4 * kFragment, 'A');
+  run(Vector().write(0, old));
+  const ObjectVersion before = versions->of_data({1, "obj"});
+  ClientOpRef op = described(Vector().write(0, text(4 * kFragment)));
+  client->memory[10] = '!';
+  EXPECT_EQ(retried(op, one_sided.pull_damaged), Errc::kRetryInline);
+  EXPECT_EQ(content("obj", 0, old.size()), old);
+  EXPECT_EQ(versions->of_data({1, "obj"}), before) << "nothing changed";
+
+  op = described(Vector().write(0, text(4 * kFragment)));
+  client->memory[2 * kFragment + 1] = '!';
+  EXPECT_EQ(retried(op, one_sided.pull_damaged), Errc::kRetryInline);
+  EXPECT_NE(versions->of_data({1, "obj"}), before) << "some of it was stored";
+  EXPECT_EQ(content("obj", 2 * kFragment, kFragment), old.substr(2 * kFragment, kFragment));
+}
+
+TEST_F(PayloadPullTest, AReadThatFailsInTheMiddleWaitsForTheOthers) {
+  const ClientOpRef op = described(Vector().write(0, text(8 * kFragment)));
+  client->holds = true;
+  client->fail_from = 1;
+  executor->submit(op);
+  turn();
+  EXPECT_EQ(client->waiting(), 3u);
+  client->release(2);
+  turn();
+  EXPECT_FALSE(results.contains(op->header.tid)) << "a READ is still under way";
+  client->release();
+  turn();
+  EXPECT_EQ(result(op)->header.error, Errc::kRetryInline);
+  EXPECT_EQ(one_sided.pull_failed.value(), 1u);
+  EXPECT_EQ(client->reads, 3);
+}
+
+TEST_F(PayloadPullTest, AnotherLinkOrNoneIsStale) {
+  ClientOpRef op = described(Vector().write(0, text(kFragment)));
+  client->generation = 2;
+  EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
+  client->generation = 1;
+  op = described(Vector().write(0, text(kFragment)));
+  op->message.link_generation = 2;
+  EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
+  op = described(Vector().write(0, text(kFragment)));
+  op->connection.reset();
+  EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
+  EXPECT_EQ(client->reads, 0);
+}
+
+TEST_F(PayloadPullTest, ALinkThatGoesInTheMiddleIsStaleToo) {
+  const ClientOpRef op = described(Vector().write(0, text(8 * kFragment)));
+  client->holds = true;
+  executor->submit(op);
+  turn();
+  client->generation = 2;
+  client->release();
+  turn();
+  EXPECT_EQ(result(op)->header.error, Errc::kRetryInline);
+  EXPECT_EQ(one_sided.pull_stale.value(), 1u);
+}
+
+TEST_F(PayloadPullTest, AfterTheLeaseNothingIsBegun) {
+  const ClientOpRef op = described(Vector().write(0, text(kFragment)));
+  op->arrived -= std::chrono::minutes(2);
+  EXPECT_EQ(retried(op, one_sided.pull_lease_over), Errc::kRetryInline);
+  EXPECT_EQ(client->reads, 0);
+}
+
+TEST_F(PayloadPullTest, AStoreErrorIsNoReasonToSendAgain) {
+  const ClientOpRef op = described(Vector().write(0, text(8 * kFragment)));
+  store->fail_next(FaultyStore::Call::kWrite, make_error_code(Errc::kNoSpace));
+  EXPECT_EQ(run_op(op)->header.error, Errc::kNoSpace);
+}
+
+TEST_F(PayloadPullTest, WithoutMemoryItWaitsItsTurnAndThenIsToldToSend) {
+  msgr::RegisteredBuffer all = pool->allocate(64u << 20);
+  ClientOpRef op = described(Vector().write(0, text(4 * kFragment)));
+  executor->submit(op);
+  turn();
+  EXPECT_FALSE(results.contains(op->header.tid)) << "memory may come free";
+  all = {};
+  executor->buffers_freed();
+  turn();
+  EXPECT_EQ(result(op)->header.error, Errc::kOk);
+
+  all = pool->allocate(64u << 20);
+  limits.max_pull_wait = std::chrono::nanoseconds(0);
+  op = described(Vector().write(0, text(4 * kFragment)));
+  EXPECT_EQ(retried(op, one_sided.pull_no_memory), Errc::kRetryInline);
+}
+
+TEST_F(PayloadPullTest, OneSlotIsEnough) {
+  // All but one slot's worth is in use.
+  msgr::RegisteredBuffer most = pool->allocate((64u << 20) - kFragment);
+  const std::string data = text(4 * kFragment);
+  EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, Errc::kOk);
+  most = {};
+  EXPECT_EQ(content("obj", 0, data.size()), data);
+}
+
+TEST_F(PayloadPullTest, WhatComparesIsStagedWholeFirst) {
+  const std::string old = text(2 * kFragment, 'A');
+  const std::string fresh = text(2 * kFragment, 'b');
+  run(Vector().write(0, old));
+  // Damage in the last fragment: not even the comparison happens.
+  ClientOpRef op = described(Vector().compare(0, old).write(0, fresh));
+  client->memory.back() = '!';
+  EXPECT_EQ(retried(op, one_sided.pull_damaged), Errc::kRetryInline);
+  EXPECT_EQ(content("obj", 0, old.size()), old);
+
+  op = described(Vector().compare(0, old).write(0, fresh));
+  const OpResultRef done = run_op(op);
+  EXPECT_EQ(done->header.error, Errc::kOk);
+  EXPECT_EQ(done->header.bytes_one_sided, 4 * kFragment);
+  EXPECT_EQ(done->header.bytes_inline, 0u);
+  EXPECT_EQ(content("obj", 0, fresh.size()), fresh);
+  op = described(Vector().compare(0, old).write(0, fresh));
+  EXPECT_EQ(run_op(op)->header.error, Errc::kMiscompare);
+}
+
+TEST_F(PayloadPullTest, AMetadataObjectIsStagedAndReplaced) {
+  const std::string data = text(3 * kFragment);
+  Vector vector("meta");
+  vector.metadata().add(OpCode::kWriteFull, 0, data.size(), data);
+  EXPECT_EQ(run_op(described(std::move(vector)))->header.error, Errc::kOk);
+  EXPECT_EQ(content("meta", 0, data.size()), data);
+}
+
+TEST_F(PayloadPullTest, OpsBehindItKeepTheirOrder) {
+  client->holds = true;
+  const ClientOpRef first = described(Vector().write(0, text(kFragment)));
+  executor->submit(first);
+  const ClientOpRef second = Vector().write(0, "behind").op();
+  executor->submit(second);
+  turn();
+  EXPECT_TRUE(results.empty());
+  client->release();
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{first->header.tid, second->header.tid}));
+  EXPECT_EQ(content("obj", 0, 6), "behind");
+}
+
+}  // namespace
+}  // namespace lunar::osd
