@@ -43,7 +43,8 @@ def _as_nobody():
 
 
 class PrivateRecording:
-    """Records userspace events that match `pattern`, from entering until stop() or leaving."""
+    """Records userspace events that match `pattern`, from entering until stop() or leaving. Without a
+    pattern there is only the daemon, for a program that makes its own session: see command()."""
 
     def __init__(self, pattern="lunar_*"):
         self.pattern = pattern
@@ -55,9 +56,10 @@ class PrivateRecording:
         try:
             self._prefix = _as_nobody()
             self._start_daemon()
-            self._lttng("create", "lunar", f"--output={self.trace}")
-            self._lttng("enable-event", "--userspace", self.pattern, "--session=lunar")
-            self._lttng("start", "lunar")
+            if self.pattern is not None:
+                self._lttng("create", "lunar", f"--output={self.trace}")
+                self._lttng("enable-event", "--userspace", self.pattern, "--session=lunar")
+                self._lttng("start", "lunar")
         except BaseException:
             self._clean()
             raise
@@ -74,6 +76,15 @@ class PrivateRecording:
         """For a program that is to be recorded."""
         return {**os.environ, "LTTNG_HOME": str(self.folder), "HOME": str(self.folder),
                 "LTTNG_UST_REGISTER_TIMEOUT": str(register_milliseconds)}
+
+    def program_environment(self):
+        """What of environment() concerns LTTng, for programs that wait to be registered."""
+        return {key: value for key, value in self.environment().items()
+                if key in ("LTTNG_HOME", "HOME", "LTTNG_UST_REGISTER_TIMEOUT")}
+
+    def command(self, *words):
+        """`words` as somebody whom this daemon obeys; to be run with environment()."""
+        return [*self._prefix, *[str(word) for word in words]]
 
     def stop(self):
         """Ends the recording; the trace is complete when this returns."""

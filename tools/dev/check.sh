@@ -43,6 +43,7 @@ check_format() {
 }
 
 check_layers() { python3 $dev/check_layers.py; }
+check_tracepoints() { python3 $dev/check_tracepoints.py; }
 check_coroutines() { python3 $dev/check_coroutines.py; }
 check_headers() { python3 $dev/check_headers.py; }
 check_spdx() { python3 $dev/check_text.py spdx; }
@@ -53,7 +54,7 @@ check_shell() {
 }
 
 failed=()
-for rule in spdx machine_paths layers coroutines shell format headers; do
+for rule in spdx machine_paths layers coroutines tracepoints shell format headers; do
   start=$(date +%s%N)
   if out=$(check_$rule 2>&1); then verdict=ok; else verdict=FAILED && failed+=("$rule"); fi
   printf '%-14s %-6s %5d ms\n' "$rule" "$verdict" $((($(date +%s%N) - start) / 1000000))

@@ -3,7 +3,7 @@
 """Checks that every #include of the project's own files follows the arrows of its design.
 
 A folder may include what its arrows reach. A header in the root of a folder is public; one in a
-subfolder is private to that folder, objecter/protocol/ excepted. tests/ may include anything.
+subfolder is private to that folder, objecter/protocol/ and tracing/analysis/ excepted. tests/ may include anything.
 
   check_layers.py [--root DIR] [FILE...]    without files: every source git tracks
 """
@@ -18,14 +18,18 @@ import sys
 ARROWS = {
     "common": [],
     "tracing": [],
+    "tracing/analysis": ["tracing", "common"],
     "msgr": ["common", "tracing"],
     "objecter/protocol": ["common", "msgr"],
     "objecter": ["objecter/protocol", "msgr"],
     "gateway": ["objecter"],
     "bstore_plugin": ["gateway"],
     "osd": ["msgr", "objecter/protocol"],
-    "tools": ["gateway", "objecter", "msgr", "osd", "bstore_plugin"],
+    "tools": ["gateway", "objecter", "msgr", "osd", "bstore_plugin", "tracing/analysis"],
 }
+
+# Rooms inside a folder that are libraries of their own, with public headers.
+NESTED = [folder for folder in ARROWS if "/" in folder]
 
 # Inside msgr/, the subfolder "" being its root. Its public headers name what a transport is
 # (LinkCapabilities, NetworkStack) and nothing else below. A .cc file of the root may name every
@@ -62,8 +66,9 @@ REACH = {folder: reachable(folder) for folder in ARROWS}
 
 def folder_of(path):
     """The room of the table that a file lives in, or None for files outside the tree's folders."""
-    if path.startswith("objecter/protocol/"):
-        return "objecter/protocol"
+    for room in NESTED:
+        if path.startswith(room + "/"):
+            return room
     first = path.split("/", 1)[0]
     return first if first in ARROWS or first == "tests" else None
 

@@ -1,0 +1,109 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// lunar-trace: records the events of Lunar with LTTng, and reports on a recording.
+#include <CLI/CLI.hpp>
+#include <cstdio>
+#include <cstdlib>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "tools/trace/recorder.h"
+#include "tracing/analysis/report_sink.h"
+#include "tracing/analysis/trace_reader.h"
+
+namespace {
+
+using lunar::tools::RecordOptions;
+using lunar::tracing::Report;
+using lunar::tracing::ReportOutput;
+
+constexpr std::size_t kTimelineSample = 500;  // IOs beside the slowest, in --html and --chrome
+
+int complain(const std::string& sentence) {
+  std::fprintf(stderr, "lunar-trace: %s\n", sentence.c_str());
+  return 1;
+}
+
+struct ReportCommand {
+  std::vector<std::string> folders;
+  std::string io;
+  Report::Options options;
+  ReportOutput output;
+
+  void add_to(CLI::App& app) {
+    CLI::App* command = app.add_subcommand("report", "Say what a recording tells");
+    command->add_option("DIR", folders, "folders with traces, of one or several hosts")->required();
+    command->add_option("--io", io, "show everything about the IO with this id");
+    command->add_option("--slowest", options.slowest, "explain so many of the slowest IOs")
+        ->capture_default_str();
+    command->add_flag("--json", output.json, "print JSON");
+    command->add_option("--html", output.html, "write one page with a timeline, without printing");
+    command->add_option(
+        "--chrome", output.chrome,
+        "write Trace Event Format for Perfetto (ui.perfetto.dev) or chrome://tracing");
+    command->parse_complete_callback([this] { is_chosen = true; });
+  }
+
+  int run() {
+    if (!io.empty()) {
+      char* end = nullptr;
+      options.io_id = std::strtoull(io.c_str(), &end, 0);
+      if (*end != '\0' || *options.io_id == 0) return complain("'" + io + "' is no IO id");
+    }
+    if (!output.html.empty() || !output.chrome.empty()) options.sample = kTimelineSample;
+    const auto report = lunar::tracing::read_report(folders, options);
+    if (!report) return complain(report.error().message);
+    const auto written = lunar::tracing::write_report(*report, options, output);
+    if (!written) return complain(written.error().message);
+    return 0;
+  }
+
+  bool is_chosen = false;
+};
+
+struct RecordCommand {
+  RecordOptions options;
+
+  void add_to(CLI::App& app) {
+    CLI::App* command =
+        app.add_subcommand("record", "Record until interrupted, or while COMMAND runs");
+    command->add_option("-o,--output", options.output, "a new folder for the trace");
+    command->add_option("--events", options.events, "which events, as lttng(1) understands them")
+        ->capture_default_str();
+    command->add_option("--seconds", options.seconds, "stop after so long");
+    command->add_flag("--snapshot", options.is_snapshot,
+                      "keep only the newest in memory, and write them at the end");
+    command->add_option("--subbuf-size", options.subbuf_size, "bytes of a sub-buffer, per CPU")
+        ->capture_default_str();
+    command->add_option("--num-subbuf", options.num_subbuf, "sub-buffers per CPU")
+        ->capture_default_str();
+    command->add_option("COMMAND", options.command, "what to run meanwhile, after --");
+    command->parse_complete_callback([this] { is_chosen = true; });
+  }
+
+  int run() {
+    const auto code = lunar::tools::record(options);
+    if (!code) return complain(code.error().message);
+    return *code;
+  }
+
+  bool is_chosen = false;
+};
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  CLI::App app("Records the events of Lunar with LTTng, and reports on a recording.",
+               "lunar-trace");
+  app.require_subcommand(1);
+  RecordCommand record;
+  ReportCommand report;
+  record.add_to(app);
+  report.add_to(app);
+  try {
+    app.parse(argc, argv);
+  } catch (const CLI::ParseError& error) {
+    return app.exit(error) == 0 ? 0 : 2;
+  }
+  return record.is_chosen ? record.run() : report.run();
+}

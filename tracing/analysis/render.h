@@ -1,0 +1,25 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <string>
+
+#include "tracing/analysis/report.h"
+
+namespace lunar::tracing {
+
+// The forms of a finished report. Pure.
+
+// For a terminal: losses first, then reconciliation, latencies, servers, splits, paths, slowest
+// IOs.
+std::string render_text(const Report& report);
+// Of one IO: every event as a tree, command, IO, ops, attempts, stations.
+std::string render_tree(const IoRecord& io, const Report& report);
+// The same facts for programs; its "format" is 1 and grows with every change that breaks a reader.
+std::string render_json(const Report& report);
+// One page that needs nothing from elsewhere: the summary, and a timeline of slowest and sampled
+// IOs.
+std::string render_html(const Report& report);
+// Trace Event Format, for Perfetto and chrome://tracing: slowest and sampled IOs.
+std::string render_chrome(const Report& report);
+
+}  // namespace lunar::tracing
