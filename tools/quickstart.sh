@@ -100,6 +100,7 @@ stop_all() {
 
 finish() {
   local code=$?
+  set +e # whatever is missing, go on to stop_all
   if [ $code -ne 0 ]; then
     printf '\nquickstart.sh: it did not work; stopping what was started\n' >&2
     grep -Ei 'lunar: |fail|error|unable' "$work/tgtd.log" 2>/dev/null | tail -n 5 |
@@ -147,7 +148,8 @@ lttng_do() { nobody lttng --no-sessiond "$@"; }
 
 start_tracing() {
   export LTTNG_HOME=$work HOME=$work LTTNG_UST_REGISTER_TIMEOUT=0
-  nobody true || die "a private LTTng needs user namespaces (sysctl user.max_user_namespaces)"
+  nobody true || die "a private LTTng needs user namespaces: not in a chroot, and" \
+    "not with sysctl user.max_user_namespaces = 0"
   setsid unshare --user --map-user=1000 --map-group=1000 lttng-sessiond --no-kernel \
     </dev/null >"$work/lttng-sessiond.log" 2>&1 &
   remember lttng-sessiond $!

@@ -71,6 +71,19 @@ class QuickstartTest(TestCase):
             self.assertNotEqual(running.wait(120), 0)
         wait_until(lambda: not self.left_behind(), 30, "all of it to end")
 
+    def test_a_run_that_fails_leaves_nothing(self):
+        broken = self.folder / "broken"  # whose servers end at once
+        for part in ("tools/lunar", "osd/lunar-osd", "bstore_plugin/bs_lunar.so",
+                     "tests/e2e/iscsi_load/lunar-iscsi-load"):
+            (broken / part).parent.mkdir(parents=True, exist_ok=True)
+            (broken / part).symlink_to(build_dir() / part)
+        (broken / "osd/lunar-osd").unlink()
+        (broken / "osd/lunar-osd").symlink_to("/bin/false")
+        result = self.quickstart("--bin-dir", broken, check=False)
+        self.assertNotEqual(result.returncode, 0)
+        self.assertIn("it did not work", result.stderr)
+        self.assertEqual(self.left_behind(), [])
+
     def test_what_it_refuses(self):
         for options, sentence in ((["--nonsense"], "unknown argument '--nonsense'"),
                                   (["--bin-dir", self.folder], "is not there: build it"),
