@@ -1,0 +1,261 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// Devices, arenas and whole messengers on real verbs. For a host of its own with one soft-RoCE
+// device, rxe0 on eth0, and root's rights: the VM lane.
+#include <gmock/gmock.h>
+
+#include <cstdlib>
+#include <filesystem>
+#include <fstream>
+#include <future>
+#include <thread>
+
+#include "common/config.h"
+#include "msgr/rdma/arena.h"
+#include "msgr/rdma/device.h"
+#include "msgr/rdma/memlock.h"
+#include "msgr/rdma/rdma_stack.h"
+#include "tests/msgr/session/session_fixture.h"
+
+namespace lunar::msgr::rdma {
+namespace {
+
+using namespace std::chrono_literals;
+using ::testing::HasSubstr;
+
+std::size_t open_fds() {
+  const std::filesystem::directory_iterator all("/proc/self/fd");
+  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
+}
+
+TEST(DeviceVerbsTest, ListsTheDeviceItsPortAndItsGids) {
+  const auto devices = list_devices();
+  ASSERT_TRUE(devices) << devices.error().message;
+  ASSERT_FALSE(devices->empty());
+  const DeviceListing& device = devices->front();
+  EXPECT_EQ(device.name, "rxe0");
+  EXPECT_EQ(device.problem, "");
+  ASSERT_FALSE(device.ports.empty());
+  EXPECT_TRUE(device.ports[0].is_active) << device.ports[0].state;
+  EXPECT_TRUE(device.ports[0].is_ethernet);
+  const auto path = choose_path(*devices, RdmaOptions(), *Address::parse("10.0.2.15:1"));
+  ASSERT_TRUE(path) << path.error().message;
+  EXPECT_EQ(path->gid_type, GidType::kRoceV2);
+  EXPECT_EQ(path->gid[15], 15);
+}
+
+TEST(DeviceVerbsTest, OpensAndProbesWithoutLeavingAnythingBehind) {
+  const std::size_t fds = open_fds();
+  for (int i = 0; i < 3; ++i) {
+    const auto device = Device::open("rxe0");
+    ASSERT_TRUE(device) << device.error().message;
+    EXPECT_EQ((*device)->id(), 0u) << "ids are reused";
+    const Features& features = (*device)->features();
+    RecordProperty("inline", static_cast<int>(features.max_inline_bytes));
+    RecordProperty("windows", features.memory_windows);
+    RecordProperty("send_with_invalidate", features.send_with_invalidate);
+    EXPECT_TRUE(features.srq);
+    EXPECT_GE(features.max_inline_bytes, 64u);
+  }
+  EXPECT_EQ(open_fds(), fds);
+  EXPECT_FALSE(Device::open("no-such-device"));
+}
+
+TEST(ArenaVerbsTest, RegistersWhatThereIsAndWhatComes) {
+  ServiceThread service;
+  auto arena = Arena::create({.budget_bytes = 32u << 20, .initial_bytes = 4u << 20}, service);
+  ASSERT_TRUE(arena);
+  auto device = Device::open("rxe0");
+  ASSERT_TRUE(device) << device.error().message;
+  const std::size_t before = bytes_pinned();
+  {
+    const RegisteredBuffer early = (*arena)->allocate(8192);
+    ASSERT_TRUE(early);
+    EXPECT_EQ((*arena)->find(**device, early.bytes().data(), 8192), nullptr);
+    const auto attached = (*arena)->attach(*device);
+    ASSERT_TRUE(attached) << attached.error().message;
+    const MemoryKeys* keys = (*arena)->find(**device, early.bytes().data(), 8192);
+    ASSERT_NE(keys, nullptr);
+    EXPECT_EQ(keys->lkey, keys->mr->lkey);
+    EXPECT_EQ(bytes_pinned() - before, 4u << 20);
+    EXPECT_EQ(read_memlock().pinned, bytes_pinned());
+
+    EXPECT_FALSE((*arena)->allocate(8u << 20));
+    std::promise<void> grown;
+    ASSERT_FALSE(service.run([&] { grown.set_value(); }));
+    grown.get_future().wait();
+    const RegisteredBuffer late = (*arena)->allocate(8u << 20);
+    ASSERT_TRUE(late);
+    EXPECT_NE((*arena)->find(**device, late.bytes().data(), late.bytes().size()), nullptr);
+    EXPECT_EQ((*arena)->find(**device, late.bytes().data(), 17u << 20), nullptr);
+    (*arena)->detach(**device);
+    EXPECT_EQ((*arena)->find(**device, late.bytes().data(), 1), nullptr);
+  }
+  EXPECT_EQ(bytes_pinned(), before);
+  EXPECT_EQ(device->use_count(), 1);
+}
+
+// A server and clients, each with a stack of its own, on one center.
+class StackVerbsTest : public ::testing::Test {
+ protected:
+  struct Side {
+    std::unique_ptr<PerfRegistry> perf = std::make_unique<PerfRegistry>();
+    std::unique_ptr<NetworkStack> stack;
+    std::unique_ptr<Recorder> events = std::make_unique<Recorder>();
+    std::unique_ptr<Messenger> messenger;
+  };
+  StackVerbsTest() : center_(std::move(*EventCenter::create({}))) {}
+
+  std::unique_ptr<Side> make(const std::string& entity,
+                             std::initializer_list<std::pair<const char*, const char*>> with = {}) {
+    auto side = std::make_unique<Side>();
+    Config config;
+    EXPECT_TRUE(config.set("ms_type", "async+rdma"));
+    EXPECT_TRUE(config.set("ms_async_rdma_fallback_timeout", "10s"));  // emulated processors
+    for (const auto& [name, value] : with) EXPECT_TRUE(config.set(name, value)) << name;
+    auto stack = make_network_stack(config, side->perf.get());
+    EXPECT_TRUE(stack) << stack.error().message;
+    if (!stack) return nullptr;
+    side->stack = std::move(*stack);
+    MessengerOptions options;
+    options.entity = entity;
+    options.initial_backoff = 10ms;
+    options.max_backoff = 200ms;
+    options.connection_ready_timeout = 30s;
+    auto messenger = Messenger::create(*center_, *side->stack, options, nullptr, side->perf.get(),
+                                       side->events.get());
+    EXPECT_TRUE(messenger) << messenger.error().message;
+    side->messenger = std::move(*messenger);
+    return side;
+  }
+  std::unique_ptr<Side> serve(
+      std::initializer_list<std::pair<const char*, const char*>> with = {}) {
+    auto server = make("osd.0", with);
+    server->events->when_message = [](Connection& from, InMessage& message) {
+      send(from, message.meta.tid, std::string(as_text(message.front)));
+    };
+    address_ = *server->messenger->bind(Address::loopback(), Policy::kStatefulServer);
+    return server;
+  }
+  static void send(Connection& to, uint64_t tid, std::string front) {
+    const ConstBytes bytes = as_const_bytes(front);
+    to.send(std::make_unique<SimpleMessage>(meta(tid),
+                                            std::vector<std::byte>(bytes.begin(), bytes.end())));
+  }
+  bool until(const std::function<bool()>& done) { return turn_until(*center_, done, 60s); }
+  bool echo(Side& client, const ConnectionRef& connection, uint64_t tid, std::size_t bytes = 100) {
+    const std::size_t before = client.events->received.size();
+    send(*connection, tid, std::string(bytes, static_cast<char>('a' + tid % 26)));
+    if (!until([&] { return client.events->received.size() > before; })) return false;
+    const auto& got = client.events->received.back();
+    return got.tid == tid && got.front == std::string(bytes, static_cast<char>('a' + tid % 26));
+  }
+  void end(std::unique_ptr<Side>& side) {
+    bool done = false;
+    side->messenger->shutdown([&] { done = true; });
+    ASSERT_TRUE(until([&] { return done; }));
+    side->messenger.reset();
+    side->stack.reset();
+    side.reset();
+  }
+  static uint64_t counter(const Side& side, const std::string& name) {
+    const std::string dump = side.perf->dump("rdma");
+    const std::string key = "\"" + name + "\":";
+    const std::size_t at = dump.find(key);
+    EXPECT_NE(at, std::string::npos) << name << " in " << dump;
+    return at == std::string::npos ? 0 : std::strtoull(dump.c_str() + at + key.size(), nullptr, 10);
+  }
+
+  std::unique_ptr<EventCenter> center_;
+  Address address_;
+};
+
+TEST_F(StackVerbsTest, MessagesTravelByRdma) {
+  auto server = serve();
+  auto client = make("client.a");
+  EXPECT_TRUE(client->stack->supports_one_sided());
+  ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+  for (uint64_t tid = 1; tid <= 20; ++tid) ASSERT_TRUE(echo(*client, connection, tid, tid * 2000));
+  EXPECT_EQ(counter(*client, "links_rdma"), 1u);
+  EXPECT_EQ(counter(*server, "links_rdma"), 1u);
+  EXPECT_EQ(counter(*client, "fallbacks"), 0u);
+  EXPECT_LE(bytes_pinned(), 2 * (64u << 20));
+  end(client);
+  end(server);
+  EXPECT_EQ(bytes_pinned(), 0u);
+}
+
+TEST_F(StackVerbsTest, ConnectionsComeAndGoWithoutLeaks) {
+  auto server = serve();
+  std::size_t fds = 0;
+  std::size_t pinned = 0;
+  for (int i = 0; i < 20; ++i) {
+    auto client = make("client.a");
+    ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+    ASSERT_TRUE(echo(*client, connection, 1)) << i;
+    EXPECT_EQ(counter(*client, "links_rdma"), 1u);
+    connection.reset();
+    end(client);
+    ASSERT_TRUE(until([&] {
+      return server->messenger->connections().empty() || server->events->links_down == i + 1;
+    }));
+    if (i == 2) {
+      fds = open_fds();
+      pinned = bytes_pinned();
+    }
+  }
+  EXPECT_LE(open_fds(), fds + 1);
+  EXPECT_LE(bytes_pinned(), pinned);
+  end(server);
+}
+
+TEST_F(StackVerbsTest, ADeviceThatIsNotThereMeansTcpOrARefusal) {
+  auto server = serve();
+  {
+    auto client = make("client.a", {{"ms_async_rdma_device_name", "mlx5_7"}});
+    ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+    ASSERT_TRUE(echo(*client, connection, 1));
+    EXPECT_EQ(counter(*client, "links_tcp"), 1u);
+    EXPECT_EQ(counter(*client, "fallbacks"), 1u);
+    connection.reset();
+    end(client);
+  }
+  end(server);
+}
+
+TEST_F(StackVerbsTest, ADeviceThatIsRemovedAndAddedAgainIsUsedAgain) {
+  auto server = serve();
+  auto client = make("client.a");
+  ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(echo(*client, connection, 1));
+  auto removal =
+      std::async(std::launch::async, [] { return std::system("rdma link delete rxe0"); });
+  ASSERT_TRUE(until([&] { return removal.wait_for(0s) == std::future_status::ready; }))
+      << "somebody kept the device open";
+  EXPECT_EQ(removal.get(), 0);
+  ASSERT_TRUE(echo(*client, connection, 2)) << "over TCP meanwhile";
+  EXPECT_EQ(counter(*client, "devices_removed"), 1u);
+  EXPECT_EQ(counter(*client, "devices_open"), 0u);
+  ASSERT_EQ(std::system("rdma link add rxe0 type rxe netdev eth0"), 0);
+  ASSERT_TRUE(until([] {
+    std::ifstream state("/sys/class/infiniband/rxe0/ports/1/state");
+    std::string text;
+    std::getline(state, text);
+    return text.find("ACTIVE") != std::string::npos;
+  }));
+  // A session that runs on TCP stays there until its next link.
+  auto later = make("client.b");
+  ConnectionRef second = later->messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(echo(*later, second, 1));
+  EXPECT_EQ(counter(*later, "links_rdma"), 1u);
+  EXPECT_EQ(client->events->resets.size(), 0u);
+  connection.reset();
+  second.reset();
+  end(later);
+  end(client);
+  end(server);
+  EXPECT_EQ(bytes_pinned(), 0u);
+}
+
+}  // namespace
+}  // namespace lunar::msgr::rdma
