@@ -27,6 +27,7 @@ _BUILT = {
     "lunar": "tools/lunar",
     "lunar-iscsi-load": "tests/e2e/iscsi_load/lunar-iscsi-load",
     "lunar-osd": "osd/lunar-osd",
+    "lunar-perf-msgr": "tools/lunar-perf-msgr",
     "lunar-trace": "tools/lunar-trace",
     "lunar-vstart": "tools/lunar-vstart",
 }
