@@ -13,7 +13,7 @@
 #   vm          guests under Debian's kernel: rdma_rxe, kernel initiator
 #   clang       unit tests built by clang, thread-safety analysis as errors
 #   bench       benchmarks
-#   all         check unit e2e vm (the default, and what CI runs)
+#   all         check unit e2e tsan fuzz-smoke vm (the default, and what CI runs)
 #   sanitizers  asan tsan fuzz-smoke
 #
 # Ends with ctest's summaries and `N passed, N failed`; exits 0 only if nothing failed, every lane
@@ -24,7 +24,7 @@ cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tools/dev/lib.sh
 . tools/dev/lib.sh
 
-ALL=(check unit e2e vm)
+ALL=(check unit e2e tsan fuzz-smoke vm)
 SANITIZERS=(asan tsan fuzz-smoke)
 jobs=${LUNAR_JOBS:-$(nproc)}
 # A clone in another folder finds what this one compiled.
@@ -111,7 +111,7 @@ run_lane() {
     e2e) lane_tests e2e release '^e2e$' 1 ;;
     asan) lane_tests asan asan '^(unit|e2e-asan)$' 1 ;;
     tsan) lane_tests tsan tsan '^tsan$' "$jobs" tsan_tests ;;
-    fuzz-smoke) lane_tests fuzz-smoke asan '^fuzz-smoke$' "$jobs" ;;
+    fuzz-smoke) lane_tests fuzz-smoke asan '^fuzz-smoke$' "$jobs" fuzz-smoke_tests ;;
     vm) lane_tests vm release '^vm$' 1 ;;
     clang) lane_tests clang clang '^unit$' "$jobs" ;;
     bench) lane_tests bench release '^bench$' 1 ;;
