@@ -44,6 +44,7 @@ void add_transfer_commands(CLI::App& app, CommandContext& context);
 void add_bench_command(CLI::App& app, CommandContext& context);
 void add_cluster_commands(CLI::App& app, CommandContext& context);
 void add_local_commands(CLI::App& app, CommandContext& context);
+void add_rdma_commands(CLI::App& app, CommandContext& context);
 
 // Prints "\rPREFIX 42%" to stderr while work goes on; a newline when it is destroyed after output.
 class ProgressLine {

@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   lunar::tools::add_bench_command(app, context);
   lunar::tools::add_cluster_commands(app, context);
   lunar::tools::add_local_commands(app, context);
+  lunar::tools::add_rdma_commands(app, context);
 
   std::vector<std::string> arguments = (*program)->arguments();
   std::reverse(arguments.begin(), arguments.end());  // CLI11 wants the last one first

@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/rdma_report.h"
+
+#include <unistd.h>
+
+#include <utility>
+
+#include "msgr/rdma/report.h"
+
+namespace lunar::msgr {
+
+RdmaReport make_rdma_report(const Config& config, const Address& local) {
+  rdma::Findings findings;
+  findings.local = local;
+  for (const char* module : {"ib_core", "ib_uverbs", "rdma_ucm", "rdma_rxe"}) {
+    const std::string path = std::string("/sys/module/") + module;
+    findings.modules.emplace_back(module, access(path.c_str(), F_OK) == 0);
+  }
+  findings.memlock = rdma::read_memlock();
+  auto options = rdma::RdmaOptions::from_config(config);
+  auto devices = rdma::list_devices();
+  if (devices) findings.devices = std::move(*devices);
+  if (!devices) {
+    findings.problem = devices.error().message;
+  } else if (!options) {
+    findings.problem = options.error().message;
+  } else {
+    findings.options = *options;
+    auto path = rdma::choose_path(findings.devices, *options, local);
+    if (!path) {
+      findings.problem = path.error().message;
+    } else {
+      findings.path = *path;
+      auto device = rdma::Device::open(path->device);
+      if (device) {
+        findings.features = (*device)->features();
+      } else {
+        findings.problem = device.error().message;
+      }
+    }
+  }
+  return rdma::render(findings);
+}
+
+}  // namespace lunar::msgr
