@@ -13,7 +13,7 @@ from lunar_e2e import TestCase
 
 def report(iops):
     return {"iops": iops, "mb_per_s": iops / 250,
-            "latency_us": {"p50": 1e6 / iops, "p99": 2e6 / iops}}
+            "latency_us": {"p50": 1e6 / iops, "p99": 2e6 / iops}, "tgtd_cpu_us": 3}
 
 
 class SummaryTest(unittest.TestCase):
@@ -40,6 +40,7 @@ class ShortRunTest(TestCase):
                 self.assertEqual(len(rounds), 2)
                 for one in rounds:
                     self.assertGreater(one["iops"], 0)
+                    self.assertGreater(one["tgtd_cpu_us"], 0)
 
     def test_a_store_that_is_not_built_is_an_error(self):
         with unittest.mock.patch.dict(os.environ, {"LUNAR_BUILD_DIR": str(self.folder)}):

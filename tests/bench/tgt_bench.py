@@ -7,7 +7,8 @@
 
 Every round measures each store once, in turning order, so that whatever else the machine does
 meets all of them alike. What counts is the ratio within a round: its median, and how far the rounds
-lie apart. The figures themselves are of this machine at this hour.
+lie apart. The figures themselves are of this machine at this hour. Least of all does a busy machine
+change tgtd's processor time per operation, kernel included.
 """
 
 import argparse
@@ -83,8 +84,15 @@ class Bench:
     def measure(self, store, access, size, depth, **length):
         load = Load("bench", self.urls[store], self.folder / "load.log", access=access, size=size,
                     depth=depth, span=self.options.span_mib * MIB, **length)
+        before = self._tgtd_cpu_ns()
         (report,) = load.finish()
-        return report
+        cpu_us = (self._tgtd_cpu_ns() - before) / 1000
+        return {**report, "tgtd_cpu_us": cpu_us / max(1, report["iops"] * report["seconds"])}
+
+    def _tgtd_cpu_ns(self):
+        """Processor time of all threads of tgtd that still live; those of bs_rdwr stay."""
+        threads = pathlib.Path(f"/proc/{self.tgtd.process.pid}/task").glob("*/schedstat")
+        return sum(int(thread.read_text().split()[0]) for thread in threads)
 
 
 def run_workload(bench, access, size, depth):
@@ -114,6 +122,7 @@ def summarise(reports):
             "mb_per_s": spread([report["mb_per_s"] for report in rounds]),
             "p50_us": spread([report["latency_us"]["p50"] for report in rounds]),
             "p99_us": spread([report["latency_us"]["p99"] for report in rounds]),
+            "tgtd_cpu_us": spread([report["tgtd_cpu_us"] for report in rounds]),
             "ratio_to": {
                 other: spread([mine / theirs["iops"]
                                for mine, theirs in zip(iops, reports[other])])
@@ -128,7 +137,9 @@ def print_summary(title, summary):
         iops, rate = figures["iops"], figures["mb_per_s"]
         print(f"  {store:6} {iops['median']:9.0f} IOPS ({iops['min']:.0f}..{iops['max']:.0f})"
               f" {rate['median']:8.1f} MB/s  p50 {figures['p50_us']['median']:.0f} us"
-              f"  p99 {figures['p99_us']['median']:.0f} us")
+              f"  p99 {figures['p99_us']['median']:.0f} us"
+              f"  tgtd {figures['tgtd_cpu_us']['median']:.1f} us of CPU per op"
+              f" ({figures['tgtd_cpu_us']['min']:.1f}..{figures['tgtd_cpu_us']['max']:.1f})")
     subject = list(summary)[-1]
     for other, ratio in summary[subject]["ratio_to"].items():
         print(f"  {subject}/{other}: {ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})")
