@@ -17,7 +17,7 @@ namespace {
 // for credits alone.
 constexpr uint32_t kBaseCredits = 4;
 constexpr uint8_t kTimeout = 14;      // 4.096 µs × 2^14 = 67 ms until a packet is sent again
-constexpr uint8_t kRetries = 7;       // of those
+constexpr uint8_t kRetries = 6;       // of those; rxe takes 7 as for ever
 constexpr uint8_t kRnrRetries = 6;    // finite: credits make a missing buffer an error
 constexpr uint8_t kMinRnrTimer = 12;  // 0.64 ms
 constexpr uint8_t kHopLimit = 64;
@@ -197,6 +197,8 @@ std::error_code QueuePair::apply(ibv_qp_attr attributes, int mask) {
       return modify(attributes, mask, QpState::kReadyToReceive);
     case IBV_QPS_RTS:
       attributes.rnr_retry = kRnrRetries;
+      attributes.retry_cnt = kRetries;
+      attributes.timeout = kTimeout;
       reads_in_flight_ = (mask & IBV_QP_MAX_QP_RD_ATOMIC) != 0 ? attributes.max_rd_atomic : 0;
       reads_in_flight_ = std::min({reads_in_flight_, local_.read_initiate, peer_.read_depth});
       return modify(attributes, mask, QpState::kReadyToSend);

@@ -41,8 +41,9 @@ RdmaLink::RdmaLink(std::unique_ptr<QueuePair> qp, Address local, Address peer)
                    "rdma-qp." + worker_->device().name() + "." + std::to_string(qp_num_)),
       pack_(pack_limits(*qp_, options_)),
       slots_(qp_->send_slots(), kControlSlots),
-      send_credits_(qp_->peer().credits),
-      receive_credits_(qp_->local().credits, most_credits(*qp_, options_)),
+      credits_{SendCredits(qp_->peer().credits),
+               ReceiveCredits(qp_->local().credits, most_credits(*qp_, options_)),
+               {}},
       read_credits_(qp_->reads_in_flight()),
       receiver_(center_, worker_->parts().staging, options_.limits, *this, counters_) {
   capabilities_.one_sided = qp_->peer().one_sided && qp_->reads_in_flight() > 0;

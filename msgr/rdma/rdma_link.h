@@ -11,8 +11,8 @@
 #include "msgr/net/frame_receiver.h"
 #include "msgr/net/link.h"
 #include "msgr/rdma/counters.h"
-#include "msgr/rdma/credits.h"
 #include "msgr/rdma/fragments.h"
+#include "msgr/rdma/ledger.h"
 #include "msgr/rdma/queue_pair.h"
 #include "msgr/rdma/segment.h"
 #include "msgr/rdma/send_slots.h"
@@ -62,7 +62,7 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
   // For `perf dump` and tests.
   const RdmaCounters& rdma_counters() const noexcept { return qp_counters_; }
   QpState qp_state() const noexcept { return state_of_qp(); }
-  uint32_t credits() const noexcept { return send_credits_.in_hand(); }
+  uint32_t credits() const noexcept { return credits_.send.in_hand(); }
 
  private:
   enum class State : uint8_t { kOpen, kFailed, kClosed };
@@ -158,7 +158,8 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
   void begin_end(State state, std::error_code why);
   void stop_qp();
   void on_stopped(std::error_code error);
-  void post_beacons();
+  void post_receive_beacon();
+  void post_send_beacon();
   void look_whether_drained();
   void on_drained();
   void on_destroyed();
@@ -209,9 +210,7 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
 
   const PackLimits pack_;
   SendSlots slots_;
-  SendCredits send_credits_;
-  ReceiveCredits receive_credits_;
-  CreditToken token_;
+  CreditLedger credits_;
   ReadCredits read_credits_;
   bool give_back_ = false;
 

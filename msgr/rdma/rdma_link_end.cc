@@ -122,6 +122,7 @@ void RdmaLink::begin_end(State state, std::error_code why) {
 void RdmaLink::stop_qp() {
   center_.cancel(std::exchange(end_timer_, TimerId::kNone));
   qp_->life().enter(QpState::kStopping);
+  post_receive_beacon();
   worker_->parts().service.run([qp = qp_.get(), port = worker_->port(), this, alive = alive_] {
     const auto error = qp->stop();
     port->post([this, alive, error] {
@@ -133,7 +134,7 @@ void RdmaLink::stop_qp() {
 void RdmaLink::on_stopped(std::error_code error) {
   if (error || worker_->device().is_gone()) return on_drained();
   qp_->life().enter(QpState::kDraining);
-  post_beacons();
+  post_send_beacon();
   awaits_last_wqe_ = worker_->has_srq() && worker_->awaits_last_wqe();
   end_timer_ = center_.run_after(options_.drain_timeout, [this] {
     end_timer_ = TimerId::kNone;
@@ -142,12 +143,9 @@ void RdmaLink::on_stopped(std::error_code error) {
   look_whether_drained();
 }
 
-void RdmaLink::post_beacons() {
-  PostChain& chain = worker_->chain();
-  chain.clear();
-  chain.add(IBV_WR_SEND, WrId::beacon(slot_).value(), {}, IBV_SEND_SIGNALED);
-  std::size_t untaken = 0;
-  if (chain.post(qp_->get(), &untaken) == 0) ++beacons_;
+// Before the QP is in ERR: rxe flushes receives as it gets there, and does not look again. No peer
+// that keeps to its credits can use up this one.
+void RdmaLink::post_receive_beacon() {
   if (!qp_->has_own_receives()) return;
   ibv_recv_wr request{};
   request.wr_id = WrId::beacon(slot_).value();
@@ -155,8 +153,18 @@ void RdmaLink::post_beacons() {
   if (ibv_post_recv(qp_->get(), &request, &bad) == 0) ++beacons_;
 }
 
+// In ERR: what is posted while a QP may still send could be sent.
+void RdmaLink::post_send_beacon() {
+  PostChain& chain = worker_->chain();
+  chain.clear();
+  chain.add(IBV_WR_SEND, WrId::beacon(slot_).value(), {}, IBV_SEND_SIGNALED);
+  std::size_t untaken = 0;
+  if (chain.post(qp_->get(), &untaken) == 0) ++beacons_;
+}
+
 void RdmaLink::on_beacon() {
-  if (state_of_qp() != QpState::kDraining) return;
+  const QpState state = state_of_qp();
+  if (state != QpState::kStopping && state != QpState::kDraining) return;
   --beacons_;
   look_whether_drained();
 }
@@ -226,7 +234,7 @@ void RdmaLink::release() {
   }
   posted_.clear();
   if (worker_->has_srq()) {
-    worker_->pool().give_back(receive_credits_.window() - qp_->local().credits);
+    worker_->pool().give_back(credits_.receive.window() - qp_->local().credits);
   }
   worker_->remove_link(slot_, qp_num_);
 }

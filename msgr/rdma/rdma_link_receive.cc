@@ -47,27 +47,21 @@ void RdmaLink::on_segment(uint32_t buffer, uint32_t length) {
 
 // False if the peer does what it may not.
 bool RdmaLink::take_header(const Segment& segment) {
-  if (segment.type == SegmentType::kFrames && !receive_credits_.on_frames()) return false;
-  if (segment.type == SegmentType::kCredits && !token_.on_received()) return false;
-  if ((segment.flags & kSegmentAcknowledges) != 0 && !token_.on_acknowledged()) return false;
-  if (segment.returned > 0) {
-    if (!receive_credits_.on_returned(segment.returned)) return false;
-    if (worker_->has_srq()) worker_->pool().give_back(segment.returned);
-  }
-  if (!send_credits_.gain(segment.granted)) return false;
+  if (!credits_.take(segment)) return false;
+  if (worker_->has_srq()) worker_->pool().give_back(segment.returned);
   if ((segment.flags & kSegmentGiveBack) != 0) give_back_ = true;
-  if (send_credits_.surplus(0) > 0) worker_->watch_idle_links();
-  const bool may_go_on = is_stalled_ && (segment.granted > 0 || token_.is_owed());
-  if (may_go_on || give_back_ || receive_credits_.is_urgent()) schedule_flush();
+  if (credits_.send.surplus(0) > 0) worker_->watch_idle_links();
+  const bool may_go_on = is_stalled_ && (segment.granted > 0 || credits_.token.is_owed());
+  if (may_go_on || give_back_ || credits_.receive.is_urgent()) schedule_flush();
   return true;
 }
 
 // The peer uses what it has: let it have more, as long as there are buffers to spare.
 void RdmaLink::lend_credits() {
-  const uint32_t wanted = worker_->has_srq() ? receive_credits_.wants_to_lend() : 0;
+  const uint32_t wanted = worker_->has_srq() ? credits_.receive.wants_to_lend() : 0;
   if (wanted == 0) return;
   const uint32_t lent = worker_->pool().lend(wanted);
-  receive_credits_.lend(lent);
+  credits_.receive.lend(lent);
   if (lent < wanted) worker_->want_receives();
 }
 
@@ -100,17 +94,17 @@ void RdmaLink::process_held() {
     if (in.empty()) {
       held_.pop_front();
       repost(head.buffer);
-      receive_credits_.on_reposted();
+      credits_.receive.on_reposted();
     } else {
       held_.front().offset = head.end - static_cast<uint32_t>(in.size());
     }
   }
   is_processing_ = false;
-  if (is_open() && receive_credits_.is_urgent()) schedule_flush();
+  if (is_open() && credits_.receive.is_urgent()) schedule_flush();
 }
 
 bool RdmaLink::give_back_if_idle() {
-  if (!is_open() || send_credits_.surplus(0) == 0) return false;
+  if (!is_open() || credits_.send.surplus(0) == 0) return false;
   const bool is_idle = segments_sent_ == segments_at_last_look_ && queue_.empty();
   segments_at_last_look_ = segments_sent_;
   if (is_idle) {

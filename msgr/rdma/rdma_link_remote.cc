@@ -99,8 +99,7 @@ Result<RemoteKey> RdmaLink::expose(RegisteredSlice local, RemoteAccess access) {
   ibv_mw* const window =
       worker_->device().features().memory_windows ? worker_->take_window() : nullptr;
   if (window == nullptr) return lunar::fail(std::make_error_code(std::errc::no_buffer_space));
-  window->rkey = ibv_inc_rkey(window->rkey);
-  key.rkey = window->rkey;
+  key.rkey = ibv_inc_rkey(window->rkey);
   Exposed exposed;
   exposed.window = window;
   exposed.region = keys->mr;
@@ -164,6 +163,8 @@ void RdmaLink::add_invalidations() {
 void RdmaLink::finish_invalidation(uint32_t rkey) {
   const auto found = exposed_.find(rkey);
   if (found == exposed_.end()) return;
+  // Providers want the key of before in the window when it is bound, and leave it to us.
+  if (found->second.is_posted) found->second.window->rkey = rkey;
   worker_->put_window(found->second.window);
   IoDone done = std::move(found->second.done);
   exposed_.erase(found);

@@ -150,20 +150,20 @@ std::size_t RdmaLink::frames_ahead(std::size_t limit) const noexcept {
 Segment RdmaLink::outgoing(SegmentType type) {
   Segment segment;
   segment.type = type;
-  segment.granted = receive_credits_.take_grant();
+  segment.granted = credits_.receive.take_grant();
   if (give_back_ && queue_.empty()) {
-    segment.returned = send_credits_.surplus(0);
-    send_credits_.give_back(segment.returned);
+    segment.returned = credits_.send.surplus(0);
+    credits_.send.give_back(segment.returned);
     give_back_ = false;
   }
-  if (token_.take_owed()) segment.flags |= kSegmentAcknowledges;
+  if (credits_.token.take_owed()) segment.flags |= kSegmentAcknowledges;
   if (worker_->has_srq() && worker_->pool().is_low()) segment.flags |= kSegmentGiveBack;
   return segment;
 }
 
 // One segment of the frames at the head of the queue. False if it has to wait.
 bool RdmaLink::add_segment() {
-  if (send_credits_.in_hand() == 0) {
+  if (credits_.send.in_hand() == 0) {
     if (!std::exchange(is_stalled_, true)) count(Count::kCreditStalls);
     return false;
   }
@@ -200,7 +200,7 @@ bool RdmaLink::add_segment() {
     awaiting_.push_back(std::move(job->done));
     queue_.pop_front();
   }
-  send_credits_.spend();
+  credits_.send.spend();
   ++segments_sent_;
   const auto parts = builder.finish(outgoing(SegmentType::kFrames));
   chain.add(IBV_WR_SEND, next_wr_id(), parts, is_inline ? unsigned{IBV_SEND_INLINE} : 0u);
@@ -220,11 +220,11 @@ bool RdmaLink::add_segment() {
 
 // A segment for credits alone, when nothing else has taken them along.
 void RdmaLink::add_control() {
-  const bool has_news = receive_credits_.is_urgent() ||
-                        (give_back_ && queue_.empty() && send_credits_.surplus(0) > 0);
-  if (has_news && token_.is_here()) {
-    if (add_control_segment(SegmentType::kCredits)) token_.sent();
-  } else if (is_stalled_ && token_.is_owed()) {
+  const bool has_news = credits_.receive.is_urgent() ||
+                        (give_back_ && queue_.empty() && credits_.send.surplus(0) > 0);
+  if (has_news && credits_.token.is_here()) {
+    if (add_control_segment(SegmentType::kCredits)) credits_.token.sent();
+  } else if (is_stalled_ && credits_.token.is_owed()) {
     // The peer may be unable to grant anything before it has its token back.
     add_control_segment(SegmentType::kAcknowledge);
   }

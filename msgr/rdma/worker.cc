@@ -43,7 +43,12 @@ Result<std::shared_ptr<Worker>> Worker::create(EventCenter& center, std::shared_
                                                const StackParts& parts) {
   auto resources = WorkerResources::create(std::move(device), parts.options);
   if (!resources) return fail(resources.error());
-  return std::shared_ptr<Worker>(new Worker(center, parts, std::move(*resources)));
+  std::shared_ptr<Worker> worker(new Worker(center, parts, std::move(*resources)));
+  if (parts.options.rkey_scope == RkeyScope::kWindow &&
+      worker->device().features().memory_windows) {
+    worker->windows_ = worker->resources_->allocate_windows(kWindowsAtOnce);
+  }
+  return worker;
 }
 
 // Destroying queues blocks.
