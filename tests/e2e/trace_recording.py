@@ -70,9 +70,10 @@ def run(words, timeout=300):
     return done.stdout
 
 
-def report(folder, *options):
-    return run([built("lunar-trace"), "report", folder, *options])
+def report(*words):
+    """What `lunar-trace report` prints of folders, with options."""
+    return run([built("lunar-trace"), "report", *words])
 
 
-def report_json(folder, *options):
-    return json.loads(report(folder, "--json", *options))
+def report_json(*words):
+    return json.loads(report("--json", *words))

@@ -101,5 +101,36 @@ class CatalogueTest(unittest.TestCase):
                 self.assertEqual(re.findall(r"`(\w+)`", row.group(1)), list(values))
 
 
+class AnalyserTest(unittest.TestCase):
+    """tracing/analysis knows what the catalogue lists."""
+
+    maxDiff = None
+
+    def test_it_knows_every_event(self):
+        source = (TRACING / "analysis" / "event.cc").read_text()
+        known = re.findall(r'"(lunar_\w+:\w+)"', source)
+        listed = [f"{provider}:{event}" for provider in PROVIDERS for event in events_of_header(provider)]
+        self.assertEqual(sorted(known), sorted(listed))
+
+    def test_it_keeps_every_field(self):
+        header_text = (TRACING / "analysis" / "event.cc").read_text()
+        known = set(re.findall(r'\{"(\w+)", &Event::', header_text)) | {"io_id", "tid", "conn"}
+        texts = {"lun", "peer", "client"}
+        listed = {field for provider in PROVIDERS for fields in events_of_header(provider).values()
+                  for field in fields}
+        self.assertEqual(listed - known - texts, set())
+
+    def test_it_names_every_value(self):
+        source = (TRACING / "analysis" / "io_record.cc").read_text()
+        names = {"io_type": "io_type", "split_reason": "split_reason", "path_reason": "path_reason",
+                 "wait_reason": "wait_reason", "resend_reason": "resend_reason",
+                 "cancel_reason": "cancel_reason", "store_kind": "store_kind"}
+        enums = enums_of_headers()
+        for function, enum in names.items():
+            with self.subTest(enum=enum):
+                body = source.split(f"std::string {function}_name(", 1)[1].split("\n}", 1)[0]
+                self.assertEqual(re.findall(r'"(\w+)"', body), list(enums[enum]))
+
+
 if __name__ == "__main__":
     unittest.main(verbosity=2)

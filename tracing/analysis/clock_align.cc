@@ -72,14 +72,17 @@ void ClockAlign::solve(const Processes& processes) {
   std::erase_if(unpaired_, [this](const auto& each) { return peer_.contains(each.first); });
   hosts_.clear();
   reference_.clear();
-  for (const Process& process : processes) {
-    if (process.is_gateway && (reference_.empty() || process.host < reference_)) {
-      reference_ = process.host;
+  const auto choose = [&](bool Process::*role) {
+    if (!reference_.empty()) return;
+    for (const Process& process : processes) {
+      if ((role == nullptr || process.*role) && (reference_.empty() || process.host < reference_)) {
+        reference_ = process.host;
+      }
     }
-  }
-  for (const Process& process : processes) {
-    if (reference_.empty()) reference_ = process.host;
-  }
+  };
+  choose(&Process::is_target);
+  choose(&Process::is_gateway);
+  choose(nullptr);
   hosts_[reference_] = {};
   // Both ends send keepalives: what `to` measured of `from` is the same with the sign turned.
   bool found = true;

@@ -30,7 +30,8 @@ class ClockAlign {
 
   // First pass: every event of the trace.
   void add(const Event& event, const Processes& processes);
-  // Between the passes. The reference is the gateway's host, else the first by name.
+  // Between the passes. The reference is the host that takes SCSI commands, else one that sends
+  // ops.
   void solve(const Processes& processes);
 
   // Second pass: what to subtract from a time of that process to have the reference's clock.

@@ -123,7 +123,7 @@ uint32_t CtfDecoder::process_of(const ClassPlan& plan, const bt_event* event, Ev
     if (is_new) {
       const auto [index, is_first] =
           process_index_.try_emplace({stream.host, pid}, static_cast<uint32_t>(processes_.size()));
-      if (is_first) processes_.push_back({stream.host, pid, stream.program, -1, false});
+      if (is_first) processes_.push_back({stream.host, pid, stream.program});
       known->second = index->second;
     }
     stream.latest_pid = pid;
@@ -135,6 +135,7 @@ uint32_t CtfDecoder::process_of(const ClassPlan& plan, const bt_event* event, Ev
         context, static_cast<uint64_t>(plan.program_index)));
   }
   if (kind <= EventKind::kOpDone) process.is_gateway = true;
+  if (kind <= EventKind::kCmdAbort) process.is_target = true;
   return stream.latest;
 }
 

@@ -86,9 +86,10 @@ uint64_t Event::*id_field(std::string_view name) noexcept;
 struct Process {
   std::string host;
   int64_t pid = 0;
-  std::string program;  // from the context procname, if it was recorded
-  int32_t osd = -1;     // the server it turned out to be
-  bool is_gateway = false;
+  std::string program;      // from the context procname, if it was recorded
+  int32_t osd = -1;         // the server it turned out to be
+  bool is_gateway = false;  // it sends ops
+  bool is_target = false;   // it takes SCSI commands
 
   std::string name() const;  // "osd.1", "tgtd", "tgtd@host2"
 };
