@@ -20,7 +20,8 @@ target_include_directories(lunar_options INTERFACE ${PROJECT_SOURCE_DIR})
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(lunar_options INTERFACE -Wthread-safety)
 elseif(LUNAR_SANITIZE)  # GCC's manual: sanitizers make it warn where nothing is wrong
-  target_compile_options(lunar_options INTERFACE -Wno-maybe-uninitialized)
+  target_compile_options(lunar_options INTERFACE -Wno-maybe-uninitialized -Wno-stringop-overflow
+                         -Wno-array-bounds)
 endif()
 if(LUNAR_SANITIZE STREQUAL "address")
   # null and object-size find what ASan finds too, vptr next to nothing here (no downcasts): without
