@@ -69,7 +69,7 @@ constexpr OptionSpec kOptions[] = {
 {"ms_async_rdma_sl",             kUint,     "0",            "0..7",        kCeph,       "Service level: the priority of RDMA packets, as PFC sees it."},
 {"ms_async_rdma_dscp",           kUint,     "0",            "0..63",       0,           "DSCP of RDMA packets (Ceph takes the traffic class here, which is four times as much)."},
 {"ms_async_rdma_type",           kChoice,   "ib",           "ib",          kCeph,       "Kind of RDMA device: ib is InfiniBand and RoCE.", kNoIwarp},
-{"ms_async_rdma_cm",             kBool,     "false",        "",            kCeph,       "Connections are made by rdma_cm; off: over an authenticated TCP link, which needs no second listener."},
+{"ms_async_rdma_cm",             kBool,     "false",        "",            kCeph,       "Connections are made by rdma_cm, whose library keeps a soft-RoCE device from being deleted; off: over an authenticated TCP link."},
 {"ms_async_rdma_support_srq",    kBool,     "true",         "",            kCeph,       "Connections of a thread share their receive buffers; off: each has receive_queue_len of its own."},
 {"ms_async_rdma_buffer_size",    kSize,     "8K",           "1K..64K",     kCeph,       "One receive or send buffer: longer frames travel in several."},
 {"ms_async_rdma_receive_buffers", kUint,    "1024",         "64..1048576", kCeph,       "Receive buffers that the connections of one thread share."},

@@ -136,7 +136,7 @@ class Process {
     if (!center) return explain(center.error(), "cannot make an event loop");
     center_ = std::move(*center);
     setup_status_ = kNetwork;
-    auto stack = msgr::make_network_stack(config);
+    auto stack = msgr::make_network_stack(config, &program_.perf());
     if (!stack) return tl::unexpected<Error>(stack.error());
     stack_ = std::move(*stack);
     setup_status_ = kStore;

@@ -11,6 +11,7 @@
 #include <optional>
 
 #include "common/log.h"
+#include "msgr/rdma/cm.h"
 #include "msgr/rdma/removal_watch.h"
 
 // A user holds a device through a lease, so that this table hears when the last one is gone: only
@@ -151,6 +152,7 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
     setup.counters.update_pinned();
     LUNAR_LOG(kMs, 1, "RDMA device {} is closed", entry.device->name());
     entry.device.reset();
+    if (was_removed) release_removed_cm_devices();
   }
 
   void read_events(Device& device) {

@@ -11,8 +11,10 @@
 namespace lunar::msgr::rdma {
 
 struct StackCore;
+class Cm;
 
-// RDMA, with TCP beside it: to set connections up (upgrade()), and for what RDMA cannot carry.
+// RDMA, with TCP beside it: to set connections up (upgrade()), and for what RDMA cannot carry. With
+// rdma_cm a listener listens by both on one port, and a connect tries TCP if RDMA does not come up.
 // Devices are opened when a connection first needs one.
 // Thread-safe. Owns its buffers, its service thread and the TCP stack.
 class RdmaStack final : public NetworkStack {
@@ -36,6 +38,7 @@ class RdmaStack final : public NetworkStack {
   explicit RdmaStack(std::unique_ptr<StackCore> core);
   const std::unique_ptr<StackCore> core_;
   std::unique_ptr<PosixStack> posix_;
+  std::unique_ptr<Cm> cm_;  // if options say so
   bool supports_one_sided_ = false;
 };
 

@@ -4,6 +4,7 @@
 
 #include "common/check.h"
 #include "msgr/session/handshake_messages.h"
+#include "msgr/session/upgrade.h"
 #include "tests/fuzz/fuzz.h"
 
 // The fronts of handshake and session-control frames. The first byte of an input says which; what
@@ -26,6 +27,9 @@ enum Kind : uint8_t {
   kHandshakeError,
   kKeepalive,
   kKeepaliveAck,
+  kRdmaOffer,
+  kRdmaAnswer,
+  kRdmaProbe,
   kKinds,
 };
 
@@ -71,6 +75,11 @@ std::vector<std::vector<std::byte>> seeds() {
   SessionReady ready;
   ready.cookie = {5, 6};
   ready.generation = 1;
+  RdmaOffer offer;
+  offer.endpoint.resize(38);
+  RdmaAnswer answer;
+  answer.endpoint.resize(38);
+  answer.sentence = "no device";
   return {with_kind(kHello, hello.encode()),
           with_kind(kHello, later.encode()),
           with_kind(kAuthChallenge, AuthChallenge().encode()),
@@ -82,7 +91,10 @@ std::vector<std::vector<std::byte>> seeds() {
           with_kind(kSessionRetry, SessionRetry{RetryReason::kStaleGeneration, 9}.encode()),
           with_kind(kHandshakeError, HandshakeError{HandshakeFault::kAuthFailed, "no"}.encode()),
           with_kind(kKeepalive, Keepalive{1}.encode()),
-          with_kind(kKeepaliveAck, KeepaliveAck{1, 2, 3}.encode())};
+          with_kind(kKeepaliveAck, KeepaliveAck{1, 2, 3}.encode()),
+          with_kind(kRdmaOffer, offer.encode()),
+          with_kind(kRdmaAnswer, answer.encode()),
+          with_kind(kRdmaProbe, RdmaProbe().encode())};
 }
 
 void run_one(ConstBytes input) {
@@ -124,6 +136,18 @@ void run_one(ConstBytes input) {
       break;
     case kKeepaliveAck:
       expect_same(KeepaliveAck::decode(front), front);
+      break;
+    case kRdmaOffer:
+      expect_same(RdmaOffer::decode(front), front);
+      break;
+    case kRdmaAnswer:
+      if (const auto answer = RdmaAnswer::decode(front)) {
+        LUNAR_CHECK(answer->endpoint.size() <= kMaxUpgradeBytes, "endpoint above its limit");
+        LUNAR_CHECK(answer->sentence.size() <= kMaxSentenceBytes, "sentence above its limit");
+      }
+      break;
+    case kRdmaProbe:
+      expect_same(RdmaProbe::decode(front), front);
       break;
     case kKinds:
       break;

@@ -104,7 +104,12 @@ class StackVerbsTest : public ::testing::Test {
     std::unique_ptr<Recorder> events = std::make_unique<Recorder>();
     std::unique_ptr<Messenger> messenger;
   };
-  StackVerbsTest() : center_(std::move(*EventCenter::create({}))) {}
+  StackVerbsTest() : center_(std::move(*EventCenter::create({}))) {
+    for (const char* name : {"osd.0", "client.a", "client.b"}) {
+      keyring_.generate(*EntityName::parse(name));
+    }
+    address_ = *Address::parse("10.0.2.15:0");
+  }
 
   std::unique_ptr<Side> make(const std::string& entity,
                              std::initializer_list<std::pair<const char*, const char*>> with = {}) {
@@ -119,10 +124,11 @@ class StackVerbsTest : public ::testing::Test {
     side->stack = std::move(*stack);
     MessengerOptions options;
     options.entity = entity;
+    options.auth_required = true;
     options.initial_backoff = 10ms;
     options.max_backoff = 200ms;
     options.connection_ready_timeout = 30s;
-    auto messenger = Messenger::create(*center_, *side->stack, options, nullptr, side->perf.get(),
+    auto messenger = Messenger::create(*center_, *side->stack, options, &keyring_, side->perf.get(),
                                        side->events.get());
     EXPECT_TRUE(messenger) << messenger.error().message;
     side->messenger = std::move(*messenger);
@@ -134,7 +140,9 @@ class StackVerbsTest : public ::testing::Test {
     server->events->when_message = [](Connection& from, InMessage& message) {
       send(from, message.meta.tid, std::string(as_text(message.front)));
     };
-    address_ = *server->messenger->bind(Address::loopback(), Policy::kStatefulServer);
+    auto bound = server->messenger->bind(address_, Policy::kStatefulServer);
+    EXPECT_TRUE(bound) << bound.error().message;
+    if (bound) address_ = *bound;
     return server;
   }
   static void send(Connection& to, uint64_t tid, std::string front) {
@@ -166,9 +174,98 @@ class StackVerbsTest : public ::testing::Test {
     return at == std::string::npos ? 0 : std::strtoull(dump.c_str() + at + key.size(), nullptr, 10);
   }
 
+  Keyring keyring_;
   std::unique_ptr<EventCenter> center_;
   Address address_;
 };
+
+// First: librdmacm, once used, keeps its own context of the last device open for good.
+TEST_F(StackVerbsTest, ADeviceThatIsRemovedAndAddedAgainIsUsedAgain) {
+  auto server = serve();
+  auto client = make("client.a");
+  ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(echo(*client, connection, 1));
+  std::promise<int> ended;
+  auto removal = ended.get_future();
+  std::thread([ended = std::move(ended)]() mutable {
+    ended.set_value(std::system("rdma link delete rxe0"));
+  }).detach();  // joined, a failure of this test would be a hang
+  ASSERT_TRUE(until([&] { return removal.wait_for(0s) == std::future_status::ready; }))
+      << "somebody kept the device open";
+  EXPECT_EQ(removal.get(), 0);
+  ASSERT_TRUE(echo(*client, connection, 2)) << "over TCP meanwhile";
+  EXPECT_EQ(counter(*client, "devices_removed"), 1u);
+  EXPECT_EQ(counter(*client, "devices_open"), 0u);
+  ASSERT_EQ(std::system("rdma link add rxe0 type rxe netdev eth0"), 0);
+  ASSERT_TRUE(until([] {
+    std::ifstream state("/sys/class/infiniband/rxe0/ports/1/state");
+    std::string text;
+    std::getline(state, text);
+    return text.find("ACTIVE") != std::string::npos;
+  }));
+  // A session that runs on TCP stays there until its next link.
+  auto later = make("client.b");
+  ConnectionRef second = later->messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(echo(*later, second, 1));
+  EXPECT_EQ(counter(*later, "links_rdma"), 1u);
+  second.reset();
+  end(later);
+  EXPECT_EQ(client->events->resets.size(), 0u);
+  connection.reset();
+  end(client);
+  end(server);
+  EXPECT_EQ(bytes_pinned(), 0u);
+}
+
+TEST_F(StackVerbsTest, MessagesTravelByRdmaThatTheCmSetUp) {
+  auto server = serve({{"ms_async_rdma_cm", "true"}});
+  auto client = make("client.a", {{"ms_async_rdma_cm", "true"}, {"ms_async_rdma_dscp", "10"}});
+  ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+  for (uint64_t tid = 1; tid <= 20; ++tid) ASSERT_TRUE(echo(*client, connection, tid, tid * 2000));
+  EXPECT_EQ(counter(*client, "links_rdma"), 1u);
+  EXPECT_EQ(counter(*server, "links_rdma"), 1u);
+  EXPECT_EQ(counter(*client, "fallbacks"), 0u);
+  connection.reset();
+  end(client);
+  end(server);
+  EXPECT_EQ(bytes_pinned(), 0u);
+}
+
+TEST_F(StackVerbsTest, ConnectionsOfTheCmComeAndGoWithoutLeaks) {
+  auto server = serve({{"ms_async_rdma_cm", "true"}});
+  std::size_t fds = 0;
+  for (int i = 0; i < 10; ++i) {
+    auto client = make("client.a", {{"ms_async_rdma_cm", "true"}});
+    ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+    ASSERT_TRUE(echo(*client, connection, 1)) << i;
+    EXPECT_EQ(counter(*client, "links_rdma"), 1u);
+    connection.reset();
+    end(client);
+    ASSERT_TRUE(until([&] { return server->events->links_down == i + 1; }));
+    if (i == 2) fds = open_fds();
+  }
+  EXPECT_TRUE(until([&] { return open_fds() <= fds; })) << open_fds() << " fds for " << fds;
+  end(server);
+}
+
+TEST_F(StackVerbsTest, WithoutACmListenerThereIsTcpOrARefusal) {
+  auto server = serve();  // by TCP alone
+  auto client = make("client.a", {{"ms_async_rdma_cm", "true"}});
+  ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(echo(*client, connection, 1));
+  EXPECT_EQ(counter(*client, "links_tcp"), 1u);
+  EXPECT_EQ(counter(*client, "fallbacks"), 1u);
+  connection.reset();
+  end(client);
+  auto strict =
+      make("client.b", {{"ms_async_rdma_cm", "true"}, {"ms_async_rdma_fallback", "false"}});
+  connection = strict->messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(until([&] { return counter(*strict, "fallbacks") >= 2; }));
+  EXPECT_EQ(strict->events->opens, 0);
+  connection.reset();
+  end(strict);
+  end(server);
+}
 
 TEST_F(StackVerbsTest, MessagesTravelByRdma) {
   auto server = serve();
@@ -204,8 +301,9 @@ TEST_F(StackVerbsTest, ConnectionsComeAndGoWithoutLeaks) {
       pinned = bytes_pinned();
     }
   }
-  EXPECT_LE(open_fds(), fds + 1);
-  EXPECT_LE(bytes_pinned(), pinned);
+  // What a closed link leaves to the service thread takes a moment.
+  EXPECT_TRUE(until([&] { return open_fds() <= fds && bytes_pinned() <= pinned; }))
+      << open_fds() << " fds for " << fds << ", " << bytes_pinned() << " bytes for " << pinned;
   end(server);
 }
 
@@ -221,40 +319,6 @@ TEST_F(StackVerbsTest, ADeviceThatIsNotThereMeansTcpOrARefusal) {
     end(client);
   }
   end(server);
-}
-
-TEST_F(StackVerbsTest, ADeviceThatIsRemovedAndAddedAgainIsUsedAgain) {
-  auto server = serve();
-  auto client = make("client.a");
-  ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
-  ASSERT_TRUE(echo(*client, connection, 1));
-  auto removal =
-      std::async(std::launch::async, [] { return std::system("rdma link delete rxe0"); });
-  ASSERT_TRUE(until([&] { return removal.wait_for(0s) == std::future_status::ready; }))
-      << "somebody kept the device open";
-  EXPECT_EQ(removal.get(), 0);
-  ASSERT_TRUE(echo(*client, connection, 2)) << "over TCP meanwhile";
-  EXPECT_EQ(counter(*client, "devices_removed"), 1u);
-  EXPECT_EQ(counter(*client, "devices_open"), 0u);
-  ASSERT_EQ(std::system("rdma link add rxe0 type rxe netdev eth0"), 0);
-  ASSERT_TRUE(until([] {
-    std::ifstream state("/sys/class/infiniband/rxe0/ports/1/state");
-    std::string text;
-    std::getline(state, text);
-    return text.find("ACTIVE") != std::string::npos;
-  }));
-  // A session that runs on TCP stays there until its next link.
-  auto later = make("client.b");
-  ConnectionRef second = later->messenger->connect(address_, Policy::kLosslessClient);
-  ASSERT_TRUE(echo(*later, second, 1));
-  EXPECT_EQ(counter(*later, "links_rdma"), 1u);
-  EXPECT_EQ(client->events->resets.size(), 0u);
-  connection.reset();
-  second.reset();
-  end(later);
-  end(client);
-  end(server);
-  EXPECT_EQ(bytes_pinned(), 0u);
 }
 
 }  // namespace

@@ -1,0 +1,34 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// What an RDMA peer tells of its QP: endpoints, and the private data of rdma_cm.
+
+#include <algorithm>
+
+#include "common/check.h"
+#include "msgr/rdma/endpoint_info.h"
+#include "tests/fuzz/fuzz.h"
+
+namespace lunar::fuzz {
+
+using namespace lunar::msgr::rdma;
+
+std::vector<std::vector<std::byte>> seeds() {
+  EndpointInfo info;
+  info.qp_num = 17;
+  info.segment_bytes = 8192;
+  info.credits = 4;
+  return {encode(info), encode_private_data(info)};
+}
+
+void run_one(ConstBytes input) {
+  const std::vector<std::byte> bytes(input.begin(), input.end());
+  if (const auto info = decode_endpoint_info(bytes)) {
+    LUNAR_CHECK(info->qp_num != 0 && info->qp_num < 1u << 24, "a QP number of 24 bits");
+    LUNAR_CHECK(info->segment_bytes >= 512 && info->credits > 0, "an endpoint that can receive");
+  }
+  if (const auto info = decode_private_data(bytes)) {
+    LUNAR_CHECK(info->segment_bytes >= 512 && info->credits > 0, "an endpoint that can receive");
+  }
+}
+
+}  // namespace lunar::fuzz
