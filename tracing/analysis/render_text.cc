@@ -158,8 +158,8 @@ void print_servers(Page& page, const Report& report) {
   page.line("\n%-9s %8s %7s %7s %8s %6s  %10s  %10s  %10s  %10s  %10s", "Server", "ops", "resent",
             "replays", "timeouts", "errors", "mean trip", "p50", "p99", "max", "mean store");
   for (const auto& [osd, each] : report.servers) {
-    const auto at = [&each](double fraction) {
-      return time_text(static_cast<int64_t>(each.round_trip.percentile(fraction)));
+    const auto at = [&trip = each.round_trip](double fraction) {
+      return time_text(static_cast<int64_t>(trip.percentile(fraction)));
     };
     page.line("%-9s %8" PRIu64 " %7" PRIu64 " %7" PRIu64 " %8" PRIu64 " %6" PRIu64
               "  %10s  %10s  %10s  %10s  %10s",
