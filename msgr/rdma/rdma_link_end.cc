@@ -61,6 +61,7 @@ RdmaLink::~RdmaLink() {
   *alive_ = false;
   center_.assert_in_loop();
   receiver_.stop();
+  center_.cancel(std::exchange(end_timer_, TimerId::kNone));
   if (is_open()) error_ = Errc::kClosed;
   if (!is_destroyed_) {
     for (const Held& held : held_) {
