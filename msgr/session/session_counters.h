@@ -15,6 +15,8 @@ struct SessionCounters {
   PerfCounter& bytes_out = group.counter("bytes_out", "fronts and data of messages sent", "bytes");
   PerfCounter& bytes_in =
       group.counter("bytes_in", "fronts and data of messages delivered", "bytes");
+  PerfCounter& payload_copied =
+      group.counter("payload_copied", "data of messages that was copied on arrival", "bytes");
   PerfCounter& acks_out = group.counter("acks_out", "acknowledgements sent in frames of their own");
   PerfCounter& acks_in = group.counter("acks_in", "acknowledgements received likewise");
   PerfCounter& replays = group.counter("replays", "messages sent again on a new link");

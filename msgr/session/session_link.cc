@@ -264,6 +264,7 @@ void SessionLink::on_sequenced(ReceivedFrame frame) {
               static_cast<uint32_t>(frame.front.size()), static_cast<uint32_t>(frame.data.size()));
   setup_.counters.messages_in.add();
   setup_.counters.bytes_in.add(bytes);
+  setup_.counters.payload_copied.add(frame.copied_bytes);
   owner_.message_arrived(std::move(frame));
 }
 

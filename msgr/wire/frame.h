@@ -85,6 +85,7 @@ struct ReceivedFrame {
   std::vector<std::byte> front;
   Bytes data;
   RegisteredBuffer buffer;
+  std::size_t copied_bytes = 0;  // of the data, by the CPU on its way into its place
 };
 
 // Writes magic, lengths, data_crc (if `with_data_crc`) and header_crc into frame.header.

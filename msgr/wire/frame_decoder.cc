@@ -42,6 +42,7 @@ FrameDecoder::Event FrameDecoder::feed(ConstBytes& in) {
         const Bytes target = payload_target();
         std::size_t have = 0;
         fill(target, have, in);
+        copied_ += have;
         return payload_received(have);
       }
       case Stage::kSkip: {
@@ -132,6 +133,7 @@ ReceivedFrame FrameDecoder::take_frame() {
   frame.front = std::move(front_);
   frame.data = data_;
   frame.buffer = std::move(buffer_);
+  frame.copied_bytes = copied_;
   start_over();
   return frame;
 }
@@ -139,6 +141,7 @@ ReceivedFrame FrameDecoder::take_frame() {
 void FrameDecoder::start_over() noexcept {
   stage_ = Stage::kHeader;
   have_ = 0;
+  copied_ = 0;
   front_.clear();
   data_ = {};
 }

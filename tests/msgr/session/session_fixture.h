@@ -43,7 +43,9 @@ struct TestInjector final : LoopbackInjector {
     }
     return verdict;
   }
+  std::error_code on_revoke() override { return refuse_revoke; }
   std::map<Address, bool> refuse;
+  std::error_code refuse_revoke;
   int connects = 0;
   bool black_hole = false;
   bool cut_next_send = false;
@@ -158,6 +160,7 @@ class SessionFixture : public ::testing::Test {
   LoopbackOptions stack_options() {
     LoopbackOptions options;
     options.injector = &injector_;
+    options.one_sided = true;
     return options;
   }
   static MessengerOptions quick_options(std::string entity) {
