@@ -145,7 +145,8 @@ void ClientSessions::finished(ClientOpRef op, OpResultRef result) {
   const bool cancel_asked = entry.cancel_asked;
   // A FLUSH may have told of lost writes, which is told only once. An op whose payload could not be
   // had was not executed: it comes again.
-  const bool keep = result->header.error != Errc::kRetryInline && session->state != State::kFenced && tid >= session->oldest &&
+  const bool keep = result->header.error != Errc::kRetryInline &&
+                    session->state != State::kFenced && tid >= session->oldest &&
                     (op->changes() || op->is(OpCode::kFlush));
   if (keep)
     remember(*session, entry, result);
