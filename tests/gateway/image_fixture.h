@@ -34,6 +34,8 @@ class BorrowedStack final : public msgr::NetworkStack {
     return stack_.listen(center, local, std::move(on_accept));
   }
   msgr::BufferPool& buffers() noexcept override { return stack_.buffers(); }
+  msgr::BufferPool& front_end_buffers() noexcept override { return stack_.front_end_buffers(); }
+  bool supports_one_sided() const noexcept override { return stack_.supports_one_sided(); }
 
  private:
   msgr::NetworkStack& stack_;
@@ -42,7 +44,10 @@ class BorrowedStack final : public msgr::NetworkStack {
 // Images on three servers in memory, on one loop.
 class ImageFixture : public osd::ServerFixture {
  protected:
-  ImageFixture() {
+  using Settings = std::vector<std::pair<std::string, std::string>>;
+  // `settings` are the clients' configuration, beside what every test needs.
+  explicit ImageFixture(const msgr::LoopbackOptions& network = {}, Settings settings = {})
+      : ServerFixture(network), settings_(std::move(settings)) {
     for (osd::OsdId id = 0; id < 3; ++id) start(id);
     connect_client("maker");
     make_pool("lunar");
@@ -67,6 +72,7 @@ class ImageFixture : public osd::ServerFixture {
                                       {"objecter_op_timeout", "2s"}}) {
       EXPECT_TRUE(config->set(name, value));
     }
+    for (const auto& [name, value] : settings_) EXPECT_TRUE(config->set(name, value)) << name;
     auto made = Client::create(*config, {instance, 0}, std::make_unique<BorrowedStack>(stack),
                                *center, perf_);
     EXPECT_TRUE(made) << made.error().message;
@@ -131,9 +137,10 @@ class ImageFixture : public osd::ServerFixture {
 
   Client* gateway = nullptr;
   std::shared_ptr<Image> image;
+  PerfRegistry perf_;  // of the clients
 
  private:
-  PerfRegistry perf_;
+  const Settings settings_;
   std::vector<std::unique_ptr<Config>> configs_;
   std::vector<std::unique_ptr<Client>> clients_;
 };
