@@ -88,7 +88,7 @@ TEST(FrameTest, EachBadFieldHasItsError) {
   };
   EXPECT_EQ(error_with([](auto& h) { h.magic = 1; }), Errc::kBadMagic);
   EXPECT_EQ(error_with([](auto& h) { h.tag = 0; }), Errc::kBadTag);
-  EXPECT_EQ(error_with([](auto& h) { h.tag = 11; }), Errc::kBadTag);
+  EXPECT_EQ(error_with([](auto& h) { h.tag = 14; }), Errc::kBadTag);
   EXPECT_EQ(error_with([](auto& h) { h.tag = 255; }), Errc::kBadTag);
   EXPECT_EQ(error_with([](auto& h) { h.flags = 2; }), Errc::kBadFrame);
   EXPECT_EQ(error_with([](auto& h) { h.reserved0 = 1; }), Errc::kBadFrame);
