@@ -31,7 +31,7 @@ namespace {
 constexpr int kResolveTimeoutMs = 2000;
 constexpr int kBacklog = 128;
 constexpr std::chrono::seconds kListenPause{1};  // until the next try of a listener without device
-constexpr uint8_t kRetries = 7;
+constexpr uint8_t kRetries = 6;  // rxe takes 7 for "for ever", as RNR retries have it
 
 struct CmEvent {
   explicit CmEvent(const rdma_cm_event& from)
