@@ -10,8 +10,8 @@ namespace lunar::msgr::rdma {
 
 // librdmacm keeps contexts of its own open, and the removal of a device waits for them: has it look
 // which are gone. Blocks. Nothing in a process that never used it. The last device of a host stays
-// open all the same (librdmacm 44 looks no further when it finds none): with a driver that waits for
-// contexts, as rxe does, its removal then lasts until the process ends.
+// open all the same (librdmacm 44 looks no further when it finds none): with a driver that waits
+// for contexts, as rxe does, its removal then lasts until the process ends.
 void release_removed_cm_devices();
 
 // Connection setup by rdma_cm(7): it resolves addresses and exchanges QP numbers, PSNs and what

@@ -42,7 +42,7 @@ MSGR_ARROWS = {
     "loopback": ["", "event", "wire", "net"],
     "inject": ["", "event", "wire", "net"],
     "posix": ["", "event", "wire", "net"],
-    "rdma": ["", "event", "wire", "net"],
+    "rdma": ["", "event", "wire", "net", "posix"],  # its stack has TCP inside
     "session": ["", "event", "wire", "net"],
 }
 
