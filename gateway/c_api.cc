@@ -11,6 +11,7 @@
 #include "common/perf_counters.h"
 #include "common/signals.h"
 #include "gateway/client.h"
+#include "gateway/data_buffers.h"
 #include "gateway/errno_of.h"
 #include "gateway/image.h"
 #include "gateway/image_directory.h"
@@ -47,7 +48,8 @@ struct lunar_cluster {
   lunar::Config config;
   lunar::PerfRegistry perf;
   std::unique_ptr<lunar::msgr::EventCenter> center;
-  std::unique_ptr<Client> client;  // made and destroyed on the thread
+  std::unique_ptr<Client> client;                        // made and destroyed on the thread
+  std::unique_ptr<lunar::gateway::DataBuffers> buffers;  // of the client
   std::thread thread;
 
   // Runs `start` on the thread with a callback for its outcome, and waits for that.
@@ -170,6 +172,8 @@ int lunar_connect(lunar_cluster_t cluster) {
       auto client = Client::create(cluster->config, {}, *cluster->center, cluster->perf);
       if (!client) return done(tl::unexpected(client.error()));
       cluster->client = std::move(*client);
+      cluster->buffers = std::make_unique<lunar::gateway::DataBuffers>(
+          cluster->client->front_end_buffers(), cluster->perf);
     }
     cluster->client->objecter().wait_for_map(
         timeout, [done](Outcome<lunar::objecter::OsdMapRef> map) mutable {
@@ -186,6 +190,7 @@ void lunar_shutdown(lunar_cluster_t cluster) {
       if (cluster->client == nullptr) return done(Outcome<void>{});
       cluster->client->shutdown([cluster, done]() mutable {
         cluster->center->post([cluster, done]() mutable {
+          cluster->buffers.reset();
           cluster->client.reset();
           done(Outcome<void>{});
         });
@@ -304,20 +309,43 @@ void lunar_completion_release(lunar_completion_t completion) {
   if (ended) delete completion;
 }
 
+int lunar_buffer_alloc(lunar_cluster_t cluster, size_t length, void** buffer) {
+  if (buffer == nullptr || length == 0 || cluster->buffers == nullptr) {
+    return report(std::errc::invalid_argument, "connect first, and ask for some bytes");
+  }
+  *buffer = cluster->buffers->allocate(length);
+  if (*buffer != nullptr) return 0;
+  return report(std::errc::not_enough_memory,
+                "no registered memory is left (ms_async_rdma_front_end_bytes); plain memory does");
+}
+
+void lunar_buffer_free(lunar_cluster_t cluster, void* buffer) {
+  if (buffer != nullptr) cluster->buffers->release(buffer);
+}
+
 int lunar_aio_read(lunar_image_t image, uint64_t offset, size_t length, void* buffer,
                    lunar_completion_t completion) {
+  if (image == nullptr) return report(std::errc::invalid_argument, "image must not be NULL");
+  const auto* memory = image->cluster->buffers->find(buffer);
   return start_io(image, completion,
-                  [offset, into = bytes_of(buffer, length)](auto& to, auto done) {
-                    to.read(offset, into, {}, done);
+                  [offset, into = bytes_of(buffer, length), memory](auto& to, auto done) {
+                    to.read(offset, into, {.memory = memory}, done);
                   });
 }
 
 int lunar_aio_write(lunar_image_t image, uint64_t offset, size_t length, const void* buffer,
                     int flags, lunar_completion_t completion) {
-  return start_io(image, completion,
-                  [offset, flags, from = bytes_of(buffer, length)](auto& to, auto done) {
-                    to.write(offset, from, options_of(flags), done);
-                  });
+  if (image == nullptr) return report(std::errc::invalid_argument, "image must not be NULL");
+  struct Args {
+    uint64_t offset;
+    lunar::ConstBytes from;
+    lunar::gateway::IoOptions options;
+  };
+  auto args = std::make_unique<Args>(Args{offset, bytes_of(buffer, length), options_of(flags)});
+  args->options.memory = image->cluster->buffers->find(buffer);
+  return start_io(image, completion, [args = std::move(args)](auto& to, auto done) {
+    to.write(args->offset, args->from, args->options, done);
+  });
 }
 
 int lunar_aio_discard(lunar_image_t image, uint64_t offset, uint64_t length,

@@ -25,7 +25,7 @@ uint64_t time_nonce() {
 
 Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity identity,
                                                 msgr::EventCenter& center, PerfRegistry& perf) {
-  auto stack = msgr::make_network_stack(config);
+  auto stack = msgr::make_network_stack(config, &perf);
   if (!stack) return tl::unexpected(stack.error());
   return create(config, std::move(identity), std::move(*stack), center, perf);
 }
@@ -61,6 +61,8 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
   if (!objecter_options) return tl::unexpected(objecter_options.error());
   client->stack_ = std::move(stack);
   client->delivery_policy_.one_sided_threshold = config.get_size("lunar_one_sided_threshold");
+  client->delivery_policy_.fragment_bytes =
+      static_cast<uint32_t>(config.get_size("ms_async_rdma_fragment_size"));  // at most 16 MiB
   client->delivery_policy_.transport_one_sided = client->stack_->supports_one_sided();
 
   auto made =

@@ -3,10 +3,14 @@
 
 namespace lunar::gateway {
 
-Delivery choose_delivery(const DeliveryPolicy& policy, uint64_t extent_bytes) noexcept {
-  if (extent_bytes < policy.one_sided_threshold)
-    return {kTracePathInline, kTracePathBelowThreshold};
-  if (!policy.transport_one_sided) return {kTracePathInline, kTracePathLinkLacks};
+Delivery choose_delivery(const DeliveryPolicy& policy, const ExtentPayload& payload) noexcept {
+  const auto inline_for = [](LunarTracePathReason reason) {
+    return Delivery{kTracePathInline, reason};
+  };
+  if (!payload.is_plain) return inline_for(kTracePathOpKind);
+  if (payload.bytes < policy.one_sided_threshold) return inline_for(kTracePathBelowThreshold);
+  if (!policy.transport_one_sided) return inline_for(kTracePathLinkLacks);
+  if (!payload.is_registered) return inline_for(kTracePathNotRegistered);
   return {kTracePathOneSided, kTracePathEligible};
 }
 

@@ -58,6 +58,7 @@ IoRequest::IoRequest(std::shared_ptr<Image> image, const IoWork& work, const IoO
     : image_(std::move(image)),
       work_(work),
       fua_(options.fua),
+      memory_(options.memory),
       io_id_(options.io_id != 0 ? options.io_id : image_->client().next_io_id()),
       done_(std::move(done)),
       cursor_(image_->layout(), work.offset, work.length),
@@ -75,17 +76,36 @@ void IoRequest::submit_more() {
 }
 
 void IoRequest::submit_extent(const ObjectExtent& extent) {
-  const Delivery delivery = choose_delivery(image_->client().delivery_policy(), extent.length);
+  const bool is_plain = work_.type == kTraceIoRead || work_.type == kTraceIoWrite;
+  const Delivery delivery = choose_delivery(image_->client().delivery_policy(),
+                                            {extent.length, is_plain, memory_ != nullptr});
   LUNAR_TRACE(lunar_gateway, extent_path, io_id_, next_index_, extent.object_no, extent.offset,
               extent.length, delivery.path, delivery.reason);
   ++next_index_;
+  ObjectOp op = make_op(extent);
+  op.one_sided = wish_for(delivery, extent);
   const objecter::Tid tid = image_->client().objecter().submit(
-      make_op(extent), [this, extent, index = next_index_ - 1](OpReply reply) {
+      std::move(op), [this, extent, index = next_index_ - 1](OpReply reply) {
         extent_done(index, extent, std::move(reply));
       });
   in_flight_.push_back({next_index_ - 1, tid});
   LUNAR_TRACE(lunar_gateway, extent_submit, io_id_, tid, extent.object_no, extent.offset,
               extent.length);
+}
+
+objecter::OneSidedWish IoRequest::wish_for(const Delivery& delivery,
+                                           const ObjectExtent& extent) const {
+  objecter::OneSidedWish wish;
+  wish.wished = delivery.path == kTracePathOneSided;
+  wish.reason = delivery.reason;
+  if (!wish.wished) return wish;
+  const std::byte* const begin =
+      work_.type == kTraceIoRead ? work_.read_into.data() : work_.data.data();
+  const auto into_lease = static_cast<std::size_t>(begin - memory_->bytes().data());
+  wish.slice = {memory_, static_cast<uint32_t>(into_lease + extent.buffer_offset),
+                static_cast<uint32_t>(extent.length)};
+  wish.fragment_bytes = image_->client().delivery_policy().fragment_bytes;
+  return wish;
 }
 
 ObjectOp IoRequest::make_op(const ObjectExtent& extent) const {

@@ -67,6 +67,7 @@ class IoRequest : public boost::intrusive::list_base_hook<> {
   void submit_more();
   void submit_extent(const ObjectExtent& extent);
   objecter::ObjectOp make_op(const ObjectExtent& extent) const;
+  objecter::OneSidedWish wish_for(const Delivery& delivery, const ObjectExtent& extent) const;
   void submit_flush();
   void extent_done(uint32_t index, const ObjectExtent& extent, objecter::OpReply reply);
   void finish();
@@ -75,6 +76,7 @@ class IoRequest : public boost::intrusive::list_base_hook<> {
   std::shared_ptr<Image> image_;
   IoWork work_;
   bool fua_;
+  const msgr::RegisteredBuffer* memory_;  // or null: IoOptions::memory
   uint64_t io_id_;
   IoDone done_;
   ExtentCursor cursor_;

@@ -75,6 +75,13 @@ LUNAR_API int lunar_completion_result(lunar_completion_t completion);
 LUNAR_API uint64_t lunar_completion_mismatch(lunar_completion_t completion);
 LUNAR_API void lunar_completion_release(lunar_completion_t completion);
 
+/* Memory that object servers may move by RDMA, without a copy on the way: page-aligned, not
+ * cleared. An IO uses it so if its buffer begins where this memory does; any other memory works
+ * too, its bytes then travel in frames, and so it is when there is none left: -ENOMEM. After
+ * lunar_connect(). Freed before lunar_shutdown(). */
+LUNAR_API int lunar_buffer_alloc(lunar_cluster_t cluster, size_t length, void** buffer);
+LUNAR_API void lunar_buffer_free(lunar_cluster_t cluster, void* buffer);
+
 /* Buffers are borrowed until the completion runs. */
 LUNAR_API int lunar_aio_read(lunar_image_t image, uint64_t offset, size_t length, void* buffer,
                              lunar_completion_t completion);

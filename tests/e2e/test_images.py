@@ -13,7 +13,7 @@ from lunar_e2e import TestCase
 from lunar_e2e.env import built, find_built
 
 MIB, GIB = 1 << 20, 1 << 30
-ENOENT, EEXIST, EINVAL = 2, 17, 22
+ENOENT, ENOMEM, EEXIST, EINVAL = 2, 12, 17, 22
 
 
 class ToolTest(TestCase):
@@ -179,6 +179,32 @@ class CApiTest(TestCase):
         result = self.api.lunar_read(opened, ctypes.c_uint64(8 * MIB), ctypes.c_size_t(512), back)
         self.assertEqual(result, -EINVAL)
         self.call("close", opened)
+
+    def test_registered_buffers_serve_io_until_they_run_out(self):
+        image = self.open()
+        at, size = ctypes.c_uint64(0), ctypes.c_size_t(MIB)
+        source, sink = ctypes.c_void_p(), ctypes.c_void_p()
+        for buffer in (source, sink):
+            self.call("buffer_alloc", self.cluster, size, ctypes.byref(buffer))
+            self.assertEqual(buffer.value % 4096, 0)
+        data = os.urandom(MIB)
+        ctypes.memmove(source, data, MIB)
+        self.call("write", image, at, size, source)
+        self.call("read", image, at, size, sink)
+        self.assertEqual(ctypes.string_at(sink, MIB), data)
+        taken = []
+        while True:
+            more = ctypes.c_void_p()
+            result = self.api.lunar_buffer_alloc(self.cluster, ctypes.c_size_t(16 * MIB),
+                                                 ctypes.byref(more))
+            if result != 0:
+                break
+            taken.append(more)
+        self.assertEqual(result, -ENOMEM)
+        self.assertIn(b"plain memory does", self.api.lunar_last_error())
+        for buffer in (*taken, source, sink):
+            self.api.lunar_buffer_free(self.cluster, buffer)
+        self.call("close", image)
 
     def test_names_and_removal(self):
         self.call("close", self.open(b"rbd/one"))
