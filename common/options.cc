@@ -16,8 +16,7 @@ constexpr uint8_t kCeph = kOptionCeph;
 
 constexpr std::string_view kNoIwarp =
     "iwarp: Lunar's QPs are those of RoCE and InfiniBand; over an iWARP card use async+posix";
-constexpr std::string_view kNoRoce15 =
-    "1: RoCE v1.5 is in no device's GID table; take 2, or auto";
+constexpr std::string_view kNoRoce15 = "1: RoCE v1.5 is in no device's GID table; take 2, or auto";
 constexpr std::string_view kNoSecure =
     "secure: encryption on the wire is not part of this version yet; use crc";
 

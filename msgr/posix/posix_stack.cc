@@ -166,10 +166,10 @@ tl::unexpected<Error> cannot_listen(const Address& local, std::error_code code) 
 
 PosixStack::PosixStack(PosixStackOptions options)
     : options_(std::move(options)),
-      own_buffers_(options_.buffers != nullptr
-                       ? nullptr
-                       : make_heap_buffer_pool(options_.buffer_budget_bytes,
-                                               options_.buffer_cached_bytes)),
+      own_buffers_(
+          options_.buffers != nullptr
+              ? nullptr
+              : make_heap_buffer_pool(options_.buffer_budget_bytes, options_.buffer_cached_bytes)),
       buffers_(options_.buffers != nullptr ? *options_.buffers : *own_buffers_) {}
 
 Outcome<std::unique_ptr<PosixStack>> PosixStack::create(PosixStackOptions options) {

@@ -143,12 +143,12 @@ class ExecutorFixture : public StoreFixture {
     turn();
   }
   void make_executor() {
-    executor =
-        std::make_unique<OpExecutor>(OpEnvironment{*center, *store, *versions, *ledger, limits, one_sided},
-                                     [this](ClientOpRef op, OpResultRef result) {
-                                       order.push_back(op->header.tid);
-                                       results.emplace(op->header.tid, std::move(result));
-                                     });
+    executor = std::make_unique<OpExecutor>(
+        OpEnvironment{*center, *store, *versions, *ledger, limits, one_sided},
+        [this](ClientOpRef op, OpResultRef result) {
+          order.push_back(op->header.tid);
+          results.emplace(op->header.tid, std::move(result));
+        });
   }
   // Runs an op to its end.
   OpResultRef run(Vector vector) {
