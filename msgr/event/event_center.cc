@@ -246,7 +246,10 @@ bool EventCenter::Impl::turn(bool* poller_busy) {
 }
 
 void EventCenter::Impl::sleep() {
-  if (!arm_pollers()) return;
+  if (!arm_pollers()) {  // a poller is busy, or polls for a while yet: the fds have their turn
+    wait(nanoseconds(0));
+    return;
+  }
   std::optional<nanoseconds> timeout;
   if (options.time == nullptr && !timers.empty()) {
     timeout = std::max(nanoseconds(0), nanoseconds(*timers.next_deadline() - clock()));
