@@ -14,7 +14,11 @@ pass() {
   step "pass $*"
   exit 0
 }
+# A failure brings the files and folders that KEEP names along.
+KEEP=()
 fail() {
+  local path
+  for path in "${KEEP[@]}"; do cp -r "$path" "$OUT/" 2>/dev/null || :; done
   [ -f "$OUT/verdict" ] || printf 'fail %s\n' "$*" >"$OUT/verdict"
   step "FAIL $*"
   exit 1
@@ -84,6 +88,14 @@ start_tgtd() {
   TGTD_PID=$!
   wait_for 30 "answer from tgtd" tgtadm --lld iscsi --mode target --op show
 }
+
+# Ends it the way tgtd knows; SIGTERM it ignores.
+stop_tgtd() {
+  tgtadm --lld iscsi --mode target --op delete --tid 1 --force
+  tgtadm --op delete --mode system
+  wait_for 30 "end of tgtd" _has_ended "$TGTD_PID"
+}
+_has_ended() { ! kill -0 "$1" 2>/dev/null; }
 
 # export_lun TID IQN LUN BSTYPE STORE [OPTION...]: target (unless it is there) and LUN, open to all.
 export_lun() {

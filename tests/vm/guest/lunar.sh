@@ -2,59 +2,142 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The main path under Debian's kernel: iscsiadm -> tgtd with bs_lunar.so -> three lunar-osd. Files
 # outlive a logout, and a disk that grows online is seen to have grown.
+#
+#   lunar.sh TRANSPORT [MIB]    posix, or rdma: with shared receive buffers and without, in one boot
 . "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/faults.sh"
 
+transport=$1
+mib=${2:-48}
 repo=$(cd "$(dirname "$0")/../../.." && pwd)
-portal=127.0.0.1:3260
-iqn=iqn.2025-01.test.lunar:main-path
-cluster=/srv/cluster
 dir=/mnt/lunar
-lunar=("$LUNAR_BUILD_DIR/tools/lunar" -c "$cluster/lunar.conf")
 export LTTNG_UST_REGISTER_TIMEOUT=0
 
-step "cluster"
+# start_cluster NAME ADDRESS [OPTION=VALUE...]: and a tgtd with its image as a LUN.
+start_cluster() {
+  local name=$1 address=$2 option options=()
+  shift 2
+  for option in "$@"; do options+=(-o "$option"); done
+  cluster=/srv/$name
+  portal=127.0.0.1:3260
+  iqn=iqn.2025-01.test.lunar:$name
+  # shellcheck disable=SC2034  # lib.sh's
+  KEEP=("$cluster/log")
+  lunar=("$LUNAR_BUILD_DIR/tools/lunar" -c "$cluster/lunar.conf")
+  step "$name: cluster"
+  "$repo/tools/lunar-vstart" start --quiet -n 3 --dir "$cluster" --bin-dir "$LUNAR_BUILD_DIR" \
+    --pool lunar --address "$address" "${options[@]}"
+  "${lunar[@]}" create lunar/disk --size 192M
+  step "$name: target"
+  start_tgtd "$portal" LUNAR_CONF="$cluster/lunar.conf"
+  export_lun 1 "$iqn" 1 lunar lunar/disk
+}
+
+stop_cluster() {
+  kill -0 "$TGTD_PID" || fail "tgtd is gone"
+  stop_tgtd
+  "$repo/tools/lunar-vstart" stop --quiet --dir "$cluster" --remove
+}
+
+login() {
+  iscsi_login "$iqn" "$portal"
+  wait_disk "$iqn" 1
+}
+
+# files_outlive_a_logout MIB: leaves them mounted at $dir.
+files_outlive_a_logout() {
+  iscsi_discover "$portal" | grep -q "$iqn" || fail "discovery does not show the target"
+  login
+  wait_disk_bytes "$DISK" $((192 << 20))
+  step "file system on $DISK"
+  make_ext4 "$DISK" "$dir"
+  write_files "$dir/data" "$1"
+  umount "$dir"
+  step "logout and login"
+  iscsi_logout "$iqn" "$portal"
+  wait_disk_gone "$DISK"
+  login
+  mount "$DISK" "$dir"
+  verify_files "$dir/data"
+}
+
+grow_while_mounted() {
+  step "grow while mounted"
+  "${lunar[@]}" resize lunar/disk --size 256M
+  grown() { iscsi_rescan "$iqn" "$portal" && [ "$(disk_bytes "$DISK")" = $((256 << 20)) ]; }
+  wait_for 60 "new size of $DISK" grown
+  resize2fs "$DISK"
+  echo 1 >/proc/sys/vm/drop_caches
+  verify_files "$dir/data"
+}
+
+leave() {
+  umount "$dir"
+  iscsi_logout "$iqn" "$portal"
+  wait_disk_gone "$DISK"
+}
+
+# --- RDMA
+
+rdma_packets() { cat /sys/class/infiniband/rxe0/ports/1/hw_counters/sent_pkts; }
+
+# expect_rdma PACKETS_BEFORE MIB: sessions and data went over queue pairs, by the kernel's word and
+# the gateway's. Each byte was written once and read at least once, in packets of 4 KiB at most.
+expect_rdma() {
+  local qps packets
+  qps=$(count_rdma qp "$TGTD_PID")
+  [ "$qps" -ge 3 ] || fail "tgtd has $qps queue pairs for three servers: $(rdma resource show qp)"
+  packets=$(($(rdma_packets) - $1))
+  [ "$packets" -ge $(($2 * 2 * 256)) ] || fail "only $packets packets left the RDMA device"
+  gateway_perf >"$OUT/perf.json"
+  expect_counter '.rdma.links_rdma >= 3'
+  expect_counter '.rdma.links_tcp == 0'
+  expect_counter '.msgr.links_lost == 0'
+  expect_counter '.objecter.one_sided_bytes > 0'
+  step "tgtd: $(holdings "$TGTD_PID"), $(($(status_bytes VmPin "$TGTD_PID") >> 20)) MiB pinned; $packets packets"
+}
+expect_counter() { # FILTER of jq, on the gateway's perf dump
+  jq -e "$1" "$OUT/perf.json" >/dev/null || fail "not so: $1, in $(jq -c . "$OUT/perf.json")"
+}
+gateway_perf() { "${lunar[@]}" daemon "$cluster"/run/lunar-client.admin.*.asok perf dump; }
+
+# over_rdma NAME MIB OPTION=VALUE...: the main path, then all of it ends. The image grows too if
+# GROW is set.
+over_rdma() {
+  local name=$1 mib=$2 packets began=$SECONDS
+  shift 2
+  start_cluster "$name" 10.0.2.15 ms_type=async+rdma ms_async_rdma_fallback=false "$@"
+  packets=$(rdma_packets)
+  files_outlive_a_logout "$mib"
+  [ -z "${GROW:-}" ] || grow_while_mounted
+  expect_rdma "$packets" "$mib"
+  leave
+  stop_cluster
+  step "$name took $((SECONDS - began)) s"
+}
+
+# --- runs
+
+step "start"
 mount_scratch /srv
-ip link set lo up
-"$repo/tools/lunar-vstart" start -n 3 --dir "$cluster" --bin-dir "$LUNAR_BUILD_DIR" --pool lunar
-"${lunar[@]}" create lunar/disk --size 192M
-
-step "target"
 install_plugin "$LUNAR_BUILD_DIR/bstore_plugin/bs_lunar.so"
-start_tgtd "$portal" LUNAR_CONF="$cluster/lunar.conf"
-export_lun 1 "$iqn" 1 lunar lunar/disk
-
-step "login"
 start_iscsid
-iscsi_discover "$portal" | grep -q "$iqn" || fail "discovery does not show the target"
-iscsi_login "$iqn" "$portal"
-wait_disk "$iqn" 1
-wait_disk_bytes "$DISK" $((192 << 20))
-
-step "file system on $DISK"
-make_ext4 "$DISK" "$dir"
-write_files "$dir/data" "${1:-48}"
-umount "$dir"
-
-step "logout and login"
-iscsi_logout "$iqn" "$portal"
-wait_disk_gone "$DISK"
-iscsi_login "$iqn" "$portal"
-wait_disk "$iqn" 1
-mount "$DISK" "$dir"
-verify_files "$dir/data"
-
-step "grow while mounted"
-"${lunar[@]}" resize lunar/disk --size 256M
-grown() { iscsi_rescan "$iqn" "$portal" && [ "$(disk_bytes "$DISK")" = $((256 << 20)) ]; }
-wait_for 60 "new size of $DISK" grown
-resize2fs "$DISK"
-echo 1 >/proc/sys/vm/drop_caches
-verify_files "$dir/data"
-
-step "end"
-umount "$dir"
-iscsi_logout "$iqn" "$portal"
-kill -0 "$TGTD_PID" || fail "tgtd is gone"
-"${lunar[@]}" status
-"$repo/tools/lunar-vstart" stop --dir "$cluster"
+case $transport in
+posix)
+  start_cluster main-path 127.0.0.1 ms_type=async+posix
+  files_outlive_a_logout "$mib"
+  grow_while_mounted
+  leave
+  "${lunar[@]}" status
+  stop_cluster
+  ;;
+rdma)
+  setup_net
+  setup_rxe
+  GROW=1 over_rdma tcp-srq "$mib" ms_async_rdma_cm=false ms_async_rdma_support_srq=true
+  over_rdma tcp-plain 8 ms_async_rdma_cm=false ms_async_rdma_support_srq=false
+  delete_rxe rxe0 # nobody holds it any more
+  ;;
+*) fail "the transport is posix or rdma, not '$transport'" ;;
+esac
 pass "files outlived logout and login, and the disk grew online"

@@ -1,0 +1,55 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash
+# What goes wrong with networks and RDMA devices, and what it must not leave behind. Sourced after
+# lib.sh.
+
+# netem NETDEV WORDS...: replaces what it does to outgoing packets (tc-netem(8)); no words: nothing.
+netem() {
+  local netdev=$1
+  shift
+  load_modules sch_netem
+  tc qdisc del dev "$netdev" root 2>/dev/null || :
+  [ $# -eq 0 ] || tc qdisc add dev "$netdev" root netem limit 10000 "$@"
+}
+# netem_dropped NETDEV: packets it has dropped since it was set. A loss test in which this does not
+# grow has proven nothing.
+netem_dropped() { tc -s -j qdisc show dev "$1" | jq '[.[] | select(.kind == "netem") | .drops] | add // 0'; }
+
+link_down() { ip link set "$1" down; } # NETDEV
+link_up() { ip link set "$1" up; }     # NETDEV; IPv4 addresses have stayed
+
+# delete_rxe NAME [SECONDS]: `rdma link delete` waits for whoever has the device open. It must not
+# wait for long: a program that is told of the removal lets go.
+delete_rxe() {
+  local deleting
+  rdma link delete "$1" &
+  deleting=$!
+  wait_for "${2:-20}" "end of rdma link delete $1" _has_ended $deleting
+  wait $deleting || fail "rdma link delete $1 ended with $?"
+}
+
+# count_rdma qp|cq|mr|pd|srq PID: objects of that kind that a process holds, on all devices. The
+# kernel names the thread that made them, which lives as long as they do.
+count_rdma() {
+  local threads
+  threads=$(find "/proc/$2/task" -mindepth 1 -maxdepth 1 -printf '%f\n' | jq -s .)
+  rdma -j resource show "$1" | jq --argjson threads "$threads" \
+    '[.[] | select(.pid as $pid | $threads | index($pid))] | length'
+}
+count_fds() { find "/proc/$1/fd" -mindepth 1 | wc -l; } # PID
+# holdings PID: all of it, in one line that can be compared.
+holdings() {
+  printf 'qp %s cq %s mr %s pd %s fd %s\n' "$(count_rdma qp "$1")" "$(count_rdma cq "$1")" \
+    "$(count_rdma mr "$1")" "$(count_rdma pd "$1")" "$(count_fds "$1")"
+}
+# expect_holdings SECONDS PID LINE WHO: that line again, once what is ending has ended.
+expect_holdings() {
+  local end=$((SECONDS + $1)) now
+  until now=$(holdings "$2") && [ "$now" = "$3" ]; do
+    [ $SECONDS -lt $end ] || fail "$4 held '$3', and holds '$now' after $1 s"
+    sleep 0.2
+  done
+}
+
+# status_bytes FIELD PID: a line of /proc/PID/status such as VmPin or VmRSS, in bytes.
+status_bytes() { awk -v field="$1:" '$1 == field {print $2 * 1024}' "/proc/$2/status"; }

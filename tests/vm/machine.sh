@@ -1,0 +1,120 @@
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# shellcheck shell=bash disable=SC2154  # $here is the includer's
+# What run_guest.sh and run_hosts.sh share: guests under QEMU, their jobs, and the judging of what
+# came back. Sourced, never run; needs tools/dev/lib.sh and $here, the folder of the scripts.
+
+vm_pids=()
+
+# Ends every guest that is left.
+end_guests() {
+  local pid
+  for pid in "${vm_pids[@]}"; do kill -KILL "$pid" 2>/dev/null || :; done
+}
+
+# start_qemu SECONDS CONSOLE ACCEL APPEND [MORE...]: in the background, until the guest powers off
+# or is out of time; sets QEMU_PID.
+start_qemu() {
+  local seconds=$1 console=$2 accel=$3 append=$4
+  shift 4
+  timeout -k 5 "$seconds" qemu-system-x86_64 -accel "$accel" -cpu max -smp "${LUNAR_VM_CPUS:-2}" \
+    -m "${LUNAR_VM_MEMORY_MB:-2048}" -display none -monitor none -no-reboot \
+    -serial "file:$console" -kernel "$vm/vmlinuz" -initrd "$vm/initrd.gz" \
+    -append "console=ttyS0 panic=-1 quiet mitigations=off $append" "$@" </dev/null &
+  QEMU_PID=$!
+  vm_pids+=("$QEMU_PID")
+}
+
+# KVM may be there and yet not run a stock kernel (nested, or cut down), so one guest is started to
+# see. The answer holds until this machine boots again.
+choose_accel() {
+  local known=$LUNAR_DEPS/vm/accel boot console answer
+  if [ -n "${LUNAR_VM_ACCEL:-}" ]; then
+    case $LUNAR_VM_ACCEL in kvm | tcg) printf '%s' "$LUNAR_VM_ACCEL" ;;
+    *) die "LUNAR_VM_ACCEL is '$LUNAR_VM_ACCEL'; it takes kvm or tcg" ;; esac
+    return
+  fi
+  [ -w /dev/kvm ] || { printf tcg; return; }
+  boot=$(cat /proc/sys/kernel/random/boot_id)
+  if [ "$(cut -d' ' -f1 "$known" 2>/dev/null)" != "$boot" ]; then
+    console=$(mktemp)
+    answer=tcg
+    start_qemu 10 "$console" kvm lunar.probe 2>/dev/null
+    if wait "$QEMU_PID" && grep -q 'init: started' "$console"; then
+      answer=kvm
+    fi
+    rm -f "$console"
+    printf '%s %s\n' "$boot" "$answer" >"$known.new.$$"
+    mv "$known.new.$$" "$known"
+  fi
+  cut -d' ' -f2 "$known"
+}
+
+# prepare_vm: the kernel (sets $vm) and how it is run (sets $accel).
+prepare_vm() {
+  command -v qemu-system-x86_64 >/dev/null || die "qemu-system-x86_64 is missing: run tools/dev/setup.sh"
+  vm=$("$here/prepare.sh")
+  accel=$(choose_accel)
+  [ "$accel" = kvm ] || accel=tcg,thread=multi
+}
+
+# write_job OUT SECONDS EXPORTS SCRIPT [ARGS...]: what guest/boot.sh finds in the output folder.
+# EXPORTS: more NAME=VALUE words for the script's environment.
+write_job() {
+  local folder=$1 seconds=$2 exports=$3 script=$4
+  shift 4
+  cp "$here/guest/boot.sh" "$folder/boot.sh"
+  {
+    printf 'VM_MODULES=%q\nVM_SCRIPT=%q\nVM_TIMEOUT=%q\n' "$vm/lib/modules" "$script" "$seconds"
+    printf 'VM_ARGS=('
+    [ $# -eq 0 ] || printf '%q ' "$@"
+    printf ')\nexport OUT=/run/lunar-vm LUNAR_ROOT=%q LUNAR_BUILD_DIR=%q %s\n' \
+      "$LUNAR_ROOT" "${LUNAR_BUILD_DIR:-$LUNAR_ROOT/build/release}" "$exports"
+  } >"$folder/job.sh"
+}
+
+# guest_devices OUT: sets $devices, QEMU's words for the disks and the network every guest has.
+guest_devices() {
+  # shellcheck disable=SC2054  # the commas are QEMU's
+  devices=(
+    -fsdev "local,id=root,path=/,security_model=none,readonly=on,multidevs=remap"
+    -device virtio-9p-pci,fsdev=root,mount_tag=hostroot
+    -fsdev "local,id=out,path=$1,security_model=none"
+    -device virtio-9p-pci,fsdev=out,mount_tag=out
+    -netdev user,id=n0,restrict=on -device virtio-net-pci,netdev=n0
+  )
+  if [ -n "${LUNAR_VM_DISK_MB:-}" ]; then
+    truncate -s "${LUNAR_VM_DISK_MB}M" "$1/scratch.img"
+    devices+=(-drive "file=$1/scratch.img,if=virtio,format=raw,cache=writeback,discard=unmap")
+  fi
+  # shellcheck disable=SC2206  # words are wanted
+  devices+=(${LUNAR_VM_QEMU_ARGS:-})
+}
+
+# problem_of OUT STATUS SECONDS: why the guest has failed, given QEMU's exit status; nothing if it
+# has not.
+problem_of() {
+  local folder=$1 status=$2
+  if [ "$status" = 124 ]; then
+    echo "no end after $3 s"
+  elif [ "$status" != 0 ]; then
+    echo "QEMU ended with $status"
+  elif [ ! -f "$folder/exit_code" ]; then
+    echo "the guest died: it left no exit code"
+  elif [ "$(cat "$folder/exit_code")" != 0 ]; then
+    echo "the guest script ended with $(cat "$folder/exit_code")"
+  elif [ ! -f "$folder/verdict" ]; then
+    echo "the guest script gave no verdict"
+  elif ! grep -q '^pass' "$folder/verdict"; then
+    cat "$folder/verdict"
+  fi
+}
+
+# show_guest OUT: what there is to see of a failed guest.
+show_guest() {
+  local file
+  for file in guest.log console.log qemu.log; do
+    [ -s "$1/$file" ] || continue
+    printf -- '--- last lines of %s\n' "$1/$file"
+    tail -n 60 "$1/$file"
+  done
+}
