@@ -1,6 +1,7 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A plain C program that loads a shared object as tgtd loads its backing stores, and has it emit.
- * It knows nothing of LTTng; like tgtd it never closes the object. */
+ * It knows nothing of LTTng; like tgtd it never closes the object. It says when a session has enabled
+ * the events, and emits once it is told to: they are enabled a moment before the session runs. */
 #include <dlfcn.h>
 #include <sched.h>
 #include <stdio.h>
@@ -37,6 +38,9 @@ int main(int argc, char** argv) {
     fprintf(stderr, "no session records the events after %d s\n", kWaitSeconds);
     return 1;
   }
+  puts("enabled");
+  fflush(stdout);
+  if (getchar() == EOF) return 1;
   emit();
   return 0;
 }

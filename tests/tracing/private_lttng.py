@@ -86,6 +86,11 @@ class PrivateRecording:
         """`words` as somebody whom this daemon obeys; to be run with environment()."""
         return [*self._prefix, *[str(word) for word in words]]
 
+    def restart(self):
+        """Every program that is registered records when this returns."""
+        self._lttng("stop", "lunar")
+        self._lttng("start", "lunar")
+
     def stop(self):
         """Ends the recording; the trace is complete when this returns."""
         self._lttng("stop", "lunar")

@@ -82,8 +82,17 @@ class RecordTest(unittest.TestCase):
 
     def test_a_plugin_of_a_plain_c_host_records_every_event(self):
         # LTTNG_UST_REGISTER_TIMEOUT=0 is how tgtd is run: dlopen() must not wait for a daemon.
-        events = self.record(
-            [self.built / "trace_plugin_host", self.built / "libtrace_plugin.so"], 0)
+        with private_lttng.PrivateRecording() as recording:
+            command = [self.built / "trace_plugin_host", self.built / "libtrace_plugin.so"]
+            with subprocess.Popen(command, env=recording.environment(0), stdin=subprocess.PIPE,
+                                  stdout=subprocess.PIPE, text=True) as host:
+                self.assertEqual(host.stdout.readline(), "enabled\n")
+                # Known to the daemon by now: it waits for the program's answer to both.
+                recording.restart()
+                host.communicate("go\n", timeout=RUN_SECONDS)
+            self.assertEqual(host.returncode, 0)
+            recording.stop()
+            events = [without_context(line) for line in recording.lines()]
         self.assertEqual(events, EXPECTED)
 
     def test_a_program_runs_where_nobody_records(self):
