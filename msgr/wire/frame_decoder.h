@@ -73,7 +73,7 @@ class FrameDecoder {
   Bytes data_;
   RegisteredBuffer buffer_;
   std::size_t copied_ = 0;  // of the payload
-  uint32_t data_crc_ = 0;  // of what is here, while it is warm in the cache
+  uint32_t data_crc_ = 0;   // of what is here, while it is warm in the cache
   std::error_code error_;
 };
 

@@ -1,7 +1,8 @@
 /* SPDX-License-Identifier: LGPL-2.1-or-later */
 /* A plain C program that loads a shared object as tgtd loads its backing stores, and has it emit.
- * It knows nothing of LTTng; like tgtd it never closes the object. It says when a session has enabled
- * the events, and emits once it is told to: they are enabled a moment before the session runs. */
+ * It knows nothing of LTTng; like tgtd it never closes the object. It says when a session has
+ * enabled the events, and emits once it is told to: they are enabled a moment before the session
+ * runs. */
 #include <dlfcn.h>
 #include <sched.h>
 #include <stdio.h>
