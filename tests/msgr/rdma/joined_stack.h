@@ -49,11 +49,14 @@ class JoinedStack final : public NetworkStack {
     table_.reset();
     settle();
   }
-  // What was handed to the service thread so far is done.
+  // What was handed to the service thread so far is done; and what that handed to it in turn: a job
+  // that held a worker last has it destroyed by another.
   void settle() {
-    std::promise<void> done;
-    service_.run([&done] { done.set_value(); });
-    done.get_future().wait();
+    for (int round = 0; round < 2; ++round) {
+      std::promise<void> done;
+      service_.run([&done] { done.set_value(); });
+      done.get_future().wait();
+    }
   }
 
   std::unique_ptr<PendingConnect> connect(EventCenter& center, const Address& peer,
