@@ -126,6 +126,7 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
   void add_reads();
   void add_queued();
   bool add_segment();
+  void trace_resume() const;
   void add_bind(const BindJob& job);
   void add_fragment(RemoteJob& job, Kind kind);
   void add_control();
@@ -203,6 +204,7 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
   std::size_t queued_bytes_ = 0;
   bool flush_posted_ = false;
   bool is_stalled_ = false;  // for a credit
+  EventCenter::Clock::time_point stalled_since_;
   bool waits_for_bounce_ = false;
   bool was_queue_full_ = false;
   uint64_t segments_at_last_look_ = 0;

@@ -9,12 +9,14 @@
 // in order, since an RC QP completes in order.
 
 #include <algorithm>
+#include <chrono>
 #include <cstring>
 #include <utility>
 
 #include "common/check.h"
 #include "msgr/errors.h"
 #include "msgr/rdma/rdma_link.h"
+#include "tracing/tracepoints.h"
 
 namespace lunar::msgr::rdma {
 
@@ -161,13 +163,24 @@ Segment RdmaLink::outgoing(SegmentType type) {
   return segment;
 }
 
+void RdmaLink::trace_resume() const {
+  if (LUNAR_TRACE_ENABLED(lunar_msgr, credit_resume)) {
+    const auto waited = std::chrono::nanoseconds(center_.now() - stalled_since_).count();
+    LUNAR_TRACE(lunar_msgr, credit_resume, qp_num_, static_cast<uint64_t>(waited));
+  }
+}
+
 // One segment of the frames at the head of the queue. False if it has to wait.
 bool RdmaLink::add_segment() {
   if (credits_.send.in_hand() == 0) {
-    if (!std::exchange(is_stalled_, true)) count(Count::kCreditStalls);
+    if (!std::exchange(is_stalled_, true)) {
+      stalled_since_ = center_.now();
+      count(Count::kCreditStalls);
+      LUNAR_TRACE(lunar_msgr, credit_wait, qp_num_, static_cast<uint64_t>(queued_bytes_));
+    }
     return false;
   }
-  is_stalled_ = false;
+  if (std::exchange(is_stalled_, false)) trace_resume();
   PostChain& chain = worker_->chain();
   const std::size_t ahead = frames_ahead(pack_.segment_bytes);
   const bool is_inline = sizeof(SegmentHeader) + ahead <= qp_->max_inline_bytes();
