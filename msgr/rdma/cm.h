@@ -8,11 +8,7 @@
 
 namespace lunar::msgr::rdma {
 
-// librdmacm keeps contexts of its own open, and the removal of a device waits for them: has it look
-// which are gone. Blocks. Nothing in a process that never used it. The last device of a host stays
-// open all the same (librdmacm 44 looks no further when it finds none): with a driver that waits
-// for contexts, as rxe does, its removal then lasts until the process ends.
-void release_removed_cm_devices();
+class CmChannel;
 
 // Connection setup by rdma_cm(7): it resolves addresses and exchanges QP numbers, PSNs and what
 // both sides take; the QPs and their verbs context stay ours. Its events are read on the service
@@ -31,11 +27,9 @@ class Cm {
   // Gives up what is left. For a job of the service thread.
   void close();
 
-  struct Channel;
-
  private:
   StackCore& core_;
-  const std::shared_ptr<Channel> channel_;
+  const std::shared_ptr<CmChannel> channel_;
 };
 
 }  // namespace lunar::msgr::rdma

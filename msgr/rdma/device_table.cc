@@ -11,7 +11,7 @@
 #include <optional>
 
 #include "common/log.h"
-#include "msgr/rdma/cm.h"
+#include "msgr/rdma/cm_channel.h"
 #include "msgr/rdma/removal_watch.h"
 
 // A user holds a device through a lease, so that this table hears when the last one is gone: only
