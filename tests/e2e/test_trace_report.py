@@ -161,7 +161,7 @@ class TraceReportTest(LunarTestCase):
         path = self.folder / "chrome.json"
         self.assertEqual(trace_recording.report(folder, "--chrome", path), "")
         events = json.loads(path.read_text())["traceEvents"]
-        open_spans = collections.Counter()
+        tracks = collections.defaultdict(list)
         for event in events:
             self.assertIn(event["ph"], ("b", "e", "i", "M"))
             self.assertIsInstance(event["pid"], int)
@@ -170,10 +170,21 @@ class TraceReportTest(LunarTestCase):
                 continue
             self.assertGreaterEqual(event["ts"], 0)
             if event["ph"] in "be":
-                key = (event["cat"], event["id"], event["name"])
-                open_spans[key] += 1 if event["ph"] == "b" else -1
-        self.assertEqual({count for count in open_spans.values()}, {0})
+                tracks[event["cat"], event["id"], event["pid"]].append(event)
+        for track in tracks.values():
+            self.check_nesting(track)
         self.assertTrue(any(event.get("cat") == "server" for event in events))
+
+    def check_nesting(self, track):
+        """As viewers read it: sorted by time, stably, an end belongs to the last begin."""
+        is_open = []
+        for event in sorted(track, key=lambda event: event["ts"]):
+            if event["ph"] == "b":
+                is_open.append(event["name"])
+            else:
+                self.assertTrue(is_open, event)
+                self.assertEqual(is_open.pop(), event["name"], track)
+        self.assertEqual(is_open, [], track)
 
     def test_a_server_that_dies_under_an_io_is_seen_as_a_resend(self):
         with trace_recording.Recording(self.folder) as recording:

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
@@ -267,16 +268,27 @@ TEST_F(AnalysisTest, WhatIsOverIsNotKept) {
   EXPECT_EQ(report.sample.size(), 100u);
 }
 
-TEST_F(AnalysisTest, ChromeEventsBeginAndEndInPairs) {
+// As viewers read them: by time, stably; an end belongs to the last begin of its track.
+TEST_F(AnalysisTest, ChromeEventsAreNestedInOrderOfTime) {
   whole_io(0x100, 0, 1, 100);
-  const auto all = nlohmann::json::parse(render_chrome(analyse()));
-  int open = 0;
-  for (const auto& event : all["traceEvents"]) {
-    if (event["ph"] == "b") ++open;
-    if (event["ph"] == "e") --open;
+  auto events = nlohmann::json::parse(render_chrome(analyse()))["traceEvents"]
+                    .get<std::vector<nlohmann::json>>();
+  std::erase_if(events, [](const auto& each) { return each["ph"] != "b" && each["ph"] != "e"; });
+  std::ranges::stable_sort(events, {},
+                           [](const auto& each) { return each["ts"].template get<double>(); });
+  std::map<std::string, std::vector<std::string>> open;
+  for (const auto& event : events) {
+    auto& track = open[event["cat"].get<std::string>() + event["id"].get<std::string>()];
+    if (event["ph"] == "b") {
+      track.push_back(event["name"]);
+    } else {
+      ASSERT_FALSE(track.empty()) << event;
+      EXPECT_EQ(track.back(), event["name"]);
+      track.pop_back();
+    }
   }
-  EXPECT_EQ(open, 0);
-  EXPECT_GT(all["traceEvents"].size(), 10u);
+  for (const auto& [track, names] : open) EXPECT_TRUE(names.empty()) << track;
+  EXPECT_GT(events.size(), 10u);
 }
 
 TEST_F(AnalysisTest, NoNameEndsTheScriptOfThePage) {

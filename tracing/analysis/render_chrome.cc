@@ -1,5 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <algorithm>
 #include <string>
+#include <vector>
 
 #include "tracing/analysis/explain.h"
 #include "tracing/analysis/io_json.h"
@@ -8,11 +10,30 @@
 // Trace Event Format. IOs overlap, so they are nestable async events ("b", "e"): one track per IO
 // in the gateway, below it one per op with its stations; what a server does is in the server's
 // process. Times are microseconds from the beginning of the trace.
+//
+// A viewer sorts by time, stably, and then matches ends with begins like brackets: what is inside
+// of a bar is written between its begin and its end, for they often share a time.
 
 namespace lunar::tracing {
 namespace {
 
 using json = nlohmann::ordered_json;
+
+// Where bars are nested in one another.
+struct Track {
+  const char* category;
+  std::string id;
+  uint32_t process;
+};
+
+struct Bar {
+  std::string name;
+  int64_t begin;
+  int64_t end;
+  json args = json::object();
+
+  bool is_whole() const { return begin != kNever && end != kNever && begin <= end; }
+};
 
 class Writer {
  public:
@@ -27,20 +48,19 @@ class Writer {
                        {"args", {{"name", name}}}});
   }
 
-  void span(const char* category, const std::string& id, uint32_t process, const std::string& name,
-            int64_t begin, int64_t end, json args = json::object()) {
-    if (begin == kNever || end == kNever || end < begin) return;
-    json event = {{"ph", "b"},           {"cat", category},     {"id", id}, {"name", name},
-                  {"ts", micros(begin)}, {"pid", pid(process)}, {"tid", 1}};
-    if (!args.empty()) event["args"] = std::move(args);
-    events_.push_back(std::move(event));
-    events_.push_back({{"ph", "e"},
-                       {"cat", category},
-                       {"id", id},
-                       {"name", name},
-                       {"ts", micros(end)},
-                       {"pid", pid(process)},
-                       {"tid", 1}});
+  // `inside`: in order of time, and not overlapping. What reaches out of `bar` is cut.
+  void write(const Track& track, const Bar& bar, const std::vector<Bar>& inside = {}) {
+    if (!bar.is_whole()) return;
+    begin(track, bar);
+    for (Bar each : inside) {
+      if (!each.is_whole()) continue;
+      each.begin = std::max(each.begin, bar.begin);
+      each.end = std::min(each.end, bar.end);
+      if (!each.is_whole()) continue;
+      begin(track, each);
+      end(track, each);
+    }
+    end(track, bar);
   }
 
   void instant(uint32_t process, const std::string& name, int64_t at) {
@@ -58,6 +78,21 @@ class Writer {
   }
 
  private:
+  void begin(const Track& track, const Bar& bar) {
+    add("b", track, bar.name, bar.begin);
+    if (!bar.args.empty()) events_.back()["args"] = bar.args;
+  }
+  void end(const Track& track, const Bar& bar) { add("e", track, bar.name, bar.end); }
+  void add(const char* phase, const Track& track, const std::string& name, int64_t at) {
+    events_.push_back({{"ph", phase},
+                       {"cat", track.category},
+                       {"id", track.id},
+                       {"name", name},
+                       {"ts", micros(at)},
+                       {"pid", pid(track.process)},
+                       {"tid", 1}});
+  }
+
   double micros(int64_t at) const { return static_cast<double>(at - report_.begin) / 1e3; }
   static uint64_t pid(uint32_t process) {
     return process == UINT32_MAX ? 0 : static_cast<uint64_t>(process) + 1;
@@ -67,31 +102,47 @@ class Writer {
   json events_ = json::array();
 };
 
+void write_server(Writer& writer, const std::string& id, const std::string& name, uint64_t io_id,
+                  const Attempt& attempt) {
+  const std::string there = id + "/" + std::to_string(attempt.number);
+  const json args = {
+      {"io_id", id_text(io_id)}, {"attempt", attempt.number}, {"ahead", attempt.ahead}};
+  writer.write(
+      {"server", there, attempt.server}, {name, attempt.received, attempt.replied, args},
+      {{"store " + store_kind_name(attempt.store_kind), attempt.store_submit, attempt.store_done}});
+  for (const Fragment& part : attempt.fragments) {
+    const std::string kind = part.is_push ? "push" : "pull";
+    writer.write({"server", there + "/" + kind + std::to_string(part.index), attempt.server},
+                 {kind, part.started, part.done, {{"bytes", part.bytes}, {"result", part.result}}});
+  }
+}
+
 void write_op(Writer& writer, const IoRecord& io, const OpRecord& op) {
   const std::string id = id_text(io.io_id) + "/" + std::to_string(op.tid);
   const std::string name = "tid " + std::to_string(op.tid) + " osd." + std::to_string(op.osd());
-  writer.span("op", id, io.process, name, op.submitted, op.done,
-              {{"pg", op.pg},
-               {"bytes", op.bytes},
-               {"result", op.result},
-               {"attempts", op.attempts.size()}});
+  const json args = {
+      {"pg", op.pg}, {"bytes", op.bytes}, {"result", op.result}, {"attempts", op.attempts.size()}};
+  std::vector<Bar> stages;
   for (const Interval& each : intervals_of(op)) {
-    writer.span("op", id, io.process, std::string(name_of(each.stage)), each.begin, each.end);
+    stages.push_back({std::string(name_of(each.stage)), each.begin, each.end});
   }
+  writer.write({"op", id, io.process}, {name, op.submitted, op.done, args}, stages);
   for (const Attempt& each : op.attempts) {
-    if (each.server == UINT32_MAX) continue;
-    const std::string there = id + "/" + std::to_string(each.number);
-    writer.span("server", there, each.server, name, each.received, each.replied,
-                {{"io_id", id_text(io.io_id)}, {"attempt", each.number}, {"ahead", each.ahead}});
-    writer.span("server", there, each.server, "store " + store_kind_name(each.store_kind),
-                each.store_submit, each.store_done);
-    for (const Fragment& part : each.fragments) {
-      writer.span("server",
-                  there + "/" + (part.is_push ? "push" : "pull") + std::to_string(part.index),
-                  each.server, part.is_push ? "push" : "pull", part.started, part.done,
-                  {{"bytes", part.bytes}, {"result", part.result}});
-    }
+    if (each.server != UINT32_MAX) write_server(writer, id, name, io.io_id, each);
   }
+}
+
+void write_io(Writer& writer, const IoRecord& io, const Report& report) {
+  const std::string id = id_text(io.io_id);
+  const json args = {{"io_id", id}, {"why", explain(io, report)}};
+  writer.write({"io", id, io.process}, {title_of(io), io.began(), io.ended(), args});
+  // A command may have several at once: each has a track of its own.
+  for (std::size_t i = 0; i < io.ios.size(); ++i) {
+    const ImageIo& each = io.ios[i];
+    writer.write({"image", id + "/" + std::to_string(i), io.process},
+                 {io_type_name(each.type), each.started, each.done});
+  }
+  for (const OpRecord& op : io.ops) write_op(writer, io, op);
 }
 
 }  // namespace
@@ -101,15 +152,7 @@ std::string render_chrome(const Report& report) {
   for (std::size_t i = 0; i < report.processes.size(); ++i) {
     writer.name_process(i, report.processes[i]);
   }
-  for (const IoRecord* io : shown_ios(report)) {
-    writer.span("io", id_text(io->io_id), io->process, title_of(*io), io->began(), io->ended(),
-                {{"io_id", id_text(io->io_id)}, {"why", explain(*io, report)}});
-    for (const ImageIo& each : io->ios) {
-      writer.span("io", id_text(io->io_id), io->process, io_type_name(each.type), each.started,
-                  each.done);
-    }
-    for (const OpRecord& op : io->ops) write_op(writer, *io, op);
-  }
+  for (const IoRecord* io : shown_ios(report)) write_io(writer, *io, report);
   for (const Incident& each : report.incidents) {
     writer.instant(each.process, std::string(name_of(each.kind)), each.at);
   }
