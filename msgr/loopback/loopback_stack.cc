@@ -9,6 +9,7 @@
 #include "common/check.h"
 #include "msgr/errors.h"
 #include "msgr/loopback/pipe_stream.h"
+#include "msgr/net/outgoing.h"
 
 namespace lunar::msgr {
 
@@ -158,7 +159,7 @@ class LoopbackLink final : public StreamLink {
       std::erase(keys_, key.rkey);
       network_->revoke(key.rkey);
     }
-    post_done(std::move(done), error);
+    post_done(center(), std::move(done), error);
   }
 
   void close(UniqueFunction<void()> closed) override {
@@ -185,16 +186,16 @@ class LoopbackLink final : public StreamLink {
     LUNAR_CHECK(capabilities().one_sided, "this link has no one-sided operations");
     LUNAR_CHECK(local.length <= capabilities().max_fragment_bytes, "a fragment that is too long");
     const Bytes memory = bytes_of(local);
-    if (!is_open()) return post_done(std::move(done), error());
+    if (!is_open()) return post_done(center(), std::move(done), error());
     // Moved now, so before any frame that is queued from here on; told later.
     const auto result = network_->move(key, wire_, memory, to_remote);
-    post_done(std::move(done), result);
+    post_done(center(), std::move(done), result);
     if (result) fail(result);
   }
   void end_reads() {
     for (auto& [number, read] : reads_) {
       center().cancel(read.timer);
-      post_done(std::move(read.done), make_error_code(Errc::kClosed));
+      post_done(center(), std::move(read.done), make_error_code(Errc::kClosed));
     }
     reads_.clear();
   }

@@ -13,6 +13,7 @@
 
 #include "common/check.h"
 #include "msgr/errors.h"
+#include "msgr/net/outgoing.h"
 
 namespace lunar::msgr {
 namespace {
@@ -88,10 +89,10 @@ void StreamLink::abandon_payload(uint64_t tid) {
 }
 
 void StreamLink::remote_read(RemoteKey, RegisteredSlice, IoDone done) {
-  post_done(std::move(done), std::make_error_code(std::errc::operation_not_supported));
+  post_done(center_, std::move(done), std::make_error_code(std::errc::operation_not_supported));
 }
 void StreamLink::remote_write(RegisteredSlice, RemoteKey, IoDone done) {
-  post_done(std::move(done), std::make_error_code(std::errc::operation_not_supported));
+  post_done(center_, std::move(done), std::make_error_code(std::errc::operation_not_supported));
 }
 
 void StreamLink::update_events() {
@@ -182,12 +183,6 @@ bool StreamLink::receive_once(bool& drained) {
 
 void StreamLink::receive_resumed() {
   if (wants_bytes()) pump();
-}
-
-void StreamLink::post_done(IoDone done, std::error_code result) {
-  if (!done) return;
-  auto boxed = std::make_unique<IoDone>(std::move(done));
-  center_.post([boxed = std::move(boxed), result] { (*boxed)(result); });
 }
 
 std::vector<IoDone> StreamLink::take_unsent() {

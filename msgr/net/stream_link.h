@@ -49,7 +49,6 @@ class StreamLink : public Link, private FrameReceiver::Owner {
   // Ends the link as if the stream had broken. Later: every `sent` with the error, then
   // on_closed().
   void fail(std::error_code why);
-  void post_done(IoDone done, std::error_code result);
 
  private:
   enum class State : uint8_t { kOpen, kFailed, kClosed };

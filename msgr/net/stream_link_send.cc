@@ -11,7 +11,7 @@
 #include <span>
 #include <utility>
 
-#include "msgr/errors.h"
+#include "msgr/net/outgoing.h"
 #include "msgr/net/stream_link.h"
 
 namespace lunar::msgr {
@@ -43,15 +43,11 @@ struct StreamLink::Gathered {
 
 void StreamLink::send(Frame frame, IoDone sent) {
   center_.assert_in_loop();
-  if (!is_open()) return post_done(std::move(sent), error_);
-  std::size_t data_bytes = 0;
-  for (const ConstBytes part : frame.data) data_bytes += part.size();
-  if (frame.front.size() > options_.limits.max_front_bytes ||
-      data_bytes > options_.limits.max_data_bytes) {
-    return post_done(std::move(sent), Errc::kTooLong);
+  if (!is_open()) return post_done(center_, std::move(sent), error_);
+  if (const auto error = seal_outgoing(frame, options_.limits, options_.crc_data)) {
+    return post_done(center_, std::move(sent), error);
   }
-  seal_frame(frame, options_.crc_data);
-  const std::size_t bytes = sizeof(FrameHeader) + frame.front.size() + data_bytes;
+  const std::size_t bytes = frame_bytes(frame);
   queue_.push_back({std::move(frame), std::move(sent), bytes});
   queued_bytes_ += bytes;
   schedule_flush();

@@ -138,7 +138,6 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
   uint64_t next_wr_id() noexcept;
   bool post();
   void count(Count which, uint64_t amount = 1) noexcept;
-  void post_done(IoDone done, std::error_code result);
 
   // One-sided.
   void finish_invalidation(uint32_t rkey);

@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "common/check.h"
-#include "msgr/errors.h"
+#include "msgr/net/outgoing.h"
 #include "msgr/rdma/rdma_link.h"
 
 namespace lunar::msgr::rdma {
@@ -25,11 +25,11 @@ const std::byte* RdmaLink::local_range(const RegisteredSlice& local,
 void RdmaLink::remote_read(RemoteKey from, RegisteredSlice local, IoDone done) {
   center_.assert_in_loop();
   LUNAR_CHECK(capabilities_.one_sided, "this link has no one-sided operations");
-  if (!is_open()) return post_done(std::move(done), error_);
+  if (!is_open()) return post_done(center_, std::move(done), error_);
   uint32_t lkey = 0;
   const std::byte* const memory = local_range(local, &lkey);
   if (memory == nullptr || local.length > from.length) {
-    return post_done(std::move(done), std::make_error_code(std::errc::invalid_argument));
+    return post_done(center_, std::move(done), std::make_error_code(std::errc::invalid_argument));
   }
   reads_.push_back({Fragments(from.addr, local.length, options_.fragment_bytes), memory, lkey,
                     from.rkey, std::move(done)});
@@ -39,11 +39,11 @@ void RdmaLink::remote_read(RemoteKey from, RegisteredSlice local, IoDone done) {
 void RdmaLink::remote_write(RegisteredSlice local, RemoteKey to, IoDone done) {
   center_.assert_in_loop();
   LUNAR_CHECK(capabilities_.one_sided, "this link has no one-sided operations");
-  if (!is_open()) return post_done(std::move(done), error_);
+  if (!is_open()) return post_done(center_, std::move(done), error_);
   uint32_t lkey = 0;
   const std::byte* const memory = local_range(local, &lkey);
   if (memory == nullptr || local.length > to.length) {
-    return post_done(std::move(done), std::make_error_code(std::errc::invalid_argument));
+    return post_done(center_, std::move(done), std::make_error_code(std::errc::invalid_argument));
   }
   queue_.push_back(RemoteJob{Fragments(to.addr, local.length, options_.fragment_bytes), memory,
                              lkey, to.rkey, std::move(done)});
@@ -133,10 +133,11 @@ void RdmaLink::add_bind(const BindJob& job) {
 
 void RdmaLink::revoke(const RemoteKey& key, IoDone done) {
   center_.assert_in_loop();
-  if (!is_open()) return post_done(std::move(done), error_);
+  if (!is_open()) return post_done(center_, std::move(done), error_);
   const auto found = exposed_.find(key.rkey);
   if (found == exposed_.end() || found->second.is_revoked) {
-    return post_done(std::move(done), std::make_error_code(std::errc::operation_not_supported));
+    return post_done(center_, std::move(done),
+                     std::make_error_code(std::errc::operation_not_supported));
   }
   found->second.is_revoked = true;
   found->second.done = std::move(done);
@@ -168,7 +169,7 @@ void RdmaLink::finish_invalidation(uint32_t rkey) {
   worker_->put_window(found->second.window);
   IoDone done = std::move(found->second.done);
   exposed_.erase(found);
-  post_done(std::move(done), {});
+  post_done(center_, std::move(done), {});
 }
 
 std::vector<ibv_mw*> RdmaLink::take_bound_windows() {

@@ -14,7 +14,7 @@
 #include <utility>
 
 #include "common/check.h"
-#include "msgr/errors.h"
+#include "msgr/net/outgoing.h"
 #include "msgr/rdma/rdma_link.h"
 #include "tracing/tracepoints.h"
 
@@ -25,22 +25,12 @@ void RdmaLink::count(Count which, uint64_t amount) noexcept {
   worker_->counters().add(which, amount);
 }
 
-void RdmaLink::post_done(IoDone done, std::error_code result) {
-  if (!done) return;
-  auto boxed = std::make_unique<IoDone>(std::move(done));
-  center_.post([boxed = std::move(boxed), result] { (*boxed)(result); });
-}
-
 void RdmaLink::send(Frame frame, IoDone sent) {
   center_.assert_in_loop();
-  if (!is_open()) return post_done(std::move(sent), error_);
-  std::size_t data_bytes = 0;
-  for (const ConstBytes part : frame.data) data_bytes += part.size();
-  if (frame.front.size() > options_.limits.max_front_bytes ||
-      data_bytes > options_.limits.max_data_bytes) {
-    return post_done(std::move(sent), Errc::kTooLong);
+  if (!is_open()) return post_done(center_, std::move(sent), error_);
+  if (const auto error = seal_outgoing(frame, options_.limits, options_.crc_data)) {
+    return post_done(center_, std::move(sent), error);
   }
-  seal_frame(frame, options_.crc_data);
   const std::size_t bytes = frame_bytes(frame);
   queue_.push_back(FrameJob{std::move(frame), std::move(sent), bytes, 0});
   queued_bytes_ += bytes;

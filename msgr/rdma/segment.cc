@@ -48,10 +48,6 @@ SegmentHeader encode_header(const Segment& segment) noexcept {
   return header;
 }
 
-std::size_t frame_bytes(const Frame& frame) noexcept {
-  return sizeof frame.header + frame.header.front_length.value() + frame.header.data_length.value();
-}
-
 SegmentBuilder::SegmentBuilder(const PackLimits& limits, Bytes bounce, uint32_t bounce_lkey,
                                const KeyFinder* keys) noexcept
     : limits_(limits), bounce_(bounce), bounce_lkey_(bounce_lkey), keys_(keys) {

@@ -103,7 +103,4 @@ class SegmentBuilder {
   boost::container::small_vector<SegmentPart, 8> parts_;
 };
 
-// Of a frame with its header, once it is sealed.
-std::size_t frame_bytes(const Frame& frame) noexcept;
-
 }  // namespace lunar::msgr::rdma

@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "msgr/errors.h"
+#include "msgr/net/outgoing.h"
 #include "msgr/wire/frame_decoder.h"
 #include "tests/msgr/link_fixture.h"
 
