@@ -9,6 +9,7 @@ here=$(dirname "$0")
 cluster=/run/one-sided-trace
 portal=10.0.2.15:3260
 iqn=iqn.2025-01.test.lunar:trace
+# shellcheck disable=SC2034  # lib.sh's
 KEEP=("$cluster/log")
 trace=("$LUNAR_BUILD_DIR/tools/lunar-trace")
 # Programs wait at start until they are registered, so that none of their events is missed.
