@@ -19,7 +19,7 @@ class CmConnect final : public PendingConnect {
             ServiceThread& service)
       : waiter_(std::move(waiter)), setup_(std::move(setup)), service_(service) {}
   ~CmConnect() override {
-    waiter_->end();
+    waiter_->port->close();
     service_.run([setup = setup_] { setup->abandon(); });
   }
 
@@ -38,7 +38,7 @@ class CmListener final : public Listener {
         service_(service),
         local_(local) {}
   ~CmListener() override {
-    waiter_->end();
+    waiter_->port->close();
     service_.run([listening = listening_] { listening->end(); });
   }
   Address local_address() const override { return local_; }
@@ -69,9 +69,7 @@ std::unique_ptr<PendingConnect> Cm::connect(EventCenter& center, const Address& 
   auto setup = std::make_shared<CmSetup>(channel_, waiter, false);
   const std::error_code error = core_.service.run([setup, peer] { setup->begin_connect(peer); });
   if (error) {
-    center.post([waiter, error] {
-      if (!waiter->is_over) waiter->deliver(fail(error));
-    });
+    waiter->port->post([waiter, error] { waiter->deliver(fail(error)); });
   }
   return std::make_unique<CmConnect>(waiter, setup, core_.service);
 }

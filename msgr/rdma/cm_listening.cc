@@ -35,16 +35,26 @@ void CmListening::end() {
   is_over_ = true;
   channel_->core.service.center().cancel(timer_);
   if (id_ != nullptr) channel_->forget(std::exchange(id_, nullptr), this);
+  for (const auto& weak : std::exchange(setups_, {})) {
+    if (const auto setup = weak.lock()) setup->abandon();
+  }
 }
 
 void CmListening::on_event(const CmEvent& event) {
   if (event.type == RDMA_CM_EVENT_CONNECT_REQUEST) {
-    std::make_shared<CmSetup>(channel_, waiter_, true)->begin_accept(event);
+    accept(event);
   } else if (event.type == RDMA_CM_EVENT_DEVICE_REMOVAL) {
     channel_->forget(std::exchange(id_, nullptr), this);
     release_removed_cm_devices();
     again();
   }
+}
+
+void CmListening::accept(const CmEvent& request) {
+  auto setup = std::make_shared<CmSetup>(channel_, waiter_, true);
+  std::erase_if(setups_, [](const auto& weak) { return weak.expired(); });
+  setups_.push_back(setup);
+  setup->begin_accept(request);
 }
 
 std::error_code CmListening::try_listen() {

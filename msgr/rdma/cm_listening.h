@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <system_error>
+#include <vector>
 
 #include "msgr/address.h"
 #include "msgr/rdma/cm_channel.h"
@@ -25,12 +26,14 @@ class CmListening final : public CmIdOwner, public std::enable_shared_from_this<
  private:
   std::error_code try_listen();
   void again();
+  void accept(const CmEvent& request);
 
   const std::shared_ptr<CmChannel> channel_;
   const std::shared_ptr<CmWaiter> waiter_;
   const Address local_;
   rdma_cm_id* id_ = nullptr;
   TimerId timer_ = TimerId::kNone;
+  std::vector<std::weak_ptr<CmSetup>> setups_;  // under way, and those of links that are up
   bool is_over_ = false;
   bool has_complained_ = false;
 };

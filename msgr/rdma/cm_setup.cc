@@ -116,7 +116,6 @@ void CmSetup::run(F fn) {
 }
 
 void CmSetup::get_worker(std::shared_ptr<Device> device) {
-  if (waiter_->is_over) return run([](CmSetup& self) { self.end(); });
   channel_->core.workers->get(
       *waiter_->center, waiter_->port, std::move(device),
       [self = shared_from_this()](Result<std::shared_ptr<Worker>> worker) {
@@ -194,25 +193,28 @@ std::error_code CmSetup::make_ready() {
 
 // Ending
 
+// What the loop is to take. If nobody waits there any more, the endpoint ends where endpoints do.
+struct CmSetup::Parcel {
+  Parcel(StackCore& of, std::unique_ptr<Endpoint> made, CmIdHold held, Address from, Address to)
+      : core(of), endpoint(std::move(made)), id(std::move(held)), local(from), peer(to) {}
+  Parcel(const Parcel&) = delete;
+  ~Parcel() {
+    if (endpoint != nullptr) core.service.run([endpoint = std::move(endpoint)] {});
+  }
+  StackCore& core;
+  std::unique_ptr<Endpoint> endpoint;
+  CmIdHold id;
+  const Address local;
+  const Address peer;
+};
+
 void CmSetup::hand_over() {
   if (is_ended_ || is_handed_over_ || endpoint_ == nullptr) return;
   is_handed_over_ = true;
-  // The loop takes both; if it does not run any more, they are destroyed here.
-  struct Parcel {
-    std::unique_ptr<Endpoint> endpoint;
-    CmIdHold id;
-    Address local;
-    Address peer;
-    StackCore& core;
-  };
-  auto parcel = std::make_unique<Parcel>(
-      Parcel{std::move(endpoint_), CmIdHold(channel_, id_, shared_from_this()),
-             Address::from_sockaddr(rdma_get_local_addr(id_)), peer_, channel_->core});
+  auto parcel = std::make_unique<Parcel>(channel_->core, std::move(endpoint_),
+                                         CmIdHold(channel_, id_, shared_from_this()),
+                                         Address::from_sockaddr(rdma_get_local_addr(id_)), peer_);
   waiter_->port->post([waiter = waiter_, parcel = std::move(parcel)] {
-    if (waiter->is_over) {
-      parcel->core.service.run([endpoint = std::move(parcel->endpoint)] {});
-      return;
-    }
     parcel->core.counters.link_made(true);
     auto link = Endpoint::into_link(std::move(parcel->endpoint), parcel->local, parcel->peer);
     waiter->deliver(
@@ -227,9 +229,7 @@ void CmSetup::give_up(std::error_code why) {
     LUNAR_LOG(kMs, 1, "rdma_cm: no link with {}: {}", peer_.to_string(), why.message());
     return;
   }
-  waiter_->port->post([waiter = waiter_, why] {
-    if (!waiter->is_over) waiter->deliver(fail(why));
-  });
+  waiter_->port->post([waiter = waiter_, why] { waiter->deliver(fail(why)); });
 }
 
 void CmSetup::end() {

@@ -11,18 +11,12 @@
 
 namespace lunar::msgr::rdma {
 
-// What waits on a loop for a link: a connect or a listener. `deliver` runs there, and must not once
-// is_over.
+// What waits on a loop for a link: a connect or a listener. `deliver` runs there, by way of the
+// port, which the one who waits closes.
 struct CmWaiter {
   explicit CmWaiter(EventCenter& on) : center(&on), port(LoopPort::open(on)) {}
-  // On the loop. Nothing is delivered any more.
-  void end() {
-    is_over = true;
-    port->close();
-  }
 
   UniqueFunction<void(Result<std::unique_ptr<Link>>)> deliver;
-  bool is_over = false;  // the loop's
   EventCenter* const center;
   const std::shared_ptr<LoopPort> port;
 };
@@ -42,7 +36,7 @@ class CmSetup final : public CmIdOwner, public std::enable_shared_from_this<CmSe
 
   void begin_connect(const Address& peer);
   void begin_accept(const CmEvent& request);
-  // The waiter is gone.
+  // Nobody waits any more. Nothing if the link was handed over.
   void abandon() { end(); }
   void on_event(const CmEvent& event) override;
 
@@ -55,6 +49,7 @@ class CmSetup final : public CmIdOwner, public std::enable_shared_from_this<CmSe
   void send_connect();
   void on_response(const CmEvent& event);
   void accept();
+  struct Parcel;
   void hand_over();
 
   rdma_conn_param parameters(const std::vector<std::byte>& private_data) const;

@@ -19,16 +19,30 @@ bool LoopPort::post(UniqueFunction<void()> fn) {
     // Held over the post: the center may not go away in the middle of it.
     const MutexLock lock(mutex_);
     if (center_ != nullptr) {
-      center_->post(std::move(fn));
+      posted_.push_back(std::move(fn));
+      center_->post([self = shared_from_this()] { self->run_next(); });
       return true;
     }
   }
   return false;  // fn is destroyed here, without the lock
 }
 
+void LoopPort::run_next() {
+  UniqueFunction<void()> next;
+  {
+    const MutexLock lock(mutex_);
+    if (posted_.empty()) return;  // closed meanwhile
+    next = std::move(posted_.front());
+    posted_.pop_front();
+  }
+  next();
+}
+
 void LoopPort::close() {
+  std::deque<UniqueFunction<void()>> unrun;  // destroyed without the lock
   const MutexLock lock(mutex_);
   center_ = nullptr;
+  unrun.swap(posted_);
 }
 
 ServiceThread::~ServiceThread() {

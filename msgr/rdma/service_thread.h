@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <deque>
 #include <memory>
 
 #include "common/mutex.h"
@@ -12,19 +13,22 @@
 namespace lunar::msgr::rdma {
 
 // How another thread reaches a loop that may be gone first: a loop's user opens a port, hands it
-// out, and closes it before the loop goes.
+// out, and closes it before the loop goes, and before what the posted functions use.
 // Thread-safe; open() and close() are for the loop's thread. Shared.
-class LoopPort {
+class LoopPort : public std::enable_shared_from_this<LoopPort> {
  public:
   static std::shared_ptr<LoopPort> open(EventCenter& center);
   // Posts to the loop. False, and fn is destroyed here, once the port is closed.
   bool post(UniqueFunction<void()> fn);
-  // What was posted before and has not run still runs.
+  // What was posted and has not run is destroyed here.
   void close();
 
  private:
+  void run_next();
+
   Mutex mutex_;
   EventCenter* center_ GUARDED_BY(mutex_) = nullptr;
+  std::deque<UniqueFunction<void()>> posted_ GUARDED_BY(mutex_);
 };
 
 // The one helper thread of a stack. It runs what blocks (registering memory; making, moving and

@@ -98,9 +98,12 @@ void Worker::stop() {
   center_.cancel(std::exchange(idle_timer_, TimerId::kNone));
   bounce_waiters_.clear();
   windows_wanted_ = receives_wanted_ = false;
-  const MutexLock lock(mutex_);
-  port_->close();
-  port_.reset();
+  std::shared_ptr<LoopPort> port;
+  {
+    const MutexLock lock(mutex_);
+    port = std::move(port_);
+  }
+  port->close();
 }
 
 Result<LinkSlot> Worker::add_link(RdmaLink& link, uint32_t qp_num) {

@@ -19,7 +19,7 @@ class WorkerTable {
   ~WorkerTable();
 
   // Called on the center's loop; `done` is posted through `port`, which the caller has on it: once
-  // that is closed, `done` is destroyed on another thread instead.
+  // that is closed, `done` is destroyed instead, on whichever thread.
   using Done = UniqueFunction<void(Result<std::shared_ptr<Worker>>)>;
   void get(EventCenter& center, std::shared_ptr<LoopPort> port, std::shared_ptr<Device> device,
            Done done);

@@ -132,12 +132,33 @@ TEST(LoopPortTest, PostsUntilItIsClosed) {
   auto center = EventCenter::create({});
   ASSERT_TRUE(center);
   const auto port = LoopPort::open(**center);
-  int runs = 0;
-  EXPECT_TRUE(port->post([&] { ++runs; }));
+  std::vector<int> order;
+  for (int i = 0; i < 3; ++i) EXPECT_TRUE(port->post([&, i] { order.push_back(i); }));
+  (*center)->run_until_idle();
+  EXPECT_EQ(order, (std::vector<int>{0, 1, 2}));
   port->close();
-  EXPECT_FALSE(port->post([&] { ++runs; }));
+  EXPECT_FALSE(port->post([&] { order.push_back(3); }));
+  (*center)->run_until_idle();
+  EXPECT_EQ(order.size(), 3u);
+}
+
+// So that nothing a stack's users left behind meets a stack that is gone.
+TEST(LoopPortTest, ClosedItDestroysWhatHasNotRun) {
+  auto center = EventCenter::create({});
+  ASSERT_TRUE(center);
+  const auto port = LoopPort::open(**center);
+  const auto used = std::make_shared<int>();
+  int runs = 0;
+  EXPECT_TRUE(port->post([&, used, port] {
+    ++runs;
+    port->close();  // in the middle of a turn
+    EXPECT_EQ(used.use_count(), 2);
+  }));
+  EXPECT_TRUE(port->post([&, used] { ++runs; }));
+  EXPECT_EQ(used.use_count(), 3);
   (*center)->run_until_idle();
   EXPECT_EQ(runs, 1);
+  EXPECT_EQ(used.use_count(), 1);
 }
 
 TEST(ServiceThreadTest, RunsJobsInOrderAndWhatIsQueuedBeforeItEnds) {
