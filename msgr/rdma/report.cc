@@ -25,6 +25,15 @@ uint64_t needed_at_start(const RdmaOptions& options) noexcept {
          uint64_t{options.segment_bytes} * (options.receive_buffers + options.send_buffers);
 }
 
+Outcome<void> check_memory(const Findings& findings) {
+  return check_memlock(findings.memlock, needed_at_start(findings.options), "RDMA at start");
+}
+
+// As RdmaStack sees it when it starts.
+bool works(const Findings& findings) {
+  return findings.features && check_memory(findings).has_value();
+}
+
 bool is_chosen(const Findings& findings, const DeviceListing& device, const GidEntry& gid) {
   return findings.path && findings.path->device == device.name && findings.path->port == gid.port &&
          findings.path->gid_index == gid.index;
@@ -72,13 +81,13 @@ std::string render_text(const Findings& findings, const std::vector<std::string>
                       findings.memlock.is_exempt ? ", not applied (CAP_IPC_LOCK)" : "",
                       memlock_text(needed_at_start(findings.options)));
   for (const std::string& sentence : advice) text += fmt::format("! {}\n", sentence);
-  text += findings.features ? "RDMA works here.\n" : "RDMA does not work here.\n";
+  text += works(findings) ? "RDMA works here.\n" : "RDMA does not work here.\n";
   return text;
 }
 
 std::string render_json(const Findings& findings, const std::vector<std::string>& advice) {
   Json root;
-  root["works"] = findings.features.has_value();
+  root["works"] = works(findings);
   for (const auto& [module, loaded] : findings.modules) root["modules"][module] = loaded;
   root["devices"] = Json::array();
   for (const DeviceListing& device : findings.devices) {
@@ -148,11 +157,7 @@ std::vector<std::string> advice_on(const Findings& findings) {
         "the GID is of RoCE v1, which no router forwards; an address on the network "
         "interface gives the port one of v2");
   }
-  if (auto fits =
-          check_memlock(findings.memlock, needed_at_start(findings.options), "RDMA at start");
-      !fits) {
-    advice.push_back(fits.error().message);
-  }
+  if (auto fits = check_memory(findings); !fits) advice.push_back(fits.error().message);
   if (findings.features && !findings.features->memory_windows &&
       findings.options.rkey_scope == RkeyScope::kWindow) {
     advice.push_back(
@@ -169,8 +174,7 @@ std::vector<std::string> advice_on(const Findings& findings) {
 
 RdmaReport render(const Findings& findings) {
   const std::vector<std::string> advice = advice_on(findings);
-  return {findings.features.has_value(), render_text(findings, advice),
-          render_json(findings, advice)};
+  return {works(findings), render_text(findings, advice), render_json(findings, advice)};
 }
 
 }  // namespace lunar::msgr::rdma

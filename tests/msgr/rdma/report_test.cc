@@ -66,6 +66,17 @@ TEST(RdmaReportTest, NoDeviceAndNoModuleSayHowToGetThem) {
   EXPECT_THAT(report.json, HasSubstr("\"works\": false"));
 }
 
+TEST(RdmaReportTest, TooLittleLockedMemoryMeansThatItDoesNotWork) {
+  Findings findings = healthy();
+  findings.memlock.limit = 8u << 20;
+  const RdmaReport report = render(findings);
+  EXPECT_FALSE(report.works);
+  EXPECT_THAT(report.text, HasSubstr("LimitMEMLOCK"));
+  EXPECT_THAT(report.text, HasSubstr("RDMA does not work here."));
+  findings.memlock.is_exempt = true;
+  EXPECT_TRUE(render(findings).works);
+}
+
 TEST(RdmaReportTest, EachHindranceIsNamed) {
   Findings findings = healthy();
   findings.memlock.limit = 8u << 20;
