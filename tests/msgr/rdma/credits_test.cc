@@ -6,6 +6,8 @@
 #include <deque>
 #include <random>
 
+#include "msgr/rdma/ledger.h"
+
 namespace lunar::msgr::rdma {
 namespace {
 
@@ -108,6 +110,17 @@ TEST(CreditTokenTest, OneIsOutAtATime) {
   EXPECT_TRUE(token.take_owed());
   EXPECT_FALSE(token.take_owed());
   EXPECT_TRUE(token.on_received());
+}
+
+TEST(CreditLedgerTest, NothingComesAfterTheFarewell) {
+  CreditLedger ledger{SendCredits(4), ReceiveCredits(4, 4), {}};
+  Segment segment;
+  EXPECT_TRUE(ledger.take(segment));
+  segment.type = SegmentType::kBye;
+  EXPECT_TRUE(ledger.take(segment));
+  EXPECT_FALSE(ledger.take(segment));
+  segment.type = SegmentType::kFrames;
+  EXPECT_FALSE(ledger.take(segment));
 }
 
 TEST(ReadCreditsTest, AreTheLeastThatBothEndsCanDo) {
