@@ -29,6 +29,7 @@ OsdServer::OsdServer(msgr::EventCenter& center, ObjectStore& store, OsdServerOpt
     : center_(center),
       store_(store),
       options_(std::move(options)),
+      perf_(perf),
       incarnation_(random_u64() | 1),
       tracker_(perf, tracker_options(options_)),
       one_sided_(perf),
@@ -112,7 +113,7 @@ void OsdServer::start(msgr::NetworkStack& stack, msgr::MessengerOptions messenge
 
 void OsdServer::listen(msgr::NetworkStack& stack, msgr::MessengerOptions options,
                        const Keyring* keyring, const Listen& listen) {
-  auto messenger = msgr::Messenger::create(center_, stack, std::move(options), keyring, nullptr,
+  auto messenger = msgr::Messenger::create(center_, stack, std::move(options), keyring, &perf_,
                                            static_cast<msgr::Dispatcher*>(this));
   if (!messenger) return fail_start(messenger.error());
   messenger_ = std::move(*messenger);

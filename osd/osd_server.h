@@ -115,6 +115,7 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   msgr::EventCenter& center_;
   ObjectStore& store_;
   const OsdServerOptions options_;
+  PerfRegistry& perf_;
   const uint64_t incarnation_;
   OpTracker tracker_;
   OneSidedCounters one_sided_;

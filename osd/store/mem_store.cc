@@ -51,14 +51,18 @@ MemStore::Object* MemStore::find(const ObjectId& id) {
 
 void MemStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done done) {
   if (const auto error = check(id, offset, into.size())) return answer(std::move(done), error);
-  std::ranges::fill(into, std::byte{});
   Object* object = find(id);
-  if (object == nullptr) return answer(std::move(done), make_error_code(Errc::kNoSuchObject));
+  if (object == nullptr) {
+    std::ranges::fill(into, std::byte{});
+    return answer(std::move(done), make_error_code(Errc::kNoSuchObject));
+  }
   std::size_t at = 0;
   for_each_chunk(offset, into.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
     const auto chunk = object->chunks.find(number);
     if (chunk != object->chunks.end()) {
       std::memcpy(into.data() + at, chunk->second->data() + inside, length);
+    } else {
+      std::ranges::fill(into.subspan(at, length), std::byte{});
     }
     at += length;
   });
