@@ -9,7 +9,7 @@ import random
 import subprocess
 import unittest
 
-from lunar_e2e import TestCase
+from lunar_e2e import TestCase, admin_command
 from lunar_e2e.env import built, find_built
 
 MIB, GIB = 1 << 20, 1 << 30
@@ -55,6 +55,10 @@ class ToolTest(TestCase):
                                              "--io-total", "1M", "--io-pattern", "rand")
             self.assertEqual(report["ops"], 256)
             self.assertGreater(report["iops"], 0)
+            self.assertEqual((report["bytes_inline"], report["bytes_one_sided"]), (1 << 20, 0))
+            self.assertEqual(report["perf"]["objecter"]["op"], 256)
+        servers = [admin_command(self.cluster.admin_socket(osd), "perf dump") for osd in range(3)]
+        self.assertGreaterEqual(sum(each["msgr"]["bytes_in"] for each in servers), 1 << 20)
 
     # -- import and export
 

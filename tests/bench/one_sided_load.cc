@@ -1,0 +1,86 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Benches on one image in one process, told on stdin, so that whoever counts its instructions can
+// look between any two steps: tests/vm/guest/one_sided_table.py.
+//
+//   one_sided_load POOL/IMAGE [common options]
+//   > prepare read|write IO_SIZE DEPTH OPS    < ready
+//   > run                                     < done
+//   > report                                  < {"ops": …}
+
+#include <cstdio>
+#include <iostream>
+#include <memory>
+#include <sstream>
+#include <string>
+
+#include "common/program.h"
+#include "tools/lunar/bench.h"
+
+namespace {
+
+using lunar::Outcome;
+using lunar::tools::Bench;
+using lunar::tools::BenchOptions;
+using lunar::tools::ClusterSession;
+
+void answer(const std::string& text) {
+  std::puts(text.c_str());
+  std::fflush(stdout);
+}
+
+Outcome<void> serve(ClusterSession& cluster, lunar::gateway::Image& image,
+                    const lunar::PerfRegistry& perf) {
+  std::unique_ptr<Bench> bench;
+  for (std::string line; std::getline(std::cin, line);) {
+    std::istringstream words(line);
+    std::string step;
+    words >> step;
+    if (step == "prepare") {
+      BenchOptions options;
+      std::string type;
+      uint64_t ops = 0;
+      words >> type >> options.io_size >> options.depth >> ops;
+      if (!words || options.io_size == 0 || options.io_size > image.size()) {
+        return lunar::explain(std::errc::invalid_argument, "cannot prepare: " + line);
+      }
+      options.is_read = type == "read";
+      options.total = options.io_size * ops;
+      bench.reset();  // its memory first
+      bench = std::make_unique<Bench>(cluster, image, options, perf);
+      bench->prepare();
+      answer("ready");
+    } else if (step == "run" && bench != nullptr) {
+      if (const auto error = bench->run()) return lunar::explain(error, "an IO failed");
+      answer("done");
+    } else if (step == "report" && bench != nullptr) {
+      answer(bench->report().dump());
+    } else {
+      return lunar::explain(std::errc::invalid_argument, "not known here: " + line);
+    }
+  }
+  return {};
+}
+
+Outcome<void> run(int argc, char** argv) {
+  auto program = lunar::Program::start(argc, argv, {.name = "one_sided_load"});
+  if (!program) return tl::unexpected(program.error());
+  if ((*program)->arguments().size() != 1) {
+    return lunar::explain(std::errc::invalid_argument, "usage: one_sided_load POOL/IMAGE");
+  }
+  auto cluster = ClusterSession::open((*program)->config(), (*program)->perf());
+  if (!cluster) return tl::unexpected(cluster.error());
+  auto image = (*cluster)->open_image((*program)->arguments().front(), false);
+  if (!image) return tl::unexpected(image.error());
+  auto served = serve(**cluster, **image, (*program)->perf());
+  auto closed = (*cluster)->close_image(std::move(*image));
+  return served ? closed : served;
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Outcome<void> ended = run(argc, argv);
+  if (ended) return 0;
+  std::fprintf(stderr, "one_sided_load: %s\n", ended.error().message.c_str());
+  return 1;
+}
