@@ -1,13 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include <fmt/format.h>
-
-#include <optional>
+#include <memory>
 #include <utility>
-#include <vector>
 
-#include "msgr/errors.h"
-#include "tools/perf_msgr/buffers.h"
-#include "tools/perf_msgr/peer.h"
+#include "tools/perf_msgr/peer_base.h"
 #include "tools/perf_msgr/perf_message.h"
 
 namespace lunar::perf_msgr {
@@ -15,53 +10,28 @@ namespace {
 
 // Ops on a session, as a gateway's are: authenticated, acknowledged. A messenger of its own per
 // connection, because one messenger has one connection to an address. Loop-bound.
-class MessengerPeer final : public Peer, msgr::Dispatcher {
+class MessengerPeer final : public PeerBase, msgr::Dispatcher {
  public:
   MessengerPeer(msgr::EventCenter& center, const Environment& environment,
                 const msgr::Address& server, const Job& job, PeerEvents& events)
-      : center_(center),
-        environment_(environment),
-        server_(server),
-        job_(job),
-        events_(events),
-        slots_(job.depth) {}
+      : PeerBase(center, environment, server, job, events) {}
 
-  void open() override { request_buffers(&Slot::request, job_.bytes); }
+  void open() override { take_buffers(environment_.stack.buffers()); }
 
   void submit(uint32_t slot) override {
-    connection_->send(PerfMessage::make(Type::kRequest, slot, {}, slots_[slot].request.bytes()));
+    connection_->send(PerfMessage::make(Type::kRequest, slot, {}, slots_[slot].buffer.bytes()));
   }
   void ask_stats() override { connection_->send(PerfMessage::make(Type::kStop, 0, {})); }
 
   void close(UniqueFunction<void()> closed) override {
-    is_over_ = true;
-    buffers_.reset();
+    stop();
     connection_.reset();
     if (messenger_ == nullptr) return center_.post(std::move(closed));
     messenger_->shutdown(std::move(closed));
   }
 
  private:
-  struct Slot {
-    msgr::RegisteredBuffer request, reply;
-  };
-
-  void request_buffers(msgr::RegisteredBuffer Slot::*where, uint32_t bytes) {
-    buffers_.emplace(
-        center_, environment_.stack.buffers(), bytes, job_.depth,
-        [this, where, bytes](std::vector<msgr::RegisteredBuffer> taken) {
-          if (bytes != 0 && taken.size() < slots_.size()) {
-            return fail_with(std::make_error_code(std::errc::not_enough_memory),
-                             "the stack has not enough buffers for that size and depth");
-          }
-          for (std::size_t i = 0; i < taken.size(); ++i) {
-            slots_[i].*where = std::move(taken[i]);
-          }
-          where == &Slot::request ? request_buffers(&Slot::reply, job_.reply_bytes) : connect();
-        });
-  }
-
-  void connect() {
+  void on_buffers() override {
     auto messenger = msgr::Messenger::create(center_, environment_.stack, environment_.messenger,
                                              environment_.keyring, &environment_.perf, this);
     if (!messenger) return fail(std::move(messenger.error()));
@@ -75,49 +45,19 @@ class MessengerPeer final : public Peer, msgr::Dispatcher {
 
   Bytes payload_for(msgr::Connection&, const msgr::MessageMeta& meta, ConstBytes,
                     std::size_t data_bytes) override {
-    if (static_cast<Type>(meta.type) != Type::kReply || meta.tid >= slots_.size()) return {};
-    const Bytes place = slots_[meta.tid].reply.bytes();
-    return place.size() == data_bytes ? place : Bytes();
+    return place_of(static_cast<Type>(meta.type), meta.tid, data_bytes);
   }
 
   void on_message(msgr::Connection&, msgr::InMessage message) override {
-    if (is_over_) return;
-    switch (static_cast<Type>(message.meta.type)) {
-      case Type::kReady:
-        return events_.on_opened(*this);
-      case Type::kReply:
-        if (message.meta.tid >= slots_.size() || !message.front.empty()) break;
-        return events_.on_done(*this, static_cast<uint32_t>(message.meta.tid));
-      case Type::kStats:
-        if (const auto stats = decode_stats(message.front)) return events_.on_stats(*this, *stats);
-        break;
-      default:
-        break;
-    }
-    fail_with(msgr::Errc::kBadFrame, "the server does not answer as lunar-perf-msgr does");
+    on_answer(static_cast<Type>(message.meta.type), message.meta.tid, message.front);
   }
+
+  void on_ready(ConstBytes) override { events_.on_opened(*this); }
 
   void on_reset(msgr::Connection&, std::error_code why) override {
     fail_with(why, "the session ended");
   }
 
-  void fail_with(std::error_code code, const std::string& what) {
-    fail({code, fmt::format("{}: {}: {}", server_.to_string(), what, code.message())});
-  }
-  void fail(Error error) {
-    if (is_over_) return;
-    is_over_ = true;
-    events_.on_failed(*this, std::move(error));
-  }
-
-  msgr::EventCenter& center_;
-  const Environment& environment_;
-  const msgr::Address server_;
-  const Job job_;
-  PeerEvents& events_;
-  bool is_over_ = false;
-  std::vector<Slot> slots_;  // outlive the messenger
-  std::optional<BufferRequest> buffers_;
   std::unique_ptr<msgr::Messenger> messenger_;
   msgr::ConnectionRef connection_;
 };
