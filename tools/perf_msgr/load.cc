@@ -204,17 +204,19 @@ Outcome<Report> run_load(const Environment& environment, const LoadOptions& opti
     parts[i].center = std::move(*center);
     parts[i].load.emplace(*parts[i].center, environment, options, i);
   }
-  std::barrier all_open(options.threads);
+  std::barrier all(options.threads);
   const auto body = [&](uint32_t i) {
     Part& part = parts[i];
     part.center->adopt_thread();
     part.load->open_all();
-    all_open.arrive_and_wait();
+    all.arrive_and_wait();
     // Ops asked for are dealt out as evenly as connections are.
     const uint64_t share = options.ops / options.threads + (i < options.ops % options.threads);
     if (options.ops == 0 || share != 0) part.load->run(share);
     part.load->ask_stats();
+    all.arrive_and_wait();  // nobody's counters are gone yet
     if (i == 0) part.load->report().perf_dump = environment.perf.dump();
+    all.arrive_and_wait();
     part.load->close();
   };
   {
