@@ -10,7 +10,7 @@ import subprocess
 import unittest
 
 from lunar_e2e import TestCase, admin_command
-from lunar_e2e.env import built, find_built
+from lunar_e2e.env import built, find_built, restart_preloaded
 
 MIB, GIB = 1 << 20, 1 << 30
 ENOENT, ENOMEM, EEXIST, EINVAL = 2, 12, 17, 22
@@ -222,4 +222,5 @@ class CApiTest(TestCase):
 
 
 if __name__ == "__main__":
+    restart_preloaded()
     unittest.main(verbosity=2)

@@ -9,7 +9,7 @@ from unittest import mock
 
 import trace_recording
 from lunar_e2e import LunarTestCase
-from lunar_e2e.env import built
+from lunar_e2e.env import built, preloaded
 from lunar_e2e.tgt import PrivateTgtd
 
 SHIFT_SECONDS = 5
@@ -19,7 +19,7 @@ MS = 1_000_000
 
 class TraceHostsTest(LunarTestCase):
     def other_host(self):
-        return {"LD_PRELOAD": str(built("libother_host.so")), "LUNAR_TEST_HOST": HOST,
+        return {**preloaded(built("libother_host.so")), "LUNAR_TEST_HOST": HOST,
                 "LUNAR_TEST_SHIFT_SECONDS": str(SHIFT_SECONDS)}
 
     def record(self):

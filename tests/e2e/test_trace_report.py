@@ -9,7 +9,7 @@ import unittest
 
 import trace_recording
 from lunar_e2e import Cluster, LunarTestCase, wait_until
-from lunar_e2e.env import built
+from lunar_e2e.env import built, preloaded
 
 KIB = 1 << 10
 MIB = 1 << 20
@@ -154,7 +154,7 @@ class TraceReportTest(LunarTestCase):
         plugins = built("babeltrace-plugin-lunar.so").parent
         by_plugin = json.loads(trace_recording.run(
             ["babeltrace2", f"--plugin-path={plugins}", folder, "--component=sink.lunar.report",
-             "--params=json=yes"]))
+             "--params=json=yes"], environment=preloaded()))
         self.assertEqual(by_plugin, found)
 
     def check_chrome(self, folder):

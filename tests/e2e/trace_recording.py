@@ -60,10 +60,10 @@ class Recording:
         self._daemon.__exit__()
 
 
-def run(words, timeout=300):
+def run(words, timeout=300, environment=None):
     """What a program prints. AssertionError if it fails."""
     done = subprocess.run([str(word) for word in words], capture_output=True, text=True,
-                          timeout=timeout, env=child_environment(), check=False)
+                          timeout=timeout, env=child_environment(environment), check=False)
     if done.returncode != 0:
         raise AssertionError(f"{' '.join(map(str, words))} ended with {done.returncode}:\n"
                              f"{done.stdout[-4000:]}{done.stderr[-4000:]}")

@@ -4,6 +4,7 @@
 import os
 import pathlib
 import shutil
+import sys
 
 
 class HarnessError(Exception):
@@ -66,3 +67,20 @@ def child_environment(extra=None):
     environment["LTTNG_UST_REGISTER_TIMEOUT"] = "0"  # or a program with probes may wait 3 s to start
     environment.update(extra or {})
     return environment
+
+
+def preloaded(library=None):
+    """Environment of a program that is not ours and loads a library of ours, or has `library` preloaded:
+    the runtime of a build with sanitizers has to come first."""
+    runtime = os.environ.get("LUNAR_TGTD_PRELOAD")
+    words = [str(word) for word in (runtime, library) if word]
+    # What a foreign program leaks says nothing of ours.
+    more = {"ASAN_OPTIONS": "detect_leaks=0"} if runtime else {}
+    return {"LD_PRELOAD": " ".join(words), **more} if words else {}
+
+
+def restart_preloaded():
+    """For a test script that loads a library of ours into its own process: starts it over if need be."""
+    environment = preloaded()
+    if environment and os.environ.get("LD_PRELOAD") != environment["LD_PRELOAD"]:
+        os.execve(sys.executable, [sys.executable, *sys.argv], {**os.environ, **environment})
