@@ -8,51 +8,12 @@
 #include <nlohmann/json.hpp>
 
 #include "common/log.h"
+#include "objecter/protocol/op_names.h"
 
 namespace lunar::osd {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-const char* name_of(OpCode code) noexcept {
-  switch (code) {
-    case OpCode::kRead:
-      return "read";
-    case OpCode::kSparseRead:
-      return "sparse-read";
-    case OpCode::kStat:
-      return "stat";
-    case OpCode::kMapExtents:
-      return "map-extents";
-    case OpCode::kGetXattr:
-      return "getxattr";
-    case OpCode::kList:
-      return "list";
-    case OpCode::kAssertVersion:
-      return "assert-version";
-    case OpCode::kCmpExt:
-      return "cmpext";
-    case OpCode::kWrite:
-      return "write";
-    case OpCode::kWriteFull:
-      return "writefull";
-    case OpCode::kWriteSame:
-      return "writesame";
-    case OpCode::kZero:
-      return "zero";
-    case OpCode::kTruncate:
-      return "truncate";
-    case OpCode::kDelete:
-      return "delete";
-    case OpCode::kSetXattr:
-      return "setxattr";
-    case OpCode::kOrWrite:
-      return "orwrite";
-    case OpCode::kFlush:
-      return "flush";
-  }
-  return "unknown";
-}
 
 const char* name_of(OpState state) noexcept {
   static constexpr const char* kNames[] = {"arrived", "held", "queued", "executing", "done"};
