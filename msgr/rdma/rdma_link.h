@@ -16,6 +16,7 @@
 #include "msgr/rdma/queue_pair.h"
 #include "msgr/rdma/segment.h"
 #include "msgr/rdma/send_slots.h"
+#include "msgr/rdma/window.h"
 #include "msgr/rdma/wr_id.h"
 
 namespace lunar::msgr::rdma {
@@ -88,7 +89,7 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
 
   // A window with a key that is out.
   struct Exposed {
-    ibv_mw* window = nullptr;
+    Window window;  // none once the QP's end has taken it
     ibv_mr* region = nullptr;
     uint64_t addr = 0;
     uint32_t length = 0;

@@ -96,10 +96,9 @@ Result<RemoteKey> RdmaLink::expose(RegisteredSlice local, RemoteAccess access) {
   key.length = local.length;
   key.rkey = keys->rkey;
   if (options_.rkey_scope == RkeyScope::kArena) return key;
-  ibv_mw* const window =
-      worker_->device().features().memory_windows ? worker_->take_window() : nullptr;
-  if (window == nullptr) return lunar::fail(std::make_error_code(std::errc::no_buffer_space));
-  key.rkey = ibv_inc_rkey(window->rkey);
+  Window window = worker_->device().features().memory_windows ? worker_->take_window() : Window();
+  if (!window) return lunar::fail(std::make_error_code(std::errc::no_buffer_space));
+  key.rkey = window.next_key();
   Exposed exposed;
   exposed.window = window;
   exposed.region = keys->mr;
@@ -117,7 +116,7 @@ void RdmaLink::add_bind(const BindJob& job) {
   if (found == exposed_.end() || found->second.is_posted) return;  // revoked before it was bound
   Exposed& exposed = found->second;
   ibv_send_wr& request = worker_->chain().add(IBV_WR_BIND_MW, next_wr_id(), {}, 0);
-  request.bind_mw.mw = exposed.window;
+  request.bind_mw.mw = exposed.window.mw;
   request.bind_mw.rkey = job.rkey;
   request.bind_mw.bind_info.mr = exposed.region;
   request.bind_mw.bind_info.addr = exposed.addr;
@@ -163,9 +162,9 @@ void RdmaLink::add_invalidations() {
 // The window can be bound again; nothing reaches the memory through it.
 void RdmaLink::finish_invalidation(uint32_t rkey) {
   const auto found = exposed_.find(rkey);
-  if (found == exposed_.end()) return;
+  if (found == exposed_.end() || !found->second.window) return;
   // Providers want the key of before in the window when it is bound, and leave it to us.
-  if (found->second.is_posted) found->second.window->rkey = rkey;
+  if (found->second.is_posted) found->second.window.mw->rkey = rkey;
   worker_->put_window(found->second.window);
   IoDone done = std::move(found->second.done);
   exposed_.erase(found);
@@ -175,12 +174,13 @@ void RdmaLink::finish_invalidation(uint32_t rkey) {
 std::vector<ibv_mw*> RdmaLink::take_bound_windows() {
   std::vector<ibv_mw*> bound;
   for (auto& [rkey, exposed] : exposed_) {
+    if (!exposed.window) continue;
     if (exposed.is_posted) {
-      bound.push_back(exposed.window);
+      bound.push_back(exposed.window.mw);
     } else {
       worker_->put_window(exposed.window);
     }
-    exposed.window = nullptr;
+    exposed.window = {};
   }
   return bound;
 }

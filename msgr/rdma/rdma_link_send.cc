@@ -293,8 +293,7 @@ void RdmaLink::on_send_completion(uint32_t seq, ibv_wc_status status) {
     schedule_flush();
   }
   if ((has_left || qp_has_failed_) && state_of_qp() == QpState::kLeaving) stop_qp();
-  const std::shared_ptr<bool> alive = alive_;
-  for (IoDone& done : finished) done({});
+  for (IoDone& done : finished) done({});  // may destroy this
 }
 
 }  // namespace lunar::msgr::rdma

@@ -46,7 +46,7 @@ Result<std::shared_ptr<Worker>> Worker::create(EventCenter& center, std::shared_
   std::shared_ptr<Worker> worker(new Worker(center, parts, std::move(*resources)));
   if (parts.options.rkey_scope == RkeyScope::kWindow &&
       worker->device().features().memory_windows) {
-    worker->windows_ = worker->resources_->allocate_windows(kWindowsAtOnce);
+    worker->windows_ = worker->make_windows();
   }
   return worker;
 }
@@ -194,13 +194,19 @@ void Worker::put_bounce(uint32_t index) {
   }
 }
 
-ibv_mw* Worker::take_window() {
+// Service thread.
+std::vector<Window> Worker::make_windows() {
+  std::vector<Window> made;
+  for (ibv_mw* mw : resources_->allocate_windows(kWindowsAtOnce)) made.push_back({mw, mw->rkey});
+  return made;
+}
+
+Window Worker::take_window() {
   if (windows_.size() < kWindowsAtOnce / 4 && !std::exchange(windows_wanted_, true)) {
     parts_.service.run([weak = weak_from_this()] {
       const auto worker = weak.lock();
       if (!worker) return;
-      auto made = std::make_shared<std::vector<ibv_mw*>>(
-          worker->resources_->allocate_windows(kWindowsAtOnce));
+      auto made = std::make_shared<std::vector<Window>>(worker->make_windows());
       worker->post_to_loop([weak, made] {
         const auto again = weak.lock();
         if (!again) return;
@@ -209,8 +215,8 @@ ibv_mw* Worker::take_window() {
       });
     });
   }
-  if (windows_.empty()) return nullptr;
-  ibv_mw* const window = windows_.back();
+  if (windows_.empty()) return {};
+  const Window window = windows_.back();
   windows_.pop_back();
   return window;
 }

@@ -13,6 +13,7 @@
 #include "msgr/rdma/counters.h"
 #include "msgr/rdma/endpoint.h"
 #include "msgr/rdma/post_chain.h"
+#include "msgr/rdma/window.h"
 #include "msgr/rdma/worker_resources.h"
 #include "msgr/rdma/wr_id.h"
 
@@ -60,9 +61,9 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   Bytes bounce(uint32_t index) const noexcept { return resources_->bounces().buffer(index); }
   uint32_t bounce_lkey() const noexcept { return resources_->bounces().lkey(); }
 
-  // Windows; null if there is none just now.
-  ibv_mw* take_window();
-  void put_window(ibv_mw* window) { windows_.push_back(window); }
+  // Windows; none if there is none just now.
+  Window take_window();
+  void put_window(const Window& window) { windows_.push_back(window); }
 
   // Asks for more receive buffers to lend.
   void want_receives();
@@ -105,6 +106,7 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   void count_error(ibv_wc_status status);
   void on_channel_ready();
   void look_for_idle_links();
+  std::vector<Window> make_windows();
 
   EventCenter& center_;
   const StackParts parts_;
@@ -123,7 +125,7 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   std::vector<Early> early_;
   std::vector<uint32_t> free_bounces_;
   std::vector<LinkSlot> bounce_waiters_;
-  std::vector<ibv_mw*> windows_;
+  std::vector<Window> windows_;
   bool windows_wanted_ = false;
   bool receives_wanted_ = false;
   TimerId idle_timer_ = TimerId::kNone;

@@ -7,6 +7,7 @@
 #include "msgr/rdma/fragments.h"
 #include "msgr/rdma/qp_state.h"
 #include "msgr/rdma/send_slots.h"
+#include "msgr/rdma/window.h"
 #include "msgr/rdma/wr_id.h"
 
 namespace lunar::msgr::rdma {
@@ -24,6 +25,17 @@ TEST(WrIdTest, SaysWhatItWasMadeOf) {
   EXPECT_EQ(WrId(WrId::beacon({7, 8}).value()).kind(), WrKind::kBeacon);
   EXPECT_EQ(WrId(WrId::beacon({7, 8}).value()).link(), (LinkSlot{7, 8}));
   EXPECT_NE(WrId::send({1, 2}, 3).value(), WrId::send({1, 3}, 3).value());
+}
+
+TEST(WindowTest, AKeyIsNotGivenOutAgainAlthoughItWasNotBound) {
+  ibv_mw mw{};
+  mw.rkey = 0x1234fe;
+  Window window{&mw, mw.rkey};
+  EXPECT_EQ(window.next_key(), 0x1234ffu);
+  EXPECT_EQ(window.next_key(), 0x123400u);
+  mw.rkey = window.key;  // bound
+  for (uint32_t i = 1; i < 256; ++i) EXPECT_EQ(window.next_key(), 0x123400u + i);
+  EXPECT_EQ(window.next_key(), 0x123401u) << "not the one that is bound";
 }
 
 TEST(SendSlotsTest, ACompletionRetiresAllBeforeIt) {

@@ -157,6 +157,11 @@ TEST_P(RdmaRemoteTest, AKeyThatIsRevokedBeforeItWasBoundIsNeverBound) {
   EXPECT_FALSE(*revoked);
   EXPECT_TRUE(*again);
   EXPECT_EQ(counted(client_, Count::kBinds), 0u);
+  // A frame with it may be queued still: what is exposed next must not be what it names.
+  const RemoteKey next = expose(client_, exposed, RemoteAccess::kRead);
+  EXPECT_NE(next.rkey, key->rkey);
+  const RegisteredBuffer local = filled(4096, 2);
+  EXPECT_FALSE(read(server_, next, local));
 }
 
 TEST_P(RdmaRemoteTest, WindowsAreUsedAgain) {
