@@ -35,7 +35,7 @@ constexpr std::array<Described, static_cast<std::size_t>(Count::kCount)> kDescri
     {"retry_errors", "sends that the peer never acknowledged"},
     {"flushes", "work requests flushed by an ending QP"},
     {"other_errors", "work requests that failed otherwise"},
-    {"async_events", "asynchronous events of the device"},
+    {"async_events", "asynchronous events about it: of a worker, about its queues and QPs"},
 }};
 
 }  // namespace

@@ -172,6 +172,11 @@ void Worker::fail_links(std::error_code why) {
   }
 }
 
+void Worker::on_queue_lost() {
+  counters_.add(Count::kAsyncEvents);
+  fail_links(std::make_error_code(std::errc::io_error));
+}
+
 void Worker::on_qp_event(uint32_t qp_num, ibv_event_type type) {
   counters_.add(Count::kAsyncEvents);
   if (type == IBV_EVENT_QP_LAST_WQE_REACHED) last_wqe_seen_ = true;

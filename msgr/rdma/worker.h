@@ -53,6 +53,8 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   std::shared_ptr<LoopPort> port();  // open as long as there is a link
   void fail_links(std::error_code why);
   void on_qp_event(uint32_t qp_num, ibv_event_type type);
+  // The CQ or the SRQ has failed: no completion will say that all on it is lost.
+  void on_queue_lost();
 
   // Bounce buffers.
   std::optional<uint32_t> take_bounce() noexcept;

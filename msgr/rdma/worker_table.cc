@@ -53,6 +53,16 @@ struct WorkerTable::Impl {
       });
     }
   }
+  // The links of the worker whose queue it is; those of a probe are nobody's.
+  template <typename IsIts>
+  void lose_queue(const Device& device, IsIts is_its) {
+    for (const auto& worker : all_of(device)) {
+      if (!is_its(worker->resources())) continue;
+      worker->post_to_loop([weak = std::weak_ptr<Worker>(worker)] {
+        if (const auto alive = weak.lock()) alive->on_queue_lost();
+      });
+    }
+  }
 
   PerfRegistry own_registry;
   StackParts parts;
@@ -115,9 +125,11 @@ void WorkerTable::on_async_event(const Device& device, const ibv_async_event& ev
       return;
     }
     case IBV_EVENT_CQ_ERR:
+      return impl_->lose_queue(
+          device, [&](WorkerResources& resources) { return resources.cq() == event.element.cq; });
     case IBV_EVENT_SRQ_ERR:
-      // All that use it are lost, and no completion will say so.
-      return impl_->fail_links(device, std::make_error_code(std::errc::io_error));
+      return impl_->lose_queue(
+          device, [&](WorkerResources& resources) { return resources.srq() == event.element.srq; });
     case IBV_EVENT_DEVICE_FATAL:
       return device_gone(device);
     default:

@@ -127,6 +127,31 @@ TEST_P(RdmaLinkTest, ADeviceThatIsGoneEndsItsLinks) {
   EXPECT_EQ(*client_.closed, std::errc::no_such_device);
 }
 
+TEST_P(RdmaLinkTest, ACqThatFailsEndsTheLinksOnItAndNoOthers) {
+  connect();
+  std::shared_ptr<Worker> worker;
+  const auto port = LoopPort::open(*center_);
+  stack_->table().get(*center_, port, stack_->device(),
+                      [&](Result<std::shared_ptr<Worker>> got) { worker = got.value_or(nullptr); });
+  ASSERT_TRUE(until([&] { return worker != nullptr; }));
+  port->close();
+  const uint64_t before = worker->counters().value(Count::kAsyncEvents);
+  const auto report = [&](ibv_cq* cq) {
+    ibv_async_event event{};
+    event.event_type = IBV_EVENT_CQ_ERR;
+    event.element.cq = cq;
+    stack_->table().on_async_event(*stack_->device(), event);
+    center_->run_until_idle();
+  };
+  report(nullptr);
+  EXPECT_EQ(worker->counters().value(Count::kAsyncEvents), before);
+  EXPECT_EQ(rdma(client_).qp_state(), QpState::kReadyToSend);
+  report(worker->resources().cq());
+  EXPECT_EQ(worker->counters().value(Count::kAsyncEvents), before + 1);
+  ASSERT_TRUE(until([&] { return client_.closed && server_.closed; }));
+  EXPECT_EQ(*client_.closed, std::errc::io_error);
+}
+
 // --- what is left behind -----------------------------------------------------------------------
 
 int open_fds() {
