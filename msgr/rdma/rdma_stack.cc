@@ -138,7 +138,6 @@ Outcome<std::unique_ptr<RdmaStack>> RdmaStack::create(RdmaOptions options, Posix
   std::unique_ptr<RdmaStack> stack(new RdmaStack(std::move(core)));
   stack->posix_ = std::move(*tcp);
   if (stack->core_->options.use_cm) stack->cm_ = std::make_unique<Cm>(*stack->core_);
-  stack->supports_one_sided_ = usable.has_value();
   return stack;
 }
 

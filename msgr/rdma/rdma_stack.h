@@ -30,7 +30,8 @@ class RdmaStack final : public NetworkStack {
   Outcome<std::unique_ptr<Listener>> listen(EventCenter& center, const Address& local,
                                             AcceptCallback on_accept) override;
   std::unique_ptr<LinkUpgrade> upgrade(EventCenter& center, const Link& over) override;
-  bool supports_one_sided() const noexcept override { return supports_one_sided_; }
+  // Without a device, too: there may be one later, and each link says what it can do.
+  bool supports_one_sided() const noexcept override { return true; }
   BufferPool& buffers() noexcept override;
   BufferPool& front_end_buffers() noexcept override;
 
@@ -39,7 +40,6 @@ class RdmaStack final : public NetworkStack {
   const std::unique_ptr<StackCore> core_;
   std::unique_ptr<PosixStack> posix_;
   std::unique_ptr<Cm> cm_;  // if options say so
-  bool supports_one_sided_ = false;
 };
 
 }  // namespace lunar::msgr::rdma
