@@ -24,23 +24,24 @@ delete_rxe() {
   local deleting
   rdma link delete "$1" &
   deleting=$!
-  wait_for "${2:-20}" "end of rdma link delete $1" _has_ended $deleting
+  wait_for "${2:-60}" "end of rdma link delete $1" _has_ended $deleting
   wait $deleting || fail "rdma link delete $1 ended with $?"
 }
 
-# count_rdma qp|cq|mr|pd|srq PID: objects of that kind that a process holds, on all devices. The
-# kernel names the thread that made them, which lives as long as they do.
+# count_rdma KIND... PID: objects of those kinds (qp, cq, mr, pd, srq) that a process holds, on all
+# devices. The kernel names the thread that made them, which lives as long as they do.
 count_rdma() {
-  local threads
-  threads=$(find "/proc/$2/task" -mindepth 1 -maxdepth 1 -printf '%f\n' | jq -s .)
-  rdma -j resource show "$1" | jq --argjson threads "$threads" \
-    '[.[] | select(.pid as $pid | $threads | index($pid))] | length'
+  local kinds=("${@:1:$#-1}") kind threads=("/proc/${!#}/task/"*)
+  threads=("${threads[@]##*/}")
+  for kind in "${kinds[@]}"; do rdma -j resource show "$kind"; done |
+    jq -sr --argjson threads "[$(IFS=,; echo "${threads[*]}")]" \
+      '[.[] | map(select(.pid as $pid | $threads | index($pid))) | length] | join(" ")'
 }
-count_fds() { find "/proc/$1/fd" -mindepth 1 | wc -l; } # PID
 # holdings PID: all of it, in one line that can be compared.
 holdings() {
-  printf 'qp %s cq %s mr %s pd %s fd %s\n' "$(count_rdma qp "$1")" "$(count_rdma cq "$1")" \
-    "$(count_rdma mr "$1")" "$(count_rdma pd "$1")" "$(count_fds "$1")"
+  local qp cq mr pd fds=("/proc/$1/fd/"*)
+  read -r qp cq mr pd <<<"$(count_rdma qp cq mr pd "$1")"
+  echo "qp $qp cq $cq mr $mr pd $pd fd ${#fds[@]}"
 }
 # expect_holdings SECONDS PID LINE WHO: that line again, once what is ending has ended.
 expect_holdings() {

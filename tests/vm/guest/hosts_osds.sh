@@ -1,0 +1,54 @@
+#!/usr/bin/env bash
+# SPDX-License-Identifier: LGPL-2.1-or-later
+# Host b of hosts_gateway.sh: two object servers, and whatever host a has done to them.
+. "$(dirname "$0")/lib.sh"
+. "$(dirname "$0")/hosts.sh"
+. "$(dirname "$0")/faults.sh"
+. "$(dirname "$0")/hosts_cluster.sh"
+
+read_words "$@"
+setup_host
+mount_scratch /srv
+vstart start --quiet -n 2 --dir "$CLUSTER" --bin-dir "$LUNAR_BUILD_DIR" --pool lunar \
+  --address "$HOST_B" "${CLUSTER_OPTIONS[@]}"
+cp "$CLUSTER/lunar.conf" "$CLUSTER/keyring" "$SHARED/"
+step "cluster"
+rendezvous cluster
+
+# --- what host a asks for
+
+osd_pid() { cut -d' ' -f1 "$CLUSTER/run/osd.$1.pid"; }
+osd_holdings() { holdings "$(osd_pid "$1")"; }
+osd_still_holds() { expect_holdings "$1" "$(osd_pid "$2")" "$3" "osd.$2"; }
+restart_osds() {
+  vstart start --quiet --dir "$CLUSTER" --bin-dir "$LUNAR_BUILD_DIR" --pool lunar --address "$HOST_B"
+}
+kill_osd() {
+  local pid
+  pid=$(osd_pid "$1")
+  kill -KILL "$pid"
+  wait_for 30 "end of osd.$1" _has_ended "$pid"
+}
+signal_osd() { kill -"$2" "$(osd_pid "$1")"; }
+start_perf_server() { # ADDRESS WORDS...
+  local address=$1
+  shift
+  "$LUNAR_BUILD_DIR/tools/lunar-perf-msgr" server -c "$CLUSTER/lunar.conf" --bind "$address" "$@" \
+    >"$OUT/perf_server.log" 2>&1 &
+  PERF_PID=$!
+  wait_for 30 "perf server" grep -q listening "$OUT/perf_server.log"
+}
+stop_perf_server() {
+  kill "$PERF_PID"
+  wait "$PERF_PID" || { cat "$OUT/perf_server.log"; return 1; }
+}
+perf_holdings() { holdings "$PERF_PID"; }
+perf_still_holds() { expect_holdings "$1" "$PERF_PID" "$2" "the perf server"; }
+
+serve_peer
+for osd in 0 1; do
+  ! _has_ended "$(osd_pid $osd)" || fail "osd.$osd has ended"
+done
+vstart stop --quiet --dir "$CLUSTER"
+expect_no_crash "$CLUSTER"/log/*
+pass "the servers have lived"
