@@ -58,6 +58,10 @@ std::unique_ptr<RdmaLink> RdmaLink::create(std::unique_ptr<QueuePair> qp, Addres
   if (slot) {
     link->slot_ = *slot;
     link->worker_->deliver_early(link->qp_num_);
+    // If it went while the connection was made, its links were ended before this was one of them.
+    if (link->worker_->device().is_gone()) {
+      link->fail(std::make_error_code(std::errc::no_such_device));
+    }
     return link;
   }
   link->state_ = State::kFailed;
