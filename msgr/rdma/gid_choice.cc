@@ -83,6 +83,7 @@ std::string add_candidates(const DeviceListing& device, const RdmaOptions& optio
   }
   std::string problem = fmt::format("{} has no port {}", device.name, options.port_num);
   if (options.port_num == 0) problem = fmt::format("{} has no port", device.name);
+  const std::size_t before = candidates.size();
   for (const PortListing& port : device.ports) {
     if (options.port_num != 0 && port.number != options.port_num) continue;
     if (!port.is_active) {
@@ -90,13 +91,11 @@ std::string add_candidates(const DeviceListing& device, const RdmaOptions& optio
                             port.state);
       continue;
     }
-    const std::size_t before = candidates.size();
     for (const GidEntry& gid : device.gids) {
       if (gid.port != port.number) continue;
       if (!is_wanted(gid, options)) continue;
       candidates.push_back({&device, &port, &gid});
     }
-    if (candidates.size() > before) return {};
     problem = asks_for_gid(options)
                   ? fmt::format(
                         "port {} of {} has no GID that is what ms_async_rdma_gid_idx, "
@@ -105,7 +104,7 @@ std::string add_candidates(const DeviceListing& device, const RdmaOptions& optio
                   : fmt::format("port {} of {} has no GID: give its network interface an address",
                                 port.number, device.name);
   }
-  return problem;
+  return candidates.size() > before ? std::string() : problem;
 }
 
 }  // namespace

@@ -61,6 +61,19 @@ TEST_F(GidChoiceTest, TakesRoceV2OfTheLocalAddressOnWhicheverDeviceHasIt) {
   EXPECT_TRUE(path->is_ethernet);
 }
 
+TEST_F(GidChoiceTest, TheAddressMayBeThatOfTheSecondPort) {
+  DeviceListing& card = devices_[0];
+  card.ports.push_back(card.ports[0]);
+  card.ports[1].number = 2;
+  card.gids.push_back({gid("::ffff:10.0.2.1"), 4, 2, GidType::kRoceV2, "eth1"});
+  const auto path = choose("10.0.2.1:7000");
+  ASSERT_TRUE(path);
+  EXPECT_EQ(path->device, "mlx5_0");
+  EXPECT_EQ(path->port, 2);
+  EXPECT_EQ(path->gid_index, 4);
+  EXPECT_EQ(choose("10.0.0.1:7000")->port, 1);
+}
+
 TEST_F(GidChoiceTest, AnIpv6AddressIsItsOwnGid) {
   const auto path = choose("[fe80::5054:ff:fe12:3456]:1");
   ASSERT_TRUE(path);
