@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <functional>
 #include <future>
 #include <memory>
 #include <utility>
@@ -76,6 +77,8 @@ class JoinedStack final : public NetworkStack {
   const std::shared_ptr<Device>& device() const noexcept { return device_; }
   const Path& path() const noexcept { return path_; }
 
+  std::function<void()> before_link;  // on the loop, when a QP is connected and no link yet
+
  private:
   // One end; what RdmaStack does, without refusing anything.
   struct Upgrade final : LinkUpgrade {
@@ -124,6 +127,7 @@ class JoinedStack final : public NetworkStack {
             port->post([this, state, error] {
               if (state->is_over) return;
               if (error) return state->connected(fail(error));
+              if (stack.before_link) stack.before_link();
               state->connected(Endpoint::into_link(std::move(state->endpoint), local, peer));
             });
           });
