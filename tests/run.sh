@@ -13,7 +13,7 @@
 #   vm          guests under Debian's kernel: rdma_rxe, kernel initiator
 #   clang       unit tests built by clang, thread-safety analysis as errors
 #   bench       benchmarks
-#   all         check unit e2e vm (the default, and what CI runs)
+#   all         check unit e2e vm tsan fuzz-smoke (the default, and what CI runs)
 #   sanitizers  asan tsan fuzz-smoke
 #
 # Ends with ctest's summaries and `N passed, N failed`; exits 0 only if nothing failed, every lane
@@ -24,7 +24,7 @@ cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tools/dev/lib.sh
 . tools/dev/lib.sh
 
-ALL=(check unit e2e vm)
+ALL=(check unit e2e vm tsan fuzz-smoke)
 SANITIZERS=(asan tsan fuzz-smoke)
 jobs=${LUNAR_JOBS:-$(nproc)}
 # A clone in another folder finds what this one compiled.
