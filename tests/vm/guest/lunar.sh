@@ -3,12 +3,16 @@
 # The main path under Debian's kernel: iscsiadm -> tgtd with bs_lunar.so -> three lunar-osd. Files
 # outlive a logout, and a disk that grows online is seen to have grown.
 #
-#   lunar.sh TRANSPORT [MIB]    posix, or rdma: with shared receive buffers and without, in one boot
+#   lunar.sh TRANSPORT [MIB [VARIANT...]]    posix, or rdma: after `lunar rdma info`, in one boot,
+#       connections made over TCP and by rdma_cm (tcp, cm), with shared receive buffers and without
+#       (-srq, -plain)
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/faults.sh"
 
 transport=$1
 mib=${2:-48}
+variants=("${@:3}")
+[ ${#variants[@]} -gt 0 ] || variants=(tcp-srq tcp-plain cm-srq cm-plain)
 repo=$(cd "$(dirname "$0")/../../.." && pwd)
 dir=/mnt/lunar
 export LTTNG_UST_REGISTER_TIMEOUT=0
@@ -116,6 +120,37 @@ over_rdma() {
   step "$name took $((SECONDS - began)) s"
 }
 
+# --- what `lunar rdma info` says
+
+# expect_info STATUS SENTENCE...: it ends so (19 is ENODEV), and says all of that. Words of INFO_PREFIX
+# stand before it.
+INFO_PREFIX=()
+expect_info() {
+  local wanted=$1 said sentence status=0
+  shift
+  said=$("${INFO_PREFIX[@]}" "$LUNAR_BUILD_DIR/tools/lunar" rdma info --ms-type=async+rdma 2>&1) || status=$?
+  [ "$status" = "$wanted" ] || fail "lunar rdma info ended with $status, not $wanted: $said"
+  for sentence in "$@"; do
+    [[ $said == *$sentence* ]] || fail "'$sentence' is not in what lunar rdma info says: $said"
+  done
+  printf '%s\n' "$said"
+}
+info_without_device() {
+  expect_info 19 "ib_uverbs not loaded" "modprobe ib_uverbs" "no RDMA device" \
+    "rdma link add rxe0 type rxe netdev" "RDMA does not work here"
+}
+info_with_device() {
+  expect_info 0 "device rxe0" "port 1: active, Ethernet" "GID 1: ::ffff:10.0.2.15 RoCE v2, eth0" \
+    "chosen for any address: device rxe0, port 1, GID" "SRQ yes" "memory windows yes" "RDMA works here"
+}
+# As root without the capability that overrides the limit.
+info_with_little_memory() {
+  INFO_PREFIX=(prlimit --memlock=8388608:8388608 setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock)
+  expect_info 19 "memory that may be pinned: 8 MiB;" "RLIMIT_MEMLOCK lets this process pin 8 MiB" \
+    "LimitMEMLOCK=infinity"
+  INFO_PREFIX=()
+}
+
 # --- runs
 
 step "start"
@@ -133,9 +168,17 @@ posix)
   ;;
 rdma)
   setup_net
+  info_without_device
   setup_rxe
-  GROW=1 over_rdma tcp-srq "$mib" ms_async_rdma_cm=false ms_async_rdma_support_srq=true
-  over_rdma tcp-plain 8 ms_async_rdma_cm=false ms_async_rdma_support_srq=false
+  info_with_device
+  info_with_little_memory
+  for variant in "${variants[@]}"; do
+    cm=false srq=false grow=
+    [[ $variant != cm-* ]] || cm=true
+    [[ $variant != *-srq ]] || srq=true
+    [ "$variant" != tcp-srq ] || grow=1
+    GROW=$grow over_rdma "$variant" "$((grow ? mib : 8))" ms_async_rdma_cm=$cm ms_async_rdma_support_srq=$srq
+  done
   delete_rxe rxe0 # nobody holds it any more
   ;;
 *) fail "the transport is posix or rdma, not '$transport'" ;;
