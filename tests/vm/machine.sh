@@ -5,10 +5,10 @@
 
 vm_pids=()
 
-# Ends every guest that is left.
+# Ends every guest that is left. Not by KILL: timeout hands a TERM on to its QEMU.
 end_guests() {
   local pid
-  for pid in "${vm_pids[@]}"; do kill -KILL "$pid" 2>/dev/null || :; done
+  for pid in "${vm_pids[@]}"; do kill "$pid" 2>/dev/null || :; done
 }
 
 # start_qemu SECONDS CONSOLE ACCEL APPEND [MORE...]: in the background, until the guest powers off
