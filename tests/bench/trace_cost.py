@@ -7,9 +7,10 @@
 BUILDs are folders with tgtd's plugin, lunar-osd and the load generator, built with -DLUNAR_LTTNG=ON and
 =OFF. Both systems stand side by side, each a tgtd and a server with a store in memory, and are loaded by turns
 (4 KiB random writes by iSCSI), in changing order: a pair is a second or two apart, so what else the machine
-does meets both. Printed are the medians of the ratios of pairs and their quartiles; of IOPS, and of the CPU
-time of tgtd and server per IO, which neighbours disturb less. --instructions counts those of `lunar bench`
-per IO by callgrind, which repeats: two runs of different length, so that the start cancels.
+does meets both. Printed are the medians of the ratios of pairs, their quartiles and the 95 % interval of the
+median (order statistics); of IOPS, and of the CPU time of tgtd and server per IO, which neighbours disturb less.
+The build without is also paired with itself: what those pairs show is the machine. --instructions counts those of
+tgtd and of the server per IO by callgrind, which repeats.
 """
 
 import argparse
@@ -32,16 +33,16 @@ from private_lttng import PrivateRecording  # noqa: E402 (needs the path)
 MIB = 1 << 20
 SPAN = 64 * MIB
 DEPTH = 32
-KINDS = ("without", "off", "on")
 
 
 class System:
-    """A cluster of one server, a tgtd and a LUN of one build."""
+    """A cluster of one server, a tgtd and a LUN of one build. Both run under `wrapper`."""
 
-    def __init__(self, folder, build, environment):
+    def __init__(self, folder, build, environment, wrapper=()):
         self.folder = folder
         self.build = build
         self.environment = environment
+        self.wrapper = list(wrapper)
 
     def use(self):
         os.environ["LUNAR_BUILD_DIR"] = str(self.build)
@@ -49,30 +50,36 @@ class System:
     def __enter__(self):
         self.use()
         self.folder.mkdir()
-        self.cluster = Cluster(self.folder / "cluster", num_osds=1, store="mem",
-                               extra_environment=self.environment).start()
-        self.tgtd = PrivateTgtd(self.folder / "tgt", with_lunar=True,
+        # Under valgrind the program of the process is valgrind's: the plugin cannot tell tgtd's version.
+        options = {"lunar_tgt_version_check": "warn"} if self.wrapper else {}
+        self.cluster = Cluster(self.folder / "cluster", num_osds=1, store="mem", options=options,
+                               wrapper=self.wrapper, extra_environment=self.environment).start()
+        self.tgtd = PrivateTgtd(self.folder / "tgt", with_lunar=True, wrapper=self.wrapper,
                                 environment=self.cluster.environment()).start()
         self.cluster.create_image("rbd/cost", str(SPAN))
         self.url = self.tgtd.add_target().add_lun("lunar", "rbd/cost").url
-        self.load(ops=SPAN // MIB, size="1M", access="write")
+        if not self.wrapper:
+            self.load(ops=SPAN // MIB, size="1M", access="write")
         return self
 
     def __exit__(self, *_):
         self.tgtd.stop()
         self.cluster.stop()
 
+    def pids(self):
+        return {"tgtd": self.tgtd.process.pid, "server": self.cluster.osds[0].pid}
+
     def cpu_ns(self):
         """CPU time of tgtd and server so far, all threads."""
         total = 0
-        for pid in (self.tgtd.process.pid, self.cluster.osds[0].pid):
+        for pid in self.pids().values():
             for task in pathlib.Path(f"/proc/{pid}/task").iterdir():
                 total += int((task / "schedstat").read_text().split()[0])
         return total
 
     def load(self, **options):
         self.use()
-        load = Load("bench", self.url, self.folder / "load.log", depth=DEPTH, span=SPAN, **options)
+        load = Load("bench", self.url, self.folder / "load.log", span=SPAN, **{"depth": DEPTH, **options})
         return load.finish(300)[0]
 
     def measure(self, seconds):
@@ -109,92 +116,111 @@ class Recorder:
 
 
 def spread(values):
-    """Median and quartiles."""
+    """Median, quartiles, and the 95 % interval of the median: order statistics, normal approximation."""
+    ordered = sorted(values)
     low, middle, high = statistics.quantiles(values, n=4)
-    return {"median": middle, "low": low, "high": high, "rounds": len(values)}
+    reach = 0.98 * len(ordered) ** 0.5
+    first = max(int(len(ordered) / 2 - reach), 0)
+    return {"median": middle, "low": low, "high": high, "rounds": len(values),
+            "median_95": [ordered[first], ordered[len(ordered) - 1 - first]]}
 
 
 def shown(what, values):
     found = spread(values)
-    print(f"{what:58} {found['median']:.4f}  ({found['low']:.4f} to {found['high']:.4f}, "
-          f"{found['rounds']} pairs)")
+    print(f"{what:50} {found['median']:.4f}  95 %: {found['median_95'][0]:.4f} to {found['median_95'][1]:.4f}"
+          f"  ({found['low']:.4f} to {found['high']:.4f}, {found['rounds']} pairs)")
     return found
+
+
+def run_pairs(options, traced, plain):
+    """Off against without, and without against itself, in changing order."""
+    pairs = {"off": [], "control": []}
+    for number in range(-2, options.rounds):  # the first two warm up
+        order = ["off", "without", "again"] if number % 2 else ["again", "without", "off"]
+        one = {kind: (traced if kind == "off" else plain).measure(options.seconds) for kind in order}
+        if number >= 0:
+            pairs["off"].append((one["off"], one["without"]))
+            pairs["control"].append((one["again"], one["without"]))
+    return pairs
+
+
+def run_recording(options, traced, recorder):
+    pairs = []
+    for _ in range(options.recording_rounds):
+        off = traced.measure(options.seconds)
+        recorder.start()
+        pairs.append((traced.measure(options.seconds), off))
+        recorder.stop()
+    return pairs
 
 
 def run_rounds(options, folder, recording):
-    recorder = Recorder(recording)
-    rounds = []
     with System(folder / "with", options.with_build, recording.program_environment()) as traced, \
          System(folder / "without", options.without_build, {}) as plain:
-        for number in range(-1, options.rounds):  # the first warms up
-            one = {}
-            for step in range(3):
-                kind = KINDS[(number + step) % 3]
-                if kind == "on":
-                    recorder.start()
-                one[kind] = (plain if kind == "without" else traced).measure(options.seconds)
-                if kind == "on":
-                    recorder.stop()
-            if number >= 0:
-                rounds.append(one)
-    return rounds
+        pairs = run_pairs(options, traced, plain)
+        pairs["on"] = run_recording(options, traced, Recorder(recording))
+    return pairs
 
 
-def conclude(rounds):
+def conclude(pairs):
     found = {}
-    print(f"{'4 KiB random writes, depth 32':58} median  (quartiles)")
-    for kind in KINDS:
-        iops = statistics.median(one[kind][0] for one in rounds)
-        cpu = statistics.median(one[kind][1] for one in rounds)
-        print(f"  {kind:10} {iops:9.0f} IOPS   {cpu:9.0f} ns of CPU per IO (tgtd and server)")
-        found[kind] = {"iops": iops, "cpu_ns_per_io": cpu}
-    found["iops_off"] = shown("IOPS, built in but off / without", [
-        one["off"][0] / one["without"][0] for one in rounds])
-    found["cpu_off"] = shown("CPU per IO, built in but off / without", [
-        one["off"][1] / one["without"][1] for one in rounds])
-    found["iops_on"] = shown("IOPS, recording / built in but off", [
-        one["on"][0] / one["off"][0] for one in rounds])
-    found["cpu_on"] = shown("CPU per IO, recording / built in but off", [
-        one["on"][1] / one["off"][1] for one in rounds])
-    found["ns_on"] = shown("CPU ns per IO that recording adds", [
-        one["on"][1] - one["off"][1] for one in rounds])
-    found["wall_ns_on"] = shown("ns between completions that recording adds", [
-        1e9 / one["on"][0] - 1e9 / one["off"][0] for one in rounds])
+    plain = [pair[1] for pair in pairs["off"]]
+    print(f"4 KiB random writes, depth {DEPTH}, without tracepoints: {statistics.median(each[0] for each in plain):.0f} "
+          f"IOPS, {statistics.median(each[1] for each in plain):.0f} ns of CPU per IO (tgtd and server)")
+    print(f"{'ratios of pairs':50} median, its 95 % interval, quartiles")
+    for kind, what in (("control", "without / without"), ("off", "built in but off / without"),
+                       ("on", "recording / built in but off")):
+        if len(pairs[kind]) < 2:
+            continue
+        for index, unit in enumerate(("IOPS", "CPU per IO")):
+            found[f"{kind}_{'cpu' if index else 'iops'}"] = shown(f"{unit}, {what}", [
+                first[index] / second[index] for first, second in pairs[kind]])
+    if len(pairs["on"]) >= 2:
+        found["on_ns"] = shown("CPU ns per IO that recording adds", [
+            on[1] - off[1] for on, off in pairs["on"]])
     return found
 
 
-def instructions_of(folder, cluster, ios):
-    """Instructions of one `lunar bench` of so many IOs."""
-    out = folder / "callgrind.out"
-    words = [program("valgrind"), "--tool=callgrind", f"--callgrind-out-file={out}", built("lunar"), "-c",
-             cluster.conf, "--objecter-op-timeout", "60s", "bench", "rbd/cost", "--io-type", "write",
-             "--io-pattern", "rand", "--io-size", "4K", "--io-total", ios * 4096, "--io-depth", "1",
-             "--seed", "7"]
-    done = subprocess.run([str(word) for word in words], capture_output=True, text=True, check=False,
-                          env=child_environment(cluster.environment()))
-    if done.returncode != 0:
-        raise SystemExit(done.stdout + done.stderr)
-    return int(re.search(r"^(?:summary|totals): (\d+)", out.read_text(), re.MULTILINE).group(1))
+def counted(folder, pid):
+    """Instructions in the newest dump that callgrind made of a process."""
+    dumps = sorted(folder.glob(f"callgrind.{pid}.*"), key=lambda path: path.stat().st_mtime_ns)
+    return int(re.search(r"^(?:summary|totals): (\d+)", dumps[-1].read_text(), re.MULTILINE).group(1))
+
+
+def instructions_per_io(folder, build):
+    """Of tgtd and of the server, three counts each. One IO at a time: how many are answered at once would vary."""
+    ios = 4000
+    wrapper = [program("valgrind"), "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.%p"]
+    with System(folder / "system", build, {}, wrapper) as system:
+        found = {name: [] for name in system.pids()}
+        system.load(access="randwrite", size="4K", ops=ios, depth=1)  # makes the objects
+        for _ in range(3):
+            for pid in system.pids().values():
+                subprocess.run(["callgrind_control", "--zero", str(pid)], check=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+            system.load(access="randwrite", size="4K", ops=ios, depth=1)
+            for name, pid in system.pids().items():
+                subprocess.run(["callgrind_control", "--dump", str(pid)], check=True,
+                               stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+                found[name].append(counted(folder, pid) / ios)
+    return found
 
 
 def count_instructions(options, folder):
     found = {}
     for kind, build in (("without", options.without_build), ("off", options.with_build)):
-        os.environ["LUNAR_BUILD_DIR"] = str(build)
         place = folder / f"count-{kind}"
         place.mkdir()
-        with Cluster(place / "cluster", num_osds=1, store="mem") as cluster:
-            cluster.create_image("rbd/cost", str(SPAN))
-            few, many = 500, 2500
-            counts = []
-            for _ in range(3):
-                difference = (instructions_of(place, cluster, many) - instructions_of(place, cluster, few))
-                counts.append(difference / (many - few))
-        found[kind] = {"median": statistics.median(counts), "low": min(counts), "high": max(counts)}
-        print(f"instructions of the gateway side per IO, {kind:8} {found[kind]['median']:.0f} "
-              f"({found[kind]['low']:.0f} to {found[kind]['high']:.0f})")
-    found["ratio"] = found["off"]["median"] / found["without"]["median"]
-    print(f"instructions, built in but off / without                   {found['ratio']:.4f}")
+        for name, counts in instructions_per_io(place, build).items():
+            found.setdefault(name, {})[kind] = counts
+    totals = {kind: sum(statistics.median(each[kind]) for each in found.values()) for kind in ("off", "without")}
+    for name, each in found.items():
+        off, without = (statistics.median(each[kind]) for kind in ("off", "without"))
+        print(f"instructions of the {name} per IO, off / without: {off:.0f} / {without:.0f} = {off / without:.4f} "
+              f"(runs: {', '.join(f'{count:.0f}' for count in each['off'])}; "
+              f"{', '.join(f'{count:.0f}' for count in each['without'])})")
+    found["ratio"] = totals["off"] / totals["without"]
+    print(f"both: {found['ratio']:.4f}")
     return found
 
 
@@ -202,8 +228,9 @@ def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--with", dest="with_build", type=pathlib.Path, required=True)
     parser.add_argument("--without", dest="without_build", type=pathlib.Path, required=True)
-    parser.add_argument("--rounds", type=int, default=15)
-    parser.add_argument("--seconds", type=float, default=1.0)
+    parser.add_argument("--rounds", type=int, default=200)
+    parser.add_argument("--recording-rounds", type=int, default=15)
+    parser.add_argument("--seconds", type=float, default=0.5)
     parser.add_argument("--instructions", action="store_true")
     parser.add_argument("--json", type=pathlib.Path)
     options = parser.parse_args()

@@ -16,10 +16,10 @@ _ADDRESS_TAKEN = "in use"
 class Cluster:
     """`num_osds` servers, and `pools` over all of them. `store` is file or mem. `options` go into
     [global] of the configuration, over what tests need anyway. osd.0 is the map authority. Servers
-    are at `host` ("[::1]" for IPv6), and keep their ports when they are restarted."""
+    are at `host` ("[::1]" for IPv6), keep their ports when they are restarted, and run under `wrapper`."""
 
     def __init__(self, folder, num_osds=3, store="file", options=None, pools=("rbd",),
-                 authenticate=False, extra_environment=None, host="127.0.0.1"):
+                 authenticate=False, extra_environment=None, host="127.0.0.1", wrapper=()):
         self.folder = pathlib.Path(folder)
         self.num_osds = num_osds
         self.store = store
@@ -28,6 +28,7 @@ class Cluster:
         self.fsid = str(uuid.uuid4())
         self.authenticate = authenticate
         self.host = host
+        self.wrapper = list(wrapper)
         self.extra_environment = dict(extra_environment or {})
         self.ports = {}
         self.osds = {}  # id -> Process
@@ -104,7 +105,7 @@ class Cluster:
 
     def start_osd(self, osd):
         """Starts one server and waits until the cluster has it as up."""
-        words = [built("lunar-osd"), "-i", osd, "-c", self.conf, "-f"]
+        words = [*self.wrapper, built("lunar-osd"), "-i", osd, "-c", self.conf, "-f"]
         if self.store == "mem":  # a restarted osd.0 of it is a new cluster
             words += ["--fsid", self.fsid, *(["--mkmap"] if osd == 0 else [])]
         process = Process(f"osd.{osd}", words, self.folder / f"osd.{osd}.log", self.environment())
