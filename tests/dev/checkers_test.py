@@ -16,6 +16,7 @@ import check_coroutines  # noqa: E402
 import check_layers  # noqa: E402
 import check_text  # noqa: E402
 import junit_summary  # noqa: E402
+import tracked  # noqa: E402
 
 
 class Layers(unittest.TestCase):
@@ -201,6 +202,30 @@ class Headers(unittest.TestCase):
             failed = self.run_checker(root)
             self.assertEqual(failed.returncode, 1)
             self.assertIn("a.h: does not compile alone", failed.stdout)
+
+
+class Tracked(unittest.TestCase):
+    def setUp(self):
+        folder = tempfile.TemporaryDirectory()
+        self.addCleanup(folder.cleanup)
+        self.root = folder.name
+        for path in ("a.cc", "deep/b.h", "build/made.cc"):
+            os.makedirs(os.path.dirname(os.path.join(self.root, path)), exist_ok=True)
+            with open(os.path.join(self.root, path), "w", encoding="utf-8") as file:
+                file.write("x")
+
+    def test_an_archive_has_what_the_build_did_not_make(self):
+        self.assertEqual(tracked.tracked(self.root), ["a.cc", "deep/b.h"])
+        self.assertEqual(tracked.tracked(self.root, "*.h"), ["deep/b.h"])
+
+    def test_a_checkout_has_what_git_tracks(self):
+        for words in (["init", "-q"], ["add", "deep"]):
+            subprocess.run(["git", "-C", self.root, *words], check=True)
+        self.assertEqual(tracked.tracked(self.root), ["deep/b.h"])
+
+    def test_nothing_at_all_is_an_error(self):
+        with tempfile.TemporaryDirectory() as empty, self.assertRaises(SystemExit):
+            tracked.tracked(empty)
 
 
 class JunitSummary(unittest.TestCase):

@@ -9,13 +9,14 @@ set -uo pipefail
 cd "$LUNAR_ROOT" || exit 1
 dev=tools/dev
 
-case "${1:-}" in
-  "") list() { git ls-files -z -- "$@"; } ;;
+scope=${1:-}
+case "$scope" in
+  "") list() { $dev/tracked.py "$@"; } ;;
   --staged) list() { git diff --cached --name-only --diff-filter=ACMR -z -- "$@"; } ;;
   *) die "unknown argument '$1'; usage: check.sh [--staged]" ;;
 esac
 
-# with_files PATHSPEC... -- CMD...: CMD over the files that are there; nothing if there are none.
+# with_files PATTERN... -- CMD...: CMD over the files that are there; of --staged there may be none.
 # A file may be tracked and gone: somebody is moving it.
 with_files() {
   local file specs=() files=()
@@ -24,7 +25,11 @@ with_files() {
   while IFS= read -r -d '' file; do
     [ -f "$file" ] && files+=("$file")
   done < <(list "${specs[@]}")
-  [ ${#files[@]} -eq 0 ] || printf '%s\0' "${files[@]}" | xargs -0 "$@"
+  if [ ${#files[@]} -eq 0 ]; then
+    [ "$scope" = --staged ] || { echo "no file is like ${specs[*]}" && return 1; }
+    return 0
+  fi
+  printf '%s\0' "${files[@]}" | xargs -0 "$@"
 }
 
 # What was well laid out stays so: remembered by a hash of the text and of .clang-format.

@@ -15,8 +15,9 @@ It reads text, not syntax: enough for code that follows the rules, and strict wh
 import argparse
 import os
 import re
-import subprocess
 import sys
+
+from tracked import tracked
 
 KEYWORD = re.compile(r"\bco_(await|return|yield)\b")
 ALLOWED_FOLDERS = ("msgr/", "tests/")
@@ -166,21 +167,13 @@ def check_text(path, source):
                 yield line_of(match.start()), 3, f"coroutine parameter '{parameter}': take it by value"
 
 
-def tracked_sources(root):
-    out = subprocess.run(
-        ["git", "-C", root, "ls-files", "-z", "*.h", "*.cc"],
-        check=True, capture_output=True, text=True,
-    ).stdout
-    return [p for p in out.split("\0") if p]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", default=os.path.join(os.path.dirname(__file__), "..", ".."))
     parser.add_argument("files", nargs="*", help="paths from the root; default: all tracked")
     args = parser.parse_args()
     bad = 0
-    for path in args.files or tracked_sources(args.root):
+    for path in args.files or tracked(args.root, "*.h", "*.cc"):
         full = os.path.join(args.root, path)
         if not path.endswith((".h", ".cc")) or not os.path.isfile(full):
             continue

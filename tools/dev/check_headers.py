@@ -17,6 +17,8 @@ import re
 import subprocess
 import sys
 
+from tracked import tracked
+
 COMPILER = "g++"
 FLAGS = ["-std=c++20", "-fsyntax-only", "-Wall", "-Wextra", "-Werror", "-D_GNU_SOURCE", "-x", "c++"]
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*"([^"]+)"', re.MULTILINE)
@@ -51,13 +53,6 @@ class Tree:
         for part in self.closure(path):
             digest.update(f"\0{part}\0{self.text(part)}".encode())
         return digest.hexdigest()
-
-
-def tracked(root, pattern):
-    out = subprocess.run(
-        ["git", "-C", root, "ls-files", "-z", pattern], check=True, capture_output=True, text=True
-    ).stdout
-    return [p for p in out.split("\0") if p]
 
 
 def proven_by_build(tree):

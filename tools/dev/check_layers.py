@@ -11,8 +11,9 @@ subfolder is private to that folder, objecter/protocol/ and tracing/analysis/ ex
 import argparse
 import os
 import re
-import subprocess
 import sys
+
+from tracked import tracked
 
 # Folder -> folders it may include from, beside itself. Only direct arrows: REACH adds the rest.
 ARROWS = {
@@ -130,19 +131,12 @@ def check_text(path, text, exists):
             yield line, f'"{name}": {why}'
 
 
-def tracked_sources(root):
-    out = subprocess.run(
-        ["git", "-C", root, "ls-files", "-z"], check=True, capture_output=True, text=True
-    ).stdout
-    return [p for p in out.split("\0") if p.endswith(SOURCE_SUFFIXES)]
-
-
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", default=os.path.join(os.path.dirname(__file__), "..", ".."))
     parser.add_argument("files", nargs="*", help="paths from the root; default: all tracked")
     args = parser.parse_args()
-    files = args.files or tracked_sources(args.root)
+    files = args.files or [path for path in tracked(args.root) if path.endswith(SOURCE_SUFFIXES)]
     bad = 0
     for path in files:
         full = os.path.join(args.root, path)

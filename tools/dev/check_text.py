@@ -8,8 +8,9 @@
 import argparse
 import os
 import re
-import subprocess
 import sys
+
+from tracked import tracked
 
 SOURCES = re.compile(r"(\.(h|c|cc|py|sh|cmake)|/?CMakeLists\.txt)$")
 LICENCES = (("bstore_plugin/", "GPL-2.0-only"), ("", "LGPL-2.1-or-later"))
@@ -50,9 +51,7 @@ def main():
     parser.add_argument("--root", default=os.path.join(os.path.dirname(__file__), "..", ".."))
     parser.add_argument("files", nargs="*", help="paths from the root; default: all tracked")
     args = parser.parse_args()
-    files = args.files or subprocess.run(
-        ["git", "-C", args.root, "ls-files", "-z"], check=True, capture_output=True, text=True
-    ).stdout.split("\0")
+    files = args.files or tracked(args.root)
     bad = 0
     for path in files:
         full = os.path.join(args.root, path)

@@ -12,8 +12,9 @@ local variable that is computed for a tracepoint alone: that one would be comput
 import argparse
 import os
 import re
-import subprocess
 import sys
+
+from tracked import tracked
 
 # What may be called in an argument: they return what they hold. data_bytes and payload_bytes add up
 # the few pieces of one reply, and are not evaluated while the event is off.
@@ -108,9 +109,7 @@ def check_text(path, text):
 
 
 def tracked_sources(root):
-    out = subprocess.run(["git", "-C", root, "ls-files", "-z", "--", "*.cc", "*.c", "*.h"], check=True,
-                         capture_output=True, text=True).stdout
-    return [path for path in out.split("\0") if path and not path.startswith(("tests/", "tracing/"))]
+    return [path for path in tracked(root, "*.cc", "*.c", "*.h") if not path.startswith(("tests/", "tracing/"))]
 
 
 def main():
