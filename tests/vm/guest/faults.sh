@@ -37,11 +37,14 @@ count_rdma() {
     jq -sr --argjson threads "[$(IFS=,; echo "${threads[*]}")]" \
       '[.[] | map(select(.pid as $pid | $threads | index($pid))) | length] | join(" ")'
 }
-# holdings PID: all of it, in one line that can be compared.
+# holdings PID: all of it, in one line that can be compared. Of fds those of sockets, channels and
+# loops: which objects a load has touched differs from run to run, and the store keeps their files
+# open.
 holdings() {
-  local qp cq mr pd fds=("/proc/$1/fd/"*)
+  local qp cq mr pd fds
+  fds=$(find -L "/proc/$1/fd" -mindepth 1 ! -type f | wc -l)
   read -r qp cq mr pd <<<"$(count_rdma qp cq mr pd "$1")"
-  echo "qp $qp cq $cq mr $mr pd $pd fd ${#fds[@]}"
+  echo "qp $qp cq $cq mr $mr pd $pd fd $fds"
 }
 # expect_holdings SECONDS PID LINE WHO: that line again, once what is ending has ended.
 expect_holdings() {
