@@ -42,7 +42,7 @@ count_rdma() {
 # open.
 holdings() {
   local qp cq mr pd fds
-  fds=$(find -L "/proc/$1/fd" -mindepth 1 ! -type f | wc -l)
+  fds=$(find -L "/proc/$1/fd" -mindepth 1 -maxdepth 1 ! -type f | wc -l)
   read -r qp cq mr pd <<<"$(count_rdma qp cq mr pd "$1")"
   echo "qp $qp cq $cq mr $mr pd $pd fd $fds"
 }
@@ -50,7 +50,7 @@ holdings() {
 expect_holdings() {
   local end=$((SECONDS + $1)) now
   until now=$(holdings "$2") && [ "$now" = "$3" ]; do
-    [ $SECONDS -lt $end ] || fail "$4 held '$3', and holds '$now' after $1 s"
+    [ $SECONDS -lt $end ] || fail "$4 held '$3', and holds '$now' after $1 s: $(ls -l "/proc/$2/fd")"
     sleep 0.2
   done
 }
