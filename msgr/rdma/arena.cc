@@ -12,9 +12,9 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include "common/memlock.h"
 #include "common/mutex.h"
 #include "msgr/rdma/chunk.h"
-#include "msgr/rdma/memlock.h"
 
 // Two locks. `growth` is held while memory is registered, which takes long: it orders growth,
 // attach and detach among each other. `mutex` is held for moments: it guards what is free. A chunk

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/memlock.h"
 #include "msgr/rdma/cm.h"
-#include "msgr/rdma/memlock.h"
 #include "msgr/rdma/rdma_upgrade.h"
 #include "msgr/rdma/stack_core.h"
 

@@ -5,7 +5,7 @@
 #include <cerrno>
 #include <utility>
 
-#include "msgr/rdma/memlock.h"
+#include "common/memlock.h"
 #include "msgr/rdma/wr_id.h"
 
 namespace lunar::msgr::rdma {

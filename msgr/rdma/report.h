@@ -6,8 +6,8 @@
 #include <utility>
 #include <vector>
 
+#include "common/memlock.h"
 #include "msgr/rdma/device.h"
-#include "msgr/rdma/memlock.h"
 #include "msgr/rdma/rdma_options.h"
 #include "msgr/rdma_report.h"
 

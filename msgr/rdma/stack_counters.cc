@@ -3,7 +3,7 @@
 
 #include <string>
 
-#include "msgr/rdma/memlock.h"
+#include "common/memlock.h"
 
 namespace lunar::msgr::rdma {
 namespace {

@@ -9,7 +9,7 @@
 #include <memory>
 #include <string>
 
-#include "msgr/rdma/memlock.h"
+#include "common/memlock.h"
 #include "tests/msgr/rdma/rdma_link_fixture.h"
 
 namespace lunar::msgr::rdma {

@@ -11,9 +11,9 @@
 #include <thread>
 
 #include "common/config.h"
+#include "common/memlock.h"
 #include "msgr/rdma/arena.h"
 #include "msgr/rdma/device.h"
-#include "msgr/rdma/memlock.h"
 #include "msgr/rdma/rdma_stack.h"
 #include "tests/msgr/session/session_fixture.h"
 

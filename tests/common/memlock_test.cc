@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "msgr/rdma/memlock.h"
+#include "common/memlock.h"
 
 #include <gtest/gtest.h>
 
-namespace lunar::msgr::rdma {
+namespace lunar {
 namespace {
 
 constexpr uint64_t kMiB = 1u << 20;
@@ -54,4 +54,4 @@ TEST(MemlockTest, MorePinnedThanAllowedLeavesNothing) {
 }
 
 }  // namespace
-}  // namespace lunar::msgr::rdma
+}  // namespace lunar

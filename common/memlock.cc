@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "msgr/rdma/memlock.h"
+#include "common/memlock.h"
 
 #include <fmt/format.h>
 #include <linux/capability.h>
@@ -12,7 +12,7 @@
 #include <sstream>
 #include <string>
 
-namespace lunar::msgr::rdma {
+namespace lunar {
 namespace {
 
 // The text after "Name:" in /proc/self/status, without leading blanks.
@@ -102,4 +102,4 @@ Outcome<void> check_memlock(const Memlock& memlock, uint64_t needed, std::string
           memlock_advice()));
 }
 
-}  // namespace lunar::msgr::rdma
+}  // namespace lunar

@@ -7,7 +7,7 @@
 
 #include "common/result.h"
 
-namespace lunar::msgr::rdma {
+namespace lunar {
 
 // How much memory this process may pin. A value.
 struct Memlock {
@@ -38,4 +38,4 @@ std::string_view memlock_advice() noexcept;
 // "64 MiB", "8192 KiB", "unlimited".
 std::string memlock_text(uint64_t bytes);
 
-}  // namespace lunar::msgr::rdma
+}  // namespace lunar
