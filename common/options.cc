@@ -115,6 +115,7 @@ constexpr OptionSpec kOptions[] = {
 {"osd_objectstore",              kChoice,   "file",         "file|mem",    kCeph,       "Kind of store that --mkfs makes; mem forgets everything at exit."},
 {"osd_max_write_size",           kSize,     "32MiB",        "1MiB..512MiB", kCeph,      "Most bytes one op may write."},
 {"osd_max_object_size",          kSize,     "128MiB",       "1MiB..1TiB",  kCeph,       "Bytes an object may reach up to."},
+{"osd_direct_io_bytes",          kSize,     "0",            "0..1GiB",     0,           "Reads and writes of an object of so many bytes and more, aligned to 4 KiB, go past the server's page cache; 0: none do."},
 {"osd_reserve_bytes",            kSize,     "64MiB",        "0..16GiB",    0,           "Space held back so that deletes and metadata still work on a full disk."},
 {"osd_client_session_timeout",   kDuration, "1m",           "10ms..24h",   0,           "How long a server remembers a client that went away."},
 {"osd_client_results_max",       kUint,     "4096",         "16..1000000", 0,           "Results remembered per client so that a resend is answered alike; at the limit new ops wait."},

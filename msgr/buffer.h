@@ -62,6 +62,12 @@ class BufferPool {
   // the pool's byte budget is used up: back-pressure, not an error. REQUIRES: length > 0.
   virtual RegisteredBuffer allocate(std::size_t length) = 0;
   virtual std::size_t bytes_in_use() const noexcept = 0;
+  // The part of the pool's memory that the byte lies in and that stays where it is for the pool's
+  // life, for whoever registers it elsewhere too; empty if there is none.
+  virtual Bytes region_of(const std::byte* byte) const noexcept {
+    (void)byte;
+    return {};
+  }
 
  protected:
   friend class RegisteredBuffer;

@@ -30,6 +30,7 @@ FileStoreOptions file_options(const Config& config) {
   FileStoreOptions options;
   options.path = config.get_string("osd_data");
   options.reserve_bytes = config.get_size("osd_reserve_bytes");
+  options.direct_io_bytes = config.get_size("osd_direct_io_bytes");
   return options;
 }
 
@@ -121,7 +122,7 @@ Outcome<std::string> make_osd(const Config& config, bool make_map) {
 
 Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
                                                  msgr::BufferPool& buffers, const Config& config,
-                                                 bool make_map) {
+                                                 PerfRegistry& perf, bool make_map) {
   const auto id = osd_id_from(config);
   if (!id) return tl::unexpected<Error>(id.error());
   auto fsid = fsid_from(config);
@@ -132,6 +133,7 @@ Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
     FileStoreOptions options = file_options(config);
     options.fsid = *fsid;
     options.osd = *id;
+    options.perf = &perf;
     return open_file_store(center, buffers, options);
   }
   if (!*fsid && !make_map)

@@ -26,7 +26,7 @@ Outcome<std::string> make_osd(const Config& config, bool make_map);
 // which belongs to the cluster of option fsid, or with `make_map` to one of its own.
 Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
                                                  msgr::BufferPool& buffers, const Config& config,
-                                                 bool make_map);
+                                                 PerfRegistry& perf, bool make_map);
 
 // Where to listen: public_addr, each port of ms_bind_port_min … max if it names none.
 Outcome<OsdServer::Listen> listen_from(const Config& config);

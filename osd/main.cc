@@ -140,7 +140,7 @@ class Process {
     if (!stack) return tl::unexpected<Error>(stack.error());
     stack_ = std::move(*stack);
     setup_status_ = kStore;
-    auto store = open_store(*center_, stack_->buffers(), config, make_map_);
+    auto store = open_store(*center_, stack_->buffers(), config, program_.perf(), make_map_);
     if (!store) return tl::unexpected<Error>(store.error());
     store_ = std::move(*store);
     auto server = OsdServer::create(*center_, *store_, std::move(*options), program_.perf());

@@ -266,6 +266,11 @@ std::size_t Arena::bytes_in_use() const noexcept {
   return impl_->in_use.load(std::memory_order_relaxed);
 }
 
+Bytes Arena::region_of(const std::byte* byte) const noexcept {
+  Chunk* const chunk = impl_->table.find(byte);
+  return chunk == nullptr ? Bytes() : Bytes(chunk->begin(), chunk->size());
+}
+
 std::size_t Arena::bytes_registered() const noexcept {
   return impl_->registered.load(std::memory_order_relaxed);
 }

@@ -54,6 +54,7 @@ class Arena final : public BufferPool {
 
   RegisteredBuffer allocate(std::size_t length) override;
   std::size_t bytes_in_use() const noexcept override;
+  Bytes region_of(const std::byte* byte) const noexcept override;  // a chunk
   // Of the chunks; pinned once per attached device.
   std::size_t bytes_registered() const noexcept;
   // The keys of memory of ours on that device, or null if any of it is not. No lock: for the path

@@ -11,6 +11,7 @@
 #include <cerrno>
 #include <limits>
 
+#include "common/log.h"
 #include "osd/store/file_store_impl.h"
 
 namespace lunar::osd {
@@ -20,6 +21,7 @@ using objecter::Errc;
 namespace {
 
 constexpr uint64_t kMaxObjectBytes = 1ULL << 40;
+constexpr uint64_t kDirectAlignment = 4096;  // as every device and file system takes
 
 std::error_code check(const ObjectId& id, uint64_t offset, uint64_t length) {
   if (!is_valid_object_id(id)) return Errc::kInvalid;
@@ -110,8 +112,36 @@ void FileStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done done)
   });
 }
 
+bool FileStore::is_for_direct(uint64_t offset, ConstBytes memory) const noexcept {
+  return can_be_direct_ && options_.direct_io_bytes > 0 &&
+         memory.size() >= options_.direct_io_bytes && offset % kDirectAlignment == 0 &&
+         memory.size() % kDirectAlignment == 0 &&
+         reinterpret_cast<uintptr_t>(memory.data()) % kDirectAlignment == 0;
+}
+
+IoEngine::Target FileStore::target_of(ObjectFile& file, uint64_t offset, ConstBytes memory) {
+  if (!is_for_direct(offset, memory)) return {file.fd.get()};
+  if (!file.direct) {
+    const int fd = syscalls_.reopen(file.fd.get(), O_RDWR | O_DIRECT);
+    if (fd < 0) {
+      gives_up_direct({-1, true}, fd);
+      return {file.fd.get()};
+    }
+    file.direct = UniqueFd(fd);
+  }
+  return {file.direct.get(), true};
+}
+
+bool FileStore::gives_up_direct(IoEngine::Target target, int result) {
+  if (!target.is_direct || result != -EINVAL) return false;
+  LUNAR_LOG(kStore, 0, "{}: no direct IO on this file system: the page cache is used",
+            options_.path);
+  can_be_direct_ = false;
+  return true;
+}
+
 void FileStore::continue_read(TransferRef op) {
-  while (reads_cached_ && !op->into.empty()) {
+  while (reads_cached_ && !op->into.empty() && !is_for_direct(op->offset, op->into)) {
     const ssize_t n = syscalls_.read(op->file->fd.get(), op->into, op->offset, RWF_NOWAIT);
     if (n == -EOPNOTSUPP) reads_cached_ = false;
     if (n < 0) break;
@@ -129,8 +159,10 @@ void FileStore::continue_read(TransferRef op) {
 
 void FileStore::read_in_engine(TransferRef op) {
   Transfer& transfer = *op;
-  io_->read(transfer.file->fd.get(), transfer.into, transfer.offset,
-            [this, op = std::move(op)](int result) mutable {
+  const auto target = target_of(*transfer.file, transfer.offset, transfer.into);
+  io_->read(target, transfer.into, transfer.offset,
+            [this, target, op = std::move(op)](int result) mutable {
+              if (gives_up_direct(target, result)) return continue_read(std::move(op));
               if (result < 0) {
                 return finish(std::move(op->done), to_store_error(as_error(result)));
               }
@@ -162,7 +194,8 @@ void FileStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool
 }
 
 void FileStore::continue_write(TransferRef op) {
-  while (!op->fua && !op->from.empty() && op->from.size() <= options_.direct_write_bytes) {
+  while (!op->fua && !op->from.empty() && op->from.size() <= options_.loop_write_bytes &&
+         !is_for_direct(op->offset, op->from)) {
     const ssize_t n = syscalls_.write(op->file->fd.get(), op->from, op->offset, 0);
     if (n <= 0) {
       const auto error = n < 0 ? as_error(n) : system_error(EIO);
@@ -177,8 +210,10 @@ void FileStore::continue_write(TransferRef op) {
 
 void FileStore::write_in_engine(TransferRef op) {
   Transfer& transfer = *op;
-  io_->write(transfer.file->fd.get(), transfer.from, transfer.offset, transfer.fua ? RWF_DSYNC : 0,
-             [this, op = std::move(op)](int result) mutable {
+  const auto target = target_of(*transfer.file, transfer.offset, transfer.from);
+  io_->write(target, transfer.from, transfer.offset, transfer.fua ? RWF_DSYNC : 0,
+             [this, target, op = std::move(op)](int result) mutable {
+               if (gives_up_direct(target, result)) return continue_write(std::move(op));
                if (result <= 0) {
                  return end_failed_write(std::move(op),
                                          result < 0 ? as_error(result) : system_error(EIO));
@@ -198,7 +233,7 @@ void FileStore::end_failed_write(TransferRef op, std::error_code error) {
   // No room for these bytes, or none for earlier ones on a thin volume? Without a sync it is the
   // first if it fails again.
   Transfer& transfer = *op;
-  io_->write(transfer.file->fd.get(), transfer.from, transfer.offset, 0,
+  io_->write({transfer.file->fd.get()}, transfer.from, transfer.offset, 0,
              [this, error, op = std::move(op)](int result) mutable {
                if (result < 0) return finish(std::move(op->done), to_store_error(as_error(result)));
                end_after_loss(error, op->id, std::move(op->done));

@@ -87,6 +87,7 @@ FileStore::FileStore(msgr::EventCenter& center, msgr::BufferPool& buffers, Sysca
       syscalls_(syscalls),
       options_(std::move(parts.options)),
       format_(parts.format),
+      counters_(options_.perf != nullptr ? *options_.perf : unwatched_),
       lock_(std::move(parts.lock)),
       tree_(syscalls, std::move(parts.root)),
       reserve_(tree_, options_.reserve_bytes),
@@ -109,7 +110,7 @@ Outcome<void> FileStore::start() {
     return tl::unexpected(file_error(options_.path + "/reserve", "cannot be opened", error));
   }
   if (options_.io != FileStoreOptions::Io::kThreads) {
-    auto engine = make_uring_engine(center_, syscalls_);
+    auto engine = make_uring_engine(center_, buffers_, syscalls_, counters_);
     if (engine) {
       io_ = std::move(*engine);
     } else if (options_.io == FileStoreOptions::Io::kUring) {

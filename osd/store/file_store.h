@@ -6,6 +6,7 @@
 #include <optional>
 #include <string>
 
+#include "common/perf_counters.h"
 #include "osd/object_store.h"
 
 namespace lunar::osd {
@@ -14,15 +15,17 @@ class Syscalls;
 
 struct FileStoreOptions {
   enum class Io : uint8_t { kAuto, kUring, kThreads };
-  std::string path;                           // osd_data
-  std::optional<Uuid> fsid;                   // the cluster the store must belong to
-  std::optional<OsdId> osd;                   // and the server
-  uint64_t reserve_bytes = 64ULL << 20;       // osd_reserve_bytes; 0 keeps none
-  std::size_t max_open_files = 2048;          // lowered to a quarter of RLIMIT_NOFILE
-  std::size_t direct_write_bytes = 64 << 10;  // a write up to this is made on the loop
-  std::size_t sync_files_limit = 32;          // a flush of more files and folders is one syncfs
-  unsigned threads = 4;                       // for calls that block
-  Io io = Io::kAuto;                          // kAuto: io_uring, threads where it is refused
+  std::string path;                         // osd_data
+  std::optional<Uuid> fsid;                 // the cluster the store must belong to
+  std::optional<OsdId> osd;                 // and the server
+  uint64_t reserve_bytes = 64ULL << 20;     // osd_reserve_bytes; 0 keeps none
+  std::size_t max_open_files = 2048;        // lowered to a quarter of RLIMIT_NOFILE
+  std::size_t loop_write_bytes = 64 << 10;  // a write up to this is made on the loop
+  std::size_t direct_io_bytes = 0;          // osd_direct_io_bytes
+  std::size_t sync_files_limit = 32;        // a flush of more files and folders is one syncfs
+  unsigned threads = 4;                     // for calls that block
+  Io io = Io::kAuto;                        // kAuto: io_uring, threads where it is refused
+  PerfRegistry* perf = nullptr;             // of its counters; outlives the store
 };
 
 // lunar-osd --mkfs: an empty or missing folder becomes a store. Blocking. Errors explain

@@ -92,6 +92,11 @@ class FileStore final : public ObjectStore {
   void start_opens();
   void open_blocking(std::unique_ptr<Opening> opening);
 
+  // Where so many bytes go to or come from: past the page cache, if that is wanted and can be.
+  IoEngine::Target target_of(ObjectFile& file, uint64_t offset, ConstBytes memory);
+  bool is_for_direct(uint64_t offset, ConstBytes memory) const noexcept;
+  // After an error of a direct call: whether it shall be made again, through the page cache.
+  bool gives_up_direct(IoEngine::Target target, int result);
   void continue_read(TransferRef op);
   void read_in_engine(TransferRef op);
   void continue_write(TransferRef op);
@@ -115,6 +120,8 @@ class FileStore final : public ObjectStore {
   Syscalls& syscalls_;
   const FileStoreOptions options_;
   const StoreFormat format_;
+  PerfRegistry unwatched_;  // where the options name none
+  StoreCounters counters_;
   UniqueFd lock_;
   const StoreTree tree_;
   Reserve reserve_;
@@ -128,8 +135,9 @@ class FileStore final : public ObjectStore {
   std::size_t opens_in_progress_ = 0;
   bool is_making_room_ = false;  // a background flush will call start_opens()
   std::optional<Flusher> flusher_;
-  bool reads_cached_ = true;  // until the file system refuses RWF_NOWAIT
-  uint64_t in_flight_ = 0;    // calls admitted, not ended
+  bool reads_cached_ = true;   // until the file system refuses RWF_NOWAIT
+  bool can_be_direct_ = true;  // until the file system refuses O_DIRECT
+  uint64_t in_flight_ = 0;     // calls admitted, not ended
   bool is_shutting_down_ = false;
   bool is_draining_ = false;  // shutdown() waits for in_flight_ to reach 0
   UniqueFunction<void()> shutdown_done_;

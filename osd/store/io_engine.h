@@ -7,8 +7,10 @@
 #include "common/bytes.h"
 #include "common/result.h"
 #include "common/unique_function.h"
+#include "msgr/buffer.h"
 #include "msgr/event_center.h"
 #include "osd/store/blocking_pool.h"
+#include "osd/store/store_counters.h"
 #include "osd/store/syscalls.h"
 
 namespace lunar::osd {
@@ -19,15 +21,22 @@ namespace lunar::osd {
 class IoEngine {
  public:
   using Done = UniqueFunction<void(int result)>;
+  struct Target {
+    int fd = -1;
+    bool is_direct = false;  // opened with O_DIRECT
+  };
   virtual ~IoEngine() = default;
-  virtual void read(int fd, Bytes into, uint64_t offset, Done done) = 0;
-  virtual void write(int fd, ConstBytes from, uint64_t offset, int rwf_flags, Done done) = 0;
+  virtual void read(Target target, Bytes into, uint64_t offset, Done done) = 0;
+  virtual void write(Target target, ConstBytes from, uint64_t offset, int rwf_flags, Done done) = 0;
   virtual void sync(int fd, bool data_only, Done done) = 0;
   virtual const char* name() const noexcept = 0;
 };
 
-// io_uring. Fails where the kernel or a container's filter refuses it.
-Result<std::unique_ptr<IoEngine>> make_uring_engine(msgr::EventCenter& center, Syscalls& syscalls);
+// io_uring, which also knows the regions of `pool`. Fails where the kernel or a container's filter
+// refuses it. Borrows all of them.
+Result<std::unique_ptr<IoEngine>> make_uring_engine(msgr::EventCenter& center,
+                                                    msgr::BufferPool& pool, Syscalls& syscalls,
+                                                    StoreCounters& counters);
 // The same calls, blocking, on the pool's threads.
 std::unique_ptr<IoEngine> make_pool_engine(BlockingPool& pool, Syscalls& syscalls);
 

@@ -13,12 +13,13 @@ namespace lunar::osd {
 
 using objecter::ObjectId;
 
-// One open file of an object. Loop-bound, but for `fd`, which jobs of the object use.
+// One open file of an object. Loop-bound, but for the descriptors, which jobs of the object use.
 struct ObjectFile {
   ObjectFile(ObjectId object, UniqueFd descriptor)
       : id(std::move(object)), fd(std::move(descriptor)) {}
   const ObjectId id;
   UniqueFd fd;
+  UniqueFd direct;              // the same with O_DIRECT, once it was wanted
   bool is_dirty = false;        // has bytes that no sync has covered: stays open
   bool needs_fsync = false;     // an xattr changed: fdatasync may leave it out
   bool entry_is_dirty = false;  // its name is not durable yet

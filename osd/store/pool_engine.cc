@@ -8,12 +8,13 @@ class PoolEngine final : public IoEngine {
  public:
   PoolEngine(BlockingPool& pool, Syscalls& syscalls) : pool_(pool), syscalls_(syscalls) {}
 
-  void read(int fd, Bytes into, uint64_t offset, Done done) override {
-    pool_.run([this, fd, into, offset] { return syscalls_.read(fd, into, offset, 0); },
+  void read(Target target, Bytes into, uint64_t offset, Done done) override {
+    pool_.run([this, fd = target.fd, into, offset] { return syscalls_.read(fd, into, offset, 0); },
               [done = std::move(done)](ssize_t result) mutable { done(static_cast<int>(result)); });
   }
-  void write(int fd, ConstBytes from, uint64_t offset, int flags, Done done) override {
-    pool_.run([this, fd, from, offset, flags] { return syscalls_.write(fd, from, offset, flags); },
+  void write(Target target, ConstBytes from, uint64_t offset, int flags, Done done) override {
+    pool_.run([this, fd = target.fd, from, offset,
+               flags] { return syscalls_.write(fd, from, offset, flags); },
               [done = std::move(done)](ssize_t result) mutable { done(static_cast<int>(result)); });
   }
   void sync(int fd, bool data_only, Done done) override {

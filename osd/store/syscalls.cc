@@ -9,8 +9,10 @@
 #include <sys/uio.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <cerrno>
 #include <cstdio>
+#include <string>
 
 namespace lunar::osd {
 namespace {
@@ -38,6 +40,11 @@ int Syscalls::open(int directory, const char* path, uint64_t flags, mode_t mode,
   how.resolve = resolve;
   return static_cast<int>(
       retried([&] { return ::syscall(SYS_openat2, directory, path, &how, sizeof how); }));
+}
+
+int Syscalls::reopen(int fd, int flags) {
+  const std::string path = "/proc/self/fd/" + std::to_string(fd);
+  return retried([&] { return ::open(path.c_str(), flags | O_CLOEXEC); });
 }
 
 ssize_t Syscalls::read(int fd, Bytes into, uint64_t offset, int flags) {
@@ -78,6 +85,17 @@ int Syscalls::truncate(int fd, uint64_t size) {
 
 int Syscalls::set_up_ring(unsigned entries, io_uring* ring) {
   return io_uring_queue_init(entries, ring, IORING_SETUP_CLAMP);
+}
+
+int Syscalls::reserve_fixed_buffers(io_uring* ring, unsigned count) {
+  return io_uring_register_buffers_sparse(ring, count);
+}
+
+int Syscalls::set_fixed_buffer(io_uring* ring, unsigned index, Bytes memory) {
+  const iovec vector{memory.data(), memory.size()};
+  const __u64 tag = 0;
+  const int set = io_uring_register_buffers_update_tag(ring, index, &vector, &tag, 1);
+  return std::min(set, 0);  // how many were set, or an error
 }
 
 int Syscalls::ring_result(RingCall, int result) noexcept { return result; }

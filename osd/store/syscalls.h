@@ -24,6 +24,8 @@ class Syscalls {
 
   // openat2; `resolve` is RESOLVE_*.
   virtual int open(int directory, const char* path, uint64_t flags, mode_t mode, uint64_t resolve);
+  // What `fd` has open, opened once more.
+  virtual int reopen(int fd, int flags);
   // preadv2 and pwritev2 of one span; `flags` is RWF_*.
   virtual ssize_t read(int fd, Bytes into, uint64_t offset, int flags);
   virtual ssize_t write(int fd, ConstBytes from, uint64_t offset, int flags);
@@ -37,6 +39,9 @@ class Syscalls {
   virtual int truncate(int fd, uint64_t size);
 
   virtual int set_up_ring(unsigned entries, io_uring* ring);
+  // A table of fixed buffers, empty; and one of its entries, which pins the memory.
+  virtual int reserve_fixed_buffers(io_uring* ring, unsigned count);
+  virtual int set_fixed_buffer(io_uring* ring, unsigned index, Bytes memory);
   // What a call that ended in the ring is taken to have returned.
   virtual int ring_result(RingCall call, int result) noexcept;
 };

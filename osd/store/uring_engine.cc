@@ -7,7 +7,9 @@
 
 #include <algorithm>
 #include <deque>
+#include <optional>
 
+#include "osd/store/fixed_buffers.h"
 #include "osd/store/io_engine.h"
 
 namespace lunar::osd {
@@ -17,8 +19,9 @@ constexpr unsigned kEntries = 256;
 
 class UringEngine final : public IoEngine {
  public:
-  UringEngine(msgr::EventCenter& center, Syscalls& syscalls)
-      : center_(center), syscalls_(syscalls) {}
+  UringEngine(msgr::EventCenter& center, msgr::BufferPool& pool, Syscalls& syscalls,
+              StoreCounters& counters)
+      : center_(center), pool_(pool), syscalls_(syscalls), counters_(counters) {}
   ~UringEngine() override {
     LUNAR_CHECK(in_ring_ == 0 && backlog_.empty(), "io_uring destroyed with calls in flight");
     watch_ = {};
@@ -29,6 +32,7 @@ class UringEngine final : public IoEngine {
     const int error = syscalls_.set_up_ring(kEntries, &ring_);
     if (error < 0) return system_error(-error);
     is_set_up_ = true;
+    fixed_.emplace(pool_, syscalls_, ring_);
     auto watch =
         center_.watch(ring_.ring_fd, msgr::FdEvents::kRead, [this](msgr::FdEvents) { collect(); });
     if (!watch) return watch.error();
@@ -36,28 +40,35 @@ class UringEngine final : public IoEngine {
     return {};
   }
 
-  void read(int fd, Bytes into, uint64_t offset, Done done) override {
-    enqueue({RingCall::kRead, fd, into.data(), bounded(into.size()), offset, 0, std::move(done)});
+  void read(Target target, Bytes into, uint64_t offset, Done done) override {
+    enqueue(
+        {RingCall::kRead, target, into.data(), bounded(into.size()), offset, 0, std::move(done)});
   }
-  void write(int fd, ConstBytes from, uint64_t offset, int flags, Done done) override {
-    enqueue({RingCall::kWrite, fd, const_cast<std::byte*>(from.data()), bounded(from.size()),
+  void write(Target target, ConstBytes from, uint64_t offset, int flags, Done done) override {
+    enqueue({RingCall::kWrite, target, const_cast<std::byte*>(from.data()), bounded(from.size()),
              offset, flags, std::move(done)});
   }
   void sync(int fd, bool data_only, Done done) override {
-    enqueue({RingCall::kSync, fd, nullptr, 0, 0,
-             data_only ? static_cast<int>(IORING_FSYNC_DATASYNC) : 0, std::move(done)});
+    enqueue({RingCall::kSync,
+             {fd},
+             nullptr,
+             0,
+             0,
+             data_only ? static_cast<int>(IORING_FSYNC_DATASYNC) : 0,
+             std::move(done)});
   }
   const char* name() const noexcept override { return "io_uring"; }
 
  private:
   struct Request {
     RingCall call;
-    int fd;
+    Target target;
     std::byte* data;
     unsigned length;
     uint64_t offset;
     int flags;
     Done done;
+    bool is_fixed = false;
   };
 
   // The kernel moves at most 2 GiB at once; the caller goes on after a short result anyway.
@@ -93,19 +104,35 @@ class UringEngine final : public IoEngine {
     if (io_uring_submit(&ring_) < 0 || io_uring_sq_ready(&ring_) > 0) submit_later();
   }
 
-  static void fill(io_uring_sqe* sqe, const Request& request) {
-    switch (request.call) {
-      case RingCall::kRead:
-        io_uring_prep_read(sqe, request.fd, request.data, request.length, request.offset);
-        return;
-      case RingCall::kWrite:
-        io_uring_prep_write(sqe, request.fd, request.data, request.length, request.offset);
-        sqe->rw_flags = request.flags;
-        return;
-      case RingCall::kSync:
-        io_uring_prep_fsync(sqe, request.fd, static_cast<unsigned>(request.flags));
-        return;
+  void fill(io_uring_sqe* sqe, Request& request) {
+    const int fd = request.target.fd;
+    if (request.call == RingCall::kSync) {
+      io_uring_prep_fsync(sqe, fd, static_cast<unsigned>(request.flags));
+      return;
     }
+    std::optional<uint16_t> index;
+    if (request.target.is_direct) index = fixed_->find({request.data, request.length});
+    request.is_fixed = index.has_value();
+    if (request.call == RingCall::kRead) {
+      if (index) {
+        io_uring_prep_read_fixed(sqe, fd, request.data, request.length, request.offset, *index);
+      } else {
+        io_uring_prep_read(sqe, fd, request.data, request.length, request.offset);
+      }
+      return;
+    }
+    if (index) {
+      io_uring_prep_write_fixed(sqe, fd, request.data, request.length, request.offset, *index);
+    } else {
+      io_uring_prep_write(sqe, fd, request.data, request.length, request.offset);
+    }
+    sqe->rw_flags = request.flags;
+  }
+
+  void count(const Request& request, int result) noexcept {
+    if (request.call == RingCall::kSync || result <= 0) return;
+    counters_.ring_bytes.add(static_cast<uint64_t>(result));
+    if (request.is_fixed) counters_.ring_fixed_bytes.add(static_cast<uint64_t>(result));
   }
 
   void collect() {
@@ -120,14 +147,18 @@ class UringEngine final : public IoEngine {
         enqueue(std::move(*request));
         continue;
       }
+      count(*request, result);
       request->done(syscalls_.ring_result(request->call, result));
     }
     if (!backlog_.empty()) submit_later();
   }
 
   msgr::EventCenter& center_;
+  msgr::BufferPool& pool_;
   Syscalls& syscalls_;
+  StoreCounters& counters_;
   io_uring ring_{};
+  std::optional<FixedBuffers> fixed_;
   bool is_set_up_ = false;
   bool submit_posted_ = false;
   unsigned in_ring_ = 0;  // handed to the ring, not yet collected
@@ -137,8 +168,10 @@ class UringEngine final : public IoEngine {
 
 }  // namespace
 
-Result<std::unique_ptr<IoEngine>> make_uring_engine(msgr::EventCenter& center, Syscalls& syscalls) {
-  auto engine = std::make_unique<UringEngine>(center, syscalls);
+Result<std::unique_ptr<IoEngine>> make_uring_engine(msgr::EventCenter& center,
+                                                    msgr::BufferPool& pool, Syscalls& syscalls,
+                                                    StoreCounters& counters) {
+  auto engine = std::make_unique<UringEngine>(center, pool, syscalls, counters);
   if (const auto error = engine->start()) return fail(error);
   return engine;
 }

@@ -27,8 +27,9 @@ class FileStoreTest : public ::testing::Test {
     ASSERT_TRUE(opened) << opened.error().message;
     store_ = std::move(*opened);
   }
+  virtual msgr::BufferPool& pool() { return driver_.buffers(); }
   Outcome<std::unique_ptr<ObjectStore>> try_open() {
-    return open_file_store(driver_.center(), driver_.buffers(), options_, &fake_);
+    return open_file_store(driver_.center(), pool(), options_, &fake_);
   }
   void close() {
     driver_.shutdown(*store_);

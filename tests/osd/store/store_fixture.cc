@@ -52,6 +52,10 @@ int FakeSyscalls::before(const std::string& call) {
   return rule_ ? rule_(call) : 0;
 }
 
+int FakeSyscalls::reopen(int fd, int flags) {
+  const int failed = before("reopen");
+  return failed != 0 ? failed : Syscalls::reopen(fd, flags);
+}
 ssize_t FakeSyscalls::read(int fd, Bytes into, uint64_t offset, int flags) {
   if (are_short_) into = into.first((into.size() + 1) / 2);
   return Syscalls::read(fd, into, offset, flags);
@@ -88,6 +92,14 @@ int FakeSyscalls::allocate(int fd, int mode, uint64_t offset, uint64_t length) {
 int FakeSyscalls::set_up_ring(unsigned entries, io_uring* ring) {
   const int failed = before("io_uring_setup");
   return failed != 0 ? failed : Syscalls::set_up_ring(entries, ring);
+}
+int FakeSyscalls::reserve_fixed_buffers(io_uring* ring, unsigned count) {
+  const int failed = before("reserve_fixed_buffers");
+  return failed != 0 ? failed : Syscalls::reserve_fixed_buffers(ring, count);
+}
+int FakeSyscalls::set_fixed_buffer(io_uring* ring, unsigned index, Bytes memory) {
+  const int failed = before("set_fixed_buffer");
+  return failed != 0 ? failed : Syscalls::set_fixed_buffer(ring, index, memory);
 }
 int FakeSyscalls::ring_result(RingCall call, int result) noexcept {
   static constexpr const char* kNames[] = {"read", "write", "fdatasync"};

@@ -44,6 +44,7 @@ class FakeSyscalls : public Syscalls {
   std::vector<std::string> take_calls();
   std::size_t count(const std::string& call);
 
+  int reopen(int fd, int flags) override;
   ssize_t read(int fd, Bytes into, uint64_t offset, int flags) override;
   ssize_t write(int fd, ConstBytes from, uint64_t offset, int flags) override;
   int sync_file(int fd) override;
@@ -53,6 +54,8 @@ class FakeSyscalls : public Syscalls {
   int unlink(int directory, const char* name) override;
   int allocate(int fd, int mode, uint64_t offset, uint64_t length) override;
   int set_up_ring(unsigned entries, io_uring* ring) override;
+  int reserve_fixed_buffers(io_uring* ring, unsigned count) override;
+  int set_fixed_buffer(io_uring* ring, unsigned index, Bytes memory) override;
   int ring_result(RingCall call, int result) noexcept override;
 
  private:
