@@ -320,7 +320,7 @@ int lunar_buffer_alloc(lunar_cluster_t cluster, size_t length, void** buffer) {
 }
 
 void lunar_buffer_free(lunar_cluster_t cluster, void* buffer) {
-  if (buffer != nullptr) cluster->buffers->release(buffer);
+  if (buffer != nullptr && cluster->buffers != nullptr) cluster->buffers->release(buffer);
 }
 
 int lunar_aio_read(lunar_image_t image, uint64_t offset, size_t length, void* buffer,
