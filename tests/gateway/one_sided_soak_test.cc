@@ -229,5 +229,21 @@ TEST_F(OneSidedPathTest, LargeRegisteredIoIsMovedByTheServerAndSmallIoIsSent) {
   EXPECT_EQ(counters.at("one_sided_bytes"), 10 * kMiB);
 }
 
+TEST_F(OneSidedPathTest, MemoryThatReachesOutOfItsLeaseIsSent) {
+  create_and_open(8 * kMiB);
+  const msgr::RegisteredBuffer lease = gateway->front_end_buffers().allocate(2 * kMiB);
+  std::memset(lease.bytes().data(), 0x5a, 2 * kMiB);
+  const msgr::RegisteredBuffer first(nullptr, lease.bytes().first(kMiB), lease.cookie());
+  const msgr::RegisteredBuffer second(nullptr, lease.bytes().subspan(kMiB), lease.cookie());
+  for (const auto* taken_for : {&first, &second}) {  // too short; begins after it
+    const IoResult done =
+        io([&](auto then) { image->write(0, lease.bytes(), {.memory = taken_for}, then); });
+    ASSERT_FALSE(done.error);
+    EXPECT_EQ(done.bytes_inline, 2 * kMiB);
+    EXPECT_EQ(done.bytes_one_sided, 0u);
+  }
+  EXPECT_TRUE(read(0, 2 * kMiB) == as_text(lease.bytes()));
+}
+
 }  // namespace
 }  // namespace lunar::gateway
