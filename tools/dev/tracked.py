@@ -17,7 +17,7 @@ MADE = {".git", "__pycache__", "build"}
 def _by_git(root):
     # The checkout may be another user's, as in a container.
     out = subprocess.run(["git", "-c", "safe.directory=*", "-C", root, "ls-files", "-z"], check=True,
-                         capture_output=True, text=True).stdout  # fmt: skip
+                         capture_output=True, text=True).stdout
     return [path for path in out.split("\0") if path]
 
 
