@@ -14,10 +14,10 @@ function(lunar_add_script_test name)
   set(environment LUNAR_BUILD_DIR=${PROJECT_BINARY_DIR} PYTHONDONTWRITEBYTECODE=1
       PYTHONPATH=${PROJECT_SOURCE_DIR}/tests/e2e LTTNG_UST_REGISTER_TIMEOUT=0)
   if(LUNAR_SANITIZE STREQUAL "address")
-    # tgtd itself is not instrumented: the fixture brings the runtime in by LD_PRELOAD.
+    # Foreign programs that load ours (tgtd first) get the runtime by LD_PRELOAD: env.preloaded().
     execute_process(COMMAND ${CMAKE_CXX_COMPILER} -print-file-name=libasan.so
                     OUTPUT_VARIABLE runtime OUTPUT_STRIP_TRAILING_WHITESPACE)
-    list(APPEND environment LUNAR_TGTD_PRELOAD=${runtime} UBSAN_OPTIONS=print_stacktrace=1)
+    list(APPEND environment LUNAR_SANITIZER_RUNTIME=${runtime} UBSAN_OPTIONS=print_stacktrace=1)
   endif()
   add_test(NAME ${name} COMMAND ${Python3_EXECUTABLE} ${ARG_SCRIPT} ${ARG_ARGS})
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}

@@ -77,11 +77,11 @@ class TestCase(unittest.TestCase):
 class LunarTestCase(TestCase):
     """Of a cluster, a tgtd with the plugin, and LUNs on images."""
 
-    def start_lunar(self, preload=None, bsopts=None, host="127.0.0.1", **cluster_options):
+    def start_lunar(self, bsopts=None, host="127.0.0.1", **cluster_options):
         self.bsopts = bsopts
         self.cluster = self.start_cluster(host=host, **cluster_options)
         self.tgtd = self.start_tgtd(with_lunar=True, environment=self.cluster.environment(),
-                                    preload=preload, host=host)
+                                    host=host)
         self.target = self.tgtd.add_target()
 
     def new_lun(self, image="rbd/image", size="256M", target=None, **layout):

@@ -72,7 +72,7 @@ def child_environment(extra=None):
 def preloaded(library=None):
     """Environment of a program that is not ours and loads a library of ours, or has `library` preloaded:
     the runtime of a build with sanitizers has to come first."""
-    runtime = os.environ.get("LUNAR_TGTD_PRELOAD")
+    runtime = os.environ.get("LUNAR_SANITIZER_RUNTIME")
     words = [str(word) for word in (runtime, library) if word]
     # What a foreign program leaks says nothing of ours.
     more = {"ASAN_OPTIONS": "detect_leaks=0"} if runtime else {}

@@ -7,7 +7,7 @@ import shlex
 import shutil
 import subprocess
 
-from .env import HarnessError, built, child_environment, program
+from .env import HarnessError, built, child_environment, preloaded, program
 from .process import Process, free_port, wait_until
 
 PLUGIN_FOLDER = "/usr/lib/tgt/backing-store"  # compiled into Debian's tgtd
@@ -98,12 +98,11 @@ class PrivateTgtd:
     """Started by start(), ended by stop(); both may be repeated, on the same port. The log goes to
     `folder`/tgtd.log. `plugins` are files for the plugin folder; with_lunar adds bs_lunar.so."""
 
-    def __init__(self, folder, plugins=(), with_lunar=False, environment=None, preload=None,
-                 wrapper=(), host="127.0.0.1"):
+    def __init__(self, folder, plugins=(), with_lunar=False, environment=None, wrapper=(),
+                 host="127.0.0.1"):
         self.folder = pathlib.Path(folder)
         self.plugins = list(plugins) + ([built("bs_lunar.so")] if with_lunar else [])
         self.environment = dict(environment or {})
-        self.preload = preload or os.environ.get("LUNAR_TGTD_PRELOAD")
         self.wrapper = list(wrapper)
         self.host = host
         self.port = None
@@ -142,10 +141,8 @@ class PrivateTgtd:
     def _command(self):
         tgtd = [program("tgtd"), "-f", "-C", _CONTROL_PORT, "--iscsi",
                 f"portal={self.host}:{self.port}"]
-        if self.preload:
-            # tgtd never frees what it holds at exit: leaks of that process say nothing.
-            tgtd = ["env", f"LD_PRELOAD={self.preload}", "ASAN_OPTIONS=detect_leaks=0", *tgtd]
-        command = shlex.join([str(word) for word in [*self.wrapper, *tgtd]])
+        runtime = [f"{name}={value}" for name, value in preloaded().items()]
+        command = shlex.join([str(word) for word in [*self.wrapper, "env", *runtime, *tgtd]])
         if not self.plugins:
             return ["sh", "-c", f"exec {command}"]
         plugin_folder = self.folder / "plugins"
