@@ -38,6 +38,12 @@ PerfCounter& counter_of(Counters& counters, LunarTracePathReason reason) noexcep
   switch (reason) {
     case kTracePathEligible:
       return counters.one_sided;
+    case kTracePathBelowThreshold:
+      return counters.inline_below_threshold;
+    case kTracePathOpKind:
+      return counters.inline_op_kind;
+    case kTracePathForeignMemory:
+      return counters.inline_foreign_memory;
     case kTracePathPeerLacks:
       return counters.inline_peer_lacks;
     case kTracePathResend:
@@ -90,13 +96,16 @@ std::optional<DeliveryDescriptor> ObjecterImpl::describe_payload(Op& op, msgr::L
       counters_.keys_out.inc();
       delivery = make_descriptor(op, link);
     } else {
-      reason = kTracePathNoKey;
+      const bool is_foreign = key.error() == std::errc::operation_not_supported;
+      reason = is_foreign ? kTracePathForeignMemory : kTracePathNoKey;
     }
   }
   op.was_encoded = true;
   op.result.path = delivery ? kTracePathOneSided : kTracePathInline;
   op.result.path_reason = reason;
-  if (request.one_sided.wished) counter_of(counters_, reason).add();
+  if (request.one_sided.wished || reason != kTracePathLinkLacks) {
+    counter_of(counters_, reason).add();
+  }
   LUNAR_TRACE(lunar_objecter, op_delivery, request.io_id, op.tid, op.attempt,
               static_cast<uint8_t>(op.result.path), static_cast<uint8_t>(reason),
               static_cast<uint64_t>(op.data_bytes + request.read_into.size()));

@@ -103,6 +103,16 @@ TEST_F(OneSidedTest, WithoutAKeyTheDataGoesInline) {
   EXPECT_EQ(counter("inline_no_key"), 1u);
 }
 
+TEST_F(OneSidedTest, MemoryThatIsAnotherDevicesGoesInline) {
+  faults.refuse_keys = std::make_error_code(std::errc::operation_not_supported);
+  Ended ended;
+  EXPECT_EQ(send(write(object()), ended).data, copy(buffer));
+  osd(1).reply_next();
+  settle();
+  EXPECT_EQ(ended.reply.path_reason, kTracePathForeignMemory);
+  EXPECT_EQ(counter("inline_foreign_memory"), 1u);
+}
+
 TEST_F(OneSidedTest, MemoryThatIsNotOneRegisteredPieceGoesInline) {
   int number = 0;
   const auto inline_for = [&](auto change) {
@@ -134,6 +144,7 @@ TEST_F(OneSidedTest, WhatIsNotWishedKeepsItsReason) {
   settle();
   EXPECT_EQ(ended.reply.path, kTracePathInline);
   EXPECT_EQ(ended.reply.path_reason, kTracePathBelowThreshold);
+  EXPECT_EQ(counter("inline_below_threshold"), 1u);
 }
 
 TEST_F(OneSidedTest, AReplayOnAnotherLinkCarriesTheData) {
