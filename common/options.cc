@@ -79,6 +79,7 @@ constexpr OptionSpec kOptions[] = {
 {"ms_async_rdma_polling_us",     kUint,     "0",            "0..1000000",  kCeph,       "Microseconds a messenger thread polls for completions before it sleeps; 0: it waits for events at once."},
 {"ms_async_rdma_fallback",       kBool,     "true",         "",            0,           "A connection that RDMA cannot carry stays on TCP; off: it fails with the reason."},
 {"ms_async_rdma_fallback_timeout", kDuration, "2s",         "10ms..1m",    0,           "How long a new RDMA connection has to carry its first frame."},
+{"ms_async_rdma_one_sided",      kBool,     "true",         "",            0,           "Large payload is moved by the server's RDMA READ and WRITE, where both ends have this on; off: it travels in frames."},
 {"ms_async_rdma_rkey_scope",     kChoice,   "window",       "window|arena", 0,          "What a peer that was given a key can reach: the buffer, by a memory window where the device has working ones; or the whole chunk it lies in."},
 {"ms_async_rdma_fragment_size",  kSize,     "512K",         "4K..16MiB",   0,           "Longest single RDMA READ or WRITE; longer transfers are cut."},
 {"ms_async_rdma_read_depth",     kUint,     "16",           "1..128",      0,           "RDMA READs of one connection in flight; the device and the peer may allow fewer."},

@@ -63,7 +63,8 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
   client->delivery_policy_.one_sided_threshold = config.get_size("lunar_one_sided_threshold");
   client->delivery_policy_.fragment_bytes =
       static_cast<uint32_t>(config.get_size("ms_async_rdma_fragment_size"));  // at most 16 MiB
-  client->delivery_policy_.transport_one_sided = client->stack_->supports_one_sided();
+  client->delivery_policy_.transport_one_sided =
+      client->stack_->supports_one_sided() && config.get_bool("ms_async_rdma_one_sided");
 
   auto made =
       objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),

@@ -57,6 +57,7 @@ Outcome<MessengerOptions> MessengerOptions::from_config(const Config& config) {
                                                          : wants_psk("auth_service_required") ||
                                                                wants_psk("auth_cluster_required");
   options.crc_data = config.get_bool("ms_crc_data");
+  options.one_sided = config.get_bool("ms_async_rdma_one_sided");
   options.tcp_nodelay = config.get_bool("ms_tcp_nodelay");
   options.tcp_congestion = config.get_string("ms_tcp_congestion");
   options.tcp_rcvbuf = as_uint32(config.get_size("ms_tcp_rcvbuf"));
