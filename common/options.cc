@@ -105,7 +105,7 @@ constexpr OptionSpec kOptions[] = {
 {"lunar_client_instance",        kString,   "",             "",            0,           "Tells two gateways with one key on one host apart; empty: the program's name."},
 {"lunar_open_timeout",           kDuration, "2s",           "10ms..1m",    0,           "How long opening a LUN waits for the cluster."},
 {"lunar_header_poll",            kDuration, "2s",           "10ms..1h",    0,           "How often an open image looks for a new size in its header."},
-{"lunar_one_sided_threshold",    kSize,     "64K",          "4K..1TiB",    0,           "Extents from this size on are moved by RDMA READ or WRITE where the link can; measure with lunar-perf-msgr --crossover."},
+{"lunar_one_sided_threshold",    kSize,     "128K",         "4K..1TiB",    0,           "Extents from this size on are moved by RDMA READ or WRITE where the link can; lunar-perf-msgr client --crossover measures what is best for a device (128K: soft-RoCE)."},
 {"lunar_tgt_version_check",      kChoice,   "refuse",       "refuse|warn", 0,         "What the plugin does in a tgtd of another version than it was built for."},
 {"lunar_sense_on_timeout",       kChoice,   "aborted",      "aborted|busy", 0,          "What an initiator is told when servers do not answer: ABORTED COMMAND or BUSY."},
 {"lunar_max_unmap",              kSize,     "512MiB",       "1MiB..1TiB",  0,           "Most bytes one UNMAP may free; advertised and enforced."},

@@ -15,9 +15,9 @@ struct Delivery {
 };
 
 struct DeliveryPolicy {
-  uint64_t one_sided_threshold = 64u << 10;  // bytes; smaller extents go inline
-  uint32_t fragment_bytes = 512u << 10;      // of what the server moves at a time
-  bool transport_one_sided = false;          // the stack can expose memory at all
+  uint64_t one_sided_threshold = 128u << 10;  // bytes; smaller extents go inline
+  uint32_t fragment_bytes = 512u << 10;       // of what the server moves at a time
+  bool transport_one_sided = false;           // the stack can expose memory at all
 };
 
 struct ExtentPayload {
