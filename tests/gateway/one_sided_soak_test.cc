@@ -8,6 +8,7 @@
 #include "common/random.h"
 #include "msgr/errors.h"
 #include "tests/gateway/image_fixture.h"
+#include "tests/gateway/mixed_io.h"
 
 namespace lunar::gateway {
 namespace {
@@ -74,60 +75,6 @@ class OneSidedSoakTest : private Network,
                                 {"objecter_op_timeout", "60s"}}) {}
   ~OneSidedSoakTest() override { havoc.is_on = false; }
 
-  struct Io {
-    uint64_t offset = 0;
-    std::string data;              // to write; empty for a read
-    msgr::RegisteredBuffer lease;  // or none
-    std::vector<std::byte> plain;  // then this
-    std::optional<IoResult> result;
-    Bytes memory() { return lease ? lease.bytes() : Bytes(plain); }
-  };
-
-  uint64_t pick_length(uint64_t room) {
-    const uint64_t largest = havoc.random() % 4 == 0 ? room : 256u << 10;
-    return 512 * (1 + havoc.random() % (std::min(room, largest) / 512));
-  }
-
-  std::unique_ptr<Io> start_one(Client& client, Image& on, uint64_t region) {
-    auto io = std::make_unique<Io>();
-    const uint64_t region_bytes = kImageBytes / kRegions;
-    const uint64_t at = havoc.random() % (region_bytes / 512) * 512;
-    const uint64_t length = pick_length(region_bytes - at);
-    io->offset = region * region_bytes + at;
-    if (havoc.random() % 8 != 0) io->lease = client.front_end_buffers().allocate(length);
-    if (!io->lease) io->plain.resize(length);
-    IoOptions with;
-    if (io->lease) with.memory = &io->lease;
-    auto done = [raw = io.get()](const IoResult& result) { raw->result = result; };
-    if (havoc.random() % 2 == 0) {
-      io->data.resize(length);
-      for (std::size_t i = 0; i < length; ++i) {
-        io->data[i] = static_cast<char>(havoc.random() >> 7);
-      }
-      std::memcpy(io->memory().data(), io->data.data(), length);
-      on.write(io->offset, io->memory(), with, done);
-    } else {
-      std::memset(io->memory().data(), 0xaa, length);
-      on.read(io->offset, io->memory(), with, done);
-    }
-    return io;
-  }
-
-  void finish(Io& io, std::string& model) {
-    ASSERT_FALSE(io.result->error) << io.result->error.message() << " at " << io.offset;
-    const std::string_view got = as_text(io.memory());
-    if (io.data.empty()) {
-      ASSERT_TRUE(got == std::string_view(model).substr(io.offset, got.size()))
-          << "read at " << io.offset << " of " << got.size();
-    } else {
-      ASSERT_TRUE(got == io.data) << "a buffer that was only to be read has changed";
-      model.replace(io.offset, io.data.size(), io.data);
-      EXPECT_EQ(io.result->bytes_inline + io.result->bytes_one_sided, io.data.size());
-    }
-    // Whoever can still write here would show in a later round: the pool hands it out again.
-    std::memset(io.memory().data(), 0x55, got.size());
-  }
-
   uint64_t sum(const PerfRegistry& of, const std::string& group, const std::string& name) {
     uint64_t total = 0;
     const auto dump = nlohmann::json::parse(of.dump());
@@ -153,15 +100,15 @@ TEST_P(OneSidedSoakTest, EveryByteIsTheLastOneWritten) {
   auto opened = open(*second, "disk");
   ASSERT_TRUE(opened) << opened.error().message;
   std::shared_ptr<Image> seconds = std::move(*opened);
-  std::string model(kImageBytes, '\0');
+  MixedIo mixed(havoc.random, kImageBytes, kRegions);
   havoc.is_on = true;
   for (int round = 0; round < kRounds; ++round) {
     SCOPED_TRACE(round);
-    std::vector<std::unique_ptr<Io>> ios;
+    std::vector<std::unique_ptr<MixedIo::Io>> ios;
     for (uint64_t region = 0; region < kRegions; ++region) {
       const bool is_second = (region + static_cast<uint64_t>(round)) % 2 == 1;
       ios.push_back(
-          start_one(is_second ? *second : *gateway, is_second ? *seconds : *image, region));
+          mixed.start(is_second ? *second : *gateway, is_second ? *seconds : *image, region));
     }
     ASSERT_TRUE(test::turn_until(
         *center,
@@ -170,12 +117,10 @@ TEST_P(OneSidedSoakTest, EveryByteIsTheLastOneWritten) {
                              [](const auto& io) { return io->result.has_value(); });
         },
         std::chrono::seconds(60)));
-    for (auto& io : ios) finish(*io, model);
-    if (HasFatalFailure()) break;
+    for (auto& io : ios) ASSERT_EQ(mixed.finish(*io), "");
   }
   havoc.is_on = false;
-  if (HasFatalFailure()) return;
-  EXPECT_TRUE(read(0, kImageBytes) == model) << "the image at rest";
+  EXPECT_TRUE(read(0, kImageBytes) == mixed.model()) << "the image at rest";
   EXPECT_TRUE(close(std::move(seconds)));
   EXPECT_EQ(stack.keys_out(), 0u);
 
