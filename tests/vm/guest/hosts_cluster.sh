@@ -4,10 +4,9 @@
 
 CLUSTER=/srv/cluster
 KEEP=("$CLUSTER/log")
-REPO=$(cd "$(dirname "${BASH_SOURCE[0]}")/../../.." && pwd)
 export LTTNG_UST_REGISTER_TIMEOUT=0
 
-vstart() { "$REPO/tools/lunar-vstart" "$@"; }
+vstart() { "$LUNAR_ROOT/tools/lunar-vstart" "$@"; }
 
 # read_words TRANSPORT [WORD...]: sets TRANSPORT, MIB of IO for each phase, OPTIONS (NAME=VALUE...)
 # and PHASES, and the configuration as CLUSTER_OPTIONS. A dead link is found in KEEPALIVE_SECONDS; an

@@ -189,21 +189,8 @@ connections_leave_nothing() {
 main_path() {
   local dir=/mnt/lunar
   start_iscsid
-  iscsi_discover "$portal" | grep -q "$iqn" || fail "discovery does not show the target"
-  iscsi_login "$iqn" "$portal"
-  wait_disk "$iqn" 1
-  make_ext4 "$DISK" "$dir"
-  write_files "$dir/data" "$MIB"
-  umount "$dir"
-  iscsi_logout "$iqn" "$portal"
-  wait_disk_gone "$DISK"
-  iscsi_login "$iqn" "$portal"
-  wait_disk "$iqn" 1
-  mount "$DISK" "$dir"
-  verify_files "$dir/data"
-  umount "$dir"
-  iscsi_logout "$iqn" "$portal"
-  wait_disk_gone "$DISK"
+  files_outlive_a_logout "$iqn" "$portal" $((disk_mib << 20)) "$dir" "$MIB"
+  leave_disk "$iqn" "$portal" "$dir"
   read_perf
   [ "$TRANSPORT" = posix ] || expect_perf '.rdma.links_tcp == 0 and .objecter.one_sided_bytes > 0'
   step "files outlived a logout; $(told)"

@@ -175,6 +175,32 @@ write_files() {
   (cd "$dir" && sha256sum file.*) >"$OUT/checksums"
   step "wrote $i files, $2 MiB"
 }
+# files_outlive_a_logout IQN PORTAL BYTES DIR MIB: discovers and logs in to LUN 1, a disk of BYTES;
+# makes a file system and fills it; logs out and in again. Leaves DISK mounted at DIR, and its files
+# verified.
+files_outlive_a_logout() {
+  local iqn=$1 portal=$2 bytes=$3 dir=$4 mib=$5
+  iscsi_discover "$portal" | grep -q "$iqn" || fail "discovery does not show the target"
+  iscsi_login "$iqn" "$portal"
+  wait_disk "$iqn" 1
+  wait_disk_bytes "$DISK" "$bytes"
+  step "file system on $DISK"
+  make_ext4 "$DISK" "$dir"
+  write_files "$dir/data" "$mib"
+  step "logout and login"
+  leave_disk "$iqn" "$portal" "$dir"
+  iscsi_login "$iqn" "$portal"
+  wait_disk "$iqn" 1
+  mount "$DISK" "$dir"
+  verify_files "$dir/data"
+}
+# leave_disk IQN PORTAL DIR: unmounts it there and logs out.
+leave_disk() {
+  umount "$3"
+  iscsi_logout "$1" "$2"
+  wait_disk_gone "$DISK"
+}
+
 # verify_files DIR: every file that write_files left is there, and as it was.
 verify_files() {
   (cd "$1" && sha256sum --quiet -c "$OUT/checksums") || fail "files in $1 differ from what was written"

@@ -13,7 +13,6 @@ transport=$1
 mib=${2:-48}
 variants=("${@:3}")
 [ ${#variants[@]} -gt 0 ] || variants=(tcp-srq tcp-plain cm-srq cm-plain)
-repo=$(cd "$(dirname "$0")/../../.." && pwd)
 dir=/mnt/lunar
 export LTTNG_UST_REGISTER_TIMEOUT=0
 
@@ -29,7 +28,7 @@ start_cluster() {
   KEEP=("$cluster/log")
   lunar=("$LUNAR_BUILD_DIR/tools/lunar" -c "$cluster/lunar.conf")
   step "$name: cluster"
-  "$repo/tools/lunar-vstart" start --quiet -n 3 --dir "$cluster" --bin-dir "$LUNAR_BUILD_DIR" \
+  "$LUNAR_ROOT/tools/lunar-vstart" start --quiet -n 3 --dir "$cluster" --bin-dir "$LUNAR_BUILD_DIR" \
     --pool lunar --address "$address" "${options[@]}"
   "${lunar[@]}" create lunar/disk --size 192M
   step "$name: target"
@@ -40,29 +39,7 @@ start_cluster() {
 stop_cluster() {
   kill -0 "$TGTD_PID" || fail "tgtd is gone"
   stop_tgtd
-  "$repo/tools/lunar-vstart" stop --quiet --dir "$cluster" --remove
-}
-
-login() {
-  iscsi_login "$iqn" "$portal"
-  wait_disk "$iqn" 1
-}
-
-# files_outlive_a_logout MIB: leaves them mounted at $dir.
-files_outlive_a_logout() {
-  iscsi_discover "$portal" | grep -q "$iqn" || fail "discovery does not show the target"
-  login
-  wait_disk_bytes "$DISK" $((192 << 20))
-  step "file system on $DISK"
-  make_ext4 "$DISK" "$dir"
-  write_files "$dir/data" "$1"
-  umount "$dir"
-  step "logout and login"
-  iscsi_logout "$iqn" "$portal"
-  wait_disk_gone "$DISK"
-  login
-  mount "$DISK" "$dir"
-  verify_files "$dir/data"
+  "$LUNAR_ROOT/tools/lunar-vstart" stop --quiet --dir "$cluster" --remove
 }
 
 grow_while_mounted() {
@@ -73,12 +50,6 @@ grow_while_mounted() {
   resize2fs "$DISK"
   echo 1 >/proc/sys/vm/drop_caches
   verify_files "$dir/data"
-}
-
-leave() {
-  umount "$dir"
-  iscsi_logout "$iqn" "$portal"
-  wait_disk_gone "$DISK"
 }
 
 # --- RDMA
@@ -112,10 +83,10 @@ over_rdma() {
   shift 2
   start_cluster "$name" 10.0.2.15 ms_type=async+rdma ms_async_rdma_fallback=false "$@"
   packets=$(rdma_packets)
-  files_outlive_a_logout "$mib"
+  files_outlive_a_logout "$iqn" "$portal" $((192 << 20)) "$dir" "$mib"
   [ -z "${GROW:-}" ] || grow_while_mounted
   expect_rdma "$packets" "$mib"
-  leave
+  leave_disk "$iqn" "$portal" "$dir"
   stop_cluster
   step "$name took $((SECONDS - began)) s"
 }
@@ -160,9 +131,9 @@ start_iscsid
 case $transport in
 posix)
   start_cluster main-path 127.0.0.1 ms_type=async+posix
-  files_outlive_a_logout "$mib"
+  files_outlive_a_logout "$iqn" "$portal" $((192 << 20)) "$dir" "$mib"
   grow_while_mounted
-  leave
+  leave_disk "$iqn" "$portal" "$dir"
   "${lunar[@]}" status
   stop_cluster
   ;;

@@ -4,7 +4,6 @@
 # the payload of every extent is moved by its server, and README.md's excerpt is what is seen.
 . "$(dirname "$0")/lib.sh"
 
-repo=$(cd "$(dirname "$0")/../../.." && pwd)
 here=$(dirname "$0")
 cluster=/run/one-sided-trace
 portal=10.0.2.15:3260
@@ -26,7 +25,7 @@ recorder=$!
 wait_for 60 "recording" grep -q "Ctrl-C ends it" "$OUT/record.log"
 
 step "cluster"
-"$repo/tools/lunar-vstart" start --quiet -n 2 --store mem --dir "$cluster" \
+"$LUNAR_ROOT/tools/lunar-vstart" start --quiet -n 2 --store mem --dir "$cluster" \
   --bin-dir "$LUNAR_BUILD_DIR" --pool lunar --address 10.0.2.15 \
   -o ms_type=async+rdma -o ms_async_rdma_fallback=false
 "$LUNAR_BUILD_DIR/tools/lunar" -c "$cluster/lunar.conf" create lunar/disk --size 64M
@@ -53,7 +52,7 @@ scsi 32768 read --out /run/read
 
 step "the end"
 stop_tgtd
-"$repo/tools/lunar-vstart" stop --quiet --dir "$cluster"
+"$LUNAR_ROOT/tools/lunar-vstart" stop --quiet --dir "$cluster"
 kill -INT "$recorder"
 wait "$recorder" || fail "lunar-trace record: $(cat "$OUT/record.log")"
 
@@ -68,6 +67,6 @@ done
 cat "$OUT/WRITE.txt"
 "$here/one_sided_trace.py" check "$OUT/report.json" "$OUT/WRITE.json" "$OUT/READ.json" ||
   fail "the trace does not show it: see above"
-"$here/one_sided_trace.py" excerpt "$OUT/WRITE.txt" --compare "$repo/README.md" ||
+"$here/one_sided_trace.py" excerpt "$OUT/WRITE.txt" --compare "$LUNAR_ROOT/README.md" ||
   fail "README.md shows another excerpt"
 pass "a WRITE was pulled and a READ pushed, and the trace tells how"

@@ -14,26 +14,8 @@ truncate -s 192M "$store"
 start_tgtd "$portal"
 export_lun 1 "$iqn" 1 rdwr "$store"
 
-step "login"
 start_iscsid
-iscsi_discover "$portal" | grep -q "$iqn" || fail "discovery does not show the target"
-iscsi_login "$iqn" "$portal"
-wait_disk "$iqn" 1
-[ "$(disk_bytes "$DISK")" = $((192 << 20)) ] || fail "the disk has $(disk_bytes "$DISK") bytes"
-
-step "file system on $DISK"
-make_ext4 "$DISK" "$dir"
-write_files "$dir/data" "${1:-48}"
-umount "$dir"
-
-step "logout and login"
-iscsi_logout "$iqn" "$portal"
-wait_disk_gone "$DISK"
-iscsi_login "$iqn" "$portal"
-wait_disk "$iqn" 1
-mount "$DISK" "$dir"
-verify_files "$dir/data"
-umount "$dir"
-iscsi_logout "$iqn" "$portal"
+files_outlive_a_logout "$iqn" "$portal" $((192 << 20)) "$dir" "${1:-48}"
+leave_disk "$iqn" "$portal" "$dir"
 kill -0 "$TGTD_PID" || fail "tgtd is gone"
 pass "files outlived logout and login"
