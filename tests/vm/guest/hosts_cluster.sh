@@ -3,6 +3,7 @@
 # What both hosts of hosts_gateway.sh know. Sourced after hosts.sh.
 
 CLUSTER=/srv/cluster
+OLD_CLUSTER=/srv/old
 KEEP=("$CLUSTER/log")
 export LTTNG_UST_REGISTER_TIMEOUT=0
 

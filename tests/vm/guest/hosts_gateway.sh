@@ -12,6 +12,7 @@
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/faults.sh"
 . "$(dirname "$0")/hosts_cluster.sh"
+. "$(dirname "$0")/hosts_reasons.sh"
 
 read_words "$@"
 portal=127.0.0.1:3260
@@ -225,6 +226,11 @@ nothing_left_behind() {
   expect_holdings 30 "$TGTD_PID" "$gateway_held" tgtd
   on_peer osd_still_holds 30 0 "$server_held"
   step "the gateway and osd.0 hold what they held at first"
+  if [[ " ${OPTIONS[*]}" == *" osd_direct_io_bytes="* ]]; then
+    fixed=$(on_peer osd_perf 0 .osd_store.ring_fixed_bytes)
+    [ "$fixed" -gt 0 ] || fail "osd.0 has stored nothing straight from where it was pulled to"
+    step "osd.0 has moved $fixed bytes between registered memory and its disk past the page cache"
+  fi
 }
 
 run_phase() {
@@ -237,6 +243,7 @@ run_phase() {
   their-device) under_load "device of the servers removed" their_device_removed ;;
   kill) under_load "server killed" server_killed ;;
   stop) under_load "server stopped" server_stopped ;;
+  reasons) every_reason ;;
   connections) connections_leave_nothing ;;
   memlock) memlock_too_small ;;
   no-device) device_absent ;;
@@ -248,7 +255,7 @@ run_phase() {
 
 if [ ${#PHASES[@]} = 0 ]; then
   PHASES=(main loss link kill stop connections)
-  [ "$TRANSPORT" = posix ] || PHASES+=(own-device their-device memlock no-device)
+  [ "$TRANSPORT" = posix ] || PHASES+=(reasons own-device their-device memlock no-device)
 fi
 setup_host
 rendezvous cluster

@@ -29,6 +29,20 @@ kill_osd() {
   kill -KILL "$pid"
   wait_for 30 "end of osd.$1" _has_ended "$pid"
 }
+# A server of another cluster that does not know descriptors, and takes clients over TCP too.
+start_old_cluster() {
+  vstart start --quiet -n 1 --store mem --dir "$OLD_CLUSTER" --bin-dir "$LUNAR_BUILD_DIR" --pool lunar \
+    --address "$HOST_B" "${CLUSTER_OPTIONS[@]}" -o ms_async_rdma_one_sided=false \
+    -o ms_async_rdma_fallback=true
+  cp "$OLD_CLUSTER/lunar.conf" "$SHARED/old.conf"
+  cp "$OLD_CLUSTER/keyring" "$SHARED/old.keyring"
+}
+stop_old_cluster() { vstart stop --quiet --remove --dir "$OLD_CLUSTER"; }
+osd_perf() { # N FILTER
+  local socket=("$CLUSTER"/run/*osd."$1"*.asok)
+  "$LUNAR_BUILD_DIR/tools/lunar" -c "$CLUSTER/lunar.conf" daemon "${socket[0]}" perf dump | jq -c "$2"
+}
+osd_one_sided() { osd_perf "$1" '.osd_one_sided | with_entries(select(.value > 0))'; }
 signal_osd() { kill -"$2" "$(osd_pid "$1")"; }
 start_perf_server() { # ADDRESS WORDS...
   local address=$1

@@ -1,0 +1,167 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Verified IO through the gateway library on a real cluster, and what its payloads' ways were: for
+// tests/vm/guest/one_sided_reasons.sh.
+//
+//   one_sided_check POOL/IMAGE mixed SEED MEBIBYTES [common options]   the image is new
+//   one_sided_check POOL/IMAGE damaged [common options]                its first MiB is lost
+//
+// Prints {"mebibytes": …, "counted": the counters of group objecter}.
+
+#include <atomic>
+#include <charconv>
+#include <cstdio>
+#include <nlohmann/json.hpp>
+#include <string>
+#include <thread>
+
+#include "common/program.h"
+#include "tests/gateway/mixed_io.h"
+#include "tools/lunar/cluster_session.h"
+
+namespace {
+
+using lunar::Bytes;
+using lunar::Outcome;
+using lunar::gateway::Image;
+using lunar::gateway::IoResult;
+using lunar::gateway::MixedIo;
+using lunar::tools::ClusterSession;
+
+constexpr uint64_t kMiB = 1u << 20;
+constexpr uint64_t kRegions = 3;  // each with an IO of up to a third of the image
+
+Outcome<void> wrong(const std::string& what) { return lunar::explain(std::errc::io_error, what); }
+
+class Check {
+ public:
+  Check(ClusterSession& cluster, Image& image, const lunar::PerfRegistry& perf)
+      : cluster_(cluster), image_(image), perf_(perf) {}
+
+  Outcome<void> mixed(uint64_t seed, uint64_t bytes) {
+    lunar::RandomEngine random = lunar::seeded_engine(seed);
+    MixedIo mixed(random, image_.size(), kRegions);
+    while (moved_ < bytes) {
+      std::vector<std::unique_ptr<MixedIo::Io>> ios;
+      for (uint64_t region = 0; region < kRegions; ++region) {
+        ios.push_back(mixed.start(cluster_.client(), image_, region));
+      }
+      cluster_.run_until([&] {
+        return std::ranges::all_of(ios, [](const auto& io) { return io->result.has_value(); });
+      });
+      for (auto& io : ios) {
+        if (const auto problem = mixed.finish(*io); !problem.empty()) return wrong(problem);
+        moved_ += io->expected.size();
+      }
+    }
+    return compare(mixed.model());
+  }
+
+  // A buffer that changes while it is moved: what was read from it, or has been written into it, is
+  // not what was summed up.
+  Outcome<void> damaged() {
+    auto read = provoke("inline_damaged", [this](Bytes memory, auto options, auto done) {
+      image_.read(0, memory, options, done);
+    });
+    if (!read) return read;
+    return provoke("inline_retry", [this](Bytes memory, auto options, auto done) {
+      image_.write(0, memory, options, done);
+    });
+  }
+
+  uint64_t counted(const char* name) const {
+    return nlohmann::json::parse(perf_.dump("objecter"))["objecter"][name];
+  }
+  void report() const {
+    const nlohmann::json found = {
+        {"mebibytes", moved_ / kMiB},
+        {"counted", nlohmann::json::parse(perf_.dump("objecter"))["objecter"]}};
+    std::puts(found.dump().c_str());
+  }
+
+ private:
+  template <typename Start>
+  Outcome<void> provoke(const char* counter, Start start) {
+    constexpr int kTries = 50;
+    const uint64_t before = counted(counter);
+    for (int i = 0; i < kTries; ++i) {
+      auto lease = cluster_.client().front_end_buffers().allocate(kMiB);
+      if (!lease) return wrong("no registered memory");
+      std::optional<IoResult> result;
+      std::atomic<bool> is_over{false};
+      std::thread scribbler([&] {
+        auto* const byte = reinterpret_cast<volatile uint8_t*>(lease.bytes().data() + kMiB / 2);
+        while (!is_over.load() && counted(counter) == before)
+          *byte = static_cast<uint8_t>(*byte + 1);
+      });
+      start(lease.bytes(), lunar::gateway::IoOptions{.memory = &lease},
+            [&](const IoResult& ended) { result = ended; });
+      cluster_.run_until([&] { return result.has_value(); });
+      is_over = true;
+      scribbler.join();
+      if (result->error) return wrong(result->error.message());
+      moved_ += kMiB;
+      if (counted(counter) > before) return {};
+    }
+    return wrong(std::string(counter) + ": nothing was noticed in 50 tries");
+  }
+
+  Outcome<void> compare(const std::string& model) {
+    for (uint64_t at = 0; at < model.size(); at += kMiB) {
+      std::vector<std::byte> into(std::min(kMiB, model.size() - at));
+      std::optional<IoResult> result;
+      image_.read(at, into, {}, [&](const IoResult& ended) { result = ended; });
+      cluster_.run_until([&] { return result.has_value(); });
+      if (result->error) return wrong(result->error.message());
+      if (lunar::as_text(into) != std::string_view(model).substr(at, into.size())) {
+        return wrong("the image at rest is not what was written, within the MiB at " +
+                     std::to_string(at));
+      }
+    }
+    return {};
+  }
+
+  ClusterSession& cluster_;
+  Image& image_;
+  const lunar::PerfRegistry& perf_;
+  uint64_t moved_ = 0;
+};
+
+uint64_t number(const std::string& text) {
+  uint64_t value = 0;
+  std::from_chars(text.data(), text.data() + text.size(), value);
+  return value;
+}
+
+Outcome<void> run(int argc, char** argv) {
+  auto program = lunar::Program::start(argc, argv, {.name = "one_sided_check"});
+  if (!program) return tl::unexpected(program.error());
+  const auto& words = (*program)->arguments();
+  const bool is_mixed = words.size() == 4 && words[1] == "mixed";
+  if (!is_mixed && (words.size() != 2 || words[1] != "damaged")) {
+    return lunar::explain(std::errc::invalid_argument,
+                          "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | damaged");
+  }
+  auto cluster = ClusterSession::open((*program)->config(), (*program)->perf());
+  if (!cluster) return tl::unexpected(cluster.error());
+  auto image = (*cluster)->open_image(words[0], false);
+  if (!image) return tl::unexpected(image.error());
+  Check check(**cluster, **image, (*program)->perf());
+  auto checked =
+      is_mixed ? check.mixed(number(words[2]), number(words[3]) * kMiB) : check.damaged();
+  auto closed = (*cluster)->close_image(std::move(*image));
+  if (!checked) return checked;
+  if (!closed) return closed;
+  if (check.counted("keys_out") != 0) return wrong("keys are out though every IO has ended");
+  if ((*cluster)->client().front_end_buffers().bytes_in_use() != 0) return wrong("memory is held");
+  check.report();
+  return {};
+}
+
+}  // namespace
+
+int main(int argc, char** argv) {
+  const Outcome<void> ended = run(argc, argv);
+  if (ended) return 0;
+  std::fprintf(stderr, "one_sided_check: %s\n", ended.error().message.c_str());
+  return 1;
+}
