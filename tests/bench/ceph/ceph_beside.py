@@ -9,11 +9,10 @@ authenticate; ours does, as it must off the loopback, which costs when a connect
 All of them stay up; each round measures every one once, in turning order, so that whatever else the
 machine does meets all of them alike. What counts is the ratio within a round. `rados bench` and
 `lunar bench` do the same number of ops of the same size and depth, in order, to fresh objects of
-4 MiB. At 4 MiB over RDMA ours has two rows: in frames, as all of Ceph's is, and one-sided through the
-C API's registered buffers, which is how tgtd's are. ROOT is what prepare.sh prints."""
+4 MiB. At 4 MiB over RDMA ours has two rows: in frames, as all of Ceph's is, and one-sided from
+registered memory, as tgtd's buffers are. ROOT is what prepare.sh prints."""
 
 import argparse
-import ctypes
 import glob
 import json
 import os
@@ -177,7 +176,10 @@ class Ceph:
 
 
 class Lunar:
-    """One lunar-osd with a pool; a fresh image for each write."""
+    """One lunar-osd with a pool; a fresh image for each write. All payload in frames."""
+
+    is_one_sided = False
+    words = ("--lunar-one-sided-threshold", "1TiB")
 
     def __init__(self, name, folder, options, settings):
         self.name, self.folder = name, folder
@@ -201,10 +203,12 @@ class Lunar:
     def _measure(self, kind, size, depth, ops):
         out = json.loads(run([*self.tool, "--format", "json", "bench", "bench/image", "--io-type",
                               kind, "--io-pattern", "seq", "--io-size", str(size), "--io-depth",
-                              str(depth), "--io-total", str(ops * size), "--lunar-one-sided-threshold",
-                              "1TiB"]))
+                              str(depth), "--io-total", str(ops * size), *self.words]))
         if out["ops"] != ops:
             sys.exit(f"{self.name}: {out['ops']} ops instead of {ops}")
+        moved = out["bytes_one_sided"]
+        if moved != (size * ops if self.is_one_sided else 0):
+            sys.exit(f"{self.name}: {moved} of {size * ops} bytes went one-sided")
         return out["seconds"]
 
     def forget(self):
@@ -221,78 +225,14 @@ class Lunar:
 class LunarOneSided(Lunar):
     """The same cluster, and payload that its server moves."""
 
+    is_one_sided = True
+    words = ()
+
     def start(self):
         return self
 
     def stop(self):
         pass
-
-    def _measure(self, kind, size, depth, ops):
-        before = self._moved()
-        seconds = run([sys.executable, __file__, "--one-sided", self.build, self.folder, kind,
-                       str(size), str(depth), str(ops)])
-        if self._moved() - before < size * ops:
-            sys.exit(f"{self.name}: only {self._moved() - before} bytes went one-sided")
-        return float(seconds)
-
-    def _moved(self):
-        """Bytes that the server has moved itself."""
-        asok = next((self.folder / "run").glob("lunar-osd.0.*.asok"))
-        counters = json.loads(run([*self.tool, "--format", "json", "daemon", asok, "perf", "dump"]))
-        return sum(counters["osd_one_sided"][name] for name in ("pull_bytes", "push_bytes"))
-
-
-def one_sided(build, folder, kind, size, depth, ops):
-    """In a process of its own: in order, and each buffer is used again when its IO is done."""
-    api = ctypes.CDLL(pathlib.Path(build) / "gateway/liblunar.so")
-    api.lunar_last_error.restype = ctypes.c_char_p
-
-    def call(name, *words):
-        if getattr(api, f"lunar_{name}")(*words) < 0:
-            sys.exit(f"lunar_{name}: {api.lunar_last_error().decode()}")
-
-    cluster, image = ctypes.c_void_p(), ctypes.c_void_p()
-    conf = pathlib.Path(folder) / "lunar.conf"
-    call("create", ctypes.byref(cluster), str(conf).encode(), None)
-    call("connect", cluster)
-    call("open", cluster, b"bench/image", 0, ctypes.byref(image))
-    buffers = [ctypes.c_void_p() for _ in range(depth)]
-    for buffer in buffers:
-        # The registered memory grows behind our back when there is none left.
-        for _ in range(100):
-            if api.lunar_buffer_alloc(cluster, ctypes.c_size_t(size), ctypes.byref(buffer)) == 0:
-                break
-            time.sleep(0.1)
-        if not buffer:
-            sys.exit(f"lunar_buffer_alloc: {api.lunar_last_error().decode()}")
-        ctypes.memset(buffer, 0x5a, size)
-    completions = [None] * depth
-
-    def finish(slot):
-        if completions[slot]:
-            call("completion_wait", completions[slot])
-            call("completion_result", completions[slot])
-            api.lunar_completion_release(completions[slot])
-
-    started = time.monotonic()
-    for op in range(ops):
-        slot = op % depth
-        finish(slot)
-        completion = completions[slot] = ctypes.c_void_p()
-        call("completion_create", None, None, ctypes.byref(completion))
-        place = (image, ctypes.c_uint64(op * size), ctypes.c_size_t(size), buffers[slot])
-        if kind == "write":
-            call("aio_write", *place, 0, completion)
-        else:
-            call("aio_read", *place, completion)
-    for step in range(depth):
-        finish((ops + step) % depth)
-    seconds = time.monotonic() - started
-    for buffer in buffers:
-        api.lunar_buffer_free(cluster, buffer)
-    call("close", image)
-    api.lunar_shutdown(cluster)
-    print(seconds)
 
 
 def status_bytes(field, pid):
@@ -411,10 +351,6 @@ def compare(options, folder):
 
 
 def main():
-    if sys.argv[1:2] == ["--one-sided"]:
-        build, folder, kind, *numbers = sys.argv[2:]
-        one_sided(build, folder, kind, *map(int, numbers))
-        return
     options = parse()
     folder = pathlib.Path(tempfile.mkdtemp(prefix="beside."))
     try:
