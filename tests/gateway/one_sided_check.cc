@@ -4,12 +4,16 @@
 //
 //   one_sided_check POOL/IMAGE mixed SEED MEBIBYTES [common options]   the image is new
 //   one_sided_check POOL/IMAGE damaged [common options]                its first MiB is lost
+//   one_sided_check POOL/IMAGE late [common options]                   the image is new
 //
-// Prints {"mebibytes": …, "counted": the counters of group objecter}.
+// Prints {"mebibytes": …, "counted": the counters of group objecter}. With "late" before that:
+// "ready", whereupon one of the servers is to be stopped and a line to be given on stdin; and
+// "over" when the IOs have ended and the server is to go on.
 
 #include <atomic>
 #include <charconv>
 #include <cstdio>
+#include <iostream>
 #include <nlohmann/json.hpp>
 #include <string>
 #include <thread>
@@ -126,6 +130,100 @@ class Check {
   uint64_t moved_ = 0;
 };
 
+// READs and WRITEs that a stopped server has got, with keys, and that time out. What happens to
+// their memory when it goes on?
+class LateCheck {
+ public:
+  LateCheck(ClusterSession& cluster, Image& image) : cluster_(cluster), image_(image) {}
+
+  Outcome<void> run() {
+    say("ready");
+    if (std::string line; !std::getline(std::cin, line)) return wrong("no line on stdin");
+    for (uint64_t at = 0; at + 2 * kMiB <= image_.size(); at += image_.layout().object_size) {
+      for (const bool is_read : {false, true}) {
+        if (!start(is_read, is_read ? at + kMiB : at)) return wrong("no registered memory");
+      }
+    }
+    cluster_.run_until(
+        [&] { return std::ranges::all_of(ios_, [](const auto& io) { return io->times > 0; }); });
+    const auto failed = std::ranges::count_if(ios_, [](const auto& io) { return io->error != 0; });
+    if (failed == 0) return wrong("every IO succeeded: no server was stopped");
+    say("over");
+    return look_afterwards();
+  }
+
+ private:
+  static constexpr std::byte kPayload{0x11};
+  static constexpr std::byte kReused{0x5a};
+  struct LateIo {
+    lunar::msgr::RegisteredBuffer lease;
+    bool is_read = false;
+    uint64_t offset = 0;
+    int times = 0;  // done ran
+    int error = 0;
+  };
+
+  static void say(const char* what) {
+    std::puts(what);
+    std::fflush(stdout);
+  }
+  bool start(bool is_read, uint64_t offset) {
+    auto io = std::make_unique<LateIo>();
+    io->is_read = is_read;
+    io->offset = offset;
+    io->lease = cluster_.client().front_end_buffers().allocate(kMiB);
+    if (!io->lease) return false;
+    std::ranges::fill(io->lease.bytes(), kPayload);
+    // The memory is somebody else's from the moment done runs.
+    auto done = [raw = io.get()](const IoResult& result) {
+      ++raw->times;
+      raw->error = result.error.value();
+      std::ranges::fill(raw->lease.bytes(), kReused);
+    };
+    const lunar::gateway::IoOptions with{.memory = &io->lease};
+    if (is_read) {
+      image_.read(offset, io->lease.bytes(), with, done);
+    } else {
+      image_.write(offset, io->lease.bytes(), with, done);
+    }
+    ios_.push_back(std::move(io));
+    return true;
+  }
+
+  // Until the server answers it has not gone on; what it does late comes before the answer.
+  std::vector<std::byte> read_when_it_answers(uint64_t offset) {
+    std::vector<std::byte> into(kMiB);
+    for (bool is_there = false; !is_there;) {
+      std::optional<IoResult> result;
+      image_.read(offset, into, {}, [&](const IoResult& ended) { result = ended; });
+      cluster_.run_until([&] { return result.has_value(); });
+      is_there = !result->error;
+    }
+    return into;
+  }
+
+  Outcome<void> look_afterwards() {
+    const auto is_all = [](std::span<const std::byte> bytes, std::byte wanted) {
+      return std::ranges::all_of(bytes, [=](std::byte byte) { return byte == wanted; });
+    };
+    for (const auto& io : ios_) {
+      const auto stored = read_when_it_answers(io->offset);
+      if (io->is_read || is_all(stored, kPayload)) continue;
+      if (!is_all(stored, std::byte{0})) return wrong("a WRITE that timed out stored other bytes");
+      if (io->error == 0) return wrong("a WRITE that was acknowledged is lost");
+    }
+    for (const auto& io : ios_) {
+      if (!is_all(io->lease.bytes(), kReused)) return wrong("memory was written after done");
+      if (io->times != 1) return wrong("done ran more than once");
+    }
+    return {};
+  }
+
+  ClusterSession& cluster_;
+  Image& image_;
+  std::vector<std::unique_ptr<LateIo>> ios_;
+};
+
 uint64_t number(const std::string& text) {
   uint64_t value = 0;
   std::from_chars(text.data(), text.data() + text.size(), value);
@@ -137,17 +235,20 @@ Outcome<void> run(int argc, char** argv) {
   if (!program) return tl::unexpected(program.error());
   const auto& words = (*program)->arguments();
   const bool is_mixed = words.size() == 4 && words[1] == "mixed";
-  if (!is_mixed && (words.size() != 2 || words[1] != "damaged")) {
-    return lunar::explain(std::errc::invalid_argument,
-                          "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | damaged");
+  const bool is_late = words.size() == 2 && words[1] == "late";
+  if (!is_mixed && !is_late && (words.size() != 2 || words[1] != "damaged")) {
+    return lunar::explain(
+        std::errc::invalid_argument,
+        "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | damaged | late");
   }
   auto cluster = ClusterSession::open((*program)->config(), (*program)->perf());
   if (!cluster) return tl::unexpected(cluster.error());
   auto image = (*cluster)->open_image(words[0], false);
   if (!image) return tl::unexpected(image.error());
   Check check(**cluster, **image, (*program)->perf());
-  auto checked =
-      is_mixed ? check.mixed(number(words[2]), number(words[3]) * kMiB) : check.damaged();
+  auto checked = is_mixed  ? check.mixed(number(words[2]), number(words[3]) * kMiB)
+                 : is_late ? LateCheck(**cluster, **image).run()
+                           : check.damaged();
   auto closed = (*cluster)->close_image(std::move(*image));
   if (!checked) return checked;
   if (!closed) return closed;

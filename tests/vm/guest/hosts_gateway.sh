@@ -244,6 +244,7 @@ run_phase() {
   kill) under_load "server killed" server_killed ;;
   stop) under_load "server stopped" server_stopped ;;
   reasons) every_reason ;;
+  late) late_server ;;
   connections) connections_leave_nothing ;;
   memlock) memlock_too_small ;;
   no-device) device_absent ;;
@@ -255,7 +256,7 @@ run_phase() {
 
 if [ ${#PHASES[@]} = 0 ]; then
   PHASES=(main loss link kill stop connections)
-  [ "$TRANSPORT" = posix ] || PHASES+=(reasons own-device their-device memlock no-device)
+  [ "$TRANSPORT" = posix ] || PHASES+=(reasons late own-device their-device memlock no-device)
 fi
 setup_host
 rendezvous cluster

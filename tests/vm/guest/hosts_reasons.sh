@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# Every reason for which a payload is sent in a frame after all, seen and counted between two hosts,
-# under verified IO of all sizes through the gateway library. Sourced by hosts_gateway.sh.
+# What becomes of payload between two hosts, through the gateway library: every reason for which it is
+# sent in a frame after all, seen and counted under verified IO of all sizes; and what a server does
+# late. Sourced by hosts_gateway.sh.
 
+CHECK_TIMEOUT=120s # of each op
 # check_image NUMBER CLUSTER WORDS...: runs one_sided_check on a new image. What it counted is then in
 # $OUT/check.NUMBER.json.
 check_image() {
@@ -10,11 +12,11 @@ check_image() {
   shift 2
   "$LUNAR_BUILD_DIR/tools/lunar" -c "$conf" create "$image" --size 36M
   "$LUNAR_BUILD_DIR/tests/gateway/one_sided_check" "$image" "$@" -c "$conf" \
-    --objecter-op-timeout=120s >"$OUT/check.$number.json" 2>"$OUT/check.$number.log" ||
+    --objecter-op-timeout="$CHECK_TIMEOUT" >"$OUT/check.$number.json" 2>"$OUT/check.$number.log" ||
     fail "one_sided_check $* failed: $(tail -n 3 "$OUT/check.$number.log")"
   "$LUNAR_BUILD_DIR/tools/lunar" -c "$conf" rm "$image"
-  step "one_sided_check $*: $(jq -c '[.mebibytes, (.counted | {one_sided_bytes, op_resend, keys_revoked})]' \
-    "$OUT/check.$number.json")"
+  step "one_sided_check $*: $(tail -n 1 "$OUT/check.$number.json" |
+    jq -c '[.mebibytes, (.counted | {one_sided_bytes, op_resend, op_timeout, keys_revoked})]')"
 }
 
 # Packets lost, the cable pulled, and links cut on top of it, under pulls, pushes and frames.
@@ -36,6 +38,24 @@ check_with_old_server() {
     --ms-async-rdma-device-name=nosuch
   check_image 4 "$OLD_CLUSTER" mixed 3 $((MIB * 4)) --ms-async-rdma-one-sided=true
   on_peer stop_old_cluster
+}
+
+# A server stands still with keys in its hands until the IOs have failed and their memory is used for
+# something else; then it goes on.
+late_server() {
+  local checking go
+  mkfifo /run/go
+  exec {go}<>/run/go
+  CHECK_TIMEOUT=4s check_image 5 "$CLUSTER" late <&"$go" &
+  checking=$!
+  wait_for 60 "image of the check" grep -q ready "$OUT/check.5.json"
+  on_peer signal_osd 1 STOP
+  echo go >&"$go"
+  wait_for 60 "end of its IOs" grep -q over "$OUT/check.5.json"
+  on_peer signal_osd 1 CONT
+  wait $checking || fail "see above"
+  exec {go}>&-
+  rm /run/go
 }
 
 every_reason() {
