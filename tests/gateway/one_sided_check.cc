@@ -36,6 +36,17 @@ constexpr uint64_t kRegions = 3;  // each with an IO of up to a third of the ima
 
 Outcome<void> wrong(const std::string& what) { return lunar::explain(std::errc::io_error, what); }
 
+// Registered memory grows in the background: waits for what is not there at once.
+lunar::msgr::RegisteredBuffer take_registered(ClusterSession& cluster, uint64_t bytes) {
+  for (;;) {
+    auto lease = cluster.client().front_end_buffers().allocate(bytes);
+    if (lease) return lease;
+    bool is_over = false;
+    cluster.center().run_after(std::chrono::milliseconds(10), [&is_over] { is_over = true; });
+    cluster.run_until([&is_over] { return is_over; });
+  }
+}
+
 class Check {
  public:
   Check(ClusterSession& cluster, Image& image, const lunar::PerfRegistry& perf)
@@ -88,8 +99,7 @@ class Check {
     constexpr int kTries = 50;
     const uint64_t before = counted(counter);
     for (int i = 0; i < kTries; ++i) {
-      auto lease = cluster_.client().front_end_buffers().allocate(kMiB);
-      if (!lease) return wrong("no registered memory");
+      const auto lease = take_registered(cluster_, kMiB);
       std::optional<IoResult> result;
       std::atomic<bool> is_over{false};
       std::thread scribbler([&] {
@@ -137,13 +147,19 @@ class LateCheck {
   LateCheck(ClusterSession& cluster, Image& image) : cluster_(cluster), image_(image) {}
 
   Outcome<void> run() {
-    say("ready");
-    if (std::string line; !std::getline(std::cin, line)) return wrong("no line on stdin");
-    for (uint64_t at = 0; at + 2 * kMiB <= image_.size(); at += image_.layout().object_size) {
+    for (uint64_t at = 0; at < image_.size(); at += image_.layout().object_size) {
       for (const bool is_read : {false, true}) {
-        if (!start(is_read, is_read ? at + kMiB : at)) return wrong("no registered memory");
+        auto io = std::make_unique<LateIo>();
+        io->is_read = is_read;
+        io->offset = is_read ? at + kBytes : at;
+        io->lease = take_registered(cluster_, kBytes);
+        std::ranges::fill(io->lease.bytes(), kPayload);
+        ios_.push_back(std::move(io));
       }
     }
+    say("ready");
+    if (std::string line; !std::getline(std::cin, line)) return wrong("no line on stdin");
+    for (auto& io : ios_) start(*io);
     cluster_.run_until(
         [&] { return std::ranges::all_of(ios_, [](const auto& io) { return io->times > 0; }); });
     const auto failed = std::ranges::count_if(ios_, [](const auto& io) { return io->error != 0; });
@@ -153,6 +169,7 @@ class LateCheck {
   }
 
  private:
+  static constexpr uint64_t kBytes = 256u << 10;
   static constexpr std::byte kPayload{0x11};
   static constexpr std::byte kReused{0x5a};
   struct LateIo {
@@ -167,32 +184,24 @@ class LateCheck {
     std::puts(what);
     std::fflush(stdout);
   }
-  bool start(bool is_read, uint64_t offset) {
-    auto io = std::make_unique<LateIo>();
-    io->is_read = is_read;
-    io->offset = offset;
-    io->lease = cluster_.client().front_end_buffers().allocate(kMiB);
-    if (!io->lease) return false;
-    std::ranges::fill(io->lease.bytes(), kPayload);
+  void start(LateIo& io) {
     // The memory is somebody else's from the moment done runs.
-    auto done = [raw = io.get()](const IoResult& result) {
-      ++raw->times;
-      raw->error = result.error.value();
-      std::ranges::fill(raw->lease.bytes(), kReused);
+    auto done = [&io](const IoResult& result) {
+      ++io.times;
+      io.error = result.error.value();
+      std::ranges::fill(io.lease.bytes(), kReused);
     };
-    const lunar::gateway::IoOptions with{.memory = &io->lease};
-    if (is_read) {
-      image_.read(offset, io->lease.bytes(), with, done);
+    const lunar::gateway::IoOptions with{.memory = &io.lease};
+    if (io.is_read) {
+      image_.read(io.offset, io.lease.bytes(), with, done);
     } else {
-      image_.write(offset, io->lease.bytes(), with, done);
+      image_.write(io.offset, io.lease.bytes(), with, done);
     }
-    ios_.push_back(std::move(io));
-    return true;
   }
 
   // Until the server answers it has not gone on; what it does late comes before the answer.
   std::vector<std::byte> read_when_it_answers(uint64_t offset) {
-    std::vector<std::byte> into(kMiB);
+    std::vector<std::byte> into(kBytes);
     for (bool is_there = false; !is_there;) {
       std::optional<IoResult> result;
       image_.read(offset, into, {}, [&](const IoResult& ended) { result = ended; });

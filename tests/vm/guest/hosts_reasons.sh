@@ -5,12 +5,13 @@
 # late. Sourced by hosts_gateway.sh.
 
 CHECK_TIMEOUT=120s # of each op
+CHECK_SIZE=36M
 # check_image NUMBER CLUSTER WORDS...: runs one_sided_check on a new image. What it counted is then in
 # $OUT/check.NUMBER.json.
 check_image() {
   local number=$1 conf=$2/lunar.conf image=lunar/check$1
   shift 2
-  "$LUNAR_BUILD_DIR/tools/lunar" -c "$conf" create "$image" --size 36M
+  "$LUNAR_BUILD_DIR/tools/lunar" -c "$conf" create "$image" --size "$CHECK_SIZE"
   "$LUNAR_BUILD_DIR/tests/gateway/one_sided_check" "$image" "$@" -c "$conf" \
     --objecter-op-timeout="$CHECK_TIMEOUT" >"$OUT/check.$number.json" 2>"$OUT/check.$number.log" ||
     fail "one_sided_check $* failed: $(tail -n 3 "$OUT/check.$number.log")"
@@ -46,7 +47,8 @@ late_server() {
   local checking go
   mkfifo /run/go
   exec {go}<>/run/go
-  CHECK_TIMEOUT=4s check_image 5 "$CLUSTER" late <&"$go" &
+  # Enough objects that the server has some of them.
+  CHECK_TIMEOUT=4s CHECK_SIZE=128M check_image 5 "$CLUSTER" late <&"$go" &
   checking=$!
   wait_for 60 "image of the check" grep -q ready "$OUT/check.5.json"
   on_peer signal_osd 1 STOP
@@ -56,6 +58,7 @@ late_server() {
   wait $checking || fail "see above"
   exec {go}>&-
   rm /run/go
+  tail -n 1 "$OUT/check.5.json" | jq -e '.counted.keys_revoked > 0' >/dev/null || fail "no key was out"
 }
 
 every_reason() {
