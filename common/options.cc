@@ -85,6 +85,7 @@ constexpr OptionSpec kOptions[] = {
 {"ms_async_rdma_read_depth",     kUint,     "16",           "1..128",      0,           "RDMA READs of one connection in flight; the device and the peer may allow fewer."},
 {"ms_async_rdma_staging_bytes",  kSize,     "256M",         "4MiB..1TiB",  0,           "Most memory for payload that arrives and that servers store; pinned as it is needed."},
 {"ms_async_rdma_front_end_bytes", kSize,    "256M",         "4MiB..1TiB",  0,           "Most memory for the data of LUNs that servers reach by RDMA; pinned as it is needed."},
+{"ms_async_rdma_ack_timeout",    kDuration, "67ms",         "1ms..8s",     0,           "How long a packet waits to be acknowledged before it is sent again; rounded up to 4.096 us times a power of two."},
 {"ms_async_rdma_drain_timeout",  kDuration, "1s",           "10ms..1m",    0,           "How long a connection that ends waits for its QP to give its work requests back."},
 
 // -- authentication

@@ -16,8 +16,7 @@ namespace {
 // Credits that every link of an SRQ has at least: a small request can be answered without a segment
 // for credits alone.
 constexpr uint32_t kBaseCredits = 4;
-constexpr uint8_t kTimeout = 14;      // 4.096 µs × 2^14 = 67 ms until a packet is sent again
-constexpr uint8_t kRetries = 6;       // of those; rxe takes 7 as for ever
+constexpr uint8_t kRetries = 6;       // of a packet; rxe takes 7 as for ever
 constexpr uint8_t kRnrRetries = 6;    // finite: credits make a missing buffer an error
 constexpr uint8_t kMinRnrTimer = 12;  // 0.64 ms
 constexpr uint8_t kHopLimit = 64;
@@ -174,7 +173,7 @@ std::error_code QueuePair::to_ready_to_receive() {
 std::error_code QueuePair::to_ready_to_send() {
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_RTS;
-  attributes.timeout = kTimeout;
+  attributes.timeout = worker_->parts().options.ack_timeout;
   attributes.retry_cnt = kRetries;
   attributes.rnr_retry = kRnrRetries;
   attributes.sq_psn = local_.psn;
@@ -198,7 +197,7 @@ std::error_code QueuePair::apply(ibv_qp_attr attributes, int mask) {
     case IBV_QPS_RTS:
       attributes.rnr_retry = kRnrRetries;
       attributes.retry_cnt = kRetries;
-      attributes.timeout = kTimeout;
+      attributes.timeout = worker_->parts().options.ack_timeout;
       reads_in_flight_ = (mask & IBV_QP_MAX_QP_RD_ATOMIC) != 0 ? attributes.max_rd_atomic : 0;
       reads_in_flight_ = std::min({reads_in_flight_, local_.read_initiate, peer_.read_depth});
       return modify(attributes, mask, QpState::kReadyToSend);

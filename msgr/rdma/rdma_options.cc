@@ -50,6 +50,13 @@ Outcome<void> read_gid_choice(const Config& config, RdmaOptions& options) {
   return {};
 }
 
+// IB 9.7.6.1.3: 4.096 µs × 2^n, n from 1 to 31.
+uint8_t ack_timeout_exponent(std::chrono::nanoseconds wanted) noexcept {
+  uint8_t exponent = 1;
+  while (exponent < 31 && std::chrono::nanoseconds(4096LL << exponent) < wanted) ++exponent;
+  return exponent;
+}
+
 }  // namespace
 
 Outcome<RdmaOptions> RdmaOptions::from_config(const Config& config) {
@@ -83,6 +90,7 @@ Outcome<RdmaOptions> RdmaOptions::from_config(const Config& config) {
   options.rkey_scope = config.get_string("ms_async_rdma_rkey_scope") == "arena"
                            ? RkeyScope::kArena
                            : RkeyScope::kWindow;
+  options.ack_timeout = ack_timeout_exponent(config.get_duration("ms_async_rdma_ack_timeout"));
   options.polling = std::chrono::microseconds(config.get_uint("ms_async_rdma_polling_us"));
   options.drain_timeout = config.get_duration("ms_async_rdma_drain_timeout");
 

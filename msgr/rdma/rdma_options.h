@@ -54,6 +54,7 @@ struct RdmaOptions {
   std::size_t staging_bytes = 256u << 20;    // budget of buffers()
   std::size_t front_end_bytes = 256u << 20;  // budget of front_end_buffers()
   RkeyScope rkey_scope = RkeyScope::kWindow;
+  uint8_t ack_timeout = 14;  // as ibv_qp_attr::timeout: 4.096 µs × 2^n until a packet is sent again
   std::chrono::nanoseconds polling{0};
   std::chrono::nanoseconds drain_timeout{std::chrono::seconds(1)};
 

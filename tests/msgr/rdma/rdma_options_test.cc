@@ -42,8 +42,18 @@ TEST_F(RdmaOptionsTest, DefaultsOfTheTableAreThoseOfTheStruct) {
   EXPECT_EQ(options->staging_bytes, plain.staging_bytes);
   EXPECT_EQ(options->front_end_bytes, plain.front_end_bytes);
   EXPECT_EQ(options->rkey_scope, plain.rkey_scope);
+  EXPECT_EQ(options->ack_timeout, plain.ack_timeout);
   EXPECT_EQ(options->polling, plain.polling);
   EXPECT_EQ(options->drain_timeout, plain.drain_timeout);
+}
+
+TEST_F(RdmaOptionsTest, AnAckTimeoutIsRoundedUpToWhatAQueuePairTakes) {
+  for (const auto& [text, exponent] : {std::pair{"1ms", 8}, {"1s", 18}, {"8s", 21}}) {
+    set("ms_async_rdma_ack_timeout", text);
+    const auto options = RdmaOptions::from_config(config_);
+    ASSERT_TRUE(options) << options.error().message;
+    EXPECT_EQ(options->ack_timeout, exponent) << text;
+  }
 }
 
 TEST_F(RdmaOptionsTest, EveryChoiceArrives) {
