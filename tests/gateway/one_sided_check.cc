@@ -3,7 +3,7 @@
 // tests/vm/guest/one_sided_reasons.sh.
 //
 //   one_sided_check POOL/IMAGE mixed SEED MEBIBYTES [common options]   the image is new
-//   one_sided_check POOL/IMAGE damaged [common options]                its first MiB is lost
+//   one_sided_check POOL/IMAGE provoked [common options]               its first MiB is lost
 //   one_sided_check POOL/IMAGE late [common options]                   the image is new
 //
 // Prints {"mebibytes": …, "counted": the counters of group objecter}. With "late" before that:
@@ -71,16 +71,9 @@ class Check {
     return compare(mixed.model());
   }
 
-  // A buffer that changes while it is moved: what was read from it, or has been written into it, is
-  // not what was summed up.
-  Outcome<void> damaged() {
-    auto read = provoke("inline_damaged", [this](Bytes memory, auto options, auto done) {
-      image_.read(0, memory, options, done);
-    });
-    if (!read) return read;
-    return provoke("inline_retry", [this](Bytes memory, auto options, auto done) {
-      image_.write(0, memory, options, done);
-    });
+  Outcome<void> provoked() {
+    if (auto crowded = crowd(); !crowded) return crowded;
+    return damaged();
   }
 
   uint64_t counted(const char* name) const {
@@ -94,6 +87,38 @@ class Check {
   }
 
  private:
+  // More IOs at once than a new link has windows for.
+  Outcome<void> crowd() {
+    constexpr std::size_t kIos = 128;
+    constexpr uint64_t kBytes = 128u << 10;
+    std::vector<lunar::msgr::RegisteredBuffer> leases;
+    while (leases.size() < kIos) leases.push_back(take_registered(cluster_, kBytes));
+    std::size_t ended = 0;
+    std::error_code error;
+    for (const auto& lease : leases) {
+      image_.read(0, lease.bytes(), {.memory = &lease}, [&](const IoResult& result) {
+        ++ended;
+        if (result.error) error = result.error;
+      });
+    }
+    cluster_.run_until([&] { return ended == kIos; });
+    moved_ += kIos * kBytes;
+    if (error) return wrong(error.message());
+    return counted("inline_no_key") > 0 ? Outcome<void>() : wrong("there was a key for everyone");
+  }
+
+  // A buffer that changes while it is moved: what was read from it, or has been written into it, is
+  // not what was summed up.
+  Outcome<void> damaged() {
+    auto read = provoke("inline_damaged", [this](Bytes memory, auto options, auto done) {
+      image_.read(0, memory, options, done);
+    });
+    if (!read) return read;
+    return provoke("inline_retry", [this](Bytes memory, auto options, auto done) {
+      image_.write(0, memory, options, done);
+    });
+  }
+
   template <typename Start>
   Outcome<void> provoke(const char* counter, Start start) {
     constexpr int kTries = 50;
@@ -245,10 +270,10 @@ Outcome<void> run(int argc, char** argv) {
   const auto& words = (*program)->arguments();
   const bool is_mixed = words.size() == 4 && words[1] == "mixed";
   const bool is_late = words.size() == 2 && words[1] == "late";
-  if (!is_mixed && !is_late && (words.size() != 2 || words[1] != "damaged")) {
+  if (!is_mixed && !is_late && (words.size() != 2 || words[1] != "provoked")) {
     return lunar::explain(
         std::errc::invalid_argument,
-        "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | damaged | late");
+        "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | provoked | late");
   }
   auto cluster = ClusterSession::open((*program)->config(), (*program)->perf());
   if (!cluster) return tl::unexpected(cluster.error());
@@ -257,7 +282,7 @@ Outcome<void> run(int argc, char** argv) {
   Check check(**cluster, **image, (*program)->perf());
   auto checked = is_mixed  ? check.mixed(number(words[2]), number(words[3]) * kMiB)
                  : is_late ? LateCheck(**cluster, **image).run()
-                           : check.damaged();
+                           : check.provoked();
   auto closed = (*cluster)->close_image(std::move(*image));
   if (!checked) return checked;
   if (!closed) return closed;

@@ -23,7 +23,7 @@ check_image() {
 # Packets lost, the cable pulled, and links cut on top of it, under pulls, pushes and frames.
 check_under_faults() {
   local checking
-  check_image 1 "$CLUSTER" mixed 1 $((MIB * 12)) --ms-inject-socket-failures=60 &
+  check_image 1 "$CLUSTER" mixed 1 $((MIB * 12)) --ms-inject-socket-failures=25 --ms-inject-seed=1 &
   checking=$!
   bad_network
   cable_out
@@ -63,7 +63,7 @@ late_server() {
 
 every_reason() {
   check_under_faults
-  check_image 2 "$CLUSTER" damaged
+  check_image 2 "$CLUSTER" provoked
   check_with_old_server
   jq -s 'map(.counted | with_entries(select(.key | test("^one_sided|^inline_")))) |
     reduce .[] as $one ({}; reduce ($one | to_entries[]) as $e (.; .[$e.key] += $e.value))' \
