@@ -51,8 +51,9 @@ start_old_cluster() {
 }
 stop_old_cluster() { vstart stop --quiet --remove --dir "$OLD_CLUSTER"; }
 osd_perf() { # N FILTER
-  local socket=("$CLUSTER"/run/*osd."$1"*.asok)
-  "$LUNAR_BUILD_DIR/tools/lunar" -c "$CLUSTER/lunar.conf" daemon "${socket[0]}" perf dump | jq -c "$2"
+  local socket
+  socket=$CLUSTER/run/lunar-osd.$1.$(osd_pid "$1").asok
+  "$LUNAR_BUILD_DIR/tools/lunar" -c "$CLUSTER/lunar.conf" daemon "$socket" perf dump | jq -c "$2"
 }
 osd_one_sided() { osd_perf "$1" '.osd_one_sided | with_entries(select(.value > 0))'; }
 signal_osd() { kill -"$2" "$(osd_pid "$1")"; }

@@ -62,6 +62,7 @@ late_server() {
 }
 
 every_reason() {
+  local osd at_server
   check_under_faults
   check_image 2 "$CLUSTER" provoked
   check_with_old_server
@@ -69,6 +70,9 @@ every_reason() {
     reduce .[] as $one ({}; reduce ($one | to_entries[]) as $e (.; .[$e.key] += $e.value))' \
     "$OUT"/check.[1-4].json >"$OUT/reasons.json"
   step "payloads by way and reason: $(jq -c . "$OUT/reasons.json")"
-  step "at the servers: $(on_peer osd_one_sided 0), $(on_peer osd_one_sided 1)"
+  for osd in 0 1; do
+    at_server=$(on_peer osd_one_sided $osd)
+    step "at osd.$osd: $at_server"
+  done
   jq -e '[.[]] | all(. > 0)' "$OUT/reasons.json" >/dev/null || fail "a reason was not seen"
 }
