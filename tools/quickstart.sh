@@ -245,9 +245,20 @@ read 1M 8' | while IFS=$'\t' read -r access size depth iops rate p50 p99; do
   done
 }
 
+# has_tracepoint PID EVENT: the program has told the session daemon of it, which it does by and by.
+has_tracepoint() {
+  lttng_do list --userspace 2>/dev/null |
+    awk -v pid="$1" -v event="$2" '/^PID:/ {here = $2 == pid} here && index($0, event) {found = 1} END {exit !found}'
+}
+
 trace_one_write() {
   local osd names=()
   step "The trace of one 8 MiB write that crosses object boundaries (LTTng)"
+  wait_for 60 has_tracepoint "$(pid_of tgtd)" lunar_scsi:cmd_start || die "tgtd has no tracepoints"
+  for osd in 0 1 2; do
+    wait_for 60 has_tracepoint "$(cut -d' ' -f1 "$work/cluster/run/osd.$osd.pid")" lunar_osd: ||
+      die "osd.$osd has no tracepoints"
+  done
   {
     lttng_do create quickstart --output="$work/trace"
     lttng_do enable-event --userspace 'lunar_*'
