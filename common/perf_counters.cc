@@ -29,6 +29,7 @@ struct Shape {
 
 Shape shape_of(const PerfCounter&) { return {kTypeU64 | kTypeCounter, "counter", "integer"}; }
 Shape shape_of(const PerfGauge&) { return {kTypeU64, "gauge", "integer"}; }
+Shape shape_of(const PerfReading&) { return {kTypeU64, "gauge", "integer"}; }
 Shape shape_of(const PerfTimeAverage&) {
   return {kTypeTime | kTypeLongRunAverage, "gauge", "real-integer-pair"};
 }
@@ -38,6 +39,7 @@ Shape shape_of(const PerfHistogram&) {
 
 Json value_of(const PerfCounter& counter) { return counter.value(); }
 Json value_of(const PerfGauge& gauge) { return gauge.value(); }
+Json value_of(const PerfReading& reading) { return reading.value(); }
 Json value_of(const PerfTimeAverage& average) {
   const uint64_t count = average.count();
   const double sum = in_seconds(average.sum());
@@ -90,13 +92,10 @@ std::string label_value(std::string_view text) {
 
 std::string bare(double value) { return Json(value).dump(); }
 
+template <typename Number>  // a counter, a gauge, a reading
 void print_metric(std::string& out, const std::string& name, const std::string& labels,
-                  const PerfCounter& counter) {
-  out += name + "{" + labels + "} " + std::to_string(counter.value()) + "\n";
-}
-void print_metric(std::string& out, const std::string& name, const std::string& labels,
-                  const PerfGauge& gauge) {
-  out += name + "{" + labels + "} " + std::to_string(gauge.value()) + "\n";
+                  const Number& number) {
+  out += name + "{" + labels + "} " + std::to_string(number.value()) + "\n";
 }
 void print_metric(std::string& out, const std::string& name, const std::string& labels,
                   const PerfTimeAverage& average) {
@@ -116,6 +115,7 @@ void print_metric(std::string& out, const std::string& name, const std::string& 
 
 const char* prometheus_type(const PerfCounter&) { return "counter"; }
 const char* prometheus_type(const PerfGauge&) { return "gauge"; }
+const char* prometheus_type(const PerfReading&) { return "gauge"; }
 const char* prometheus_type(const PerfTimeAverage&) { return "summary"; }
 const char* prometheus_type(const PerfHistogram&) { return "histogram"; }
 
@@ -213,13 +213,13 @@ PerfGroup::PerfGroup(PerfRegistry& registry, std::string name)
 
 PerfGroup::~PerfGroup() { registry_.remove(name_); }
 
-template <typename T>
-T& PerfGroup::add(std::string name, std::string help, std::string_view unit) {
+template <typename T, typename... Args>
+T& PerfGroup::add(std::string name, std::string help, std::string_view unit, Args... args) {
   MutexLock lock(mutex_);
   for (const Entry& entry : entries_) {
     LUNAR_CHECK(entry.name != name, "two counters of one name in a group");
   }
-  entries_.emplace_back(std::in_place_type<T>, std::move(name), std::move(help), unit);
+  entries_.emplace_back(std::in_place_type<T>, std::move(name), std::move(help), unit, args...);
   return std::get<T>(entries_.back().value);
 }
 
@@ -228,6 +228,10 @@ PerfCounter& PerfGroup::counter(std::string name, std::string help, std::string_
 }
 PerfGauge& PerfGroup::gauge(std::string name, std::string help, std::string_view unit) {
   return add<PerfGauge>(std::move(name), std::move(help), unit);
+}
+void PerfGroup::reading(std::string name, std::string help, PerfReading::Read read,
+                        std::string_view unit) {
+  add<PerfReading>(std::move(name), std::move(help), unit, read);
 }
 PerfTimeAverage& PerfGroup::time_average(std::string name, std::string help) {
   return add<PerfTimeAverage>(std::move(name), std::move(help), {});

@@ -82,6 +82,17 @@ class PerfGauge {
   std::atomic<uint64_t> value_{0};
 };
 
+// A level that is kept elsewhere, and is asked for when somebody looks.
+class PerfReading {
+ public:
+  using Read = uint64_t (*)() noexcept;
+  explicit PerfReading(Read read) noexcept : read_(read) {}
+  uint64_t value() const noexcept { return read_(); }
+
+ private:
+  const Read read_;
+};
+
 // Count and sum of durations; the dump divides. A reader may see the count of one sample more than
 // the sum.
 class PerfTimeAverage {
@@ -149,6 +160,9 @@ class PerfGroup {
   // REQUIRES: `name` is new in this group. `unit` is "bytes" or empty.
   PerfCounter& counter(std::string name, std::string help, std::string_view unit = {});
   PerfGauge& gauge(std::string name, std::string help, std::string_view unit = {});
+  // `read` is called on any thread.
+  void reading(std::string name, std::string help, PerfReading::Read read,
+               std::string_view unit = {});
   PerfTimeAverage& time_average(std::string name, std::string help);
   PerfHistogram& histogram(std::string name, std::string help);
 
@@ -158,13 +172,14 @@ class PerfGroup {
     std::string name;
     std::string help;
     std::string unit;
-    std::variant<PerfCounter, PerfGauge, PerfTimeAverage, PerfHistogram> value;
-    template <typename T>
-    Entry(std::in_place_type_t<T> type, std::string n, std::string h, std::string_view u)
-        : name(std::move(n)), help(std::move(h)), unit(u), value(type) {}
+    std::variant<PerfCounter, PerfGauge, PerfReading, PerfTimeAverage, PerfHistogram> value;
+    template <typename T, typename... Args>
+    Entry(std::in_place_type_t<T> type, std::string n, std::string h, std::string_view u,
+          Args... args)
+        : name(std::move(n)), help(std::move(h)), unit(u), value(type, args...) {}
   };
-  template <typename T>
-  T& add(std::string name, std::string help, std::string_view unit);
+  template <typename T, typename... Args>
+  T& add(std::string name, std::string help, std::string_view unit, Args... args);
 
   PerfRegistry& registry_;
   mutable Mutex mutex_;

@@ -89,7 +89,6 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
     entry.async_watch = std::move(*watch);
     entries.push_back(std::move(entry));
     setup.counters.device_opened();
-    setup.counters.update_pinned();
     return lend(entries.back());
   }
 
@@ -149,7 +148,6 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
     entry.async_watch = {};
     for (Arena* arena : setup.arenas) arena->detach(*entry.device);
     setup.counters.device_closed(was_removed);
-    setup.counters.update_pinned();
     LUNAR_LOG(kMs, 1, "RDMA device {} is closed", entry.device->name());
     entry.device.reset();
     if (was_removed) release_removed_cm_devices();

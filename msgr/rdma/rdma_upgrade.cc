@@ -88,10 +88,7 @@ class RdmaUpgrade final : public LinkUpgrade {
   std::chrono::nanoseconds time_limit() const noexcept override {
     return core_.options.fallback_timeout;
   }
-  void succeeded() noexcept override {
-    core_.counters.link_made(true);
-    core_.counters.update_pinned();
-  }
+  void succeeded() noexcept override { core_.counters.link_made(true); }
   bool may_stay(const Error& why) override {
     if (why.code == Errc::kFeatureMismatch) {
       LUNAR_LOG(kMs, 1, "link with {} is TCP: {}", peer_.to_string(), why.message);

@@ -26,8 +26,8 @@ StackCounters::StackCounters(PerfRegistry* registry)
       last_fallback_(
           group_.gauge("last_fallback_error", "why the last one was: number of the error")),
       devices_(group_.gauge("devices_open", "RDMA devices in use")),
-      removals_(group_.counter("devices_removed", "RDMA devices that went away while in use")),
-      pinned_(group_.gauge("bytes_pinned", "memory registered, once per device", "bytes")) {
+      removals_(group_.counter("devices_removed", "RDMA devices that went away while in use")) {
+  group_.reading("bytes_pinned", "memory registered, once per device", bytes_pinned, "bytes");
   static_assert(std::size(kEventNames) == kEvents);
   for (std::size_t i = 0; i < kEvents; ++i) {
     events_[i] =
@@ -49,7 +49,5 @@ void StackCounters::device_closed(bool was_removed) noexcept {
   devices_.dec_shared();
   if (was_removed) removals_.add_shared();
 }
-
-void StackCounters::update_pinned() noexcept { pinned_.set(bytes_pinned()); }
 
 }  // namespace lunar::msgr::rdma

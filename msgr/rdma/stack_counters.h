@@ -23,7 +23,6 @@ class StackCounters {
   void async_event(ibv_event_type type) noexcept;
   void device_opened() noexcept { devices_.inc_shared(); }
   void device_closed(bool was_removed) noexcept;
-  void update_pinned() noexcept;
 
  private:
   const std::unique_ptr<PerfRegistry> own_;
@@ -34,7 +33,6 @@ class StackCounters {
   PerfGauge& last_fallback_;
   PerfGauge& devices_;
   PerfCounter& removals_;
-  PerfGauge& pinned_;
   static constexpr std::size_t kEvents = IBV_EVENT_WQ_FATAL + 1;
   std::array<PerfCounter*, kEvents> events_{};
 };

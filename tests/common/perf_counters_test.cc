@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <atomic>
 #include <nlohmann/json.hpp>
 #include <thread>
 
@@ -33,6 +34,21 @@ TEST_F(PerfCountersTest, DumpHasCephsShape) {
   EXPECT_EQ(dump["objecter"]["op_latency"]["avgcount"], 2);
   EXPECT_EQ(dump["objecter"]["op_latency"]["sum"], 4.0);
   EXPECT_EQ(dump["objecter"]["op_latency"]["avgtime"], 2.0);
+}
+
+std::atomic<uint64_t> level{0};
+
+TEST_F(PerfCountersTest, AReadingIsAskedForWhenItIsDumped) {
+  PerfGroup group(registry_, "rdma");
+  group.reading(
+      "pinned", "a level kept elsewhere", []() noexcept { return level.load(); }, "bytes");
+  for (const uint64_t now : {3, 7}) {
+    level = now;
+    EXPECT_EQ(json::parse(registry_.dump())["rdma"]["pinned"], now);
+    EXPECT_NE(registry_.prometheus().find("{group=\"rdma\"} " + std::to_string(now) + "\n"),
+              std::string::npos);
+  }
+  EXPECT_EQ(json::parse(registry_.schema())["rdma"]["pinned"]["type"], 2);
 }
 
 TEST_F(PerfCountersTest, SchemaHasCephsTypes) {
