@@ -19,7 +19,7 @@ struct PeerIdentity {
   uint64_t nonce = 0;    // grows with every start of an instance
   bool authenticated = false;
   Address address;         // as the link sees it
-  bool one_sided = false;  // understands delivery descriptors
+  bool one_sided = false;  // delivery descriptors: both ends want them
 };
 
 // A session with one peer, through however many links it takes.

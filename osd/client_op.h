@@ -88,11 +88,13 @@ struct ClientOp {
   std::size_t payload_bytes() const noexcept {
     return pulls() ? header.delivery->bytes() : message.data.size();
   }
-  // Whether keys of that link may be used: it brought the op, and is still up.
+  // Whether keys of that link may be used: it brought the op and is still up, and we do such things
+  // with that client.
   bool is_on_link(uint64_t generation) const noexcept {
     const msgr::ConnectionRef from = connection.lock();
     return message.link_generation == generation && from != nullptr &&
-           from->link_generation() == generation && from->link_capabilities().one_sided;
+           from->link_generation() == generation && from->link_capabilities().one_sided &&
+           from->peer().one_sided;
   }
   bool lease_is_over(std::chrono::steady_clock::time_point now) const noexcept {
     return header.delivery && now - arrived > std::chrono::milliseconds(header.delivery->lease_ms);

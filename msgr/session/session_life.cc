@@ -226,10 +226,10 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
   peer_cookie_ = ready.cookie;
   generation_ = ready.generation;
   is_lossy_ = ready.lossy || policy_ == Policy::kLossyClient;
-  peer_ =
-      PeerIdentity{greeted.peer.entity,  greeted.peer.instance,
-                   greeted.peer.nonce,   greeted.authenticated,
-                   link->peer_address(), (greeted.peer.features_supported & kFeatureOneSided) != 0};
+  const bool one_sided =
+      host_.options.one_sided && (greeted.peer.features_supported & kFeatureOneSided) != 0;
+  peer_ = PeerIdentity{greeted.peer.entity,   greeted.peer.instance, greeted.peer.nonce,
+                       greeted.authenticated, link->peer_address(),  one_sided};
   link_changed_ = center_.now();
   is_open_ = true;
   was_reset_ = false;

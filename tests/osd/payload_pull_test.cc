@@ -20,7 +20,7 @@ constexpr uint32_t kFragment = 4096;
 
 class PulledFrom final : public msgr::Connection, public std::enable_shared_from_this<PulledFrom> {
  public:
-  explicit PulledFrom(msgr::EventCenter& center) : center_(center) {}
+  explicit PulledFrom(msgr::EventCenter& center) : center_(center) { identity.one_sided = true; }
 
   std::string memory;       // at address 1 << 20
   uint64_t generation = 1;  // of the link that is up
@@ -28,6 +28,7 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
   bool holds = false;       // reads wait for release()
   int fail_from = INT_MAX;  // reads from this number on fail
   int reads = 0;
+  msgr::PeerIdentity identity;
 
   void remote_read(const msgr::RemoteKey& from, msgr::RegisteredSlice local,
                    msgr::IoDone done) override {
@@ -61,7 +62,7 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
   msgr::EventCenter& center() const noexcept override { return center_; }
   uint64_t id() const noexcept override { return 1; }
   const msgr::Address& target() const noexcept override { return target_; }
-  const msgr::PeerIdentity& peer() const noexcept override { return peer_; }
+  const msgr::PeerIdentity& peer() const noexcept override { return identity; }
   bool is_open() const noexcept override { return true; }
   bool has_link() const noexcept override { return true; }
   uint64_t link_generation() const noexcept override { return generation; }
@@ -80,7 +81,6 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
   msgr::EventCenter& center_;
   std::deque<Waiting> waiting_;
   msgr::Address target_;
-  msgr::PeerIdentity peer_;
   std::shared_ptr<void> context_;
 };
 
@@ -218,6 +218,13 @@ TEST_F(PayloadPullTest, AnotherLinkOrNoneIsStale) {
   EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
   op = described(Vector().write(0, text(kFragment)));
   op->connection.reset();
+  EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
+  EXPECT_EQ(client->reads, 0);
+}
+
+TEST_F(PayloadPullTest, AClientThatWasToldOfNoDescriptorsIsAskedForTheData) {
+  client->identity.one_sided = false;
+  const ClientOpRef op = described(Vector().write(0, text(kFragment)));
   EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
   EXPECT_EQ(client->reads, 0);
 }

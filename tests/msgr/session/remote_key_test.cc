@@ -85,6 +85,19 @@ TEST_F(RemoteKeyTest, WhatWasWrittenIsThereWhenTheNextMessageIs) {
   EXPECT_EQ(written_, std::error_code());
 }
 
+TEST_F(RemoteKeyTest, DescriptorsAreForTwoEndsThatBothWantThem) {
+  for (const bool client_wants : {true, false}) {
+    MessengerOptions options = quick_options(client_wants ? "client.b" : "client.c");
+    options.one_sided = client_wants;
+    Node& node = add_node(options);
+    const ConnectionRef connection = node.messenger->connect(address_, Policy::kLosslessClient);
+    ASSERT_TRUE(until([&] { return node.events.opens == 1; }));
+    ASSERT_TRUE(until([&] { return server_->events.last->peer().entity == options.entity; }));
+    EXPECT_EQ(connection->peer().one_sided, client_wants);
+    EXPECT_EQ(server_->events.last->peer().one_sided, client_wants);
+  }
+}
+
 TEST_F(RemoteKeyTest, ARevokedKeyOpensNothingAndTheLinkLives) {
   expose();
   revoke();
