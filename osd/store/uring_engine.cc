@@ -32,7 +32,6 @@ class UringEngine final : public IoEngine {
     const int error = syscalls_.set_up_ring(kEntries, &ring_);
     if (error < 0) return system_error(-error);
     is_set_up_ = true;
-    fixed_.emplace(pool_, syscalls_, ring_);
     auto watch =
         center_.watch(ring_.ring_fd, msgr::FdEvents::kRead, [this](msgr::FdEvents) { collect(); });
     if (!watch) return watch.error();
@@ -111,7 +110,7 @@ class UringEngine final : public IoEngine {
       return;
     }
     std::optional<uint16_t> index;
-    if (request.target.is_direct) index = fixed_->find({request.data, request.length});
+    if (request.target.is_direct) index = fixed().find({request.data, request.length});
     request.is_fixed = index.has_value();
     if (request.call == RingCall::kRead) {
       if (index) {
@@ -127,6 +126,12 @@ class UringEngine final : public IoEngine {
       io_uring_prep_write(sqe, fd, request.data, request.length, request.offset);
     }
     sqe->rw_flags = request.flags;
+  }
+
+  // Only direct IO has use for it.
+  FixedBuffers& fixed() {
+    if (!fixed_) fixed_.emplace(pool_, syscalls_, ring_);
+    return *fixed_;
   }
 
   void count(const Request& request, int result) noexcept {

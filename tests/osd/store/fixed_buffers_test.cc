@@ -145,6 +145,7 @@ TEST_F(FixedBuffersTest, WhatIsNotAlignedOrSmallGoesThroughThePageCache) {
   ASSERT_EQ(driver_.write(*store_, id_, 1u << 20, filled(0, 1).subspan(8, 128u << 10)), kNone);
   ASSERT_EQ(driver_.write(*store_, id_, 2u << 20, filled(0, 1).first(32u << 10)), kNone);
   EXPECT_EQ(fake_.count("reopen"), 0u);
+  EXPECT_EQ(fake_.count("reserve_fixed_buffers"), 0u) << "nothing has use for them";
   EXPECT_EQ(counted("ring_fixed_bytes"), 0u);
   EXPECT_EQ(driver_.read(*store_, id_, 512, kLarge), pattern(kLarge, 1));
 }
