@@ -39,14 +39,14 @@ struct Counters {
       group.counter("reply_ignored", "replies that fit no op in flight, or break a rule");
   PerfCounter& lost_writes =
       group.counter("lost_writes", "flushes that failed because acknowledged writes may be lost");
-  // Payloads of IO, by how they were sent; one that is sent again counts again.
+  // Payloads by how they were sent; one that is sent again counts again.
   PerfCounter& one_sided = group.counter("one_sided", "payloads described to the server");
   PerfCounter& one_sided_bytes =
       group.counter("one_sided_bytes", "payload that servers moved by RDMA READ or WRITE", "bytes");
   PerfCounter& inline_below_threshold =
       group.counter("inline_below_threshold", "sent in the frame: small");
-  PerfCounter& inline_op_kind =
-      group.counter("inline_op_kind", "… the op is neither READ nor plain WRITE");
+  PerfCounter& inline_op_kind = group.counter(
+      "inline_op_kind", "… the op is neither READ nor plain WRITE of an image's data");
   PerfCounter& inline_not_registered =
       group.counter("inline_not_registered", "… not one registered piece");
   PerfCounter& inline_foreign_memory =

@@ -37,7 +37,7 @@ using OpDone = UniqueFunction<void(OpReply)>;
 // Whether a payload should travel by RDMA. The Objecter may decide otherwise: OpReply::path_reason.
 struct OneSidedWish {
   bool wished = false;
-  LunarTracePathReason reason = kTracePathLinkLacks;  // why it is not wished
+  LunarTracePathReason reason = kTracePathOpKind;  // why it is not wished
   // All of ObjectOp::data, or read_into: memory of NetworkStack::front_end_buffers(). The buffer is
   // borrowed until done.
   msgr::RegisteredSlice slice;

@@ -103,9 +103,7 @@ std::optional<DeliveryDescriptor> ObjecterImpl::describe_payload(Op& op, msgr::L
   op.was_encoded = true;
   op.result.path = delivery ? kTracePathOneSided : kTracePathInline;
   op.result.path_reason = reason;
-  if (request.one_sided.wished || reason != kTracePathLinkLacks) {
-    counter_of(counters_, reason).add();
-  }
+  counter_of(counters_, reason).add();
   LUNAR_TRACE(lunar_objecter, op_delivery, request.io_id, op.tid, op.attempt,
               static_cast<uint8_t>(op.result.path), static_cast<uint8_t>(reason),
               static_cast<uint64_t>(op.data_bytes + request.read_into.size()));

@@ -147,6 +147,16 @@ TEST_F(OneSidedTest, WhatIsNotWishedKeepsItsReason) {
   EXPECT_EQ(counter("inline_below_threshold"), 1u);
 }
 
+TEST_F(OneSidedTest, WhatNobodyDecidedOnIsNoPlainIo) {
+  std::vector<std::byte> data = pattern(100);
+  Ended ended;
+  EXPECT_FALSE(send(write_op(object(), data), ended).op.delivery);
+  osd(1).reply_next();
+  settle();
+  EXPECT_EQ(ended.reply.path_reason, kTracePathOpKind);
+  EXPECT_EQ(counter("inline_op_kind"), 1u);
+}
+
 TEST_F(OneSidedTest, AReplayOnAnotherLinkCarriesTheData) {
   Ended before;
   send(write(object()), before);  // so that there is a session
