@@ -44,7 +44,16 @@ class Perftest:
         self.program, self.address, self.words = program, address, words
 
     def row(self):
-        """The figures of the last line of the client's table."""
+        """The figures of the last line of the client's table. perftest tells the speed of its clock from
+        how it goes beside the system's, and if they go too unevenly ("Correlation coefficient") gives
+        0 for everything: then it is asked again."""
+        for _ in range(5):
+            found = self._row()
+            if found[3] > 0:
+                return found
+        sys.exit(f"{self.program} cannot tell how fast its clock is")
+
+    def _row(self):
         Perftest.port += 1
         words = [self.program, "-d", DEVICE, "-F", "-p", str(self.port), *self.words]
         with subprocess.Popen(words, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL) as server:
