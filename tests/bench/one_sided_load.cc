@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Benches on one image in one process, told on stdin, so that whoever counts its instructions can
-// look between any two steps: tests/vm/guest/one_sided_table.py.
+// Benches at random places of one image in one process, told on stdin, so that whoever counts its
+// instructions can look between any two steps: tests/vm/guest/one_sided_table.py.
 //
 //   one_sided_load POOL/IMAGE [common options]
 //   > prepare read|write IO_SIZE DEPTH OPS    < ready
@@ -44,6 +44,7 @@ Outcome<void> serve(ClusterSession& cluster, lunar::gateway::Image& image,
         return lunar::explain(std::errc::invalid_argument, "cannot prepare: " + line);
       }
       options.is_read = type == "read";
+      options.is_random = true;
       options.total = options.io_size * ops;
       bench.reset();  // its memory first
       bench = std::make_unique<Bench>(cluster, image, options, perf);

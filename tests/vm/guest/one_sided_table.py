@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Inline against one-sided IO through the object path (gateway library, Objecter, lunar-osd with a
-store in memory), on one RDMA device beside perftest.
+"""Inline against one-sided IO through the object path (gateway library, Objecter, two lunar-osd with
+stores in memory), on one RDMA device beside perftest with as many queue pairs. IOs are at random
+places of an image that is spread over the servers, as an image is.
 
 Two parts. "speed": bandwidth, latency and payload copies, runs alternating; for the bounds several
 rounds of which the median counts. "instructions": the same IOs with gateway and server under
@@ -24,7 +25,7 @@ from rdma_ratios import PerfMsgr, Perftest, wait_until  # noqa: E402 (needs the 
 
 ROOT = pathlib.Path(__file__).resolve().parents[3]
 KIB, MIB = 1 << 10, 1 << 20
-IMAGE_BYTES = 16 * MIB
+IMAGE_BYTES = 64 * MIB  # of so many objects that each server has its share
 IMAGE = "lunar/table"
 SIZES = [4 * KIB, 16 * KIB, 64 * KIB, 256 * KIB, MIB, 4 * MIB]
 KINDS = ("write", "read")
@@ -35,12 +36,13 @@ NO_COPY = 0.01  # of the payload: the image's header is looked at now and then
 
 
 def depth_of(size):
+    """IOs in flight to each server."""
     return max(2, min(16, 4 * MIB // size))
 
 
 def ops_of(size, mebibytes):
     """As much data as is asked for, but no more than some thousand operations."""
-    return max(2 * depth_of(size), min(2000, mebibytes * MIB // size))
+    return max(4 * depth_of(size), min(2000, mebibytes * MIB // size))
 
 
 def size_name(size):
@@ -86,36 +88,43 @@ class Counted:
 # --- the system
 
 class Cluster:
-    """One server with a store in memory."""
+    """Servers with stores in memory, and an image that is written all over."""
 
     def __init__(self, options, crc, is_counted):
         self.folder = pathlib.Path(f"/run/table-{'crc' if crc else 'plain'}{'-counted' * is_counted}")
         self.bin_dir = options.bin_dir if not is_counted else self._wrapped(options.bin_dir)
-        self._vstart("start", "-n", "1", "--store", "mem", "--bin-dir", self.bin_dir, "--pool",
+        self._vstart("start", "-n", str(options.servers), "--store", "mem", "--bin-dir", self.bin_dir, "--pool",
                      "lunar", "--address", options.address, "-o", "ms_type=async+rdma",
                      "-o", "ms_async_rdma_fallback=false", "-o", f"ms_crc_data={str(crc).lower()}",
                      "-o", "objecter_op_timeout=120s", "-o", "ms_keepalive_timeout=10m",
                      *(word for setting in options.option for word in ("-o", setting)))
         self.conf = self.folder / "lunar.conf"
         self.lunar = options.bin_dir / "tools" / "lunar"
-        subprocess.run([self.lunar, "-c", self.conf, "create", IMAGE, "--size", str(IMAGE_BYTES)],
-                       check=True)
-        self.counted = None
+        self._run("create", IMAGE, "--size", str(IMAGE_BYTES))
+        self._run("bench", IMAGE, "--io-type", "write", "--io-size", "1M", "--io-depth", "4",
+                  "--io-total", str(IMAGE_BYTES))
+        self.counted = []
         if is_counted:
-            pid = int((self.folder / "run" / "osd.0.pid").read_text().split()[0])
-            self.counted = Counted(pid, self._out())
+            self.counted = [Counted(pid, self._out(pid)) for pid in self._pids()]
 
-    def _out(self):
-        return self.folder.parent / f"{self.folder.name}.callgrind"
+    def _run(self, *words):
+        subprocess.run([self.lunar, "-c", self.conf, *words], check=True)
+
+    def _pids(self):
+        return [int(path.read_text().split()[0])
+                for path in sorted((self.folder / "run").glob("osd.*.pid"))]
+
+    def _out(self, pid):
+        return self.folder.parent / f"{self.folder.name}.{pid}.callgrind"
 
     def _wrapped(self, bin_dir):
-        """Programs of the same names, the server under callgrind."""
+        """Programs of the same names, the servers under callgrind."""
         folder = self.folder.parent / f"{self.folder.name}.bin"
         shutil.rmtree(folder, ignore_errors=True)
         (folder / "osd").mkdir(parents=True)
         (folder / "tools").symlink_to(bin_dir / "tools")
         wrapper = folder / "osd" / "lunar-osd"
-        wrapper.write_text(f"#!/bin/sh\nexec {' '.join(CALLGRIND)} --callgrind-out-file={self._out()} "
+        wrapper.write_text(f"#!/bin/sh\nexec {' '.join(CALLGRIND)} --callgrind-out-file={self._out('%p')} "
                            f"{stripped(bin_dir / 'osd' / 'lunar-osd')} \"$@\"\n")
         wrapper.chmod(0o755)
         return folder
@@ -125,16 +134,19 @@ class Cluster:
                         *words], check=True)
 
     def perf(self):
-        """The server's counters."""
-        (path,) = (self.folder / "run").glob("*osd.0*.asok")
-        with socket.socket(socket.AF_UNIX) as admin:
-            admin.connect(str(path))
-            admin.sendall(b'{"prefix": "perf dump"}\0')
-            length = int.from_bytes(admin.recv(4, socket.MSG_WAITALL), "big")
-            return json.loads(admin.recv(length, socket.MSG_WAITALL))
+        """The counters of each server."""
+        return [perf_dump(path) for path in sorted((self.folder / "run").glob("*osd.*.asok"))]
 
     def stop(self):
         self._vstart("stop", "--remove")
+
+
+def perf_dump(path):
+    with socket.socket(socket.AF_UNIX) as admin:
+        admin.connect(str(path))
+        admin.sendall(b'{"prefix": "perf dump"}\0')
+        length = int.from_bytes(admin.recv(4, socket.MSG_WAITALL), "big")
+        return json.loads(admin.recv(length, socket.MSG_WAITALL))
 
 
 def stripped(program):
@@ -149,7 +161,7 @@ class Load:
     """One gateway process that does what it is told: tests/bench/one_sided_load.cc."""
 
     def __init__(self, options, cluster, mode):
-        self.cluster, self.mode = cluster, mode
+        self.cluster, self.mode, self.servers = cluster, mode, options.servers
         program = options.bin_dir / "tests" / "bench" / "one_sided_load"
         out = pathlib.Path(f"/run/{cluster.folder.name}-{mode}.load")
         words = [program]
@@ -181,20 +193,21 @@ class Load:
 
     def _try(self, kind, size, mebibytes):
         ops = ops_of(size, mebibytes)
-        self._tell(f"prepare {kind} {size} {depth_of(size)} {ops}")
+        self._tell(f"prepare {kind} {size} {depth_of(size) * self.servers} {ops}")
         server_before = self.cluster.perf()
-        for counted in filter(None, (self.counted, self.cluster.counted)):
+        for counted in [*filter(None, [self.counted]), *self.cluster.counted]:
             counted.begin()
         self._tell("run")
         amount = ops * size / MIB
         found = {}
         if self.counted:
             found["gateway_instructions"] = self.counted.end() / amount
-            found["server_instructions"] = self.cluster.counted.end() / amount
+            found["server_instructions"] = sum(
+                counted.end() for counted in self.cluster.counted) / amount
         report = json.loads(self._tell("report"))
-        server = difference(server_before, self.cluster.perf())
+        servers = [difference(*pair) for pair in zip(server_before, self.cluster.perf())]
         moved = report["bytes_one_sided"] if self.mode == "one-sided" else report["bytes_inline"]
-        found.update(copies(kind, report, server, ops * size))
+        found.update(copies(kind, report, servers, ops * size))
         found.update(mib_s=report["bytes_per_second"] / MIB, p50_us=report["p50_us"],
                      p99_us=report["p99_us"])
         return found, moved / (ops * size)
@@ -217,13 +230,15 @@ def total(perf, name):
                if not group.startswith("rdma-qp"))
 
 
-def copies(kind, report, server, payload):
+def copies(kind, report, servers, payload):
     """Copies of each payload byte by us, on arrival and on sending. What travelled in frames and was
     not gathered from where it lay was copied."""
-    gateway = report["perf"]
-    copied = {"gateway": total(gateway, "payload_copied"), "server": total(server, "payload_copied")}
-    sender, perf = ("gateway", gateway) if kind == "write" else ("server", server)
-    copied[sender] += max(0, report["bytes_inline"] - total(perf, "gathered_bytes"))
+    sides = {"gateway": [report["perf"]], "server": servers}
+    counted = {side: lambda name, perfs=perfs: sum(total(perf, name) for perf in perfs)
+               for side, perfs in sides.items()}
+    copied = {side: count("payload_copied") for side, count in counted.items()}
+    sender = "gateway" if kind == "write" else "server"
+    copied[sender] += max(0, report["bytes_inline"] - counted[sender]("gathered_bytes"))
     return {f"{side}_copies": value / payload for side, value in copied.items()}
 
 
@@ -234,10 +249,13 @@ def uptime():
 
 
 def perftest(options, kind, size, mebibytes):
-    """The server pulls a WRITE by RDMA READ, and pushes a READ by RDMA WRITE."""
+    """A server pulls a WRITE by RDMA READ, and pushes a READ by RDMA WRITE. With a queue pair for each,
+    and as much in flight on it."""
     verb, words = ("read", ["-e", "-o", "16"]) if kind == "write" else ("write", [])
-    run = Perftest(f"ib_{verb}_bw", options.address, "-s", str(size), "-n",
-                   str(max(5, ops_of(size, mebibytes))), "-t", str(depth_of(size)), *words)
+    each = options.servers
+    run = Perftest(f"ib_{verb}_bw", options.address, "-s", str(size), "-q", str(each),
+                   "-n", str(max(5, ops_of(size, mebibytes) // each)),
+                   "-t", str(depth_of(size)), *words)
     return run.row()[3]
 
 
@@ -251,14 +269,14 @@ def crossover(options):
 
 
 class Systems:
-    """A cluster with a gateway for each mode; the image is filled."""
+    """A cluster with a gateway for each mode; each has used its memory once."""
 
     def __init__(self, options, crc, is_counted):
         self.cluster = Cluster(options, crc, is_counted)
         self.loads = {mode: Load(options, self.cluster, mode) for mode in THRESHOLDS}
         print(f"{'under callgrind' * is_counted} crc {crc}: {uptime():.0f} s after boot", flush=True)
         for load in self.loads.values():
-            load.run("write", MIB, IMAGE_BYTES // MIB)
+            load.run("write", MIB, 2 * depth_of(MIB))
 
     def __enter__(self):
         return self
@@ -286,7 +304,7 @@ def measure(options, crc, is_counted, cells):
 
 def measure_cell(options, systems, kind, size):
     """{mode: medians} of runs that alternate; instructions repeat, so one run of them is enough."""
-    is_counted = systems.cluster.counted is not None
+    is_counted = bool(systems.cluster.counted)
     runs = {mode: [] for mode in THRESHOLDS}
     for _ in range(1 if is_counted else options.repeats):
         for mode, load in systems.loads.items():
@@ -388,6 +406,7 @@ def main():
     parser.add_argument("--mebibytes", type=int, default=32, help="of each run, if that is few IOs")
     parser.add_argument("--counted-mebibytes", type=int, default=8, help="the same under callgrind")
     parser.add_argument("--repeats", type=int, default=3, help="of each cell")
+    parser.add_argument("--servers", type=int, default=2)
     parser.add_argument("--rounds", type=int, default=7, help="for the bounds")
     parser.add_argument("--option", action="append", default=[], metavar="NAME=VALUE",
                         help="of the configuration of server and gateway")
