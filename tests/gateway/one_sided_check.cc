@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Verified IO through the gateway library on a real cluster, and what its payloads' ways were: for
-// tests/vm/guest/one_sided_reasons.sh.
+// tests/vm/guest/hosts_reasons.sh.
 //
 //   one_sided_check POOL/IMAGE mixed SEED MEBIBYTES [common options]   the image is new
 //   one_sided_check POOL/IMAGE provoked [common options]               its first MiB is lost
-//   one_sided_check POOL/IMAGE late [common options]                   the image is new
+//   one_sided_check POOL/IMAGE late|aborted [common options]           the image is new
 //
-// Prints {"mebibytes": …, "counted": the counters of group objecter}. With "late" before that:
-// "ready", whereupon one of the servers is to be stopped and a line to be given on stdin; and
+// Prints {"mebibytes": …, "counted": the counters of group objecter}. With the last two before
+// that: "ready", whereupon one of the servers is to be stopped and a line to be given on stdin; and
 // "over" when the IOs have ended and the server is to go on.
 
 #include <atomic>
@@ -165,16 +165,18 @@ class Check {
   uint64_t moved_ = 0;
 };
 
-// READs and WRITEs that a stopped server has got, with keys, and that time out. What happens to
-// their memory when it goes on?
+// READs and WRITEs that a stopped server has got, with keys, and that time out, or are aborted as
+// ABORT TASK and LUN RESET do it. What happens to their memory when it goes on?
 class LateCheck {
  public:
-  LateCheck(ClusterSession& cluster, Image& image) : cluster_(cluster), image_(image) {}
+  LateCheck(ClusterSession& cluster, Image& image, bool aborts)
+      : cluster_(cluster), image_(image), aborts_(aborts) {}
 
   Outcome<void> run() {
     for (uint64_t at = 0; at < image_.size(); at += image_.layout().object_size) {
       for (const bool is_read : {false, true}) {
         auto io = std::make_unique<LateIo>();
+        io->id = cluster_.client().next_io_id();
         io->is_read = is_read;
         io->offset = is_read ? at + kBytes : at;
         io->lease = take_registered(cluster_, kBytes);
@@ -185,6 +187,8 @@ class LateCheck {
     say("ready");
     if (std::string line; !std::getline(std::cin, line)) return wrong("no line on stdin");
     for (auto& io : ios_) start(*io);
+    // Long after those of the other server have ended, long before any times out.
+    if (aborts_) cluster_.center().run_after(std::chrono::seconds(2), [this] { abort(); });
     cluster_.run_until(
         [&] { return std::ranges::all_of(ios_, [](const auto& io) { return io->times > 0; }); });
     const auto failed = std::ranges::count_if(ios_, [](const auto& io) { return io->error != 0; });
@@ -199,6 +203,7 @@ class LateCheck {
   static constexpr std::byte kReused{0x5a};
   struct LateIo {
     lunar::msgr::RegisteredBuffer lease;
+    uint64_t id = 0;
     bool is_read = false;
     uint64_t offset = 0;
     int times = 0;  // done ran
@@ -216,11 +221,17 @@ class LateCheck {
       io.error = result.error.value();
       std::ranges::fill(io.lease.bytes(), kReused);
     };
-    const lunar::gateway::IoOptions with{.memory = &io.lease};
+    const lunar::gateway::IoOptions with{.io_id = io.id, .memory = &io.lease};
     if (io.is_read) {
       image_.read(io.offset, io.lease.bytes(), with, done);
     } else {
       image_.write(io.offset, io.lease.bytes(), with, done);
+    }
+  }
+
+  void abort() {
+    for (const auto& io : ios_) {
+      if (io->times == 0) image_.cancel(io->id);
     }
   }
 
@@ -255,6 +266,7 @@ class LateCheck {
 
   ClusterSession& cluster_;
   Image& image_;
+  const bool aborts_;
   std::vector<std::unique_ptr<LateIo>> ios_;
 };
 
@@ -269,11 +281,12 @@ Outcome<void> run(int argc, char** argv) {
   if (!program) return tl::unexpected(program.error());
   const auto& words = (*program)->arguments();
   const bool is_mixed = words.size() == 4 && words[1] == "mixed";
-  const bool is_late = words.size() == 2 && words[1] == "late";
+  const bool aborts = words.size() == 2 && words[1] == "aborted";
+  const bool is_late = aborts || (words.size() == 2 && words[1] == "late");
   if (!is_mixed && !is_late && (words.size() != 2 || words[1] != "provoked")) {
     return lunar::explain(
         std::errc::invalid_argument,
-        "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | provoked | late");
+        "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | provoked | late | aborted");
   }
   auto cluster = ClusterSession::open((*program)->config(), (*program)->perf());
   if (!cluster) return tl::unexpected(cluster.error());
@@ -281,7 +294,7 @@ Outcome<void> run(int argc, char** argv) {
   if (!image) return tl::unexpected(image.error());
   Check check(**cluster, **image, (*program)->perf());
   auto checked = is_mixed  ? check.mixed(number(words[2]), number(words[3]) * kMiB)
-                 : is_late ? LateCheck(**cluster, **image).run()
+                 : is_late ? LateCheck(**cluster, **image, aborts).run()
                            : check.provoked();
   auto closed = (*cluster)->close_image(std::move(*image));
   if (!checked) return checked;

@@ -42,23 +42,27 @@ check_with_old_server() {
 }
 
 # A server stands still with keys in its hands until the IOs have failed and their memory is used for
-# something else; then it goes on.
+# something else; then it goes on. They time out, or are aborted.
 late_server() {
+  late_for late 4s 5
+  late_for aborted 120s 6
+}
+late_for() { # KIND TIMEOUT NUMBER
   local checking go
   mkfifo /run/go
   exec {go}<>/run/go
   # Enough objects that the server has some of them.
-  CHECK_TIMEOUT=4s CHECK_SIZE=128M check_image 5 "$CLUSTER" late <&"$go" &
+  CHECK_TIMEOUT=$2 CHECK_SIZE=128M check_image "$3" "$CLUSTER" "$1" <&"$go" &
   checking=$!
-  wait_for 60 "image of the check" grep -q ready "$OUT/check.5.json"
+  wait_for 60 "image of the check" grep -q ready "$OUT/check.$3.json"
   on_peer signal_osd 1 STOP
   echo go >&"$go"
-  wait_for 60 "end of its IOs" grep -q over "$OUT/check.5.json"
+  wait_for 60 "end of its IOs" grep -q over "$OUT/check.$3.json"
   on_peer signal_osd 1 CONT
   wait $checking || fail "see above"
   exec {go}>&-
   rm /run/go
-  tail -n 1 "$OUT/check.5.json" | jq -e '.counted.keys_revoked > 0' >/dev/null || fail "no key was out"
+  tail -n 1 "$OUT/check.$3.json" | jq -e '.counted.keys_revoked > 0' >/dev/null || fail "$1: no key was out"
 }
 
 every_reason() {
