@@ -92,7 +92,7 @@ class ObjecterImpl final : public Objecter,
   DeliveryDescriptor make_descriptor(const Op& op, const msgr::Link& link) const;
   void release_key(Op& op, const ServerRef& heard_from = nullptr, uint64_t heard_on = 0);
   void key_is_back(Op& op);
-  static bool is_damaged(const Op& op, const OsdReplyHeader& header);
+  bool is_damaged(const Op& op, const OsdReplyHeader& header) const;
 
   // reply.cc
   void on_op_reply(const ServerRef& server, msgr::InMessage message);

@@ -67,7 +67,8 @@ LunarTracePathReason ObjecterImpl::choose_path(const Op& op, const msgr::Link& l
   const OneSidedWish& wish = op.request.one_sided;
   if (!wish.wished) return wish.reason == kTracePathEligible ? kTracePathLinkLacks : wish.reason;
   if (op.inline_because) return *op.inline_because;
-  if (op.was_encoded || op.key || op.session == nullptr) return kTracePathResend;
+  const bool is_wanted = op.state == OpState::kSent && op.session != nullptr;
+  if (op.was_encoded || op.key || !is_wanted) return kTracePathResend;
   if (!is_registered(op.request)) return kTracePathNotRegistered;
   const msgr::LinkCapabilities& can = link.capabilities();
   if (!can.one_sided || can.max_fragment_bytes < DeliveryDescriptor::kMinFragmentBytes) {
@@ -82,7 +83,9 @@ std::optional<DeliveryDescriptor> ObjecterImpl::describe_payload(Op& op, msgr::L
   const ObjectOp& request = op.request;
   if (request.data.empty() && request.read_into.empty()) return std::nullopt;
   // A newer link of the session is there only after the key's own is closed.
-  if (op.key && !op.is_revoking && op.key->link_generation != link_generation) key_is_back(op);
+  const bool is_key_here =
+      op.key && !op.is_revoking && op.session != nullptr && op.key_server == op.session->server();
+  if (is_key_here && op.key->link_generation != link_generation) key_is_back(op);
   LunarTracePathReason reason = choose_path(op, link);
   std::optional<DeliveryDescriptor> delivery;
   if (reason == kTracePathEligible) {
@@ -169,8 +172,11 @@ void ObjecterImpl::key_is_back(Op& op) {
   counters_.keys_out.dec();
 }
 
-bool ObjecterImpl::is_damaged(const Op& op, const OsdReplyHeader& header) {
-  return header.is_pushed && header.push_crc && crc32c(0, op.request.read_into) != *header.push_crc;
+// A server that was asked for a checksum and gives none may have pushed anything.
+bool ObjecterImpl::is_damaged(const Op& op, const OsdReplyHeader& header) const {
+  if (!header.is_pushed) return false;
+  if (!header.push_crc) return crc_data_;
+  return crc32c(0, op.request.read_into) != *header.push_crc;
 }
 
 }  // namespace lunar::objecter

@@ -66,6 +66,7 @@ struct Op : TableHook, DeadlineHook, QueueHook {
   Epoch epoch = 0;  // of the map the target is from
   OsdSession* session = nullptr;
   uint32_t attempt = 0;       // sendings so far
+  uint32_t encoded = 0;       // the last of them that a link has taken
   bool was_sent = false;      // in the life of the session's server that it was last sent to
   uint64_t map_ticket = 0;    // kWaitMap: the answer of MapClient::ask_newest() it waits for; or 0
   Epoch wait_epoch = 0;       // kWaitMap: the map it waits for; or 0

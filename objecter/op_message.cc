@@ -28,6 +28,7 @@ OpMessage::~OpMessage() {
 
 void OpMessage::encode(msgr::Link& link, uint64_t link_generation, msgr::EncodedMessage& out) {
   const auto delivery = owner_.describe_payload(op_, link, link_generation);
+  op_.encoded = attempt_;
   const Tid oldest = op_.session != nullptr ? op_.session->oldest_tid() : op_.tid;
   // Steps and names stay in the op: this is the path of every IO.
   OsdOpView view;

@@ -57,7 +57,7 @@ void ObjecterImpl::on_op_reply(const ServerRef& server, msgr::InMessage message)
   Op* op = header->tid == message.meta.tid ? table_.find(header->tid) : nullptr;
   const bool is_due = op != nullptr && op->session != nullptr && op->session->server() == server &&
                       (op->state == OpState::kSent || op->state == OpState::kEnding) &&
-                      op->attempt == header->attempt;
+                      op->attempt == header->attempt && op->encoded == op->attempt;
   if (!is_due) return ignore_reply(message, "it answers nothing that was asked");
   if (!fits(*op, *header, message)) return ignore_reply(message, "its lengths are wrong");
   counters_.op_reply.add();
@@ -80,6 +80,7 @@ void ObjecterImpl::on_op_reply(const ServerRef& server, msgr::InMessage message)
 void ObjecterImpl::retry(Op& op, const OsdReplyHeader& header) {
   op.was_sent = false;
   if (header.error == Errc::kRetryInline) return retry_inline(op, kTracePathRetryInline);
+  withdraw(op);  // it may not have acknowledged what it answers
   op.resend_reason = kTraceResendNewMap;
   static_cast<QueueHook&>(op).unlink();
   op.session = nullptr;

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <deque>
+
 #include "tests/objecter/one_sided_fixture.h"
 
 namespace lunar::objecter {
@@ -76,6 +78,48 @@ TEST_F(OneSidedTest, WhatWasDamagedOnItsWayIsAskedForInline) {
   EXPECT_EQ(ended.reply.path_reason, kTracePathDamaged);
   EXPECT_EQ(copy(buffer), copy(staging));
   EXPECT_EQ(counter("inline_damaged"), 1u);
+}
+
+TEST_F(OneSidedTest, APushWithoutTheChecksumThatWasAskedForIsDamaged) {
+  Ended ended;
+  const auto op = send(read(object()), ended);
+  auto header = pushed(op);
+  header.push_crc.reset();
+  osd(1).reply(op, header);
+  osd(1).ops.clear();
+  settle();
+  EXPECT_FALSE(ended.is_done);
+  EXPECT_EQ(counter("inline_damaged"), 1u);
+  ASSERT_EQ(osd(1).ops.size(), 1u);
+  osd(1).reply_next(Errc::kOk, copy(staging));
+  settle();
+  EXPECT_EQ(copy(buffer), copy(staging));
+}
+
+// Else its key would go out when it has ended already, and nobody would take it back.
+TEST_F(OneSidedTest, AnAnswerToWhatHasNotLeftYetIsNone) {
+  Ended before;
+  const auto first = send(write(object()), before);
+  osd(1).reply_next();
+  settle();
+  std::deque<Ended> crowd(20);  // more than a link takes at a time
+  for (Ended& ended : crowd) {
+    ObjectOp op = write(object());
+    op.one_sided.wished = false;
+    submit(std::move(op), ended);
+  }
+  Ended ended;
+  auto guessed = first;
+  guessed.op.tid = submit(write(object()), ended);
+  osd(1).reply(guessed, osd(1).ok(guessed));
+  settle();
+  EXPECT_EQ(counter("reply_ignored"), 1u);
+  ASSERT_EQ(osd(1).ops.size(), 21u);
+  EXPECT_EQ(stack->keys_out(), 1u);
+  while (!osd(1).ops.empty()) osd(1).reply_next();
+  settle();
+  EXPECT_EQ(ended.times, 1);
+  EXPECT_EQ(stack->keys_out(), 0u);
 }
 
 TEST_F(OneSidedTest, AServerThatCannotPullGetsTheData) {
