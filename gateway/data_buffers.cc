@@ -20,7 +20,10 @@ DataBuffers::~DataBuffers() {
 }
 
 void* DataBuffers::allocate(std::size_t bytes) {
-  msgr::RegisteredBuffer lease = pool_.allocate(bytes);
+  // What is larger would be plain memory, and an idle pool takes any size for it.
+  constexpr std::size_t kLargest = 16u << 20;
+  msgr::RegisteredBuffer lease;
+  if (bytes <= kLargest) lease = pool_.allocate(bytes);
   if (!lease) {
     refused_.add_shared();
     return nullptr;

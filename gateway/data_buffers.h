@@ -18,8 +18,8 @@ class DataBuffers {
   DataBuffers(msgr::BufferPool& pool, PerfRegistry& perf);
   ~DataBuffers();  // REQUIRES: everything was released
 
-  // Page-aligned, not cleared. Null if the pool has none left: plain memory does as well, its bytes
-  // then travel inline. REQUIRES: bytes > 0.
+  // Page-aligned, not cleared. Null if the pool has none left, or never has so much in one piece
+  // (above 16 MiB): plain memory does as well, its bytes then travel inline. REQUIRES: bytes > 0.
   void* allocate(std::size_t bytes);
   // False if it is not ours. REQUIRES: no IO uses it.
   bool release(const void* begin);

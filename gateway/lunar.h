@@ -78,7 +78,8 @@ LUNAR_API void lunar_completion_release(lunar_completion_t completion);
 /* Memory that object servers may move by RDMA, without a copy on the way: `length` bytes,
  * page-aligned, not cleared. An IO uses it so if its buffer begins where this memory does and is no
  * longer; any other memory works too, its bytes then travel in frames.
- * -ENOMEM: none is left just now (it grows in the background, up to ms_async_rdma_front_end_bytes).
+ * -ENOMEM: none is left just now (it grows in the background, up to ms_async_rdma_front_end_bytes),
+ * or more than 16 MiB are asked for.
  * -EINVAL: no bytes are asked for, or lunar_connect() has not succeeded. */
 LUNAR_API int lunar_buffer_alloc(lunar_cluster_t cluster, size_t length, void** buffer);
 /* When no IO uses it, and before lunar_shutdown(), which ends the program over what is left. NULL,

@@ -34,6 +34,13 @@ TEST_F(DataBuffersTest, ABufferIsFoundByItsBeginningUntilItIsReleased) {
   EXPECT_EQ(pool_->bytes_in_use(), 0u);
 }
 
+// An idle pool would grant any, as plain memory, which whoever asks can have elsewhere.
+TEST_F(DataBuffersTest, WhatIsLongerThanRegisteredMemoryEverIsIsRefused) {
+  EXPECT_EQ(buffers_.allocate((16u << 20) + 1), nullptr);
+  EXPECT_EQ(buffers_.allocate(SIZE_MAX), nullptr);
+  EXPECT_EQ(pool_->bytes_in_use(), 0u);
+}
+
 TEST_F(DataBuffersTest, MemoryOfOthersIsNotReleased) {
   int mine = 0;
   EXPECT_FALSE(buffers_.release(&mine));
