@@ -34,6 +34,7 @@ void ScsiCommand::next_lba_status(uint64_t at) {
     return send_lba_status();
   }
   image_->allocation_at(at, io_id_, [this, at](Result<gateway::Image::Allocation> found) {
+    if (cancelled_) return end_cancelled();
     if (!found) {
       gateway::IoResult failed;
       failed.error = found.error();

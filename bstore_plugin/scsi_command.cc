@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "bstore_plugin/gateway_session.h"
 #include "common/check.h"
@@ -139,9 +140,9 @@ void ScsiCommand::write() {
   result_.transferred_out = static_cast<uint32_t>(length());
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
   image_->write(offset(), data, io_options(command_.data_out), [this](const IoResult& result) {
-    if (result.error || cdb_.kind != CommandKind::kWriteAndVerify || cdb_.byte_check == 0) {
-      return end(result);
-    }
+    const bool verifies = cdb_.kind == CommandKind::kWriteAndVerify && cdb_.byte_check != 0;
+    if (result.error || !verifies) return end(result);
+    if (cancelled_) return end_cancelled();
     verify();
   });
 }
@@ -263,6 +264,13 @@ void ScsiCommand::end(const IoResult& result) {
   end_with(sense_of(result.error, is_write, session_.busy_on_timeout()));
 }
 
+// Aborted between two of its steps.
+void ScsiCommand::end_cancelled() {
+  IoResult result;
+  result.error = make_error_code(objecter::Errc::kCancelled);
+  end(result);
+}
+
 void ScsiCommand::miscompare_at(uint64_t byte) {
   result_.has_info = 1;
   result_.info = byte;
@@ -281,10 +289,11 @@ void ScsiCommand::end_with(Sense sense) {
 }
 
 void ScsiCommand::cancel_if_aborted() {
-  if (cancelled_ || image_ == nullptr || session_.host().is_aborted(command_.handle) == 0) return;
-  cancelled_ = true;
-  LUNAR_TRACE(lunar_scsi, cmd_abort, io_id_, command_.cdb[0]);
-  image_->cancel(io_id_);
+  if (image_ == nullptr || session_.host().is_aborted(command_.handle) == 0) return;
+  if (!std::exchange(cancelled_, true)) {
+    LUNAR_TRACE(lunar_scsi, cmd_abort, io_id_, command_.cdb[0]);
+  }
+  image_->cancel(io_id_);  // each time: the command may have begun another
 }
 
 void ScsiCommand::complete() {

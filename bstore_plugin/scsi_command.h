@@ -67,6 +67,7 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
 
   // Ends the command with what the image said; transferred amounts are set beforehand.
   void end(const gateway::IoResult& result);
+  void end_cancelled();
   void refuse(SenseKey key, Asc asc) { end_with(check_condition(key, asc)); }
   void end_with(Sense sense);
   void miscompare_at(uint64_t byte);

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <cstring>
+#include <utility>
 
 #include "common/check.h"
 #include "gateway/image.h"
@@ -65,7 +66,7 @@ IoRequest::IoRequest(std::shared_ptr<Image> image, const IoWork& work, const IoO
       started_(std::chrono::steady_clock::now()) {}
 
 void IoRequest::cancel() {
-  cancelled_ = true;
+  if (std::exchange(cancelled_, true)) return;
   for (const Submitted& each : in_flight_) image_->client().objecter().cancel(each.tid);
 }
 
