@@ -52,7 +52,7 @@ constexpr OptionSpec kOptions[] = {
 {"ms_keepalive_interval",        kDuration, "5s",           "10ms..1h",    0,           "A link that is quiet for so long is asked for a sign of life."},
 {"ms_keepalive_timeout",         kDuration, "15s",          "10ms..1h",    0,           "A link that gives none for so long is dead."},
 {"ms_session_timeout",           kDuration, "1m",           "10ms..24h",   0,           "How long a server keeps a session that has no link."},
-{"ms_max_front_bytes",           kSize,     "1MiB",         "4K..16MiB",   0,           "Longest front segment of a frame that is accepted."},
+{"ms_max_front_bytes",           kSize,     "1MiB",         "64K..16MiB",  0,           "Longest front segment of a frame that is accepted."},
 {"ms_max_data_bytes",            kSize,     "64MiB",        "1MiB..1GiB",  0,           "Longest data segment of a frame that is accepted."},
 {"ms_inject_socket_failures",    kUint,     "0",            "",            kRun|kCeph,  "For tests: one in so many sends or receives breaks the link; 0: none."},
 {"ms_inject_delay_probability",  kDouble,   "0",            "0..1",        kRun|kCeph,  "For tests: share of frames that are delayed."},
