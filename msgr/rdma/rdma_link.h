@@ -87,7 +87,7 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
   };
   using Job = std::variant<FrameJob, RemoteJob, BindJob>;
 
-  // A window with a key that is out.
+  // A window with a key that is out, or that the peer may still have.
   struct Exposed {
     Window window;  // none once the QP's end has taken it
     ibv_mr* region = nullptr;

@@ -113,8 +113,9 @@ Result<RemoteKey> RdmaLink::expose(RegisteredSlice local, RemoteAccess access) {
 
 void RdmaLink::add_bind(const BindJob& job) {
   const auto found = exposed_.find(job.rkey);
-  if (found == exposed_.end() || found->second.is_posted) return;  // revoked before it was bound
+  if (found == exposed_.end()) return;
   Exposed& exposed = found->second;
+  if (exposed.is_posted || exposed.is_revoked) return;  // revoked before it was bound
   ibv_send_wr& request = worker_->chain().add(IBV_WR_BIND_MW, next_wr_id(), {}, 0);
   request.bind_mw.mw = exposed.window.mw;
   request.bind_mw.rkey = job.rkey;
@@ -159,16 +160,18 @@ void RdmaLink::add_invalidations() {
   }
 }
 
-// The window can be bound again; nothing reaches the memory through it.
+// Nothing reaches the memory through the window any more.
 void RdmaLink::finish_invalidation(uint32_t rkey) {
   const auto found = exposed_.find(rkey);
   if (found == exposed_.end() || !found->second.window) return;
+  Exposed& exposed = found->second;
+  // Taken back by force: the peer may use the key at any time yet, and those of a window come round
+  // after 255 binds. So the window stays here until the QP ends.
+  if (exposed.done) return post_done(center_, std::move(exposed.done), {});
   // Providers want the key of before in the window when it is bound, and leave it to us.
-  if (found->second.is_posted) found->second.window.mw->rkey = rkey;
-  worker_->put_window(found->second.window);
-  IoDone done = std::move(found->second.done);
+  if (exposed.is_posted) exposed.window.mw->rkey = rkey;
+  worker_->put_window(exposed.window);
   exposed_.erase(found);
-  post_done(center_, std::move(done), {});
 }
 
 std::vector<ibv_mw*> RdmaLink::take_bound_windows() {
