@@ -41,6 +41,8 @@ class RegisteredBuffer {
   explicit operator bool() const noexcept { return pool_ != nullptr; }
   // The pool's own mark for the slice (its lkey index, say).
   uint32_t cookie() const noexcept { return cookie_; }
+  // Whether remote_read() and remote_write() can use it. False for an empty lease.
+  bool is_registered() const noexcept;
 
  private:
   void swap(RegisteredBuffer& other) noexcept {
@@ -68,6 +70,11 @@ class BufferPool {
     (void)byte;
     return {};
   }
+  // Of the slice with that cookie; true also where nothing has to be registered.
+  virtual bool is_registered(uint32_t cookie) const noexcept {
+    (void)cookie;
+    return true;
+  }
 
  protected:
   friend class RegisteredBuffer;
@@ -76,6 +83,10 @@ class BufferPool {
 
 inline RegisteredBuffer::~RegisteredBuffer() {
   if (pool_ != nullptr) pool_->release(bytes_, cookie_);
+}
+
+inline bool RegisteredBuffer::is_registered() const noexcept {
+  return pool_ != nullptr && pool_->is_registered(cookie_);
 }
 
 // Plain page-aligned memory in power-of-two classes (4 KiB … 16 MiB), kept for reuse up to

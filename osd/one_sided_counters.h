@@ -23,12 +23,14 @@ struct OneSidedCounters {
   PerfCounter& pull_lease_over = group.counter("pull_lease_over", "… it was too late to begin");
   PerfCounter& pull_failed = group.counter("pull_failed", "… a READ failed");
   PerfCounter& pull_damaged = group.counter("pull_damaged", "… the checksum was wrong");
-  PerfCounter& pull_no_memory = group.counter("pull_no_memory", "… no buffer came free in time");
+  PerfCounter& pull_no_memory =
+      group.counter("pull_no_memory", "… no registered buffer came free in time");
   PerfCounter& pushes = group.counter("pushes", "RDMA WRITEs posted");
   PerfCounter& push_bytes = group.counter("push_bytes", "… their bytes", "bytes");
   PerfCounter& pushed_ops = group.counter("pushed_ops", "ops whose payload was pushed");
   PerfCounter& push_stale = group.counter("push_stale", "answered inline: the link is gone");
   PerfCounter& push_lease_over = group.counter("push_lease_over", "… it was too late to begin");
+  PerfCounter& push_plain = group.counter("push_plain", "… its memory is not registered");
   PerfCounter& push_repeated =
       group.counter("push_repeated", "… the pushed answer was lost with its link");
 

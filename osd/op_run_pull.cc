@@ -42,7 +42,9 @@ void OpRun::begin_pull() {
 
 void OpRun::stage() {
   pull_ = std::make_unique<PayloadPull>(env_, *op_);
-  if (const PullFault fault = pull_->check(); fault != PullFault::kNone) return give_up_pull(fault);
+  if (const PullFault fault = pull_->check(staging_); fault != PullFault::kNone) {
+    return give_up_pull(fault);
+  }
   for (uint32_t i = 0; i < pull_->fragments(); ++i) {
     pull_->pull(i, staging_, static_cast<uint32_t>(pull_->offset_of(i)),
                 [this](PullFault fault) { staged_one(fault); });

@@ -35,7 +35,8 @@ PayloadPull::~PayloadPull() {
   LUNAR_CHECK(fragments_.empty(), "a pull is destroyed while READs are under way");
 }
 
-PullFault PayloadPull::check() const {
+PullFault PayloadPull::check(const msgr::RegisteredBuffer& buffer) const {
+  if (!buffer.is_registered()) return PullFault::kNoMemory;
   if (!op_.is_on_link(delivery_.link_generation)) return PullFault::kStale;
   return op_.lease_is_over(std::chrono::steady_clock::now()) ? PullFault::kLeaseOver
                                                              : PullFault::kNone;
@@ -118,7 +119,7 @@ bool PulledWrite::take_buffers() {
 }
 
 void PulledWrite::start() {
-  if (const PullFault fault = pull_.check(); fault != PullFault::kNone) {
+  if (const PullFault fault = pull_.check(slots_.front()); fault != PullFault::kNone) {
     stop(Errc::kRetryInline, fault);
     return end_if_idle();
   }

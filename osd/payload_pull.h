@@ -19,8 +19,8 @@ class PayloadPull {
       : env_(environment), op_(op), delivery_(*op.header.delivery) {}
   ~PayloadPull();
 
-  // Whether it may begin now.
-  PullFault check() const;
+  // Whether it may begin now, into memory such as `buffer`.
+  PullFault check(const msgr::RegisteredBuffer& buffer) const;
   uint32_t fragments() const noexcept { return delivery_.fragments(); }
   uint64_t offset_of(uint32_t fragment) const noexcept {
     return uint64_t{fragment} * delivery_.fragment_bytes;

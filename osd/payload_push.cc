@@ -25,6 +25,10 @@ Push push_payload(OneSidedCounters& counters, msgr::Connection& connection, cons
     counters.push_lease_over.add();
     return {};
   }
+  if (!piece.buffer.is_registered()) {
+    counters.push_plain.add();
+    return {};
+  }
   const uint32_t at_once = connection.link_capabilities().max_fragment_bytes;
   uint32_t number = 0;
   for (const auto& part : objecter::cut_delivery(*delivery, 0, piece.length, at_once)) {

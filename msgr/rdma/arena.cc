@@ -271,6 +271,8 @@ Bytes Arena::region_of(const std::byte* byte) const noexcept {
   return chunk == nullptr ? Bytes() : Bytes(chunk->begin(), chunk->size());
 }
 
+bool Arena::is_registered(uint32_t cookie) const noexcept { return cookie != kPlain; }
+
 std::size_t Arena::bytes_registered() const noexcept {
   return impl_->registered.load(std::memory_order_relaxed);
 }

@@ -30,8 +30,8 @@ struct MemoryKeys {
 // is), huge pages if wanted and there, each registered with every attached device. Slices are
 // powers of two from 4 KiB to 16 MiB. Grows off the caller's thread: allocate() that finds no room
 // asks the service thread for a chunk and returns an empty lease meanwhile. What is longer than the
-// largest slice is plain memory: find() does not know it. Thread-safe. Outlives its leases; a
-// device is detached before it is closed.
+// largest slice is plain memory: find() does not know it, its lease is not is_registered().
+// Thread-safe. Outlives its leases; a device is detached before it is closed.
 class Arena final : public BufferPool {
  public:
   struct Options {
@@ -55,6 +55,7 @@ class Arena final : public BufferPool {
   RegisteredBuffer allocate(std::size_t length) override;
   std::size_t bytes_in_use() const noexcept override;
   Bytes region_of(const std::byte* byte) const noexcept override;  // a chunk
+  bool is_registered(uint32_t cookie) const noexcept override;
   // Of the chunks; pinned once per attached device.
   std::size_t bytes_registered() const noexcept;
   // The keys of memory of ours on that device, or null if any of it is not. No lock: for the path

@@ -142,6 +142,7 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
 
   // One-sided.
   void finish_invalidation(uint32_t rkey);
+  void refuse(IoDone done);
   const std::byte* local_range(const RegisteredSlice& local, uint32_t* lkey) const noexcept;
 
   // Receiving.

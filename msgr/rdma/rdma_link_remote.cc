@@ -22,15 +22,20 @@ const std::byte* RdmaLink::local_range(const RegisteredSlice& local,
   return find(range, lkey) ? range.data() : nullptr;
 }
 
+// Any error but kStaleKey is the end of the link: callers rely on it to make their answer again.
+void RdmaLink::refuse(IoDone done) {
+  const auto error = std::make_error_code(std::errc::invalid_argument);
+  post_done(center_, std::move(done), error);
+  fail(error);
+}
+
 void RdmaLink::remote_read(RemoteKey from, RegisteredSlice local, IoDone done) {
   center_.assert_in_loop();
   LUNAR_CHECK(capabilities_.one_sided, "this link has no one-sided operations");
   if (!is_open()) return post_done(center_, std::move(done), error_);
   uint32_t lkey = 0;
   const std::byte* const memory = local_range(local, &lkey);
-  if (memory == nullptr || local.length > from.length) {
-    return post_done(center_, std::move(done), std::make_error_code(std::errc::invalid_argument));
-  }
+  if (memory == nullptr || local.length > from.length) return refuse(std::move(done));
   reads_.push_back({Fragments(from.addr, local.length, options_.fragment_bytes), memory, lkey,
                     from.rkey, std::move(done)});
   schedule_flush();
@@ -42,9 +47,7 @@ void RdmaLink::remote_write(RegisteredSlice local, RemoteKey to, IoDone done) {
   if (!is_open()) return post_done(center_, std::move(done), error_);
   uint32_t lkey = 0;
   const std::byte* const memory = local_range(local, &lkey);
-  if (memory == nullptr || local.length > to.length) {
-    return post_done(center_, std::move(done), std::make_error_code(std::errc::invalid_argument));
-  }
+  if (memory == nullptr || local.length > to.length) return refuse(std::move(done));
   queue_.push_back(RemoteJob{Fragments(to.addr, local.length, options_.fragment_bytes), memory,
                              lkey, to.rkey, std::move(done)});
   schedule_flush();

@@ -3,11 +3,13 @@
 // copies from its memory when the test lets it.
 #include "osd/payload_pull.h"
 
+#include <cstdlib>
 #include <cstring>
 #include <deque>
 
 #include "common/crc32c.h"
 #include "msgr/errors.h"
+#include "osd/payload_push.h"
 #include "tests/osd/executor_fixture.h"
 
 namespace lunar::osd {
@@ -17,6 +19,27 @@ using objecter::DeliveryAccess;
 using objecter::DeliveryDescriptor;
 
 constexpr uint32_t kFragment = 4096;
+
+// As an arena's: above some size a slice is memory that no device knows.
+class PartlyPlainPool final : public msgr::BufferPool {
+ public:
+  explicit PartlyPlainPool(std::size_t most) : most_(most) {}
+  msgr::RegisteredBuffer allocate(std::size_t length) override {
+    const auto memory = static_cast<std::byte*>(std::aligned_alloc(4096, (length + 4095) & ~4095));
+    in_use_ += length;
+    return {this, Bytes(memory, length), length > most_ ? 1u : 0u};
+  }
+  std::size_t bytes_in_use() const noexcept override { return in_use_; }
+  bool is_registered(uint32_t cookie) const noexcept override { return cookie == 0; }
+
+ private:
+  void release(Bytes slice, uint32_t) noexcept override {
+    in_use_ -= slice.size();
+    std::free(slice.data());
+  }
+  const std::size_t most_;
+  std::size_t in_use_ = 0;
+};
 
 class PulledFrom final : public msgr::Connection, public std::enable_shared_from_this<PulledFrom> {
  public:
@@ -28,6 +51,7 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
   bool holds = false;       // reads wait for release()
   int fail_from = INT_MAX;  // reads from this number on fail
   int reads = 0;
+  int writes = 0;
   msgr::PeerIdentity identity;
 
   void remote_read(const msgr::RemoteKey& from, msgr::RegisteredSlice local,
@@ -56,7 +80,9 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
 
   void send(std::unique_ptr<msgr::OutMessage>) override {}
   void withdraw(uint64_t, UniqueFunction<void()>) override {}
-  void remote_write(msgr::RegisteredSlice, const msgr::RemoteKey&, msgr::IoDone) override {}
+  void remote_write(msgr::RegisteredSlice, const msgr::RemoteKey&, msgr::IoDone) override {
+    ++writes;
+  }
   void revoke(const msgr::RemoteKey&, UniqueFunction<void()>) override {}
   void close() noexcept override {}
   msgr::EventCenter& center() const noexcept override { return center_; }
@@ -320,6 +346,67 @@ TEST_F(PayloadPullTest, OpsBehindItKeepTheirOrder) {
   turn();
   EXPECT_EQ(order, (std::vector<Tid>{first->header.tid, second->header.tid}));
   EXPECT_EQ(content("obj", 0, 6), "behind");
+}
+
+// A server whose buffers are registered up to the length of a fragment.
+class PlainMemoryTest : public PayloadPullTest {
+ protected:
+  PlainMemoryTest() {
+    executor.reset();
+    turn();
+    ledger->shutdown([] {});
+    turn();
+    ledger.reset();
+    store.reset();
+    pool = std::make_unique<PartlyPlainPool>(kFragment);
+    make_store();
+    versions = std::move(*ObjectVersions::load(*store, 7));
+    ledger = load_ledger(7);
+    make_executor();
+  }
+  ClientOpRef asking(uint32_t length) {
+    const ClientOpRef op = Vector().read(0, length).op();
+    DeliveryDescriptor delivery;
+    delivery.access = DeliveryAccess::kPush;
+    delivery.link_generation = 1;
+    delivery.lease_ms = 60'000;
+    delivery.fragment_bytes = kFragment;
+    delivery.ranges = {{1u << 20, length, 1}};
+    op->message.link_generation = 1;
+    op->connection = client->weak();
+    op->arrived = std::chrono::steady_clock::now();
+    op->header.delivery = delivery;
+    return op;
+  }
+  Push pushed(uint32_t length) {
+    const ClientOpRef op = asking(length);
+    const auto read = std::make_shared<OpResult>();
+    ReplyPiece piece;
+    piece.buffer = pool->allocate(length);
+    piece.length = length;
+    read->data.push_back(std::move(piece));
+    return push_payload(one_sided, *client, *op, read);
+  }
+};
+
+TEST_F(PlainMemoryTest, AReplyInItIsNotSaidToBePushed) {
+  EXPECT_EQ(pushed(kFragment).link_generation, 1u);
+  EXPECT_EQ(client->writes, 1);
+  EXPECT_EQ(pushed(kFragment + 1).link_generation, Push().link_generation);
+  EXPECT_EQ(client->writes, 1);
+  EXPECT_EQ(one_sided.push_plain.value(), 1u);
+  EXPECT_EQ(one_sided.pushed_ops.value(), 1u);
+}
+
+TEST_F(PlainMemoryTest, NothingIsPulledIntoIt) {
+  const std::string data = text(2 * kFragment);
+  const ClientOpRef op = described(Vector().write(0, data), 2 * kFragment);
+  EXPECT_EQ(retried(op, one_sided.pull_no_memory), Errc::kRetryInline);
+  const ClientOpRef staged = described(Vector().compare(0, data).write(0, data));
+  EXPECT_EQ(retried(staged, one_sided.pull_no_memory), Errc::kRetryInline);
+  EXPECT_EQ(client->reads, 0);
+  EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, Errc::kOk)
+      << "a fragment at a time";
 }
 
 }  // namespace

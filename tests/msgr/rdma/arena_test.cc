@@ -39,6 +39,8 @@ TEST_F(ArenaTest, SlicesArePowersOfTwoAlignedToTheirSize) {
   EXPECT_EQ(small.bytes().size(), 100u);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(small.bytes().data()) % 4096, 0u);
   EXPECT_EQ(reinterpret_cast<uintptr_t>(large.bytes().data()) % (4 * kMiB), 0u);
+  EXPECT_TRUE(small.is_registered() && large.is_registered());
+  EXPECT_FALSE(RegisteredBuffer().is_registered());
   EXPECT_EQ(arena->bytes_in_use(), 4096 + 4 * kMiB);
   EXPECT_EQ(arena->bytes_registered(), 16 * kMiB);
 }
@@ -73,6 +75,7 @@ TEST_F(ArenaTest, WhatIsLongerThanASliceIsPlainMemoryWithinTheBudget) {
   const auto arena = make(64 * kMiB, 0);
   RegisteredBuffer longer = arena->allocate(20 * kMiB);
   ASSERT_TRUE(longer);
+  EXPECT_FALSE(longer.is_registered());
   std::memset(longer.bytes().data(), 1, longer.bytes().size());
   EXPECT_FALSE(arena->allocate(50 * kMiB));
   longer = {};
