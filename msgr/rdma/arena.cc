@@ -33,6 +33,10 @@ std::size_t round_up(std::size_t bytes) noexcept {
   return (bytes + Buddy::kUnit - 1) / Buddy::kUnit * Buddy::kUnit;
 }
 
+std::size_t initial_bytes_of(const Arena::Options& options) noexcept {
+  return std::min(round_up(options.initial_bytes), options.budget_bytes);
+}
+
 int access_of(const Arena::Options& options) noexcept {
   switch (options.purpose) {
     case MemoryPurpose::kStaging:
@@ -60,10 +64,14 @@ std::string_view purpose_name(MemoryPurpose purpose) noexcept {
 
 struct Arena::Impl {
   Impl(Options with, ServiceThread& on)
-      : options(with), service(on), table((with.budget_bytes + kChunkBytes - 1) / kChunkBytes) {}
+      : options(with),
+        service(on),
+        largest_slice(largest_slice_of(with)),
+        table((with.budget_bytes + kChunkBytes - 1) / kChunkBytes) {}
 
   const Options options;
   ServiceThread& service;
+  const std::size_t largest_slice;  // that there can ever be
 
   Mutex growth;
   std::vector<std::shared_ptr<Device>> devices GUARDED_BY(growth);
@@ -160,9 +168,11 @@ struct Arena::Impl {
     if (!grown) no_growth_before = std::chrono::steady_clock::now() + kGrowthPause;
   }
 
-  // Largest slice there can ever be.
-  std::size_t largest_slice() const noexcept {
-    return std::bit_floor(std::min(kChunkBytes, options.budget_bytes));
+  // Of the chunk made first and the one after it; no later one is larger.
+  static std::size_t largest_slice_of(const Options& options) noexcept {
+    const std::size_t first = std::min(kChunkBytes, initial_bytes_of(options));
+    const std::size_t second = std::min(kChunkBytes, options.budget_bytes - first);
+    return std::bit_floor(std::max(first, second));
   }
   bool charge_plain(std::size_t size) noexcept {
     std::size_t used = in_use.load(std::memory_order_relaxed);
@@ -180,7 +190,7 @@ Outcome<std::unique_ptr<Arena>> Arena::create(Options options, ServiceThread& se
   LUNAR_CHECK(options.budget_bytes >= Buddy::kUnit, "an arena without a budget");
   options.budget_bytes = options.budget_bytes / Buddy::kUnit * Buddy::kUnit;
   const auto impl = std::make_shared<Impl>(options, service);
-  const std::size_t initial = std::min(round_up(options.initial_bytes), options.budget_bytes);
+  const std::size_t initial = initial_bytes_of(options);
   while (impl->registered.load(std::memory_order_relaxed) < initial) {
     const std::size_t missing = initial - impl->registered.load(std::memory_order_relaxed);
     if (auto grown = impl->grow(std::min(kChunkBytes, missing)); !grown) {
@@ -228,11 +238,14 @@ void Arena::detach(const Device& device) {
 
 RegisteredBuffer Arena::allocate(std::size_t length) {
   LUNAR_CHECK(length > 0 && length <= SIZE_MAX / 2, "the length of a buffer");
-  if (length > impl_->largest_slice()) {
+  if (length > impl_->largest_slice) {
     const std::size_t size = round_up(length);
     if (!impl_->charge_plain(size)) return {};
     void* memory = std::aligned_alloc(Buddy::kUnit, size);
-    LUNAR_CHECK(memory != nullptr, "out of memory");
+    if (memory == nullptr) {
+      impl_->in_use.fetch_sub(size, std::memory_order_relaxed);
+      return {};
+    }
     return {this, Bytes(static_cast<std::byte*>(memory), length), kPlain};
   }
   const uint32_t order = Buddy::order_of(length);

@@ -83,6 +83,39 @@ TEST_F(ArenaTest, WhatIsLongerThanASliceIsPlainMemoryWithinTheBudget) {
   EXPECT_TRUE(arena->allocate(100 * kMiB)) << "an idle pool grants one of any size";
 }
 
+// 16 MiB of budget are no slice of 16 MiB if half of it was made at the start.
+TEST_F(ArenaTest, NoLongerSliceIsPromisedThanAChunkCanHave) {
+  for (const std::size_t budget : {16 * kMiB, 22 * kMiB}) {
+    SCOPED_TRACE(budget);
+    const auto arena = make(budget, 8 * kMiB);
+    const RegisteredBuffer half = arena->allocate(8 * kMiB);
+    EXPECT_TRUE(half.is_registered());
+    EXPECT_FALSE(arena->allocate(8 * kMiB));
+    settle();
+    EXPECT_TRUE(arena->allocate(8 * kMiB).is_registered());
+    for (const std::size_t length : {8 * kMiB + 1, 16 * kMiB}) {
+      if (length > budget - 8 * kMiB) continue;
+      const RegisteredBuffer plain = arena->allocate(length);
+      ASSERT_TRUE(plain) << length;
+      EXPECT_FALSE(plain.is_registered());
+    }
+  }
+  const auto idle = make(16 * kMiB, 8 * kMiB);
+  EXPECT_TRUE(idle->allocate(16 * kMiB));
+  const auto larger = make(24 * kMiB, 8 * kMiB);
+  EXPECT_FALSE(larger->allocate(16 * kMiB));
+  settle();
+  EXPECT_TRUE(larger->allocate(16 * kMiB).is_registered());
+}
+
+#if !defined(__SANITIZE_ADDRESS__) && !defined(__SANITIZE_THREAD__)  // they end the program for it
+TEST_F(ArenaTest, MemoryThatTheHostDoesNotHaveIsAnEmptyLease) {
+  const auto arena = make(16 * kMiB, 0);
+  EXPECT_FALSE(arena->allocate(SIZE_MAX / 4));
+  EXPECT_EQ(arena->bytes_in_use(), 0u);
+}
+#endif
+
 TEST_F(ArenaTest, ManyThreadsTakeAndGiveBack) {
   const auto arena = make(32 * kMiB, 32 * kMiB);
   std::vector<std::thread> threads;
