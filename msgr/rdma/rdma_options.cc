@@ -8,6 +8,8 @@
 #include <charconv>
 
 #include "common/config.h"
+#include "common/memlock.h"
+#include "msgr/rdma/receive_queue.h"
 
 namespace lunar::msgr::rdma {
 namespace {
@@ -99,6 +101,12 @@ Outcome<RdmaOptions> RdmaOptions::from_config(const Config& config) {
         fmt::format("ms_async_rdma_receive_queue_len = {}: more than the {} buffers that "
                     "ms_async_rdma_receive_buffers has for all connections of a thread",
                     options.receive_queue_len, options.receive_buffers));
+  }
+  if (!Slab::bytes_of(options.send_buffers, options.segment_bytes)) {
+    return invalid(
+        fmt::format("ms_async_rdma_send_buffers = {}: of ms_async_rdma_buffer_size = {} they are "
+                    "more than the {} that a thread can have",
+                    options.send_buffers, options.segment_bytes, memlock_text(Slab::kLargest)));
   }
   return options;
 }

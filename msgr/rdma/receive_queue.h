@@ -19,6 +19,9 @@ namespace lunar::msgr::rdma {
 // A registered block of equal buffers. Owns it. Made and destroyed on the service thread.
 class Slab {
  public:
+  static constexpr std::size_t kLargest = Mapping::kAlignment;
+  // What it pins: whole pages. An error if there is no such slab.
+  static Result<std::size_t> bytes_of(uint32_t count, uint32_t buffer_bytes);
   static Result<std::unique_ptr<Slab>> create(const Device& device, uint32_t count,
                                               uint32_t buffer_bytes, int access,
                                               bool use_hugepages);

@@ -6,6 +6,7 @@
 
 #include "msgr/rdma/fragments.h"
 #include "msgr/rdma/qp_state.h"
+#include "msgr/rdma/receive_queue.h"
 #include "msgr/rdma/send_slots.h"
 #include "msgr/rdma/window.h"
 #include "msgr/rdma/wr_id.h"
@@ -25,6 +26,16 @@ TEST(WrIdTest, SaysWhatItWasMadeOf) {
   EXPECT_EQ(WrId(WrId::beacon({7, 8}).value()).kind(), WrKind::kBeacon);
   EXPECT_EQ(WrId(WrId::beacon({7, 8}).value()).link(), (LinkSlot{7, 8}));
   EXPECT_NE(WrId::send({1, 2}, 3).value(), WrId::send({1, 3}, 3).value());
+}
+
+TEST(SlabTest, AnyCountOfAnySizeIsWholePagesOrRefused) {
+  constexpr uint32_t kPage = 4096;
+  EXPECT_EQ(Slab::bytes_of(1, 1).value(), kPage);
+  EXPECT_EQ(Slab::bytes_of(256, 9000).value(), 563 * kPage);
+  EXPECT_EQ(Slab::bytes_of(2048, 8192).value(), Slab::kLargest);
+  EXPECT_EQ(Slab::bytes_of(2049, 8192).error(), std::errc::invalid_argument);
+  EXPECT_EQ(Slab::bytes_of(UINT32_MAX, UINT32_MAX).error(), std::errc::invalid_argument);
+  EXPECT_EQ(Slab::bytes_of(0, 8192).error(), std::errc::invalid_argument);
 }
 
 TEST(WindowTest, AKeyIsNotGivenOutAgainAlthoughItWasNotBound) {

@@ -104,5 +104,18 @@ TEST_F(RdmaOptionsTest, WhatCannotBeIsNamed) {
   EXPECT_EQ(refusal(), "");
 }
 
+TEST_F(RdmaOptionsTest, MoreBuffersThanASlabHoldsAreRefusedByName) {
+  set("ms_async_rdma_send_buffers", "2048");
+  EXPECT_EQ(refusal(), "");
+  set("ms_async_rdma_send_buffers", "2049");
+  EXPECT_NE(refusal().find("ms_async_rdma_send_buffers = 2049"), std::string::npos) << refusal();
+  EXPECT_NE(refusal().find("ms_async_rdma_buffer_size = 8192"), std::string::npos) << refusal();
+  set("ms_async_rdma_buffer_size", "64K");
+  set("ms_async_rdma_send_buffers", "256");
+  EXPECT_EQ(refusal(), "");
+  set("ms_async_rdma_send_buffers", "257");
+  EXPECT_NE(refusal(), "");
+}
+
 }  // namespace
 }  // namespace lunar::msgr::rdma
