@@ -16,6 +16,13 @@
 
 namespace lunar::msgr::rdma {
 
+// How much of its buffer a receive that succeeded has filled. Nothing if it was not a SEND: an RDMA
+// WRITE with immediate data takes a buffer and leaves in it what somebody else's SEND had put
+// there.
+inline uint32_t received_bytes(const ibv_wc& wc) noexcept {
+  return wc.opcode == IBV_WC_RECV ? wc.byte_len : 0;
+}
+
 // A registered block of equal buffers. Owns it. Made and destroyed on the service thread.
 class Slab {
  public:

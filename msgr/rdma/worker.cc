@@ -333,8 +333,9 @@ void Worker::handle_receive(const ibv_wc& wc, uint32_t buffer) {
     if (RdmaLink* link = find(wc.qp_num)) link->on_receive_error(wc.status);
     return;
   }
-  if (RdmaLink* link = find(wc.qp_num)) return link->on_segment(buffer, wc.byte_len);
-  early_.push_back({wc.qp_num, buffer, wc.byte_len});
+  const uint32_t length = received_bytes(wc);  // an empty segment is the end of its link
+  if (RdmaLink* link = find(wc.qp_num)) return link->on_segment(buffer, length);
+  early_.push_back({wc.qp_num, buffer, length});
 }
 
 // Segments for QPs that were destroyed before they carried a link.

@@ -7,6 +7,7 @@
 #include "msgr/rdma/fragments.h"
 #include "msgr/rdma/qp_state.h"
 #include "msgr/rdma/receive_queue.h"
+#include "msgr/rdma/segment.h"
 #include "msgr/rdma/send_slots.h"
 #include "msgr/rdma/window.h"
 #include "msgr/rdma/wr_id.h"
@@ -36,6 +37,18 @@ TEST(SlabTest, AnyCountOfAnySizeIsWholePagesOrRefused) {
   EXPECT_EQ(Slab::bytes_of(2049, 8192).error(), std::errc::invalid_argument);
   EXPECT_EQ(Slab::bytes_of(UINT32_MAX, UINT32_MAX).error(), std::errc::invalid_argument);
   EXPECT_EQ(Slab::bytes_of(0, 8192).error(), std::errc::invalid_argument);
+}
+
+TEST(ReceivedBytesTest, OnlyASendHasFilledItsBuffer) {
+  ibv_wc wc{};
+  wc.byte_len = 100;
+  wc.opcode = IBV_WC_RECV;
+  EXPECT_EQ(received_bytes(wc), 100u);
+  wc.wc_flags = IBV_WC_WITH_INV;
+  EXPECT_EQ(received_bytes(wc), 100u);
+  wc.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
+  EXPECT_EQ(received_bytes(wc), 0u);
+  EXPECT_FALSE(decode_segment({})) << "which ends the link";
 }
 
 TEST(WindowTest, AKeyIsNotGivenOutAgainAlthoughItWasNotBound) {
