@@ -216,7 +216,7 @@ std::error_code QueuePair::stop() {
 
 void QueuePair::destroy(const std::vector<ibv_mw*>& windows) {
   for (ibv_mw* const window : windows) worker_->resources().free_window(window);
-  worker_->forget(local_.qp_num);
+  if (qp_) worker_->forget(local_.qp_num);  // by the second time another QP may have the number
   qp_.reset();
   WorkerResources& resources = worker_->resources();
   resources.release_completions(std::exchange(reserved_completions_, 0));
