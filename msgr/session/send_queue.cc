@@ -63,7 +63,7 @@ std::size_t SendQueue::restart(uint64_t peer_in_seq) {
   return unacked_.size();
 }
 
-bool SendQueue::withdraw(uint64_t tid, UniqueFunction<void()> done) {
+bool SendQueue::withdraw(uint64_t tid, UniqueFunction<void()> done, TimePoint now) {
   for (auto level = queued_.begin(); level != queued_.end();) {
     auto& messages = level->second;
     for (auto& message : messages) {
@@ -79,7 +79,7 @@ bool SendQueue::withdraw(uint64_t tid, UniqueFunction<void()> done) {
     waits |= entry.is_on_link;
     if (!entry.is_on_link) finish(std::move(entry.message));
   }
-  withdrawals_.push_back(Withdrawal{tid, std::move(done)});
+  withdrawals_.push_back(Withdrawal{tid, std::move(done), now});
   if (!waits) finish_withdrawals();
   return waits;
 }

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <deque>
 #include <functional>
 #include <map>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "common/unique_function.h"
@@ -19,6 +21,7 @@ namespace lunar::msgr {
 // one runs its owner's code.
 class SendQueue {
  public:
+  using TimePoint = std::chrono::steady_clock::time_point;
   // What goes on the link next. `message` is null for one that was withdrawn after it got its
   // number: a kVoid stands for it.
   struct Next {
@@ -52,8 +55,11 @@ class SendQueue {
 
   // Drops every message with this tid. `done` is in take_finished() when no link reads one of them
   // any more. Returns whether it still waits for the link.
-  bool withdraw(uint64_t tid, UniqueFunction<void()> done);
-  bool has_waiting_withdrawals() const noexcept { return !withdrawals_.empty(); }
+  bool withdraw(uint64_t tid, UniqueFunction<void()> done, TimePoint now);
+  // Since when the first of those that wait for the link does; none if none waits.
+  std::optional<TimePoint> oldest_withdrawal() const noexcept {
+    return withdrawals_.empty() ? std::nullopt : std::optional(withdrawals_.front().since);
+  }
   // Drops what never got a number.
   void drop_queued();
   // Ends the session: drops everything; numbers start at 1 again. REQUIRES: as restart().
@@ -76,6 +82,7 @@ class SendQueue {
   struct Withdrawal {
     uint64_t tid;
     UniqueFunction<void()> done;
+    TimePoint since;
   };
 
   uint64_t next_seq() const noexcept { return first_seq_ + unacked_.size(); }
@@ -90,7 +97,7 @@ class SendQueue {
   uint64_t first_seq_ = 1;  // of unacked_.front()
   uint64_t cursor_ = 1;     // the number that goes on the link next
   uint64_t acked_ = 0;
-  std::vector<Withdrawal> withdrawals_;
+  std::vector<Withdrawal> withdrawals_;  // the oldest first
   Finished finished_;
 };
 

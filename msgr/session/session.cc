@@ -53,8 +53,8 @@ void Session::send(std::unique_ptr<OutMessage> message) {
 
 void Session::withdraw(uint64_t tid, UniqueFunction<void()> done) {
   if (link_ != nullptr) link_->abandon_payload(tid);
-  const bool waits = queue_.withdraw(tid, std::move(done));
-  if (waits && link_ != nullptr) link_->hurry_withdrawal();
+  const bool waits = queue_.withdraw(tid, std::move(done), center_.now());
+  if (waits && link_ != nullptr) link_->hurry_withdrawals();
   messages_finished();
 }
 

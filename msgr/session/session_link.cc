@@ -110,6 +110,7 @@ void SessionLink::on_sent(uint64_t seq) {
   // A lossy session keeps nothing: what left is over, whether it arrived or not.
   --messages_on_link_;
   setup_.queue.sent(seq, !setup_.is_lossy);
+  hurry_withdrawals();
   report_finished();
   pump();
 }
@@ -143,15 +144,18 @@ void SessionLink::send_ack() {
   send_control(FrameTag::kAck, {}, {});
 }
 
-void SessionLink::hurry_withdrawal() {
-  if (state_ != State::kUp || close_timer_ != TimerId::kNone) return;
-  close_timer_ = setup_.center.run_after(kWithdrawalGrace, [this] {
+void SessionLink::hurry_withdrawals() {
+  const auto oldest = setup_.queue.oldest_withdrawal();
+  if (state_ != State::kUp || oldest == hurried_) return;
+  hurried_ = oldest;
+  setup_.center.cancel(std::exchange(close_timer_, TimerId::kNone));
+  if (!oldest) return;
+  close_timer_ = setup_.center.run_after(*oldest + kWithdrawalGrace - setup_.center.now(), [this] {
     close_timer_ = TimerId::kNone;
-    if (state_ == State::kUp && setup_.queue.has_waiting_withdrawals()) {
-      LUNAR_LOG(kMs, 1, "conn {}: link dropped, it does not let go of a withdrawn message",
-                setup_.connection_id);
-      fail(make_error_code(Errc::kClosed));
-    }
+    if (state_ != State::kUp) return;
+    LUNAR_LOG(kMs, 1, "conn {}: link dropped, it does not let go of a withdrawn message",
+              setup_.connection_id);
+    fail(make_error_code(Errc::kClosed));
   });
 }
 

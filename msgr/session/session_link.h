@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <optional>
 #include <system_error>
 #include <vector>
 
@@ -62,8 +63,8 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   void pump();
   // Drops a payload with this tid that is arriving where place_payload() said.
   void abandon_payload(uint64_t tid);
-  // A withdrawn message is still being sent: it gets a moment, then the link is dropped for it.
-  void hurry_withdrawal();
+  // Each withdrawn message that is still being sent gets a moment, then the link is dropped for it.
+  void hurry_withdrawals();
   // As Connection::revoke(), for a key of this link.
   void revoke(const RemoteKey& key, UniqueFunction<void()> done);
   // Those that the end of the link settles. For link_closed().
@@ -130,7 +131,8 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   EventCenter::Clock::time_point last_message_;
   TimerId ack_timer_ = TimerId::kNone;
   TimerId tick_timer_ = TimerId::kNone;
-  TimerId close_timer_ = TimerId::kNone;  // bounds finish() or hurry_withdrawal()
+  TimerId close_timer_ = TimerId::kNone;  // bounds finish() or the oldest withdrawal
+  std::optional<EventCenter::Clock::time_point> hurried_;  // since when that one waits
 };
 
 }  // namespace lunar::msgr

@@ -119,7 +119,7 @@ TEST_F(SendQueueTest, WithdrawsWhatIsQueuedAtOnce) {
   queue_.push(message(1));
   queue_.push(message(2));
   queue_.push(message(1, Priority::kHigh));
-  EXPECT_FALSE(queue_.withdraw(1, [] {}));
+  EXPECT_FALSE(queue_.withdraw(1, [] {}, {}));
   SendQueue::Finished finished = queue_.take_finished();
   EXPECT_EQ(finished.messages.size(), 2u);
   EXPECT_EQ(finished.callbacks.size(), 1u);
@@ -134,7 +134,7 @@ TEST_F(SendQueueTest, AWithdrawnMessageIsAVoidInTheReplay) {
   take_tid();
   queue_.sent(1, true);
   queue_.sent(2, true);
-  EXPECT_FALSE(queue_.withdraw(1, [] {}));
+  EXPECT_FALSE(queue_.withdraw(1, [] {}, {}));
   EXPECT_EQ(finished_messages(), 1u);
   queue_.restart(0);
   const SendQueue::Next next = queue_.take_next();
@@ -146,18 +146,31 @@ TEST_F(SendQueueTest, AWithdrawnMessageIsAVoidInTheReplay) {
 TEST_F(SendQueueTest, WithdrawingWaitsForTheLinkThatReadsTheMessage) {
   queue_.push(message(1));
   take_tid();
-  EXPECT_TRUE(queue_.withdraw(1, [] {}));
-  EXPECT_TRUE(queue_.has_waiting_withdrawals());
+  EXPECT_TRUE(queue_.withdraw(1, [] {}, {}));
+  EXPECT_TRUE(queue_.oldest_withdrawal());
   EXPECT_TRUE(queue_.take_finished().empty());
   queue_.sent(1, true);
   const SendQueue::Finished finished = queue_.take_finished();
   EXPECT_EQ(finished.messages.size(), 1u);
   EXPECT_EQ(finished.callbacks.size(), 1u);
-  EXPECT_FALSE(queue_.has_waiting_withdrawals());
+  EXPECT_FALSE(queue_.oldest_withdrawal());
+}
+
+TEST_F(SendQueueTest, KnowsSinceWhenTheOldestWithdrawalWaits) {
+  for (uint64_t tid : {1, 2}) queue_.push(message(tid));
+  for (int i = 0; i < 2; ++i) take_tid();
+  const SendQueue::TimePoint start{};
+  queue_.withdraw(
+      1, [] {}, start + std::chrono::seconds(1));
+  queue_.withdraw(
+      2, [] {}, start + std::chrono::seconds(2));
+  EXPECT_EQ(queue_.oldest_withdrawal(), start + std::chrono::seconds(1));
+  queue_.sent(1, true);
+  EXPECT_EQ(queue_.oldest_withdrawal(), start + std::chrono::seconds(2));
 }
 
 TEST_F(SendQueueTest, WithdrawingAnUnknownTidIsDoneAtOnce) {
-  EXPECT_FALSE(queue_.withdraw(99, [] {}));
+  EXPECT_FALSE(queue_.withdraw(99, [] {}, {}));
   EXPECT_EQ(queue_.take_finished().callbacks.size(), 1u);
 }
 

@@ -31,7 +31,7 @@ struct TestInjector final : LoopbackInjector {
   }
   Verdict on_send(const Address&, std::size_t bytes) override {
     Verdict verdict;
-    if (black_hole) verdict.delay = std::chrono::hours(1);
+    verdict.delay = black_hole ? std::chrono::hours(1) : delay;
     if (stop_sending_above != 0 && bytes > stop_sending_above) {
       verdict.limit = stop_sending_above;
       black_hole = true;  // from the next step on
@@ -47,6 +47,7 @@ struct TestInjector final : LoopbackInjector {
   std::map<Address, bool> refuse;
   std::error_code refuse_revoke;
   int connects = 0;
+  std::chrono::nanoseconds delay{0};
   bool black_hole = false;
   bool cut_next_send = false;
   std::size_t stop_sending_above = 0;
@@ -149,7 +150,8 @@ inline bool turn_until(EventCenter& center, const std::function<bool()>& done,
 // Several messengers on one center over a loopback network, turned by the test itself.
 class SessionFixture : public ::testing::Test {
  protected:
-  SessionFixture() : center_(std::move(*EventCenter::create({}))), stack_(stack_options()) {}
+  explicit SessionFixture(TimeSource* time = nullptr)
+      : center_(std::move(*EventCenter::create(center_options(time)))), stack_(stack_options()) {}
   ~SessionFixture() override {
     injector_.black_hole = false;
     for (auto& node : nodes_) shut_down(*node);
@@ -157,6 +159,11 @@ class SessionFixture : public ::testing::Test {
     EXPECT_EQ(stack_.buffers().bytes_in_use(), 0u) << "somebody kept a buffer";
   }
 
+  static EventCenter::Options center_options(TimeSource* time) {
+    EventCenter::Options options;
+    options.time = time;
+    return options;
+  }
   LoopbackOptions stack_options() {
     LoopbackOptions options;
     options.injector = &injector_;

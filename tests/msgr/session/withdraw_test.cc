@@ -2,13 +2,17 @@
 #include <gmock/gmock.h>
 
 #include "tests/msgr/session/session_fixture.h"
+#include "tests/support/manual_clock.h"
 
 namespace lunar::msgr {
 namespace {
 
+using namespace std::chrono_literals;
+
 // Connection::withdraw() in each state a message can be in.
 class WithdrawTest : public SessionFixture {
  protected:
+  explicit WithdrawTest(TimeSource* time = nullptr) : SessionFixture(time) {}
   void SetUp() override {
     server_ = &add_server();
     client_ = &add_node(quick_options("client.a"));
@@ -142,6 +146,63 @@ TEST_F(WithdrawTest, IsDoneWhenTheSessionEndsFirst) {
   connection_->close();
   ASSERT_TRUE(until([&] { return done_ == 1; }));
   EXPECT_EQ(probe_.alive, 0);
+}
+
+// How long a link may take, on a clock that is moved by hand.
+struct OwnClock {
+  test::ManualClock clock;
+};
+class WithdrawTimeTest : private OwnClock, public WithdrawTest {
+ protected:
+  WithdrawTimeTest() : WithdrawTest(&clock) {}
+  void TearDown() override { injector_.delay = {}; }
+  void send_slowly(uint64_t tid) {
+    injector_.delay = 40ms;
+    connection_->send(std::make_unique<ProbeMessage>(probe_, meta(tid), "slow"));
+    settle();
+  }
+  void pass(std::chrono::milliseconds time) {
+    clock.advance(time);
+    settle();
+  }
+};
+
+TEST_F(WithdrawTimeTest, TheTimeOfOneWithdrawalIsNotThatOfTheNext) {
+  open();
+  send_slowly(1);
+  withdraw(1);
+  pass(40ms);
+  EXPECT_EQ(done_, 1);
+  send_slowly(2);
+  withdraw(2);
+  pass(20ms);  // 60 ms after the first
+  EXPECT_EQ(client_->events.links_down, 0);
+  EXPECT_EQ(done_, 1);
+  pass(20ms);
+  EXPECT_EQ(done_, 2);
+  pass(100ms);
+  EXPECT_EQ(client_->events.links_down, 0);
+}
+
+TEST_F(WithdrawTimeTest, OfTwoThatWaitTheSecondHasItsOwnTime) {
+  open();
+  send_slowly(1);
+  withdraw(1);
+  injector_.stop_sending_above = 1000;  // all of the first, not all of the second
+  connection_->send(
+      std::make_unique<ProbeMessage>(probe_, meta(2), "stuck", std::string(100'000, 'x')));
+  pass(30ms);
+  withdraw(2);
+  pass(10ms);
+  EXPECT_EQ(done_, 1);
+  injector_ = {};  // the link is stuck; the next one is not
+  pass(39ms);
+  EXPECT_EQ(client_->events.links_down, 0) << "49 ms";
+  pass(1ms);
+  EXPECT_EQ(client_->events.links_down, 1);
+  EXPECT_EQ(done_, 2);
+  pass(10ms);  // the backoff
+  EXPECT_EQ(client_->events.links_up, 2);
 }
 
 }  // namespace
