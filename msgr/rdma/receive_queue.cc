@@ -42,7 +42,7 @@ Slab::~Slab() {
 }
 
 std::error_code ReceiveQueue::add(uint32_t count) {
-  if (owned_.size() == slabs_.size()) return std::make_error_code(std::errc::no_buffer_space);
+  if (!takes_more()) return std::make_error_code(std::errc::no_buffer_space);
   count = std::min(count, kBuffersPerSlab);
   auto slab = Slab::create(*device_, count, buffer_bytes_, IBV_ACCESS_LOCAL_WRITE, use_hugepages_);
   if (!slab) return slab.error();
@@ -51,7 +51,10 @@ std::error_code ReceiveQueue::add(uint32_t count) {
   slabs_[owned_.size() - 1].store(owned_.back().get(), std::memory_order_release);
   std::vector<uint32_t> indices(count);
   for (uint32_t i = 0; i < count; ++i) indices[i] = first + i;
-  if (const auto error = post(indices.data(), indices.size())) return error;
+  if (const auto error = post(indices.data(), indices.size())) {
+    has_refused_ = true;
+    return error;
+  }
   count_ += count;
   return {};
 }

@@ -49,7 +49,8 @@ class Slab {
 
 // Receive buffers of an SRQ, or of a QP without one. They may be written to (LOCAL_WRITE) by what
 // the peer sends, and by nothing else.
-// add() is for the service thread; the rest for the loop. Borrows the queue it fills.
+// add(), count() and takes_more() are for the service thread; the rest for the loop. Borrows the
+// queue it fills.
 class ReceiveQueue {
  public:
   ReceiveQueue(std::shared_ptr<Device> device, uint32_t buffer_bytes, bool use_hugepages)
@@ -62,6 +63,8 @@ class ReceiveQueue {
   // Registers and posts `count` buffers more, at most kBuffersPerSlab. Blocks.
   std::error_code add(uint32_t count);
   uint32_t count() const noexcept { return count_; }
+  // False once it has as many as it can hold, or refused one: add() fails ever after.
+  bool takes_more() const noexcept { return !has_refused_ && owned_.size() < slabs_.size(); }
 
   // False for an index that names no buffer.
   bool has(uint32_t index) const noexcept { return slab_of(index) != nullptr; }
@@ -87,6 +90,7 @@ class ReceiveQueue {
   ibv_srq* srq_ = nullptr;
   ibv_qp* qp_ = nullptr;
   uint32_t count_ = 0;
+  bool has_refused_ = false;
   std::vector<std::unique_ptr<Slab>> owned_;
   std::array<std::atomic<const Slab*>, kMaxBuffers / kBuffersPerSlab> slabs_{};
   std::vector<uint32_t> waiting_;

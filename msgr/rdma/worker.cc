@@ -47,6 +47,7 @@ Result<std::shared_ptr<Worker>> Worker::create(EventCenter& center, std::shared_
   if (parts.options.rkey_scope == RkeyScope::kWindow &&
       worker->device().features().memory_windows) {
     worker->windows_ = worker->make_windows();
+    worker->window_growth_.begin();
   }
   return worker;
 }
@@ -206,20 +207,26 @@ std::vector<Window> Worker::make_windows() {
   return made;
 }
 
-Window Worker::take_window() {
-  if (windows_.size() < kWindowsAtOnce / 4 && !std::exchange(windows_wanted_, true)) {
-    parts_.service.run([weak = weak_from_this()] {
-      const auto worker = weak.lock();
-      if (!worker) return;
-      auto made = std::make_shared<std::vector<Window>>(worker->make_windows());
-      worker->post_to_loop([weak, made] {
-        const auto again = weak.lock();
-        if (!again) return;
-        again->windows_.insert(again->windows_.end(), made->begin(), made->end());
-        again->windows_wanted_ = made->empty();  // none to be had: do not ask for ever
-      });
+void Worker::want_windows() {
+  if (!window_growth_.may_go_on(center_.now()) || std::exchange(windows_wanted_, true)) return;
+  parts_.service.run([weak = weak_from_this()] {
+    const auto worker = weak.lock();
+    if (!worker) return;
+    const auto made = std::make_shared<std::vector<Window>>(worker->make_windows());
+    const bool posted = worker->post_to_loop([weak, made] {
+      const auto again = weak.lock();
+      if (!again) return;
+      again->windows_.insert(again->windows_.end(), made->begin(), made->end());
+      again->windows_wanted_ = false;
+      if (made->empty()) again->window_growth_.failed(again->center_.now());
     });
-  }
+    if (posted) return;
+    for (const Window& window : *made) worker->resources_->free_window(window.mw);
+  });
+}
+
+Window Worker::take_window() {
+  if (windows_.size() < kWindowsAtOnce / 4) want_windows();
   if (windows_.empty()) return {};
   const Window window = windows_.back();
   windows_.pop_back();

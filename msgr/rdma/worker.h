@@ -109,6 +109,7 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   void on_channel_ready();
   void look_for_idle_links();
   std::vector<Window> make_windows();
+  void want_windows();
 
   EventCenter& center_;
   const StackParts parts_;
@@ -129,6 +130,7 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   std::vector<LinkSlot> bounce_waiters_;
   std::vector<Window> windows_;
   bool windows_wanted_ = false;
+  Growth window_growth_;
   bool receives_wanted_ = false;
   TimerId idle_timer_ = TimerId::kNone;
   uint64_t batch_ = 0;

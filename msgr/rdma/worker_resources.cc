@@ -50,8 +50,7 @@ std::error_code WorkerResources::make_queues() {
   if (!cq_) return verbs_error(errno);
   if (!options_.use_srq || !device_->features().srq) return {};
 
-  const uint32_t most = std::min({options_.receive_buffers, ReceiveQueue::kMaxBuffers,
-                                  static_cast<uint32_t>(std::max(limits.max_srq_wr, 0))});
+  const uint32_t most = most_receives();
   ibv_srq_init_attr wanted{};
   wanted.attr.max_wr = most;
   wanted.attr.max_sge = 1;
@@ -59,22 +58,27 @@ std::error_code WorkerResources::make_queues() {
   if (!srq_) return verbs_error(errno);
   if (!reserve_completions(most)) return std::make_error_code(std::errc::no_buffer_space);
   receives_.set_target(srq_.get());
-  can_grow_.store(true, std::memory_order_relaxed);
+  growth_.begin();
   grow_receives();
   return pool_.total() > 0 ? std::error_code() : verbs_error(ENOMEM);
 }
 
+uint32_t WorkerResources::most_receives() const noexcept {
+  return std::min({options_.receive_buffers, ReceiveQueue::kMaxBuffers,
+                   static_cast<uint32_t>(std::max(device_->limits().max_srq_wr, 0))});
+}
+
 void WorkerResources::grow_receives() {
   if (!can_grow()) return;
-  const uint32_t most = std::min(options_.receive_buffers, ReceiveQueue::kMaxBuffers);
-  const uint32_t before = receives_.count();
-  const uint32_t count = std::min(most - std::min(before, most), ReceiveQueue::kBuffersPerSlab);
-  if (count == 0 || receives_.add(count)) {
-    can_grow_.store(false, std::memory_order_relaxed);
-    return;
+  const uint32_t missing = most_receives() - receives_.count();
+  const uint32_t count = std::min(missing, ReceiveQueue::kBuffersPerSlab);
+  if (count == 0) return growth_.end();
+  if (receives_.add(count)) {
+    if (!receives_.takes_more()) return growth_.end();
+    return growth_.failed(std::chrono::steady_clock::now());
   }
   pool_.add(count);
-  if (receives_.count() >= most) can_grow_.store(false, std::memory_order_relaxed);
+  if (count == missing) growth_.end();
 }
 
 bool WorkerResources::reserve_receives(uint32_t count) {

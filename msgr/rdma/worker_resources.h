@@ -9,6 +9,7 @@
 #include "common/result.h"
 #include "msgr/rdma/credits.h"
 #include "msgr/rdma/device.h"
+#include "msgr/rdma/growth.h"
 #include "msgr/rdma/rdma_options.h"
 #include "msgr/rdma/receive_queue.h"
 #include "msgr/rdma/verbs.h"
@@ -36,7 +37,8 @@ class WorkerResources {
   bool reserve_receives(uint32_t count);
   // More buffers to lend, if the option allows.
   void grow_receives();
-  bool can_grow() const noexcept { return can_grow_.load(std::memory_order_relaxed); }  // any
+  // False at that, and for a while after there was no memory for them. Any thread.
+  bool can_grow() const noexcept { return growth_.may_go_on(std::chrono::steady_clock::now()); }
   // Room on the CQ for all completions that a QP can cause: a CQ that overruns is lost.
   bool reserve_completions(uint32_t count);
   void release_completions(uint32_t count) noexcept { completions_ -= count; }
@@ -54,6 +56,7 @@ class WorkerResources {
  private:
   WorkerResources(std::shared_ptr<Device> device, const RdmaOptions& options);
   std::error_code make_queues();
+  uint32_t most_receives() const noexcept;
 
   const std::shared_ptr<Device> device_;
   const RdmaOptions options_;
@@ -63,7 +66,7 @@ class WorkerResources {
   std::unique_ptr<Slab> bounces_;
   VerbsPtr<ibv_srq> srq_;
   CreditPool pool_;
-  std::atomic<bool> can_grow_{false};
+  Growth growth_;  // of receives_
   uint32_t completions_ = 0;
   uint32_t unacknowledged_ = 0;
   std::vector<VerbsPtr<ibv_mw>> windows_;

@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "msgr/rdma/fragments.h"
+#include "msgr/rdma/growth.h"
 #include "msgr/rdma/qp_state.h"
 #include "msgr/rdma/receive_queue.h"
 #include "msgr/rdma/segment.h"
@@ -49,6 +50,20 @@ TEST(ReceivedBytesTest, OnlyASendHasFilledItsBuffer) {
   wc.opcode = IBV_WC_RECV_RDMA_WITH_IMM;
   EXPECT_EQ(received_bytes(wc), 0u);
   EXPECT_FALSE(decode_segment({})) << "which ends the link";
+}
+
+TEST(GrowthTest, AFailureIsAPauseAndNotTheEnd) {
+  const Growth::TimePoint now{std::chrono::hours(1)};
+  Growth growth;
+  EXPECT_FALSE(growth.may_go_on(now)) << "not begun";
+  growth.begin();
+  EXPECT_TRUE(growth.may_go_on(now));
+  growth.failed(now);
+  EXPECT_FALSE(growth.may_go_on(now));
+  EXPECT_FALSE(growth.may_go_on(now + Growth::kPause - std::chrono::nanoseconds(1)));
+  EXPECT_TRUE(growth.may_go_on(now + Growth::kPause));
+  growth.end();
+  EXPECT_FALSE(growth.may_go_on(now + std::chrono::hours(24)));
 }
 
 TEST(WindowTest, AKeyIsNotGivenOutAgainAlthoughItWasNotBound) {
