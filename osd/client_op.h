@@ -79,6 +79,7 @@ struct ClientOp {
   std::chrono::steady_clock::time_point starved;  // since when it waits for buffers; 0 if never
   std::chrono::steady_clock::time_point arrived;
   OpState state = OpState::kArrived;
+  bool is_given_up = false;  // cancelled or fenced while it executes
 
   ConstBytes data() const noexcept { return staged ? ConstBytes(staged.bytes()) : message.data; }
   // Its payload is in the client's memory.
@@ -88,11 +89,12 @@ struct ClientOp {
   std::size_t payload_bytes() const noexcept {
     return pulls() ? header.delivery->bytes() : message.data.size();
   }
-  // Whether keys of that link may be used: it brought the op and is still up, and we do such things
-  // with that client.
-  bool is_on_link(uint64_t generation) const noexcept {
+  // Whether keys of that link may be used: it brought the op and is still up, we do such things
+  // with that client, and it still waits for the op: it revokes the keys of one that it gave up,
+  // and a revoked key ends the link for everybody on it.
+  bool may_use_keys(uint64_t generation) const noexcept {
     const msgr::ConnectionRef from = connection.lock();
-    return message.link_generation == generation && from != nullptr &&
+    return !is_given_up && message.link_generation == generation && from != nullptr &&
            from->link_generation() == generation && from->link_capabilities().one_sided &&
            from->peer().one_sided;
   }

@@ -88,7 +88,10 @@ void ClientSessions::fence(Session& session) {
     const auto here = at++;
     Entry& entry = here->second;
     if (entry.executing) {
-      if (!host_.take_back(entry.op)) continue;  // inside the store: waited for
+      if (!host_.take_back(entry.op)) {
+        entry.op->is_given_up = true;
+        continue;  // inside the store: waited for
+      }
       entry.executing = false;
       --session.executing;
     }

@@ -144,12 +144,12 @@ void ClientSessions::finished(ClientOpRef op, OpResultRef result) {
   --session->executing;
   const bool cancel_asked = entry.cancel_asked;
   // A FLUSH may have told of lost writes, which is told only once. An op whose payload could not be
-  // had was not executed: it comes again.
-  const bool keep = result->header.error != Errc::kRetryInline &&
-                    session->state != State::kFenced && tid >= session->oldest &&
-                    (op->changes() || op->is(OpCode::kFlush));
+  // had was not executed: it comes again, unless it was cancelled.
+  const bool comes_again = result->header.error == Errc::kRetryInline;
+  const bool keep = (!comes_again || cancel_asked) && session->state != State::kFenced &&
+                    tid >= session->oldest && (op->changes() || op->is(OpCode::kFlush));
   if (keep)
-    remember(*session, entry, result);
+    remember(*session, entry, comes_again ? make_error_result(*op, Errc::kCancelled) : result);
   else
     forget(*session, at);
   if (session->connection != nullptr) {
@@ -178,7 +178,7 @@ void ClientSessions::cancel(SessionId id, Tid tid) {
   const auto at = session->entries.find(tid);
   if (at != session->entries.end() && at->second.executing) {
     if (!host_.take_back(at->second.op)) {
-      at->second.cancel_asked = true;
+      at->second.cancel_asked = at->second.op->is_given_up = true;
       return;
     }
     --session->executing;

@@ -8,7 +8,15 @@
 namespace lunar::osd {
 
 // Why a payload cannot be had from its client's memory. The client is told to send it.
-enum class PullFault : uint8_t { kNone, kStale, kLeaseOver, kFailed, kDamaged, kNoMemory };
+enum class PullFault : uint8_t {
+  kNone,
+  kStale,
+  kLeaseOver,
+  kFailed,
+  kDamaged,
+  kNoMemory,
+  kGivenUp
+};
 
 // Group "osd_one_sided": payloads that this server moved by RDMA, and why it did not move others.
 // Written by the server's loop, read by any thread.
@@ -25,10 +33,12 @@ struct OneSidedCounters {
   PerfCounter& pull_damaged = group.counter("pull_damaged", "… the checksum was wrong");
   PerfCounter& pull_no_memory =
       group.counter("pull_no_memory", "… no registered buffer came free in time");
+  PerfCounter& pull_given_up = group.counter("pull_given_up", "… cancelled or fenced");
   PerfCounter& pushes = group.counter("pushes", "RDMA WRITEs posted");
   PerfCounter& push_bytes = group.counter("push_bytes", "… their bytes", "bytes");
   PerfCounter& pushed_ops = group.counter("pushed_ops", "ops whose payload was pushed");
   PerfCounter& push_stale = group.counter("push_stale", "answered inline: the link is gone");
+  PerfCounter& push_given_up = group.counter("push_given_up", "… cancelled or fenced");
   PerfCounter& push_lease_over = group.counter("push_lease_over", "… it was too late to begin");
   PerfCounter& push_plain = group.counter("push_plain", "… its memory is not registered");
   PerfCounter& push_repeated =

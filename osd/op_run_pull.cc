@@ -54,6 +54,7 @@ void OpRun::stage() {
 void OpRun::staged_one(PullFault fault) {
   if (pull_fault_ == PullFault::kNone) pull_fault_ = fault;
   if (pull_->under_way() > 0) return;
+  if (pull_fault_ == PullFault::kNone && op_->is_given_up) pull_fault_ = PullFault::kGivenUp;
   if (pull_fault_ != PullFault::kNone) return give_up_pull(pull_fault_);
   env_.one_sided.pulled_ops.add();
   pulled_bytes_ = pull_->bytes_pulled();

@@ -26,6 +26,8 @@ void OneSidedCounters::count(PullFault fault) noexcept {
       return pull_damaged.add();
     case PullFault::kNoMemory:
       return pull_no_memory.add();
+    case PullFault::kGivenUp:
+      return pull_given_up.add();
   }
 }
 
@@ -36,8 +38,9 @@ PayloadPull::~PayloadPull() {
 }
 
 PullFault PayloadPull::check(const msgr::RegisteredBuffer& buffer) const {
+  if (op_.is_given_up) return PullFault::kGivenUp;
   if (!buffer.is_registered()) return PullFault::kNoMemory;
-  if (!op_.is_on_link(delivery_.link_generation)) return PullFault::kStale;
+  if (!op_.may_use_keys(delivery_.link_generation)) return PullFault::kStale;
   return op_.lease_is_over(std::chrono::steady_clock::now()) ? PullFault::kLeaseOver
                                                              : PullFault::kNone;
 }
@@ -127,6 +130,9 @@ void PulledWrite::start() {
 }
 
 void PulledWrite::pull_ahead() {
+  // With all of it here it ends as if nobody had asked: whole.
+  if (op_.is_given_up && next_pull_ < pull_.fragments())
+    stop(Errc::kRetryInline, PullFault::kGivenUp);
   while (!is_stopped_ && next_pull_ < pull_.fragments() &&
          next_pull_ - next_store_ < slots_.size()) {
     const uint32_t fragment = next_pull_++;

@@ -17,7 +17,11 @@ Push push_payload(OneSidedCounters& counters, msgr::Connection& connection, cons
   if (!is_asked) return {};
   const ReplyPiece& piece = result->data.front();
   if (!piece.buffer || piece.length != delivery->bytes()) return {};
-  if (op.connection.lock().get() != &connection || !op.is_on_link(delivery->link_generation)) {
+  if (op.is_given_up) {
+    counters.push_given_up.add();
+    return {};
+  }
+  if (op.connection.lock().get() != &connection || !op.may_use_keys(delivery->link_generation)) {
     counters.push_stale.add();
     return {};
   }

@@ -219,6 +219,32 @@ TEST_F(ClientSessionTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
 }
 
+TEST_F(ClientSessionTest, AnExecutingOpHearsThatItWasGivenUp) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  write(a, 2);
+  ASSERT_EQ(running.size(), 2u);
+  sessions->cancel(ids.at(&a), 1);
+  EXPECT_TRUE(running[0]->is_given_up);
+  EXPECT_FALSE(running[1]->is_given_up);
+  connect("client.a", 2);  // fences the older start
+  EXPECT_TRUE(running[1]->is_given_up);
+  end(1);
+  end(2);
+}
+
+TEST_F(ClientSessionTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  sessions->cancel(ids.at(&a), 1);
+  end(1, Errc::kRetryInline);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, Errc::kRetryInline}}));
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+  write(a, 1);
+  EXPECT_TRUE(running.empty());
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, Errc::kCancelled}));
+}
+
 TEST_F(ClientSessionTest, CancelThatOvertakesItsOpHolds) {
   FakeConnection& a = connect("client.a", 1);
   sessions->cancel(ids.at(&a), 1);

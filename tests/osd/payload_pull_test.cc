@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Ops whose payload is in their client's memory, at the executor. The client is a connection that
-// copies from its memory when the test lets it.
+// Ops whose payload is in their client's memory or belongs there, at the executor. The client is a
+// connection that copies from its memory when the test lets it.
 #include "osd/payload_pull.h"
 
 #include <cstdlib>
@@ -265,6 +265,76 @@ TEST_F(PayloadPullTest, ALinkThatGoesInTheMiddleIsStaleToo) {
   turn();
   EXPECT_EQ(result(op)->header.error, Errc::kRetryInline);
   EXPECT_EQ(one_sided.pull_stale.value(), 1u);
+}
+
+TEST_F(PayloadPullTest, AWriteThatIsGivenUpInTheMiddlePullsNothingMore) {
+  const ClientOpRef op = described(Vector().write(0, text(8 * kFragment)));
+  store->hold(FaultyStore::Call::kWrite);
+  executor->submit(op);
+  turn();
+  EXPECT_EQ(client->reads, 3) << "the slots are full";
+  op->is_given_up = true;
+  store->release(FaultyStore::Call::kWrite);
+  turn();
+  EXPECT_EQ(client->reads, 3);
+  EXPECT_EQ(store->calls(FaultyStore::Call::kWrite), 1u);
+  EXPECT_EQ(result(op)->header.error, Errc::kRetryInline);
+  EXPECT_EQ(one_sided.pull_given_up.value(), 1u);
+  EXPECT_TRUE(executor->is_idle());
+}
+
+TEST_F(PayloadPullTest, AWriteThatIsGivenUpWithAllOfItHereIsStoredWhole) {
+  const std::string data = text(3 * kFragment);
+  const ClientOpRef op = described(Vector().write(0, data));
+  store->hold(FaultyStore::Call::kWrite);
+  executor->submit(op);
+  turn();
+  op->is_given_up = true;
+  store->release(FaultyStore::Call::kWrite);
+  turn();
+  EXPECT_EQ(result(op)->header.error, Errc::kOk);
+  EXPECT_EQ(content("obj", 0, data.size()), data);
+}
+
+TEST_F(PayloadPullTest, AStagedVectorThatIsGivenUpDoesNothing) {
+  const std::string old = text(2 * kFragment, 'A');
+  run(Vector().write(0, old));
+  const ClientOpRef op = described(Vector().compare(0, old).write(0, text(2 * kFragment)));
+  client->holds = true;
+  executor->submit(op);
+  turn();
+  op->is_given_up = true;
+  client->release();
+  turn();
+  EXPECT_EQ(result(op)->header.error, Errc::kRetryInline);
+  EXPECT_EQ(content("obj", 0, old.size()), old);
+}
+
+TEST_F(PayloadPullTest, AReadThatIsGivenUpInTheStorePushesNothing) {
+  run(Vector().write(0, text(kFragment)));
+  const auto push = [this](bool gives_up) {
+    const ClientOpRef op = Vector().read(0, kFragment).op();
+    DeliveryDescriptor delivery;
+    delivery.access = DeliveryAccess::kPush;
+    delivery.link_generation = 1;
+    delivery.lease_ms = 60'000;
+    delivery.ranges = {{1u << 20, kFragment, 1}};
+    op->header.delivery = delivery;
+    op->message.link_generation = 1;
+    op->connection = client->weak();
+    op->arrived = std::chrono::steady_clock::now();
+    store->hold(FaultyStore::Call::kRead);
+    executor->submit(op);
+    turn();
+    op->is_given_up = gives_up;
+    store->release(FaultyStore::Call::kRead);
+    turn();
+    return push_payload(one_sided, *client, *op, result(op)).link_generation;
+  };
+  EXPECT_EQ(push(true), 0u);
+  EXPECT_EQ(client->writes, 0);
+  EXPECT_EQ(push(false), 1u);
+  EXPECT_EQ(client->writes, 1);
 }
 
 TEST_F(PayloadPullTest, AfterTheLeaseNothingIsBegun) {
