@@ -38,10 +38,8 @@ ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
   for (const SessionId id : family) {
     Session& known = sessions_.at(id);
     if (known.nonce != peer.nonce) continue;
-    known.connection = &connection;
-    // What an earlier connection delivered or lost is not known any more.
-    known.delivered.clear();
-    for (auto& [tid, entry] : known.entries) entry.delivered = false;
+    known.connections.push_back(&connection);
+    forget_deliveries(known);
     return id;
   }
   const SessionId id = next_id_++;
@@ -49,7 +47,7 @@ ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
   session.id = id;
   session.client = std::make_shared<const ClientName>(name);
   session.nonce = peer.nonce;
-  session.connection = &connection;
+  session.connections.push_back(&connection);
   bool newest = fences_.allows(name, peer.nonce);
   for (const SessionId other : family) newest &= sessions_.at(other).nonce < peer.nonce;
   family.push_back(id);
@@ -66,6 +64,23 @@ ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
     open_if_alone(session);
   }
   return id;
+}
+
+void ClientSessions::heard(Session& session, msgr::Connection& connection) {
+  auto& all = session.connections;
+  if (session.connection() == &connection) return;
+  const auto at = std::find(all.begin(), all.end(), &connection);
+  LUNAR_CHECK(at != all.end(), "a message of a connection that is not open");
+  std::rotate(at, at + 1, all.end());
+  forget_deliveries(session);
+}
+
+// What another connection delivered or lost is not known any more.
+void ClientSessions::forget_deliveries(Session& session) {
+  for (const Tid tid : std::exchange(session.delivered, {})) {
+    const auto entry = session.entries.find(tid);
+    if (entry != session.entries.end()) entry->second.delivered = false;
+  }
 }
 
 void ClientSessions::fence_older(Session& session) {
@@ -142,7 +157,7 @@ void ClientSessions::settle(Session& session) {
   if (session.state != State::kFenced || session.executing > 0) return;
   const Family family = families_.at(*session.client);
   const SessionId id = session.id;
-  const bool gone = session.connection == nullptr;
+  const bool gone = session.connections.empty();
   for (const SessionId other : family)
     if (Session* waiting = find(other)) open_if_alone(*waiting);
   if (gone) drop(id);
@@ -159,8 +174,9 @@ void ClientSessions::settle(Session& session) {
 
 void ClientSessions::close(msgr::Connection& connection, SessionId id, Clock::time_point now) {
   Session* session = find(id);
-  if (session == nullptr || session->connection != &connection) return;
-  session->connection = nullptr;
+  if (session == nullptr) return;
+  if (session->connection() == &connection) forget_deliveries(*session);
+  if (std::erase(session->connections, &connection) == 0 || !session->connections.empty()) return;
   session->closed = now;
   // Nobody waits for what has not begun; the client sends it again if it comes back.
   for (const Tid tid : std::exchange(session->held, {})) {
@@ -174,7 +190,7 @@ void ClientSessions::close(msgr::Connection& connection, SessionId id, Clock::ti
 void ClientSessions::expire(Clock::time_point now) {
   std::vector<SessionId> old;
   for (const auto& [id, session] : sessions_) {
-    if (session.connection == nullptr && session.executing == 0 && !session.claiming &&
+    if (session.connections.empty() && session.executing == 0 && !session.claiming &&
         now - session.closed >= options_.timeout)
       old.push_back(id);
   }
@@ -199,7 +215,7 @@ std::string ClientSessions::to_json() const {
                    {"instance", session.client->instance},
                    {"nonce", session.nonce},
                    {"state", kStates[static_cast<std::size_t>(session.state)]},
-                   {"connected", session.connection != nullptr},
+                   {"connected", !session.connections.empty()},
                    {"executing", session.executing},
                    {"held", session.held.size()},
                    {"results", session.results},

@@ -50,17 +50,18 @@ class ClientSessions {
   ClientSessions(SessionHost& host, FenceTable& fences, Options options);
   ~ClientSessions();
 
-  // The session of this peer's start, made if there is none. The connection serves it from now on,
-  // until close(); it is borrowed as long.
+  // The session of this peer's start, made if there is none. The connection is borrowed until
+  // close(). A start may have several: replies go to the one that was opened, or was heard, last.
   SessionId open(msgr::Connection& connection);
   // True if the peer's start has a session already: its results are remembered.
   bool remembers(const msgr::PeerIdentity& peer) const;
   void close(msgr::Connection& connection, SessionId id, Clock::time_point now);
 
   // Exactly one reply follows for each tid, unless the client cancels it or goes away.
-  void submit(SessionId id, ClientOpRef op);
+  // REQUIRES, as cancel(): the connection that brought it is open()ed.
+  void submit(msgr::Connection& connection, SessionId id, ClientOpRef op);
   // send_cancelled() follows once the op does not execute and will not, after its reply if it did.
-  void cancel(SessionId id, Tid tid);
+  void cancel(msgr::Connection& connection, SessionId id, Tid tid);
   void finished(ClientOpRef op, OpResultRef result);
   // The peer's messenger has the reply (or the connection is gone: then it tells nothing).
   void reply_delivered(SessionId id, uint64_t connection_id, Tid tid);
@@ -91,7 +92,7 @@ class ClientSessions {
     std::shared_ptr<const ClientName> client;
     uint64_t nonce = 0;
     State state = State::kWaiting;
-    msgr::Connection* connection = nullptr;
+    std::vector<msgr::Connection*> connections;  // that are up; the last one is answered
     std::map<Tid, Entry> entries;
     std::deque<Tid> held;       // in order of arrival
     std::deque<Tid> delivered;  // candidates to be forgotten at the limit
@@ -101,6 +102,10 @@ class ClientSessions {
     std::size_t result_bytes = 0;
     bool claiming = false;
     Clock::time_point closed;
+
+    msgr::Connection* connection() const noexcept {
+      return connections.empty() ? nullptr : connections.back();
+    }
   };
   struct FenceWaiter {
     ClientName client;
@@ -110,6 +115,8 @@ class ClientSessions {
   using Family = std::vector<SessionId>;  // of one client, oldest first
 
   Session* find(SessionId id);
+  static void heard(Session& session, msgr::Connection& connection);
+  static void forget_deliveries(Session& session);
   static std::size_t cost(const OpResult& result) { return 256 + result.data_bytes(); }
   void fence_older(Session& session);
   void fence(Session& session);
@@ -127,6 +134,7 @@ class ClientSessions {
   void forget(Session& session, std::map<Tid, Entry>::iterator entry);
   bool has_room(Session& session);
   void reject(Session& session, const ClientOp& op, Errc error);
+  void reply(Session& session, const ClientOp& op, OpResultRef result);
   void drop(SessionId id);
 
   SessionHost& host_;

@@ -12,9 +12,10 @@
 
 namespace lunar::osd {
 
-void ClientSessions::submit(SessionId id, ClientOpRef op) {
+void ClientSessions::submit(msgr::Connection& connection, SessionId id, ClientOpRef op) {
   Session* const session = find(id);
   if (session == nullptr) return;
+  heard(*session, connection);
   op->client = session->client;
   op->session = id;
   if (session->state == State::kFenced) return reject(*session, *op, Errc::kFenced);
@@ -41,7 +42,7 @@ void ClientSessions::submit(SessionId id, ClientOpRef op) {
 
 void ClientSessions::resend(Session& session, Entry& entry, ClientOpRef op) {
   if (entry.result) {
-    host_.send_reply(*session.connection, *op, entry.result);
+    reply(session, *op, entry.result);
     return;
   }
   // It executes, or will: the answer goes to the newest attempt.
@@ -152,17 +153,16 @@ void ClientSessions::finished(ClientOpRef op, OpResultRef result) {
     remember(*session, entry, comes_again ? make_error_result(*op, Errc::kCancelled) : result);
   else
     forget(*session, at);
-  if (session->connection != nullptr) {
-    host_.send_reply(*session->connection, *op, std::move(result));
-    if (cancel_asked) host_.send_cancelled(*session->connection, tid);
-  }
+  reply(*session, *op, std::move(result));
+  if (cancel_asked && session->connection() != nullptr)
+    host_.send_cancelled(*session->connection(), tid);
   settle(*session);
 }
 
 void ClientSessions::reply_delivered(SessionId id, uint64_t connection_id, Tid tid) {
   Session* const session = find(id);
-  if (session == nullptr || session->connection == nullptr ||
-      session->connection->id() != connection_id)
+  if (session == nullptr || session->connection() == nullptr ||
+      session->connection()->id() != connection_id)
     return;
   const auto entry = session->entries.find(tid);
   if (entry == session->entries.end() || !entry->second.result || entry->second.delivered) return;
@@ -171,10 +171,10 @@ void ClientSessions::reply_delivered(SessionId id, uint64_t connection_id, Tid t
   if (!session->held.empty()) release_held(id);
 }
 
-void ClientSessions::cancel(SessionId id, Tid tid) {
+void ClientSessions::cancel(msgr::Connection& connection, SessionId id, Tid tid) {
   Session* const session = find(id);
-  if (session == nullptr || session->connection == nullptr) return;
-  msgr::Connection& connection = *session->connection;
+  if (session == nullptr) return;
+  heard(*session, connection);
   const auto at = session->entries.find(tid);
   if (at != session->entries.end() && at->second.executing) {
     if (!host_.take_back(at->second.op)) {
@@ -200,8 +200,13 @@ void ClientSessions::cancel(SessionId id, Tid tid) {
 }
 
 void ClientSessions::reject(Session& session, const ClientOp& op, Errc error) {
-  if (session.connection != nullptr)
-    host_.send_reply(*session.connection, op, make_error_result(op, error));
+  reply(session, op, make_error_result(op, error));
+}
+
+// A client without a connection asks again when it is back.
+void ClientSessions::reply(Session& session, const ClientOp& op, OpResultRef result) {
+  if (session.connection() != nullptr)
+    host_.send_reply(*session.connection(), op, std::move(result));
 }
 
 }  // namespace lunar::osd

@@ -50,7 +50,7 @@ void OsdServer::admit(msgr::Connection& connection, ClientOpRef op) {
     return refuse(connection, *op, error);
   const auto peer = peers_.find(&connection);
   if (peer == peers_.end()) return;
-  sessions_->submit(peer->second.session, std::move(op));
+  sessions_->submit(connection, peer->second.session, std::move(op));
 }
 
 Errc OsdServer::check_target(const ClientOp& op) const {
@@ -94,7 +94,7 @@ void OsdServer::on_cancel(msgr::Connection& connection, ConstBytes front) {
     tracker_.ended(*waits->op, Errc::kCancelled, 0, std::chrono::steady_clock::now());
     waiting_maps_.erase(waits);
   }
-  sessions_->cancel(peer->second.session, note->tid);
+  sessions_->cancel(connection, peer->second.session, note->tid);
 }
 
 // --- what sessions ask for ---

@@ -70,7 +70,7 @@ class ClientSessionTest : public StoreFixture, public SessionHost {
     sessions->close(connection, ids.at(&connection), {});
   }
   void submit(FakeConnection& connection, Vector vector) {
-    sessions->submit(ids.at(&connection), vector.op());
+    sessions->submit(connection, ids.at(&connection), vector.op());
     turn();  // a first change is recorded before it is executed
   }
   void write(FakeConnection& connection, Tid tid, Tid oldest = 1) {
@@ -123,7 +123,7 @@ TEST_F(ClientSessionTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
   again.write(0, "x").tid(1);
   const ClientOpRef op = again.op();
   op->header.attempt = 2;
-  sessions->submit(ids.at(&a), op);
+  sessions->submit(a, ids.at(&a), op);
   EXPECT_TRUE(running.empty());
   ASSERT_EQ(replies.size(), 2u);
   EXPECT_EQ(replies[1], (Reply{&a, 1, 2, Errc::kMiscompare}));
@@ -135,7 +135,7 @@ TEST_F(ClientSessionTest, AResendOfAnExecutingOpWaitsForIt) {
   Vector again("a");
   const ClientOpRef op = again.write(0, "x").tid(1).op();
   op->header.attempt = 2;
-  sessions->submit(ids.at(&a), op);
+  sessions->submit(a, ids.at(&a), op);
   EXPECT_EQ(running.size(), 1u);
   end(1);
   EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 2, Errc::kOk}}));
@@ -159,6 +159,50 @@ TEST_F(ClientSessionTest, ANewConnectionOfTheSameStartIsAnsweredFromMemory) {
   FakeConnection& b = connect("client.a", 1);
   write(b, 1);
   EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, Errc::kOk}}));
+}
+
+TEST_F(ClientSessionTest, AConnectionThatIsStillUpIsAnsweredAfterANewerOneClosed) {
+  FakeConnection& a = connect("client.a", 1);
+  FakeConnection& b = connect("client.a", 1);
+  ASSERT_EQ(ids.at(&a), ids.at(&b));
+  write(b, 1);
+  write(b, 2);
+  end(1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, Errc::kOk}}));
+  disconnect(b);
+  write(a, 1);  // remembered
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, Errc::kOk}));
+  end(2);
+  EXPECT_EQ(replies.back(), (Reply{&a, 2, 1, Errc::kOk})) << "it came by the other";
+  sessions->cancel(a, ids.at(&a), 3);
+  EXPECT_EQ(cancelled, (std::vector<Tid>{3}));
+}
+
+TEST_F(ClientSessionTest, RepliesFollowTheConnectionThatWasHeardLast) {
+  FakeConnection& a = connect("client.a", 1);
+  FakeConnection& b = connect("client.a", 1);
+  write(a, 1);
+  end(1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, Errc::kOk}}));
+  disconnect(a);
+  write(b, 1);
+  EXPECT_EQ(replies.back(), (Reply{&b, 1, 1, Errc::kOk}));
+}
+
+TEST_F(ClientSessionTest, WhatOneConnectionDeliveredIsNotForgottenForAnother) {
+  make_sessions({.max_results = 1});
+  FakeConnection& a = connect("client.a", 1);
+  FakeConnection& b = connect("client.a", 1);
+  write(b, 1);
+  end(1);
+  sessions->reply_delivered(ids.at(&b), b.id(), 1);
+  write(a, 1);  // its reply was lost with the process' other connection, or so it says
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, Errc::kOk}));
+  write(a, 2);
+  EXPECT_TRUE(running.empty()) << "the result of 1 is on its way to it";
+  sessions->reply_delivered(ids.at(&a), a.id(), 1);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{2}));
+  end(2);
 }
 
 TEST_F(ClientSessionTest, ResultsAreForgottenWhenTheClientHasSeenThem) {
@@ -201,7 +245,7 @@ TEST_F(ClientSessionTest, CancelOfAQueuedOpRemovesIt) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   queued.insert(1);
-  sessions->cancel(ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), 1);
   EXPECT_TRUE(running.empty());
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
   write(a, 1);  // it stays so
@@ -212,7 +256,7 @@ TEST_F(ClientSessionTest, CancelOfAQueuedOpRemovesIt) {
 TEST_F(ClientSessionTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
-  sessions->cancel(ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), 1);
   EXPECT_TRUE(cancelled.empty());
   end(1);
   EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, Errc::kOk}}));
@@ -224,7 +268,7 @@ TEST_F(ClientSessionTest, AnExecutingOpHearsThatItWasGivenUp) {
   write(a, 1);
   write(a, 2);
   ASSERT_EQ(running.size(), 2u);
-  sessions->cancel(ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), 1);
   EXPECT_TRUE(running[0]->is_given_up);
   EXPECT_FALSE(running[1]->is_given_up);
   connect("client.a", 2);  // fences the older start
@@ -236,7 +280,7 @@ TEST_F(ClientSessionTest, AnExecutingOpHearsThatItWasGivenUp) {
 TEST_F(ClientSessionTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
-  sessions->cancel(ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), 1);
   end(1, Errc::kRetryInline);
   EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, Errc::kRetryInline}}));
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
@@ -247,7 +291,7 @@ TEST_F(ClientSessionTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain) 
 
 TEST_F(ClientSessionTest, CancelThatOvertakesItsOpHolds) {
   FakeConnection& a = connect("client.a", 1);
-  sessions->cancel(ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), 1);
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
   write(a, 1);
   EXPECT_TRUE(running.empty());
@@ -339,6 +383,16 @@ TEST_F(ClientSessionTest, SessionsWithoutAConnectionExpire) {
   EXPECT_EQ(sessions->size(), 1u);
   sessions->expire(start + seconds(60));
   EXPECT_EQ(sessions->size(), 0u);
+}
+
+TEST_F(ClientSessionTest, ASessionWithAConnectionUpDoesNotExpire) {
+  FakeConnection& older = connect("client.a", 1);
+  FakeConnection& newer = connect("client.a", 1);
+  disconnect(newer);
+  sessions->expire(ClientSessions::Clock::time_point() + std::chrono::hours(1));
+  write(older, 1);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
+  end(1);
 }
 
 TEST_F(ClientSessionTest, TooManyClientsAreToldSo) {
