@@ -108,6 +108,7 @@ bool OpExecutor::cancel(const ClientOpRef& op) {
   if (at == waiting.end()) return false;
   waiting.erase(at);
   advance(op->object);
+  if (drained_ && is_idle()) env_.center.post(std::exchange(drained_, {}));
   return true;
 }
 

@@ -123,6 +123,21 @@ TEST_F(OpExecutorOrderTest, AReadWaitsForABufferAndThenRuns) {
   EXPECT_EQ(order, (std::vector<Tid>{1}));
 }
 
+TEST_F(OpExecutorOrderTest, DrainEndsWhenTheLastOpIsCancelled) {
+  msgr::RegisteredBuffer all = pool->allocate(64u << 20);
+  const ClientOpRef op = Vector("a").read(0, 4096).op();
+  executor->submit(op);
+  turn();
+  bool drained = false;
+  executor->drain([&] { drained = true; });
+  turn();
+  EXPECT_FALSE(drained) << "it waits for a buffer";
+  EXPECT_TRUE(executor->cancel(op));
+  EXPECT_FALSE(drained) << "later, and not inside the call";
+  turn();
+  EXPECT_TRUE(drained);
+}
+
 TEST_F(OpExecutorOrderTest, DrainWaitsForTheLastOp) {
   store->hold(Call::kWrite);
   executor->submit(Vector("a").write(0, "1").op());
