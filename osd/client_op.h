@@ -98,6 +98,11 @@ struct ClientOp {
            from->link_generation() == generation && from->link_capabilities().one_sided &&
            from->peer().one_sided;
   }
+  // How long it has waited for buffers; the first call is the beginning.
+  std::chrono::nanoseconds starved_for(std::chrono::steady_clock::time_point now) noexcept {
+    if (starved == std::chrono::steady_clock::time_point()) starved = now;
+    return now - starved;
+  }
   bool lease_is_over(std::chrono::steady_clock::time_point now) const noexcept {
     return header.delivery && now - arrived > std::chrono::milliseconds(header.delivery->lease_ms);
   }

@@ -31,6 +31,12 @@ uint64_t buffer_bytes(const SubOp& step) noexcept {
   }
 }
 
+bool needs_buffers(const ClientOp& op) noexcept {
+  const auto& steps = op.header.steps;
+  return op.pulls() || std::any_of(steps.begin(), steps.end(),
+                                   [](const SubOp& step) { return buffer_bytes(step) > 0; });
+}
+
 Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
   const bool metadata = (op.flags & objecter::kOpMetadata) != 0;
   bool changing = false;

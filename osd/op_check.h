@@ -18,6 +18,8 @@ struct OpLimits {
   // How long an op whose payload is in its client's memory waits for buffers before it is told to
   // send it.
   std::chrono::nanoseconds max_pull_wait{std::chrono::seconds(1)};
+  // … and any other before it is told to come again. Well below what clients give an op in all.
+  std::chrono::nanoseconds max_buffer_wait{std::chrono::seconds(5)};
 };
 
 // Checks an op that is valid as a message against the rules of this server, README.md "Ops":
@@ -30,6 +32,8 @@ Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept;
 
 // Bytes of pool buffers that a step needs while it runs; 0 for most.
 uint64_t buffer_bytes(const SubOp& step) noexcept;
+// Whether any step does, or the payload is to be pulled.
+bool needs_buffers(const ClientOp& op) noexcept;
 
 // WRITESAME writes its pattern in pieces of about this size.
 inline constexpr uint64_t kPatternBufferBytes = 256u << 10;

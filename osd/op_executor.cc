@@ -47,20 +47,29 @@ void OpExecutor::submit(ClientOpRef op) {
   advance(id);
 }
 
-void OpExecutor::advance(const ObjectId& id) {
+// Begins what may begin. `has_turn`: its first op is the next to get buffers; false if there are
+// not enough for it yet.
+bool OpExecutor::advance(const ObjectId& id, bool has_turn) {
   const auto found = queues_.find(id);
-  if (found == queues_.end()) return;
+  if (found == queues_.end()) return true;
   ObjectQueue& queue = found->second;
   while (!queue.waiting.empty()) {
     const ClientOpRef op = queue.waiting.front();
     const bool exclusive = op->changes();
-    if (queue.running > 0 && (exclusive || queue.exclusive)) return;
-    if (!start(op)) return starve(id);
+    if (queue.running > 0 && (exclusive || queue.exclusive)) return true;
+    const bool is_behind = !has_turn && !starved_.empty() && needs_buffers(*op);
+    if (is_behind || !start(op)) {
+      if (has_turn) return false;
+      starve(id, *op);
+      return true;
+    }
+    has_turn = false;
     queue.waiting.pop_front();
     ++queue.running;
     queue.exclusive = exclusive;
   }
   if (queue.running == 0) queues_.erase(found);
+  return true;
 }
 
 bool OpExecutor::start(const ClientOpRef& op) {
@@ -112,8 +121,13 @@ bool OpExecutor::cancel(const ClientOpRef& op) {
   return true;
 }
 
-void OpExecutor::starve(const ObjectId& id) {
+void OpExecutor::starve(const ObjectId& id, ClientOp& op) {
+  op.starved_for(std::chrono::steady_clock::now());
   if (std::find(starved_.begin(), starved_.end(), id) == starved_.end()) starved_.push_back(id);
+  retry_later();
+}
+
+void OpExecutor::retry_later() {
   if (retry_ != msgr::TimerId::kNone) return;
   retry_ = env_.center.run_after(kBufferRetry, [this] {
     retry_ = msgr::TimerId::kNone;
@@ -122,10 +136,13 @@ void OpExecutor::starve(const ObjectId& id) {
 }
 
 void OpExecutor::buffers_freed() {
-  for (std::size_t left = starved_.size(); left > 0; --left) {
-    const ObjectId id = std::move(starved_.front());
+  // What runs has all the buffers it will ever need, so the first waits for nobody behind it.
+  while (!starved_.empty()) {
+    ObjectId id = std::move(starved_.front());
     starved_.pop_front();
-    advance(id);
+    if (advance(id, true)) continue;
+    starved_.push_front(std::move(id));
+    return retry_later();
   }
 }
 

@@ -14,7 +14,8 @@
 namespace lunar::osd {
 
 // Executes ops: those on one object in the order they came, a change by itself, neighbouring reads
-// together; those on different objects side by side. FLUSH and LIST wait for no object.
+// together; those on different objects side by side. FLUSH and LIST wait for no object. Once the
+// pool is short, ops that need buffers of it get them in the order in which they began to wait.
 // Loop-bound. Owns ops from submit() until they end; borrows what the environment names.
 class OpExecutor {
  public:
@@ -43,13 +44,15 @@ class OpExecutor {
   };
   using Queues = std::map<ObjectId, ObjectQueue>;
 
-  void advance(const ObjectId& id);
+  void advance(const ObjectId& id) { advance(id, false); }
+  bool advance(const ObjectId& id, bool has_turn);
   bool start(const ClientOpRef& op);
   void run_done(const ClientOpRef& op, OpResultRef result);
   void flush(ClientOpRef op);
   void list(ClientOpRef op);
   void end(ClientOpRef op, OpResultRef result);
-  void starve(const ObjectId& id);
+  void starve(const ObjectId& id, ClientOp& op);
+  void retry_later();
 
   const OpEnvironment env_;
   OnDone on_done_;

@@ -81,6 +81,8 @@ void OpRun::start() {
   in_start_ = true;
   if (const Errc refused = refusal(); refused != Errc::kOk)
     finish(refused);
+  else if (is_tired_)
+    finish(Errc::kRetryInline);
   else if (op_->pulls())
     begin_pull();
   else

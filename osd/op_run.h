@@ -120,6 +120,7 @@ class OpRun {
   std::unique_ptr<class PayloadPull> pull_;  // into staging_
   msgr::RegisteredBuffer staging_;
   PullFault pull_fault_ = PullFault::kNone;
+  bool is_tired_ = false;  // no buffers came free in time
   uint64_t pulled_bytes_ = 0;
 };
 

@@ -21,15 +21,15 @@ bool OpRun::take_pull_buffers() {
   return static_cast<bool>(staging_);
 }
 
-// An op whose payload is with the client need not wait for buffers for ever: it may not get one of
-// that size at all. True: it runs, to say so.
+// No op waits for buffers for ever: there may be none of that size at all, and what it waits for
+// may be payloads of ops behind it. True: it runs, to say so. Clients send it again by themselves.
 bool OpRun::is_tired_of_waiting() {
-  if (!op_->pulls()) return false;
   const auto now = std::chrono::steady_clock::now();
-  if (op_->starved == std::chrono::steady_clock::time_point()) op_->starved = now;
+  const auto waited = op_->starved_for(now);
+  if (!op_->pulls()) return is_tired_ = waited >= env_.limits.max_buffer_wait;
   if (op_->lease_is_over(now))
     pull_fault_ = PullFault::kLeaseOver;
-  else if (now - op_->starved >= env_.limits.max_pull_wait)
+  else if (waited >= env_.limits.max_pull_wait)
     pull_fault_ = PullFault::kNoMemory;
   return pull_fault_ != PullFault::kNone;
 }

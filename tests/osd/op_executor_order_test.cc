@@ -123,6 +123,65 @@ TEST_F(OpExecutorOrderTest, AReadWaitsForABufferAndThenRuns) {
   EXPECT_EQ(order, (std::vector<Tid>{1}));
 }
 
+TEST_F(OpExecutorOrderTest, ALargeOpThatWaitsForBuffersIsNotPassedBySmallOnes) {
+  msgr::RegisteredBuffer most = pool->allocate((64u << 20) - 8192);
+  executor->submit(Vector("a").read(0, 16u << 20).tid(1).op());
+  executor->submit(Vector("b").read(0, 4096).tid(2).op());
+  executor->submit(Vector("c").write(0, "x").tid(3).op());
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{3})) << "it needs no buffer";
+  executor->buffers_freed();
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{3})) << "the first still has too few";
+  most = {};
+  executor->buffers_freed();
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{3, 1, 2}));
+}
+
+TEST_F(OpExecutorOrderTest, ReadsOfOneObjectTakeTurnsWithThoseOfOthers) {
+  msgr::RegisteredBuffer most = pool->allocate((64u << 20) - 8192);
+  executor->submit(Vector("a").read(0, 16u << 20).tid(1).op());
+  executor->submit(Vector("a").read(0, 4096).tid(2).op());
+  executor->submit(Vector("b").read(0, 40u << 20).tid(3).op());
+  most = {};
+  executor->buffers_freed();
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{1, 3, 2}));
+}
+
+TEST_F(OpExecutorOrderTest, AnOpThatWaitsTooLongForBuffersIsToldToComeAgain) {
+  msgr::RegisteredBuffer most = pool->allocate((64u << 20) - 8192);
+  const ClientOpRef large = Vector("a").read(0, 16u << 20).tid(1).op();
+  executor->submit(large);
+  executor->submit(Vector("b").read(0, 4096).tid(2).op());
+  turn();
+  EXPECT_TRUE(order.empty());
+  large->starved -= limits.max_buffer_wait;
+  executor->buffers_freed();
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{1, 2}));
+  EXPECT_EQ(results.at(1)->header.error, Errc::kRetryInline);
+  EXPECT_EQ(results.at(2)->header.error, Errc::kOk) << "nothing is in front of it any more";
+  EXPECT_TRUE(executor->is_idle());
+}
+
+TEST_F(OpExecutorOrderTest, TheWaitBehindOthersCounts) {
+  msgr::RegisteredBuffer all = pool->allocate(64u << 20);
+  const ClientOpRef first = Vector("a").read(0, 4096).tid(1).op();
+  const ClientOpRef second = Vector("b").read(0, 4096).tid(2).op();
+  executor->submit(first);
+  executor->submit(second);
+  turn();
+  const std::chrono::steady_clock::time_point never;
+  EXPECT_NE(second->starved, never);
+  first->starved -= limits.max_buffer_wait;
+  second->starved -= limits.max_buffer_wait;
+  executor->buffers_freed();
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{1, 2}));
+}
+
 TEST_F(OpExecutorOrderTest, DrainEndsWhenTheLastOpIsCancelled) {
   msgr::RegisteredBuffer all = pool->allocate(64u << 20);
   const ClientOpRef op = Vector("a").read(0, 4096).op();
