@@ -17,9 +17,11 @@ Errc check_step(const SubOp& step, const OpLimits& limits, bool metadata) noexce
 
 }  // namespace
 
-uint64_t buffer_bytes(const SubOp& step) noexcept {
+uint64_t buffer_bytes(const SubOp& step, const OpLimits& limits) noexcept {
   switch (step.code) {
     case OpCode::kRead:
+      // How long the object is shows when its turn has come.
+      return step.length == 0 ? limits.max_metadata_bytes : step.length;
     case OpCode::kSparseRead:
     case OpCode::kCmpExt:
     case OpCode::kOrWrite:
@@ -31,10 +33,11 @@ uint64_t buffer_bytes(const SubOp& step) noexcept {
   }
 }
 
-bool needs_buffers(const ClientOp& op) noexcept {
+bool needs_buffers(const ClientOp& op, const OpLimits& limits) noexcept {
   const auto& steps = op.header.steps;
-  return op.pulls() || std::any_of(steps.begin(), steps.end(),
-                                   [](const SubOp& step) { return buffer_bytes(step) > 0; });
+  return op.pulls() || std::any_of(steps.begin(), steps.end(), [&](const SubOp& step) {
+           return buffer_bytes(step, limits) > 0;
+         });
 }
 
 Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
@@ -49,7 +52,7 @@ Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
     if (changing && !changes) return Errc::kInvalid;
     changing |= changes;
     data += step.data_length;
-    buffers += buffer_bytes(step);
+    buffers += buffer_bytes(step, limits);
   }
   if (data > limits.max_write_bytes) return Errc::kTooLarge;
   return buffers <= limits.max_read_bytes ? Errc::kOk : Errc::kTooLarge;

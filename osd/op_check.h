@@ -31,9 +31,9 @@ struct OpLimits {
 Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept;
 
 // Bytes of pool buffers that a step needs while it runs; 0 for most.
-uint64_t buffer_bytes(const SubOp& step) noexcept;
+uint64_t buffer_bytes(const SubOp& step, const OpLimits& limits) noexcept;
 // Whether any step does, or the payload is to be pulled.
-bool needs_buffers(const ClientOp& op) noexcept;
+bool needs_buffers(const ClientOp& op, const OpLimits& limits) noexcept;
 
 // WRITESAME writes its pattern in pieces of about this size.
 inline constexpr uint64_t kPatternBufferBytes = 256u << 10;

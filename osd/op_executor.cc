@@ -57,7 +57,7 @@ bool OpExecutor::advance(const ObjectId& id, bool has_turn) {
     const ClientOpRef op = queue.waiting.front();
     const bool exclusive = op->changes();
     if (queue.running > 0 && (exclusive || queue.exclusive)) return true;
-    const bool is_behind = !has_turn && !starved_.empty() && needs_buffers(*op);
+    const bool is_behind = !has_turn && !starved_.empty() && needs_buffers(*op, env_.limits);
     if (is_behind || !start(op)) {
       if (has_turn) return false;
       starve(id, *op);

@@ -62,7 +62,7 @@ OpRun::~OpRun() = default;
 bool OpRun::take_buffers() {
   std::vector<msgr::RegisteredBuffer> buffers(op_->header.steps.size());
   for (std::size_t i = 0; i < buffers.size(); ++i) {
-    const uint64_t bytes = buffer_bytes(op_->header.steps[i]);
+    const uint64_t bytes = buffer_bytes(op_->header.steps[i], env_.limits);
     if (bytes == 0) continue;
     buffers[i] = env_.store.buffers().allocate(bytes);
     if (!buffers[i]) return is_tired_of_waiting();

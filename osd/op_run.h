@@ -113,8 +113,7 @@ class OpRun {
   bool marked_ = true;         // … and its mark is durable, or none is needed
   bool changes_done_ = false;  // nothing of ours is inside the store any more
   Errc mark_error_ = Errc::kOk;
-  objecter::ExtentMap extents_;   // of a SPARSE_READ
-  std::vector<std::byte> whole_;  // of a READ of the whole object
+  objecter::ExtentMap extents_;  // of a SPARSE_READ
   std::unique_ptr<class MetadataRun> metadata_;
   std::unique_ptr<class PulledWrite> pulled_write_;
   std::unique_ptr<class PayloadPull> pull_;  // into staging_

@@ -71,12 +71,13 @@ void OpRun::read_whole() {
   env_.store.stat(op_->object, [this](Result<ObjectStore::Stat> stat) {
     if (!stat) return step_done(wire_error(stat.error()));
     if (stat->size > env_.limits.max_metadata_bytes) return step_done(Errc::kTooLarge);
-    whole_.resize(stat->size);
-    if (whole_.empty()) return step_done(Errc::kOk);
-    env_.store.read(op_->object, 0, whole_, [this](std::error_code error) {
+    if (stat->size == 0) return step_done(Errc::kOk);
+    const Bytes into = buffers_[index_].bytes().first(stat->size);
+    env_.store.read(op_->object, 0, into, [this, size = stat->size](std::error_code error) {
       if (error) return step_done(wire_error(error));
       ReplyPiece piece;
-      piece.small = std::move(whole_);
+      piece.buffer = std::move(buffers_[index_]);
+      piece.length = size;
       add_data(std::move(piece));
       step_done(Errc::kOk);
     });

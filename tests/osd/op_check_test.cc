@@ -51,7 +51,15 @@ TEST(OpCheckTest, WriteSameNeedsABoundedBuffer) {
   step.code = OpCode::kWriteSame;
   step.length = 1u << 30;
   step.data_length = 512;
-  EXPECT_EQ(buffer_bytes(step), kPatternBufferBytes);
+  EXPECT_EQ(buffer_bytes(step, {}), kPatternBufferBytes);
+}
+
+TEST(OpCheckTest, AReadOfTheWholeObjectCountsAsTheLargest) {
+  OpLimits limits;
+  limits.max_read_bytes = 2 * limits.max_metadata_bytes;
+  EXPECT_EQ(check_op(Vector().read(0, 0).read(0, 0).op()->header, limits), Errc::kOk);
+  EXPECT_EQ(check_op(Vector().read(0, 0).read(0, 0).read(0, 0).op()->header, limits),
+            Errc::kTooLarge);
 }
 
 }  // namespace

@@ -123,6 +123,20 @@ TEST_F(OpExecutorOrderTest, AReadWaitsForABufferAndThenRuns) {
   EXPECT_EQ(order, (std::vector<Tid>{1}));
 }
 
+TEST_F(OpExecutorOrderTest, AReadOfTheWholeObjectWaitsForABufferToo) {
+  run(Vector("a").write(0, "whole"));
+  order.clear();
+  msgr::RegisteredBuffer all = pool->allocate(64u << 20);
+  executor->submit(Vector("a").read(0, 0).tid(1).op());
+  turn();
+  EXPECT_TRUE(order.empty());
+  all = {};
+  executor->buffers_freed();
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{1}));
+  EXPECT_EQ(text_of(*results.at(1)), "whole");
+}
+
 TEST_F(OpExecutorOrderTest, ALargeOpThatWaitsForBuffersIsNotPassedBySmallOnes) {
   msgr::RegisteredBuffer most = pool->allocate((64u << 20) - 8192);
   executor->submit(Vector("a").read(0, 16u << 20).tid(1).op());
