@@ -45,16 +45,20 @@ Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
   bool changing = false;
   uint64_t data = 0;
   uint64_t buffers = 0;
+  uint64_t reply = 0;
   for (const SubOp& step : op.steps) {
-    if (step.code == OpCode::kFlush || step.code == OpCode::kList) return Errc::kOk;  // alone
+    if (step.code == OpCode::kFlush) return Errc::kOk;  // alone, as a LIST
+    if (step.code == OpCode::kList)
+      return max_reply_bytes(step) <= limits.max_reply_bytes ? Errc::kOk : Errc::kTooLarge;
     if (const Errc error = check_step(step, limits, metadata); error != Errc::kOk) return error;
     const bool changes = objecter::changes_object(step.code);
     if (changing && !changes) return Errc::kInvalid;
     changing |= changes;
     data += step.data_length;
     buffers += buffer_bytes(step, limits);
+    reply += max_reply_bytes(step);
   }
-  if (data > limits.max_write_bytes) return Errc::kTooLarge;
+  if (data > limits.max_write_bytes || reply > limits.max_reply_bytes) return Errc::kTooLarge;
   return buffers <= limits.max_read_bytes ? Errc::kOk : Errc::kTooLarge;
 }
 

@@ -13,7 +13,8 @@ namespace lunar::osd {
 struct OpLimits {
   uint64_t max_object_bytes = 128u << 20;  // osd_max_object_size
   uint64_t max_write_bytes = 32u << 20;    // osd_max_write_size: data of one op
-  uint64_t max_read_bytes = 16u << 20;     // osd_max_read_size: buffers one op needs
+  uint64_t max_read_bytes = 16u << 20;     // buffers one op needs
+  uint64_t max_reply_bytes = 32u << 20;    // ms_max_data_bytes: what a frame of ours may carry
   uint64_t max_metadata_bytes = 1u << 20;  // of a metadata object, and of a READ of a whole object
   // How long an op whose payload is in its client's memory waits for buffers before it is told to
   // send it.
@@ -25,7 +26,7 @@ struct OpLimits {
 // Checks an op that is valid as a message against the rules of this server, README.md "Ops":
 // - steps that return or check something come before the first that changes, so that a check that
 //   fails, and a read that does, leave the object as it was;
-// - ranges lie inside max_object_bytes, and data and buffers are bounded;
+// - ranges lie inside max_object_bytes, and data, buffers and what the reply may carry are bounded;
 // - a metadata object has no xattrs, and stays below max_metadata_bytes.
 // kOk, kInvalid or kTooLarge.
 Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept;

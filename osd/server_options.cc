@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/server_options.h"
 
+#include <algorithm>
 #include <utility>
 
 namespace lunar::osd {
@@ -21,6 +22,10 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   OsdServerOptions options;
   options.limits.max_object_bytes = config.get_size("osd_max_object_size");
   options.limits.max_write_bytes = config.get_size("osd_max_write_size");
+  // The messenger takes a message that no frame can carry for a broken invariant of ours.
+  options.limits.max_reply_bytes = config.get_size("ms_max_data_bytes");
+  options.limits.max_read_bytes =
+      std::min(options.limits.max_read_bytes, options.limits.max_reply_bytes);
   options.sessions.timeout = config.get_duration("osd_client_session_timeout");
   options.sessions.max_results = config.get_uint("osd_client_results_max");
   options.max_executing_ops = config.get_uint("osd_client_message_cap");

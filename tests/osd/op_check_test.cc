@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/op_check.h"
 
+#include "osd/server_options.h"
 #include "tests/osd/executor_fixture.h"
 
 namespace lunar::osd {
@@ -29,6 +30,32 @@ TEST(OpCheckTest, RefusesMoreThanOneOpMayRead) {
   const uint64_t most = OpLimits{}.max_read_bytes;
   EXPECT_EQ(check(Vector().read(0, most)), Errc::kOk);
   EXPECT_EQ(check(Vector().read(0, most).read(0, 1)), Errc::kTooLarge);
+}
+
+TEST(OpCheckTest, RefusesWhatNoFrameOfTheConfigurationCouldAnswer) {
+  constexpr uint64_t kFrame = 1u << 20;
+  Config config;
+  ASSERT_TRUE(config.set("ms_max_data_bytes", "1MiB"));
+  const auto options = OsdServerOptions::from_config(config);
+  ASSERT_TRUE(options);
+  const auto error_of = [&](Vector vector) {
+    return check_op(vector.op()->header, options->limits);
+  };
+  EXPECT_EQ(error_of(Vector().read(0, kFrame)), Errc::kOk);
+  EXPECT_EQ(error_of(Vector().read(0, kFrame + 1)), Errc::kTooLarge);
+  EXPECT_EQ(error_of(Vector().add(OpCode::kSparseRead, 0, kFrame / 2)), Errc::kOk);
+  EXPECT_EQ(error_of(Vector().add(OpCode::kSparseRead, 0, kFrame)), Errc::kTooLarge)
+      << "the map of its extents comes on top";
+  EXPECT_EQ(error_of(Vector().read(0, kFrame).add(OpCode::kGetXattr, 0, 0, {}, 0, "name")),
+            Errc::kTooLarge);
+  EXPECT_EQ(error_of(Vector().add(OpCode::kList, 0, 1000)), Errc::kOk);
+  EXPECT_EQ(error_of(Vector().add(OpCode::kList, 0, 10'000)), Errc::kTooLarge);
+}
+
+TEST(OpCheckTest, TheUsualConfigurationTakesTheLargestRead) {
+  const auto options = OsdServerOptions::from_config(Config());
+  ASSERT_TRUE(options);
+  EXPECT_EQ(options->limits.max_read_bytes, OpLimits{}.max_read_bytes);
 }
 
 TEST(OpCheckTest, RefusesMoreThanOneOpMayWrite) {
