@@ -65,6 +65,7 @@ class OpRun {
   void start_reading_step();
   void read();
   void read_whole();
+  ReplyPiece whole_piece(std::size_t size);
   void sparse_read();
   void read_extent(std::size_t number, uint64_t filled);
   void map_extents();

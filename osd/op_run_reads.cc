@@ -75,13 +75,25 @@ void OpRun::read_whole() {
     const Bytes into = buffers_[index_].bytes().first(stat->size);
     env_.store.read(op_->object, 0, into, [this, size = stat->size](std::error_code error) {
       if (error) return step_done(wire_error(error));
-      ReplyPiece piece;
-      piece.buffer = std::move(buffers_[index_]);
-      piece.length = size;
-      add_data(std::move(piece));
+      add_data(whole_piece(size));
       step_done(Errc::kOk);
     });
   });
+}
+
+// A small object is copied, so that its reply does not keep a buffer for the largest.
+ReplyPiece OpRun::whole_piece(std::size_t size) {
+  constexpr std::size_t kSmall = 4096;
+  ReplyPiece piece;
+  msgr::RegisteredBuffer buffer = std::move(buffers_[index_]);
+  if (size <= kSmall) {
+    const ConstBytes bytes = buffer.bytes().first(size);
+    piece.small.assign(bytes.begin(), bytes.end());
+  } else {
+    piece.buffer = std::move(buffer);
+    piece.length = size;
+  }
+  return piece;
 }
 
 void OpRun::read() {

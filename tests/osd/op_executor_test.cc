@@ -22,6 +22,10 @@ TEST_F(OpExecutorTest, ReadOfAnAbsentObjectIsZeroes) { EXPECT_EQ(content("none",
 TEST_F(OpExecutorTest, ReadOfAWholeObjectIsAsLongAsItIs) {
   run(Vector("a").write(0, "whole"));
   EXPECT_EQ(content("a", 0, 0), "whole");
+  EXPECT_FALSE(run(Vector("a").read(0, 0))->data.at(0).buffer) << "it is given back";
+  run(Vector("large").write(0, std::string(4097, 'x')));
+  EXPECT_TRUE(run(Vector("large").read(0, 0))->data.at(0).buffer) << "no copy";
+  EXPECT_EQ(content("large", 0, 0), std::string(4097, 'x'));
   EXPECT_EQ(error_of(Vector("none").read(0, 0)), Errc::kNoSuchObject);
 }
 
