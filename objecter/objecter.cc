@@ -71,6 +71,7 @@ Outcome<void> ObjecterImpl::init(msgr::NetworkStack& stack,
                                  msgr::MessengerOptions messenger_options, const Keyring* keyring,
                                  PerfRegistry* perf) {
   crc_data_ = messenger_options.crc_data;
+  max_data_bytes_ = messenger_options.limits.max_data_bytes;
   auto messenger =
       msgr::Messenger::create(center_, stack, std::move(messenger_options), keyring, perf, this);
   if (!messenger) return tl::unexpected(std::move(messenger.error()));

@@ -182,6 +182,7 @@ class ObjecterImpl final : public Objecter,
   bool is_shutting_down_ = false;
   bool messenger_is_down_ = false;
   bool crc_data_ = true;
+  uint64_t max_data_bytes_ = 0;  // of a frame of ours
   UniqueFunction<void()> shutdown_done_;
 };
 

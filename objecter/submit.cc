@@ -68,10 +68,12 @@ Tid ObjecterImpl::submit(ObjectOp request, OpDone done) {
   center_.assert_in_loop();
   Op& op = add_op(OpKind::kObject, std::move(request), std::move(done));
   const Tid tid = op.tid;
-  if (is_well_formed(op)) {
-    begin(op);
-  } else {
+  if (!is_well_formed(op)) {
     end(op, Errc::kInvalid);
+  } else if (op.data_bytes > max_data_bytes_) {
+    end(op, Errc::kTooLarge);
+  } else {
+    begin(op);
   }
   return tid;
 }

@@ -84,6 +84,25 @@ TEST_F(SubmitTest, DoneNeverRunsInsideSubmit) {
   EXPECT_EQ(osd(0).ops_seen, 0u);
 }
 
+TEST_F(SubmitTest, MoreDataThanAFrameOfOursCarriesIsTooLarge) {
+  client_options.limits.max_data_bytes = 1u << 20;
+  start(1);
+  auto data = pattern((1u << 20) + 1);
+  Ended ended;
+  submit(write_op("x", data), ended);
+  settle();
+  ASSERT_TRUE(ended.is_done);
+  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTooLarge));
+  data.pop_back();
+  Ended fits;
+  submit(write_op("x", data), fits);
+  settle();
+  EXPECT_EQ(osd(0).ops_seen, 1u);
+  osd(0).reply_next();
+  settle();
+  EXPECT_FALSE(fits.reply.error);
+}
+
 TEST_F(SubmitTest, OpsThatBreakARuleAreNotSent) {
   start(1);
   auto data = pattern(512);
