@@ -20,11 +20,12 @@ DataBuffers::~DataBuffers() {
 }
 
 void* DataBuffers::allocate(std::size_t bytes) {
-  // What is larger would be plain memory, and an idle pool takes any size for it.
+  // What is larger is plain memory in every pool, and an idle one takes any size for it; smaller
+  // pools give plain memory sooner.
   constexpr std::size_t kLargest = 16u << 20;
   msgr::RegisteredBuffer lease;
   if (bytes <= kLargest) lease = pool_.allocate(bytes);
-  if (!lease) {
+  if (!lease.is_registered()) {
     refused_.add_shared();
     return nullptr;
   }

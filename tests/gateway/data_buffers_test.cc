@@ -41,6 +41,30 @@ TEST_F(DataBuffersTest, WhatIsLongerThanRegisteredMemoryEverIsIsRefused) {
   EXPECT_EQ(pool_->bytes_in_use(), 0u);
 }
 
+// As an arena too small for the length has it.
+class PlainPool final : public msgr::BufferPool {
+ public:
+  msgr::RegisteredBuffer allocate(std::size_t length) override {
+    ++given_;
+    return {this, Bytes(memory_).first(length), 0};
+  }
+  std::size_t bytes_in_use() const noexcept override { return given_; }
+  bool is_registered(uint32_t) const noexcept override { return false; }
+
+ private:
+  void release(Bytes, uint32_t) noexcept override { --given_; }
+  std::vector<std::byte> memory_ = std::vector<std::byte>(4096);
+  std::size_t given_ = 0;
+};
+
+TEST_F(DataBuffersTest, PlainMemoryOfThePoolIsGivenBackToIt) {
+  PlainPool plain;
+  PerfRegistry perf;
+  DataBuffers buffers(plain, perf);
+  EXPECT_EQ(buffers.allocate(4096), nullptr);
+  EXPECT_EQ(plain.bytes_in_use(), 0u);
+}
+
 TEST_F(DataBuffersTest, MemoryOfOthersIsNotReleased) {
   int mine = 0;
   EXPECT_FALSE(buffers_.release(&mine));
