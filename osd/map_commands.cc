@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/size_parse.h"
+#include "objecter/protocol/placement.h"
 
 namespace lunar::osd {
 namespace {
@@ -187,6 +188,27 @@ CommandChange pool_get(const OsdMap& map, const Json& request) {
   return answer(map, describe(*pool));
 }
 
+// Where an object is, or would be: placement knows names, not what exists.
+CommandChange osd_map(const OsdMap& map, const Json& request) {
+  const PoolInfo* pool = map.find_pool(std::string_view(text_of(request, "pool")));
+  if (pool == nullptr) return no_such_pool(text_of(request, "pool"));
+  const std::string object = text_of(request, "object");
+  if (!objecter::is_valid_object_name(object))
+    return refuse(
+        Errc::kInvalid,
+        "\"object\" must be an object's name, such as 00c0ffee00c0ffee.header with the id "
+        "that `lunar info` shows");
+  const objecter::PgId pg = objecter::pg_of_object(*pool, object);
+  const OsdInfo* osd = map.find_osd(objecter::osd_of_pg(*pool, pg));
+  return answer(map, {{"epoch", map.epoch},
+                      {"pool", pool->name},
+                      {"pool_id", pool->id},
+                      {"objname", object},
+                      {"pgid", fmt::format("{}.{:x}", pg.pool, pg.seed)},
+                      {"osd", osd == nullptr ? -1 : osd->id},
+                      {"status", osd != nullptr && osd->up ? "up" : "down"}});
+}
+
 CommandChange pool_rm(const OsdMap& map, const Json& request) {
   const std::string name = text_of(request, "pool");
   const PoolInfo* pool = map.find_pool(std::string_view(name));
@@ -339,11 +361,11 @@ struct Command {
   CommandChange (*run)(const OsdMap&, const Json&);
 };
 constexpr Command kCommands[] = {
-    {"status", &status},           {"osd ls", &osd_ls},     {"osd tree", &osd_tree},
-    {"osd dump", &map_dump},       {"osd down", &osd_down}, {"osd rm", &osd_rm},
-    {"pool ls", &pool_ls},         {"pool get", &pool_get}, {"pool create", &pool_create},
-    {"pool rm", &pool_rm},         {"map dump", &map_dump}, {"map backup", &map_dump},
-    {"map restore", &map_restore},
+    {"status", &status},       {"osd ls", &osd_ls},           {"osd tree", &osd_tree},
+    {"osd dump", &map_dump},   {"osd down", &osd_down},       {"osd rm", &osd_rm},
+    {"pool ls", &pool_ls},     {"pool get", &pool_get},       {"pool create", &pool_create},
+    {"osd map", &osd_map},     {"pool rm", &pool_rm},         {"map dump", &map_dump},
+    {"map backup", &map_dump}, {"map restore", &map_restore},
 };
 
 const Command* find_command(std::string_view prefix) {
@@ -362,7 +384,7 @@ std::string command_prefix(std::string_view request) {
 bool is_map_command(std::string_view prefix) { return find_command(prefix) != nullptr; }
 
 std::string_view map_command_help() {
-  return "status, osd ls|tree|dump|down|rm, pool ls|get|create|rm, map dump|backup|restore";
+  return "status, osd ls|tree|dump|map|down|rm, pool ls|get|create|rm, map dump|backup|restore";
 }
 
 CommandChange run_map_command(const OsdMap& map, std::string_view request) {

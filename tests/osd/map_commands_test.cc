@@ -1,9 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/map_commands.h"
 
+#include <fmt/core.h>
 #include <gtest/gtest.h>
 
 #include <nlohmann/json.hpp>
+#include <set>
+
+#include "objecter/protocol/placement.h"
 
 namespace lunar::osd {
 namespace {
@@ -98,6 +102,35 @@ TEST_F(MapCommandsTest, PoolCreateTakesWhatAUserTypes) {
   EXPECT_EQ(made->members[0], (objecter::PoolInfo::Member{0, 0x8000}));
   EXPECT_EQ(made->members[1], (objecter::PoolInfo::Member{2, 0x10000}));
   EXPECT_EQ(run({{"prefix", "pool get"}, {"pool", "rbd"}}), pool);
+}
+
+TEST_F(MapCommandsTest, OsdMapIsWhereOpsGo) {
+  run({{"prefix", "pool create"}, {"pool", "p"}, {"pg_num", 64}, {"osds", "1,2"}});
+  const objecter::PoolInfo& pool = *map.find_pool(std::string_view("p"));
+  std::set<int> seen;
+  for (int i = 0; i < 32; ++i) {
+    const std::string name = fmt::format("0123456789abcdef.{:016x}", i);
+    const json found = run({{"prefix", "osd map"}, {"pool", "p"}, {"object", name}});
+    const auto pg = objecter::pg_of_object(pool, name);
+    EXPECT_EQ(found["pgid"], fmt::format("{}.{:x}", pg.pool, pg.seed));
+    EXPECT_EQ(found["osd"], objecter::osd_of_pg(pool, pg));
+    EXPECT_EQ(found["status"], "up");
+    seen.insert(found["osd"].get<int>());
+  }
+  EXPECT_EQ(seen, (std::set{1, 2}));
+  run({{"prefix", "osd down"}, {"osd", 1}});
+  run({{"prefix", "osd down"}, {"osd", 2}});
+  EXPECT_EQ(run({{"prefix", "osd map"}, {"pool", "p"}, {"object", "x"}})["status"], "down");
+}
+
+TEST_F(MapCommandsTest, OsdMapRefusals) {
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  refusal({{"prefix", "osd map"}, {"pool", "q"}, {"object", "x"}}, Errc::kNoSuchPool);
+  for (const char* name : {"", "a/b", "a b"})
+    EXPECT_NE(refusal({{"prefix", "osd map"}, {"pool", "p"}, {"object", name}}, Errc::kInvalid)
+                  .find("\"object\""),
+              std::string::npos);
+  refusal({{"prefix", "osd map"}, {"pool", "p"}}, Errc::kInvalid);
 }
 
 TEST_F(MapCommandsTest, PoolCreateRefusalsNameTheArgument) {

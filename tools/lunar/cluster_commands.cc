@@ -17,6 +17,7 @@ constexpr std::size_t kMaxMapBytes = 16u << 20;
 
 struct ClusterArguments {
   std::string pool;
+  std::string object;
   std::string osd;
   std::string file;
   std::string entity, instance, nonce;
@@ -139,6 +140,15 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
         });
     command->add_option("osd", arguments->osd, "id")->required();
   }
+  auto* mapped = context.add(
+      *osd, "map", "PG and server of an object, whether it exists or not", [&context, arguments] {
+        return ask(
+            context,
+            {{"prefix", "osd map"}, {"pool", arguments->pool}, {"object", arguments->object}});
+      });
+  mapped->add_option("pool", arguments->pool, "name")->required();
+  mapped->add_option("object", arguments->object, "name: ID.header, or ID.NUMBER in 16 hex digits")
+      ->required();
   auto* fenced = context.add(*osd, "fence", "refuse a gateway's ops on every server",
                              [&context, arguments] { return fence(context, *arguments); });
   fenced->add_option("entity", arguments->entity, "client.ID")->required();
