@@ -82,11 +82,11 @@ class TraceReportTest(LunarTestCase):
 
     def lose_a_server_during(self, lun):
         """A write is under way when its server dies: the Objecter sends it again to the new one."""
-        victim = 2
+        victim = max(self.cluster.osds_of("rbd/image", range(8)))
         self.do_io(lun, [(0, 8 * MIB), (8 * MIB, 8 * MIB)])  # so that there are sessions with all servers
         self.cluster.osds[victim].send(signal.SIGSTOP)
         running = self.start_load("bench", lun.url, access="write", size="8M", depth=2, ops=2,
-                                  span="16M")
+                                  span="8M")
         def waits_for_victim():
             ops = self.cluster.gateway_command("ops", "in", "flight")["ops"]
             return any(op["osd"] == victim and op["state"] == "sent" and op["age"] > 0.3 for op in ops)

@@ -192,3 +192,10 @@ class Cluster:
         for key, value in options.items():
             words += ["--" + key.replace("_", "-"), value]
         self.lunar(*words)
+
+    def osds_of(self, image, object_nos):
+        """The servers that hold those objects of POOL/IMAGE, by name alone: an image's id is random."""
+        pool = image.split("/")[0]
+        image_id = self.lunar_json("info", image)["id"]
+        return {self.lunar_json("osd", "map", pool, f"{image_id}.{number:016x}")["osd"]
+                for number in object_nos}
