@@ -17,7 +17,7 @@
 read_words "$@"
 portal=127.0.0.1:3260
 iqn=iqn.2025-01.test.lunar:hosts
-disk_mib=96
+disk_mib=96 load_mib=16 # the load is at the disk's end, in so few objects that its cache is small
 lunar=("$LUNAR_BUILD_DIR/tools/lunar" -c "$CLUSTER/lunar.conf")
 perf_server=$HOST_B:7700
 perf=("$LUNAR_BUILD_DIR/tools/lunar-perf-msgr" client "$perf_server" -c "$CLUSTER/lunar.conf" --warmup 0)
@@ -45,7 +45,7 @@ load_until_stopped() { # FIRST_SEED
   local seed=$1
   while [ ! -e "$OUT/load.stop" ]; do
     "$LUNAR_BUILD_DIR/tests/e2e/iscsi_load/lunar-iscsi-load" verify --url "iscsi://$portal/$iqn/1" \
-      --bytes 8M --span 16M --offset $((disk_mib - 16))M --max-op 8M --depth 4 --initially-anything \
+      --bytes 8M --span "${load_mib}M" --offset "$((disk_mib - load_mib))M" --max-op 8M --depth 4 --initially-anything \
       --retry-seconds 300 --seed "$seed" --json >"$OUT/load.log" 2>&1 || return
     seed=$((seed + 1))
   done
@@ -199,11 +199,31 @@ main_path() {
 
 # --- run
 
+# An image's objects are placed by names that its random id begins. What happens to a server tests
+# nothing if the load's few objects are all on the other, so such an image is not taken.
+create_disk() {
+  local tries
+  for tries in {1..40}; do
+    "${lunar[@]}" create lunar/disk --size "${disk_mib}M"
+    [ "$(servers_of_load)" = "0 1" ] && return
+    "${lunar[@]}" rm lunar/disk
+  done
+  fail "$tries images, and none of them has its load on both servers"
+}
+servers_of_load() {
+  local info id object object_mib
+  info=$("${lunar[@]}" --format json info lunar/disk)
+  id=$(jq -r .id <<<"$info") object_mib=$(($(jq .object_size <<<"$info") >> 20))
+  for ((object = (disk_mib - load_mib) / object_mib; object < disk_mib / object_mib; object++)); do
+    "${lunar[@]}" --format json osd map lunar "$id.$(printf %016x "$object")"
+  done | jq -s 'map(.osd) | unique | join(" ")' -r
+}
+
 start_gateway() {
   mkdir -p "$CLUSTER/run" "$CLUSTER/log"
   cp "$SHARED/lunar.conf" "$SHARED/keyring" "$CLUSTER/"
   chmod 600 "$CLUSTER/keyring"
-  "${lunar[@]}" create lunar/disk --size "${disk_mib}M"
+  create_disk
   install_plugin "$LUNAR_BUILD_DIR/bstore_plugin/bs_lunar.so"
   start_tgtd "$portal" LUNAR_CONF="$CLUSTER/lunar.conf"
   export_lun 1 "$iqn" 1 lunar lunar/disk
@@ -213,7 +233,7 @@ start_gateway() {
 warm_up() {
   under_load "nothing wrong" nothing
   if [ "$TRANSPORT" = rdma ]; then
-    [ "$(count_rdma qp "$TGTD_PID")" -ge 2 ] || fail "tgtd has no queue pairs: $(rdma resource show qp)"
+    [ "$(count_rdma qp "$TGTD_PID")" -ge 2 ] || fail "tgtd has not two queue pairs: $(rdma resource show qp)"
     expect_perf '.objecter.one_sided_bytes > 0 and .rdma.links_tcp == 0'
   fi
   gateway_held=$(holdings "$TGTD_PID")
