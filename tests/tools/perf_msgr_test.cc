@@ -73,6 +73,27 @@ TEST(CrossoverTest, OneSidedWinsFromWhereItStaysAhead) {
   EXPECT_EQ(from({{4096, 1, 2}, {8192, 3, 2}}), std::nullopt);
 }
 
+// What it says in the end can be put into lunar.conf as it is.
+TEST(CrossoverTest, TheLineForTheConfigurationIsOne) {
+  Crossover crossover;
+  crossover.write_io = crossover.read_io = {{16384, 10, 5}, {65536, 10, 11}};
+  EXPECT_NE(describe(crossover, "192.0.2.1:7700", false).find("never wins on the way to 192.0.2.1"),
+            std::string::npos);
+  crossover.threshold = 65536;
+  const std::string text = describe(crossover, "192.0.2.1:7700", false);
+  const std::string name = "lunar_one_sided_threshold = ";
+  const auto at = text.find(name);
+  ASSERT_NE(at, std::string::npos) << text;
+  Config config;
+  const auto set = config.set("lunar_one_sided_threshold",
+                              text.substr(at + name.size(), text.size() - at - name.size() - 1));
+  ASSERT_TRUE(set) << set.error().message;
+  EXPECT_EQ(config.get_size("lunar_one_sided_threshold"), 65536u);
+  const auto json = nlohmann::json::parse(describe(crossover, "192.0.2.1:7700", true));
+  EXPECT_EQ(json["threshold_bytes"], 65536);
+  EXPECT_EQ(json["server"], "192.0.2.1:7700");
+}
+
 // --- client and server over a network within the process
 
 class PerfMsgrTest : public testing::Test {

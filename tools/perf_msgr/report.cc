@@ -160,9 +160,9 @@ std::string describe_idle(uint32_t connections, const Memory& before, const Memo
       connections, resident, pinned, after.pinned_bytes / 1024);
 }
 
-std::string describe(const Crossover& crossover, const std::string& device, bool json) {
+std::string describe(const Crossover& crossover, const std::string& server, bool json) {
   if (json) {
-    Json out = {{"device", device},
+    Json out = {{"server", server},
                 {"write_io", points_json(crossover.write_io)},
                 {"read_io", points_json(crossover.read_io)}};
     out["threshold_bytes"] = crossover.threshold ? Json(*crossover.threshold) : Json(nullptr);
@@ -178,9 +178,12 @@ std::string describe(const Crossover& crossover, const std::string& device, bool
                         size_text(written.bytes), written.inline_rate, written.one_sided_rate,
                         read.inline_rate, read.one_sided_rate);
   }
-  if (!crossover.threshold) return text + "one-sided never wins on " + device + "\n";
-  return text +
-         fmt::format("one-sided wins on {} from {}\n", device, size_text(*crossover.threshold));
+  if (!crossover.threshold) return text + "one-sided never wins on the way to " + server + "\n";
+  const std::string threshold = size_text(*crossover.threshold);
+  return text + fmt::format(
+                    "one-sided wins on the way to {} from {}; for gateways with this device:\n"
+                    "lunar_one_sided_threshold = {}\n",
+                    server, threshold, threshold);
 }
 
 }  // namespace lunar::perf_msgr

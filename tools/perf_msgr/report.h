@@ -22,6 +22,6 @@ std::string describe(const LoadOptions& options, const std::string& transport, R
 std::string describe_cycles(Report& report, const Memory& before, const Memory& after, bool json);
 std::string describe_idle(uint32_t connections, const Memory& before, const Memory& after,
                           bool json);
-std::string describe(const Crossover& crossover, const std::string& device, bool json);
+std::string describe(const Crossover& crossover, const std::string& server, bool json);
 
 }  // namespace lunar::perf_msgr
