@@ -82,7 +82,7 @@ class AuthTest(LunarTestCase):
             with self.subTest(entity=entity):
                 conf = self.folder / f"{entity}.conf"
                 text = self.cluster.conf.read_text().replace(str(self.cluster.keyring), str(wrong))
-                conf.write_text(re.sub("timeout = .*", "timeout = 2s", text))
+                conf.write_text(re.sub("timeout = .*", "timeout = 5s", text))
                 with self.assertRaises(TgtadmError) as caught:
                     self.export("rbd/image", bsopts=f"conf={conf};id={entity}")
                 self.assertRegex(caught.exception.log, "key")

@@ -52,7 +52,8 @@ class ToolTest(TestCase):
         self.cluster.lunar("create", "rbd/a", "--size", "64M")
         for kind in ("write", "read"):
             report = self.cluster.lunar_json("bench", "rbd/a", "--io-type", kind, "--io-size", "4K",
-                                             "--io-total", "1M", "--io-pattern", "rand")
+                                             "--io-total", "1M", "--io-pattern", "rand",
+                                             "--lunar-header-poll", "1h")
             self.assertEqual(report["ops"], 256)
             self.assertGreater(report["iops"], 0)
             self.assertEqual((report["bytes_inline"], report["bytes_one_sided"]), (1 << 20, 0))

@@ -192,7 +192,7 @@ class AbortTest(LunarTestCase):
         server = self.cluster.osds[0]
         server.send(signal.SIGSTOP)
         started = time.monotonic()
-        running = self.start_load("verify", lun.url, bytes="64K", max_op="4K", timeout=1,
+        running = self.start_load("verify", lun.url, bytes="64K", max_op="4K", timeout=3,
                                   abort_timeout=20, seed=21)
         try:
             (report,) = running.finish(timeout=100, expect=load.COMMAND_FAILED)

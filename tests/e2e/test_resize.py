@@ -23,7 +23,7 @@ class ResizeTest(LunarTestCase):
         return self.command(self.lun.url, "readcap")["bytes"]
 
     def test_growth_is_seen_and_usable_under_load(self):
-        running = self.start_load("verify", self.lun.url, bytes="96M", seed=41, span="64M")
+        running = self.start_load("verify", self.lun.url, bytes="256M", seed=41, span="64M")
         self.wait_for_writes(running)
         self.cluster.lunar("resize", "rbd/image", "--size", "128M")
         wait_until(lambda: self.capacity() == 128 * MIB, 60, "the new capacity")

@@ -38,14 +38,14 @@ class ServerFaultTest(LunarTestCase):
 
     def test_servers_killed_and_restarted_under_load(self):
         self.start_lunar()
-        running = self.begin(seed=31, num_bytes="512M", mix="rw")
+        running = self.begin(seed=31, mix="rw")
         self.kill_and_restart_each(running)
         report = self.end(running)
         self.assertEqual(report["failed_ops"], 0)
 
     def test_servers_killed_under_every_kind_of_command(self):
         self.start_lunar()
-        running = self.begin(seed=37, num_bytes="512M", tolerate_failures=True)
+        running = self.begin(seed=37, tolerate_failures=True)
         self.kill_and_restart_each(running)
         report = self.end(running)
         # A COMPARE AND WRITE that a dead server may have carried out is not repeated by guess.
@@ -90,7 +90,7 @@ class ServerFaultTest(LunarTestCase):
                 started = time.monotonic()
                 answer = self.command(lun.url, *words, lba=0)
                 self.assert_sense(answer, ABORTED_COMMAND, 0)
-                self.assertLess(time.monotonic() - started, 5 * OP_TIMEOUT)
+                self.assertLess(time.monotonic() - started, 8 * OP_TIMEOUT)
         # What needs no server goes on.
         self.assert_good(self.command(lun.url, "tur"))
         self.assertEqual(self.command(lun.url, "readcap")["bytes"], 64 * MIB)
@@ -108,7 +108,7 @@ class ServerFaultTest(LunarTestCase):
         self.assertEqual(self.command(lun.url, "read", lba=0)["status"], "BUSY")
 
     def test_gateway_killed_and_restarted_under_load(self):
-        self.start_lunar()
+        self.start_lunar(options={"objecter_op_timeout": "20s"})
         running = self.begin(seed=35, num_bytes="256M")
         self.tgtd.kill()
         self.tgtd.start()

@@ -62,12 +62,13 @@ class TracePageTest(LunarTestCase):
             self.save(browser.screenshot())
 
     def place_of(self, browser, what):
-        """Middle of the widest bar that fulfils `what`, in the window."""
+        """Middle of the widest bar that fulfils `what`, of what is to be seen of it, in the window."""
         return browser.evaluate(
             "(() => { const place = canvas.getBoundingClientRect();"
+            " const left = b => Math.max(b.x0, 0), right = b => Math.min(b.x1, canvas.clientWidth);"
             f" const found = boxes.filter(b => {what} && b.y0 > axis && b.y1 < canvas.clientHeight)"
-            "   .sort((a, b) => (b.x1 - b.x0) - (a.x1 - a.x0))[0];"
-            " return found && { x: place.left + (found.x0 + found.x1) / 2,"
+            "   .sort((a, b) => (right(b) - left(b)) - (right(a) - left(a)))[0];"
+            " return found && { x: place.left + (left(found) + right(found)) / 2,"
             "                   y: place.top + (found.y0 + found.y1) / 2, stage: found.what.stage.stage }; })()")
 
     def check_hover(self, browser):

@@ -95,9 +95,12 @@ class LunarTestCase(TestCase):
     def wait_for_writes(self, running, num_bytes=1 << 20):
         """Until the load has written that much, as the gateway's counters see it."""
         def has_written():
-            if not running.is_running():
+            was_running = running.is_running()
+            if self.bytes_written() >= start + num_bytes:
+                return True
+            if not was_running:
                 raise AssertionError("the load ended early:\n" + running.log())
-            return self.bytes_written() >= start + num_bytes
+            return False
         start = self.bytes_written()
         wait_until(has_written, 120, f"{num_bytes} bytes written")
 

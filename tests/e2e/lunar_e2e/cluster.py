@@ -60,7 +60,10 @@ class Cluster:
     def start(self):
         """Makes the stores and starts every server."""
         self.folder.mkdir(parents=True, exist_ok=True)
-        self.ports = {osd: free_port(self.host) for osd in range(self.num_osds)}
+        ports = set()  # each is free until its server binds it, so one may be drawn twice
+        while len(ports) < self.num_osds:
+            ports.add(free_port(self.host))
+        self.ports = dict(enumerate(sorted(ports)))
         self.write_conf()
         if self.authenticate:
             for entity in ["client.admin", *(f"osd.{osd}" for osd in range(self.num_osds))]:

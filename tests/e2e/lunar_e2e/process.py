@@ -103,7 +103,7 @@ class Process:
         self.send(signal.SIGKILL)
         self._child.wait()
 
-    def stop(self, timeout=20):
+    def stop(self, timeout=120):
         """SIGTERM; after the timeout SIGKILL and HarnessError."""
         self.send(signal.SIGTERM)
         try:
