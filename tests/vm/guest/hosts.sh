@@ -32,8 +32,8 @@ wait_shared() {
 # rendezvous NAME: both hosts wait here for each other.
 rendezvous() {
   touch "$SHARED/at.$1.$VM_HOST"
-  wait_shared 120 "at.$1.a"
-  wait_shared 120 "at.$1.b"
+  wait_shared 300 "at.$1.a"
+  wait_shared 300 "at.$1.b"
 }
 
 # on_peer WORDS...: runs a function or program on host b, in its serve_peer; prints its output. Fails

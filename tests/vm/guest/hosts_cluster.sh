@@ -33,7 +33,7 @@ read_words() {
   rdma) CLUSTER_OPTIONS+=(-o ms_type=async+rdma -o ms_async_rdma_fallback=false) ;;
   *) fail "the transport is posix or rdma, not '$TRANSPORT'" ;;
   esac
-  for word in "${OPTIONS[@]}"; do CLUSTER_OPTIONS+=(-o "$word"); done
+  for word in "${PATIENCE[@]}" "${OPTIONS[@]}"; do CLUSTER_OPTIONS+=(-o "$word"); done
 }
 
 setup_host() {

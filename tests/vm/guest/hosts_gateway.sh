@@ -176,6 +176,7 @@ connections_leave_nothing() {
   local held cycles=200 began
   on_peer start_perf_server "$perf_server"
   "${perf[@]}" --cycles 5 >/dev/null # what is made once is made
+  on_peer wait_for 30 "end of the first connections" perf_is_idle
   held=$(on_peer perf_holdings)
   began=$SECONDS
   "${perf[@]}" --cycles $cycles

@@ -60,6 +60,7 @@ signal_osd() { kill -"$2" "$(osd_pid "$1")"; }
 start_perf_server() { # ADDRESS WORDS...
   local address=$1
   shift
+  rm -f "$OUT/perf_server.log" # of the one before, which had said the word too
   "$LUNAR_BUILD_DIR/tools/lunar-perf-msgr" server -c "$CLUSTER/lunar.conf" --bind "$address" "$@" \
     >"$OUT/perf_server.log" 2>&1 &
   PERF_PID=$!
@@ -70,6 +71,7 @@ stop_perf_server() {
   wait "$PERF_PID" || { cat "$OUT/perf_server.log"; return 1; }
 }
 perf_holdings() { holdings "$PERF_PID"; }
+perf_is_idle() { [[ $(perf_holdings) == "qp 0 "* ]]; }
 perf_still_holds() { expect_holdings "$1" "$PERF_PID" "$2" "the perf server"; }
 
 serve_peer

@@ -38,6 +38,11 @@ wait_for() {
   done
 }
 
+# Options of a cluster whose time limits are too short for emulated processors. ACK_PATIENCE is for
+# tests in which no link may be lost: an emulated device may take half a second to answer.
+PATIENCE=(lunar_open_timeout=20s ms_async_rdma_fallback_timeout=10s)
+ACK_PATIENCE=ms_async_rdma_ack_timeout=500ms
+
 # --- devices -----------------------------------------------------------------------------------
 
 load_modules() {

@@ -20,7 +20,7 @@ export LTTNG_UST_REGISTER_TIMEOUT=0
 start_cluster() {
   local name=$1 address=$2 option options=()
   shift 2
-  for option in "$@"; do options+=(-o "$option"); done
+  for option in "${PATIENCE[@]}" "$ACK_PATIENCE" "$@"; do options+=(-o "$option"); done
   cluster=/srv/$name
   portal=127.0.0.1:3260
   iqn=iqn.2025-01.test.lunar:$name
@@ -59,9 +59,8 @@ rdma_packets() { cat /sys/class/infiniband/rxe0/ports/1/hw_counters/sent_pkts; }
 # expect_rdma PACKETS_BEFORE MIB: sessions and data went over queue pairs, by the kernel's word and
 # the gateway's. Each byte was written once and read at least once, in packets of 4 KiB at most.
 expect_rdma() {
-  local qps packets
-  qps=$(count_rdma qp "$TGTD_PID")
-  [ "$qps" -ge 3 ] || fail "tgtd has $qps queue pairs for three servers: $(rdma resource show qp)"
+  local packets
+  wait_for 30 "three queue pairs of tgtd, one for each server" has_three_qps
   packets=$(($(rdma_packets) - $1))
   [ "$packets" -ge $(($2 * 2 * 256)) ] || fail "only $packets packets left the RDMA device"
   gateway_perf >"$OUT/perf.json"
@@ -71,6 +70,7 @@ expect_rdma() {
   expect_counter '.objecter.one_sided_bytes > 0'
   step "tgtd: $(holdings "$TGTD_PID"), $(($(status_bytes VmPin "$TGTD_PID") >> 20)) MiB pinned; $packets packets"
 }
+has_three_qps() { [ "$(count_rdma qp "$TGTD_PID")" -ge 3 ]; }
 expect_counter() { # FILTER of jq, on the gateway's perf dump
   jq -e "$1" "$OUT/perf.json" >/dev/null || fail "not so: $1, in $(jq -c . "$OUT/perf.json")"
 }

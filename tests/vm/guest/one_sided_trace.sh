@@ -27,7 +27,7 @@ wait_for 60 "recording" grep -q "Ctrl-C ends it" "$OUT/record.log"
 step "cluster"
 "$LUNAR_ROOT/tools/lunar-vstart" start --quiet -n 2 --store mem --dir "$cluster" \
   --bin-dir "$LUNAR_BUILD_DIR" --pool lunar --address 10.0.2.15 \
-  -o ms_type=async+rdma -o ms_async_rdma_fallback=false
+  -o ms_type=async+rdma -o ms_async_rdma_fallback=false -o "$ACK_PATIENCE" "${PATIENCE[@]/#/--option=}"
 "$LUNAR_BUILD_DIR/tools/lunar" -c "$cluster/lunar.conf" create lunar/disk --size 64M
 start_tgtd "$portal" LUNAR_CONF="$cluster/lunar.conf"
 export_lun 1 "$iqn" 1 lunar lunar/disk
