@@ -31,7 +31,7 @@ struct Havoc final : msgr::LoopbackInjector {
     return {make_error_code(msgr::Errc::kInjected), {}, bytes == 0 ? 0 : random() % bytes};
   }
   std::error_code on_expose(std::size_t) override {
-    return strikes(25) ? std::make_error_code(std::errc::not_enough_memory) : std::error_code();
+    return strikes(8) ? std::make_error_code(std::errc::not_enough_memory) : std::error_code();
   }
   msgr::EventCenter::Clock::duration on_remote_read(std::size_t) override {
     return strikes(4) ? std::chrono::microseconds(random() % 3000) : std::chrono::microseconds(0);

@@ -25,6 +25,7 @@ class JoinedStack final : public NetworkStack {
     RdmaOptions options;
     options.staging_bytes = options.front_end_bytes = 64u << 20;
     options.drain_timeout = std::chrono::seconds(2);
+    options.ack_timeout = 16;  // emulated devices may take half a second to answer
     return options;
   }
   explicit JoinedStack(const RdmaOptions& options)

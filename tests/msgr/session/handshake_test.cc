@@ -243,7 +243,7 @@ TEST_F(HandshakeTest, APeerThatSaysNothingIsClosed) {
 
 TEST_F(HandshakeTest, APeerThatStopsHalfwayIsClosed) {
   MessengerOptions options = quick_options("osd.0");
-  options.connection_ready_timeout = 20ms;
+  options.connection_ready_timeout = 500ms;
   Node& server = add_node(options);
   address_ = *server.messenger->bind(Address::loopback(), Policy::kStatefulServer);
   connect_raw();

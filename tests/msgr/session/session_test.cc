@@ -247,7 +247,7 @@ TEST_F(SessionTest, AStatelessServerMakesItsSessionsLossy) {
 
 TEST_F(SessionTest, AServerForgetsAClientThatStaysAway) {
   MessengerOptions server = quick_options("osd.0");
-  server.session_timeout = 50ms;
+  server.session_timeout = 500ms;
   open(server, quick_options("client.a"));
   injector_.refuse[address_] = true;
   cut_link();
@@ -367,9 +367,9 @@ TEST_F(SessionTest, ReadsNoMoreWhileTheDispatcherHoldsTooMuch) {
   server.dispatch_throttle_bytes = 100'000;
   MessengerOptions client = quick_options("client.a");
   client.keepalive_interval = 5ms;
-  client.keepalive_timeout = 60ms;
+  client.keepalive_timeout = 500ms;
   server.keepalive_interval = 5ms;
-  server.keepalive_timeout = 60ms;
+  server.keepalive_timeout = 500ms;
   open(server, client);
   server_->events.keep_messages = true;
   for (uint64_t tid = 1; tid <= 30; ++tid) {
@@ -379,7 +379,7 @@ TEST_F(SessionTest, ReadsNoMoreWhileTheDispatcherHoldsTooMuch) {
   ASSERT_TRUE(server_has(3));
   // Longer than the keepalive timeout, of which neither side may take notice.
   const auto begin = std::chrono::steady_clock::now();
-  until([&] { return std::chrono::steady_clock::now() - begin > 150ms; });
+  until([&] { return std::chrono::steady_clock::now() - begin > 1200ms; });
   EXPECT_LE(server_->events.received.size(), 4u);
   EXPECT_EQ(client_->events.links_down + server_->events.links_down, 0);
   EXPECT_EQ(counter(*server_, "throttle_waits"), 1u);

@@ -5,9 +5,11 @@
   osd_process_test.py LUNAR_OSD OSD_IO [unittest arguments]
 """
 
+import contextlib
 import json
 import os
 import pathlib
+import random
 import re
 import shutil
 import signal
@@ -76,7 +78,7 @@ class OsdProcessTest(unittest.TestCase):
         self.fsid = str(uuid.uuid4())
         self.servers = []
         self.addCleanup(self.end_all)
-        self.ports = [self.free_port() for _ in range(2)]
+        self.ports = self.free_ports(2)
         self.write_conf()
 
     def end_all(self):
@@ -85,10 +87,16 @@ class OsdProcessTest(unittest.TestCase):
                 server.kill()
 
     @staticmethod
-    def free_port():
-        with socket.socket() as probe:
-            probe.bind(("127.0.0.1", 0))
-            return probe.getsockname()[1]
+    def free_ports(count):
+        """Distinct ones, below the range of outgoing connections."""
+        ports = []
+        for port in random.sample(range(20000, 32000), 200):
+            with socket.socket() as probe, contextlib.suppress(OSError):
+                probe.bind(("127.0.0.1", port))
+                ports.append(port)
+            if len(ports) == count:
+                return ports
+        raise AssertionError("no free ports")
 
     def write_conf(self, **options):
         lines = {
