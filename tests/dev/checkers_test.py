@@ -179,7 +179,7 @@ class Text(unittest.TestCase):
         self.assertEqual(find(f"see\n{slash}work/main/x\n"), [2])
         self.assertEqual(find(f"cd {slash}root/x"), [1])
         self.assertEqual(find("http://deb" + ".debian.org/debian"), [1])
-        self.assertEqual(find("the framework/src and ~/work/lunar and ${HOME}/root/"), [])
+        self.assertEqual(find(f"the framework{slash}src and ~{slash}work{slash}lunar and ${{HOME}}{slash}root{slash}"), [])
 
 
 class Headers(unittest.TestCase):
