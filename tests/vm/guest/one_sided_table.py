@@ -97,7 +97,6 @@ class Cluster:
                      self.bin_dir, "--pool", "lunar", "--address", options.address, "-o", "ms_type=async+rdma",
                      "-o", "ms_async_rdma_fallback=false", "-o", f"ms_crc_data={str(crc).lower()}",
                      "-o", "objecter_op_timeout=120s", "-o", "ms_keepalive_timeout=10m",
-                     "-o", "lunar_open_timeout=20s", "-o", "ms_async_rdma_fallback_timeout=10s",
                      "-o", "ms_connection_ready_timeout=60s",
                      *(word for setting in options.option for word in ("-o", setting)))
         self.conf = self.folder / "lunar.conf"

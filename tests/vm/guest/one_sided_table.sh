@@ -9,7 +9,8 @@ setup_net
 ip link set eth0 mtu 4500 # for rxe's largest packets
 setup_rxe
 export LTTNG_UST_REGISTER_TIMEOUT=0
-python3 -u "$(dirname "$0")/one_sided_table.py" 10.0.2.15 "$LUNAR_BUILD_DIR" "$OUT" "$@" ||
+python3 -u "$(dirname "$0")/one_sided_table.py" 10.0.2.15 "$LUNAR_BUILD_DIR" "$OUT" \
+  "${PATIENCE[@]/#/--option=}" "$@" ||
   fail "a bound does not hold: see above"
 delete_rxe rxe0
 pass "the bounds hold"
