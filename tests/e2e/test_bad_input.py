@@ -69,7 +69,7 @@ class LunTest(LunarTestCase):
         started = time.monotonic()
         with self.assertRaises(TgtadmError) as caught:
             self.export("rbd/good", bsopts=f"conf={conf}")
-        self.assertLess(time.monotonic() - started, OPEN_TIMEOUT + 10)
+        self.assertLess(time.monotonic() - started, OPEN_TIMEOUT + 3)
         self.assertIn(f"127.0.0.1:{port}", caught.exception.log)
         self.assertIn(f"127.0.0.1:{port}", self.cluster.lunar("gateway", "last-error"))
         code, sentence = self.cluster.lunar_fails("check", "-c", conf)
