@@ -57,14 +57,14 @@ Outcome<BsOptions> BsOptions::parse(std::string_view text) {
     if (part.empty()) continue;
     const auto equals = part.find('=');
     if (equals == std::string_view::npos || equals == 0) {
-      return explain(std::errc::invalid_argument,
+      return failure(std::errc::invalid_argument,
                      "bsopts: '" + std::string(part) +
                          "' is not NAME=VALUE; write conf=FILE;id=ID;pool=POOL;OPTION=VALUE");
     }
     const std::string name(part.substr(0, equals));
     const std::string value(part.substr(equals + 1));
     if (name == "key" || name == "secret") {
-      return explain(std::errc::invalid_argument,
+      return failure(std::errc::invalid_argument,
                      "bsopts: '" + name +
                          "' is refused, tgtd logs bsopts; put the key into a "
                          "keyring file (mode 0600) and name it with keyring=FILE");
@@ -100,21 +100,21 @@ Outcome<GatewaySession*> GatewaySession::create(const BsOptions& options, const 
   // On failure what was begun is left behind on purpose: it may be in tgtd's loop already, and the
   // next attempt makes another. LUN creation is rare.
   auto* session = new GatewaySession(host);
-  if (auto started = session->start(options); !started) return tl::unexpected(started.error());
+  if (auto started = session->start(options); !started) return failure(started.error());
   return session;
 }
 
 Outcome<void> GatewaySession::start(const BsOptions& options) {
   const auto name = EntityName::parse("client." + options.id);
   if (!name) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "bsopts: id '" + options.id + "' is not valid; it is the ID of client.ID");
   }
   config_ = std::make_unique<Config>(*name, options.cluster);
   if (auto r = config_->load(options.conf); !r) return r;
   for (const auto& [option, value] : options.overrides) {
     if (auto r = config_->set(option, value); !r) {
-      return explain(r.error().code, "bsopts: " + r.error().message);
+      return failure(r.error().code, "bsopts: " + r.error().message);
     }
   }
   overrides_ = options.overrides;
@@ -129,13 +129,13 @@ Outcome<void> GatewaySession::start(const BsOptions& options) {
 
   perf_ = std::make_unique<PerfRegistry>();
   auto center = msgr::EventCenter::create({.name = "lunar-tgt"});
-  if (!center) return explain(center.error(), "cannot make an event loop");
+  if (!center) return failure(center.error(), "cannot make an event loop");
   center_ = std::move(*center);
   center_->adopt_thread();
   gateway::Client::Identity identity;
   identity.instance = instance_name(*config_);
   auto client = gateway::Client::create(*config_, std::move(identity), *center_, *perf_);
-  if (!client) return tl::unexpected(client.error());
+  if (!client) return failure(client.error());
   client_ = std::move(*client);
   if (client_->supports_one_sided()) {
     data_buffers_ = std::make_unique<gateway::DataBuffers>(client_->front_end_buffers(), *perf_);
@@ -158,7 +158,7 @@ Outcome<void> GatewaySession::attach_to_loop() {
   };
   if (completion_fd_ < 0 || host_.watch_fd(center_->fd(), on_center, this) != 0 ||
       host_.watch_fd(completion_fd_, on_completions, this) != 0) {
-    return explain(last_system_error(), "cannot join tgtd's event loop");
+    return failure(last_system_error(), "cannot join tgtd's event loop");
   }
   center_->set_same_thread_hook([this] {
     host_.schedule([](void* self) { static_cast<GatewaySession*>(self)->on_turn(); }, this);
@@ -171,7 +171,7 @@ void GatewaySession::serve_admin_socket() {
   if (path.empty()) return;
   const auto folder = make_directories(parent_directory(path));
   auto socket = folder ? AdminSocket::create(path)
-                       : Outcome<std::unique_ptr<AdminSocket>>(tl::unexpected(folder.error()));
+                       : Outcome<std::unique_ptr<AdminSocket>>(failure(folder.error()));
   if (!socket) return remember_error(host_, "admin socket: " + socket.error().message);
   admin_ = std::move(*socket);
   admin_->add_standard_commands(*config_, *perf_);
@@ -189,7 +189,7 @@ void GatewaySession::serve_admin_socket() {
   on_loop("last-error", "the sentences of the last failures", [] { return recent_errors_json(); });
 }
 
-bool GatewaySession::run_until(UniqueFunction<bool()> finished, std::chrono::nanoseconds timeout) {
+bool GatewaySession::run_until(InlineFunction<bool()> finished, std::chrono::nanoseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (true) {
     center_->process();

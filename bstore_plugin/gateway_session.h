@@ -12,10 +12,10 @@
 #include "bstore_plugin/scsi_command.h"
 #include "common/admin_socket.h"
 #include "common/config.h"
+#include "common/inline_function.h"
 #include "common/log_config.h"
 #include "common/perf_counters.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "gateway/client.h"
 #include "gateway/data_buffers.h"
 #include "msgr/event_center.h"
@@ -59,7 +59,7 @@ class GatewaySession {
 
   // Runs the loop until `finished()` or the deadline; no command is handed to tgt meanwhile.
   // Returns finished(). For bs_open alone.
-  bool run_until(UniqueFunction<bool()> finished, std::chrono::nanoseconds timeout);
+  bool run_until(InlineFunction<bool()> finished, std::chrono::nanoseconds timeout);
 
   // A command joins the ones watched for aborts, or has ended and is to be handed to tgt.
   void command_started(ScsiCommand& command);

@@ -42,7 +42,7 @@ Outcome<std::shared_ptr<Image>> open_image(GatewaySession& session, const ImageS
   session.client().objecter().wait_for_map(
       timeout, [opening, spec = std::make_shared<ImageSpec>(spec),
                 &session](Outcome<lunar::objecter::OsdMapRef> map) {
-        if (!map) return opening->finish(tl::unexpected(map.error()));
+        if (!map) return opening->finish(lunar::failure(map.error()));
         Image::open(session.client(), *spec, {}, [opening](Outcome<std::shared_ptr<Image>> image) {
           opening->finish(std::move(image));
         });
@@ -51,7 +51,7 @@ Outcome<std::shared_ptr<Image>> open_image(GatewaySession& session, const ImageS
     return std::move(*opening->outcome);
   }
   opening->given_up = true;
-  return lunar::explain(
+  return lunar::failure(
       std::errc::timed_out,
       "the cluster did not answer within lunar_open_timeout; servers asked: mon_host = " +
           session.config().get_string("mon_host") + ". Are they up? Try 'lunar check " +
@@ -88,7 +88,7 @@ void fill_info(const Image& image, const GatewaySession& session, uint32_t block
 int lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info) {
   if (block_bytes > 4096) {
     return fail("block size " + std::to_string(block_bytes) +
-                " is not supported: use 512 … 4096 bytes");
+                   " is not supported: use 512 … 4096 bytes");
   }
   std::string text = path == nullptr ? "" : path;
   if (text.find('/') == std::string::npos && !options.pool.empty()) {

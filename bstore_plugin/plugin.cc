@@ -61,14 +61,14 @@ Outcome<GatewaySession*> find_or_create_session(const BsOptions& options, const 
     if (options.overrides.empty() || options.overrides == found->second->overrides()) {
       return found->second;
     }
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "bsopts: the session of client." + options.id +
                        " is open with other options; give every LUN of it the same");
   }
   auto session = GatewaySession::create(options, host);
   if (!session) return session;
   if (auto checked = check_version_once((*session)->config()); !checked) {
-    return tl::unexpected(checked.error());
+    return failure(checked.error());
   }
   sessions[options.session_key()] = *session;
   take_data_buffers(**session, host);

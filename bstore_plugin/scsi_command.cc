@@ -244,7 +244,7 @@ void ScsiCommand::compare_and_write() {
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), 2 * bytes);
   image_->compare_and_write(offset(), data.first(bytes), data.subspan(bytes), io_options(),
                             [this](const IoResult& result) {
-                              if (result.error == objecter::Errc::kMiscompare) {
+                              if (result.error == objecter::OsdErrc::kMiscompare) {
                                 return miscompare_at(result.value);
                               }
                               end(result);
@@ -267,7 +267,7 @@ void ScsiCommand::end(const IoResult& result) {
 // Aborted between two of its steps.
 void ScsiCommand::end_cancelled() {
   IoResult result;
-  result.error = make_error_code(objecter::Errc::kCancelled);
+  result.error = make_error_code(objecter::OsdErrc::kCancelled);
   end(result);
 }
 

@@ -5,7 +5,7 @@
 
 namespace lunar::bstore_plugin {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 Sense sense_of(const std::error_code& error, bool is_write, bool busy_on_timeout) noexcept {
   if (!error) return {};
@@ -16,48 +16,48 @@ Sense sense_of(const std::error_code& error, bool is_write, bool busy_on_timeout
       SenseKey::kMediumError, is_write ? Asc::kWriteError : Asc::kUnrecoveredReadError);
   // Errors of the messenger and of sockets: no server could be asked.
   if (error.category() != objecter::osd_category()) return try_again;
-  switch (static_cast<Errc>(error.value())) {
-    case Errc::kOk:
+  switch (static_cast<OsdErrc>(error.value())) {
+    case OsdErrc::kOk:
       return {};
-    case Errc::kNoSpace:
+    case OsdErrc::kNoSpace:
       return check_condition(SenseKey::kDataProtect, Asc::kSpaceAllocationFailed);
-    case Errc::kMiscompare:
+    case OsdErrc::kMiscompare:
       return check_condition(SenseKey::kMiscompare, Asc::kMiscompareDuringVerify);
-    case Errc::kTimedOut:
-    case Errc::kUnreachable:
-    case Errc::kStaleMap:
-    case Errc::kRetryInline:
+    case OsdErrc::kTimedOut:
+    case OsdErrc::kUnreachable:
+    case OsdErrc::kStaleMap:
+    case OsdErrc::kRetryInline:
       return try_again;
-    case Errc::kBusy:
-    case Errc::kShutdown:
+    case OsdErrc::kBusy:
+    case OsdErrc::kShutdown:
       return {ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone};
-    case Errc::kCancelled:
+    case OsdErrc::kCancelled:
       return {ScsiStatus::kTaskAborted, SenseKey::kNoSense, Asc::kNone};
-    case Errc::kFenced:
+    case OsdErrc::kFenced:
       return check_condition(SenseKey::kNotReady, Asc::kManualInterventionRequired);
-    case Errc::kNoSuchPool:
-    case Errc::kNoSuchObject:
-    case Errc::kNoSuchAttribute:
-    case Errc::kIncompatible:
+    case OsdErrc::kNoSuchPool:
+    case OsdErrc::kNoSuchObject:
+    case OsdErrc::kNoSuchAttribute:
+    case OsdErrc::kIncompatible:
       return check_condition(SenseKey::kNotReady, Asc::kNotReadyCauseNotReportable);
-    case Errc::kReadOnly:
-    case Errc::kNotPermitted:
+    case OsdErrc::kReadOnly:
+    case OsdErrc::kNotPermitted:
       return check_condition(SenseKey::kDataProtect, Asc::kWriteProtected);
-    case Errc::kInvalid:
-    case Errc::kTooLarge:
+    case OsdErrc::kInvalid:
+    case OsdErrc::kTooLarge:
       return check_condition(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
-    case Errc::kCorrupt:
+    case OsdErrc::kCorrupt:
       return check_condition(SenseKey::kMediumError, Asc::kUnrecoveredReadError);
-    case Errc::kIoError:
+    case OsdErrc::kIoError:
       return medium_error;
     // Acknowledged data may be gone: the initiator must hear of it once, and not as something that
     // goes away by trying again.
-    case Errc::kLostWrites:
+    case OsdErrc::kLostWrites:
       return check_condition(SenseKey::kMediumError, Asc::kWriteError);
     // May or may not have been applied: Linux does not retry HARDWARE ERROR.
-    case Errc::kUnknownOutcome:
-    case Errc::kVersionMismatch:
-    case Errc::kExists:
+    case OsdErrc::kUnknownOutcome:
+    case OsdErrc::kVersionMismatch:
+    case OsdErrc::kExists:
       return check_condition(SenseKey::kHardwareError, Asc::kInternalTargetFailure);
   }
   return check_condition(SenseKey::kHardwareError, Asc::kInternalTargetFailure);

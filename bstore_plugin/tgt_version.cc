@@ -51,7 +51,7 @@ std::string running_version() {
 Outcome<void> check_tgt_version(const std::string& built_for) {
   const std::string running = running_version();
   if (running == built_for) return {};
-  return explain(std::errc::not_supported,
+  return failure(std::errc::not_supported,
                  "bs_lunar.so was built for tgt " + built_for + " and this tgtd says it is '" +
                      running +
                      "': rebuild against its headers, or set lunar_tgt_version_check = "

@@ -17,7 +17,7 @@ using Deadline = std::chrono::steady_clock::time_point;
 constexpr std::size_t kMaxAnswerBytes = 256u << 20;
 
 tl::unexpected<Error> no_answer(const std::string& path) {
-  return explain(std::errc::timed_out, path + ": the program does not answer in time");
+  return failure(std::errc::timed_out, path + ": the program does not answer in time");
 }
 
 Outcome<void> send_all(const std::string& path, int fd, std::string_view text, Deadline deadline) {
@@ -42,7 +42,7 @@ Outcome<std::string> receive(const std::string& path, int fd, std::size_t size, 
     if (got > 0) {
       used += static_cast<std::size_t>(got);
     } else if (got == 0) {
-      return explain(std::errc::connection_aborted,
+      return failure(std::errc::connection_aborted,
                      path + ": closed before the answer was complete");
     } else if (errno == EAGAIN) {
       if (!wait_ready(fd, POLLIN, deadline)) return no_answer(path);
@@ -66,7 +66,7 @@ Outcome<std::string> unpack(std::string text) {
   // A code of another category would lose its meaning here; the sentence is what counts.
   const std::string category = error.value("category", "");
   const bool is_system = category == "system" || category == "generic";
-  return explain(is_system ? system_error(error["code"].get<int>())
+  return failure(is_system ? system_error(error["code"].get<int>())
                            : std::make_error_code(std::errc::io_error),
                  error["message"].get<std::string>());
 }
@@ -92,7 +92,7 @@ Outcome<std::string> admin_socket_request(const std::string& path, std::string_v
   std::memcpy(&size, header->data(), sizeof size);
   boost::endian::big_to_native_inplace(size);
   if (size > kMaxAnswerBytes) {
-    return explain(std::errc::message_size,
+    return failure(std::errc::message_size,
                    path + ": not an admin socket of ours, or a broken one");
   }
   auto answer = receive(path, fd->get(), size, deadline);

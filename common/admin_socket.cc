@@ -76,7 +76,7 @@ std::string text_of(const nlohmann::json& json) {
 Outcome<AdminRequest> parse_json(std::string_view line) {
   const auto json = nlohmann::json::parse(line, nullptr, false);
   if (!json.is_object() || !json.contains("prefix") || !json["prefix"].is_string()) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "expected a JSON object with a \"prefix\", such as {\"prefix\": \"help\"}");
   }
   AdminRequest request;
@@ -302,7 +302,7 @@ Outcome<std::unique_ptr<AdminSocket>> AdminSocket::create(const std::string& pat
   impl->replies = std::make_shared<internal::AdminReplies>(std::move(wake));
   auto listener = listen_unix(path);
   if (!listener) {
-    return explain(listener.error().code, "admin socket " + listener.error().message);
+    return failure(listener.error().code, "admin socket " + listener.error().message);
   }
   struct stat status {};
   if (::lstat(path.c_str(), &status) == 0) {

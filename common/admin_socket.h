@@ -9,8 +9,8 @@
 #include <string_view>
 #include <vector>
 
+#include "common/inline_function.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 
 namespace lunar {
 
@@ -71,7 +71,7 @@ class AdminSocket {
   class Command;
   // Runs on the socket's own thread and must not block: what belongs to a loop is posted there with
   // the reply. REQUIRES: no other handler has this prefix.
-  using Handler = UniqueFunction<void(const AdminRequest&, AdminReply)>;
+  using Handler = InlineFunction<void(const AdminRequest&, AdminReply)>;
   [[nodiscard]] Command add(std::string prefix, std::string help, Handler handler);
 
   // help and version are there from the start. This adds config show|get|set|diff, perf

@@ -100,7 +100,7 @@ Outcome<void> Config::load(const std::string& path) {
 Outcome<void> Config::load_file(const std::string& path) {
   const auto text = read_file(path, kMaxFileBytes);
   if (!text) {
-    return explain(text.error().code, "configuration file " + text.error().message);
+    return failure(text.error().code, "configuration file " + text.error().message);
   }
   if (auto loaded = load_text(*text, path); !loaded) return loaded;
   MutexLock lock(mutex_);
@@ -122,7 +122,7 @@ Outcome<void> Config::load_text(std::string_view text, const std::string& origin
     const int rank = section_rank(entry.section, name_);
     if (rank == 0) continue;
     if (auto applied = apply(*option, entry.value, rank, where); !applied) {
-      return explain(applied.error().code, where + ": " + applied.error().message);
+      return failure(applied.error().code, where + ": " + applied.error().message);
     }
   }
   return {};
@@ -130,12 +130,12 @@ Outcome<void> Config::load_text(std::string_view text, const std::string& origin
 
 Outcome<void> Config::set(std::string_view name, std::string_view value) {
   const OptionSpec* option = find_option(canonical_option_name(name));
-  if (option == nullptr) return explain(std::errc::invalid_argument, unknown_option(name));
+  if (option == nullptr) return failure(std::errc::invalid_argument, unknown_option(name));
   const bool is_runtime = (option->flags & kOptionRuntime) != 0;
   {
     MutexLock lock(mutex_);
     if (frozen_ && !is_runtime) {
-      return explain(std::errc::operation_not_permitted,
+      return failure(std::errc::operation_not_permitted,
                      "option '" + std::string(option->name) +
                          "' is read at start only; put it into the configuration file and restart");
     }
@@ -269,7 +269,7 @@ std::vector<Config::Shown> Config::show() const {
 
 Outcome<Config::Shown> Config::show(std::string_view name) const {
   const OptionSpec* option = find_option(canonical_option_name(name));
-  if (option == nullptr) return explain(std::errc::invalid_argument, unknown_option(name));
+  if (option == nullptr) return failure(std::errc::invalid_argument, unknown_option(name));
   MutexLock lock(mutex_);
   return shown_locked(static_cast<std::size_t>(option - all_options().data()));
 }

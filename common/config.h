@@ -9,10 +9,10 @@
 #include <string_view>
 #include <vector>
 
+#include "common/inline_function.h"
 #include "common/mutex.h"
 #include "common/options.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 
 namespace lunar {
 
@@ -88,7 +88,7 @@ class Config {
   // the handle is destroyed (which waits for a call in progress). on_change may get values and
   // post; it must not call set() or observe(). The Config outlives the handle.
   class Observer;
-  using OnChange = UniqueFunction<void(const Config&)>;
+  using OnChange = InlineFunction<void(const Config&)>;
   [[nodiscard]] Observer observe(std::string_view name, OnChange on_change);
 
  private:

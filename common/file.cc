@@ -70,7 +70,7 @@ Outcome<std::string> read_open_file(int fd, const std::string& path, std::size_t
   std::size_t used = 0;
   for (;;) {
     if (used > limit) {
-      return explain(std::errc::file_too_large,
+      return failure(std::errc::file_too_large,
                      path + ": longer than the " + std::to_string(limit) + " bytes allowed here");
     }
     if (used == content.size()) content.resize(std::min(used + kStep, limit + 1));
@@ -116,11 +116,11 @@ Outcome<void> sync_directory(const std::string& path) {
 }
 
 Outcome<void> make_directories(const std::string& path, mode_t mode) {
-  if (path.empty()) return explain(std::errc::invalid_argument, "the name of a folder is empty");
+  if (path.empty()) return failure(std::errc::invalid_argument, "the name of a folder is empty");
   struct stat status {};
   if (::stat(path.c_str(), &status) == 0) {
     if (S_ISDIR(status.st_mode)) return {};
-    return explain(std::errc::not_a_directory, path + ": exists and is not a folder");
+    return failure(std::errc::not_a_directory, path + ": exists and is not a folder");
   }
   const std::string parent = parent_directory(path);
   if (parent != path) {

@@ -73,7 +73,7 @@ class Lines {
 
   int line() const { return line_; }
   tl::unexpected<Error> fail(const std::string& what) const {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    origin_ + ":" + std::to_string(line_) + ": " + what);
   }
 

@@ -124,19 +124,19 @@ Outcome<Keyring> Keyring::load(const std::string& path) {
     return tl::unexpected<Error>(file_error("keyring " + path, "cannot open", last_system_error()));
   }
   if (!S_ISREG(status.st_mode)) {
-    return explain(std::errc::invalid_argument, "keyring " + path + ": is not a regular file");
+    return failure(std::errc::invalid_argument, "keyring " + path + ": is not a regular file");
   }
   if ((status.st_mode & (S_IRWXG | S_IRWXO)) != 0) {
-    return explain(std::errc::permission_denied,
+    return failure(std::errc::permission_denied,
                    "keyring " + path + ": group or others have access to it; chmod 600 " + path);
   }
   if (status.st_uid != ::geteuid() && status.st_uid != 0) {
-    return explain(
+    return failure(
         std::errc::permission_denied,
         "keyring " + path + ": belongs to another user; chown it to the one who runs this");
   }
   auto text = read_open_file(fd.get(), path, kMaxFileBytes);
-  if (!text) return explain(text.error().code, "keyring " + text.error().message);
+  if (!text) return failure(text.error().code, "keyring " + text.error().message);
   const WipeString wipe(*text);
   return parse(*text, "keyring " + path);
 }
@@ -150,13 +150,13 @@ Outcome<Keyring> Keyring::parse(std::string_view text, const std::string& origin
     const std::string where = origin + ":" + std::to_string(entry.line) + ": ";
     const auto name = EntityName::parse(entry.section);
     if (!name) {
-      return explain(std::errc::invalid_argument, where + "section [" + entry.section +
+      return failure(std::errc::invalid_argument, where + "section [" + entry.section +
                                                       "] is not TYPE.ID, such as client.admin");
     }
     if (canonical_option_name(entry.name) != "key") continue;  // caps and the like of Ceph's files
     auto key = decode_key(entry.value);
     if (!key) {
-      return explain(std::errc::invalid_argument, where + "the key is not base64 of " +
+      return failure(std::errc::invalid_argument, where + "the key is not base64 of " +
                                                       std::to_string(kMinKeyBytes) + " to " +
                                                       std::to_string(kMaxKeyBytes) + " bytes");
     }
@@ -194,7 +194,7 @@ Outcome<void> Keyring::save(const std::string& path) const {
     text += "\n";
   }
   auto written = write_file_atomically(path, as_const_bytes(text), S_IRUSR | S_IWUSR);
-  if (!written) return explain(written.error().code, "keyring " + written.error().message);
+  if (!written) return failure(written.error().code, "keyring " + written.error().message);
   return {};
 }
 

@@ -122,8 +122,8 @@ class Writer {
       if (!target.file.empty()) {
         sinks.push_back(std::make_shared<spdlog::sinks::basic_file_sink_mt>(target.file));
       }
-    } catch (const std::exception& failure) {  // spdlog reports a file it cannot open so
-      return explain(std::errc::io_error, "log file " + target.file + ": " + failure.what());
+    } catch (const std::exception& thrown) {  // spdlog reports a file it cannot open so
+      return failure(std::errc::io_error, "log file " + target.file + ": " + thrown.what());
     }
     if (!sinks_) sinks_ = std::make_shared<spdlog::sinks::dist_sink_mt>();
     sinks_->set_sinks(std::move(sinks));

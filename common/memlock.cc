@@ -93,7 +93,7 @@ std::string_view memlock_advice() noexcept {
 
 Outcome<void> check_memlock(const Memlock& memlock, uint64_t needed, std::string_view purpose) {
   if (needed <= memlock.available()) return {};
-  return explain(
+  return failure(
       std::errc::not_enough_memory,
       fmt::format(
           "RLIMIT_MEMLOCK lets this process pin {}, of which {} are in use, and {} needs {} "

@@ -138,9 +138,9 @@ Outcome<OptionValue> parse_option(const OptionSpec& option, std::string_view tex
   const std::string what =
       "option '" + std::string(option.name) + "': '" + displayed_value(option, text) + "' ";
   if (const auto why = refusal(option, text); !why.empty()) {
-    return explain(std::errc::not_supported, what + "is refused: " + std::string(why));
+    return failure(std::errc::not_supported, what + "is refused: " + std::string(why));
   }
-  return explain(std::errc::invalid_argument, what + "is not " + describe_accepted(option));
+  return failure(std::errc::invalid_argument, what + "is not " + describe_accepted(option));
 }
 
 std::string displayed_value(const OptionSpec& option, std::string_view text) {

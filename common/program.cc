@@ -64,7 +64,7 @@ Outcome<CommonArguments> split_arguments(int argc, const char* const* argv) {
     }
     if (!argument.value) {
       if (i + 1 >= argc) {
-        return explain(std::errc::invalid_argument,
+        return failure(std::errc::invalid_argument,
                        "'" + std::string(argument.name) + "' needs a value after it");
       }
       argument.value = argv[++i];
@@ -84,7 +84,7 @@ Outcome<EntityName> entity_of(const CommonArguments& arguments, const ProgramDef
           ? arguments.name
           : defaults.entity_type + "." + (arguments.id.empty() ? defaults.entity_id : arguments.id);
   if (auto name = EntityName::parse(text)) return *name;
-  return explain(std::errc::invalid_argument,
+  return failure(std::errc::invalid_argument,
                  "'" + text + "' is not a name; it takes TYPE.ID, such as client.admin or osd.0");
 }
 
@@ -109,7 +109,7 @@ Outcome<std::unique_ptr<Program>> Program::start(int argc, const char* const* ar
   const auto name = entity_of(*arguments, defaults);
   if (!name) return tl::unexpected<Error>(name.error());
   if (!cluster_ok(arguments->cluster)) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "'" + arguments->cluster + "' is not the name of a cluster");
   }
   if (defaults.daemon) {
@@ -131,7 +131,7 @@ Outcome<std::unique_ptr<Program>> Program::start(int argc, const char* const* ar
   }
   for (const auto& [option, value] : arguments->options) {
     if (auto set = self->config_->set(option, value); !set) {
-      return explain(set.error().code, "command line: " + set.error().message);
+      return failure(set.error().code, "command line: " + set.error().message);
     }
   }
   self->config_->freeze();

@@ -23,23 +23,30 @@ struct Error {
 template <typename T>
 using Outcome = tl::expected<T, Error>;
 
-inline tl::unexpected<std::error_code> fail(std::error_code code) {
+// The one way to make an error, and to pass on one that a call returned:
+//   return failure(OsdErrc::kBusy);                       a Result
+//   return failure(std::errc::io_error, "a sentence");    an Outcome
+//   return failure(result.error());                       whichever it was
+inline tl::unexpected<std::error_code> failure(std::error_code code) {
   return tl::unexpected<std::error_code>(code);
 }
 template <typename E>
-requires std::is_error_code_enum_v<E> tl::unexpected<std::error_code> fail(E code) {
+requires std::is_error_code_enum_v<E> tl::unexpected<std::error_code> failure(E code) {
   return tl::unexpected<std::error_code>(make_error_code(code));
 }
-inline tl::unexpected<Error> explain(std::error_code code, std::string message) {
+inline tl::unexpected<Error> failure(Error error) {
+  return tl::unexpected<Error>(std::move(error));
+}
+inline tl::unexpected<Error> failure(std::error_code code, std::string message) {
   return tl::unexpected<Error>(Error{code, std::move(message)});
 }
 template <typename E>
 requires std::is_error_code_enum_v<E> || std::is_error_condition_enum_v<E> tl::unexpected<Error>
-explain(E code, std::string message) {
+failure(E code, std::string message) {
   if constexpr (std::is_same_v<E, std::errc>) {
-    return explain(std::make_error_code(code), std::move(message));
+    return failure(std::make_error_code(code), std::move(message));
   } else {
-    return explain(make_error_code(code), std::move(message));
+    return failure(make_error_code(code), std::move(message));
   }
 }
 

@@ -13,13 +13,14 @@ namespace lunar {
 template <typename Signature>
 class UniqueFunction;
 
-// A callable that is moved, never copied, and kept in place: a capture above kInlineBytes does not
-// compile, so that no callback of an IO allocates. Not thread-safe. Owns what the callable
-// captured.
+// A callable that is moved, never copied, and may capture as much as it likes: above kInlineBytes
+// it is kept on the heap. For what is not on the path of an IO; there InlineFunction is the one to
+// take. Fits into an InlineFunction's capture, as an InlineFunction fits into this one's. Not
+// thread-safe. Owns what the callable captured.
 template <typename R, typename... Args>
 class UniqueFunction<R(Args...)> {
  public:
-  static constexpr std::size_t kInlineBytes = 64;
+  static constexpr std::size_t kInlineBytes = 3 * sizeof(void*);
 
   UniqueFunction() noexcept = default;
   UniqueFunction(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
@@ -29,9 +30,11 @@ class UniqueFunction<R(Args...)> {
            std::is_invocable_r_v<R, std::remove_cvref_t<F>&, Args...>)
       UniqueFunction(F&& callable) {  // NOLINT(google-explicit-constructor)
     using Callable = std::remove_cvref_t<F>;
-    static_assert(sizeof(Callable) <= kInlineBytes, "capture less, or keep the state in the op");
-    static_assert(std::is_nothrow_move_constructible_v<Callable>);
-    ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
+    if constexpr (kIsInline<Callable>) {
+      ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
+    } else {
+      ::new (static_cast<void*>(storage_)) Callable*(new Callable(std::forward<F>(callable)));
+    }
     table_ = &kTableOf<Callable>;
   }
 
@@ -67,23 +70,47 @@ class UniqueFunction<R(Args...)> {
   };
 
   template <typename Callable>
+  static constexpr bool kIsInline =
+      sizeof(Callable) <= kInlineBytes &&
+      alignof(Callable) <= alignof(void*) && std::is_nothrow_move_constructible_v<Callable>;
+
+  template <typename Callable>
+  static Callable& callable_in(void* storage) noexcept {
+    if constexpr (kIsInline<Callable>) {
+      return *static_cast<Callable*>(storage);
+    } else {
+      return **static_cast<Callable**>(storage);
+    }
+  }
+
+  template <typename Callable>
   static constexpr Table kTableOf = {
       [](void* self, Args&&... args) -> R {
-        return static_cast<R>((*static_cast<Callable*>(self))(std::forward<Args>(args)...));
+        return static_cast<R>(callable_in<Callable>(self)(std::forward<Args>(args)...));
       },
       [](void* from, void* to) noexcept {
-        auto* callable = static_cast<Callable*>(from);
-        ::new (to) Callable(std::move(*callable));
-        callable->~Callable();
+        if constexpr (kIsInline<Callable>) {
+          auto* callable = static_cast<Callable*>(from);
+          ::new (to) Callable(std::move(*callable));
+          callable->~Callable();
+        } else {
+          ::new (to) Callable*(*static_cast<Callable**>(from));
+        }
       },
-      [](void* self) noexcept { static_cast<Callable*>(self)->~Callable(); }};
+      [](void* self) noexcept {
+        if constexpr (kIsInline<Callable>) {
+          static_cast<Callable*>(self)->~Callable();
+        } else {
+          delete *static_cast<Callable**>(self);
+        }
+      }};
 
   void take(UniqueFunction& other) noexcept {
     table_ = std::exchange(other.table_, nullptr);
     if (table_ != nullptr) table_->move(other.storage_, storage_);
   }
 
-  alignas(std::max_align_t) std::byte storage_[kInlineBytes];
+  alignas(void*) std::byte storage_[kInlineBytes];
   const Table* table_ = nullptr;
 };
 

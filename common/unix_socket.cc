@@ -20,7 +20,7 @@ Outcome<sockaddr_un> unix_address(const std::string& path) {
   sockaddr_un address{};
   address.sun_family = AF_UNIX;
   if (path.empty() || path.size() >= sizeof address.sun_path) {
-    return explain(std::errc::filename_too_long, path + ": the path of a unix socket has 1 to " +
+    return failure(std::errc::filename_too_long, path + ": the path of a unix socket has 1 to " +
                                                      std::to_string(sizeof address.sun_path - 1) +
                                                      " bytes; choose a shorter folder");
   }
@@ -48,14 +48,14 @@ Outcome<void> remove_stale(const std::string& path, const sockaddr_un& address) 
     return tl::unexpected<Error>(file_error(path, "cannot look at it", last_system_error()));
   }
   if (!S_ISSOCK(status.st_mode)) {
-    return explain(std::errc::address_in_use,
+    return failure(std::errc::address_in_use,
                    path + ": exists and is not a socket; move it away or choose another path");
   }
   const UniqueFd probe = new_socket();
   if (!probe)
     return tl::unexpected<Error>(file_error(path, "cannot make a socket", last_system_error()));
   if (connect_to(probe.get(), address) || errno != ECONNREFUSED) {
-    return explain(std::errc::address_in_use,
+    return failure(std::errc::address_in_use,
                    path + ": another program is listening there; stop it or choose another path");
   }
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {

@@ -170,14 +170,14 @@ int lunar_connect(lunar_cluster_t cluster) {
   return result_of(cluster->wait<void>([cluster, timeout](auto done) {
     if (cluster->client == nullptr) {
       auto client = Client::create(cluster->config, {}, *cluster->center, cluster->perf);
-      if (!client) return done(tl::unexpected(client.error()));
+      if (!client) return done(failure(client.error()));
       cluster->client = std::move(*client);
       cluster->buffers = std::make_unique<lunar::gateway::DataBuffers>(
           cluster->client->front_end_buffers(), cluster->perf);
     }
     cluster->client->objecter().wait_for_map(
         timeout, [done](Outcome<lunar::objecter::OsdMapRef> map) mutable {
-          if (!map) return done(tl::unexpected(map.error()));
+          if (!map) return done(failure(map.error()));
           done(Outcome<void>{});
         });
   }));

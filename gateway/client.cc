@@ -26,7 +26,7 @@ uint64_t time_nonce() {
 Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity identity,
                                                 msgr::EventCenter& center, PerfRegistry& perf) {
   auto stack = msgr::make_network_stack(config, &perf);
-  if (!stack) return tl::unexpected(stack.error());
+  if (!stack) return failure(stack.error());
   return create(config, std::move(identity), std::move(*stack), center, perf);
 }
 
@@ -41,35 +41,35 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
   client->next_io_id_ = (random_u64() << 32) + 1;
 
   auto messenger_options = msgr::MessengerOptions::from_config(config);
-  if (!messenger_options) return tl::unexpected(messenger_options.error());
+  if (!messenger_options) return failure(messenger_options.error());
   messenger_options->entity = client->entity_;
   messenger_options->instance = client->identity_.instance;
   messenger_options->nonce = client->identity_.nonce;
 
   if (messenger_options->auth_required) {
     auto keyring = Keyring::load(config.get_string("keyring"));
-    if (!keyring) return tl::unexpected(keyring.error());
+    if (!keyring) return failure(keyring.error());
     client->keyring_ = std::make_unique<Keyring>(std::move(*keyring));
     if (client->keyring_->find(config.name()) == nullptr) {
-      return explain(std::errc::permission_denied,
+      return failure(std::errc::permission_denied,
                      "keyring " + config.get_string("keyring") + " has no key for " +
                          client->entity_ + ": add it, or choose another entity with -n or id=");
     }
   }
 
   auto objecter_options = objecter::Objecter::Options::from_config(config);
-  if (!objecter_options) return tl::unexpected(objecter_options.error());
+  if (!objecter_options) return failure(objecter_options.error());
   client->stack_ = std::move(stack);
   client->delivery_policy_.one_sided_threshold = config.get_size("lunar_one_sided_threshold");
   client->delivery_policy_.fragment_bytes =
       static_cast<uint32_t>(config.get_size("ms_async_rdma_fragment_size"));  // at most 16 MiB
-  client->delivery_policy_.transport_one_sided =
+  client->delivery_policy_.can_expose =
       client->stack_->supports_one_sided() && config.get_bool("ms_async_rdma_one_sided");
 
   auto made =
       objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),
                                  std::move(*objecter_options), client->keyring_.get(), &perf);
-  if (!made) return tl::unexpected(made.error());
+  if (!made) return failure(made.error());
   client->objecter_ = std::move(*made);
   return client;
 }
@@ -79,13 +79,14 @@ Client::~Client() = default;
 Outcome<objecter::PoolInfo> Client::find_pool(const std::string& name) const {
   const auto map = objecter_->map();
   if (map == nullptr) {
-    return explain(objecter::Errc::kUnreachable, "no cluster map yet: is a server of mon_host up?");
+    return failure(objecter::OsdErrc::kUnreachable,
+                   "no cluster map yet: is a server of mon_host up?");
   }
   const auto* pool = map->find_pool(name);
   if (pool != nullptr) return *pool;
   std::string known;
   for (const auto& each : map->pools) known += (known.empty() ? "" : ", ") + each.name;
-  return explain(objecter::Errc::kNoSuchPool,
+  return failure(objecter::OsdErrc::kNoSuchPool,
                  "no pool '" + name + "'; there " +
                      (known.empty() ? "are none: make one with 'lunar pool create " + name + "'"
                                     : "are: " + known));

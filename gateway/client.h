@@ -7,10 +7,10 @@
 #include <string>
 
 #include "common/config.h"
+#include "common/inline_function.h"
 #include "common/keyring.h"
 #include "common/perf_counters.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "gateway/counters.h"
 #include "gateway/delivery.h"
 #include "msgr/event_center.h"
@@ -46,7 +46,7 @@ class Client {
   msgr::BufferPool& front_end_buffers() noexcept { return stack_->front_end_buffers(); }
   bool supports_one_sided() const noexcept { return stack_->supports_one_sided(); }
   const Config& config() const noexcept { return config_; }
-  Counters& counters() noexcept { return counters_; }
+  GatewayCounters& counters() noexcept { return counters_; }
   const DeliveryPolicy& delivery_policy() const noexcept { return delivery_policy_; }
   const std::string& entity() const noexcept { return entity_; }
   const std::string& instance() const noexcept { return identity_.instance; }
@@ -60,7 +60,7 @@ class Client {
   uint64_t next_io_id() noexcept { return next_io_id_++; }
 
   // Ends every op and session; `done` runs when nothing is left.
-  void shutdown(UniqueFunction<void()> done) { objecter_->shutdown(std::move(done)); }
+  void shutdown(InlineFunction<void()> done) { objecter_->shutdown(std::move(done)); }
 
  private:
   Client(const Config& config, msgr::EventCenter& center, PerfRegistry& perf)
@@ -68,7 +68,7 @@ class Client {
 
   const Config& config_;
   msgr::EventCenter& center_;
-  Counters counters_;
+  GatewayCounters counters_;
   DeliveryPolicy delivery_policy_;
   Identity identity_;
   std::string entity_;

@@ -7,8 +7,8 @@ namespace lunar::gateway {
 
 // What `perf dump` shows of all images of a client, by librbd's names. Written on the client's
 // loop.
-struct Counters {
-  explicit Counters(PerfRegistry& registry) : group(registry, "gateway") {}
+struct GatewayCounters {
+  explicit GatewayCounters(PerfRegistry& registry) : group(registry, "gateway") {}
 
   PerfGroup group;
   PerfCounter& rd = group.counter("rd", "reads");

@@ -3,15 +3,23 @@
 
 namespace lunar::gateway {
 
-Delivery choose_delivery(const DeliveryPolicy& policy, const ExtentPayload& payload) noexcept {
-  const auto inline_for = [](LunarTracePathReason reason) {
-    return Delivery{kTracePathInline, reason};
-  };
-  if (!payload.is_plain) return inline_for(kTracePathOpKind);
-  if (payload.bytes < policy.one_sided_threshold) return inline_for(kTracePathBelowThreshold);
-  if (!policy.transport_one_sided) return inline_for(kTracePathLinkLacks);
-  if (!payload.is_registered) return inline_for(kTracePathNotRegistered);
-  return {kTracePathOneSided, kTracePathEligible};
+DeliveryProposal propose_delivery(const DeliveryPolicy& policy,
+                                  const ExtentPayload& payload) noexcept {
+  DeliveryProposal proposal;
+  if (!payload.is_plain) {
+    proposal.reason = DeliveryReason::kOpKind;
+  } else if (payload.bytes < policy.one_sided_threshold) {
+    proposal.reason = DeliveryReason::kBelowThreshold;
+  } else if (!policy.can_expose) {
+    proposal.reason = DeliveryReason::kLinkLacks;
+  } else if (!payload.is_registered) {
+    proposal.reason = DeliveryReason::kNotRegistered;
+  } else {
+    proposal.delivery = Delivery::kOneSided;
+    proposal.reason = DeliveryReason::kEligible;
+    proposal.fragment_bytes = policy.fragment_bytes;
+  }
+  return proposal;
 }
 
 }  // namespace lunar::gateway

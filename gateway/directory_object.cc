@@ -12,8 +12,8 @@ namespace lunar::gateway {
 namespace {
 
 using Json = nlohmann::json;
-using objecter::Errc;
 using objecter::ObjectId;
+using objecter::OsdErrc;
 using objecter::PoolId;
 
 constexpr const char* kDirectoryObject = "lunar_directory";
@@ -25,16 +25,16 @@ Outcome<Directory> parse_directory(const MetadataContent& content) {
   if (!content.exists) return out;
   const Json json = Json::parse(content.text, nullptr, /*allow_exceptions=*/false);
   const auto corrupt =
-      explain(Errc::kCorrupt, std::string("object ") + kDirectoryObject +
-                                  " is not a Lunar image directory: restore it from a backup");
+      failure(OsdErrc::kCorrupt, std::string("object ") + kDirectoryObject +
+                                     " is not a Lunar image directory: restore it from a backup");
   if (!json.is_object() || !json.contains("format") || !json.contains("images") ||
       !json["images"].is_object()) {
     return corrupt;
   }
   if (json["format"] != 1) {
-    return explain(Errc::kIncompatible, std::string("object ") + kDirectoryObject + " has format " +
-                                            json["format"].dump() +
-                                            ", this build knows format 1: use a newer build");
+    return failure(OsdErrc::kIncompatible, std::string("object ") + kDirectoryObject +
+                                               " has format " + json["format"].dump() +
+                                               ", this build knows format 1: use a newer build");
   }
   for (const auto& [name, id] : json["images"].items()) {
     if (!is_valid_image_name(name) || !id.is_string() ||
@@ -55,30 +55,29 @@ std::string encode_directory(const Directory& directory) {
 }  // namespace
 
 void update_directory(Client& client, PoolId pool,
-                      UniqueFunction<Outcome<bool>(Directory&)> edit,  // true: something changed
-                      UniqueFunction<void(Outcome<void>)> done) {
-  auto boxed = std::make_unique<UniqueFunction<Outcome<bool>(Directory&)>>(std::move(edit));
+                      InlineFunction<Outcome<bool>(Directory&)> edit,  // true: something changed
+                      InlineFunction<void(Outcome<void>)> done) {
+  auto boxed = std::make_unique<InlineFunction<Outcome<bool>(Directory&)>>(std::move(edit));
   update_metadata(
       client, directory_of(pool),
       [boxed = std::move(boxed)](const MetadataContent& content) -> Outcome<MetadataEdit> {
         auto directory = parse_directory(content);
-        if (!directory) return tl::unexpected(directory.error());
+        if (!directory) return failure(directory.error());
         auto changed = (*boxed)(*directory);
-        if (!changed) return tl::unexpected(changed.error());
+        if (!changed) return failure(changed.error());
         if (!*changed) return MetadataEdit{};
         return MetadataEdit{MetadataEdit::Action::kWrite, encode_directory(*directory)};
       },
       std::move(done));
 }
 
-void read_directory(Client& client, PoolId pool, UniqueFunction<void(Outcome<Directory>)> done) {
-  using Done = UniqueFunction<void(Outcome<Directory>)>;
+void read_directory(Client& client, PoolId pool, InlineFunction<void(Outcome<Directory>)> done) {
+  using Done = InlineFunction<void(Outcome<Directory>)>;
   read_metadata(
       client, directory_of(pool), client.next_io_id(),
       [pool, boxed = std::make_unique<Done>(std::move(done))](Result<MetadataContent> content) {
         if (!content) {
-          return (*boxed)(
-              tl::unexpected(metadata_error("read", directory_of(pool), content.error())));
+          return (*boxed)(failure(metadata_error("read", directory_of(pool), content.error())));
         }
         (*boxed)(parse_directory(*content));
       });

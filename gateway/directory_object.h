@@ -4,8 +4,8 @@
 #include <map>
 #include <string>
 
+#include "common/inline_function.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "gateway/client.h"
 #include "gateway/image_header.h"
 
@@ -19,12 +19,12 @@ namespace lunar::gateway {
 using Directory = std::map<std::string, ImageId>;
 
 void read_directory(Client& client, objecter::PoolId pool,
-                    UniqueFunction<void(Outcome<Directory>)> done);
+                    InlineFunction<void(Outcome<Directory>)> done);
 
 // Changes it by read, edit, compare-and-swap. `edit` says whether it changed something and may run
 // several times.
 void update_directory(Client& client, objecter::PoolId pool,
-                      UniqueFunction<Outcome<bool>(Directory&)> edit,
-                      UniqueFunction<void(Outcome<void>)> done);
+                      InlineFunction<Outcome<bool>(Directory&)> edit,
+                      InlineFunction<void(Outcome<void>)> done);
 
 }  // namespace lunar::gateway

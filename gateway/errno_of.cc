@@ -9,52 +9,52 @@
 namespace lunar::gateway {
 namespace {
 
-int errno_of_osd(objecter::Errc code) noexcept {
-  using objecter::Errc;
+int errno_of_osd(objecter::OsdErrc code) noexcept {
+  using objecter::OsdErrc;
   switch (code) {
-    case Errc::kNoSuchObject:
-    case Errc::kNoSuchPool:
+    case OsdErrc::kNoSuchObject:
+    case OsdErrc::kNoSuchPool:
       return ENOENT;
-    case Errc::kNoSuchAttribute:
+    case OsdErrc::kNoSuchAttribute:
       return ENODATA;
-    case Errc::kMiscompare:
+    case OsdErrc::kMiscompare:
       return EILSEQ;
-    case Errc::kVersionMismatch:
+    case OsdErrc::kVersionMismatch:
       return ERANGE;
-    case Errc::kNoSpace:
+    case OsdErrc::kNoSpace:
       return ENOSPC;
-    case Errc::kInvalid:
+    case OsdErrc::kInvalid:
       return EINVAL;
-    case Errc::kTooLarge:
+    case OsdErrc::kTooLarge:
       return E2BIG;
-    case Errc::kExists:
+    case OsdErrc::kExists:
       return EEXIST;
-    case Errc::kReadOnly:
+    case OsdErrc::kReadOnly:
       return EROFS;
-    case Errc::kFenced:
+    case OsdErrc::kFenced:
       return ESHUTDOWN;
-    case Errc::kTimedOut:
+    case OsdErrc::kTimedOut:
       return ETIMEDOUT;
-    case Errc::kCancelled:
+    case OsdErrc::kCancelled:
       return ECANCELED;
-    case Errc::kShutdown:
+    case OsdErrc::kShutdown:
       return ESHUTDOWN;
-    case Errc::kNotPermitted:
+    case OsdErrc::kNotPermitted:
       return EPERM;
-    case Errc::kUnreachable:
+    case OsdErrc::kUnreachable:
       return EHOSTUNREACH;
-    case Errc::kIncompatible:
+    case OsdErrc::kIncompatible:
       return EPROTONOSUPPORT;
-    case Errc::kBusy:
+    case OsdErrc::kBusy:
       return EBUSY;
-    case Errc::kStaleMap:
-    case Errc::kRetryInline:
+    case OsdErrc::kStaleMap:
+    case OsdErrc::kRetryInline:
       return EAGAIN;
-    case Errc::kOk:
-    case Errc::kIoError:
-    case Errc::kCorrupt:
-    case Errc::kLostWrites:
-    case Errc::kUnknownOutcome:
+    case OsdErrc::kOk:
+    case OsdErrc::kIoError:
+    case OsdErrc::kCorrupt:
+    case OsdErrc::kLostWrites:
+    case OsdErrc::kUnknownOutcome:
       return EIO;
   }
   return EIO;
@@ -67,10 +67,10 @@ int errno_of(const std::error_code& code) noexcept {
       code.category() == std::system_category() || code.category() == std::generic_category();
   if (is_errno && code.value() > 0) return code.value();
   if (code.category() == objecter::osd_category()) {
-    return errno_of_osd(static_cast<objecter::Errc>(code.value()));
+    return errno_of_osd(static_cast<objecter::OsdErrc>(code.value()));
   }
-  if (code == msgr::Errc::kAuthFailed) return EACCES;
-  if (code == msgr::Errc::kTimedOut) return ETIMEDOUT;
+  if (code == msgr::MsgrErrc::kAuthFailed) return EACCES;
+  if (code == msgr::MsgrErrc::kTimedOut) return ETIMEDOUT;
   if (code.category() == msgr::msgr_category()) return ECONNRESET;
   return EIO;
 }

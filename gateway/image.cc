@@ -12,13 +12,11 @@
 namespace lunar::gateway {
 namespace {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
-bool changes_image(LunarTraceIoType type) noexcept {
-  return type != kTraceIoRead && type != kTraceIoFlush;
-}
+bool changes_image(IoType type) noexcept { return type != IoType::kRead && type != IoType::kFlush; }
 
-IoWork work_on(LunarTraceIoType type, uint64_t offset, uint64_t length) {
+IoWork work_on(IoType type, uint64_t offset, uint64_t length) {
   IoWork work;
   work.type = type;
   work.offset = offset;
@@ -29,16 +27,16 @@ IoWork work_on(LunarTraceIoType type, uint64_t offset, uint64_t length) {
 }  // namespace
 
 void Image::open(Client& client, const ImageSpec& spec, const OpenOptions& options,
-                 UniqueFunction<void(Outcome<std::shared_ptr<Image>>)> done) {
+                 InlineFunction<void(Outcome<std::shared_ptr<Image>>)> done) {
   struct Open {
     Client& client;
     ImageSpec spec;
     OpenOptions options;
-    UniqueFunction<void(Outcome<std::shared_ptr<Image>>)> done;
+    InlineFunction<void(Outcome<std::shared_ptr<Image>>)> done;
 
     void finish(VersionedHeader found) {
       const auto pool = client.find_pool(spec.pool);
-      if (!pool) return done(tl::unexpected(pool.error()));
+      if (!pool) return done(failure(pool.error()));
       std::shared_ptr<Image> image(new Image(client, spec, pool->id, std::move(found), options));
       image->schedule_poll();
       done(std::move(image));
@@ -47,19 +45,19 @@ void Image::open(Client& client, const ImageSpec& spec, const OpenOptions& optio
   auto state = std::make_shared<Open>(Open{client, spec, options, std::move(done)});
   const auto reread = [state] {
     find_image(state->client, state->spec, [state](Outcome<VersionedHeader> found) {
-      if (!found) return state->done(tl::unexpected(found.error()));
+      if (!found) return state->done(failure(found.error()));
       state->finish(std::move(*found));
     });
   };
   find_image(client, spec, [state, reread](Outcome<VersionedHeader> found) {
-    if (!found) return state->done(tl::unexpected(found.error()));
+    if (!found) return state->done(failure(found.error()));
     if (found->header.state == ImageState::kRemoving) {
-      return state->done(explain(Errc::kBusy, "image '" + state->spec.to_string() +
-                                                  "' is being removed: finish with 'lunar rm'"));
+      return state->done(failure(OsdErrc::kBusy, "image '" + state->spec.to_string() +
+                                                     "' is being removed: finish with 'lunar rm'"));
     }
     if (state->options.read_only) return state->finish(std::move(*found));
     const auto pool = state->client.find_pool(state->spec.pool);
-    if (!pool) return state->done(tl::unexpected(pool.error()));
+    if (!pool) return state->done(failure(pool.error()));
     update_header(
         state->client, pool->id, found->header.id,
         [state](ImageHeader& header) -> Outcome<void> {
@@ -69,15 +67,15 @@ void Image::open(Client& client, const ImageSpec& spec, const OpenOptions& optio
             return {};
           }
           if (header.registrations.size() >= ImageHeader::kMaxRegistrations) {
-            return explain(Errc::kBusy, "image '" + header.name +
-                                            "' has 64 registrations already: strike dead ones "
-                                            "with 'lunar unregister'");
+            return failure(OsdErrc::kBusy, "image '" + header.name +
+                                               "' has 64 registrations already: strike dead ones "
+                                               "with 'lunar unregister'");
           }
           header.registrations.push_back({client.entity(), client.instance(), client.nonce()});
           return {};
         },
         [state, reread](Outcome<void> result) {
-          if (!result) return state->done(tl::unexpected(result.error()));
+          if (!result) return state->done(failure(result.error()));
           reread();
         });
   });
@@ -97,7 +95,7 @@ Image::~Image() {
   client_.center().cancel(poll_timer_);
 }
 
-void Image::close(UniqueFunction<void(Outcome<void>)> done) {
+void Image::close(InlineFunction<void(Outcome<void>)> done) {
   LUNAR_CHECK(!closing_, "image closed twice");
   closing_ = true;
   on_closed_ = std::move(done);
@@ -114,7 +112,7 @@ void Image::io_ended() {
 
 void Image::strike_registration() {
   if (!on_closed_) return;  // an IO and the post of close() may both arrive here
-  auto finish = std::make_shared<UniqueFunction<void(Outcome<void>)>>(std::move(on_closed_));
+  auto finish = std::make_shared<InlineFunction<void(Outcome<void>)>>(std::move(on_closed_));
   on_closed_.reset();
   if (options_.read_only || fenced_) return (*finish)({});
   update_header(
@@ -130,80 +128,80 @@ void Image::strike_registration() {
 }
 
 std::error_code Image::check(const IoWork& work) const noexcept {
-  if (closing_) return make_error_code(Errc::kShutdown);
-  if (fenced_) return make_error_code(Errc::kFenced);
-  if (options_.read_only && changes_image(work.type)) return make_error_code(Errc::kReadOnly);
+  if (closing_) return make_error_code(OsdErrc::kShutdown);
+  if (fenced_) return make_error_code(OsdErrc::kFenced);
+  if (options_.read_only && changes_image(work.type)) return make_error_code(OsdErrc::kReadOnly);
   if (work.offset > size() || work.length > size() - work.offset) {
-    return make_error_code(Errc::kInvalid);
+    return make_error_code(OsdErrc::kInvalid);
   }
-  if (work.type == kTraceIoCompareAndWrite) {
+  if (work.type == IoType::kCompareAndWrite) {
     const uint64_t in_unit = work.offset % layout().stripe_unit;
     const bool fits = work.length <= layout().stripe_unit - in_unit;
-    if (!fits || work.second.size() != work.length) return make_error_code(Errc::kInvalid);
+    if (!fits || work.second.size() != work.length) return make_error_code(OsdErrc::kInvalid);
   }
-  if (work.type == kTraceIoWriteSame) {
+  if (work.type == IoType::kWriteSame) {
     const uint64_t pattern = work.data.size();
     const bool divides = pattern != 0 && StripeLayout::kMinStripeUnit % pattern == 0 &&
                          work.offset % pattern == 0 && work.length % pattern == 0;
-    if (!divides) return make_error_code(Errc::kInvalid);
+    if (!divides) return make_error_code(OsdErrc::kInvalid);
   }
   return {};
 }
 
 void Image::read(uint64_t offset, Bytes into, const IoOptions& options, IoDone done) {
-  IoWork work = work_on(kTraceIoRead, offset, into.size());
+  IoWork work = work_on(IoType::kRead, offset, into.size());
   work.read_into = into;
   IoRequest::start(shared_from_this(), work, options, std::move(done));
 }
 
 void Image::write(uint64_t offset, ConstBytes from, const IoOptions& options, IoDone done) {
-  IoWork work = work_on(kTraceIoWrite, offset, from.size());
+  IoWork work = work_on(IoType::kWrite, offset, from.size());
   work.data = from;
   IoRequest::start(shared_from_this(), work, options, std::move(done));
 }
 
 void Image::discard(uint64_t offset, uint64_t length, const IoOptions& options, IoDone done) {
-  const IoWork work = work_on(kTraceIoDiscard, offset, length);
+  const IoWork work = work_on(IoType::kDiscard, offset, length);
   IoRequest::start(shared_from_this(), work, options, std::move(done));
 }
 
 void Image::write_zeroes(uint64_t offset, uint64_t length, const IoOptions& options, IoDone done) {
-  const IoWork work = work_on(kTraceIoWriteZeroes, offset, length);
+  const IoWork work = work_on(IoType::kWriteZeroes, offset, length);
   IoRequest::start(shared_from_this(), work, options, std::move(done));
 }
 
 void Image::write_same(uint64_t offset, uint64_t length, ConstBytes pattern,
                        const IoOptions& options, IoDone done) {
-  IoWork work = work_on(kTraceIoWriteSame, offset, length);
+  IoWork work = work_on(IoType::kWriteSame, offset, length);
   work.data = pattern;
   IoRequest::start(shared_from_this(), work, options, std::move(done));
 }
 
 void Image::compare_and_write(uint64_t offset, ConstBytes compare, ConstBytes write,
                               const IoOptions& options, IoDone done) {
-  IoWork work = work_on(kTraceIoCompareAndWrite, offset, compare.size());
+  IoWork work = work_on(IoType::kCompareAndWrite, offset, compare.size());
   work.data = compare;
   work.second = write;
   IoRequest::start(shared_from_this(), work, options, std::move(done));
 }
 
 void Image::or_write(uint64_t offset, ConstBytes from, const IoOptions& options, IoDone done) {
-  IoWork work = work_on(kTraceIoOrWrite, offset, from.size());
+  IoWork work = work_on(IoType::kOrWrite, offset, from.size());
   work.data = from;
   IoRequest::start(shared_from_this(), work, options, std::move(done));
 }
 
 void Image::flush(const IoOptions& options, IoDone done) {
-  IoRequest::start(shared_from_this(), work_on(kTraceIoFlush, 0, 0), options, std::move(done));
+  IoRequest::start(shared_from_this(), work_on(IoType::kFlush, 0, 0), options, std::move(done));
 }
 
 void Image::allocation_at(uint64_t offset, uint64_t io_id,
-                          UniqueFunction<void(Result<Allocation>)> done) {
-  using Done = UniqueFunction<void(Result<Allocation>)>;
+                          InlineFunction<void(Result<Allocation>)> done) {
+  using Done = InlineFunction<void(Result<Allocation>)>;
   auto boxed = std::make_unique<Done>(std::move(done));
   if (closing_ || offset >= size()) {
     client_.center().post([boxed = std::move(boxed), closing = closing_] {
-      (*boxed)(fail(closing ? Errc::kShutdown : Errc::kInvalid));
+      (*boxed)(failure(closing ? OsdErrc::kShutdown : OsdErrc::kInvalid));
     });
     return;
   }
@@ -220,11 +218,11 @@ void Image::allocation_at(uint64_t offset, uint64_t io_id,
   client_.objecter().submit(
       std::move(op), [self = shared_from_this(), boxed = std::move(boxed), begin = extent.offset,
                       length = extent.length](objecter::OpReply reply) {
-        if (reply.error == Errc::kNoSuchObject) return (*boxed)(Allocation{length, false});
-        if (reply.error) return (*boxed)(fail(reply.error));
+        if (reply.error == OsdErrc::kNoSuchObject) return (*boxed)(Allocation{length, false});
+        if (reply.error) return (*boxed)(failure(reply.error));
         ConstBytes data = reply.data;
         const auto map = objecter::decode_extent_map(data);
-        if (!map) return (*boxed)(fail(map.error()));
+        if (!map) return (*boxed)(failure(map.error()));
         Allocation out{length, false};
         for (const auto& [start, run] : map->extents) {
           if (start <= begin && begin < start + run) {

@@ -5,8 +5,8 @@
 #include <cstdint>
 #include <memory>
 
+#include "common/inline_function.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "gateway/client.h"
 #include "gateway/image_directory.h"
 #include "gateway/image_header.h"
@@ -30,12 +30,12 @@ class Image : public std::enable_shared_from_this<Image> {
     bool read_only = false;  // no registration; IOs that change it end with kReadOnly
   };
   static void open(Client& client, const ImageSpec& spec, const OpenOptions& options,
-                   UniqueFunction<void(Outcome<std::shared_ptr<Image>>)> done);
+                   InlineFunction<void(Outcome<std::shared_ptr<Image>>)> done);
   ~Image();
 
   // No new IO is accepted (kShutdown); when those in flight have ended the registration is struck
   // and `done` runs, with the error of that if any.
-  void close(UniqueFunction<void(Outcome<void>)> done);
+  void close(InlineFunction<void(Outcome<void>)> done);
 
   Client& client() const noexcept { return client_; }
   const ImageSpec& spec() const noexcept { return spec_; }
@@ -68,14 +68,14 @@ class Image : public std::enable_shared_from_this<Image> {
     bool allocated = false;
   };
   void allocation_at(uint64_t offset, uint64_t io_id,
-                     UniqueFunction<void(Result<Allocation>)> done);
+                     InlineFunction<void(Result<Allocation>)> done);
 
   // Asks every IO with this id to end early: see IoRequest::cancel(). An unknown id is ignored.
   void cancel(uint64_t io_id);
   bool has_io_in_flight() const noexcept { return !in_flight_.empty(); }
 
   // Runs on_resize(new size) whenever the header shows another size.
-  void watch_size(UniqueFunction<void(uint64_t)> on_resize) { on_resize_ = std::move(on_resize); }
+  void watch_size(InlineFunction<void(uint64_t)> on_resize) { on_resize_ = std::move(on_resize); }
 
  private:
   friend class IoRequest;
@@ -101,8 +101,8 @@ class Image : public std::enable_shared_from_this<Image> {
   bool fenced_ = false;  // our registration was struck by somebody else
   InFlight in_flight_;
   msgr::TimerId poll_timer_ = msgr::TimerId::kNone;
-  UniqueFunction<void(uint64_t)> on_resize_;
-  UniqueFunction<void(Outcome<void>)> on_closed_;
+  InlineFunction<void(uint64_t)> on_resize_;
+  InlineFunction<void(Outcome<void>)> on_closed_;
 };
 
 }  // namespace lunar::gateway

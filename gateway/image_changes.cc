@@ -12,7 +12,7 @@
 namespace lunar::gateway {
 namespace {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 using objecter::PoolId;
 
 Outcome<void> require_unregistered(const ImageHeader& header, const char* what) {
@@ -21,10 +21,10 @@ Outcome<void> require_unregistered(const ImageHeader& header, const char* what) 
   for (const auto& each : header.registrations) {
     who += (who.empty() ? "" : ", ") + each.entity + " at " + each.instance;
   }
-  return explain(Errc::kBusy, std::string(what) + " image '" + header.name +
-                                  "' refused: it is open by " + who +
-                                  "; close it there, or strike a dead gateway with 'lunar "
-                                  "unregister POOL/IMAGE INSTANCE'");
+  return failure(OsdErrc::kBusy, std::string(what) + " image '" + header.name +
+                                     "' refused: it is open by " + who +
+                                     "; close it there, or strike a dead gateway with 'lunar "
+                                     "unregister POOL/IMAGE INSTANCE'");
 }
 
 // Shared by the calls that take several steps; keeps the caller's arguments alive.
@@ -34,13 +34,13 @@ struct Work {
   PoolId pool = 0;
   ImageHeader header;
   OnProgress on_progress;
-  UniqueFunction<void(Outcome<void>)> done;
+  InlineFunction<void(Outcome<void>)> done;
 
-  void fail(Error error) { done(tl::unexpected(std::move(error))); }
+  void fail(Error error) { done(failure(std::move(error))); }
 };
 
 std::shared_ptr<Work> make_work(Client& client, const ImageSpec& spec, OnProgress on_progress,
-                                UniqueFunction<void(Outcome<void>)> done) {
+                                InlineFunction<void(Outcome<void>)> done) {
   auto work =
       std::make_shared<Work>(Work{client, spec, 0, {}, std::move(on_progress), std::move(done)});
   return work;
@@ -114,7 +114,7 @@ void trim_then_publish(const std::shared_ptr<Work>& work, uint64_t from, uint64_
 }  // namespace
 
 void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
-                  UniqueFunction<void(Outcome<void>)> done) {
+                  InlineFunction<void(Outcome<void>)> done) {
   auto work = make_work(client, spec, std::move(on_progress), std::move(done));
   const auto pool = client.find_pool(spec.pool);
   if (pool) work->pool = pool->id;
@@ -134,7 +134,7 @@ void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
   };
   find_image(client, spec, [work, mark](Outcome<VersionedHeader> found) {
     if (found) return mark(found->header);
-    if (found.error().code != Errc::kNoSuchObject || work->pool == 0) {
+    if (found.error().code != OsdErrc::kNoSuchObject || work->pool == 0) {
       return work->fail(found.error());
     }
     // The header may be gone and the name left, from an interrupted removal.
@@ -154,7 +154,7 @@ void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
 }
 
 void resize_image(Client& client, const ImageSpec& spec, uint64_t size, OnProgress on_progress,
-                  UniqueFunction<void(Outcome<void>)> done) {
+                  InlineFunction<void(Outcome<void>)> done) {
   auto work = make_work(client, spec, std::move(on_progress), std::move(done));
   if (auto r = validate_image_size(size); !r) {
     client.center().post(
@@ -167,7 +167,7 @@ void resize_image(Client& client, const ImageSpec& spec, uint64_t size, OnProgre
     if (!found) return work->fail(found.error());
     const ImageHeader& header = work->header = std::move(found->header);
     if (header.state == ImageState::kRemoving) {
-      return work->fail({make_error_code(Errc::kBusy),
+      return work->fail({make_error_code(OsdErrc::kBusy),
                          "image '" + header.name + "' is being removed: finish with 'lunar rm'"});
     }
     if (size < header.size) {
@@ -185,7 +185,7 @@ void resize_image(Client& client, const ImageSpec& spec, uint64_t size, OnProgre
 }
 
 void unregister(Client& client, const ImageSpec& spec, const std::string& instance,
-                UniqueFunction<void(Outcome<void>)> done) {
+                InlineFunction<void(Outcome<void>)> done) {
   auto work = make_work(client, spec, {}, std::move(done));
   const auto pool = client.find_pool(spec.pool);
   if (pool) work->pool = pool->id;
@@ -199,7 +199,7 @@ void unregister(Client& client, const ImageSpec& spec, const std::string& instan
                          header.registrations,
                          [&](const Registration& each) { return each.instance == *who; });
                      if (erased != 0) return {};
-                     return explain(std::errc::invalid_argument, "image '" + header.name +
+                     return failure(std::errc::invalid_argument, "image '" + header.name +
                                                                      "' has no registration of '" +
                                                                      *who + "': see 'lunar info'");
                    },

@@ -11,21 +11,21 @@
 namespace lunar::gateway {
 namespace {
 
-using objecter::Errc;
 using objecter::ObjectId;
+using objecter::OsdErrc;
 using objecter::PoolId;
 Error no_such_image(const ImageSpec& spec) {
-  return {make_error_code(Errc::kNoSuchObject), "no image '" + spec.image + "' in pool '" +
-                                                    spec.pool + "': see 'lunar ls " + spec.pool +
-                                                    "'"};
+  return {make_error_code(OsdErrc::kNoSuchObject), "no image '" + spec.image + "' in pool '" +
+                                                       spec.pool + "': see 'lunar ls " + spec.pool +
+                                                       "'"};
 }
 
 void read_header(Client& client, PoolId pool, ImageId id, const ImageSpec& spec,
-                 UniqueFunction<void(Outcome<VersionedHeader>)> done) {
+                 InlineFunction<void(Outcome<VersionedHeader>)> done) {
   struct Read {
     ObjectId object;
     ImageSpec spec;
-    UniqueFunction<void(Outcome<VersionedHeader>)> done;
+    InlineFunction<void(Outcome<VersionedHeader>)> done;
   };
   auto read = std::make_unique<Read>(Read{{pool, header_object_name(id)}, spec, std::move(done)});
   const ObjectId object = read->object;
@@ -33,11 +33,11 @@ void read_header(Client& client, PoolId pool, ImageId id, const ImageSpec& spec,
       client, object, client.next_io_id(),
       [read = std::move(read)](Result<MetadataContent> content) {
         if (!content) {
-          return read->done(tl::unexpected(metadata_error("read", read->object, content.error())));
+          return read->done(failure(metadata_error("read", read->object, content.error())));
         }
-        if (!content->exists) return read->done(tl::unexpected(no_such_image(read->spec)));
+        if (!content->exists) return read->done(failure(no_such_image(read->spec)));
         auto header = decode_image_header(content->text, read->object.name);
-        if (!header) return read->done(tl::unexpected(header.error()));
+        if (!header) return read->done(failure(header.error()));
         read->done(VersionedHeader{std::move(*header), content->version});
       });
 }
@@ -63,17 +63,17 @@ StripeLayout layout_with_defaults(Client& client, const std::string& pool_name,
 }
 
 void create_image(Client& client, const ImageSpec& spec, const CreateOptions& options,
-                  UniqueFunction<void(Outcome<ImageHeader>)> done) {
+                  InlineFunction<void(Outcome<ImageHeader>)> done) {
   struct Create {
     Client& client;
     PoolId pool = 0;
     ImageHeader header;
-    UniqueFunction<void(Outcome<ImageHeader>)> done;
+    InlineFunction<void(Outcome<ImageHeader>)> done;
   };
   auto create = std::make_shared<Create>(Create{client, 0, {}, std::move(done)});
   const auto refuse = [&](Error error) {
     client.center().post([create, error = std::make_shared<Error>(std::move(error))] {
-      create->done(tl::unexpected(*error));
+      create->done(failure(*error));
     });
   };
   const auto pool = client.find_pool(spec.pool);
@@ -96,7 +96,7 @@ void create_image(Client& client, const ImageSpec& spec, const CreateOptions& op
           return MetadataEdit{MetadataEdit::Action::kDelete, {}};
         },
         [create, why = std::make_shared<Error>(std::move(why))](const Outcome<void>&) {
-          create->done(tl::unexpected(*why));
+          create->done(failure(*why));
         });
   };
   const auto add_name = [create, drop_header] {
@@ -105,8 +105,8 @@ void create_image(Client& client, const ImageSpec& spec, const CreateOptions& op
         [create](Directory& directory) -> Outcome<bool> {
           const auto [place, is_new] = directory.emplace(create->header.name, create->header.id);
           if (!is_new && place->second != create->header.id) {
-            return explain(Errc::kExists, "image '" + create->header.name +
-                                              "' exists: choose another name or remove it");
+            return failure(OsdErrc::kExists, "image '" + create->header.name +
+                                                 "' exists: choose another name or remove it");
           }
           return is_new;
         },
@@ -121,24 +121,23 @@ void create_image(Client& client, const ImageSpec& spec, const CreateOptions& op
         return MetadataEdit{MetadataEdit::Action::kWrite, encode(create->header)};
       },
       [create, add_name](Outcome<void> result) {
-        if (!result) return create->done(tl::unexpected(result.error()));
+        if (!result) return create->done(failure(result.error()));
         add_name();
       });
 }
 
 void list_images(Client& client, const std::string& pool_name,
-                 UniqueFunction<void(Outcome<std::vector<ImageSummary>>)> done) {
-  using Done = UniqueFunction<void(Outcome<std::vector<ImageSummary>>)>;
+                 InlineFunction<void(Outcome<std::vector<ImageSummary>>)> done) {
+  using Done = InlineFunction<void(Outcome<std::vector<ImageSummary>>)>;
   auto boxed = std::make_shared<Done>(std::move(done));
   const auto pool = client.find_pool(pool_name);
   if (!pool) {
-    client.center().post([boxed, error = std::make_shared<Error>(pool.error())] {
-      (*boxed)(tl::unexpected(*error));
-    });
+    client.center().post(
+        [boxed, error = std::make_shared<Error>(pool.error())] { (*boxed)(failure(*error)); });
     return;
   }
   read_directory(client, pool->id, [boxed](Outcome<Directory> directory) {
-    if (!directory) return (*boxed)(tl::unexpected(directory.error()));
+    if (!directory) return (*boxed)(failure(directory.error()));
     std::vector<ImageSummary> images;
     for (const auto& [name, id] : *directory) images.push_back({name, id});
     (*boxed)(std::move(images));
@@ -146,44 +145,43 @@ void list_images(Client& client, const std::string& pool_name,
 }
 
 void find_image(Client& client, const ImageSpec& spec,
-                UniqueFunction<void(Outcome<VersionedHeader>)> done) {
+                InlineFunction<void(Outcome<VersionedHeader>)> done) {
   struct Find {
     Client& client;
     ImageSpec spec;
-    UniqueFunction<void(Outcome<VersionedHeader>)> done;
+    InlineFunction<void(Outcome<VersionedHeader>)> done;
   };
   auto find = std::make_shared<Find>(Find{client, spec, std::move(done)});
   const auto pool = client.find_pool(spec.pool);
   if (!pool) {
-    client.center().post([find, error = std::make_shared<Error>(pool.error())] {
-      find->done(tl::unexpected(*error));
-    });
+    client.center().post(
+        [find, error = std::make_shared<Error>(pool.error())] { find->done(failure(*error)); });
     return;
   }
   read_directory(client, pool->id, [find, pool_id = pool->id](Outcome<Directory> directory) {
-    if (!directory) return find->done(tl::unexpected(directory.error()));
+    if (!directory) return find->done(failure(directory.error()));
     const auto found = directory->find(find->spec.image);
-    if (found == directory->end()) return find->done(tl::unexpected(no_such_image(find->spec)));
+    if (found == directory->end()) return find->done(failure(no_such_image(find->spec)));
     read_header(find->client, pool_id, found->second, find->spec,
                 [find](Outcome<VersionedHeader> header) { find->done(std::move(header)); });
   });
 }
 
 void update_header(Client& client, PoolId pool, ImageId id,
-                   UniqueFunction<Outcome<void>(ImageHeader&)> edit,
-                   UniqueFunction<void(Outcome<void>)> done) {
+                   InlineFunction<Outcome<void>(ImageHeader&)> edit,
+                   InlineFunction<void(Outcome<void>)> done) {
   const ObjectId object{pool, header_object_name(id)};
-  auto boxed = std::make_unique<UniqueFunction<Outcome<void>(ImageHeader&)>>(std::move(edit));
+  auto boxed = std::make_unique<InlineFunction<Outcome<void>(ImageHeader&)>>(std::move(edit));
   update_metadata(
       client, object,
       [boxed = std::move(boxed), name = std::make_unique<std::string>(object.name)](
           const MetadataContent& content) -> Outcome<MetadataEdit> {
         if (!content.exists) {
-          return explain(Errc::kNoSuchObject, "image header " + *name + " is gone");
+          return failure(OsdErrc::kNoSuchObject, "image header " + *name + " is gone");
         }
         auto header = decode_image_header(content.text, *name);
-        if (!header) return tl::unexpected(header.error());
-        if (auto edited = (*boxed)(*header); !edited) return tl::unexpected(edited.error());
+        if (!header) return failure(header.error());
+        if (auto edited = (*boxed)(*header); !edited) return failure(edited.error());
         std::string text = encode(*header);
         if (text == content.text) return MetadataEdit{};
         return MetadataEdit{MetadataEdit::Action::kWrite, std::move(text)};

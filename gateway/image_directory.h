@@ -5,8 +5,8 @@
 #include <string>
 #include <vector>
 
+#include "common/inline_function.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "gateway/client.h"
 #include "gateway/image_header.h"
 
@@ -27,17 +27,17 @@ struct CreateOptions {
 };
 
 // Called now and then during long work, with object counts.
-using OnProgress = UniqueFunction<void(uint64_t done, uint64_t total)>;
+using OnProgress = InlineFunction<void(uint64_t done, uint64_t total)>;
 
 // The pool's object size and the configured striping, with what the caller gave (not 0) instead.
 StripeLayout layout_with_defaults(Client& client, const std::string& pool, uint64_t object_size,
                                   uint64_t stripe_unit, uint32_t stripe_count);
 
 void create_image(Client& client, const ImageSpec& spec, const CreateOptions& options,
-                  UniqueFunction<void(Outcome<ImageHeader>)> done);
+                  InlineFunction<void(Outcome<ImageHeader>)> done);
 
 void list_images(Client& client, const std::string& pool,
-                 UniqueFunction<void(Outcome<std::vector<ImageSummary>>)> done);
+                 InlineFunction<void(Outcome<std::vector<ImageSummary>>)> done);
 
 // The header as it is now.
 struct VersionedHeader {
@@ -45,25 +45,25 @@ struct VersionedHeader {
   objecter::ObjectVersion version;
 };
 void find_image(Client& client, const ImageSpec& spec,
-                UniqueFunction<void(Outcome<VersionedHeader>)> done);
+                InlineFunction<void(Outcome<VersionedHeader>)> done);
 
 // Refuses while a gateway has it open. Deletes the data, then the header, then the name; one that
 // was interrupted is finished by doing it again.
 void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
-                  UniqueFunction<void(Outcome<void>)> done);
+                  InlineFunction<void(Outcome<void>)> done);
 
 // Growing is allowed while the image is open: gateways notice within lunar_header_poll. Shrinking
 // is refused while any has it open, deletes first and publishes the size last.
 void resize_image(Client& client, const ImageSpec& spec, uint64_t size, OnProgress on_progress,
-                  UniqueFunction<void(Outcome<void>)> done);
+                  InlineFunction<void(Outcome<void>)> done);
 
 // Changes a header by read, edit, compare-and-swap. `edit` may run several times.
 void update_header(Client& client, objecter::PoolId pool, ImageId id,
-                   UniqueFunction<Outcome<void>(ImageHeader&)> edit,
-                   UniqueFunction<void(Outcome<void>)> done);
+                   InlineFunction<Outcome<void>(ImageHeader&)> edit,
+                   InlineFunction<void(Outcome<void>)> done);
 
 // Strikes a gateway that is gone for good from the header. The caller fences it first.
 void unregister(Client& client, const ImageSpec& spec, const std::string& instance,
-                UniqueFunction<void(Outcome<void>)> done);
+                InlineFunction<void(Outcome<void>)> done);
 
 }  // namespace lunar::gateway

@@ -10,7 +10,7 @@ namespace lunar::gateway {
 namespace {
 
 using Json = nlohmann::json;
-using objecter::Errc;
+using objecter::OsdErrc;
 
 // Typed reads from JSON that somebody else may have written: a missing or mistyped member makes
 // ok() false for good.
@@ -114,17 +114,17 @@ std::string encode(const ImageHeader& header) {
 
 Outcome<ImageHeader> decode_image_header(std::string_view text, const std::string& object) {
   const auto corrupt = [&](const std::string& what) {
-    return explain(Errc::kCorrupt, "image header " + object + " " + what +
-                                       ": restore it from a backup ('lunar image header put')");
+    return failure(OsdErrc::kCorrupt, "image header " + object + " " + what +
+                                          ": restore it from a backup ('lunar image header put')");
   };
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   Fields fields(json);
   const uint64_t format = fields.number("format");
   if (!fields.ok()) return corrupt("is not a Lunar image header");
   if (format != ImageHeader::kFormat) {
-    return explain(Errc::kIncompatible, "image header " + object + " has format " +
-                                            std::to_string(format) +
-                                            ", this build knows format 1: use a newer build");
+    return failure(OsdErrc::kIncompatible, "image header " + object + " has format " +
+                                               std::to_string(format) +
+                                               ", this build knows format 1: use a newer build");
   }
   ImageHeader header;
   const auto id = parse_id(fields.text("id", 16));
@@ -138,8 +138,8 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   const std::string state = fields.text("state", 16);
   header.trimmed_from = fields.number("trimmed_from");
   for (const auto& each : fields.array("features", 64)) {
-    return explain(Errc::kIncompatible, "image header " + object + " needs feature " + each.dump() +
-                                            ", which this build lacks");
+    return failure(OsdErrc::kIncompatible, "image header " + object + " needs feature " +
+                                               each.dump() + ", which this build lacks");
   }
   for (const auto& each : fields.array("registrations", ImageHeader::kMaxRegistrations)) {
     auto registration = parse_registration(each);
@@ -185,14 +185,14 @@ Outcome<void> validate_image_size(uint64_t size) {
       size % ImageHeader::kSizeUnit == 0) {
     return {};
   }
-  return explain(std::errc::invalid_argument,
+  return failure(std::errc::invalid_argument,
                  "image size " + std::to_string(size) +
                      " is not a multiple of 4096 bytes between 4 KiB and 4 PiB");
 }
 
 Outcome<ImageSpec> ImageSpec::parse(std::string_view text) {
   const auto wrong = [&](const char* what) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "'" + std::string(text) + "' " + what + "; give POOL/IMAGE");
   };
   if (text.find('@') != std::string_view::npos) {

@@ -7,15 +7,16 @@
 
 #include "common/check.h"
 #include "gateway/image.h"
+#include "gateway/trace_values.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::gateway {
 namespace {
 
-using objecter::Errc;
 using objecter::ObjectOp;
 using objecter::OpCode;
 using objecter::OpReply;
+using objecter::OsdErrc;
 using objecter::SubOp;
 
 SubOp step_of(OpCode code, const ObjectExtent& extent, bool fua) {
@@ -35,13 +36,14 @@ void IoRequest::start(std::shared_ptr<Image> image, const IoWork& work, const Io
   Image& owner = *io->image_;
   owner.in_flight_.push_back(*io);
   owner.client().counters().in_flight.inc();
-  LUNAR_TRACE(lunar_gateway, io_start, io->io_id_, owner.id(), work.type, work.offset, work.length);
+  LUNAR_TRACE(lunar_gateway, io_start, io->io_id_, owner.id(), trace_value(work.type), work.offset,
+              work.length);
   if (const std::error_code refused = owner.check(work); refused) {
     io->result_.error = refused;
     owner.client().center().post([io] { io->finish(); });
     return;
   }
-  if (work.type == kTraceIoFlush) return io->submit_flush();
+  if (work.type == IoType::kFlush) return io->submit_flush();
   if (work.length == 0) {
     owner.client().center().post([io] { io->finish(); });
     return;
@@ -49,8 +51,8 @@ void IoRequest::start(std::shared_ptr<Image> image, const IoWork& work, const Io
   const SplitSummary split = summarize_split(owner.layout(), work.offset, work.length);
   if (split.extents > 1) owner.client().counters().split.add();
   owner.client().counters().extents.add(split.extents);
-  LUNAR_TRACE(lunar_gateway, io_split, io->io_id_, split.reason, split.extents, work.offset,
-              work.length);
+  LUNAR_TRACE(lunar_gateway, io_split, io->io_id_, trace_value(split.reason), split.extents,
+              work.offset, work.length);
   io->submit_more();
 }
 
@@ -77,36 +79,30 @@ void IoRequest::submit_more() {
 }
 
 void IoRequest::submit_extent(const ObjectExtent& extent) {
-  const bool is_plain = work_.type == kTraceIoRead || work_.type == kTraceIoWrite;
-  const Delivery delivery = choose_delivery(image_->client().delivery_policy(),
-                                            {extent.length, is_plain, memory_ != nullptr});
-  LUNAR_TRACE(lunar_gateway, extent_path, io_id_, next_index_, extent.object_no, extent.offset,
-              extent.length, delivery.path, delivery.reason);
-  ++next_index_;
   ObjectOp op = make_op(extent);
-  op.one_sided = wish_for(delivery, extent);
+  op.delivery = propose(extent);
+  LUNAR_TRACE(lunar_gateway, extent_path, io_id_, next_index_, extent.object_no, extent.offset,
+              extent.length, trace_value(op.delivery.delivery), trace_value(op.delivery.reason));
+  const uint32_t index = next_index_++;
   const objecter::Tid tid = image_->client().objecter().submit(
-      std::move(op), [this, extent, index = next_index_ - 1](OpReply reply) {
-        extent_done(index, extent, std::move(reply));
-      });
-  in_flight_.push_back({next_index_ - 1, tid});
+      std::move(op),
+      [this, extent, index](OpReply reply) { extent_done(index, extent, std::move(reply)); });
+  in_flight_.push_back({index, tid});
   LUNAR_TRACE(lunar_gateway, extent_submit, io_id_, tid, extent.object_no, extent.offset,
               extent.length);
 }
 
-objecter::OneSidedWish IoRequest::wish_for(const Delivery& delivery,
-                                           const ObjectExtent& extent) const {
-  objecter::OneSidedWish wish;
-  wish.wished = delivery.path == kTracePathOneSided;
-  wish.reason = delivery.reason;
-  if (!wish.wished) return wish;
+DeliveryProposal IoRequest::propose(const ObjectExtent& extent) const {
+  const bool is_plain = work_.type == IoType::kRead || work_.type == IoType::kWrite;
+  DeliveryProposal proposal = propose_delivery(image_->client().delivery_policy(),
+                                               {extent.length, is_plain, memory_ != nullptr});
+  if (proposal.delivery == Delivery::kInline) return proposal;
   const std::byte* const begin =
-      work_.type == kTraceIoRead ? work_.read_into.data() : work_.data.data();
+      work_.type == IoType::kRead ? work_.read_into.data() : work_.data.data();
   const auto into_lease = static_cast<std::size_t>(begin - memory_->bytes().data());
-  wish.slice = {memory_, static_cast<uint32_t>(into_lease + extent.buffer_offset),
-                static_cast<uint32_t>(extent.length)};
-  wish.fragment_bytes = image_->client().delivery_policy().fragment_bytes;
-  return wish;
+  proposal.slice = {memory_, static_cast<uint32_t>(into_lease + extent.buffer_offset),
+                    static_cast<uint32_t>(extent.length)};
+  return proposal;
 }
 
 ObjectOp IoRequest::make_op(const ObjectExtent& extent) const {
@@ -121,34 +117,34 @@ ObjectOp IoRequest::make_op(const ObjectExtent& extent) const {
     op.data.push_back(data);
   };
   switch (work_.type) {
-    case kTraceIoRead:
+    case IoType::kRead:
       op.steps.push_back(step_of(OpCode::kRead, extent, false));
       op.read_into = work_.read_into.subspan(extent.buffer_offset, extent.length);
       break;
-    case kTraceIoWrite:
+    case IoType::kWrite:
       with_data(step_of(OpCode::kWrite, extent, fua_),
                 work_.data.subspan(extent.buffer_offset, extent.length));
       break;
-    case kTraceIoOrWrite:
+    case IoType::kOrWrite:
       with_data(step_of(OpCode::kOrWrite, extent, fua_),
                 work_.data.subspan(extent.buffer_offset, extent.length));
       break;
-    case kTraceIoWriteSame:
+    case IoType::kWriteSame:
       with_data(step_of(OpCode::kWriteSame, extent, fua_), work_.data);
       break;
-    case kTraceIoDiscard:
-    case kTraceIoWriteZeroes: {
+    case IoType::kDiscard:
+    case IoType::kWriteZeroes: {
       const bool whole = extent.offset == 0 && extent.length == image_->layout().object_size;
       op.steps.push_back(step_of(whole ? OpCode::kDelete : OpCode::kZero, extent, fua_));
       if (whole) op.steps.back().length = 0;
       break;
     }
-    case kTraceIoCompareAndWrite:
+    case IoType::kCompareAndWrite:
       op.flags &= static_cast<uint16_t>(~objecter::kOpIdempotent);
       with_data(step_of(OpCode::kCmpExt, extent, false), work_.data);
       with_data(step_of(OpCode::kWrite, extent, fua_), work_.second);
       break;
-    case kTraceIoFlush:
+    case IoType::kFlush:
       break;
   }
   return op;
@@ -170,16 +166,16 @@ void IoRequest::extent_done(uint32_t index, const ObjectExtent& extent, OpReply 
   LUNAR_CHECK(submitted != in_flight_.end(), "an extent ended twice");
   *submitted = in_flight_.back();
   in_flight_.pop_back();
-  if (reply.error == Errc::kNoSuchObject) {
+  if (reply.error == OsdErrc::kNoSuchObject) {
     reply.error = {};
-    if (work_.type == kTraceIoRead) {  // thin: what was never written is zero
+    if (work_.type == IoType::kRead) {  // thin: what was never written is zero
       const Bytes into = work_.read_into.subspan(extent.buffer_offset, extent.length);
       std::memset(into.data(), 0, into.size());
     }
   }
   if (reply.error && !result_.error) {
     result_.error = reply.error;
-    if (reply.error == Errc::kMiscompare && !reply.steps.empty()) {
+    if (reply.error == OsdErrc::kMiscompare && !reply.steps.empty()) {
       result_.value = reply.steps.front().value;
     }
   }
@@ -191,8 +187,8 @@ void IoRequest::extent_done(uint32_t index, const ObjectExtent& extent, OpReply 
 
 void IoRequest::finish() {
   if (cancelled_ && !result_.error && !cursor_.done())
-    result_.error = make_error_code(Errc::kCancelled);
-  Counters& counters = image_->client().counters();
+    result_.error = make_error_code(OsdErrc::kCancelled);
+  GatewayCounters& counters = image_->client().counters();
   counters.in_flight.dec();
   count(counters);
   LUNAR_TRACE(lunar_gateway, io_done, io_id_, result_.error.value(),
@@ -206,36 +202,36 @@ void IoRequest::finish() {
   image->io_ended();
 }
 
-void IoRequest::count(Counters& counters) const {
+void IoRequest::count(GatewayCounters& counters) const {
   const auto took = std::chrono::steady_clock::now() - started_;
   if (result_.error) counters.failed.add();
   counters.bytes_inline.add(result_.bytes_inline);
   counters.bytes_one_sided.add(result_.bytes_one_sided);
   switch (work_.type) {
-    case kTraceIoRead:
+    case IoType::kRead:
       counters.rd.add();
       counters.rd_bytes.add(work_.length);
       counters.rd_latency.add(took);
       break;
-    case kTraceIoWrite:
+    case IoType::kWrite:
       counters.wr.add();
       counters.wr_bytes.add(work_.length);
       counters.wr_latency.add(took);
       break;
-    case kTraceIoDiscard:
-    case kTraceIoWriteZeroes:
+    case IoType::kDiscard:
+    case IoType::kWriteZeroes:
       counters.discard.add();
       break;
-    case kTraceIoWriteSame:
+    case IoType::kWriteSame:
       counters.ws.add();
       break;
-    case kTraceIoCompareAndWrite:
+    case IoType::kCompareAndWrite:
       counters.cmp.add();
       break;
-    case kTraceIoOrWrite:
+    case IoType::kOrWrite:
       counters.orw.add();
       break;
-    case kTraceIoFlush:
+    case IoType::kFlush:
       counters.flush.add();
       break;
   }

@@ -8,10 +8,10 @@
 #include <memory>
 
 #include "common/bytes.h"
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 #include "gateway/client.h"
+#include "gateway/io_type.h"
 #include "gateway/splitter.h"
-#include "tracing/trace_enums.h"
 
 namespace lunar::gateway {
 
@@ -24,7 +24,7 @@ struct IoResult {
   uint64_t bytes_inline = 0;  // payload carried in frames
   uint64_t bytes_one_sided = 0;
 };
-using IoDone = UniqueFunction<void(IoResult)>;
+using IoDone = InlineFunction<void(IoResult)>;
 
 struct IoOptions {
   bool fua = false;    // durable at done
@@ -36,10 +36,10 @@ struct IoOptions {
 
 // What one IO is to do. Memory is borrowed until done.
 struct IoWork {
-  LunarTraceIoType type = kTraceIoRead;
+  IoType type = IoType::kRead;
   uint64_t offset = 0;  // in the image, bytes
   uint64_t length = 0;  // bytes
-  Bytes read_into;      // kTraceIoRead
+  Bytes read_into;      // IoType::kRead
   ConstBytes data;      // to write; the pattern of a write same; what to compare with
   ConstBytes second;    // compare and write: what to write
 };
@@ -67,11 +67,11 @@ class IoRequest : public boost::intrusive::list_base_hook<> {
   void submit_more();
   void submit_extent(const ObjectExtent& extent);
   objecter::ObjectOp make_op(const ObjectExtent& extent) const;
-  objecter::OneSidedWish wish_for(const Delivery& delivery, const ObjectExtent& extent) const;
+  DeliveryProposal propose(const ObjectExtent& extent) const;
   void submit_flush();
   void extent_done(uint32_t index, const ObjectExtent& extent, objecter::OpReply reply);
   void finish();
-  void count(Counters& counters) const;
+  void count(GatewayCounters& counters) const;
 
   std::shared_ptr<Image> image_;
   IoWork work_;

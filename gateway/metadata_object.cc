@@ -8,11 +8,11 @@
 namespace lunar::gateway {
 namespace {
 
-using objecter::Errc;
 using objecter::ObjectOp;
 using objecter::ObjectVersion;
 using objecter::OpCode;
 using objecter::OpReply;
+using objecter::OsdErrc;
 using objecter::SubOp;
 
 constexpr int kMaxUpdateRounds = 64;
@@ -43,14 +43,14 @@ SubOp assert_version(ObjectVersion version) {
 struct Update : std::enable_shared_from_this<Update> {
   Client& client;
   objecter::ObjectId object;
-  UniqueFunction<Outcome<MetadataEdit>(const MetadataContent&)> edit;
-  UniqueFunction<void(Outcome<void>)> done;
+  InlineFunction<Outcome<MetadataEdit>(const MetadataContent&)> edit;
+  InlineFunction<void(Outcome<void>)> done;
   uint64_t io_id;
   int rounds = 0;
 
   Update(Client& c, objecter::ObjectId o,
-         UniqueFunction<Outcome<MetadataEdit>(const MetadataContent&)> e,
-         UniqueFunction<void(Outcome<void>)> d)
+         InlineFunction<Outcome<MetadataEdit>(const MetadataContent&)> e,
+         InlineFunction<void(Outcome<void>)> d)
       : client(c),
         object(std::move(o)),
         edit(std::move(e)),
@@ -67,7 +67,7 @@ struct Update : std::enable_shared_from_this<Update> {
 
   void apply(const MetadataContent& content) {
     auto wanted = edit(content);
-    if (!wanted) return done(tl::unexpected(wanted.error()));
+    if (!wanted) return done(failure(wanted.error()));
     if (wanted->action == MetadataEdit::Action::kKeep) return done({});
     std::optional<std::string> text;
     if (wanted->action == MetadataEdit::Action::kWrite) text = std::move(wanted->text);
@@ -76,13 +76,13 @@ struct Update : std::enable_shared_from_this<Update> {
   }
 
   void swapped(std::error_code error) {
-    const bool look_again = error == Errc::kVersionMismatch || error == Errc::kUnknownOutcome;
+    const bool look_again = error == OsdErrc::kVersionMismatch || error == OsdErrc::kUnknownOutcome;
     if (look_again && rounds < kMaxUpdateRounds) return round();
     finish("update", error);
   }
 
   void finish(const char* what, std::error_code error) {
-    if (error) return done(tl::unexpected(metadata_error(what, object, error)));
+    if (error) return done(failure(metadata_error(what, object, error)));
     done({});
   }
 };
@@ -90,7 +90,7 @@ struct Update : std::enable_shared_from_this<Update> {
 }  // namespace
 
 void read_metadata(Client& client, const objecter::ObjectId& object, uint64_t io_id,
-                   UniqueFunction<void(Result<MetadataContent>)> done) {
+                   InlineFunction<void(Result<MetadataContent>)> done) {
   ObjectOp op = metadata_op(object, io_id);
   op.flags |= objecter::kOpIdempotent;
   SubOp read;
@@ -101,8 +101,8 @@ void read_metadata(Client& client, const objecter::ObjectId& object, uint64_t io
     auto& done = *boxed;
     MetadataContent content;
     content.version = reply.version;
-    if (reply.error == Errc::kNoSuchObject) return done(std::move(content));
-    if (reply.error) return done(fail(reply.error));
+    if (reply.error == OsdErrc::kNoSuchObject) return done(std::move(content));
+    if (reply.error) return done(failure(reply.error));
     content.exists = true;
     content.text = as_text(reply.data);
     done(std::move(content));
@@ -111,10 +111,10 @@ void read_metadata(Client& client, const objecter::ObjectId& object, uint64_t io
 
 void swap_metadata(Client& client, const objecter::ObjectId& object, ObjectVersion expected,
                    std::optional<std::string> text, uint64_t io_id,
-                   UniqueFunction<void(std::error_code)> done) {
+                   InlineFunction<void(std::error_code)> done) {
   struct Swap {
     std::string text;  // borrowed by the op until done
-    UniqueFunction<void(std::error_code)> done;
+    InlineFunction<void(std::error_code)> done;
   };
   auto swap = std::make_unique<Swap>();
   swap->done = std::move(done);
@@ -134,21 +134,21 @@ void swap_metadata(Client& client, const objecter::ObjectId& object, ObjectVersi
 }
 
 void check_metadata_version(Client& client, const objecter::ObjectId& object, ObjectVersion version,
-                            uint64_t io_id, UniqueFunction<void(Result<bool>)> done) {
+                            uint64_t io_id, InlineFunction<void(Result<bool>)> done) {
   ObjectOp op = metadata_op(object, io_id);
   op.flags |= objecter::kOpIdempotent;
   op.steps = {assert_version(version)};
   client.objecter().submit(std::move(op), [boxed = box(std::move(done))](OpReply reply) {
     auto& done = *boxed;
-    if (reply.error == Errc::kVersionMismatch) return done(true);
-    if (reply.error) return done(fail(reply.error));
+    if (reply.error == OsdErrc::kVersionMismatch) return done(true);
+    if (reply.error) return done(failure(reply.error));
     done(false);
   });
 }
 
 void update_metadata(Client& client, const objecter::ObjectId& object,
-                     UniqueFunction<Outcome<MetadataEdit>(const MetadataContent&)> edit,
-                     UniqueFunction<void(Outcome<void>)> done) {
+                     InlineFunction<Outcome<MetadataEdit>(const MetadataContent&)> edit,
+                     InlineFunction<void(Outcome<void>)> done) {
   std::make_shared<Update>(client, object, std::move(edit), std::move(done))->round();
 }
 

@@ -4,8 +4,8 @@
 #include <memory>
 #include <string>
 
+#include "common/inline_function.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "gateway/client.h"
 #include "objecter/protocol/types.h"
 
@@ -22,18 +22,18 @@ struct MetadataContent {
 };
 
 void read_metadata(Client& client, const objecter::ObjectId& object, uint64_t io_id,
-                   UniqueFunction<void(Result<MetadataContent>)> done);
+                   InlineFunction<void(Result<MetadataContent>)> done);
 
 // Replaces the content (an empty optional deletes the object) if the version is still `expected`,
 // durably. kVersionMismatch otherwise. kUnknownOutcome if a server restarted in between.
 void swap_metadata(Client& client, const objecter::ObjectId& object,
                    objecter::ObjectVersion expected, std::optional<std::string> text,
-                   uint64_t io_id, UniqueFunction<void(std::error_code)> done);
+                   uint64_t io_id, InlineFunction<void(std::error_code)> done);
 
 // True if the object is not at `version` any more. One small op.
 void check_metadata_version(Client& client, const objecter::ObjectId& object,
                             objecter::ObjectVersion version, uint64_t io_id,
-                            UniqueFunction<void(Result<bool>)> done);
+                            InlineFunction<void(Result<bool>)> done);
 
 // What an update wants done with the content it was shown.
 struct MetadataEdit {
@@ -45,8 +45,8 @@ struct MetadataEdit {
 // outcome is unknown, so `edit` may run several times and must see its own change as done. An error
 // of `edit` ends it. Objects are named in sentences.
 void update_metadata(Client& client, const objecter::ObjectId& object,
-                     UniqueFunction<Outcome<MetadataEdit>(const MetadataContent&)> edit,
-                     UniqueFunction<void(Outcome<void>)> done);
+                     InlineFunction<Outcome<MetadataEdit>(const MetadataContent&)> edit,
+                     InlineFunction<void(Outcome<void>)> done);
 
 // "read of 0123.header failed: …": an Error from a code.
 Error metadata_error(const char* what, const objecter::ObjectId& object, std::error_code code);

@@ -10,7 +10,7 @@ namespace {
 
 Outcome<void> require(bool holds, const char* sentence) {
   if (holds) return {};
-  return explain(std::errc::invalid_argument, sentence);
+  return failure(std::errc::invalid_argument, sentence);
 }
 
 }  // namespace
@@ -73,8 +73,8 @@ SplitSummary summarize_split(const StripeLayout& layout, uint64_t offset,
   summary.extents = static_cast<uint32_t>(last - first + 1);
   if (summary.extents > 1) {
     summary.reason = layout.stripe_unit == layout.object_size && layout.stripe_count == 1
-                         ? kTraceSplitObjectBoundary
-                         : kTraceSplitStripe;
+                         ? SplitReason::kObjectBoundary
+                         : SplitReason::kStripe;
   }
   return summary;
 }

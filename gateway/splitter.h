@@ -4,7 +4,6 @@
 #include <cstdint>
 
 #include "common/result.h"
-#include "tracing/trace_enums.h"
 
 namespace lunar::gateway {
 
@@ -52,10 +51,18 @@ class ExtentCursor {
   uint64_t produced_ = 0;
 };
 
+// Why an IO was cut.
+enum class SplitReason : uint8_t {
+  kNone,
+  kObjectBoundary,  // objects are not striped: the extent reaches into the next object
+  kStripe,          // it reaches into the next stripe unit
+  kFragment,        // of a one-sided delivery; told by the server
+};
+
 // What the split of an extent comes to, without walking it.
 struct SplitSummary {
   uint32_t extents = 0;
-  LunarTraceSplitReason reason = kTraceSplitNone;
+  SplitReason reason = SplitReason::kNone;
 };
 SplitSummary summarize_split(const StripeLayout& layout, uint64_t offset, uint64_t length) noexcept;
 

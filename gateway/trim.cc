@@ -17,7 +17,7 @@ using objecter::SubOp;
 class Trim : public std::enable_shared_from_this<Trim> {
  public:
   Trim(Client& client, objecter::PoolId pool, const ImageHeader& header, uint64_t from, uint64_t to,
-       OnProgress on_progress, UniqueFunction<void(std::error_code)> done)
+       OnProgress on_progress, InlineFunction<void(std::error_code)> done)
       : client_(client),
         pool_(pool),
         image_(header.id),
@@ -76,7 +76,7 @@ class Trim : public std::enable_shared_from_this<Trim> {
 
   void answered(std::error_code error) {
     --in_flight_;
-    if (error && error != objecter::Errc::kNoSuchObject && !error_) error_ = error;
+    if (error && error != objecter::OsdErrc::kNoSuchObject && !error_) error_ = error;
     if (on_progress_ && total_ != 0) on_progress_(std::min(++answered_, total_), total_);
     run();
   }
@@ -87,7 +87,7 @@ class Trim : public std::enable_shared_from_this<Trim> {
   const StripeLayout layout_;
   const uint64_t io_id_;
   OnProgress on_progress_;
-  UniqueFunction<void(std::error_code)> done_;
+  InlineFunction<void(std::error_code)> done_;
   ExtentCursor partial_;
   uint64_t next_object_ = 0;
   uint64_t end_object_ = 0;
@@ -100,7 +100,7 @@ class Trim : public std::enable_shared_from_this<Trim> {
 }  // namespace
 
 void trim_image(Client& client, objecter::PoolId pool, const ImageHeader& header, uint64_t from,
-                uint64_t to, OnProgress on_progress, UniqueFunction<void(std::error_code)> done) {
+                uint64_t to, OnProgress on_progress, InlineFunction<void(std::error_code)> done) {
   std::make_shared<Trim>(client, pool, header, from, to, std::move(on_progress), std::move(done))
       ->run();
 }

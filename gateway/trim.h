@@ -11,6 +11,6 @@ namespace lunar::gateway {
 // Frees every byte of the image in [from, to): whole objects are deleted, the rest is zeroed; then
 // flushes. At most a few dozen ops are in flight. Loop-bound; `done` runs once, later.
 void trim_image(Client& client, objecter::PoolId pool, const ImageHeader& header, uint64_t from,
-                uint64_t to, OnProgress on_progress, UniqueFunction<void(std::error_code)> done);
+                uint64_t to, OnProgress on_progress, InlineFunction<void(std::error_code)> done);
 
 }  // namespace lunar::gateway

@@ -16,7 +16,7 @@ Outcome<Address> bad_address(std::string_view text, const char* why) {
   message.append(text.substr(0, 100));
   message += "' is not an address: ";
   message += why;
-  return explain(std::errc::invalid_argument, std::move(message));
+  return failure(std::errc::invalid_argument, std::move(message));
 }
 
 // "v1:" and "v2:" are not ours, and neither are names: only digits and dots, or brackets.

@@ -5,7 +5,7 @@
 #include <memory>
 #include <string>
 
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 #include "msgr/address.h"
 #include "msgr/event_center.h"
 #include "msgr/message.h"
@@ -36,7 +36,7 @@ class Connection {
   // is arriving for it. `done` runs once, later: from then on neither the session nor a transport
   // touches the message's data or the memory given by payload_for() for this tid. It may have
   // reached the peer all the same. A link stuck in the middle of its data is dropped for it.
-  virtual void withdraw(uint64_t tid, UniqueFunction<void()> done) = 0;
+  virtual void withdraw(uint64_t tid, InlineFunction<void()> done) = 0;
 
   // Move bytes between a slice of a stack's buffers() and memory that the peer gave a key to, on
   // the link whose generation the key names: kStaleKey if that is not the one that is up, or it
@@ -47,7 +47,7 @@ class Connection {
   // Takes back a key that Link::expose() gave while a message was encoded. `done` runs once, later:
   // from then on the peer cannot reach that memory. If nothing less helps, the link is dropped for
   // it. `done` may be empty if the peer said on the key's own link that it is through with it.
-  virtual void revoke(const RemoteKey& key, UniqueFunction<void()> done) = 0;
+  virtual void revoke(const RemoteKey& key, InlineFunction<void()> done) = 0;
 
   // Ends the session. No callback afterwards, on_reset() neither. Unsent messages are dropped.
   virtual void close() noexcept = 0;

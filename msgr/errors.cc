@@ -10,40 +10,40 @@ class MsgrCategory final : public std::error_category {
  public:
   const char* name() const noexcept override { return "lunar.msgr"; }
   std::string message(int code) const override {
-    switch (static_cast<Errc>(code)) {
-      case Errc::kBadMagic:
+    switch (static_cast<MsgrErrc>(code)) {
+      case MsgrErrc::kBadMagic:
         return "not a Lunar frame";
-      case Errc::kBadTag:
+      case MsgrErrc::kBadTag:
         return "a frame that is unknown or not allowed now";
-      case Errc::kBadFrame:
+      case MsgrErrc::kBadFrame:
         return "a malformed frame";
-      case Errc::kTooLong:
+      case MsgrErrc::kTooLong:
         return "a frame above the size limit";
-      case Errc::kBadCrc:
+      case MsgrErrc::kBadCrc:
         return "checksum mismatch";
-      case Errc::kBadBanner:
+      case MsgrErrc::kBadBanner:
         return "the peer does not speak Lunar's protocol";
-      case Errc::kFeatureMismatch:
+      case MsgrErrc::kFeatureMismatch:
         return "the peer lacks a required feature, or requires one this side lacks";
-      case Errc::kAuthFailed:
+      case MsgrErrc::kAuthFailed:
         return "authentication failed";
-      case Errc::kSessionReset:
+      case MsgrErrc::kSessionReset:
         return "the peer has forgotten the session";
-      case Errc::kTimedOut:
+      case MsgrErrc::kTimedOut:
         return "no sign of life from the peer";
-      case Errc::kClosed:
+      case MsgrErrc::kClosed:
         return "closed on this side";
-      case Errc::kClosedByPeer:
+      case MsgrErrc::kClosedByPeer:
         return "closed by the peer";
-      case Errc::kConnectionRace:
+      case MsgrErrc::kConnectionRace:
         return "the connection from the other direction won";
-      case Errc::kInjected:
+      case MsgrErrc::kInjected:
         return "an injected fault";
-      case Errc::kReplaced:
+      case MsgrErrc::kReplaced:
         return "a newer link took over the session";
-      case Errc::kStaleKey:
+      case MsgrErrc::kStaleKey:
         return "the key belongs to a link that is gone";
-      case Errc::kKeyTakenBack:
+      case MsgrErrc::kKeyTakenBack:
         return "the link was dropped to take a remote key back";
     }
     return "error " + std::to_string(code);

@@ -6,7 +6,7 @@
 namespace lunar::msgr {
 
 // Errors of this layer. Those of sockets keep std::system_category.
-enum class Errc {
+enum class MsgrErrc {
   kBadMagic = 1,     // not a Lunar frame
   kBadTag,           // a tag that is unknown, or not allowed now
   kBadFrame,         // reserved bits set, or contents that do not parse
@@ -27,11 +27,11 @@ enum class Errc {
 };
 
 const std::error_category& msgr_category() noexcept;
-inline std::error_code make_error_code(Errc code) noexcept {
+inline std::error_code make_error_code(MsgrErrc code) noexcept {
   return {static_cast<int>(code), msgr_category()};
 }
 
 }  // namespace lunar::msgr
 
 template <>
-struct std::is_error_code_enum<lunar::msgr::Errc> : std::true_type {};
+struct std::is_error_code_enum<lunar::msgr::MsgrErrc> : std::true_type {};

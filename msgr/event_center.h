@@ -7,9 +7,9 @@
 #include <string>
 #include <utility>
 
+#include "common/inline_function.h"
 #include "common/result.h"
 #include "common/thread_annotations.h"
-#include "common/unique_function.h"
 
 namespace lunar::msgr {
 
@@ -130,22 +130,22 @@ class CAPABILITY("event loop") EventCenter {
   // `hook` is called, at most once between two process() calls, when a function is posted from the
   // loop's own thread outside process(): a host that calls process() once before it next sleeps
   // saves the wake-up through the kernel. Without a hook fd() becomes readable instead.
-  void set_same_thread_hook(UniqueFunction<void()> hook);
+  void set_same_thread_hook(InlineFunction<void()> hook);
 
   // Runs fn later on the loop, never inside this call; in order per poster. Any thread.
-  void post(UniqueFunction<void()> fn);
+  void post(InlineFunction<void()> fn);
   bool in_loop() const noexcept;  // any thread
   void assert_in_loop() const ASSERT_CAPABILITY(this);
 
   // fn runs once, `delay` or a little more from now. Zero is the next turn.
-  TimerId run_after(Clock::duration delay, UniqueFunction<void()> fn);
+  TimerId run_after(Clock::duration delay, InlineFunction<void()> fn);
   // False if it already ran, runs now, or is kNone. The callback is destroyed before this returns.
   bool cancel(TimerId id);
   // The time of this turn, or outside of one the clock's; cheap.
   Clock::time_point now() const noexcept;
 
   // Level-triggered. `fd` is borrowed and must stay open as long as the watch.
-  Result<FdWatch> watch(int fd, FdEvents events, UniqueFunction<void(FdEvents)> on_ready);
+  Result<FdWatch> watch(int fd, FdEvents events, InlineFunction<void(FdEvents)> on_ready);
 
   // For tests: turns until nothing is ready and no post is queued. Timers that are not due do not
   // count. Returns the number of turns that did something.

@@ -6,7 +6,7 @@
 #include <vector>
 
 #include "common/bytes.h"
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 #include "msgr/buffer.h"
 #include "msgr/net/link.h"
 
@@ -72,7 +72,7 @@ struct InMessage {
   Bytes data;                    // in `buffer`, or where Dispatcher::payload_for() said
   RegisteredBuffer buffer;       // empty if there was no data or the dispatcher placed it
   uint64_t link_generation = 0;  // of the link that brought it
-  UniqueFunction<void()> release_throttle;  // run by the destructor
+  InlineFunction<void()> release_throttle;  // run by the destructor
 
   InMessage() = default;
   InMessage(InMessage&&) noexcept = default;

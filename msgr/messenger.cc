@@ -37,18 +37,18 @@ Outcome<std::unique_ptr<Messenger>> Messenger::create(EventCenter& center, Netwo
                                                       Dispatcher* dispatcher) {
   if (!EntityName::parse(options.entity) || !is_graphic(options.entity) ||
       options.entity.size() > kMaxEntityBytes) {
-    return explain(
+    return failure(
         std::errc::invalid_argument,
         fmt::format("'{}' is not an entity such as client.admin or osd.0", options.entity));
   }
   if (options.auth_required && (keyring == nullptr || keyring->size() == 0)) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    fmt::format("{} is to authenticate its peers and has no keys; give it a keyring",
                                options.entity));
   }
   if (options.instance.empty()) options.instance = fmt::format("{}-{}", host_id(), getpid());
   if (!is_graphic(options.instance) || options.instance.size() > kMaxInstanceBytes) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    fmt::format("instance '{}' is longer than {} bytes or not plain text",
                                options.instance, kMaxInstanceBytes));
   }

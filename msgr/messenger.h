@@ -82,7 +82,7 @@ class Messenger {
   virtual const MessengerOptions& options() const noexcept = 0;
 
   // Closes everything, sending what kClose frames it can; `done` runs when no link is left.
-  virtual void shutdown(UniqueFunction<void()> done) = 0;
+  virtual void shutdown(InlineFunction<void()> done) = 0;
 };
 
 // The stack that ms_type names, with a buffer pool sized by options. A sentence if it cannot work.

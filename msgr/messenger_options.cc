@@ -76,12 +76,12 @@ Outcome<MessengerOptions> MessengerOptions::from_config(const Config& config) {
   options.inject_delay_max = config.get_duration("ms_inject_delay_max");
   options.inject_seed = config.get_uint("ms_inject_seed");
   if (options.max_backoff < options.initial_backoff) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "ms_max_backoff is shorter than ms_initial_backoff; raise one or lower the "
                    "other");
   }
   if (options.keepalive_timeout <= options.keepalive_interval) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "ms_keepalive_timeout is not longer than ms_keepalive_interval: every quiet "
                    "link would be taken for dead");
   }

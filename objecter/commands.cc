@@ -9,7 +9,7 @@
 namespace lunar::objecter {
 
 void ObjecterImpl::command(OsdId osd, std::string json, std::chrono::nanoseconds timeout,
-                           UniqueFunction<void(Outcome<std::string>)> done) {
+                           InlineFunction<void(Outcome<std::string>)> done) {
   center_.assert_in_loop();
   const Tid tid = table_.take_tid();
   Command& command = commands_[tid];
@@ -22,9 +22,9 @@ void ObjecterImpl::command(OsdId osd, std::string json, std::chrono::nanoseconds
     late.timer = msgr::TimerId::kNone;
     if (late.answer) return end_command(tid, std::move(*late.answer));
     if (targeting_.map() == nullptr) {
-      return end_command(tid, tl::unexpected(maps_.explain_no_map(timeout)));
+      return end_command(tid, failure(maps_.explain_no_map(timeout)));
     }
-    end_command(tid, explain(late.is_sent ? Errc::kTimedOut : Errc::kUnreachable,
+    end_command(tid, failure(late.is_sent ? OsdErrc::kTimedOut : OsdErrc::kUnreachable,
                              fmt::format("{} did not answer within {}{}", describe_target(late),
                                          format_duration(timeout),
                                          late.is_sent ? "; it may still do what was asked" : "")));
@@ -45,7 +45,7 @@ std::string ObjecterImpl::describe_target(const Command& command) const {
 }
 
 void ObjecterImpl::place_command(Tid tid) {
-  if (is_shutting_down_) return end_command(tid, explain(Errc::kShutdown, "shutting down"));
+  if (is_shutting_down_) return end_command(tid, failure(OsdErrc::kShutdown, "shutting down"));
   const OsdMapRef& map = targeting_.map();
   Command& command = commands_.at(tid);
   if (map == nullptr || command.is_sent) return;
@@ -53,16 +53,16 @@ void ObjecterImpl::place_command(Tid tid) {
   const OsdInfo* osd = map->find_osd(id);
   if (osd == nullptr) {
     return end_command(
-        tid, explain(Errc::kInvalid, fmt::format("there is no osd.{} in the cluster map", id)));
+        tid, failure(OsdErrc::kInvalid, fmt::format("there is no osd.{} in the cluster map", id)));
   }
   if (osd->addresses.empty()) {
     return end_command(
-        tid, explain(Errc::kUnreachable, fmt::format("osd.{} has never been up: start it", id)));
+        tid, failure(OsdErrc::kUnreachable, fmt::format("osd.{} has never been up: start it", id)));
   }
   const auto session = sessions_.find(id);
   const bool has_session = session != sessions_.end() && session->second->server() != nullptr;
   command.server = has_session ? session->second->server() : servers_.get(osd->addresses.front());
-  if (command.server->last_error() == msgr::Errc::kAuthFailed && !command.server->is_open()) {
+  if (command.server->last_error() == msgr::MsgrErrc::kAuthFailed && !command.server->is_open()) {
     return lose_commands(*ServerRef(command.server), command.server->last_error());
   }
   if (command.server->hello()) send_commands(ServerRef(command.server));
@@ -96,7 +96,7 @@ void ObjecterImpl::send_commands(const ServerRef& server) {
 void ObjecterImpl::lose_commands(const ServerConnection& server, std::error_code why) {
   std::vector<Tid> lost;
   for (const auto& [tid, command] : commands_) {
-    const bool is_hopeless = command.is_sent || why == msgr::Errc::kAuthFailed;
+    const bool is_hopeless = command.is_sent || why == msgr::MsgrErrc::kAuthFailed;
     if (command.server.get() == &server && !command.answer && is_hopeless) lost.push_back(tid);
   }
   for (const Tid tid : lost) {
@@ -104,11 +104,11 @@ void ObjecterImpl::lose_commands(const ServerConnection& server, std::error_code
     const std::string who = describe_target(command);
     end_command(
         tid, command.is_sent
-                 ? explain(Errc::kUnknownOutcome,
+                 ? failure(OsdErrc::kUnknownOutcome,
                            fmt::format("the connection to {} was lost before it answered "
                                        "({}); look whether it did what was asked",
                                        who, why.message()))
-                 : explain(why, fmt::format("{} refused the connection: {}", who, why.message())));
+                 : failure(why, fmt::format("{} refused the connection: {}", who, why.message())));
   }
 }
 
@@ -120,8 +120,8 @@ void ObjecterImpl::on_command_reply(const ServerRef& server, const msgr::InMessa
     counters_.reply_ignored.add();
     return;
   }
-  if (reply->error != Errc::kOk) {
-    return end_command(at->first, explain(reply->error, std::move(reply->text)));
+  if (reply->error != OsdErrc::kOk) {
+    return end_command(at->first, failure(reply->error, std::move(reply->text)));
   }
   if (reply->epoch <= targeting_.epoch()) return end_command(at->first, std::move(reply->text));
   // What was changed should be seen by whoever asked for it.

@@ -7,8 +7,8 @@ namespace lunar::objecter {
 
 // Group "objecter", with Ceph's names where Ceph counts the same. Written by the objecter's loop,
 // read by any thread.
-struct Counters {
-  explicit Counters(PerfRegistry& registry) : group(registry, "objecter") {}
+struct ObjecterCounters {
+  explicit ObjecterCounters(PerfRegistry& registry) : group(registry, "objecter") {}
 
   PerfGroup group;
   PerfGauge& op_active = group.gauge("op_active", "ops that have not ended");

@@ -10,6 +10,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "objecter/objecter_impl.h"
+#include "objecter/trace_values.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::objecter {
@@ -45,9 +46,9 @@ void ObjecterImpl::end(Op& op, std::error_code error) {
   finish_if_free(op);
 }
 
-void ObjecterImpl::interrupt(Op& op, std::error_code error, int trace_reason) {
+void ObjecterImpl::interrupt(Op& op, std::error_code error, CancelReason reason) {
   if (op.state == OpState::kEnding || op.state == OpState::kAnswered) {
-    if (error == Errc::kShutdown) {
+    if (error == OsdErrc::kShutdown) {
       op.awaits_confirmation = false;
       withdraw(op);
       release_key(op);
@@ -56,13 +57,13 @@ void ObjecterImpl::interrupt(Op& op, std::error_code error, int trace_reason) {
     return;
   }
   if (op.kind == OpKind::kFlushParent && op.parts > 0) {
-    interrupt_parts(op.tid, error, trace_reason);
+    interrupt_parts(op.tid, error, reason);
     return;
   }
-  LUNAR_TRACE(lunar_objecter, op_cancel, op.request.io_id, op.tid,
-              static_cast<uint8_t>(trace_reason));
+  LUNAR_TRACE(lunar_objecter, op_cancel, op.request.io_id, op.tid, trace_value(reason));
   const bool may_execute = op.was_sent && op.session != nullptr;
-  const bool waits = may_execute && (op.changes || op.key.has_value()) && error != Errc::kShutdown;
+  const bool waits =
+      may_execute && (op.changes || op.key.has_value()) && error != OsdErrc::kShutdown;
   withdraw(op);
   if (may_execute && op.session->is_ready()) send_cancel(op);
   if (!waits) {
@@ -78,9 +79,9 @@ void ObjecterImpl::interrupt(Op& op, std::error_code error, int trace_reason) {
   arm_deadline_timer();
 }
 
-void ObjecterImpl::interrupt_parts(Tid parent, std::error_code error, int trace_reason) {
+void ObjecterImpl::interrupt_parts(Tid parent, std::error_code error, CancelReason reason) {
   table_.for_each([&](Op& op) {
-    if (op.parent == parent) interrupt(op, error, trace_reason);
+    if (op.parent == parent) interrupt(op, error, reason);
   });
 }
 
@@ -89,7 +90,7 @@ void ObjecterImpl::cancel(Tid tid) {
   Op* op = table_.find(tid);
   if (op == nullptr || op->is_finished) return;
   counters_.op_cancel.add();
-  interrupt(*op, Errc::kCancelled, kTraceCancelAbort);
+  interrupt(*op, OsdErrc::kCancelled, CancelReason::kAbort);
 }
 
 // --- deadlines: one timer for the earliest, set anew when it fires ---
@@ -128,7 +129,7 @@ void ObjecterImpl::on_deadlines() {
     } else if (op->kind != OpKind::kFlushParent || op->parts == 0) {
       counters_.op_timeout.add();
       LUNAR_LOG(kObjecter, 5, "tid {} to osd.{} is out of time", op->tid, op->osd);
-      interrupt(*op, Errc::kTimedOut, kTraceCancelTimeout);
+      interrupt(*op, OsdErrc::kTimedOut, CancelReason::kTimeout);
     }
   }
 }
@@ -165,7 +166,7 @@ void ObjecterImpl::finish(Op& op) {
   // Those that waited go before what `done` submits.
   admit_waiting();
   OpDone done = std::move(op.done);
-  UniqueFunction<void(std::error_code)> flush_done = std::move(op.flush_done);
+  InlineFunction<void(std::error_code)> flush_done = std::move(op.flush_done);
   if (done) done(std::move(op.result));
   if (flush_done) flush_done(op.result.error);
   table_.recycle(op);

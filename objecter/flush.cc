@@ -14,7 +14,7 @@ SubOp make_step(OpCode code) {
 }  // namespace
 
 Tid ObjecterImpl::flush(PoolId pool, ImageId image, uint64_t io_id,
-                        UniqueFunction<void(std::error_code)> done) {
+                        InlineFunction<void(std::error_code)> done) {
   center_.assert_in_loop();
   ObjectOp request;
   request.object.pool = pool;
@@ -24,7 +24,7 @@ Tid ObjecterImpl::flush(PoolId pool, ImageId image, uint64_t io_id,
   op.flush_done = std::move(done);
   const Tid tid = op.tid;
   if (pool == 0) {
-    end(op, Errc::kInvalid);
+    end(op, OsdErrc::kInvalid);
   } else {
     begin(op);
   }
@@ -59,14 +59,14 @@ void ObjecterImpl::start_flush(Op& parent, const PoolInfo& pool) {
 void ObjecterImpl::part_done(Tid parent_tid, std::error_code error) {
   Op& parent = *table_.find(parent_tid);
   // That writes are lost is said once: nothing may hide it.
-  if (error && (!parent.result.error || error == Errc::kLostWrites)) parent.result.error = error;
+  if (error && (!parent.result.error || error == OsdErrc::kLostWrites)) parent.result.error = error;
   if (--parent.parts == 0) end(parent, parent.result.error);
 }
 
 Tid ObjecterImpl::list(PgId pg, std::string cursor, uint32_t limit,
-                       UniqueFunction<void(Result<std::vector<std::string>>)> done) {
+                       InlineFunction<void(Result<std::vector<std::string>>)> done) {
   center_.assert_in_loop();
-  using Done = UniqueFunction<void(Result<std::vector<std::string>>)>;
+  using Done = InlineFunction<void(Result<std::vector<std::string>>)>;
   SubOp step = make_step(OpCode::kList);
   step.name = std::move(cursor);
   step.length = limit;
@@ -77,9 +77,9 @@ Tid ObjecterImpl::list(PgId pg, std::string cursor, uint32_t limit,
   request.steps.push_back(std::move(step));
   Op& op = add_op(OpKind::kPg, std::move(request),
                   [limit, done = std::make_unique<Done>(std::move(done))](OpReply reply) {
-                    if (reply.error) return (*done)(fail(reply.error));
+                    if (reply.error) return (*done)(failure(reply.error));
                     auto names = decode_names(reply.data);
-                    if (names && names->size() > limit) return (*done)(fail(Errc::kInvalid));
+                    if (names && names->size() > limit) return (*done)(failure(OsdErrc::kInvalid));
                     (*done)(std::move(names));
                   });
   op.pg = pg;
@@ -87,7 +87,7 @@ Tid ObjecterImpl::list(PgId pg, std::string cursor, uint32_t limit,
   if (is_good) {
     begin(op);
   } else {
-    end(op, Errc::kInvalid);
+    end(op, OsdErrc::kInvalid);
   }
   return tid;
 }

@@ -12,7 +12,7 @@
 
 namespace lunar::objecter {
 
-MapClient::MapClient(msgr::EventCenter& center, ServerTable& servers, Counters& counters,
+MapClient::MapClient(msgr::EventCenter& center, ServerTable& servers, ObjecterCounters& counters,
                      MapEvents& events, std::vector<msgr::Address> bootstrap, std::string entity)
     : center_(center),
       servers_(servers),
@@ -218,17 +218,17 @@ Error MapClient::explain_no_map(std::chrono::nanoseconds waited) const {
       if (server.address() != address) return;
       if (server.hello()) what = "connected, but it has no map";
       if (server.last_error()) what = server.last_error().message();
-      is_auth |= server.last_error() == msgr::Errc::kAuthFailed;
+      is_auth |= server.last_error() == msgr::MsgrErrc::kAuthFailed;
     });
     tried += fmt::format("{}{} ({})", tried.empty() ? "" : ", ", address.to_string(), what);
   }
   if (is_auth) {
-    return {make_error_code(msgr::Errc::kAuthFailed),
+    return {make_error_code(msgr::MsgrErrc::kAuthFailed),
             fmt::format("the servers do not accept {}: tried {}; its key in the keyring must be "
                         "the one they have",
                         entity_, tried)};
   }
-  return {make_error_code(Errc::kUnreachable),
+  return {make_error_code(OsdErrc::kUnreachable),
           fmt::format("no object server gave a cluster map within {}: tried {}{}{}; is lunar-osd "
                       "running there, and is mon_host right?",
                       format_duration(waited), tried, refused_.empty() ? "" : "; ", refused_)};

@@ -35,8 +35,8 @@ class MapClient {
   static constexpr std::chrono::seconds kAskAgain{1};
   static constexpr std::size_t kMaxHunted = 4;
 
-  MapClient(msgr::EventCenter& center, ServerTable& servers, Counters& counters, MapEvents& events,
-            std::vector<msgr::Address> bootstrap, std::string entity);
+  MapClient(msgr::EventCenter& center, ServerTable& servers, ObjecterCounters& counters,
+            MapEvents& events, std::vector<msgr::Address> bootstrap, std::string entity);
   ~MapClient();
 
   void start() { hunt(); }
@@ -74,7 +74,7 @@ class MapClient {
 
   msgr::EventCenter& center_;
   ServerTable& servers_;
-  Counters& counters_;
+  ObjecterCounters& counters_;
   MapEvents& events_;
   const std::vector<msgr::Address> bootstrap_;
   const std::string entity_;

@@ -20,7 +20,7 @@ void ObjecterImpl::on_new_map(OsdMapRef map) {
 void ObjecterImpl::on_newest_confirmed(uint64_t ticket) {
   for (auto at = waiting_for_map_.begin(); at != waiting_for_map_.end();) {
     Op& op = *at++;
-    if (op.map_ticket != 0 && op.map_ticket <= ticket) end(op, Errc::kNoSuchPool);
+    if (op.map_ticket != 0 && op.map_ticket <= ticket) end(op, OsdErrc::kNoSuchPool);
   }
 }
 
@@ -41,12 +41,12 @@ void ObjecterImpl::schedule_retry() {
 // --- waiting for a map ---
 
 void ObjecterImpl::wait_for_map(std::chrono::nanoseconds timeout,
-                                UniqueFunction<void(Outcome<OsdMapRef>)> done) {
+                                InlineFunction<void(Outcome<OsdMapRef>)> done) {
   add_waiter(1, timeout)->map_done = std::move(done);
 }
 
 void ObjecterImpl::wait_for_epoch(Epoch epoch, std::chrono::nanoseconds timeout,
-                                  UniqueFunction<void(std::error_code)> done) {
+                                  InlineFunction<void(std::error_code)> done) {
   add_waiter(epoch, timeout)->epoch_done = std::move(done);
   if (epoch > targeting_.epoch() && targeting_.map() != nullptr && !is_shutting_down_) {
     maps_.ask_newest();
@@ -71,8 +71,8 @@ std::list<ObjecterImpl::EpochWaiter>::iterator ObjecterImpl::add_waiter(
 void ObjecterImpl::waiter_timed_out(std::list<EpochWaiter>::iterator waiter) {
   EpochWaiter over = std::move(*waiter);
   waiters_.erase(waiter);
-  if (over.map_done) over.map_done(tl::unexpected(maps_.explain_no_map(over.timeout)));
-  if (over.epoch_done) over.epoch_done(Errc::kTimedOut);
+  if (over.map_done) over.map_done(failure(maps_.explain_no_map(over.timeout)));
+  if (over.epoch_done) over.epoch_done(OsdErrc::kTimedOut);
 }
 
 void ObjecterImpl::wake_waiters() {
@@ -96,8 +96,8 @@ void ObjecterImpl::fail_waiters() {
     EpochWaiter over = std::move(waiters_.front());
     waiters_.pop_front();
     center_.cancel(over.timer);
-    if (over.map_done) over.map_done(explain(Errc::kShutdown, "shutting down"));
-    if (over.epoch_done) over.epoch_done(Errc::kShutdown);
+    if (over.map_done) over.map_done(failure(OsdErrc::kShutdown, "shutting down"));
+    if (over.epoch_done) over.epoch_done(OsdErrc::kShutdown);
   }
 }
 

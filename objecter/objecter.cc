@@ -23,12 +23,12 @@ Outcome<Objecter::Options> Objecter::Options::from_config(const Config& config) 
     const std::size_t end = std::min(hosts.find_first_of(kSeparators, at), hosts.size());
     auto address = msgr::Address::parse(hosts.substr(at, end - at));
     if (!address) {
-      return explain(address.error().code, "option mon_host: " + address.error().message);
+      return failure(address.error().code, "option mon_host: " + address.error().message);
     }
     if (address->port() == 0) {
-      return explain(Errc::kInvalid, fmt::format("option mon_host: '{}' needs a port, as in "
-                                                 "10.0.0.1:6800",
-                                                 hosts.substr(at, end - at)));
+      return failure(OsdErrc::kInvalid, fmt::format("option mon_host: '{}' needs a port, as in "
+                                                    "10.0.0.1:6800",
+                                                    hosts.substr(at, end - at)));
     }
     options.bootstrap.push_back(*address);
     at = hosts.find_first_not_of(kSeparators, end);
@@ -42,14 +42,14 @@ Outcome<std::unique_ptr<Objecter>> Objecter::create(msgr::EventCenter& center,
                                                     Options options, const Keyring* keyring,
                                                     PerfRegistry* perf) {
   if (options.bootstrap.empty()) {
-    return explain(Errc::kUnreachable,
+    return failure(OsdErrc::kUnreachable,
                    "no servers are known: set mon_host to the address of any lunar-osd of the "
                    "cluster, as in 127.0.0.1:6800");
   }
   auto objecter =
       std::make_unique<ObjecterImpl>(center, std::move(options), perf, messenger_options.entity);
   auto started = objecter->init(stack, std::move(messenger_options), keyring, perf);
-  if (!started) return tl::unexpected(std::move(started.error()));
+  if (!started) return failure(std::move(started.error()));
   return objecter;
 }
 
@@ -74,7 +74,7 @@ Outcome<void> ObjecterImpl::init(msgr::NetworkStack& stack,
   max_data_bytes_ = messenger_options.limits.max_data_bytes;
   auto messenger =
       msgr::Messenger::create(center_, stack, std::move(messenger_options), keyring, perf, this);
-  if (!messenger) return tl::unexpected(std::move(messenger.error()));
+  if (!messenger) return failure(std::move(messenger.error()));
   messenger_ = std::move(*messenger);
   servers_.set_messenger(messenger_.get());
   maps_.start();
@@ -99,7 +99,7 @@ Bytes ObjecterImpl::payload_for(msgr::Connection& connection, const msgr::Messag
   // The beginning of OsdReplyHeader. All of it is checked once the message is whole.
   ByteReader r(front);
   const bool fits = r.get<Tid>() == op->tid && r.get<uint32_t>() == op->attempt &&
-                    r.get<int32_t>() == static_cast<int32_t>(Errc::kOk);
+                    r.get<int32_t>() == static_cast<int32_t>(OsdErrc::kOk);
   return fits && r.ok() ? into : Bytes{};
 }
 
@@ -155,7 +155,7 @@ void ObjecterImpl::on_link(msgr::Connection& connection, bool up) {
 
 // --- the end ---
 
-void ObjecterImpl::shutdown(UniqueFunction<void()> done) {
+void ObjecterImpl::shutdown(InlineFunction<void()> done) {
   center_.assert_in_loop();
   LUNAR_CHECK(!is_shutting_down_, "shutdown() is for once");
   is_shutting_down_ = true;
@@ -163,10 +163,10 @@ void ObjecterImpl::shutdown(UniqueFunction<void()> done) {
   maps_.stop();
   center_.cancel(std::exchange(retry_timer_, msgr::TimerId::kNone));
   center_.cancel(std::exchange(address_timer_, msgr::TimerId::kNone));
-  table_.for_each([this](Op& op) { interrupt(op, Errc::kShutdown, kTraceCancelShutdown); });
+  table_.for_each([this](Op& op) { interrupt(op, OsdErrc::kShutdown, CancelReason::kShutdown); });
   fail_waiters();
   while (!commands_.empty()) {
-    end_command(commands_.begin()->first, explain(Errc::kShutdown, "shutting down"));
+    end_command(commands_.begin()->first, failure(OsdErrc::kShutdown, "shutting down"));
   }
   finish_shutdown();
 }
@@ -176,7 +176,7 @@ void ObjecterImpl::finish_shutdown() {
   center_.cancel(std::exchange(deadline_timer_, msgr::TimerId::kNone));
   sessions_.clear();
   // On the heap: it is as large as what a callback can hold.
-  auto done = std::make_unique<UniqueFunction<void()>>(std::exchange(shutdown_done_, {}));
+  auto done = std::make_unique<InlineFunction<void()>>(std::exchange(shutdown_done_, {}));
   messenger_->shutdown([this, done = std::move(done)] {
     messenger_is_down_ = true;
     auto last = std::move(*done);  // which may destroy us, and this callback

@@ -8,14 +8,14 @@
 #include <vector>
 
 #include "common/config.h"
+#include "common/inline_function.h"
 #include "common/perf_counters.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "msgr/event_center.h"
 #include "msgr/messenger.h"
+#include "objecter/delivery.h"
 #include "objecter/protocol/osd_map.h"
 #include "objecter/protocol/osd_op.h"
-#include "tracing/trace_enums.h"
 
 namespace lunar::objecter {
 
@@ -25,24 +25,14 @@ struct OpReply {
   ObjectVersion version;
   uint64_t bytes_inline = 0;
   uint64_t bytes_one_sided = 0;
-  // Of the last sending: how the payload travelled, and why so.
-  LunarTracePath path = kTracePathInline;
-  LunarTracePathReason path_reason = kTracePathLinkLacks;
+  // How the payload of the last sending travelled, and why.
+  Delivery delivery = Delivery::kInline;
+  DeliveryReason delivery_reason = DeliveryReason::kLinkLacks;
   std::vector<SubOpResult> steps;
   // Data the steps returned, if it was not placed in ObjectOp::read_into. Valid during `done`.
   ConstBytes data;
 };
-using OpDone = UniqueFunction<void(OpReply)>;
-
-// Whether a payload should travel by RDMA. The Objecter may decide otherwise: OpReply::path_reason.
-struct OneSidedWish {
-  bool wished = false;
-  LunarTracePathReason reason = kTracePathOpKind;  // why it is not wished
-  // All of ObjectOp::data, or read_into: memory of NetworkStack::front_end_buffers(). The buffer is
-  // borrowed until done.
-  msgr::RegisteredSlice slice;
-  uint32_t fragment_bytes = 0;  // 0: as much as the link moves at once
-};
+using OpDone = InlineFunction<void(OpReply)>;
 
 // An op to submit. Built by the caller, taken by submit().
 struct ObjectOp {
@@ -55,7 +45,7 @@ struct ObjectOp {
   msgr::ConstBuffers data;
   // Where the data of the one READ step goes; borrowed until done. Empty: in OpReply::data.
   Bytes read_into;
-  OneSidedWish one_sided;
+  DeliveryProposal delivery;
   std::chrono::nanoseconds timeout{0};  // 0: Options::op_timeout
 };
 
@@ -89,11 +79,11 @@ class Objecter {
   // Runs done once a map is there (at once if it is), or with kUnreachable/kAuthFailed … and what
   // was tried, when `timeout` ends first. Trying goes on after that, for whoever waits next.
   virtual void wait_for_map(std::chrono::nanoseconds timeout,
-                            UniqueFunction<void(Outcome<OsdMapRef>)> done) = 0;
+                            InlineFunction<void(Outcome<OsdMapRef>)> done) = 0;
   virtual OsdMapRef map() const = 0;  // null before the first
   // Runs done when the map has at least `epoch`, or kTimedOut.
   virtual void wait_for_epoch(Epoch epoch, std::chrono::nanoseconds timeout,
-                              UniqueFunction<void(std::error_code)> done) = 0;
+                              InlineFunction<void(std::error_code)> done) = 0;
 
   // `done` runs exactly once, later, on the center. Ops on one object that are not resent are
   // applied in submit order. When done runs nothing touches op.data or op.read_into any more.
@@ -105,7 +95,7 @@ class Objecter {
   // kLostWrites before any other.
   // The Tid cancels all of them.
   virtual Tid flush(PoolId pool, ImageId image, uint64_t io_id,
-                    UniqueFunction<void(std::error_code)> done) = 0;
+                    InlineFunction<void(std::error_code)> done) = 0;
 
   // Asks for the op to end with kCancelled: waits for the server's confirmation up to
   // `cancel_grace`, so that a cancelled op is either known not to run or its time is over. A change
@@ -115,18 +105,18 @@ class Objecter {
 
   // Names of one PG's objects after `cursor`, at most `limit`; an empty page is the end.
   virtual Tid list(PgId pg, std::string cursor, uint32_t limit,
-                   UniqueFunction<void(Result<std::vector<std::string>>)> done) = 0;
+                   InlineFunction<void(Result<std::vector<std::string>>)> done) = 0;
 
   // A JSON command for the map authority (`osd`, `pool`, `map` …), or for one OSD if `osd` >= 0.
   virtual void command(OsdId osd, std::string json, std::chrono::nanoseconds timeout,
-                       UniqueFunction<void(Outcome<std::string>)> done) = 0;
+                       InlineFunction<void(Outcome<std::string>)> done) = 0;
 
   // JSON for the admin socket: ops in flight (tid, object, osd, age, attempts, state), sessions.
   virtual std::string ops_in_flight_json() const = 0;
   virtual std::string sessions_json() const = 0;
 
   // Ops in flight end with kShutdown; done runs when no session is left.
-  virtual void shutdown(UniqueFunction<void()> done) = 0;
+  virtual void shutdown(InlineFunction<void()> done) = 0;
 };
 
 }  // namespace lunar::objecter

@@ -33,21 +33,21 @@ class ObjecterImpl final : public Objecter,
                      const Keyring* keyring, PerfRegistry* perf);
 
   void wait_for_map(std::chrono::nanoseconds timeout,
-                    UniqueFunction<void(Outcome<OsdMapRef>)> done) override;
+                    InlineFunction<void(Outcome<OsdMapRef>)> done) override;
   OsdMapRef map() const override { return targeting_.map(); }
   void wait_for_epoch(Epoch epoch, std::chrono::nanoseconds timeout,
-                      UniqueFunction<void(std::error_code)> done) override;
+                      InlineFunction<void(std::error_code)> done) override;
   Tid submit(ObjectOp request, OpDone done) override;
   Tid flush(PoolId pool, ImageId image, uint64_t io_id,
-            UniqueFunction<void(std::error_code)> done) override;
+            InlineFunction<void(std::error_code)> done) override;
   void cancel(Tid tid) override;
   Tid list(PgId pg, std::string cursor, uint32_t limit,
-           UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
+           InlineFunction<void(Result<std::vector<std::string>>)> done) override;
   void command(OsdId osd, std::string json, std::chrono::nanoseconds timeout,
-               UniqueFunction<void(Outcome<std::string>)> done) override;
+               InlineFunction<void(Outcome<std::string>)> done) override;
   std::string ops_in_flight_json() const override;
   std::string sessions_json() const override;
-  void shutdown(UniqueFunction<void()> done) override;
+  void shutdown(InlineFunction<void()> done) override;
 
  private:
   using TimePoint = Op::Clock::time_point;
@@ -88,7 +88,7 @@ class ObjecterImpl final : public Objecter,
   // one_sided.cc
   std::optional<DeliveryDescriptor> describe_payload(Op& op, msgr::Link& link,
                                                      uint64_t link_generation) override;
-  LunarTracePathReason choose_path(const Op& op, const msgr::Link& link) const;
+  DeliveryReason decide_delivery(const Op& op, const msgr::Link& link) const;
   DeliveryDescriptor make_descriptor(const Op& op, const msgr::Link& link) const;
   void release_key(Op& op, const ServerRef& heard_from = nullptr, uint64_t heard_on = 0);
   void key_is_back(Op& op);
@@ -99,7 +99,7 @@ class ObjecterImpl final : public Objecter,
   void on_cancelled(const ServerRef& server, const msgr::InMessage& message);
   bool fits(const Op& op, const OsdReplyHeader& header, const msgr::InMessage& message) const;
   void retry(Op& op, const OsdReplyHeader& header);
-  void retry_inline(Op& op, LunarTracePathReason because);
+  void retry_inline(Op& op, DeliveryReason because);
   void take_reply(Op& op, OsdReplyHeader header, msgr::InMessage message);
   void take_late_reply(Op& op, OsdReplyHeader header);
   std::error_code account_reply(Op& op, const OsdReplyHeader& header);
@@ -108,8 +108,8 @@ class ObjecterImpl final : public Objecter,
   // ending.cc
   void withdraw(Op& op);
   void end(Op& op, std::error_code error);  // whatever it takes; done runs later
-  void interrupt(Op& op, std::error_code error, int trace_reason);
-  void interrupt_parts(Tid parent, std::error_code error, int trace_reason);
+  void interrupt(Op& op, std::error_code error, CancelReason reason);
+  void interrupt_parts(Tid parent, std::error_code error, CancelReason reason);
   void finish_if_free(Op& op);
   void finish_soon(Op& op);
   void run_finished();
@@ -130,8 +130,8 @@ class ObjecterImpl final : public Objecter,
     Epoch epoch;
     msgr::TimerId timer;
     std::chrono::nanoseconds timeout;
-    UniqueFunction<void(Outcome<OsdMapRef>)> map_done;  // one of the two
-    UniqueFunction<void(std::error_code)> epoch_done;
+    InlineFunction<void(Outcome<OsdMapRef>)> map_done;  // one of the two
+    InlineFunction<void(std::error_code)> epoch_done;
   };
   std::list<EpochWaiter>::iterator add_waiter(Epoch epoch, std::chrono::nanoseconds timeout);
   void waiter_timed_out(std::list<EpochWaiter>::iterator waiter);
@@ -143,7 +143,7 @@ class ObjecterImpl final : public Objecter,
     OsdId osd;
     std::string json;
     TimePoint deadline;
-    UniqueFunction<void(Outcome<std::string>)> done;
+    InlineFunction<void(Outcome<std::string>)> done;
     msgr::TimerId timer = msgr::TimerId::kNone;
     ServerRef server;
     bool is_sent = false;
@@ -161,7 +161,7 @@ class ObjecterImpl final : public Objecter,
   msgr::EventCenter& center_;
   const Options options_;
   std::unique_ptr<PerfRegistry> own_perf_;  // if the caller has none
-  Counters counters_;
+  ObjecterCounters counters_;
   std::unique_ptr<msgr::Messenger> messenger_;
   ServerTable servers_;
   Targeting targeting_;
@@ -183,7 +183,7 @@ class ObjecterImpl final : public Objecter,
   bool messenger_is_down_ = false;
   bool crc_data_ = true;
   uint64_t max_data_bytes_ = 0;  // of a frame of ours
-  UniqueFunction<void()> shutdown_done_;
+  InlineFunction<void()> shutdown_done_;
 };
 
 }  // namespace lunar::objecter

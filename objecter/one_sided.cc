@@ -11,6 +11,7 @@
 #include "common/check.h"
 #include "common/crc32c.h"
 #include "objecter/objecter_impl.h"
+#include "objecter/trace_values.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::objecter {
@@ -23,38 +24,38 @@ bool is_slice_of(const msgr::RegisteredSlice& slice, ConstBytes memory) noexcept
          buffer.data() + slice.offset == memory.data();
 }
 
-// All of the payload, in one piece, is what the wish names.
+// All of the payload, in one piece, is what the proposal names.
 bool is_registered(const ObjectOp& request) noexcept {
   const auto& steps = request.steps;
   if (!request.data.empty()) {
     return request.data.size() == 1 && request.read_into.empty() &&
-           is_slice_of(request.one_sided.slice, request.data.front());
+           is_slice_of(request.delivery.slice, request.data.front());
   }
   return steps.size() == 1 && steps.front().code == OpCode::kRead &&
-         is_slice_of(request.one_sided.slice, request.read_into);
+         is_slice_of(request.delivery.slice, request.read_into);
 }
 
-PerfCounter& counter_of(Counters& counters, LunarTracePathReason reason) noexcept {
+PerfCounter& counter_of(ObjecterCounters& counters, DeliveryReason reason) noexcept {
   switch (reason) {
-    case kTracePathEligible:
+    case DeliveryReason::kEligible:
       return counters.one_sided;
-    case kTracePathBelowThreshold:
+    case DeliveryReason::kBelowThreshold:
       return counters.inline_below_threshold;
-    case kTracePathOpKind:
+    case DeliveryReason::kOpKind:
       return counters.inline_op_kind;
-    case kTracePathForeignMemory:
+    case DeliveryReason::kForeignMemory:
       return counters.inline_foreign_memory;
-    case kTracePathPeerLacks:
+    case DeliveryReason::kPeerLacks:
       return counters.inline_peer_lacks;
-    case kTracePathResend:
+    case DeliveryReason::kResend:
       return counters.inline_resend;
-    case kTracePathNoKey:
+    case DeliveryReason::kNoKey:
       return counters.inline_no_key;
-    case kTracePathRetryInline:
+    case DeliveryReason::kRetryInline:
       return counters.inline_retry;
-    case kTracePathDamaged:
+    case DeliveryReason::kDamaged:
       return counters.inline_damaged;
-    case kTracePathLinkLacks:
+    case DeliveryReason::kLinkLacks:
       return counters.inline_link_lacks;
     default:
       return counters.inline_not_registered;
@@ -63,19 +64,22 @@ PerfCounter& counter_of(Counters& counters, LunarTracePathReason reason) noexcep
 
 }  // namespace
 
-LunarTracePathReason ObjecterImpl::choose_path(const Op& op, const msgr::Link& link) const {
-  const OneSidedWish& wish = op.request.one_sided;
-  if (!wish.wished) return wish.reason == kTracePathEligible ? kTracePathLinkLacks : wish.reason;
+DeliveryReason ObjecterImpl::decide_delivery(const Op& op, const msgr::Link& link) const {
+  const DeliveryProposal& proposal = op.request.delivery;
+  if (proposal.delivery == Delivery::kInline) {
+    return proposal.reason == DeliveryReason::kEligible ? DeliveryReason::kLinkLacks
+                                                        : proposal.reason;
+  }
   if (op.inline_because) return *op.inline_because;
   const bool is_wanted = op.state == OpState::kSent && op.session != nullptr;
-  if (op.was_encoded || op.key || !is_wanted) return kTracePathResend;
-  if (!is_registered(op.request)) return kTracePathNotRegistered;
+  if (op.was_encoded || op.key || !is_wanted) return DeliveryReason::kResend;
+  if (!is_registered(op.request)) return DeliveryReason::kNotRegistered;
   const msgr::LinkCapabilities& can = link.capabilities();
   if (!can.one_sided || can.max_fragment_bytes < DeliveryDescriptor::kMinFragmentBytes) {
-    return kTracePathLinkLacks;
+    return DeliveryReason::kLinkLacks;
   }
-  return op.session->server()->connection().peer().one_sided ? kTracePathEligible
-                                                             : kTracePathPeerLacks;
+  return op.session->server()->connection().peer().one_sided ? DeliveryReason::kEligible
+                                                             : DeliveryReason::kPeerLacks;
 }
 
 std::optional<DeliveryDescriptor> ObjecterImpl::describe_payload(Op& op, msgr::Link& link,
@@ -86,12 +90,12 @@ std::optional<DeliveryDescriptor> ObjecterImpl::describe_payload(Op& op, msgr::L
   const bool is_key_here =
       op.key && !op.is_revoking && op.session != nullptr && op.key_server == op.session->server();
   if (is_key_here && op.key->link_generation != link_generation) key_is_back(op);
-  LunarTracePathReason reason = choose_path(op, link);
+  DeliveryReason reason = decide_delivery(op, link);
   std::optional<DeliveryDescriptor> delivery;
-  if (reason == kTracePathEligible) {
+  if (reason == DeliveryReason::kEligible) {
     const bool pulls = !request.data.empty();
     const auto access = pulls ? msgr::RemoteAccess::kRead : msgr::RemoteAccess::kWrite;
-    Result<msgr::RemoteKey> key = link.expose(request.one_sided.slice, access);
+    Result<msgr::RemoteKey> key = link.expose(request.delivery.slice, access);
     if (key) {
       key->link_generation = link_generation;
       op.key = *key;
@@ -100,15 +104,15 @@ std::optional<DeliveryDescriptor> ObjecterImpl::describe_payload(Op& op, msgr::L
       delivery = make_descriptor(op, link);
     } else {
       const bool is_foreign = key.error() == std::errc::operation_not_supported;
-      reason = is_foreign ? kTracePathForeignMemory : kTracePathNoKey;
+      reason = is_foreign ? DeliveryReason::kForeignMemory : DeliveryReason::kNoKey;
     }
   }
   op.was_encoded = true;
-  op.result.path = delivery ? kTracePathOneSided : kTracePathInline;
-  op.result.path_reason = reason;
+  op.result.delivery = delivery ? Delivery::kOneSided : Delivery::kInline;
+  op.result.delivery_reason = reason;
   counter_of(counters_, reason).add();
   LUNAR_TRACE(lunar_objecter, op_delivery, request.io_id, op.tid, op.attempt,
-              static_cast<uint8_t>(op.result.path), static_cast<uint8_t>(reason),
+              trace_value(op.result.delivery), trace_value(reason),
               static_cast<uint64_t>(op.data_bytes + request.read_into.size()));
   return delivery;
 }
@@ -116,15 +120,15 @@ std::optional<DeliveryDescriptor> ObjecterImpl::describe_payload(Op& op, msgr::L
 DeliveryDescriptor ObjecterImpl::make_descriptor(const Op& op, const msgr::Link& link) const {
   const auto left =
       std::chrono::duration_cast<std::chrono::milliseconds>(op.deadline - center_.now()).count();
-  const uint32_t wished = op.request.one_sided.fragment_bytes;
+  const uint32_t proposed = op.request.delivery.fragment_bytes;
   const uint32_t at_most =
       std::min(link.capabilities().max_fragment_bytes, DeliveryDescriptor::kMaxFragmentBytes);
   DeliveryDescriptor delivery;
   delivery.link_generation = op.key->link_generation;
   delivery.lease_ms = static_cast<uint32_t>(std::clamp<int64_t>(left, 1, UINT32_MAX));
   delivery.has_crc = crc_data_;
-  delivery.fragment_bytes =
-      std::clamp(wished == 0 ? at_most : wished, DeliveryDescriptor::kMinFragmentBytes, at_most);
+  delivery.fragment_bytes = std::clamp(proposed == 0 ? at_most : proposed,
+                                       DeliveryDescriptor::kMinFragmentBytes, at_most);
   delivery.ranges.push_back({op.key->addr, op.key->length, op.key->rkey});
   if (op.request.data.empty()) {
     delivery.access = DeliveryAccess::kPush;

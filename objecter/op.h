@@ -9,6 +9,7 @@
 
 #include "msgr/message.h"
 #include "objecter/objecter.h"
+#include "objecter/op_reasons.h"
 
 namespace lunar::objecter {
 
@@ -65,14 +66,14 @@ struct Op : TableHook, DeadlineHook, QueueHook {
   OsdId osd = -1;
   Epoch epoch = 0;  // of the map the target is from
   OsdSession* session = nullptr;
-  uint32_t attempt = 0;       // sendings so far
-  uint32_t encoded = 0;       // the last of them that a link has taken
-  bool was_sent = false;      // in the life of the session's server that it was last sent to
-  uint64_t map_ticket = 0;    // kWaitMap: the answer of MapClient::ask_newest() it waits for; or 0
-  Epoch wait_epoch = 0;       // kWaitMap: the map it waits for; or 0
-  uint8_t resend_reason = 0;  // LunarTraceResendReason of the next sending
-  Tid parent = 0;             // kOsd: its kFlushParent
-  uint64_t flush_mark = 0;    // kOsd: UnflushedWrites::mark() when it was sent
+  uint32_t attempt = 0;     // sendings so far
+  uint32_t encoded = 0;     // the last of them that a link has taken
+  bool was_sent = false;    // in the life of the session's server that it was last sent to
+  uint64_t map_ticket = 0;  // kWaitMap: the answer of MapClient::ask_newest() it waits for; or 0
+  Epoch wait_epoch = 0;     // kWaitMap: the map it waits for; or 0
+  ResendReason resend_reason = ResendReason::kNewMap;  // of the next sending
+  Tid parent = 0;                                      // kOsd: its kFlushParent
+  uint64_t flush_mark = 0;  // kOsd: UnflushedWrites::mark() when it was sent
 
   // Until all of these are zero, somebody may touch the request's buffers.
   uint32_t messages = 0;               // OpMessages that exist
@@ -81,8 +82,8 @@ struct Op : TableHook, DeadlineHook, QueueHook {
   ServerRef key_server;                // to whom it was given
   bool is_revoking = false;            // the key is being taken back
 
-  bool was_encoded = false;                            // once: from then on the data goes inline
-  std::optional<LunarTracePathReason> inline_because;  // what the last answer said about the key
+  bool was_encoded = false;                      // once: from then on the data goes inline
+  std::optional<DeliveryReason> inline_because;  // what the last answer said about the key
 
   // From kAnswered or kEnding on.
   OpReply result;
@@ -93,7 +94,7 @@ struct Op : TableHook, DeadlineHook, QueueHook {
 
   // kFlushParent.
   uint32_t parts = 0;  // not done yet
-  UniqueFunction<void(std::error_code)> flush_done;
+  InlineFunction<void(std::error_code)> flush_done;
 
   bool buffers_are_free() const noexcept { return messages == 0 && withdrawals == 0 && !key; }
 };

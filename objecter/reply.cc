@@ -29,13 +29,13 @@ bool ObjecterImpl::fits(const Op& op, const OsdReplyHeader& header,
                         const msgr::InMessage& message) const {
   const auto& asked = op.request.steps;
   if (header.steps.size() > asked.size()) return false;
-  const bool is_ok = header.error == Errc::kOk;
+  const bool is_ok = header.error == OsdErrc::kOk;
   if (is_ok && header.steps.size() != asked.size()) return false;
   for (std::size_t i = 0; i < header.steps.size(); ++i) {
     const SubOpResult& step = header.steps[i];
     if (step.data_length > max_reply_bytes(asked[i])) return false;
     if (!is_ok) continue;
-    if (step.error != Errc::kOk) return false;
+    if (step.error != OsdErrc::kOk) return false;
     const bool is_range = asked[i].code == OpCode::kRead && asked[i].length > 0;
     if (is_range && step.data_length != asked[i].length) return false;
   }
@@ -67,10 +67,10 @@ void ObjecterImpl::on_op_reply(const ServerRef& server, msgr::InMessage message)
   release_key(*op, server, message.link_generation);
   if (op->state == OpState::kEnding) {
     take_late_reply(*op, std::move(*header));
-  } else if (header->error == Errc::kStaleMap || header->error == Errc::kRetryInline) {
+  } else if (header->error == OsdErrc::kStaleMap || header->error == OsdErrc::kRetryInline) {
     retry(*op, *header);
   } else if (is_damaged(*op, *header)) {
-    retry_inline(*op, kTracePathDamaged);
+    retry_inline(*op, DeliveryReason::kDamaged);
   } else {
     take_reply(*op, std::move(*header), std::move(message));
   }
@@ -79,9 +79,9 @@ void ObjecterImpl::on_op_reply(const ServerRef& server, msgr::InMessage message)
 // The server did not execute it, and says what must change first.
 void ObjecterImpl::retry(Op& op, const OsdReplyHeader& header) {
   op.was_sent = false;
-  if (header.error == Errc::kRetryInline) return retry_inline(op, kTracePathRetryInline);
+  if (header.error == OsdErrc::kRetryInline) return retry_inline(op, DeliveryReason::kRetryInline);
   withdraw(op);  // it may not have acknowledged what it answers
-  op.resend_reason = kTraceResendNewMap;
+  op.resend_reason = ResendReason::kNewMap;
   static_cast<QueueHook&>(op).unlink();
   op.session = nullptr;
   if (header.epoch > targeting_.epoch()) {
@@ -95,10 +95,10 @@ void ObjecterImpl::retry(Op& op, const OsdReplyHeader& header) {
   }
 }
 
-void ObjecterImpl::retry_inline(Op& op, LunarTracePathReason because) {
+void ObjecterImpl::retry_inline(Op& op, DeliveryReason because) {
   op.inline_because = because;
   op.state = OpState::kWaitSession;
-  op.resend_reason = kTraceResendRetryInline;
+  op.resend_reason = ResendReason::kRetryInline;
   try_send(op);
 }
 
@@ -113,7 +113,7 @@ void ObjecterImpl::take_reply(Op& op, OsdReplyHeader header, msgr::InMessage mes
   const Bytes into = op.request.read_into;
   if (message.data.empty() || message.data.data() == into.data()) {
     // Nothing to keep.
-  } else if (!into.empty() && header.error == Errc::kOk) {
+  } else if (!into.empty() && header.error == OsdErrc::kOk) {
     std::memcpy(into.data(), message.data.data(), into.size());
     counters_.payload_copied.add(into.size());
   } else {
@@ -127,7 +127,8 @@ void ObjecterImpl::take_reply(Op& op, OsdReplyHeader header, msgr::InMessage mes
 // "may have been applied"; that of a read has lost its data.
 void ObjecterImpl::take_late_reply(Op& op, OsdReplyHeader header) {
   op.awaits_confirmation = false;
-  const bool was_executed = header.error != Errc::kStaleMap && header.error != Errc::kRetryInline;
+  const bool was_executed =
+      header.error != OsdErrc::kStaleMap && header.error != OsdErrc::kRetryInline;
   if (was_executed && (op.changes || op.kind == OpKind::kOsd)) {
     op.result.error = account_reply(op, header);
     op.result.version = header.version;
@@ -139,22 +140,22 @@ void ObjecterImpl::take_late_reply(Op& op, OsdReplyHeader header) {
 std::error_code ObjecterImpl::account_reply(Op& op, const OsdReplyHeader& header) {
   UnflushedWrites& unflushed = op.session->unflushed();
   const ImageId image = op.request.image;
-  if (header.error == Errc::kOk && is_unflushed_write(op)) {
+  if (header.error == OsdErrc::kOk && is_unflushed_write(op)) {
     unflushed.on_write(image, header.verifier);
   }
   if (op.kind == OpKind::kOsd) {
-    if (header.error == Errc::kLostWrites) {
+    if (header.error == OsdErrc::kLostWrites) {
       unflushed.on_loss_reported(image, header.verifier, op.flush_mark);
       counters_.lost_writes.add();
-    } else if (header.error == Errc::kOk &&
+    } else if (header.error == OsdErrc::kOk &&
                unflushed.on_flush(image, header.verifier, op.flush_mark)) {
       counters_.lost_writes.add();
       LUNAR_ERROR(kObjecter, "osd.{} lost writes of image {:x} that it had acknowledged", op.osd,
                   image);
-      return Errc::kLostWrites;
+      return OsdErrc::kLostWrites;
     }
   }
-  if (header.error == Errc::kOk) return {};
+  if (header.error == OsdErrc::kOk) return {};
   return header.error;
 }
 

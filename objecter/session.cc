@@ -7,6 +7,7 @@
 // declared idempotent ends with kUnknownOutcome, and the others are sent again.
 #include "common/log.h"
 #include "objecter/objecter_impl.h"
+#include "objecter/trace_values.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::objecter {
@@ -58,7 +59,7 @@ void ObjecterImpl::move_away(OsdSession& session) {
     release_key(op);
     if (op.state != OpState::kSent) continue;
     op.state = OpState::kWaitSession;
-    op.resend_reason = kTraceResendNewMap;
+    op.resend_reason = ResendReason::kNewMap;
   }
 }
 
@@ -94,8 +95,8 @@ void ObjecterImpl::try_send(Op& op) {
   op.was_sent = true;
   if (op.attempt > 1) {
     counters_.op_resend.add();
-    LUNAR_TRACE(lunar_objecter, op_resend, op.request.io_id, op.tid, op.attempt, op.resend_reason,
-                op.osd, op.epoch);
+    LUNAR_TRACE(lunar_objecter, op_resend, op.request.io_id, op.tid, op.attempt,
+                trace_value(op.resend_reason), op.osd, op.epoch);
   }
   if (op.kind == OpKind::kOsd) op.flush_mark = op.session->unflushed().mark();
   counters_.op_send.add();
@@ -168,7 +169,7 @@ void ObjecterImpl::resume(OsdSession& session, Op& op, bool is_remembered, bool 
       op.was_sent = false;
     } else {
       counters_.op_unknown.add();
-      end(op, Errc::kUnknownOutcome);
+      end(op, OsdErrc::kUnknownOutcome);
     }
   }
 }
@@ -178,7 +179,7 @@ void ObjecterImpl::session_lost(OsdSession& session) {
     release_key(op);  // its link is closed
     if (op.state != OpState::kSent) continue;
     op.state = OpState::kWaitSession;
-    op.resend_reason = kTraceResendSessionReset;
+    op.resend_reason = ResendReason::kSessionReset;
   }
 }
 

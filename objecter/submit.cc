@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "objecter/objecter_impl.h"
+#include "objecter/trace_values.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::objecter {
@@ -69,9 +70,9 @@ Tid ObjecterImpl::submit(ObjectOp request, OpDone done) {
   Op& op = add_op(OpKind::kObject, std::move(request), std::move(done));
   const Tid tid = op.tid;
   if (!is_well_formed(op)) {
-    end(op, Errc::kInvalid);
+    end(op, OsdErrc::kInvalid);
   } else if (op.data_bytes > max_data_bytes_) {
-    end(op, Errc::kTooLarge);
+    end(op, OsdErrc::kTooLarge);
   } else {
     begin(op);
   }
@@ -80,14 +81,14 @@ Tid ObjecterImpl::submit(ObjectOp request, OpDone done) {
 
 void ObjecterImpl::begin(Op& op) {
   if (is_shutting_down_) {
-    end(op, Errc::kShutdown);
+    end(op, OsdErrc::kShutdown);
     return;
   }
   // FLUSH and LIST carry nothing and must get through when writes are stuck.
   if (op.kind == OpKind::kObject && !table_.admit(op)) {
     counters_.op_throttled.add();
     LUNAR_TRACE(lunar_objecter, op_wait, op.request.io_id, op.tid, op.attempt + 1,
-                uint8_t{kTraceWaitThrottle});
+                trace_value(WaitReason::kThrottle));
     return;
   }
   counters_.op_inflight.set(table_.in_flight_ops());
@@ -124,7 +125,7 @@ void ObjecterImpl::target(Op& op) {
                                            ? targeting_.of_pg(*pool, op.pg)
                                            : targeting_.of_object(*pool, op.request.object.name);
       if (target.osd < 0) {
-        end(op, Errc::kInvalid);  // LIST of a PG that the pool does not have
+        end(op, OsdErrc::kInvalid);  // LIST of a PG that the pool does not have
         return;
       }
       op.pg = target.pg;
@@ -154,13 +155,13 @@ void ObjecterImpl::retarget(Op& op) {
   if (op.was_sent && !op.is_repeatable) {
     // The server it went to may have applied it, and the new one cannot know.
     counters_.op_unknown.add();
-    end(op, Errc::kUnknownOutcome);
+    end(op, OsdErrc::kUnknownOutcome);
     return;
   }
   withdraw(op);
   release_key(op);
   op.was_sent = false;
-  op.resend_reason = kTraceResendNewMap;
+  op.resend_reason = ResendReason::kNewMap;
   static_cast<QueueHook&>(op).unlink();
   op.session = nullptr;
   target(op);
@@ -172,7 +173,7 @@ void ObjecterImpl::wait_for_newer_map(Op& op, Epoch epoch) {
   op.session = nullptr;
   waiting_for_map_.push_back(op);
   LUNAR_TRACE(lunar_objecter, op_wait, op.request.io_id, op.tid, op.attempt + 1,
-              uint8_t{kTraceWaitMap});
+              trace_value(WaitReason::kMap));
 }
 
 void ObjecterImpl::wait_for_pool(Op& op) {
@@ -194,7 +195,7 @@ void ObjecterImpl::assign(Op& op, OsdId osd) {
   try_send(op);
   if (op.state == OpState::kWaitSession) {
     LUNAR_TRACE(lunar_objecter, op_wait, op.request.io_id, op.tid, op.attempt + 1,
-                uint8_t{kTraceWaitOsdDown});
+                trace_value(WaitReason::kOsdDown));
   }
 }
 

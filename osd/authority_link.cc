@@ -8,8 +8,8 @@
 
 namespace lunar::osd {
 
-using objecter::Errc;
 using objecter::MessageType;
+using objecter::OsdErrc;
 
 AuthorityLink::AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger, Host& host,
                              std::vector<msgr::Address> bootstrap,
@@ -131,8 +131,8 @@ void AuthorityLink::on_map(ConstBytes front) {
   if (!map) {
     LUNAR_ERROR(kMap, "the map that {} sent cannot be used: {}", connection_->target().to_string(),
                 map.error().message);
-    if (map.error().code == Errc::kIncompatible)
-      host_.on_refused(Errc::kIncompatible, map.error().message);
+    if (map.error().code == OsdErrc::kIncompatible)
+      host_.on_refused(OsdErrc::kIncompatible, map.error().message);
     return;
   }
   const objecter::OsdMapRef old = host_.map();
@@ -144,16 +144,16 @@ void AuthorityLink::on_boot_reply(ConstBytes front) {
   auto reply = objecter::decode_osd_boot_reply(front);
   if (!reply) return;
   switch (reply->error) {
-    case Errc::kOk:
+    case OsdErrc::kOk:
       booted_ = true;
       center_.cancel(std::exchange(timer_, msgr::TimerId::kNone));
       last_problem_.clear();
       return host_.on_booted(reply->epoch);
-    case Errc::kStaleMap:  // not the authority
-    case Errc::kBusy:
-    case Errc::kIoError:
-    case Errc::kNoSpace:
-    case Errc::kShutdown:
+    case OsdErrc::kStaleMap:  // not the authority
+    case OsdErrc::kBusy:
+    case OsdErrc::kIoError:
+    case OsdErrc::kNoSpace:
+    case OsdErrc::kShutdown:
       if (reply->message != last_problem_) LUNAR_LOG(kMap, 1, "{}", reply->message);
       last_problem_ = std::move(reply->message);
       return;  // the timer tries again

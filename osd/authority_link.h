@@ -26,7 +26,7 @@ class AuthorityLink {
     // The authority has us as up in its map of this epoch.
     virtual void on_booted(objecter::Epoch epoch) = 0;
     // It will never have us, and why.
-    virtual void on_refused(objecter::Errc error, std::string sentence) = 0;
+    virtual void on_refused(objecter::OsdErrc error, std::string sentence) = 0;
 
    protected:
     ~Host() = default;

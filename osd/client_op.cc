@@ -5,15 +5,15 @@
 
 namespace lunar::osd {
 
-Errc wire_error(std::error_code error) noexcept {
-  if (!error) return Errc::kOk;
-  if (error.category() == objecter::osd_category()) return static_cast<Errc>(error.value());
+OsdErrc wire_error(std::error_code error) noexcept {
+  if (!error) return OsdErrc::kOk;
+  if (error.category() == objecter::osd_category()) return static_cast<OsdErrc>(error.value());
   if (error == std::errc::no_space_on_device || error == system_error(EDQUOT))
-    return Errc::kNoSpace;
-  return Errc::kIoError;
+    return OsdErrc::kNoSpace;
+  return OsdErrc::kIoError;
 }
 
-OpResultRef make_error_result(const ClientOp& op, Errc error) {
+OpResultRef make_error_result(const ClientOp& op, OsdErrc error) {
   auto result = std::make_shared<OpResult>();
   result->header.tid = op.header.tid;
   result->header.error = error;

@@ -18,9 +18,9 @@
 namespace lunar::osd {
 
 using objecter::Epoch;
-using objecter::Errc;
 using objecter::ObjectVersion;
 using objecter::OpCode;
+using objecter::OsdErrc;
 using objecter::OsdOpHeader;
 using objecter::OsdReplyHeader;
 using objecter::PoolId;
@@ -62,7 +62,7 @@ struct ClientName {
 };
 
 // Where an op is, for people: ops in flight, slow ops.
-enum class OpState : uint8_t { kArrived, kHeld, kQueued, kExecuting, kDone };
+enum class ClientOpState : uint8_t { kArrived, kHeld, kQueued, kExecuting, kDone };
 
 // One op on its way through the server, from its message to its reply. Owns the message, and so
 // the payload and its share of the dispatch throttle, until the op has ended.
@@ -78,7 +78,7 @@ struct ClientOp {
   msgr::RegisteredBuffer staged;                  // a payload that was pulled whole
   std::chrono::steady_clock::time_point starved;  // since when it waits for buffers; 0 if never
   std::chrono::steady_clock::time_point arrived;
-  OpState state = OpState::kArrived;
+  ClientOpState state = ClientOpState::kArrived;
   bool is_given_up = false;  // cancelled or fenced while it executes
 
   ConstBytes data() const noexcept { return staged ? ConstBytes(staged.bytes()) : message.data; }
@@ -120,9 +120,9 @@ struct ClientOp {
 using ClientOpRef = std::shared_ptr<ClientOp>;
 
 // What a store's error is on the wire: its own kind if it has one, else the medium's fault.
-Errc wire_error(std::error_code error) noexcept;
+OsdErrc wire_error(std::error_code error) noexcept;
 
 // A result without data, for an op that ends before it was executed.
-OpResultRef make_error_result(const ClientOp& op, Errc error);
+OpResultRef make_error_result(const ClientOp& op, OsdErrc error);
 
 }  // namespace lunar::osd

@@ -110,7 +110,7 @@ void ClientSessions::fence(Session& session) {
       entry.executing = false;
       --session.executing;
     }
-    if (entry.op) reject(session, *entry.op, Errc::kFenced);
+    if (entry.op) reject(session, *entry.op, OsdErrc::kFenced);
     forget(session, here);
   }
 }
@@ -123,7 +123,7 @@ uint64_t ClientSessions::newest_nonce(const ClientName& client) const {
   return newest;
 }
 
-void ClientSessions::fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done) {
+void ClientSessions::fence(const ClientName& client, uint64_t nonce, InlineFunction<void()> done) {
   const auto family = families_.find(client);
   if (family != families_.end()) {
     for (const SessionId id : Family(family->second)) {

@@ -70,7 +70,7 @@ class ClientSessions {
   uint64_t newest_nonce(const ClientName& client) const;
   // Fences the client's starts that this server knows, by an operator's command.
   // `done` runs when nothing of theirs executes any more; at once if so already.
-  void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done);
+  void fence(const ClientName& client, uint64_t nonce, InlineFunction<void()> done);
 
   // Drops sessions that were without a connection for too long.
   void expire(Clock::time_point now);
@@ -110,7 +110,7 @@ class ClientSessions {
   struct FenceWaiter {
     ClientName client;
     uint64_t nonce = 0;
-    UniqueFunction<void()> done;
+    InlineFunction<void()> done;
   };
   using Family = std::vector<SessionId>;  // of one client, oldest first
 
@@ -133,7 +133,7 @@ class ClientSessions {
   void remember(Session& session, Entry& entry, OpResultRef result);
   void forget(Session& session, std::map<Tid, Entry>::iterator entry);
   bool has_room(Session& session);
-  void reject(Session& session, const ClientOp& op, Errc error);
+  void reject(Session& session, const ClientOp& op, OsdErrc error);
   void reply(Session& session, const ClientOp& op, OpResultRef result);
   void drop(SessionId id);
 

@@ -18,8 +18,8 @@ void ClientSessions::submit(msgr::Connection& connection, SessionId id, ClientOp
   heard(*session, connection);
   op->client = session->client;
   op->session = id;
-  if (session->state == State::kFenced) return reject(*session, *op, Errc::kFenced);
-  if (session->state == State::kRefused) return reject(*session, *op, Errc::kBusy);
+  if (session->state == State::kFenced) return reject(*session, *op, OsdErrc::kFenced);
+  if (session->state == State::kRefused) return reject(*session, *op, OsdErrc::kBusy);
   const Tid tid = op->header.tid;
   const Tid oldest = op->header.oldest_tid;
   const auto known = session->entries.find(tid);
@@ -32,7 +32,7 @@ void ClientSessions::submit(msgr::Connection& connection, SessionId id, ClientOp
   Entry& entry = session->entries[tid];
   entry.op = std::move(op);
   if (!session->held.empty() || must_hold(*session, *entry.op)) {
-    entry.op->state = OpState::kHeld;
+    entry.op->state = ClientOpState::kHeld;
     session->held.push_back(tid);
     release_held(id);  // what was just seen may have made room
     return;
@@ -146,11 +146,11 @@ void ClientSessions::finished(ClientOpRef op, OpResultRef result) {
   const bool cancel_asked = entry.cancel_asked;
   // A FLUSH may have told of lost writes, which is told only once. An op whose payload could not be
   // had was not executed: it comes again, unless it was cancelled.
-  const bool comes_again = result->header.error == Errc::kRetryInline;
+  const bool comes_again = result->header.error == OsdErrc::kRetryInline;
   const bool keep = (!comes_again || cancel_asked) && session->state != State::kFenced &&
                     tid >= session->oldest && (op->changes() || op->is(OpCode::kFlush));
   if (keep)
-    remember(*session, entry, comes_again ? make_error_result(*op, Errc::kCancelled) : result);
+    remember(*session, entry, comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result);
   else
     forget(*session, at);
   reply(*session, *op, std::move(result));
@@ -188,7 +188,7 @@ void ClientSessions::cancel(msgr::Connection& connection, SessionId id, Tid tid)
     Entry& entry = at == session->entries.end() ? session->entries[tid] : at->second;
     auto result = std::make_shared<OpResult>();
     result->header.tid = tid;
-    result->header.error = Errc::kCancelled;
+    result->header.error = OsdErrc::kCancelled;
     if (entry.op) result->header.steps.resize(entry.op->header.steps.size());
     std::erase(session->held, tid);
     remember(*session, entry, std::move(result));
@@ -199,7 +199,7 @@ void ClientSessions::cancel(msgr::Connection& connection, SessionId id, Tid tid)
   if (Session* const still = find(id)) settle(*still);
 }
 
-void ClientSessions::reject(Session& session, const ClientOp& op, Errc error) {
+void ClientSessions::reject(Session& session, const ClientOp& op, OsdErrc error) {
   reply(session, op, make_error_result(op, error));
 }
 

@@ -22,7 +22,7 @@ Outcome<std::optional<Uuid>> fsid_from(const Config& config) {
   if (text.empty()) return std::optional<Uuid>();
   const auto fsid = Uuid::parse(text);
   if (!fsid || fsid->is_nil())
-    return explain(std::errc::invalid_argument, "fsid = " + text + ": not a UUID");
+    return failure(std::errc::invalid_argument, "fsid = " + text + ": not a UUID");
   return fsid;
 }
 
@@ -50,7 +50,7 @@ std::error_code put_map(msgr::EventCenter& center, ObjectStore& store,
 
 Outcome<void> make_first_map_in(const Config& config, const StoreIdentity& identity) {
   auto center = msgr::EventCenter::create({});
-  if (!center) return explain(center.error(), "cannot make an event loop");
+  if (!center) return failure(center.error(), "cannot make an event loop");
   const auto buffers = msgr::make_heap_buffer_pool(1u << 20, 0);
   FileStoreOptions options = file_options(config);
   options.reserve_bytes = 0;
@@ -58,7 +58,7 @@ Outcome<void> make_first_map_in(const Config& config, const StoreIdentity& ident
   if (!store) return tl::unexpected<Error>(store.error());
   const auto map = make_first_map(identity.fsid, identity.osd, identity.store);
   if (const auto error = put_map(**center, **store, map); error)
-    return explain(error, options.path + ": the map cannot be written: " + error.message());
+    return failure(error, options.path + ": the map cannot be written: " + error.message());
   return {};
 }
 
@@ -85,7 +85,7 @@ Outcome<OsdId> osd_id_from(const Config& config) {
   const auto [end, error] = std::from_chars(name.id.data(), name.id.data() + name.id.size(), id);
   const bool all = end == name.id.data() + name.id.size();
   if (name.type != "osd" || error != std::errc() || !all || id < 0)
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    fmt::format("'{}' is not the name of an object server; give its number, as in "
                                "-i 0",
                                name.to_string()));
@@ -96,14 +96,14 @@ Outcome<std::string> make_osd(const Config& config, bool make_map) {
   const auto id = osd_id_from(config);
   if (!id) return tl::unexpected<Error>(id.error());
   if (config.get_string("osd_objectstore") != "file")
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "osd_objectstore = mem keeps nothing, so there is nothing to make; start the "
                    "server without --mkfs");
   auto fsid = fsid_from(config);
   if (!fsid) return tl::unexpected<Error>(fsid.error());
   if (!*fsid) {
     if (!make_map)
-      return explain(std::errc::invalid_argument,
+      return failure(std::errc::invalid_argument,
                      "--mkfs has to know the cluster: give --fsid UUID (`lunar status` shows it), "
                      "or --mkmap to make a new cluster");
     *fsid = Uuid::random();
@@ -129,7 +129,7 @@ Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
   if (!fsid) return tl::unexpected<Error>(fsid.error());
   if (config.get_string("osd_objectstore") == "file") {
     if (make_map)
-      return explain(std::errc::invalid_argument, "--mkmap goes with --mkfs, or with a mem store");
+      return failure(std::errc::invalid_argument, "--mkmap goes with --mkfs, or with a mem store");
     FileStoreOptions options = file_options(config);
     options.fsid = *fsid;
     options.osd = *id;
@@ -137,7 +137,7 @@ Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
     return open_file_store(center, buffers, options);
   }
   if (!*fsid && !make_map)
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "osd_objectstore = mem has to know the cluster: give --fsid UUID, or --mkmap to "
                    "make a new cluster");
   MemStore::Options options;
@@ -158,7 +158,7 @@ Outcome<OsdServer::Listen> listen_from(const Config& config) {
   // Without keys only this host may come in.
   auto address = msgr::Address::parse(!text.empty() ? text : auth ? "0.0.0.0" : "127.0.0.1");
   if (!address)
-    return explain(address.error().code, "public_addr = " + text + ": " + address.error().message);
+    return failure(address.error().code, "public_addr = " + text + ": " + address.error().message);
   if (address->port() != 0) {
     listen.addresses.push_back(*address);
   } else {
@@ -168,7 +168,7 @@ Outcome<OsdServer::Listen> listen_from(const Config& config) {
       listen.addresses.push_back(*address);
     }
     if (listen.addresses.empty())
-      return explain(std::errc::invalid_argument, "ms_bind_port_max is below ms_bind_port_min");
+      return failure(std::errc::invalid_argument, "ms_bind_port_max is below ms_bind_port_min");
   }
   const auto options = OsdServerOptions::from_config(config);
   if (!options) return tl::unexpected<Error>(options.error());

@@ -14,14 +14,14 @@ Outcome<Daemon> Daemon::become_daemon() {
   int ends[2];
   if (::pipe2(ends, O_CLOEXEC) != 0) {
     const auto error = last_system_error();
-    return explain(error, "cannot make a pipe: " + error.message());
+    return failure(error, "cannot make a pipe: " + error.message());
   }
   UniqueFd reading(ends[0]);
   UniqueFd writing(ends[1]);
   const pid_t child = ::fork();
   if (child < 0) {
     const auto error = last_system_error();
-    return explain(error, "cannot fork: " + error.message());
+    return failure(error, "cannot fork: " + error.message());
   }
   if (child == 0) {
     ::setsid();
@@ -64,7 +64,7 @@ Outcome<PidFile> PidFile::create(const std::string& path) {
   if (path.empty()) return file;
   const std::string text = std::to_string(::getpid()) + "\n";
   if (const auto written = write_file_atomically(path, as_const_bytes(text)); !written)
-    return explain(written.error().code, "pid_file: " + written.error().message);
+    return failure(written.error().code, "pid_file: " + written.error().message);
   file.path_ = path;
   return file;
 }

@@ -19,7 +19,7 @@ Outcome<std::unique_ptr<FenceTable>> FenceTable::load(ObjectStore& store) {
   std::unique_ptr<FenceTable> table(new FenceTable(store));
   const auto record = store.get_record(kRecord);
   if (record && !table->decode(*record)) {
-    return explain(Errc::kCorrupt,
+    return failure(OsdErrc::kCorrupt,
                    "record clients of the store is damaged, or of another version of lunar-osd; it "
                    "says which clients are fenced, so the server does not start");
   }
@@ -81,9 +81,9 @@ void FenceTable::unfence(const ClientName& client, ObjectStore::Done done) {
   writer_.save(std::move(done));
 }
 
-void FenceTable::settle(UniqueFunction<void()> done) {
+void FenceTable::settle(InlineFunction<void()> done) {
   if (!writer_.is_busy()) return done();
-  writer_.save([this, finish = std::make_unique<UniqueFunction<void()>>(std::move(done))](
+  writer_.save([this, finish = std::make_unique<InlineFunction<void()>>(std::move(done))](
                    std::error_code) { settle(std::move(*finish)); });
 }
 

@@ -37,7 +37,7 @@ class FenceTable {
   void unfence(const ClientName& client, ObjectStore::Done done);
 
   // Runs done when no record is being written; at once if so already.
-  void settle(UniqueFunction<void()> done);
+  void settle(InlineFunction<void()> done);
   std::string to_json() const;
 
  private:

@@ -72,7 +72,7 @@ Outcome<Arguments> read_arguments(const std::vector<std::string>& words) {
     else if (word == "-v" || word == "--version")
       out.version = true;
     else if (word != "-f" && word != "--foreground")
-      return explain(
+      return failure(
           std::errc::invalid_argument,
           fmt::format("unknown argument '{}'; lunar-osd --help shows what there is", word));
   }
@@ -133,7 +133,7 @@ class Process {
       keyring_ = std::move(*keyring);
     }
     auto center = msgr::EventCenter::create({.name = "lunar-osd"});
-    if (!center) return explain(center.error(), "cannot make an event loop");
+    if (!center) return failure(center.error(), "cannot make an event loop");
     center_ = std::move(*center);
     setup_status_ = kNetwork;
     auto stack = msgr::make_network_stack(config, &program_.perf());
@@ -170,7 +170,7 @@ class Process {
     auto watch = center_->watch(signals_.get(), msgr::FdEvents::kRead,
                                 [this](msgr::FdEvents) { on_signal(); });
     if (!watch)
-      return explain(watch.error(), "cannot wait for signals: " + watch.error().message());
+      return failure(watch.error(), "cannot wait for signals: " + watch.error().message());
     signal_watch_ = std::move(*watch);
     return {};
   }
@@ -190,9 +190,9 @@ class Process {
   void started(const Outcome<msgr::Address>& ready) {
     if (!ready) {
       const bool ours = ready.error().code.category() == objecter::osd_category();
-      const bool disk = ready.error().code == objecter::Errc::kCorrupt ||
-                        ready.error().code == objecter::Errc::kIoError ||
-                        ready.error().code == objecter::Errc::kNoSpace;
+      const bool disk = ready.error().code == objecter::OsdErrc::kCorrupt ||
+                        ready.error().code == objecter::OsdErrc::kIoError ||
+                        ready.error().code == objecter::OsdErrc::kNoSpace;
       return end(disk ? kStore : ours ? kRefused : kNetwork, ready.error().message);
     }
     const std::string line =

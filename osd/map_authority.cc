@@ -15,10 +15,10 @@ using objecter::OsdMapRef;
 
 Outcome<OsdMapRef> load_map(const ObjectStore& store) {
   const auto record = store.get_record(kMapRecord);
-  if (!record) return explain(Errc::kNoSuchObject, "the store has no cluster map yet");
+  if (!record) return failure(OsdErrc::kNoSuchObject, "the store has no cluster map yet");
   auto map = objecter::decode_osd_map(*record);
   if (!map) {
-    return explain(map.error().code,
+    return failure(map.error().code,
                    "the cluster map in the store cannot be used: " + map.error().message);
   }
   return std::make_shared<const OsdMap>(std::move(*map));
@@ -26,7 +26,7 @@ Outcome<OsdMapRef> load_map(const ObjectStore& store) {
 
 struct MapAuthority::CommandRequest final : Request {
   std::string text;
-  UniqueFunction<void(objecter::CommandReply)> done;
+  InlineFunction<void(objecter::CommandReply)> done;
   objecter::CommandReply reply;
 
   std::optional<OsdMap> decide(const OsdMap& map) override {
@@ -34,16 +34,18 @@ struct MapAuthority::CommandRequest final : Request {
     reply = std::move(change.reply);
     return std::move(change.next);
   }
-  void refuse(Errc error, std::string sentence) override { done({error, 0, std::move(sentence)}); }
+  void refuse(OsdErrc error, std::string sentence) override {
+    done({error, 0, std::move(sentence)});
+  }
   void answer(objecter::Epoch epoch) override {
-    if (reply.error == Errc::kOk) reply.epoch = epoch;
+    if (reply.error == OsdErrc::kOk) reply.epoch = epoch;
     done(std::move(reply));
   }
 };
 
 struct MapAuthority::BootRequest final : Request {
   objecter::OsdBoot boot;
-  UniqueFunction<void(objecter::OsdBootReply)> done;
+  InlineFunction<void(objecter::OsdBootReply)> done;
   objecter::OsdBootReply reply;
 
   std::optional<OsdMap> decide(const OsdMap& map) override {
@@ -51,9 +53,11 @@ struct MapAuthority::BootRequest final : Request {
     reply = std::move(change.reply);
     return std::move(change.next);
   }
-  void refuse(Errc error, std::string sentence) override { done({error, 0, std::move(sentence)}); }
+  void refuse(OsdErrc error, std::string sentence) override {
+    done({error, 0, std::move(sentence)});
+  }
   void answer(objecter::Epoch epoch) override {
-    if (reply.error == Errc::kOk) reply.epoch = epoch;
+    if (reply.error == OsdErrc::kOk) reply.epoch = epoch;
     done(std::move(reply));
   }
 };
@@ -70,24 +74,24 @@ struct MapAuthority::DownRequest final : Request {
     LUNAR_LOG(kMap, 0, "osd.{} is down", osd);
     return next;
   }
-  void refuse(Errc, std::string sentence) override {
+  void refuse(OsdErrc, std::string sentence) override {
     LUNAR_ERROR(kMap, "osd.{} cannot be marked down: {}", osd, sentence);
   }
   void answer(objecter::Epoch) override {}
 };
 
 MapAuthority::MapAuthority(ObjectStore& store, OsdMapRef map,
-                           UniqueFunction<void(OsdMapRef)> on_map)
+                           InlineFunction<void(OsdMapRef)> on_map)
     : store_(store), map_(std::move(map)), on_map_(std::move(on_map)) {}
 
-void MapAuthority::command(std::string request, UniqueFunction<void(objecter::CommandReply)> done) {
+void MapAuthority::command(std::string request, InlineFunction<void(objecter::CommandReply)> done) {
   auto pending = std::make_unique<CommandRequest>();
   pending->text = std::move(request);
   pending->done = std::move(done);
   add(std::move(pending));
 }
 
-void MapAuthority::boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::OsdBootReply)> done) {
+void MapAuthority::boot(objecter::OsdBoot boot, InlineFunction<void(objecter::OsdBootReply)> done) {
   auto pending = std::make_unique<BootRequest>();
   pending->boot = std::move(boot);
   pending->done = std::move(done);
@@ -115,7 +119,7 @@ void MapAuthority::next() {
         publish(std::move(*proposal));
         return;
       } else {
-        queue_.front()->refuse(Errc::kInvalid, valid.error().message);
+        queue_.front()->refuse(OsdErrc::kInvalid, valid.error().message);
       }
     } else {
       queue_.front()->answer(map_->epoch);
@@ -147,6 +151,6 @@ void MapAuthority::publish(OsdMap map) {
   });
 }
 
-void MapAuthority::drain(UniqueFunction<void()> done) { drained_ = std::move(done); }
+void MapAuthority::drain(InlineFunction<void()> done) { drained_ = std::move(done); }
 
 }  // namespace lunar::osd

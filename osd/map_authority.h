@@ -27,25 +27,25 @@ class MapAuthority {
  public:
   // `on_map` is called with each new map, before the call that made it is answered.
   MapAuthority(ObjectStore& store, objecter::OsdMapRef map,
-               UniqueFunction<void(objecter::OsdMapRef)> on_map);
+               InlineFunction<void(objecter::OsdMapRef)> on_map);
 
   const objecter::OsdMapRef& map() const noexcept { return map_; }
 
   // Each `done` runs once; at once if nothing has to be written.
-  void command(std::string request, UniqueFunction<void(objecter::CommandReply)> done);
-  void boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::OsdBootReply)> done);
+  void command(std::string request, InlineFunction<void(objecter::CommandReply)> done);
+  void boot(objecter::OsdBoot boot, InlineFunction<void(objecter::OsdBootReply)> done);
   // Its session is gone for good.
   void osd_is_down(objecter::OsdId osd);
 
   bool is_busy() const noexcept { return busy_; }
-  void drain(UniqueFunction<void()> done);  // REQUIRES: is_busy()
+  void drain(InlineFunction<void()> done);  // REQUIRES: is_busy()
 
  private:
   struct Request {
     virtual ~Request() = default;
     // The next map, if there is to be one. Called when its turn has come.
     virtual std::optional<objecter::OsdMap> decide(const objecter::OsdMap& map) = 0;
-    virtual void refuse(Errc error, std::string sentence) = 0;
+    virtual void refuse(OsdErrc error, std::string sentence) = 0;
     virtual void answer(objecter::Epoch epoch) = 0;
   };
   struct CommandRequest;
@@ -58,11 +58,11 @@ class MapAuthority {
 
   ObjectStore& store_;
   objecter::OsdMapRef map_;
-  UniqueFunction<void(objecter::OsdMapRef)> on_map_;
+  InlineFunction<void(objecter::OsdMapRef)> on_map_;
   std::deque<std::unique_ptr<Request>> queue_;
   objecter::OsdMapRef proposed_;
   bool busy_ = false;
-  UniqueFunction<void()> drained_;
+  InlineFunction<void()> drained_;
 };
 
 }  // namespace lunar::osd

@@ -14,7 +14,7 @@ namespace lunar::osd {
 namespace {
 
 using Json = nlohmann::ordered_json;
-using objecter::Errc;
+using objecter::OsdErrc;
 using objecter::OsdId;
 using objecter::OsdInfo;
 using objecter::OsdMap;
@@ -26,13 +26,13 @@ std::string show(const Json& json) {
 }
 
 CommandChange answer(const OsdMap& map, const Json& json) {
-  return {{Errc::kOk, map.epoch, show(json)}, std::nullopt};
+  return {{OsdErrc::kOk, map.epoch, show(json)}, std::nullopt};
 }
-CommandChange refuse(Errc error, std::string sentence) {
+CommandChange refuse(OsdErrc error, std::string sentence) {
   return {{error, 0, std::move(sentence)}, std::nullopt};
 }
 CommandChange change(OsdMap next, const Json& json) {
-  return {{Errc::kOk, 0, show(json)}, std::move(next)};
+  return {{OsdErrc::kOk, 0, show(json)}, std::move(next)};
 }
 
 // Arguments come as JSON values, or as the text a user typed.
@@ -124,15 +124,15 @@ CommandChange osd_tree(const OsdMap& map, const Json&) {
 }
 
 CommandChange map_dump(const OsdMap& map, const Json&) {
-  return {{Errc::kOk, map.epoch, objecter::to_json(map)}, std::nullopt};
+  return {{OsdErrc::kOk, map.epoch, objecter::to_json(map)}, std::nullopt};
 }
 
 Outcome<OsdId> osd_argument(const OsdMap& map, const Json& request) {
   const auto found = request.find("osd");
   const auto id = found == request.end() ? std::nullopt : number_of(*found);
-  if (!id) return explain(Errc::kInvalid, "\"osd\" must be the number of an OSD, such as 0");
+  if (!id) return failure(OsdErrc::kInvalid, "\"osd\" must be the number of an OSD, such as 0");
   if (*id > INT32_MAX || map.find_osd(static_cast<OsdId>(*id)) == nullptr)
-    return explain(Errc::kInvalid,
+    return failure(OsdErrc::kInvalid,
                    fmt::format("there is no osd.{} in the map; `osd ls` lists them", *id));
   return static_cast<OsdId>(*id);
 }
@@ -144,7 +144,7 @@ OsdInfo& osd_in(OsdMap& map, OsdId id) {
 
 CommandChange osd_down(const OsdMap& map, const Json& request) {
   const auto id = osd_argument(map, request);
-  if (!id) return refuse(Errc::kInvalid, id.error().message);
+  if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
   if (!map.find_osd(*id)->up) return answer(map, {{"osd", *id}, {"status", "down"}});
   OsdMap next = map;
   osd_in(next, *id).up = false;
@@ -153,19 +153,19 @@ CommandChange osd_down(const OsdMap& map, const Json& request) {
 
 CommandChange osd_rm(const OsdMap& map, const Json& request) {
   const auto id = osd_argument(map, request);
-  if (!id) return refuse(Errc::kInvalid, id.error().message);
+  if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
   if (map.find_osd(*id)->up)
-    return refuse(Errc::kBusy, fmt::format("osd.{} is up; stop it first", *id));
+    return refuse(OsdErrc::kBusy, fmt::format("osd.{} is up; stop it first", *id));
   if (*id == map.authority)
-    return refuse(Errc::kInvalid,
+    return refuse(OsdErrc::kInvalid,
                   fmt::format("osd.{} is the map authority and cannot be removed", *id));
   for (const PoolInfo& pool : map.pools)
     for (const PoolInfo::Member& member : pool.members)
       if (member.osd == *id)
-        return refuse(Errc::kBusy, fmt::format("osd.{} holds objects of pool {}, whose OSDs are "
-                                               "fixed for its life; move its images to another "
-                                               "pool and remove that pool first",
-                                               *id, pool.name));
+        return refuse(OsdErrc::kBusy, fmt::format("osd.{} holds objects of pool {}, whose OSDs are "
+                                                  "fixed for its life; move its images to another "
+                                                  "pool and remove that pool first",
+                                                  *id, pool.name));
   OsdMap next = map;
   std::erase_if(next.osds, [&](const OsdInfo& osd) { return osd.id == *id; });
   return change(std::move(next), {{"osd", *id}, {"status", "removed"}});
@@ -178,7 +178,7 @@ CommandChange pool_ls(const OsdMap& map, const Json&) {
 }
 
 CommandChange no_such_pool(const std::string& name) {
-  return refuse(Errc::kNoSuchPool,
+  return refuse(OsdErrc::kNoSuchPool,
                 fmt::format("there is no pool '{}'; `pool ls` lists them", name));
 }
 
@@ -195,7 +195,7 @@ CommandChange osd_map(const OsdMap& map, const Json& request) {
   const std::string object = text_of(request, "object");
   if (!objecter::is_valid_object_name(object))
     return refuse(
-        Errc::kInvalid,
+        OsdErrc::kInvalid,
         "\"object\" must be an object's name, such as 00c0ffee00c0ffee.header with the id "
         "that `lunar info` shows");
   const objecter::PgId pg = objecter::pg_of_object(*pool, object);
@@ -214,7 +214,7 @@ CommandChange pool_rm(const OsdMap& map, const Json& request) {
   const PoolInfo* pool = map.find_pool(std::string_view(name));
   if (pool == nullptr) return no_such_pool(name);
   if (!flag_of(request, "yes_i_really_really_mean_it"))
-    return refuse(Errc::kNotPermitted,
+    return refuse(OsdErrc::kNotPermitted,
                   fmt::format("removing pool '{}' destroys every image in it for good; if that is "
                               "meant, repeat with --yes-i-really-really-mean-it",
                               name));
@@ -260,21 +260,23 @@ Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json&
   for (const Json& value : list_of(request, "osds")) {
     const auto id = number_of(value);
     if (!id || *id > INT32_MAX || map.find_osd(static_cast<OsdId>(*id)) == nullptr)
-      return explain(Errc::kInvalid, fmt::format("\"osds\": {} is not an OSD of the map; `osd ls` "
-                                                 "lists them",
-                                                 value.dump()));
+      return failure(OsdErrc::kInvalid,
+                     fmt::format("\"osds\": {} is not an OSD of the map; `osd ls` "
+                                 "lists them",
+                                 value.dump()));
     members.push_back({static_cast<OsdId>(*id)});
   }
   if (members.empty())
     for (const OsdInfo& osd : map.osds) members.push_back({osd.id});
   const std::vector<Json> weights = list_of(request, "weights");
   if (!weights.empty() && weights.size() != members.size())
-    return explain(Errc::kInvalid, fmt::format("{} weights for {} OSDs; give one for each or none",
-                                               weights.size(), members.size()));
+    return failure(OsdErrc::kInvalid,
+                   fmt::format("{} weights for {} OSDs; give one for each or none", weights.size(),
+                               members.size()));
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const auto weight = weight_of(weights[i]);
     if (!weight)
-      return explain(Errc::kInvalid,
+      return failure(OsdErrc::kInvalid,
                      fmt::format("\"weights\": {} is not a number above 0 and up to "
                                  "{}",
                                  weights[i].dump(), PoolInfo::kMaxWeight >> 16));
@@ -292,7 +294,7 @@ Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& request) {
   if (const auto found = request.find("pg_num"); found != request.end()) {
     const auto number = number_of(*found);
     if (!number || *number == 0 || *number > PoolInfo::kMaxPgs)
-      return explain(Errc::kInvalid,
+      return failure(OsdErrc::kInvalid,
                      fmt::format("\"pg_num\" must be a number from 1 to {}", PoolInfo::kMaxPgs));
     pool.pg_num = static_cast<uint32_t>(*number);
   }
@@ -300,14 +302,14 @@ Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& request) {
     const auto size =
         found->is_string() ? parse_size(found->get<std::string>()) : number_of(*found);
     if (!size)
-      return explain(Errc::kInvalid, "\"object_size\" must be a size in bytes, such as 4M");
+      return failure(OsdErrc::kInvalid, "\"object_size\" must be a size in bytes, such as 4M");
     pool.object_size = *size;
   }
   const std::string store = text_of(request, "store");
   if (store == "mem")
     pool.store = StoreKind::kMem;
   else if (!store.empty() && store != "file")
-    return explain(Errc::kInvalid, "\"store\" must be file or mem");
+    return failure(OsdErrc::kInvalid, "\"store\" must be file or mem");
   auto members = members_of(map, request);
   if (!members) return tl::unexpected<Error>(members.error());
   pool.members = std::move(*members);
@@ -316,33 +318,35 @@ Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& request) {
 
 CommandChange pool_create(const OsdMap& map, const Json& request) {
   auto pool = pool_of(map, request);
-  if (!pool) return refuse(Errc::kInvalid, pool.error().message);
+  if (!pool) return refuse(OsdErrc::kInvalid, pool.error().message);
   if (map.find_pool(std::string_view(pool->name)) != nullptr)
-    return refuse(Errc::kExists, fmt::format("pool '{}' exists already", pool->name));
+    return refuse(OsdErrc::kExists, fmt::format("pool '{}' exists already", pool->name));
   OsdMap next = map;
   ++next.next_pool_id;
   const Json shown = describe(*pool);
   next.pools.push_back(std::move(*pool));
   if (const auto valid = objecter::validate(next); !valid)
-    return refuse(Errc::kInvalid, valid.error().message);
+    return refuse(OsdErrc::kInvalid, valid.error().message);
   return change(std::move(next), shown);
 }
 
 CommandChange map_restore(const OsdMap& map, const Json& request) {
   const auto found = request.find("map");
   if (found == request.end())
-    return refuse(Errc::kInvalid, "\"map\" must hold what `map backup` wrote");
+    return refuse(OsdErrc::kInvalid, "\"map\" must hold what `map backup` wrote");
   auto restored =
       objecter::osd_map_from_json(found->is_string() ? found->get<std::string>() : found->dump());
-  if (!restored) return refuse(Errc::kInvalid, restored.error().message);
+  if (!restored) return refuse(OsdErrc::kInvalid, restored.error().message);
   if (restored->fsid != map.fsid)
-    return refuse(Errc::kInvalid, fmt::format("that is the map of cluster {}; this is cluster {}",
-                                              restored->fsid.to_string(), map.fsid.to_string()));
+    return refuse(OsdErrc::kInvalid,
+                  fmt::format("that is the map of cluster {}; this is cluster {}",
+                              restored->fsid.to_string(), map.fsid.to_string()));
   if (restored->authority != map.authority)
-    return refuse(Errc::kInvalid, fmt::format("that map's authority is osd.{}, and this is osd.{}",
-                                              restored->authority, map.authority));
+    return refuse(OsdErrc::kInvalid,
+                  fmt::format("that map's authority is osd.{}, and this is osd.{}",
+                              restored->authority, map.authority));
   if (!flag_of(request, "yes_i_really_mean_it"))
-    return refuse(Errc::kNotPermitted,
+    return refuse(OsdErrc::kNotPermitted,
                   "restoring a map brings back its pools and drops the ones made since, with their "
                   "objects; if that is meant, repeat with --yes-i-really-mean-it");
   // A pool id is never used twice, and nobody is up because a backup says so.
@@ -390,11 +394,11 @@ std::string_view map_command_help() {
 CommandChange run_map_command(const OsdMap& map, std::string_view request) {
   const Json json = Json::parse(request, nullptr, false);
   if (!json.is_object() || text_of(json, "prefix").empty())
-    return refuse(Errc::kInvalid, "a command is a JSON object with a \"prefix\"");
+    return refuse(OsdErrc::kInvalid, "a command is a JSON object with a \"prefix\"");
   const std::string prefix = text_of(json, "prefix");
   const Command* command = find_command(prefix);
   if (command == nullptr)
-    return refuse(Errc::kInvalid,
+    return refuse(OsdErrc::kInvalid,
                   fmt::format("unknown command '{}'; known are {}", prefix, map_command_help()));
   return command->run(map, json);
 }

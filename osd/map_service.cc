@@ -63,12 +63,12 @@ void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> ad
   for (const objecter::OsdInfo& osd : map_->osds)
     if (osd.up && osd.id != options_.identity.osd) start_grace(osd.id);
   authority_->boot(make_boot(), [this](objecter::OsdBootReply reply) {
-    if (reply.error == Errc::kOk) return on_booted(reply.epoch);
+    if (reply.error == OsdErrc::kOk) return on_booted(reply.epoch);
     on_refused(reply.error, std::move(reply.message));
   });
 }
 
-void MapService::stop(UniqueFunction<void()> done) {
+void MapService::stop(InlineFunction<void()> done) {
   stopping_ = true;
   stopped_ = std::move(done);
   for (auto& [osd, server] : servers_) center_.cancel(std::exchange(server.timer, {}));
@@ -137,7 +137,7 @@ void MapService::ready_if_up() {
   host_.on_ready();
 }
 
-void MapService::on_refused(Errc error, std::string sentence) {
+void MapService::on_refused(OsdErrc error, std::string sentence) {
   host_.on_refused({make_error_code(error), std::move(sentence)});
 }
 
@@ -163,9 +163,9 @@ void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   send_front(connection, MessageType::kMapCurrent, std::move(current));
 }
 
-void MapService::command(std::string request, UniqueFunction<void(objecter::CommandReply)> done) {
+void MapService::command(std::string request, InlineFunction<void(objecter::CommandReply)> done) {
   if (authority_) return authority_->command(std::move(request), std::move(done));
-  done({Errc::kStaleMap, 0,
+  done({OsdErrc::kStaleMap, 0,
         map_ ? fmt::format("osd.{} does not change the map; the authority is osd.{}",
                            options_.identity.osd, map_->authority)
              : fmt::format("osd.{} has no map yet; it looks for the cluster at mon_host",
@@ -175,17 +175,17 @@ void MapService::command(std::string request, UniqueFunction<void(objecter::Comm
 Outcome<void> MapService::may_boot(const msgr::Connection& connection,
                                    const objecter::OsdBoot& boot) const {
   if (!authority_)
-    return explain(Errc::kStaleMap,
+    return failure(OsdErrc::kStaleMap,
                    fmt::format("osd.{} is not the map authority", options_.identity.osd));
-  if (stopping_) return explain(Errc::kShutdown, "the map authority is shutting down");
+  if (stopping_) return failure(OsdErrc::kShutdown, "the map authority is shutting down");
   if (boot.osd == options_.identity.osd)
-    return explain(Errc::kExists, fmt::format("osd.{} is the map authority itself, and up; a "
-                                              "second server has its id",
-                                              boot.osd));
+    return failure(OsdErrc::kExists, fmt::format("osd.{} is the map authority itself, and up; a "
+                                                 "second server has its id",
+                                                 boot.osd));
   const std::string entity = fmt::format("osd.{}", boot.osd);
   if (options_.auth_required && connection.peer().entity != entity)
-    return explain(Errc::kNotPermitted, fmt::format("{} may not boot as {}; it needs that key",
-                                                    connection.peer().entity, entity));
+    return failure(OsdErrc::kNotPermitted, fmt::format("{} may not boot as {}; it needs that key",
+                                                       connection.peer().entity, entity));
   return {};
 }
 
@@ -198,18 +198,19 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
     send_front(peer, MessageType::kOsdBootReply, std::move(out));
   };
   if (const auto allowed = may_boot(connection, *boot); !allowed) {
-    const auto code = static_cast<Errc>(allowed.error().code.value());
+    const auto code = static_cast<OsdErrc>(allowed.error().code.value());
     return reply_to(connection, {code, 0, allowed.error().message});
   }
   const OsdId osd = boot->osd;
   booting_.insert(&connection);
   authority_->boot(std::move(*boot),
                    [this, osd, reply_to, peer = &connection](objecter::OsdBootReply reply) {
-                     if (reply.error != Errc::kOk) LUNAR_LOG(kMap, 0, "refused: {}", reply.message);
+                     if (reply.error != OsdErrc::kOk)
+                       LUNAR_LOG(kMap, 0, "refused: {}", reply.message);
                      const auto waits = booting_.find(peer);
                      const bool gone = waits == booting_.end();
                      if (!gone) booting_.erase(waits);
-                     if (reply.error == Errc::kOk) {
+                     if (reply.error == OsdErrc::kOk) {
                        servers_[osd].connection = gone ? nullptr : peer;
                        if (gone)
                          start_grace(osd);
@@ -240,7 +241,7 @@ void MapService::on_closed(msgr::Connection& connection, std::error_code why) {
     if (server.connection != &connection) continue;
     server.connection = nullptr;
     if (stopping_) continue;
-    if (why == make_error_code(msgr::Errc::kClosedByPeer)) {
+    if (why == make_error_code(msgr::MsgrErrc::kClosedByPeer)) {
       stop_grace(osd);
       authority_->osd_is_down(osd);
     } else {

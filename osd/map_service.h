@@ -54,12 +54,12 @@ class MapService final : private AuthorityLink::Host {
   // Boots, telling these addresses.
   void start(msgr::Messenger& messenger, std::vector<msgr::Address> addresses);
   // Tells the cluster that we are going, as far as that is possible. `done` runs later.
-  void stop(UniqueFunction<void()> done);
+  void stop(InlineFunction<void()> done);
 
   // A client's or server's messages.
   void subscribe(msgr::Connection& connection, ConstBytes front);
   void boot(msgr::Connection& connection, ConstBytes front);
-  void command(std::string request, UniqueFunction<void(objecter::CommandReply)> done);
+  void command(std::string request, InlineFunction<void(objecter::CommandReply)> done);
   void want_newer();
   // The dispatcher's calls, for every connection.
   void on_link(msgr::Connection& connection, bool up);
@@ -75,7 +75,7 @@ class MapService final : private AuthorityLink::Host {
   objecter::OsdBoot make_boot() override;
   void on_newer_map(objecter::OsdMap map) override;
   void on_booted(objecter::Epoch epoch) override;
-  void on_refused(objecter::Errc error, std::string sentence) override;
+  void on_refused(objecter::OsdErrc error, std::string sentence) override;
 
   void publish(objecter::OsdMapRef map);
   void save_next();
@@ -100,7 +100,7 @@ class MapService final : private AuthorityLink::Host {
   objecter::OsdMapRef next_;                  // to be written after it
   bool ready_ = false;
   bool stopping_ = false;
-  UniqueFunction<void()> stopped_;
+  InlineFunction<void()> stopped_;
 };
 
 // Sends a message without data.

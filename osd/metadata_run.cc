@@ -17,7 +17,7 @@ MetadataRun::MetadataRun(const OpEnvironment& environment, const ClientOp& op,
 
 void MetadataRun::start() {
   if (needs_content()) return load_size();
-  if (const Errc error = apply(); error != Errc::kOk) {
+  if (const OsdErrc error = apply(); error != OsdErrc::kOk) {
     env_.center.post([this, error] { end(error); });
     return;
   }
@@ -32,26 +32,26 @@ bool MetadataRun::needs_content() const noexcept {
 void MetadataRun::load_size() {
   env_.store.stat(op_.object, [this](Result<ObjectStore::Stat> stat) {
     if (stat) return load(stat->size);
-    const Errc error = wire_error(stat.error());
-    if (error != Errc::kNoSuchObject) return end(error);
-    if (const Errc failed = apply(); failed != Errc::kOk) return end(failed);
+    const OsdErrc error = wire_error(stat.error());
+    if (error != OsdErrc::kNoSuchObject) return end(error);
+    if (const OsdErrc failed = apply(); failed != OsdErrc::kOk) return end(failed);
     change();
   });
 }
 
 void MetadataRun::load(uint64_t size) {
-  if (size > env_.limits.max_metadata_bytes) return end(Errc::kTooLarge);
+  if (size > env_.limits.max_metadata_bytes) return end(OsdErrc::kTooLarge);
   exists_ = true;
   resize(size);
   env_.store.read(op_.object, 0, content_, [this](std::error_code error) {
-    Errc code = wire_error(error);
-    if (code == Errc::kOk) code = apply();
-    if (code != Errc::kOk) return end(code);
+    OsdErrc code = wire_error(error);
+    if (code == OsdErrc::kOk) code = apply();
+    if (code != OsdErrc::kOk) return end(code);
     change();
   });
 }
 
-Errc MetadataRun::apply() {
+OsdErrc MetadataRun::apply() {
   std::size_t data_at = data_offset_;
   for (std::size_t i = first_step_; i < op_.header.steps.size(); ++i) {
     const SubOp& step = op_.header.steps[i];
@@ -61,14 +61,14 @@ Errc MetadataRun::apply() {
     if (step.code == OpCode::kWriteFull && last) {
       whole_ = data;
       is_whole_ = exists_ = true;
-    } else if (const Errc error = apply(step, data); error != Errc::kOk) {
+    } else if (const OsdErrc error = apply(step, data); error != OsdErrc::kOk) {
       return error;
     }
   }
-  return Errc::kOk;
+  return OsdErrc::kOk;
 }
 
-Errc MetadataRun::apply(const SubOp& step, ConstBytes data) {
+OsdErrc MetadataRun::apply(const SubOp& step, ConstBytes data) {
   const auto extend = [&](uint64_t end) {
     exists_ = true;
     if (end > content_.size()) resize(end);
@@ -81,41 +81,41 @@ Errc MetadataRun::apply(const SubOp& step, ConstBytes data) {
     case OpCode::kWrite:
       extend(step.offset + step.length);
       std::memcpy(content_.data() + step.offset, data.data(), data.size());
-      return Errc::kOk;
+      return OsdErrc::kOk;
     case OpCode::kWriteFull:
       exists_ = true;
       content_.assign(data.begin(), data.end());
-      return Errc::kOk;
+      return OsdErrc::kOk;
     case OpCode::kWriteSame:
       if (std::all_of(data.begin(), data.end(), [](std::byte b) { return b == std::byte{0}; })) {
         zero();
-        return Errc::kOk;
+        return OsdErrc::kOk;
       }
       extend(step.offset + step.length);
       for (uint64_t at = 0; at < step.length; at += data.size())
         std::memcpy(content_.data() + step.offset + at, data.data(), data.size());
-      return Errc::kOk;
+      return OsdErrc::kOk;
     case OpCode::kZero:
       zero();
-      return Errc::kOk;
+      return OsdErrc::kOk;
     case OpCode::kTruncate:
       exists_ = true;
       resize(step.length);
-      return Errc::kOk;
+      return OsdErrc::kOk;
     case OpCode::kDelete:
       exists_ = false;
       content_.clear();
-      return Errc::kOk;
+      return OsdErrc::kOk;
     case OpCode::kOrWrite:
       extend(step.offset + step.length);
       for (std::size_t i = 0; i < data.size(); ++i) content_[step.offset + i] |= data[i];
-      return Errc::kOk;
+      return OsdErrc::kOk;
     default:
-      return Errc::kInvalid;
+      return OsdErrc::kInvalid;
   }
 }
 
-void MetadataRun::end(Errc error) {
+void MetadataRun::end(OsdErrc error) {
   auto done = std::move(done_);  // it may destroy this
   done(error);
 }

@@ -14,7 +14,7 @@ namespace lunar::osd {
 // Loop-bound. Owned by its OpRun.
 class MetadataRun {
  public:
-  using Done = UniqueFunction<void(Errc)>;
+  using Done = InlineFunction<void(OsdErrc)>;
   // `first_step` is the first that changes, `data_offset` where its data begins.
   MetadataRun(const OpEnvironment& environment, const ClientOp& op, std::size_t first_step,
               std::size_t data_offset, Done done);
@@ -24,12 +24,12 @@ class MetadataRun {
   bool needs_content() const noexcept;
   void load_size();
   void load(uint64_t size);
-  Errc apply();
-  Errc apply(const SubOp& step, ConstBytes data);
+  OsdErrc apply();
+  OsdErrc apply(const SubOp& step, ConstBytes data);
   void resize(uint64_t size) { content_.resize(size); }
   void change();
   void store_content();
-  void end(Errc error);
+  void end(OsdErrc error);
 
   const OpEnvironment& env_;
   const ClientOp& op_;

@@ -8,8 +8,8 @@
 #include <vector>
 
 #include "common/bytes.h"
+#include "common/inline_function.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "common/uuid.h"
 #include "msgr/buffer.h"
 #include "msgr/event_center.h"
@@ -39,7 +39,7 @@ struct StoreIdentity {
 // (only where said).
 class ObjectStore {
  public:
-  using Done = UniqueFunction<void(std::error_code)>;
+  using Done = InlineFunction<void(std::error_code)>;
   struct Stat {
     uint64_t size = 0;       // bytes
     uint64_t allocated = 0;  // bytes
@@ -54,8 +54,8 @@ class ObjectStore {
   virtual void read(const ObjectId& id, uint64_t offset, Bytes into, Done done) = 0;
   // Allocated runs within [offset, offset + length), cut to it; empty for an absent object.
   virtual void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                           UniqueFunction<void(Result<ExtentMap>)> done) = 0;
-  virtual void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) = 0;
+                           InlineFunction<void(Result<ExtentMap>)> done) = 0;
+  virtual void stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) = 0;
 
   // Creates the object if need be. At done the bytes are readable; durable after a later flush, or
   // at done with `fua`. `from` is borrowed until done.
@@ -77,14 +77,14 @@ class ObjectStore {
   virtual void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
                          Done done) = 0;
   virtual void get_xattr(const ObjectId& id, const std::string& name,
-                         UniqueFunction<void(Result<std::vector<std::byte>>)> done) = 0;
+                         InlineFunction<void(Result<std::vector<std::byte>>)> done) = 0;
 
   // Names in a PG after `cursor` ("" is the start) in byte order, at most `limit`. `in_pg` says
   // which names belong; it is called on any thread.
   virtual void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
                     bool (*in_pg)(const void* context, const std::string& name),
                     std::shared_ptr<const void> context,
-                    UniqueFunction<void(Result<std::vector<std::string>>)> done) = 0;
+                    InlineFunction<void(Result<std::vector<std::string>>)> done) = 0;
 
   // Makes every write, zero, truncate and remove that was done before this call durable, directory
   // entries too. Any error is sticky until reported once here, and means writes may be lost; calls
@@ -94,7 +94,7 @@ class ObjectStore {
   // Called when what was written may be gone: a sync failed (flush, one of our own, or FUA). Runs
   // before the `done` that reports it, so the callee can change its verifier first; `objects` are
   // those affected, empty means any. The loss is already in may_have_lost_writes(), durably.
-  using OnLoss = UniqueFunction<void(std::error_code, const std::vector<ObjectId>& objects)>;
+  using OnLoss = InlineFunction<void(std::error_code, const std::vector<ObjectId>& objects)>;
   virtual void set_on_loss(OnLoss on_loss) = 0;
 
   // Small durable records of the server itself (map, unflushed marks, lost-writes, versions), by
@@ -116,7 +116,7 @@ class ObjectStore {
   virtual Usage usage() const = 0;
 
   // Waits for what is in progress, flushes, releases the lock.
-  virtual void shutdown(UniqueFunction<void()> done) = 0;
+  virtual void shutdown(InlineFunction<void()> done) = 0;
 };
 
 }  // namespace lunar::osd

@@ -39,9 +39,9 @@ Outcome<std::unique_ptr<ObjectVersions>> ObjectVersions::load(ObjectStore& store
     std::size_t index = 0;
     while (index < kBuckets && bucket_key(index) != key) ++index;
     const auto record = store.get_record(key);
-    if (!record) return explain(record.error(), "record " + key + " cannot be read");
+    if (!record) return failure(record.error(), "record " + key + " cannot be read");
     if (index == kBuckets || !decode(*record, index, versions->buckets_[index])) {
-      return explain(objecter::Errc::kCorrupt,
+      return failure(objecter::OsdErrc::kCorrupt,
                      "record " + key +
                          " of the store is damaged, or of another version of lunar-osd; versions "
                          "of metadata objects must not go back, so the server does not start");

@@ -6,13 +6,13 @@
 namespace lunar::osd {
 namespace {
 
-Errc check_step(const SubOp& step, const OpLimits& limits, bool metadata) noexcept {
+OsdErrc check_step(const SubOp& step, const OpLimits& limits, bool metadata) noexcept {
   const bool changes = objecter::changes_object(step.code);
   const uint64_t bound = metadata && changes ? limits.max_metadata_bytes : limits.max_object_bytes;
   // length is the new size for TRUNCATE and WRITEFULL, and offset 0; what has no range has neither.
-  if (step.offset > bound || step.length > bound - step.offset) return Errc::kTooLarge;
+  if (step.offset > bound || step.length > bound - step.offset) return OsdErrc::kTooLarge;
   const bool xattr = step.code == OpCode::kGetXattr || step.code == OpCode::kSetXattr;
-  return xattr && metadata ? Errc::kInvalid : Errc::kOk;
+  return xattr && metadata ? OsdErrc::kInvalid : OsdErrc::kOk;
 }
 
 }  // namespace
@@ -40,26 +40,27 @@ bool needs_buffers(const ClientOp& op, const OpLimits& limits) noexcept {
          });
 }
 
-Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
+OsdErrc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
   const bool metadata = (op.flags & objecter::kOpMetadata) != 0;
   bool changing = false;
   uint64_t data = 0;
   uint64_t buffers = 0;
   uint64_t reply = 0;
   for (const SubOp& step : op.steps) {
-    if (step.code == OpCode::kFlush) return Errc::kOk;  // alone, as a LIST
+    if (step.code == OpCode::kFlush) return OsdErrc::kOk;  // alone, as a LIST
     if (step.code == OpCode::kList)
-      return max_reply_bytes(step) <= limits.max_reply_bytes ? Errc::kOk : Errc::kTooLarge;
-    if (const Errc error = check_step(step, limits, metadata); error != Errc::kOk) return error;
+      return max_reply_bytes(step) <= limits.max_reply_bytes ? OsdErrc::kOk : OsdErrc::kTooLarge;
+    if (const OsdErrc error = check_step(step, limits, metadata); error != OsdErrc::kOk)
+      return error;
     const bool changes = objecter::changes_object(step.code);
-    if (changing && !changes) return Errc::kInvalid;
+    if (changing && !changes) return OsdErrc::kInvalid;
     changing |= changes;
     data += step.data_length;
     buffers += buffer_bytes(step, limits);
     reply += max_reply_bytes(step);
   }
-  if (data > limits.max_write_bytes || reply > limits.max_reply_bytes) return Errc::kTooLarge;
-  return buffers <= limits.max_read_bytes ? Errc::kOk : Errc::kTooLarge;
+  if (data > limits.max_write_bytes || reply > limits.max_reply_bytes) return OsdErrc::kTooLarge;
+  return buffers <= limits.max_read_bytes ? OsdErrc::kOk : OsdErrc::kTooLarge;
 }
 
 }  // namespace lunar::osd

@@ -29,7 +29,7 @@ struct OpLimits {
 // - ranges lie inside max_object_bytes, and data, buffers and what the reply may carry are bounded;
 // - a metadata object has no xattrs, and stays below max_metadata_bytes.
 // kOk, kInvalid or kTooLarge.
-Errc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept;
+OsdErrc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept;
 
 // Bytes of pool buffers that a step needs while it runs; 0 for most.
 uint64_t buffer_bytes(const SubOp& step, const OpLimits& limits) noexcept;

@@ -42,7 +42,7 @@ void OpExecutor::submit(ClientOpRef op) {
   ObjectQueue& queue = queues_[id];
   LUNAR_TRACE(lunar_osd, op_queued, op->io_id(), op->header.tid,
               static_cast<uint32_t>(queue.waiting.size() + queue.running));
-  op->state = OpState::kQueued;
+  op->state = ClientOpState::kQueued;
   queue.waiting.push_back(std::move(op));
   advance(id);
 }
@@ -76,7 +76,7 @@ bool OpExecutor::start(const ClientOpRef& op) {
   auto run = std::make_unique<OpRun>(
       env_, op, [this, op](OpResultRef result) { run_done(op, std::move(result)); });
   if (!run->take_buffers()) return false;
-  op->state = OpState::kExecuting;
+  op->state = ClientOpState::kExecuting;
   ++running_;
   OpRun& started = *run;
   runs_.emplace(op.get(), std::move(run));
@@ -103,7 +103,7 @@ void OpExecutor::end(ClientOpRef op, OpResultRef result) {
     return;
   }
   --running_;
-  op->state = OpState::kDone;
+  op->state = ClientOpState::kDone;
   on_done_(std::move(op), std::move(result));
   if (!starved_.empty()) buffers_freed();
   if (drained_ && is_idle()) std::exchange(drained_, {})();
@@ -147,13 +147,13 @@ void OpExecutor::buffers_freed() {
 }
 
 void OpExecutor::flush(ClientOpRef op) {
-  op->state = OpState::kExecuting;
+  op->state = ClientOpState::kExecuting;
   ++running_;
   LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
   LUNAR_TRACE(lunar_osd, store_submit, op->io_id(), op->header.tid, uint8_t{kTraceStoreFlush}, 0);
   const ImageId image = op->header.image;
   auto client = op->client;
-  env_.ledger.flush(image, std::move(client), [this, op = std::move(op)](Errc error) mutable {
+  env_.ledger.flush(image, std::move(client), [this, op = std::move(op)](OsdErrc error) mutable {
     LUNAR_TRACE(lunar_osd, store_done, op->io_id(), op->header.tid, static_cast<int32_t>(error));
     auto result = std::make_shared<OpResult>();
     result->header.tid = op->header.tid;
@@ -165,7 +165,7 @@ void OpExecutor::flush(ClientOpRef op) {
 }
 
 void OpExecutor::list(ClientOpRef op) {
-  op->state = OpState::kExecuting;
+  op->state = ClientOpState::kExecuting;
   ++running_;
   LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
   const SubOp& step = op->header.steps.front();
@@ -189,7 +189,7 @@ void OpExecutor::list(ClientOpRef op) {
                   });
 }
 
-void OpExecutor::drain(UniqueFunction<void()> done) {
+void OpExecutor::drain(InlineFunction<void()> done) {
   if (is_idle()) return env_.center.post(std::move(done));
   drained_ = std::move(done);
 }

@@ -19,7 +19,7 @@ namespace lunar::osd {
 // Loop-bound. Owns ops from submit() until they end; borrows what the environment names.
 class OpExecutor {
  public:
-  using OnDone = UniqueFunction<void(ClientOpRef, OpResultRef)>;
+  using OnDone = InlineFunction<void(ClientOpRef, OpResultRef)>;
   // `on_done` runs once per submitted op, later, unless cancel() took it out.
   OpExecutor(const OpEnvironment& environment, OnDone on_done);
   ~OpExecutor();  // REQUIRES: is_idle()
@@ -33,7 +33,7 @@ class OpExecutor {
 
   bool is_idle() const noexcept { return running_ == 0 && queues_.empty(); }
   // Runs done once when is_idle(). Nothing may be submitted after it.
-  void drain(UniqueFunction<void()> done);
+  void drain(InlineFunction<void()> done);
   std::size_t queued_objects() const noexcept { return queues_.size(); }
 
  private:
@@ -61,7 +61,7 @@ class OpExecutor {
   std::size_t running_ = 0;       // runs, flushes and lists
   std::deque<ObjectId> starved_;  // whose first op waits for buffers
   msgr::TimerId retry_ = msgr::TimerId::kNone;
-  UniqueFunction<void()> drained_;
+  InlineFunction<void()> drained_;
 };
 
 }  // namespace lunar::osd

@@ -79,10 +79,10 @@ void OpRun::start() {
                 trace_bytes(op_->header));
   }
   in_start_ = true;
-  if (const Errc refused = refusal(); refused != Errc::kOk)
+  if (const OsdErrc refused = refusal(); refused != OsdErrc::kOk)
     finish(refused);
   else if (is_tired_)
-    finish(Errc::kRetryInline);
+    finish(OsdErrc::kRetryInline);
   else if (op_->pulls())
     begin_pull();
   else
@@ -90,12 +90,12 @@ void OpRun::start() {
   in_start_ = false;
 }
 
-Errc OpRun::refusal() const {
-  if (env_.ledger.is_damaged(op_->object) && !replaces_object()) return Errc::kIoError;
+OsdErrc OpRun::refusal() const {
+  if (env_.ledger.is_damaged(op_->object) && !replaces_object()) return OsdErrc::kIoError;
   // Its versions would no longer tell its contents apart.
   if (op_->changes() && !op_->is_metadata() && env_.versions.is_metadata(op_->object))
-    return Errc::kInvalid;
-  return Errc::kOk;
+    return OsdErrc::kInvalid;
+  return OsdErrc::kOk;
 }
 
 ObjectVersion OpRun::version() const {
@@ -113,15 +113,15 @@ void OpRun::next() {
       return;
     }
     if (step().code != OpCode::kAssertVersion) return start_reading_step();
-    if (version() != step().version) return step_done(Errc::kVersionMismatch);
+    if (version() != step().version) return step_done(OsdErrc::kVersionMismatch);
     ++index_;
   }
-  finish(Errc::kOk);
+  finish(OsdErrc::kOk);
 }
 
-void OpRun::step_done(Errc error) {
+void OpRun::step_done(OsdErrc error) {
   step_result().error = error;
-  if (error != Errc::kOk) return finish(error);
+  if (error != OsdErrc::kOk) return finish(error);
   data_offset_ += step().data_length;
   ++index_;
   next();
@@ -132,7 +132,7 @@ void OpRun::add_data(ReplyPiece piece) {
   result_->data.push_back(std::move(piece));
 }
 
-void OpRun::finish(Errc error) {
+void OpRun::finish(OsdErrc error) {
   result_->header.error = error;
   LUNAR_TRACE(lunar_osd, store_done, op_->io_id(), op_->header.tid, static_cast<int32_t>(error));
   if (!changing_) return reply();
@@ -143,12 +143,12 @@ void OpRun::finish(Errc error) {
 void OpRun::finish_changes() {
   if (!marked_) return;  // the mark's callback comes back here
   if (unstable_) env_.ledger.end_write(op_->header.image);
-  if (result_->header.error == Errc::kOk) result_->header.error = mark_error_;
+  if (result_->header.error == OsdErrc::kOk) result_->header.error = mark_error_;
   settle_damage();
 }
 
 void OpRun::settle_damage() {
-  const bool repaired = result_->header.error == Errc::kOk && replaces_object() &&
+  const bool repaired = result_->header.error == OsdErrc::kOk && replaces_object() &&
                         env_.ledger.is_damaged(op_->object);
   if (!repaired) return reply();
   env_.ledger.repaired(op_->object, [this](std::error_code error) {
@@ -163,14 +163,14 @@ void OpRun::reply() {
     return;
   }
   OsdReplyHeader& header = result_->header;
-  if (header.error != Errc::kOk) {
+  if (header.error != OsdErrc::kOk) {
     result_->data.clear();
     for (SubOpResult& step : header.steps) step.data_length = 0;
   }
   header.version = version();
   header.bytes_inline = op_->message.data.size() + result_->data_bytes();
   if (pulled_write_) pulled_bytes_ = pulled_write_->bytes_pulled();
-  header.bytes_one_sided = header.error == Errc::kRetryInline ? 0 : pulled_bytes_;
+  header.bytes_one_sided = header.error == OsdErrc::kRetryInline ? 0 : pulled_bytes_;
   buffers_.clear();
   pulled_write_.reset();
   op_->staged = {};

@@ -38,7 +38,7 @@ struct OpEnvironment {
 // Loop-bound. Destroys itself never: the executor owns it until `done` ran.
 class OpRun {
  public:
-  using Done = UniqueFunction<void(OpResultRef)>;
+  using Done = InlineFunction<void(OpResultRef)>;
   OpRun(const OpEnvironment& environment, ClientOpRef op, Done done);
   ~OpRun();
   OpRun(const OpRun&) = delete;
@@ -56,9 +56,9 @@ class OpRun {
     return op_->data().subspan(data_offset_, step().data_length);
   }
 
-  Errc refusal() const;
+  OsdErrc refusal() const;
   void next();
-  void step_done(Errc error);
+  void step_done(OsdErrc error);
   void add_data(ReplyPiece piece);
 
   // Steps that check or return something: op_run_reads.cc.
@@ -96,7 +96,7 @@ class OpRun {
   bool replaces_object() const noexcept;
 
   ObjectVersion version() const;
-  void finish(Errc error);
+  void finish(OsdErrc error);
   void finish_changes();
   void settle_damage();
   void reply();
@@ -113,7 +113,7 @@ class OpRun {
   bool unstable_ = false;      // a write of the image was begun in the ledger
   bool marked_ = true;         // … and its mark is durable, or none is needed
   bool changes_done_ = false;  // nothing of ours is inside the store any more
-  Errc mark_error_ = Errc::kOk;
+  OsdErrc mark_error_ = OsdErrc::kOk;
   objecter::ExtentMap extents_;  // of a SPARSE_READ
   std::unique_ptr<class MetadataRun> metadata_;
   std::unique_ptr<class PulledWrite> pulled_write_;

@@ -30,10 +30,11 @@ bool OpRun::replaces_object() const noexcept {
 void OpRun::begin_changes() {
   if (op_->is_metadata()) {
     changing_ = true;
-    metadata_ = std::make_unique<MetadataRun>(env_, *op_, index_, data_offset_, [this](Errc error) {
-      for (; index_ < op_->header.steps.size(); ++index_) step_result().error = error;
-      finish(error);
-    });
+    metadata_ =
+        std::make_unique<MetadataRun>(env_, *op_, index_, data_offset_, [this](OsdErrc error) {
+          for (; index_ < op_->header.steps.size(); ++index_) step_result().error = error;
+          finish(error);
+        });
     return metadata_->start();
   }
   mark_changes();
@@ -133,7 +134,8 @@ void OpRun::write_pattern(ConstBytes pattern, uint64_t written) {
 void OpRun::or_write() {
   const Bytes buffer = buffers_[index_].bytes();
   env_.store.read(op_->object, step().offset, buffer, [this, buffer](std::error_code error) {
-    if (error && error != make_error_code(Errc::kNoSuchObject)) return step_done(wire_error(error));
+    if (error && error != make_error_code(OsdErrc::kNoSuchObject))
+      return step_done(wire_error(error));
     const ConstBytes data = step_data();
     for (std::size_t i = 0; i < data.size(); ++i) buffer[i] |= data[i];
     const bool fua = (step().flags & objecter::kFua) != 0;

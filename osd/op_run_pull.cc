@@ -14,7 +14,7 @@ namespace lunar::osd {
 bool OpRun::take_pull_buffers() {
   if (op_->is(OpCode::kWrite) && !op_->is_metadata()) {
     pulled_write_ = std::make_unique<PulledWrite>(
-        env_, *op_, [this] { mark_changes(); }, [this](Errc error) { step_done(error); });
+        env_, *op_, [this] { mark_changes(); }, [this](OsdErrc error) { step_done(error); });
     return pulled_write_->take_buffers();
   }
   staging_ = env_.store.buffers().allocate(op_->header.delivery->bytes());
@@ -64,7 +64,7 @@ void OpRun::staged_one(PullFault fault) {
 
 void OpRun::give_up_pull(PullFault fault) {
   env_.one_sided.count(fault);
-  finish(Errc::kRetryInline);
+  finish(OsdErrc::kRetryInline);
 }
 
 }  // namespace lunar::osd

@@ -11,7 +11,7 @@ namespace {
 
 // An absent object reads as zeroes, which is what the store has put into the buffer.
 std::error_code absent_is_zero(std::error_code error) noexcept {
-  return error == make_error_code(Errc::kNoSuchObject) ? std::error_code() : error;
+  return error == make_error_code(OsdErrc::kNoSuchObject) ? std::error_code() : error;
 }
 
 // Joins neighbours, those with the smallest gaps first, until at most `limit` extents are left.
@@ -62,7 +62,7 @@ void OpRun::start_reading_step() {
     case OpCode::kCmpExt:
       return compare();
     default:
-      return step_done(Errc::kInvalid);
+      return step_done(OsdErrc::kInvalid);
   }
 }
 
@@ -70,13 +70,13 @@ void OpRun::start_reading_step() {
 void OpRun::read_whole() {
   env_.store.stat(op_->object, [this](Result<ObjectStore::Stat> stat) {
     if (!stat) return step_done(wire_error(stat.error()));
-    if (stat->size > env_.limits.max_metadata_bytes) return step_done(Errc::kTooLarge);
-    if (stat->size == 0) return step_done(Errc::kOk);
+    if (stat->size > env_.limits.max_metadata_bytes) return step_done(OsdErrc::kTooLarge);
+    if (stat->size == 0) return step_done(OsdErrc::kOk);
     const Bytes into = buffers_[index_].bytes().first(stat->size);
     env_.store.read(op_->object, 0, into, [this, size = stat->size](std::error_code error) {
       if (error) return step_done(wire_error(error));
       add_data(whole_piece(size));
-      step_done(Errc::kOk);
+      step_done(OsdErrc::kOk);
     });
   });
 }
@@ -128,7 +128,7 @@ void OpRun::read_extent(std::size_t number, uint64_t filled) {
     piece.buffer = std::move(buffers_[index_]);
     piece.length = filled;
     if (filled > 0) add_data(std::move(piece));
-    return step_done(Errc::kOk);
+    return step_done(OsdErrc::kOk);
   }
   const auto [offset, length] = extents_.extents[number];
   env_.store.read(op_->object, offset, buffers_[index_].bytes().subspan(filled, length),
@@ -145,7 +145,7 @@ void OpRun::map_extents() {
                            if (!map) return step_done(wire_error(map.error()));
                            join_extents(*map, objecter::max_extents(step().length));
                            add_data(encoded(*map));
-                           step_done(Errc::kOk);
+                           step_done(OsdErrc::kOk);
                          });
 }
 
@@ -153,7 +153,7 @@ void OpRun::stat() {
   env_.store.stat(op_->object, [this](Result<ObjectStore::Stat> stat) {
     if (!stat) return step_done(wire_error(stat.error()));
     step_result().value = stat->size;
-    step_done(Errc::kOk);
+    step_done(OsdErrc::kOk);
   });
 }
 
@@ -163,7 +163,7 @@ void OpRun::get_xattr() {
     ReplyPiece piece;
     piece.small = std::move(*value);
     add_data(std::move(piece));
-    step_done(Errc::kOk);
+    step_done(OsdErrc::kOk);
   });
 }
 
@@ -175,9 +175,9 @@ void OpRun::compare() {
         const Bytes stored = buffers_[index_].bytes();
         const ConstBytes wanted = step_data();
         const auto differ = std::mismatch(wanted.begin(), wanted.end(), stored.begin());
-        if (differ.first == wanted.end()) return step_done(Errc::kOk);
+        if (differ.first == wanted.end()) return step_done(OsdErrc::kOk);
         step_result().value = static_cast<uint64_t>(std::distance(wanted.begin(), differ.first));
-        step_done(Errc::kMiscompare);
+        step_done(OsdErrc::kMiscompare);
       });
 }
 

@@ -15,7 +15,7 @@ namespace {
 
 using Json = nlohmann::ordered_json;
 
-const char* name_of(OpState state) noexcept {
+const char* name_of(ClientOpState state) noexcept {
   static constexpr const char* kNames[] = {"arrived", "held", "queued", "executing", "done"};
   return kNames[static_cast<std::size_t>(state)];
 }
@@ -66,7 +66,7 @@ void OpTracker::arrived(const ClientOpRef& op) {
   op_wip_.set(ops_.size());
 }
 
-void OpTracker::ended(const ClientOp& op, Errc error, std::size_t data_bytes,
+void OpTracker::ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes,
                       Clock::time_point now) {
   if (ops_.erase(&op) == 0) return;
   op_wip_.set(ops_.size());
@@ -76,7 +76,7 @@ void OpTracker::ended(const ClientOp& op, Errc error, std::size_t data_bytes,
   op_out_bytes_.add(data_bytes);
   op_latency_.add(took);
   op_latency_histogram_.add(took);
-  if (error != Errc::kOk) op_error_.add();
+  if (error != OsdErrc::kOk) op_error_.add();
   if (op.is(OpCode::kFlush)) {
     op_flush_.add();
     op_flush_latency_.add(took);
@@ -92,7 +92,7 @@ void OpTracker::ended(const ClientOp& op, Errc error, std::size_t data_bytes,
   remember(op, error, took, now);
 }
 
-void OpTracker::remember(const ClientOp& op, Errc error, std::chrono::nanoseconds took,
+void OpTracker::remember(const ClientOp& op, OsdErrc error, std::chrono::nanoseconds took,
                          Clock::time_point now) {
   if (options_.history_size == 0) return;
   const bool full = history_.size() >= options_.history_size;

@@ -28,7 +28,7 @@ class OpTracker {
   void set_options(Options options) { options_ = options; }
   void arrived(const ClientOpRef& op);
   // The op has ended, or was dropped.
-  void ended(const ClientOp& op, Errc error, std::size_t data_bytes, Clock::time_point now);
+  void ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes, Clock::time_point now);
   // Logs each op that has become slow since the last call. Returns how many are slow now.
   std::size_t complain(Clock::time_point now);
 
@@ -39,7 +39,7 @@ class OpTracker {
  private:
   struct Past {
     std::string description;
-    Errc error;
+    OsdErrc error;
     std::chrono::nanoseconds duration;
     Clock::time_point ended;
   };
@@ -48,7 +48,7 @@ class OpTracker {
     bool complained = false;
   };
 
-  void remember(const ClientOp& op, Errc error, std::chrono::nanoseconds took,
+  void remember(const ClientOp& op, OsdErrc error, std::chrono::nanoseconds took,
                 Clock::time_point now);
 
   Options options_;

@@ -33,7 +33,7 @@ OsdServer::OsdServer(msgr::EventCenter& center, ObjectStore& store, OsdServerOpt
       incarnation_(random_u64() | 1),
       tracker_(perf, tracker_options(options_)),
       one_sided_(perf),
-      purger_(store, [this](const ObjectId& id, UniqueFunction<void()> done) {
+      purger_(store, [this](const ObjectId& id, InlineFunction<void()> done) {
         purge_object(id, std::move(done));
       }) {}
 
@@ -59,11 +59,11 @@ Outcome<void> OsdServer::load() {
   fences_ = std::move(*fences);
   auto map = load_map(store_);
   const StoreIdentity& identity = store_.identity();
-  if (!map && map.error().code != Errc::kNoSuchObject) return tl::unexpected<Error>(map.error());
+  if (!map && map.error().code != OsdErrc::kNoSuchObject) return tl::unexpected<Error>(map.error());
   if (map && (*map)->fsid != identity.fsid) {
-    return explain(Errc::kCorrupt, "the map in the store is of cluster " +
-                                       (*map)->fsid.to_string() + ", the store of cluster " +
-                                       identity.fsid.to_string());
+    return failure(OsdErrc::kCorrupt, "the map in the store is of cluster " +
+                                          (*map)->fsid.to_string() + ", the store of cluster " +
+                                          identity.fsid.to_string());
   }
   MapService::Options service;
   service.identity = identity;
@@ -75,7 +75,7 @@ Outcome<void> OsdServer::load() {
   maps_ = std::make_unique<MapService>(center_, store_, static_cast<MapService::Host&>(*this),
                                        map ? *map : nullptr, service);
   if (!map && options_.bootstrap.empty()) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "the store has no cluster map yet and mon_host names nobody to get it from; set "
                    "mon_host, or make a new cluster with lunar-osd --mkfs --mkmap");
   }
@@ -86,7 +86,7 @@ Outcome<void> OsdServer::load() {
 
 void OsdServer::start(msgr::NetworkStack& stack, msgr::MessengerOptions messenger,
                       const Keyring* keyring, Listen listen_on,
-                      UniqueFunction<void(Outcome<msgr::Address>)> ready) {
+                      InlineFunction<void(Outcome<msgr::Address>)> ready) {
   struct Starting {
     msgr::NetworkStack& stack;
     msgr::MessengerOptions messenger;
@@ -117,7 +117,7 @@ void OsdServer::listen(msgr::NetworkStack& stack, msgr::MessengerOptions options
                                            static_cast<msgr::Dispatcher*>(this));
   if (!messenger) return fail_start(messenger.error());
   messenger_ = std::move(*messenger);
-  Outcome<msgr::Address> bound = explain(std::errc::invalid_argument, "no address to listen on");
+  Outcome<msgr::Address> bound = failure(std::errc::invalid_argument, "no address to listen on");
   for (const msgr::Address& address : listen.addresses) {
     bound = messenger_->bind(address, msgr::Policy::kStatefulServer);
     if (bound || bound.error().code != std::errc::address_in_use) break;
@@ -222,14 +222,14 @@ void OsdServer::on_reset(msgr::Connection& connection, std::error_code why) {
 
 // --- the end ---
 
-void OsdServer::shutdown(UniqueFunction<void()> done) {
+void OsdServer::shutdown(InlineFunction<void()> done) {
   LUNAR_CHECK(!stopping_, "a server is shut down twice");
   stopping_ = true;
   stopped_ = std::move(done);
   center_.cancel(std::exchange(tick_, msgr::TimerId::kNone));
   ready_.reset();
   for (const ClientOpRef& op : std::exchange(waiting_, {}))
-    sessions_->finished(op, make_error_result(*op, Errc::kShutdown));
+    sessions_->finished(op, make_error_result(*op, OsdErrc::kShutdown));
   if (!messenger_) {
     if (!ledger_) return center_.post([this] { stopped_(); });
     return ledger_->shutdown([this] { stopped_(); });

@@ -39,14 +39,14 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   // Listens and boots. `ready` runs once with the address, when the cluster has us as up; or with
   // why that will never be.
   void start(msgr::NetworkStack& stack, msgr::MessengerOptions messenger, const Keyring* keyring,
-             Listen listen, UniqueFunction<void(Outcome<msgr::Address>)> ready);
+             Listen listen, InlineFunction<void(Outcome<msgr::Address>)> ready);
   // Called if the cluster refuses us after all, later.
-  void set_on_refused(UniqueFunction<void(const Error&)> on_refused) {
+  void set_on_refused(InlineFunction<void(const Error&)> on_refused) {
     on_refused_ = std::move(on_refused);
   }
 
   // Ends sessions, waits for what executes, flushes, clears the marks. The store stays open.
-  void shutdown(UniqueFunction<void()> done);
+  void shutdown(InlineFunction<void()> done);
 
   // For options that change at run time.
   void set_tracking(OpTracker::Options options) { tracker_.set_options(options); }
@@ -91,12 +91,12 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   void on_op(msgr::Connection& connection, msgr::InMessage message);
   void on_cancel(msgr::Connection& connection, ConstBytes front);
   void admit(msgr::Connection& connection, ClientOpRef op);
-  Errc check_target(const ClientOp& op) const;
+  OsdErrc check_target(const ClientOp& op) const;
   void wait_for_map(msgr::Connection& connection, ClientOpRef op);
-  void refuse(msgr::Connection& connection, const ClientOp& op, Errc error);
+  void refuse(msgr::Connection& connection, const ClientOp& op, OsdErrc error);
   void op_ended(ClientOpRef op, OpResultRef result);
   void start_waiting();
-  void purge_object(const ObjectId& id, UniqueFunction<void()> done);
+  void purge_object(const ObjectId& id, InlineFunction<void()> done);
   void send_hello(msgr::Connection& connection, bool remembers);
   // SessionHost
   void execute(ClientOpRef op) override;
@@ -107,9 +107,9 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   // Commands: osd_server_commands.cc.
   void on_command(msgr::Connection& connection, const msgr::InMessage& message);
   bool may_command(const msgr::Connection& connection) const;
-  void run_command(const std::string& request, UniqueFunction<void(objecter::CommandReply)> done);
+  void run_command(const std::string& request, InlineFunction<void(objecter::CommandReply)> done);
   void fence_command(const std::string& request, bool fence,
-                     UniqueFunction<void(objecter::CommandReply)> done);
+                     InlineFunction<void(objecter::CommandReply)> done);
   objecter::CommandReply show_command(const std::string& prefix);
 
   msgr::EventCenter& center_;
@@ -129,15 +129,15 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   msgr::Address address_;
   std::map<msgr::Connection*, Peer> peers_;
   PoolPurger purger_;
-  std::map<const ClientOp*, UniqueFunction<void()>> purges_;
+  std::map<const ClientOp*, InlineFunction<void()>> purges_;
   std::size_t executing_ = 0;        // with the executor
   std::deque<ClientOpRef> waiting_;  // for their turn, above max_executing_ops
   std::deque<Waiting> waiting_maps_;
   msgr::TimerId tick_ = msgr::TimerId::kNone;
   bool stopping_ = false;
-  UniqueFunction<void(Outcome<msgr::Address>)> ready_;
-  UniqueFunction<void(const Error&)> on_refused_;
-  UniqueFunction<void()> stopped_;
+  InlineFunction<void(Outcome<msgr::Address>)> ready_;
+  InlineFunction<void(const Error&)> on_refused_;
+  InlineFunction<void()> stopped_;
   std::vector<AdminSocket::Command> admin_commands_;
 };
 

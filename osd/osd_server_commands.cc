@@ -49,7 +49,7 @@ void OsdServer::on_command(msgr::Connection& connection, const msgr::InMessage& 
     const auto peer = peers_.find(to);
     if (peer == peers_.end() || to->id() != id) return;
     if (reply.text.size() > CommandReply::kMaxTextBytes) {
-      reply.error = Errc::kTooLarge;
+      reply.error = OsdErrc::kTooLarge;
       reply.text = "the answer is too long for a message; ask the admin socket of that server";
     }
     std::vector<std::byte> front;
@@ -57,7 +57,7 @@ void OsdServer::on_command(msgr::Connection& connection, const msgr::InMessage& 
     send_front(*to, MessageType::kCommandReply, std::move(front), tid);
   };
   if (!may_command(connection)) {
-    return answer({Errc::kNotPermitted, 0,
+    return answer({OsdErrc::kNotPermitted, 0,
                    fmt::format("{} may not send commands; osd_admin_entities names who may",
                                connection.peer().entity)});
   }
@@ -66,7 +66,7 @@ void OsdServer::on_command(msgr::Connection& connection, const msgr::InMessage& 
   run_command(request, answer);
 }
 
-void OsdServer::run_command(const std::string& request, UniqueFunction<void(CommandReply)> done) {
+void OsdServer::run_command(const std::string& request, InlineFunction<void(CommandReply)> done) {
   const std::string prefix = command_prefix(request);
   if (prefix == "osd fence" || prefix == "osd unfence")
     return fence_command(request, prefix == "osd fence", std::move(done));
@@ -99,26 +99,26 @@ CommandReply OsdServer::show_command(const std::string& prefix) {
 }
 
 void OsdServer::fence_command(const std::string& request, bool fence,
-                              UniqueFunction<void(CommandReply)> done) {
+                              InlineFunction<void(CommandReply)> done) {
   const Json json = Json::parse(request, nullptr, false);
   const ClientName client{text_of(json, "entity"), text_of(json, "instance")};
   if (client.entity.empty() || client.instance.empty()) {
-    return done({Errc::kInvalid, 0,
+    return done({OsdErrc::kInvalid, 0,
                  "name the client by \"entity\" and \"instance\"; `sessions` lists them"});
   }
   // Without a nonce: every start up to now. Nonces grow with time, in whatever unit.
   uint64_t nonce = 0;
   if (const auto given = json.find("nonce"); given != json.end()) {
     if (!given->is_number_unsigned())
-      return done({Errc::kInvalid, 0, "\"nonce\" must be a number"});
+      return done({OsdErrc::kInvalid, 0, "\"nonce\" must be a number"});
     nonce = given->get<uint64_t>();
   } else {
     nonce = std::max(sessions_->newest_nonce(client), fences_->newest_nonce(client));
   }
-  using Finish = UniqueFunction<void(CommandReply)>;
+  using Finish = InlineFunction<void(CommandReply)>;
   const auto finish = std::make_shared<Finish>(std::move(done));
   const auto answer = [this, finish](std::error_code error) {
-    if (!error) return (*finish)({Errc::kOk, maps_->epoch(), fences_->to_json()});
+    if (!error) return (*finish)({OsdErrc::kOk, maps_->epoch(), fences_->to_json()});
     (*finish)({wire_error(error), 0, "the fence cannot be recorded: " + error.message()});
   };
   if (!fence) return fences_->unfence(client, answer);
@@ -142,7 +142,7 @@ void OsdServer::add_admin_commands(AdminSocket& socket) {
           center_.post([this, text = std::move(text),
                         to = std::make_unique<AdminReply>(std::move(reply))]() mutable {
             run_command(*text, [to = std::move(to)](CommandReply answer) {
-              if (answer.error == Errc::kOk)
+              if (answer.error == OsdErrc::kOk)
                 to->send(std::move(answer.text));
               else
                 to->fail(make_error_code(answer.error), std::move(answer.text));

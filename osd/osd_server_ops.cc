@@ -25,7 +25,7 @@ void OsdServer::on_op(msgr::Connection& connection, msgr::InMessage message) {
   if (!header || header->tid != message.meta.tid) {
     LUNAR_LOG(kOsd, 1, "{} sent an op that cannot be read", connection.peer().entity);
     op->header.tid = message.meta.tid;
-    if (message.meta.tid != 0) refuse(connection, *op, Errc::kInvalid);
+    if (message.meta.tid != 0) refuse(connection, *op, OsdErrc::kInvalid);
     return;
   }
   op->header = std::move(*header);
@@ -36,8 +36,8 @@ void OsdServer::on_op(msgr::Connection& connection, msgr::InMessage message) {
   LUNAR_TRACE(lunar_osd, op_received, op->io_id(), op->header.tid, op->header.attempt,
               connection.peer().entity.c_str(), op->header.pg.pool, op->header.pg.seed,
               static_cast<uint64_t>(op->payload_bytes()));
-  if (stopping_) return refuse(connection, *op, Errc::kShutdown);
-  if (const Errc error = check_op(op->header, options_.limits); error != Errc::kOk)
+  if (stopping_) return refuse(connection, *op, OsdErrc::kShutdown);
+  if (const OsdErrc error = check_op(op->header, options_.limits); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
   tracker_.arrived(op);
   admit(connection, std::move(op));
@@ -46,39 +46,40 @@ void OsdServer::on_op(msgr::Connection& connection, msgr::InMessage message) {
 void OsdServer::admit(msgr::Connection& connection, ClientOpRef op) {
   if (op->header.epoch > maps_->epoch()) return wait_for_map(connection, std::move(op));
   op->map = maps_->map();
-  if (const Errc error = check_target(*op); error != Errc::kOk)
+  if (const OsdErrc error = check_target(*op); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
   const auto peer = peers_.find(&connection);
   if (peer == peers_.end()) return;
   sessions_->submit(connection, peer->second.session, std::move(op));
 }
 
-Errc OsdServer::check_target(const ClientOp& op) const {
-  if (!op.map) return Errc::kStaleMap;
+OsdErrc OsdServer::check_target(const ClientOp& op) const {
+  if (!op.map) return OsdErrc::kStaleMap;
   const objecter::PoolInfo* pool = op.map->find_pool(op.header.pg.pool);
-  if (pool == nullptr) return Errc::kNoSuchPool;
+  if (pool == nullptr) return OsdErrc::kNoSuchPool;
   const OsdId us = store_.identity().osd;
   if (op.is(OpCode::kFlush)) {
     const bool member = std::any_of(pool->members.begin(), pool->members.end(),
                                     [us](const auto& each) { return each.osd == us; });
-    return member ? Errc::kOk : Errc::kStaleMap;
+    return member ? OsdErrc::kOk : OsdErrc::kStaleMap;
   }
-  if (op.header.pg.seed >= pool->pg_num) return Errc::kInvalid;
+  if (op.header.pg.seed >= pool->pg_num) return OsdErrc::kInvalid;
   if (!op.header.object.empty() && objecter::pg_of_object(*pool, op.header.object) != op.header.pg)
-    return Errc::kInvalid;
-  return objecter::osd_of_pg(*pool, op.header.pg) == us ? Errc::kOk : Errc::kStaleMap;
+    return OsdErrc::kInvalid;
+  return objecter::osd_of_pg(*pool, op.header.pg) == us ? OsdErrc::kOk : OsdErrc::kStaleMap;
 }
 
 void OsdServer::wait_for_map(msgr::Connection& connection, ClientOpRef op) {
   // The authority has the newest there is: a newer one comes from before it was restored.
-  if (maps_->is_authority()) return refuse(connection, *op, Errc::kIncompatible);
-  if (waiting_maps_.size() >= options_.max_waiting_ops) return refuse(connection, *op, Errc::kBusy);
+  if (maps_->is_authority()) return refuse(connection, *op, OsdErrc::kIncompatible);
+  if (waiting_maps_.size() >= options_.max_waiting_ops)
+    return refuse(connection, *op, OsdErrc::kBusy);
   const Epoch epoch = op->header.epoch;
   waiting_maps_.push_back({epoch, &connection, std::move(op)});
   maps_->want_newer();
 }
 
-void OsdServer::refuse(msgr::Connection& connection, const ClientOp& op, Errc error) {
+void OsdServer::refuse(msgr::Connection& connection, const ClientOp& op, OsdErrc error) {
   send_reply(connection, op, make_error_result(op, error));
 }
 
@@ -91,7 +92,7 @@ void OsdServer::on_cancel(msgr::Connection& connection, ConstBytes front) {
         return each.connection == &connection && each.op->header.tid == note->tid;
       });
   if (waits != waiting_maps_.end()) {
-    tracker_.ended(*waits->op, Errc::kCancelled, 0, std::chrono::steady_clock::now());
+    tracker_.ended(*waits->op, OsdErrc::kCancelled, 0, std::chrono::steady_clock::now());
     waiting_maps_.erase(waits);
   }
   sessions_->cancel(connection, peer->second.session, note->tid);
@@ -101,14 +102,15 @@ void OsdServer::on_cancel(msgr::Connection& connection, ConstBytes front) {
 
 void OsdServer::execute(ClientOpRef op) {
   if (stopping_) {
-    center_.post([this, op] { sessions_->finished(op, make_error_result(*op, Errc::kShutdown)); });
+    center_.post(
+        [this, op] { sessions_->finished(op, make_error_result(*op, OsdErrc::kShutdown)); });
     return;
   }
   if (executing_ >= options_.max_executing_ops || !waiting_.empty()) {
     if (waiting_.size() < options_.max_waiting_ops) {
       waiting_.push_back(std::move(op));
     } else {
-      center_.post([this, op] { sessions_->finished(op, make_error_result(*op, Errc::kBusy)); });
+      center_.post([this, op] { sessions_->finished(op, make_error_result(*op, OsdErrc::kBusy)); });
     }
     return;
   }
@@ -126,7 +128,7 @@ void OsdServer::start_waiting() {
 }
 
 // An op of our own, of no session: it waits for what still executes on the object.
-void OsdServer::purge_object(const ObjectId& id, UniqueFunction<void()> done) {
+void OsdServer::purge_object(const ObjectId& id, InlineFunction<void()> done) {
   auto op = std::make_shared<ClientOp>();
   op->object = id;
   op->header.object = id.name;
@@ -149,7 +151,7 @@ bool OsdServer::take_back(const ClientOpRef& op) {
     start_waiting();
   }
   LUNAR_TRACE(lunar_osd, op_cancelled, op->io_id(), op->header.tid);
-  tracker_.ended(*op, Errc::kCancelled, 0, std::chrono::steady_clock::now());
+  tracker_.ended(*op, OsdErrc::kCancelled, 0, std::chrono::steady_clock::now());
   return true;
 }
 

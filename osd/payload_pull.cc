@@ -82,7 +82,7 @@ void PayloadPull::read_done(uint32_t number, std::error_code error) {
   if (error) {
     LUNAR_LOG(kOsd, 5, "tid {}: fragment {} cannot be pulled: {}", op_.header.tid, number,
               error.message());
-    fragment.fault = error == msgr::Errc::kStaleKey ? PullFault::kStale : PullFault::kFailed;
+    fragment.fault = error == msgr::MsgrErrc::kStaleKey ? PullFault::kStale : PullFault::kFailed;
   }
   if (--fragment.reads > 0) return;
   auto ended = fragments_.extract(number);
@@ -123,7 +123,7 @@ bool PulledWrite::take_buffers() {
 
 void PulledWrite::start() {
   if (const PullFault fault = pull_.check(slots_.front()); fault != PullFault::kNone) {
-    stop(Errc::kRetryInline, fault);
+    stop(OsdErrc::kRetryInline, fault);
     return end_if_idle();
   }
   pull_ahead();
@@ -132,7 +132,7 @@ void PulledWrite::start() {
 void PulledWrite::pull_ahead() {
   // With all of it here it ends as if nobody had asked: whole.
   if (op_.is_given_up && next_pull_ < pull_.fragments())
-    stop(Errc::kRetryInline, PullFault::kGivenUp);
+    stop(OsdErrc::kRetryInline, PullFault::kGivenUp);
   while (!is_stopped_ && next_pull_ < pull_.fragments() &&
          next_pull_ - next_store_ < slots_.size()) {
     const uint32_t fragment = next_pull_++;
@@ -143,7 +143,7 @@ void PulledWrite::pull_ahead() {
 
 void PulledWrite::pulled(uint32_t fragment, PullFault fault) {
   if (fault != PullFault::kNone)
-    stop(Errc::kRetryInline, fault);
+    stop(OsdErrc::kRetryInline, fault);
   else
     is_ready_[slot_of(fragment)] = true;
   store_next();
@@ -174,16 +174,16 @@ void PulledWrite::stored(std::error_code error) {
   store_next();
 }
 
-void PulledWrite::stop(Errc error, PullFault fault) {
+void PulledWrite::stop(OsdErrc error, PullFault fault) {
   if (!is_stopped_) env_.one_sided.count(fault);
-  if (error_ == Errc::kOk || error_ == Errc::kRetryInline) error_ = error;
+  if (error_ == OsdErrc::kOk || error_ == OsdErrc::kRetryInline) error_ = error;
   is_stopped_ = true;
 }
 
 void PulledWrite::end_if_idle() {
   if (is_storing_ || pull_.under_way() > 0) return;
   if (!is_stopped_ && next_store_ < pull_.fragments()) return;
-  if (error_ == Errc::kOk) env_.one_sided.pulled_ops.add();
+  if (error_ == OsdErrc::kOk) env_.one_sided.pulled_ops.add();
   auto done = std::move(done_);  // it may destroy this
   done(error_);
 }

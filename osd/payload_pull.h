@@ -14,7 +14,7 @@ namespace lunar::osd {
 // nothing is under way.
 class PayloadPull {
  public:
-  using Done = UniqueFunction<void(PullFault)>;
+  using Done = InlineFunction<void(PullFault)>;
   PayloadPull(const OpEnvironment& environment, const ClientOp& op) noexcept
       : env_(environment), op_(op), delivery_(*op.header.delivery) {}
   ~PayloadPull();
@@ -59,7 +59,7 @@ class PulledWrite {
   // `before_store` runs before the first byte goes to the store. `done` runs once, in start() at
   // the earliest, as the last thing: kRetryInline if the payload could not be had.
   PulledWrite(const OpEnvironment& environment, const ClientOp& op,
-              UniqueFunction<void()> before_store, UniqueFunction<void(Errc)> done)
+              InlineFunction<void()> before_store, InlineFunction<void(OsdErrc)> done)
       : env_(environment),
         op_(op),
         pull_(environment, op),
@@ -78,22 +78,22 @@ class PulledWrite {
   void pulled(uint32_t fragment, PullFault fault);
   void store_next();
   void stored(std::error_code error);
-  void stop(Errc error, PullFault fault);
+  void stop(OsdErrc error, PullFault fault);
   void end_if_idle();
   std::size_t slot_of(uint32_t fragment) const noexcept { return fragment % slots_.size(); }
 
   const OpEnvironment& env_;
   const ClientOp& op_;
   PayloadPull pull_;
-  UniqueFunction<void()> before_store_;
-  UniqueFunction<void(Errc)> done_;
+  InlineFunction<void()> before_store_;
+  InlineFunction<void(OsdErrc)> done_;
   std::vector<msgr::RegisteredBuffer> slots_;
   std::vector<bool> is_ready_;  // the slot holds a fragment that was checked
   uint32_t next_pull_ = 0;
   uint32_t next_store_ = 0;
   bool is_storing_ = false;
   bool is_stopped_ = false;
-  Errc error_ = Errc::kOk;
+  OsdErrc error_ = OsdErrc::kOk;
 };
 
 }  // namespace lunar::osd

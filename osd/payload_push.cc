@@ -13,7 +13,7 @@ Push push_payload(OneSidedCounters& counters, msgr::Connection& connection, cons
   using objecter::DeliveryAccess;
   const auto& delivery = op.header.delivery;
   const bool is_asked = delivery && delivery->access == DeliveryAccess::kPush &&
-                        result->header.error == Errc::kOk && result->data.size() == 1;
+                        result->header.error == OsdErrc::kOk && result->data.size() == 1;
   if (!is_asked) return {};
   const ReplyPiece& piece = result->data.front();
   if (!piece.buffer || piece.length != delivery->bytes()) return {};

@@ -68,7 +68,7 @@ void PoolPurger::remove_next() {
   remove_(id, [this] { remove_next(); });
 }
 
-void PoolPurger::stop(UniqueFunction<void()> done) {
+void PoolPurger::stop(InlineFunction<void()> done) {
   stopping_ = true;
   if (!busy_) return done();
   stopped_ = std::move(done);

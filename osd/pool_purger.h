@@ -17,13 +17,13 @@ namespace lunar::osd {
 class PoolPurger {
  public:
   // Removes one object, in the order of its other ops; its argument runs once, later.
-  using RemoveObject = UniqueFunction<void(const ObjectId&, UniqueFunction<void()>)>;
+  using RemoveObject = InlineFunction<void(const ObjectId&, InlineFunction<void()>)>;
   PoolPurger(ObjectStore& store, RemoveObject remove) : store_(store), remove_(std::move(remove)) {}
 
   // A map is ours, durably.
   void on_map(objecter::OsdMapRef map);
   // `done` runs when nothing is in progress and nothing will be; at once if so already.
-  void stop(UniqueFunction<void()> done);
+  void stop(InlineFunction<void()> done);
 
  private:
   void next_page();
@@ -40,7 +40,7 @@ class PoolPurger {
   uint64_t removed_ = 0;
   bool busy_ = false;
   bool stopping_ = false;
-  UniqueFunction<void()> stopped_;
+  InlineFunction<void()> stopped_;
 };
 
 }  // namespace lunar::osd

@@ -15,7 +15,7 @@ namespace lunar::osd {
 class RecordWriter {
  public:
   // `encode` gives the record's bytes as of the moment it is called.
-  RecordWriter(ObjectStore& store, std::string key, UniqueFunction<std::vector<std::byte>()> encode)
+  RecordWriter(ObjectStore& store, std::string key, InlineFunction<std::vector<std::byte>()> encode)
       : store_(store), key_(std::move(key)), encode_(std::move(encode)) {}
 
   // Runs done when what is in memory now (or something newer) is durable. Calls made while one
@@ -40,7 +40,7 @@ class RecordWriter {
 
   ObjectStore& store_;
   const std::string key_;
-  UniqueFunction<std::vector<std::byte>()> encode_;
+  InlineFunction<std::vector<std::byte>()> encode_;
   std::vector<ObjectStore::Done> waiting_;
   std::vector<ObjectStore::Done> running_;
   bool busy_ = false;

@@ -4,7 +4,7 @@
 #include <memory>
 #include <utility>
 
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 #include "msgr/message.h"
 #include "objecter/protocol/osd_op.h"
 #include "osd/client_op.h"
@@ -19,7 +19,7 @@ namespace lunar::osd {
 class ReplyMessage final : public msgr::OutMessage {
  public:
   ReplyMessage(msgr::MessageMeta meta, OsdReplyHeader header, OpResultRef result, Push push,
-               OneSidedCounters& counters, UniqueFunction<void()> released)
+               OneSidedCounters& counters, InlineFunction<void()> released)
       : OutMessage(meta),
         header_(std::move(header)),
         result_(std::move(result)),
@@ -51,7 +51,7 @@ class ReplyMessage final : public msgr::OutMessage {
   OpResultRef result_;
   const Push push_;
   OneSidedCounters& counters_;
-  UniqueFunction<void()> released_;
+  InlineFunction<void()> released_;
 };
 
 }  // namespace lunar::osd

@@ -38,9 +38,9 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
                           config.get_string("auth_cluster_required") == "psk";
   for (const std::string& word : split_words(config.get_string("mon_host"))) {
     const auto address = msgr::Address::parse(word);
-    if (!address) return explain(address.error().code, "mon_host: " + address.error().message);
+    if (!address) return failure(address.error().code, "mon_host: " + address.error().message);
     if (address->port() == 0)
-      return explain(std::errc::invalid_argument,
+      return failure(std::errc::invalid_argument,
                      "mon_host: " + word + " names no port; write it as ADDRESS:PORT");
     options.bootstrap.push_back(*address);
   }

@@ -22,10 +22,10 @@ UnflushedLedger::UnflushedLedger(ObjectStore& store, uint64_t incarnation)
 UnflushedLedger::~UnflushedLedger() { store_.set_on_loss({}); }
 
 void UnflushedLedger::load(msgr::EventCenter& center, ObjectStore& store, uint64_t incarnation,
-                           UniqueFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done) {
+                           InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done) {
   struct Loading {
     std::unique_ptr<UnflushedLedger> ledger;
-    UniqueFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done;
+    InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done;
   };
   auto loading = std::make_unique<Loading>();
   loading->ledger.reset(new UnflushedLedger(store, incarnation));
@@ -44,7 +44,7 @@ void UnflushedLedger::load(msgr::EventCenter& center, ObjectStore& store, uint64
   });
   const auto finish = [](std::unique_ptr<Loading> loaded, std::error_code error) {
     if (!error) return loaded->done(std::move(loaded->ledger));
-    loaded->done(explain(
+    loaded->done(failure(
         error, "the store cannot write its record of lost writes (" + error.message() + ")"));
   };
   self.losses_.save([&store, lost, finish,
@@ -75,8 +75,8 @@ void UnflushedLedger::save_mark(ImageId image) {
   marks_.save([this, image](std::error_code error) {
     Image& saved = images_[image];
     saved.saving = false;
-    if (!error && failed_) error = Errc::kIoError;
-    if (!error && marked_images() > kMaxImages) error = Errc::kBusy;
+    if (!error && failed_) error = OsdErrc::kIoError;
+    if (!error && marked_images() > kMaxImages) error = OsdErrc::kBusy;
     saved.marked = saved.durable = !error;
     auto waiting = std::exchange(saved.waiting, {});
     forget_if_idle(image);
@@ -100,7 +100,7 @@ void UnflushedLedger::forget_if_idle(ImageId image) {
 }
 
 void UnflushedLedger::flush(ImageId image, std::shared_ptr<const ClientName> client,
-                            UniqueFunction<void(Errc)> done) {
+                            InlineFunction<void(OsdErrc)> done) {
   next_flush_.push_back({image, std::move(client), std::move(done)});
   if (!flushing_) start_flush();
 }
@@ -113,7 +113,7 @@ void UnflushedLedger::start_flush() {
 }
 
 void UnflushedLedger::flush_done(uint64_t round, std::error_code error) {
-  const auto finish = [this](Errc answer) {
+  const auto finish = [this](OsdErrc answer) {
     auto waiters = std::exchange(this_flush_, {});
     flushing_ = false;
     if (!next_flush_.empty()) start_flush();
@@ -133,21 +133,21 @@ void UnflushedLedger::flush_done(uint64_t round, std::error_code error) {
   }
   for (const ImageId image : cleared) forget_if_idle(image);
   if (cleared.empty()) {
-    finish(failed_ ? Errc::kIoError : Errc::kOk);
+    finish(failed_ ? OsdErrc::kIoError : OsdErrc::kOk);
     return;
   }
   marks_.save([this, finish](std::error_code failed) {
     // The data is durable all the same; a mark that stays can only raise a false alarm.
     if (failed) LUNAR_ERROR(kOsd, "cannot clear unflushed marks: {}", failed.message());
-    finish(failed_ ? Errc::kIoError : Errc::kOk);
+    finish(failed_ ? OsdErrc::kIoError : OsdErrc::kOk);
   });
 }
 
-void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, Errc error) {
+void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc error) {
   bool told_someone = false;
   for (FlushWaiter& waiter : waiters) {
     if (!waiter.done) continue;
-    Errc answer = error;
+    OsdErrc answer = error;
     const auto lost = lost_.find(waiter.image);
     if (lost != lost_.end()) {
       auto& told = lost->second;
@@ -156,7 +156,7 @@ void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, Errc erro
         told.push_back(name);
         if (told.size() > kMaxToldClients) told.pop_front();
         told_someone = true;
-        answer = Errc::kLostWrites;
+        answer = OsdErrc::kLostWrites;
         LUNAR_LOG(kOsd, 0, "{} is told that image {:x} may have lost writes", name, waiter.image);
       }
     }
@@ -218,16 +218,16 @@ void UnflushedLedger::repaired(const ObjectId& object, ObjectStore::Done done) {
   losses_.save(std::move(done));
 }
 
-void UnflushedLedger::shutdown(UniqueFunction<void()> done) {
-  auto finished = std::make_unique<UniqueFunction<void()>>(std::move(done));
-  flush(0, std::make_shared<ClientName>(), [this, finished = std::move(finished)](Errc) mutable {
+void UnflushedLedger::shutdown(InlineFunction<void()> done) {
+  auto finished = std::make_unique<InlineFunction<void()>>(std::move(done));
+  flush(0, std::make_shared<ClientName>(), [this, finished = std::move(finished)](OsdErrc) mutable {
     losses_.save([this, finished = std::move(finished)](std::error_code) mutable {
       settle(std::move(finished));
     });
   });
 }
 
-void UnflushedLedger::settle(std::unique_ptr<UniqueFunction<void()>> done) {
+void UnflushedLedger::settle(std::unique_ptr<InlineFunction<void()>> done) {
   RecordWriter* const busy = losses_.is_busy() ? &losses_ : marks_.is_busy() ? &marks_ : nullptr;
   if (busy == nullptr) return (*done)();
   busy->save([this, done = std::move(done)](std::error_code) mutable { settle(std::move(done)); });

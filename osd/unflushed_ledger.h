@@ -34,7 +34,7 @@ class UnflushedLedger {
 
   // Reads the records, and makes durable what this start changes before `done` runs, later.
   static void load(msgr::EventCenter& center, ObjectStore& store, uint64_t incarnation,
-                   UniqueFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done);
+                   InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done);
   ~UnflushedLedger();
 
   uint64_t verifier() const noexcept { return verifier_; }
@@ -49,12 +49,12 @@ class UnflushedLedger {
 
   // Flushes the store. kOk; kLostWrites, once per client; else what the store said.
   void flush(ImageId image, std::shared_ptr<const ClientName> client,
-             UniqueFunction<void(Errc)> done);
+             InlineFunction<void(OsdErrc)> done);
 
   // The store lost something and the new verifier is not durable yet: no reply may leave before
   // wait_recorded()'s done.
   bool is_recording() const noexcept { return recording_ > 0; }
-  void wait_recorded(UniqueFunction<void()> done) { after_recording_.push_back(std::move(done)); }
+  void wait_recorded(InlineFunction<void()> done) { after_recording_.push_back(std::move(done)); }
 
   // Reads of a damaged object, and writes that do not replace it whole, must fail with kIoError.
   bool is_damaged(const ObjectId& object) const { return damaged_.contains(object); }
@@ -62,7 +62,7 @@ class UnflushedLedger {
   void repaired(const ObjectId& object, ObjectStore::Done done);
 
   // Flushes, and clears the marks if that succeeds.
-  void shutdown(UniqueFunction<void()> done);
+  void shutdown(InlineFunction<void()> done);
 
   std::size_t marked_images() const noexcept;
   bool is_lost(ImageId image) const { return lost_.contains(image); }
@@ -81,7 +81,7 @@ class UnflushedLedger {
   struct FlushWaiter {
     ImageId image;
     std::shared_ptr<const ClientName> client;
-    UniqueFunction<void(Errc)> done;
+    InlineFunction<void(OsdErrc)> done;
   };
 
   UnflushedLedger(ObjectStore& store, uint64_t incarnation);
@@ -94,12 +94,12 @@ class UnflushedLedger {
   void save_mark(ImageId image);
   void start_flush();
   void flush_done(uint64_t round, std::error_code error);
-  void answer_flushes(std::vector<FlushWaiter> waiters, Errc error);
+  void answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc error);
   void lose_marked();
   void on_loss(std::error_code error, const std::vector<ObjectId>& objects);
   void record_loss();
   // Waits until no record is being written.
-  void settle(std::unique_ptr<UniqueFunction<void()>> done);
+  void settle(std::unique_ptr<InlineFunction<void()>> done);
   void forget_if_idle(ImageId image);
 
   ObjectStore& store_;
@@ -114,7 +114,7 @@ class UnflushedLedger {
   std::vector<FlushWaiter> next_flush_;
   std::vector<FlushWaiter> this_flush_;
   std::size_t recording_ = 0;
-  std::vector<UniqueFunction<void()>> after_recording_;
+  std::vector<InlineFunction<void()>> after_recording_;
   RecordWriter marks_;
   RecordWriter losses_;
 };

@@ -19,7 +19,7 @@ Outcome<void> UnflushedLedger::read_records() {
     const auto record = store_.get_record(key);
     if (!record) return {};  // none yet
     if ((this->*decode)(*record)) return {};
-    return explain(Errc::kCorrupt,
+    return failure(OsdErrc::kCorrupt,
                    std::string("record ") + key +
                        " of the store is damaged, or of another version of lunar-osd; it says "
                        "which images may have lost writes, so the server does not start");

@@ -35,7 +35,7 @@ namespace {
 
 using std::chrono::nanoseconds;
 using TimePoint = EventCenter::Clock::time_point;
-using Functions = std::vector<UniqueFunction<void()>>;
+using Functions = std::vector<InlineFunction<void()>>;
 
 constexpr int kEventsPerWait = 64;
 constexpr int kPostRoundsPerTurn = 4;  // posts by posts; more wait for the next turn
@@ -64,7 +64,7 @@ struct FdWatch::State {
   EventCenter::Impl* impl;
   int fd;
   FdEvents events;
-  UniqueFunction<void(FdEvents)> on_ready;
+  InlineFunction<void(FdEvents)> on_ready;
   bool ended = false;
 };
 
@@ -92,7 +92,7 @@ struct EventCenter::Impl {
   std::size_t num_watches = 0;
   bool in_turn = false;
   bool dispatching = false;
-  UniqueFunction<void()> hook;
+  InlineFunction<void()> hook;
   bool hook_called = false;
   TimePoint turn_time{};
   TimePoint timerfd_at = TimePoint::max();
@@ -312,16 +312,16 @@ Result<std::unique_ptr<EventCenter>> EventCenter::create(Options options) {
   auto impl = std::make_unique<Impl>();
   impl->options = std::move(options);
   impl->epoll = UniqueFd(epoll_create1(EPOLL_CLOEXEC));
-  if (!impl->epoll) return fail(last_system_error());
+  if (!impl->epoll) return failure(last_system_error());
   impl->wake = UniqueFd(eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!impl->wake) return fail(last_system_error());
+  if (!impl->wake) return failure(last_system_error());
   impl->timer = UniqueFd(timerfd_create(CLOCK_MONOTONIC, TFD_CLOEXEC | TFD_NONBLOCK));
-  if (!impl->timer) return fail(last_system_error());
+  if (!impl->timer) return failure(last_system_error());
   for (const int fd : {impl->wake.get(), impl->timer.get()}) {
     epoll_event event{};
     event.events = EPOLLIN | EPOLLET;
     if (epoll_ctl(impl->epoll.get(), EPOLL_CTL_ADD, fd, &event) < 0) {
-      return fail(last_system_error());
+      return failure(last_system_error());
     }
   }
   return std::unique_ptr<EventCenter>(new EventCenter(std::move(impl)));
@@ -413,12 +413,12 @@ void EventCenter::adopt_thread() {
   impl_->claim();
 }
 
-void EventCenter::set_same_thread_hook(UniqueFunction<void()> hook) {
+void EventCenter::set_same_thread_hook(InlineFunction<void()> hook) {
   assert_in_loop();
   impl_->hook = std::move(hook);
 }
 
-void EventCenter::post(UniqueFunction<void()> fn) {
+void EventCenter::post(InlineFunction<void()> fn) {
   Impl& im = *impl_;
   LUNAR_CHECK(static_cast<bool>(fn), "an empty function was posted");
   if (im.drives_loop()) {
@@ -436,7 +436,7 @@ void EventCenter::assert_in_loop() const {
   LUNAR_CHECK(impl_->on_owner(), "called on a thread that is not the loop's");
 }
 
-TimerId EventCenter::run_after(Clock::duration delay, UniqueFunction<void()> fn) {
+TimerId EventCenter::run_after(Clock::duration delay, InlineFunction<void()> fn) {
   assert_in_loop();
   LUNAR_CHECK(static_cast<bool>(fn), "an empty function for a timer");
   const TimePoint now = impl_->clock();
@@ -457,7 +457,7 @@ EventCenter::Clock::time_point EventCenter::now() const noexcept {
 }
 
 Result<FdWatch> EventCenter::watch(int fd, FdEvents events,
-                                   UniqueFunction<void(FdEvents)> on_ready) {
+                                   InlineFunction<void(FdEvents)> on_ready) {
   assert_in_loop();
   auto state = std::make_unique<FdWatch::State>();
   state->impl = impl_.get();
@@ -468,7 +468,7 @@ Result<FdWatch> EventCenter::watch(int fd, FdEvents events,
   event.events = to_epoll(events);
   event.data.ptr = state.get();
   if (epoll_ctl(impl_->epoll.get(), EPOLL_CTL_ADD, fd, &event) < 0) {
-    return fail(last_system_error());
+    return failure(last_system_error());
   }
   ++impl_->num_watches;
   return FdWatch(state.release());

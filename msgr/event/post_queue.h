@@ -5,7 +5,7 @@
 #include <utility>
 #include <vector>
 
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 
 namespace lunar::msgr {
 
@@ -18,12 +18,12 @@ class PostQueue {
   PostQueue(const PostQueue&) = delete;
   PostQueue& operator=(const PostQueue&) = delete;
   ~PostQueue() {
-    std::vector<UniqueFunction<void()>> dropped;
+    std::vector<InlineFunction<void()>> dropped;
     take_all(dropped);
   }
 
   // Sequentially consistent, as empty() is: EventCenter's sleep protocol relies on it.
-  void push(UniqueFunction<void()> fn) {
+  void push(InlineFunction<void()> fn) {
     Node* node = new Node{std::move(fn), head_.load(std::memory_order_relaxed)};
     while (!head_.compare_exchange_weak(node->next, node, std::memory_order_seq_cst,
                                         std::memory_order_relaxed)) {
@@ -32,7 +32,7 @@ class PostQueue {
   bool empty() const noexcept { return head_.load(std::memory_order_seq_cst) == nullptr; }
 
   // Appends everything to `out`, oldest first.
-  void take_all(std::vector<UniqueFunction<void()>>& out) {
+  void take_all(std::vector<InlineFunction<void()>>& out) {
     Node* node = head_.exchange(nullptr, std::memory_order_acquire);
     Node* oldest = nullptr;
     while (node != nullptr) {
@@ -47,7 +47,7 @@ class PostQueue {
 
  private:
   struct Node {
-    UniqueFunction<void()> fn;
+    InlineFunction<void()> fn;
     Node* next;
   };
   std::atomic<Node*> head_{nullptr};

@@ -5,7 +5,7 @@
 
 namespace lunar::msgr {
 
-TimerId TimerQueue::add(TimePoint deadline, UniqueFunction<void()> fn) {
+TimerId TimerQueue::add(TimePoint deadline, InlineFunction<void()> fn) {
   uint32_t slot;
   if (free_slots_.empty()) {
     slot = static_cast<uint32_t>(slots_.size());
@@ -27,7 +27,7 @@ bool TimerQueue::cancel(TimerId id) {
       slots_[slot].place == kNotQueued) {
     return false;
   }
-  const UniqueFunction<void()> dropped = take(slots_[slot].place);
+  const InlineFunction<void()> dropped = take(slots_[slot].place);
   return true;
 }
 
@@ -37,7 +37,7 @@ int TimerQueue::run_due(TimePoint now) {
   // An entry added meanwhile sorts behind every older one of the same deadline, and `now` is not
   // after its deadline unless it asked for the past: then it stops the loop one call early.
   while (!heap_.empty() && heap_.front().deadline <= now && heap_.front().order < end) {
-    UniqueFunction<void()> fn = take(0);
+    InlineFunction<void()> fn = take(0);
     fn();
     ++ran;
   }
@@ -51,11 +51,11 @@ std::optional<TimerQueue::TimePoint> TimerQueue::next_deadline() const noexcept 
 
 void TimerQueue::clear() {
   while (!heap_.empty()) {
-    const UniqueFunction<void()> dropped = take(0);
+    const InlineFunction<void()> dropped = take(0);
   }
 }
 
-UniqueFunction<void()> TimerQueue::take(uint32_t place) {
+InlineFunction<void()> TimerQueue::take(uint32_t place) {
   const uint32_t slot_index = heap_[place].slot;
   const Entry last = heap_.back();
   heap_.pop_back();
@@ -67,7 +67,7 @@ UniqueFunction<void()> TimerQueue::take(uint32_t place) {
     }
   }
   Slot& slot = slots_[slot_index];
-  UniqueFunction<void()> fn = std::move(slot.fn);
+  InlineFunction<void()> fn = std::move(slot.fn);
   slot.place = kNotQueued;
   if (++slot.generation != 0) free_slots_.push_back(slot_index);  // 0: used up, never reused
   return fn;

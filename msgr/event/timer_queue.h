@@ -6,7 +6,7 @@
 #include <optional>
 #include <vector>
 
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 #include "msgr/event_center.h"
 
 namespace lunar::msgr {
@@ -17,7 +17,7 @@ class TimerQueue {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
 
-  TimerId add(TimePoint deadline, UniqueFunction<void()> fn);
+  TimerId add(TimePoint deadline, InlineFunction<void()> fn);
   // False if the timer is not in the queue any more. The function is destroyed before this returns.
   bool cancel(TimerId id);
 
@@ -32,7 +32,7 @@ class TimerQueue {
  private:
   static constexpr uint32_t kNotQueued = UINT32_MAX;
   struct Slot {
-    UniqueFunction<void()> fn;
+    InlineFunction<void()> fn;
     uint32_t generation = 1;      // upper half of the id, so that a slot's reuse is a new id
     uint32_t place = kNotQueued;  // in heap_
   };
@@ -45,7 +45,7 @@ class TimerQueue {
     }
   };
 
-  UniqueFunction<void()> take(uint32_t place);
+  InlineFunction<void()> take(uint32_t place);
   void put(uint32_t place, Entry entry) noexcept;
   void sift_up(uint32_t place, Entry entry) noexcept;
   void sift_down(uint32_t place, Entry entry) noexcept;

@@ -9,7 +9,7 @@ namespace lunar::msgr {
 
 Result<std::unique_ptr<WorkerThread>> WorkerThread::start(EventCenter::Options options) {
   auto center = EventCenter::create(std::move(options));
-  if (!center) return fail(center.error());
+  if (!center) return failure(center.error());
   return std::unique_ptr<WorkerThread>(new WorkerThread(std::move(*center)));
 }
 

@@ -71,7 +71,7 @@ struct LoopbackStack::Network {
   Result<RemoteKey> expose(Bytes memory, uint64_t link_generation, RemoteAccess access,
                            const void* wire) {
     const MutexLock lock(mutex);
-    if (exposed.size() >= options.windows) return lunar::fail(system_error(ENOMEM));
+    if (exposed.size() >= options.windows) return failure(system_error(ENOMEM));
     RemoteKey key;
     key.addr = reinterpret_cast<uint64_t>(memory.data());
     key.rkey = next_rkey++;
@@ -144,7 +144,7 @@ class LoopbackLink final : public StreamLink {
       error = network_->options.injector->on_expose(memory.size());
     }
     if (!error && !is_open()) error = this->error();
-    if (error) return lunar::fail(error);
+    if (error) return failure(error);
     const Result<RemoteKey> key = network_->expose(memory, 0, access, wire_);
     if (key) keys_.push_back(key->rkey);
     return key;
@@ -162,7 +162,7 @@ class LoopbackLink final : public StreamLink {
     post_done(center(), std::move(done), error);
   }
 
-  void close(UniqueFunction<void()> closed) override {
+  void close(InlineFunction<void()> closed) override {
     end_reads();
     drop_keys();
     StreamLink::close(std::move(closed));
@@ -190,12 +190,12 @@ class LoopbackLink final : public StreamLink {
     // Moved now, so before any frame that is queued from here on; told later.
     const auto result = network_->move(key, wire_, memory, to_remote);
     post_done(center(), std::move(done), result);
-    if (result) fail(result);
+    if (result) failure(result);
   }
   void end_reads() {
     for (auto& [number, read] : reads_) {
       center().cancel(read.timer);
-      post_done(center(), std::move(read.done), make_error_code(Errc::kClosed));
+      post_done(center(), std::move(read.done), make_error_code(MsgrErrc::kClosed));
     }
     reads_.clear();
   }
@@ -254,9 +254,9 @@ class LoopbackConnect final : public PendingConnect {
     if (!error) pair = reach_listener();
     ConnectDone done = std::move(done_);
     if (error) {
-      done(fail(error));
+      done(failure(error));
     } else if (!pair) {
-      done(fail(system_error(ECONNREFUSED)));
+      done(failure(system_error(ECONNREFUSED)));
     } else {
       done(std::make_unique<LoopbackLink>(center_, std::move(pair), 0, network_));
     }
@@ -335,7 +335,7 @@ Outcome<std::unique_ptr<Listener>> LoopbackStack::listen(EventCenter& center, co
   Address address = local;
   if (address.port() == 0) address.set_port(network_->free_port(address));
   if (network_->listeners.contains(address)) {
-    return explain(std::errc::address_in_use,
+    return failure(std::errc::address_in_use,
                    "cannot listen on " + address.to_string() +
                        ": Address already in use; set public_addr to another port");
   }

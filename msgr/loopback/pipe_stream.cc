@@ -167,8 +167,8 @@ class PipeStream final : public ByteStream {
     return result;
   }
 
-  std::error_code start(FdEvents events, UniqueFunction<void(FdEvents)> on_ready) override {
-    on_ready_ = std::make_shared<UniqueFunction<void(FdEvents)>>(std::move(on_ready));
+  std::error_code start(FdEvents events, InlineFunction<void(FdEvents)> on_ready) override {
+    on_ready_ = std::make_shared<InlineFunction<void(FdEvents)>>(std::move(on_ready));
     set_events(events);
     return {};
   }
@@ -235,7 +235,7 @@ class PipeStream final : public ByteStream {
   const std::shared_ptr<PipeStream*> self_;
   Address local_;
   Address peer_;
-  std::shared_ptr<UniqueFunction<void(FdEvents)>> on_ready_;
+  std::shared_ptr<InlineFunction<void(FdEvents)>> on_ready_;
   TimerId delay_timer_ = TimerId::kNone;
   bool delayed_once_ = false;
 };

@@ -7,7 +7,7 @@
 #include <span>
 #include <system_error>
 
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 #include "msgr/address.h"
 #include "msgr/event_center.h"
 
@@ -43,7 +43,7 @@ class ByteStream {
 
   // Calls on_ready on the loop as long as the stream is ready for any of `events`, or is broken.
   // Called once.
-  virtual std::error_code start(FdEvents events, UniqueFunction<void(FdEvents)> on_ready) = 0;
+  virtual std::error_code start(FdEvents events, InlineFunction<void(FdEvents)> on_ready) = 0;
   virtual void set_events(FdEvents events) = 0;
   // Why the stream hung up, if it knows.
   virtual std::error_code take_error() noexcept = 0;

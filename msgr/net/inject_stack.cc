@@ -48,7 +48,7 @@ class InjectLink final : public Link, private LinkHandler {
   }
 
   Result<RemoteKey> expose(RegisteredSlice local, RemoteAccess access) override {
-    if (broken_) return fail(make_error_code(Errc::kInjected));
+    if (broken_) return failure(make_error_code(MsgrErrc::kInjected));
     return inner_->expose(local, access);
   }
   void revoke(const RemoteKey& key, IoDone done) override { inner_->revoke(key, std::move(done)); }
@@ -69,7 +69,7 @@ class InjectLink final : public Link, private LinkHandler {
     });
   }
 
-  void close(UniqueFunction<void()> closed) override {
+  void close(InlineFunction<void()> closed) override {
     closed_ = true;
     drop_delayed();
     if (!broken_) return inner_->close(std::move(closed));
@@ -97,12 +97,12 @@ class InjectLink final : public Link, private LinkHandler {
       if (closed_) {
         run_closed();
       } else if (handler_ != nullptr) {
-        handler_->on_closed(Errc::kInjected);  // may destroy this
+        handler_->on_closed(MsgrErrc::kInjected);  // may destroy this
       }
     });
   }
   void run_closed() {
-    UniqueFunction<void()> closed = std::move(on_inner_closed_);
+    InlineFunction<void()> closed = std::move(on_inner_closed_);
     if (closed) closed();  // may destroy this
   }
 
@@ -165,7 +165,7 @@ class InjectLink final : public Link, private LinkHandler {
   bool broken_ = false;
   bool closed_ = false;
   bool inner_closed_ = false;
-  UniqueFunction<void()> on_inner_closed_;
+  InlineFunction<void()> on_inner_closed_;
 };
 
 }  // namespace

@@ -4,8 +4,8 @@
 #include <cstdint>
 #include <system_error>
 
+#include "common/inline_function.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "msgr/address.h"
 #include "msgr/buffer.h"
 #include "msgr/wire/frame.h"
@@ -13,7 +13,7 @@
 namespace lunar::msgr {
 
 // Ends every asynchronous call: success, or why not. Runs once, later, on the link's loop.
-using IoDone = UniqueFunction<void(std::error_code)>;
+using IoDone = InlineFunction<void(std::error_code)>;
 
 // What the transport and the peer agreed on.
 struct LinkCapabilities {
@@ -98,7 +98,7 @@ class Link {
   // REQUIRES: capabilities().one_sided.
   virtual Result<RemoteKey> expose(RegisteredSlice local, RemoteAccess access) {
     (void)local, (void)access;
-    return fail(std::make_error_code(std::errc::operation_not_supported));
+    return failure(std::make_error_code(std::errc::operation_not_supported));
   }
   // Takes a key back. With success in `done` the peer can reach the memory no more. An error says
   // that only the end of this link takes it back: RkeyScope::kArena, or the link has failed.
@@ -108,7 +108,7 @@ class Link {
   // Ends the link at once; every `sent` and `done` runs later with an error. `closed` runs after
   // them, when the transport touches no memory of ours any more (a socket: the next turn; a QP:
   // when it is drained and destroyed). The link may be destroyed from then on.
-  virtual void close(UniqueFunction<void()> closed) = 0;
+  virtual void close(InlineFunction<void()> closed) = 0;
 };
 
 }  // namespace lunar::msgr

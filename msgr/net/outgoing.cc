@@ -12,7 +12,7 @@ std::error_code seal_outgoing(Frame& frame, const FrameLimits& limits, bool with
   std::size_t data_bytes = 0;
   for (const ConstBytes part : frame.data) data_bytes += part.size();
   if (frame.front.size() > limits.max_front_bytes || data_bytes > limits.max_data_bytes) {
-    return Errc::kTooLong;
+    return MsgrErrc::kTooLong;
   }
   seal_frame(frame, with_data_crc);
   return {};

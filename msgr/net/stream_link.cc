@@ -31,7 +31,7 @@ constexpr std::size_t kBytesPerTurn = 4u << 20;
 struct StreamLink::Ended {
   std::vector<IoDone> unsent;
   std::error_code why;
-  UniqueFunction<void()> closed;
+  InlineFunction<void()> closed;
   void run() {
     for (IoDone& sent : unsent) sent(why);
     if (closed) closed();
@@ -52,7 +52,7 @@ StreamLink::StreamLink(EventCenter& center, std::unique_ptr<ByteStream> stream, 
 
 StreamLink::~StreamLink() {
   *alive_ = false;
-  auto ended = end(State::kClosed, Errc::kClosed);
+  auto ended = end(State::kClosed, MsgrErrc::kClosed);
   if (!ended->unsent.empty()) center_.post([ended = std::move(ended)] { ended->run(); });
 }
 
@@ -117,7 +117,7 @@ void StreamLink::on_ready(FdEvents events) {
     if (has(events, FdEvents::kRead) || has(events, FdEvents::kHangUp)) pump();
   } else if (has(events, FdEvents::kHangUp)) {
     const std::error_code error = stream_->take_error();
-    fail(error ? error : make_error_code(Errc::kClosedByPeer));
+    fail(error ? error : make_error_code(MsgrErrc::kClosedByPeer));
   }
 }
 
@@ -170,7 +170,7 @@ bool StreamLink::receive_once(bool& drained) {
   ++counters_.receive_calls;
   const StreamResult result = stream_->receive(std::span(parts).subspan(target.empty() ? 1 : 0));
   if (result.error || result.end) {
-    fail(result.error ? result.error : make_error_code(Errc::kClosedByPeer));
+    fail(result.error ? result.error : make_error_code(MsgrErrc::kClosedByPeer));
     return false;
   }
   counters_.bytes_received += result.bytes;
@@ -221,9 +221,9 @@ void StreamLink::report_failure() {
   receiver_.handler()->on_closed(error_);  // may destroy this
 }
 
-void StreamLink::close(UniqueFunction<void()> closed) {
+void StreamLink::close(InlineFunction<void()> closed) {
   center_.assert_in_loop();
-  auto ended = end(State::kClosed, Errc::kClosed);
+  auto ended = end(State::kClosed, MsgrErrc::kClosed);
   ended->closed = std::move(closed);
   center_.post([ended = std::move(ended)] { ended->run(); });
 }

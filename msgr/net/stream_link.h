@@ -39,7 +39,7 @@ class StreamLink : public Link, private FrameReceiver::Owner {
   void abandon_payload(uint64_t tid) override;
   void remote_read(RemoteKey from, RegisteredSlice local, IoDone done) override;
   void remote_write(RegisteredSlice local, RemoteKey to, IoDone done) override;
-  void close(UniqueFunction<void()> closed) override;
+  void close(InlineFunction<void()> closed) override;
 
  protected:
   EventCenter& center() noexcept { return center_; }

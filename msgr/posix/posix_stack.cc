@@ -73,7 +73,7 @@ class PosixConnect final : public PendingConnect {
     ConnectDone done = std::move(done_);
     if (error) {
       fd_.reset();
-      done(fail(error));  // may destroy this
+      done(failure(error));  // may destroy this
     } else {
       done(make_link(center_, buffers_, options_, std::move(fd_)));
     }
@@ -159,7 +159,7 @@ tl::unexpected<Error> cannot_listen(const Address& local, std::error_code code) 
   } else if (code == std::errc::permission_denied) {
     message += "; ports below 1024 need privileges: set public_addr to a higher port";
   }
-  return explain(code, std::move(message));
+  return failure(code, std::move(message));
 }
 
 }  // namespace
@@ -180,7 +180,7 @@ Outcome<std::unique_ptr<PosixStack>> PosixStack::create(PosixStackOptions option
       message += "; is the congestion control '" + options.tcp_congestion +
                  "' in /proc/sys/net/ipv4/tcp_allowed_congestion_control?";
     }
-    return explain(probe.error(), std::move(message));
+    return failure(probe.error(), std::move(message));
   }
   return std::unique_ptr<PosixStack>(new PosixStack(std::move(options)));
 }
@@ -197,7 +197,7 @@ Outcome<std::unique_ptr<Listener>> PosixStack::listen(EventCenter& center, const
                                                       AcceptCallback on_accept) {
   center.assert_in_loop();
   if (local.is_unset()) {
-    return explain(std::errc::invalid_argument, "cannot listen: no address was given");
+    return failure(std::errc::invalid_argument, "cannot listen: no address was given");
   }
   auto fd = make_tcp_socket(local, options_);
   if (!fd) return cannot_listen(local, fd.error());

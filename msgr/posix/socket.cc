@@ -53,7 +53,7 @@ class SocketStream final : public ByteStream {
     return result;
   }
 
-  std::error_code start(FdEvents events, UniqueFunction<void(FdEvents)> on_ready) override {
+  std::error_code start(FdEvents events, InlineFunction<void(FdEvents)> on_ready) override {
     auto watch = center_.watch(fd_.get(), events, std::move(on_ready));
     if (!watch) return watch.error();
     watch_ = std::move(*watch);
@@ -82,13 +82,13 @@ class SocketStream final : public ByteStream {
 Result<UniqueFd> make_tcp_socket(const Address& address, const PosixStackOptions& options) {
   const int family = address.is_ipv6() ? AF_INET6 : AF_INET;
   UniqueFd fd(socket(family, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, IPPROTO_TCP));
-  if (!fd) return fail(last_system_error());
+  if (!fd) return failure(last_system_error());
   if (options.tcp_rcvbuf != 0) {  // before connect() or listen(): it sets the window's scale
     const auto error =
         set_int(fd.get(), SOL_SOCKET, SO_RCVBUF, static_cast<int>(options.tcp_rcvbuf));
-    if (error) return fail(error);
+    if (error) return failure(error);
   }
-  if (const auto error = set_stream_options(fd.get(), options)) return fail(error);
+  if (const auto error = set_stream_options(fd.get(), options)) return failure(error);
   return fd;
 }
 

@@ -101,7 +101,7 @@ struct Arena::Impl {
     const std::string purpose(purpose_name(options.purpose));
     if (auto fits = check_memlock(read_memlock(), chunk.size(), purpose); !fits) return fits;
     if (const std::error_code error = chunk.add_device(device, access_of(options))) {
-      return explain(
+      return failure(
           error, fmt::format(
                      "{} of {} cannot be registered with RDMA device {}: {}{}",
                      memlock_text(chunk.size()), purpose, device.name(), error.message(),
@@ -122,7 +122,7 @@ struct Arena::Impl {
     if (is_over) return {};
     auto mapping = Mapping::create(bytes, options.use_hugepages);
     if (!mapping) {
-      return explain(mapping.error(),
+      return failure(mapping.error(),
                      fmt::format("no memory for {}: {}", purpose_name(options.purpose),
                                  mapping.error().message()));
     }
@@ -155,7 +155,7 @@ struct Arena::Impl {
       self->is_growing = true;
     }
     const std::error_code refused = self->service.run([self] { self->grow_now(); });
-    if (refused) self->end_growth(explain(refused, "no thread to register memory on"));
+    if (refused) self->end_growth(failure(refused, "no thread to register memory on"));
   }
   void grow_now() EXCLUDES(mutex) {
     const std::size_t bytes = next_chunk_bytes();

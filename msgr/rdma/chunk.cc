@@ -25,7 +25,7 @@ Result<std::unique_ptr<Mapping>> Mapping::create(std::size_t bytes, bool use_hug
   constexpr std::size_t kReserved = 2 * kAlignment;
   void* reserved =
       mmap(nullptr, kReserved, PROT_NONE, MAP_PRIVATE | MAP_ANONYMOUS | MAP_NORESERVE, -1, 0);
-  if (reserved == MAP_FAILED) return fail(last_system_error());
+  if (reserved == MAP_FAILED) return failure(last_system_error());
   const auto start = reinterpret_cast<uintptr_t>(reserved);
   const uintptr_t aligned = (start + kAlignment - 1) & ~(kAlignment - 1);
   auto* begin = reinterpret_cast<std::byte*>(aligned);
@@ -44,7 +44,7 @@ Result<std::unique_ptr<Mapping>> Mapping::create(std::size_t bytes, bool use_hug
   if (mapped == MAP_FAILED) {
     const std::error_code error = last_system_error();
     munmap(reserved, kReserved);
-    return fail(error);
+    return failure(error);
   }
   mapping->begin_ = begin;
   if (!mapping->is_huge_ && use_hugepages) madvise(begin, bytes, MADV_HUGEPAGE);

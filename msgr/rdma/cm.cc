@@ -69,7 +69,7 @@ std::unique_ptr<PendingConnect> Cm::connect(EventCenter& center, const Address& 
   auto setup = std::make_shared<CmSetup>(channel_, waiter, false);
   const std::error_code error = core_.service.run([setup, peer] { setup->begin_connect(peer); });
   if (error) {
-    waiter->port->post([waiter, error] { waiter->deliver(fail(error)); });
+    waiter->port->post([waiter, error] { waiter->deliver(failure(error)); });
   }
   return std::make_unique<CmConnect>(waiter, setup, core_.service);
 }

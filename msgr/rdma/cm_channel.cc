@@ -77,9 +77,9 @@ void CmChannel::close() {
 }
 
 Result<rdma_cm_id*> CmChannel::make_id(std::shared_ptr<CmIdOwner> owner) {
-  if (const std::error_code error = open()) return fail(error);
+  if (const std::error_code error = open()) return failure(error);
   rdma_cm_id* id = nullptr;
-  if (rdma_create_id(channel_, &id, nullptr, RDMA_PS_TCP) != 0) return fail(last_system_error());
+  if (rdma_create_id(channel_, &id, nullptr, RDMA_PS_TCP) != 0) return failure(last_system_error());
   adopt(id, std::move(owner));
   return id;
 }

@@ -77,7 +77,7 @@ void CmSetup::on_event(const CmEvent& event) {
     case RDMA_CM_EVENT_DISCONNECTED:
     case RDMA_CM_EVENT_TIMEWAIT_EXIT:
       // The link has better signs of its peer's end: what is in flight may still arrive.
-      if (!is_handed_over_) give_up(make_error_code(Errc::kClosedByPeer));
+      if (!is_handed_over_) give_up(make_error_code(MsgrErrc::kClosedByPeer));
       return;
     default:
       if (!is_handed_over_) give_up(event.error());
@@ -158,7 +158,7 @@ void CmSetup::send_connect() {
 void CmSetup::on_response(const CmEvent& event) {
   const Result<EndpointInfo> told = decode_private_data(event.private_data);
   if (!told || endpoint_ == nullptr) {
-    return give_up(told ? make_error_code(Errc::kClosed) : told.error());
+    return give_up(told ? make_error_code(MsgrErrc::kClosed) : told.error());
   }
   endpoint_->set_peer(*told);
   if (const std::error_code error = make_ready()) return give_up(error);
@@ -229,7 +229,7 @@ void CmSetup::give_up(std::error_code why) {
     LUNAR_LOG(kMs, 1, "rdma_cm: no link with {}: {}", peer_.to_string(), why.message());
     return;
   }
-  waiter_->port->post([waiter = waiter_, why] { waiter->deliver(fail(why)); });
+  waiter_->port->post([waiter = waiter_, why] { waiter->deliver(failure(why)); });
 }
 
 void CmSetup::end() {

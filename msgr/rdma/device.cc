@@ -128,7 +128,7 @@ void give_id_back(uint32_t id) {
 }
 
 tl::unexpected<Error> refused(const std::string& name, std::string_view verb, int error) {
-  return explain(verbs_error(error),
+  return failure(verbs_error(error),
                  fmt::format("RDMA device {}: {}: {}", name, verb, verbs_error(error).message()));
 }
 
@@ -142,7 +142,7 @@ Outcome<std::vector<DeviceListing>> list_devices() {
     const int error = errno;
     // No uverbs module: a host without RDMA, not a fault.
     if (error == ENOSYS || error == ENOENT) return listings;
-    return explain(verbs_error(error),
+    return failure(verbs_error(error),
                    fmt::format("RDMA devices cannot be listed: {}", verbs_error(error).message()));
   }
   for (int i = 0; i < count; ++i) listings.push_back(list_device(*devices.get()[i]));
@@ -157,12 +157,12 @@ Outcome<std::shared_ptr<Device>> Device::open(const std::string& name) {
     if (name == ibv_get_device_name(devices.get()[i])) found = devices.get()[i];
   }
   if (found == nullptr) {
-    return explain(std::errc::no_such_device, fmt::format("RDMA device {}: it is gone", name));
+    return failure(std::errc::no_such_device, fmt::format("RDMA device {}: it is gone", name));
   }
   const DeviceListing listing = list_device(*found);
   const auto id = take_id();
   if (!id) {
-    return explain(std::errc::too_many_files_open,
+    return failure(std::errc::too_many_files_open,
                    fmt::format("RDMA device {}: {} are open already", name, kMaxDevices));
   }
   std::shared_ptr<Device> device(new Device());
@@ -181,7 +181,7 @@ Outcome<std::shared_ptr<Device>> Device::open(const std::string& name) {
   if (!path) return tl::unexpected<Error>(path.error());
   auto features = probe_features(*device->context(), *device->pd(), *path);
   if (!features) {
-    return explain(features.error(),
+    return failure(features.error(),
                    fmt::format("RDMA device {}: two QPs of its own cannot be joined: {}", name,
                                features.error().message()));
   }

@@ -83,7 +83,7 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
                                               [this, device](FdEvents) { read_events(*device); });
     if (!watch) {
       for (Arena* arena : setup.arenas) arena->detach(*device);
-      return explain(watch.error(), fmt::format("RDMA device {}: its events cannot be watched: {}",
+      return failure(watch.error(), fmt::format("RDMA device {}: its events cannot be watched: {}",
                                                 name, watch.error().message()));
     }
     entry.async_watch = std::move(*watch);

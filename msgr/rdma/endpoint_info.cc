@@ -65,7 +65,7 @@ Result<EndpointInfo> decode_endpoint_info(ConstBytes bytes) {
   get_owner(in, info);
   if (!in.finished() || mtu < IBV_MTU_256 || mtu > IBV_MTU_4096 || info.qp_num == 0 ||
       info.qp_num > kMax24Bits || info.psn > kMax24Bits) {
-    return fail(Errc::kBadFrame);
+    return failure(MsgrErrc::kBadFrame);
   }
   info.mtu = static_cast<ibv_mtu>(mtu);
   std::copy(gid.begin(), gid.end(), reinterpret_cast<std::byte*>(info.gid.data()));
@@ -84,17 +84,17 @@ std::vector<std::byte> encode_private_data(const EndpointInfo& info) {
 Result<EndpointInfo> decode_private_data(ConstBytes bytes) {
   // The CM pads what it carries with zeros, up to its own limit.
   constexpr std::size_t kLength = 2 + 10;
-  if (bytes.size() < kLength) return fail(Errc::kBadFrame);
+  if (bytes.size() < kLength) return failure(MsgrErrc::kBadFrame);
   const ConstBytes padding = bytes.subspan(kLength);
   if (std::any_of(padding.begin(), padding.end(), [](std::byte b) { return b != std::byte{0}; })) {
-    return fail(Errc::kBadFrame);
+    return failure(MsgrErrc::kBadFrame);
   }
   ByteReader in(bytes.first(kLength));
   EndpointInfo info;
   if (in.get<uint8_t>() != kVersion) in.mark_bad();
   if (in.get<uint8_t>() != 0) in.mark_bad();
   get_owner(in, info);
-  if (!in.finished()) return fail(Errc::kBadFrame);
+  if (!in.finished()) return failure(MsgrErrc::kBadFrame);
   return info;
 }
 

@@ -291,11 +291,12 @@ Result<Features> probe_features(ibv_context& context, ibv_pd& pd, const Path& pa
   // Declared first: the pairs are gone before the memory.
   const auto memory = std::make_unique<ProbeMemory>();
   const bool can_bind = memory->create(pd, true);
-  if (!can_bind && !memory->create(pd, false)) return fail(verbs_error(errno));
+  if (!can_bind && !memory->create(pd, false)) return failure(verbs_error(errno));
   {
     ProbePair pair;
-    if (const std::error_code error = pair.create(context, pd, path, 0, false)) return fail(error);
-    if (!passes(pair, *memory, 0)) return fail(make_error_code(std::errc::timed_out));
+    if (const std::error_code error = pair.create(context, pd, path, 0, false))
+      return failure(error);
+    if (!passes(pair, *memory, 0)) return failure(make_error_code(std::errc::timed_out));
   }
   Features features;
   features.max_inline_bytes = probe_inline(context, pd, path, *memory);

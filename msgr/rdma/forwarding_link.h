@@ -35,7 +35,7 @@ class ForwardingLink final : public Link {
     return inner_->expose(local, access);
   }
   void revoke(const RemoteKey& key, IoDone done) override { inner_->revoke(key, std::move(done)); }
-  void close(UniqueFunction<void()> closed) override { inner_->close(std::move(closed)); }
+  void close(InlineFunction<void()> closed) override { inner_->close(std::move(closed)); }
 
  private:
   Kept kept_;

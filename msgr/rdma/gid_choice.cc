@@ -112,7 +112,7 @@ std::string add_candidates(const DeviceListing& device, const RdmaOptions& optio
 Outcome<Path> choose_path(std::span<const DeviceListing> devices, const RdmaOptions& options,
                           const Address& local) {
   if (devices.empty()) {
-    return explain(std::errc::no_such_device,
+    return failure(std::errc::no_such_device,
                    "this host has no RDMA device: load the driver of its card, or for soft-RoCE "
                    "`modprobe rdma_rxe` and `rdma link add rxe0 type rxe netdev DEVICE`");
   }
@@ -126,11 +126,11 @@ Outcome<Path> choose_path(std::span<const DeviceListing> devices, const RdmaOpti
     if (!why.empty()) problem += fmt::format("{}{}", problem.empty() ? "" : "; ", why);
   }
   if (!is_known) {
-    return explain(std::errc::no_such_device,
+    return failure(std::errc::no_such_device,
                    fmt::format("ms_async_rdma_device_name = {}: no such device; there are: {}",
                                options.device_name, names_of(devices)));
   }
-  if (candidates.empty()) return explain(std::errc::no_such_device, std::move(problem));
+  if (candidates.empty()) return failure(std::errc::no_such_device, std::move(problem));
 
   const auto best = std::max_element(
       candidates.begin(), candidates.end(),

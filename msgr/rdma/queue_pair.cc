@@ -38,7 +38,7 @@ uint8_t at_most_255(int value, uint32_t option) {
 Result<std::unique_ptr<Endpoint>> Endpoint::create(std::shared_ptr<Worker> worker,
                                                    const Path& path) {
   auto made = QueuePair::create(std::move(worker), path);
-  if (!made) return fail(made.error());
+  if (!made) return failure(made.error());
   return std::unique_ptr<Endpoint>(std::move(*made));
 }
 
@@ -49,10 +49,10 @@ QueuePair::~QueuePair() { destroy({}); }
 
 Result<std::unique_ptr<QueuePair>> QueuePair::create(std::shared_ptr<Worker> worker,
                                                      const Path& path) {
-  if (worker->device().is_gone()) return fail(std::make_error_code(std::errc::no_such_device));
+  if (worker->device().is_gone()) return failure(std::make_error_code(std::errc::no_such_device));
   std::unique_ptr<QueuePair> qp(new QueuePair(std::move(worker), path));
-  if (const auto error = qp->make()) return fail(error);
-  if (const auto error = qp->to_init()) return fail(error);
+  if (const auto error = qp->make()) return failure(error);
+  if (const auto error = qp->to_init()) return failure(error);
   return qp;
 }
 

@@ -46,7 +46,7 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
   void remote_write(RegisteredSlice local, RemoteKey to, IoDone done) override;
   Result<RemoteKey> expose(RegisteredSlice local, RemoteAccess access) override;
   void revoke(const RemoteKey& key, IoDone done) override;
-  void close(UniqueFunction<void()> closed) override;
+  void close(InlineFunction<void()> closed) override;
 
   // For the worker. Each may end with the link's destruction.
   void on_segment(uint32_t buffer, uint32_t length);
@@ -194,7 +194,7 @@ class RdmaLink final : public Link, private FrameReceiver::Owner, private KeyFin
   int beacons_ = 0;
   bool awaits_last_wqe_ = false;
   TimerId end_timer_ = TimerId::kNone;
-  UniqueFunction<void()> closed_;
+  InlineFunction<void()> closed_;
 
   std::deque<Job> queue_;  // frames, writes, binds
   std::deque<RemoteJob> reads_;

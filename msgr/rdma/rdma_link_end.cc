@@ -50,7 +50,7 @@ class Latch {
 struct RdmaLink::Ended {
   std::vector<IoDone> unfinished;
   std::error_code why;
-  UniqueFunction<void()> closed;
+  InlineFunction<void()> closed;
   void run() {
     for (IoDone& done : unfinished) done(why);
     if (closed) closed();
@@ -62,7 +62,7 @@ RdmaLink::~RdmaLink() {
   center_.assert_in_loop();
   receiver_.stop();
   center_.cancel(std::exchange(end_timer_, TimerId::kNone));
-  if (is_open()) error_ = Errc::kClosed;
+  if (is_open()) error_ = MsgrErrc::kClosed;
   if (!is_destroyed_) {
     for (const Held& held : held_) {
       if (!held.is_bye) repost(held.buffer);
@@ -84,12 +84,12 @@ RdmaLink::~RdmaLink() {
   }
 }
 
-void RdmaLink::close(UniqueFunction<void()> closed) {
+void RdmaLink::close(InlineFunction<void()> closed) {
   center_.assert_in_loop();
   closed_ = std::move(closed);
-  if (is_open()) return begin_end(State::kClosed, Errc::kClosed);
+  if (is_open()) return begin_end(State::kClosed, MsgrErrc::kClosed);
   state_ = State::kClosed;
-  error_ = Errc::kClosed;
+  error_ = MsgrErrc::kClosed;
   if (!is_destroyed_) return;
   center_.post([ended = take_unfinished()] { ended->run(); });
 }

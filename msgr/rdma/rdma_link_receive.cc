@@ -15,17 +15,17 @@ void RdmaLink::repost(uint32_t buffer) { qp_->receives().repost(buffer); }
 
 void RdmaLink::on_segment(uint32_t buffer, uint32_t length) {
   ReceiveQueue& receives = qp_->receives();
-  if (!receives.has(buffer)) return fail(Errc::kBadFrame);
+  if (!receives.has(buffer)) return fail(MsgrErrc::kBadFrame);
   if (!is_open()) return repost(buffer);
   const Bytes memory = receives.buffer(buffer);
   if (length > memory.size()) {
     repost(buffer);
-    return fail(Errc::kBadFrame);
+    return fail(MsgrErrc::kBadFrame);
   }
   const auto segment = decode_segment(memory.first(length));
   if (!segment || !take_header(*segment)) {
     repost(buffer);
-    return fail(Errc::kBadFrame);
+    return fail(MsgrErrc::kBadFrame);
   }
   if (last_batch_ != worker_->batch()) {
     last_batch_ = worker_->batch();
@@ -82,7 +82,7 @@ void RdmaLink::process_held() {
   while (!held_.empty() && receiver_.wants_bytes()) {
     if (held_.front().is_bye) {
       peer_has_left_ = true;
-      fail(Errc::kClosedByPeer);
+      fail(MsgrErrc::kClosedByPeer);
       break;
     }
     const Held head = held_.front();

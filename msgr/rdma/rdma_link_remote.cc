@@ -84,7 +84,7 @@ void RdmaLink::add_fragment(RemoteJob& job, Kind kind) {
 
 Result<RemoteKey> RdmaLink::expose(RegisteredSlice local, RemoteAccess access) {
   center_.assert_in_loop();
-  if (!is_open()) return lunar::fail(error_);
+  if (!is_open()) return failure(error_);
   const Bytes memory = local.buffer->bytes();
   LUNAR_CHECK(local.offset <= memory.size() && local.length <= memory.size() - local.offset,
               "a slice lies in its buffer");
@@ -92,7 +92,7 @@ Result<RemoteKey> RdmaLink::expose(RegisteredSlice local, RemoteAccess access) {
   const MemoryKeys* const keys =
       worker_->parts().front_end.find(worker_->device(), range.data(), range.size());
   if (keys == nullptr || range.empty()) {
-    return lunar::fail(std::make_error_code(std::errc::operation_not_supported));
+    return failure(std::make_error_code(std::errc::operation_not_supported));
   }
   RemoteKey key;
   key.addr = reinterpret_cast<uint64_t>(range.data());
@@ -100,7 +100,7 @@ Result<RemoteKey> RdmaLink::expose(RegisteredSlice local, RemoteAccess access) {
   key.rkey = keys->rkey;
   if (options_.rkey_scope == RkeyScope::kArena) return key;
   Window window = worker_->device().features().memory_windows ? worker_->take_window() : Window();
-  if (!window) return lunar::fail(std::make_error_code(std::errc::no_buffer_space));
+  if (!window) return failure(std::make_error_code(std::errc::no_buffer_space));
   key.rkey = window.next_key();
   Exposed exposed;
   exposed.window = window;

@@ -21,7 +21,7 @@ T narrow(uint64_t value) noexcept {
 }
 
 tl::unexpected<Error> invalid(std::string sentence) {
-  return explain(std::errc::invalid_argument, std::move(sentence));
+  return failure(std::errc::invalid_argument, std::move(sentence));
 }
 
 Outcome<void> read_gid_choice(const Config& config, RdmaOptions& options) {

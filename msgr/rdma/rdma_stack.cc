@@ -58,7 +58,7 @@ class CmOrTcp final : public PendingConnect {
     LUNAR_LOG(kMs, 0, "link with {} {} RDMA: rdma_cm: {}", peer_.to_string(),
               may ? "falls back to TCP from" : "cannot use", why.message());
     core_.counters.fell_back(why);
-    if (!may) return finish(fail(why));
+    if (!may) return finish(failure(why));
     pending_ = posix_.connect(center_, peer_, [this](Result<std::unique_ptr<Link>> link) {
       if (link) core_.counters.link_made(false);
       finish(std::move(link));
@@ -95,7 +95,7 @@ Outcome<std::unique_ptr<RdmaStack>> RdmaStack::create(RdmaOptions options, Posix
   auto usable = check_host(options);
   if (!usable) {
     if (!options.may_fall_back) {
-      return explain(usable.error().code, fmt::format("ms_type = async+rdma cannot work here, and "
+      return failure(usable.error().code, fmt::format("ms_type = async+rdma cannot work here, and "
                                                       "ms_async_rdma_fallback is off: {}",
                                                       usable.error().message));
     }

@@ -71,7 +71,7 @@ class RdmaUpgrade final : public LinkUpgrade {
     if (!peer) {
       const Handle self(*this);
       center_.post([self, error = peer.error()] {
-        self.call([error](RdmaUpgrade& upgrade) { upgrade.finish(fail(error)); });
+        self.call([error](RdmaUpgrade& upgrade) { upgrade.finish(failure(error)); });
       });
       return;
     }
@@ -90,7 +90,7 @@ class RdmaUpgrade final : public LinkUpgrade {
   }
   void succeeded() noexcept override { core_.counters.link_made(true); }
   bool may_stay(const Error& why) override {
-    if (why.code == Errc::kFeatureMismatch) {
+    if (why.code == MsgrErrc::kFeatureMismatch) {
       LUNAR_LOG(kMs, 1, "link with {} is TCP: {}", peer_.to_string(), why.message);
     } else {
       LUNAR_LOG(kMs, 0, "link with {} {} RDMA: {}", peer_.to_string(),
@@ -124,7 +124,7 @@ class RdmaUpgrade final : public LinkUpgrade {
     }
   };
 
-  void run(UniqueFunction<void()> job) {
+  void run(InlineFunction<void()> job) {
     if (const std::error_code error = core_.service.run(std::move(job))) {
       center_.post([self = Handle(*this), error] {
         self.call([error](RdmaUpgrade& upgrade) { upgrade.refuse(Error{error, error.message()}); });
@@ -167,7 +167,7 @@ class RdmaUpgrade final : public LinkUpgrade {
   }
   // Ends whichever step is under way.
   void refuse(Error why) {
-    if (!prepared_) return finish(fail(why.code));
+    if (!prepared_) return finish(failure(why.code));
     Prepared done = std::move(prepared_);
     done(tl::unexpected<Error>(std::move(why)));
   }
@@ -175,7 +175,7 @@ class RdmaUpgrade final : public LinkUpgrade {
     std::unique_ptr<Endpoint> endpoint = shared_->take();
     if (!error) return finish(Endpoint::into_link(std::move(endpoint), local_, peer_));
     core_.service.run([endpoint = std::move(endpoint)] {});
-    finish(fail(error));
+    finish(failure(error));
   }
   void finish(Result<std::unique_ptr<Link>> link) {
     ConnectDone done = std::move(completed_);

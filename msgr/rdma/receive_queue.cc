@@ -13,7 +13,7 @@ namespace lunar::msgr::rdma {
 Result<std::size_t> Slab::bytes_of(uint32_t count, uint32_t buffer_bytes) {
   const std::size_t bytes = std::size_t{count} * buffer_bytes;
   if (bytes == 0 || bytes > kLargest) {
-    return fail(std::make_error_code(std::errc::invalid_argument));
+    return failure(std::make_error_code(std::errc::invalid_argument));
   }
   return (bytes + Buddy::kUnit - 1) / Buddy::kUnit * Buddy::kUnit;
 }
@@ -21,18 +21,18 @@ Result<std::size_t> Slab::bytes_of(uint32_t count, uint32_t buffer_bytes) {
 Result<std::unique_ptr<Slab>> Slab::create(const Device& device, uint32_t count,
                                            uint32_t buffer_bytes, int access, bool use_hugepages) {
   const auto bytes = bytes_of(count, buffer_bytes);
-  if (!bytes) return fail(bytes.error());
+  if (!bytes) return failure(bytes.error());
   if (const auto room = check_memlock(read_memlock(), *bytes, "receive and send buffers"); !room) {
-    return fail(room.error().code);
+    return failure(room.error().code);
   }
   auto mapping = Mapping::create(*bytes, use_hugepages);
-  if (!mapping) return fail(mapping.error());
+  if (!mapping) return failure(mapping.error());
   std::unique_ptr<Slab> slab(new Slab);
   slab->mapping_ = std::move(*mapping);
   slab->count_ = count;
   slab->buffer_bytes_ = buffer_bytes;
   slab->mr_.reset(ibv_reg_mr(device.pd(), slab->mapping_->begin(), *bytes, access));
-  if (!slab->mr_) return fail(verbs_error(errno));
+  if (!slab->mr_) return failure(verbs_error(errno));
   note_pinned(*bytes);
   return slab;
 }

@@ -32,16 +32,16 @@ Result<std::unique_ptr<RemovalWatch>> RemovalWatch::open(EventCenter& center, Re
   watch->on_removed_ = std::move(on_removed);
   watch->fd_ =
       socket(AF_NETLINK, SOCK_DGRAM | SOCK_CLOEXEC | SOCK_NONBLOCK, NETLINK_KOBJECT_UEVENT);
-  if (watch->fd_ < 0) return fail(last_system_error());
+  if (watch->fd_ < 0) return failure(last_system_error());
   sockaddr_nl address{};
   address.nl_family = AF_NETLINK;
   address.nl_groups = kKernelGroup;
   if (bind(watch->fd_, reinterpret_cast<const sockaddr*>(&address), sizeof address) != 0) {
-    return fail(last_system_error());
+    return failure(last_system_error());
   }
   auto watching = center.watch(watch->fd_, FdEvents::kRead,
                                [self = watch.get()](FdEvents) { self->read_all(); });
-  if (!watching) return fail(watching.error());
+  if (!watching) return failure(watching.error());
   watch->watch_ = std::move(*watching);
   return watch;
 }

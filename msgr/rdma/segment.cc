@@ -11,7 +11,7 @@ namespace lunar::msgr::rdma {
 
 Result<Segment> decode_segment(ConstBytes received) {
   SegmentHeader header;
-  if (received.size() < sizeof header) return fail(Errc::kBadFrame);
+  if (received.size() < sizeof header) return failure(MsgrErrc::kBadFrame);
   std::memcpy(&header, received.data(), sizeof header);
   Segment out;
   out.type = static_cast<SegmentType>(header.type);
@@ -21,21 +21,21 @@ Result<Segment> decode_segment(ConstBytes received) {
   out.payload = received.subspan(sizeof header);
   if ((header.flags & ~(kSegmentGiveBack | kSegmentAcknowledges)) != 0 ||
       out.payload.size() != header.length.value()) {
-    return fail(Errc::kBadFrame);
+    return failure(MsgrErrc::kBadFrame);
   }
   switch (out.type) {
     case SegmentType::kFrames:
-      if (out.payload.empty()) return fail(Errc::kBadFrame);
+      if (out.payload.empty()) return failure(MsgrErrc::kBadFrame);
       return out;
     case SegmentType::kAcknowledge:
-      if ((header.flags & kSegmentAcknowledges) == 0) return fail(Errc::kBadFrame);
+      if ((header.flags & kSegmentAcknowledges) == 0) return failure(MsgrErrc::kBadFrame);
       [[fallthrough]];
     case SegmentType::kCredits:
     case SegmentType::kBye:
-      if (!out.payload.empty()) return fail(Errc::kBadFrame);
+      if (!out.payload.empty()) return failure(MsgrErrc::kBadFrame);
       return out;
   }
-  return fail(Errc::kBadFrame);
+  return failure(MsgrErrc::kBadFrame);
 }
 
 SegmentHeader encode_header(const Segment& segment) noexcept {

@@ -42,7 +42,7 @@ Worker::Worker(EventCenter& center, const StackParts& parts,
 Result<std::shared_ptr<Worker>> Worker::create(EventCenter& center, std::shared_ptr<Device> device,
                                                const StackParts& parts) {
   auto resources = WorkerResources::create(std::move(device), parts.options);
-  if (!resources) return fail(resources.error());
+  if (!resources) return failure(resources.error());
   std::shared_ptr<Worker> worker(new Worker(center, parts, std::move(*resources)));
   if (parts.options.rkey_scope == RkeyScope::kWindow &&
       worker->device().features().memory_windows) {
@@ -65,7 +65,7 @@ std::shared_ptr<LoopPort> Worker::port() {
   return port_;
 }
 
-bool Worker::post_to_loop(UniqueFunction<void()> fn) {
+bool Worker::post_to_loop(InlineFunction<void()> fn) {
   const auto port = this->port();
   return port != nullptr && port->post(std::move(fn));
 }
@@ -111,13 +111,13 @@ Result<LinkSlot> Worker::add_link(RdmaLink& link, uint32_t qp_num) {
   center_.assert_in_loop();
   if (free_slots_.empty()) {
     if (links_.size() > LinkSlot::kMaxIndex) {
-      return fail(std::make_error_code(std::errc::no_buffer_space));
+      return failure(std::make_error_code(std::errc::no_buffer_space));
     }
     free_slots_.push_back(static_cast<uint32_t>(links_.size()));
     links_.emplace_back();
   }
   if (num_links_ == 0) {
-    if (const auto error = start()) return fail(error);
+    if (const auto error = start()) return failure(error);
   }
   ++num_links_;
   const uint32_t index = free_slots_.back();

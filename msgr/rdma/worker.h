@@ -40,7 +40,7 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   CreditPool& pool() noexcept { return resources_->pool(); }
   bool has_srq() const noexcept { return resources_->srq() != nullptr; }
   // Runs fn on the loop. False, and fn is destroyed, if the worker has no link.
-  bool post_to_loop(UniqueFunction<void()> fn);
+  bool post_to_loop(InlineFunction<void()> fn);
   // A QP with this number may receive before it carries a link; until forget().
   void expect(uint32_t qp_num);
   void forget(uint32_t qp_num);

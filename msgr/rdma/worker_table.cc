@@ -30,7 +30,7 @@ struct WorkerTable::Impl {
         if (auto worker = found->second.lock()) return worker;
       }
     }
-    if (device->is_gone()) return fail(std::make_error_code(std::errc::no_such_device));
+    if (device->is_gone()) return failure(std::make_error_code(std::errc::no_such_device));
     auto made = Worker::create(center, device, parts);
     if (!made) return made;
     const MutexLock lock(mutex);

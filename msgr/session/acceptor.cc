@@ -48,7 +48,7 @@ std::optional<HandshakeFailure> answer(FrameChannel& channel, Session::Verdict v
     return std::nullopt;  // the peer closes
   }
   if (request.is_new()) {
-    return protocol_failure(make_error_code(Errc::kBadFrame), "session of another's");
+    return protocol_failure(make_error_code(MsgrErrc::kBadFrame), "session of another's");
   }
   channel.send(FrameTag::kSessionReset, {});
   return std::nullopt;
@@ -61,7 +61,7 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
       std::make_unique<FrameChannel>(center, std::move(link), options_.connection_ready_timeout);
   const auto stranger = strangers_.insert(strangers_.end(), channel.get());
   if (strangers_.size() > kMaxStrangers) {
-    strangers_.front()->abort(make_error_code(Errc::kReplaced));
+    strangers_.front()->abort(make_error_code(MsgrErrc::kReplaced));
   }
   HandshakeParty party = make_party(channel->link());
   const RaceRank ours{party.hello.listening, party.hello.nonce};
@@ -104,8 +104,8 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
   }
   strangers_.erase(stranger);
   counters.handshakes_failed.add();
-  if (failure->code == Errc::kAuthFailed) counters.auth_failed.add();
-  LUNAR_LOG(kMs, failure->code == Errc::kAuthFailed ? 0 : 1, "link from {} refused: {}",
+  if (failure->code == MsgrErrc::kAuthFailed) counters.auth_failed.add();
+  LUNAR_LOG(kMs, failure->code == MsgrErrc::kAuthFailed ? 0 : 1, "link from {} refused: {}",
             channel->link().peer_address().to_string(), failure->sentence);
   ++channels_closing_;
   if (failure->tell_peer) {

@@ -30,9 +30,9 @@ AsyncMessenger::~AsyncMessenger() {
 Outcome<Address> AsyncMessenger::bind(const Address& address, Policy accepted) {
   LUNAR_CHECK(accepted != Policy::kLossyClient && accepted != Policy::kLosslessClient,
               "a client's policy does not accept");
-  if (is_shutting_down_) return explain(Errc::kClosed, "the messenger is shutting down");
+  if (is_shutting_down_) return failure(MsgrErrc::kClosed, "the messenger is shutting down");
   if (!options_.auth_required && !address.is_loopback()) {
-    return explain(std::errc::permission_denied,
+    return failure(std::errc::permission_denied,
                    fmt::format("refusing to listen on {} without authentication: anyone who "
                                "reaches it could read and write; require psk with a keyring, or "
                                "use a loopback address",
@@ -75,14 +75,14 @@ std::vector<ConnectionRef> AsyncMessenger::connections() const {
   return all;
 }
 
-void AsyncMessenger::shutdown(UniqueFunction<void()> done) {
+void AsyncMessenger::shutdown(InlineFunction<void()> done) {
   LUNAR_CHECK(!is_shutting_down_, "shutdown() is for once");
   is_shutting_down_ = true;
   shutdown_done_ = std::move(done);
   listeners_.clear();
   const auto sessions = sessions_;
   for (const auto& session : sessions) session->close();
-  while (!strangers_.empty()) strangers_.front()->abort(make_error_code(Errc::kClosed));
+  while (!strangers_.empty()) strangers_.front()->abort(make_error_code(MsgrErrc::kClosed));
   end_if_idle();
 }
 
@@ -132,7 +132,7 @@ void AsyncMessenger::end_if_idle() {
     return;
   }
   // Moved to the heap: the callback is as large as what a post can hold.
-  auto done = std::make_unique<UniqueFunction<void()>>(std::exchange(shutdown_done_, {}));
+  auto done = std::make_unique<InlineFunction<void()>>(std::exchange(shutdown_done_, {}));
   center.post([done = std::move(done)] { (*done)(); });
 }
 

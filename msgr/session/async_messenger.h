@@ -23,7 +23,7 @@ class AsyncMessenger final : public Messenger, public SessionHost {
   ConnectionRef connect(const Address& peer, Policy policy) override;
   std::vector<ConnectionRef> connections() const override;
   const MessengerOptions& options() const noexcept override { return options_; }
-  void shutdown(UniqueFunction<void()> done) override;
+  void shutdown(InlineFunction<void()> done) override;
 
  private:
   struct Routed {
@@ -54,7 +54,7 @@ class AsyncMessenger final : public Messenger, public SessionHost {
   std::list<FrameChannel*> strangers_;  // handshakes of links that came in, oldest first
   int channels_closing_ = 0;
   bool is_shutting_down_ = false;
-  UniqueFunction<void()> shutdown_done_;
+  InlineFunction<void()> shutdown_done_;
 };
 
 }  // namespace lunar::msgr

@@ -11,7 +11,7 @@ void ConnectAttempt::await_suspend(std::coroutine_handle<> coroutine) {
   waiter_ = coroutine;
   timer_ = center_.run_after(timeout_, [this] {
     timer_ = TimerId::kNone;
-    abort(make_error_code(Errc::kTimedOut));
+    abort(make_error_code(MsgrErrc::kTimedOut));
   });
   pending_ = stack_.connect(
       center_, peer_, [this](Result<std::unique_ptr<Link>> result) { finish(std::move(result)); });
@@ -25,7 +25,7 @@ Result<std::unique_ptr<Link>> ConnectAttempt::await_resume() {
 void ConnectAttempt::abort(std::error_code why) {
   if (result_) return;
   pending_.reset();
-  finish(fail(why));
+  finish(failure(why));
 }
 
 void ConnectAttempt::finish(Result<std::unique_ptr<Link>> result) {

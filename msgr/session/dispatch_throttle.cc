@@ -3,7 +3,7 @@
 
 namespace lunar::msgr {
 
-UniqueFunction<void()> DispatchThrottle::hold(uint64_t bytes) {
+InlineFunction<void()> DispatchThrottle::hold(uint64_t bytes) {
   const bool was_full = is_full();
   held_ += bytes;
   if (!was_full && is_full()) {

@@ -5,7 +5,7 @@
 #include <cstdint>
 #include <memory>
 
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 
 namespace lunar::msgr {
 
@@ -27,7 +27,7 @@ class DispatchThrottle : public std::enable_shared_from_this<DispatchThrottle> {
   explicit DispatchThrottle(uint64_t limit_bytes) noexcept : limit_(limit_bytes) {}
 
   // Counts `bytes` until the returned function has run.
-  [[nodiscard]] UniqueFunction<void()> hold(uint64_t bytes);
+  [[nodiscard]] InlineFunction<void()> hold(uint64_t bytes);
   // A reader to pause and resume from now on; paused at once if need be. It leaves when destroyed.
   void add(ThrottledReader& reader);
   bool is_full() const noexcept { return limit_ != 0 && held_ >= limit_; }

@@ -17,7 +17,7 @@ FrameChannel::FrameChannel(EventCenter& center, std::unique_ptr<Link> link,
     : center_(center), link_(std::move(link)), frames_left_(kMaxHandshakeFrames) {
   timer_ = center_.run_after(timeout, [this] {
     timer_ = TimerId::kNone;
-    abort(make_error_code(Errc::kTimedOut));
+    abort(make_error_code(MsgrErrc::kTimedOut));
   });
   link_->set_handler(this);
 }
@@ -40,7 +40,7 @@ void FrameChannel::abort(std::error_code why) {
   begin_close();
   const bool had_ended = frames_.is_closed();
   frames_.cancel(why);  // nobody awaits it while there is a tap
-  if (!had_ended && tap_) tell_tap(fail(why));
+  if (!had_ended && tap_) tell_tap(failure(why));
 }
 
 Task<void> FrameChannel::close() {
@@ -71,14 +71,14 @@ std::unique_ptr<Link> FrameChannel::release() {
 
 Bytes FrameChannel::payload_for(const FrameHeader&, ConstBytes) {
   // No frame of a handshake has data; a stranger gets no payload memory from us.
-  abort(make_error_code(Errc::kBadFrame));
+  abort(make_error_code(MsgrErrc::kBadFrame));
   return {};
 }
 
 void FrameChannel::on_frame(ReceivedFrame frame) {
   if (is_closing_) return;
   if (--frames_left_ < 0) {
-    abort(make_error_code(Errc::kBadTag));
+    abort(make_error_code(MsgrErrc::kBadTag));
     return;
   }
   if (tap_) {
@@ -91,7 +91,7 @@ void FrameChannel::on_frame(ReceivedFrame frame) {
 void FrameChannel::on_closed(std::error_code why) {
   if (!tap_) return frames_.close(why);  // may destroy this
   frames_.close(why);
-  tell_tap(fail(why));  // may destroy this
+  tell_tap(failure(why));  // may destroy this
 }
 
 void FrameChannel::tell_tap(Result<ReceivedFrame> what) {

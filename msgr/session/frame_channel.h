@@ -7,8 +7,8 @@
 #include <variant>
 #include <vector>
 
-#include "msgr/event/awaiters.h"
-#include "msgr/event/task.h"
+#include "common/task.h"
+#include "msgr/awaiters.h"
 #include "msgr/event_center.h"
 #include "msgr/net/link.h"
 #include "msgr/session/handshake_messages.h"
@@ -32,7 +32,7 @@ class FrameChannel final : public LinkHandler {
   void send(FrameTag tag, std::vector<std::byte> front);
   // Until it is called with an empty one, `tap` gets what receive() would give, at once. The end
   // comes there and stays with receive().
-  using Tap = UniqueFunction<void(Result<ReceivedFrame>)>;
+  using Tap = InlineFunction<void(Result<ReceivedFrame>)>;
   void set_tap(Tap tap) {
     tap_ = std::move(tap);
     was_replaced_ = true;

@@ -16,7 +16,8 @@ tl::unexpected<HandshakeFailure> give_up(HandshakeFailure failure) {
 }
 
 tl::unexpected<HandshakeFailure> auth_failure(std::string sentence) {
-  return give_up(HandshakeFailure(make_error_code(Errc::kAuthFailed), std::move(sentence), true));
+  return give_up(
+      HandshakeFailure(make_error_code(MsgrErrc::kAuthFailed), std::move(sentence), true));
 }
 
 // Decodes a frame's front and, if that worked, adds it to the transcript.
@@ -80,7 +81,7 @@ HandshakeFailure explain_unexpected(const ReceivedFrame& frame) {
                               fmt::format("the peer says: {}", error->sentence), false);
     }
   }
-  return HandshakeFailure(make_error_code(Errc::kBadTag),
+  return HandshakeFailure(make_error_code(MsgrErrc::kBadTag),
                           fmt::format("frame {} does not belong here", frame.header.tag), true);
 }
 
@@ -99,7 +100,8 @@ Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party
   auto peer = read<Hello>(std::move(received), FrameTag::kHello, transcript, "hello");
   if (!peer) co_return give_up(std::move(peer.error()));
   if (auto mismatch = find_mismatch(party.hello, *peer)) {
-    co_return give_up(HandshakeFailure(make_error_code(Errc::kFeatureMismatch), *mismatch, true));
+    co_return give_up(
+        HandshakeFailure(make_error_code(MsgrErrc::kFeatureMismatch), *mismatch, true));
   }
   Greeted greeted;
   greeted.peer = std::move(*peer);
@@ -141,7 +143,8 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
   auto peer = read<Hello>(std::move(received), FrameTag::kHello, transcript, "hello");
   if (!peer) co_return give_up(std::move(peer.error()));
   if (auto mismatch = find_mismatch(party.hello, *peer)) {
-    co_return give_up(HandshakeFailure(make_error_code(Errc::kFeatureMismatch), *mismatch, true));
+    co_return give_up(
+        HandshakeFailure(make_error_code(MsgrErrc::kFeatureMismatch), *mismatch, true));
   }
   say(channel, transcript, FrameTag::kHello, party.hello.encode());
   Greeted greeted;

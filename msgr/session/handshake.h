@@ -7,7 +7,7 @@
 #include <utility>
 
 #include "common/keyring.h"
-#include "msgr/event/task.h"
+#include "common/task.h"
 #include "msgr/session/auth.h"
 #include "msgr/session/frame_channel.h"
 #include "msgr/session/handshake_messages.h"

@@ -70,7 +70,7 @@ std::string get_name(ByteReader& in, std::size_t limit) {
 
 template <typename T>
 Result<T> checked(const ByteReader& in, T value) {
-  if (!in.finished()) return fail(Errc::kBadFrame);
+  if (!in.finished()) return failure(MsgrErrc::kBadFrame);
   return value;
 }
 
@@ -100,7 +100,7 @@ std::vector<std::byte> Hello::encode() const {
 
 Result<Hello> Hello::decode(ConstBytes front) {
   ByteReader in(front);
-  if (as_text(in.get_bytes(kBanner.size())) != kBanner) return fail(Errc::kBadBanner);
+  if (as_text(in.get_bytes(kBanner.size())) != kBanner) return failure(MsgrErrc::kBadBanner);
   Hello hello;
   hello.version = in.get<uint16_t>();
   hello.oldest_version = in.get<uint16_t>();
@@ -117,7 +117,7 @@ Result<Hello> Hello::decode(ConstBytes front) {
   const bool is_later = hello.version > kProtocolVersion;
   if (!in.ok() || hello.oldest_version > hello.version || hello.entity.empty() ||
       (!is_later && (in.remaining() != 0 || (flags & ~kHelloAuthRequired) != 0))) {
-    return fail(Errc::kBadFrame);
+    return failure(MsgrErrc::kBadFrame);
   }
   return hello;
 }
@@ -278,24 +278,24 @@ Result<KeepaliveAck> KeepaliveAck::decode(ConstBytes front) {
   return checked(in, message);
 }
 
-Errc to_errc(HandshakeFault fault) noexcept {
+MsgrErrc to_errc(HandshakeFault fault) noexcept {
   switch (fault) {
     case HandshakeFault::kFeatureMismatch:
-      return Errc::kFeatureMismatch;
+      return MsgrErrc::kFeatureMismatch;
     case HandshakeFault::kAuthFailed:
-      return Errc::kAuthFailed;
+      return MsgrErrc::kAuthFailed;
     case HandshakeFault::kShuttingDown:
-      return Errc::kClosedByPeer;
+      return MsgrErrc::kClosedByPeer;
     case HandshakeFault::kProtocol:
       break;
   }
-  return Errc::kBadFrame;  // a fault of a later version counts as this too
+  return MsgrErrc::kBadFrame;  // a fault of a later version counts as this too
 }
 
 HandshakeFault to_fault(std::error_code error) noexcept {
-  if (error == Errc::kFeatureMismatch) return HandshakeFault::kFeatureMismatch;
-  if (error == Errc::kAuthFailed) return HandshakeFault::kAuthFailed;
-  if (error == Errc::kClosed) return HandshakeFault::kShuttingDown;
+  if (error == MsgrErrc::kFeatureMismatch) return HandshakeFault::kFeatureMismatch;
+  if (error == MsgrErrc::kAuthFailed) return HandshakeFault::kAuthFailed;
+  if (error == MsgrErrc::kClosed) return HandshakeFault::kShuttingDown;
   return HandshakeFault::kProtocol;
 }
 

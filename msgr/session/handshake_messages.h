@@ -144,7 +144,7 @@ struct KeepaliveAck {
   static Result<KeepaliveAck> decode(ConstBytes front);
 };
 
-Errc to_errc(HandshakeFault fault) noexcept;
+MsgrErrc to_errc(HandshakeFault fault) noexcept;
 HandshakeFault to_fault(std::error_code error) noexcept;
 
 }  // namespace lunar::msgr

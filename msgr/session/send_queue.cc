@@ -63,7 +63,7 @@ std::size_t SendQueue::restart(uint64_t peer_in_seq) {
   return unacked_.size();
 }
 
-bool SendQueue::withdraw(uint64_t tid, UniqueFunction<void()> done, TimePoint now) {
+bool SendQueue::withdraw(uint64_t tid, InlineFunction<void()> done, TimePoint now) {
   for (auto level = queued_.begin(); level != queued_.end();) {
     auto& messages = level->second;
     for (auto& message : messages) {

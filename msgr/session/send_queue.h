@@ -10,7 +10,7 @@
 #include <optional>
 #include <vector>
 
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 #include "msgr/message.h"
 
 namespace lunar::msgr {
@@ -32,7 +32,7 @@ class SendQueue {
   // Messages that are over, and callbacks of withdraw() that are due.
   struct Finished {
     std::vector<std::unique_ptr<OutMessage>> messages;
-    std::vector<UniqueFunction<void()>> callbacks;
+    std::vector<InlineFunction<void()>> callbacks;
     bool empty() const noexcept { return messages.empty() && callbacks.empty(); }
   };
 
@@ -55,7 +55,7 @@ class SendQueue {
 
   // Drops every message with this tid. `done` is in take_finished() when no link reads one of them
   // any more. Returns whether it still waits for the link.
-  bool withdraw(uint64_t tid, UniqueFunction<void()> done, TimePoint now);
+  bool withdraw(uint64_t tid, InlineFunction<void()> done, TimePoint now);
   // Since when the first of those that wait for the link does; none if none waits.
   std::optional<TimePoint> oldest_withdrawal() const noexcept {
     return withdrawals_.empty() ? std::nullopt : std::optional(withdrawals_.front().since);
@@ -81,7 +81,7 @@ class SendQueue {
   };
   struct Withdrawal {
     uint64_t tid;
-    UniqueFunction<void()> done;
+    InlineFunction<void()> done;
     TimePoint since;
   };
 

@@ -51,7 +51,7 @@ void Session::send(std::unique_ptr<OutMessage> message) {
   }
 }
 
-void Session::withdraw(uint64_t tid, UniqueFunction<void()> done) {
+void Session::withdraw(uint64_t tid, InlineFunction<void()> done) {
   if (link_ != nullptr) link_->abandon_payload(tid);
   const bool waits = queue_.withdraw(tid, std::move(done), center_.now());
   if (waits && link_ != nullptr) link_->hurry_withdrawals();
@@ -68,16 +68,18 @@ Link* Session::link_of(const RemoteKey& key, uint32_t bytes) noexcept {
 void Session::remote_read(const RemoteKey& from, RegisteredSlice local, IoDone done) {
   Link* const link = link_of(from, local.length);
   if (link != nullptr) return link->remote_read(from, local, std::move(done));
-  center_.post([done = std::make_unique<IoDone>(std::move(done))] { (*done)(Errc::kStaleKey); });
+  center_.post(
+      [done = std::make_unique<IoDone>(std::move(done))] { (*done)(MsgrErrc::kStaleKey); });
 }
 
 void Session::remote_write(RegisteredSlice local, const RemoteKey& to, IoDone done) {
   Link* const link = link_of(to, local.length);
   if (link != nullptr) return link->remote_write(local, to, std::move(done));
-  center_.post([done = std::make_unique<IoDone>(std::move(done))] { (*done)(Errc::kStaleKey); });
+  center_.post(
+      [done = std::make_unique<IoDone>(std::move(done))] { (*done)(MsgrErrc::kStaleKey); });
 }
 
-void Session::revoke(const RemoteKey& key, UniqueFunction<void()> done) {
+void Session::revoke(const RemoteKey& key, InlineFunction<void()> done) {
   if (link_ != nullptr && link_->generation() == key.link_generation) {
     link_->revoke(key, std::move(done));
   } else if (done) {
@@ -92,7 +94,7 @@ void Session::close() noexcept {
   LUNAR_LOG(kMs, 1, "conn {}: closed", id_);
   queue_.drop_queued();
   messages_finished();
-  if (link_ != nullptr) link_->finish(make_error_code(Errc::kClosed));
+  if (link_ != nullptr) link_->finish(make_error_code(MsgrErrc::kClosed));
   wake();
 }
 
@@ -123,14 +125,14 @@ Session::Verdict Session::consider(const Greeted& greeted, const SessionRequest&
 }
 
 void Session::offer(std::unique_ptr<Offer> offer) {
-  const std::error_code replaced = make_error_code(Errc::kReplaced);
+  const std::error_code replaced = make_error_code(MsgrErrc::kReplaced);
   if (offer_ != nullptr) host_.dispose(std::move(offer_->channel));
   offer_ = std::move(offer);
   if (link_ != nullptr) link_->fail(replaced);
   if (attempt_ != nullptr || channel_ != nullptr) host_.counters.races.add();
-  if (attempt_ != nullptr) attempt_->abort(make_error_code(Errc::kConnectionRace));
+  if (attempt_ != nullptr) attempt_->abort(make_error_code(MsgrErrc::kConnectionRace));
   if (channel_ != nullptr) {
-    channel_->abort(make_error_code(Errc::kConnectionRace));
+    channel_->abort(make_error_code(MsgrErrc::kConnectionRace));
   } else {
     pause_.wake();
   }
@@ -166,10 +168,10 @@ void Session::message_arrived(ReceivedFrame frame) {
   host_.dispatcher.on_message(*this, std::move(message));
 }
 
-void Session::closed_by_peer() { reset_after_link_ = make_error_code(Errc::kClosedByPeer); }
+void Session::closed_by_peer() { reset_after_link_ = make_error_code(MsgrErrc::kClosedByPeer); }
 
 void Session::link_is_idle() {
-  reset_after_link_ = make_error_code(Errc::kTimedOut);
+  reset_after_link_ = make_error_code(MsgrErrc::kTimedOut);
   link_->finish(reset_after_link_);
 }
 
@@ -187,7 +189,7 @@ void Session::messages_finished() {
 void Session::link_closed(std::error_code why) {
   LUNAR_TRACE(lunar_msgr, link_down, id_, why.value());
   LUNAR_LOG(kMs, 1, "conn {}: link to {} is down: {}", id_, peer_.entity, why.message());
-  if (why != Errc::kClosed && why != Errc::kClosedByPeer) host_.counters.links_lost.add();
+  if (why != MsgrErrc::kClosed && why != MsgrErrc::kClosedByPeer) host_.counters.links_lost.add();
   // With the link its keys are gone.
   for (auto& revoked : link_->take_revocations()) center_.post(std::move(revoked));
   link_.reset();
@@ -208,7 +210,7 @@ void Session::wake() {
   center_.post([self = shared_from_this()] {
     self->wake_is_posted_ = false;
     if (self->is_ending_) {
-      const std::error_code closed = make_error_code(Errc::kClosed);
+      const std::error_code closed = make_error_code(MsgrErrc::kClosed);
       if (self->attempt_ != nullptr) self->attempt_->abort(closed);
       if (self->channel_ != nullptr) self->channel_->abort(closed);
     }

@@ -6,10 +6,10 @@
 #include <system_error>
 #include <utility>
 
+#include "common/task.h"
+#include "msgr/awaiters.h"
 #include "msgr/connection.h"
 #include "msgr/dispatcher.h"
-#include "msgr/event/awaiters.h"
-#include "msgr/event/task.h"
 #include "msgr/messenger.h"
 #include "msgr/session/backoff.h"
 #include "msgr/session/connect_attempt.h"
@@ -77,10 +77,10 @@ class Session final : public Connection,
   void start();
 
   void send(std::unique_ptr<OutMessage> message) override;
-  void withdraw(uint64_t tid, UniqueFunction<void()> done) override;
+  void withdraw(uint64_t tid, InlineFunction<void()> done) override;
   void remote_read(const RemoteKey& from, RegisteredSlice local, IoDone done) override;
   void remote_write(RegisteredSlice local, const RemoteKey& to, IoDone done) override;
-  void revoke(const RemoteKey& key, UniqueFunction<void()> done) override;
+  void revoke(const RemoteKey& key, InlineFunction<void()> done) override;
   void close() noexcept override;
   EventCenter& center() const noexcept override { return center_; }
   uint64_t id() const noexcept override { return id_; }

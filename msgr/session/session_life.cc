@@ -78,7 +78,7 @@ std::chrono::nanoseconds Session::pause_length() {
   const auto alone = center_.now() - link_changed_;
   const auto limit = host_.options.session_timeout;
   if (alone >= limit) {
-    reset(make_error_code(Errc::kTimedOut));
+    reset(make_error_code(MsgrErrc::kTimedOut));
     return {};
   }
   return limit - alone;
@@ -96,7 +96,7 @@ Task<std::error_code> Session::connect_once() {
   if (!connected) co_return connected.error();
 
   channel_ = std::make_unique<FrameChannel>(center_, std::move(*connected), timeout);
-  if (is_ending_ || offer_ != nullptr) channel_->abort(make_error_code(Errc::kConnectionRace));
+  if (is_ending_ || offer_ != nullptr) channel_->abort(make_error_code(MsgrErrc::kConnectionRace));
   HandshakeParty party = host_.make_party(channel_->link());
   GreetResult greeted = co_await greet_as_connector(*channel_, std::move(party));
   std::optional<HandshakeFailure> failure;
@@ -117,7 +117,7 @@ Task<std::error_code> Session::connect_once() {
       adopt(std::move(link), *greeted, *ready, ready->in_seq);
       co_return std::error_code();
     }
-    failure = ready ? HandshakeFailure(make_error_code(Errc::kClosed), "closed here", true)
+    failure = ready ? HandshakeFailure(make_error_code(MsgrErrc::kClosed), "closed here", true)
                     : std::move(ready.error());
   } else if (!greeted) {
     failure = std::move(greeted.error());
@@ -159,35 +159,35 @@ Task<Session::SessionResult> Session::request_session(FrameChannel& channel, uin
       const bool fits = ready->generation > generation_ &&
                         (is_open_ ? ready->cookie == peer_cookie_ : ready->in_seq == 0) &&
                         queue_.could_replay_from(ready->in_seq);
-      if (!fits) co_return refuse(make_error_code(Errc::kBadFrame), "session ready");
+      if (!fits) co_return refuse(make_error_code(MsgrErrc::kBadFrame), "session ready");
       co_return std::move(*ready);
     }
     if (tag == FrameTag::kSessionReset && is_open_ && received->front.empty()) {
       LUNAR_LOG(kMs, 1, "conn {}: {} (nonce {}) does not know the session", id_, peer_.entity,
                 nonce);
-      reset(make_error_code(Errc::kSessionReset));
+      reset(make_error_code(MsgrErrc::kSessionReset));
     } else if (tag == FrameTag::kSessionRetry) {
       Result<SessionRetry> retry = SessionRetry::decode(received->front);
       if (!retry) co_return refuse(retry.error(), "session retry");
       if (retry->reason == RetryReason::kLostRace) {
         host_.counters.races.add();
-        co_return give_up(make_error_code(Errc::kConnectionRace), "the peer's own connect goes on",
-                          false);
+        co_return give_up(make_error_code(MsgrErrc::kConnectionRace),
+                          "the peer's own connect goes on", false);
       }
       generation_ = std::max(generation_, retry->generation);
     } else {
       co_return tl::unexpected<HandshakeFailure>(explain_unexpected(*received));
     }
   }
-  co_return give_up(make_error_code(is_ending_ ? Errc::kClosed : Errc::kBadFrame),
+  co_return give_up(make_error_code(is_ending_ ? MsgrErrc::kClosed : MsgrErrc::kBadFrame),
                     is_ending_ ? "closed here" : "the peer has no end of questions", true);
 }
 
 void Session::after_failed_connect(std::error_code why) {
-  if (why == Errc::kAuthFailed || why == Errc::kFeatureMismatch) {
+  if (why == MsgrErrc::kAuthFailed || why == MsgrErrc::kFeatureMismatch) {
     // Trying again soon will not help, and whoever waits should know.
     backoff_.skip_to_longest();
-    if (why == Errc::kAuthFailed) host_.counters.auth_failed.add();
+    if (why == MsgrErrc::kAuthFailed) host_.counters.auth_failed.add();
     reset(why);
   } else {
     LUNAR_LOG(kMs, 5, "conn {}: cannot reach {}: {}", id_, target_.to_string(), why.message());
@@ -198,7 +198,7 @@ void Session::after_failed_connect(std::error_code why) {
 
 void Session::adopt_offer() {
   if (is_open_ && offer_->request.is_new() && offer_->request.cookie != peer_cookie_) {
-    reset(make_error_code(Errc::kSessionReset));  // a lossless peer that started anew
+    reset(make_error_code(MsgrErrc::kSessionReset));  // a lossless peer that started anew
   }
   std::unique_ptr<Offer> offer = std::move(offer_);
   const SessionRequest& request = offer->request;

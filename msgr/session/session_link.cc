@@ -155,13 +155,13 @@ void SessionLink::hurry_withdrawals() {
     if (state_ != State::kUp) return;
     LUNAR_LOG(kMs, 1, "conn {}: link dropped, it does not let go of a withdrawn message",
               setup_.connection_id);
-    fail(make_error_code(Errc::kClosed));
+    fail(make_error_code(MsgrErrc::kClosed));
   });
 }
 
 // --- keys ---
 
-void SessionLink::revoke(const RemoteKey& key, UniqueFunction<void()> done) {
+void SessionLink::revoke(const RemoteKey& key, InlineFunction<void()> done) {
   if (!done) {
     if (state_ != State::kClosing) link_->revoke(key, {});
     return;
@@ -170,14 +170,14 @@ void SessionLink::revoke(const RemoteKey& key, UniqueFunction<void()> done) {
   revocations_.emplace(number, std::move(done));
   if (state_ == State::kClosing) return;
   link_->revoke(key, [this, number](std::error_code error) {
-    if (error) return fail(make_error_code(Errc::kKeyTakenBack));
+    if (error) return fail(make_error_code(MsgrErrc::kKeyTakenBack));
     const auto revoked = revocations_.extract(number);
     if (!revoked.empty()) revoked.mapped()();
   });
 }
 
-std::vector<UniqueFunction<void()>> SessionLink::take_revocations() {
-  std::vector<UniqueFunction<void()>> taken;
+std::vector<InlineFunction<void()>> SessionLink::take_revocations() {
+  std::vector<InlineFunction<void()>> taken;
   for (auto& [number, done] : revocations_) taken.push_back(std::move(done));
   revocations_.clear();
   return taken;
@@ -189,7 +189,7 @@ Bytes SessionLink::payload_for(const FrameHeader& header, ConstBytes front) {
   if (state_ != State::kUp) return {};
   last_received_ = setup_.center.now();
   if (header.tag != static_cast<uint8_t>(FrameTag::kMessage)) {
-    fail(make_error_code(Errc::kBadFrame));
+    fail(make_error_code(MsgrErrc::kBadFrame));
     return {};
   }
   // A number that is not the next one is a duplicate or a fault: on_frame() will tell.
@@ -216,7 +216,7 @@ void SessionLink::on_frame(ReceivedFrame frame) {
   if (state_ != State::kUp) return;
   last_received_ = setup_.center.now();
   if (!setup_.queue.acknowledge(frame.header.ack_seq.value())) {
-    fail(make_error_code(Errc::kBadFrame));
+    fail(make_error_code(MsgrErrc::kBadFrame));
     return;
   }
   report_finished();
@@ -224,7 +224,7 @@ void SessionLink::on_frame(ReceivedFrame frame) {
   const bool is_sequenced = tag == FrameTag::kMessage || tag == FrameTag::kVoid;
   const bool is_bare = tag == FrameTag::kVoid || tag == FrameTag::kAck || tag == FrameTag::kClose;
   if (is_sequenced != (frame.header.seq.value() != 0) || (is_bare && !frame.front.empty())) {
-    fail(make_error_code(Errc::kBadFrame));
+    fail(make_error_code(MsgrErrc::kBadFrame));
     return;
   }
   switch (tag) {
@@ -242,11 +242,11 @@ void SessionLink::on_frame(ReceivedFrame frame) {
       on_keepalive_ack(frame);
       return;
     case FrameTag::kClose:
-      fail(make_error_code(Errc::kClosedByPeer));
+      fail(make_error_code(MsgrErrc::kClosedByPeer));
       owner_.closed_by_peer();
       return;
     default:
-      fail(make_error_code(Errc::kBadTag));
+      fail(make_error_code(MsgrErrc::kBadTag));
   }
 }
 
@@ -255,7 +255,7 @@ void SessionLink::on_sequenced(ReceivedFrame frame) {
   const uint64_t seq = frame.header.seq.value();
   if (seq <= setup_.in_seq) return;  // abandoned when it was all but here
   if (seq != setup_.in_seq + 1) {
-    fail(make_error_code(Errc::kBadFrame));
+    fail(make_error_code(MsgrErrc::kBadFrame));
     return;
   }
   setup_.in_seq = seq;
@@ -293,7 +293,7 @@ void SessionLink::tick() {
   if (is_paused_) last_received_ = now;
   if (now - last_received_ > options.keepalive_timeout) {
     setup_.counters.keepalive_timeouts.add();
-    fail(make_error_code(Errc::kTimedOut));
+    fail(make_error_code(MsgrErrc::kTimedOut));
     return;
   }
   if (setup_.may_idle_out && setup_.queue.is_idle() && !is_paused_ &&

@@ -66,9 +66,9 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   // Each withdrawn message that is still being sent gets a moment, then the link is dropped for it.
   void hurry_withdrawals();
   // As Connection::revoke(), for a key of this link.
-  void revoke(const RemoteKey& key, UniqueFunction<void()> done);
+  void revoke(const RemoteKey& key, InlineFunction<void()> done);
   // Those that the end of the link settles. For link_closed().
-  std::vector<UniqueFunction<void()>> take_revocations();
+  std::vector<InlineFunction<void()>> take_revocations();
   // Ends the link at once.
   void fail(std::error_code why);
   // Says kClose, then ends the link. Nothing is delivered any more.
@@ -118,7 +118,7 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   std::error_code why_;
   Arriving arriving_;
   OwedAck owed_;
-  std::map<uint64_t, UniqueFunction<void()>> revocations_;  // under way
+  std::map<uint64_t, InlineFunction<void()>> revocations_;  // under way
   uint64_t next_revocation_ = 0;
   uint32_t messages_on_link_ = 0;  // given to it and not yet sent
   bool is_paused_ = false;

@@ -67,7 +67,7 @@ class Try {
     });
     timer_ = setup_.center.run_after(upgrade_.time_limit(), [this] {
       timer_ = TimerId::kNone;
-      events_.push(Event(Kind::kFailed, make_error_code(Errc::kTimedOut),
+      events_.push(Event(Kind::kFailed, make_error_code(MsgrErrc::kTimedOut),
                          "the new link did not carry its first frame in time"));
     });
   }
@@ -133,7 +133,7 @@ UpgradeFailure stay(LinkUpgrade& upgrade, std::error_code why, std::string sente
 }
 
 UpgradeFailure stay_without_peer(LinkUpgrade& upgrade) {
-  return stay(upgrade, make_error_code(Errc::kFeatureMismatch), "the peer has no RDMA");
+  return stay(upgrade, make_error_code(MsgrErrc::kFeatureMismatch), "the peer has no RDMA");
 }
 
 // What ends a connector's try before the new link is proven.
@@ -146,7 +146,7 @@ UpgradeFailure end_of(LinkUpgrade& upgrade, const Event& event) {
     case Kind::kOldFrame:
       return explain_unexpected(event.frame);
     default:
-      return stay(upgrade, make_error_code(Errc::kBadFrame),
+      return stay(upgrade, make_error_code(MsgrErrc::kBadFrame),
                   "the new link carried something else than its probe");
   }
 }
@@ -212,7 +212,7 @@ UpgradeFailure went_back(LinkUpgrade& upgrade, Try& attempt, FrameChannel& old, 
   old.set_tap({});
   old.put_back(std::move(frame));
   if (failed.code) return stay(upgrade, failed.code, failed.message);
-  return stay(upgrade, make_error_code(Errc::kTimedOut), "the peer went back to the old link");
+  return stay(upgrade, make_error_code(MsgrErrc::kTimedOut), "the peer went back to the old link");
 }
 
 // The acceptor's try, once there is an offer: until one of the two links brings the request.
@@ -265,7 +265,7 @@ Task<UpgradeFailure> answer_offer(UpgradeSetup& setup, std::unique_ptr<FrameChan
     } else if (event->kind == Kind::kNewFrame && !is_proven) {
       if (!is_probe(event->frame, answer.token)) {
         attempt.drop_new();
-        failed = Error{make_error_code(Errc::kBadFrame), "the new link carried a wrong probe"};
+        failed = Error{make_error_code(MsgrErrc::kBadFrame), "the new link carried a wrong probe"};
         continue;
       }
       is_proven = true;

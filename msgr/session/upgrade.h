@@ -9,7 +9,7 @@
 
 #include "common/bytes.h"
 #include "common/result.h"
-#include "msgr/event/task.h"
+#include "common/task.h"
 #include "msgr/net/network_stack.h"
 #include "msgr/session/frame_channel.h"
 #include "msgr/session/handshake.h"
@@ -46,12 +46,12 @@ struct RdmaProbe {
 // What these need of the messenger. A class with a constructor: it goes through a coroutine.
 struct UpgradeSetup {
   UpgradeSetup(EventCenter& on, NetworkStack& of, std::chrono::nanoseconds handshake,
-               UniqueFunction<void(std::unique_ptr<FrameChannel>)> closer)
+               InlineFunction<void(std::unique_ptr<FrameChannel>)> closer)
       : center(on), stack(of), handshake_timeout(handshake), dispose(std::move(closer)) {}
   EventCenter& center;
   NetworkStack& stack;
   std::chrono::nanoseconds handshake_timeout;                   // of a new channel
-  UniqueFunction<void(std::unique_ptr<FrameChannel>)> dispose;  // closes one, and waits for that
+  InlineFunction<void(std::unique_ptr<FrameChannel>)> dispose;  // closes one, and waits for that
 };
 using UpgradeFailure = std::optional<HandshakeFailure>;
 

@@ -64,24 +64,25 @@ void seal_frame(Frame& frame, bool with_data_crc) {
 }
 
 std::error_code check_frame_header(const FrameHeader& header, const FrameLimits& limits) {
-  if (header.magic.value() != kFrameMagic) return Errc::kBadMagic;
-  if (!is_known_tag(header.tag)) return Errc::kBadTag;
-  if ((header.flags & ~kFlagDataCrc) != 0) return Errc::kBadFrame;
-  if (header.reserved0 != 0 || header.reserved1.value() != 0) return Errc::kBadFrame;
-  if ((header.flags & kFlagDataCrc) == 0 && header.data_crc.value() != 0) return Errc::kBadFrame;
-  if (header.front_length.value() > limits.max_front_bytes) return Errc::kTooLong;
-  if (header.data_length.value() > limits.max_data_bytes) return Errc::kTooLong;
+  if (header.magic.value() != kFrameMagic) return MsgrErrc::kBadMagic;
+  if (!is_known_tag(header.tag)) return MsgrErrc::kBadTag;
+  if ((header.flags & ~kFlagDataCrc) != 0) return MsgrErrc::kBadFrame;
+  if (header.reserved0 != 0 || header.reserved1.value() != 0) return MsgrErrc::kBadFrame;
+  if ((header.flags & kFlagDataCrc) == 0 && header.data_crc.value() != 0)
+    return MsgrErrc::kBadFrame;
+  if (header.front_length.value() > limits.max_front_bytes) return MsgrErrc::kTooLong;
+  if (header.data_length.value() > limits.max_data_bytes) return MsgrErrc::kTooLong;
   return {};
 }
 
 std::error_code check_header_crc(const FrameHeader& header, ConstBytes front) {
-  if (header.header_crc.value() != header_crc_of(header, front)) return Errc::kBadCrc;
+  if (header.header_crc.value() != header_crc_of(header, front)) return MsgrErrc::kBadCrc;
   return {};
 }
 
 std::error_code check_data_crc(const FrameHeader& header, ConstBytes data) {
   if ((header.flags & kFlagDataCrc) == 0) return {};
-  if (header.data_crc.value() != crc32c(0, data)) return Errc::kBadCrc;
+  if (header.data_crc.value() != crc32c(0, data)) return MsgrErrc::kBadCrc;
   return {};
 }
 

@@ -84,7 +84,7 @@ FrameDecoder::Event FrameDecoder::front_done() {
   have_ = 0;
   data_crc_ = 0;
   if (header_.data_length.value() == 0) {
-    if (header_.data_crc.value() != 0) return fail_with(Errc::kBadCrc);
+    if (header_.data_crc.value() != 0) return fail_with(MsgrErrc::kBadCrc);
     stage_ = Stage::kFrame;
     return Event::kFrame;
   }
@@ -114,7 +114,7 @@ FrameDecoder::Event FrameDecoder::payload_received(std::size_t length) {
   if ((header_.flags & kFlagDataCrc) != 0) data_crc_ = crc32c(data_crc_, target.first(length));
   have_ += length;
   if (have_ < data_.size()) return Event::kNeedBytes;
-  if (data_crc_ != header_.data_crc.value()) return fail_with(Errc::kBadCrc);
+  if (data_crc_ != header_.data_crc.value()) return fail_with(MsgrErrc::kBadCrc);
   stage_ = Stage::kFrame;
   return Event::kFrame;
 }

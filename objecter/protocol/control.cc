@@ -25,7 +25,7 @@ Result<ServerHello> decode_server_hello(ConstBytes front) {
   hello.verifier = r.get<uint64_t>();
   hello.epoch = r.get<Epoch>();
   hello.remembers_client = get_flag(r);
-  if (!r.finished() || hello.osd < 0 || hello.incarnation == 0) return fail(Errc::kInvalid);
+  if (!r.finished() || hello.osd < 0 || hello.incarnation == 0) return failure(OsdErrc::kInvalid);
   return hello;
 }
 
@@ -36,7 +36,7 @@ void encode(const MapSubscribe& subscribe, std::vector<std::byte>& out) {
 Result<MapSubscribe> decode_map_subscribe(ConstBytes front) {
   ByteReader r(front);
   MapSubscribe subscribe{r.get<Epoch>()};
-  if (!r.finished()) return fail(Errc::kInvalid);
+  if (!r.finished()) return failure(OsdErrc::kInvalid);
   return subscribe;
 }
 
@@ -45,7 +45,7 @@ void encode(const CancelNote& note, std::vector<std::byte>& out) { ByteWriter(ou
 Result<CancelNote> decode_cancel_note(ConstBytes front) {
   ByteReader r(front);
   CancelNote note{r.get<Tid>()};
-  if (!r.finished() || note.tid == 0) return fail(Errc::kInvalid);
+  if (!r.finished() || note.tid == 0) return failure(OsdErrc::kInvalid);
   return note;
 }
 
@@ -69,10 +69,10 @@ Result<OsdBoot> decode_osd_boot(ConstBytes front) {
   boot.epoch = r.get<Epoch>();
   boot.addresses = get_addresses(r);
   if (!r.finished() || boot.osd < 0 || boot.incarnation == 0 || boot.addresses.empty()) {
-    return fail(Errc::kInvalid);
+    return failure(OsdErrc::kInvalid);
   }
   for (const msgr::Address& address : boot.addresses) {
-    if (address.port() == 0) return fail(Errc::kInvalid);
+    if (address.port() == 0) return failure(OsdErrc::kInvalid);
   }
   return boot;
 }
@@ -90,7 +90,7 @@ Result<OsdBootReply> decode_osd_boot_reply(ConstBytes front) {
   reply.error = get_errc(r);
   reply.epoch = r.get<Epoch>();
   reply.message = r.get_string(CommandReply::kMaxTextBytes);
-  if (!r.finished()) return fail(Errc::kInvalid);
+  if (!r.finished()) return failure(OsdErrc::kInvalid);
   return reply;
 }
 
@@ -107,7 +107,7 @@ Result<CommandReply> decode_command_reply(ConstBytes front) {
   reply.error = get_errc(r);
   reply.epoch = r.get<Epoch>();
   reply.text = r.get_string(CommandReply::kMaxTextBytes);
-  if (!r.finished()) return fail(Errc::kInvalid);
+  if (!r.finished()) return failure(OsdErrc::kInvalid);
   return reply;
 }
 

@@ -51,14 +51,14 @@ struct OsdBoot {
 };
 
 struct OsdBootReply {
-  Errc error = Errc::kOk;
+  OsdErrc error = OsdErrc::kOk;
   Epoch epoch = 0;      // the first map in which it is up; 0 with an error
   std::string message;  // a sentence, with an error
 };
 
 struct CommandReply {
   static constexpr std::size_t kMaxTextBytes = 768u << 10;
-  Errc error = Errc::kOk;
+  OsdErrc error = OsdErrc::kOk;
   Epoch epoch = 0;   // a map that shows what the command did; the client waits for it
   std::string text;  // the answer, JSON; with an error a sentence
 };

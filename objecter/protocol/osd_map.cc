@@ -77,7 +77,7 @@ bool get_map(ByteReader& r, OsdMap& map) {
 }
 
 auto refuse(std::string what) {
-  return explain(Errc::kInvalid, "the cluster map is not valid: " + std::move(what));
+  return failure(OsdErrc::kInvalid, "the cluster map is not valid: " + std::move(what));
 }
 
 Outcome<void> validate_osds(const OsdMap& map) {
@@ -205,27 +205,27 @@ Outcome<OsdMap> decode_osd_map(ConstBytes bytes) {
   constexpr std::size_t kCrcBytes = 4;
   ByteReader r(bytes);
   if (r.get<uint32_t>() != kMagic || bytes.size() < 6 + kCrcBytes) {
-    return explain(Errc::kCorrupt, "these bytes are not a cluster map");
+    return failure(OsdErrc::kCorrupt, "these bytes are not a cluster map");
   }
   const ConstBytes body = bytes.first(bytes.size() - kCrcBytes);
   if (ByteReader(bytes.last(kCrcBytes)).get<uint32_t>() != crc32c(0, body)) {
-    return explain(Errc::kCorrupt, "the cluster map is damaged: its checksum does not match");
+    return failure(OsdErrc::kCorrupt, "the cluster map is damaged: its checksum does not match");
   }
   r = ByteReader(body);
   r.get<uint32_t>();
   const auto version = r.get<uint16_t>();
   if (version != OsdMap::kVersion) {
-    return explain(Errc::kIncompatible,
+    return failure(OsdErrc::kIncompatible,
                    "the cluster map has format version " + std::to_string(version) +
                        ", this program knows version " + std::to_string(OsdMap::kVersion) +
                        ": use programs of the same release on all hosts");
   }
   OsdMap map;
   if (!get_map(r, map)) {
-    return explain(Errc::kCorrupt, "the cluster map is damaged: its fields do not add up");
+    return failure(OsdErrc::kCorrupt, "the cluster map is damaged: its fields do not add up");
   }
   if (auto valid = validate(map); !valid) {
-    return explain(Errc::kCorrupt, std::move(valid.error().message));
+    return failure(OsdErrc::kCorrupt, std::move(valid.error().message));
   }
   return map;
 }

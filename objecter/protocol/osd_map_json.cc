@@ -79,7 +79,7 @@ OsdInfo read_osd(Fields& fields, const Json& json) {
   for (const Json& item : fields.array(json, "addresses")) {
     const auto* text = item.get_ptr<const std::string*>();
     auto address = text != nullptr ? msgr::Address::parse(*text)
-                                   : Outcome<msgr::Address>(explain(Errc::kInvalid, {}));
+                                   : Outcome<msgr::Address>(failure(OsdErrc::kInvalid, {}));
     osd.addresses.push_back(address ? *address : fields.bad<msgr::Address>("addresses"));
   }
   return osd;
@@ -138,13 +138,13 @@ std::string to_json(const OsdMap& map) {
 
 Outcome<OsdMap> osd_map_from_json(std::string_view text) {
   const Json json = Json::parse(text, nullptr, false);
-  if (!json.is_object()) return explain(Errc::kInvalid, "this is not a cluster map in JSON");
+  if (!json.is_object()) return failure(OsdErrc::kInvalid, "this is not a cluster map in JSON");
   Fields fields;
   const auto format = fields.number<uint16_t>(json, "format");
   if (fields.first_bad().empty() && format != OsdMap::kVersion) {
-    return explain(Errc::kIncompatible, "this cluster map has format " + std::to_string(format) +
-                                            ", this program knows " +
-                                            std::to_string(OsdMap::kVersion));
+    return failure(OsdErrc::kIncompatible, "this cluster map has format " + std::to_string(format) +
+                                               ", this program knows " +
+                                               std::to_string(OsdMap::kVersion));
   }
   OsdMap map;
   map.fsid = fields.uuid(json, "fsid");
@@ -154,10 +154,10 @@ Outcome<OsdMap> osd_map_from_json(std::string_view text) {
   for (const Json& osd : fields.array(json, "osds")) map.osds.push_back(read_osd(fields, osd));
   for (const Json& pool : fields.array(json, "pools")) map.pools.push_back(read_pool(fields, pool));
   if (!fields.first_bad().empty()) {
-    return explain(Errc::kInvalid,
+    return failure(OsdErrc::kInvalid,
                    "the cluster map lacks a good value for '" + fields.first_bad() + "'");
   }
-  if (auto valid = validate(map); !valid) return tl::unexpected(std::move(valid.error()));
+  if (auto valid = validate(map); !valid) return failure(std::move(valid.error()));
   return map;
 }
 

@@ -215,7 +215,7 @@ Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes) {
   op.image = r.get<ImageId>();
   op.object = r.get_string(ObjectId::kMaxNameBytes);
   if (!r.ok() || count > OsdOpHeader::kMaxSubOps || !r.plausible_count(count, 4)) {
-    return fail(Errc::kInvalid);
+    return failure(OsdErrc::kInvalid);
   }
   op.steps.reserve(count);
   uint64_t sum = 0;
@@ -225,7 +225,7 @@ Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes) {
   }
   if (r.ok() && (op.flags & kOpOneSided) != 0) op.delivery = get_delivery(r);
   const uint64_t in_message = op.delivery ? 0 : sum;
-  if (!r.finished() || in_message != data_bytes || !is_valid(op)) return fail(Errc::kInvalid);
+  if (!r.finished() || in_message != data_bytes || !is_valid(op)) return failure(OsdErrc::kInvalid);
   return op;
 }
 
@@ -265,7 +265,7 @@ Result<OsdReplyHeader> decode_osd_reply(ConstBytes front, std::size_t data_bytes
   reply.bytes_one_sided = r.get<uint64_t>();
   const auto count = r.get<uint16_t>();
   if (count > OsdOpHeader::kMaxSubOps || !r.plausible_count(count, 16)) {
-    return fail(Errc::kInvalid);
+    return failure(OsdErrc::kInvalid);
   }
   reply.steps.resize(count);
   uint64_t sum = 0;
@@ -281,10 +281,10 @@ Result<OsdReplyHeader> decode_osd_reply(ConstBytes front, std::size_t data_bytes
     reply.is_pushed = true;
     if (how == kPushedWithCrc) reply.push_crc = r.get<uint32_t>();
   }
-  const bool adds_up =
-      reply.is_pushed ? data_bytes == 0 && sum > 0 && reply.error == Errc::kOk : sum == data_bytes;
+  const bool adds_up = reply.is_pushed ? data_bytes == 0 && sum > 0 && reply.error == OsdErrc::kOk
+                                       : sum == data_bytes;
   if (!r.finished() || !adds_up || reply.tid == 0 || reply.attempt == 0) {
-    return fail(Errc::kInvalid);
+    return failure(OsdErrc::kInvalid);
   }
   return reply;
 }
@@ -303,7 +303,7 @@ Result<ExtentMap> decode_extent_map(ConstBytes& data) {
   ByteReader r(data);
   const auto count = r.get<uint32_t>();
   if (count > OsdOpHeader::kMaxExtents || !r.plausible_count(count, 16)) {
-    return fail(Errc::kInvalid);
+    return failure(OsdErrc::kInvalid);
   }
   ExtentMap map;
   map.extents.reserve(count);
@@ -314,12 +314,12 @@ Result<ExtentMap> decode_extent_map(ConstBytes& data) {
     const bool is_apart = i == 0 || offset > end;
     if (!is_apart || length == 0 || offset > OsdOpHeader::kMaxObjectBytes ||
         length > OsdOpHeader::kMaxObjectBytes - offset) {
-      return fail(Errc::kInvalid);
+      return failure(OsdErrc::kInvalid);
     }
     end = offset + length;
     map.extents.emplace_back(offset, length);
   }
-  if (!r.ok()) return fail(Errc::kInvalid);
+  if (!r.ok()) return failure(OsdErrc::kInvalid);
   data = data.last(r.remaining());
   return map;
 }
@@ -333,14 +333,15 @@ void encode(const std::vector<std::string>& names, std::vector<std::byte>& out) 
 Result<std::vector<std::string>> decode_names(ConstBytes data) {
   ByteReader r(data);
   const auto count = r.get<uint32_t>();
-  if (count > OsdOpHeader::kMaxListed || !r.plausible_count(count, 5)) return fail(Errc::kInvalid);
+  if (count > OsdOpHeader::kMaxListed || !r.plausible_count(count, 5))
+    return failure(OsdErrc::kInvalid);
   std::vector<std::string> names;
   names.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
     names.push_back(r.get_string(ObjectId::kMaxNameBytes));
-    if (!is_valid_object_name(names.back())) return fail(Errc::kInvalid);
+    if (!is_valid_object_name(names.back())) return failure(OsdErrc::kInvalid);
   }
-  if (!r.finished()) return fail(Errc::kInvalid);
+  if (!r.finished()) return failure(OsdErrc::kInvalid);
   return names;
 }
 

@@ -108,7 +108,7 @@ enum OpFlag : uint16_t {
 };
 
 struct SubOpResult {
-  Errc error = Errc::kOk;
+  OsdErrc error = OsdErrc::kOk;
   uint32_t data_length = 0;  // bytes of the reply's data that belong to this step, in order
   uint64_t value = 0;        // STAT: size; CMPEXT: offset of the first difference
 };
@@ -154,9 +154,9 @@ uint64_t max_reply_bytes(const SubOp& step) noexcept;
 struct OsdReplyHeader {
   Tid tid = 0;
   uint32_t attempt = 1;
-  Errc error = Errc::kOk;     // of the op: that of its first failing step
-  Epoch epoch = 0;            // the server's; newer than the op's: fetch it
-  ObjectVersion version;      // after the op
+  OsdErrc error = OsdErrc::kOk;  // of the op: that of its first failing step
+  Epoch epoch = 0;               // the server's; newer than the op's: fetch it
+  ObjectVersion version;         // after the op
   uint64_t verifier = 0;      // of the server's unflushed writes; a new one means they may be lost
   uint64_t bytes_inline = 0;  // payload carried in frames, both directions
   uint64_t bytes_one_sided = 0;  // payload moved by RDMA READ/WRITE

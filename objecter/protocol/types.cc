@@ -6,57 +6,57 @@
 namespace lunar::objecter {
 namespace {
 
-const char* describe(Errc code) noexcept {
+const char* describe(OsdErrc code) noexcept {
   switch (code) {
-    case Errc::kOk:
+    case OsdErrc::kOk:
       return "success";
-    case Errc::kNoSuchObject:
+    case OsdErrc::kNoSuchObject:
       return "no such object";
-    case Errc::kNoSuchPool:
+    case OsdErrc::kNoSuchPool:
       return "no such pool";
-    case Errc::kMiscompare:
+    case OsdErrc::kMiscompare:
       return "the data differs from what was to be compared";
-    case Errc::kVersionMismatch:
+    case OsdErrc::kVersionMismatch:
       return "the object is at another version";
-    case Errc::kNoSpace:
+    case OsdErrc::kNoSpace:
       return "no space left on the object server";
-    case Errc::kIoError:
+    case OsdErrc::kIoError:
       return "the object server could not read or write its store";
-    case Errc::kCorrupt:
+    case OsdErrc::kCorrupt:
       return "a checksum does not match";
-    case Errc::kInvalid:
+    case OsdErrc::kInvalid:
       return "a message or argument breaks a rule of the protocol";
-    case Errc::kTooLarge:
+    case OsdErrc::kTooLarge:
       return "larger than allowed";
-    case Errc::kExists:
+    case OsdErrc::kExists:
       return "it exists already";
-    case Errc::kReadOnly:
+    case OsdErrc::kReadOnly:
       return "read-only";
-    case Errc::kFenced:
+    case OsdErrc::kFenced:
       return "this client was fenced by a newer instance of itself or by an operator";
-    case Errc::kLostWrites:
+    case OsdErrc::kLostWrites:
       return "acknowledged writes that were not flushed may be lost";
-    case Errc::kStaleMap:
+    case OsdErrc::kStaleMap:
       return "the object belongs to another server in a newer cluster map";
-    case Errc::kRetryInline:
+    case OsdErrc::kRetryInline:
       return "the data has to be sent again in the message";
-    case Errc::kUnknownOutcome:
+    case OsdErrc::kUnknownOutcome:
       return "the server restarted: the operation may or may not have been applied";
-    case Errc::kTimedOut:
+    case OsdErrc::kTimedOut:
       return "no answer in time; the operation may have been applied";
-    case Errc::kCancelled:
+    case OsdErrc::kCancelled:
       return "cancelled";
-    case Errc::kNoSuchAttribute:
+    case OsdErrc::kNoSuchAttribute:
       return "no such attribute";
-    case Errc::kShutdown:
+    case OsdErrc::kShutdown:
       return "shutting down";
-    case Errc::kNotPermitted:
+    case OsdErrc::kNotPermitted:
       return "not permitted for this entity";
-    case Errc::kUnreachable:
+    case OsdErrc::kUnreachable:
       return "no object server answered";
-    case Errc::kIncompatible:
+    case OsdErrc::kIncompatible:
       return "made by an incompatible version";
-    case Errc::kBusy:
+    case OsdErrc::kBusy:
       return "busy";
   }
   return "unknown object server error";
@@ -65,7 +65,7 @@ const char* describe(Errc code) noexcept {
 class OsdCategory final : public std::error_category {
  public:
   const char* name() const noexcept override { return "lunar.osd"; }
-  std::string message(int value) const override { return describe(static_cast<Errc>(value)); }
+  std::string message(int value) const override { return describe(static_cast<OsdErrc>(value)); }
 };
 
 }  // namespace

@@ -41,7 +41,7 @@ struct ObjectVersion {
 };
 
 // What ends an op, on the wire as a number: never renumber.
-enum class Errc : int32_t {
+enum class OsdErrc : int32_t {
   kOk = 0,
   kNoSuchObject = 1,
   kNoSuchPool = 2,
@@ -69,18 +69,18 @@ enum class Errc : int32_t {
   kBusy = 24,
 };
 
-inline constexpr Errc kLastErrc = Errc::kBusy;
+inline constexpr OsdErrc kLastErrc = OsdErrc::kBusy;
 constexpr bool is_known_errc(int32_t value) noexcept {
   return value >= 0 && value <= static_cast<int32_t>(kLastErrc);
 }
 
 // message() is a clause for a person: "no space left in the pool".
 const std::error_category& osd_category() noexcept;
-inline std::error_code make_error_code(Errc code) noexcept {
+inline std::error_code make_error_code(OsdErrc code) noexcept {
   return {static_cast<int>(code), osd_category()};
 }
 
 }  // namespace lunar::objecter
 
 template <>
-struct std::is_error_code_enum<lunar::objecter::Errc> : std::true_type {};
+struct std::is_error_code_enum<lunar::objecter::OsdErrc> : std::true_type {};

@@ -37,10 +37,10 @@ bool get_flag(ByteReader& r) noexcept {
   return value == 1;
 }
 
-Errc get_errc(ByteReader& r) noexcept {
+OsdErrc get_errc(ByteReader& r) noexcept {
   const auto value = r.get<int32_t>();
   if (!is_known_errc(value)) r.mark_bad();
-  return r.ok() ? static_cast<Errc>(value) : Errc::kInvalid;
+  return r.ok() ? static_cast<OsdErrc>(value) : OsdErrc::kInvalid;
 }
 
 void put_addresses(ByteWriter& w, const std::vector<msgr::Address>& addresses) {

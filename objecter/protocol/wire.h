@@ -14,7 +14,7 @@ namespace lunar::objecter {
 // false. For the .cc files of objecter/protocol/ only.
 Uuid get_uuid(ByteReader& r) noexcept;
 bool get_flag(ByteReader& r) noexcept;  // one byte, 0 or 1
-Errc get_errc(ByteReader& r) noexcept;
+OsdErrc get_errc(ByteReader& r) noexcept;
 // One byte of count (at most OsdInfo::kMaxAddresses), then family, 16 bytes, port each.
 void put_addresses(ByteWriter& w, const std::vector<msgr::Address>& addresses);
 std::vector<msgr::Address> get_addresses(ByteReader& r);

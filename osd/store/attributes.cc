@@ -30,7 +30,7 @@ std::vector<std::byte> encode(const Values& values) {
 
 Result<Values> decode(ConstBytes bytes) {
   ByteReader reader(bytes);
-  if (reader.get<uint32_t>() != kSidecarMagic) return fail(system_error(EIO));
+  if (reader.get<uint32_t>() != kSidecarMagic) return failure(system_error(EIO));
   const auto count = reader.get<uint32_t>();
   Values values;
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
@@ -38,7 +38,7 @@ Result<Values> decode(ConstBytes bytes) {
     const ConstBytes value = reader.get_bytes(reader.get<uint32_t>());
     values[std::move(name)].assign(value.begin(), value.end());
   }
-  if (!reader.finished()) return fail(system_error(EIO));
+  if (!reader.finished()) return failure(system_error(EIO));
   return values;
 }
 
@@ -46,7 +46,7 @@ Result<Values> load(const StoreTree& tree, const ObjectPath& path) {
   auto bytes = tree.read_small(path.folder + "/" + path.sidecar(), kMaxSidecarBytes);
   if (bytes) return decode(*bytes);
   if (bytes.error() == std::errc::no_such_file_or_directory) return Values{};
-  return fail(bytes.error());
+  return failure(bytes.error());
 }
 
 }  // namespace
@@ -76,15 +76,15 @@ Result<std::vector<std::byte>> Attributes::get(const ObjectId& id, int fd,
                                                const std::string& name) const {
   if (home_ == AttributeHome::kSidecar) {
     auto values = load(tree_, ObjectPath(id));
-    if (!values) return fail(values.error());
+    if (!values) return failure(values.error());
     const auto found = values->find(name);
-    if (found == values->end()) return fail(system_error(ENODATA));
+    if (found == values->end()) return failure(system_error(ENODATA));
     return std::move(found->second);
   }
   const std::string full = std::string(kPrefix) + name;
   std::vector<std::byte> value(kMaxAttributeBytes);
   const ssize_t size = ::fgetxattr(fd, full.c_str(), value.data(), value.size());
-  if (size < 0) return fail(last_system_error());
+  if (size < 0) return failure(last_system_error());
   value.resize(static_cast<std::size_t>(size));
   return value;
 }

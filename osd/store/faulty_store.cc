@@ -68,10 +68,10 @@ void FaultyStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done don
   }
 }
 void FaultyStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                              UniqueFunction<void(Result<ExtentMap>)> done) {
+                              InlineFunction<void(Result<ExtentMap>)> done) {
   inner_->map_extents(id, offset, length, std::move(done));
 }
-void FaultyStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) {
+void FaultyStore::stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) {
   inner_->stat(id, std::move(done));
 }
 void FaultyStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) {
@@ -107,13 +107,13 @@ void FaultyStore::set_xattr(const ObjectId& id, const std::string& name, ConstBy
   inner_->set_xattr(id, name, value, std::move(done));
 }
 void FaultyStore::get_xattr(const ObjectId& id, const std::string& name,
-                            UniqueFunction<void(Result<std::vector<std::byte>>)> done) {
+                            InlineFunction<void(Result<std::vector<std::byte>>)> done) {
   inner_->get_xattr(id, name, std::move(done));
 }
 void FaultyStore::list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
                        bool (*in_pg)(const void* context, const std::string& name),
                        std::shared_ptr<const void> context,
-                       UniqueFunction<void(Result<std::vector<std::string>>)> done) {
+                       InlineFunction<void(Result<std::vector<std::string>>)> done) {
   inner_->list(pool, cursor, limit, in_pg, std::move(context), std::move(done));
 }
 void FaultyStore::flush(Done done) {

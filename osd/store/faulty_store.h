@@ -38,8 +38,8 @@ class FaultyStore final : public ObjectStore {
   msgr::BufferPool& buffers() noexcept override { return inner_->buffers(); }
   void read(const ObjectId& id, uint64_t offset, Bytes into, Done done) override;
   void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                   UniqueFunction<void(Result<ExtentMap>)> done) override;
-  void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) override;
+                   InlineFunction<void(Result<ExtentMap>)> done) override;
+  void stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) override;
   void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) override;
   void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) override;
   void truncate(const ObjectId& id, uint64_t size, Done done) override;
@@ -48,11 +48,11 @@ class FaultyStore final : public ObjectStore {
   void remove_durably(const ObjectId& id, Done done) override;
   void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) override;
   void get_xattr(const ObjectId& id, const std::string& name,
-                 UniqueFunction<void(Result<std::vector<std::byte>>)> done) override;
+                 InlineFunction<void(Result<std::vector<std::byte>>)> done) override;
   void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
             bool (*in_pg)(const void* context, const std::string& name),
             std::shared_ptr<const void> context,
-            UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
+            InlineFunction<void(Result<std::vector<std::string>>)> done) override;
   void flush(Done done) override;
   void set_on_loss(OnLoss on_loss) override;
   void put_record(const std::string& key, std::vector<std::byte> value, Done done) override;
@@ -61,7 +61,7 @@ class FaultyStore final : public ObjectStore {
   bool may_have_lost_writes() const noexcept override;
   void acknowledge_loss(Done done) override;
   Usage usage() const override { return inner_->usage(); }
-  void shutdown(UniqueFunction<void()> done) override { inner_->shutdown(std::move(done)); }
+  void shutdown(InlineFunction<void()> done) override { inner_->shutdown(std::move(done)); }
 
  private:
   struct Held {

@@ -16,7 +16,7 @@
 
 namespace lunar::osd {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 namespace {
 
@@ -24,8 +24,8 @@ constexpr uint64_t kMaxObjectBytes = 1ULL << 40;
 constexpr uint64_t kDirectAlignment = 4096;  // as every device and file system takes
 
 std::error_code check(const ObjectId& id, uint64_t offset, uint64_t length) {
-  if (!is_valid_object_id(id)) return Errc::kInvalid;
-  if (offset > kMaxObjectBytes || length > kMaxObjectBytes - offset) return Errc::kTooLarge;
+  if (!is_valid_object_id(id)) return OsdErrc::kInvalid;
+  if (offset > kMaxObjectBytes || length > kMaxObjectBytes - offset) return OsdErrc::kTooLarge;
   return {};
 }
 
@@ -35,7 +35,7 @@ std::error_code as_error(ssize_t result) {
 
 Result<uint64_t> size_of(int fd) {
   struct stat status {};
-  if (::fstat(fd, &status) != 0) return fail(last_system_error());
+  if (::fstat(fd, &status) != 0) return failure(last_system_error());
   return static_cast<uint64_t>(status.st_size);
 }
 
@@ -70,11 +70,11 @@ Result<ExtentMap> find_extents(int fd, uint64_t offset, uint64_t length) {
   for (uint64_t at = offset; at < end;) {
     const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
     if (data < 0 && errno == ENXIO) break;  // no data from here to the end
-    if (data < 0) return fail(last_system_error());
+    if (data < 0) return failure(last_system_error());
     if (static_cast<uint64_t>(data) >= end) break;
     const off_t hole = ::lseek(fd, data, SEEK_HOLE);
     if (hole < 0 && errno == ENXIO) break;  // truncated meanwhile
-    if (hole < 0) return fail(last_system_error());
+    if (hole < 0) return failure(last_system_error());
     const uint64_t stop = std::min(static_cast<uint64_t>(hole), end);
     map.extents.emplace_back(static_cast<uint64_t>(data), stop - static_cast<uint64_t>(data));
     at = stop;
@@ -227,7 +227,7 @@ void FileStore::write_in_engine(TransferRef op) {
 void FileStore::end_failed_write(TransferRef op, std::error_code error) {
   if (!op->fua) return finish(std::move(op->done), to_store_error(error));
   // RWF_DSYNC also reports, and so uses up, the error of an earlier write-back.
-  if (to_store_error(error) != Errc::kNoSpace) {
+  if (to_store_error(error) != OsdErrc::kNoSpace) {
     return end_after_loss(error, op->id, std::move(op->done));
   }
   // No room for these bytes, or none for earlier ones on a thin volume? Without a sync it is the
@@ -291,7 +291,7 @@ void FileStore::change_file(FileRef file, bool sync_after, Change change, Done d
 }
 
 void FileStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) {
-  if (!is_valid_object_id(id)) return (void)admit(Errc::kInvalid, done);
+  if (!is_valid_object_id(id)) return (void)admit(OsdErrc::kInvalid, done);
   if (!admit({}, done)) return;
   struct Zero {
     uint64_t offset, length;
@@ -302,7 +302,8 @@ void FileStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool 
   with_file(id, false, [this, op = std::move(op)](Result<FileRef> file) mutable {
     if (!file) {
       const auto error = to_store_error(file.error());
-      return finish(std::move(op->done), error == Errc::kNoSuchObject ? std::error_code{} : error);
+      return finish(std::move(op->done),
+                    error == OsdErrc::kNoSuchObject ? std::error_code{} : error);
     }
     change_file(
         std::move(*file), op->fua,
@@ -324,16 +325,16 @@ void FileStore::truncate(const ObjectId& id, uint64_t size, Done done) {
   });
 }
 
-void FileStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) {
+void FileStore::stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) {
   if (!admit(check(id, 0, 0), done)) return;
-  auto boxed = std::make_unique<UniqueFunction<void(Result<Stat>)>>(std::move(done));
+  auto boxed = std::make_unique<InlineFunction<void(Result<Stat>)>>(std::move(done));
   with_file(id, false, [this, boxed = std::move(boxed)](Result<FileRef> file) mutable {
     Result<Stat> result;
     struct stat status {};
     if (!file) {
-      result = fail(to_store_error(file.error()));
+      result = failure(to_store_error(file.error()));
     } else if (::fstat((*file)->fd.get(), &status) != 0) {
-      result = fail(to_store_error(last_system_error()));
+      result = failure(to_store_error(last_system_error()));
     } else {
       result = Stat{static_cast<uint64_t>(status.st_size),
                     static_cast<uint64_t>(status.st_blocks) * 512};
@@ -343,12 +344,12 @@ void FileStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done
 }
 
 void FileStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                            UniqueFunction<void(Result<ExtentMap>)> done) {
-  if (!is_valid_object_id(id)) return (void)admit(Errc::kInvalid, done);
+                            InlineFunction<void(Result<ExtentMap>)> done) {
+  if (!is_valid_object_id(id)) return (void)admit(OsdErrc::kInvalid, done);
   if (!admit({}, done)) return;
   struct Map {
     uint64_t offset, length;
-    UniqueFunction<void(Result<ExtentMap>)> done;
+    InlineFunction<void(Result<ExtentMap>)> done;
   };
   offset = std::min(offset, kMaxObjectBytes);
   length = std::min(length, kMaxObjectBytes - offset);
@@ -356,15 +357,15 @@ void FileStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length
   with_file(id, false, [this, op = std::move(op)](Result<FileRef> file) mutable {
     if (!file) {
       Result<ExtentMap> result;
-      if (const auto error = to_store_error(file.error()); error != Errc::kNoSuchObject) {
-        result = fail(error);
+      if (const auto error = to_store_error(file.error()); error != OsdErrc::kNoSuchObject) {
+        result = failure(error);
       }
       return finish(std::move(op->done), std::move(result));
     }
     Map& map = *op;
     pool_.run([file = *file, &map] { return find_extents(file->fd.get(), map.offset, map.length); },
               [this, file = *file, op = std::move(op)](Result<ExtentMap> found) mutable {
-                if (!found) found = fail(to_store_error(found.error()));
+                if (!found) found = failure(to_store_error(found.error()));
                 finish(std::move(op->done), std::move(found));
               });
   });

@@ -12,7 +12,7 @@
 
 namespace lunar::osd {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 namespace {
 
@@ -59,7 +59,7 @@ void FileStore::remove_durably(const ObjectId& id, Done done) {
 }
 
 void FileStore::remove_object(const ObjectId& id, bool durably, Done done) {
-  if (!admit(is_valid_object_id(id) ? std::error_code{} : Errc::kInvalid, done)) return;
+  if (!admit(is_valid_object_id(id) ? std::error_code{} : OsdErrc::kInvalid, done)) return;
   UniqueFd last;
   if (FileRef file = files_.find(id)) {
     flusher_->forget(file);
@@ -91,7 +91,7 @@ void FileStore::remove_object(const ObjectId& id, bool durably, Done done) {
 }
 
 void FileStore::replace(const ObjectId& id, ConstBytes from, Done done) {
-  if (!admit(is_valid_object_id(id) ? std::error_code{} : Errc::kInvalid, done)) return;
+  if (!admit(is_valid_object_id(id) ? std::error_code{} : OsdErrc::kInvalid, done)) return;
   if (FileRef file = files_.find(id)) {
     flusher_->forget(file);
     files_.forget(id);
@@ -124,8 +124,8 @@ void FileStore::replace(const ObjectId& id, ConstBytes from, Done done) {
 void FileStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
                           Done done) {
   std::error_code refusal;
-  if (value.size() > kMaxAttributeBytes) refusal = Errc::kTooLarge;
-  if (!is_valid_object_id(id) || !is_valid_attribute(name)) refusal = Errc::kInvalid;
+  if (value.size() > kMaxAttributeBytes) refusal = OsdErrc::kTooLarge;
+  if (!is_valid_object_id(id) || !is_valid_attribute(name)) refusal = OsdErrc::kInvalid;
   if (!admit(refusal, done)) return;
   struct Set {
     std::string name;
@@ -153,24 +153,24 @@ void FileStore::set_xattr(const ObjectId& id, const std::string& name, ConstByte
 }
 
 void FileStore::get_xattr(const ObjectId& id, const std::string& name,
-                          UniqueFunction<void(Result<std::vector<std::byte>>)> done) {
+                          InlineFunction<void(Result<std::vector<std::byte>>)> done) {
   const bool is_valid = is_valid_object_id(id) && is_valid_attribute(name);
-  if (!admit(is_valid ? std::error_code{} : Errc::kInvalid, done)) return;
+  if (!admit(is_valid ? std::error_code{} : OsdErrc::kInvalid, done)) return;
   struct Get {
     std::string name;
-    UniqueFunction<void(Result<std::vector<std::byte>>)> done;
+    InlineFunction<void(Result<std::vector<std::byte>>)> done;
   };
   auto op = std::make_unique<Get>(Get{name, std::move(done)});
   with_file(id, false, [this, op = std::move(op)](Result<FileRef> file) mutable {
     if (!file) {
-      Result<std::vector<std::byte>> result = fail(to_store_error(file.error()));
+      Result<std::vector<std::byte>> result = failure(to_store_error(file.error()));
       return finish(std::move(op->done), std::move(result));
     }
     Get& get = *op;
     pool_.run(
         [this, file = *file, &get] { return attributes_.get(file->id, file->fd.get(), get.name); },
         [this, file = *file, op = std::move(op)](Result<std::vector<std::byte>> value) mutable {
-          if (!value) value = fail(to_store_error(value.error()));
+          if (!value) value = failure(to_store_error(value.error()));
           finish(std::move(op->done), std::move(value));
         });
   });
@@ -179,12 +179,12 @@ void FileStore::get_xattr(const ObjectId& id, const std::string& name,
 void FileStore::list(PoolId pool, const std::string& cursor, uint32_t limit,
                      bool (*in_pg)(const void* context, const std::string& name),
                      std::shared_ptr<const void> context,
-                     UniqueFunction<void(Result<std::vector<std::string>>)> done) {
+                     InlineFunction<void(Result<std::vector<std::string>>)> done) {
   if (!admit({}, done)) return;
   pool_.run([this, pool, cursor, limit, in_pg,
              context] { return scan(pool, cursor, limit, in_pg, context.get()); },
             [this, done = std::move(done)](Result<std::vector<std::string>> names) mutable {
-              if (!names) names = fail(to_store_error(names.error()));
+              if (!names) names = failure(to_store_error(names.error()));
               finish(std::move(done), std::move(names));
             });
 }
@@ -214,17 +214,17 @@ Result<std::vector<std::string>> FileStore::scan(PoolId pool, const std::string&
     smallest.add(std::move(owned));
   };
   auto first = tree_.entries(pool_folder(pool));
-  if (!first) return fail(first.error());
+  if (!first) return failure(first.error());
   for (const auto& outer : *first) {
     const std::string outer_folder = pool_folder(pool) + "/" + outer.name;
     auto second = tree_.entries(outer_folder);
     if (!second && second.error() == system_error(ENOTDIR)) continue;
-    if (!second) return fail(second.error());
+    if (!second) return failure(second.error());
     for (const auto& inner : *second) {
       const std::string folder = outer_folder + "/" + inner.name;
       auto files = tree_.entries(folder);
       if (!files && files.error() == system_error(ENOTDIR)) continue;
-      if (!files) return fail(files.error());
+      if (!files) return failure(files.error());
       for (const auto& entry : *files) visit(entry, folder);
     }
   }

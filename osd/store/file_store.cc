@@ -13,7 +13,7 @@
 
 namespace lunar::osd {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 namespace {
 
@@ -37,26 +37,26 @@ std::error_code to_store_error(std::error_code system) {
   if (system.category() == objecter::osd_category()) return system;
   switch (system.value()) {
     case ENOENT:
-      return Errc::kNoSuchObject;
+      return OsdErrc::kNoSuchObject;
     case ENOSPC:
     case EDQUOT:
-      return Errc::kNoSpace;
+      return OsdErrc::kNoSpace;
     case EFBIG:
     case E2BIG:
-      return Errc::kTooLarge;
+      return OsdErrc::kTooLarge;
     case ENODATA:
-      return Errc::kNoSuchAttribute;
+      return OsdErrc::kNoSuchAttribute;
     default:
       break;
   }
   LUNAR_ERROR(kStore, "the file system failed: {}", system.message());
-  return Errc::kIoError;
+  return OsdErrc::kIoError;
 }
 
 Outcome<StoreIdentity> make_file_store(const std::string& path, const Uuid& fsid, OsdId osd,
                                        Syscalls* syscalls) {
   auto format = make_store(or_system(syscalls), path, fsid, osd);
-  if (!format) return tl::unexpected(format.error());
+  if (!format) return failure(format.error());
   return format->identity;
 }
 
@@ -66,17 +66,17 @@ Outcome<std::unique_ptr<ObjectStore>> open_file_store(msgr::EventCenter& center,
                                                       Syscalls* injected) {
   Syscalls& syscalls = or_system(injected);
   auto root = open_store_root(options.path);
-  if (!root) return tl::unexpected(root.error());
+  if (!root) return failure(root.error());
   const StoreTree tree(syscalls, UniqueFd(::fcntl(root->get(), F_DUPFD_CLOEXEC, 0)));
   // The identity first: a folder that is no store gets no lock file from us.
   auto format = read_format(tree, options.path, {options.fsid, options.osd});
-  if (!format) return tl::unexpected(format.error());
+  if (!format) return failure(format.error());
   auto lock = lock_store(tree, options.path);
-  if (!lock) return tl::unexpected(lock.error());
+  if (!lock) return failure(lock.error());
   auto store = std::make_unique<FileStore>(
       center, buffers, syscalls,
       FileStore::Parts{options, std::move(*root), std::move(*lock), *format});
-  if (auto started = store->start(); !started) return tl::unexpected(started.error());
+  if (auto started = store->start(); !started) return failure(started.error());
   return store;
 }
 
@@ -107,14 +107,14 @@ Outcome<void> FileStore::start() {
   if (auto loaded = records_.load(options_.path); !loaded) return loaded;
   if (auto compared = loss_.start(options_.path); !compared) return compared;
   if (const auto error = reserve_.open()) {
-    return tl::unexpected(file_error(options_.path + "/reserve", "cannot be opened", error));
+    return failure(file_error(options_.path + "/reserve", "cannot be opened", error));
   }
   if (options_.io != FileStoreOptions::Io::kThreads) {
     auto engine = make_uring_engine(center_, buffers_, syscalls_, counters_);
     if (engine) {
       io_ = std::move(*engine);
     } else if (options_.io == FileStoreOptions::Io::kUring) {
-      return explain(engine.error(),
+      return failure(engine.error(),
                      "io_uring cannot be set up: " + engine.error().message() +
                          "; allow it (kernel.io_uring_disabled, the container's seccomp filter)");
     } else {
@@ -136,7 +136,7 @@ void FileStore::with_file(const ObjectId& id, bool create, WithFile then) {
   if (files_.size() + opens_in_progress_ < 2 * files_.limit()) {
     auto fd = tree_.open_cached(id);
     if (fd) return then(files_.insert(id, std::move(*fd)));
-    if (fd.error() == system_error(ENOENT) && !create) return then(fail(fd.error()));
+    if (fd.error() == system_error(ENOENT) && !create) return then(failure(fd.error()));
   }
   waiting_opens_.push_back(std::make_unique<Opening>(Opening{id, create, std::move(then)}));
   start_opens();
@@ -173,7 +173,7 @@ void FileStore::open_blocking(std::unique_ptr<Opening> opening) {
             [this, opening = std::move(opening)](Result<StoreTree::Opened> opened) {
               --opens_in_progress_;
               if (!opened) {
-                opening->then(fail(opened.error()));
+                opening->then(failure(opened.error()));
                 return start_opens();
               }
               FileRef file = files_.insert(opening->id, std::move(opened->fd));
@@ -206,7 +206,7 @@ void FileStore::flush(Done done) {
 
 void FileStore::put_record(const std::string& key, std::vector<std::byte> value, Done done) {
   const bool is_valid = is_valid_record_key(key) && value.size() <= Records::kMaxValueBytes;
-  if (!admit(is_valid ? std::error_code{} : Errc::kInvalid, done)) return;
+  if (!admit(is_valid ? std::error_code{} : OsdErrc::kInvalid, done)) return;
   auto boxed = std::make_unique<Done>(std::move(done));
   records_.put(key, std::move(value), [this, boxed = std::move(boxed)](std::error_code error) {
     finish(std::move(*boxed), to_store_error(error));
@@ -215,7 +215,7 @@ void FileStore::put_record(const std::string& key, std::vector<std::byte> value,
 
 Result<std::vector<std::byte>> FileStore::get_record(const std::string& key) const {
   const Records::Value* value = records_.find(key);
-  if (value == nullptr) return fail(Errc::kNoSuchObject);
+  if (value == nullptr) return failure(OsdErrc::kNoSuchObject);
   return *value;
 }
 
@@ -240,7 +240,7 @@ void FileStore::ended() {
   if (--in_flight_ == 0 && is_draining_) start_shutdown();
 }
 
-void FileStore::shutdown(UniqueFunction<void()> done) {
+void FileStore::shutdown(InlineFunction<void()> done) {
   LUNAR_CHECK(!is_shutting_down_, "a store is shut down once");
   is_shutting_down_ = true;
   shutdown_done_ = std::move(done);

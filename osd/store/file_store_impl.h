@@ -42,8 +42,8 @@ class FileStore final : public ObjectStore {
   msgr::BufferPool& buffers() noexcept override { return buffers_; }
   void read(const ObjectId& id, uint64_t offset, Bytes into, Done done) override;
   void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                   UniqueFunction<void(Result<ExtentMap>)> done) override;
-  void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) override;
+                   InlineFunction<void(Result<ExtentMap>)> done) override;
+  void stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) override;
   void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) override;
   void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) override;
   void truncate(const ObjectId& id, uint64_t size, Done done) override;
@@ -52,11 +52,11 @@ class FileStore final : public ObjectStore {
   void remove_durably(const ObjectId& id, Done done) override;
   void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) override;
   void get_xattr(const ObjectId& id, const std::string& name,
-                 UniqueFunction<void(Result<std::vector<std::byte>>)> done) override;
+                 InlineFunction<void(Result<std::vector<std::byte>>)> done) override;
   void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
             bool (*in_pg)(const void* context, const std::string& name),
             std::shared_ptr<const void> context,
-            UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
+            InlineFunction<void(Result<std::vector<std::string>>)> done) override;
   void flush(Done done) override;
   void set_on_loss(OnLoss on_loss) override { loss_.set_listener(std::move(on_loss)); }
   void put_record(const std::string& key, std::vector<std::byte> value, Done done) override;
@@ -67,10 +67,10 @@ class FileStore final : public ObjectStore {
   bool may_have_lost_writes() const noexcept override { return loss_.is_lost(); }
   void acknowledge_loss(Done done) override;
   Usage usage() const override;
-  void shutdown(UniqueFunction<void()> done) override;
+  void shutdown(InlineFunction<void()> done) override;
 
  private:
-  using WithFile = UniqueFunction<void(Result<FileRef>)>;
+  using WithFile = InlineFunction<void(Result<FileRef>)>;
   struct Transfer;  // a read or a write in progress
   using TransferRef = std::unique_ptr<Transfer>;
 
@@ -140,7 +140,7 @@ class FileStore final : public ObjectStore {
   uint64_t in_flight_ = 0;     // calls admitted, not ended
   bool is_shutting_down_ = false;
   bool is_draining_ = false;  // shutdown() waits for in_flight_ to reach 0
-  UniqueFunction<void()> shutdown_done_;
+  InlineFunction<void()> shutdown_done_;
 };
 
 template <typename DoneT, typename... Results>
@@ -161,12 +161,12 @@ void FileStore::finish(DoneT done, Results... results) {
 template <typename DoneT>
 bool FileStore::admit(std::error_code refusal, DoneT& done) {
   ++in_flight_;
-  if (is_shutting_down_) refusal = objecter::Errc::kShutdown;
+  if (is_shutting_down_) refusal = objecter::OsdErrc::kShutdown;
   if (!refusal) return true;
   if constexpr (std::is_same_v<DoneT, Done>) {
     finish(std::move(done), refusal);
   } else {
-    finish(std::move(done), fail(refusal));
+    finish(std::move(done), failure(refusal));
   }
   return false;
 }

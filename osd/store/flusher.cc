@@ -19,7 +19,7 @@ void Flusher::flush(Done done) {
   if (!round_) start_round();
 }
 
-void Flusher::flush_in_background(UniqueFunction<void()> after) {
+void Flusher::flush_in_background(InlineFunction<void()> after) {
   const bool is_first = !round_;
   if (is_first) round_ = std::make_unique<Round>();
   if (after) round_->afters.push_back(std::move(after));

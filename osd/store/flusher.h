@@ -18,7 +18,7 @@ class LossSink {
   virtual ~LossSink() = default;
   // `objects` empty: any. `then` runs on the loop when the loss is on record.
   virtual void on_write_back_error(std::error_code error, std::vector<ObjectId> objects,
-                                   UniqueFunction<void()> then) = 0;
+                                   InlineFunction<void()> then) = 0;
 };
 
 // Knows what is not durable yet, and makes it so. One round runs at a time; calls that arrive
@@ -27,7 +27,7 @@ class LossSink {
 // Loop-bound. Shares ownership of dirty files.
 class Flusher {
  public:
-  using Done = UniqueFunction<void(std::error_code)>;
+  using Done = InlineFunction<void(std::error_code)>;
   Flusher(BlockingPool& pool, IoEngine& io, const StoreTree& tree, LossSink& sink,
           std::size_t sync_files_limit)
       : pool_(pool), io_(io), tree_(tree), sink_(sink), sync_files_limit_(sync_files_limit) {}
@@ -41,7 +41,7 @@ class Flusher {
   void flush(Done done);
   // Nobody waits for the result, so the next flush reports an error. `after` runs when the round
   // that runs or starts now has ended.
-  void flush_in_background(UniqueFunction<void()> after = nullptr);
+  void flush_in_background(InlineFunction<void()> after = nullptr);
   // An error of a sync made elsewhere (FUA): the next flush reports it.
   void remember_error(std::error_code error) { unreported_ = error; }
 
@@ -51,7 +51,7 @@ class Flusher {
  private:
   struct Round {
     std::vector<Done> waiters;
-    std::vector<UniqueFunction<void()>> afters;
+    std::vector<InlineFunction<void()>> afters;
     std::vector<FileRef> files;
     std::vector<std::string> folders;
     std::size_t left = 0;  // syncs in progress

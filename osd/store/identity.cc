@@ -89,7 +89,7 @@ Outcome<void> refuse_unless_empty(const StoreTree& tree, const std::string& path
   if (!entries) return explained(path, "cannot be listed", entries.error());
   for (const auto& entry : *entries) {
     if (entry.name == "lost+found") continue;
-    return explain(std::errc::directory_not_empty,
+    return failure(std::errc::directory_not_empty,
                    fmt::format("{}: is not empty (it has '{}'): --mkfs only makes a store in an "
                                "empty folder; choose another or remove what is in it",
                                path, entry.name));
@@ -103,7 +103,7 @@ Outcome<UniqueFd> open_store_root(const std::string& path) {
   UniqueFd root(::open(path.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
   if (!root) {
     const auto code = last_system_error();
-    return explain(code, fmt::format("{}: cannot be opened: {}; is osd_data right, and was the "
+    return failure(code, fmt::format("{}: cannot be opened: {}; is osd_data right, and was the "
                                      "store made with lunar-osd --mkfs?",
                                      path, code.message()));
   }
@@ -112,11 +112,11 @@ Outcome<UniqueFd> open_store_root(const std::string& path) {
 
 Outcome<StoreFormat> make_store(Syscalls& syscalls, const std::string& path, const Uuid& fsid,
                                 OsdId osd) {
-  if (auto made = make_directories(path, 0700); !made) return tl::unexpected(made.error());
+  if (auto made = make_directories(path, 0700); !made) return failure(made.error());
   auto root = open_store_root(path);
-  if (!root) return tl::unexpected(root.error());
+  if (!root) return failure(root.error());
   const StoreTree tree(syscalls, std::move(*root));
-  if (auto empty = refuse_unless_empty(tree, path); !empty) return tl::unexpected(empty.error());
+  if (auto empty = refuse_unless_empty(tree, path); !empty) return failure(empty.error());
   for (const char* folder : {"meta", "tmp"}) {
     const int made = syscalls.make_directory(tree.root(), folder);
     if (made < 0) return explained(path, "cannot make a folder in it", system_error(-made));
@@ -142,34 +142,34 @@ Outcome<StoreFormat> read_format(const StoreTree& tree, const std::string& path,
   const std::string file = path + "/" + kIdentityFile;
   auto bytes = tree.read_small(kIdentityFile, kSmallFileBytes);
   if (!bytes && bytes.error() == std::errc::no_such_file_or_directory) {
-    return explain(bytes.error(), fmt::format("{}: there is no store here (no identity.json); make "
+    return failure(bytes.error(), fmt::format("{}: there is no store here (no identity.json); make "
                                               "one with lunar-osd --mkfs, or mend osd_data",
                                               path));
   }
   if (!bytes) return explained(file, "cannot be read", bytes.error());
   const auto decoded = decode(as_text(*bytes));
   if (!decoded) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    fmt::format("{}: is damaged; put it back from a backup", file));
   }
   if (decoded->version != StoreFormat::kVersion || !decoded->unknown_feature.empty()) {
     const std::string what = decoded->unknown_feature.empty()
                                  ? fmt::format("format {}", decoded->version)
                                  : fmt::format("the feature {}", decoded->unknown_feature);
-    return explain(std::errc::not_supported,
+    return failure(std::errc::not_supported,
                    fmt::format("{}: the store has {}, and this lunar-osd knows format {}; run the "
                                "version that made it, or a newer one",
                                file, what, StoreFormat::kVersion));
   }
   const StoreIdentity& found = decoded->format.identity;
   if (expected.fsid && *expected.fsid != found.fsid) {
-    return explain(std::errc::operation_not_permitted,
+    return failure(std::errc::operation_not_permitted,
                    fmt::format("{}: the store belongs to cluster {}, and this is cluster {}; mend "
                                "osd_data or fsid",
                                path, found.fsid.to_string(), expected.fsid->to_string()));
   }
   if (expected.osd && *expected.osd != found.osd) {
-    return explain(std::errc::operation_not_permitted,
+    return failure(std::errc::operation_not_permitted,
                    fmt::format("{}: the store belongs to osd.{}, and this is osd.{}; mend osd_data "
                                "or the server's name",
                                path, found.osd, *expected.osd));
@@ -187,7 +187,7 @@ Outcome<UniqueFd> lock_store(const StoreTree& tree, const std::string& path) {
     const ssize_t n = ::pread(fd->get(), pid.data(), pid.size() - 1, 0);
     std::string_view owner(pid.data(), n > 0 ? static_cast<std::size_t>(n) : 0);
     owner = owner.substr(0, owner.find('\n'));
-    return explain(std::errc::device_or_resource_busy,
+    return failure(std::errc::device_or_resource_busy,
                    fmt::format("{}: is in use by process {}; stop that lunar-osd first", path,
                                owner.empty() ? "unknown" : owner));
   }

@@ -5,8 +5,8 @@
 #include <memory>
 
 #include "common/bytes.h"
+#include "common/inline_function.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "msgr/buffer.h"
 #include "msgr/event_center.h"
 #include "osd/store/blocking_pool.h"
@@ -20,7 +20,7 @@ namespace lunar::osd {
 // possibly fewer than asked for, or a negative errno).
 class IoEngine {
  public:
-  using Done = UniqueFunction<void(int result)>;
+  using Done = InlineFunction<void(int result)>;
   struct Target {
     int fd = -1;
     bool is_direct = false;  // opened with O_DIRECT

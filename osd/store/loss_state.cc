@@ -8,7 +8,7 @@ namespace lunar::osd {
 Outcome<void> LossState::start(const std::string& path) {
   auto instance = MountInstance::of(tree_.root());
   if (!instance) {
-    return tl::unexpected(file_error(path, "its mount cannot be identified", instance.error()));
+    return failure(file_error(path, "its mount cannot be identified", instance.error()));
   }
   const RuntimeRecord last = RuntimeRecord::read(tree_);
   record_.lost = is_loss(last, *instance);
@@ -23,20 +23,20 @@ Outcome<void> LossState::start(const std::string& path) {
     LUNAR_LOG(kStore, 0, "{}: writes that were not flushed before this start may be lost", path);
   }
   if (const auto error = record_.write(tree_)) {
-    return tl::unexpected(file_error(path, "cannot write the runtime record", error));
+    return failure(file_error(path, "cannot write the runtime record", error));
   }
   return {};
 }
 
 void LossState::on_write_back_error(std::error_code error, std::vector<ObjectId> objects,
-                                    UniqueFunction<void()> then) {
+                                    InlineFunction<void()> then) {
   LUNAR_ERROR(kStore, "write-back failed, unflushed writes may be lost ({}): {}",
               objects.empty() ? std::string("any object") : objects.front().name, error.message());
   record_.lost = true;
   struct Report {
     std::error_code error;
     std::vector<ObjectId> objects;
-    UniqueFunction<void()> then;
+    InlineFunction<void()> then;
   };
   auto report = std::make_unique<Report>(Report{error, std::move(objects), std::move(then)});
   save([this, report = std::move(report)](std::error_code) {

@@ -14,7 +14,7 @@ namespace lunar::osd {
 // Loop-bound, but for start(). Owns nothing.
 class LossState final : public LossSink {
  public:
-  using Done = UniqueFunction<void(std::error_code)>;
+  using Done = InlineFunction<void(std::error_code)>;
   LossState(BlockingPool& pool, const StoreTree& tree) : pool_(pool), tree_(tree) {}
 
   // Blocking: compares with the last run, runs syncfs, and records that a server runs.
@@ -23,7 +23,7 @@ class LossState final : public LossSink {
   bool is_lost() const noexcept { return record_.lost; }
 
   void on_write_back_error(std::error_code error, std::vector<ObjectId> objects,
-                           UniqueFunction<void()> then) override;
+                           InlineFunction<void()> then) override;
   void acknowledge(Done done);
   // The last call: everything is flushed.
   void end(bool clean, Done done);

@@ -9,7 +9,7 @@
 
 namespace lunar::osd {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 namespace {
 constexpr uint64_t kMaxObjectBytes = 1ULL << 40;
@@ -38,9 +38,9 @@ void MemStore::answer(DoneT done, R result) {
 }
 
 std::error_code MemStore::check(const ObjectId& id, uint64_t offset, uint64_t length) const {
-  if (is_shut_down_) return Errc::kShutdown;
-  if (!is_valid_object_id(id)) return Errc::kInvalid;
-  if (offset > kMaxObjectBytes || length > kMaxObjectBytes - offset) return Errc::kTooLarge;
+  if (is_shut_down_) return OsdErrc::kShutdown;
+  if (!is_valid_object_id(id)) return OsdErrc::kInvalid;
+  if (offset > kMaxObjectBytes || length > kMaxObjectBytes - offset) return OsdErrc::kTooLarge;
   return {};
 }
 
@@ -54,7 +54,7 @@ void MemStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done done) 
   Object* object = find(id);
   if (object == nullptr) {
     std::ranges::fill(into, std::byte{});
-    return answer(std::move(done), make_error_code(Errc::kNoSuchObject));
+    return answer(std::move(done), make_error_code(OsdErrc::kNoSuchObject));
   }
   std::size_t at = 0;
   for_each_chunk(offset, into.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
@@ -75,7 +75,7 @@ std::error_code MemStore::put(Object& object, uint64_t offset, ConstBytes from) 
   for_each_chunk(offset, from.size(), [&](uint64_t number, uint64_t, uint64_t) {
     if (!object.chunks.contains(number)) needed += kChunkBytes;
   });
-  if (needed > options_.budget_bytes - used_) return Errc::kNoSpace;
+  if (needed > options_.budget_bytes - used_) return OsdErrc::kNoSpace;
   used_ += needed;
   std::size_t at = 0;
   for_each_chunk(offset, from.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
@@ -159,10 +159,10 @@ void MemStore::replace(const ObjectId& id, ConstBytes from, Done done) {
   answer(std::move(done), error);
 }
 
-void MemStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) {
-  Result<Stat> result = fail(Errc::kNoSuchObject);
+void MemStore::stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) {
+  Result<Stat> result = failure(OsdErrc::kNoSuchObject);
   if (const auto error = check(id, 0, 0)) {
-    result = fail(error);
+    result = failure(error);
   } else if (Object* object = find(id)) {
     result = Stat{object->size, object->chunks.size() * kChunkBytes};
   }
@@ -170,10 +170,10 @@ void MemStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done)
 }
 
 void MemStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                           UniqueFunction<void(Result<ExtentMap>)> done) {
+                           InlineFunction<void(Result<ExtentMap>)> done) {
   Result<ExtentMap> result;
   if (const auto error = check(id, 0, 0)) {
-    result = fail(error);
+    result = failure(error);
     return answer(std::move(done), std::move(result));
   }
   Object* object = find(id);
@@ -197,22 +197,22 @@ void MemStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
 
 void MemStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) {
   std::error_code error = check(id, 0, 0);
-  if (!error && !objecter::is_valid_object_name(name)) error = Errc::kInvalid;
-  if (!error && value.size() > kMaxAttributeBytes) error = Errc::kTooLarge;
+  if (!error && !objecter::is_valid_object_name(name)) error = OsdErrc::kInvalid;
+  if (!error && value.size() > kMaxAttributeBytes) error = OsdErrc::kTooLarge;
   if (!error) objects_[id].xattrs[name].assign(value.begin(), value.end());
   answer(std::move(done), error);
 }
 
 void MemStore::get_xattr(const ObjectId& id, const std::string& name,
-                         UniqueFunction<void(Result<std::vector<std::byte>>)> done) {
-  Result<std::vector<std::byte>> result = fail(Errc::kNoSuchObject);
+                         InlineFunction<void(Result<std::vector<std::byte>>)> done) {
+  Result<std::vector<std::byte>> result = failure(OsdErrc::kNoSuchObject);
   std::error_code error = check(id, 0, 0);
-  if (!error && !objecter::is_valid_object_name(name)) error = Errc::kInvalid;
+  if (!error && !objecter::is_valid_object_name(name)) error = OsdErrc::kInvalid;
   if (error) {
-    result = fail(error);
+    result = failure(error);
   } else if (Object* object = find(id)) {
     const auto found = object->xattrs.find(name);
-    result = fail(Errc::kNoSuchAttribute);
+    result = failure(OsdErrc::kNoSuchAttribute);
     if (found != object->xattrs.end()) result = found->second;
   }
   answer(std::move(done), std::move(result));
@@ -221,9 +221,9 @@ void MemStore::get_xattr(const ObjectId& id, const std::string& name,
 void MemStore::list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
                     bool (*in_pg)(const void* context, const std::string& name),
                     std::shared_ptr<const void> context,
-                    UniqueFunction<void(Result<std::vector<std::string>>)> done) {
+                    InlineFunction<void(Result<std::vector<std::string>>)> done) {
   Result<std::vector<std::string>> result;
-  if (is_shut_down_) result = fail(Errc::kShutdown);
+  if (is_shut_down_) result = failure(OsdErrc::kShutdown);
   auto at = objects_.upper_bound({pool, cursor});
   for (; result && at != objects_.end() && at->first.pool == pool; ++at) {
     if (result->size() == limit) break;
@@ -234,8 +234,8 @@ void MemStore::list(objecter::PoolId pool, const std::string& cursor, uint32_t l
 
 void MemStore::put_record(const std::string& key, std::vector<std::byte> value, Done done) {
   std::error_code error;
-  if (!is_valid_record_key(key)) error = Errc::kInvalid;
-  if (is_shut_down_) error = Errc::kShutdown;
+  if (!is_valid_record_key(key)) error = OsdErrc::kInvalid;
+  if (is_shut_down_) error = OsdErrc::kShutdown;
   if (!error && value.empty()) records_.erase(key);
   if (!error && !value.empty()) records_.insert_or_assign(key, std::move(value));
   answer(std::move(done), error);
@@ -243,7 +243,7 @@ void MemStore::put_record(const std::string& key, std::vector<std::byte> value, 
 
 Result<std::vector<std::byte>> MemStore::get_record(const std::string& key) const {
   const auto found = records_.find(key);
-  if (found == records_.end()) return fail(Errc::kNoSuchObject);
+  if (found == records_.end()) return failure(OsdErrc::kNoSuchObject);
   return found->second;
 }
 
@@ -260,9 +260,9 @@ ObjectStore::Usage MemStore::usage() const {
   return {options_.budget_bytes, used_, options_.budget_bytes - used_};
 }
 
-void MemStore::shutdown(UniqueFunction<void()> done) {
+void MemStore::shutdown(InlineFunction<void()> done) {
   is_shut_down_ = true;
-  auto boxed = std::make_unique<UniqueFunction<void()>>(std::move(done));
+  auto boxed = std::make_unique<InlineFunction<void()>>(std::move(done));
   center_.post([boxed = std::move(boxed)] { (*boxed)(); });
 }
 

@@ -29,8 +29,8 @@ class MemStore final : public ObjectStore {
   msgr::BufferPool& buffers() noexcept override { return buffers_; }
   void read(const ObjectId& id, uint64_t offset, Bytes into, Done done) override;
   void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                   UniqueFunction<void(Result<ExtentMap>)> done) override;
-  void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) override;
+                   InlineFunction<void(Result<ExtentMap>)> done) override;
+  void stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) override;
   void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) override;
   void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) override;
   void truncate(const ObjectId& id, uint64_t size, Done done) override;
@@ -39,11 +39,11 @@ class MemStore final : public ObjectStore {
   void remove_durably(const ObjectId& id, Done done) override { remove(id, std::move(done)); }
   void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) override;
   void get_xattr(const ObjectId& id, const std::string& name,
-                 UniqueFunction<void(Result<std::vector<std::byte>>)> done) override;
+                 InlineFunction<void(Result<std::vector<std::byte>>)> done) override;
   void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
             bool (*in_pg)(const void* context, const std::string& name),
             std::shared_ptr<const void> context,
-            UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
+            InlineFunction<void(Result<std::vector<std::string>>)> done) override;
   void flush(Done done) override { answer(std::move(done), std::error_code{}); }
   void set_on_loss(OnLoss) override {}
   void put_record(const std::string& key, std::vector<std::byte> value, Done done) override;
@@ -52,7 +52,7 @@ class MemStore final : public ObjectStore {
   bool may_have_lost_writes() const noexcept override { return false; }
   void acknowledge_loss(Done done) override { answer(std::move(done), std::error_code{}); }
   Usage usage() const override;
-  void shutdown(UniqueFunction<void()> done) override;
+  void shutdown(InlineFunction<void()> done) override;
 
  private:
   using Chunk = std::array<std::byte, kChunkBytes>;

@@ -23,7 +23,7 @@ bool is_valid_record_key(std::string_view key) noexcept {
 Outcome<void> Records::load(const std::string& path) {
   auto entries = tree_.entries(kFolder);
   if (!entries) {
-    return tl::unexpected(file_error(path + "/meta", "cannot be listed", entries.error()));
+    return failure(file_error(path + "/meta", "cannot be listed", entries.error()));
   }
   for (const auto& entry : *entries) {
     const std::string file = std::string(kFolder) + "/" + entry.name;
@@ -34,8 +34,7 @@ Outcome<void> Records::load(const std::string& path) {
     }
     key.remove_prefix(kPrefix.size());
     auto value = tree_.read_small(file, kMaxValueBytes);
-    if (!value)
-      return tl::unexpected(file_error(path + "/" + file, "cannot be read", value.error()));
+    if (!value) return failure(file_error(path + "/" + file, "cannot be read", value.error()));
     values_.emplace(key, std::move(*value));
   }
   return {};

@@ -19,7 +19,7 @@ bool is_valid_record_key(std::string_view key) noexcept;
 // syncs the folder once; so they take effect in call order.
 class Records {
  public:
-  using Done = UniqueFunction<void(std::error_code)>;
+  using Done = InlineFunction<void(std::error_code)>;
   using Value = std::vector<std::byte>;
   static constexpr std::size_t kMaxValueBytes = 64 << 20;
 

@@ -27,17 +27,17 @@ bool flag_in(const nlohmann::json& json, const char* key, bool otherwise) {
 Result<MountInstance> MountInstance::of(int root) {
   MountInstance instance;
   auto boot_id = read_file("/proc/sys/kernel/random/boot_id", 256);
-  if (!boot_id) return fail(boot_id.error().code);
+  if (!boot_id) return failure(boot_id.error().code);
   instance.boot_id = boot_id->substr(0, boot_id->find('\n'));
   struct statx status {};
   if (::statx(root, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID | kMountIdUnique,
               &status) != 0) {
-    return fail(last_system_error());
+    return failure(last_system_error());
   }
   instance.device = (static_cast<uint64_t>(status.stx_dev_major) << 32) | status.stx_dev_minor;
   instance.mount = status.stx_mnt_id;
   struct statfs file_system {};
-  if (::fstatfs(root, &file_system) != 0) return fail(last_system_error());
+  if (::fstatfs(root, &file_system) != 0) return failure(last_system_error());
   static_assert(sizeof file_system.f_fsid == sizeof instance.file_system);
   std::memcpy(&instance.file_system, &file_system.f_fsid, sizeof instance.file_system);
   return instance;

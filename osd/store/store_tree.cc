@@ -32,8 +32,8 @@ std::string leaf_of(const std::string& folder) {
 // Anything but a plain file under an object's name was not put there by us.
 Result<UniqueFd> plain_file(UniqueFd fd) {
   struct stat status {};
-  if (::fstat(fd.get(), &status) != 0) return fail(last_system_error());
-  if (!S_ISREG(status.st_mode)) return fail(system_error(EIO));
+  if (::fstat(fd.get(), &status) != 0) return failure(last_system_error());
+  if (!S_ISREG(status.st_mode)) return failure(system_error(EIO));
   return fd;
 }
 
@@ -61,15 +61,15 @@ Result<UniqueFd> StoreTree::open_cached(const ObjectId& id) const {
   const int fd = syscalls_.open(root(), ObjectPath(id).full().c_str(),
                                 O_RDWR | O_CLOEXEC | O_NOFOLLOW, 0, kBeneath | kFromCache);
   // A kernel that does not know RESOLVE_CACHED says EINVAL.
-  if (fd == -EINVAL) return fail(system_error(EAGAIN));
-  if (fd < 0) return fail(system_error(-fd));
+  if (fd == -EINVAL) return failure(system_error(EAGAIN));
+  if (fd < 0) return failure(system_error(-fd));
   return plain_file(UniqueFd(fd));
 }
 
 Result<UniqueFd> StoreTree::open_file(const std::string& path, int flags, mode_t mode) const {
   const int fd = syscalls_.open(
       root(), path.c_str(), static_cast<uint64_t>(flags) | O_CLOEXEC | O_NOFOLLOW, mode, kBeneath);
-  if (fd < 0) return fail(system_error(-fd));
+  if (fd < 0) return failure(system_error(-fd));
   return UniqueFd(fd);
 }
 
@@ -82,13 +82,13 @@ Result<StoreTree::Opened> StoreTree::open(const ObjectId& id, bool create) const
   Opened opened;
   auto fd = open_file(path.full(), O_RDWR);
   if (!fd && is(fd.error(), ENOENT) && create) {
-    if (const auto error = make_folders(path.folder)) return fail(error);
+    if (const auto error = make_folders(path.folder)) return failure(error);
     fd = open_file(path.full(), O_RDWR | O_CREAT | O_EXCL, 0600);
     opened.is_new = true;
   }
-  if (!fd) return fail(fd.error());
+  if (!fd) return failure(fd.error());
   auto plain = plain_file(std::move(*fd));
-  if (!plain) return fail(plain.error());
+  if (!plain) return failure(plain.error());
   opened.fd = std::move(*plain);
   return opened;
 }
@@ -151,16 +151,16 @@ std::error_code StoreTree::sync_folder(const std::string& folder) const {
 Result<std::vector<std::byte>> StoreTree::read_small(const std::string& path,
                                                      std::size_t limit) const {
   auto fd = open_file(path, O_RDONLY);
-  if (!fd) return fail(fd.error());
+  if (!fd) return failure(fd.error());
   struct stat status {};
-  if (::fstat(fd->get(), &status) != 0) return fail(last_system_error());
-  if (!S_ISREG(status.st_mode)) return fail(system_error(EIO));
-  if (static_cast<uint64_t>(status.st_size) > limit) return fail(system_error(EFBIG));
+  if (::fstat(fd->get(), &status) != 0) return failure(last_system_error());
+  if (!S_ISREG(status.st_mode)) return failure(system_error(EIO));
+  if (static_cast<uint64_t>(status.st_size) > limit) return failure(system_error(EFBIG));
   std::vector<std::byte> bytes(static_cast<std::size_t>(status.st_size));
   std::size_t have = 0;
   while (have < bytes.size()) {
     const ssize_t n = syscalls_.read(fd->get(), Bytes(bytes).subspan(have), have, 0);
-    if (n < 0) return fail(system_error(static_cast<int>(-n)));
+    if (n < 0) return failure(system_error(static_cast<int>(-n)));
     if (n == 0) break;
     have += static_cast<std::size_t>(n);
   }
@@ -210,10 +210,10 @@ Result<std::vector<StoreTree::Entry>> StoreTree::entries(const std::string& fold
   auto fd = open_folder(folder);
   if (!fd) {
     if (is(fd.error(), ENOENT)) return std::vector<Entry>{};
-    return fail(fd.error());
+    return failure(fd.error());
   }
   DIR* stream = ::fdopendir(fd->get());
-  if (stream == nullptr) return fail(last_system_error());
+  if (stream == nullptr) return failure(last_system_error());
   (void)fd->release();  // the stream's now
   std::vector<Entry> found;
   errno = 0;
@@ -224,7 +224,7 @@ Result<std::vector<StoreTree::Entry>> StoreTree::entries(const std::string& fold
   }
   const std::error_code error = errno != 0 ? last_system_error() : std::error_code{};
   ::closedir(stream);
-  if (error) return fail(error);
+  if (error) return failure(error);
   return found;
 }
 

@@ -177,7 +177,7 @@ Result<std::unique_ptr<IoEngine>> make_uring_engine(msgr::EventCenter& center,
                                                     msgr::BufferPool& pool, Syscalls& syscalls,
                                                     StoreCounters& counters) {
   auto engine = std::make_unique<UringEngine>(center, pool, syscalls, counters);
-  if (const auto error = engine->start()) return fail(error);
+  if (const auto error = engine->start()) return failure(error);
   return engine;
 }
 

@@ -37,7 +37,7 @@ TEST(ResultTest, ASystemErrorKeepsItsErrno) {
 }
 
 TEST(ResultTest, AnExplainedErrorCarriesCodeAndSentence) {
-  const Outcome<int> outcome = explain(std::errc::timed_out, "osd.3 does not answer");
+  const Outcome<int> outcome = failure(std::errc::timed_out, "osd.3 does not answer");
   ASSERT_FALSE(outcome);
   EXPECT_TRUE(outcome.error().code == std::errc::timed_out);
   EXPECT_EQ(outcome.error().message, "osd.3 does not answer");

@@ -3,7 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include <array>
 #include <memory>
+
+#include "common/inline_function.h"
 
 namespace lunar {
 namespace {
@@ -37,6 +40,28 @@ TEST(UniqueFunctionTest, DestroysItsCaptureOnce) {
     EXPECT_EQ(count.use_count(), 1);
   }
   EXPECT_EQ(count.use_count(), 1);
+}
+
+TEST(UniqueFunctionTest, KeepsAndDestroysACaptureLargerThanItself) {
+  auto count = std::make_shared<int>(0);
+  {
+    std::array<int, 100> large{};
+    large[99] = 7;
+    UniqueFunction<int()> first = [count, large] { return large[99]; };
+    UniqueFunction<int()> second = std::move(first);
+    EXPECT_FALSE(first);  // NOLINT(bugprone-use-after-move): that is the test
+    EXPECT_EQ(second(), 7);
+    EXPECT_EQ(count.use_count(), 2);
+  }
+  EXPECT_EQ(count.use_count(), 1);
+}
+
+TEST(UniqueFunctionTest, TravelsInsideAnInlineFunction) {
+  UniqueFunction<void(int)> done = [sum = std::make_unique<int>(0)](int x) { *sum += x; };
+  InlineFunction<void()> later = [done = std::move(done), first = 1, second = 2]() mutable {
+    done(first + second);
+  };
+  later();
 }
 
 TEST(UniqueFunctionDeathTest, CallingAnEmptyOneAborts) {

@@ -21,7 +21,7 @@ import tracked  # noqa: E402
 
 class Layers(unittest.TestCase):
     TREE = {
-        "common/bytes.h", "tracing/tracepoints.h", "msgr/messenger.h", "msgr/event/task.h",
+        "common/bytes.h", "tracing/tracepoints.h", "msgr/messenger.h", "msgr/event/post_queue.h",
         "msgr/net/link.h", "msgr/posix/posix_link.h", "msgr/session/session.h", "msgr/wire/frame.h",
         "objecter/objecter.h", "objecter/protocol/op.h", "gateway/image.h", "osd/object_store.h",
         "osd/store/file_store.h", "bstore_plugin/plugin_api.h", "tests/support/fake.h",

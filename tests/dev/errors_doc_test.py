@@ -12,14 +12,14 @@ ROOT = pathlib.Path(__file__).resolve().parents[2]
 def cases(text):
     """[(labels, statement)] of a switch: the labels that stand together, and what follows them."""
     text = re.sub(r"//[^\n]*", "", text)
-    found = re.findall(r"((?:\s*case Errc::\w+:)+)\s*(return.*?;)", text, re.DOTALL)
-    return [(re.findall(r"Errc::(\w+)", labels), " ".join(statement.split()))
+    found = re.findall(r"((?:\s*case (?:Osd|Msgr)Errc::\w+:)+)\s*(return.*?;)", text, re.DOTALL)
+    return [(re.findall(r"(?:Osd|Msgr)Errc::(\w+)", labels), " ".join(statement.split()))
             for labels, statement in found]
 
 
 def declared_errors():
     text = (ROOT / "objecter/protocol/types.h").read_text()
-    enum = re.search(r"enum class Errc : int32_t \{(.*?)\};", text, re.DOTALL).group(1)
+    enum = re.search(r"enum class OsdErrc : int32_t \{(.*?)\};", text, re.DOTALL).group(1)
     return re.findall(r"^\s*(k\w+) = \d+,", enum, re.MULTILINE)
 
 

@@ -189,7 +189,7 @@ std::vector<Buffer> seeds() {
   };
   OsdReplyHeader reply;
   reply.tid = 7;
-  reply.steps = {{Errc::kOk, 100, 0}, {Errc::kMiscompare, 0, 17}};
+  reply.steps = {{OsdErrc::kOk, 100, 0}, {OsdErrc::kMiscompare, 0, 17}};
   const std::string json = to_json(some_map());
   const Uuid id = some_map().fsid;
   add(kOp, 520, encoded(some_op()));
@@ -197,7 +197,7 @@ std::vector<Buffer> seeds() {
   add(kOp, 0, encoded(some_push()));
   add(kReply, 100, encoded(reply));
   OsdReplyHeader pushed = reply;
-  pushed.steps = {{Errc::kOk, 100, 0}};
+  pushed.steps = {{OsdErrc::kOk, 100, 0}};
   pushed.is_pushed = true;
   add(kReply, 0, encoded(pushed));
   pushed.push_crc = 7;
@@ -211,8 +211,8 @@ std::vector<Buffer> seeds() {
   add(kSubscribe, 0, encoded(MapSubscribe{4}));
   add(kCancelNote, 0, encoded(CancelNote{5}));
   add(kBoot, 0, encoded(OsdBoot{1, id, id, 3, 4, {msgr::Address::loopback(6801)}}));
-  add(kBootReply, 0, encoded(OsdBootReply{Errc::kExists, 0, "osd.1 is up already"}));
-  add(kCommandReply, 0, encoded(CommandReply{Errc::kOk, 4, "{}"}));
+  add(kBootReply, 0, encoded(OsdBootReply{OsdErrc::kExists, 0, "osd.1 is up already"}));
+  add(kCommandReply, 0, encoded(CommandReply{OsdErrc::kOk, 4, "{}"}));
   return out;
 }
 

@@ -6,38 +6,39 @@
 namespace lunar::gateway {
 namespace {
 
-constexpr DeliveryPolicy kRdma{.one_sided_threshold = 65536, .transport_one_sided = true};
+constexpr DeliveryPolicy kRdma{.one_sided_threshold = 65536, .can_expose = true};
 
-void expect_inline(const Delivery& delivery, LunarTracePathReason reason) {
-  EXPECT_EQ(delivery.path, kTracePathInline);
-  EXPECT_EQ(delivery.reason, reason);
+void expect_inline(const DeliveryProposal& proposal, DeliveryReason reason) {
+  EXPECT_EQ(proposal.delivery, Delivery::kInline);
+  EXPECT_EQ(proposal.reason, reason);
 }
 
 TEST(DeliveryTest, LargeRegisteredPayloadIsMovedByTheServer) {
-  const Delivery delivery = choose_delivery(kRdma, {.bytes = 65536, .is_registered = true});
-  EXPECT_EQ(delivery.path, kTracePathOneSided);
-  EXPECT_EQ(delivery.reason, kTracePathEligible);
+  const DeliveryProposal proposal =
+      propose_delivery(kRdma, {.bytes = 65536, .is_registered = true});
+  EXPECT_EQ(proposal.delivery, Delivery::kOneSided);
+  EXPECT_EQ(proposal.reason, DeliveryReason::kEligible);
 }
 
 TEST(DeliveryTest, SmallExtentsGoInlineWhateverTheTransportCan) {
-  expect_inline(choose_delivery(kRdma, {.bytes = 65535, .is_registered = true}),
-                kTracePathBelowThreshold);
+  expect_inline(propose_delivery(kRdma, {.bytes = 65535, .is_registered = true}),
+                DeliveryReason::kBelowThreshold);
 }
 
 TEST(DeliveryTest, ATransportWithoutRemoteAccessIsTheReasonForLargeOnes) {
   expect_inline(
-      choose_delivery({.one_sided_threshold = 65536}, {.bytes = 65536, .is_registered = true}),
-      kTracePathLinkLacks);
+      propose_delivery({.one_sided_threshold = 65536}, {.bytes = 65536, .is_registered = true}),
+      DeliveryReason::kLinkLacks);
 }
 
 TEST(DeliveryTest, MemoryThatNobodyRegisteredGoesInline) {
-  expect_inline(choose_delivery(kRdma, {.bytes = 1u << 20}), kTracePathNotRegistered);
+  expect_inline(propose_delivery(kRdma, {.bytes = 1u << 20}), DeliveryReason::kNotRegistered);
 }
 
 TEST(DeliveryTest, OnlyReadsAndWritesMoveBySides) {
   expect_inline(
-      choose_delivery(kRdma, {.bytes = 1u << 20, .is_plain = false, .is_registered = true}),
-      kTracePathOpKind);
+      propose_delivery(kRdma, {.bytes = 1u << 20, .is_plain = false, .is_registered = true}),
+      DeliveryReason::kOpKind);
 }
 
 }  // namespace

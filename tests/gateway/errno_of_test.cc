@@ -11,22 +11,22 @@
 namespace lunar::gateway {
 namespace {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 TEST(ErrnoOfTest, KeepsWhatAnErrnoCanSay) {
-  EXPECT_EQ(errno_of(make_error_code(Errc::kNoSpace)), ENOSPC);
-  EXPECT_EQ(errno_of(make_error_code(Errc::kMiscompare)), EILSEQ);
-  EXPECT_EQ(errno_of(make_error_code(Errc::kTimedOut)), ETIMEDOUT);
-  EXPECT_EQ(errno_of(make_error_code(Errc::kLostWrites)), EIO);
-  EXPECT_EQ(errno_of(make_error_code(msgr::Errc::kAuthFailed)), EACCES);
+  EXPECT_EQ(errno_of(make_error_code(OsdErrc::kNoSpace)), ENOSPC);
+  EXPECT_EQ(errno_of(make_error_code(OsdErrc::kMiscompare)), EILSEQ);
+  EXPECT_EQ(errno_of(make_error_code(OsdErrc::kTimedOut)), ETIMEDOUT);
+  EXPECT_EQ(errno_of(make_error_code(OsdErrc::kLostWrites)), EIO);
+  EXPECT_EQ(errno_of(make_error_code(msgr::MsgrErrc::kAuthFailed)), EACCES);
   EXPECT_EQ(errno_of(std::make_error_code(std::errc::permission_denied)), EACCES);
 }
 
 TEST(ErrnoOfTest, IsNeverZero) {
   for (int value = 0; value <= 24; ++value) {
-    EXPECT_GT(errno_of(make_error_code(static_cast<Errc>(value))), 0) << value;
+    EXPECT_GT(errno_of(make_error_code(static_cast<OsdErrc>(value))), 0) << value;
   }
-  EXPECT_GT(errno_of(make_error_code(static_cast<Errc>(999))), 0);
+  EXPECT_GT(errno_of(make_error_code(static_cast<OsdErrc>(999))), 0);
 }
 
 }  // namespace

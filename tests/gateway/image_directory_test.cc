@@ -6,7 +6,7 @@
 namespace lunar::gateway {
 namespace {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 constexpr uint64_t kMiB = 1u << 20;
 
@@ -46,7 +46,7 @@ TEST_F(ImageDirectoryTest, ANameIsTakenOnce) {
   ASSERT_TRUE(create("disk", 8 * kMiB));
   const auto again = create("disk", 8 * kMiB);
   ASSERT_FALSE(again);
-  EXPECT_EQ(again.error().code, Errc::kExists);
+  EXPECT_EQ(again.error().code, OsdErrc::kExists);
 }
 
 TEST_F(ImageDirectoryTest, WhatIsMissingIsNamed) {
@@ -66,7 +66,7 @@ TEST_F(ImageDirectoryTest, AnOpenImageIsNeitherRemovedNorShrunk) {
   create_and_open(8 * kMiB);
   for (const auto& refused : {remove("disk"), resize("disk", 4 * kMiB)}) {
     ASSERT_FALSE(refused);
-    EXPECT_EQ(refused.error().code, Errc::kBusy);
+    EXPECT_EQ(refused.error().code, OsdErrc::kBusy);
     EXPECT_NE(refused.error().message.find("gateway"), std::string::npos);
   }
   ASSERT_TRUE(close(image));
@@ -105,8 +105,8 @@ TEST_F(ImageDirectoryTest, AGatewayThatWasStruckIsFenced) {
   ASSERT_TRUE(wait<void>([&](auto done) {
     unregister(*other, {"lunar", "disk"}, "gateway", std::move(done));
   }));
-  EXPECT_TRUE(
-      test::turn_until(*center, [&] { return write(0, std::string(512, 'x')) == Errc::kFenced; }));
+  EXPECT_TRUE(test::turn_until(
+      *center, [&] { return write(0, std::string(512, 'x')) == OsdErrc::kFenced; }));
   EXPECT_TRUE(close(image));
 }
 

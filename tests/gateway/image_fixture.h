@@ -89,7 +89,7 @@ class ImageFixture : public osd::ServerFixture {
     auto result = std::make_shared<std::optional<Outcome<T>>>();
     start([result](Outcome<T> outcome) { *result = std::move(outcome); });
     if (!test::turn_until(*center, [&] { return result->has_value(); })) {
-      return explain(std::errc::timed_out, "the call did not end");
+      return failure(std::errc::timed_out, "the call did not end");
     }
     return std::move(**result);
   }

@@ -44,7 +44,7 @@ TEST(ImageHeaderTest, AnotherFormatIsNamedAsSuch) {
   const auto decoded =
       decode_image_header(replaced(encode(sample()), "\"format\": 1", "\"format\": 2"), "x.header");
   ASSERT_FALSE(decoded);
-  EXPECT_EQ(decoded.error().code, objecter::Errc::kIncompatible);
+  EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kIncompatible);
   EXPECT_NE(decoded.error().message.find("format 2"), std::string::npos);
 }
 
@@ -52,7 +52,7 @@ TEST(ImageHeaderTest, AnUnknownFeatureIsRefused) {
   const auto decoded = decode_image_header(
       replaced(encode(sample()), "\"features\": []", "\"features\": [\"journal\"]"), "x.header");
   ASSERT_FALSE(decoded);
-  EXPECT_EQ(decoded.error().code, objecter::Errc::kIncompatible);
+  EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kIncompatible);
   EXPECT_NE(decoded.error().message.find("journal"), std::string::npos);
 }
 
@@ -70,7 +70,7 @@ TEST(ImageHeaderTest, DamageIsCorruptionThatNamesTheObject) {
         replaced(good, "\"nonce\": 42", "\"nonce\": []")}) {
     const auto decoded = decode_image_header(bad, "x.header");
     ASSERT_FALSE(decoded) << bad;
-    EXPECT_EQ(decoded.error().code, objecter::Errc::kCorrupt) << bad;
+    EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kCorrupt) << bad;
     EXPECT_NE(decoded.error().message.find("x.header"), std::string::npos);
   }
 }

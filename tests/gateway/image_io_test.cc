@@ -6,7 +6,7 @@
 namespace lunar::gateway {
 namespace {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 constexpr uint64_t kMiB = 1u << 20;
 constexpr StripeLayout kStriped{.object_size = 65536, .stripe_unit = 4096, .stripe_count = 3};
@@ -74,7 +74,7 @@ TEST_F(ImageIoTest, CompareAndWriteTellsTheFirstDifference) {
   };
   compare[77] = 'z';
   const IoResult different = swap();
-  EXPECT_EQ(different.error, Errc::kMiscompare);
+  EXPECT_EQ(different.error, OsdErrc::kMiscompare);
   EXPECT_EQ(different.value, 77u);
   EXPECT_EQ(read(4096, 512), std::string(512, 'a'));
   compare[77] = 'a';
@@ -88,7 +88,7 @@ TEST_F(ImageIoTest, CompareAndWriteNeverCrossesAStripeUnit) {
   const IoResult result = io([&](auto done) {
     image->compare_and_write(4096 - 512, as_const_bytes(data), as_const_bytes(data), {}, done);
   });
-  EXPECT_EQ(result.error, Errc::kInvalid);
+  EXPECT_EQ(result.error, OsdErrc::kInvalid);
 }
 
 TEST_F(ImageIoTest, OrWriteKeepsWhatWasSet) {
@@ -106,7 +106,7 @@ TEST_F(ImageIoTest, DiscardFreesWhatItCovers) {
     return wait<Image::Allocation>([&](auto done) {
       image->allocation_at(0, 0, [done](Result<Image::Allocation> found) mutable {
         if (found) return done(*found);
-        done(explain(found.error(), "allocation"));
+        done(failure(found.error(), "allocation"));
       });
     });
   };
@@ -119,19 +119,19 @@ TEST_F(ImageIoTest, DiscardFreesWhatItCovers) {
 
 TEST_F(ImageIoTest, RangesOutsideTheImageAreRefused) {
   create_and_open(8 * kMiB);
-  EXPECT_EQ(write(8 * kMiB - 512, std::string(1024, 'x')), Errc::kInvalid);
-  EXPECT_EQ(write(UINT64_MAX - 100, std::string(512, 'x')), Errc::kInvalid);
+  EXPECT_EQ(write(8 * kMiB - 512, std::string(1024, 'x')), OsdErrc::kInvalid);
+  EXPECT_EQ(write(UINT64_MAX - 100, std::string(512, 'x')), OsdErrc::kInvalid);
   EXPECT_EQ(io([&](auto done) { image->discard(512, UINT64_MAX, {}, done); }).error,
-            Errc::kInvalid);
+            OsdErrc::kInvalid);
 }
 
 TEST_F(ImageIoTest, AnErrorOfTheStoreKeepsItsIdentity) {
   create_and_open(8 * kMiB);
   for (auto& [id, osd] : osds) {
-    osd.store->fail_next(osd::FaultyStore::Call::kWrite, make_error_code(Errc::kNoSpace), 100);
+    osd.store->fail_next(osd::FaultyStore::Call::kWrite, make_error_code(OsdErrc::kNoSpace), 100);
   }
-  EXPECT_EQ(write(0, std::string(512, 'x')), Errc::kNoSpace);
-  EXPECT_EQ(write(4 * kMiB - 512, std::string(1024, 'x')), Errc::kNoSpace);
+  EXPECT_EQ(write(0, std::string(512, 'x')), OsdErrc::kNoSpace);
+  EXPECT_EQ(write(4 * kMiB - 512, std::string(1024, 'x')), OsdErrc::kNoSpace);
 }
 
 TEST_F(ImageIoTest, ACancelledIoEndsOnceTheServerHasAnswered) {
@@ -156,7 +156,7 @@ TEST_F(ImageIoTest, ACancelledIoEndsOnceTheServerHasAnswered) {
 TEST_F(ImageIoTest, AfterCloseNothingIsAccepted) {
   create_and_open(8 * kMiB);
   ASSERT_TRUE(close(image));
-  EXPECT_EQ(write(0, std::string(512, 'x')), Errc::kShutdown);
+  EXPECT_EQ(write(0, std::string(512, 'x')), OsdErrc::kShutdown);
 }
 
 TEST_F(ImageIoTest, CloseWaitsForIoInFlight) {
@@ -174,7 +174,7 @@ TEST_F(ImageIoTest, AReadOnlyImageRefusesChanges) {
   ASSERT_TRUE(reader);
   ASSERT_TRUE(close(image));
   image = *reader;
-  EXPECT_EQ(write(0, "x"), Errc::kReadOnly);
+  EXPECT_EQ(write(0, "x"), OsdErrc::kReadOnly);
   EXPECT_EQ(read(0, 1), std::string(1, '\0'));
   EXPECT_TRUE(close(image));
 }

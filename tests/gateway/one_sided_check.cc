@@ -34,7 +34,7 @@ using lunar::tools::ClusterSession;
 constexpr uint64_t kMiB = 1u << 20;
 constexpr uint64_t kRegions = 3;  // each with an IO of up to a third of the image
 
-Outcome<void> wrong(const std::string& what) { return lunar::explain(std::errc::io_error, what); }
+Outcome<void> wrong(const std::string& what) { return failure(std::errc::io_error, what); }
 
 // Registered memory grows in the background: waits for what is not there at once.
 lunar::msgr::RegisteredBuffer take_registered(ClusterSession& cluster, uint64_t bytes) {
@@ -278,20 +278,20 @@ uint64_t number(const std::string& text) {
 
 Outcome<void> run(int argc, char** argv) {
   auto program = lunar::Program::start(argc, argv, {.name = "one_sided_check"});
-  if (!program) return tl::unexpected(program.error());
+  if (!program) return failure(program.error());
   const auto& words = (*program)->arguments();
   const bool is_mixed = words.size() == 4 && words[1] == "mixed";
   const bool aborts = words.size() == 2 && words[1] == "aborted";
   const bool is_late = aborts || (words.size() == 2 && words[1] == "late");
   if (!is_mixed && !is_late && (words.size() != 2 || words[1] != "provoked")) {
-    return lunar::explain(
+    return failure(
         std::errc::invalid_argument,
         "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | provoked | late | aborted");
   }
   auto cluster = ClusterSession::open((*program)->config(), (*program)->perf());
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   auto image = (*cluster)->open_image(words[0], false);
-  if (!image) return tl::unexpected(image.error());
+  if (!image) return failure(image.error());
   Check check(**cluster, **image, (*program)->perf());
   auto checked = is_mixed  ? check.mixed(number(words[2]), number(words[3]) * kMiB)
                  : is_late ? LateCheck(**cluster, **image, aborts).run()

@@ -28,7 +28,7 @@ struct Havoc final : msgr::LoopbackInjector {
   Verdict step(std::size_t bytes) {
     if (!strikes(250)) return {};
     ++cuts;
-    return {make_error_code(msgr::Errc::kInjected), {}, bytes == 0 ? 0 : random() % bytes};
+    return {make_error_code(msgr::MsgrErrc::kInjected), {}, bytes == 0 ? 0 : random() % bytes};
   }
   std::error_code on_expose(std::size_t) override {
     return strikes(8) ? std::make_error_code(std::errc::not_enough_memory) : std::error_code();
@@ -43,7 +43,7 @@ struct Havoc final : msgr::LoopbackInjector {
     }
     if (!strikes(60)) return {};
     ++cuts;
-    return make_error_code(msgr::Errc::kInjected);
+    return make_error_code(msgr::MsgrErrc::kInjected);
   }
 
   RandomEngine random;

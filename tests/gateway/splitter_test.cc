@@ -95,10 +95,10 @@ TEST(SplitterTest, PiecesCoverTheBufferAndNeverOverlap) {
 }
 
 TEST(SplitterTest, SummaryNamesTheReason) {
-  EXPECT_EQ(summarize_split({}, 0, 4096).reason, kTraceSplitNone);
-  EXPECT_EQ(summarize_split({}, 0, 8 * kMiB).reason, kTraceSplitObjectBoundary);
+  EXPECT_EQ(summarize_split({}, 0, 4096).reason, SplitReason::kNone);
+  EXPECT_EQ(summarize_split({}, 0, 8 * kMiB).reason, SplitReason::kObjectBoundary);
   const StripeLayout striped{.object_size = kMiB, .stripe_unit = 64 * kKiB, .stripe_count = 2};
-  EXPECT_EQ(summarize_split(striped, 0, 128 * kKiB).reason, kTraceSplitStripe);
+  EXPECT_EQ(summarize_split(striped, 0, 128 * kKiB).reason, SplitReason::kStripe);
   EXPECT_EQ(summarize_split(striped, 0, 0).extents, 0u);
 }
 

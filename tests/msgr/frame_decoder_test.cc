@@ -187,7 +187,7 @@ TEST_F(FrameDecoderTest, APayloadMayBeSkippedInsteadOfPlaced) {
 
 struct Damage {
   std::size_t offset;
-  Errc expected;
+  MsgrErrc expected;
 };
 class FrameDecoderErrorTest : public testing::TestWithParam<Damage> {};
 
@@ -210,13 +210,14 @@ TEST_P(FrameDecoderErrorTest, IsNoticedAndTheStreamIsLostForGood) {
   }
 }
 
-INSTANTIATE_TEST_SUITE_P(Each, FrameDecoderErrorTest,
-                         testing::Values(Damage{0, Errc::kBadMagic}, Damage{4, Errc::kBadTag},
-                                         Damage{5, Errc::kBadFrame}, Damage{7, Errc::kBadFrame},
-                                         Damage{15, Errc::kTooLong}, Damage{19, Errc::kTooLong},
-                                         Damage{40, Errc::kBadCrc}, Damage{60, Errc::kBadCrc},
-                                         Damage{64, Errc::kBadCrc}, Damage{69, Errc::kBadCrc},
-                                         Damage{72, Errc::kBadCrc}));
+INSTANTIATE_TEST_SUITE_P(
+    Each, FrameDecoderErrorTest,
+    testing::Values(Damage{0, MsgrErrc::kBadMagic}, Damage{4, MsgrErrc::kBadTag},
+                    Damage{5, MsgrErrc::kBadFrame}, Damage{7, MsgrErrc::kBadFrame},
+                    Damage{15, MsgrErrc::kTooLong}, Damage{19, MsgrErrc::kTooLong},
+                    Damage{40, MsgrErrc::kBadCrc}, Damage{60, MsgrErrc::kBadCrc},
+                    Damage{64, MsgrErrc::kBadCrc}, Damage{69, MsgrErrc::kBadCrc},
+                    Damage{72, MsgrErrc::kBadCrc}));
 
 TEST(FrameDecoderLimitTest, ALengthAboveTheLimitIsRefusedBeforeAnythingIsAllocated) {
   FrameLimits limits;
@@ -226,7 +227,7 @@ TEST(FrameDecoderLimitTest, ALengthAboveTheLimitIsRefusedBeforeAnythingIsAllocat
   append_frame(wire, 1, std::string(11, 'f'), "");
   Sink sink(limits);
   EXPECT_FALSE(sink.feed(ConstBytes(wire).first(64)));
-  EXPECT_EQ(sink.decoder.error(), Errc::kTooLong);
+  EXPECT_EQ(sink.decoder.error(), MsgrErrc::kTooLong);
 
   wire.clear();
   append_frame(wire, 1, std::string(10, 'f'), std::string(20, 'd'));

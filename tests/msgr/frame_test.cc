@@ -86,17 +86,17 @@ TEST(FrameTest, EachBadFieldHasItsError) {
     change(header);
     return check_frame_header(header, limits);
   };
-  EXPECT_EQ(error_with([](auto& h) { h.magic = 1; }), Errc::kBadMagic);
-  EXPECT_EQ(error_with([](auto& h) { h.tag = 0; }), Errc::kBadTag);
-  EXPECT_EQ(error_with([](auto& h) { h.tag = 14; }), Errc::kBadTag);
-  EXPECT_EQ(error_with([](auto& h) { h.tag = 255; }), Errc::kBadTag);
-  EXPECT_EQ(error_with([](auto& h) { h.flags = 2; }), Errc::kBadFrame);
-  EXPECT_EQ(error_with([](auto& h) { h.reserved0 = 1; }), Errc::kBadFrame);
-  EXPECT_EQ(error_with([](auto& h) { h.reserved1 = 1; }), Errc::kBadFrame);
-  EXPECT_EQ(error_with([](auto& h) { h.data_crc = 1; }), Errc::kBadFrame);
-  EXPECT_EQ(error_with([](auto& h) { h.front_length = 6; }), Errc::kTooLong);
-  EXPECT_EQ(error_with([](auto& h) { h.front_length = UINT32_MAX; }), Errc::kTooLong);
-  EXPECT_EQ(error_with([](auto& h) { h.data_length = 2; }), Errc::kTooLong);
+  EXPECT_EQ(error_with([](auto& h) { h.magic = 1; }), MsgrErrc::kBadMagic);
+  EXPECT_EQ(error_with([](auto& h) { h.tag = 0; }), MsgrErrc::kBadTag);
+  EXPECT_EQ(error_with([](auto& h) { h.tag = 14; }), MsgrErrc::kBadTag);
+  EXPECT_EQ(error_with([](auto& h) { h.tag = 255; }), MsgrErrc::kBadTag);
+  EXPECT_EQ(error_with([](auto& h) { h.flags = 2; }), MsgrErrc::kBadFrame);
+  EXPECT_EQ(error_with([](auto& h) { h.reserved0 = 1; }), MsgrErrc::kBadFrame);
+  EXPECT_EQ(error_with([](auto& h) { h.reserved1 = 1; }), MsgrErrc::kBadFrame);
+  EXPECT_EQ(error_with([](auto& h) { h.data_crc = 1; }), MsgrErrc::kBadFrame);
+  EXPECT_EQ(error_with([](auto& h) { h.front_length = 6; }), MsgrErrc::kTooLong);
+  EXPECT_EQ(error_with([](auto& h) { h.front_length = UINT32_MAX; }), MsgrErrc::kTooLong);
+  EXPECT_EQ(error_with([](auto& h) { h.data_length = 2; }), MsgrErrc::kTooLong);
 }
 
 TEST(FrameTest, EveryFlippedBitIsNoticed) {
@@ -110,11 +110,11 @@ TEST(FrameTest, EveryFlippedBitIsNoticed) {
   }
   for (auto& byte : frame.front) {
     byte ^= std::byte{1};
-    EXPECT_EQ(check_header_crc(frame.header, frame.front), Errc::kBadCrc);
+    EXPECT_EQ(check_header_crc(frame.header, frame.front), MsgrErrc::kBadCrc);
     byte ^= std::byte{1};
   }
-  EXPECT_EQ(check_data_crc(frame.header, as_const_bytes("dat4")), Errc::kBadCrc);
-  EXPECT_EQ(check_data_crc(frame.header, as_const_bytes("dat")), Errc::kBadCrc);
+  EXPECT_EQ(check_data_crc(frame.header, as_const_bytes("dat4")), MsgrErrc::kBadCrc);
+  EXPECT_EQ(check_data_crc(frame.header, as_const_bytes("dat")), MsgrErrc::kBadCrc);
 }
 
 }  // namespace

@@ -92,7 +92,7 @@ TEST_F(InjectStackTest, TheBrokenSideIsToldSoAndTheOtherSeesALostPeer) {
   client_->link->send(test_frame(1, "x"), sent.add());
   center_->run_until_idle();
   ASSERT_TRUE(client_->closed && server_->closed);
-  EXPECT_EQ(*client_->closed, Errc::kInjected);
+  EXPECT_EQ(*client_->closed, MsgrErrc::kInjected);
   EXPECT_TRUE(sent.each_once());
   client_->link->send(test_frame(2, "late"), sent.add());
   center_->run_until_idle();

@@ -80,7 +80,7 @@ TEST_P(RawSocketTest, ABadMagicClosesAfterTheFramesBefore) {
     bytes.push_back(b);
   }
   write(bytes);
-  EXPECT_EQ(closed_with(), Errc::kBadMagic);
+  EXPECT_EQ(closed_with(), MsgrErrc::kBadMagic);
   EXPECT_EQ(server_.frames.size(), 1u);
   char byte;
   EXPECT_LE(recv(raw_.get(), &byte, 1, 0), 0) << "the peer sees the end";
@@ -91,7 +91,7 @@ TEST_P(RawSocketTest, ADamagedHeaderFrontOrDataCloses) {
   auto bytes = good;
   bytes.back() ^= std::byte{1};
   write(bytes);
-  EXPECT_EQ(closed_with(), Errc::kBadCrc);
+  EXPECT_EQ(closed_with(), MsgrErrc::kBadCrc);
   EXPECT_TRUE(server_.frames.empty());
   EXPECT_EQ(stack_->buffers().bytes_in_use(), 0u);
 }
@@ -103,7 +103,7 @@ TEST_P(RawSocketTest, DamagedDataInMemoryThatWasLentIsNeverDelivered) {
   auto bytes = wire_of(test_frame(7, "front", data));
   bytes[bytes.size() / 2] ^= std::byte{1};
   write(bytes);
-  EXPECT_EQ(closed_with(), Errc::kBadCrc);
+  EXPECT_EQ(closed_with(), MsgrErrc::kBadCrc);
   EXPECT_TRUE(server_.frames.empty());
 }
 
@@ -112,13 +112,13 @@ TEST_P(RawSocketTest, ALengthAboveTheLimitCloses) {
   seal_frame(frame, false);
   frame.header.data_length = UINT32_MAX;
   write({reinterpret_cast<const std::byte*>(&frame.header), sizeof frame.header});
-  EXPECT_EQ(closed_with(), Errc::kTooLong);
+  EXPECT_EQ(closed_with(), MsgrErrc::kTooLong);
 }
 
 TEST_P(RawSocketTest, AnEndInsideAHeaderIsAClosedPeer) {
   write(ConstBytes(wire_of(test_frame(7, "x"))).first(30));
   raw_.reset();
-  EXPECT_EQ(closed_with(), Errc::kClosedByPeer);
+  EXPECT_EQ(closed_with(), MsgrErrc::kClosedByPeer);
 }
 
 TEST_P(RawSocketTest, AResetIsNoticedByAPausedLinkWithoutSpinning) {

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "msgr/event/task.h"
+#include "common/task.h"
 
 #include <gtest/gtest.h>
 
@@ -8,8 +8,8 @@
 #include <string>
 #include <vector>
 
+#include "msgr/awaiters.h"
 #include "msgr/errors.h"
-#include "msgr/event/awaiters.h"
 #include "tests/support/manual_clock.h"
 
 namespace lunar::msgr {
@@ -74,18 +74,18 @@ TEST_F(InboxTest, WakesTheCoroutineThatWaits) {
 TEST_F(InboxTest, KeepsWhatCameBeforeAnybodyWaited) {
   inbox_.push(std::make_unique<int>(1));
   inbox_.push(std::make_unique<int>(2));
-  inbox_.close(Errc::kClosedByPeer);
+  inbox_.close(MsgrErrc::kClosedByPeer);
   inbox_.push(std::make_unique<int>(3));
   start(collect(&inbox_, &got_, 4), &ended_);
-  const std::string why = make_error_code(Errc::kClosedByPeer).message();
+  const std::string why = make_error_code(MsgrErrc::kClosedByPeer).message();
   EXPECT_EQ(got_, (std::vector<std::string>{"1", "2", why, why}));
 }
 
 TEST_F(InboxTest, CloseEndsTheWaitAndCancelForgetsTheRest) {
   start(collect(&inbox_, &got_, 1), &ended_);
-  inbox_.close(Errc::kTimedOut);
+  inbox_.close(MsgrErrc::kTimedOut);
   EXPECT_TRUE(ended_);
-  EXPECT_EQ(got_.front(), make_error_code(Errc::kTimedOut).message());
+  EXPECT_EQ(got_.front(), make_error_code(MsgrErrc::kTimedOut).message());
 
   Inbox<std::unique_ptr<int>> other;
   other.push(std::make_unique<int>(1));

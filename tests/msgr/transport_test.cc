@@ -174,7 +174,7 @@ TEST_P(TransportTest, AFrameAboveTheLimitIsRefusedAndTheLinkLives) {
                      sent.add());
   client_.link->send(test_frame(2, "good"), sent.add());
   ASSERT_TRUE(until([&] { return server_.frames.size() == 1 && sent.total() == 2; }));
-  EXPECT_EQ(sent.results[0], Errc::kTooLong);
+  EXPECT_EQ(sent.results[0], MsgrErrc::kTooLong);
   EXPECT_FALSE(sent.results[1]);
   EXPECT_EQ(as_text(server_.frames[0].front), "good");
 }
@@ -289,7 +289,7 @@ TEST_P(TransportTest, APeerThatClosesMidFrameLosesTheFrame) {
   ASSERT_EQ(server_.frames.size(), 1u);
   EXPECT_EQ(server_.frames[0].header.tid.value(), 1u);
   EXPECT_TRUE(sent.each_once());
-  EXPECT_EQ(sent.results[1], Errc::kClosed);
+  EXPECT_EQ(sent.results[1], MsgrErrc::kClosed);
 }
 
 TEST_P(TransportTest, CloseWithSendsPendingEndsEachOnceWithAnError) {
@@ -303,7 +303,7 @@ TEST_P(TransportTest, CloseWithSendsPendingEndsEachOnceWithAnError) {
   EXPECT_EQ(sent.total(), 0u);
   ASSERT_TRUE(until([&] { return closed && sent.total() == 31; }));
   EXPECT_TRUE(sent.each_once());
-  for (const auto& result : sent.results) EXPECT_EQ(result, Errc::kClosed);
+  for (const auto& result : sent.results) EXPECT_EQ(result, MsgrErrc::kClosed);
   EXPECT_EQ(client_.link->queued_bytes(), 0u);
 }
 
@@ -491,7 +491,7 @@ TEST_P(TransportTest, DestroyingALinkWithoutCloseEndsItsSendsToo) {
   client_.link.reset();
   EXPECT_EQ(sent.total(), 0u);
   ASSERT_TRUE(until([&] { return sent.total() == 1; }));
-  EXPECT_EQ(sent.results[0], Errc::kClosed);
+  EXPECT_EQ(sent.results[0], MsgrErrc::kClosed);
 }
 
 // The ends on two threads, each with a loop of its own.

@@ -81,7 +81,7 @@ TEST_F(BootstrapTest, NobodyThereIsExplainedAndTryingGoesOn) {
   pass(2100ms);
   ASSERT_TRUE(outcome);
   ASSERT_FALSE(*outcome);
-  EXPECT_EQ(outcome->error().code, make_error_code(Errc::kUnreachable));
+  EXPECT_EQ(outcome->error().code, make_error_code(OsdErrc::kUnreachable));
   EXPECT_THAT(outcome->error().message, HasSubstr(osd(0).address().to_string()));
   EXPECT_THAT(outcome->error().message, HasSubstr("127.0.0.1:1 "));
   EXPECT_THAT(outcome->error().message, HasSubstr("2s"));
@@ -151,7 +151,7 @@ TEST_F(BootstrapTest, WrongKeyIsExplained) {
   pass(2100ms);
   ASSERT_TRUE(outcome);
   ASSERT_FALSE(*outcome);
-  EXPECT_EQ(outcome->error().code, make_error_code(msgr::Errc::kAuthFailed));
+  EXPECT_EQ(outcome->error().code, make_error_code(msgr::MsgrErrc::kAuthFailed));
   EXPECT_THAT(outcome->error().message, HasSubstr("client.test"));
   EXPECT_THAT(outcome->error().message, HasSubstr("key"));
   EXPECT_THAT(outcome->error().message, HasSubstr(osd(0).address().to_string()));
@@ -169,8 +169,8 @@ TEST_F(BootstrapTest, WaitingEndsAtShutdown) {
   settle();
   shut_down();
   ASSERT_TRUE(outcome);
-  EXPECT_EQ(outcome->error().code, make_error_code(Errc::kShutdown));
-  EXPECT_EQ(epoch_error, make_error_code(Errc::kShutdown));
+  EXPECT_EQ(outcome->error().code, make_error_code(OsdErrc::kShutdown));
+  EXPECT_EQ(epoch_error, make_error_code(OsdErrc::kShutdown));
 }
 
 }  // namespace

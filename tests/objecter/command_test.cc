@@ -21,7 +21,7 @@ class CommandTest : public ObjecterFixture {
 };
 
 TEST_F(CommandTest, GoesToTheAuthorityByDefault) {
-  osd(0).on_command = [](const std::string&) { return CommandReply{Errc::kOk, 5, "[0,1]"}; };
+  osd(0).on_command = [](const std::string&) { return CommandReply{OsdErrc::kOk, 5, "[0,1]"}; };
   run(-1);
   EXPECT_FALSE(result);
   settle();
@@ -32,7 +32,7 @@ TEST_F(CommandTest, GoesToTheAuthorityByDefault) {
 }
 
 TEST_F(CommandTest, GoesToTheServerThatIsNamed) {
-  osd(1).on_command = [](const std::string&) { return CommandReply{Errc::kOk, 0, "{}"}; };
+  osd(1).on_command = [](const std::string&) { return CommandReply{OsdErrc::kOk, 0, "{}"}; };
   run(1);
   settle();
   ASSERT_TRUE(result && *result);
@@ -41,12 +41,12 @@ TEST_F(CommandTest, GoesToTheServerThatIsNamed) {
 
 TEST_F(CommandTest, ErrorCarriesTheServersSentence) {
   osd(0).on_command = [](const std::string&) {
-    return CommandReply{Errc::kExists, 0, "pool 'rbd' exists already"};
+    return CommandReply{OsdErrc::kExists, 0, "pool 'rbd' exists already"};
   };
   run(-1);
   settle();
   ASSERT_TRUE(result);
-  EXPECT_EQ(result->error().code, make_error_code(Errc::kExists));
+  EXPECT_EQ(result->error().code, make_error_code(OsdErrc::kExists));
   EXPECT_EQ(result->error().message, "pool 'rbd' exists already");
 }
 
@@ -55,7 +55,7 @@ TEST_F(CommandTest, AnswerComesWithTheMapThatShowsIt) {
     OsdMap changed = map;
     changed.epoch = 6;
     set_map(changed, false);
-    return CommandReply{Errc::kOk, 6, "{}"};
+    return CommandReply{OsdErrc::kOk, 6, "{}"};
   };
   run(-1);
   settle();
@@ -67,7 +67,7 @@ TEST_F(CommandTest, SilenceIsExplained) {
   run(-1);
   pass(2100ms);
   ASSERT_TRUE(result);
-  EXPECT_EQ(result->error().code, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(result->error().code, make_error_code(OsdErrc::kTimedOut));
   EXPECT_THAT(result->error().message, HasSubstr("osd.0"));
   EXPECT_THAT(result->error().message, HasSubstr("2s"));
 }
@@ -78,7 +78,7 @@ TEST_F(CommandTest, LostConnectionIsNotRetried) {
   ASSERT_EQ(osd(1).commands.size(), 1u);
   restart(1);
   ASSERT_TRUE(result);
-  EXPECT_EQ(result->error().code, make_error_code(Errc::kUnknownOutcome));
+  EXPECT_EQ(result->error().code, make_error_code(OsdErrc::kUnknownOutcome));
   EXPECT_EQ(osd(1).commands.size(), 1u) << "it may have been done";
 }
 
@@ -99,7 +99,7 @@ TEST_F(CommandTest, ServerThatWasNeverUpIsSaid) {
   run(1);
   settle();
   ASSERT_TRUE(result);
-  EXPECT_EQ(result->error().code, make_error_code(Errc::kUnreachable));
+  EXPECT_EQ(result->error().code, make_error_code(OsdErrc::kUnreachable));
 }
 
 TEST_F(CommandTest, ShutdownEndsIt) {
@@ -107,12 +107,12 @@ TEST_F(CommandTest, ShutdownEndsIt) {
   settle();
   shut_down();
   ASSERT_TRUE(result);
-  EXPECT_EQ(result->error().code, make_error_code(Errc::kShutdown));
+  EXPECT_EQ(result->error().code, make_error_code(OsdErrc::kShutdown));
 }
 
 TEST_F(CommandTest, AnswersNobodyAskedForAreIgnored) {
   std::vector<std::byte> front;
-  encode(CommandReply{Errc::kOk, 0, "{}"}, front);
+  encode(CommandReply{OsdErrc::kOk, 0, "{}"}, front);
   osd(0).send_raw(MessageType::kCommandReply, front, 4242);
   settle();
   EXPECT_EQ(counter("reply_ignored"), 1u);

@@ -30,7 +30,7 @@ TEST_F(EndingTest, ReadWithoutAnAnswerTimesOut) {
   EXPECT_FALSE(ended.is_done);
   pass(150ms);
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
   poison(into);
   // The answer comes after all.
   test::FakeOsd& server = osd(osd(0).ops_seen > 0 ? 0 : 1);
@@ -65,14 +65,14 @@ TEST_F(EndingTest, HalfArrivedReadIsAbandonedBeforeDone) {
   settle();
   faults.target = osd(1).address();
   faults.receive_bytes = 5000;
-  osd(1).reply_next(Errc::kOk, pattern(into.size()));
+  osd(1).reply_next(OsdErrc::kOk, pattern(into.size()));
   settle();
   EXPECT_EQ(into[1000], pattern(2000)[1000]) << "part of it is there";
   EXPECT_EQ(into.back(), std::byte{0}) << "and part of it is not";
   EXPECT_FALSE(ended.is_done);
   pass(5100ms);
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
   poison(into);
   faults.receive_bytes = SIZE_MAX;
   pass(30s);  // the link is found dead, a new one brings the reply again
@@ -90,7 +90,7 @@ TEST_F(EndingTest, TimedOutWriteWaitsForTheServersWord) {
   osd(1).send_cancelled(tid);
   settle();
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
 }
 
 TEST_F(EndingTest, GraceIsBounded) {
@@ -99,7 +99,7 @@ TEST_F(EndingTest, GraceIsBounded) {
   submit(write_op(object_on(1), data), ended);
   pass(6100ms);
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
 }
 
 TEST_F(EndingTest, AnswerWithinTheGraceIsBetterThanATimeout) {
@@ -127,7 +127,7 @@ TEST_F(EndingTest, RestartedServerConfirmsByHavingRestarted) {
   EXPECT_FALSE(ended.is_done);
   restart(1);
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
   EXPECT_TRUE(osd(1).ops.empty()) << "it is not sent again";
 }
 
@@ -162,7 +162,7 @@ TEST_F(EndingTest, WriteThatIsStuckInTheLinkIsTakenBackBeforeDone) {
   EXPECT_TRUE(osd(1).ops.empty());
   pass(2500ms);
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
   poison(data);
   faults.stall = false;
   pass(30s);
@@ -181,7 +181,7 @@ TEST_F(EndingTest, OpForADownServerTimesOutUnsent) {
   submit(write_op(object_on(1), data, 0), ended);
   pass(5050ms);
   ASSERT_EQ(ended.times, 1) << "no grace for what was never sent";
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
   next.epoch = 7;
   next.osds[1].up = true;
   set_map(next);
@@ -210,7 +210,7 @@ TEST_F(EndingTest, TimeoutRunsOverAllResends) {
   EXPECT_EQ(osd(1).ops.front().op.attempt, 2u);
   pass(2100ms);
   ASSERT_TRUE(ended.is_done);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
 }
 
 TEST_F(EndingTest, CancelOfASentWriteEndsWithTheServersWord) {
@@ -221,7 +221,7 @@ TEST_F(EndingTest, CancelOfASentWriteEndsWithTheServersWord) {
   EXPECT_FALSE(ended.is_done) << "never inside cancel()";
   settle();
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kCancelled));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kCancelled));
   EXPECT_EQ(osd(1).cancels, (std::vector<Tid>{tid}));
   poison(data);
   restart(1);
@@ -240,7 +240,7 @@ TEST_F(EndingTest, CancelOfWhatWaitsTouchesNoServer) {
   settle();
   objecter->cancel(tid);
   settle();
-  EXPECT_EQ(throttled.reply.error, make_error_code(Errc::kCancelled));
+  EXPECT_EQ(throttled.reply.error, make_error_code(OsdErrc::kCancelled));
   EXPECT_TRUE(osd(1).cancels.empty());
   osd(1).reply_next();
   settle();
@@ -304,7 +304,7 @@ TEST_F(EndingTest, ShutdownEndsEveryOp) {
   shut_down();
   for (const Ended& each : ended) {
     EXPECT_EQ(each.times, 1);
-    EXPECT_EQ(each.reply.error, make_error_code(Errc::kShutdown));
+    EXPECT_EQ(each.reply.error, make_error_code(OsdErrc::kShutdown));
   }
 }
 
@@ -315,7 +315,7 @@ TEST_F(EndingTest, ShutdownWithAStalledLinkEndsToo) {
   submit(write_op(object_on(1), data), ended);
   settle();
   shut_down();
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kShutdown));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kShutdown));
 }
 
 }  // namespace

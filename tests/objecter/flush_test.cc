@@ -61,23 +61,23 @@ TEST_F(FlushTest, GoesToEveryServerOfThePool) {
 TEST_F(FlushTest, FirstErrorIsToldWhenAllHaveAnswered) {
   flush();
   settle();
-  osd(1).reply_next(Errc::kIoError);
+  osd(1).reply_next(OsdErrc::kIoError);
   settle();
   EXPECT_FALSE(error);
   osd(0).reply_next();
-  osd(2).reply_next(Errc::kNoSpace);
+  osd(2).reply_next(OsdErrc::kNoSpace);
   settle();
-  EXPECT_EQ(error, make_error_code(Errc::kIoError));
+  EXPECT_EQ(error, make_error_code(OsdErrc::kIoError));
 }
 
 TEST_F(FlushTest, LostWritesAreNotHiddenByAnotherError) {
   flush();
   settle();
-  osd(1).reply_next(Errc::kIoError);
-  osd(0).reply_next(Errc::kLostWrites);
+  osd(1).reply_next(OsdErrc::kIoError);
+  osd(0).reply_next(OsdErrc::kLostWrites);
   osd(2).reply_next();
   settle();
-  EXPECT_EQ(error, make_error_code(Errc::kLostWrites));
+  EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites));
 }
 
 TEST_F(FlushTest, ServerThatIsDownMakesItWaitUntilTheTimeout) {
@@ -93,7 +93,7 @@ TEST_F(FlushTest, ServerThatIsDownMakesItWaitUntilTheTimeout) {
   pass(4900ms);
   EXPECT_FALSE(error);
   pass(200ms);
-  EXPECT_EQ(error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(error, make_error_code(OsdErrc::kTimedOut));
   flush();
   pass(1s);
   next.epoch = 7;
@@ -125,7 +125,7 @@ TEST_F(FlushTest, CancelEndsAllParts) {
   settle();
   objecter->cancel(tid);
   settle();
-  EXPECT_EQ(error, make_error_code(Errc::kCancelled));
+  EXPECT_EQ(error, make_error_code(OsdErrc::kCancelled));
   EXPECT_EQ(osd(1).cancels.size(), 1u);
   EXPECT_EQ(osd(2).cancels.size(), 1u);
   EXPECT_TRUE(osd(0).cancels.empty());
@@ -152,7 +152,7 @@ TEST_F(FlushTest, NewVerifierSinceAWriteFailsTheNextFlushOnce) {
   flush();
   settle();
   answer_all();
-  EXPECT_EQ(error, make_error_code(Errc::kLostWrites));
+  EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites));
   EXPECT_EQ(counter("lost_writes"), 1u);
   flush();
   settle();
@@ -182,7 +182,7 @@ TEST_F(FlushTest, AnotherImagesFlushDoesNotTakeTheReport) {
   flush(77);
   settle();
   answer_all();
-  EXPECT_EQ(error, make_error_code(Errc::kLostWrites));
+  EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites));
 }
 
 TEST_F(FlushTest, DurableWritesAreNotWatched) {
@@ -211,7 +211,7 @@ TEST_F(FlushTest, FlushedWritesAreNotWatched) {
 TEST_F(FlushTest, UnknownPoolEndsIt) {
   objecter->flush(9, 1, 0, [this](std::error_code result) { error = result; });
   settle();
-  EXPECT_EQ(error, make_error_code(Errc::kNoSuchPool));
+  EXPECT_EQ(error, make_error_code(OsdErrc::kNoSuchPool));
 }
 
 TEST_F(FlushTest, MemberWithoutWeightIsLeftOut) {
@@ -239,7 +239,7 @@ TEST_F(FlushTest, ListPagesThroughOnePg) {
   const auto answer = [&](const std::vector<std::string>& names) {
     std::vector<std::byte> bytes;
     encode(names, bytes);
-    osd(owner).reply_next(Errc::kOk, bytes);
+    osd(owner).reply_next(OsdErrc::kOk, bytes);
     settle();
   };
   list("");
@@ -256,12 +256,12 @@ TEST_F(FlushTest, ListPagesThroughOnePg) {
   EXPECT_TRUE(page->value().empty());
   list("b");
   answer({"c", "d", "e"});
-  EXPECT_EQ(page->error(), make_error_code(Errc::kInvalid)) << "more than was asked for";
+  EXPECT_EQ(page->error(), make_error_code(OsdErrc::kInvalid)) << "more than was asked for";
   list("bad/cursor");
-  EXPECT_EQ(page->error(), make_error_code(Errc::kInvalid));
+  EXPECT_EQ(page->error(), make_error_code(OsdErrc::kInvalid));
   objecter->list({1, 64}, "", 2, [&](auto names) { page = std::move(names); });
   settle();
-  EXPECT_EQ(page->error(), make_error_code(Errc::kInvalid)) << "the pool has 64 PGs";
+  EXPECT_EQ(page->error(), make_error_code(OsdErrc::kInvalid)) << "the pool has 64 PGs";
 }
 
 }  // namespace

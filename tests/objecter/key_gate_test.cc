@@ -19,7 +19,7 @@ TEST_F(KeyGateTest, ALatePushAfterATimeoutReachesNobodysMemory) {
   EXPECT_EQ(stack->keys_out(), 1u);
   pass(2s);
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
   EXPECT_EQ(stack->keys_out(), 0u);
   poison();
   move(op, true);
@@ -73,7 +73,7 @@ TEST_F(KeyGateTest, ALatePushAfterAnAbortReachesNobodysMemory) {
   EXPECT_FALSE(ended.is_done);
   pass(200ms);
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kCancelled));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kCancelled));
   poison();
   move(op, true);
   osd(1).reply(op, pushed(op));
@@ -88,7 +88,7 @@ TEST_F(KeyGateTest, ALatePullOfATimedOutWriteGetsNothing) {
   const auto op = send(write(object()), ended);
   pass(7200ms);
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
   poison();
   const auto before = copy(staging);
   move(op, false);

@@ -51,7 +51,7 @@ TEST_F(MapTest, WaitingForAnEpochTimesOut) {
   std::optional<std::error_code> waited;
   objecter->wait_for_epoch(99, 1s, [&](std::error_code error) { waited = error; });
   pass(1100ms);
-  EXPECT_EQ(waited, make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(waited, make_error_code(OsdErrc::kTimedOut));
 }
 
 TEST_F(MapTest, SubscriptionMovesWhenItsServerDies) {
@@ -77,8 +77,8 @@ TEST_F(MapTest, StaleMapWaitsForTheNewerOneAndSendsAgain) {
   osd(1).map = changed;
   osd(0).answers_subscriptions = osd(1).answers_subscriptions = false;
   auto header = osd(1).ok(osd(1).ops.front());
-  header.error = Errc::kStaleMap;
-  header.steps[0].error = Errc::kStaleMap;
+  header.error = OsdErrc::kStaleMap;
+  header.steps[0].error = OsdErrc::kStaleMap;
   osd(1).reply(osd(1).ops.front(), header);
   osd(1).ops.clear();
   pass(200ms);
@@ -105,10 +105,10 @@ TEST_F(MapTest, StaleMapAtTheVerySameEpochIsNotAHotLoop) {
   settle();
   osd(1).answer = [this](const test::FakeOsd::Received& received) {
     auto header = osd(1).ok(received);
-    header.error = header.steps[0].error = Errc::kStaleMap;
+    header.error = header.steps[0].error = OsdErrc::kStaleMap;
     return std::optional(header);
   };
-  osd(1).reply_next(Errc::kStaleMap);
+  osd(1).reply_next(OsdErrc::kStaleMap);
   pass(1s);
   EXPECT_GE(osd(1).ops_seen, 8u);
   EXPECT_LE(osd(1).ops_seen, 12u);
@@ -133,7 +133,7 @@ TEST_F(MapTest, PoolThatMovesToOtherServersTakesItsOpsAlong) {
   settle();
   const OsdId now = osd_of_pg(map.pools[0], pg_of_object(map.pools[0], name));
   ASSERT_EQ(osd(now).ops.size(), 1u);
-  EXPECT_EQ(change.reply.error, make_error_code(Errc::kUnknownOutcome));
+  EXPECT_EQ(change.reply.error, make_error_code(OsdErrc::kUnknownOutcome));
   EXPECT_EQ(osd(now).ops[0].data, data);
   osd(now).reply_next();
   settle();
@@ -150,7 +150,7 @@ TEST_F(MapTest, UnknownPoolIsAskedAboutBeforeItIsDenied) {
   EXPECT_FALSE(ended.is_done);
   osd(0).answers_subscriptions = true;
   pass(3s);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kNoSuchPool));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kNoSuchPool));
 }
 
 TEST_F(MapTest, PoolThatIsNewerThanOurMapIsFound) {
@@ -198,7 +198,7 @@ TEST_F(MapTest, QuestionGoesToAnotherServerIfTheAuthorityIsSilent) {
   pass(500ms);
   EXPECT_FALSE(ended.is_done);
   pass(1s);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kNoSuchPool));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kNoSuchPool));
 }
 
 }  // namespace

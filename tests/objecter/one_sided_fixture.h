@@ -56,9 +56,9 @@ class OneSidedFixture : public ObjecterFixture {
   }
 
   ObjectOp wished(ObjectOp op) {
-    op.one_sided.wished = true;
-    op.one_sided.slice = {&buffer, 0, kBytes};
-    op.one_sided.fragment_bytes = 65536;
+    op.delivery.delivery = Delivery::kOneSided;
+    op.delivery.slice = {&buffer, 0, kBytes};
+    op.delivery.fragment_bytes = 65536;
     return op;
   }
   ObjectOp write(const std::string& name) {

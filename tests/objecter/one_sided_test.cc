@@ -27,8 +27,8 @@ TEST_F(OneSidedTest, AWriteIsDescribedAndMayBePulled) {
   settle();
   ASSERT_EQ(ended.times, 1);
   EXPECT_FALSE(ended.reply.error);
-  EXPECT_EQ(ended.reply.path, kTracePathOneSided);
-  EXPECT_EQ(ended.reply.path_reason, kTracePathEligible);
+  EXPECT_EQ(ended.reply.delivery, Delivery::kOneSided);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kEligible);
   EXPECT_EQ(counter("keys_out"), 0u);
   EXPECT_EQ(counter("keys_revoked"), 0u) << "the answer on its own link frees a key at once";
   EXPECT_EQ(counter("one_sided"), 1u);
@@ -53,7 +53,7 @@ TEST_F(OneSidedTest, AReadIsPushedStraightIntoItsBuffer) {
 TEST_F(OneSidedTest, TheServerMayAnswerADescribedReadInline) {
   Ended ended;
   const auto op = send(read(object()), ended);
-  osd(1).reply_next(Errc::kOk, copy(staging));
+  osd(1).reply_next(OsdErrc::kOk, copy(staging));
   settle();
   ASSERT_EQ(ended.times, 1);
   EXPECT_EQ(copy(buffer), copy(staging));
@@ -71,11 +71,11 @@ TEST_F(OneSidedTest, WhatWasDamagedOnItsWayIsAskedForInline) {
   ASSERT_EQ(osd(1).ops.size(), 1u);
   EXPECT_FALSE(osd(1).ops.front().op.delivery);
   EXPECT_EQ(osd(1).ops.front().op.attempt, 2u);
-  osd(1).reply_next(Errc::kOk, copy(staging));
+  osd(1).reply_next(OsdErrc::kOk, copy(staging));
   settle();
   ASSERT_EQ(ended.times, 1);
   EXPECT_FALSE(ended.reply.error);
-  EXPECT_EQ(ended.reply.path_reason, kTracePathDamaged);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kDamaged);
   EXPECT_EQ(copy(buffer), copy(staging));
   EXPECT_EQ(counter("inline_damaged"), 1u);
 }
@@ -91,7 +91,7 @@ TEST_F(OneSidedTest, APushWithoutTheChecksumThatWasAskedForIsDamaged) {
   EXPECT_FALSE(ended.is_done);
   EXPECT_EQ(counter("inline_damaged"), 1u);
   ASSERT_EQ(osd(1).ops.size(), 1u);
-  osd(1).reply_next(Errc::kOk, copy(staging));
+  osd(1).reply_next(OsdErrc::kOk, copy(staging));
   settle();
   EXPECT_EQ(copy(buffer), copy(staging));
 }
@@ -105,7 +105,7 @@ TEST_F(OneSidedTest, AnAnswerToWhatHasNotLeftYetIsNone) {
   std::deque<Ended> crowd(20);  // more than a link takes at a time
   for (Ended& ended : crowd) {
     ObjectOp op = write(object());
-    op.one_sided.wished = false;
+    op.delivery.delivery = Delivery::kInline;
     submit(std::move(op), ended);
   }
   Ended ended;
@@ -125,7 +125,7 @@ TEST_F(OneSidedTest, AnAnswerToWhatHasNotLeftYetIsNone) {
 TEST_F(OneSidedTest, AServerThatCannotPullGetsTheData) {
   Ended ended;
   send(write(object()), ended);
-  osd(1).reply_next(Errc::kRetryInline);
+  osd(1).reply_next(OsdErrc::kRetryInline);
   settle();
   ASSERT_EQ(osd(1).ops.size(), 1u);
   EXPECT_EQ(osd(1).ops.front().data, copy(buffer));
@@ -133,7 +133,7 @@ TEST_F(OneSidedTest, AServerThatCannotPullGetsTheData) {
   osd(1).reply_next();
   settle();
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.path_reason, kTracePathRetryInline);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kRetryInline);
   EXPECT_EQ(counter("inline_retry"), 1u);
 }
 
@@ -143,7 +143,7 @@ TEST_F(OneSidedTest, WithoutAKeyTheDataGoesInline) {
   EXPECT_EQ(send(write(object()), ended).data, copy(buffer));
   osd(1).reply_next();
   settle();
-  EXPECT_EQ(ended.reply.path_reason, kTracePathNoKey);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kNoKey);
   EXPECT_EQ(counter("inline_no_key"), 1u);
 }
 
@@ -153,7 +153,7 @@ TEST_F(OneSidedTest, MemoryThatIsAnotherDevicesGoesInline) {
   EXPECT_EQ(send(write(object()), ended).data, copy(buffer));
   osd(1).reply_next();
   settle();
-  EXPECT_EQ(ended.reply.path_reason, kTracePathForeignMemory);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kForeignMemory);
   EXPECT_EQ(counter("inline_foreign_memory"), 1u);
 }
 
@@ -166,13 +166,13 @@ TEST_F(OneSidedTest, MemoryThatIsNotOneRegisteredPieceGoesInline) {
     EXPECT_FALSE(send(std::move(op), ended).op.delivery) << number;
     osd(1).reply_next();
     settle();
-    EXPECT_EQ(ended.reply.path_reason, kTracePathNotRegistered);
+    EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kNotRegistered);
     EXPECT_EQ(counter("inline_not_registered"), static_cast<uint64_t>(++number));
   };
-  inline_for([](ObjectOp& op) { op.one_sided.slice = {}; });
-  inline_for([](ObjectOp& op) { op.one_sided.slice.offset = 1; });
-  inline_for([](ObjectOp& op) { op.one_sided.slice.length -= 1; });
-  inline_for([&](ObjectOp& op) { op.one_sided.slice.buffer = &staging; });
+  inline_for([](ObjectOp& op) { op.delivery.slice = {}; });
+  inline_for([](ObjectOp& op) { op.delivery.slice.offset = 1; });
+  inline_for([](ObjectOp& op) { op.delivery.slice.length -= 1; });
+  inline_for([&](ObjectOp& op) { op.delivery.slice.buffer = &staging; });
   inline_for([&](ObjectOp& op) {
     op.data = {ConstBytes(buffer.bytes()).first(10), ConstBytes(buffer.bytes()).subspan(10)};
   });
@@ -180,14 +180,14 @@ TEST_F(OneSidedTest, MemoryThatIsNotOneRegisteredPieceGoesInline) {
 
 TEST_F(OneSidedTest, WhatIsNotWishedKeepsItsReason) {
   ObjectOp op = write(object());
-  op.one_sided.wished = false;
-  op.one_sided.reason = kTracePathBelowThreshold;
+  op.delivery.delivery = Delivery::kInline;
+  op.delivery.reason = DeliveryReason::kBelowThreshold;
   Ended ended;
   EXPECT_FALSE(send(std::move(op), ended).op.delivery);
   osd(1).reply_next();
   settle();
-  EXPECT_EQ(ended.reply.path, kTracePathInline);
-  EXPECT_EQ(ended.reply.path_reason, kTracePathBelowThreshold);
+  EXPECT_EQ(ended.reply.delivery, Delivery::kInline);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kBelowThreshold);
   EXPECT_EQ(counter("inline_below_threshold"), 1u);
 }
 
@@ -197,7 +197,7 @@ TEST_F(OneSidedTest, WhatNobodyDecidedOnIsNoPlainIo) {
   EXPECT_FALSE(send(write_op(object(), data), ended).op.delivery);
   osd(1).reply_next();
   settle();
-  EXPECT_EQ(ended.reply.path_reason, kTracePathOpKind);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kOpKind);
   EXPECT_EQ(counter("inline_op_kind"), 1u);
 }
 
@@ -219,7 +219,7 @@ TEST_F(OneSidedTest, AReplayOnAnotherLinkCarriesTheData) {
   osd(1).reply_next();
   settle();
   ASSERT_EQ(ended.times, 1);
-  EXPECT_EQ(ended.reply.path_reason, kTracePathResend);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kResend);
   EXPECT_EQ(counter("inline_resend"), 1u);
 }
 
@@ -271,14 +271,14 @@ TEST_F(OneSidedTest, AnOpThatMovesGoesToItsNewServerWithoutTheOldOneHavingAKey) 
 
 TEST_F(OneSidedTest, APushNobodyAskedForIsNoAnswer) {
   ObjectOp op = read(object());
-  op.one_sided.wished = false;
+  op.delivery.delivery = Delivery::kInline;
   Ended ended;
   const auto received = send(std::move(op), ended);
   osd(1).reply(received, pushed(received));
   settle();
   EXPECT_FALSE(ended.is_done);
   EXPECT_EQ(counter("reply_ignored"), 1u);
-  osd(1).reply_next(Errc::kOk, copy(staging));
+  osd(1).reply_next(OsdErrc::kOk, copy(staging));
   settle();
   EXPECT_EQ(ended.times, 1);
 }
@@ -301,7 +301,7 @@ TEST_F(FewWindowsTest, TheOpThatFindsNoneGoesInlineAndTheNextHasOneAgain) {
   osd(1).reply_next();
   osd(1).reply_next();
   settle();
-  EXPECT_EQ(second.reply.path_reason, kTracePathNoKey);
+  EXPECT_EQ(second.reply.delivery_reason, DeliveryReason::kNoKey);
   EXPECT_TRUE(send(write(object()), third).op.delivery);
   osd(1).reply_next();
   settle();
@@ -317,7 +317,7 @@ TEST_F(OldServerTest, GetsTheDataInFrames) {
   EXPECT_EQ(send(write(object()), ended).data, copy(buffer));
   osd(1).reply_next();
   settle();
-  EXPECT_EQ(ended.reply.path_reason, kTracePathPeerLacks);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kPeerLacks);
   EXPECT_EQ(counter("inline_peer_lacks"), 1u);
 }
 
@@ -331,7 +331,7 @@ TEST_F(PlainLinkTest, CarriesTheDataInFrames) {
   EXPECT_EQ(send(write(object()), ended).data, copy(buffer));
   osd(1).reply_next();
   settle();
-  EXPECT_EQ(ended.reply.path_reason, kTracePathLinkLacks);
+  EXPECT_EQ(ended.reply.delivery_reason, DeliveryReason::kLinkLacks);
   EXPECT_EQ(counter("inline_link_lacks"), 1u);
 }
 

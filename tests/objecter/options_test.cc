@@ -37,7 +37,7 @@ TEST(ObjecterOptionsTest, BadServersAreNamed) {
 TEST_F(ObjecterFixture, WithoutServersItCannotBeMade) {
   const auto made = Objecter::create(*center, *stack, client_options, options, nullptr, nullptr);
   ASSERT_FALSE(made);
-  EXPECT_EQ(made.error().code, make_error_code(Errc::kUnreachable));
+  EXPECT_EQ(made.error().code, make_error_code(OsdErrc::kUnreachable));
   EXPECT_THAT(made.error().message, HasSubstr("mon_host"));
 }
 

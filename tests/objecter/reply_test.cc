@@ -77,7 +77,7 @@ TEST_F(ReplyTest, TooManyStepsAreIgnored) {
 
 TEST_F(ReplyTest, GoodReplyWithABadStepIsIgnored) {
   auto bad = good;
-  bad.steps[0].error = Errc::kIoError;
+  bad.steps[0].error = OsdErrc::kIoError;
   send(bad, 4096);
   expect_ignored();
 }
@@ -89,7 +89,7 @@ TEST_F(ReplyTest, ReplyFromAnotherServerIsIgnored) {
         std::vector<std::byte> front;
         auto other = good;
         other.steps[0].data_length = 0;
-        other.error = other.steps[0].error = Errc::kIoError;
+        other.error = other.steps[0].error = OsdErrc::kIoError;
         encode(other, front);
         return front;
       }(),
@@ -110,11 +110,11 @@ TEST_F(ReplyTest, NoiseIsIgnored) {
 }
 
 TEST_F(ReplyTest, ErrorKeepsItsIdentityAndItsStep) {
-  good.error = Errc::kIoError;
-  good.steps[0] = {Errc::kIoError, 0, 17};
+  good.error = OsdErrc::kIoError;
+  good.steps[0] = {OsdErrc::kIoError, 0, 17};
   send(good, 0);
   ASSERT_TRUE(read.is_done);
-  EXPECT_EQ(read.reply.error, make_error_code(Errc::kIoError));
+  EXPECT_EQ(read.reply.error, make_error_code(OsdErrc::kIoError));
   EXPECT_EQ(read.reply.steps[0].value, 17u);
   EXPECT_EQ(into, std::vector<std::byte>(4096));
 }
@@ -129,12 +129,12 @@ TEST_F(ReplyTest, MiscompareTellsTheOffset) {
   submit(std::move(op), ended);
   settle();
   auto header = osd(1).ok(osd(1).ops.back());
-  header.error = header.steps[0].error = Errc::kMiscompare;
+  header.error = header.steps[0].error = OsdErrc::kMiscompare;
   header.steps[0].value = 300;
   header.steps.resize(1);
   osd(1).reply(osd(1).ops.back(), header);
   settle();
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kMiscompare));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kMiscompare));
   ASSERT_EQ(ended.reply.steps.size(), 1u);
   EXPECT_EQ(ended.reply.steps[0].value, 300u);
   EXPECT_EQ(counter("op_rmw"), 1u);
@@ -142,7 +142,7 @@ TEST_F(ReplyTest, MiscompareTellsTheOffset) {
 
 TEST_F(ReplyTest, RetryInlineIsSentAgainAtOnce) {
   auto header = good;
-  header.error = header.steps[0].error = Errc::kRetryInline;
+  header.error = header.steps[0].error = OsdErrc::kRetryInline;
   header.steps[0].data_length = 0;
   osd(1).reply(osd(1).ops.front(), header);
   osd(1).ops.clear();

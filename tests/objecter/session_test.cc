@@ -58,7 +58,7 @@ TEST_F(SessionTest, SameProcessThatRemembersGetsEverythingAgain) {
   EXPECT_EQ(osd(1).ops[0].data, data);
   osd(1).reply_next();
   osd(1).reply_next();
-  osd(1).reply_next(Errc::kOk, data);
+  osd(1).reply_next(OsdErrc::kOk, data);
   settle();
   for (const Ended* each : {&change, &plain, &read}) {
     EXPECT_EQ(each->times, 1);
@@ -77,7 +77,7 @@ TEST_F(SessionTest, NewProcessGetsOnlyWhatMayBeRepeated) {
   settle();
   restart(1);
   EXPECT_EQ(change.times, 1);
-  EXPECT_EQ(change.reply.error, make_error_code(Errc::kUnknownOutcome));
+  EXPECT_EQ(change.reply.error, make_error_code(OsdErrc::kUnknownOutcome));
   ASSERT_EQ(osd(1).ops.size(), 2u);
   EXPECT_EQ(osd(1).ops[0].op.tid, plain_tid);
   EXPECT_FALSE(plain.is_done);
@@ -91,7 +91,7 @@ TEST_F(SessionTest, SameProcessThatForgotTheClientIsLikeANewOne) {
   osd(1).hello.remembers_client = false;
   osd(1).drop_sessions();
   pass(3s);
-  EXPECT_EQ(change.reply.error, make_error_code(Errc::kUnknownOutcome));
+  EXPECT_EQ(change.reply.error, make_error_code(OsdErrc::kUnknownOutcome));
   EXPECT_TRUE(osd(1).ops.empty());
 }
 
@@ -124,7 +124,7 @@ TEST_F(SessionTest, ReplyToAnEarlierSendingIsIgnored) {
   EXPECT_FALSE(ended.is_done);
   EXPECT_EQ(counter("reply_ignored"), 1u);
   EXPECT_EQ(into, std::vector<std::byte>(512)) << "and its data is put nowhere";
-  osd(1).reply_next(Errc::kOk, data);
+  osd(1).reply_next(OsdErrc::kOk, data);
   settle();
   EXPECT_EQ(into, data);
 }
@@ -205,7 +205,7 @@ TEST_F(SessionTest, ServerAtANewAddressGetsWhatWasInFlight) {
   EXPECT_EQ(moved.ops[0].data, data);
   EXPECT_EQ(moved.ops[0].op.attempt, 2u);
   moved.reply_next();
-  moved.reply_next(Errc::kOk, data);
+  moved.reply_next(OsdErrc::kOk, data);
   settle();
   EXPECT_EQ(write.times, 1);
   EXPECT_EQ(read.times, 1);

@@ -47,7 +47,7 @@ TEST_F(SubmitTest, ReadArrivesWhereItShould) {
   submit(read_op("x", into), ended);
   settle();
   const auto data = pattern(8192, 9);
-  osd(0).reply_next(Errc::kOk, data);
+  osd(0).reply_next(OsdErrc::kOk, data);
   settle();
   ASSERT_TRUE(ended.is_done);
   EXPECT_FALSE(ended.reply.error);
@@ -64,7 +64,7 @@ TEST_F(SubmitTest, ReadWithoutAPlaceIsInTheReply) {
   submit(std::move(op), ended);
   settle();
   const auto data = pattern(100);
-  osd(0).reply_next(Errc::kOk, data);
+  osd(0).reply_next(OsdErrc::kOk, data);
   settle();
   ASSERT_TRUE(ended.is_done);
   EXPECT_EQ(ended.data, data);
@@ -80,7 +80,7 @@ TEST_F(SubmitTest, DoneNeverRunsInsideSubmit) {
   EXPECT_FALSE(invalid.is_done);
   settle();
   ASSERT_TRUE(invalid.is_done);
-  EXPECT_EQ(invalid.reply.error, make_error_code(Errc::kInvalid));
+  EXPECT_EQ(invalid.reply.error, make_error_code(OsdErrc::kInvalid));
   EXPECT_EQ(osd(0).ops_seen, 0u);
 }
 
@@ -92,7 +92,7 @@ TEST_F(SubmitTest, MoreDataThanAFrameOfOursCarriesIsTooLarge) {
   submit(write_op("x", data), ended);
   settle();
   ASSERT_TRUE(ended.is_done);
-  EXPECT_EQ(ended.reply.error, make_error_code(Errc::kTooLarge));
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTooLarge));
   data.pop_back();
   Ended fits;
   submit(write_op("x", data), fits);
@@ -125,7 +125,7 @@ TEST_F(SubmitTest, OpsThatBreakARuleAreNotSent) {
     submit(std::move(op), ended);
     settle();
     ASSERT_TRUE(ended.is_done);
-    EXPECT_EQ(ended.reply.error, make_error_code(Errc::kInvalid));
+    EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kInvalid));
   }
   EXPECT_EQ(osd(0).ops_seen, 0u);
   EXPECT_EQ(counter("op_active"), 0u);
@@ -194,7 +194,7 @@ TEST_F(SubmitTest, BytesAboveTheLimitWait) {
   osd(0).reply_next();
   settle();
   ASSERT_EQ(osd(0).ops.size(), 1u);
-  osd(0).reply_next(Errc::kOk, data);
+  osd(0).reply_next(OsdErrc::kOk, data);
   settle();
   EXPECT_TRUE(read.is_done);
   EXPECT_EQ(into, data);

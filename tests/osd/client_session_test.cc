@@ -17,10 +17,10 @@ class FakeConnection final : public msgr::Connection {
     peer_.nonce = nonce;
   }
   void send(std::unique_ptr<msgr::OutMessage>) override {}
-  void withdraw(uint64_t, UniqueFunction<void()> done) override { center_.post(std::move(done)); }
+  void withdraw(uint64_t, InlineFunction<void()> done) override { center_.post(std::move(done)); }
   void remote_read(const msgr::RemoteKey&, msgr::RegisteredSlice, msgr::IoDone) override {}
   void remote_write(msgr::RegisteredSlice, const msgr::RemoteKey&, msgr::IoDone) override {}
-  void revoke(const msgr::RemoteKey&, UniqueFunction<void()>) override {}
+  void revoke(const msgr::RemoteKey&, InlineFunction<void()>) override {}
   void close() noexcept override {}
   msgr::EventCenter& center() const noexcept override { return center_; }
   uint64_t id() const noexcept override { return id_; }
@@ -50,7 +50,7 @@ class ClientSessionTest : public StoreFixture, public SessionHost {
     const msgr::Connection* connection;
     Tid tid;
     uint32_t attempt;
-    Errc error;
+    OsdErrc error;
     friend bool operator==(const Reply&, const Reply&) = default;
   };
 
@@ -76,7 +76,7 @@ class ClientSessionTest : public StoreFixture, public SessionHost {
   void write(FakeConnection& connection, Tid tid, Tid oldest = 1) {
     submit(connection, Vector("a").write(0, "x").tid(tid, oldest));
   }
-  void end(Tid tid, Errc error = Errc::kOk) {
+  void end(Tid tid, OsdErrc error = OsdErrc::kOk) {
     const auto at = std::find_if(running.begin(), running.end(),
                                  [&](const ClientOpRef& op) { return op->header.tid == tid; });
     ASSERT_NE(at, running.end());
@@ -118,7 +118,7 @@ class ClientSessionTest : public StoreFixture, public SessionHost {
 TEST_F(ClientSessionTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
-  end(1, Errc::kMiscompare);
+  end(1, OsdErrc::kMiscompare);
   Vector again("a");
   again.write(0, "x").tid(1);
   const ClientOpRef op = again.op();
@@ -126,7 +126,7 @@ TEST_F(ClientSessionTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
   sessions->submit(a, ids.at(&a), op);
   EXPECT_TRUE(running.empty());
   ASSERT_EQ(replies.size(), 2u);
-  EXPECT_EQ(replies[1], (Reply{&a, 1, 2, Errc::kMiscompare}));
+  EXPECT_EQ(replies[1], (Reply{&a, 1, 2, OsdErrc::kMiscompare}));
 }
 
 TEST_F(ClientSessionTest, AResendOfAnExecutingOpWaitsForIt) {
@@ -138,7 +138,7 @@ TEST_F(ClientSessionTest, AResendOfAnExecutingOpWaitsForIt) {
   sessions->submit(a, ids.at(&a), op);
   EXPECT_EQ(running.size(), 1u);
   end(1);
-  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 2, Errc::kOk}}));
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 2, OsdErrc::kOk}}));
 }
 
 TEST_F(ClientSessionTest, AReadIsExecutedAgain) {
@@ -158,7 +158,7 @@ TEST_F(ClientSessionTest, ANewConnectionOfTheSameStartIsAnsweredFromMemory) {
   EXPECT_TRUE(sessions->remembers(a.peer()));
   FakeConnection& b = connect("client.a", 1);
   write(b, 1);
-  EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, Errc::kOk}}));
+  EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, OsdErrc::kOk}}));
 }
 
 TEST_F(ClientSessionTest, AConnectionThatIsStillUpIsAnsweredAfterANewerOneClosed) {
@@ -168,12 +168,12 @@ TEST_F(ClientSessionTest, AConnectionThatIsStillUpIsAnsweredAfterANewerOneClosed
   write(b, 1);
   write(b, 2);
   end(1);
-  EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, Errc::kOk}}));
+  EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, OsdErrc::kOk}}));
   disconnect(b);
   write(a, 1);  // remembered
-  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, Errc::kOk}));
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kOk}));
   end(2);
-  EXPECT_EQ(replies.back(), (Reply{&a, 2, 1, Errc::kOk})) << "it came by the other";
+  EXPECT_EQ(replies.back(), (Reply{&a, 2, 1, OsdErrc::kOk})) << "it came by the other";
   sessions->cancel(a, ids.at(&a), 3);
   EXPECT_EQ(cancelled, (std::vector<Tid>{3}));
 }
@@ -183,10 +183,10 @@ TEST_F(ClientSessionTest, RepliesFollowTheConnectionThatWasHeardLast) {
   FakeConnection& b = connect("client.a", 1);
   write(a, 1);
   end(1);
-  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, Errc::kOk}}));
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kOk}}));
   disconnect(a);
   write(b, 1);
-  EXPECT_EQ(replies.back(), (Reply{&b, 1, 1, Errc::kOk}));
+  EXPECT_EQ(replies.back(), (Reply{&b, 1, 1, OsdErrc::kOk}));
 }
 
 TEST_F(ClientSessionTest, WhatOneConnectionDeliveredIsNotForgottenForAnother) {
@@ -197,7 +197,7 @@ TEST_F(ClientSessionTest, WhatOneConnectionDeliveredIsNotForgottenForAnother) {
   end(1);
   sessions->reply_delivered(ids.at(&b), b.id(), 1);
   write(a, 1);  // its reply was lost with the process' other connection, or so it says
-  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, Errc::kOk}));
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kOk}));
   write(a, 2);
   EXPECT_TRUE(running.empty()) << "the result of 1 is on its way to it";
   sessions->reply_delivered(ids.at(&a), a.id(), 1);
@@ -250,7 +250,7 @@ TEST_F(ClientSessionTest, CancelOfAQueuedOpRemovesIt) {
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
   write(a, 1);  // it stays so
   ASSERT_EQ(replies.size(), 1u);
-  EXPECT_EQ(replies[0].error, Errc::kCancelled);
+  EXPECT_EQ(replies[0].error, OsdErrc::kCancelled);
 }
 
 TEST_F(ClientSessionTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
@@ -259,7 +259,7 @@ TEST_F(ClientSessionTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
   sessions->cancel(a, ids.at(&a), 1);
   EXPECT_TRUE(cancelled.empty());
   end(1);
-  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, Errc::kOk}}));
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kOk}}));
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
 }
 
@@ -281,12 +281,12 @@ TEST_F(ClientSessionTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain) 
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   sessions->cancel(a, ids.at(&a), 1);
-  end(1, Errc::kRetryInline);
-  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, Errc::kRetryInline}}));
+  end(1, OsdErrc::kRetryInline);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kRetryInline}}));
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
   write(a, 1);
   EXPECT_TRUE(running.empty());
-  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, Errc::kCancelled}));
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kCancelled}));
 }
 
 TEST_F(ClientSessionTest, CancelThatOvertakesItsOpHolds) {
@@ -296,7 +296,7 @@ TEST_F(ClientSessionTest, CancelThatOvertakesItsOpHolds) {
   write(a, 1);
   EXPECT_TRUE(running.empty());
   ASSERT_EQ(replies.size(), 1u);
-  EXPECT_EQ(replies[0].error, Errc::kCancelled);
+  EXPECT_EQ(replies[0].error, OsdErrc::kCancelled);
 }
 
 TEST_F(ClientSessionTest, ANewerStartFencesTheOlderAndWaitsForWhatExecutes) {
@@ -305,23 +305,23 @@ TEST_F(ClientSessionTest, ANewerStartFencesTheOlderAndWaitsForWhatExecutes) {
   write(old_one, 2);
   queued.insert(2);
   FakeConnection& new_one = connect("client.a", 2);
-  EXPECT_EQ(replies, (std::vector<Reply>{{&old_one, 2, 1, Errc::kFenced}})) << "dropped";
+  EXPECT_EQ(replies, (std::vector<Reply>{{&old_one, 2, 1, OsdErrc::kFenced}})) << "dropped";
   write(new_one, 1);
   EXPECT_EQ(running_tids(), (std::vector<Tid>{1})) << "the old start's; the new one waits";
   EXPECT_EQ(running[0]->session, ids.at(&old_one));
   end(1);
-  EXPECT_EQ(replies.back(), (Reply{&old_one, 1, 1, Errc::kOk})) << "it did happen";
+  EXPECT_EQ(replies.back(), (Reply{&old_one, 1, 1, OsdErrc::kOk})) << "it did happen";
   ASSERT_EQ(running.size(), 1u);
   EXPECT_EQ(running[0]->session, ids.at(&new_one));
   write(old_one, 3);
-  EXPECT_EQ(replies.back(), (Reply{&old_one, 3, 1, Errc::kFenced}));
+  EXPECT_EQ(replies.back(), (Reply{&old_one, 3, 1, OsdErrc::kFenced}));
 }
 
 TEST_F(ClientSessionTest, AnOlderStartThatComesLateIsFenced) {
   connect("client.a", 2);
   FakeConnection& old_one = connect("client.a", 1);
   write(old_one, 1);
-  EXPECT_EQ(replies, (std::vector<Reply>{{&old_one, 1, 1, Errc::kFenced}}));
+  EXPECT_EQ(replies, (std::vector<Reply>{{&old_one, 1, 1, OsdErrc::kFenced}}));
 }
 
 TEST_F(ClientSessionTest, AStartThatWroteFencesOlderOnesAfterARestart) {
@@ -332,7 +332,7 @@ TEST_F(ClientSessionTest, AStartThatWroteFencesOlderOnesAfterARestart) {
   FakeConnection& old_one = connect("client.a", 1);
   write(old_one, 1);
   ASSERT_FALSE(replies.empty());
-  EXPECT_EQ(replies.back().error, Errc::kFenced);
+  EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
 }
 
 TEST_F(ClientSessionTest, ClientsOfOneKeyOnTwoHostsDoNotFenceEachOther) {
@@ -349,11 +349,11 @@ TEST_F(ClientSessionTest, AnOperatorsFenceHoldsUntilANewerStart) {
   fences->fence(name, 5, [](std::error_code) {});
   sessions->fence(name, 5, [] {});
   write(a, 1);
-  EXPECT_EQ(replies.back().error, Errc::kFenced);
+  EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
   disconnect(a);
   FakeConnection& again = connect("client.a", 5);
   write(again, 1);
-  EXPECT_EQ(replies.back().error, Errc::kFenced);
+  EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
   FakeConnection& newer = connect("client.a", 6);
   write(newer, 1);
   EXPECT_EQ(running.size(), 1u);
@@ -400,7 +400,7 @@ TEST_F(ClientSessionTest, TooManyClientsAreToldSo) {
   connect("client.a", 1);
   FakeConnection& b = connect("client.b", 1);
   write(b, 1);
-  EXPECT_EQ(replies.back().error, Errc::kBusy);
+  EXPECT_EQ(replies.back().error, OsdErrc::kBusy);
 }
 
 }  // namespace

@@ -159,7 +159,7 @@ class ExecutorFixture : public StoreFixture {
     EXPECT_NE(found, results.end()) << "the op has not ended";
     return found == results.end() ? nullptr : found->second;
   }
-  Errc error_of(Vector vector) { return run(std::move(vector))->header.error; }
+  OsdErrc error_of(Vector vector) { return run(std::move(vector))->header.error; }
   std::string content(std::string object, uint64_t offset, uint64_t length) {
     return text_of(*run(Vector(std::move(object)).read(offset, length)));
   }

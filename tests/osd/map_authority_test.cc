@@ -61,7 +61,7 @@ TEST_F(MapAuthorityTest, ChangesMadeTogetherComeOneAfterTheOther) {
   EXPECT_EQ(published.back()->epoch, first->epoch + 3);
   EXPECT_EQ(published.back()->pools.at(0).members.size(), 2u);
   EXPECT_EQ(replies.at(0).epoch, published.back()->epoch);
-  EXPECT_EQ(replies.at(1).error, Errc::kExists);
+  EXPECT_EQ(replies.at(1).error, OsdErrc::kExists);
 }
 
 TEST_F(MapAuthorityTest, AMapThatCannotBeWrittenIsNotPublished) {
@@ -69,7 +69,7 @@ TEST_F(MapAuthorityTest, AMapThatCannotBeWrittenIsNotPublished) {
   boot(0, first->osds[0].store);
   turn();
   EXPECT_TRUE(published.empty());
-  EXPECT_EQ(boots.at(0).error, Errc::kIoError);
+  EXPECT_EQ(boots.at(0).error, OsdErrc::kIoError);
   EXPECT_EQ(authority->map(), first);
 }
 
@@ -98,7 +98,7 @@ TEST_F(MapAuthorityTest, AMapOfAnotherVersionIsRefusedWithASentence) {
 TEST_F(MapAuthorityTest, AStoreWithoutAMapSaysSo) {
   const auto loaded = load_map(*store);
   ASSERT_FALSE(loaded);
-  EXPECT_EQ(loaded.error().code, Errc::kNoSuchObject);
+  EXPECT_EQ(loaded.error().code, OsdErrc::kNoSuchObject);
 }
 
 }  // namespace

@@ -13,8 +13,8 @@ namespace lunar::osd {
 namespace {
 
 using nlohmann::json;
-using objecter::Errc;
 using objecter::OsdBoot;
+using objecter::OsdErrc;
 using objecter::OsdMap;
 
 class MapCommandsTest : public ::testing::Test {
@@ -42,11 +42,11 @@ class MapCommandsTest : public ::testing::Test {
   // A command that must succeed; its change is taken over.
   json run(const json& request) {
     CommandChange change = run_map_command(map, request.dump());
-    EXPECT_EQ(change.reply.error, Errc::kOk) << change.reply.text;
+    EXPECT_EQ(change.reply.error, OsdErrc::kOk) << change.reply.text;
     if (change.next) accept(std::move(change.next));
     return json::parse(change.reply.text, nullptr, false);
   }
-  std::string refusal(const json& request, Errc error) {
+  std::string refusal(const json& request, OsdErrc error) {
     CommandChange change = run_map_command(map, request.dump());
     EXPECT_EQ(change.reply.error, error) << change.reply.text;
     EXPECT_FALSE(change.next);
@@ -73,15 +73,15 @@ TEST_F(MapCommandsTest, OsdLsAndTree) {
 TEST_F(MapCommandsTest, OsdDownAndUnknownOsd) {
   run({{"prefix", "osd down"}, {"osd", "1"}});
   EXPECT_FALSE(map.find_osd(1)->up);
-  EXPECT_NE(refusal({{"prefix", "osd down"}, {"osd", 9}}, Errc::kInvalid).find("osd.9"),
+  EXPECT_NE(refusal({{"prefix", "osd down"}, {"osd", 9}}, OsdErrc::kInvalid).find("osd.9"),
             std::string::npos);
 }
 
 TEST_F(MapCommandsTest, OsdRmRefusesWhatIsUpOrHoldsAPool) {
-  refusal({{"prefix", "osd rm"}, {"osd", 2}}, Errc::kBusy);
+  refusal({{"prefix", "osd rm"}, {"osd", 2}}, OsdErrc::kBusy);
   run({{"prefix", "pool create"}, {"pool", "p"}});
   run({{"prefix", "osd down"}, {"osd", 2}});
-  EXPECT_NE(refusal({{"prefix", "osd rm"}, {"osd", 2}}, Errc::kBusy).find("pool p"),
+  EXPECT_NE(refusal({{"prefix", "osd rm"}, {"osd", 2}}, OsdErrc::kBusy).find("pool p"),
             std::string::npos);
   run({{"prefix", "pool rm"}, {"pool", "p"}, {"yes_i_really_really_mean_it", true}});
   run({{"prefix", "osd rm"}, {"osd", 2}});
@@ -125,22 +125,22 @@ TEST_F(MapCommandsTest, OsdMapIsWhereOpsGo) {
 
 TEST_F(MapCommandsTest, OsdMapRefusals) {
   run({{"prefix", "pool create"}, {"pool", "p"}});
-  refusal({{"prefix", "osd map"}, {"pool", "q"}, {"object", "x"}}, Errc::kNoSuchPool);
+  refusal({{"prefix", "osd map"}, {"pool", "q"}, {"object", "x"}}, OsdErrc::kNoSuchPool);
   for (const char* name : {"", "a/b", "a b"})
-    EXPECT_NE(refusal({{"prefix", "osd map"}, {"pool", "p"}, {"object", name}}, Errc::kInvalid)
+    EXPECT_NE(refusal({{"prefix", "osd map"}, {"pool", "p"}, {"object", name}}, OsdErrc::kInvalid)
                   .find("\"object\""),
               std::string::npos);
-  refusal({{"prefix", "osd map"}, {"pool", "p"}}, Errc::kInvalid);
+  refusal({{"prefix", "osd map"}, {"pool", "p"}}, OsdErrc::kInvalid);
 }
 
 TEST_F(MapCommandsTest, PoolCreateRefusalsNameTheArgument) {
   run({{"prefix", "pool create"}, {"pool", "p"}});
-  EXPECT_NE(refusal({{"prefix", "pool create"}, {"pool", "p"}}, Errc::kExists).find("'p'"),
+  EXPECT_NE(refusal({{"prefix", "pool create"}, {"pool", "p"}}, OsdErrc::kExists).find("'p'"),
             std::string::npos);
   const auto invalid = [&](json extra) {
     json request = {{"prefix", "pool create"}, {"pool", "q"}};
     request.update(extra);
-    return refusal(request, Errc::kInvalid);
+    return refusal(request, OsdErrc::kInvalid);
   };
   EXPECT_NE(invalid({{"pg_num", 0}}).find("pg_num"), std::string::npos);
   EXPECT_NE(invalid({{"osds", {7}}}).find("osds"), std::string::npos);
@@ -155,9 +155,9 @@ TEST_F(MapCommandsTest, PoolCreateRefusalsNameTheArgument) {
 TEST_F(MapCommandsTest, PoolRmAsksToMeanItAndNeverReusesAnId) {
   run({{"prefix", "pool create"}, {"pool", "p"}});
   const objecter::PoolId id = map.find_pool(std::string_view("p"))->id;
-  refusal({{"prefix", "pool rm"}, {"pool", "p"}}, Errc::kNotPermitted);
+  refusal({{"prefix", "pool rm"}, {"pool", "p"}}, OsdErrc::kNotPermitted);
   run({{"prefix", "pool rm"}, {"pool", "p"}, {"yes_i_really_really_mean_it", true}});
-  refusal({{"prefix", "pool rm"}, {"pool", "p"}}, Errc::kNoSuchPool);
+  refusal({{"prefix", "pool rm"}, {"pool", "p"}}, OsdErrc::kNoSuchPool);
   run({{"prefix", "pool create"}, {"pool", "p"}});
   EXPECT_GT(map.find_pool(std::string_view("p"))->id, id);
 }
@@ -168,7 +168,7 @@ TEST_F(MapCommandsTest, BackupIsRestoredWithANewEpoch) {
   run({{"prefix", "pool rm"}, {"pool", "p"}, {"yes_i_really_really_mean_it", true}});
   run({{"prefix", "pool create"}, {"pool", "q"}});
   const objecter::PoolId next = map.next_pool_id;
-  refusal({{"prefix", "map restore"}, {"map", backup}}, Errc::kNotPermitted);
+  refusal({{"prefix", "map restore"}, {"map", backup}}, OsdErrc::kNotPermitted);
   run({{"prefix", "map restore"}, {"map", backup.dump()}, {"yes_i_really_mean_it", true}});
   EXPECT_NE(map.find_pool(std::string_view("p")), nullptr);
   EXPECT_EQ(map.find_pool(std::string_view("q")), nullptr);
@@ -181,7 +181,7 @@ TEST_F(MapCommandsTest, AnotherClustersMapIsNotRestored) {
   EXPECT_NE(refusal({{"prefix", "map restore"},
                      {"map", objecter::to_json(other)},
                      {"yes_i_really_mean_it", true}},
-                    Errc::kInvalid)
+                    OsdErrc::kInvalid)
                 .find(other.fsid.to_string()),
             std::string::npos);
 }
@@ -191,7 +191,7 @@ TEST_F(MapCommandsTest, GarbageIsRefusedWithASentence) {
                            "{\"prefix\": \"map restore\", \"map\": [[]]}",
                            "{\"prefix\": \"pool create\", \"pool\": {}, \"osds\": {}}"}) {
     const CommandChange change = run_map_command(map, text);
-    EXPECT_EQ(change.reply.error, Errc::kInvalid) << text;
+    EXPECT_EQ(change.reply.error, OsdErrc::kInvalid) << text;
     EXPECT_FALSE(change.reply.text.empty()) << text;
     EXPECT_FALSE(change.next) << text;
   }
@@ -201,24 +201,24 @@ TEST_F(MapCommandsTest, BootOfAnotherClustersServerIsRefused) {
   OsdBoot boot = boot_of(1, map.find_osd(1)->store);
   boot.fsid = Uuid::random();
   const BootChange change = boot_osd(map, boot);
-  EXPECT_EQ(change.reply.error, Errc::kNotPermitted);
+  EXPECT_EQ(change.reply.error, OsdErrc::kNotPermitted);
   EXPECT_NE(change.reply.message.find(boot.fsid.to_string()), std::string::npos);
 }
 
 TEST_F(MapCommandsTest, BootOfAnotherStoreUnderAKnownIdIsRefused) {
   const BootChange change = boot_osd(map, boot_of(1, Uuid::random()));
-  EXPECT_EQ(change.reply.error, Errc::kExists);
+  EXPECT_EQ(change.reply.error, OsdErrc::kExists);
   EXPECT_NE(change.reply.message.find("osd.1"), std::string::npos);
 }
 
 TEST_F(MapCommandsTest, BootOfOneStoreUnderTwoIdsIsRefused) {
-  EXPECT_EQ(boot_osd(map, boot_of(7, map.find_osd(1)->store)).reply.error, Errc::kExists);
+  EXPECT_EQ(boot_osd(map, boot_of(7, map.find_osd(1)->store)).reply.error, OsdErrc::kExists);
 }
 
 TEST_F(MapCommandsTest, BootWithANewerMapThanTheAuthoritysIsRefused) {
   OsdBoot boot = boot_of(1, map.find_osd(1)->store);
   boot.epoch = map.epoch + 1;
-  EXPECT_EQ(boot_osd(map, boot).reply.error, Errc::kIncompatible);
+  EXPECT_EQ(boot_osd(map, boot).reply.error, OsdErrc::kIncompatible);
 }
 
 TEST_F(MapCommandsTest, RepeatedBootMakesNoNewMap) {

@@ -62,8 +62,8 @@ TEST_F(OpExecutorOrderTest, NothingComesBetweenCompareAndWrite) {
   turn();
   store->release(Call::kRead);
   turn();
-  EXPECT_EQ(results.at(1)->header.error, Errc::kOk);
-  EXPECT_EQ(results.at(2)->header.error, Errc::kMiscompare);
+  EXPECT_EQ(results.at(1)->header.error, OsdErrc::kOk);
+  EXPECT_EQ(results.at(2)->header.error, OsdErrc::kMiscompare);
 }
 
 TEST_F(OpExecutorOrderTest, ConcurrentOrWritesLoseNoBit) {
@@ -175,8 +175,8 @@ TEST_F(OpExecutorOrderTest, AnOpThatWaitsTooLongForBuffersIsToldToComeAgain) {
   executor->buffers_freed();
   turn();
   EXPECT_EQ(order, (std::vector<Tid>{1, 2}));
-  EXPECT_EQ(results.at(1)->header.error, Errc::kRetryInline);
-  EXPECT_EQ(results.at(2)->header.error, Errc::kOk) << "nothing is in front of it any more";
+  EXPECT_EQ(results.at(1)->header.error, OsdErrc::kRetryInline);
+  EXPECT_EQ(results.at(2)->header.error, OsdErrc::kOk) << "nothing is in front of it any more";
   EXPECT_TRUE(executor->is_idle());
 }
 

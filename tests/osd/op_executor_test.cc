@@ -13,7 +13,7 @@ using OpExecutorTest = ExecutorFixture;
 std::string zeros(std::size_t count) { return std::string(count, '\0'); }
 
 TEST_F(OpExecutorTest, ReadReturnsWhatWasWrittenAndZeroesAround) {
-  EXPECT_EQ(error_of(Vector("a").write(4, "data")), Errc::kOk);
+  EXPECT_EQ(error_of(Vector("a").write(4, "data")), OsdErrc::kOk);
   EXPECT_EQ(content("a", 2, 8), zeros(2) + "data" + zeros(2));
 }
 
@@ -26,7 +26,7 @@ TEST_F(OpExecutorTest, ReadOfAWholeObjectIsAsLongAsItIs) {
   run(Vector("large").write(0, std::string(4097, 'x')));
   EXPECT_TRUE(run(Vector("large").read(0, 0))->data.at(0).buffer) << "no copy";
   EXPECT_EQ(content("large", 0, 0), std::string(4097, 'x'));
-  EXPECT_EQ(error_of(Vector("none").read(0, 0)), Errc::kNoSuchObject);
+  EXPECT_EQ(error_of(Vector("none").read(0, 0)), OsdErrc::kNoSuchObject);
 }
 
 TEST_F(OpExecutorTest, ReadDataStaysInThePoolBufferTheStoreFilled) {
@@ -56,7 +56,7 @@ TEST_F(OpExecutorTest, SparseReadReturnsTheExtentsAndTheirBytes) {
 
 TEST_F(OpExecutorTest, SparseReadOfAnAbsentObjectHasNoExtents) {
   const OpResultRef result = run(Vector("none").add(OpCode::kSparseRead, 0, 4096));
-  EXPECT_EQ(result->header.error, Errc::kOk);
+  EXPECT_EQ(result->header.error, OsdErrc::kOk);
   const std::string data = text_of(*result);
   ConstBytes rest = as_const_bytes(data);
   EXPECT_TRUE(objecter::decode_extent_map(rest)->extents.empty());
@@ -75,60 +75,60 @@ TEST_F(OpExecutorTest, MapExtentsShowsWhatIsAllocated) {
 TEST_F(OpExecutorTest, StatTellsTheSizeOrThatThereIsNone) {
   run(Vector("a").write(10, "x"));
   EXPECT_EQ(run(Vector("a").add(OpCode::kStat, 0, 0))->header.steps[0].value, 11u);
-  EXPECT_EQ(error_of(Vector("none").add(OpCode::kStat, 0, 0)), Errc::kNoSuchObject);
+  EXPECT_EQ(error_of(Vector("none").add(OpCode::kStat, 0, 0)), OsdErrc::kNoSuchObject);
 }
 
 TEST_F(OpExecutorTest, CompareTellsTheFirstDifferenceInItsData) {
   run(Vector("a").write(8, "abcdef"));
   const OpResultRef result = run(Vector("a").compare(8, "abXdYf"));
-  EXPECT_EQ(result->header.error, Errc::kMiscompare);
+  EXPECT_EQ(result->header.error, OsdErrc::kMiscompare);
   EXPECT_EQ(result->header.steps[0].value, 2u);
-  EXPECT_EQ(error_of(Vector("a").compare(8, "abcdef")), Errc::kOk);
+  EXPECT_EQ(error_of(Vector("a").compare(8, "abcdef")), OsdErrc::kOk);
 }
 
 TEST_F(OpExecutorTest, AbsentObjectComparesAsZeroes) {
-  EXPECT_EQ(error_of(Vector("none").compare(0, zeros(4))), Errc::kOk);
+  EXPECT_EQ(error_of(Vector("none").compare(0, zeros(4))), OsdErrc::kOk);
 }
 
 TEST_F(OpExecutorTest, FailedCompareLeavesTheObjectAndItsVersionAlone) {
   run(Vector("a").write(0, "old"));
   const ObjectVersion before = run(Vector("a").read(0, 1))->header.version;
   const OpResultRef result = run(Vector("a").compare(0, "new").write(0, "xxx"));
-  EXPECT_EQ(result->header.error, Errc::kMiscompare);
+  EXPECT_EQ(result->header.error, OsdErrc::kMiscompare);
   EXPECT_EQ(result->header.version, before);
   EXPECT_EQ(content("a", 0, 3), "old");
 }
 
 TEST_F(OpExecutorTest, CompareAndWriteWritesWhenEqual) {
   run(Vector("a").write(0, "old"));
-  EXPECT_EQ(error_of(Vector("a").compare(0, "old").write(0, "new")), Errc::kOk);
+  EXPECT_EQ(error_of(Vector("a").compare(0, "old").write(0, "new")), OsdErrc::kOk);
   EXPECT_EQ(content("a", 0, 3), "new");
 }
 
 TEST_F(OpExecutorTest, AssertVersionHoldsUntilTheObjectChanges) {
   const ObjectVersion version = run(Vector("a").write(0, "1"))->header.version;
-  EXPECT_EQ(error_of(Vector("a").assert_version(version).write(0, "2")), Errc::kOk);
-  EXPECT_EQ(error_of(Vector("a").assert_version(version).write(0, "3")), Errc::kVersionMismatch);
+  EXPECT_EQ(error_of(Vector("a").assert_version(version).write(0, "2")), OsdErrc::kOk);
+  EXPECT_EQ(error_of(Vector("a").assert_version(version).write(0, "3")), OsdErrc::kVersionMismatch);
   EXPECT_EQ(content("a", 0, 1), "2");
 }
 
 TEST_F(OpExecutorTest, AnErrorReplyCarriesNoData) {
   run(Vector("a").write(0, "abc"));
   const OpResultRef result = run(Vector("a").read(0, 3).compare(0, "xyz"));
-  EXPECT_EQ(result->header.error, Errc::kMiscompare);
+  EXPECT_EQ(result->header.error, OsdErrc::kMiscompare);
   EXPECT_TRUE(result->data.empty());
   EXPECT_EQ(result->header.steps[0].data_length, 0u);
 }
 
 TEST_F(OpExecutorTest, WriteSameRepeatsItsPattern) {
-  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 2, 12, "abcd")), Errc::kOk);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 2, 12, "abcd")), OsdErrc::kOk);
   EXPECT_EQ(content("a", 0, 15), zeros(2) + "abcdabcdabcd" + zeros(1));
 }
 
 TEST_F(OpExecutorTest, WriteSameLongerThanItsBufferIsWrittenInPieces) {
   const uint64_t length = 3 * 1000 * 512;  // no multiple of the buffer
   EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 0, length, std::string(512, 'p'))),
-            Errc::kOk);
+            OsdErrc::kOk);
   EXPECT_GT(store->calls(FaultyStore::Call::kWrite), 1u);
   EXPECT_EQ(content("a", 0, length + 1), std::string(length, 'p') + zeros(1));
 }
@@ -136,14 +136,14 @@ TEST_F(OpExecutorTest, WriteSameLongerThanItsBufferIsWrittenInPieces) {
 TEST_F(OpExecutorTest, WriteSameOfZeroesFreesSpace) {
   run(Vector("a").write(0, std::string(MemStore::kChunkBytes, 'x')));
   EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 0, MemStore::kChunkBytes, zeros(512))),
-            Errc::kOk);
+            OsdErrc::kOk);
   EXPECT_EQ(store->calls(FaultyStore::Call::kZero), 1u);
   EXPECT_EQ(content("a", 0, 4), zeros(4));
 }
 
 TEST_F(OpExecutorTest, OrWriteSetsBits) {
   run(Vector("a").write(0, "\x01\x02"));
-  EXPECT_EQ(error_of(Vector("a").add(OpCode::kOrWrite, 0, 3, "\x10\x20\x40")), Errc::kOk);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kOrWrite, 0, 3, "\x10\x20\x40")), OsdErrc::kOk);
   EXPECT_EQ(content("a", 0, 3), "\x11\x22\x40");
 }
 
@@ -153,24 +153,24 @@ TEST_F(OpExecutorTest, ZeroTruncateAndDelete) {
   EXPECT_EQ(content("a", 0, 6), "a" + zeros(2) + "def");
   run(Vector("a").add(OpCode::kTruncate, 0, 4));
   EXPECT_EQ(run(Vector("a").add(OpCode::kStat, 0, 0))->header.steps[0].value, 4u);
-  EXPECT_EQ(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), Errc::kOk);
-  EXPECT_EQ(error_of(Vector("a").add(OpCode::kStat, 0, 0)), Errc::kNoSuchObject);
-  EXPECT_EQ(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), Errc::kOk);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), OsdErrc::kOk);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kStat, 0, 0)), OsdErrc::kNoSuchObject);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), OsdErrc::kOk);
 }
 
 TEST_F(OpExecutorTest, WriteFullReplacesTheObject) {
   run(Vector("a").write(0, "long content"));
-  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteFull, 0, 5, "short")), Errc::kOk);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteFull, 0, 5, "short")), OsdErrc::kOk);
   EXPECT_EQ(content("a", 0, 0), "short");
   EXPECT_EQ(store->calls(FaultyStore::Call::kReplace), 1u);
 }
 
 TEST_F(OpExecutorTest, XattrsAreKept) {
   EXPECT_EQ(error_of(Vector("a").write(0, "x").add(OpCode::kSetXattr, 0, 0, "value", 0, "name")),
-            Errc::kOk);
+            OsdErrc::kOk);
   EXPECT_EQ(text_of(*run(Vector("a").add(OpCode::kGetXattr, 0, 0, "", 0, "name"))), "value");
   EXPECT_EQ(error_of(Vector("a").add(OpCode::kGetXattr, 0, 0, "", 0, "other")),
-            Errc::kNoSuchAttribute);
+            OsdErrc::kNoSuchAttribute);
 }
 
 TEST_F(OpExecutorTest, FuaOfWhatTheStoreCannotDoStablyFlushes) {
@@ -181,25 +181,25 @@ TEST_F(OpExecutorTest, FuaOfWhatTheStoreCannotDoStablyFlushes) {
 
 TEST_F(OpExecutorTest, AWriteThatFailsInTheMiddleSaysWhichStepsWereDone) {
   const ObjectVersion before = run(Vector("a").write(0, "1"))->header.version;
-  store->fail_next(FaultyStore::Call::kZero, make_error_code(Errc::kNoSpace));
+  store->fail_next(FaultyStore::Call::kZero, make_error_code(OsdErrc::kNoSpace));
   const OpResultRef result = run(Vector("a").write(0, "2").add(OpCode::kZero, 4, 4).write(8, "3"));
-  EXPECT_EQ(result->header.error, Errc::kNoSpace);
-  EXPECT_EQ(result->header.steps[0].error, Errc::kOk);
-  EXPECT_EQ(result->header.steps[1].error, Errc::kNoSpace);
+  EXPECT_EQ(result->header.error, OsdErrc::kNoSpace);
+  EXPECT_EQ(result->header.steps[0].error, OsdErrc::kOk);
+  EXPECT_EQ(result->header.steps[1].error, OsdErrc::kNoSpace);
   EXPECT_NE(result->header.version, before);
 }
 
 TEST_F(OpExecutorTest, AFailedReadIsAnIoErrorAndNothingChanges) {
   run(Vector("a").write(0, "1"));
   store->fail_next(FaultyStore::Call::kRead, system_error(EIO));
-  EXPECT_EQ(error_of(Vector("a").read(0, 1).write(0, "2")), Errc::kIoError);
+  EXPECT_EQ(error_of(Vector("a").read(0, 1).write(0, "2")), OsdErrc::kIoError);
   EXPECT_EQ(content("a", 0, 1), "1");
 }
 
 TEST_F(OpExecutorTest, MetadataIsReplacedAtOnceWithADurableVersion) {
   const OpResultRef made = run(Vector("m").metadata().add(OpCode::kWriteFull, 0, 2, "v1"));
   EXPECT_EQ(made->header.version, (ObjectVersion{0, 1}));
-  EXPECT_EQ(error_of(Vector("m").metadata().write(1, "2").write(2, "+")), Errc::kOk);
+  EXPECT_EQ(error_of(Vector("m").metadata().write(1, "2").write(2, "+")), OsdErrc::kOk);
   EXPECT_EQ(store->calls(FaultyStore::Call::kReplace), 2u);
   EXPECT_EQ(store->calls(FaultyStore::Call::kWrite), 0u);
   EXPECT_EQ(content("m", 0, 0), "v2+");
@@ -220,14 +220,15 @@ TEST_F(OpExecutorTest, MetadataVersionSurvivesDeleteAndRestart) {
 
 TEST_F(OpExecutorTest, AMetadataObjectIsNotChangedAsData) {
   run(Vector("m").metadata().add(OpCode::kWriteFull, 0, 1, "1"));
-  EXPECT_EQ(error_of(Vector("m").write(0, "x")), Errc::kInvalid);
+  EXPECT_EQ(error_of(Vector("m").write(0, "x")), OsdErrc::kInvalid);
   EXPECT_EQ(content("m", 0, 0), "1");
 }
 
 TEST_F(OpExecutorTest, MetadataThatCannotBeWrittenKeepsItsContent) {
   run(Vector("m").metadata().add(OpCode::kWriteFull, 0, 3, "old"));
-  store->fail_next(FaultyStore::Call::kReplace, make_error_code(Errc::kNoSpace));
-  EXPECT_EQ(error_of(Vector("m").metadata().add(OpCode::kWriteFull, 0, 3, "new")), Errc::kNoSpace);
+  store->fail_next(FaultyStore::Call::kReplace, make_error_code(OsdErrc::kNoSpace));
+  EXPECT_EQ(error_of(Vector("m").metadata().add(OpCode::kWriteFull, 0, 3, "new")),
+            OsdErrc::kNoSpace);
   EXPECT_EQ(content("m", 0, 0), "old");
 }
 

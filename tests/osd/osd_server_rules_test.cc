@@ -32,7 +32,7 @@ class OsdServerRulesTest : public ServerFixture {
     op.steps[0].length = length;
     return op;
   }
-  Errc answer_to(RawClient& raw, const OsdOpHeader& op) {
+  OsdErrc answer_to(RawClient& raw, const OsdOpHeader& op) {
     raw.send(MessageType::kOsdOp, op, op.tid);
     const auto reply = raw.last_reply();
     EXPECT_EQ(reply.tid, op.tid);
@@ -78,8 +78,8 @@ TEST_F(OsdServerRulesTest, GarbageIsAnsweredOrIgnoredAndNeverBelieved) {
     raw.post(static_cast<MessageType>(type), {std::byte{0xff}, std::byte{1}}, 7, {});
   }
   turn();
-  EXPECT_EQ(raw.last_reply().error, Errc::kInvalid);
-  EXPECT_EQ(answer_to(raw, op_on("a", OpCode::kRead, 1)), Errc::kOk) << "it still serves";
+  EXPECT_EQ(raw.last_reply().error, OsdErrc::kInvalid);
+  EXPECT_EQ(answer_to(raw, op_on("a", OpCode::kRead, 1)), OsdErrc::kOk) << "it still serves";
 }
 
 TEST_F(OsdServerRulesTest, ABootThatCannotBeReadEndsTheSession) {
@@ -92,28 +92,28 @@ TEST_F(OsdServerRulesTest, TheTidOfTheMessageMustBeTheOps) {
   RawClient raw(*center, stack, osds[0].address);
   raw.send(MessageType::kOsdOp, op_on("a", OpCode::kRead, 1), 99);
   EXPECT_EQ(raw.last_reply().tid, 99u);
-  EXPECT_EQ(raw.last_reply().error, Errc::kInvalid);
+  EXPECT_EQ(raw.last_reply().error, OsdErrc::kInvalid);
 }
 
 TEST_F(OsdServerRulesTest, TargetsAreChecked) {
   RawClient raw(*center, stack, osds[0].address);
   OsdOpHeader op = op_on("a", OpCode::kRead, 1);
   op.pg.pool = 99;
-  EXPECT_EQ(answer_to(raw, op), Errc::kNoSuchPool);
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kNoSuchPool);
   op = op_on("a", OpCode::kRead, 1);
   op.pg.seed = pool.pg_num;
-  EXPECT_EQ(answer_to(raw, op), Errc::kInvalid);
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kInvalid);
   op = op_on("a", OpCode::kRead, 1);
   op.pg.seed = (op.pg.seed + 1) % pool.pg_num;
-  EXPECT_EQ(answer_to(raw, op), Errc::kInvalid);
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kInvalid);
   op = op_on("a", OpCode::kRead, 64u << 20);
   op.steps[0].length = OsdOpHeader::kMaxDataBytes;
-  EXPECT_EQ(answer_to(raw, op), Errc::kTooLarge);
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kTooLarge);
 }
 
 TEST_F(OsdServerRulesTest, AnOpForAnotherServersPgIsToldSo) {
   start(1);
-  ASSERT_EQ(command(R"({"prefix": "pool create", "pool": "two"})").error, Errc::kOk);
+  ASSERT_EQ(command(R"({"prefix": "pool create", "pool": "two"})").error, OsdErrc::kOk);
   pool = *client->map()->find_pool(std::string_view("two"));
   RawClient raw(*center, stack, osds[0].address);
   int mine = 0;
@@ -121,7 +121,7 @@ TEST_F(OsdServerRulesTest, AnOpForAnotherServersPgIsToldSo) {
   for (int i = 0; i < 40; ++i) {
     const OsdOpHeader op = op_on("obj" + std::to_string(i), OpCode::kRead, 1);
     const bool ours = objecter::osd_of_pg(pool, op.pg) == 0;
-    EXPECT_EQ(answer_to(raw, op), ours ? Errc::kOk : Errc::kStaleMap);
+    EXPECT_EQ(answer_to(raw, op), ours ? OsdErrc::kOk : OsdErrc::kStaleMap);
     ++(ours ? mine : others);
   }
   EXPECT_GT(mine, 0);
@@ -132,7 +132,7 @@ TEST_F(OsdServerRulesTest, AnOpWithAMapNewerThanTheAuthoritysIsRefused) {
   RawClient raw(*center, stack, osds[0].address);
   OsdOpHeader op = op_on("a", OpCode::kRead, 1);
   op.epoch += 5;
-  EXPECT_EQ(answer_to(raw, op), Errc::kIncompatible);
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kIncompatible);
 }
 
 TEST_F(OsdServerRulesTest, AResendIsAnsweredAlikeAndNotExecutedAgain) {
@@ -156,19 +156,19 @@ TEST_F(OsdServerRulesTest, AResendIsAnsweredAlikeAndNotExecutedAgain) {
 
 TEST_F(OsdServerRulesTest, ANewerStartOfAClientFencesTheOlder) {
   RawClient older(*center, stack, osds[0].address, "same", 1);
-  EXPECT_EQ(answer_to(older, op_on("a", OpCode::kRead, 1)), Errc::kOk);
+  EXPECT_EQ(answer_to(older, op_on("a", OpCode::kRead, 1)), OsdErrc::kOk);
   RawClient newer(*center, stack, osds[0].address, "same", 2);
-  EXPECT_EQ(answer_to(older, op_on("a", OpCode::kRead, 1)), Errc::kFenced);
-  EXPECT_EQ(answer_to(newer, op_on("a", OpCode::kRead, 1)), Errc::kOk);
+  EXPECT_EQ(answer_to(older, op_on("a", OpCode::kRead, 1)), OsdErrc::kFenced);
+  EXPECT_EQ(answer_to(newer, op_on("a", OpCode::kRead, 1)), OsdErrc::kOk);
 }
 
 TEST_F(OsdServerRulesTest, AnOperatorFencesAClient) {
   RawClient raw(*center, stack, osds[0].address, "host", 3);
   const auto fenced =
       command(R"({"prefix": "osd fence", "entity": "client.raw", "instance": "host"})", 0);
-  EXPECT_EQ(fenced.error, Errc::kOk) << fenced.text;
-  EXPECT_EQ(answer_to(raw, op_on("a", OpCode::kRead, 1)), Errc::kFenced);
-  EXPECT_EQ(command(R"({"prefix": "osd fence"})", 0).error, Errc::kInvalid);
+  EXPECT_EQ(fenced.error, OsdErrc::kOk) << fenced.text;
+  EXPECT_EQ(answer_to(raw, op_on("a", OpCode::kRead, 1)), OsdErrc::kFenced);
+  EXPECT_EQ(command(R"({"prefix": "osd fence"})", 0).error, OsdErrc::kInvalid);
 }
 
 TEST_F(OsdServerRulesTest, CommandsShowTheServersState) {
@@ -176,7 +176,7 @@ TEST_F(OsdServerRulesTest, CommandsShowTheServersState) {
   EXPECT_TRUE(nlohmann::json::accept(command(R"({"prefix": "unflushed"})", 0).text));
   EXPECT_TRUE(nlohmann::json::accept(command(R"({"prefix": "dump_historic_ops"})", 0).text));
   const auto unknown = command(R"({"prefix": "make coffee"})");
-  EXPECT_EQ(unknown.error, Errc::kInvalid);
+  EXPECT_EQ(unknown.error, OsdErrc::kInvalid);
   EXPECT_NE(unknown.text.find("make coffee"), std::string::npos);
 }
 

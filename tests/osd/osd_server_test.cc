@@ -53,7 +53,7 @@ TEST_F(OsdServerTest, AServerThatIsMarkedDownBootsAgain) {
   start(1);
   connect_client();
   const Epoch before = osds[0].server->map()->epoch;
-  EXPECT_EQ(command(R"({"prefix": "osd down", "osd": 1})").error, Errc::kOk);
+  EXPECT_EQ(command(R"({"prefix": "osd down", "osd": 1})").error, OsdErrc::kOk);
   EXPECT_TRUE(osds[0].server->map()->find_osd(1)->up);
   EXPECT_GE(osds[0].server->map()->epoch, before + 2);
 }
@@ -119,7 +119,7 @@ TEST_F(OsdServerTest, ARefusedBootLeavesTheKnownServerAlone) {
     const auto reply =
         objecter::decode_osd_boot_reply(impostor.last(MessageType::kOsdBootReply).front);
     ASSERT_TRUE(reply);
-    EXPECT_EQ(reply->error, Errc::kExists);
+    EXPECT_EQ(reply->error, OsdErrc::kExists);
   }
   EXPECT_TRUE(osds[0].server->map()->find_osd(1)->up) << "the impostor's end is not its end";
   stop(1);
@@ -182,10 +182,10 @@ TEST_F(OsdServerTest, CancelOfAnOpInsideTheStoreEndsWithWhatHappened) {
   turn();
   client->cancel(last_tid);
   turn();
-  EXPECT_EQ(answer->error, Errc::kBusy) << "not over yet";
+  EXPECT_EQ(answer->error, OsdErrc::kBusy) << "not over yet";
   osds[0].store->release(Call::kWrite);
   turn();
-  EXPECT_NE(answer->error, Errc::kBusy);
+  EXPECT_NE(answer->error, OsdErrc::kBusy);
   EXPECT_EQ(read("a", 3), "one");
 }
 
@@ -195,7 +195,7 @@ TEST_F(OsdServerTest, LostWritesAreReportedByOneFlush) {
   make_pool();
   ASSERT_FALSE(write("a", "one"));
   osds[0].store->fail_next(Call::kFlush, system_error(EIO));
-  EXPECT_EQ(flush(), Errc::kLostWrites);
+  EXPECT_EQ(flush(), OsdErrc::kLostWrites);
   EXPECT_FALSE(flush());
 }
 
@@ -225,7 +225,7 @@ TEST_F(OsdServerTest, ARemovedPoolGivesItsSpaceBack) {
   ASSERT_GT(osds[0].store->usage().used, 0u);
   const auto reply =
       command(R"({"prefix": "pool rm", "pool": "rbd", "yes_i_really_really_mean_it": true})");
-  ASSERT_EQ(reply.error, Errc::kOk) << reply.text;
+  ASSERT_EQ(reply.error, OsdErrc::kOk) << reply.text;
   turn();
   EXPECT_EQ(osds[0].store->usage().used, 0u);
 }
@@ -240,7 +240,7 @@ TEST_F(OsdServerTest, APoolRemovedWhileAServerWasDownIsPurgedWhenItIsBack) {
   ASSERT_GT(osds[1].store->usage().used, 0u);
   const auto reply =
       command(R"({"prefix": "pool rm", "pool": "rbd", "yes_i_really_really_mean_it": true})");
-  ASSERT_EQ(reply.error, Errc::kOk) << reply.text;
+  ASSERT_EQ(reply.error, OsdErrc::kOk) << reply.text;
   start(1);
   EXPECT_EQ(osds[1].store->usage().used, 0u);
 }
@@ -250,7 +250,7 @@ TEST_F(OsdServerTest, OnlyTheAuthorityChangesTheMap) {
   start(1);
   connect_client();
   const auto reply = command(R"({"prefix": "pool create", "pool": "p"})", 1);
-  EXPECT_EQ(reply.error, Errc::kStaleMap);
+  EXPECT_EQ(reply.error, OsdErrc::kStaleMap);
   EXPECT_NE(reply.text.find("osd.0"), std::string::npos) << reply.text;
 }
 
@@ -259,7 +259,7 @@ TEST_F(OsdServerTest, WithKeysOnlyAdminEntitiesSendCommands) {
   start(0);
   connect_client();
   const auto reply = command(R"({"prefix": "status"})");
-  EXPECT_EQ(reply.error, Errc::kNotPermitted);
+  EXPECT_EQ(reply.error, OsdErrc::kNotPermitted);
   EXPECT_NE(reply.text.find("osd_admin_entities"), std::string::npos) << reply.text;
 }
 

@@ -60,7 +60,7 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
     EXPECT_EQ(from.length, local.length);
     const bool fails = reads++ >= fail_from;
     auto read = [this, from, local, fails](msgr::IoDone& then) {
-      if (from.link_generation != generation) return then(msgr::Errc::kStaleKey);
+      if (from.link_generation != generation) return then(msgr::MsgrErrc::kStaleKey);
       if (fails) return then(std::make_error_code(std::errc::io_error));
       std::memcpy(local.buffer->bytes().data() + local.offset,
                   memory.data() + (from.addr - (1u << 20)), local.length);
@@ -79,11 +79,11 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
   std::size_t waiting() const { return waiting_.size(); }
 
   void send(std::unique_ptr<msgr::OutMessage>) override {}
-  void withdraw(uint64_t, UniqueFunction<void()>) override {}
+  void withdraw(uint64_t, InlineFunction<void()>) override {}
   void remote_write(msgr::RegisteredSlice, const msgr::RemoteKey&, msgr::IoDone) override {
     ++writes;
   }
-  void revoke(const msgr::RemoteKey&, UniqueFunction<void()>) override {}
+  void revoke(const msgr::RemoteKey&, InlineFunction<void()>) override {}
   void close() noexcept override {}
   msgr::EventCenter& center() const noexcept override { return center_; }
   uint64_t id() const noexcept override { return 1; }
@@ -155,9 +155,9 @@ class PayloadPullTest : public ExecutorFixture {
     EXPECT_NE(found, results.end()) << "the op has not ended";
     return found == results.end() ? std::make_shared<OpResult>() : found->second;
   }
-  Errc retried(const ClientOpRef& op, const PerfCounter& reason) {
+  OsdErrc retried(const ClientOpRef& op, const PerfCounter& reason) {
     const uint64_t before = reason.value();
-    const Errc error = run_op(op)->header.error;
+    const OsdErrc error = run_op(op)->header.error;
     EXPECT_EQ(reason.value(), before + 1);
     EXPECT_TRUE(executor->is_idle()) << "it must not keep its place";
     return error;
@@ -170,7 +170,7 @@ TEST_F(PayloadPullTest, AWriteOfManyFragmentsIsStoredWhole) {
   const std::string data = text(10 * kFragment + 100);
   const ClientOpRef op = described(Vector().write(512, data));
   const OpResultRef done = run_op(op);
-  EXPECT_EQ(done->header.error, Errc::kOk);
+  EXPECT_EQ(done->header.error, OsdErrc::kOk);
   EXPECT_EQ(done->header.bytes_one_sided, data.size());
   EXPECT_EQ(done->header.bytes_inline, 0u);
   EXPECT_EQ(content("obj", 512, data.size()), data);
@@ -182,7 +182,7 @@ TEST_F(PayloadPullTest, AWriteOfManyFragmentsIsStoredWhole) {
 TEST_F(PayloadPullTest, AFragmentThatTheLinkCannotMoveAtOnceIsReadInPieces) {
   client->at_once = 1000;
   const std::string data = text(3 * kFragment);
-  EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, Errc::kOk);
+  EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, OsdErrc::kOk);
   EXPECT_EQ(content("obj", 0, data.size()), data);
   EXPECT_GE(client->reads, 15);
 }
@@ -196,7 +196,7 @@ TEST_F(PayloadPullTest, TheNextFragmentsArePulledWhileOneIsStored) {
   EXPECT_EQ(one_sided.pulls.value(), 3u) << "the slots are full";
   store->release(FaultyStore::Call::kWrite);
   turn();
-  EXPECT_EQ(result(op)->header.error, Errc::kOk);
+  EXPECT_EQ(result(op)->header.error, OsdErrc::kOk);
   EXPECT_EQ(store->calls(FaultyStore::Call::kWrite), 8u);
 }
 
@@ -206,13 +206,13 @@ TEST_F(PayloadPullTest, ADamagedFragmentIsNotStored) {
   const ObjectVersion before = versions->of_data({1, "obj"});
   ClientOpRef op = described(Vector().write(0, text(4 * kFragment)));
   client->memory[10] = '!';
-  EXPECT_EQ(retried(op, one_sided.pull_damaged), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_damaged), OsdErrc::kRetryInline);
   EXPECT_EQ(content("obj", 0, old.size()), old);
   EXPECT_EQ(versions->of_data({1, "obj"}), before) << "nothing changed";
 
   op = described(Vector().write(0, text(4 * kFragment)));
   client->memory[2 * kFragment + 1] = '!';
-  EXPECT_EQ(retried(op, one_sided.pull_damaged), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_damaged), OsdErrc::kRetryInline);
   EXPECT_NE(versions->of_data({1, "obj"}), before) << "some of it was stored";
   EXPECT_EQ(content("obj", 2 * kFragment, kFragment), old.substr(2 * kFragment, kFragment));
 }
@@ -229,7 +229,7 @@ TEST_F(PayloadPullTest, AReadThatFailsInTheMiddleWaitsForTheOthers) {
   EXPECT_FALSE(results.contains(op->header.tid)) << "a READ is still under way";
   client->release();
   turn();
-  EXPECT_EQ(result(op)->header.error, Errc::kRetryInline);
+  EXPECT_EQ(result(op)->header.error, OsdErrc::kRetryInline);
   EXPECT_EQ(one_sided.pull_failed.value(), 1u);
   EXPECT_EQ(client->reads, 3);
 }
@@ -237,21 +237,21 @@ TEST_F(PayloadPullTest, AReadThatFailsInTheMiddleWaitsForTheOthers) {
 TEST_F(PayloadPullTest, AnotherLinkOrNoneIsStale) {
   ClientOpRef op = described(Vector().write(0, text(kFragment)));
   client->generation = 2;
-  EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_stale), OsdErrc::kRetryInline);
   client->generation = 1;
   op = described(Vector().write(0, text(kFragment)));
   op->message.link_generation = 2;
-  EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_stale), OsdErrc::kRetryInline);
   op = described(Vector().write(0, text(kFragment)));
   op->connection.reset();
-  EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_stale), OsdErrc::kRetryInline);
   EXPECT_EQ(client->reads, 0);
 }
 
 TEST_F(PayloadPullTest, AClientThatWasToldOfNoDescriptorsIsAskedForTheData) {
   client->identity.one_sided = false;
   const ClientOpRef op = described(Vector().write(0, text(kFragment)));
-  EXPECT_EQ(retried(op, one_sided.pull_stale), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_stale), OsdErrc::kRetryInline);
   EXPECT_EQ(client->reads, 0);
 }
 
@@ -263,7 +263,7 @@ TEST_F(PayloadPullTest, ALinkThatGoesInTheMiddleIsStaleToo) {
   client->generation = 2;
   client->release();
   turn();
-  EXPECT_EQ(result(op)->header.error, Errc::kRetryInline);
+  EXPECT_EQ(result(op)->header.error, OsdErrc::kRetryInline);
   EXPECT_EQ(one_sided.pull_stale.value(), 1u);
 }
 
@@ -278,7 +278,7 @@ TEST_F(PayloadPullTest, AWriteThatIsGivenUpInTheMiddlePullsNothingMore) {
   turn();
   EXPECT_EQ(client->reads, 3);
   EXPECT_EQ(store->calls(FaultyStore::Call::kWrite), 1u);
-  EXPECT_EQ(result(op)->header.error, Errc::kRetryInline);
+  EXPECT_EQ(result(op)->header.error, OsdErrc::kRetryInline);
   EXPECT_EQ(one_sided.pull_given_up.value(), 1u);
   EXPECT_TRUE(executor->is_idle());
 }
@@ -292,7 +292,7 @@ TEST_F(PayloadPullTest, AWriteThatIsGivenUpWithAllOfItHereIsStoredWhole) {
   op->is_given_up = true;
   store->release(FaultyStore::Call::kWrite);
   turn();
-  EXPECT_EQ(result(op)->header.error, Errc::kOk);
+  EXPECT_EQ(result(op)->header.error, OsdErrc::kOk);
   EXPECT_EQ(content("obj", 0, data.size()), data);
 }
 
@@ -306,7 +306,7 @@ TEST_F(PayloadPullTest, AStagedVectorThatIsGivenUpDoesNothing) {
   op->is_given_up = true;
   client->release();
   turn();
-  EXPECT_EQ(result(op)->header.error, Errc::kRetryInline);
+  EXPECT_EQ(result(op)->header.error, OsdErrc::kRetryInline);
   EXPECT_EQ(content("obj", 0, old.size()), old);
 }
 
@@ -340,14 +340,14 @@ TEST_F(PayloadPullTest, AReadThatIsGivenUpInTheStorePushesNothing) {
 TEST_F(PayloadPullTest, AfterTheLeaseNothingIsBegun) {
   const ClientOpRef op = described(Vector().write(0, text(kFragment)));
   op->arrived -= std::chrono::minutes(2);
-  EXPECT_EQ(retried(op, one_sided.pull_lease_over), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_lease_over), OsdErrc::kRetryInline);
   EXPECT_EQ(client->reads, 0);
 }
 
 TEST_F(PayloadPullTest, AStoreErrorIsNoReasonToSendAgain) {
   const ClientOpRef op = described(Vector().write(0, text(8 * kFragment)));
-  store->fail_next(FaultyStore::Call::kWrite, make_error_code(Errc::kNoSpace));
-  EXPECT_EQ(run_op(op)->header.error, Errc::kNoSpace);
+  store->fail_next(FaultyStore::Call::kWrite, make_error_code(OsdErrc::kNoSpace));
+  EXPECT_EQ(run_op(op)->header.error, OsdErrc::kNoSpace);
 }
 
 TEST_F(PayloadPullTest, WithoutMemoryItWaitsItsTurnAndThenIsToldToSend) {
@@ -359,19 +359,19 @@ TEST_F(PayloadPullTest, WithoutMemoryItWaitsItsTurnAndThenIsToldToSend) {
   all = {};
   executor->buffers_freed();
   turn();
-  EXPECT_EQ(result(op)->header.error, Errc::kOk);
+  EXPECT_EQ(result(op)->header.error, OsdErrc::kOk);
 
   all = pool->allocate(64u << 20);
   limits.max_pull_wait = std::chrono::nanoseconds(0);
   op = described(Vector().write(0, text(4 * kFragment)));
-  EXPECT_EQ(retried(op, one_sided.pull_no_memory), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_no_memory), OsdErrc::kRetryInline);
 }
 
 TEST_F(PayloadPullTest, OneSlotIsEnough) {
   // All but one slot's worth is in use.
   msgr::RegisteredBuffer most = pool->allocate((64u << 20) - kFragment);
   const std::string data = text(4 * kFragment);
-  EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, Errc::kOk);
+  EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, OsdErrc::kOk);
   most = {};
   EXPECT_EQ(content("obj", 0, data.size()), data);
 }
@@ -383,24 +383,24 @@ TEST_F(PayloadPullTest, WhatComparesIsStagedWholeFirst) {
   // Damage in the last fragment: not even the comparison happens.
   ClientOpRef op = described(Vector().compare(0, old).write(0, fresh));
   client->memory.back() = '!';
-  EXPECT_EQ(retried(op, one_sided.pull_damaged), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_damaged), OsdErrc::kRetryInline);
   EXPECT_EQ(content("obj", 0, old.size()), old);
 
   op = described(Vector().compare(0, old).write(0, fresh));
   const OpResultRef done = run_op(op);
-  EXPECT_EQ(done->header.error, Errc::kOk);
+  EXPECT_EQ(done->header.error, OsdErrc::kOk);
   EXPECT_EQ(done->header.bytes_one_sided, 4 * kFragment);
   EXPECT_EQ(done->header.bytes_inline, 0u);
   EXPECT_EQ(content("obj", 0, fresh.size()), fresh);
   op = described(Vector().compare(0, old).write(0, fresh));
-  EXPECT_EQ(run_op(op)->header.error, Errc::kMiscompare);
+  EXPECT_EQ(run_op(op)->header.error, OsdErrc::kMiscompare);
 }
 
 TEST_F(PayloadPullTest, AMetadataObjectIsStagedAndReplaced) {
   const std::string data = text(3 * kFragment);
   Vector vector("meta");
   vector.metadata().add(OpCode::kWriteFull, 0, data.size(), data);
-  EXPECT_EQ(run_op(described(std::move(vector)))->header.error, Errc::kOk);
+  EXPECT_EQ(run_op(described(std::move(vector)))->header.error, OsdErrc::kOk);
   EXPECT_EQ(content("meta", 0, data.size()), data);
 }
 
@@ -471,11 +471,11 @@ TEST_F(PlainMemoryTest, AReplyInItIsNotSaidToBePushed) {
 TEST_F(PlainMemoryTest, NothingIsPulledIntoIt) {
   const std::string data = text(2 * kFragment);
   const ClientOpRef op = described(Vector().write(0, data), 2 * kFragment);
-  EXPECT_EQ(retried(op, one_sided.pull_no_memory), Errc::kRetryInline);
+  EXPECT_EQ(retried(op, one_sided.pull_no_memory), OsdErrc::kRetryInline);
   const ClientOpRef staged = described(Vector().compare(0, data).write(0, data));
-  EXPECT_EQ(retried(staged, one_sided.pull_no_memory), Errc::kRetryInline);
+  EXPECT_EQ(retried(staged, one_sided.pull_no_memory), OsdErrc::kRetryInline);
   EXPECT_EQ(client->reads, 0);
-  EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, Errc::kOk)
+  EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, OsdErrc::kOk)
       << "a fragment at a time";
 }
 

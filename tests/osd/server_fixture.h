@@ -187,10 +187,10 @@ class ServerFixture : public ::testing::Test {
   }
   objecter::CommandReply command(std::string json, OsdId osd = -1) {
     objecter::CommandReply reply;
-    reply.error = Errc::kBusy;  // nothing came
+    reply.error = OsdErrc::kBusy;  // nothing came
     client->command(
         osd, std::move(json), std::chrono::seconds(5), [&](Outcome<std::string> answer) {
-          reply.error = answer ? Errc::kOk : static_cast<Errc>(answer.error().code.value());
+          reply.error = answer ? OsdErrc::kOk : static_cast<OsdErrc>(answer.error().code.value());
           reply.text = answer ? *answer : answer.error().message;
         });
     turn();
@@ -198,12 +198,12 @@ class ServerFixture : public ::testing::Test {
   }
   void make_pool(const std::string& name = "rbd") {
     const auto reply = command(R"({"prefix": "pool create", "pool": ")" + name + "\"}");
-    ASSERT_EQ(reply.error, Errc::kOk) << reply.text;
+    ASSERT_EQ(reply.error, OsdErrc::kOk) << reply.text;
   }
 
   // Ops of the Objecter. The error stays kBusy while there is no answer.
   struct Answer {
-    std::error_code error = make_error_code(Errc::kBusy);
+    std::error_code error = make_error_code(OsdErrc::kBusy);
     std::string data;
     ObjectVersion version;
   };
@@ -242,7 +242,7 @@ class ServerFixture : public ::testing::Test {
     return answer->data;
   }
   std::error_code flush(ImageId image = 5) {
-    std::error_code result = make_error_code(Errc::kBusy);
+    std::error_code result = make_error_code(OsdErrc::kBusy);
     client->flush(client->map()->pools.at(0).id, image, 0,
                   [&](std::error_code error) { result = error; });
     turn();

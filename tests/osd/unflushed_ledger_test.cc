@@ -10,7 +10,7 @@ using Call = FaultyStore::Call;
 
 class UnflushedLedgerTest : public ExecutorFixture {
  protected:
-  Errc flush(ImageId image, std::string client = "client.a") {
+  OsdErrc flush(ImageId image, std::string client = "client.a") {
     return error_of(Vector("").add(OpCode::kFlush, 0, 0).image(image).client(std::move(client)));
   }
   // As after a kill: what is in memory is gone, the store is not.
@@ -52,14 +52,14 @@ TEST_F(UnflushedLedgerTest, AStableWriteNeedsNoMark) {
 
 TEST_F(UnflushedLedgerTest, AWriteWhoseMarkCannotBeMadeIsNotAcknowledged) {
   store->fail_next(Call::kRecord, system_error(EIO));
-  EXPECT_EQ(error_of(Vector("a").write(0, "x").image(5)), Errc::kIoError);
-  EXPECT_EQ(error_of(Vector("a").write(0, "x").image(5)), Errc::kOk) << "the next tries again";
+  EXPECT_EQ(error_of(Vector("a").write(0, "x").image(5)), OsdErrc::kIoError);
+  EXPECT_EQ(error_of(Vector("a").write(0, "x").image(5)), OsdErrc::kOk) << "the next tries again";
 }
 
 TEST_F(UnflushedLedgerTest, FlushClearsTheMarksOfAllIdleImages) {
   run(Vector("a").write(0, "x").image(5));
   run(Vector("b").write(0, "x").image(6));
-  EXPECT_EQ(flush(5), Errc::kOk);
+  EXPECT_EQ(flush(5), OsdErrc::kOk);
   EXPECT_EQ(ledger->marked_images(), 0u);
 }
 
@@ -71,7 +71,7 @@ TEST_F(UnflushedLedgerTest, AFlushDoesNotClearWhatWasWrittenWhileItRan) {
   run(Vector("a").write(0, "y").image(5));
   store->release(Call::kFlush);
   turn();
-  EXPECT_EQ(results.at(1)->header.error, Errc::kOk);
+  EXPECT_EQ(results.at(1)->header.error, OsdErrc::kOk);
   EXPECT_EQ(ledger->marked_images(), 1u);
 }
 
@@ -94,7 +94,7 @@ TEST_F(UnflushedLedgerTest, ARestartThatLostNothingKeepsTheVerifierAndTellsNobod
   restart(false);
   EXPECT_EQ(ledger->verifier(), verifier);
   EXPECT_EQ(ledger->marked_images(), 1u);
-  EXPECT_EQ(flush(5), Errc::kOk);
+  EXPECT_EQ(flush(5), OsdErrc::kOk);
   EXPECT_EQ(ledger->marked_images(), 0u);
 }
 
@@ -103,36 +103,36 @@ TEST_F(UnflushedLedgerTest, ALossyRestartIsToldOnceToEachClientThatFlushes) {
   const uint64_t verifier = ledger->verifier();
   restart(true);
   EXPECT_NE(ledger->verifier(), verifier);
-  EXPECT_EQ(flush(5, "client.a"), Errc::kLostWrites);
-  EXPECT_EQ(flush(5, "client.a"), Errc::kOk);
-  EXPECT_EQ(flush(5, "client.late"), Errc::kLostWrites);
-  EXPECT_EQ(flush(5, "client.late"), Errc::kOk);
-  EXPECT_EQ(flush(6, "client.a"), Errc::kOk) << "the other image lost nothing";
+  EXPECT_EQ(flush(5, "client.a"), OsdErrc::kLostWrites);
+  EXPECT_EQ(flush(5, "client.a"), OsdErrc::kOk);
+  EXPECT_EQ(flush(5, "client.late"), OsdErrc::kLostWrites);
+  EXPECT_EQ(flush(5, "client.late"), OsdErrc::kOk);
+  EXPECT_EQ(flush(6, "client.a"), OsdErrc::kOk) << "the other image lost nothing";
 }
 
 TEST_F(UnflushedLedgerTest, ThatAClientWasToldSurvivesARestart) {
   run(Vector("a").write(0, "x").image(5));
   restart(true);
-  EXPECT_EQ(flush(5, "client.a"), Errc::kLostWrites);
+  EXPECT_EQ(flush(5, "client.a"), OsdErrc::kLostWrites);
   restart(false);
-  EXPECT_EQ(flush(5, "client.a"), Errc::kOk);
-  EXPECT_EQ(flush(5, "client.b"), Errc::kLostWrites);
+  EXPECT_EQ(flush(5, "client.a"), OsdErrc::kOk);
+  EXPECT_EQ(flush(5, "client.b"), OsdErrc::kLostWrites);
 }
 
 TEST_F(UnflushedLedgerTest, FlushedImagesAreNotLostByALossyRestart) {
   run(Vector("a").write(0, "x").image(5));
-  EXPECT_EQ(flush(5), Errc::kOk);
+  EXPECT_EQ(flush(5), OsdErrc::kOk);
   restart(true);
-  EXPECT_EQ(flush(5), Errc::kOk);
+  EXPECT_EQ(flush(5), OsdErrc::kOk);
 }
 
 TEST_F(UnflushedLedgerTest, ASecondLossIsToldAgain) {
   run(Vector("a").write(0, "x").image(5));
   restart(true);
-  EXPECT_EQ(flush(5), Errc::kLostWrites);
+  EXPECT_EQ(flush(5), OsdErrc::kLostWrites);
   run(Vector("a").write(0, "y").image(5));
   restart(true);
-  EXPECT_EQ(flush(5), Errc::kLostWrites);
+  EXPECT_EQ(flush(5), OsdErrc::kLostWrites);
 }
 
 TEST_F(UnflushedLedgerTest, AFlushErrorRotatesTheVerifierBeforeItIsReplied) {
@@ -151,8 +151,8 @@ TEST_F(UnflushedLedgerTest, AFlushErrorRotatesTheVerifierBeforeItIsReplied) {
     store->release(Call::kRecord);
     turn();
   }
-  EXPECT_EQ(results.at(1)->header.error, Errc::kLostWrites);
-  EXPECT_EQ(results.at(2)->header.error, Errc::kOk);
+  EXPECT_EQ(results.at(1)->header.error, OsdErrc::kLostWrites);
+  EXPECT_EQ(results.at(2)->header.error, OsdErrc::kOk);
   const uint64_t rotated = ledger->verifier();
   restart(false);
   EXPECT_EQ(ledger->verifier(), rotated);
@@ -161,14 +161,14 @@ TEST_F(UnflushedLedgerTest, AFlushErrorRotatesTheVerifierBeforeItIsReplied) {
 TEST_F(UnflushedLedgerTest, AFlushErrorIsToldToOtherClientsToo) {
   run(Vector("a").write(0, "x").image(5));
   store->fail_next(Call::kFlush, system_error(EIO));
-  EXPECT_EQ(flush(5, "client.a"), Errc::kLostWrites);
-  EXPECT_EQ(flush(5, "client.b"), Errc::kLostWrites);
-  EXPECT_EQ(flush(5, "client.a"), Errc::kOk);
+  EXPECT_EQ(flush(5, "client.a"), OsdErrc::kLostWrites);
+  EXPECT_EQ(flush(5, "client.b"), OsdErrc::kLostWrites);
+  EXPECT_EQ(flush(5, "client.a"), OsdErrc::kOk);
 }
 
 TEST_F(UnflushedLedgerTest, AFlushErrorWithoutUnflushedWritesIsAnIoError) {
   store->fail_next(Call::kFlush, system_error(EIO));
-  EXPECT_EQ(flush(5), Errc::kIoError);
+  EXPECT_EQ(flush(5), OsdErrc::kIoError);
 }
 
 TEST_F(UnflushedLedgerTest, ShutdownFlushesAndClears) {
@@ -176,7 +176,7 @@ TEST_F(UnflushedLedgerTest, ShutdownFlushesAndClears) {
   ledger->shutdown([] {});
   turn();
   restart(true);
-  EXPECT_EQ(flush(5), Errc::kOk);
+  EXPECT_EQ(flush(5), OsdErrc::kOk);
 }
 
 TEST_F(UnflushedLedgerTest, ADamagedRecordIsRefusedWithASentence) {

@@ -57,10 +57,10 @@ msgr::Address FakeOsd::start(const msgr::Address& at) {
   return address_;
 }
 
-void FakeOsd::stop(UniqueFunction<void()> done) {
+void FakeOsd::stop(InlineFunction<void()> done) {
   peers_.clear();
   ops.clear();
-  auto later = std::make_unique<UniqueFunction<void()>>(std::move(done));
+  auto later = std::make_unique<InlineFunction<void()>>(std::move(done));
   messenger_->shutdown([this, later = std::move(later)] {
     is_stopped_ = true;
     (*later)();
@@ -83,13 +83,13 @@ void FakeOsd::reply(const Received& to, const objecter::OsdReplyHeader& header,
   send(*to.from, MessageType::kOsdOpReply, encoded(header), header.tid, data);
 }
 
-void FakeOsd::reply_next(objecter::Errc error, const std::vector<std::byte>& data) {
+void FakeOsd::reply_next(objecter::OsdErrc error, const std::vector<std::byte>& data) {
   ASSERT_FALSE(ops.empty());
   const Received received = std::move(ops.front());
   ops.pop_front();
   objecter::OsdReplyHeader header = ok(received);
   header.error = error;
-  if (error != objecter::Errc::kOk) header.steps.front().error = error;
+  if (error != objecter::OsdErrc::kOk) header.steps.front().error = error;
   header.steps.front().data_length = static_cast<uint32_t>(data.size());
   reply(received, header, data);
 }

@@ -38,7 +38,7 @@ class FakeOsd final : private msgr::Dispatcher {
   const msgr::Address& address() const noexcept { return address_; }
   objecter::OsdId id() const noexcept { return id_; }
   // Ends all sessions in good order, and its listening. `done` runs later.
-  void stop(UniqueFunction<void()> done);
+  void stop(InlineFunction<void()> done);
   bool is_stopped() const noexcept { return is_stopped_; }
 
   // What it says of itself.
@@ -64,7 +64,7 @@ class FakeOsd final : private msgr::Dispatcher {
   void reply(const Received& to, const objecter::OsdReplyHeader& header,
              const std::vector<std::byte>& data = {});
   // Answers the first of `ops` and forgets it.
-  void reply_next(objecter::Errc error = objecter::Errc::kOk,
+  void reply_next(objecter::OsdErrc error = objecter::OsdErrc::kOk,
                   const std::vector<std::byte>& data = {});
   // Says hello to every session that has not heard it.
   void say_hello();

@@ -18,13 +18,13 @@ struct BenchArguments {
 
 Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   auto image = (*cluster)->open_image(arguments.spec, false);
-  if (!image) return tl::unexpected(image.error());
+  if (!image) return failure(image.error());
   BenchOptions options = arguments.options;
   if (options.io_size == 0 || options.io_size > (*image)->size()) {
     static_cast<void>((*cluster)->close_image(std::move(*image)));
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "--io-size must be from 1 byte to the image's size");
   }
   options.is_read = arguments.type == "read";
@@ -44,7 +44,7 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
     if (!error) std::puts(context.json() ? run.report().dump(1).c_str() : run.text().c_str());
   }
   const auto closed = (*cluster)->close_image(std::move(*image));
-  if (error) return explain(error, "an IO failed: " + error.message());
+  if (error) return failure(error, "an IO failed: " + error.message());
   return closed;
 }
 

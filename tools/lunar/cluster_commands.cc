@@ -55,7 +55,7 @@ void print_plain(const Json& json) {
 
 Outcome<std::string> send(CommandContext& context, objecter::OsdId osd, const Json& request) {
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   return (*cluster)->wait<std::string>([&](auto done) {
     (*cluster)->client().objecter().command(osd, request.dump(), kTimeout, std::move(done));
   });
@@ -63,7 +63,7 @@ Outcome<std::string> send(CommandContext& context, objecter::OsdId osd, const Js
 
 Outcome<void> ask(CommandContext& context, const Json& request) {
   const auto answer = send(context, -1, request);
-  if (!answer) return tl::unexpected(answer.error());
+  if (!answer) return failure(answer.error());
   const Json json = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
   if (context.json() || json.is_discarded()) {
     std::puts(answer->c_str());
@@ -85,16 +85,16 @@ Json pool_create_request(const ClusterArguments& arguments) {
 
 Outcome<void> backup(CommandContext& context, const ClusterArguments& arguments) {
   const auto map = send(context, -1, {{"prefix", "map backup"}});
-  if (!map) return tl::unexpected(map.error());
+  if (!map) return failure(map.error());
   return write_file_atomically(arguments.file, as_const_bytes(*map));
 }
 
 Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments) {
   const auto text = read_file(arguments.file, kMaxMapBytes);
-  if (!text) return tl::unexpected(text.error());
+  if (!text) return failure(text.error());
   const Json map = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
   if (map.is_discarded()) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    arguments.file + " is not JSON; give a file that 'lunar map backup' wrote");
   }
   return ask(context,
@@ -103,7 +103,7 @@ Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments
 
 Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) {
   const auto map_text = send(context, -1, {{"prefix", "osd ls"}});
-  if (!map_text) return tl::unexpected(map_text.error());
+  if (!map_text) return failure(map_text.error());
   const Json ids = Json::parse(*map_text, nullptr, /*allow_exceptions=*/false);
   for (const auto& id : ids) {
     const auto answer = send(context, id.get<objecter::OsdId>(),
@@ -111,7 +111,7 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
                               {"entity", arguments.entity},
                               {"instance", arguments.instance},
                               {"nonce", std::strtoull(arguments.nonce.c_str(), nullptr, 10)}});
-    if (!answer) return tl::unexpected(answer.error());
+    if (!answer) return failure(answer.error());
   }
   return {};
 }

@@ -9,15 +9,15 @@ Outcome<std::unique_ptr<ClusterSession>> ClusterSession::open(const Config& conf
                                                               PerfRegistry& perf) {
   std::unique_ptr<ClusterSession> session(new ClusterSession);
   auto center = msgr::EventCenter::create({.name = "lunar"});
-  if (!center) return explain(center.error(), "cannot make an event loop");
+  if (!center) return failure(center.error(), "cannot make an event loop");
   session->center_ = std::move(*center);
   auto client = gateway::Client::create(config, {}, *session->center_, perf);
-  if (!client) return tl::unexpected(client.error());
+  if (!client) return failure(client.error());
   session->client_ = std::move(*client);
   const auto timeout = config.get_duration("objecter_op_timeout");
   auto map = session->wait<objecter::OsdMapRef>(
       [&](auto done) { session->client_->objecter().wait_for_map(timeout, std::move(done)); });
-  if (!map) return tl::unexpected(map.error());
+  if (!map) return failure(map.error());
   return session;
 }
 
@@ -28,7 +28,7 @@ ClusterSession::~ClusterSession() {
   run_until([&ended] { return ended; });
 }
 
-void ClusterSession::run_until(UniqueFunction<bool()> finished) {
+void ClusterSession::run_until(InlineFunction<bool()> finished) {
   center_->process();
   while (!finished()) {
     pollfd ready{center_->fd(), POLLIN, 0};
@@ -40,7 +40,7 @@ void ClusterSession::run_until(UniqueFunction<bool()> finished) {
 Outcome<std::shared_ptr<gateway::Image>> ClusterSession::open_image(const std::string& text,
                                                                     bool read_only) {
   const auto spec = gateway::ImageSpec::parse(text);
-  if (!spec) return tl::unexpected(spec.error());
+  if (!spec) return failure(spec.error());
   const gateway::Image::OpenOptions options{.read_only = read_only};
   return wait<std::shared_ptr<gateway::Image>>(
       [&](auto done) { gateway::Image::open(*client_, *spec, options, std::move(done)); });

@@ -34,7 +34,7 @@ class ClusterSession {
     run_until([result] { return result->has_value(); });
     return std::move(**result);
   }
-  void run_until(UniqueFunction<bool()> finished);
+  void run_until(InlineFunction<bool()> finished);
 
   Outcome<std::shared_ptr<gateway::Image>> open_image(const std::string& spec, bool read_only);
   Outcome<void> close_image(std::shared_ptr<gateway::Image> image);

@@ -14,7 +14,7 @@ bool CommandContext::show_progress() const { return !no_progress && isatty(STDER
 Outcome<ClusterSession*> CommandContext::cluster() {
   if (session_ == nullptr) {
     auto session = ClusterSession::open(program_.config(), program_.perf());
-    if (!session) return tl::unexpected(session.error());
+    if (!session) return failure(session.error());
     session_ = std::move(*session);
   }
   return session_.get();

@@ -44,9 +44,9 @@ void print_header(const CommandContext& context, const std::string& spec,
 
 Outcome<void> create(CommandContext& context, const ImageArguments& arguments) {
   const auto spec = ImageSpec::parse(arguments.spec);
-  if (!spec) return tl::unexpected(spec.error());
+  if (!spec) return failure(spec.error());
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   gateway::Client& client = (*cluster)->client();
   gateway::CreateOptions options;
   options.size = arguments.size;
@@ -54,18 +54,18 @@ Outcome<void> create(CommandContext& context, const ImageArguments& arguments) {
                                                  arguments.stripe_unit, arguments.stripe_count);
   const auto header = (*cluster)->wait<ImageHeader>(
       [&](auto done) { gateway::create_image(client, *spec, options, std::move(done)); });
-  if (!header) return tl::unexpected(header.error());
+  if (!header) return failure(header.error());
   if (context.json()) print_header(context, arguments.spec, *header);
   return {};
 }
 
 Outcome<void> list(CommandContext& context, const ImageArguments& arguments) {
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   const auto images = (*cluster)->wait<std::vector<gateway::ImageSummary>>([&](auto done) {
     gateway::list_images((*cluster)->client(), arguments.pool, std::move(done));
   });
-  if (!images) return tl::unexpected(images.error());
+  if (!images) return failure(images.error());
   auto names = nlohmann::json::array();
   for (const auto& image : *images) {
     if (context.json()) {
@@ -80,12 +80,12 @@ Outcome<void> list(CommandContext& context, const ImageArguments& arguments) {
 
 Outcome<void> info(CommandContext& context, const ImageArguments& arguments) {
   const auto spec = ImageSpec::parse(arguments.spec);
-  if (!spec) return tl::unexpected(spec.error());
+  if (!spec) return failure(spec.error());
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   const auto found = (*cluster)->wait<gateway::VersionedHeader>(
       [&](auto done) { gateway::find_image((*cluster)->client(), *spec, std::move(done)); });
-  if (!found) return tl::unexpected(found.error());
+  if (!found) return failure(found.error());
   print_header(context, arguments.spec, found->header);
   return {};
 }
@@ -95,9 +95,9 @@ template <typename Start>
 Outcome<void> change(CommandContext& context, const std::string& text, const char* verb,
                      Start start) {
   const auto spec = ImageSpec::parse(text);
-  if (!spec) return tl::unexpected(spec.error());
+  if (!spec) return failure(spec.error());
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   ProgressLine line(verb, context.show_progress());
   return (*cluster)->wait<void>([&](auto done) {
     start((*cluster)->client(), *spec,
@@ -109,15 +109,15 @@ Outcome<void> change(CommandContext& context, const std::string& text, const cha
 // land after another one has taken over.
 Outcome<void> unregister(CommandContext& context, const ImageArguments& arguments) {
   const auto spec = ImageSpec::parse(arguments.spec);
-  if (!spec) return tl::unexpected(spec.error());
+  if (!spec) return failure(spec.error());
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   gateway::Client& client = (*cluster)->client();
   const auto found = (*cluster)->wait<gateway::VersionedHeader>(
       [&](auto done) { gateway::find_image(client, *spec, std::move(done)); });
-  if (!found) return tl::unexpected(found.error());
+  if (!found) return failure(found.error());
   const auto pool = client.find_pool(spec->pool);
-  if (!pool) return tl::unexpected(pool.error());
+  if (!pool) return failure(pool.error());
   for (const auto& each : found->header.registrations) {
     if (each.instance != arguments.instance) continue;
     const nlohmann::json fence = {{"prefix", "osd fence"},
@@ -129,7 +129,7 @@ Outcome<void> unregister(CommandContext& context, const ImageArguments& argument
         client.objecter().command(member.osd, fence.dump(), std::chrono::seconds(10),
                                   std::move(done));
       });
-      if (!fenced) return tl::unexpected(fenced.error());
+      if (!fenced) return failure(fenced.error());
     }
   }
   return (*cluster)->wait<void>(

@@ -34,7 +34,7 @@ Outcome<void> check(CommandContext& context, const LocalArguments& arguments) {
   std::printf("entity         %s\n", config.name().to_string().c_str());
   std::printf("servers        mon_host = %s\n", config.get_string("mon_host").c_str());
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   const auto map = (*cluster)->client().objecter().map();
   std::size_t up = 0;
   for (const auto& osd : map->osds) up += osd.up ? 1 : 0;
@@ -43,14 +43,14 @@ Outcome<void> check(CommandContext& context, const LocalArguments& arguments) {
               map->osds.size());
   if (arguments.spec.empty()) return {};
   auto image = (*cluster)->open_image(arguments.spec, true);
-  if (!image) return tl::unexpected(image.error());
+  if (!image) return failure(image.error());
   std::printf("image          %s, %s\n", arguments.spec.c_str(),
               size_text((*image)->size()).c_str());
   std::vector<std::byte> block(4096);
   const auto read = (*cluster)->wait<void>([&](auto done) {
     (*image)->read(0, block, {}, [done = std::move(done)](const gateway::IoResult& result) mutable {
       if (!result.error) return done({});
-      done(explain(result.error, "reading the first block: " + result.error.message()));
+      done(failure(result.error, "reading the first block: " + result.error.message()));
     });
   });
   const auto closed = (*cluster)->close_image(std::move(*image));
@@ -79,7 +79,7 @@ Outcome<void> last_error(CommandContext& context, const LocalArguments& argument
   for (const std::string& socket : sockets) {
     const auto answer = admin_socket_request(socket, "last-error");
     if (!answer) {
-      if (!arguments.socket.empty()) return tl::unexpected(answer.error());
+      if (!arguments.socket.empty()) return failure(answer.error());
       continue;
     }
     answered = true;
@@ -94,7 +94,7 @@ Outcome<void> last_error(CommandContext& context, const LocalArguments& argument
     }
   }
   if (answered) return {};
-  return explain(std::errc::no_such_file_or_directory,
+  return failure(std::errc::no_such_file_or_directory,
                  "no running gateway has an admin socket in " +
                      context.program().config().get_string("run_dir") +
                      ": name one with --socket, or look into tgtd's log");
@@ -105,7 +105,7 @@ Outcome<void> daemon_command(const LocalArguments& arguments) {
   std::string request;
   for (const std::string& word : arguments.words) request += (request.empty() ? "" : " ") + word;
   const auto answer = admin_socket_request(arguments.socket, request);
-  if (!answer) return tl::unexpected(answer.error());
+  if (!answer) return failure(answer.error());
   std::puts(answer->c_str());
   return {};
 }
@@ -113,17 +113,17 @@ Outcome<void> daemon_command(const LocalArguments& arguments) {
 Outcome<void> keyring_add(const LocalArguments& arguments) {
   const auto name = EntityName::parse(arguments.entity);
   if (!name) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "'" + arguments.entity + "' is no entity; write client.ID or osd.ID");
   }
   Keyring keyring;
   if (std::filesystem::exists(arguments.file)) {
     auto loaded = Keyring::load(arguments.file);
-    if (!loaded) return tl::unexpected(loaded.error());
+    if (!loaded) return failure(loaded.error());
     keyring = std::move(*loaded);
   }
   if (keyring.find(*name) != nullptr) {
-    return explain(std::errc::file_exists, arguments.entity + " has a key in " + arguments.file +
+    return failure(std::errc::file_exists, arguments.entity + " has a key in " + arguments.file +
                                                " already: remove it "
                                                "from the file first to make a new one");
   }

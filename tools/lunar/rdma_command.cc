@@ -28,7 +28,7 @@ void add_rdma_commands(CLI::App& app, CommandContext& context) {
         const msgr::RdmaReport report = msgr::make_rdma_report(config, local);
         std::fputs((context.json() ? report.json : report.text).c_str(), stdout);
         if (report.works) return {};
-        return explain(std::errc::no_such_device, "RDMA does not work here; see above");
+        return failure(std::errc::no_such_device, "RDMA does not work here; see above");
       });
   info->add_option("address", *address, "local address of the connections; default: public_addr");
 }

@@ -39,7 +39,7 @@ Result<std::size_t> read_full(int fd, Bytes into) {
   while (got < into.size()) {
     const ssize_t n = read(fd, into.data() + got, into.size() - got);
     if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return fail(last_system_error());
+    if (n < 0) return failure(last_system_error());
     if (n == 0) break;
     got += static_cast<std::size_t>(n);
   }
@@ -77,7 +77,7 @@ class Import {
       });
       session.run_until([&flushed] { return flushed; });
     }
-    if (error_) return explain(error_, "import failed: " + error_.message());
+    if (error_) return failure(error_, "import failed: " + error_.message());
     return {};
   }
 
@@ -158,7 +158,7 @@ class Export {
         error_ = last_system_error();
       }
     }
-    if (error_) return explain(error_, "export failed: " + error_.message());
+    if (error_) return failure(error_, "export failed: " + error_.message());
     return {};
   }
 
@@ -205,7 +205,7 @@ class Export {
 Outcome<uint64_t> input_size(int fd, const TransferArguments& arguments) {
   struct stat status {};
   if (fstat(fd, &status) != 0) {
-    return tl::unexpected(file_error(arguments.from, "looking at its size", last_system_error()));
+    return failure(file_error(arguments.from, "looking at its size", last_system_error()));
   }
   uint64_t size = S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0;
   if (S_ISBLK(status.st_mode)) {
@@ -215,7 +215,7 @@ Outcome<uint64_t> input_size(int fd, const TransferArguments& arguments) {
   }
   if (arguments.size != 0) size = arguments.size;
   if (size == 0) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "the size of " + arguments.from + " is not known or zero: give --size");
   }
   constexpr uint64_t kUnit = gateway::ImageHeader::kSizeUnit;
@@ -224,27 +224,27 @@ Outcome<uint64_t> input_size(int fd, const TransferArguments& arguments) {
 
 Outcome<void> import_file(CommandContext& context, const TransferArguments& arguments) {
   const auto spec = gateway::ImageSpec::parse(arguments.to);
-  if (!spec) return tl::unexpected(spec.error());
+  if (!spec) return failure(spec.error());
   UniqueFd file;
   const bool is_stdin = arguments.from == "-";
   if (!is_stdin) {
     file.reset(::open(arguments.from.c_str(), O_RDONLY | O_CLOEXEC));
-    if (!file) return tl::unexpected(file_error(arguments.from, "opening", last_system_error()));
+    if (!file) return failure(file_error(arguments.from, "opening", last_system_error()));
   }
   const int fd = is_stdin ? STDIN_FILENO : file.get();
   const auto size = input_size(fd, arguments);
-  if (!size) return tl::unexpected(size.error());
+  if (!size) return failure(size.error());
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   gateway::Client& client = (*cluster)->client();
   gateway::CreateOptions options;
   options.size = *size;
   options.layout = gateway::layout_with_defaults(client, spec->pool, arguments.object_size, 0, 0);
   const auto created = (*cluster)->wait<gateway::ImageHeader>(
       [&](auto done) { gateway::create_image(client, *spec, options, std::move(done)); });
-  if (!created) return tl::unexpected(created.error());
+  if (!created) return failure(created.error());
   auto image = (*cluster)->open_image(arguments.to, false);
-  if (!image) return tl::unexpected(image.error());
+  if (!image) return failure(image.error());
   ProgressLine line("importing", context.show_progress());
   const auto done = Import(fd, *size, **image, line).run(**cluster);
   const auto closed = (*cluster)->close_image(std::move(*image));
@@ -253,9 +253,9 @@ Outcome<void> import_file(CommandContext& context, const TransferArguments& argu
 
 Outcome<void> export_image(CommandContext& context, const TransferArguments& arguments) {
   auto cluster = context.cluster();
-  if (!cluster) return tl::unexpected(cluster.error());
+  if (!cluster) return failure(cluster.error());
   auto image = (*cluster)->open_image(arguments.from, true);
-  if (!image) return tl::unexpected(image.error());
+  if (!image) return failure(image.error());
   UniqueFd file;
   const bool is_stdout = arguments.to == "-";
   if (!is_stdout) {
@@ -263,7 +263,7 @@ Outcome<void> export_image(CommandContext& context, const TransferArguments& arg
     if (!file) {
       const Error error = file_error(arguments.to, "making", last_system_error());
       static_cast<void>((*cluster)->close_image(std::move(*image)));
-      return tl::unexpected(error);
+      return failure(error);
     }
   }
   ProgressLine line("exporting", context.show_progress());

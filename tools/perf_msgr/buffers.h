@@ -5,7 +5,7 @@
 #include <memory>
 #include <vector>
 
-#include "common/unique_function.h"
+#include "common/inline_function.h"
 #include "msgr/buffer.h"
 #include "msgr/event_center.h"
 
@@ -15,7 +15,7 @@ namespace lunar::perf_msgr {
 // not run.
 class BufferRequest {
  public:
-  using Done = UniqueFunction<void(std::vector<msgr::RegisteredBuffer>)>;
+  using Done = InlineFunction<void(std::vector<msgr::RegisteredBuffer>)>;
 
   // `count` buffers of `bytes` each; `done` runs later, with fewer if the pool has no more after
   // some seconds. No bytes, no buffers.

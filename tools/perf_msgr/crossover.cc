@@ -14,7 +14,7 @@ double median(std::vector<double> values) {
 Outcome<double> rate_of(const Environment& environment, LoadOptions& options, const Job& job) {
   options.job = job;
   auto report = run_load(environment, options);
-  if (!report) return tl::unexpected(report.error());
+  if (!report) return failure(report.error());
   return report->seconds > 0 ? static_cast<double>(report->ops) / report->seconds : 0;
 }
 
@@ -24,9 +24,9 @@ Outcome<CrossoverPoint> measure(const Environment& environment, LoadOptions& opt
   std::vector<double> inline_rates, one_sided_rates;
   for (uint32_t round = 0; round < rounds; ++round) {
     const auto with_data = rate_of(environment, options, inlined);
-    if (!with_data) return tl::unexpected(with_data.error());
+    if (!with_data) return failure(with_data.error());
     const auto by_key = rate_of(environment, options, one_sided);
-    if (!by_key) return tl::unexpected(by_key.error());
+    if (!by_key) return failure(by_key.error());
     inline_rates.push_back(*with_data);
     one_sided_rates.push_back(*by_key);
   }
@@ -56,10 +56,10 @@ Outcome<Crossover> find_crossover(const Environment& environment, LoadOptions op
     const auto written =
         measure(environment, options, range.rounds, {Pattern::kSend, size, 0, depth},
                 {Pattern::kPull, size, 0, depth});
-    if (!written) return tl::unexpected(written.error());
+    if (!written) return failure(written.error());
     const auto read = measure(environment, options, range.rounds, {Pattern::kSend, 0, size, depth},
                               {Pattern::kPush, size, 0, depth});
-    if (!read) return tl::unexpected(read.error());
+    if (!read) return failure(read.error());
     result.write_io.push_back(*written);
     result.read_io.push_back(*read);
   }

@@ -39,17 +39,18 @@ void LinkOpener::connected(Result<std::unique_ptr<msgr::Link>> link) {
 }
 
 void LinkOpener::prepared(Outcome<std::vector<std::byte>> offer) {
-  if (!offer) return finish(tl::unexpected(std::move(offer.error())));
+  if (!offer) return finish(failure(std::move(offer.error())));
   first_->send(make_frame(Type::kOffer, 0, std::move(*offer)), {});
 }
 
 void LinkOpener::on_frame(msgr::ReceivedFrame frame) {
   if (type_of(frame.header) != Type::kAnswer) {
-    return fail_with(msgr::Errc::kBadFrame, "the server does not answer as lunar-perf-msgr does");
+    return fail_with(msgr::MsgrErrc::kBadFrame,
+                     "the server does not answer as lunar-perf-msgr does");
   }
   if (frame.front.empty()) {
     const std::string why(as_text(frame.data));
-    return finish(explain(std::errc::connection_refused,
+    return finish(failure(std::errc::connection_refused,
                           fmt::format("{}: no RDMA at the server: {}", server_.to_string(), why)));
   }
   upgrade_->complete(frame.front, [this](Result<std::unique_ptr<msgr::Link>> link) {
@@ -69,7 +70,7 @@ void LinkOpener::on_closed(std::error_code why) {
 }
 
 void LinkOpener::fail_with(std::error_code why, const char* what) {
-  finish(explain(why, fmt::format("{}: {}: {}", server_.to_string(), what, why.message())));
+  finish(failure(why, fmt::format("{}: {}: {}", server_.to_string(), what, why.message())));
 }
 
 void LinkOpener::finish(Outcome<std::unique_ptr<msgr::Link>> result) {

@@ -3,8 +3,8 @@
 
 #include <memory>
 
+#include "common/inline_function.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "msgr/messenger.h"
 
 namespace lunar::perf_msgr {
@@ -14,7 +14,7 @@ namespace lunar::perf_msgr {
 // unnoticed. Loop-bound; destroying it gives up, and no `done` runs.
 class LinkOpener final : msgr::LinkHandler {
  public:
-  using Done = UniqueFunction<void(Outcome<std::unique_ptr<msgr::Link>>)>;
+  using Done = InlineFunction<void(Outcome<std::unique_ptr<msgr::Link>>)>;
   LinkOpener(msgr::EventCenter& center, msgr::NetworkStack& stack, const msgr::Address& server,
              Done done);
   ~LinkOpener();

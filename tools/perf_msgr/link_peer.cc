@@ -41,7 +41,7 @@ class LinkPeer final : public PeerBase, msgr::LinkHandler {
 
   void ask_stats() override { link_->send(make_frame(Type::kStop, 0, {}), {}); }
 
-  void close(UniqueFunction<void()> closed) override {
+  void close(InlineFunction<void()> closed) override {
     stop();
     opener_.reset();
     if (link_ == nullptr) return center_.post(std::move(closed));
@@ -103,7 +103,7 @@ class LinkPeer final : public PeerBase, msgr::LinkHandler {
     const auto key = decode_key(front);
     const bool needs_key = job_.pattern == Pattern::kRead || job_.pattern == Pattern::kWrite;
     if (!key || (needs_key && key->length != job_.bytes)) {
-      return fail_with(msgr::Errc::kBadFrame, "the server refused the job");
+      return fail_with(msgr::MsgrErrc::kBadFrame, "the server refused the job");
     }
     server_key_ = *key;
     events_.on_opened(*this);

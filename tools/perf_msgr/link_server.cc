@@ -23,7 +23,7 @@ class Client final : msgr::LinkHandler {
  public:
   // `over` runs once, when nothing is left of it; it may destroy the client.
   Client(msgr::EventCenter& center, const Environment& environment,
-         std::unique_ptr<msgr::Link> link, UniqueFunction<void()> over)
+         std::unique_ptr<msgr::Link> link, InlineFunction<void()> over)
       : center_(center), environment_(environment), over_(std::move(over)), link_(std::move(link)) {
     link_->set_handler(this);
   }
@@ -179,7 +179,7 @@ class Client final : msgr::LinkHandler {
 
   msgr::EventCenter& center_;
   const Environment& environment_;
-  UniqueFunction<void()> over_;
+  InlineFunction<void()> over_;
   bool is_closing_ = false;
   Ignore ignore_;
   std::string refusal_;
@@ -202,7 +202,7 @@ class LinkServer final : public Server {
 
   Outcome<void> listen(const msgr::Address& address) {
     if (environment_.messenger.auth_required && !address.is_loopback()) {
-      return explain(std::errc::permission_denied,
+      return failure(std::errc::permission_denied,
                      fmt::format("refusing to listen on {}: links have no authentication; measure "
                                  "sessions (--level messenger), or say "
                                  "--auth-client-required none on a network you trust",
@@ -210,14 +210,14 @@ class LinkServer final : public Server {
     }
     auto listener = environment_.stack.listen(
         center_, address, [this](std::unique_ptr<msgr::Link> link) { accept(std::move(link)); });
-    if (!listener) return tl::unexpected(listener.error());
+    if (!listener) return failure(listener.error());
     listener_ = std::move(*listener);
     return {};
   }
 
   msgr::Address address() const override { return listener_->local_address(); }
 
-  void shutdown(UniqueFunction<void()> done) override {
+  void shutdown(InlineFunction<void()> done) override {
     listener_.reset();
     shutdown_done_ = std::move(done);
     for (const auto& client : clients_) client->close();
@@ -243,7 +243,7 @@ class LinkServer final : public Server {
   const Environment& environment_;
   std::unique_ptr<msgr::Listener> listener_;
   std::list<std::unique_ptr<Client>> clients_;
-  UniqueFunction<void()> shutdown_done_;
+  InlineFunction<void()> shutdown_done_;
 };
 
 }  // namespace
@@ -253,7 +253,7 @@ Outcome<std::unique_ptr<Server>> make_link_server(msgr::EventCenter& center,
                                                   const msgr::Address& address) {
   auto server = std::make_unique<LinkServer>(center, environment);
   if (const auto listening = server->listen(address); !listening) {
-    return tl::unexpected(listening.error());
+    return failure(listening.error());
   }
   return server;
 }

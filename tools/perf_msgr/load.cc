@@ -175,7 +175,7 @@ class LoadThread final : PeerEvents {
 
 Outcome<std::unique_ptr<msgr::EventCenter>> make_center(const LoadOptions& options) {
   auto center = msgr::EventCenter::create({.name = "perf-client", .busy_poll = options.busy_poll});
-  if (!center) return explain(center.error(), "cannot make an event loop");
+  if (!center) return failure(center.error(), "cannot make an event loop");
   return std::move(*center);
 }
 
@@ -200,7 +200,7 @@ Outcome<Report> run_load(const Environment& environment, const LoadOptions& opti
   std::vector<Part> parts(options.threads);
   for (uint32_t i = 0; i < options.threads; ++i) {
     auto center = make_center(options);
-    if (!center) return tl::unexpected(center.error());
+    if (!center) return failure(center.error());
     parts[i].center = std::move(*center);
     parts[i].load.emplace(*parts[i].center, environment, options, i);
   }
@@ -229,7 +229,7 @@ Outcome<Report> run_load(const Environment& environment, const LoadOptions& opti
   report.perf_dump = std::move(parts.front().load->report().perf_dump);
   for (Part& part : parts) {
     part.center->adopt_thread();
-    if (part.load->error()) return tl::unexpected(*part.load->error());
+    if (part.load->error()) return failure(*part.load->error());
     merge(report, std::move(part.load->report()));
   }
   return report;
@@ -238,19 +238,19 @@ Outcome<Report> run_load(const Environment& environment, const LoadOptions& opti
 Outcome<void> hold_connections(const Environment& environment, const LoadOptions& options,
                                const std::function<void(msgr::EventCenter&)>& while_open) {
   auto center = make_center(options);
-  if (!center) return tl::unexpected(center.error());
+  if (!center) return failure(center.error());
   LoadThread load(**center, environment, options, 0);
   for (uint32_t i = 0; i < options.connections; ++i) load.open_one(i);
   if (!load.error()) while_open(**center);
   load.close();
-  if (load.error()) return tl::unexpected(*load.error());
+  if (load.error()) return failure(*load.error());
   return {};
 }
 
 Outcome<Report> run_cycles(const Environment& environment, const LoadOptions& options,
                            uint64_t cycles) {
   auto center = make_center(options);
-  if (!center) return tl::unexpected(center.error());
+  if (!center) return failure(center.error());
   Report report;
   const auto started = Clock::now();
   for (uint64_t i = 0; i < cycles; ++i) {
@@ -264,7 +264,7 @@ Outcome<Report> run_cycles(const Environment& environment, const LoadOptions& op
     if (load.error()) {
       Error error = *load.error();
       error.message = fmt::format("in cycle {}: {}", i + 1, error.message);
-      return tl::unexpected(std::move(error));
+      return failure(std::move(error));
     }
     report.latencies.add(Clock::now() - began);
     ++report.ops;

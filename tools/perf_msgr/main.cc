@@ -60,16 +60,16 @@ class Setup {
   static Outcome<std::unique_ptr<Setup>> make(Program& program, const Arguments& arguments) {
     const Config& config = program.config();
     auto messenger = msgr::MessengerOptions::from_config(config);
-    if (!messenger) return tl::unexpected(messenger.error());
+    if (!messenger) return failure(messenger.error());
     std::unique_ptr<Setup> setup(new Setup);
     setup->messenger_ = std::move(*messenger);
     if (setup->messenger_.auth_required && arguments.level == "messenger") {
       auto keyring = Keyring::load(config.get_string("keyring"));
-      if (!keyring) return tl::unexpected(keyring.error());
+      if (!keyring) return failure(keyring.error());
       setup->keyring_ = std::move(*keyring);
     }
     auto stack = msgr::make_network_stack(config, &program.perf());
-    if (!stack) return tl::unexpected(stack.error());
+    if (!stack) return failure(stack.error());
     setup->stack_ = std::move(*stack);
     setup->environment_.emplace(Environment{*setup->stack_, setup->messenger_,
                                             setup->keyring_ ? &*setup->keyring_ : nullptr,
@@ -96,15 +96,15 @@ struct ServerThread {
 Outcome<std::vector<ServerThread>> make_servers(const Environment& environment,
                                                 const Arguments& arguments) {
   auto address = msgr::Address::parse(arguments.bind);
-  if (!address) return tl::unexpected(address.error());
+  if (!address) return failure(address.error());
   const auto make = arguments.level == "link" ? make_link_server : make_messenger_server;
   std::vector<ServerThread> threads;
   for (uint32_t i = 0; i < arguments.threads; ++i) {
     auto center = msgr::EventCenter::create(
         {.name = "perf-server", .busy_poll = std::chrono::microseconds(arguments.busy_poll_us)});
-    if (!center) return explain(center.error(), "cannot make an event loop");
+    if (!center) return failure(center.error(), "cannot make an event loop");
     auto server = make(**center, environment, *address);
-    if (!server) return tl::unexpected(server.error());
+    if (!server) return failure(server.error());
     threads.push_back({std::move(*center), std::move(*server)});
     if (address->port() != 0) address->set_port(static_cast<uint16_t>(address->port() + 1));
   }
@@ -123,7 +123,7 @@ Outcome<void> serve(std::vector<ServerThread>& threads, int signals) {
     signalfd_siginfo info{};
     if (::read(signals, &info, sizeof info) == sizeof info) end_all(events);
   });
-  if (!watch) return explain(watch.error(), "cannot wait for signals");
+  if (!watch) return failure(watch.error(), "cannot wait for signals");
   std::vector<std::jthread> others;
   {
     const BlockAllSignals blocked;
@@ -169,7 +169,7 @@ Outcome<LoadOptions> load_options(const Arguments& arguments) {
   options.level = arguments.level == "link" ? Level::kLink : Level::kMessenger;
   for (const std::string& text : arguments.servers) {
     const auto address = msgr::Address::parse(text);
-    if (!address) return tl::unexpected(address.error());
+    if (!address) return failure(address.error());
     options.servers.push_back(*address);
   }
   options.connections = arguments.connections;
@@ -190,11 +190,11 @@ Outcome<LoadOptions> load_options(const Arguments& arguments) {
     if (arguments.one_sided == name_of(pattern)) options.job.pattern = pattern;
   }
   if ((is_one_sided(options.job.pattern) || arguments.crossover) && options.level != Level::kLink) {
-    return explain(std::errc::invalid_argument,
+    return failure(std::errc::invalid_argument,
                    "one-sided ops are measured on links: add --level link, at the server too");
   }
   if (const auto problem = options.job.problem()) {
-    return explain(std::errc::invalid_argument, *problem);
+    return failure(std::errc::invalid_argument, *problem);
   }
   return options;
 }
@@ -209,29 +209,29 @@ Outcome<std::string> idle(const Environment& environment, const LoadOptions& opt
     center.run_after(options.duration, [&center] { center.stop(); });
     center.run();
   });
-  if (!held) return tl::unexpected(held.error());
+  if (!held) return failure(held.error());
   return std::string();  // it has been printed
 }
 
 Outcome<std::string> measure(Program& program, const Environment& environment,
                              const Arguments& arguments) {
   auto options = load_options(arguments);
-  if (!options) return tl::unexpected(options.error());
+  if (!options) return failure(options.error());
   const bool json = arguments.format == "json";
   if (arguments.crossover) {
     const auto crossover = find_crossover(environment, *options, arguments.range);
-    if (!crossover) return tl::unexpected(crossover.error());
+    if (!crossover) return failure(crossover.error());
     return describe(*crossover, options->servers.front().to_string(), json);
   }
   if (arguments.idle) return idle(environment, *options, json);
   if (arguments.cycles != 0) {
     const Memory before = memory_of_this_process();
     auto report = run_cycles(environment, *options, arguments.cycles);
-    if (!report) return tl::unexpected(report.error());
+    if (!report) return failure(report.error());
     return describe_cycles(*report, before, memory_of_this_process(), json);
   }
   auto report = run_load(environment, *options);
-  if (!report) return tl::unexpected(report.error());
+  if (!report) return failure(report.error());
   return describe(*options, program.config().get_string("ms_type"), *report, json);
 }
 

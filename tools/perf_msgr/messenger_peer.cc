@@ -23,7 +23,7 @@ class MessengerPeer final : public PeerBase, msgr::Dispatcher {
   }
   void ask_stats() override { connection_->send(PerfMessage::make(Type::kStop, 0, {})); }
 
-  void close(UniqueFunction<void()> closed) override {
+  void close(InlineFunction<void()> closed) override {
     stop();
     connection_.reset();
     if (messenger_ == nullptr) return center_.post(std::move(closed));

@@ -28,16 +28,16 @@ class MessengerServer final : public Server, msgr::Dispatcher {
   Outcome<void> listen(const msgr::Address& address) {
     auto messenger = msgr::Messenger::create(center_, environment_.stack, environment_.messenger,
                                              environment_.keyring, &environment_.perf, this);
-    if (!messenger) return tl::unexpected(messenger.error());
+    if (!messenger) return failure(messenger.error());
     auto bound = (*messenger)->bind(address, msgr::Policy::kStatelessServer);
     messenger_ = std::move(*messenger);
-    if (!bound) return tl::unexpected(bound.error());
+    if (!bound) return failure(bound.error());
     address_ = *bound;
     return {};
   }
 
   msgr::Address address() const override { return address_; }
-  void shutdown(UniqueFunction<void()> done) override { messenger_->shutdown(std::move(done)); }
+  void shutdown(InlineFunction<void()> done) override { messenger_->shutdown(std::move(done)); }
 
  private:
   void on_open(msgr::Connection& connection) override {
@@ -99,7 +99,7 @@ Outcome<std::unique_ptr<Server>> make_messenger_server(msgr::EventCenter& center
     bool closed = false;
     server->shutdown([&closed] { closed = true; });
     while (!closed) center.process();
-    return tl::unexpected(listening.error());
+    return failure(listening.error());
   }
   return server;
 }

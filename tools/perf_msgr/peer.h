@@ -4,10 +4,10 @@
 #include <cstdint>
 #include <memory>
 
+#include "common/inline_function.h"
 #include "common/keyring.h"
 #include "common/perf_counters.h"
 #include "common/result.h"
-#include "common/unique_function.h"
 #include "msgr/messenger.h"
 #include "tools/perf_msgr/job.h"
 
@@ -46,7 +46,7 @@ class Peer {
   virtual void submit(uint32_t slot) = 0;
   // Asks the server what it spent; on_stats() follows.
   virtual void ask_stats() = 0;
-  virtual void close(UniqueFunction<void()> closed) = 0;
+  virtual void close(InlineFunction<void()> closed) = 0;
   // Of the link; nothing where the level has none to show.
   virtual msgr::LinkCounters counters() const { return {}; }
 

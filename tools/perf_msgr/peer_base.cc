@@ -46,7 +46,8 @@ void PeerBase::on_answer(Type type, uint64_t slot, ConstBytes front) {
     case Type::kReady:
       return on_ready(front);
     case Type::kReply:
-      if (slot >= slots_.size()) return fail_with(msgr::Errc::kBadFrame, "a reply to no request");
+      if (slot >= slots_.size())
+        return fail_with(msgr::MsgrErrc::kBadFrame, "a reply to no request");
       if (!front.empty()) {
         return fail_with(std::make_error_code(std::errc::io_error),
                          fmt::format("the server says: {}", as_text(front)));
@@ -58,7 +59,7 @@ void PeerBase::on_answer(Type type, uint64_t slot, ConstBytes front) {
     default:
       break;
   }
-  fail_with(msgr::Errc::kBadFrame, "the server does not answer as lunar-perf-msgr does");
+  fail_with(msgr::MsgrErrc::kBadFrame, "the server does not answer as lunar-perf-msgr does");
 }
 
 void PeerBase::stop() {

@@ -12,7 +12,7 @@ class Server {
  public:
   virtual ~Server() = default;  // REQUIRES: shutdown() is done
   virtual msgr::Address address() const = 0;
-  virtual void shutdown(UniqueFunction<void()> done) = 0;
+  virtual void shutdown(InlineFunction<void()> done) = 0;
 };
 
 // Both listen at once; port 0 takes any free one. At link level there is no authentication: an

@@ -59,9 +59,9 @@ Outcome<pid_t> spawn(const std::vector<std::string>& words, int output) {
   posix_spawnattr_destroy(&attributes);
   if (error == 0) return pid;
   if (error == ENOENT && words.front() == "lttng") {
-    return explain(system_error(error), "the program lttng is not there: install lttng-tools");
+    return failure(system_error(error), "the program lttng is not there: install lttng-tools");
   }
-  return explain(system_error(error),
+  return failure(system_error(error),
                  words.front() + " cannot be started: " + system_error(error).message());
 }
 
@@ -74,7 +74,7 @@ Outcome<std::string> lttng(std::vector<std::string> words) {
   words.insert(words.begin(), "lttng");
   std::array<int, 2> ends{};
   if (pipe2(ends.data(), O_CLOEXEC) != 0) {
-    return explain(last_system_error(), "no pipe: " + last_system_error().message());
+    return failure(last_system_error(), "no pipe: " + last_system_error().message());
   }
   const auto pid = spawn(words, ends[1]);
   close(ends[1]);
@@ -101,7 +101,7 @@ Outcome<std::string> lttng(std::vector<std::string> words) {
     close(ends[0]);
     if (exit_code_of(status) == 0) return output;
     while (!output.empty() && output.back() == '\n') output.pop_back();
-    return explain(std::errc::io_error, "'" + joined(words) + "' failed: " + output);
+    return failure(std::errc::io_error, "'" + joined(words) + "' failed: " + output);
   }
   close(ends[0]);
   return tl::unexpected<Error>(pid.error());
@@ -247,7 +247,7 @@ Outcome<int> record(const RecordOptions& options) {
       fs::absolute(options.output.empty() ? "lunar-trace-" + stamp() : options.output).string();
   std::error_code error;
   if (fs::exists(output, error) && !fs::is_empty(output, error)) {
-    return explain(std::errc::file_exists, output + " is there already, and not empty");
+    return failure(std::errc::file_exists, output + " is there already, and not empty");
   }
   sigset_t signals;
   sigemptyset(&signals);

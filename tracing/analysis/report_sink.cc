@@ -23,7 +23,7 @@ Outcome<void> write_file(const std::string& path, const std::string& text) {
   if (file != nullptr && std::fclose(file) != 0) ok = false;
   if (ok) return {};
   const std::error_code error(file == nullptr ? wrote : errno, std::system_category());
-  return explain(error, path + " cannot be written: " + error.message());
+  return failure(error, path + " cannot be written: " + error.message());
 }
 
 }  // namespace
@@ -65,7 +65,7 @@ Report ReportSink::finish() {
 Outcome<void> write_report(const Report& report, const Report::Options& options,
                            const ReportOutput& output) {
   if (options.io_id && !report.wanted) {
-    return explain(std::errc::no_such_file_or_directory,
+    return failure(std::errc::no_such_file_or_directory,
                    "no IO " + id_text(*options.io_id) + " is in the trace");
   }
   if (!output.html.empty()) {
@@ -87,7 +87,7 @@ Outcome<void> write_report(const Report& report, const Report::Options& options,
                  static_cast<unsigned long long>(report.lost_events));
   }
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
-    return explain(last_system_error(), "the report cannot be written to stdout");
+    return failure(last_system_error(), "the report cannot be written to stdout");
   }
   return {};
 }

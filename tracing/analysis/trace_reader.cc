@@ -37,7 +37,7 @@ tl::unexpected<Error> failed(const std::string& what) {
     why += std::string(": ") + bt_error_cause_get_message(cause);
     bt_error_release(error);
   }
-  return explain(std::errc::io_error, why);
+  return failure(std::errc::io_error, why);
 }
 
 bt_graph_simple_sink_component_consume_func_status consume(bt_message_iterator* iterator,
@@ -169,7 +169,7 @@ Outcome<std::vector<std::string>> find_traces(const std::vector<std::string>& fo
   for (const std::string& folder : folders) {
     std::error_code error;
     if (!fs::is_directory(folder, error)) {
-      return explain(std::errc::not_a_directory, folder + " is not a folder");
+      return failure(std::errc::not_a_directory, folder + " is not a folder");
     }
     if (fs::exists(fs::path(folder) / "metadata", error)) found.insert(fs::path(folder).string());
     auto at = fs::recursive_directory_iterator(
@@ -179,10 +179,10 @@ Outcome<std::vector<std::string>> find_traces(const std::vector<std::string>& fo
         found.insert(at->path().parent_path().string());
       }
     }
-    if (error) return explain(error, folder + " cannot be read: " + error.message());
+    if (error) return failure(error, folder + " cannot be read: " + error.message());
   }
   if (found.empty()) {
-    return explain(std::errc::no_such_file_or_directory,
+    return failure(std::errc::no_such_file_or_directory,
                    folders.front() + " holds no trace: no file 'metadata' is in it or below");
   }
   return std::vector<std::string>(found.begin(), found.end());

@@ -303,7 +303,7 @@ Json to_json(const Completion& completion) {
   return json;
 }
 
-Json explain(const Prepared& prepared, const CommandOptions& options, const Completion& completion,
+Json failure(const Prepared& prepared, const CommandOptions& options, const Completion& completion,
              std::string& problem) {
   Json json = {{"command", options.name}};
   json.update(to_json(completion));
@@ -365,7 +365,7 @@ int run_command(const Endpoint& endpoint, const SessionOptions& session_options,
       });
     } else {
       session.submit(prepared.command, [&](const Completion& completion) {
-        std::printf("%s\n", explain(prepared, options, completion, trouble).dump().c_str());
+        std::printf("%s\n", failure(prepared, options, completion, trouble).dump().c_str());
         code = completion.is_good() ? 0 : completion.end == End::kAnswered ? 1 : 2;
         finish();
       });

@@ -50,7 +50,7 @@ TEST(EndpointInfoTest, EveryOtherLengthIsRefused) {
     EXPECT_FALSE(decode_endpoint_info(ConstBytes(bytes).first(length))) << length;
   }
   bytes.push_back(std::byte{0});
-  EXPECT_EQ(decode_endpoint_info(bytes).error(), Errc::kBadFrame);
+  EXPECT_EQ(decode_endpoint_info(bytes).error(), MsgrErrc::kBadFrame);
 }
 
 TEST(EndpointInfoTest, ValuesOutOfRangeAreRefused) {

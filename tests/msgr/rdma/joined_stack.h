@@ -99,7 +99,7 @@ class JoinedStack final : public NetworkStack {
       stack.table_->get(center, port, stack.device_,
                         [this, alive = state](Result<std::shared_ptr<Worker>> worker) {
                           if (alive->is_over) return;
-                          if (!worker) return alive->prepared(explain(worker.error(), "worker"));
+                          if (!worker) return alive->prepared(failure(worker.error(), "worker"));
                           make_endpoint(std::move(*worker));
                         });
     }
@@ -110,7 +110,7 @@ class JoinedStack final : public NetworkStack {
             auto boxed = std::make_shared<Result<std::unique_ptr<Endpoint>>>(std::move(made));
             const bool posted = port->post([boxed, state] {
               if (state->is_over) return;
-              if (!*boxed) return state->prepared(explain(boxed->error(), "endpoint"));
+              if (!*boxed) return state->prepared(failure(boxed->error(), "endpoint"));
               state->endpoint = std::move(**boxed);
               state->prepared(encode(state->endpoint->local()));
             });
@@ -119,7 +119,7 @@ class JoinedStack final : public NetworkStack {
     }
     void complete(ConstBytes told, ConnectDone done) override {
       const auto info = decode_endpoint_info(told);
-      if (!info) return done(fail(info.error()));
+      if (!info) return done(failure(info.error()));
       state->connected = std::move(done);
       auto boxed = std::make_shared<EndpointInfo>(*info);
       stack.service_.run(
@@ -127,7 +127,7 @@ class JoinedStack final : public NetworkStack {
             const auto error = endpoint->connect(*boxed);
             port->post([this, state, error] {
               if (state->is_over) return;
-              if (error) return state->connected(fail(error));
+              if (error) return state->connected(failure(error));
               if (stack.before_link) stack.before_link();
               state->connected(Endpoint::into_link(std::move(state->endpoint), local, peer));
             });

@@ -72,7 +72,7 @@ TEST(SegmentTest, WhatNoEncoderMakesIsABadFrame) {
     auto bad = good;
     bad[at] = static_cast<std::byte>(value);
     const auto decoded = decode_segment(bad);
-    return !decoded && decoded.error() == Errc::kBadFrame;
+    return !decoded && decoded.error() == MsgrErrc::kBadFrame;
   };
   EXPECT_TRUE(refuses(4, 0)) << "no type";
   EXPECT_TRUE(refuses(4, 5)) << "an unknown type";

@@ -28,7 +28,7 @@ class UpgradingStack : public NetworkStack {
     pending->exchange = exchange;
     exchange->connecting =
         base_.connect(center, peer, [exchange, &center](Result<std::unique_ptr<Link>> link) {
-          if (!link) return exchange->finish(fail(link.error()));
+          if (!link) return exchange->finish(failure(link.error()));
           exchange->begin(center, std::move(*link), true);
         });
     return pending;
@@ -47,7 +47,7 @@ class UpgradingStack : public NetworkStack {
       shared->exchanges.push_back(exchange);
       exchange->begin(center, std::move(link), false);
     });
-    if (!made) return tl::unexpected(made.error());
+    if (!made) return failure(made.error());
     listening->base = std::move(*made);
     return std::unique_ptr<Listener>(std::move(listening));
   }
@@ -66,7 +66,7 @@ class UpgradingStack : public NetworkStack {
       });
     }
     void prepared(Outcome<std::vector<std::byte>> bytes) {
-      if (!bytes) return finish(fail(bytes.error().code));
+      if (!bytes) return finish(failure(bytes.error().code));
       mine = std::move(*bytes);
       if (is_asking) tell();
       tcp->set_handler(this);
@@ -82,7 +82,7 @@ class UpgradingStack : public NetworkStack {
         self->finish(std::move(link));
       });
     }
-    void on_closed(std::error_code why) override { finish(fail(why)); }
+    void on_closed(std::error_code why) override { finish(failure(why)); }
     void finish(Result<std::unique_ptr<Link>> link) {
       if (is_asking) tcp.reset();
       if (done) std::exchange(done, nullptr)(std::move(link));

@@ -82,7 +82,7 @@ TEST(DispatchThrottleTest, PausesAllReadersWhileFull) {
 
 TEST(DispatchThrottleTest, ForgetsAReaderThatIsGone) {
   auto throttle = std::make_shared<DispatchThrottle>(10);
-  UniqueFunction<void()> release;
+  InlineFunction<void()> release;
   {
     FakeReader gone;
     throttle->add(gone);

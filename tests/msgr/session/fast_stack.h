@@ -80,7 +80,7 @@ class FastStack final : public NetworkStack {
       number_ = fast_.next++;
       later([this, done = std::make_shared<Prepared>(std::move(done))] {
         if (stack_.refuse_prepare) {
-          return (*done)(explain(stack_.refuse_prepare, "no device for you"));
+          return (*done)(failure(stack_.refuse_prepare, "no device for you"));
         }
         (*done)(std::vector<std::byte>{std::byte{number_}});
       });
@@ -89,8 +89,8 @@ class FastStack final : public NetworkStack {
       const auto boxed = std::make_shared<ConnectDone>(std::move(done));
       if (stack_.refuse_complete || told.size() != 1) {
         return later([this, boxed] {
-          (*boxed)(fail(stack_.refuse_complete ? stack_.refuse_complete
-                                               : make_error_code(Errc::kBadFrame)));
+          (*boxed)(failure(stack_.refuse_complete ? stack_.refuse_complete
+                                                  : make_error_code(MsgrErrc::kBadFrame)));
         });
       }
       const auto mine = fast_.for_connector.find(number_);

@@ -71,7 +71,7 @@ TEST(HandshakeMessagesTest, HelloHasItsBytesWhereTheProtocolSays) {
 TEST(HandshakeMessagesTest, HelloOfAnotherProtocolIsABadBanner) {
   auto front = sample_hello().encode();
   front[0] = std::byte{'X'};
-  EXPECT_EQ(Hello::decode(front).error(), Errc::kBadBanner);
+  EXPECT_EQ(Hello::decode(front).error(), MsgrErrc::kBadBanner);
 }
 
 TEST(HandshakeMessagesTest, HelloIsReadToItsLastByte) {

@@ -65,8 +65,8 @@ TEST_F(HandshakeTest, AWrongKeyAndAnUnknownEntityLookTheSame) {
   const Keyring servers = keyring_of({"client.a"});
   const Keyring others = keyring_of({"client.a", "client.b"});
   Node& server = add_auth_server(servers);
-  EXPECT_EQ(outcome(add_node(with_auth("client.a"), &others)), Errc::kAuthFailed);
-  EXPECT_EQ(outcome(add_node(with_auth("client.b"), &others)), Errc::kAuthFailed);
+  EXPECT_EQ(outcome(add_node(with_auth("client.a"), &others)), MsgrErrc::kAuthFailed);
+  EXPECT_EQ(outcome(add_node(with_auth("client.b"), &others)), MsgrErrc::kAuthFailed);
   EXPECT_EQ(server.events.opens, 0);
 
   std::vector<std::string> sentences;
@@ -91,14 +91,14 @@ TEST_F(HandshakeTest, AClientWithoutAKeySaysSo) {
   const Keyring servers = keyring_of({"client.a"});
   const Keyring clients = keyring_of({"client.other"});
   add_auth_server(servers);
-  EXPECT_EQ(outcome(add_node(with_auth("client.a"), &clients)), Errc::kAuthFailed);
-  EXPECT_EQ(outcome(add_node(quick_options("client.c"))), Errc::kAuthFailed);
+  EXPECT_EQ(outcome(add_node(with_auth("client.a"), &clients)), MsgrErrc::kAuthFailed);
+  EXPECT_EQ(outcome(add_node(quick_options("client.c"))), MsgrErrc::kAuthFailed);
 }
 
 TEST_F(HandshakeTest, AClientThatRequiresAuthenticationRefusesAServerWithoutKeys) {
   const Keyring clients = keyring_of({"client.a"});
   Node& server = add_server();
-  EXPECT_EQ(outcome(add_node(with_auth("client.a"), &clients)), Errc::kAuthFailed);
+  EXPECT_EQ(outcome(add_node(with_auth("client.a"), &clients)), MsgrErrc::kAuthFailed);
   EXPECT_EQ(server.events.opens, 0);
 }
 
@@ -120,7 +120,7 @@ TEST_F(HandshakeTest, AServerThatDoesNotProveTheKeyIsRefused) {
   ASSERT_TRUE(raw_gets(FrameTag::kHandshakeError));
   EXPECT_EQ(raw_.error()->fault, HandshakeFault::kAuthFailed);
   ASSERT_TRUE(until([&] { return !client.events.resets.empty(); }));
-  EXPECT_EQ(client.events.resets[0], Errc::kAuthFailed);
+  EXPECT_EQ(client.events.resets[0], MsgrErrc::kAuthFailed);
   EXPECT_EQ(client.events.opens, 0);
 }
 
@@ -201,7 +201,7 @@ TEST_F(HandshakeTest, AClientHearsOfAMismatchAndTriesAgainSlowly) {
   raw_.send(FrameTag::kHello, hello.encode());
   ASSERT_TRUE(raw_gets(FrameTag::kHandshakeError));
   ASSERT_TRUE(until([&] { return !client.events.resets.empty(); }));
-  EXPECT_EQ(client.events.resets[0], Errc::kFeatureMismatch);
+  EXPECT_EQ(client.events.resets[0], MsgrErrc::kFeatureMismatch);
   EXPECT_EQ(injector_.connects, 1);
 }
 

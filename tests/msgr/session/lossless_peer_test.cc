@@ -128,7 +128,8 @@ TEST_F(LosslessPeerTest, APeerThatStartedAnewResetsTheSessionOfTheOther) {
   high_ = &add_peer("osd.2", "127.0.0.1:6802", 2);
   auto back = connect(*high_, "127.0.0.1:6801");
   ASSERT_TRUE(until([&] { return low_->events.opens == 2 && high_->events.opens == 1; }));
-  EXPECT_THAT(low_->events.resets, ::testing::ElementsAre(make_error_code(Errc::kSessionReset)));
+  EXPECT_THAT(low_->events.resets,
+              ::testing::ElementsAre(make_error_code(MsgrErrc::kSessionReset)));
   send(*connection, 1, "up");
   send(*back, 1, "down");
   ASSERT_TRUE(until(
@@ -147,7 +148,7 @@ TEST_F(LosslessPeerTest, APeerWithoutAReasonToComeBackIsForgotten) {
   injector_.cut_next_send = true;
   send(*connection, 1, std::string(500, 'x'));
   ASSERT_TRUE(until([&] { return third.events.resets.size() == 1; }));
-  EXPECT_EQ(third.events.resets[0], make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(third.events.resets[0], make_error_code(MsgrErrc::kTimedOut));
 }
 
 TEST_F(LosslessPeerTest, APlainClientOfAPeersPortHasASessionOfItsOwn) {

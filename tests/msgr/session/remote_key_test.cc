@@ -128,7 +128,7 @@ TEST_F(RemoteKeyTest, WhereOnlyTheEndOfTheLinkHelpsTheLinkIsDropped) {
   EXPECT_TRUE(client_->events.resets.empty());
   write();
   settle();
-  EXPECT_EQ(*written_, make_error_code(Errc::kStaleKey));
+  EXPECT_EQ(*written_, make_error_code(MsgrErrc::kStaleKey));
   EXPECT_NE(server_->events.last->link_generation(), generation);
   EXPECT_TRUE(server_->events.last->has_link()) << "a stale key breaks nothing";
 }

@@ -50,7 +50,7 @@ struct RandomCuts final : LoopbackInjector {
     if (random() % 40 == 0) {
       ++cuts;
       verdict.limit = bytes == 0 ? 0 : random() % bytes;
-      verdict.fail = make_error_code(Errc::kInjected);
+      verdict.fail = make_error_code(MsgrErrc::kInjected);
     }
     return verdict;
   }

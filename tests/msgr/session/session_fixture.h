@@ -39,7 +39,7 @@ struct TestInjector final : LoopbackInjector {
     if (cut_next_send) {
       cut_next_send = false;
       verdict.limit = bytes / 2;
-      verdict.fail = make_error_code(Errc::kInjected);
+      verdict.fail = make_error_code(MsgrErrc::kInjected);
     }
     return verdict;
   }

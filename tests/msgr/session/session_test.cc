@@ -206,7 +206,7 @@ TEST_F(SessionTest, AServerThatStartedAnewResetsTheSession) {
   server_ = &add_node(quick_options("osd.0"));
   ASSERT_TRUE(server_->messenger->bind(address_, Policy::kStatefulServer).has_value());
   ASSERT_TRUE(until([&] { return client_->events.opens == 2; }));
-  EXPECT_THAT(client_->events.resets, ElementsAre(make_error_code(Errc::kSessionReset)));
+  EXPECT_THAT(client_->events.resets, ElementsAre(make_error_code(MsgrErrc::kSessionReset)));
   EXPECT_EQ(probe_.alive, 0);
   send(*connection_, 2, "anew");
   ASSERT_TRUE(server_has(1));
@@ -254,13 +254,13 @@ TEST_F(SessionTest, AServerForgetsAClientThatStaysAway) {
   ASSERT_TRUE(until([&] { return server_->events.links_down == 1; }));
   accepted().send(std::make_unique<ProbeMessage>(probe_, meta(1), "kept for a while"));
   ASSERT_TRUE(until([&] { return server_->events.resets.size() == 1; }));
-  EXPECT_EQ(server_->events.resets[0], make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(server_->events.resets[0], make_error_code(MsgrErrc::kTimedOut));
   settle();
   EXPECT_EQ(probe_.alive, 0);
   EXPECT_TRUE(server_->messenger->connections().empty());
   injector_.refuse.clear();
   ASSERT_TRUE(until([&] { return client_->events.opens == 2; }));
-  EXPECT_THAT(client_->events.resets, ElementsAre(make_error_code(Errc::kSessionReset)));
+  EXPECT_THAT(client_->events.resets, ElementsAre(make_error_code(MsgrErrc::kSessionReset)));
 }
 
 TEST_F(SessionTest, AnIdleClientIsLetGo) {
@@ -269,9 +269,9 @@ TEST_F(SessionTest, AnIdleClientIsLetGo) {
   server.connection_idle_timeout = 40ms;
   open(server, quick_options("client.a"));
   ASSERT_TRUE(until([&] { return server_->events.resets.size() == 1; }));
-  EXPECT_EQ(server_->events.resets[0], make_error_code(Errc::kTimedOut));
+  EXPECT_EQ(server_->events.resets[0], make_error_code(MsgrErrc::kTimedOut));
   ASSERT_TRUE(until([&] { return client_->events.resets.size() >= 1; }));
-  EXPECT_EQ(client_->events.resets[0], make_error_code(Errc::kClosedByPeer));
+  EXPECT_EQ(client_->events.resets[0], make_error_code(MsgrErrc::kClosedByPeer));
 }
 
 // --- close ---
@@ -282,7 +282,7 @@ TEST_F(SessionTest, CloseTellsThePeerAndIsSilentHere) {
   connection_->close();
   EXPECT_FALSE(connection_->is_open());
   ASSERT_TRUE(until([&] { return server_->events.resets.size() == 1; }));
-  EXPECT_EQ(server_->events.resets[0], make_error_code(Errc::kClosedByPeer));
+  EXPECT_EQ(server_->events.resets[0], make_error_code(MsgrErrc::kClosedByPeer));
   settle();
   EXPECT_TRUE(client_->events.resets.empty());
   EXPECT_TRUE(client_->events.received.empty());
@@ -438,7 +438,7 @@ TEST_F(SessionTest, ServesManyClientsAndEndsThemAllAtShutdown) {
   ASSERT_TRUE(until([&] {
     return std::all_of(clients.begin(), clients.end(), [](Node* node) {
       return node->events.resets.size() == 1 &&
-             node->events.resets[0] == make_error_code(Errc::kClosedByPeer);
+             node->events.resets[0] == make_error_code(MsgrErrc::kClosedByPeer);
     });
   }));
 }

@@ -145,7 +145,7 @@ TEST_F(UpgradeTest, AnAcceptorWithoutFallBackRefusesThoseWhoDoNotOffer) {
   theirs_.may_stay = false;
   begin(theirs_, stack_);
   ASSERT_TRUE(until([&] { return theirs_.stayed.size() >= 2; }));
-  EXPECT_EQ(theirs_.stayed[0].code, Errc::kFeatureMismatch);
+  EXPECT_EQ(theirs_.stayed[0].code, MsgrErrc::kFeatureMismatch);
   EXPECT_EQ(client_->events.opens, 0);
 }
 
@@ -153,7 +153,7 @@ TEST_F(UpgradeTest, APeerWithoutTheFeatureIsTalkedToAsEver) {
   begin(stack_, ours_);
   ASSERT_TRUE(echo(1));
   ASSERT_EQ(ours_.stayed.size(), 1u);
-  EXPECT_EQ(ours_.stayed[0].code, Errc::kFeatureMismatch);
+  EXPECT_EQ(ours_.stayed[0].code, MsgrErrc::kFeatureMismatch);
 }
 
 TEST_F(UpgradeTest, AReconnectUpgradesAgainAndReplaysExactlyOnce) {

@@ -60,7 +60,7 @@ TEST(ControlTest, ServerHelloSurvivesTheWire) {
 TEST(ControlTest, ServerHelloNeedsAnOsdAndAnIncarnation) {
   ServerHello hello = some_hello();
   hello.osd = -1;
-  EXPECT_EQ(decode_server_hello(encoded(hello)).error(), make_error_code(Errc::kInvalid));
+  EXPECT_EQ(decode_server_hello(encoded(hello)).error(), make_error_code(OsdErrc::kInvalid));
   hello = some_hello();
   hello.incarnation = 0;
   EXPECT_FALSE(decode_server_hello(encoded(hello)));
@@ -78,21 +78,22 @@ TEST(ControlTest, SmallMessagesSurviveTheWire) {
 }
 
 TEST(ControlTest, RepliesCarryTheirSentence) {
-  const auto boot = decode_osd_boot_reply(encoded(OsdBootReply{Errc::kExists, 0, "osd.1 is up"}));
+  const auto boot =
+      decode_osd_boot_reply(encoded(OsdBootReply{OsdErrc::kExists, 0, "osd.1 is up"}));
   ASSERT_TRUE(boot);
-  EXPECT_EQ(boot->error, Errc::kExists);
+  EXPECT_EQ(boot->error, OsdErrc::kExists);
   EXPECT_EQ(boot->message, "osd.1 is up");
-  const auto command = decode_command_reply(encoded(CommandReply{Errc::kOk, 12, "{\"a\":1}"}));
+  const auto command = decode_command_reply(encoded(CommandReply{OsdErrc::kOk, 12, "{\"a\":1}"}));
   ASSERT_TRUE(command);
   EXPECT_EQ(command->epoch, 12u);
   EXPECT_EQ(command->text, "{\"a\":1}");
-  expect_exact(encoded(CommandReply{Errc::kBusy, 1, "no"}), decode_command_reply);
-  expect_exact(encoded(OsdBootReply{Errc::kBusy, 1, "no"}), decode_osd_boot_reply);
+  expect_exact(encoded(CommandReply{OsdErrc::kBusy, 1, "no"}), decode_command_reply);
+  expect_exact(encoded(OsdBootReply{OsdErrc::kBusy, 1, "no"}), decode_osd_boot_reply);
 }
 
 TEST(ControlTest, UnknownErrorNumberIsRefused) {
-  EXPECT_FALSE(decode_command_reply(encoded(CommandReply{static_cast<Errc>(77), 0, ""})));
-  EXPECT_FALSE(decode_osd_boot_reply(encoded(OsdBootReply{static_cast<Errc>(-1), 0, ""})));
+  EXPECT_FALSE(decode_command_reply(encoded(CommandReply{static_cast<OsdErrc>(77), 0, ""})));
+  EXPECT_FALSE(decode_osd_boot_reply(encoded(OsdBootReply{static_cast<OsdErrc>(-1), 0, ""})));
 }
 
 OsdBoot some_boot() {

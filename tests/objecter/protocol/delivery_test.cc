@@ -150,7 +150,7 @@ TEST(DeliveryTest, IsCutWhereRangesAndPiecesEnd) {
 TEST(DeliveryTest, APushedReplyHasNoDataAndNoError) {
   OsdReplyHeader reply;
   reply.tid = 5;
-  reply.steps = {{Errc::kOk, 10'000, 0}};
+  reply.steps = {{OsdErrc::kOk, 10'000, 0}};
   reply.is_pushed = true;
   for (const bool has_crc : {false, true}) {
     if (has_crc) reply.push_crc = 0x12345678;
@@ -163,10 +163,10 @@ TEST(DeliveryTest, APushedReplyHasNoDataAndNoError) {
     EXPECT_FALSE(decode_osd_reply(bytes, 10'000)) << "pushed and sent";
   }
   Buffer bytes;
-  reply.error = Errc::kIoError;
+  reply.error = OsdErrc::kIoError;
   encode(reply, bytes);
   EXPECT_FALSE(decode_osd_reply(bytes, 0));
-  reply.error = Errc::kOk;
+  reply.error = OsdErrc::kOk;
   reply.steps[0].data_length = 0;
   bytes.clear();
   encode(reply, bytes);

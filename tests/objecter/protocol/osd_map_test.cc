@@ -66,7 +66,7 @@ TEST(OsdMapTest, AnyDamageIsNoticed) {
     bad[at] ^= std::byte{0x10};
     const auto read = decode_osd_map(bad);
     ASSERT_FALSE(read) << at;
-    EXPECT_EQ(read.error().code, make_error_code(Errc::kCorrupt)) << at;
+    EXPECT_EQ(read.error().code, make_error_code(OsdErrc::kCorrupt)) << at;
   }
   for (std::size_t length = 0; length < whole.size(); ++length) {
     const Buffer part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
@@ -97,7 +97,7 @@ TEST(OsdMapTest, AnotherFormatIsNamed) {
   bytes[4] = std::byte{9};
   const auto read = decode_osd_map(resealed(bytes));
   ASSERT_FALSE(read);
-  EXPECT_EQ(read.error().code, make_error_code(Errc::kIncompatible));
+  EXPECT_EQ(read.error().code, make_error_code(OsdErrc::kIncompatible));
   EXPECT_THAT(read.error().message, HasSubstr("version 9"));
   EXPECT_THAT(read.error().message, HasSubstr("version 1"));
 }
@@ -125,7 +125,7 @@ TEST_P(BadMapTest, IsExplained) {
   GetParam().change(map);
   const auto valid = validate(map);
   ASSERT_FALSE(valid);
-  EXPECT_EQ(valid.error().code, make_error_code(Errc::kInvalid));
+  EXPECT_EQ(valid.error().code, make_error_code(OsdErrc::kInvalid));
   EXPECT_THAT(valid.error().message, HasSubstr(GetParam().sentence));
   EXPECT_FALSE(decode_osd_map(encoded(map))) << "the decoder demands the same";
   EXPECT_FALSE(osd_map_from_json(to_json(map)));
@@ -191,7 +191,7 @@ TEST(OsdMapJsonTest, WhatIsWrongIsNamed) {
               HasSubstr("'store'"));
   EXPECT_THAT(with("\"osds\"", "\"osd\"").error().message, HasSubstr("'osds'"));
   EXPECT_EQ(with("\"format\": 1", "\"format\": 2").error().code,
-            make_error_code(Errc::kIncompatible));
+            make_error_code(OsdErrc::kIncompatible));
   for (const char* bad : {"", "[]", "{", "3", "{\"osds\": {}}", "null"}) {
     EXPECT_FALSE(osd_map_from_json(bad)) << bad;
   }

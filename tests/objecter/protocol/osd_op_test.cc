@@ -140,7 +140,8 @@ TEST(OsdOpTest, PrefixesAndLeftoversAreRefused) {
   const Buffer whole = encoded(op);
   for (std::size_t length = 0; length < whole.size(); ++length) {
     const Buffer part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
-    EXPECT_EQ(decode_osd_op(part, data_of(op)).error(), make_error_code(Errc::kInvalid)) << length;
+    EXPECT_EQ(decode_osd_op(part, data_of(op)).error(), make_error_code(OsdErrc::kInvalid))
+        << length;
   }
   Buffer more = whole;
   more.push_back(std::byte{0});
@@ -235,13 +236,13 @@ TEST(OsdReplyTest, SurvivesTheWire) {
   OsdReplyHeader reply;
   reply.tid = 5;
   reply.attempt = 3;
-  reply.error = Errc::kMiscompare;
+  reply.error = OsdErrc::kMiscompare;
   reply.epoch = 8;
   reply.version = {1, 2};
   reply.verifier = 77;
   reply.bytes_inline = 512;
   reply.bytes_one_sided = 4096;
-  reply.steps = {{Errc::kOk, 100, 0}, {Errc::kMiscompare, 0, 17}};
+  reply.steps = {{OsdErrc::kOk, 100, 0}, {OsdErrc::kMiscompare, 0, 17}};
   Buffer bytes;
   encode(reply, bytes);
   EXPECT_EQ(bytes.size(), 66u + 2 * 16);
@@ -249,7 +250,7 @@ TEST(OsdReplyTest, SurvivesTheWire) {
   ASSERT_TRUE(read);
   EXPECT_EQ(read->tid, 5u);
   EXPECT_EQ(read->attempt, 3u);
-  EXPECT_EQ(read->error, Errc::kMiscompare);
+  EXPECT_EQ(read->error, OsdErrc::kMiscompare);
   EXPECT_EQ(read->epoch, 8u);
   EXPECT_EQ(read->version, (ObjectVersion{1, 2}));
   EXPECT_EQ(read->verifier, 77u);
@@ -276,12 +277,12 @@ TEST(OsdReplyTest, HostileCountsAndErrorsAreRefused) {
   encode(reply, bytes);
   EXPECT_FALSE(decode_osd_reply(bytes, 0)) << "17 steps";
   reply.steps.resize(1);
-  reply.steps[0].error = static_cast<Errc>(1000);
+  reply.steps[0].error = static_cast<OsdErrc>(1000);
   bytes.clear();
   encode(reply, bytes);
   EXPECT_FALSE(decode_osd_reply(bytes, 0)) << "unknown error";
   // Two lengths whose 32-bit sum would wrap to the data's length.
-  reply.steps = {{Errc::kOk, 0xffffffff, 0}, {Errc::kOk, 2, 0}};
+  reply.steps = {{OsdErrc::kOk, 0xffffffff, 0}, {OsdErrc::kOk, 2, 0}};
   bytes.clear();
   encode(reply, bytes);
   EXPECT_FALSE(decode_osd_reply(bytes, 1));

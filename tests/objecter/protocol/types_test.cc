@@ -11,7 +11,7 @@ namespace {
 TEST(TypesTest, EveryErrorHasAMessageOfItsOwn) {
   std::set<std::string> seen;
   for (int value = 0; value <= static_cast<int>(kLastErrc); ++value) {
-    const std::error_code code = static_cast<Errc>(value);
+    const std::error_code code = static_cast<OsdErrc>(value);
     EXPECT_TRUE(seen.insert(code.message()).second) << value << ": " << code.message();
     EXPECT_EQ(code.message().find("unknown object server"), std::string::npos) << value;
   }
@@ -20,10 +20,10 @@ TEST(TypesTest, EveryErrorHasAMessageOfItsOwn) {
 }
 
 TEST(TypesTest, NumbersOnTheWireNeverChange) {
-  EXPECT_EQ(static_cast<int>(Errc::kMiscompare), 3);
-  EXPECT_EQ(static_cast<int>(Errc::kStaleMap), 14);
-  EXPECT_EQ(static_cast<int>(Errc::kUnknownOutcome), 16);
-  EXPECT_EQ(static_cast<int>(Errc::kBusy), 24);
+  EXPECT_EQ(static_cast<int>(OsdErrc::kMiscompare), 3);
+  EXPECT_EQ(static_cast<int>(OsdErrc::kStaleMap), 14);
+  EXPECT_EQ(static_cast<int>(OsdErrc::kUnknownOutcome), 16);
+  EXPECT_EQ(static_cast<int>(OsdErrc::kBusy), 24);
   EXPECT_TRUE(is_known_errc(24));
   EXPECT_FALSE(is_known_errc(25));
   EXPECT_FALSE(is_known_errc(-1));

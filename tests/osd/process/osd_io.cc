@@ -30,7 +30,7 @@ class Client {
  public:
   Outcome<void> open(Program& program) {
     auto center = msgr::EventCenter::create({});
-    if (!center) return explain(center.error(), "no event loop");
+    if (!center) return failure(center.error(), "no event loop");
     center_ = std::move(*center);
     auto stack = msgr::make_network_stack(program.config());
     if (!stack) return tl::unexpected<Error>(stack.error());
@@ -69,7 +69,7 @@ class Client {
 
   Outcome<std::string> object(const std::string& name, OpCode code, uint64_t length,
                               const std::string& data) {
-    if (objecter_->map()->pools.empty()) return explain(std::errc::invalid_argument, "no pool");
+    if (objecter_->map()->pools.empty()) return failure(std::errc::invalid_argument, "no pool");
     ObjectOp op;
     op.object = {objecter_->map()->pools.front().id, name};
     op.image = kImage;
@@ -82,7 +82,7 @@ class Client {
     Outcome<std::string> result;
     objecter_->submit(std::move(op), [&](OpReply reply) {
       if (reply.error)
-        result = explain(reply.error, reply.error.message());
+        result = failure(reply.error, reply.error.message());
       else
         result = std::string(as_text(reply.data));
       center_->stop();
@@ -94,7 +94,7 @@ class Client {
   Outcome<std::string> flush() {
     Outcome<std::string> result = std::string("flushed");
     objecter_->flush(objecter_->map()->pools.front().id, kImage, 0, [&](std::error_code error) {
-      if (error) result = explain(error, error.message());
+      if (error) result = failure(error, error.message());
       center_->stop();
     });
     center_->run();
@@ -135,7 +135,7 @@ Outcome<std::string> run_one(Client& client, const std::vector<std::string>& wor
     const int osd = std::atoi(next().c_str());
     return client.command(osd, next());
   }
-  return explain(std::errc::invalid_argument, "unknown verb " + verb);
+  return failure(std::errc::invalid_argument, "unknown verb " + verb);
 }
 
 int run(int argc, char** argv) {

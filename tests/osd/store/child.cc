@@ -20,7 +20,7 @@
 namespace lunar::osd::test {
 namespace {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 #define EXPECT_IN_CHILD(condition)                            \
   do {                                                        \
@@ -101,9 +101,9 @@ int fill_the_disk(const std::vector<std::string>& arguments) {
   int count = 0;
   std::error_code error;
   while (!(error = driver.write(store, object(count), 0, bytes))) ++count;
-  EXPECT_IN_CHILD(error == Errc::kNoSpace);
+  EXPECT_IN_CHILD(error == OsdErrc::kNoSpace);
   EXPECT_IN_CHILD(count > 40 && count < 60);
-  EXPECT_IN_CHILD(driver.write(store, object(count + 1), 0, bytes, true) == Errc::kNoSpace);
+  EXPECT_IN_CHILD(driver.write(store, object(count + 1), 0, bytes, true) == OsdErrc::kNoSpace);
   EXPECT_IN_CHILD(!store.may_have_lost_writes());
 
   // Metadata and whatever frees space take from the reserve.

@@ -7,7 +7,7 @@
 namespace lunar::osd::test {
 namespace {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 using Call = FaultyStore::Call;
 
 class FaultyStoreTest : public ::testing::Test {
@@ -21,9 +21,9 @@ class FaultyStoreTest : public ::testing::Test {
 };
 
 TEST_F(FaultyStoreTest, AFailedWriteChangesNothingAndTheNextOneWorks) {
-  store_.fail_next(Call::kWrite, Errc::kIoError);
-  EXPECT_EQ(driver_.write(store_, id_, 0, bytes_), Errc::kIoError);
-  EXPECT_EQ(driver_.stat(store_, id_).error(), Errc::kNoSuchObject);
+  store_.fail_next(Call::kWrite, OsdErrc::kIoError);
+  EXPECT_EQ(driver_.write(store_, id_, 0, bytes_), OsdErrc::kIoError);
+  EXPECT_EQ(driver_.stat(store_, id_).error(), OsdErrc::kNoSuchObject);
   EXPECT_EQ(driver_.write(store_, id_, 0, bytes_), std::error_code{});
   EXPECT_EQ(driver_.read(store_, id_, 0, 1000), bytes_);
   EXPECT_EQ(store_.calls(Call::kWrite), 2U);
@@ -32,8 +32,8 @@ TEST_F(FaultyStoreTest, AFailedWriteChangesNothingAndTheNextOneWorks) {
 TEST_F(FaultyStoreTest, AFailedFlushIsALossUntilAcknowledged) {
   int told = 0;
   store_.set_on_loss([&](std::error_code, const std::vector<ObjectId>&) { ++told; });
-  store_.fail_next(Call::kFlush, Errc::kIoError);
-  EXPECT_EQ(driver_.flush(store_), Errc::kIoError);
+  store_.fail_next(Call::kFlush, OsdErrc::kIoError);
+  EXPECT_EQ(driver_.flush(store_), OsdErrc::kIoError);
   EXPECT_EQ(told, 1);
   EXPECT_TRUE(store_.may_have_lost_writes());
   EXPECT_EQ(driver_.acknowledge_loss(store_), std::error_code{});
@@ -57,7 +57,7 @@ TEST_F(FaultyStoreTest, AHeldCallEndsWhenItIsReleased) {
 
 TEST_F(FaultyStoreTest, TheBudgetOfTheMemStoreIsItsSpace) {
   EXPECT_EQ(driver_.write(store_, id_, 0, pattern(1 << 20, 1)), std::error_code{});
-  EXPECT_EQ(driver_.write(store_, {1, "more"}, 0, bytes_), Errc::kNoSpace);
+  EXPECT_EQ(driver_.write(store_, {1, "more"}, 0, bytes_), OsdErrc::kNoSpace);
   EXPECT_EQ(store_.usage().available, 0U);
   EXPECT_EQ(driver_.write(store_, id_, 5, bytes_), std::error_code{}) << "needs no more";
   EXPECT_EQ(driver_.zero(store_, id_, 0, 128 << 10), std::error_code{});

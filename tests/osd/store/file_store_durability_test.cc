@@ -10,7 +10,7 @@ namespace lunar::osd::test {
 namespace {
 
 namespace fs = std::filesystem;
-using objecter::Errc;
+using objecter::OsdErrc;
 
 class FileStoreDurabilityTest : public FileStoreTest {};
 
@@ -99,7 +99,7 @@ TEST_F(FileStoreDurabilityTest, AFailedSyncIsReportedOnceAsALossAndNeverRetried)
   std::size_t told_before_done = 0;
   bool is_done = false;
   store_->flush([&](std::error_code error) {
-    EXPECT_EQ(error, Errc::kIoError);
+    EXPECT_EQ(error, OsdErrc::kIoError);
     told_before_done = told.size();
     is_done = true;
   });
@@ -117,7 +117,7 @@ TEST_F(FileStoreDurabilityTest, ALossIsRememberedOverRestartsUntilAcknowledged) 
   open();
   ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
   fake_.fail("fdatasync", EIO);
-  ASSERT_EQ(driver_.flush(*store_), Errc::kIoError);
+  ASSERT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
   fake_.heal();
   close();
   open();
@@ -139,7 +139,7 @@ TEST_F(FileStoreDurabilityTest, AnErrorThatNobodyWaitedForIsReportedByTheNextFlu
   for (int i = 0; i < 6; ++i) {
     ASSERT_EQ(driver_.write(*store_, {1, "o" + std::to_string(i)}, 0, bytes_), kNone);
   }
-  EXPECT_EQ(driver_.flush(*store_), Errc::kIoError);
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
   EXPECT_EQ(driver_.flush(*store_), kNone);
   EXPECT_TRUE(store_->may_have_lost_writes());
 }
@@ -148,18 +148,18 @@ TEST_F(FileStoreDurabilityTest, AFailedFuaWriteIsALossAndTheNextFlushSaysSoToo) 
   open();
   ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
   fake_.fail("write", EIO);
-  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, true), Errc::kIoError);
+  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, true), OsdErrc::kIoError);
   EXPECT_TRUE(store_->may_have_lost_writes());
   fake_.heal();
-  EXPECT_EQ(driver_.flush(*store_), Errc::kIoError);
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
   EXPECT_EQ(driver_.flush(*store_), kNone);
 }
 
 TEST_F(FileStoreDurabilityTest, AFuaWriteThatFindsNoRoomIsNoLoss) {
   open();
   fake_.fail("write", ENOSPC);
-  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, true), Errc::kNoSpace);
-  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, false), Errc::kNoSpace);
+  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, true), OsdErrc::kNoSpace);
+  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, false), OsdErrc::kNoSpace);
   EXPECT_FALSE(store_->may_have_lost_writes());
 }
 
@@ -174,7 +174,7 @@ TEST_F(FileStoreDurabilityTest, AFailedFolderSyncIsALossOfAnyObject) {
   fake_.set_rule([has_failed](const std::string& call) {
     return call == "fsync" && !has_failed->exchange(true) ? -EIO : 0;
   });
-  EXPECT_EQ(driver_.flush(*store_), Errc::kIoError);
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
   EXPECT_TRUE(is_told);
 }
 
@@ -229,8 +229,8 @@ TEST_F(FileStoreDurabilityTest, ReplaceSyncsTheBytesBeforeTheNameAndTheNameBefor
 TEST_F(FileStoreDurabilityTest, AFailedReplaceLeavesTheOldObjectAndNoTemporary) {
   open();
   ASSERT_EQ(driver_.replace(*store_, id_, bytes_), kNone);
-  for (const auto& [call, error, expected] :
-       {std::tuple("write", ENOSPC, Errc::kNoSpace), std::tuple("fsync", EIO, Errc::kIoError)}) {
+  for (const auto& [call, error, expected] : {std::tuple("write", ENOSPC, OsdErrc::kNoSpace),
+                                              std::tuple("fsync", EIO, OsdErrc::kIoError)}) {
     fake_.fail(call, error);
     EXPECT_EQ(driver_.replace(*store_, id_, pattern(10, 1)), expected);
     fake_.heal();

@@ -13,7 +13,7 @@ namespace lunar::osd::test {
 namespace {
 
 namespace fs = std::filesystem;
-using objecter::Errc;
+using objecter::OsdErrc;
 
 const std::error_code kNone;
 
@@ -109,9 +109,9 @@ TEST_F(FileStoreTest, SymbolicLinksAreNotFollowed) {
   fs::create_directory(folder_ / "elsewhere");
   fs::create_directory_symlink(folder_ / "elsewhere", path_ + "/pool.2");
   open();
-  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_), Errc::kIoError);
-  EXPECT_EQ(driver_.write(*store_, second, 0, bytes_), Errc::kIoError);
-  EXPECT_EQ(driver_.replace(*store_, second, bytes_), Errc::kIoError);
+  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_), OsdErrc::kIoError);
+  EXPECT_EQ(driver_.write(*store_, second, 0, bytes_), OsdErrc::kIoError);
+  EXPECT_EQ(driver_.replace(*store_, second, bytes_), OsdErrc::kIoError);
   EXPECT_EQ(*read_file(outside, 100), "precious");
   EXPECT_TRUE(fs::is_empty(folder_ / "elsewhere"));
 }

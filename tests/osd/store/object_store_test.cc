@@ -14,7 +14,7 @@
 namespace lunar::osd::test {
 namespace {
 
-using objecter::Errc;
+using objecter::OsdErrc;
 
 enum class Kind { kMem, kFileUring, kFileThreads, kFileSidecar };
 
@@ -74,7 +74,7 @@ const std::error_code kNone;
 
 TEST_P(ObjectStoreTest, ReadOfAnAbsentObjectSaysSoAndGivesZeroes) {
   std::vector<std::byte> into(100, std::byte{0xee});
-  EXPECT_EQ(driver_.read(*store_, id_, 0, Bytes(into)), Errc::kNoSuchObject);
+  EXPECT_EQ(driver_.read(*store_, id_, 0, Bytes(into)), OsdErrc::kNoSuchObject);
   EXPECT_EQ(into, std::vector<std::byte>(100));
 }
 
@@ -103,7 +103,7 @@ TEST_P(ObjectStoreTest, EmptyReadsAndWritesEnd) {
 }
 
 TEST_P(ObjectStoreTest, StatTellsTheSizeAndWhatIsAllocated) {
-  EXPECT_EQ(driver_.stat(*store_, id_).error(), Errc::kNoSuchObject);
+  EXPECT_EQ(driver_.stat(*store_, id_).error(), OsdErrc::kNoSuchObject);
   ASSERT_EQ(driver_.write(*store_, id_, 4 << 20, pattern(4096, 1)), kNone);
   const auto stat = driver_.stat(*store_, id_);
   ASSERT_TRUE(stat);
@@ -125,7 +125,7 @@ TEST_P(ObjectStoreTest, ZeroFreesTheRangeAndKeepsTheSize) {
 
 TEST_P(ObjectStoreTest, ZeroNeitherMakesNorExtendsAnObject) {
   EXPECT_EQ(driver_.zero(*store_, id_, 0, 4096), kNone);
-  EXPECT_EQ(driver_.stat(*store_, id_).error(), Errc::kNoSuchObject);
+  EXPECT_EQ(driver_.stat(*store_, id_).error(), OsdErrc::kNoSuchObject);
   ASSERT_EQ(driver_.write(*store_, id_, 0, pattern(5000, 1)), kNone);
   EXPECT_EQ(driver_.zero(*store_, id_, 4000, ~0ULL - 4000, true), kNone);
   EXPECT_EQ(driver_.zero(*store_, id_, 1 << 20, 4096), kNone);
@@ -150,10 +150,10 @@ TEST_P(ObjectStoreTest, RemoveMakesTheObjectAbsentAndANewOneStartsEmpty) {
   ASSERT_EQ(driver_.write(*store_, id_, 0, pattern(9000, 1)), kNone);
   ASSERT_EQ(driver_.set_xattr(*store_, id_, "a", as_const_bytes("1")), kNone);
   ASSERT_EQ(driver_.remove(*store_, id_), kNone);
-  EXPECT_EQ(driver_.stat(*store_, id_).error(), Errc::kNoSuchObject);
+  EXPECT_EQ(driver_.stat(*store_, id_).error(), OsdErrc::kNoSuchObject);
   ASSERT_EQ(driver_.write(*store_, id_, 0, pattern(10, 2)), kNone);
   EXPECT_EQ(driver_.stat(*store_, id_)->size, 10U);
-  EXPECT_EQ(driver_.get_xattr(*store_, id_, "a").error(), Errc::kNoSuchAttribute);
+  EXPECT_EQ(driver_.get_xattr(*store_, id_, "a").error(), OsdErrc::kNoSuchAttribute);
   EXPECT_EQ(driver_.remove_durably(*store_, id_), kNone);
   EXPECT_EQ(driver_.remove_durably(*store_, {77, "nothing"}), kNone);
 }
@@ -171,15 +171,15 @@ TEST_P(ObjectStoreTest, ReplaceChangesAllBytesAndKeepsXattrs) {
 }
 
 TEST_P(ObjectStoreTest, XattrsAreSetReplacedAndChecked) {
-  EXPECT_EQ(driver_.get_xattr(*store_, id_, "a").error(), Errc::kNoSuchObject);
+  EXPECT_EQ(driver_.get_xattr(*store_, id_, "a").error(), OsdErrc::kNoSuchObject);
   ASSERT_EQ(driver_.set_xattr(*store_, id_, "a", as_const_bytes("one")), kNone);
   ASSERT_EQ(driver_.set_xattr(*store_, id_, "b", {}), kNone);
   ASSERT_EQ(driver_.set_xattr(*store_, id_, "a", as_const_bytes("two")), kNone);
   EXPECT_EQ(*driver_.get_xattr(*store_, id_, "a"), "two");
   EXPECT_EQ(*driver_.get_xattr(*store_, id_, "b"), "");
-  EXPECT_EQ(driver_.get_xattr(*store_, id_, "c").error(), Errc::kNoSuchAttribute);
-  EXPECT_EQ(driver_.set_xattr(*store_, id_, "a/b", {}), Errc::kInvalid);
-  EXPECT_EQ(driver_.set_xattr(*store_, id_, "a", pattern(2049, 1)), Errc::kTooLarge);
+  EXPECT_EQ(driver_.get_xattr(*store_, id_, "c").error(), OsdErrc::kNoSuchAttribute);
+  EXPECT_EQ(driver_.set_xattr(*store_, id_, "a/b", {}), OsdErrc::kInvalid);
+  EXPECT_EQ(driver_.set_xattr(*store_, id_, "a", pattern(2049, 1)), OsdErrc::kTooLarge);
 }
 
 TEST_P(ObjectStoreTest, NamesAreCheckedBeforeAnythingIsTouched) {
@@ -187,16 +187,16 @@ TEST_P(ObjectStoreTest, NamesAreCheckedBeforeAnythingIsTouched) {
   EXPECT_EQ(driver_.write(*store_, {1, long_name}, 0, pattern(10, 1)), kNone);
   for (const std::string& bad : {std::string(), std::string("a/b"), std::string("a\0b", 3),
                                  std::string("../x"), long_name + "n"}) {
-    EXPECT_EQ(driver_.write(*store_, {1, bad}, 0, pattern(10, 1)), Errc::kInvalid) << bad;
-    EXPECT_EQ(driver_.remove(*store_, {1, bad}), Errc::kInvalid) << bad;
-    EXPECT_EQ(driver_.replace(*store_, {1, bad}, {}), Errc::kInvalid) << bad;
-    EXPECT_EQ(driver_.zero(*store_, {1, bad}, 0, 1), Errc::kInvalid) << bad;
+    EXPECT_EQ(driver_.write(*store_, {1, bad}, 0, pattern(10, 1)), OsdErrc::kInvalid) << bad;
+    EXPECT_EQ(driver_.remove(*store_, {1, bad}), OsdErrc::kInvalid) << bad;
+    EXPECT_EQ(driver_.replace(*store_, {1, bad}, {}), OsdErrc::kInvalid) << bad;
+    EXPECT_EQ(driver_.zero(*store_, {1, bad}, 0, 1), OsdErrc::kInvalid) << bad;
   }
   for (const char* odd : {".", "..", "o.x", "-"}) {
     EXPECT_EQ(driver_.write(*store_, {1, odd}, 0, pattern(10, 1)), kNone) << odd;
   }
-  EXPECT_EQ(driver_.write(*store_, id_, ~0ULL - 5, pattern(10, 1)), Errc::kTooLarge);
-  EXPECT_EQ(driver_.truncate(*store_, id_, ~0ULL), Errc::kTooLarge);
+  EXPECT_EQ(driver_.write(*store_, id_, ~0ULL - 5, pattern(10, 1)), OsdErrc::kTooLarge);
+  EXPECT_EQ(driver_.truncate(*store_, id_, ~0ULL), OsdErrc::kTooLarge);
 }
 
 TEST_P(ObjectStoreTest, ListPagesInByteOrderThroughOnePoolAndPg) {
@@ -237,7 +237,7 @@ TEST_P(ObjectStoreTest, MapExtentsCoversWhatWasWrittenAndIsCutToTheRange) {
 }
 
 TEST_P(ObjectStoreTest, RecordsAreKeptByKeyListedByPrefixAndRemovedByAnEmptyValue) {
-  EXPECT_EQ(store_->get_record("map").error(), Errc::kNoSuchObject);
+  EXPECT_EQ(store_->get_record("map").error(), OsdErrc::kNoSuchObject);
   ASSERT_EQ(driver_.put_record(*store_, "map", "one"), kNone);
   ASSERT_EQ(driver_.put_record(*store_, "mark.2", "b"), kNone);
   ASSERT_EQ(driver_.put_record(*store_, "mark.1", "a"), kNone);
@@ -247,7 +247,7 @@ TEST_P(ObjectStoreTest, RecordsAreKeptByKeyListedByPrefixAndRemovedByAnEmptyValu
   ASSERT_EQ(driver_.put_record(*store_, "mark.1", ""), kNone);
   EXPECT_EQ(store_->record_keys(""), (std::vector<std::string>{"map", "mark.2"}));
   for (const char* bad : {"", "A", "a/b", "a b"}) {
-    EXPECT_EQ(driver_.put_record(*store_, bad, "x"), Errc::kInvalid) << bad;
+    EXPECT_EQ(driver_.put_record(*store_, bad, "x"), OsdErrc::kInvalid) << bad;
   }
 }
 
@@ -290,9 +290,9 @@ TEST_P(ObjectStoreTest, FlushesThatRunBesideWritesAllEndOnce) {
 
 TEST_P(ObjectStoreTest, CallsAfterShutdownAreRefused) {
   driver_.shutdown(*store_);
-  EXPECT_EQ(driver_.write(*store_, id_, 0, pattern(10, 1)), Errc::kShutdown);
-  EXPECT_EQ(driver_.stat(*store_, id_).error(), Errc::kShutdown);
-  EXPECT_EQ(driver_.put_record(*store_, "k", "v"), Errc::kShutdown);
+  EXPECT_EQ(driver_.write(*store_, id_, 0, pattern(10, 1)), OsdErrc::kShutdown);
+  EXPECT_EQ(driver_.stat(*store_, id_).error(), OsdErrc::kShutdown);
+  EXPECT_EQ(driver_.put_record(*store_, "k", "v"), OsdErrc::kShutdown);
   store_.reset();
 }
 

@@ -205,7 +205,7 @@ Result<std::string> StoreDriver::get_xattr(ObjectStore& store, const ObjectId& i
                                            const std::string& name) {
   auto value = wait<Result<std::vector<std::byte>>>(
       [&](auto done) { store.get_xattr(id, name, std::move(done)); });
-  if (!value) return lunar::fail(value.error());
+  if (!value) return failure(value.error());
   return std::string(as_text(*value));
 }
 Result<std::vector<std::string>> StoreDriver::list(ObjectStore& store, objecter::PoolId pool,

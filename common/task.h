@@ -13,9 +13,9 @@
 //  - its operands are named locals, scalars, spans, or objects of classes with constructors;
 //  - a coroutine is a named function that takes its parameters by value, except a reference to what
 //    provably outlives it; never a lambda with captures.
-// tools/dev/check_coroutines.py looks for the others, tests/msgr/coroutine_test.cc runs these.
+// tools/dev/check_coroutines.py looks for the others, tests/common/coroutine_test.cc runs these.
 
-namespace lunar::msgr {
+namespace lunar {
 namespace internal {
 
 // Resumes whoever awaits the task by a plain call: symmetric transfer overflows the stack at -O0
@@ -120,4 +120,4 @@ struct Detached {
   };
 };
 
-}  // namespace lunar::msgr
+}  // namespace lunar

@@ -3,6 +3,8 @@
 
 #include <coroutine>
 #include <deque>
+#include <memory>
+#include <optional>
 #include <system_error>
 #include <utility>
 
@@ -78,7 +80,7 @@ class Inbox {
     std::exchange(waiter_, {}).resume();  // may destroy this
   }
   Result<T> take() {
-    if (items_.empty()) return fail(closed_);
+    if (items_.empty()) return failure(closed_);
     T item = std::move(items_.front());
     items_.pop_front();
     return item;
@@ -88,6 +90,60 @@ class Inbox {
   std::error_code closed_;
   std::coroutine_handle<> waiter_;
   bool* waiting_flag_ = nullptr;  // the Next's, so that its destructor knows
+};
+
+// The one result of an asynchronous call, for the coroutine that made the call to await:
+//
+//   Completion<OpReply> reply;
+//   objecter.submit(std::move(op), reply.callback());
+//   OpReply answer = co_await reply;
+//
+// The callback resumes the coroutine inside the call. It may outlive the coroutine, which it then
+// leaves alone. Loop-bound. Shares its state with the callback.
+template <typename T>
+class Completion {
+ public:
+  Completion() : state_(std::make_shared<State>()) {}
+  Completion(const Completion&) = delete;
+  Completion& operator=(const Completion&) = delete;
+  ~Completion() { state_->waiter = {}; }
+
+  // For the one call whose result this is. Runs at most once.
+  auto callback() const {
+    return [state = state_](T result) {
+      LUNAR_CHECK(!state->result, "a completion ran twice");
+      state->result.emplace(std::move(result));
+      if (state->waiter) std::exchange(state->waiter, {}).resume();
+    };
+  }
+
+  bool await_ready() const noexcept { return state_->result.has_value(); }
+  void await_suspend(std::coroutine_handle<> coroutine) noexcept { state_->waiter = coroutine; }
+  T await_resume() { return std::move(*state_->result); }
+
+ private:
+  struct State {
+    std::optional<T> result;
+    std::coroutine_handle<> waiter;
+  };
+  const std::shared_ptr<State> state_;
+};
+
+// As Completion<T>, for a callback without a result.
+template <>
+class Completion<void> {
+ public:
+  auto callback() const {
+    return [done = inner_.callback()]() mutable { done(true); };
+  }
+  bool await_ready() const noexcept { return inner_.await_ready(); }
+  void await_suspend(std::coroutine_handle<> coroutine) noexcept {
+    inner_.await_suspend(coroutine);
+  }
+  void await_resume() noexcept {}
+
+ private:
+  Completion<bool> inner_;
 };
 
 // Sleeps for one coroutine, that end at once when it is closed. Loop-bound.

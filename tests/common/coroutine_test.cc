@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // The forms of co_await that the project allows, each with as many destructions as constructions:
-// g++ 12 gets others wrong without a word (msgr/event/task.h). Run under ASan and by both
+// g++ 12 gets others wrong without a word (common/task.h). Run under ASan and by both
 // compilers.
 
 #include <gtest/gtest.h>
@@ -12,9 +12,9 @@
 #include <utility>
 #include <vector>
 
-#include "msgr/event/task.h"
+#include "common/task.h"
 
-namespace lunar::msgr {
+namespace lunar {
 namespace {
 
 int live = 0;
@@ -155,4 +155,4 @@ INSTANTIATE_TEST_SUITE_P(Allowed, CoroutineFormTest,
                          [](const auto& info) { return info.param.first; });
 
 }  // namespace
-}  // namespace lunar::msgr
+}  // namespace lunar
