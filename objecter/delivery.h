@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "msgr/net/link.h"
+#include "msgr/message.h"
 
 namespace lunar::objecter {
 
