@@ -4,21 +4,21 @@
 #
 #   tests/run.sh [LANE...] [-- CTEST_OPTION...]
 #
-#   check       tools/dev/check.sh: layers, coroutine forms, headers, format, text
+#   check       tools/dev/check.sh: layers, names, coroutines, headers, format, text
 #   unit        unit tests                                    build/release
 #   e2e         a real tgtd, object servers and an initiator  build/release
-#   asan        unit and e2e (1 GiB of verified IO), with ASan and UBSan, tgtd and all
+#   asan        unit and e2e (1 GiB of verified IO) with ASan and UBSan, in tgtd too
 #   tsan        tests labelled tsan, with ThreadSanitizer
-#   fuzz-smoke  every fuzzer for a short while, with ASan     build/asan
+#   fuzz-smoke  every fuzzer for a few seconds, with ASan     build/asan
 #   vm          guests under Debian's kernel: rdma_rxe, kernel initiator
 #   clang       unit tests built by clang, thread-safety analysis as errors
 #   bench       benchmarks
 #   all         check unit e2e vm tsan fuzz-smoke (the default, and what CI runs)
 #   sanitizers  asan tsan fuzz-smoke
 #
-# Ends with ctest's summaries and `N passed, N failed`; exits 0 only if nothing failed, every lane
-# ran at least one test, and none was skipped. Logs are in build/logs.
-# LUNAR_JOBS: parallel compilations and unit tests (default: number of CPUs).
+# The output ends with ctest's summaries and `N passed, N failed`. The exit code is 0 only if nothing
+# failed, every lane ran at least one test, and no test was skipped. Logs are in build/logs.
+# LUNAR_JOBS: number of parallel compilations and unit tests (default: number of CPUs).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
 # shellcheck source=tools/dev/lib.sh
@@ -48,8 +48,7 @@ record() {
   for failure in "$@"; do failures+=("$lane: ${failure#"${failure%%[! ]*}"}"); done
 }
 
-# Configures and builds a preset once per run. TARGET is built instead of everything if the build
-# has it: a lane that needs few programs gets by with those.
+# Configures and builds a preset once per run; only TARGET, if the build has such a target.
 declare -A built
 build() {
   local preset=$1 target=${2:-all} log=$logs/build-$1.log start=$SECONDS
@@ -109,7 +108,7 @@ run_lane() {
     check) lane_check ;;
     unit) lane_tests unit release '^unit$' "$jobs" ;;
     e2e) lane_tests e2e release '^e2e$' 1 ;;
-    # Of less, a kind of command that is one in twenty may be left out.
+    # With less IO a kind of command that is one in twenty might be left out.
     asan) LUNAR_E2E_BYTES=${LUNAR_E2E_BYTES:-1G} lane_tests asan asan '^(unit|e2e)$' 1 ;;
     tsan) lane_tests tsan tsan '^tsan$' "$jobs" tsan_tests ;;
     fuzz-smoke) lane_tests fuzz-smoke asan '^fuzz-smoke$' "$jobs" fuzz-smoke_tests ;;

@@ -2,18 +2,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # From nothing to an iSCSI LUN on object servers, on this machine: sets up, builds, starts a virtual
 # cluster and a private tgtd, exports an image, does verified IO to it and shows the trace of one
-# write. Then it stops and removes everything, unless told to keep it.
+# write. Then it stops and removes everything, except with --keep.
 #
 #   tools/quickstart.sh [--keep] [--listen ADDRESS] [--bin-dir DIR]
 #   tools/quickstart.sh --stop FOLDER
 #
-#   --keep            leave it running; says how to log in, and how to stop it
-#   --listen ADDRESS  where initiators find it (127.0.0.1); anybody who reaches it may use the LUN
-#   --bin-dir DIR     use what is built there instead of setting up and building
-#   --stop FOLDER     end and remove what --keep left
+#   --keep            leave it running, and print how to log in and how to stop it
+#   --listen ADDRESS  address for initiators (127.0.0.1); anybody who reaches it can use the LUN
+#   --bin-dir DIR     use the programs in this build instead of setting up and building
+#   --stop FOLDER     end and remove what an earlier run with --keep has left
 #
-# Needs root for tgtd (asks sudo). Nothing of the system's tgtd or LTTng is touched: the plugin is
-# seen by the private tgtd alone, by a mount namespace. LUNAR_QUICKSTART_BYTES: how much verified IO.
+# Needs root for tgtd (uses sudo). It leaves the system's tgtd and LTTng alone: a mount namespace
+# shows the plugin to the private tgtd only. LUNAR_QUICKSTART_BYTES sets the amount of verified IO.
 set -euo pipefail
 # shellcheck source=tools/dev/lib.sh
 . "$(dirname "$0")/dev/lib.sh"
@@ -33,13 +33,13 @@ work=""
 
 usage() { sed -n '/^#   tools\/quickstart.sh \[/,/^#   --stop FOLDER /s/^# \{0,1\}//p' "$0"; }
 step() { printf '\n==> %s\n' "$*"; }
-# shown CMD...: prints it as one would type it, and runs it.
+# shown CMD...: prints the command as one would type it, and runs it.
 shown() {
   printf '    $ %s\n' "$*"
   "$@"
 }
 
-# -- processes: ended only if id and start time are those of the one that was started
+# -- processes: one is ended only if its id and start time are those that were remembered
 
 start_time() {
   local stat
@@ -100,9 +100,9 @@ stop_all() {
 
 finish() {
   local code=$?
-  set +e # whatever is missing, go on to stop_all
+  set +e # whatever fails, go on to stop_all
   if [ $code -ne 0 ]; then
-    printf '\nquickstart.sh: it did not work; stopping what was started\n' >&2
+    printf '\nquickstart.sh: it did not work; stopping what it started\n' >&2
     grep -Ei 'lunar: |fail|error|unable' "$work/tgtd.log" 2>/dev/null | tail -n 5 |
       sed 's/^/    tgtd: /' >&2
   fi
@@ -141,8 +141,8 @@ build_failed() {
 
 # -- the parts
 
-# As root, lttng-tools knows only the machine's own session daemon; in a user namespace it is
-# somebody else's, below LTTNG_HOME, where the programs started here report to it.
+# As root, lttng-tools uses only the machine's own session daemon. In a user namespace it uses one
+# below LTTNG_HOME, to which the programs that are started here report.
 nobody() { unshare --user --map-user=1000 --map-group=1000 "$@"; }
 lttng_do() { nobody lttng --no-sessiond "$@"; }
 
@@ -165,7 +165,7 @@ start_cluster() {
 }
 lunar() { "$bin_dir/tools/lunar" "$@"; }
 
-# Debian's package does not make the plugin folder: then an overlay over /usr/lib has it, in the
+# Debian's package does not make the plugin folder. An overlay over /usr/lib then has it, in the
 # mount namespace of this tgtd only.
 start_tgtd() {
   local port
@@ -196,7 +196,7 @@ launch_tgtd() {
   remember tgtd $pid
   wait_for 20 tgtd_answers || die "tgtd does not answer tgtadm"
   gone tgtd && die "tgtd ended at once"
-  # With its port taken it goes on without one, and only logs it.
+  # If its port is in use, tgtd goes on without one and only logs that.
   ! grep -Eq 'failed to create/bind to portal|unable to bind server socket' "$work/tgtd.log" || {
     end tgtd KILL
     return 1
@@ -224,8 +224,10 @@ verify() {
     jq -r '.[] | "    \(.verdict): \(.problem)"' "$work/verify.json" >&2
     die "the IO did not verify"
   }
-  jq -r '.[] | def mb: . / 1e6 | floor; def mbs: (.bytes_read + .bytes_written + .bytes_read_back) / 1e6 / .seconds | floor;
-    "    read \(.bytes_read | mb) MB, written \(.bytes_written | mb) MB, read back \(.bytes_read_back | mb) MB: no mismatch",
+  jq -r '.[] | def mb: . / 1e6 | floor;
+    def mbs: (.bytes_read + .bytes_written + .bytes_read_back) / 1e6 / .seconds | floor;
+    def read: "read \(.bytes_read | mb) MB, written \(.bytes_written | mb) MB";
+    "    \(read), read back \(.bytes_read_back | mb) MB: no mismatch",
     "    in \(.seconds * 10 | floor / 10) s, \(mbs) MB/s while checking every block"' "$work/verify.json"
 }
 
@@ -245,7 +247,7 @@ read 1M 8' | while IFS=$'\t' read -r access size depth iops rate p50 p99; do
   done
 }
 
-# has_tracepoint PID EVENT: the program has told the session daemon of it, which it does by and by.
+# has_tracepoint PID EVENT: whether the program has registered the event with the session daemon.
 has_tracepoint() {
   lttng_do list --userspace 2>/dev/null |
     awk -v pid="$1" -v event="$2" '/^PID:/ {here = $2 == pid} here && index($0, event) {found = 1} END {exit !found}'
@@ -296,7 +298,7 @@ END
 }
 
 show_kept() {
-  step "It is running, and stays so"
+  step "It stays running"
   cat <<END
     $ export LUNAR_CONF=$LUNAR_CONF
     $ $bin_dir/tools/lunar status        # also: lunar info $IMAGE, lunar resize $IMAGE --size 2G
@@ -311,7 +313,7 @@ run() {
   local start=$SECONDS program
   for program in tools/lunar osd/lunar-osd bstore_plugin/bs_lunar.so \
     tests/e2e/iscsi_load/lunar-iscsi-load; do
-    [ -f "$bin_dir/$program" ] || die "$bin_dir/$program is not there: build it, or leave out --bin-dir"
+    [ -f "$bin_dir/$program" ] || die "there is no $bin_dir/$program: build it, or leave out --bin-dir"
   done
   PATH=$PATH:/usr/sbin:/sbin
   umask 077

@@ -86,7 +86,7 @@ class QuickstartTest(TestCase):
 
     def test_what_it_refuses(self):
         for options, sentence in ((["--nonsense"], "unknown argument '--nonsense'"),
-                                  (["--bin-dir", self.folder], "is not there: build it"),
+                                  (["--bin-dir", self.folder], "tools/lunar: build it, or leave out"),
                                   (["--stop", self.folder], "was not made by"),
                                   (["--listen"], "needs a value")):
             with self.subTest(options=options):
