@@ -181,6 +181,12 @@ class Text(unittest.TestCase):
         self.assertEqual(find("http://deb" + ".debian.org/debian"), [1])
         self.assertEqual(find(f"the framework{slash}src and ~{slash}work{slash}lunar and ${{HOME}}{slash}root{slash}"), [])
 
+    def test_long_lines_are_found_counted_in_characters(self):
+        find = lambda text, path="docs/a.md": [line for line, _ in check_text.check_columns(path, text)]
+        self.assertEqual(find("x" * 118 + "\n" + "x" * 119 + "\n" + "é" * 118), [2])
+        self.assertEqual(find("see https://example.org/" + "x" * 119), [])
+        self.assertEqual(find("x" * 119, "LICENSES/MIT.txt"), [])
+
 
 class Headers(unittest.TestCase):
     def run_checker(self, root):

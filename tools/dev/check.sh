@@ -53,16 +53,28 @@ check_coroutines() { python3 $dev/check_coroutines.py; }
 check_headers() { python3 $dev/check_headers.py; }
 check_spdx() { python3 $dev/check_text.py spdx; }
 check_machine_paths() { python3 $dev/check_text.py machine; }
+check_columns() { python3 $dev/check_text.py columns; }
+check_names() { python3 $dev/check_names.py; }
+check_comments() { python3 $dev/check_comments.py; }
+check_unused() { python3 $dev/check_unused.py; }
 check_shell() {
   command -v shellcheck >/dev/null || { echo "shellcheck is not installed"; return 1; }
   with_files '*.sh' .ci/run .githooks/pre-commit -- shellcheck -x -S warning
 }
 
+# Rules that the tree does not keep yet: they print what they find and do not fail.
+pending=" columns names comments unused "
+
 failed=()
-for rule in spdx machine_paths layers coroutines tracepoints shell format headers; do
+for rule in spdx machine_paths columns layers names comments unused coroutines tracepoints shell format headers; do
   start=$(date +%s%N)
-  if out=$(check_$rule 2>&1); then verdict=ok; else verdict=FAILED && failed+=("$rule"); fi
-  printf '%-14s %-6s %5d ms\n' "$rule" "$verdict" $((($(date +%s%N) - start) / 1000000))
+  if out=$(check_$rule 2>&1); then verdict=ok; else
+    case "$pending" in
+      *" $rule "*) verdict=pending && out="$(wc -l <<<"$out") lines: run it by hand" ;;
+      *) verdict=FAILED && failed+=("$rule") ;;
+    esac
+  fi
+  printf '%-14s %-7s %5d ms\n' "$rule" "$verdict" $((($(date +%s%N) - start) / 1000000))
   [ "$verdict" = ok ] || printf '%s\n' "$out"
 done
 [ ${#failed[@]} -eq 0 ] || die "failed: ${failed[*]}"

@@ -1,8 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Checks of plain text: the licence line of each source, and paths or hosts of one machine.
+"""Checks of plain text: the licence line of each source, paths or hosts of one machine, and long lines.
 
-  check_text.py spdx|machine [--root DIR] [FILE...]    without files: everything git tracks
+  check_text.py spdx|machine|columns [--root DIR] [FILE...]    without files: everything git tracks
 """
 
 import argparse
@@ -18,6 +18,10 @@ LICENCES = (("bstore_plugin/", "GPL-2.0-only"), ("", "LGPL-2.1-or-later"))
 MACHINE = re.compile(
     r"(?<![\w.~}\])])/(?:work|farm|root)/|/tmp/[bkw]/|\b(?:deb|security|snapshot)[.]debian[.]org\b"
 )
+COLUMNS = 118
+# A link cannot be cut; the texts of licences and drawings are not ours to lay out.
+LINK = re.compile(r"\S*\s*\S*https?://\S+")
+NO_COLUMNS = re.compile(r"^LICENSES/|\.svg$")
 
 
 def check_spdx(path, text):
@@ -42,7 +46,16 @@ def check_machine(path, text):
             yield number, f"'{found.group()}' belongs to one machine"
 
 
-CHECKS = {"spdx": check_spdx, "machine": check_machine}
+def check_columns(path, text):
+    """Yields (line, message)."""
+    if NO_COLUMNS.search(path):
+        return
+    for number, line in enumerate(text.split("\n"), 1):
+        if len(line) > COLUMNS and not LINK.fullmatch(line.strip()):
+            yield number, f"{len(line)} columns; at most {COLUMNS}"
+
+
+CHECKS = {"spdx": check_spdx, "machine": check_machine, "columns": check_columns}
 
 
 def main():

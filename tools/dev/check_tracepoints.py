@@ -17,10 +17,10 @@ import sys
 from tracked import tracked
 
 # What may be called in an argument: they return what they hold. data_bytes and payload_bytes add up
-# the few pieces of one reply, and are not evaluated while the event is off.
+# the few fragments of one reply, and are not evaluated while the event is off; trace_value is constexpr.
 ACCESSORS = {
     "c_str", "data", "data_bytes", "empty", "epoch", "get", "id", "io_id", "length", "meta", "payload_bytes",
-    "peer", "size", "spec", "tid", "value",
+    "peer", "size", "spec", "tid", "trace_value", "value",
 }  # fmt: skip
 TRACE = re.compile(r"\bLUNAR_TRACE\s*\(")
 ENABLED = re.compile(r"\bif\s*\(\s*LUNAR_TRACE_ENABLED\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)\s*\)\s*\{")
