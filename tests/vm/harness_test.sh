@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# run_guest.sh must fail whenever the guest did not both end well and say so; run_hosts.sh, whenever
-# either did not.
+# run_guest.sh must fail unless the guest ended well and gave the verdict "pass"; run_hosts.sh must
+# fail unless both guests did.
 set -uo pipefail
 cd "$(dirname "$0")" || exit 1
 # shellcheck source=tools/dev/lib.sh
@@ -27,7 +27,7 @@ expect_failure silent "gave no verdict"
 expect_failure breaks "ended with 1"
 expect_failure panics "left no exit code"
 expect_failure hangs "ended with 124" LUNAR_VM_SCRIPT_TIMEOUT=2
-# Two hosts: one that breaks fails the test at once, though the other is well.
+# Two hosts: when one of them fails, the test fails at once, although the other one is well.
 report=$(LUNAR_VM_OUT="$LUNAR_ROOT/build/vm/harness_hosts" ./run_hosts.sh fixtures/meets.sh fixtures/breaks.sh 2>&1)
 if [ $? = 1 ] && [[ $report == *"host b: the guest script ended with 1"*"the other host has failed"* ]]; then
   say "hosts: refused as they should be"

@@ -1,8 +1,8 @@
 #!/bin/busybox sh
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=dash
-# First program of a guest: the host's root, read-only over 9p, below a tmpfs that takes writes.
-# Ends in the repository's own tests/vm/guest/boot.sh, which it finds in the job's folder.
+# First program of a guest. Mounts the host's root, read-only over 9p, below a tmpfs for writes, and
+# then executes the repository's tests/vm/guest/boot.sh from the folder of the job.
 bb=/bin/busybox
 PATH=/bin
 export PATH
@@ -13,7 +13,7 @@ mount -t sysfs sys /sys
 mount -t devtmpfs dev /dev
 echo 0 >/proc/sys/kernel/printk_devkmsg 2>/dev/null
 
-# Says why on the console and stops: the host sees no verdict.
+# Prints the reason on the console and stops, without a verdict for the host.
 lost() {
   echo "lunar-vm: init: $*"
   sync
@@ -21,7 +21,7 @@ lost() {
   $bb sleep 60
 }
 
-# The host asks only whether a guest can start at all.
+# The host only tests whether a guest can start.
 case " $(cat /proc/cmdline) " in *" lunar.probe "*) lost "started" ;; esac
 
 for module in $(cat /modules/order); do insmod /modules/"$module" || lost "insmod $module failed"; done

@@ -1,23 +1,23 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash disable=SC2154  # $here is the includer's
-# What run_guest.sh and run_hosts.sh share: guests under QEMU, their jobs, and the judging of what
-# came back. Sourced, never run; needs tools/dev/lib.sh and $here, the folder of the scripts.
+# Functions of run_guest.sh and run_hosts.sh: guests under QEMU, their jobs, and the judgement of
+# their results. Sourced, never run; needs tools/dev/lib.sh and $here, the folder of the scripts.
 
 vm_pids=()
 
-# Ends every guest that is left. Not by KILL: timeout hands a TERM on to its QEMU.
+# Ends every guest that still runs, by TERM, which timeout passes on to its QEMU.
 end_guests() {
   local pid
   for pid in "${vm_pids[@]}"; do kill "$pid" 2>/dev/null || :; done
 }
 
-# An emulated processor: without two features that kernels take to be fast, and emulation is slow at.
-# QEMU carries "rep movsb" out byte by byte and pclmulqdq bit by bit; with them rxe's copies and packet
-# checksums are two thirds of whatever goes over it (docs/performance.md).
+# The emulated processor lacks two features that kernels expect to be fast and that are slow in
+# emulation: QEMU executes "rep movsb" byte by byte and pclmulqdq bit by bit. With them rxe's copies
+# and packet checksums would take two thirds of the time (docs/performance.md).
 EMULATED_CPU=max,-erms,-pclmulqdq
 
-# start_qemu SECONDS CONSOLE ACCEL APPEND [MORE...]: in the background, until the guest powers off
-# or is out of time; sets QEMU_PID.
+# start_qemu SECONDS CONSOLE ACCEL APPEND [MORE...]: starts a guest in the background, which runs
+# until it powers off or SECONDS are over; sets QEMU_PID.
 start_qemu() {
   local seconds=$1 console=$2 accel=$3 append=$4 cpu=max
   shift 4
@@ -30,8 +30,8 @@ start_qemu() {
   vm_pids+=("$QEMU_PID")
 }
 
-# KVM may be there and yet not run a stock kernel (nested, or cut down), so one guest is started to
-# see. The answer holds until this machine boots again.
+# A KVM that exists is not always able to run a stock kernel (nested, or restricted), so one guest is
+# started to find out. The answer is kept until this machine boots again.
 choose_accel() {
   local known=$LUNAR_DEPS/vm/accel boot console answer
   if [ -n "${LUNAR_VM_ACCEL:-}" ]; then
@@ -55,7 +55,7 @@ choose_accel() {
   cut -d' ' -f2 "$known"
 }
 
-# prepare_vm: the kernel (sets $vm) and how it is run (sets $accel).
+# prepare_vm: finds the kernel (sets $vm) and the accelerator (sets $accel).
 prepare_vm() {
   command -v qemu-system-x86_64 >/dev/null || die "qemu-system-x86_64 is missing: run tools/dev/setup.sh"
   vm=$("$here/prepare.sh")
@@ -63,7 +63,7 @@ prepare_vm() {
   [ "$accel" = kvm ] || accel=tcg,thread=multi
 }
 
-# write_job OUT SECONDS EXPORTS SCRIPT [ARGS...]: what guest/boot.sh finds in the output folder.
+# write_job OUT SECONDS EXPORTS SCRIPT [ARGS...]: writes the job for guest/boot.sh into OUT.
 # EXPORTS: more NAME=VALUE words for the script's environment.
 write_job() {
   local folder=$1 seconds=$2 exports=$3 script=$4
@@ -78,7 +78,7 @@ write_job() {
   } >"$folder/job.sh"
 }
 
-# guest_devices OUT: sets $devices, QEMU's words for the disks and the network every guest has.
+# guest_devices OUT: sets $devices, QEMU's options for the disks and the network of every guest.
 guest_devices() {
   # shellcheck disable=SC2054  # the commas are QEMU's
   devices=(
@@ -96,8 +96,8 @@ guest_devices() {
   devices+=(${LUNAR_VM_QEMU_ARGS:-})
 }
 
-# problem_of OUT STATUS SECONDS: why the guest has failed, given QEMU's exit status; nothing if it
-# has not.
+# problem_of OUT STATUS SECONDS: prints why the guest has failed, given QEMU's exit status; prints
+# nothing if it has not.
 problem_of() {
   local folder=$1 status=$2
   if [ "$status" = 124 ]; then
@@ -115,7 +115,7 @@ problem_of() {
   fi
 }
 
-# show_guest OUT: what there is to see of a failed guest.
+# show_guest OUT: shows the logs of a failed guest.
 show_guest() {
   local file
   for file in guest.log console.log qemu.log; do

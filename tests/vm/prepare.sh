@@ -9,7 +9,7 @@ here=$(cd "$(dirname "$0")" && pwd)
 . "$here/../../tools/dev/lib.sh"
 
 VM_DIR=$LUNAR_DEPS/vm
-# What mounts the host's root. All else is loaded from the guest's /lib/modules.
+# Modules to mount the host's root. All others are loaded from the guest's /lib/modules.
 INITRD_MODULES=(virtio_pci 9pnet_virtio 9p overlay)
 
 # The stock kernel: the -cloud- flavour has no rdma_rxe.
@@ -74,7 +74,7 @@ main() {
     [ -x /bin/busybox ] || die "busybox is missing: run tools/dev/setup.sh"
     mkdir -p "$VM_DIR"
     exec 9>"$VM_DIR/.lock"
-    flock 9 # two runs at once: the second finds the kernel there
+    flock 9 # of two runs at the same time the second finds the kernel in place
     [ -e "$ready/release" ] || unpack_kernel "$ready"
     pack_initrd "$ready" "$(cat "$ready/release")" ||
       die "a module that the initramfs needs is not in Linux $(cat "$ready/release")"

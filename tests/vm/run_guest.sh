@@ -1,21 +1,21 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # Boots Debian's own kernel in QEMU over this machine's root (read-only, writes go to memory), runs
-# one script in it and brings back what it left in $OUT.
+# one script in it and keeps what the script left in $OUT.
 #
 #   tests/vm/run_guest.sh GUEST_SCRIPT [ARGS...]
 #
-# Passes only if the script ended with 0 *and* gave the verdict "pass" (guest/lib.sh): a guest that
-# dies, hangs or says nothing fails. Environment:
-#   LUNAR_VM_OUT        output folder, emptied first (default build/vm/<script's name>)
-#   LUNAR_VM_TIMEOUT    seconds for everything (default 300)
-#   LUNAR_VM_SCRIPT_TIMEOUT  seconds for the script alone (default 20 less than that)
-#   LUNAR_VM_MEMORY_MB  guest memory, of which files may take 60 % (default 2048)
-#   LUNAR_VM_CPUS       default 2
+# Passes only if the script ended with 0 *and* gave the verdict "pass" (guest/lib.sh). A guest that
+# dies, hangs or gives no verdict fails. Environment:
+#   LUNAR_VM_OUT        output folder, which is emptied first (default build/vm/<script's name>)
+#   LUNAR_VM_TIMEOUT    time limit of the whole run in seconds (default 300)
+#   LUNAR_VM_SCRIPT_TIMEOUT  time limit of the script in seconds (default 20 less than that)
+#   LUNAR_VM_MEMORY_MB  guest memory, of which files can take 60 % (default 2048)
+#   LUNAR_VM_CPUS       processors of the guest (default 2)
 #   LUNAR_VM_DISK_MB    size of a scratch disk, /dev/vda in the guest (default none)
 #   LUNAR_VM_ACCEL      kvm or tcg (default: kvm if a guest starts under it)
-#   LUNAR_VM_QEMU_ARGS  more words for QEMU's command line
-#   LUNAR_BUILD_DIR     handed to the script: where the built programs are (default build/release)
+#   LUNAR_VM_QEMU_ARGS  more arguments for QEMU
+#   LUNAR_BUILD_DIR     folder of the built programs, for the script (default build/release)
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tools/dev/lib.sh

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Two guests as two hosts, a and b, at the two ends of one cable: eth1 of each. Otherwise as
-# run_guest.sh, whose environment it takes; the output folder gets a/, b/ and shared/, which both
-# see as $SHARED.
+# Runs two guests as two hosts, a and b, whose eth1 are connected. The environment is that of
+# run_guest.sh; the output folder gets a/, b/, and shared/, which both hosts see as $SHARED.
 #
 #   tests/vm/run_hosts.sh SCRIPT_A SCRIPT_B [ARGS...]
 #
-# Each runs its own script, both with ARGS, and $VM_HOST (a or b); guest/hosts.sh is what they speak
-# to each other with. Passes only if both gave the verdict "pass". If one fails the other is ended.
+# Each host runs its own script with ARGS; $VM_HOST is a or b, and guest/hosts.sh has the functions
+# by which they communicate. Passes only if both gave the verdict "pass". If one fails, the other
+# is ended.
 set -euo pipefail
 here=$(cd "$(dirname "$0")" && pwd)
 # shellcheck source=tools/dev/lib.sh
@@ -23,7 +23,7 @@ shift 2
 name=$(basename "${script[a]}" .sh)
 out=${LUNAR_VM_OUT:-$LUNAR_ROOT/build/vm/$name}
 limit=${LUNAR_VM_TIMEOUT:-300}
-cable=$(mktemp -d /tmp/lunar-vm.XXXXXX) # of unix sockets, whose paths are short
+cable=$(mktemp -d /tmp/lunar-vm.XXXXXX) # unix sockets need short paths
 
 cleanup() {
   end_guests
@@ -63,7 +63,7 @@ status=0
 wait -n -p ended "${pid[a]}" "${pid[b]}" || status=$?
 [ "$ended" = "${pid[a]}" ] && order=(a b) || order=(b a)
 judge "${order[0]}" $status
-# The other one then waits for nothing any more (guest/hosts.sh), and says so.
+# Makes the other host end its waits (guest/hosts.sh) and fail.
 [ -z "${problem[${order[0]}]}" ] || touch "$out/shared/lost.${order[0]}"
 status=0
 wait "${pid[${order[1]}]}" || status=$?

@@ -1,7 +1,7 @@
 #!/bin/bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# PID 1 of a guest once the host's root is mounted. Runs the job that tests/vm/run_guest.sh left
-# in /run/lunar-vm and powers off, whatever happens.
+# PID 1 of a guest when the host's root is mounted. Runs the job that tests/vm/run_guest.sh left in
+# /run/lunar-vm, and always powers off at the end.
 export PATH=/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin HOME=/run LC_ALL=C
 OUT=/run/lunar-vm
 # shellcheck source=/dev/null
@@ -27,7 +27,7 @@ if [ $status -ne 0 ]; then
   ps -ef >"$OUT/ps.log" 2>&1
 fi
 echo "lunar-vm: $VM_SCRIPT ended with $status after $(cut -d' ' -f1 /proc/uptime) s"
-# The last word: written whole, or not there.
+# The exit code is written as a whole or not at all.
 echo $status >"$OUT/exit_code.new" && mv "$OUT/exit_code.new" "$OUT/exit_code"
 sync
 echo o >/proc/sysrq-trigger

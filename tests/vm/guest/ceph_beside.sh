@@ -1,11 +1,12 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Ceph's own OSD beside ours over software RDMA and over TCP: one table, nothing judged. By command:
+# Measures Ceph's own OSD and Lunar's over software RDMA and over TCP and prints one table, without a
+# verdict on it. It runs only when called:
 #
 #   tests/bench/ceph/prepare.sh
 #   LUNAR_VM_TIMEOUT=900 LUNAR_VM_MEMORY_MB=4096 tests/vm/run_guest.sh tests/vm/guest/ceph_beside.sh
 #
-# Words after the script go to tests/bench/ceph/ceph_beside.py.
+# Arguments after the script go to tests/bench/ceph/ceph_beside.py.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/faults.sh"
 

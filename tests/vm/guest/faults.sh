@@ -1,9 +1,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# What goes wrong with networks and RDMA devices, and what it must not leave behind. Sourced after
-# lib.sh.
+# Faults of networks and RDMA devices, and checks that nothing is left behind. Sourced after lib.sh.
 
-# netem NETDEV WORDS...: replaces what it does to outgoing packets (tc-netem(8)); no words: nothing.
+# netem NETDEV WORDS...: sets the treatment of outgoing packets (tc-netem(8)); without words, none.
 netem() {
   local netdev=$1
   shift
@@ -11,15 +10,15 @@ netem() {
   tc qdisc del dev "$netdev" root 2>/dev/null || :
   [ $# -eq 0 ] || tc qdisc add dev "$netdev" root netem limit 10000 "$@"
 }
-# netem_dropped NETDEV: packets it has dropped since it was set. A loss test in which this does not
-# grow has proven nothing.
+# netem_dropped NETDEV: number of packets dropped since netem was set. A loss test during which it
+# does not grow proves nothing.
 netem_dropped() { tc -s -j qdisc show dev "$1" | jq '[.[] | select(.kind == "netem") | .drops] | add // 0'; }
 
 link_down() { ip link set "$1" down; } # NETDEV
-link_up() { ip link set "$1" up; }     # NETDEV; IPv4 addresses have stayed
+link_up() { ip link set "$1" up; }     # NETDEV; its IPv4 addresses are kept
 
-# delete_rxe NAME [SECONDS]: `rdma link delete` waits for whoever has the device open. It must not
-# wait for long: a program that is told of the removal lets go.
+# delete_rxe NAME [SECONDS]: `rdma link delete` waits until no program has the device open. That must
+# not take long, because programs close a device when they learn of its removal.
 delete_rxe() {
   local deleting
   rdma link delete "$1" &
@@ -28,8 +27,8 @@ delete_rxe() {
   wait $deleting || fail "rdma link delete $1 ended with $?"
 }
 
-# count_rdma KIND... PID: objects of those kinds (qp, cq, mr, pd, srq) that a process holds, on all
-# devices. The kernel names the thread that made them, which lives as long as they do.
+# count_rdma KIND... PID: number of objects of those kinds (qp, cq, mr, pd, srq) that a process has
+# on all devices. The kernel shows the thread that made them, which lives as long as they do.
 count_rdma() {
   local kinds=("${@:1:$#-1}") kind threads=("/proc/${!#}/task/"*)
   threads=("${threads[@]##*/}")
@@ -37,16 +36,15 @@ count_rdma() {
     jq -sr --argjson threads "[$(IFS=,; echo "${threads[*]}")]" \
       '[.[] | map(select(.pid as $pid | $threads | index($pid))) | length] | join(" ")'
 }
-# holdings PID: all of it, in one line that can be compared. Of fds those of sockets, channels and
-# loops: which objects a load has touched differs from run to run, and the store keeps their files
-# open.
+# holdings PID: all these counts in one line that can be compared. Only fds of sockets, channels and
+# loops count: the store keeps files of objects open, and a load uses different objects in each run.
 holdings() {
   local qp cq mr pd fds
   fds=$(find -L "/proc/$1/fd" -mindepth 1 -maxdepth 1 ! -type f | wc -l)
   read -r qp cq mr pd <<<"$(count_rdma qp cq mr pd "$1")"
   echo "qp $qp cq $cq mr $mr pd $pd fd $fds"
 }
-# expect_holdings SECONDS PID LINE WHO: that line again, once what is ending has ended.
+# expect_holdings SECONDS PID LINE WHO: waits until holdings prints that line again.
 expect_holdings() {
   local end=$((SECONDS + $1)) now
   until now=$(holdings "$2") && [ "$now" = "$3" ]; do

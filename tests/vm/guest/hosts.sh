@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# For the scripts of run_hosts.sh, sourced after lib.sh: the cable, and how the two hosts agree. Host
-# b serves host a's commands, so that a test reads as one script: a's.
+# Functions for the scripts of run_hosts.sh, sourced after lib.sh: the cable, and the communication
+# of the two hosts. Host b runs host a's commands, so that a test reads as one script, that of a.
 
 : "${VM_HOST:?run by tests/vm/run_hosts.sh}" "${SHARED:?}"
 HOST_A=10.77.0.1
@@ -11,7 +11,7 @@ HOST_NETDEV=eth1
 mkdir -p "$SHARED"
 mount -t 9p -o trans=virtio,version=9p2000.L,msize=512000,cache=none shared "$SHARED"
 
-# setup_cable [MTU]: addresses on eth1. 4500 lets an rxe device use its largest packets.
+# setup_cable [MTU]: sets up eth1. With an MTU of 4500 an rxe device can use its largest packets.
 setup_cable() {
   local address=$HOST_A
   [ "$VM_HOST" = a ] || address=$HOST_B
@@ -20,7 +20,7 @@ setup_cable() {
 }
 
 _peer_is_lost() { compgen -G "$SHARED/lost.*" >/dev/null; }
-# wait_shared SECONDS FILE: until the other host has left it.
+# wait_shared SECONDS FILE: waits until the other host has written it.
 wait_shared() {
   local end=$((SECONDS + $1))
   until [ -e "$SHARED/$2" ]; do
@@ -36,11 +36,11 @@ rendezvous() {
   wait_shared 300 "at.$1.b"
 }
 
-# on_peer WORDS...: runs a function or program on host b, in its serve_peer; prints its output. Fails
-# if it failed.
+# on_peer WORDS...: runs a function or program on host b (in its serve_peer) and prints its output.
+# Fails if that fails.
 on_peer() {
   local number
-  # A counter of its own file: on_peer is also called in subshells.
+  # The counter is in a file because on_peer is also called in subshells.
   number=$(($(cat "$SHARED/commands" 2>/dev/null || echo 0) + 1))
   echo "$number" >"$SHARED/commands"
   printf '%q ' "$@" >"$SHARED/command.new"
@@ -50,7 +50,7 @@ on_peer() {
   [ "$(cat "$SHARED/done.$number")" = 0 ] || fail "on the other host: $* ($(cat "$SHARED/output.$number"))"
 }
 
-# serve_peer: host b's loop, until host a runs `on_peer end_serving`.
+# serve_peer: the loop of host b, which ends when host a runs `on_peer end_serving`.
 end_serving() { SERVING=; }
 serve_peer() {
   local number=1 status
@@ -59,7 +59,7 @@ serve_peer() {
     wait_shared 600 "command.$number"
     step "for a: $(cat "$SHARED/command.$number")"
     status=0
-    # Not in a subshell: it may set variables. That a command fails is a's business, not ours.
+    # Not in a subshell, because it can set variables. Host a judges a command that fails.
     eval "$(cat "$SHARED/command.$number")" >"$SHARED/output.$number" 2>&1 || status=$?
     echo $status >"$SHARED/done.new"
     mv "$SHARED/done.new" "$SHARED/done.$number"

@@ -1,6 +1,6 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash disable=SC2034  # variables are for the scripts that source this
-# What both hosts of hosts_gateway.sh know. Sourced after hosts.sh.
+# Settings of both hosts of hosts_gateway.sh. Sourced after hosts.sh.
 
 CLUSTER=/srv/cluster
 OLD_CLUSTER=/srv/old
@@ -10,8 +10,8 @@ export LTTNG_UST_REGISTER_TIMEOUT=0
 vstart() { "$LUNAR_ROOT/tools/lunar-vstart" "$@"; }
 
 # read_words TRANSPORT [WORD...]: sets TRANSPORT, MIB of IO for each phase, OPTIONS (NAME=VALUE...)
-# and PHASES, and the configuration as CLUSTER_OPTIONS. A dead link is found in KEEPALIVE_SECONDS; an
-# op that waits for longer than OP_SECONDS fails, and the initiator repeats it.
+# and PHASES, and the configuration as CLUSTER_OPTIONS. A dead link is noticed after
+# KEEPALIVE_SECONDS; an op that waits for longer than OP_SECONDS fails, and the initiator repeats it.
 KEEPALIVE_SECONDS=8
 OP_SECONDS=15
 read_words() {
@@ -29,7 +29,7 @@ read_words() {
     -o ms_max_backoff=2s -o "objecter_op_timeout=${OP_SECONDS}s")
   case $TRANSPORT in
   posix) CLUSTER_OPTIONS+=(-o ms_type=async+posix) ;;
-  # Whatever goes over TCP after all is then seen.
+  # A link that stays on TCP is then an error.
   rdma) CLUSTER_OPTIONS+=(-o ms_type=async+rdma -o ms_async_rdma_fallback=false) ;;
   *) fail "the transport is posix or rdma, not '$TRANSPORT'" ;;
   esac
@@ -42,7 +42,7 @@ setup_host() {
   rendezvous cable
 }
 
-# expect_no_crash LOG...: nobody who wrote them has ended by a bug.
+# expect_no_crash LOG...: none of the programs that wrote these logs has crashed.
 expect_no_crash() {
   ! grep -hE 'LUNAR_CHECK|terminate called|Assertion|Sanitizer' "$@" || fail "a program died of a bug"
 }

@@ -1,13 +1,13 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Host a of two: tgtd as a gateway, its object servers on host b (hosts_osds.sh). The main path with
-# the kernel's initiator; then what goes wrong between the hosts, under verified load: IO goes on
-# after it, nothing is left behind, nobody dies.
+# Host a of two: tgtd as a gateway, its object servers on host b (hosts_osds.sh). Tests the main path
+# with the kernel's initiator, then faults between the hosts under verified load: IO goes on after
+# each fault, nothing is left behind, and no program crashes.
 #
 #   hosts_gateway.sh TRANSPORT [MIB] [OPTION=VALUE...] [PHASE...]
 #
 # TRANSPORT is posix or rdma, MIB the least IO of each phase (4; time limits grow with it), OPTION
-# one of the configuration; no PHASE means all that the transport has (see the end).
+# an option of the configuration. Without a PHASE, all phases of the transport run (see the end).
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/faults.sh"
@@ -17,7 +17,7 @@
 read_words "$@"
 portal=127.0.0.1:3260
 iqn=iqn.2025-01.test.lunar:hosts
-disk_mib=96 load_mib=16 # the load is at the disk's end, in so few objects that its cache is small
+disk_mib=96 load_mib=16 # the load is at the end of the disk, in few objects, so its cache is small
 lunar=("$LUNAR_BUILD_DIR/tools/lunar" -c "$CLUSTER/lunar.conf")
 perf_server=$HOST_B:7700
 perf=("$LUNAR_BUILD_DIR/tools/lunar-perf-msgr" client "$perf_server" -c "$CLUSTER/lunar.conf" --warmup 0)
@@ -39,13 +39,14 @@ expect_perf() { # FILTER
 
 # --- load
 
-# Verified loads, one after the other, until $OUT/load.stop is there; ends badly with the first that
-# does.
+# Runs verified loads, one after the other, until $OUT/load.stop exists; fails with the first one
+# that fails.
 load_until_stopped() { # FIRST_SEED
   local seed=$1
   while [ ! -e "$OUT/load.stop" ]; do
     "$LUNAR_BUILD_DIR/tests/e2e/iscsi_load/lunar-iscsi-load" verify --url "iscsi://$portal/$iqn/1" \
-      --bytes 8M --span "${load_mib}M" --offset "$((disk_mib - load_mib))M" --max-op 8M --depth 4 --initially-anything \
+      --bytes 8M --span "${load_mib}M" --offset "$((disk_mib - load_mib))M" --max-op 8M --depth 4 \
+      --initially-anything \
       --retry-seconds 300 --seed "$seed" --json >"$OUT/load.log" 2>&1 || return
     seed=$((seed + 1))
   done
@@ -60,13 +61,13 @@ finish_load() {
   wait_for 400 "end of the load" _has_ended "$LOAD_PID"
   wait "$LOAD_PID" || fail "the load ended with $?: $(tail -n 3 "$OUT/load.log")"
 }
-# wait_moved BYTES: until the load has moved so many more.
+# wait_moved BYTES: waits until the load has moved that many more bytes.
 wait_moved() {
   local goal=$(($(moved_bytes) + $1))
   wait_for $((300 + ($1 >> 17))) "load of $1 bytes" has_moved "$goal"
 }
 
-# under_load WHAT FUNCTION...: FUNCTION is called in the midst of the load, which goes on after it.
+# under_load WHAT FUNCTION...: calls FUNCTION during the load, which must go on after it.
 phase_number=0
 under_load() {
   local what=$1 began=$SECONDS bytes=$((MIB << 20)) before
@@ -80,18 +81,23 @@ under_load() {
   wait_moved $((bytes * 3 / 4))
   finish_load
   read_perf
-  step "$what: IO went on, $((SECONDS - began)) s, $((($(perf_value '.gateway.rd_bytes + .gateway.wr_bytes') - before) >> 20)) MiB; $(told)"
+  local moved=$((($(perf_value '.gateway.rd_bytes + .gateway.wr_bytes') - before) >> 20))
+  step "$what: IO went on, $((SECONDS - began)) s, $moved MiB; $(told)"
 }
-# What the gateway and its device have counted so far.
+# Prints the counters of the gateway and its device.
 told() {
   local counters=/sys/class/infiniband/rxe0/ports/1/hw_counters name
-  for name in sent_pkts duplicate_request rcvd_seq_err out_of_seq_request retry_exceeded_err completer_retry_err rcvd_rnr_err; do
+  for name in sent_pkts duplicate_request rcvd_seq_err out_of_seq_request retry_exceeded_err \
+    completer_retry_err rcvd_rnr_err; do
     [ ! -e "$counters/$name" ] || printf '%s %s, ' "$name" "$(cat "$counters/$name")"
   done
-  perf_value '"links lost \(.msgr.links_lost), replays \(.msgr.replays), ops resent \(.objecter.op_resend), timed out \(.objecter.op_timeout); one-sided ops \(.objecter.one_sided), bytes \(.objecter.one_sided_bytes); inline: " + (.objecter | with_entries(select((.key | startswith("inline_")) and .value > 0)) | tojson)' -r
+  perf_value '"links lost \(.msgr.links_lost), replays \(.msgr.replays), " +
+    (.objecter | "ops resent \(.op_resend), timed out \(.op_timeout); " +
+      "one-sided ops \(.one_sided), bytes \(.one_sided_bytes); inline: " +
+      (with_entries(select((.key | startswith("inline_")) and .value > 0)) | tojson))' -r
 }
 
-# --- what goes wrong
+# --- faults
 
 nothing() { :; }
 
@@ -135,9 +141,9 @@ server_stopped() {
   on_peer signal_osd 0 CONT
 }
 
-# --- what cannot work from the start
+# --- setups that cannot work
 
-# refused WORDS CMD...: a client that ends with an error whose sentence has the words.
+# refused WORDS CMD...: the client must end with an error whose sentence has the words.
 refused() {
   local words=$1 said status=0
   shift
@@ -148,7 +154,7 @@ refused() {
   on_peer stop_perf_server
   step "refused as it should be: $said"
 }
-# fell_back WORDS CMD...: a client that does its work over TCP, and says why in a sentence with the
+# fell_back WORDS CMD...: the client must work over TCP and give the reason in a sentence with the
 # words.
 fell_back() {
   local words=$1 said
@@ -160,7 +166,7 @@ fell_back() {
   step "fell back to TCP: $said"
 }
 
-# As root without the capability that overrides the limit.
+# Runs as root without the capability that overrides the limit.
 little_memory=(prlimit --memlock=65536:65536 setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock)
 no_device=(--ms-async-rdma-device-name nosuch)
 memlock_too_small() {
@@ -175,7 +181,7 @@ device_absent() {
 connections_leave_nothing() {
   local held cycles=200 began
   on_peer start_perf_server "$perf_server"
-  "${perf[@]}" --cycles 5 >/dev/null # what is made once is made
+  "${perf[@]}" --cycles 5 >/dev/null # makes what is made only once
   on_peer wait_for 30 "end of the first connections" perf_is_idle
   held=$(on_peer perf_holdings)
   began=$SECONDS
@@ -187,7 +193,7 @@ connections_leave_nothing() {
 
 # --- the main path
 
-# Files outlive a logout. Kernel initiator here, servers on the other host.
+# Files survive a logout. The kernel's initiator is here, the servers are on the other host.
 main_path() {
   local dir=/mnt/lunar
   start_iscsid
@@ -200,8 +206,8 @@ main_path() {
 
 # --- run
 
-# An image's objects are placed by names that its random id begins. What happens to a server tests
-# nothing if the load's few objects are all on the other, so such an image is not taken.
+# Objects are placed by their names, which begin with the random id of the image. A fault of one
+# server tests nothing if all objects of the load are on the other, so such an image is not used.
 create_disk() {
   local tries
   for tries in {1..40}; do
@@ -230,7 +236,7 @@ start_gateway() {
   export_lun 1 "$iqn" 1 lunar lunar/disk
 }
 
-# The load without any fault, as the measure of what is held.
+# The load without faults, to learn what the programs hold.
 warm_up() {
   under_load "nothing wrong" nothing
   if [ "$TRANSPORT" = rdma ]; then

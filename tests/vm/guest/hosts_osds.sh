@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Host b of hosts_gateway.sh: two object servers, and whatever host a has done to them.
+# Host b of hosts_gateway.sh: two object servers, and the functions that host a calls.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/hosts.sh"
 . "$(dirname "$0")/faults.sh"
@@ -15,10 +15,10 @@ cp "$CLUSTER/lunar.conf" "$CLUSTER/keyring" "$SHARED/"
 step "cluster"
 rendezvous cluster
 
-# --- what host a asks for
+# --- functions for host a
 
 osd_pid() { cut -d' ' -f1 "$CLUSTER/run/osd.$1.pid"; }
-# Of MRs without the chunks of 16 MiB that the arenas have grown by: those come with demand, and stay.
+# Without the MRs of chunks of 16 MiB, by which arenas grow on demand and which they keep.
 osd_holdings() {
   local words
   read -ra words <<<"$(holdings "$(osd_pid "$1")")"
@@ -41,7 +41,7 @@ kill_osd() {
   kill -KILL "$pid"
   wait_for 30 "end of osd.$1" _has_ended "$pid"
 }
-# A server of another cluster that does not know descriptors, and takes clients over TCP too.
+# A server of another cluster that cannot do one-sided delivery and accepts clients over TCP too.
 start_old_cluster() {
   vstart start --quiet -n 1 --store mem --dir "$OLD_CLUSTER" --bin-dir "$LUNAR_BUILD_DIR" --pool lunar \
     --address "$HOST_B" "${CLUSTER_OPTIONS[@]}" -o ms_async_rdma_one_sided=false \
@@ -60,7 +60,7 @@ signal_osd() { kill -"$2" "$(osd_pid "$1")"; }
 start_perf_server() { # ADDRESS WORDS...
   local address=$1
   shift
-  rm -f "$OUT/perf_server.log" # of the one before, which had said the word too
+  rm -f "$OUT/perf_server.log" # an earlier server had printed the word too
   "$LUNAR_BUILD_DIR/tools/lunar-perf-msgr" server -c "$CLUSTER/lunar.conf" --bind "$address" "$@" \
     >"$OUT/perf_server.log" 2>&1 &
   PERF_PID=$!

@@ -1,12 +1,12 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash
-# What becomes of payload between two hosts, through the gateway library: every reason for which it is
-# sent in a frame after all, seen and counted under verified IO of all sizes; and what a server does
-# late. Sourced by hosts_gateway.sh.
+# Deliveries between two hosts, through the gateway library: every reason for inline delivery, seen
+# and counted under verified IO of all sizes; and a server that acts too late. Sourced by
+# hosts_gateway.sh.
 
 CHECK_TIMEOUT=120s # of each op
 CHECK_SIZE=36M
-# check_image NUMBER CLUSTER WORDS...: runs one_sided_check on a new image. What it counted is then in
+# check_image NUMBER CLUSTER WORDS...: runs one_sided_check on a new image. Its counters are then in
 # $OUT/check.NUMBER.json.
 check_image() {
   local number=$1 conf=$2/lunar.conf image=lunar/check$1
@@ -20,7 +20,7 @@ check_image() {
     jq -c '[.mebibytes, (.counted | {one_sided_bytes, op_resend, op_timeout, keys_revoked})]')"
 }
 
-# Packets lost, the cable pulled, and links cut on top of it, under pulls, pushes and frames.
+# Lost packets, a pulled cable, and links cut at the same time, during pulls, pushes and frames.
 check_under_faults() {
   local checking
   check_image 1 "$CLUSTER" mixed 1 $((MIB * 12)) --ms-inject-socket-failures=25 --ms-inject-seed=1 &
@@ -41,8 +41,8 @@ check_with_old_server() {
   on_peer stop_old_cluster
 }
 
-# A server stands still with keys in its hands until the IOs have failed and their memory is used for
-# something else; then it goes on. They time out, or are aborted.
+# A server that has remote keys is stopped until the IOs have failed (they time out or are aborted)
+# and their memory is in use for something else; then it continues.
 late_server() {
   late_for late 6s 5
   late_for aborted 120s 6
@@ -51,7 +51,7 @@ late_for() { # KIND TIMEOUT NUMBER
   local checking go
   mkfifo /run/go
   exec {go}<>/run/go
-  # Enough objects that the server has some of them.
+  # Enough objects for the server to have some of them.
   CHECK_TIMEOUT=$2 CHECK_SIZE=128M check_image "$3" "$CLUSTER" "$1" <&"$go" &
   checking=$!
   wait_for 60 "image of the check" grep -q ready "$OUT/check.$3.json"
@@ -65,7 +65,7 @@ late_for() { # KIND TIMEOUT NUMBER
   tail -n 1 "$OUT/check.$3.json" | jq -e '.counted.keys_revoked > 0' >/dev/null || fail "$1: no key was out"
 }
 
-# Ops that had left when their link ended. Which have is chance.
+# Counts ops that had been sent when their link ended. Which ones is chance.
 count_resends() { jq -s 'map(.counted.inline_resend) | add' "$OUT"/check.1*.json; }
 
 every_reason() {

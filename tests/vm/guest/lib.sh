@@ -1,20 +1,20 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # shellcheck shell=bash disable=SC2034  # variables are for the scripts that source this
-# What guest scripts are made of. Sourced first thing; the guest's root is the host's, writable in
-# memory, so built programs and plugins are used where they are. $OUT goes back to the host.
+# Functions for guest scripts, to be sourced first. The guest's root is the host's, writable in
+# memory, so built programs and plugins are used where they are. The host sees $OUT.
 
 set -euo pipefail
 : "${OUT:?guest scripts are run by tests/vm/run_guest.sh}"
 
 step() { printf '[%6.1f s] %s\n' "$(cut -d' ' -f1 /proc/uptime)" "$*"; }
 
-# A script ends with one of these; without a verdict it has failed. The first verdict stands.
+# A script ends with one of these; without a verdict it has failed. The first verdict counts.
 pass() {
   [ -f "$OUT/verdict" ] || printf 'pass %s\n' "$*" >"$OUT/verdict"
   step "pass $*"
   exit 0
 }
-# A failure brings the files and folders that KEEP names along.
+# After a failure the host also gets the files and folders in KEEP.
 KEEP=()
 fail() {
   local path
@@ -23,11 +23,11 @@ fail() {
   step "FAIL $*"
   exit 1
 }
-# A command that fails unexpectedly is a verdict too, with its line.
+# A command that fails unexpectedly is a verdict too, with its line number.
 trap 'fail "line $LINENO: $BASH_COMMAND"' ERR
 set -E
 
-# wait_for SECONDS WHAT CMD...: until CMD succeeds, its output kept off the log; fails after SECONDS.
+# wait_for SECONDS WHAT CMD...: waits until CMD succeeds; fails after SECONDS. CMD is silent.
 wait_for() {
   local seconds=$1 what=$2 end
   shift 2
@@ -38,8 +38,8 @@ wait_for() {
   done
 }
 
-# Options of a cluster whose time limits are too short for emulated processors. ACK_PATIENCE is for
-# tests in which no link may be lost: an emulated device may take half a second to answer.
+# Options with longer time limits for emulated processors. ACK_PATIENCE is for tests in which no link
+# must be lost: an emulated device can take half a second to answer.
 PATIENCE=(lunar_open_timeout=20s ms_async_rdma_fallback_timeout=10s)
 ACK_PATIENCE=ms_async_rdma_ack_timeout=500ms
 
@@ -84,8 +84,8 @@ install_plugin() {
   cp "$1" /usr/lib/tgt/backing-store/
 }
 
-# start_tgtd PORTAL [ENV=VALUE... CMD...]: in the background, its log in $OUT/tgtd.log; sets TGTD_PID.
-# Words after the portal stand before tgtd: an environment, or a wrapper.
+# start_tgtd PORTAL [ENV=VALUE... CMD...]: starts tgtd in the background, with its log in
+# $OUT/tgtd.log; sets TGTD_PID. Words after the portal are its environment, or a wrapper.
 start_tgtd() {
   local portal=$1
   shift
@@ -94,7 +94,7 @@ start_tgtd() {
   wait_for 30 "answer from tgtd" tgtadm --lld iscsi --mode target --op show
 }
 
-# Ends it the way tgtd knows; SIGTERM it ignores.
+# Ends tgtd by a command, because it ignores SIGTERM.
 stop_tgtd() {
   tgtadm --lld iscsi --mode target --op delete --tid 1 --force
   tgtadm --op delete --mode system
@@ -102,7 +102,7 @@ stop_tgtd() {
 }
 _has_ended() { ! kill -0 "$1" 2>/dev/null; }
 
-# export_lun TID IQN LUN BSTYPE STORE [OPTION...]: target (unless it is there) and LUN, open to all.
+# export_lun TID IQN LUN BSTYPE STORE [OPTION...]: makes the target, if need be, and the LUN.
 export_lun() {
   local tid=$1 iqn=$2 lun=$3 bstype=$4 store=$5
   shift 5
@@ -123,7 +123,7 @@ start_iscsid() {
   echo "InitiatorName=iqn.2025-01.test.lunar:guest" >/etc/iscsi/initiatorname.iscsi
   iscsid -f >"$OUT/iscsid.log" 2>&1 &
   ISCSID_PID=$!
-  # Its command socket is abstract; it is listening once it is named here.
+  # Its command socket is abstract; when it is listed here, it is listening.
   wait_for 30 "iscsid" grep -q ISCSIADM_ABSTRACT_NAMESPACE /proc/net/unix
 }
 
@@ -132,7 +132,7 @@ iscsi_login() { iscsiadm -m node -T "$1" -p "$2" --login; }        # IQN PORTAL
 iscsi_logout() { iscsiadm -m node -T "$1" -p "$2" --logout; }      # IQN PORTAL
 iscsi_rescan() { iscsiadm -m node -T "$1" -p "$2" --rescan; }      # IQN PORTAL
 
-# find_disk IQN LUN: prints /dev/sdX of a logged-in LUN; fails if it is not there (yet).
+# find_disk IQN LUN: prints /dev/sdX of a logged-in LUN; fails if there is none (yet).
 find_disk() {
   local session block
   for session in /sys/class/iscsi_session/session*; do
@@ -166,7 +166,7 @@ make_ext4() {
 }
 
 # write_files DIR MIB: random files of many sizes, MIB in all, flushed. Their checksums go to
-# $OUT/checksums, which is out of the file system's reach.
+# $OUT/checksums, outside the file system.
 write_files() {
   local dir=$1 left=$(($2 * 1024)) kib sizes=(1 4 63 512 1024 4096 8192) i=0
   mkdir -p "$dir"
@@ -199,14 +199,14 @@ files_outlive_a_logout() {
   mount "$DISK" "$dir"
   verify_files "$dir/data"
 }
-# leave_disk IQN PORTAL DIR: unmounts it there and logs out.
+# leave_disk IQN PORTAL DIR: unmounts the disk and logs out.
 leave_disk() {
   umount "$3"
   iscsi_logout "$1" "$2"
   wait_disk_gone "$DISK"
 }
 
-# verify_files DIR: every file that write_files left is there, and as it was.
+# verify_files DIR: every file that write_files wrote exists and is unchanged.
 verify_files() {
   (cd "$1" && sha256sum --quiet -c "$OUT/checksums") || fail "files in $1 differ from what was written"
   step "verified $(wc -l <"$OUT/checksums") files"

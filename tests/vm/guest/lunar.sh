@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # The main path under Debian's kernel: iscsiadm -> tgtd with bs_lunar.so -> three lunar-osd. Files
-# outlive a logout, and a disk that grows online is seen to have grown.
+# survive a logout, and a disk that grows while in use is seen to have grown.
 #
 #   lunar.sh TRANSPORT [MIB [VARIANT...]]    posix, or rdma: after `lunar rdma info`, in one boot,
 #       connections made over TCP and by rdma_cm (tcp, cm), with shared receive buffers and without
@@ -16,7 +16,7 @@ variants=("${@:3}")
 dir=/mnt/lunar
 export LTTNG_UST_REGISTER_TIMEOUT=0
 
-# start_cluster NAME ADDRESS [OPTION=VALUE...]: and a tgtd with its image as a LUN.
+# start_cluster NAME ADDRESS [OPTION=VALUE...]: starts a cluster, and a tgtd with an image as a LUN.
 start_cluster() {
   local name=$1 address=$2 option options=()
   shift 2
@@ -56,8 +56,8 @@ grow_while_mounted() {
 
 rdma_packets() { cat /sys/class/infiniband/rxe0/ports/1/hw_counters/sent_pkts; }
 
-# expect_rdma PACKETS_BEFORE MIB: sessions and data went over queue pairs, by the kernel's word and
-# the gateway's. Each byte was written once and read at least once, in packets of 4 KiB at most.
+# expect_rdma PACKETS_BEFORE MIB: sessions and data went over queue pairs, by the counters of the
+# kernel and of the gateway. Each byte was written once and read at least once, in packets of 4 KiB at most.
 expect_rdma() {
   local packets
   wait_for 30 "three queue pairs of tgtd, one for each server" has_three_qps
@@ -76,8 +76,8 @@ expect_counter() { # FILTER of jq, on the gateway's perf dump
 }
 gateway_perf() { "${lunar[@]}" daemon "$cluster"/run/lunar-client.admin.*.asok perf dump; }
 
-# over_rdma NAME MIB OPTION=VALUE...: the main path, then all of it ends. The image grows too if
-# GROW is set.
+# over_rdma NAME MIB OPTION=VALUE...: tests the main path, then ends everything. If GROW is set, the
+# image grows too.
 over_rdma() {
   local name=$1 mib=$2 packets began=$SECONDS
   shift 2
@@ -91,10 +91,10 @@ over_rdma() {
   step "$name took $((SECONDS - began)) s"
 }
 
-# --- what `lunar rdma info` says
+# --- output of `lunar rdma info`
 
-# expect_info STATUS SENTENCE...: it ends so (19 is ENODEV), and says all of that. Words of INFO_PREFIX
-# stand before it.
+# expect_info STATUS SENTENCE...: it ends with STATUS (19 is ENODEV) and prints all the sentences.
+# INFO_PREFIX is put before the command.
 INFO_PREFIX=()
 expect_info() {
   local wanted=$1 said sentence status=0
@@ -114,7 +114,7 @@ info_with_device() {
   expect_info 0 "device rxe0" "port 1: active, Ethernet" "GID 1: ::ffff:10.0.2.15 RoCE v2, eth0" \
     "chosen for any address: device rxe0, port 1, GID" "SRQ yes" "memory windows yes" "RDMA works here"
 }
-# As root without the capability that overrides the limit.
+# Runs as root without the capability that overrides the limit.
 info_with_little_memory() {
   INFO_PREFIX=(prlimit --memlock=8388608:8388608 setpriv --bounding-set -ipc_lock --inh-caps -ipc_lock)
   expect_info 19 "memory that may be pinned: 8 MiB;" "RLIMIT_MEMLOCK lets this process pin 8 MiB" \
@@ -150,7 +150,7 @@ rdma)
     [ "$variant" != tcp-srq ] || grow=1
     GROW=$grow over_rdma "$variant" "$((grow ? mib : 8))" ms_async_rdma_cm=$cm ms_async_rdma_support_srq=$srq
   done
-  delete_rxe rxe0 # nobody holds it any more
+  delete_rxe rxe0 # no program has it open any more
   ;;
 *) fail "the transport is posix or rdma, not '$transport'" ;;
 esac

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The messenger's RDMA transport on software RDMA: every body that every transport runs, and its own.
+# Tests of the messenger's RDMA transport on software RDMA: those of all transports, and its own.
 #
 #   msgr_rdma.sh [GTEST_FILTER]
 . "$(dirname "$0")/lib.sh"

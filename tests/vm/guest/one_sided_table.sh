@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# Inline against one-sided IO through the object path, beside perftest: bandwidth, latency, copies and
+# Compares inline and one-sided IO over the object path with perftest: bandwidth, latency, copies and
 # user-space instructions, as a table (one_sided_table.py --help). Needs LUNAR_VM_MEMORY_MB=3072.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/faults.sh"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
 # One 8 MiB SCSI WRITE and one READ through tgtd and bs_lunar.so over RDMA, recorded by lunar-trace:
-# the payload of every extent is moved by its server, and README.md's excerpt is what is seen.
+# every server moves the payload of its extents, and the excerpt in README.md is what is seen.
 . "$(dirname "$0")/lib.sh"
 
 here=$(dirname "$0")
@@ -11,7 +11,7 @@ iqn=iqn.2025-01.test.lunar:trace
 # shellcheck disable=SC2034  # lib.sh's
 KEEP=("$cluster/log")
 trace=("$LUNAR_BUILD_DIR/tools/lunar-trace")
-# Programs wait at start until they are registered, so that none of their events is missed.
+# Programs wait at their start until they are registered, so that no event is missed.
 export LTTNG_UST_REGISTER_TIMEOUT=30000
 
 setup_net
@@ -37,7 +37,7 @@ scsi() {
   "$LUNAR_BUILD_DIR/tests/e2e/iscsi_load/lunar-iscsi-load" cmd "${@:2}" --lba "$1" --blocks 16384 \
     --url "iscsi://$portal/$iqn/1" >"$OUT/$2.json" || fail "$2: $(cat "$OUT/$2.json")"
 }
-# Registered memory grows behind the back of the IO that finds it used up, which goes inline.
+# An IO that finds no registered memory goes inline, and the arena grows meanwhile.
 is_registered() {
   scsi 0 write --pattern gen:1:1
   "$LUNAR_BUILD_DIR/tools/lunar" -c "$cluster/lunar.conf" \

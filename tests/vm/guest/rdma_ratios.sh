@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# What the RDMA transport takes from the device, compared with perftest in the same guest.
+# Compares the RDMA transport with perftest in the same guest.
 . "$(dirname "$0")/lib.sh"
 . "$(dirname "$0")/faults.sh"
 

@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The harness itself: a guest boots, has software RDMA, and its arguments arrive whole.
+# Tests the harness: a guest boots, has software RDMA, and gets its arguments unchanged.
 . "$(dirname "$0")/lib.sh"
 
 [ "$*" = "one two  words" ] && [ $# -eq 2 ] || fail "arguments arrived as: $(printf '<%s>' "$@")"

@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
 # SPDX-License-Identifier: LGPL-2.1-or-later
-# The harness against stock tgt: if this fails, the fault is not Lunar's. A file as a LUN, the
-# kernel initiator, and a file system whose contents outlive a logout.
+# Tests the harness with Debian's tgt: if this fails, the fault is not Lunar's. A file is a LUN of the
+# kernel's initiator, with a file system whose files survive a logout.
 . "$(dirname "$0")/lib.sh"
 
 portal=127.0.0.1:3260
