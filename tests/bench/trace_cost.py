@@ -165,8 +165,9 @@ def run_rounds(options, folder, recording):
 def conclude(pairs):
     found = {}
     plain = [pair[1] for pair in pairs["off"]]
-    print(f"4 KiB random writes, depth {DEPTH}, without tracepoints: {statistics.median(each[0] for each in plain):.0f} "
-          f"IOPS, {statistics.median(each[1] for each in plain):.0f} ns of CPU per IO (tgtd and server)")
+    iops, cpu_ns = (statistics.median(each[i] for each in plain) for i in (0, 1))
+    print(f"4 KiB random writes, depth {DEPTH}, without tracepoints: {iops:.0f} IOPS, "
+          f"{cpu_ns:.0f} ns of CPU per IO (tgtd and server)")
     print(f"{'ratios of pairs':50} median, its 95 % interval, quartiles")
     for kind, what in (("control", "without / without"), ("off", "built in but off / without"),
                        ("on", "recording / built in but off")):

@@ -54,8 +54,11 @@ def arguments_of_header(provider):
 def events_of_readme(provider):
     readme = (TRACING / "README.md").read_text()
     section = readme.split(f"### {provider}\n", 1)[1].split("\n### ", 1)[0].split("\n## ", 1)[0]
-    rows = re.findall(r"^\| `(\w+)` \| (.*?) \|", section, re.MULTILINE)
-    return {name: re.findall(r"`(\w+)`", fields) for name, fields in rows}
+    events = {}
+    for name, fields in re.findall(r"^\| (?:`(\w+)` )?\| (`.*?) \|", section, re.MULTILINE):
+        event = name or event  # without a name a row continues the one above it
+        events.setdefault(event, []).extend(re.findall(r"`(\w+)`", fields))
+    return events
 
 
 def enums_of_headers():
@@ -96,9 +99,9 @@ class CatalogueTest(unittest.TestCase):
         readme = (TRACING / "README.md").read_text()
         for name, values in enums_of_headers().items():
             with self.subTest(enum=name):
-                row = re.search(rf"^\| `{name}` \| (.*) \|$", readme, re.MULTILINE)
-                self.assertIsNotNone(row, f"no row for {name}")
-                self.assertEqual(re.findall(r"`(\w+)`", row.group(1)), list(values))
+                rows = re.search(rf"^\| `{name}` (\|.*\|(?:\n\| \|.*\|)*)$", readme, re.MULTILINE)
+                self.assertIsNotNone(rows, f"no row for {name}")
+                self.assertEqual(re.findall(r"`(\w+)`", rows.group(1)), list(values))
 
 
 class AnalyserTest(unittest.TestCase):

@@ -17,7 +17,8 @@ setup_net
 setup_rxe
 ulimit -l unlimited
 export LTTNG_UST_REGISTER_TIMEOUT=0
-step "MTU of eth0 $(cat /sys/class/net/eth0/mtu); GIDs $(head -qn 1 /sys/class/infiniband/rxe0/ports/1/gids/[01] | xargs)"
+gids=$(head -qn 1 /sys/class/infiniband/rxe0/ports/1/gids/[01] | xargs)
+step "MTU of eth0 $(cat /sys/class/net/eth0/mtu); GIDs $gids"
 python3 "$LUNAR_ROOT/tests/bench/ceph/ceph_beside.py" --ceph "$ceph" --build "$LUNAR_BUILD_DIR" \
   --address 10.0.2.15 --logs "$OUT/servers" "$@" || fail "see above, and the servers' logs"
 delete_rxe rxe0
