@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Benches at random places of one image in one process, told on stdin, so that whoever counts its
-// instructions can look between any two steps: tests/vm/guest/one_sided_table.py.
+// Random IO to one image, controlled by lines on stdin, so that tests/vm/guest/one_sided_table.py
+// can count the instructions of each step.
 //
 //   one_sided_load POOL/IMAGE [common options]
 //   > prepare read|write IO_SIZE DEPTH OPS    < ready
@@ -46,7 +46,7 @@ Outcome<void> serve(ClusterSession& cluster, lunar::gateway::Image& image,
       options.is_read = type == "read";
       options.is_random = true;
       options.total = options.io_size * ops;
-      bench.reset();  // its memory first
+      bench.reset();  // frees its memory first
       bench = std::make_unique<Bench>(cluster, image, options, perf);
       bench->prepare();
       answer("ready");

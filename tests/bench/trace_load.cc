@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Emits what so many IOs of 4 KiB would record on a gateway and its servers, as fast as it can:
-// traces of any size for the analyser. usage: trace_load NUMBER-OF-IOS
+// Emits the events that NUMBER-OF-IOS IOs of 4 KiB record on a gateway and its servers, as fast as
+// it can, to make traces of any size for the analyser. usage: trace_load NUMBER-OF-IOS
 
 #include <cstdint>
 #include <cstdio>

@@ -51,8 +51,8 @@ def list_tests():
 
 
 def judge(exit_code, output):
-    """(result, reason) of one test that ended by itself. A test that skips a part counts as
-    skipped: what it would have looked at there was not looked at."""
+    """(result, reason) of one test that ended by itself. A test that skips a part of
+    its checks counts as skipped."""
     summary = _SUMMARY.search(output)
     if summary is None or summary.group(1) != "1":
         last = output.strip().splitlines()[-1:] or ["no output"]
@@ -65,7 +65,7 @@ def judge(exit_code, output):
 
 
 class Stand:
-    """A tgtd with one LUN of the type under test. Made again if it has come to harm."""
+    """A tgtd with one LUN of the type under test. Made again if it is damaged."""
 
     def __init__(self, folder, bstype, thick):
         self.folder = folder
@@ -133,7 +133,7 @@ def run_one(stand, name, timeout):
 
 
 def read_expectations(path, section):
-    """Test -> (result, why); what is not listed must pass."""
+    """Test -> (result, why); a test that is not listed must pass."""
     expected = {}
     current = None
     for number, line in enumerate(path.read_text().splitlines(), 1):
@@ -152,7 +152,7 @@ def read_expectations(path, section):
 
 
 def write_expectations(path, section, results):
-    """Replaces one section; reasons that were there stay with tests that still do the same."""
+    """Replaces one section; a test whose result is unchanged keeps its reason."""
     old = read_expectations(path, section) if path.exists() else {}
     lines = []
     for result in results:
@@ -170,8 +170,8 @@ def write_expectations(path, section, results):
 
 
 def differences(results, expected):
-    """What did not end as expected, for a person. Better than expected counts too: the list must
-    stay true."""
+    """The results that were not expected, for a person. A better result counts too: the list
+    must stay true."""
     lines = []
     for result in results:
         wanted, why = expected.get(result.name, ("pass", ""))

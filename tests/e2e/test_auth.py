@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Keys: a good one opens, a wrong one does not, and none of them is ever written anywhere else."""
+"""Keys: the right one opens a LUN, a wrong one does not, and no key is written anywhere else."""
 
 import base64
 import json
@@ -59,7 +59,7 @@ class AuthTest(LunarTestCase):
                 self.assert_no_secret_in(core.read_bytes(), "core dump")
 
     def write_core(self, pid, path):
-        """What a core dump would hold: every mapping that is not marked to be left out."""
+        """The memory that a core dump would have: every mapping that is not excluded from dumps."""
         with open(f"/proc/{pid}/smaps", encoding="ascii") as smaps:
             text = smaps.read()
         regions = re.findall(r"^([0-9a-f]+)-([0-9a-f]+) rw.*?^VmFlags:([^\n]*)", text,

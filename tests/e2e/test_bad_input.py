@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What people get wrong: each is told in a sentence that names the thing, and tgtd stays up."""
+"""Mistakes of users: each gets a sentence that names the thing, and tgtd goes on."""
 
 import json
 import re
@@ -203,7 +203,7 @@ class ToolTest(TestCase):
             conf.write("[client]\nms_tipe = async+posix\n")
         output = self.cluster.lunar("check")
         self.assertIn("ms_tipe", output)
-        self.assertIn("ms_type", output)  # what was meant
+        self.assertIn("ms_type", output)  # the nearest name
 
     def test_wrong_value_in_the_configuration_names_the_line(self):
         broken = self.folder / "broken.conf"

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The harness itself, proven on Debian's own tgtd: what it must find, it finds."""
+"""The harness itself, tested on Debian's own tgtd: it finds the faults that it must find."""
 
 import signal
 import sys
@@ -86,7 +86,7 @@ class StockTgtdTest(TestCase):
         self.assertIn(f"of lba {at // 512}", report["problem"])
 
     def a_written_byte(self):
-        """Where the second half of the disk first holds something."""
+        """The first place in the second half of the disk that is not zero."""
         data = self.disk.read_bytes()
         half = len(data) // 2
         return half + len(data[half:]) - len(data[half:].lstrip(b"\0"))
@@ -202,7 +202,7 @@ class StockTgtdTest(TestCase):
 
 
 class CrashTest(TestCase):
-    """A tgtd that dies is noticed, even if the test looked elsewhere."""
+    """A crash of tgtd fails the test, even if the test does not look."""
 
     def test_death_by_a_signal_is_reported_at_the_end(self):
         tgtd = self.start_tgtd()

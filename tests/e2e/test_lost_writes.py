@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""What was acknowledged and not flushed: kept over a crash of a server, owned up to after a reboot."""
+"""Unflushed writes: kept when a server crashes, reported as lost after a reboot."""
 
 import json
 import unittest

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A LUN of object servers, as an initiator sees it: what it says of itself and every command."""
+"""A LUN on object servers as an initiator sees it: its properties, and every command."""
 
 import os
 import signal

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""tools/quickstart.sh, with what is built already: works, shows what it promises, leaves nothing."""
+"""tools/quickstart.sh with a finished build: it works, shows what it promises, and leaves nothing."""
 
 import os
 import pathlib

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Servers die, stall and lose their links under verified load: IO resumes, nothing differs."""
+"""Servers die, stall and lose their links under verified load: IO resumes, and no block differs."""
 
 import signal
 import time
@@ -48,7 +48,7 @@ class ServerFaultTest(LunarTestCase):
         running = self.begin(seed=37, tolerate_failures=True)
         self.kill_and_restart_each(running)
         report = self.end(running)
-        # A COMPARE AND WRITE that a dead server may have carried out is not repeated by guess.
+        # A COMPARE AND WRITE that a dead server may have carried out is not repeated.
         self.assertLessEqual(report["failed_ops"], 8 * 3)
 
     def test_server_that_stalls_longer_than_the_op_timeout(self):
@@ -71,7 +71,7 @@ class ServerFaultTest(LunarTestCase):
                                   "objecter_op_timeout": "20s"})
         running = self.begin(seed=33, num_bytes="256M")
         report = self.end(running)
-        self.assertEqual(report["retries"], {})  # sessions survive: nobody above has noticed
+        self.assertEqual(report["retries"], {})  # sessions survive: the layers above notice nothing
         counters = self.cluster.gateway_command("perf", "dump")["msgr"]
         self.assertGreater(counters["reconnects"], 2)
         self.assertGreater(counters["replays"], 0)
@@ -91,7 +91,7 @@ class ServerFaultTest(LunarTestCase):
                 answer = self.command(lun.url, *words, lba=0)
                 self.assert_sense(answer, ABORTED_COMMAND, 0)
                 self.assertLess(time.monotonic() - started, 5 * OP_TIMEOUT)
-        # What needs no server goes on.
+        # Commands that need no server go on.
         self.assert_good(self.command(lun.url, "tur"))
         self.assertEqual(self.command(lun.url, "readcap")["bytes"], 64 * MIB)
         for osd in range(3):

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Servers on "another host", its clock five seconds ahead: keepalives tell, and the report applies it."""
+"""Servers on "another host" whose clock is five seconds ahead: the report corrects for it."""
 
 import contextlib
 import os

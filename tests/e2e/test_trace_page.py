@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The HTML report in a real browser: it needs nothing from elsewhere, zooms, and explains under the mouse.
+"""The HTML report in a real browser: it loads nothing else, zooms, and explains the bar under the mouse.
 
 With LUNAR_UPDATE_DOCS=1 the screenshot goes to docs/trace-report.png, else to the build folder.
 """

@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""A known workload, one slow server and one cut link: the report of its trace tells all of it."""
+"""A known load, one slow server and one cut link: the report of the trace shows all of it."""
 
 import collections
 import json
@@ -176,7 +176,7 @@ class TraceReportTest(LunarTestCase):
         self.assertTrue(any(event.get("cat") == "server" for event in events))
 
     def check_nesting(self, track):
-        """As viewers read it: sorted by time, stably, an end belongs to the last begin."""
+        """As viewers read it: stably sorted by time, and an end belongs to the last begin."""
         is_open = []
         for event in sorted(track, key=lambda event: event["ts"]):
             if event["ph"] == "b":

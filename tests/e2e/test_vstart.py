@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""lunar-vstart: makes, stops and starts a cluster, and says clearly what it will not do."""
+"""lunar-vstart: makes, stops and starts a cluster, and gives a reason when it refuses."""
 
 import json
 import os

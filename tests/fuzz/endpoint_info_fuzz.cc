@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// What an RDMA peer tells of its QP: endpoints, and the private data of rdma_cm.
+// Decoders of endpoints, by which an RDMA peer describes its QP, and of the private data of
+// rdma_cm.
 
 #include <algorithm>
 

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Whatever arrives, FrameDecoder stays within its memory and its limits, decodes the same however
-// the bytes are cut, and gives only frames that encode to the very bytes that arrived.
+// With any input FrameDecoder stays within its memory and its limits, decodes the same no matter
+// how the bytes are cut, and yields only frames that encode to the bytes that arrived.
 
 #include <algorithm>
 #include <cstring>
@@ -37,7 +37,7 @@ struct Decoded {
   std::error_code error;
 };
 
-// `cut` decides the sizes of the pieces, 0 for one piece. The tid decides whether a payload is
+// `cut` decides where the bytes are cut; 0: nowhere. The tid decides whether a payload is
 // skipped, or which kind of memory it goes to.
 Decoded decode(ConstBytes wire, unsigned cut) {
   static const std::unique_ptr<BufferPool> pool = make_heap_buffer_pool(1 << 20, 1 << 20);

@@ -9,7 +9,7 @@ namespace lunar::fuzz {
 
 // What a fuzzer defines; fuzz_main.cc does the rest. Single-threaded.
 
-// Valid inputs to begin with: what is near to them reaches further than noise.
+// Valid inputs to begin with: inputs similar to them get further than noise.
 std::vector<std::vector<std::byte>> seeds();
 // One input, of any kind. Aborts (LUNAR_CHECK, a sanitizer) if what it tests misbehaves.
 void run_one(ConstBytes input);

@@ -14,8 +14,8 @@
 #include "common/random.h"
 #include "tests/fuzz/fuzz.h"
 
-// A mutating fuzzer without coverage feedback, so that it builds with any compiler: for decoders
-// whose seeds are all their forms that goes far. Usage: NAME [--seconds N] [--seed S] [INPUT…].
+// A mutating fuzzer without coverage feedback, so that it builds with any compiler. That is enough
+// for decoders whose seeds have all their forms. Usage: NAME [--seconds N] [--seed S] [INPUT…].
 // With INPUT files it runs just those. A crash leaves its input in crash-NAME-SEED.
 
 // Of the sanitizers, if the build has one.

@@ -7,8 +7,8 @@
 #include "msgr/session/upgrade.h"
 #include "tests/fuzz/fuzz.h"
 
-// The fronts of handshake and session-control frames. The first byte of an input says which; what
-// decodes has to be encoded to the very same bytes again.
+// Decoders of the fronts of handshake and session-control frames. The first byte of an input
+// chooses one; a front that decodes has to encode to the same bytes.
 
 namespace lunar::fuzz {
 namespace {

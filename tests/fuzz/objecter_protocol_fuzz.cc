@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Every decoder of objecter/protocol stays within its input and its limits, and accepts only what
-// its encoder makes: what it decodes encodes to the very bytes that came. The first byte chooses
+// Every decoder of objecter/protocol stays within its input and its limits, and accepts only input
+// that its encoder makes: a decoded value encodes to the bytes of the input. The first byte chooses
 // the decoder, the next four are the bytes of data that came with the front.
 
 #include <algorithm>

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Whatever segments a peer sends, the credits of both directions stay within their bounds, and the
-// frames inside them never make the decoder leave its memory. The input is a row of segments, each
-// behind its length (le16).
+// With any segments of a peer the credits of both directions stay within their bounds, and the
+// decoder of the frames in them stays within its memory. The input is a sequence of segments, each
+// after its length (le16).
 
 #include <cstring>
 #include <string>

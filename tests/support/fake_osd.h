@@ -16,8 +16,8 @@
 
 namespace lunar::test {
 
-// An object server that does what the test says: it says hello, gives out `map`, records what
-// arrives, and answers only when told to, or at once by `answer`.
+// An object server that the test controls: it sends its hello and `map`, records the ops that
+// arrive, and answers them when the test says so, or at once by `answer`.
 // Loop-bound. Owns its messenger; the NetworkStack outlives it.
 class FakeOsd final : private msgr::Dispatcher {
  public:
@@ -37,21 +37,21 @@ class FakeOsd final : private msgr::Dispatcher {
   msgr::Address start(const msgr::Address& at = msgr::Address::loopback());
   const msgr::Address& address() const noexcept { return address_; }
   objecter::OsdId id() const noexcept { return id_; }
-  // Ends all sessions in good order, and its listening. `done` runs later.
+  // Stops listening and closes all sessions. `done` runs later.
   void stop(InlineFunction<void()> done);
   bool is_stopped() const noexcept { return is_stopped_; }
 
-  // What it says of itself.
+  // The fields of its hello.
   objecter::ServerHello hello;
   bool says_hello = true;
   std::optional<objecter::OsdMap> map;
   bool answers_subscriptions = true;
-  // Called for each op; what it returns is sent at once. Empty: the op stays in `ops`.
+  // Called for each op; the reply it returns is sent at once. Empty: the op stays in `ops`.
   std::function<std::optional<objecter::OsdReplyHeader>(const Received&)> answer;
   std::function<objecter::CommandReply(const std::string&)> on_command;
   bool confirms_cancels = true;
 
-  // What arrived and is not answered, in order.
+  // Ops that arrived and are not answered, in order.
   std::deque<Received> ops;
   std::vector<objecter::Tid> cancels;
   std::vector<objecter::Epoch> subscriptions;
@@ -59,20 +59,20 @@ class FakeOsd final : private msgr::Dispatcher {
   uint64_t sessions = 0;
   uint64_t ops_seen = 0;
 
-  // A good answer to it: every step succeeded without data.
+  // A reply in which every step succeeded, without data.
   objecter::OsdReplyHeader ok(const Received& received) const;
   void reply(const Received& to, const objecter::OsdReplyHeader& header,
              const std::vector<std::byte>& data = {});
   // Answers the first of `ops` and forgets it.
   void reply_next(objecter::OsdErrc error = objecter::OsdErrc::kOk,
                   const std::vector<std::byte>& data = {});
-  // Says hello to every session that has not heard it.
+  // Sends the hello to every session that has not had it.
   void say_hello();
   void push_map();  // to all subscribers
   void send_cancelled(objecter::Tid tid);
   // Any front to every session.
   void send_raw(objecter::MessageType type, std::vector<std::byte> front, uint64_t tid = 0);
-  // Forgets every session, as a restart would; clients find out at their next frame.
+  // Forgets every session, as a restart does; clients notice at their next frame.
   void drop_sessions();
 
  private:

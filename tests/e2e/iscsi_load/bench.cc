@@ -59,7 +59,7 @@ void BenchRun::issue(Slot& slot) {
               [this, &slot](const FinalCompletion& result) { answered(slot, result); });
 }
 
-// Throughput is what ended within the counting time; latency is of the same operations.
+// Throughput and latency are of the operations that ended within the counting time.
 void BenchRun::answered(Slot& slot, const FinalCompletion& result) {
   --num_in_flight_;
   auto now = Clock::now();

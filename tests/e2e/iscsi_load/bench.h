@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The bench mode: one size, one depth, one access pattern on one LUN, and how fast it went.
+// The bench mode: measures one size, one depth and one access pattern on one LUN.
 // Bound to its PollLoop's thread; borrows the LUN.
 #pragma once
 
@@ -19,7 +19,7 @@ struct BenchOptions {
   uint64_t op_bytes = 4096;
   uint32_t depth = 32;
   std::chrono::milliseconds warm_up{500};  // not counted
-  std::chrono::milliseconds duration{0};   // one of these two is not 0
+  std::chrono::milliseconds duration{0};   // exactly one of this and num_ops is not 0
   uint64_t num_ops = 0;                    // counted ops, after no warm-up
   uint64_t span_bytes = 0;                 // 0: the whole LUN
   uint64_t seed = 1;

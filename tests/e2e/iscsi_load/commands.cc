@@ -20,7 +20,7 @@ using Json = nlohmann::ordered_json;
 struct Prepared {
   Command command;
   std::string problem;
-  // Adds what the reply means; may be empty.
+  // Adds the decoded reply; can be empty.
   std::function<void(Json&, std::span<const std::byte>)> explain = nullptr;
 };
 
@@ -45,7 +45,7 @@ std::string to_text(std::span<const std::byte> bytes) {
   return text;
 }
 
-// A number in decimal or with 0x; nothing if it is not one.
+// A number in decimal or with 0x; nothing if the text is not a number.
 std::optional<uint64_t> to_number(const std::string& text) {
   char* end = nullptr;
   uint64_t value = std::strtoull(text.c_str(), &end, 0);

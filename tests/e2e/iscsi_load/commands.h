@@ -17,10 +17,10 @@ struct CommandOptions {
   uint64_t lba = 0;
   uint64_t num_blocks = 1;
   uint32_t block_bytes = 512;
-  std::optional<uint64_t> in_bytes;  // raw: how much to read back
+  std::optional<uint64_t> in_bytes;  // raw: bytes to read back
   std::string pattern;               // "0x5a", "zero", "gen:SEED:GENERATION"
   std::string expect;                // caw: pattern to compare with
-  std::string in_file, out_file;     // data to send; where to put what came
+  std::string in_file, out_file;     // files with data to send, and for data received
   bool fua = false;
   bool unmap_bit = false;
 };
@@ -28,7 +28,7 @@ struct CommandOptions {
 std::string command_names();
 
 // Runs it over a session of its own. Prints JSON to standard output. Returns the exit code: 0 for
-// GOOD, 1 for another answer, 2 if there was none or the options make no sense.
+// GOOD, 1 for another answer, 2 if there was no answer or the options are wrong.
 int run_command(const Endpoint& endpoint, const SessionOptions& session_options,
                 const CommandOptions& options);
 

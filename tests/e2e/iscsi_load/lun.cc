@@ -13,7 +13,7 @@ namespace {
 constexpr auto kReconnectDelay = std::chrono::milliseconds(250);
 constexpr auto kRetryDelay = std::chrono::milliseconds(100);
 
-// A host repeats what says "not now"; it does not repeat what says "no".
+// As a host does: repeats a command that was refused for now, not one that was refused for good.
 bool is_worth_retrying(const Completion& completion) {
   if (completion.end != End::kAnswered) return true;
   switch (completion.status) {
@@ -184,7 +184,7 @@ void Lun::attempt_done(const PendingPtr& pending, Completion completion) {
     pending->has_failed = true;
     pending->give_up = now + options_.retry;
   }
-  // A unit attention reports news, and the host just says it again: not a failure of the command.
+  // A unit attention is not a failure of the command: the host sends the command again.
   bool is_attention = completion.is_sense(kUnitAttention);
   bool again = !completion.is_good() && is_worth_retrying(completion) &&
                (is_attention || now < pending->give_up);

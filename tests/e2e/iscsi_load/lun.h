@@ -22,7 +22,7 @@ struct LunOptions {
   std::chrono::seconds retry{0};  // per command, from its first failure; 0: none but unit attention
 };
 
-// What the target says of itself. Limits that it does not state are 0.
+// Properties that the target states. Limits that it does not state are 0.
 struct Geometry {
   uint64_t num_blocks = 0;
   uint32_t block_bytes = 0;
@@ -39,8 +39,7 @@ struct Geometry {
 // How a command ended after all its attempts.
 struct FinalCompletion {
   Completion last;
-  // An earlier or the last attempt may have been carried out, wholly or in part, without our
-  // having been told.
+  // Some attempt may have been carried out, wholly or in part, without an answer.
   bool has_unknown_attempt = false;
 };
 
@@ -50,8 +49,8 @@ class Lun {
 
   Lun(PollLoop& loop, LunOptions options);
 
-  // Connects every session, within the retry time, and reads the geometry. `done` gets what went
-  // wrong, empty for success.
+  // Connects every session, within the retry time, and reads the geometry. `done` gets a
+  // sentence about the failure, empty for success.
   void open(std::function<void(std::string)> done);
   void close(std::function<void()> done);
   const Geometry& geometry() const { return geometry_; }

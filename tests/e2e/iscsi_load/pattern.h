@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a block holds after a given write, so that any block read tells who wrote it, where and
-// when. Immutable; thread-safe.
+// The content of a block after a given write, from which the writer, the place and the time of the
+// write can be told. Immutable; thread-safe.
 #pragma once
 
 #include <cstddef>
@@ -36,7 +36,7 @@ class Pattern {
   // Whether one block is exactly that. Always true for kAnything.
   bool matches(uint64_t lba, Content content, std::span<const std::byte> block) const;
 
-  // For a person, what a block that should not be there seems to be: "zeroes", "generation 7 of
+  // For a person: a description of a block that was not expected: "zeroes", "generation 7 of
   // lba 12", "torn: …", "another seed's …" or its first bytes.
   std::string describe(uint64_t lba, std::span<const std::byte> block) const;
 

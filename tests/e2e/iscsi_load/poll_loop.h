@@ -31,11 +31,11 @@ class PollLoop {
   // Safe from inside service().
   void unwatch(Pollable& pollable);
 
-  // Runs `done` once, at or after `when`, from run_until(). There is no cancel: capture what can
-  // tell that the call has become moot.
+  // Runs `done` once, at or after `when`, from run_until(). There is no cancel: capture
+  // something by which `done` can tell that it is no longer needed.
   void call_at(Clock::time_point when, std::function<void()> done);
 
-  // Turns until `is_finished` says so between two turns.
+  // Turns until `is_finished` returns true between two turns.
   void run_until(const std::function<bool()>& is_finished);
 
  private:

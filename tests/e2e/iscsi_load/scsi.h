@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// SCSI commands as values, and what came back. Immutable once submitted; nothing here does I/O.
+// SCSI commands and their results, as values. Immutable once submitted; nothing here does I/O.
 // A Command may be submitted any number of times: a retry sends the same bytes again.
 #pragma once
 

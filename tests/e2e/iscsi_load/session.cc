@@ -33,7 +33,7 @@ int to_libiscsi(Direction direction) {
   return SCSI_XFER_NONE;
 }
 
-// What libiscsi says of a finished task, in our words.
+// The result of a task that libiscsi has finished.
 Completion completion_of(int status, const scsi_task& task) {
   Completion completion;
   if (status < 0 || status > 0xff) return completion;  // CANCELLED, ERROR: the connection is gone
@@ -111,7 +111,7 @@ void Session::connect(std::function<void(std::string)> done) {
   int rc = iscsi_connect_async(iscsi_, endpoint_.portal.c_str(), connected, this);
   if (rc != 0) break_connection("cannot connect: " + last_error());
 
-  // A target that accepts and then says nothing must not hold a run for ever.
+  // A target that accepts a connection and then stays silent must not block a run for ever.
   auto give_up = [this, alive = alive_, generation = generation_] {
     if (!*alive || generation != generation_ || state_ != State::kConnecting) return;
     break_connection("no answer to connect or login");
@@ -142,7 +142,7 @@ void Session::swallow_unit_attentions(int tries_left) {
     if (completion.is_sense(kUnitAttention) && tries_left > 0) {
       return swallow_unit_attentions(tries_left - 1);
     }
-    // Anything else, NOT READY too, is for the commands that follow to meet.
+    // The commands that follow handle all other answers, NOT READY included.
     finish_connect("");
   });
 }
@@ -325,7 +325,7 @@ void Session::service(short events) {
   if (!is_doomed_ && events != 0 && iscsi_service(iscsi_, events) != 0) {
     break_connection(last_error());
   }
-  // What the callbacks queued goes out now rather than after another turn of the loop.
+  // Sends what the callbacks queued now, not after another turn of the loop.
   if (!is_doomed_ && state_ == State::kReady && (iscsi_which_events(iscsi_) & POLLOUT) &&
       iscsi_service(iscsi_, POLLOUT) != 0) {
     break_connection(last_error());

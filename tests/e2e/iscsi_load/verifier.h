@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What every block of a LUN must hold, from what was written and how the writes ended.
+// The content that every block of a LUN must have, given the writes and how they ended.
 // Pure: no I/O. Not thread-safe. Memory is 4 bytes per block of the 4 MiB stretches touched.
 #pragma once
 
@@ -23,7 +23,7 @@ struct BlockRange {
   bool overlaps(const BlockRange& other) const { return lba < other.end() && other.lba < end(); }
 };
 
-// A block that holds what it must not.
+// A block with content that it must not have.
 struct Mismatch {
   uint64_t lba;
   std::string expected;  // "generation 12", "zeroes or generation 9", …
@@ -44,22 +44,22 @@ class Verifier {
   // Each block of the range holds `content` or what it held before, until a read tells.
   void may_have_written(BlockRange range, Content content);
 
-  // Compares what was read with what must be there. A block that could hold several things and
-  // matches one of them must hold that from now on. The first mismatch, if any, is returned.
+  // Compares data that was read with the expected content, and returns the first mismatch, if any.
+  // A block that can have several contents and matches one of them must keep that one.
   // REQUIRES: data is range.num_blocks whole blocks.
   std::optional<Mismatch> check_read(BlockRange range, std::span<const std::byte> data);
 
-  // What the range is known to hold, block by block; nothing if that is not known of all of it.
+  // The content of the range, block by block; nothing unless that of every block is certain.
   std::optional<std::vector<Content>> known_contents(BlockRange range) const;
 
-  // Number of blocks that may hold one of several things.
+  // Number of blocks that can have one of several contents.
   uint64_t num_uncertain() const { return alternatives_.size(); }
 
   // The stretches in which something was ever written, in order, each at most max_blocks long.
   // They also cover neighbours that were not: those must still hold what they did initially.
   std::vector<BlockRange> touched(uint64_t max_blocks) const;
 
-  // Keeps or brings back the whole history. An empty string is success, else what went wrong.
+  // Keeps or brings back the whole history. Returns an empty string, or a sentence.
   // Loading replaces everything but the pattern's seed, which must be the same.
   std::string save(const std::string& path) const;
   std::string load(const std::string& path);

@@ -16,7 +16,7 @@ std::string describe(const Op& op) {
          " blocks at lba " + std::to_string(op.range.lba);
 }
 
-// The advertised limit if there is one, but never more than we would ask for.
+// The advertised limit if there is one, but never more than this program asks for.
 uint64_t limited(uint64_t wanted, uint64_t advertised) {
   return advertised == 0 ? wanted : std::min(wanted, advertised);
 }
@@ -219,7 +219,7 @@ void VerifyRun::compare_and_write_answered(const Op& op, const FinalCompletion& 
     if (result.has_unknown_attempt) verifier_->may_have_written(op.range, op.content);
     return failed(op, result.last);
   }
-  // An attempt that nobody heard of may have succeeded, and the next one met its work.
+  // An attempt without an answer may have succeeded, so that the next one miscompared with it.
   if (result.has_unknown_attempt) return verifier_->may_have_written(op.range, op.content);
   stop(Verdict::kMismatch, describe(op) + ": miscompares with what must be there");
 }
@@ -248,7 +248,7 @@ void VerifyRun::check(const BlockRange& range, const Buffer& buffer) {
   if (mismatch) stop(Verdict::kMismatch, mismatch->to_string());
 }
 
-// What is in flight still comes in, but only the first problem is kept.
+// Operations in flight still end, but only the first problem is kept.
 void VerifyRun::stop(Verdict verdict, std::string problem) {
   if (report_.verdict == Verdict::kClean) {
     report_.verdict = verdict;

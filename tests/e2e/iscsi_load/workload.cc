@@ -12,7 +12,7 @@ const char* name_of(OpKind kind) {
   return kNames[static_cast<size_t>(kind)];
 }
 
-// Not a standard distribution: those differ between libraries, and a seed must not.
+// Not a standard distribution: those differ between libraries, but a seed must give one sequence.
 uint64_t Workload::below(uint64_t limit) { return random_() % limit; }
 
 OpKind Workload::pick_kind() {

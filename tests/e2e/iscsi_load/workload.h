@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The sequence of operations of a verify run: the same for the same options, whatever the target
-// does. Pure. Not thread-safe.
+// The sequence of operations of a verify run, which depends on the options alone. Pure. Not
+// thread-safe.
 #pragma once
 
 #include <cstdint>
@@ -20,14 +20,14 @@ struct Op {
   Content content = kZeroes;  // that the range holds afterwards, for kinds that write
   bool fua = false;
   bool unmap = false;       // kWriteSame: with the UNMAP bit, and zeroes
-  bool miscompare = false;  // kCompareAndWrite: compare with something that is not there
+  bool miscompare = false;  // kCompareAndWrite: compare with other content
 };
 
 struct WorkloadOptions {
   uint64_t seed = 1;
   BlockRange span;               // where operations go
   uint64_t max_op_blocks = 1;    // of reads, writes and WRITE SAME
-  uint64_t boundary_blocks = 1;  // operations often sit astride multiples of this
+  uint64_t boundary_blocks = 1;  // operations often cross multiples of this
   uint32_t read_percent = 50;
   // Of the other kinds, each a share of 5 %; 0 leaves the kind out.
   uint64_t max_unmap_blocks = 0;
@@ -42,7 +42,7 @@ class Workload {
   // REQUIRES: span and max_op_blocks are not empty; read_percent is at most 100.
   explicit Workload(const WorkloadOptions& options) : options_(options), random_(options.seed) {}
 
-  // Each that writes has a content of its own.
+  // Each operation that writes has a content of its own.
   Op next();
 
  private:

@@ -11,7 +11,7 @@ import time
 
 from .env import HarnessError, child_environment
 
-# What a sanitizer or the C library writes when a process is about to die of a bug of ours.
+# What a sanitizer or the C library writes when a process is about to crash.
 _CRASH_MARKS = ("ERROR: AddressSanitizer", "ERROR: LeakSanitizer", "WARNING: ThreadSanitizer",
                 "runtime error: ", "LUNAR_CHECK", "terminate called", "malloc(): ", "free(): ",
                 "double free", "stack smashing detected")
@@ -24,8 +24,8 @@ def _die_with_parent():
 
 
 def wait_until(condition, timeout, what):
-    """Polls until condition() is true and returns its value. For processes getting ready only:
-    what a test is about has an event or an answer to wait for."""
+    """Polls until condition() is true and returns its value. Only for processes that become
+    ready: what a test is about has an event or an answer to wait for."""
     deadline = time.monotonic() + timeout
     pause = 0.005
     while True:
@@ -72,7 +72,7 @@ class Process:
         return self._child.pid
 
     def log(self):
-        """What this run of it has written so far."""
+        """The output of this run so far."""
         with open(self.log_path, "rb") as log:
             log.seek(self._log_start)
             return log.read().decode(errors="replace")
@@ -99,7 +99,7 @@ class Process:
             os.kill(self.pid, signal_number)
 
     def kill(self):
-        """kill -9, and waits for it to be gone."""
+        """kill -9, and waits for the end."""
         self.send(signal.SIGKILL)
         self._child.wait()
 
@@ -113,7 +113,7 @@ class Process:
             raise
 
     def crash_report(self):
-        """Why the process counts as crashed, or None."""
+        """A sentence if the process has crashed, or None."""
         code = self.exit_code()
         if code is not None and code < 0 and -code not in (signal.SIGKILL, signal.SIGTERM):
             return f"{self.name} died of {signal.Signals(-code).name}"

@@ -16,7 +16,7 @@ _PORT_TAKEN = ("failed to create/bind to portal", "unable to bind server socket"
 
 
 class TgtadmError(Exception):
-    """tgtadm refused. `log` is what tgtd wrote meanwhile: that is where the reason is."""
+    """tgtadm failed. `log` has what tgtd wrote meanwhile, which gives the reason."""
 
     def __init__(self, arguments, message, log):
         super().__init__(f"tgtadm {' '.join(arguments)}: {message}\n{log}")
@@ -26,7 +26,7 @@ class TgtadmError(Exception):
 
 def _mount_script(folder):
     """Shell commands that put `folder` where tgtd looks for plugins, in this mount namespace only.
-    Debian's tgt package does not make that place: then an overlay over /usr/lib has it."""
+    Debian's tgt package does not make that folder; an overlay over /usr/lib then has it."""
     mine, theirs = shlex.quote(str(folder)), shlex.quote(PLUGIN_FOLDER)
     scratch = shlex.quote(str(folder) + ".overlay")
     return f"""
@@ -95,7 +95,7 @@ class Target:
 
 
 class PrivateTgtd:
-    """Started by start(), ended by stop(); both may be repeated, on the same port. The log goes to
+    """Started by start(), ended by stop(); both can be repeated, on the same port. The log goes to
     `folder`/tgtd.log. `plugins` are files for the plugin folder; with_lunar adds bs_lunar.so."""
 
     def __init__(self, folder, plugins=(), with_lunar=False, environment=None, wrapper=(),
@@ -168,7 +168,7 @@ class PrivateTgtd:
         return self.process is not None and self.process.is_running()
 
     def stop(self):
-        """Ends it in order, and fails if it has crashed, then or before."""
+        """Ends it in an orderly way, and fails if it has crashed at any time."""
         if self.process is None:
             return
         process = self.process
