@@ -72,11 +72,11 @@ struct ClientOp {
   msgr::InMessage message;
   ObjectId object;  // name empty for FLUSH and LIST
   std::shared_ptr<const ClientName> client;
-  objecter::OsdMapRef map;                        // its target was checked against
-  uint64_t session = 0;                           // id in ClientSessions
-  std::weak_ptr<msgr::Connection> connection;     // that brought it
-  msgr::RegisteredBuffer staged;                  // a payload that was pulled whole
-  std::chrono::steady_clock::time_point starved;  // since when it waits for buffers; 0 if never
+  objecter::OsdMapRef map;                          // its target was checked against
+  uint64_t session = 0;                             // id in ClientSessions
+  std::weak_ptr<msgr::RemoteMemory> client_memory;  // of the connection that brought it
+  msgr::RegisteredBuffer staged;                    // a payload that was pulled whole
+  std::chrono::steady_clock::time_point starved;    // since when it waits for buffers; 0 if never
   std::chrono::steady_clock::time_point arrived;
   ClientOpState state = ClientOpState::kArrived;
   bool is_given_up = false;  // cancelled or fenced while it executes
@@ -93,10 +93,9 @@ struct ClientOp {
   // with that client, and it still waits for the op: it revokes the keys of one that it gave up,
   // and a revoked key ends the link for everybody on it.
   bool may_use_keys(uint64_t generation) const noexcept {
-    const msgr::ConnectionRef from = connection.lock();
-    return !is_given_up && message.link_generation == generation && from != nullptr &&
-           from->link_generation() == generation && from->link_capabilities().one_sided &&
-           from->peer().one_sided;
+    const auto memory = client_memory.lock();
+    return !is_given_up && message.link_generation == generation && memory != nullptr &&
+           memory->link_generation() == generation && memory->link_capabilities().one_sided;
   }
   // How long it has waited for buffers; the first call is the beginning.
   std::chrono::nanoseconds starved_for(std::chrono::steady_clock::time_point now) noexcept {

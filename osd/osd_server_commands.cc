@@ -38,8 +38,8 @@ constexpr std::pair<const char*, const char*> kShown[] = {
 bool OsdServer::may_command(const msgr::Connection& connection) const {
   if (!options_.auth_required) return true;
   const msgr::PeerIdentity& peer = connection.peer();
-  return peer.authenticated && std::find(options_.admins.begin(), options_.admins.end(),
-                                         peer.entity) != options_.admins.end();
+  return peer.is_authenticated && std::find(options_.admins.begin(), options_.admins.end(),
+                                            peer.entity) != options_.admins.end();
 }
 
 void OsdServer::on_command(msgr::Connection& connection, const msgr::InMessage& message) {

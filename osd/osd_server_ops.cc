@@ -30,7 +30,7 @@ void OsdServer::on_op(msgr::Connection& connection, msgr::InMessage message) {
   }
   op->header = std::move(*header);
   op->message = std::move(message);
-  op->connection = connection.weak();
+  op->client_memory = connection.weak_from_this();
   op->message.front = {};
   op->object = {op->header.pg.pool, op->header.object};
   LUNAR_TRACE(lunar_osd, op_received, op->io_id(), op->header.tid, op->header.attempt,

@@ -61,17 +61,16 @@ void PayloadPull::pull(uint32_t number, const msgr::RegisteredBuffer& buffer, ui
   fragment.reads = 1;  // ours, so that it does not end below
   LUNAR_TRACE(lunar_osd, pull_start, op_.io_id(), op_.header.tid, op_.header.attempt, number, begin,
               uint64_t{length});
-  const msgr::ConnectionRef connection = op_.connection.lock();
-  const uint32_t at_once =
-      connection == nullptr ? 0 : connection->link_capabilities().max_fragment_bytes;
+  const auto memory = op_.client_memory.lock();
+  const uint32_t at_once = memory == nullptr ? 0 : memory->link_capabilities().max_fragment_bytes;
   if (at_once == 0) {
     fragment.fault = PullFault::kStale;
   } else {
     for (const auto& piece : objecter::cut_delivery(delivery_, begin, length, at_once)) {
       ++fragment.reads;
       const auto at = static_cast<uint32_t>(offset + (piece.offset - begin));
-      connection->remote_read(piece.key, {&buffer, at, piece.length},
-                              [this, number](std::error_code error) { read_done(number, error); });
+      memory->remote_read(piece.key, {&buffer, at, piece.length},
+                          [this, number](std::error_code error) { read_done(number, error); });
     }
   }
   env_.center.post([this, number] { read_done(number, {}); });

@@ -8,7 +8,7 @@
 
 namespace lunar::osd {
 
-Push push_payload(OneSidedCounters& counters, msgr::Connection& connection, const ClientOp& op,
+Push push_payload(OneSidedCounters& counters, msgr::RemoteMemory& memory, const ClientOp& op,
                   const OpResultRef& result) {
   using objecter::DeliveryAccess;
   const auto& delivery = op.header.delivery;
@@ -21,7 +21,7 @@ Push push_payload(OneSidedCounters& counters, msgr::Connection& connection, cons
     counters.push_given_up.add();
     return {};
   }
-  if (op.connection.lock().get() != &connection || !op.may_use_keys(delivery->link_generation)) {
+  if (op.client_memory.lock().get() != &memory || !op.may_use_keys(delivery->link_generation)) {
     counters.push_stale.add();
     return {};
   }
@@ -33,14 +33,14 @@ Push push_payload(OneSidedCounters& counters, msgr::Connection& connection, cons
     counters.push_plain.add();
     return {};
   }
-  const uint32_t at_once = connection.link_capabilities().max_fragment_bytes;
+  const uint32_t at_once = memory.link_capabilities().max_fragment_bytes;
   uint32_t number = 0;
   for (const auto& part : objecter::cut_delivery(*delivery, 0, piece.length, at_once)) {
     LUNAR_TRACE(lunar_osd, push_start, op.io_id(), op.header.tid, op.header.attempt, number,
                 part.offset, uint64_t{part.length});
     counters.pushes.add();
     counters.push_bytes.add(part.length);
-    connection.remote_write(
+    memory.remote_write(
         {&piece.buffer, static_cast<uint32_t>(part.offset), part.length}, part.key,
         [result, io_id = op.io_id(), tid = op.header.tid, attempt = op.header.attempt, number,
          length = part.length](std::error_code error) {

@@ -17,9 +17,9 @@ struct Push {
 };
 
 // Begins to move the result of a READ to where its delivery descriptor says, by RDMA WRITE;
-// whatever is sent on the connection afterwards arrives after it. The WRITEs share the result until
-// they are over. Nothing if that cannot be: then the data goes with the reply. Loop-bound.
-Push push_payload(OneSidedCounters& counters, msgr::Connection& connection, const ClientOp& op,
+// whatever is sent on the same connection afterwards arrives after it. The WRITEs share the result
+// until they are over. Nothing if that cannot be: then the data goes with the reply. Loop-bound.
+Push push_payload(OneSidedCounters& counters, msgr::RemoteMemory& memory, const ClientOp& op,
                   const OpResultRef& result);
 
 }  // namespace lunar::osd

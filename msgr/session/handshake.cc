@@ -132,7 +132,7 @@ Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party
     co_return auth_failure(fmt::format("{} did not prove that it has the key of {}",
                                        greeted.peer.entity, party.hello.entity));
   }
-  greeted.authenticated = true;
+  greeted.is_authenticated = true;
   greeted.keys = derive_session_keys(*key, transcript);
   co_return std::move(greeted);
 }
@@ -168,7 +168,7 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
   AuthDone done;
   done.proof = make_server_proof(key, transcript);
   say(channel, transcript, FrameTag::kAuthDone, done.encode());
-  greeted.authenticated = true;
+  greeted.is_authenticated = true;
   greeted.keys = derive_session_keys(key, transcript);
   co_return std::move(greeted);
 }

@@ -29,7 +29,7 @@ struct HandshakeParty {
 struct Greeted {
   Greeted() = default;
   Hello peer;
-  bool authenticated = false;
+  bool is_authenticated = false;
   SessionKeys keys;
 };
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "msgr/session/session.h"
 
-#include <atomic>
 #include <utility>
 
 #include "common/log.h"
@@ -9,25 +8,15 @@
 #include "tracing/tracepoints.h"
 
 namespace lunar::msgr {
-namespace {
-
-uint64_t next_connection_id() noexcept {
-  static std::atomic<uint64_t> last{0};
-  return last.fetch_add(1, std::memory_order_relaxed) + 1;
-}
-
-}  // namespace
 
 Session::Session(SessionHost& host, Policy policy, const Address& target, bool begins_connecting)
-    : host_(host),
-      center_(host.center),
-      id_(next_connection_id()),
+    : Connection(host.center, target),
+      host_(host),
       policy_(policy),
-      target_(target),
       begins_connecting_(begins_connecting),
       link_changed_(host.center.now()),
       backoff_(host.options.initial_backoff, host.options.max_backoff,
-               host.options.inject_seed == 0 ? 0 : host.options.inject_seed + id_),
+               host.options.inject_seed == 0 ? 0 : host.options.inject_seed + id()),
       pause_(host.center) {}
 
 Session::~Session() = default;
@@ -38,29 +27,36 @@ void Session::start() { run(); }
 
 void Session::send(std::unique_ptr<OutMessage> message) {
   if (is_ending_ || was_reset_) {
-    center_.post([message = std::move(message)] {});
+    center().post([message = std::move(message)] {});
     return;
   }
-  LUNAR_TRACE(lunar_msgr, frame_queued, message->meta().trace_id, message->meta().tid, id_,
+  LUNAR_TRACE(lunar_msgr, frame_queued, message->meta().trace_id, message->meta().tid, id(),
               message->meta().type);
   queue_.push(std::move(message));
   if (link_ != nullptr) {
     link_->pump();
-  } else if (!begins_connecting_ && !target_.is_unset()) {
+  } else if (!begins_connecting_ && !target().is_unset()) {
     wake();  // a lossless peer that waited may now connect
   }
 }
 
 void Session::withdraw(uint64_t tid, InlineFunction<void()> done) {
   if (link_ != nullptr) link_->abandon_payload(tid);
-  const bool waits = queue_.withdraw(tid, std::move(done), center_.now());
+  const bool waits = queue_.withdraw(tid, std::move(done), center().now());
   if (waits && link_ != nullptr) link_->hurry_withdrawals();
   messages_finished();
 }
 
+LinkCapabilities Session::link_capabilities() const noexcept {
+  if (!link_is_up()) return {};
+  LinkCapabilities capabilities = link_->link().capabilities();
+  capabilities.one_sided = capabilities.one_sided && peer().one_sided;
+  return capabilities;
+}
+
 // The link a key may be used on, if it is up and can move so many bytes at once.
 Link* Session::link_of(const RemoteKey& key, uint32_t bytes) noexcept {
-  if (!has_link() || link_->generation() != key.link_generation) return nullptr;
+  if (!link_is_up() || link_->generation() != key.link_generation) return nullptr;
   const LinkCapabilities& can = link_->link().capabilities();
   return can.one_sided && bytes <= can.max_fragment_bytes ? &link_->link() : nullptr;
 }
@@ -68,14 +64,14 @@ Link* Session::link_of(const RemoteKey& key, uint32_t bytes) noexcept {
 void Session::remote_read(const RemoteKey& from, RegisteredSlice local, IoDone done) {
   Link* const link = link_of(from, local.length);
   if (link != nullptr) return link->remote_read(from, local, std::move(done));
-  center_.post(
+  center().post(
       [done = std::make_unique<IoDone>(std::move(done))] { (*done)(MsgrErrc::kStaleKey); });
 }
 
 void Session::remote_write(RegisteredSlice local, const RemoteKey& to, IoDone done) {
   Link* const link = link_of(to, local.length);
   if (link != nullptr) return link->remote_write(local, to, std::move(done));
-  center_.post(
+  center().post(
       [done = std::make_unique<IoDone>(std::move(done))] { (*done)(MsgrErrc::kStaleKey); });
 }
 
@@ -83,15 +79,15 @@ void Session::revoke(const RemoteKey& key, InlineFunction<void()> done) {
   if (link_ != nullptr && link_->generation() == key.link_generation) {
     link_->revoke(key, std::move(done));
   } else if (done) {
-    center_.post(std::move(done));  // its link is closed: one is adopted only after that
+    center().post(std::move(done));  // its link is closed: one is adopted only after that
   }
 }
 
 void Session::close() noexcept {
   if (is_ending_) return;
   is_ending_ = true;
-  is_open_ = false;
-  LUNAR_LOG(kMs, 1, "conn {}: closed", id_);
+  set_open(false);
+  LUNAR_LOG(kMs, 1, "conn {}: closed", id());
   queue_.drop_queued();
   messages_finished();
   if (link_ != nullptr) link_->finish(make_error_code(MsgrErrc::kClosed));
@@ -101,8 +97,8 @@ void Session::close() noexcept {
 // --- for the acceptor ---
 
 bool Session::is_same_peer(const Greeted& greeted) const {
-  return peer_.entity == greeted.peer.entity && peer_.instance == greeted.peer.instance &&
-         peer_.nonce == greeted.peer.nonce && peer_.authenticated == greeted.authenticated;
+  return peer().entity == greeted.peer.entity && peer().instance == greeted.peer.instance &&
+         peer().nonce == greeted.peer.nonce && peer().is_authenticated == greeted.is_authenticated;
 }
 
 Session::Verdict Session::consider(const Greeted& greeted, const SessionRequest& request,
@@ -112,13 +108,14 @@ Session::Verdict Session::consider(const Greeted& greeted, const SessionRequest&
   if (request.is_new() && is_known && (in_seq_ != 0 || queue_.acked() != 0)) {
     return Verdict::kUnknown;  // it says it never had the session it has been using
   }
-  if (!request.is_new() && !(is_open_ && is_known && request.peer_cookie == own_cookie_ &&
+  if (!request.is_new() && !(is_open() && is_known && request.peer_cookie == own_cookie_ &&
                              is_same_peer(greeted) && queue_.could_replay_from(request.in_seq))) {
     return Verdict::kUnknown;
   }
   // A session is stolen neither by its address nor by its cookie.
-  if (request.is_new() && is_open_ && peer_.entity != greeted.peer.entity) return Verdict::kUnknown;
-  if ((is_known || !is_open_) && request.generation < generation_) return Verdict::kStale;
+  if (request.is_new() && is_open() && peer().entity != greeted.peer.entity)
+    return Verdict::kUnknown;
+  if ((is_known || !is_open()) && request.generation < generation_) return Verdict::kStale;
   const bool is_connecting = attempt_ != nullptr || channel_ != nullptr;
   if (is_connecting && own_connect_wins(ours, theirs)) return Verdict::kLostRace;
   return Verdict::kWelcome;
@@ -178,7 +175,7 @@ void Session::link_is_idle() {
 void Session::messages_finished() {
   if (finish_is_posted_ || !queue_.has_finished()) return;
   finish_is_posted_ = true;
-  center_.post([self = shared_from_this()] {
+  center().post([self = shared_self()] {
     self->finish_is_posted_ = false;
     SendQueue::Finished finished = self->queue_.take_finished();
     finished.messages.clear();
@@ -187,13 +184,13 @@ void Session::messages_finished() {
 }
 
 void Session::link_closed(std::error_code why) {
-  LUNAR_TRACE(lunar_msgr, link_down, id_, why.value());
-  LUNAR_LOG(kMs, 1, "conn {}: link to {} is down: {}", id_, peer_.entity, why.message());
+  LUNAR_TRACE(lunar_msgr, link_down, id(), why.value());
+  LUNAR_LOG(kMs, 1, "conn {}: link to {} is down: {}", id(), peer().entity, why.message());
   if (why != MsgrErrc::kClosed && why != MsgrErrc::kClosedByPeer) host_.counters.links_lost.add();
   // With the link its keys are gone.
-  for (auto& revoked : link_->take_revocations()) center_.post(std::move(revoked));
+  for (auto& revoked : link_->take_revocations()) center().post(std::move(revoked));
   link_.reset();
-  const auto now = center_.now();
+  const auto now = center().now();
   // A link that brought something over was worth its while, however short: on a bad network the
   // pauses would else grow although each link makes progress.
   const uint64_t progress = in_seq_ + queue_.acked();
@@ -207,7 +204,7 @@ void Session::link_closed(std::error_code why) {
 
 void Session::wake() {
   if (std::exchange(wake_is_posted_, true)) return;
-  center_.post([self = shared_from_this()] {
+  center().post([self = shared_self()] {
     self->wake_is_posted_ = false;
     if (self->is_ending_) {
       const std::error_code closed = make_error_code(MsgrErrc::kClosed);

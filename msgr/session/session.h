@@ -57,9 +57,7 @@ struct SessionHost {
 
 // A session with one peer: its state, and the coroutine that is its life (session_life.cc).
 // Loop-bound. Shared: run() holds it until it is over.
-class Session final : public Connection,
-                      public std::enable_shared_from_this<Session>,
-                      private SessionLinkOwner {
+class Session final : public Connection, private SessionLinkOwner {
  public:
   // A link that came in and is through its handshake but for the answer to its request.
   struct Offer {
@@ -82,23 +80,10 @@ class Session final : public Connection,
   void remote_write(RegisteredSlice local, const RemoteKey& to, IoDone done) override;
   void revoke(const RemoteKey& key, InlineFunction<void()> done) override;
   void close() noexcept override;
-  EventCenter& center() const noexcept override { return center_; }
-  uint64_t id() const noexcept override { return id_; }
-  const Address& target() const noexcept override { return target_; }
-  const PeerIdentity& peer() const noexcept override { return peer_; }
-  bool is_open() const noexcept override { return is_open_; }
-  bool has_link() const noexcept override { return link_ != nullptr && link_->is_up(); }
   uint64_t link_generation() const noexcept override {
-    return has_link() ? link_->generation() : 0;
+    return link_is_up() ? link_->generation() : 0;
   }
-  LinkCapabilities link_capabilities() const noexcept override {
-    return has_link() ? link_->link().capabilities() : LinkCapabilities();
-  }
-  std::weak_ptr<Connection> weak() noexcept override { return weak_from_this(); }
-  void set_context(std::shared_ptr<void> context) noexcept override {
-    context_ = std::move(context);
-  }
-  const std::shared_ptr<void>& context() const noexcept override { return context_; }
+  LinkCapabilities link_capabilities() const noexcept override;
 
   // For the acceptor: whose request is it, what does it get, and here is its link.
   Policy policy() const noexcept { return policy_; }
@@ -129,7 +114,11 @@ class Session final : public Connection,
   std::chrono::nanoseconds pause_length();
   bool connects() const noexcept;
   bool is_same_peer(const Greeted& greeted) const;
+  bool link_is_up() const noexcept { return link_ != nullptr && link_->is_up(); }
   Link* link_of(const RemoteKey& key, uint32_t bytes) noexcept;
+  std::shared_ptr<Session> shared_self() {
+    return std::static_pointer_cast<Session>(shared_from_this());
+  }
   void wake();
 
   // SessionLinkOwner
@@ -141,15 +130,9 @@ class Session final : public Connection,
   void link_closed(std::error_code why) override;
 
   SessionHost& host_;
-  EventCenter& center_;
-  const uint64_t id_;
   const Policy policy_;
-  const Address target_;
   bool begins_connecting_;  // else it waits to be come to, and connects only if it has to send
-  PeerIdentity peer_;
-  std::shared_ptr<void> context_;
 
-  bool is_open_ = false;  // a session exists
   bool is_lossy_ = false;
   bool was_reset_ = false;      // messages are dropped until the next session
   bool is_ending_ = false;      // close() was called, or there is no way to a next session

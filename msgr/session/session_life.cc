@@ -32,7 +32,7 @@ tl::unexpected<HandshakeFailure> refuse(std::error_code code, std::string_view w
 }  // namespace
 
 Detached Session::run() {
-  const auto self = shared_from_this();
+  const auto self = shared_self();
   while (!is_ending_) {
     if (offer_ != nullptr) {
       adopt_offer();
@@ -63,19 +63,19 @@ Detached Session::run() {
 }
 
 bool Session::connects() const noexcept {
-  if (target_.is_unset()) return false;
+  if (target().is_unset()) return false;
   return begins_connecting_ || !queue_.is_idle();
 }
 
 // How long to wait for whatever comes next; ends a session that nobody came back to.
 std::chrono::nanoseconds Session::pause_length() {
-  const bool at_once = std::exchange(retry_at_once_, false) && is_open_;
+  const bool at_once = std::exchange(retry_at_once_, false) && is_open();
   if (connects()) return at_once ? std::chrono::nanoseconds(0) : backoff_.next();
-  if (!is_open_) {  // accepted, and its first link did not last
+  if (!is_open()) {  // accepted, and its first link did not last
     is_ending_ = true;
     return {};
   }
-  const auto alone = center_.now() - link_changed_;
+  const auto alone = center().now() - link_changed_;
   const auto limit = host_.options.session_timeout;
   if (alone >= limit) {
     reset(make_error_code(MsgrErrc::kTimedOut));
@@ -89,19 +89,19 @@ std::chrono::nanoseconds Session::pause_length() {
 // Success once a link is adopted; then frames flow.
 Task<std::error_code> Session::connect_once() {
   const std::chrono::nanoseconds timeout = host_.options.connection_ready_timeout;
-  ConnectAttempt attempt(host_.stack, center_, target_, timeout);
+  ConnectAttempt attempt(host_.stack, center(), target(), timeout);
   attempt_ = &attempt;
   Result<std::unique_ptr<Link>> connected = co_await attempt;
   attempt_ = nullptr;
   if (!connected) co_return connected.error();
 
-  channel_ = std::make_unique<FrameChannel>(center_, std::move(*connected), timeout);
+  channel_ = std::make_unique<FrameChannel>(center(), std::move(*connected), timeout);
   if (is_ending_ || offer_ != nullptr) channel_->abort(make_error_code(MsgrErrc::kConnectionRace));
   HandshakeParty party = host_.make_party(channel_->link());
   GreetResult greeted = co_await greet_as_connector(*channel_, std::move(party));
   std::optional<HandshakeFailure> failure;
   if (greeted) {
-    UpgradeSetup setup(center_, host_.stack, timeout, [this](std::unique_ptr<FrameChannel> over) {
+    UpgradeSetup setup(center(), host_.stack, timeout, [this](std::unique_ptr<FrameChannel> over) {
       host_.dispose(std::move(over));
     });
     Task<UpgradeFailure> upgrade =
@@ -123,7 +123,8 @@ Task<std::error_code> Session::connect_once() {
     failure = std::move(greeted.error());
   }
   host_.counters.handshakes_failed.add();
-  LUNAR_LOG(kMs, 1, "conn {}: no session with {}: {}", id_, target_.to_string(), failure->sentence);
+  LUNAR_LOG(kMs, 1, "conn {}: no session with {}: {}", id(), target().to_string(),
+            failure->sentence);
   if (failure->tell_peer) {
     HandshakeError error = failure->for_peer();
     co_await channel_->close_with(std::move(error));
@@ -144,11 +145,11 @@ Task<Session::SessionResult> Session::request_session(FrameChannel& channel, uin
     request.generation = generation_;
     request.lossy = policy_ == Policy::kLossyClient;
     request.peer_to_peer = policy_ == Policy::kLosslessPeer;
-    if (is_open_) {
+    if (is_open()) {
       request.peer_cookie = peer_cookie_;
       request.in_seq = in_seq_;
     }
-    channel.send(is_open_ ? FrameTag::kSessionReconnect : FrameTag::kSessionNew, request.encode());
+    channel.send(is_open() ? FrameTag::kSessionReconnect : FrameTag::kSessionNew, request.encode());
     Result<ReceivedFrame> received = co_await channel.receive();
     if (!received) co_return give_up(received.error(), received.error().message(), false);
 
@@ -157,13 +158,13 @@ Task<Session::SessionResult> Session::request_session(FrameChannel& channel, uin
       Result<SessionReady> ready = SessionReady::decode(received->front);
       if (!ready) co_return refuse(ready.error(), "session ready");
       const bool fits = ready->generation > generation_ &&
-                        (is_open_ ? ready->cookie == peer_cookie_ : ready->in_seq == 0) &&
+                        (is_open() ? ready->cookie == peer_cookie_ : ready->in_seq == 0) &&
                         queue_.could_replay_from(ready->in_seq);
       if (!fits) co_return refuse(make_error_code(MsgrErrc::kBadFrame), "session ready");
       co_return std::move(*ready);
     }
-    if (tag == FrameTag::kSessionReset && is_open_ && received->front.empty()) {
-      LUNAR_LOG(kMs, 1, "conn {}: {} (nonce {}) does not know the session", id_, peer_.entity,
+    if (tag == FrameTag::kSessionReset && is_open() && received->front.empty()) {
+      LUNAR_LOG(kMs, 1, "conn {}: {} (nonce {}) does not know the session", id(), peer().entity,
                 nonce);
       reset(make_error_code(MsgrErrc::kSessionReset));
     } else if (tag == FrameTag::kSessionRetry) {
@@ -190,20 +191,20 @@ void Session::after_failed_connect(std::error_code why) {
     if (why == MsgrErrc::kAuthFailed) host_.counters.auth_failed.add();
     reset(why);
   } else {
-    LUNAR_LOG(kMs, 5, "conn {}: cannot reach {}: {}", id_, target_.to_string(), why.message());
+    LUNAR_LOG(kMs, 5, "conn {}: cannot reach {}: {}", id(), target().to_string(), why.message());
   }
 }
 
 // --- links ---
 
 void Session::adopt_offer() {
-  if (is_open_ && offer_->request.is_new() && offer_->request.cookie != peer_cookie_) {
+  if (is_open() && offer_->request.is_new() && offer_->request.cookie != peer_cookie_) {
     reset(make_error_code(MsgrErrc::kSessionReset));  // a lossless peer that started anew
   }
   std::unique_ptr<Offer> offer = std::move(offer_);
   const SessionRequest& request = offer->request;
   // The old link may have brought acknowledgements, but none that the peer did not send.
-  const bool fits = queue_.could_replay_from(request.in_seq) && (is_open_ || request.is_new());
+  const bool fits = queue_.could_replay_from(request.in_seq) && (is_open() || request.is_new());
   if (is_ending_ || !fits || offer->channel->has_ended()) {
     host_.dispose(std::move(offer->channel));
     return;
@@ -222,37 +223,37 @@ void Session::adopt_offer() {
 // `ready` holds the peer's cookie.
 void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const SessionReady& ready,
                     uint64_t peer_in_seq) {
-  const bool is_first = !is_open_;
+  const bool is_first = !is_open();
   peer_cookie_ = ready.cookie;
   generation_ = ready.generation;
   is_lossy_ = ready.lossy || policy_ == Policy::kLossyClient;
   const bool one_sided =
       host_.options.one_sided && (greeted.peer.features_supported & kFeatureOneSided) != 0;
-  peer_ = PeerIdentity{greeted.peer.entity,   greeted.peer.instance, greeted.peer.nonce,
-                       greeted.authenticated, link->peer_address(),  one_sided};
-  link_changed_ = center_.now();
-  is_open_ = true;
+  set_peer(PeerIdentity{greeted.peer.entity, greeted.peer.instance, greeted.peer.nonce,
+                        greeted.is_authenticated, link->peer_address(), one_sided});
+  link_changed_ = center().now();
+  set_open(true);
   was_reset_ = false;
   const std::size_t replayed = queue_.restart(peer_in_seq);
   messages_finished();
 
   host_.counters.links_up.add();
   if (LUNAR_TRACE_ENABLED(lunar_msgr, link_up)) {
-    LUNAR_TRACE(lunar_msgr, link_up, id_, peer_.address.to_string().c_str(), generation_);
+    LUNAR_TRACE(lunar_msgr, link_up, id(), peer().address.to_string().c_str(), generation_);
   }
-  LUNAR_LOG(kMs, 1, "conn {}: link {} to {} at {} is up, {} messages to replay", id_, generation_,
-            peer_.entity, peer_.address.to_string(), replayed);
+  LUNAR_LOG(kMs, 1, "conn {}: link {} to {} at {} is up, {} messages to replay", id(), generation_,
+            peer().entity, peer().address.to_string(), replayed);
   if (is_first) {
     host_.counters.sessions_opened.add();
-    LUNAR_TRACE(lunar_msgr, session_open, id_, peer_.entity.c_str());
+    LUNAR_TRACE(lunar_msgr, session_open, id(), peer().entity.c_str());
   } else {
     host_.counters.reconnects.add();
-    LUNAR_TRACE(lunar_msgr, session_replay, id_, static_cast<uint32_t>(replayed));
+    LUNAR_TRACE(lunar_msgr, session_replay, id(), static_cast<uint32_t>(replayed));
   }
-  const bool may_idle_out = target_.is_unset();
-  const SessionLink::Setup setup{
-      center_, host_.options, host_.counters, *host_.throttle, queue_,
-      in_seq_, id_,           generation_,    is_lossy_,       may_idle_out};
+  const bool may_idle_out = target().is_unset();
+  const SessionLink::Setup setup{center(),  host_.options, host_.counters, *host_.throttle,
+                                 queue_,    in_seq_,       id(),           generation_,
+                                 is_lossy_, may_idle_out};
   SessionLinkOwner& owner = *this;
   link_ = std::make_unique<SessionLink>(setup, std::move(link), owner);
   link_->start();
@@ -263,11 +264,11 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
 // Everything of the session is lost. One that connects goes on to a new one.
 void Session::reset(std::error_code why) {
   LUNAR_CHECK(link_ == nullptr, "reset() while a link is up");
-  LUNAR_TRACE(lunar_msgr, session_reset, id_, why.value());
-  LUNAR_LOG(kMs, 1, "conn {}: session with {} reset: {}", id_,
-            is_open_ ? peer_.entity : target_.to_string(), why.message());
+  LUNAR_TRACE(lunar_msgr, session_reset, id(), why.value());
+  LUNAR_LOG(kMs, 1, "conn {}: session with {} reset: {}", id(),
+            is_open() ? peer().entity : target().to_string(), why.message());
   host_.counters.resets.add();
-  is_open_ = false;
+  set_open(false);
   was_reset_ = true;
   queue_.clear();
   messages_finished();

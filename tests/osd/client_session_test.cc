@@ -4,43 +4,17 @@
 #include <list>
 
 #include "tests/osd/executor_fixture.h"
+#include "tests/support/inert_connection.h"
 
 namespace lunar::osd {
 namespace {
 
-class FakeConnection final : public msgr::Connection {
+class FakeConnection final : public test::InertConnection {
  public:
   FakeConnection(msgr::EventCenter& center, std::string entity, uint64_t nonce)
-      : center_(center), id_(++last_id_) {
-    peer_.entity = std::move(entity);
-    peer_.instance = "host";
-    peer_.nonce = nonce;
+      : test::InertConnection(center) {
+    set_peer({.entity = std::move(entity), .instance = "host", .nonce = nonce});
   }
-  void send(std::unique_ptr<msgr::OutMessage>) override {}
-  void withdraw(uint64_t, InlineFunction<void()> done) override { center_.post(std::move(done)); }
-  void remote_read(const msgr::RemoteKey&, msgr::RegisteredSlice, msgr::IoDone) override {}
-  void remote_write(msgr::RegisteredSlice, const msgr::RemoteKey&, msgr::IoDone) override {}
-  void revoke(const msgr::RemoteKey&, InlineFunction<void()>) override {}
-  void close() noexcept override {}
-  msgr::EventCenter& center() const noexcept override { return center_; }
-  uint64_t id() const noexcept override { return id_; }
-  const msgr::Address& target() const noexcept override { return target_; }
-  const msgr::PeerIdentity& peer() const noexcept override { return peer_; }
-  bool is_open() const noexcept override { return true; }
-  bool has_link() const noexcept override { return true; }
-  uint64_t link_generation() const noexcept override { return 1; }
-  msgr::LinkCapabilities link_capabilities() const noexcept override { return {}; }
-  std::weak_ptr<msgr::Connection> weak() noexcept override { return {}; }
-  void set_context(std::shared_ptr<void> context) noexcept override { context_ = context; }
-  const std::shared_ptr<void>& context() const noexcept override { return context_; }
-
- private:
-  msgr::EventCenter& center_;
-  const uint64_t id_;
-  msgr::Address target_;
-  msgr::PeerIdentity peer_;
-  std::shared_ptr<void> context_;
-  static inline uint64_t last_id_ = 0;
 };
 
 // Executes nothing by itself: the test says when an op ends.

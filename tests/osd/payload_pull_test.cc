@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Ops whose payload is in their client's memory or belongs there, at the executor. The client is a
-// connection that copies from its memory when the test lets it.
+// Ops whose payload is in their client's memory or belongs there, at the executor. The client's
+// memory is copied from when the test lets it.
 #include "osd/payload_pull.h"
 
 #include <cstdlib>
@@ -41,9 +41,9 @@ class PartlyPlainPool final : public msgr::BufferPool {
   std::size_t in_use_ = 0;
 };
 
-class PulledFrom final : public msgr::Connection, public std::enable_shared_from_this<PulledFrom> {
+class PulledFrom final : public msgr::RemoteMemory {
  public:
-  explicit PulledFrom(msgr::EventCenter& center) : center_(center) { identity.one_sided = true; }
+  explicit PulledFrom(msgr::EventCenter& center) : center_(center) {}
 
   std::string memory;       // at address 1 << 20
   uint64_t generation = 1;  // of the link that is up
@@ -52,7 +52,7 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
   int fail_from = INT_MAX;  // reads from this number on fail
   int reads = 0;
   int writes = 0;
-  msgr::PeerIdentity identity;
+  bool understands_descriptors = true;
 
   void remote_read(const msgr::RemoteKey& from, msgr::RegisteredSlice local,
                    msgr::IoDone done) override {
@@ -78,26 +78,13 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
   }
   std::size_t waiting() const { return waiting_.size(); }
 
-  void send(std::unique_ptr<msgr::OutMessage>) override {}
-  void withdraw(uint64_t, InlineFunction<void()>) override {}
   void remote_write(msgr::RegisteredSlice, const msgr::RemoteKey&, msgr::IoDone) override {
     ++writes;
   }
-  void revoke(const msgr::RemoteKey&, InlineFunction<void()>) override {}
-  void close() noexcept override {}
-  msgr::EventCenter& center() const noexcept override { return center_; }
-  uint64_t id() const noexcept override { return 1; }
-  const msgr::Address& target() const noexcept override { return target_; }
-  const msgr::PeerIdentity& peer() const noexcept override { return identity; }
-  bool is_open() const noexcept override { return true; }
-  bool has_link() const noexcept override { return true; }
   uint64_t link_generation() const noexcept override { return generation; }
   msgr::LinkCapabilities link_capabilities() const noexcept override {
-    return {.one_sided = true, .max_fragment_bytes = at_once};
+    return {.one_sided = understands_descriptors, .max_fragment_bytes = at_once};
   }
-  std::weak_ptr<msgr::Connection> weak() noexcept override { return weak_from_this(); }
-  void set_context(std::shared_ptr<void>) noexcept override {}
-  const std::shared_ptr<void>& context() const noexcept override { return context_; }
 
  private:
   struct Waiting {
@@ -106,8 +93,6 @@ class PulledFrom final : public msgr::Connection, public std::enable_shared_from
   };
   msgr::EventCenter& center_;
   std::deque<Waiting> waiting_;
-  msgr::Address target_;
-  std::shared_ptr<void> context_;
 };
 
 std::string text(std::size_t bytes, char first = 'a') {
@@ -138,7 +123,7 @@ class PayloadPullTest : public ExecutorFixture {
     }
     op->message.data = {};
     op->message.link_generation = 1;
-    op->connection = client->weak();
+    op->client_memory = client;
     op->arrived = std::chrono::steady_clock::now();
     op->header.flags |= objecter::kOpOneSided;
     op->header.delivery = delivery;
@@ -243,13 +228,13 @@ TEST_F(PayloadPullTest, AnotherLinkOrNoneIsStale) {
   op->message.link_generation = 2;
   EXPECT_EQ(retried(op, one_sided.pull_stale), OsdErrc::kRetryInline);
   op = described(Vector().write(0, text(kFragment)));
-  op->connection.reset();
+  op->client_memory.reset();
   EXPECT_EQ(retried(op, one_sided.pull_stale), OsdErrc::kRetryInline);
   EXPECT_EQ(client->reads, 0);
 }
 
 TEST_F(PayloadPullTest, AClientThatWasToldOfNoDescriptorsIsAskedForTheData) {
-  client->identity.one_sided = false;
+  client->understands_descriptors = false;
   const ClientOpRef op = described(Vector().write(0, text(kFragment)));
   EXPECT_EQ(retried(op, one_sided.pull_stale), OsdErrc::kRetryInline);
   EXPECT_EQ(client->reads, 0);
@@ -321,7 +306,7 @@ TEST_F(PayloadPullTest, AReadThatIsGivenUpInTheStorePushesNothing) {
     delivery.ranges = {{1u << 20, kFragment, 1}};
     op->header.delivery = delivery;
     op->message.link_generation = 1;
-    op->connection = client->weak();
+    op->client_memory = client;
     op->arrived = std::chrono::steady_clock::now();
     store->hold(FaultyStore::Call::kRead);
     executor->submit(op);
@@ -443,7 +428,7 @@ class PlainMemoryTest : public PayloadPullTest {
     delivery.fragment_bytes = kFragment;
     delivery.ranges = {{1u << 20, length, 1}};
     op->message.link_generation = 1;
-    op->connection = client->weak();
+    op->client_memory = client;
     op->arrived = std::chrono::steady_clock::now();
     op->header.delivery = delivery;
     return op;

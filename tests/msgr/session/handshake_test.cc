@@ -48,8 +48,8 @@ TEST_F(HandshakeTest, TheRightKeyOpensAndAuthenticatesBothSides) {
   Node& client = add_node(with_auth("client.a"), &keyring);
   EXPECT_EQ(outcome(client), std::error_code());
   ASSERT_TRUE(until([&] { return server.events.opens == 1; }));
-  EXPECT_TRUE(server.events.last->peer().authenticated);
-  EXPECT_TRUE(client.events.last->peer().authenticated);
+  EXPECT_TRUE(server.events.last->peer().is_authenticated);
+  EXPECT_TRUE(client.events.last->peer().is_authenticated);
 }
 
 TEST_F(HandshakeTest, OneSideThatRequiresAuthenticationIsEnough) {
@@ -58,7 +58,7 @@ TEST_F(HandshakeTest, OneSideThatRequiresAuthenticationIsEnough) {
   Node& client = add_node(quick_options("client.a"), &keyring);
   EXPECT_EQ(outcome(client), std::error_code());
   ASSERT_TRUE(until([&] { return server.events.opens == 1; }));
-  EXPECT_TRUE(server.events.last->peer().authenticated);
+  EXPECT_TRUE(server.events.last->peer().is_authenticated);
 }
 
 TEST_F(HandshakeTest, AWrongKeyAndAnUnknownEntityLookTheSame) {

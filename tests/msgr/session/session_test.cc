@@ -62,7 +62,7 @@ TEST_F(SessionTest, OpensOnBothSidesAndSaysWhoIsThere) {
   EXPECT_EQ(accepted().peer().entity, "client.a");
   EXPECT_EQ(accepted().peer().instance, "test");
   EXPECT_NE(accepted().peer().nonce, 0u);
-  EXPECT_FALSE(accepted().peer().authenticated);
+  EXPECT_FALSE(accepted().peer().is_authenticated);
   EXPECT_TRUE(accepted().target().is_unset());
   EXPECT_EQ(client_->events.links_up, 1);
 }
