@@ -5,7 +5,7 @@
 
 #include <utility>
 
-#include "msgr/rdma/report.h"
+#include "msgr/rdma/device/report.h"
 
 namespace lunar::msgr {
 

@@ -9,7 +9,7 @@
 
 #include "common/config.h"
 #include "common/memlock.h"
-#include "msgr/rdma/receive_queue.h"
+#include "msgr/rdma/memory/receive_queue.h"
 
 namespace lunar::msgr::rdma {
 namespace {

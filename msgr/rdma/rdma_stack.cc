@@ -8,9 +8,9 @@
 
 #include "common/log.h"
 #include "common/memlock.h"
-#include "msgr/rdma/cm.h"
-#include "msgr/rdma/rdma_upgrade.h"
-#include "msgr/rdma/stack_core.h"
+#include "msgr/rdma/setup/cm.h"
+#include "msgr/rdma/setup/rdma_upgrade.h"
+#include "msgr/rdma/setup/stack_core.h"
 
 namespace lunar::msgr::rdma {
 namespace {

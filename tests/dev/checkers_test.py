@@ -23,6 +23,7 @@ class Layers(unittest.TestCase):
     TREE = {
         "common/bytes.h", "tracing/tracepoints.h", "msgr/messenger.h", "msgr/event/post_queue.h",
         "msgr/net/link.h", "msgr/posix/posix_link.h", "msgr/session/session.h", "msgr/wire/frame.h",
+        "msgr/rdma/rdma_options.h", "msgr/rdma/memory/arena.h", "msgr/rdma/link/rdma_link.h",
         "objecter/objecter.h", "objecter/protocol/op.h", "gateway/image.h", "osd/object_store.h",
         "osd/store/file_store.h", "bstore_plugin/plugin_api.h", "tests/support/fake.h",
         "tools/lunar/command.h",
@@ -66,6 +67,14 @@ class Layers(unittest.TestCase):
         self.assert_allowed("msgr/messenger.h", "msgr/net/link.h")
         self.assert_refused("msgr/messenger.h", "msgr/wire/frame.h", "may not include")
         self.assert_refused("msgr/net/link.h", "msgr/session/session.h", "may not include")
+
+    def test_a_room_of_a_room_has_arrows_of_its_own(self):
+        self.assert_allowed("msgr/rdma/link/rdma_link.h", "msgr/rdma/memory/arena.h", "msgr/net/link.h",
+                            "msgr/rdma/rdma_options.h")  # fmt: skip
+        self.assert_allowed("msgr/rdma/rdma_stack.cc", "msgr/rdma/link/rdma_link.h")
+        self.assert_refused("msgr/rdma/memory/arena.cc", "msgr/rdma/link/rdma_link.h", "may not include")
+        self.assert_refused("msgr/rdma/rdma_options.h", "msgr/rdma/memory/arena.h", "may not include")
+        self.assert_refused("msgr/session/session.cc", "msgr/rdma/memory/arena.h", "may not include")
 
     def test_a_new_subfolder_of_msgr_needs_a_row(self):
         self.assert_refused("msgr/magic/a.cc", "msgr/messenger.h", "not in the table")

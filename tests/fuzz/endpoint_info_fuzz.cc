@@ -6,7 +6,7 @@
 #include <algorithm>
 
 #include "common/check.h"
-#include "msgr/rdma/endpoint_info.h"
+#include "msgr/rdma/link/endpoint_info.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace lunar::fuzz {

@@ -9,8 +9,8 @@
 #include <vector>
 
 #include "common/check.h"
-#include "msgr/rdma/ledger.h"
-#include "msgr/rdma/segment.h"
+#include "msgr/rdma/queue/ledger.h"
+#include "msgr/rdma/queue/segment.h"
 #include "msgr/wire/frame_decoder.h"
 #include "tests/fuzz/fuzz.h"
 

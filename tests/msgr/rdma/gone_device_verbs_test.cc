@@ -7,7 +7,7 @@
 #include <memory>
 
 #include "tests/msgr/link_fixture.h"
-#include "tests/msgr/rdma/joined_stack.h"
+#include "tests/msgr/rdma/link/joined_stack.h"
 
 namespace lunar::msgr::rdma {
 namespace {

@@ -12,8 +12,8 @@
 
 #include "common/config.h"
 #include "common/memlock.h"
-#include "msgr/rdma/arena.h"
-#include "msgr/rdma/device.h"
+#include "msgr/rdma/device/device.h"
+#include "msgr/rdma/memory/arena.h"
 #include "msgr/rdma/rdma_stack.h"
 #include "tests/msgr/session/session_fixture.h"
 

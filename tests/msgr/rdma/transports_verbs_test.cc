@@ -4,7 +4,7 @@
 // guest's network device has this address.
 
 #include "msgr/rdma/rdma_stack.h"
-#include "tests/msgr/rdma/joined_stack.h"
+#include "tests/msgr/rdma/link/joined_stack.h"
 #include "tests/msgr/transport_test.h"
 
 namespace lunar::msgr {

@@ -1,0 +1,140 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/rdma/link/worker_table.h"
+
+#include <map>
+#include <utility>
+#include <vector>
+
+#include "common/mutex.h"
+#include "common/perf_counters.h"
+#include "msgr/rdma/link/queue_pair.h"
+#include "msgr/rdma/link/worker.h"
+
+namespace lunar::msgr::rdma {
+
+struct WorkerTable::Impl {
+  using Key = std::pair<EventCenter*, const Device*>;
+
+  explicit Impl(StackParts given) : parts(given) {
+    if (parts.perf == nullptr) parts.perf = &own_registry;
+  }
+  // Service thread. Requests for one worker come one after another.
+  Result<std::shared_ptr<Worker>> find_or_make(EventCenter& center,
+                                               const std::shared_ptr<Device>& device) {
+    const Key key(&center, device.get());
+    {
+      const MutexLock lock(mutex);
+      std::erase_if(workers, [](const auto& entry) { return entry.second.expired(); });
+      const auto found = workers.find(key);
+      if (found != workers.end()) {
+        if (auto worker = found->second.lock()) return worker;
+      }
+    }
+    if (device->is_gone()) return failure(std::make_error_code(std::errc::no_such_device));
+    auto made = Worker::create(center, device, parts);
+    if (!made) return made;
+    const MutexLock lock(mutex);
+    workers[key] = *made;
+    return made;
+  }
+  std::vector<std::shared_ptr<Worker>> all_of(const Device& device) {
+    std::vector<std::shared_ptr<Worker>> out;
+    const MutexLock lock(mutex);
+    for (const auto& [key, weak] : workers) {
+      auto worker = key.second == &device ? weak.lock() : nullptr;
+      if (worker) out.push_back(std::move(worker));
+    }
+    return out;
+  }
+  void fail_links(const Device& device, std::error_code why) {
+    for (const auto& worker : all_of(device)) {
+      worker->post_to_loop([weak = std::weak_ptr<Worker>(worker), why] {
+        if (const auto alive = weak.lock()) alive->fail_links(why);
+      });
+    }
+  }
+  // The links of the worker whose queue it is; those of a probe are nobody's.
+  template <typename IsIts>
+  void lose_queue(const Device& device, IsIts is_its) {
+    for (const auto& worker : all_of(device)) {
+      if (!is_its(worker->resources())) continue;
+      worker->post_to_loop([weak = std::weak_ptr<Worker>(worker)] {
+        if (const auto alive = weak.lock()) alive->on_queue_lost();
+      });
+    }
+  }
+
+  PerfRegistry own_registry;
+  StackParts parts;
+  Mutex mutex;
+  std::map<Key, std::weak_ptr<Worker>> workers GUARDED_BY(mutex);
+};
+
+namespace {
+
+// One get(): too much for the captures of a job.
+struct Request {
+  EventCenter* center;
+  std::shared_ptr<LoopPort> port;
+  std::shared_ptr<Device> device;
+  WorkerTable::Done done;
+  Result<std::shared_ptr<Worker>> result = nullptr;
+};
+
+}  // namespace
+
+WorkerTable::WorkerTable(StackParts parts) : impl_(std::make_shared<Impl>(parts)) {}
+WorkerTable::~WorkerTable() = default;
+
+void WorkerTable::get(EventCenter& center, std::shared_ptr<LoopPort> port,
+                      std::shared_ptr<Device> device, Done done) {
+  auto request = std::make_unique<Request>();
+  request->center = &center;
+  request->port = std::move(port);
+  request->device = std::move(device);
+  request->done = std::move(done);
+  impl_->parts.service.run([impl = impl_, request = std::move(request)]() mutable {
+    request->result = impl->find_or_make(*request->center, request->device);
+    const auto port = request->port;
+    port->post([request = std::move(request)] { request->done(std::move(request->result)); });
+  });
+}
+
+void WorkerTable::device_gone(const Device& device) {
+  impl_->fail_links(device, std::make_error_code(std::errc::no_such_device));
+}
+
+void WorkerTable::on_async_event(const Device& device, const ibv_async_event& event) {
+  switch (event.event_type) {
+    case IBV_EVENT_QP_FATAL:
+    case IBV_EVENT_QP_REQ_ERR:
+    case IBV_EVENT_QP_ACCESS_ERR:
+    case IBV_EVENT_COMM_EST:
+    case IBV_EVENT_SQ_DRAINED:
+    case IBV_EVENT_PATH_MIG:
+    case IBV_EVENT_PATH_MIG_ERR:
+    case IBV_EVENT_QP_LAST_WQE_REACHED: {
+      // QPs are destroyed on this thread too, and not before their events are acknowledged. Only
+      // ours have a context: those of the feature probe have none.
+      const auto* qp = static_cast<const QueuePair*>(event.element.qp->qp_context);
+      if (qp == nullptr) return;
+      qp->worker().post_to_loop([weak = std::weak_ptr<Worker>(qp->shared_worker()),
+                                 number = qp->number(), type = event.event_type] {
+        if (const auto worker = weak.lock()) worker->on_qp_event(number, type);
+      });
+      return;
+    }
+    case IBV_EVENT_CQ_ERR:
+      return impl_->lose_queue(
+          device, [&](WorkerResources& resources) { return resources.cq() == event.element.cq; });
+    case IBV_EVENT_SRQ_ERR:
+      return impl_->lose_queue(
+          device, [&](WorkerResources& resources) { return resources.srq() == event.element.srq; });
+    case IBV_EVENT_DEVICE_FATAL:
+      return device_gone(device);
+    default:
+      return;
+  }
+}
+
+}  // namespace lunar::msgr::rdma
