@@ -45,7 +45,7 @@ class Layers(unittest.TestCase):
         self.assert_allowed("gateway/image.cc", "gateway/image.h", "objecter/objecter.h",
                             "objecter/protocol/op.h", "msgr/messenger.h", "common/bytes.h",
                             "tracing/tracepoints.h")  # fmt: skip
-        self.assert_allowed("osd/main.cc", "objecter/protocol/op.h", "osd/store/file_store.h")
+        self.assert_allowed("osd/daemon/main.cc", "objecter/protocol/op.h", "osd/store/file_store.h")
         self.assert_allowed("tools/lunar/main.cc", "gateway/image.h", "tools/lunar/command.h")
 
     def test_an_arrow_never_points_back(self):
@@ -53,7 +53,7 @@ class Layers(unittest.TestCase):
         self.assert_refused("objecter/objecter.cc", "gateway/image.h", "may not include from")
         self.assert_refused("gateway/image.cc", "osd/object_store.h", "may not include from")
         self.assert_refused("common/bytes.h", "tracing/tracepoints.h", "may not include from")
-        self.assert_refused("osd/main.cc", "objecter/objecter.h", "may not include from")
+        self.assert_refused("osd/daemon/main.cc", "objecter/objecter.h", "may not include from")
         self.assert_refused("objecter/protocol/op.h", "objecter/objecter.h", "may not include from")
 
     def test_a_header_in_a_subfolder_is_private(self):
@@ -79,9 +79,17 @@ class Layers(unittest.TestCase):
     def test_a_new_subfolder_of_msgr_needs_a_row(self):
         self.assert_refused("msgr/magic/a.cc", "msgr/messenger.h", "not in the table")
 
+    def test_the_rooms_of_osd_point_one_way(self):
+        layers = check_layers.check_include
+        self.assertIsNone(layers("osd/clients/client_session.cc", "osd/ops/client_op.h"))
+        self.assertIsNone(layers("osd/ops/op_run.cc", "osd/object_store.h"))
+        self.assertIn("may not include", layers("osd/ops/op_run.cc", "osd/clients/client_session.h"))
+        self.assertIn("may not include", layers("osd/object_store.h", "osd/records/client_name.h"))
+        self.assertIn("not in the table", layers("osd/attic/x.h", "osd/object_store.h"))
+
     def test_tests_may_include_anything_and_nobody_includes_tests(self):
         self.assert_allowed("tests/osd/x_test.cc", "msgr/session/session.h", "tests/support/fake.h")
-        self.assert_refused("osd/main.cc", "tests/support/fake.h", "outside tests/")
+        self.assert_refused("osd/daemon/main.cc", "tests/support/fake.h", "outside tests/")
 
     def test_only_c_files_of_the_plugin_see_foreign_quoted_headers(self):
         self.assert_allowed("bstore_plugin/bs_lunar.c", "tgtd.h")
@@ -160,7 +168,7 @@ class Coroutines(unittest.TestCase):
             self.assertEqual(self.rules("msgr/a.h", f"Detached Session::f({parameter}) {{}}"), [], parameter)
 
     def test_the_path_of_an_op_has_no_coroutine(self):
-        for path in ("objecter/objecter.cc", "gateway/image.cc", "bstore_plugin/lun.cc", "osd/main.cc"):
+        for path in ("objecter/objecter.cc", "gateway/image.cc", "bstore_plugin/lun.cc", "osd/daemon/main.cc"):
             self.assertEqual(self.rules(path, self.body("co_await f();")), [7], path)
         self.assertEqual(self.rules("tests/msgr/coroutine_test.cc", self.body("co_await f();")), [])
         self.assertEqual(self.rules("gateway/image.cc", "// no co_await here\n"), [])

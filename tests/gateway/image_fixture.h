@@ -14,7 +14,7 @@
 #include "gateway/client.h"
 #include "gateway/image.h"
 #include "gateway/image_directory.h"
-#include "tests/osd/server_fixture.h"
+#include "tests/osd/server/server_fixture.h"
 #include "tests/support/turn_until.h"
 
 namespace lunar::gateway {

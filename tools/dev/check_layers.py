@@ -53,6 +53,19 @@ MSGR_ARROWS = {
     "session": ["", "event", "wire", "net"],
 }
 
+# Inside osd/, its root being what a store is (object_store.h).
+OSD_ARROWS = {
+    "": [],
+    "store": [""],
+    "records": [""],
+    "ops": ["", "records"],
+    "clients": ["", "records", "ops"],
+    "map": ["", "records"],
+    "service": ["", "records", "ops", "clients", "map"],
+    "server": ["", "records", "ops", "clients", "map", "service"],
+    "daemon": ["", "store", "map", "service", "server"],
+}
+
 SOURCE_SUFFIXES = (".h", ".c", ".cc", ".inc")
 INCLUDE = re.compile(r'^[ \t]*#[ \t]*include[ \t]*([<"])([^>"]+)[>"]', re.MULTILINE)
 
@@ -99,6 +112,8 @@ def check_include(includer, included):
         return f"it is private to {target}/"
     if source == target == "msgr":
         return check_msgr(includer, included)
+    if source == target == "osd":
+        return check_osd(includer, included)
     return None
 
 
@@ -112,6 +127,16 @@ def check_msgr(includer, included):
         return None
     if target not in MSGR_ARROWS[source]:
         return f"msgr/{source or ' (root headers)'} may not include from msgr/{target or ' (root)'}"
+    return None
+
+
+def check_osd(includer, included):
+    source, target = subfolder_of(includer, "osd"), subfolder_of(included, "osd")
+    for room in (source, target):
+        if room not in OSD_ARROWS:
+            return f"osd/{room}/ is not in the table of check_layers.py"
+    if source != target and target not in OSD_ARROWS[source]:
+        return f"osd/{source or ' (root)'} may not include from osd/{target or ' (root)'}"
     return None
 
 

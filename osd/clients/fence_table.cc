@@ -1,0 +1,136 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/clients/fence_table.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+
+#include "common/bytes.h"
+
+namespace lunar::osd {
+namespace {
+constexpr char kRecord[] = "clients";
+constexpr uint16_t kRecordVersion = 1;
+constexpr std::size_t kMaxNameBytes = 512;
+}  // namespace
+
+FenceTable::FenceTable(ObjectStore& store) : writer_(store, kRecord, [this] { return encode(); }) {}
+
+Outcome<std::unique_ptr<FenceTable>> FenceTable::load(ObjectStore& store) {
+  std::unique_ptr<FenceTable> table(new FenceTable(store));
+  const auto record = store.get_record(kRecord);
+  if (record && !table->decode(*record)) {
+    return failure(OsdErrc::kCorrupt,
+                   "record clients of the store is damaged, or of another version of lunar-osd; it "
+                   "says which clients are fenced, so the server does not start");
+  }
+  return table;
+}
+
+bool FenceTable::allows(const ClientName& client, uint64_t nonce) const {
+  const auto found = clients_.find(client);
+  return found == clients_.end() ||
+         (nonce >= found->second.newest && nonce > found->second.fenced_up_to);
+}
+
+uint64_t FenceTable::newest_nonce(const ClientName& client) const {
+  const auto found = clients_.find(client);
+  return found == clients_.end() ? 0 : found->second.newest;
+}
+
+bool FenceTable::is_claimed(const ClientName& client, uint64_t nonce) const {
+  const auto found = clients_.find(client);
+  return found != clients_.end() && found->second.durable == nonce;
+}
+
+void FenceTable::claim(const ClientName& client, uint64_t nonce, ObjectStore::Done done) {
+  Entry& entry = clients_[client];
+  entry.newest = std::max(entry.newest, nonce);
+  entry.used = ++clock_;
+  evict();
+  auto claimed = std::make_unique<ObjectStore::Done>(std::move(done));
+  writer_.save([this, name = std::make_unique<ClientName>(client), nonce,
+                claimed = std::move(claimed)](std::error_code error) {
+    const auto found = clients_.find(*name);
+    if (!error && found != clients_.end())
+      found->second.durable = std::max(found->second.durable, nonce);
+    (*claimed)(error);
+  });
+}
+
+void FenceTable::evict() {
+  while (clients_.size() > kMaxClients) {
+    auto oldest = clients_.end();
+    for (auto at = clients_.begin(); at != clients_.end(); ++at) {
+      if (at->second.fenced_up_to != 0) continue;
+      if (oldest == clients_.end() || at->second.used < oldest->second.used) oldest = at;
+    }
+    if (oldest == clients_.end() || oldest->second.used == clock_) return;
+    clients_.erase(oldest);
+  }
+}
+
+void FenceTable::fence(const ClientName& client, uint64_t nonce, ObjectStore::Done done) {
+  Entry& entry = clients_[client];
+  entry.fenced_up_to = std::max(entry.fenced_up_to, nonce);
+  writer_.save(std::move(done));
+}
+
+void FenceTable::unfence(const ClientName& client, ObjectStore::Done done) {
+  const auto found = clients_.find(client);
+  if (found != clients_.end()) found->second.fenced_up_to = 0;
+  writer_.save(std::move(done));
+}
+
+void FenceTable::settle(InlineFunction<void()> done) {
+  if (!writer_.is_busy()) return done();
+  writer_.save([this, finish = std::make_unique<InlineFunction<void()>>(std::move(done))](
+                   std::error_code) { settle(std::move(*finish)); });
+}
+
+std::vector<std::byte> FenceTable::encode() const {
+  std::vector<std::byte> out;
+  ByteWriter writer(out);
+  writer.put(kRecordVersion);
+  writer.put(static_cast<uint32_t>(clients_.size()));
+  for (const auto& [client, entry] : clients_) {
+    writer.put_string(client.entity);
+    writer.put_string(client.instance);
+    writer.put(entry.newest);
+    writer.put(entry.fenced_up_to);
+    writer.put(entry.used);
+  }
+  return out;
+}
+
+bool FenceTable::decode(ConstBytes record) {
+  ByteReader reader(record);
+  if (reader.get<uint16_t>() != kRecordVersion) return false;
+  const auto count = reader.get<uint32_t>();
+  if (!reader.plausible_count(count, 4 + 4 + 24)) return false;
+  for (uint32_t i = 0; i < count && reader.ok(); ++i) {
+    ClientName client;
+    client.entity = reader.get_string(kMaxNameBytes);
+    client.instance = reader.get_string(kMaxNameBytes);
+    Entry entry;
+    entry.newest = entry.durable = reader.get<uint64_t>();
+    entry.fenced_up_to = reader.get<uint64_t>();
+    entry.used = reader.get<uint64_t>();
+    clock_ = std::max(clock_, entry.used);
+    clients_.emplace(std::move(client), entry);
+  }
+  return reader.finished();
+}
+
+std::string FenceTable::to_json() const {
+  using Json = nlohmann::ordered_json;
+  Json out = Json::array();
+  for (const auto& [client, entry] : clients_) {
+    out.push_back({{"entity", client.entity},
+                   {"instance", client.instance},
+                   {"newest_nonce", entry.newest},
+                   {"fenced_up_to", entry.fenced_up_to}});
+  }
+  return out.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace lunar::osd

@@ -1,0 +1,61 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "osd/object_store.h"
+#include "osd/records/client_name.h"
+#include "osd/records/record_writer.h"
+#include "osd/records/wire_error.h"
+
+namespace lunar::osd {
+
+// Remembers durably which starts of a client may write no more: a nonce below the newest that ever
+// wrote here, and what an operator fenced. So a gateway that hung while its successor took over
+// stays out, also after this server restarted.
+// Loop-bound. Borrows the store, which outlives it; destroy it only after settle().
+class FenceTable {
+ public:
+  static constexpr std::size_t kMaxClients = 1024;  // the longest unseen without a fence go first
+
+  static Outcome<std::unique_ptr<FenceTable>> load(ObjectStore& store);
+
+  // False for a start of the client that was superseded or fenced.
+  bool allows(const ClientName& client, uint64_t nonce) const;
+  uint64_t newest_nonce(const ClientName& client) const;
+  // True if claim() has made this start the newest one.
+  bool is_claimed(const ClientName& client, uint64_t nonce) const;
+  // Makes `nonce` the newest start of the client; lower ones are fenced when done runs.
+  void claim(const ClientName& client, uint64_t nonce, ObjectStore::Done done);
+
+  // An operator's: every nonce up to `nonce` is fenced from this call on, durably at done.
+  void fence(const ClientName& client, uint64_t nonce, ObjectStore::Done done);
+  void unfence(const ClientName& client, ObjectStore::Done done);
+
+  // Runs done when no record is being written; at once if so already.
+  void settle(InlineFunction<void()> done);
+  std::string to_json() const;
+
+ private:
+  struct Entry {
+    uint64_t newest = 0;
+    uint64_t durable = 0;       // newest, as far as it is in the record
+    uint64_t fenced_up_to = 0;  // by an operator
+    uint64_t used = 0;          // order of the last claim
+  };
+  explicit FenceTable(ObjectStore& store);
+  bool decode(ConstBytes record);
+  std::vector<std::byte> encode() const;
+  void evict();
+
+  std::map<ClientName, Entry> clients_;
+  uint64_t clock_ = 0;
+  RecordWriter writer_;
+};
+
+}  // namespace lunar::osd

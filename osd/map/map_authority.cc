@@ -1,0 +1,156 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/map/map_authority.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+
+namespace lunar::osd {
+
+using objecter::OsdMap;
+using objecter::OsdMapRef;
+
+Outcome<OsdMapRef> load_map(const ObjectStore& store) {
+  const auto record = store.get_record(kMapRecord);
+  if (!record) return failure(OsdErrc::kNoSuchObject, "the store has no cluster map yet");
+  auto map = objecter::decode_osd_map(*record);
+  if (!map) {
+    return failure(map.error().code,
+                   "the cluster map in the store cannot be used: " + map.error().message);
+  }
+  return std::make_shared<const OsdMap>(std::move(*map));
+}
+
+struct MapAuthority::CommandRequest final : Request {
+  std::string text;
+  InlineFunction<void(objecter::CommandReply)> done;
+  objecter::CommandReply reply;
+
+  std::optional<OsdMap> decide(const OsdMap& map) override {
+    CommandChange change = run_map_command(map, text);
+    reply = std::move(change.reply);
+    return std::move(change.next);
+  }
+  void refuse(OsdErrc error, std::string sentence) override {
+    done({error, 0, std::move(sentence)});
+  }
+  void answer(objecter::Epoch epoch) override {
+    if (reply.error == OsdErrc::kOk) reply.epoch = epoch;
+    done(std::move(reply));
+  }
+};
+
+struct MapAuthority::BootRequest final : Request {
+  objecter::OsdBoot boot;
+  InlineFunction<void(objecter::OsdBootReply)> done;
+  objecter::OsdBootReply reply;
+
+  std::optional<OsdMap> decide(const OsdMap& map) override {
+    BootChange change = boot_osd(map, boot);
+    reply = std::move(change.reply);
+    return std::move(change.next);
+  }
+  void refuse(OsdErrc error, std::string sentence) override {
+    done({error, 0, std::move(sentence)});
+  }
+  void answer(objecter::Epoch epoch) override {
+    if (reply.error == OsdErrc::kOk) reply.epoch = epoch;
+    done(std::move(reply));
+  }
+};
+
+struct MapAuthority::DownRequest final : Request {
+  objecter::OsdId osd = -1;
+
+  std::optional<OsdMap> decide(const OsdMap& map) override {
+    const objecter::OsdInfo* const known = map.find_osd(osd);
+    if (known == nullptr || !known->up) return std::nullopt;
+    OsdMap next = map;
+    for (objecter::OsdInfo& info : next.osds)
+      if (info.id == osd) info.up = false;
+    LUNAR_LOG(kMap, 0, "osd.{} is down", osd);
+    return next;
+  }
+  void refuse(OsdErrc, std::string sentence) override {
+    LUNAR_ERROR(kMap, "osd.{} cannot be marked down: {}", osd, sentence);
+  }
+  void answer(objecter::Epoch) override {}
+};
+
+MapAuthority::MapAuthority(ObjectStore& store, OsdMapRef map,
+                           InlineFunction<void(OsdMapRef)> on_map)
+    : store_(store), map_(std::move(map)), on_map_(std::move(on_map)) {}
+
+void MapAuthority::command(std::string request, InlineFunction<void(objecter::CommandReply)> done) {
+  auto pending = std::make_unique<CommandRequest>();
+  pending->text = std::move(request);
+  pending->done = std::move(done);
+  add(std::move(pending));
+}
+
+void MapAuthority::boot(objecter::OsdBoot boot, InlineFunction<void(objecter::OsdBootReply)> done) {
+  auto pending = std::make_unique<BootRequest>();
+  pending->boot = std::move(boot);
+  pending->done = std::move(done);
+  add(std::move(pending));
+}
+
+void MapAuthority::osd_is_down(objecter::OsdId osd) {
+  auto pending = std::make_unique<DownRequest>();
+  pending->osd = osd;
+  add(std::move(pending));
+}
+
+void MapAuthority::add(std::unique_ptr<Request> request) {
+  queue_.push_back(std::move(request));
+  if (!busy_) next();
+}
+
+void MapAuthority::next() {
+  while (!queue_.empty()) {
+    std::optional<OsdMap> proposal = queue_.front()->decide(*map_);
+    if (proposal) {
+      // A restored map brings its own epoch.
+      proposal->epoch = std::max(proposal->epoch, map_->epoch) + 1;
+      if (const auto valid = objecter::validate(*proposal); valid) {
+        publish(std::move(*proposal));
+        return;
+      } else {
+        queue_.front()->refuse(OsdErrc::kInvalid, valid.error().message);
+      }
+    } else {
+      queue_.front()->answer(map_->epoch);
+    }
+    queue_.pop_front();
+  }
+}
+
+void MapAuthority::publish(OsdMap map) {
+  busy_ = true;
+  std::vector<std::byte> record;
+  objecter::encode(map, record);
+  proposed_ = std::make_shared<const OsdMap>(std::move(map));
+  store_.put_record(kMapRecord, std::move(record), [this](std::error_code error) {
+    busy_ = false;
+    const OsdMapRef proposed = std::exchange(proposed_, nullptr);
+    const auto request = std::move(queue_.front());
+    queue_.pop_front();
+    if (error) {
+      LUNAR_ERROR(kMap, "the map cannot be written: {}", error.message());
+      request->refuse(wire_error(error), "the authority cannot write the map: " + error.message());
+    } else {
+      map_ = proposed;
+      on_map_(map_);
+      request->answer(map_->epoch);
+    }
+    if (!busy_) next();
+    if (!busy_ && drained_) std::exchange(drained_, {})();
+  });
+}
+
+void MapAuthority::drain(InlineFunction<void()> done) { drained_ = std::move(done); }
+
+}  // namespace lunar::osd

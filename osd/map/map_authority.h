@@ -1,0 +1,68 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <deque>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "objecter/protocol/control.h"
+#include "objecter/protocol/osd_map.h"
+#include "osd/map/map_commands.h"
+#include "osd/object_store.h"
+#include "osd/records/wire_error.h"
+
+namespace lunar::osd {
+
+// The durable map of a store: what this server last knew, and on the authority the map itself.
+inline constexpr char kMapRecord[] = "osdmap";
+// kNoSuchObject if the store has none; a sentence if it is damaged or of another version.
+Outcome<objecter::OsdMapRef> load_map(const ObjectStore& store);
+
+// The one place where the map of a cluster changes: one change after the other, each durable before
+// anybody sees it.
+// Loop-bound. Borrows the store; destroy it only when it is not busy.
+class MapAuthority {
+ public:
+  // `on_map` is called with each new map, before the call that made it is answered.
+  MapAuthority(ObjectStore& store, objecter::OsdMapRef map,
+               InlineFunction<void(objecter::OsdMapRef)> on_map);
+
+  const objecter::OsdMapRef& map() const noexcept { return map_; }
+
+  // Each `done` runs once; at once if nothing has to be written.
+  void command(std::string request, InlineFunction<void(objecter::CommandReply)> done);
+  void boot(objecter::OsdBoot boot, InlineFunction<void(objecter::OsdBootReply)> done);
+  // Its session is gone for good.
+  void osd_is_down(objecter::OsdId osd);
+
+  bool is_busy() const noexcept { return busy_; }
+  void drain(InlineFunction<void()> done);  // REQUIRES: is_busy()
+
+ private:
+  struct Request {
+    virtual ~Request() = default;
+    // The next map, if there is to be one. Called when its turn has come.
+    virtual std::optional<objecter::OsdMap> decide(const objecter::OsdMap& map) = 0;
+    virtual void refuse(OsdErrc error, std::string sentence) = 0;
+    virtual void answer(objecter::Epoch epoch) = 0;
+  };
+  struct CommandRequest;
+  struct BootRequest;
+  struct DownRequest;
+
+  void add(std::unique_ptr<Request> request);
+  void next();
+  void publish(objecter::OsdMap map);
+
+  ObjectStore& store_;
+  objecter::OsdMapRef map_;
+  InlineFunction<void(objecter::OsdMapRef)> on_map_;
+  std::deque<std::unique_ptr<Request>> queue_;
+  objecter::OsdMapRef proposed_;
+  bool busy_ = false;
+  InlineFunction<void()> drained_;
+};
+
+}  // namespace lunar::osd

@@ -1,0 +1,406 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/map/map_commands.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <charconv>
+#include <nlohmann/json.hpp>
+
+#include "common/size_parse.h"
+#include "objecter/protocol/placement.h"
+
+namespace lunar::osd {
+namespace {
+
+using Json = nlohmann::ordered_json;
+using objecter::OsdErrc;
+using objecter::OsdId;
+using objecter::OsdInfo;
+using objecter::OsdMap;
+using objecter::PoolInfo;
+using objecter::StoreKind;
+
+std::string show(const Json& json) {
+  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+CommandChange answer(const OsdMap& map, const Json& json) {
+  return {{OsdErrc::kOk, map.epoch, show(json)}, std::nullopt};
+}
+CommandChange refuse(OsdErrc error, std::string sentence) {
+  return {{error, 0, std::move(sentence)}, std::nullopt};
+}
+CommandChange change(OsdMap next, const Json& json) {
+  return {{OsdErrc::kOk, 0, show(json)}, std::move(next)};
+}
+
+// Arguments come as JSON values, or as the text a user typed.
+std::string text_of(const Json& request, const char* name) {
+  const auto found = request.find(name);
+  return found != request.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+std::optional<uint64_t> number_of(const Json& value) {
+  if (value.is_number_unsigned()) return value.get<uint64_t>();
+  if (!value.is_string()) return std::nullopt;
+  const std::string text = value.get<std::string>();
+  uint64_t number = 0;
+  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
+  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  return number;
+}
+
+bool flag_of(const Json& request, const char* name) {
+  const auto found = request.find(name);
+  if (found == request.end()) return false;
+  if (found->is_boolean()) return found->get<bool>();
+  return found->is_string() && (*found == "true" || *found == "1");
+}
+
+const char* store_name(StoreKind kind) {
+  switch (kind) {
+    case StoreKind::kMem:
+      return "mem";
+    case StoreKind::kRados:
+      return "rados";
+    default:
+      return "file";
+  }
+}
+
+Json describe(const PoolInfo& pool) {
+  Json members = Json::array();
+  for (const PoolInfo::Member& member : pool.members)
+    members.push_back({{"osd", member.osd}, {"weight", member.weight / 65536.0}});
+  return {{"pool", pool.name},
+          {"id", pool.id},
+          {"pg_num", pool.pg_num},
+          {"object_size", pool.object_size},
+          {"store", store_name(pool.store)},
+          {"osds", members}};
+}
+
+Json describe(const OsdInfo& osd) {
+  Json addresses = Json::array();
+  for (const msgr::Address& address : osd.addresses) addresses.push_back(address.to_string());
+  return {{"id", osd.id},
+          {"name", fmt::format("osd.{}", osd.id)},
+          {"status", osd.up ? "up" : "down"},
+          {"store", osd.store.to_string()},
+          {"addresses", addresses}};
+}
+
+CommandChange status(const OsdMap& map, const Json&) {
+  const auto up =
+      std::count_if(map.osds.begin(), map.osds.end(), [](const OsdInfo& osd) { return osd.up; });
+  return answer(map, {{"fsid", map.fsid.to_string()},
+                      {"epoch", map.epoch},
+                      {"authority", fmt::format("osd.{}", map.authority)},
+                      {"num_osds", map.osds.size()},
+                      {"num_up_osds", up},
+                      {"num_pools", map.pools.size()}});
+}
+
+CommandChange osd_ls(const OsdMap& map, const Json&) {
+  Json ids = Json::array();
+  for (const OsdInfo& osd : map.osds) ids.push_back(osd.id);
+  return answer(map, ids);
+}
+
+CommandChange osd_tree(const OsdMap& map, const Json&) {
+  Json nodes = Json::array();
+  for (const OsdInfo& osd : map.osds) {
+    Json node = describe(osd);
+    Json pools = Json::array();
+    for (const PoolInfo& pool : map.pools)
+      for (const PoolInfo::Member& member : pool.members)
+        if (member.osd == osd.id)
+          pools.push_back({{"pool", pool.name}, {"weight", member.weight / 65536.0}});
+    node["pools"] = pools;
+    nodes.push_back(node);
+  }
+  return answer(map, {{"epoch", map.epoch}, {"nodes", nodes}});
+}
+
+CommandChange map_dump(const OsdMap& map, const Json&) {
+  return {{OsdErrc::kOk, map.epoch, objecter::to_json(map)}, std::nullopt};
+}
+
+Outcome<OsdId> osd_argument(const OsdMap& map, const Json& request) {
+  const auto found = request.find("osd");
+  const auto id = found == request.end() ? std::nullopt : number_of(*found);
+  if (!id) return failure(OsdErrc::kInvalid, "\"osd\" must be the number of an OSD, such as 0");
+  if (*id > INT32_MAX || map.find_osd(static_cast<OsdId>(*id)) == nullptr)
+    return failure(OsdErrc::kInvalid,
+                   fmt::format("there is no osd.{} in the map; `osd ls` lists them", *id));
+  return static_cast<OsdId>(*id);
+}
+
+OsdInfo& osd_in(OsdMap& map, OsdId id) {
+  return *std::find_if(map.osds.begin(), map.osds.end(),
+                       [id](const OsdInfo& osd) { return osd.id == id; });
+}
+
+CommandChange osd_down(const OsdMap& map, const Json& request) {
+  const auto id = osd_argument(map, request);
+  if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
+  if (!map.find_osd(*id)->up) return answer(map, {{"osd", *id}, {"status", "down"}});
+  OsdMap next = map;
+  osd_in(next, *id).up = false;
+  return change(std::move(next), {{"osd", *id}, {"status", "down"}});
+}
+
+CommandChange osd_rm(const OsdMap& map, const Json& request) {
+  const auto id = osd_argument(map, request);
+  if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
+  if (map.find_osd(*id)->up)
+    return refuse(OsdErrc::kBusy, fmt::format("osd.{} is up; stop it first", *id));
+  if (*id == map.authority)
+    return refuse(OsdErrc::kInvalid,
+                  fmt::format("osd.{} is the map authority and cannot be removed", *id));
+  for (const PoolInfo& pool : map.pools)
+    for (const PoolInfo::Member& member : pool.members)
+      if (member.osd == *id)
+        return refuse(OsdErrc::kBusy, fmt::format("osd.{} holds objects of pool {}, whose OSDs are "
+                                                  "fixed for its life; move its images to another "
+                                                  "pool and remove that pool first",
+                                                  *id, pool.name));
+  OsdMap next = map;
+  std::erase_if(next.osds, [&](const OsdInfo& osd) { return osd.id == *id; });
+  return change(std::move(next), {{"osd", *id}, {"status", "removed"}});
+}
+
+CommandChange pool_ls(const OsdMap& map, const Json&) {
+  Json names = Json::array();
+  for (const PoolInfo& pool : map.pools) names.push_back(pool.name);
+  return answer(map, names);
+}
+
+CommandChange no_such_pool(const std::string& name) {
+  return refuse(OsdErrc::kNoSuchPool,
+                fmt::format("there is no pool '{}'; `pool ls` lists them", name));
+}
+
+CommandChange pool_get(const OsdMap& map, const Json& request) {
+  const PoolInfo* pool = map.find_pool(std::string_view(text_of(request, "pool")));
+  if (pool == nullptr) return no_such_pool(text_of(request, "pool"));
+  return answer(map, describe(*pool));
+}
+
+// Where an object is, or would be: placement knows names, not what exists.
+CommandChange osd_map(const OsdMap& map, const Json& request) {
+  const PoolInfo* pool = map.find_pool(std::string_view(text_of(request, "pool")));
+  if (pool == nullptr) return no_such_pool(text_of(request, "pool"));
+  const std::string object = text_of(request, "object");
+  if (!objecter::is_valid_object_name(object))
+    return refuse(
+        OsdErrc::kInvalid,
+        "\"object\" must be an object's name, such as 00c0ffee00c0ffee.header with the id "
+        "that `lunar info` shows");
+  const objecter::PgId pg = objecter::pg_of_object(*pool, object);
+  const OsdInfo* osd = map.find_osd(objecter::osd_of_pg(*pool, pg));
+  return answer(map, {{"epoch", map.epoch},
+                      {"pool", pool->name},
+                      {"pool_id", pool->id},
+                      {"objname", object},
+                      {"pgid", fmt::format("{}.{:x}", pg.pool, pg.seed)},
+                      {"osd", osd == nullptr ? -1 : osd->id},
+                      {"status", osd != nullptr && osd->up ? "up" : "down"}});
+}
+
+CommandChange pool_rm(const OsdMap& map, const Json& request) {
+  const std::string name = text_of(request, "pool");
+  const PoolInfo* pool = map.find_pool(std::string_view(name));
+  if (pool == nullptr) return no_such_pool(name);
+  if (!flag_of(request, "yes_i_really_really_mean_it"))
+    return refuse(OsdErrc::kNotPermitted,
+                  fmt::format("removing pool '{}' destroys every image in it for good; if that is "
+                              "meant, repeat with --yes-i-really-really-mean-it",
+                              name));
+  OsdMap next = map;
+  std::erase_if(next.pools, [&](const PoolInfo& other) { return other.id == pool->id; });
+  return change(std::move(next), {{"pool", name}, {"id", pool->id}, {"status", "removed"}});
+}
+
+// "osds" and "weights": arrays, or words separated by commas or spaces.
+std::vector<Json> list_of(const Json& request, const char* name) {
+  const auto found = request.find(name);
+  if (found == request.end()) return {};
+  if (found->is_array()) return {found->begin(), found->end()};
+  if (!found->is_string()) return {*found};
+  std::vector<Json> words;
+  std::string word;
+  for (const char c : found->get<std::string>() + ",") {
+    if (c != ',' && c != ' ')
+      word += c;
+    else if (!word.empty())
+      words.emplace_back(std::exchange(word, {}));
+  }
+  return words;
+}
+
+std::optional<uint32_t> weight_of(const Json& value) {
+  double weight = 0;
+  if (value.is_number()) {
+    weight = value.get<double>();
+  } else if (value.is_string()) {
+    const std::string text = value.get<std::string>();
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), weight);
+    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  } else {
+    return std::nullopt;
+  }
+  if (!(weight > 0) || weight * 65536 > PoolInfo::kMaxWeight) return std::nullopt;
+  return static_cast<uint32_t>(weight * 65536);
+}
+
+Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json& request) {
+  std::vector<PoolInfo::Member> members;
+  for (const Json& value : list_of(request, "osds")) {
+    const auto id = number_of(value);
+    if (!id || *id > INT32_MAX || map.find_osd(static_cast<OsdId>(*id)) == nullptr)
+      return failure(OsdErrc::kInvalid,
+                     fmt::format("\"osds\": {} is not an OSD of the map; `osd ls` "
+                                 "lists them",
+                                 value.dump()));
+    members.push_back({static_cast<OsdId>(*id)});
+  }
+  if (members.empty())
+    for (const OsdInfo& osd : map.osds) members.push_back({osd.id});
+  const std::vector<Json> weights = list_of(request, "weights");
+  if (!weights.empty() && weights.size() != members.size())
+    return failure(OsdErrc::kInvalid,
+                   fmt::format("{} weights for {} OSDs; give one for each or none", weights.size(),
+                               members.size()));
+  for (std::size_t i = 0; i < weights.size(); ++i) {
+    const auto weight = weight_of(weights[i]);
+    if (!weight)
+      return failure(OsdErrc::kInvalid,
+                     fmt::format("\"weights\": {} is not a number above 0 and up to "
+                                 "{}",
+                                 weights[i].dump(), PoolInfo::kMaxWeight >> 16));
+    members[i].weight = *weight;
+  }
+  std::sort(members.begin(), members.end(),
+            [](const auto& a, const auto& b) { return a.osd < b.osd; });
+  return members;
+}
+
+Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& request) {
+  PoolInfo pool;
+  pool.id = map.next_pool_id;
+  pool.name = text_of(request, "pool");
+  if (const auto found = request.find("pg_num"); found != request.end()) {
+    const auto number = number_of(*found);
+    if (!number || *number == 0 || *number > PoolInfo::kMaxPgs)
+      return failure(OsdErrc::kInvalid,
+                     fmt::format("\"pg_num\" must be a number from 1 to {}", PoolInfo::kMaxPgs));
+    pool.pg_num = static_cast<uint32_t>(*number);
+  }
+  if (const auto found = request.find("object_size"); found != request.end()) {
+    const auto size =
+        found->is_string() ? parse_size(found->get<std::string>()) : number_of(*found);
+    if (!size)
+      return failure(OsdErrc::kInvalid, "\"object_size\" must be a size in bytes, such as 4M");
+    pool.object_size = *size;
+  }
+  const std::string store = text_of(request, "store");
+  if (store == "mem")
+    pool.store = StoreKind::kMem;
+  else if (!store.empty() && store != "file")
+    return failure(OsdErrc::kInvalid, "\"store\" must be file or mem");
+  auto members = members_of(map, request);
+  if (!members) return tl::unexpected<Error>(members.error());
+  pool.members = std::move(*members);
+  return pool;
+}
+
+CommandChange pool_create(const OsdMap& map, const Json& request) {
+  auto pool = pool_of(map, request);
+  if (!pool) return refuse(OsdErrc::kInvalid, pool.error().message);
+  if (map.find_pool(std::string_view(pool->name)) != nullptr)
+    return refuse(OsdErrc::kExists, fmt::format("pool '{}' exists already", pool->name));
+  OsdMap next = map;
+  ++next.next_pool_id;
+  const Json shown = describe(*pool);
+  next.pools.push_back(std::move(*pool));
+  if (const auto valid = objecter::validate(next); !valid)
+    return refuse(OsdErrc::kInvalid, valid.error().message);
+  return change(std::move(next), shown);
+}
+
+CommandChange map_restore(const OsdMap& map, const Json& request) {
+  const auto found = request.find("map");
+  if (found == request.end())
+    return refuse(OsdErrc::kInvalid, "\"map\" must hold what `map backup` wrote");
+  auto restored =
+      objecter::osd_map_from_json(found->is_string() ? found->get<std::string>() : found->dump());
+  if (!restored) return refuse(OsdErrc::kInvalid, restored.error().message);
+  if (restored->fsid != map.fsid)
+    return refuse(OsdErrc::kInvalid,
+                  fmt::format("that is the map of cluster {}; this is cluster {}",
+                              restored->fsid.to_string(), map.fsid.to_string()));
+  if (restored->authority != map.authority)
+    return refuse(OsdErrc::kInvalid,
+                  fmt::format("that map's authority is osd.{}, and this is osd.{}",
+                              restored->authority, map.authority));
+  if (!flag_of(request, "yes_i_really_mean_it"))
+    return refuse(OsdErrc::kNotPermitted,
+                  "restoring a map brings back its pools and drops the ones made since, with their "
+                  "objects; if that is meant, repeat with --yes-i-really-mean-it");
+  // A pool id is never used twice, and nobody is up because a backup says so.
+  restored->next_pool_id = std::max(restored->next_pool_id, map.next_pool_id);
+  restored->epoch = std::max(restored->epoch, map.epoch);
+  for (OsdInfo& osd : restored->osds) {
+    const OsdInfo* now = map.find_osd(osd.id);
+    osd.up = now != nullptr && now->up && now->store == osd.store;
+    if (osd.up) osd.addresses = now->addresses;
+  }
+  return change(std::move(*restored), {{"status", "restored"}});
+}
+
+struct Command {
+  std::string_view prefix;
+  CommandChange (*run)(const OsdMap&, const Json&);
+};
+constexpr Command kCommands[] = {
+    {"status", &status},       {"osd ls", &osd_ls},           {"osd tree", &osd_tree},
+    {"osd dump", &map_dump},   {"osd down", &osd_down},       {"osd rm", &osd_rm},
+    {"pool ls", &pool_ls},     {"pool get", &pool_get},       {"pool create", &pool_create},
+    {"osd map", &osd_map},     {"pool rm", &pool_rm},         {"map dump", &map_dump},
+    {"map backup", &map_dump}, {"map restore", &map_restore},
+};
+
+const Command* find_command(std::string_view prefix) {
+  for (const Command& command : kCommands)
+    if (command.prefix == prefix) return &command;
+  return nullptr;
+}
+
+}  // namespace
+
+std::string command_prefix(std::string_view request) {
+  const Json json = Json::parse(request, nullptr, false);
+  return json.is_object() ? text_of(json, "prefix") : std::string();
+}
+
+bool is_map_command(std::string_view prefix) { return find_command(prefix) != nullptr; }
+
+std::string_view map_command_help() {
+  return "status, osd ls|tree|dump|map|down|rm, pool ls|get|create|rm, map dump|backup|restore";
+}
+
+CommandChange run_map_command(const OsdMap& map, std::string_view request) {
+  const Json json = Json::parse(request, nullptr, false);
+  if (!json.is_object() || text_of(json, "prefix").empty())
+    return refuse(OsdErrc::kInvalid, "a command is a JSON object with a \"prefix\"");
+  const std::string prefix = text_of(json, "prefix");
+  const Command* command = find_command(prefix);
+  if (command == nullptr)
+    return refuse(OsdErrc::kInvalid,
+                  fmt::format("unknown command '{}'; known are {}", prefix, map_command_help()));
+  return command->run(map, json);
+}
+
+}  // namespace lunar::osd

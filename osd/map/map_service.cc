@@ -1,0 +1,268 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/map/map_service.h"
+
+#include <fmt/core.h>
+
+#include <utility>
+
+#include "common/log.h"
+#include "msgr/errors.h"
+#include "objecter/protocol/osd_op.h"
+
+namespace lunar::osd {
+
+using objecter::MessageType;
+using objecter::OsdMap;
+using objecter::OsdMapRef;
+
+void send_front(msgr::Connection& connection, MessageType type, std::vector<std::byte> front,
+                uint64_t tid) {
+  msgr::MessageMeta meta;
+  meta.type = static_cast<uint16_t>(type);
+  meta.tid = tid;
+  connection.send(std::make_unique<msgr::SimpleMessage>(meta, std::move(front)));
+}
+
+MapService::MapService(msgr::EventCenter& center, ObjectStore& store, Host& host, OsdMapRef map,
+                       Options options)
+    : center_(center),
+      store_(store),
+      host_(host),
+      options_(std::move(options)),
+      map_(std::move(map)) {
+  if (map_ && map_->authority == options_.identity.osd) {
+    authority_ = std::make_unique<MapAuthority>(
+        store_, map_, [this](OsdMapRef changed) { publish(std::move(changed)); });
+  }
+}
+
+MapService::~MapService() {
+  for (auto& [osd, server] : servers_) center_.cancel(server.timer);
+}
+
+objecter::OsdBoot MapService::make_boot() {
+  objecter::OsdBoot boot;
+  boot.osd = options_.identity.osd;
+  boot.fsid = options_.identity.fsid;
+  boot.store = options_.identity.store;
+  boot.incarnation = options_.incarnation;
+  boot.epoch = epoch();
+  boot.addresses = addresses_;
+  return boot;
+}
+
+void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> addresses) {
+  addresses_ = std::move(addresses);
+  if (!authority_) {
+    link_ = std::make_unique<AuthorityLink>(center_, messenger,
+                                            static_cast<AuthorityLink::Host&>(*this),
+                                            options_.bootstrap, options_.retry_interval);
+    return link_->start();
+  }
+  // Whoever was up has to come back in time.
+  for (const objecter::OsdInfo& osd : map_->osds)
+    if (osd.up && osd.id != options_.identity.osd) start_grace(osd.id);
+  authority_->boot(make_boot(), [this](objecter::OsdBootReply reply) {
+    if (reply.error == OsdErrc::kOk) return on_booted(reply.epoch);
+    on_refused(reply.error, std::move(reply.message));
+  });
+}
+
+void MapService::stop(InlineFunction<void()> done) {
+  stopping_ = true;
+  stopped_ = std::move(done);
+  for (auto& [osd, server] : servers_) center_.cancel(std::exchange(server.timer, {}));
+  if (link_) link_->stop();  // an orderly end, by which the authority knows
+  if (authority_) authority_->osd_is_down(options_.identity.osd);
+  const auto finished = [this] { center_.post([this] { std::exchange(stopped_, {})(); }); };
+  if (authority_ && authority_->is_busy())
+    authority_->drain(finished);
+  else if (!saving_)
+    finished();  // else at the end of save_next()
+}
+
+// --- maps ---
+
+void MapService::publish(OsdMapRef map) {
+  map_ = std::move(map);
+  LUNAR_LOG(kMap, 1, "map epoch {}", map_->epoch);
+  for (msgr::Connection* subscriber : subscribers_) send_map(*subscriber);
+  host_.on_map(map_);
+  ready_if_up();
+  // Somebody marked us down although we are not: `osd down`, or a grace that ended too early.
+  const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
+  const bool wrong = us == nullptr || !us->up || us->addresses != addresses_;
+  if (!wrong || stopping_ || !ready_) return;
+  if (link_ && link_->is_booted()) link_->boot_again();
+  if (authority_ && us != nullptr)
+    authority_->boot(make_boot(), [](const objecter::OsdBootReply&) {});
+}
+
+void MapService::on_newer_map(OsdMap map) {
+  const OsdMapRef newest = next_ ? next_ : saving_ ? saving_ : map_;
+  if (newest && map.epoch <= newest->epoch) return;
+  next_ = std::make_shared<const OsdMap>(std::move(map));
+  if (!saving_) save_next();
+}
+
+void MapService::save_next() {
+  saving_ = std::exchange(next_, nullptr);
+  std::vector<std::byte> record;
+  objecter::encode(*saving_, record);
+  store_.put_record(kMapRecord, std::move(record), [this](std::error_code error) {
+    const OsdMapRef saved = std::exchange(saving_, nullptr);
+    if (error) {
+      // It can still be served: the cluster has it, and we ask for it again after a restart.
+      LUNAR_ERROR(kMap, "map epoch {} cannot be written: {}", saved->epoch, error.message());
+    }
+    publish(saved);
+    if (next_)
+      save_next();
+    else if (stopped_ && stopping_)
+      std::exchange(stopped_, {})();
+  });
+}
+
+void MapService::on_booted(objecter::Epoch epoch) {
+  LUNAR_LOG(kMap, 1, "osd.{} is up in map epoch {}", options_.identity.osd, epoch);
+  ready_if_up();
+}
+
+void MapService::ready_if_up() {
+  if (ready_ || !map_ || addresses_.empty()) return;
+  const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
+  if (us == nullptr || !us->up || us->addresses != addresses_) return;
+  if (link_ && !link_->is_booted()) return;
+  ready_ = true;
+  host_.on_ready();
+}
+
+void MapService::on_refused(OsdErrc error, std::string sentence) {
+  host_.on_refused({make_error_code(error), std::move(sentence)});
+}
+
+void MapService::want_newer() {
+  if (link_) link_->want_map();
+}
+
+// --- messages ---
+
+void MapService::send_map(msgr::Connection& connection) {
+  std::vector<std::byte> front;
+  objecter::encode(*map_, front);
+  send_front(connection, MessageType::kMap, std::move(front));
+}
+
+void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
+  const auto wanted = objecter::decode_map_subscribe(front);
+  if (!wanted) return;
+  subscribers_.insert(&connection);
+  if (map_ && map_->epoch > wanted->epoch) return send_map(connection);
+  std::vector<std::byte> current;
+  objecter::encode(objecter::MapSubscribe{epoch()}, current);
+  send_front(connection, MessageType::kMapCurrent, std::move(current));
+}
+
+void MapService::command(std::string request, InlineFunction<void(objecter::CommandReply)> done) {
+  if (authority_) return authority_->command(std::move(request), std::move(done));
+  done({OsdErrc::kStaleMap, 0,
+        map_ ? fmt::format("osd.{} does not change the map; the authority is osd.{}",
+                           options_.identity.osd, map_->authority)
+             : fmt::format("osd.{} has no map yet; it looks for the cluster at mon_host",
+                           options_.identity.osd)});
+}
+
+Outcome<void> MapService::may_boot(const msgr::Connection& connection,
+                                   const objecter::OsdBoot& boot) const {
+  if (!authority_)
+    return failure(OsdErrc::kStaleMap,
+                   fmt::format("osd.{} is not the map authority", options_.identity.osd));
+  if (stopping_) return failure(OsdErrc::kShutdown, "the map authority is shutting down");
+  if (boot.osd == options_.identity.osd)
+    return failure(OsdErrc::kExists, fmt::format("osd.{} is the map authority itself, and up; a "
+                                                 "second server has its id",
+                                                 boot.osd));
+  const std::string entity = fmt::format("osd.{}", boot.osd);
+  if (options_.auth_required && connection.peer().entity != entity)
+    return failure(OsdErrc::kNotPermitted, fmt::format("{} may not boot as {}; it needs that key",
+                                                       connection.peer().entity, entity));
+  return {};
+}
+
+void MapService::boot(msgr::Connection& connection, ConstBytes front) {
+  auto boot = objecter::decode_osd_boot(front);
+  if (!boot) return connection.close();
+  const auto reply_to = [](msgr::Connection& peer, const objecter::OsdBootReply& reply) {
+    std::vector<std::byte> out;
+    objecter::encode(reply, out);
+    send_front(peer, MessageType::kOsdBootReply, std::move(out));
+  };
+  if (const auto allowed = may_boot(connection, *boot); !allowed) {
+    const auto code = static_cast<OsdErrc>(allowed.error().code.value());
+    return reply_to(connection, {code, 0, allowed.error().message});
+  }
+  const OsdId osd = boot->osd;
+  booting_.insert(&connection);
+  authority_->boot(std::move(*boot),
+                   [this, osd, reply_to, peer = &connection](objecter::OsdBootReply reply) {
+                     if (reply.error != OsdErrc::kOk)
+                       LUNAR_LOG(kMap, 0, "refused: {}", reply.message);
+                     const auto waits = booting_.find(peer);
+                     const bool gone = waits == booting_.end();
+                     if (!gone) booting_.erase(waits);
+                     if (reply.error == OsdErrc::kOk) {
+                       servers_[osd].connection = gone ? nullptr : peer;
+                       if (gone)
+                         start_grace(osd);
+                       else
+                         stop_grace(osd);
+                     }
+                     if (gone) return;
+                     reply_to(*peer, reply);
+                   });
+}
+
+// --- who is up ---
+
+void MapService::on_link(msgr::Connection& connection, bool up) {
+  for (auto& [osd, server] : servers_) {
+    if (server.connection != &connection) continue;
+    if (up)
+      stop_grace(osd);
+    else
+      start_grace(osd);
+  }
+}
+
+void MapService::on_closed(msgr::Connection& connection, std::error_code why) {
+  subscribers_.erase(&connection);
+  booting_.erase(&connection);
+  for (auto& [osd, server] : servers_) {
+    if (server.connection != &connection) continue;
+    server.connection = nullptr;
+    if (stopping_) continue;
+    if (why == make_error_code(msgr::MsgrErrc::kClosedByPeer)) {
+      stop_grace(osd);
+      authority_->osd_is_down(osd);
+    } else {
+      start_grace(osd);
+    }
+  }
+}
+
+void MapService::start_grace(OsdId osd) {
+  Server& server = servers_[osd];
+  if (stopping_ || server.timer != msgr::TimerId::kNone) return;
+  server.timer = center_.run_after(
+      std::chrono::duration_cast<msgr::EventCenter::Clock::duration>(options_.grace), [this, osd] {
+        servers_[osd].timer = msgr::TimerId::kNone;
+        LUNAR_LOG(kMap, 0, "osd.{} has had no session with the authority for too long", osd);
+        authority_->osd_is_down(osd);
+      });
+}
+
+void MapService::stop_grace(OsdId osd) {
+  center_.cancel(std::exchange(servers_[osd].timer, msgr::TimerId::kNone));
+}
+
+}  // namespace lunar::osd

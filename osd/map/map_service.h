@@ -1,0 +1,110 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "msgr/messenger.h"
+#include "objecter/protocol/control.h"
+#include "objecter/protocol/osd_map.h"
+#include "osd/authority_link.h"
+#include "osd/map/map_authority.h"
+#include "osd/object_store.h"
+
+namespace lunar::osd {
+
+// This server's copy of the cluster map: kept durably, pushed to whoever subscribed, changed by the
+// authority (which is us, or at the end of an AuthorityLink). On the authority also: who is up.
+// Loop-bound. Borrows store and messenger.
+class MapService final : private AuthorityLink::Host {
+ public:
+  struct Options {
+    StoreIdentity identity;
+    uint64_t incarnation = 0;
+    std::vector<msgr::Address> bootstrap;
+    std::chrono::nanoseconds grace{std::chrono::seconds(20)};
+    std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};
+    bool auth_required = false;
+  };
+  struct Host {
+    // A newer map is ours, durably.
+    virtual void on_map(const objecter::OsdMapRef& map) = 0;
+    // The cluster has us as up; once.
+    virtual void on_ready() = 0;
+    // The cluster will not have us: the server has to end.
+    virtual void on_refused(const Error& error) = 0;
+
+   protected:
+    ~Host() = default;
+  };
+
+  // `map` is the store's, or null.
+  MapService(msgr::EventCenter& center, ObjectStore& store, Host& host, objecter::OsdMapRef map,
+             Options options);
+  ~MapService();
+
+  const objecter::OsdMapRef& map() const noexcept override { return map_; }
+  objecter::Epoch epoch() const noexcept { return map_ ? map_->epoch : 0; }
+  bool is_authority() const noexcept { return authority_ != nullptr; }
+
+  // Boots, telling these addresses.
+  void start(msgr::Messenger& messenger, std::vector<msgr::Address> addresses);
+  // Tells the cluster that we are going, as far as that is possible. `done` runs later.
+  void stop(InlineFunction<void()> done);
+
+  // A client's or server's messages.
+  void subscribe(msgr::Connection& connection, ConstBytes front);
+  void boot(msgr::Connection& connection, ConstBytes front);
+  void command(std::string request, InlineFunction<void(objecter::CommandReply)> done);
+  void want_newer();
+  // The dispatcher's calls, for every connection.
+  void on_link(msgr::Connection& connection, bool up);
+  void on_closed(msgr::Connection& connection, std::error_code why);
+  AuthorityLink* link() noexcept { return link_.get(); }
+
+ private:
+  struct Server {
+    const msgr::Connection* connection = nullptr;  // its session with us
+    msgr::TimerId timer = msgr::TimerId::kNone;    // runs while there is none, or no link
+  };
+
+  objecter::OsdBoot make_boot() override;
+  void on_newer_map(objecter::OsdMap map) override;
+  void on_booted(objecter::Epoch epoch) override;
+  void on_refused(objecter::OsdErrc error, std::string sentence) override;
+
+  void publish(objecter::OsdMapRef map);
+  void save_next();
+  void ready_if_up();
+  void send_map(msgr::Connection& connection);
+  Outcome<void> may_boot(const msgr::Connection& connection, const objecter::OsdBoot& boot) const;
+  void start_grace(OsdId osd);
+  void stop_grace(OsdId osd);
+
+  msgr::EventCenter& center_;
+  ObjectStore& store_;
+  Host& host_;
+  const Options options_;
+  objecter::OsdMapRef map_;
+  std::vector<msgr::Address> addresses_;
+  std::set<msgr::Connection*> subscribers_;
+  std::unique_ptr<MapAuthority> authority_;
+  std::map<OsdId, Server> servers_;           // on the authority
+  std::multiset<msgr::Connection*> booting_;  // whose boot is being decided
+  std::unique_ptr<AuthorityLink> link_;       // on the others
+  objecter::OsdMapRef saving_;                // being written
+  objecter::OsdMapRef next_;                  // to be written after it
+  bool ready_ = false;
+  bool stopping_ = false;
+  InlineFunction<void()> stopped_;
+};
+
+// Sends a message without data.
+void send_front(msgr::Connection& connection, objecter::MessageType type,
+                std::vector<std::byte> front, uint64_t tid = 0);
+
+}  // namespace lunar::osd

@@ -1,0 +1,117 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/bytes.h"
+#include "msgr/buffer.h"
+#include "msgr/connection.h"
+#include "msgr/message.h"
+#include "objecter/protocol/osd_map.h"
+#include "osd/object_store.h"
+#include "osd/records/client_name.h"
+#include "osd/records/wire_error.h"
+
+namespace lunar::osd {
+
+using objecter::Epoch;
+using objecter::ObjectVersion;
+using objecter::OpCode;
+using objecter::OsdOpHeader;
+using objecter::OsdReplyHeader;
+using objecter::PoolId;
+using objecter::SubOp;
+using objecter::SubOpResult;
+using objecter::Tid;
+
+// Part of a reply's data: either a pool buffer that the store filled, or a few bytes of our own.
+struct ReplyPiece {
+  msgr::RegisteredBuffer buffer;
+  std::vector<std::byte> small;
+  std::size_t length = 0;  // of `buffer`, used from its start
+
+  ConstBytes view() const noexcept {
+    return buffer ? ConstBytes(buffer.bytes().first(length)) : ConstBytes(small);
+  }
+};
+
+// How an op ended. Immutable once shared; the reply on its way and the session that remembers it
+// own it together.
+struct OpResult {
+  OsdReplyHeader header;  // epoch, attempt and verifier are filled in when it is sent
+  std::vector<ReplyPiece> data;
+
+  std::size_t data_bytes() const noexcept {
+    std::size_t total = 0;
+    for (const ReplyPiece& piece : data) total += piece.view().size();
+    return total;
+  }
+};
+using OpResultRef = std::shared_ptr<const OpResult>;
+
+// Where an op is, for people: ops in flight, slow ops.
+enum class ClientOpState : uint8_t { kArrived, kHeld, kQueued, kExecuting, kDone };
+
+// One op on its way through the server, from its message to its reply. Owns the message, and so
+// the payload and its share of the dispatch throttle, until the op has ended.
+// Loop-bound. Shared by its session, the executor and the store's callbacks.
+struct ClientOp {
+  OsdOpHeader header;
+  msgr::InMessage message;
+  ObjectId object;  // name empty for FLUSH and LIST
+  std::shared_ptr<const ClientName> client;
+  objecter::OsdMapRef map;                          // its target was checked against
+  uint64_t session = 0;                             // id in ClientSessions
+  std::weak_ptr<msgr::RemoteMemory> client_memory;  // of the connection that brought it
+  msgr::RegisteredBuffer staged;                    // a payload that was pulled whole
+  std::chrono::steady_clock::time_point starved;    // since when it waits for buffers; 0 if never
+  std::chrono::steady_clock::time_point arrived;
+  ClientOpState state = ClientOpState::kArrived;
+  bool is_given_up = false;  // cancelled or fenced while it executes
+
+  ConstBytes data() const noexcept { return staged ? ConstBytes(staged.bytes()) : message.data; }
+  // Its payload is in the client's memory.
+  bool pulls() const noexcept {
+    return header.delivery && header.delivery->access == objecter::DeliveryAccess::kPull;
+  }
+  std::size_t payload_bytes() const noexcept {
+    return pulls() ? header.delivery->bytes() : message.data.size();
+  }
+  // Whether keys of that link may be used: it brought the op and is still up, we do such things
+  // with that client, and it still waits for the op: it revokes the keys of one that it gave up,
+  // and a revoked key ends the link for everybody on it.
+  bool may_use_keys(uint64_t generation) const noexcept {
+    const auto memory = client_memory.lock();
+    return !is_given_up && message.link_generation == generation && memory != nullptr &&
+           memory->link_generation() == generation && memory->link_capabilities().one_sided;
+  }
+  // How long it has waited for buffers; the first call is the beginning.
+  std::chrono::nanoseconds starved_for(std::chrono::steady_clock::time_point now) noexcept {
+    if (starved == std::chrono::steady_clock::time_point()) starved = now;
+    return now - starved;
+  }
+  bool lease_is_over(std::chrono::steady_clock::time_point now) const noexcept {
+    return header.delivery && now - arrived > std::chrono::milliseconds(header.delivery->lease_ms);
+  }
+  uint64_t io_id() const noexcept { return message.meta.trace_id; }
+  bool is(OpCode code) const noexcept {
+    return header.steps.size() == 1 && header.steps[0].code == code;
+  }
+  bool is_metadata() const noexcept { return (header.flags & objecter::kOpMetadata) != 0; }
+  bool changes() const noexcept {
+    for (const SubOp& step : header.steps)
+      if (objecter::changes_object(step.code)) return true;
+    return false;
+  }
+};
+using ClientOpRef = std::shared_ptr<ClientOp>;
+
+// A result without data, for an op that ends before it was executed.
+OpResultRef make_error_result(const ClientOp& op, OsdErrc error);
+
+}  // namespace lunar::osd

@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/ops/op_executor.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "objecter/protocol/placement.h"
+#include "tracing/tracepoints.h"
+
+namespace lunar::osd {
+namespace {
+
+// The pool is shared with the messenger, which gives buffers back without telling.
+constexpr std::chrono::milliseconds kBufferRetry{5};
+
+struct PgFilter {
+  objecter::OsdMapRef map;
+  PgId pg;
+};
+
+bool is_in_pg(const void* context, const std::string& name) {
+  const auto& filter = *static_cast<const PgFilter*>(context);
+  const objecter::PoolInfo* pool = filter.map->find_pool(filter.pg.pool);
+  return pool != nullptr && objecter::pg_of_object(*pool, name) == filter.pg;
+}
+
+}  // namespace
+
+OpExecutor::OpExecutor(const OpEnvironment& environment, OnDone on_done)
+    : env_(environment), on_done_(std::move(on_done)) {}
+
+OpExecutor::~OpExecutor() {
+  LUNAR_CHECK(is_idle(), "an op executor is destroyed while ops execute");
+  env_.center.cancel(retry_);
+}
+
+void OpExecutor::submit(ClientOpRef op) {
+  if (op->is(OpCode::kFlush)) return flush(std::move(op));
+  if (op->is(OpCode::kList)) return list(std::move(op));
+  const ObjectId id = op->object;
+  ObjectQueue& queue = queues_[id];
+  LUNAR_TRACE(lunar_osd, op_queued, op->io_id(), op->header.tid,
+              static_cast<uint32_t>(queue.waiting.size() + queue.running));
+  op->state = ClientOpState::kQueued;
+  queue.waiting.push_back(std::move(op));
+  advance(id);
+}
+
+// Begins what may begin. `has_turn`: its first op is the next to get buffers; false if there are
+// not enough for it yet.
+bool OpExecutor::advance(const ObjectId& id, bool has_turn) {
+  const auto found = queues_.find(id);
+  if (found == queues_.end()) return true;
+  ObjectQueue& queue = found->second;
+  while (!queue.waiting.empty()) {
+    const ClientOpRef op = queue.waiting.front();
+    const bool exclusive = op->changes();
+    if (queue.running > 0 && (exclusive || queue.exclusive)) return true;
+    const bool is_behind = !has_turn && !starved_.empty() && needs_buffers(*op, env_.limits);
+    if (is_behind || !start(op)) {
+      if (has_turn) return false;
+      starve(id, *op);
+      return true;
+    }
+    has_turn = false;
+    queue.waiting.pop_front();
+    ++queue.running;
+    queue.exclusive = exclusive;
+  }
+  if (queue.running == 0) queues_.erase(found);
+  return true;
+}
+
+bool OpExecutor::start(const ClientOpRef& op) {
+  auto run = std::make_unique<OpRun>(
+      env_, op, [this, op](OpResultRef result) { run_done(op, std::move(result)); });
+  if (!run->take_buffers()) return false;
+  op->state = ClientOpState::kExecuting;
+  ++running_;
+  OpRun& started = *run;
+  runs_.emplace(op.get(), std::move(run));
+  started.start();
+  return true;
+}
+
+void OpExecutor::run_done(const ClientOpRef& op, OpResultRef result) {
+  const ClientOpRef kept = op;  // the run owns the reference we were given
+  runs_.erase(kept.get());
+  const auto found = queues_.find(kept->object);
+  LUNAR_CHECK(found != queues_.end() && found->second.running > 0, "an op ended twice");
+  if (--found->second.running == 0) found->second.exclusive = false;
+  advance(kept->object);
+  end(kept, std::move(result));
+}
+
+void OpExecutor::end(ClientOpRef op, OpResultRef result) {
+  // No reply says the old verifier, or nothing, of a loss that is being recorded.
+  if (env_.ledger.is_recording()) {
+    env_.ledger.wait_recorded([this, op = std::move(op), result = std::move(result)]() mutable {
+      end(std::move(op), std::move(result));
+    });
+    return;
+  }
+  --running_;
+  op->state = ClientOpState::kDone;
+  on_done_(std::move(op), std::move(result));
+  if (!starved_.empty()) buffers_freed();
+  if (drained_ && is_idle()) std::exchange(drained_, {})();
+}
+
+bool OpExecutor::cancel(const ClientOpRef& op) {
+  const auto found = queues_.find(op->object);
+  if (found == queues_.end()) return false;
+  auto& waiting = found->second.waiting;
+  const auto at = std::find(waiting.begin(), waiting.end(), op);
+  if (at == waiting.end()) return false;
+  waiting.erase(at);
+  advance(op->object);
+  if (drained_ && is_idle()) env_.center.post(std::exchange(drained_, {}));
+  return true;
+}
+
+void OpExecutor::starve(const ObjectId& id, ClientOp& op) {
+  op.starved_for(std::chrono::steady_clock::now());
+  if (std::find(starved_.begin(), starved_.end(), id) == starved_.end()) starved_.push_back(id);
+  retry_later();
+}
+
+void OpExecutor::retry_later() {
+  if (retry_ != msgr::TimerId::kNone) return;
+  retry_ = env_.center.run_after(kBufferRetry, [this] {
+    retry_ = msgr::TimerId::kNone;
+    buffers_freed();
+  });
+}
+
+void OpExecutor::buffers_freed() {
+  // What runs has all the buffers it will ever need, so the first waits for nobody behind it.
+  while (!starved_.empty()) {
+    ObjectId id = std::move(starved_.front());
+    starved_.pop_front();
+    if (advance(id, true)) continue;
+    starved_.push_front(std::move(id));
+    return retry_later();
+  }
+}
+
+void OpExecutor::flush(ClientOpRef op) {
+  op->state = ClientOpState::kExecuting;
+  ++running_;
+  LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
+  LUNAR_TRACE(lunar_osd, store_submit, op->io_id(), op->header.tid, uint8_t{kTraceStoreFlush}, 0);
+  const ImageId image = op->header.image;
+  auto client = op->client;
+  env_.ledger.flush(image, std::move(client), [this, op = std::move(op)](OsdErrc error) mutable {
+    LUNAR_TRACE(lunar_osd, store_done, op->io_id(), op->header.tid, static_cast<int32_t>(error));
+    auto result = std::make_shared<OpResult>();
+    result->header.tid = op->header.tid;
+    result->header.error = error;
+    result->header.steps.resize(1);
+    result->header.steps[0].error = error;
+    end(std::move(op), std::move(result));
+  });
+}
+
+void OpExecutor::list(ClientOpRef op) {
+  op->state = ClientOpState::kExecuting;
+  ++running_;
+  LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
+  const SubOp& step = op->header.steps.front();
+  auto filter = std::make_shared<const PgFilter>(PgFilter{op->map, op->header.pg});
+  env_.store.list(op->header.pg.pool, step.name, static_cast<uint32_t>(step.length), &is_in_pg,
+                  std::move(filter), [this, op](Result<std::vector<std::string>> names) mutable {
+                    auto result = std::make_shared<OpResult>();
+                    OsdReplyHeader& header = result->header;
+                    header.tid = op->header.tid;
+                    header.steps.resize(1);
+                    if (names) {
+                      ReplyPiece piece;
+                      objecter::encode(*names, piece.small);
+                      header.steps[0].data_length = static_cast<uint32_t>(piece.small.size());
+                      header.bytes_inline = piece.small.size();
+                      result->data.push_back(std::move(piece));
+                    } else {
+                      header.error = header.steps[0].error = wire_error(names.error());
+                    }
+                    end(std::move(op), std::move(result));
+                  });
+}
+
+void OpExecutor::drain(InlineFunction<void()> done) {
+  if (is_idle()) return env_.center.post(std::move(done));
+  drained_ = std::move(done);
+}
+
+}  // namespace lunar::osd

@@ -1,0 +1,67 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <unordered_map>
+
+#include "osd/ops/client_op.h"
+#include "osd/ops/op_run.h"
+
+namespace lunar::osd {
+
+// Executes ops: those on one object in the order they came, a change by itself, neighbouring reads
+// together; those on different objects side by side. FLUSH and LIST wait for no object. Once the
+// pool is short, ops that need buffers of it get them in the order in which they began to wait.
+// Loop-bound. Owns ops from submit() until they end; borrows what the environment names.
+class OpExecutor {
+ public:
+  using OnDone = InlineFunction<void(ClientOpRef, OpResultRef)>;
+  // `on_done` runs once per submitted op, later, unless cancel() took it out.
+  OpExecutor(const OpEnvironment& environment, OnDone on_done);
+  ~OpExecutor();  // REQUIRES: is_idle()
+
+  // REQUIRES: check_op() found nothing wrong with it.
+  void submit(ClientOpRef op);
+  // Takes an op out that has not begun: true, and nothing of it will happen.
+  bool cancel(const ClientOpRef& op);
+  // Pool buffers were given back: ops that waited for some may begin.
+  void buffers_freed();
+
+  bool is_idle() const noexcept { return running_ == 0 && queues_.empty(); }
+  // Runs done once when is_idle(). Nothing may be submitted after it.
+  void drain(InlineFunction<void()> done);
+  std::size_t queued_objects() const noexcept { return queues_.size(); }
+
+ private:
+  struct ObjectQueue {
+    std::deque<ClientOpRef> waiting;
+    uint32_t running = 0;
+    bool exclusive = false;  // the running one changes the object
+  };
+  using Queues = std::map<ObjectId, ObjectQueue>;
+
+  void advance(const ObjectId& id) { advance(id, false); }
+  bool advance(const ObjectId& id, bool has_turn);
+  bool start(const ClientOpRef& op);
+  void run_done(const ClientOpRef& op, OpResultRef result);
+  void flush(ClientOpRef op);
+  void list(ClientOpRef op);
+  void end(ClientOpRef op, OpResultRef result);
+  void starve(const ObjectId& id, ClientOp& op);
+  void retry_later();
+
+  const OpEnvironment env_;
+  OnDone on_done_;
+  Queues queues_;
+  std::unordered_map<const ClientOp*, std::unique_ptr<OpRun>> runs_;
+  std::size_t running_ = 0;       // runs, flushes and lists
+  std::deque<ObjectId> starved_;  // whose first op waits for buffers
+  msgr::TimerId retry_ = msgr::TimerId::kNone;
+  InlineFunction<void()> drained_;
+};
+
+}  // namespace lunar::osd

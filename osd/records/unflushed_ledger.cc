@@ -1,0 +1,241 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/records/unflushed_ledger.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+#include "common/random.h"
+
+// A flush round covers the writes that ended before it began. `round_` is the number of the latest
+// round; a write notes it when it ends. When round r succeeds, images whose last write ended in an
+// earlier round, and that have no write in progress, have nothing unflushed left.
+
+namespace lunar::osd {
+
+UnflushedLedger::UnflushedLedger(ObjectStore& store, uint64_t incarnation)
+    : store_(store),
+      incarnation_(incarnation),
+      marks_(store, "unflushed", [this] { return encode_marks(); }),
+      losses_(store, "losses", [this] { return encode_losses(); }) {}
+
+UnflushedLedger::~UnflushedLedger() { store_.set_on_loss({}); }
+
+void UnflushedLedger::load(msgr::EventCenter& center, ObjectStore& store, uint64_t incarnation,
+                           InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done) {
+  struct Loading {
+    std::unique_ptr<UnflushedLedger> ledger;
+    InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done;
+  };
+  auto loading = std::make_unique<Loading>();
+  loading->ledger.reset(new UnflushedLedger(store, incarnation));
+  loading->done = std::move(done);
+  UnflushedLedger& self = *loading->ledger;
+  if (const Outcome<void> read = self.read_records(); !read) {
+    center.post([loading = std::move(loading), error = std::make_unique<Error>(read.error())] {
+      loading->done(tl::unexpected<Error>(*error));
+    });
+    return;
+  }
+  const bool lost = store.may_have_lost_writes();
+  if (lost || self.verifier_ == 0) self.lose_marked();
+  store.set_on_loss([&self](std::error_code error, const std::vector<ObjectId>& objects) {
+    self.on_loss(error, objects);
+  });
+  const auto finish = [](std::unique_ptr<Loading> loaded, std::error_code error) {
+    if (!error) return loaded->done(std::move(loaded->ledger));
+    loaded->done(failure(
+        error, "the store cannot write its record of lost writes (" + error.message() + ")"));
+  };
+  self.losses_.save([&store, lost, finish,
+                     loading = std::move(loading)](std::error_code error) mutable {
+    if (error || !lost) return finish(std::move(loading), error);
+    store.acknowledge_loss([finish, loading = std::move(loading)](std::error_code failed) mutable {
+      finish(std::move(loading), failed);
+    });
+  });
+}
+
+bool UnflushedLedger::begin_write(ImageId image) {
+  Image& entry = images_[image];
+  ++entry.writing;
+  return entry.marked && entry.durable && !failed_;
+}
+
+void UnflushedLedger::wait_marked(ImageId image, ObjectStore::Done done) {
+  Image& entry = images_[image];
+  entry.waiting.push_back(std::move(done));
+  if (!entry.saving) save_mark(image);
+}
+
+void UnflushedLedger::save_mark(ImageId image) {
+  Image& entry = images_[image];
+  entry.saving = true;
+  entry.marked = true;
+  marks_.save([this, image](std::error_code error) {
+    Image& saved = images_[image];
+    saved.saving = false;
+    if (!error && failed_) error = OsdErrc::kIoError;
+    if (!error && marked_images() > kMaxImages) error = OsdErrc::kBusy;
+    saved.marked = saved.durable = !error;
+    auto waiting = std::exchange(saved.waiting, {});
+    forget_if_idle(image);
+    for (auto& done : waiting) done(error);
+  });
+}
+
+void UnflushedLedger::end_write(ImageId image) {
+  Image& entry = images_[image];
+  LUNAR_CHECK(entry.writing > 0, "a write ended twice");
+  --entry.writing;
+  entry.last_write = round_;
+  forget_if_idle(image);
+}
+
+void UnflushedLedger::forget_if_idle(ImageId image) {
+  const auto found = images_.find(image);
+  if (found == images_.end()) return;
+  const Image& entry = found->second;
+  if (!entry.marked && entry.writing == 0 && !entry.saving) images_.erase(found);
+}
+
+void UnflushedLedger::flush(ImageId image, std::shared_ptr<const ClientName> client,
+                            InlineFunction<void(OsdErrc)> done) {
+  next_flush_.push_back({image, std::move(client), std::move(done)});
+  if (!flushing_) start_flush();
+}
+
+void UnflushedLedger::start_flush() {
+  flushing_ = true;
+  this_flush_ = std::exchange(next_flush_, {});
+  const uint64_t round = ++round_;
+  store_.flush([this, round](std::error_code error) { flush_done(round, error); });
+}
+
+void UnflushedLedger::flush_done(uint64_t round, std::error_code error) {
+  const auto finish = [this](OsdErrc answer) {
+    auto waiters = std::exchange(this_flush_, {});
+    flushing_ = false;
+    if (!next_flush_.empty()) start_flush();
+    answer_flushes(std::move(waiters), answer);
+  };
+  if (error) {
+    LUNAR_ERROR(kOsd, "flush failed ({}): unflushed writes of {} images may be lost",
+                error.message(), marked_images());
+    finish(wire_error(error));  // on_loss() came first
+    return;
+  }
+  std::vector<ImageId> cleared;
+  for (auto& [image, entry] : images_) {
+    if (!entry.marked || entry.writing > 0 || entry.saving || entry.last_write >= round) continue;
+    entry.marked = entry.durable = false;
+    cleared.push_back(image);
+  }
+  for (const ImageId image : cleared) forget_if_idle(image);
+  if (cleared.empty()) {
+    finish(failed_ ? OsdErrc::kIoError : OsdErrc::kOk);
+    return;
+  }
+  marks_.save([this, finish](std::error_code failed) {
+    // The data is durable all the same; a mark that stays can only raise a false alarm.
+    if (failed) LUNAR_ERROR(kOsd, "cannot clear unflushed marks: {}", failed.message());
+    finish(failed_ ? OsdErrc::kIoError : OsdErrc::kOk);
+  });
+}
+
+void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc error) {
+  bool told_someone = false;
+  for (FlushWaiter& waiter : waiters) {
+    if (!waiter.done) continue;
+    OsdErrc answer = error;
+    const auto lost = lost_.find(waiter.image);
+    if (lost != lost_.end()) {
+      auto& told = lost->second;
+      const std::string name = waiter.client->to_string().substr(0, kMaxClientBytes);
+      if (std::find(told.begin(), told.end(), name) == told.end()) {
+        told.push_back(name);
+        if (told.size() > kMaxToldClients) told.pop_front();
+        told_someone = true;
+        answer = OsdErrc::kLostWrites;
+        LUNAR_LOG(kOsd, 0, "{} is told that image {:x} may have lost writes", name, waiter.image);
+      }
+    }
+    waiter.done(answer);
+  }
+  // After the answers: a crash in between tells them again, which is the safe way round.
+  if (told_someone) {
+    losses_.save([](std::error_code failed) {
+      if (failed)
+        LUNAR_ERROR(kOsd, "cannot note who was told of lost writes: {}", failed.message());
+    });
+  }
+}
+
+void UnflushedLedger::lose_marked() {
+  verifier_ = random_u64() | 1;
+  for (const auto& [image, entry] : images_)
+    if (entry.marked || entry.writing > 0) lost_[image].clear();
+}
+
+void UnflushedLedger::on_loss(std::error_code error, const std::vector<ObjectId>& objects) {
+  LUNAR_ERROR(kOsd, "the store could not make writes durable ({}); {} images may have lost writes",
+              error.message(), marked_images());
+  lose_marked();
+  for (const ObjectId& object : objects) {
+    LUNAR_ERROR(kOsd, "object {} of pool {} may be damaged and is refused until it is replaced",
+                object.name, object.pool);
+    if (damaged_.size() < kMaxDamaged)
+      damaged_.insert(object);
+    else
+      failed_ = true;
+  }
+  record_loss();
+}
+
+void UnflushedLedger::record_loss() {
+  ++recording_;
+  losses_.save([this](std::error_code error) {
+    --recording_;
+    if (error) {
+      failed_ = true;
+      LUNAR_ERROR(
+          kOsd,
+          "lost writes cannot be recorded ({}): no write is acknowledged until the store is "
+          "repaired and the server restarted",
+          error.message());
+    } else {
+      store_.acknowledge_loss([](std::error_code failed) {
+        if (failed) LUNAR_ERROR(kOsd, "cannot acknowledge a loss: {}", failed.message());
+      });
+    }
+    if (recording_ > 0) return;
+    for (auto& done : std::exchange(after_recording_, {})) done();
+  });
+}
+
+void UnflushedLedger::repaired(const ObjectId& object, ObjectStore::Done done) {
+  damaged_.erase(object);
+  losses_.save(std::move(done));
+}
+
+void UnflushedLedger::shutdown(InlineFunction<void()> done) {
+  auto finished = std::make_unique<InlineFunction<void()>>(std::move(done));
+  flush(0, std::make_shared<ClientName>(), [this, finished = std::move(finished)](OsdErrc) mutable {
+    losses_.save([this, finished = std::move(finished)](std::error_code) mutable {
+      settle(std::move(finished));
+    });
+  });
+}
+
+void UnflushedLedger::settle(std::unique_ptr<InlineFunction<void()>> done) {
+  RecordWriter* const busy = losses_.is_busy() ? &losses_ : marks_.is_busy() ? &marks_ : nullptr;
+  if (busy == nullptr) return (*done)();
+  busy->save([this, done = std::move(done)](std::error_code) mutable { settle(std::move(done)); });
+}
+
+std::size_t UnflushedLedger::marked_images() const noexcept {
+  return static_cast<std::size_t>(std::count_if(
+      images_.begin(), images_.end(), [](const auto& entry) { return entry.second.marked; }));
+}
+
+}  // namespace lunar::osd

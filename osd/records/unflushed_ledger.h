@@ -1,0 +1,123 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <memory>
+#include <set>
+#include <string>
+#include <vector>
+
+#include "common/result.h"
+#include "osd/object_store.h"
+#include "osd/records/client_name.h"
+#include "osd/records/record_writer.h"
+#include "osd/records/wire_error.h"
+
+namespace lunar::osd {
+
+// Knows which images have acknowledged writes that no flush has made durable, and which may have
+// lost some: README.md, "Unflushed data".
+// - An image is marked, durably, before the first unstable write of it is acknowledged after a
+//   flush; a FLUSH of any image clears the marks of all that were not written meanwhile.
+// - A start after which the page cache may be gone, and any write-back error, turn marks into a
+//   *lost* state, which each client is told once (or again after a crash: rather twice than never)
+//   by a failing FLUSH.
+// - The verifier is the same as long as nothing can have been lost.
+// Loop-bound. Borrows the store, which outlives it; destroy it only after shutdown().
+class UnflushedLedger {
+ public:
+  static constexpr std::size_t kMaxImages = 65536;
+  static constexpr std::size_t kMaxToldClients = 256;  // per image; the oldest are told again
+  static constexpr std::size_t kMaxDamaged = 4096;
+  static constexpr std::size_t kMaxClientBytes = 1024;  // of a name in the record
+
+  // Reads the records, and makes durable what this start changes before `done` runs, later.
+  static void load(msgr::EventCenter& center, ObjectStore& store, uint64_t incarnation,
+                   InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done);
+  ~UnflushedLedger();
+
+  uint64_t verifier() const noexcept { return verifier_; }
+
+  // An unstable write of the image begins. True: the image is marked already. False: wait with
+  // wait_marked() before the write is acknowledged. Each is ended by end_write().
+  bool begin_write(ImageId image);
+  // Runs done when the mark is durable; an error means the write must not be acknowledged.
+  void wait_marked(ImageId image, ObjectStore::Done done);
+  // The store has done the write, or failed to; called before the acknowledgement.
+  void end_write(ImageId image);
+
+  // Flushes the store. kOk; kLostWrites, once per client; else what the store said.
+  void flush(ImageId image, std::shared_ptr<const ClientName> client,
+             InlineFunction<void(OsdErrc)> done);
+
+  // The store lost something and the new verifier is not durable yet: no reply may leave before
+  // wait_recorded()'s done.
+  bool is_recording() const noexcept { return recording_ > 0; }
+  void wait_recorded(InlineFunction<void()> done) { after_recording_.push_back(std::move(done)); }
+
+  // Reads of a damaged object, and writes that do not replace it whole, must fail with kIoError.
+  bool is_damaged(const ObjectId& object) const { return damaged_.contains(object); }
+  // It was replaced or deleted, durably.
+  void repaired(const ObjectId& object, ObjectStore::Done done);
+
+  // Flushes, and clears the marks if that succeeds.
+  void shutdown(InlineFunction<void()> done);
+
+  std::size_t marked_images() const noexcept;
+  bool is_lost(ImageId image) const { return lost_.contains(image); }
+  // For the admin socket: lost images and whom they were told to, damaged objects, marks.
+  std::string to_json() const;
+
+ private:
+  struct Image {
+    bool marked = false;      // belongs in the record
+    bool durable = false;     // is in it
+    uint32_t writing = 0;     // begun and not ended
+    uint64_t last_write = 0;  // round in which a write last ended
+    bool saving = false;
+    std::vector<ObjectStore::Done> waiting;
+  };
+  struct FlushWaiter {
+    ImageId image;
+    std::shared_ptr<const ClientName> client;
+    InlineFunction<void(OsdErrc)> done;
+  };
+
+  UnflushedLedger(ObjectStore& store, uint64_t incarnation);
+  Outcome<void> read_records();
+  bool decode_marks(ConstBytes record);
+  bool decode_losses(ConstBytes record);
+  std::vector<std::byte> encode_marks() const;
+  std::vector<std::byte> encode_losses() const;
+
+  void save_mark(ImageId image);
+  void start_flush();
+  void flush_done(uint64_t round, std::error_code error);
+  void answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc error);
+  void lose_marked();
+  void on_loss(std::error_code error, const std::vector<ObjectId>& objects);
+  void record_loss();
+  // Waits until no record is being written.
+  void settle(std::unique_ptr<InlineFunction<void()>> done);
+  void forget_if_idle(ImageId image);
+
+  ObjectStore& store_;
+  const uint64_t incarnation_;
+  uint64_t verifier_ = 0;
+  bool failed_ = false;  // a loss could not be recorded: nothing unstable is acknowledged any more
+  std::map<ImageId, Image> images_;
+  std::map<ImageId, std::deque<std::string>> lost_;  // clients told, oldest first
+  std::set<ObjectId> damaged_;
+  uint64_t round_ = 0;
+  bool flushing_ = false;
+  std::vector<FlushWaiter> next_flush_;
+  std::vector<FlushWaiter> this_flush_;
+  std::size_t recording_ = 0;
+  std::vector<InlineFunction<void()>> after_recording_;
+  RecordWriter marks_;
+  RecordWriter losses_;
+};
+
+}  // namespace lunar::osd

@@ -1,0 +1,18 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/records/wire_error.h"
+
+#include <cerrno>
+
+#include "common/result.h"
+
+namespace lunar::osd {
+
+OsdErrc wire_error(std::error_code error) noexcept {
+  if (!error) return OsdErrc::kOk;
+  if (error.category() == objecter::osd_category()) return static_cast<OsdErrc>(error.value());
+  if (error == std::errc::no_space_on_device || error == system_error(EDQUOT))
+    return OsdErrc::kNoSpace;
+  return OsdErrc::kIoError;
+}
+
+}  // namespace lunar::osd

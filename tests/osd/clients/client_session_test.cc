@@ -1,0 +1,381 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/clients/client_session.h"
+
+#include <list>
+
+#include "tests/osd/ops/executor_fixture.h"
+#include "tests/support/inert_connection.h"
+
+namespace lunar::osd {
+namespace {
+
+class FakeConnection final : public test::InertConnection {
+ public:
+  FakeConnection(msgr::EventCenter& center, std::string entity, uint64_t nonce)
+      : test::InertConnection(center) {
+    set_peer({.entity = std::move(entity), .instance = "host", .nonce = nonce});
+  }
+};
+
+// Executes nothing by itself: the test says when an op ends.
+class ClientSessionTest : public StoreFixture, public SessionHost {
+ protected:
+  struct Reply {
+    const msgr::Connection* connection;
+    Tid tid;
+    uint32_t attempt;
+    OsdErrc error;
+    friend bool operator==(const Reply&, const Reply&) = default;
+  };
+
+  ClientSessionTest() { make_sessions({}); }
+  ~ClientSessionTest() override { turn(); }
+  void make_sessions(ClientSessions::Options options) {
+    sessions.reset();
+    if (!fences) fences = std::move(*FenceTable::load(*store));
+    sessions = std::make_unique<ClientSessions>(*this, *fences, options);
+  }
+  FakeConnection& connect(std::string entity, uint64_t nonce) {
+    FakeConnection& connection = connections.emplace_back(*center, std::move(entity), nonce);
+    ids[&connection] = sessions->open(connection);
+    return connection;
+  }
+  void disconnect(FakeConnection& connection) {
+    sessions->close(connection, ids.at(&connection), {});
+  }
+  void submit(FakeConnection& connection, Vector vector) {
+    sessions->submit(connection, ids.at(&connection), vector.op());
+    turn();  // a first change is recorded before it is executed
+  }
+  void write(FakeConnection& connection, Tid tid, Tid oldest = 1) {
+    submit(connection, Vector("a").write(0, "x").tid(tid, oldest));
+  }
+  void end(Tid tid, OsdErrc error = OsdErrc::kOk) {
+    const auto at = std::find_if(running.begin(), running.end(),
+                                 [&](const ClientOpRef& op) { return op->header.tid == tid; });
+    ASSERT_NE(at, running.end());
+    const ClientOpRef op = *at;
+    running.erase(at);
+    auto result = std::make_shared<OpResult>();
+    result->header.tid = tid;
+    result->header.error = error;
+    sessions->finished(op, result);
+    turn();
+  }
+  std::vector<Tid> running_tids() const {
+    std::vector<Tid> tids;
+    for (const ClientOpRef& op : running) tids.push_back(op->header.tid);
+    return tids;
+  }
+
+  void execute(ClientOpRef op) override { running.push_back(std::move(op)); }
+  bool take_back(const ClientOpRef& op) override {
+    if (!queued.contains(op->header.tid)) return false;
+    std::erase(running, op);
+    return true;
+  }
+  void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) override {
+    replies.push_back({&connection, op.header.tid, op.header.attempt, result->header.error});
+  }
+  void send_cancelled(msgr::Connection&, Tid tid) override { cancelled.push_back(tid); }
+
+  std::unique_ptr<FenceTable> fences;
+  std::unique_ptr<ClientSessions> sessions;
+  std::list<FakeConnection> connections;
+  std::map<const FakeConnection*, ClientSessions::SessionId> ids;
+  std::vector<ClientOpRef> running;
+  std::set<Tid> queued;  // of those, not begun
+  std::vector<Reply> replies;
+  std::vector<Tid> cancelled;
+};
+
+TEST_F(ClientSessionTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  end(1, OsdErrc::kMiscompare);
+  Vector again("a");
+  again.write(0, "x").tid(1);
+  const ClientOpRef op = again.op();
+  op->header.attempt = 2;
+  sessions->submit(a, ids.at(&a), op);
+  EXPECT_TRUE(running.empty());
+  ASSERT_EQ(replies.size(), 2u);
+  EXPECT_EQ(replies[1], (Reply{&a, 1, 2, OsdErrc::kMiscompare}));
+}
+
+TEST_F(ClientSessionTest, AResendOfAnExecutingOpWaitsForIt) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  Vector again("a");
+  const ClientOpRef op = again.write(0, "x").tid(1).op();
+  op->header.attempt = 2;
+  sessions->submit(a, ids.at(&a), op);
+  EXPECT_EQ(running.size(), 1u);
+  end(1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 2, OsdErrc::kOk}}));
+}
+
+TEST_F(ClientSessionTest, AReadIsExecutedAgain) {
+  FakeConnection& a = connect("client.a", 1);
+  submit(a, Vector("a").read(0, 1).tid(1));
+  end(1);
+  submit(a, Vector("a").read(0, 1).tid(1));
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
+}
+
+TEST_F(ClientSessionTest, ANewConnectionOfTheSameStartIsAnsweredFromMemory) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  disconnect(a);
+  end(1);
+  EXPECT_TRUE(replies.empty());
+  EXPECT_TRUE(sessions->remembers(a.peer()));
+  FakeConnection& b = connect("client.a", 1);
+  write(b, 1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, OsdErrc::kOk}}));
+}
+
+TEST_F(ClientSessionTest, AConnectionThatIsStillUpIsAnsweredAfterANewerOneClosed) {
+  FakeConnection& a = connect("client.a", 1);
+  FakeConnection& b = connect("client.a", 1);
+  ASSERT_EQ(ids.at(&a), ids.at(&b));
+  write(b, 1);
+  write(b, 2);
+  end(1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, OsdErrc::kOk}}));
+  disconnect(b);
+  write(a, 1);  // remembered
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kOk}));
+  end(2);
+  EXPECT_EQ(replies.back(), (Reply{&a, 2, 1, OsdErrc::kOk})) << "it came by the other";
+  sessions->cancel(a, ids.at(&a), 3);
+  EXPECT_EQ(cancelled, (std::vector<Tid>{3}));
+}
+
+TEST_F(ClientSessionTest, RepliesFollowTheConnectionThatWasHeardLast) {
+  FakeConnection& a = connect("client.a", 1);
+  FakeConnection& b = connect("client.a", 1);
+  write(a, 1);
+  end(1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kOk}}));
+  disconnect(a);
+  write(b, 1);
+  EXPECT_EQ(replies.back(), (Reply{&b, 1, 1, OsdErrc::kOk}));
+}
+
+TEST_F(ClientSessionTest, WhatOneConnectionDeliveredIsNotForgottenForAnother) {
+  make_sessions({.max_results = 1});
+  FakeConnection& a = connect("client.a", 1);
+  FakeConnection& b = connect("client.a", 1);
+  write(b, 1);
+  end(1);
+  sessions->reply_delivered(ids.at(&b), b.id(), 1);
+  write(a, 1);  // its reply was lost with the process' other connection, or so it says
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kOk}));
+  write(a, 2);
+  EXPECT_TRUE(running.empty()) << "the result of 1 is on its way to it";
+  sessions->reply_delivered(ids.at(&a), a.id(), 1);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{2}));
+  end(2);
+}
+
+TEST_F(ClientSessionTest, ResultsAreForgottenWhenTheClientHasSeenThem) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  end(1);
+  write(a, 2, 2);
+  write(a, 1, 2);  // cannot come from this client any more; another server's op would be new here
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{2, 1}));
+}
+
+TEST_F(ClientSessionTest, AtTheLimitNewOpsWaitUntilAReplyWasDelivered) {
+  make_sessions({.max_results = 2});
+  FakeConnection& a = connect("client.a", 1);
+  for (Tid tid = 1; tid <= 2; ++tid) {
+    write(a, tid);
+    end(tid);
+  }
+  write(a, 3);
+  EXPECT_TRUE(running.empty());
+  sessions->reply_delivered(ids.at(&a), a.id() + 1, 1);
+  EXPECT_TRUE(running.empty()) << "another connection's reply proves nothing";
+  sessions->reply_delivered(ids.at(&a), a.id(), 1);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{3}));
+}
+
+TEST_F(ClientSessionTest, AtTheLimitAnOpThatSawMoreMakesRoom) {
+  make_sessions({.max_results = 2});
+  FakeConnection& a = connect("client.a", 1);
+  for (Tid tid = 1; tid <= 2; ++tid) {
+    write(a, tid);
+    end(tid);
+  }
+  write(a, 3);
+  write(a, 4, 3);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{3, 4}));
+}
+
+TEST_F(ClientSessionTest, CancelOfAQueuedOpRemovesIt) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  queued.insert(1);
+  sessions->cancel(a, ids.at(&a), 1);
+  EXPECT_TRUE(running.empty());
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+  write(a, 1);  // it stays so
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_EQ(replies[0].error, OsdErrc::kCancelled);
+}
+
+TEST_F(ClientSessionTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  sessions->cancel(a, ids.at(&a), 1);
+  EXPECT_TRUE(cancelled.empty());
+  end(1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kOk}}));
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+}
+
+TEST_F(ClientSessionTest, AnExecutingOpHearsThatItWasGivenUp) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  write(a, 2);
+  ASSERT_EQ(running.size(), 2u);
+  sessions->cancel(a, ids.at(&a), 1);
+  EXPECT_TRUE(running[0]->is_given_up);
+  EXPECT_FALSE(running[1]->is_given_up);
+  connect("client.a", 2);  // fences the older start
+  EXPECT_TRUE(running[1]->is_given_up);
+  end(1);
+  end(2);
+}
+
+TEST_F(ClientSessionTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  sessions->cancel(a, ids.at(&a), 1);
+  end(1, OsdErrc::kRetryInline);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kRetryInline}}));
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+  write(a, 1);
+  EXPECT_TRUE(running.empty());
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kCancelled}));
+}
+
+TEST_F(ClientSessionTest, CancelThatOvertakesItsOpHolds) {
+  FakeConnection& a = connect("client.a", 1);
+  sessions->cancel(a, ids.at(&a), 1);
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+  write(a, 1);
+  EXPECT_TRUE(running.empty());
+  ASSERT_EQ(replies.size(), 1u);
+  EXPECT_EQ(replies[0].error, OsdErrc::kCancelled);
+}
+
+TEST_F(ClientSessionTest, ANewerStartFencesTheOlderAndWaitsForWhatExecutes) {
+  FakeConnection& old_one = connect("client.a", 1);
+  write(old_one, 1);
+  write(old_one, 2);
+  queued.insert(2);
+  FakeConnection& new_one = connect("client.a", 2);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&old_one, 2, 1, OsdErrc::kFenced}})) << "dropped";
+  write(new_one, 1);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1})) << "the old start's; the new one waits";
+  EXPECT_EQ(running[0]->session, ids.at(&old_one));
+  end(1);
+  EXPECT_EQ(replies.back(), (Reply{&old_one, 1, 1, OsdErrc::kOk})) << "it did happen";
+  ASSERT_EQ(running.size(), 1u);
+  EXPECT_EQ(running[0]->session, ids.at(&new_one));
+  write(old_one, 3);
+  EXPECT_EQ(replies.back(), (Reply{&old_one, 3, 1, OsdErrc::kFenced}));
+}
+
+TEST_F(ClientSessionTest, AnOlderStartThatComesLateIsFenced) {
+  connect("client.a", 2);
+  FakeConnection& old_one = connect("client.a", 1);
+  write(old_one, 1);
+  EXPECT_EQ(replies, (std::vector<Reply>{{&old_one, 1, 1, OsdErrc::kFenced}}));
+}
+
+TEST_F(ClientSessionTest, AStartThatWroteFencesOlderOnesAfterARestart) {
+  write(connect("client.a", 2), 1);
+  end(1);
+  fences = std::move(*FenceTable::load(*store));
+  make_sessions({});
+  FakeConnection& old_one = connect("client.a", 1);
+  write(old_one, 1);
+  ASSERT_FALSE(replies.empty());
+  EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
+}
+
+TEST_F(ClientSessionTest, ClientsOfOneKeyOnTwoHostsDoNotFenceEachOther) {
+  FakeConnection& a = connect("client.a", 1);
+  FakeConnection& b = connect("client.b", 2);
+  write(a, 1);
+  write(b, 1);
+  EXPECT_EQ(running.size(), 2u);
+}
+
+TEST_F(ClientSessionTest, AnOperatorsFenceHoldsUntilANewerStart) {
+  FakeConnection& a = connect("client.a", 5);
+  const ClientName name{"client.a", "host"};
+  fences->fence(name, 5, [](std::error_code) {});
+  sessions->fence(name, 5, [] {});
+  write(a, 1);
+  EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
+  disconnect(a);
+  FakeConnection& again = connect("client.a", 5);
+  write(again, 1);
+  EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
+  FakeConnection& newer = connect("client.a", 6);
+  write(newer, 1);
+  EXPECT_EQ(running.size(), 1u);
+}
+
+TEST_F(ClientSessionTest, AnOperatorsFenceAnswersWhenNothingExecutesAnyMore) {
+  FakeConnection& a = connect("client.a", 5);
+  write(a, 1);
+  bool fenced = false;
+  sessions->fence({"client.a", "host"}, 5, [&] { fenced = true; });
+  EXPECT_FALSE(fenced);
+  end(1);
+  EXPECT_TRUE(fenced);
+}
+
+TEST_F(ClientSessionTest, SessionsWithoutAConnectionExpire) {
+  using std::chrono::seconds;
+  make_sessions({.timeout = seconds(60)});
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  disconnect(a);
+  const ClientSessions::Clock::time_point start{};
+  sessions->expire(start + seconds(120));
+  EXPECT_EQ(sessions->size(), 1u) << "an op of it executes";
+  end(1);
+  sessions->expire(start + seconds(59));
+  EXPECT_EQ(sessions->size(), 1u);
+  sessions->expire(start + seconds(60));
+  EXPECT_EQ(sessions->size(), 0u);
+}
+
+TEST_F(ClientSessionTest, ASessionWithAConnectionUpDoesNotExpire) {
+  FakeConnection& older = connect("client.a", 1);
+  FakeConnection& newer = connect("client.a", 1);
+  disconnect(newer);
+  sessions->expire(ClientSessions::Clock::time_point() + std::chrono::hours(1));
+  write(older, 1);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
+  end(1);
+}
+
+TEST_F(ClientSessionTest, TooManyClientsAreToldSo) {
+  make_sessions({.max_sessions = 1});
+  connect("client.a", 1);
+  FakeConnection& b = connect("client.b", 1);
+  write(b, 1);
+  EXPECT_EQ(replies.back().error, OsdErrc::kBusy);
+}
+
+}  // namespace
+}  // namespace lunar::osd

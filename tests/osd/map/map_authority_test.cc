@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/map/map_authority.h"
+
+#include "tests/osd/ops/executor_fixture.h"
+
+namespace lunar::osd {
+namespace {
+
+using Call = FaultyStore::Call;
+
+class MapAuthorityTest : public StoreFixture {
+ protected:
+  MapAuthorityTest() {
+    first =
+        std::make_shared<const objecter::OsdMap>(make_first_map(Uuid::random(), 0, Uuid::random()));
+    authority = std::make_unique<MapAuthority>(
+        *store, first, [this](objecter::OsdMapRef map) { published.push_back(std::move(map)); });
+  }
+  void boot(int id, Uuid uuid) {
+    objecter::OsdBoot boot;
+    boot.osd = id;
+    boot.fsid = first->fsid;
+    boot.store = uuid;
+    boot.incarnation = 1;
+    boot.addresses = {msgr::Address::loopback(static_cast<uint16_t>(6800 + id))};
+    authority->boot(std::move(boot),
+                    [this](objecter::OsdBootReply reply) { boots.push_back(reply); });
+  }
+  void command(std::string text) {
+    authority->command(std::move(text), [this](objecter::CommandReply reply) {
+      replies.push_back(std::move(reply));
+    });
+  }
+  objecter::OsdMapRef first;
+  std::unique_ptr<MapAuthority> authority;
+  std::vector<objecter::OsdMapRef> published;
+  std::vector<objecter::OsdBootReply> boots;
+  std::vector<objecter::CommandReply> replies;
+};
+
+TEST_F(MapAuthorityTest, AMapIsDurableBeforeAnybodySeesIt) {
+  store->hold(Call::kRecord);
+  boot(0, first->osds[0].store);
+  turn();
+  EXPECT_TRUE(published.empty());
+  EXPECT_TRUE(boots.empty());
+  store->release(Call::kRecord);
+  turn();
+  ASSERT_EQ(published.size(), 1u);
+  EXPECT_EQ(boots.at(0).epoch, published[0]->epoch);
+  EXPECT_EQ((*load_map(*store))->epoch, published[0]->epoch);
+}
+
+TEST_F(MapAuthorityTest, ChangesMadeTogetherComeOneAfterTheOther) {
+  boot(0, first->osds[0].store);
+  boot(1, Uuid::random());
+  command(R"({"prefix": "pool create", "pool": "p"})");
+  command(R"({"prefix": "pool create", "pool": "p"})");
+  turn();
+  ASSERT_EQ(published.size(), 3u);
+  EXPECT_EQ(published.back()->epoch, first->epoch + 3);
+  EXPECT_EQ(published.back()->pools.at(0).members.size(), 2u);
+  EXPECT_EQ(replies.at(0).epoch, published.back()->epoch);
+  EXPECT_EQ(replies.at(1).error, OsdErrc::kExists);
+}
+
+TEST_F(MapAuthorityTest, AMapThatCannotBeWrittenIsNotPublished) {
+  store->fail_next(Call::kRecord, system_error(EIO));
+  boot(0, first->osds[0].store);
+  turn();
+  EXPECT_TRUE(published.empty());
+  EXPECT_EQ(boots.at(0).error, OsdErrc::kIoError);
+  EXPECT_EQ(authority->map(), first);
+}
+
+TEST_F(MapAuthorityTest, AServerThatIsGoneIsDown) {
+  boot(0, first->osds[0].store);
+  turn();
+  authority->osd_is_down(0);
+  authority->osd_is_down(0);
+  authority->osd_is_down(5);
+  turn();
+  ASSERT_EQ(published.size(), 2u);
+  EXPECT_FALSE(published.back()->osds[0].up);
+}
+
+TEST_F(MapAuthorityTest, AMapOfAnotherVersionIsRefusedWithASentence) {
+  std::vector<std::byte> record;
+  objecter::encode(*first, record);
+  record[4] ^= std::byte{0xff};
+  store->put_record(kMapRecord, record, [](std::error_code) {});
+  turn();
+  const auto loaded = load_map(*store);
+  ASSERT_FALSE(loaded);
+  EXPECT_NE(loaded.error().message.find("cluster map in the store"), std::string::npos);
+}
+
+TEST_F(MapAuthorityTest, AStoreWithoutAMapSaysSo) {
+  const auto loaded = load_map(*store);
+  ASSERT_FALSE(loaded);
+  EXPECT_EQ(loaded.error().code, OsdErrc::kNoSuchObject);
+}
+
+}  // namespace
+}  // namespace lunar::osd

@@ -1,0 +1,236 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/map/map_commands.h"
+
+#include <fmt/core.h>
+#include <gtest/gtest.h>
+
+#include <nlohmann/json.hpp>
+#include <set>
+
+#include "objecter/protocol/placement.h"
+
+namespace lunar::osd {
+namespace {
+
+using nlohmann::json;
+using objecter::OsdBoot;
+using objecter::OsdErrc;
+using objecter::OsdMap;
+
+class MapCommandsTest : public ::testing::Test {
+ protected:
+  MapCommandsTest() : map(make_first_map(Uuid::random(), 0, Uuid::random())) {
+    for (int id = 0; id < 3; ++id) boot(id, id == 0 ? map.osds[0].store : Uuid::random());
+  }
+  OsdBoot boot_of(int id, Uuid store) const {
+    OsdBoot boot;
+    boot.osd = id;
+    boot.fsid = map.fsid;
+    boot.store = store;
+    boot.incarnation = 1;
+    boot.addresses = {msgr::Address::loopback(static_cast<uint16_t>(6800 + id))};
+    return boot;
+  }
+  void boot(int id, Uuid store) { accept(boot_osd(map, boot_of(id, store)).next); }
+  void accept(std::optional<OsdMap> next) {
+    ASSERT_TRUE(next);
+    next->epoch = map.epoch + 1;
+    map = std::move(*next);
+    const auto valid = objecter::validate(map);
+    ASSERT_TRUE(valid) << valid.error().message;
+  }
+  // A command that must succeed; its change is taken over.
+  json run(const json& request) {
+    CommandChange change = run_map_command(map, request.dump());
+    EXPECT_EQ(change.reply.error, OsdErrc::kOk) << change.reply.text;
+    if (change.next) accept(std::move(change.next));
+    return json::parse(change.reply.text, nullptr, false);
+  }
+  std::string refusal(const json& request, OsdErrc error) {
+    CommandChange change = run_map_command(map, request.dump());
+    EXPECT_EQ(change.reply.error, error) << change.reply.text;
+    EXPECT_FALSE(change.next);
+    return change.reply.text;
+  }
+  OsdMap map;
+};
+
+TEST_F(MapCommandsTest, StatusCounts) {
+  const json status = run({{"prefix", "status"}});
+  EXPECT_EQ(status["num_osds"], 3);
+  EXPECT_EQ(status["num_up_osds"], 3);
+  EXPECT_EQ(status["fsid"], map.fsid.to_string());
+}
+
+TEST_F(MapCommandsTest, OsdLsAndTree) {
+  EXPECT_EQ(run({{"prefix", "osd ls"}}), json({0, 1, 2}));
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  const json tree = run({{"prefix", "osd tree"}});
+  EXPECT_EQ(tree["nodes"].size(), 3u);
+  EXPECT_EQ(tree["nodes"][1]["pools"][0]["pool"], "p");
+}
+
+TEST_F(MapCommandsTest, OsdDownAndUnknownOsd) {
+  run({{"prefix", "osd down"}, {"osd", "1"}});
+  EXPECT_FALSE(map.find_osd(1)->up);
+  EXPECT_NE(refusal({{"prefix", "osd down"}, {"osd", 9}}, OsdErrc::kInvalid).find("osd.9"),
+            std::string::npos);
+}
+
+TEST_F(MapCommandsTest, OsdRmRefusesWhatIsUpOrHoldsAPool) {
+  refusal({{"prefix", "osd rm"}, {"osd", 2}}, OsdErrc::kBusy);
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  run({{"prefix", "osd down"}, {"osd", 2}});
+  EXPECT_NE(refusal({{"prefix", "osd rm"}, {"osd", 2}}, OsdErrc::kBusy).find("pool p"),
+            std::string::npos);
+  run({{"prefix", "pool rm"}, {"pool", "p"}, {"yes_i_really_really_mean_it", true}});
+  run({{"prefix", "osd rm"}, {"osd", 2}});
+  EXPECT_EQ(map.find_osd(2), nullptr);
+}
+
+TEST_F(MapCommandsTest, PoolCreateTakesWhatAUserTypes) {
+  const json pool = run({{"prefix", "pool create"},
+                         {"pool", "rbd"},
+                         {"pg_num", "128"},
+                         {"osds", "2,0"},
+                         {"weights", "1,0.5"},
+                         {"object_size", "1M"}});
+  EXPECT_EQ(pool["pg_num"], 128);
+  EXPECT_EQ(pool["object_size"], 1u << 20);
+  const objecter::PoolInfo* made = map.find_pool(std::string_view("rbd"));
+  ASSERT_EQ(made->members.size(), 2u);
+  EXPECT_EQ(made->members[0], (objecter::PoolInfo::Member{0, 0x8000}));
+  EXPECT_EQ(made->members[1], (objecter::PoolInfo::Member{2, 0x10000}));
+  EXPECT_EQ(run({{"prefix", "pool get"}, {"pool", "rbd"}}), pool);
+}
+
+TEST_F(MapCommandsTest, OsdMapIsWhereOpsGo) {
+  run({{"prefix", "pool create"}, {"pool", "p"}, {"pg_num", 64}, {"osds", "1,2"}});
+  const objecter::PoolInfo& pool = *map.find_pool(std::string_view("p"));
+  std::set<int> seen;
+  for (int i = 0; i < 32; ++i) {
+    const std::string name = fmt::format("0123456789abcdef.{:016x}", i);
+    const json found = run({{"prefix", "osd map"}, {"pool", "p"}, {"object", name}});
+    const auto pg = objecter::pg_of_object(pool, name);
+    EXPECT_EQ(found["pgid"], fmt::format("{}.{:x}", pg.pool, pg.seed));
+    EXPECT_EQ(found["osd"], objecter::osd_of_pg(pool, pg));
+    EXPECT_EQ(found["status"], "up");
+    seen.insert(found["osd"].get<int>());
+  }
+  EXPECT_EQ(seen, (std::set{1, 2}));
+  run({{"prefix", "osd down"}, {"osd", 1}});
+  run({{"prefix", "osd down"}, {"osd", 2}});
+  EXPECT_EQ(run({{"prefix", "osd map"}, {"pool", "p"}, {"object", "x"}})["status"], "down");
+}
+
+TEST_F(MapCommandsTest, OsdMapRefusals) {
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  refusal({{"prefix", "osd map"}, {"pool", "q"}, {"object", "x"}}, OsdErrc::kNoSuchPool);
+  for (const char* name : {"", "a/b", "a b"})
+    EXPECT_NE(refusal({{"prefix", "osd map"}, {"pool", "p"}, {"object", name}}, OsdErrc::kInvalid)
+                  .find("\"object\""),
+              std::string::npos);
+  refusal({{"prefix", "osd map"}, {"pool", "p"}}, OsdErrc::kInvalid);
+}
+
+TEST_F(MapCommandsTest, PoolCreateRefusalsNameTheArgument) {
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  EXPECT_NE(refusal({{"prefix", "pool create"}, {"pool", "p"}}, OsdErrc::kExists).find("'p'"),
+            std::string::npos);
+  const auto invalid = [&](json extra) {
+    json request = {{"prefix", "pool create"}, {"pool", "q"}};
+    request.update(extra);
+    return refusal(request, OsdErrc::kInvalid);
+  };
+  EXPECT_NE(invalid({{"pg_num", 0}}).find("pg_num"), std::string::npos);
+  EXPECT_NE(invalid({{"osds", {7}}}).find("osds"), std::string::npos);
+  EXPECT_NE(invalid({{"weights", {1}}}).find("weights"), std::string::npos);
+  EXPECT_NE(invalid({{"weights", "1,nan,1"}}).find("weights"), std::string::npos);
+  EXPECT_FALSE(invalid({{"object_size", "3M"}}).empty());
+  EXPECT_NE(invalid({{"store", "rados"}}).find("store"), std::string::npos);
+  EXPECT_FALSE(invalid({{"osds", {0, 0}}}).empty());
+  EXPECT_FALSE(invalid({{"pool", "a/b"}}).empty());
+}
+
+TEST_F(MapCommandsTest, PoolRmAsksToMeanItAndNeverReusesAnId) {
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  const objecter::PoolId id = map.find_pool(std::string_view("p"))->id;
+  refusal({{"prefix", "pool rm"}, {"pool", "p"}}, OsdErrc::kNotPermitted);
+  run({{"prefix", "pool rm"}, {"pool", "p"}, {"yes_i_really_really_mean_it", true}});
+  refusal({{"prefix", "pool rm"}, {"pool", "p"}}, OsdErrc::kNoSuchPool);
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  EXPECT_GT(map.find_pool(std::string_view("p"))->id, id);
+}
+
+TEST_F(MapCommandsTest, BackupIsRestoredWithANewEpoch) {
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  const json backup = run({{"prefix", "map backup"}});
+  run({{"prefix", "pool rm"}, {"pool", "p"}, {"yes_i_really_really_mean_it", true}});
+  run({{"prefix", "pool create"}, {"pool", "q"}});
+  const objecter::PoolId next = map.next_pool_id;
+  refusal({{"prefix", "map restore"}, {"map", backup}}, OsdErrc::kNotPermitted);
+  run({{"prefix", "map restore"}, {"map", backup.dump()}, {"yes_i_really_mean_it", true}});
+  EXPECT_NE(map.find_pool(std::string_view("p")), nullptr);
+  EXPECT_EQ(map.find_pool(std::string_view("q")), nullptr);
+  EXPECT_EQ(map.next_pool_id, next);
+}
+
+TEST_F(MapCommandsTest, AnotherClustersMapIsNotRestored) {
+  OsdMap other = map;
+  other.fsid = Uuid::random();
+  EXPECT_NE(refusal({{"prefix", "map restore"},
+                     {"map", objecter::to_json(other)},
+                     {"yes_i_really_mean_it", true}},
+                    OsdErrc::kInvalid)
+                .find(other.fsid.to_string()),
+            std::string::npos);
+}
+
+TEST_F(MapCommandsTest, GarbageIsRefusedWithASentence) {
+  for (const char* text : {"", "{", "[]", "7", "{\"prefix\": 3}", "{\"prefix\": \"pool fly\"}",
+                           "{\"prefix\": \"map restore\", \"map\": [[]]}",
+                           "{\"prefix\": \"pool create\", \"pool\": {}, \"osds\": {}}"}) {
+    const CommandChange change = run_map_command(map, text);
+    EXPECT_EQ(change.reply.error, OsdErrc::kInvalid) << text;
+    EXPECT_FALSE(change.reply.text.empty()) << text;
+    EXPECT_FALSE(change.next) << text;
+  }
+}
+
+TEST_F(MapCommandsTest, BootOfAnotherClustersServerIsRefused) {
+  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+  boot.fsid = Uuid::random();
+  const BootChange change = boot_osd(map, boot);
+  EXPECT_EQ(change.reply.error, OsdErrc::kNotPermitted);
+  EXPECT_NE(change.reply.message.find(boot.fsid.to_string()), std::string::npos);
+}
+
+TEST_F(MapCommandsTest, BootOfAnotherStoreUnderAKnownIdIsRefused) {
+  const BootChange change = boot_osd(map, boot_of(1, Uuid::random()));
+  EXPECT_EQ(change.reply.error, OsdErrc::kExists);
+  EXPECT_NE(change.reply.message.find("osd.1"), std::string::npos);
+}
+
+TEST_F(MapCommandsTest, BootOfOneStoreUnderTwoIdsIsRefused) {
+  EXPECT_EQ(boot_osd(map, boot_of(7, map.find_osd(1)->store)).reply.error, OsdErrc::kExists);
+}
+
+TEST_F(MapCommandsTest, BootWithANewerMapThanTheAuthoritysIsRefused) {
+  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+  boot.epoch = map.epoch + 1;
+  EXPECT_EQ(boot_osd(map, boot).reply.error, OsdErrc::kIncompatible);
+}
+
+TEST_F(MapCommandsTest, RepeatedBootMakesNoNewMap) {
+  EXPECT_FALSE(boot_osd(map, boot_of(1, map.find_osd(1)->store)).next);
+}
+
+TEST_F(MapCommandsTest, BootAtANewAddressMakesOne) {
+  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+  boot.addresses = {msgr::Address::loopback(7000)};
+  accept(boot_osd(map, boot).next);
+  EXPECT_EQ(map.find_osd(1)->addresses, boot.addresses);
+}
+
+}  // namespace
+}  // namespace lunar::osd

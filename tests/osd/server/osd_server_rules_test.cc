@@ -1,0 +1,184 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// A server and clients that break the rules, come back, or send things twice.
+#include <nlohmann/json.hpp>
+
+#include "objecter/protocol/placement.h"
+#include "osd/server/osd_server.h"
+#include "tests/osd/server/server_fixture.h"
+
+namespace lunar::osd {
+namespace {
+
+using Call = FaultyStore::Call;
+using objecter::MessageType;
+
+class OsdServerRulesTest : public ServerFixture {
+ protected:
+  OsdServerRulesTest() {
+    start(0);
+    connect_client();
+    make_pool();
+    pool = client->map()->pools.at(0);
+  }
+  OsdOpHeader op_on(const std::string& object, OpCode code, uint64_t length) {
+    OsdOpHeader op;
+    op.tid = ++tid;
+    op.oldest_tid = 1;
+    op.epoch = client->map()->epoch;
+    op.object = object;
+    op.pg = objecter::pg_of_object(pool, object);
+    op.steps.resize(1);
+    op.steps[0].code = code;
+    op.steps[0].length = length;
+    return op;
+  }
+  OsdErrc answer_to(RawClient& raw, const OsdOpHeader& op) {
+    raw.send(MessageType::kOsdOp, op, op.tid);
+    const auto reply = raw.last_reply();
+    EXPECT_EQ(reply.tid, op.tid);
+    return reply.error;
+  }
+  objecter::PoolInfo pool;
+  Tid tid = 0;
+};
+
+TEST_F(OsdServerRulesTest, TheHelloComesFirstAndSaysWhoItIs) {
+  RawClient raw(*center, stack, osds[0].address);
+  ASSERT_EQ(raw.received.size(), 1u);
+  const auto hello = objecter::decode_server_hello(raw.last(MessageType::kServerHello).front);
+  ASSERT_TRUE(hello);
+  EXPECT_EQ(hello->fsid, fsid);
+  EXPECT_EQ(hello->osd, 0);
+  EXPECT_EQ(hello->incarnation, osds[0].server->incarnation());
+  EXPECT_EQ(hello->verifier, osds[0].server->verifier());
+  EXPECT_FALSE(hello->remembers_client);
+}
+
+TEST_F(OsdServerRulesTest, AClientThatComesBackIsRemembered) {
+  {
+    RawClient first(*center, stack, osds[0].address);
+    answer_to(first, op_on("a", OpCode::kRead, 1));
+  }
+  RawClient second(*center, stack, osds[0].address);
+  const auto hello = objecter::decode_server_hello(second.last(MessageType::kServerHello).front);
+  ASSERT_TRUE(hello);
+  EXPECT_TRUE(hello->remembers_client);
+}
+
+TEST_F(OsdServerRulesTest, GarbageIsAnsweredOrIgnoredAndNeverBelieved) {
+  RawClient raw(*center, stack, osds[0].address);
+  const OsdOpHeader good = op_on("a", OpCode::kRead, 1);
+  std::vector<std::byte> front;
+  objecter::encode(good, front);
+  for (std::size_t length = 0; length < front.size(); ++length)
+    raw.post(MessageType::kOsdOp, {front.begin(), front.begin() + static_cast<long>(length)},
+             good.tid, {});
+  for (uint16_t type = 0; type < 40; ++type) {
+    if (type == static_cast<uint16_t>(MessageType::kOsdBoot)) continue;  // ends the session
+    raw.post(static_cast<MessageType>(type), {std::byte{0xff}, std::byte{1}}, 7, {});
+  }
+  turn();
+  EXPECT_EQ(raw.last_reply().error, OsdErrc::kInvalid);
+  EXPECT_EQ(answer_to(raw, op_on("a", OpCode::kRead, 1)), OsdErrc::kOk) << "it still serves";
+}
+
+TEST_F(OsdServerRulesTest, ABootThatCannotBeReadEndsTheSession) {
+  RawClient raw(*center, stack, osds[0].address);
+  raw.send(MessageType::kOsdBoot, {std::byte{1}});
+  EXPECT_FALSE(write("a", "x")) << "others are not concerned";
+}
+
+TEST_F(OsdServerRulesTest, TheTidOfTheMessageMustBeTheOps) {
+  RawClient raw(*center, stack, osds[0].address);
+  raw.send(MessageType::kOsdOp, op_on("a", OpCode::kRead, 1), 99);
+  EXPECT_EQ(raw.last_reply().tid, 99u);
+  EXPECT_EQ(raw.last_reply().error, OsdErrc::kInvalid);
+}
+
+TEST_F(OsdServerRulesTest, TargetsAreChecked) {
+  RawClient raw(*center, stack, osds[0].address);
+  OsdOpHeader op = op_on("a", OpCode::kRead, 1);
+  op.pg.pool = 99;
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kNoSuchPool);
+  op = op_on("a", OpCode::kRead, 1);
+  op.pg.seed = pool.pg_num;
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kInvalid);
+  op = op_on("a", OpCode::kRead, 1);
+  op.pg.seed = (op.pg.seed + 1) % pool.pg_num;
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kInvalid);
+  op = op_on("a", OpCode::kRead, 64u << 20);
+  op.steps[0].length = OsdOpHeader::kMaxDataBytes;
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kTooLarge);
+}
+
+TEST_F(OsdServerRulesTest, AnOpForAnotherServersPgIsToldSo) {
+  start(1);
+  ASSERT_EQ(command(R"({"prefix": "pool create", "pool": "two"})").error, OsdErrc::kOk);
+  pool = *client->map()->find_pool(std::string_view("two"));
+  RawClient raw(*center, stack, osds[0].address);
+  int mine = 0;
+  int others = 0;
+  for (int i = 0; i < 40; ++i) {
+    const OsdOpHeader op = op_on("obj" + std::to_string(i), OpCode::kRead, 1);
+    const bool ours = objecter::osd_of_pg(pool, op.pg) == 0;
+    EXPECT_EQ(answer_to(raw, op), ours ? OsdErrc::kOk : OsdErrc::kStaleMap);
+    ++(ours ? mine : others);
+  }
+  EXPECT_GT(mine, 0);
+  EXPECT_GT(others, 0);
+}
+
+TEST_F(OsdServerRulesTest, AnOpWithAMapNewerThanTheAuthoritysIsRefused) {
+  RawClient raw(*center, stack, osds[0].address);
+  OsdOpHeader op = op_on("a", OpCode::kRead, 1);
+  op.epoch += 5;
+  EXPECT_EQ(answer_to(raw, op), OsdErrc::kIncompatible);
+}
+
+TEST_F(OsdServerRulesTest, AResendIsAnsweredAlikeAndNotExecutedAgain) {
+  RawClient raw(*center, stack, osds[0].address);
+  OsdOpHeader op = op_on("a", OpCode::kWrite, 1);
+  op.steps[0].data_length = 1;
+  std::vector<std::byte> front;
+  objecter::encode(op, front);
+  raw.send(MessageType::kOsdOp, front, op.tid, "x");
+  const auto first = raw.last_reply();
+  const std::size_t writes = osds[0].store->calls(Call::kWrite);
+  op.attempt = 2;
+  front.clear();
+  objecter::encode(op, front);
+  raw.send(MessageType::kOsdOp, front, op.tid, "x");
+  const auto second = raw.last_reply();
+  EXPECT_EQ(second.attempt, 2u);
+  EXPECT_EQ(second.version, first.version);
+  EXPECT_EQ(osds[0].store->calls(Call::kWrite), writes);
+}
+
+TEST_F(OsdServerRulesTest, ANewerStartOfAClientFencesTheOlder) {
+  RawClient older(*center, stack, osds[0].address, "same", 1);
+  EXPECT_EQ(answer_to(older, op_on("a", OpCode::kRead, 1)), OsdErrc::kOk);
+  RawClient newer(*center, stack, osds[0].address, "same", 2);
+  EXPECT_EQ(answer_to(older, op_on("a", OpCode::kRead, 1)), OsdErrc::kFenced);
+  EXPECT_EQ(answer_to(newer, op_on("a", OpCode::kRead, 1)), OsdErrc::kOk);
+}
+
+TEST_F(OsdServerRulesTest, AnOperatorFencesAClient) {
+  RawClient raw(*center, stack, osds[0].address, "host", 3);
+  const auto fenced =
+      command(R"({"prefix": "osd fence", "entity": "client.raw", "instance": "host"})", 0);
+  EXPECT_EQ(fenced.error, OsdErrc::kOk) << fenced.text;
+  EXPECT_EQ(answer_to(raw, op_on("a", OpCode::kRead, 1)), OsdErrc::kFenced);
+  EXPECT_EQ(command(R"({"prefix": "osd fence"})", 0).error, OsdErrc::kInvalid);
+}
+
+TEST_F(OsdServerRulesTest, CommandsShowTheServersState) {
+  EXPECT_TRUE(nlohmann::json::accept(command(R"({"prefix": "sessions"})", 0).text));
+  EXPECT_TRUE(nlohmann::json::accept(command(R"({"prefix": "unflushed"})", 0).text));
+  EXPECT_TRUE(nlohmann::json::accept(command(R"({"prefix": "dump_historic_ops"})", 0).text));
+  const auto unknown = command(R"({"prefix": "make coffee"})");
+  EXPECT_EQ(unknown.error, OsdErrc::kInvalid);
+  EXPECT_NE(unknown.text.find("make coffee"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace lunar::osd
