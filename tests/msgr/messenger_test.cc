@@ -2,7 +2,6 @@
 #include "msgr/messenger.h"
 
 #include <arpa/inet.h>
-#include <dirent.h>
 #include <gmock/gmock.h>
 #include <sys/socket.h>
 #include <unistd.h>
@@ -10,20 +9,13 @@
 #include "common/config.h"
 #include "msgr/posix/posix_stack.h"
 #include "tests/msgr/session/session_fixture.h"
+#include "tests/support/descriptors.h"
 
 namespace lunar::msgr {
 namespace {
 
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
-
-int open_fds() {
-  int count = 0;
-  DIR* dir = opendir("/proc/self/fd");
-  while (readdir(dir) != nullptr) ++count;
-  closedir(dir);
-  return count;
-}
 
 class MessengerTest : public ::testing::Test {
  protected:
@@ -126,7 +118,7 @@ TEST_F(MessengerTest, SurvivesGarbage) {
 }
 
 TEST_F(MessengerTest, ShutdownLeavesNoDescriptorsAndNoBuffers) {
-  const int before = open_fds();
+  const auto before = test::own_descriptors();
   {
     auto server = std::move(*create({}));
     server->bind(Address::loopback(), Policy::kStatefulServer);
@@ -146,7 +138,7 @@ TEST_F(MessengerTest, ShutdownLeavesNoDescriptorsAndNoBuffers) {
     EXPECT_EQ(probe.alive, 0);
     shut_down(*server);
   }
-  EXPECT_EQ(open_fds(), before);
+  EXPECT_EQ(test::own_descriptors(), before);
   EXPECT_EQ(stack_->buffers().bytes_in_use(), 0u);
 }
 

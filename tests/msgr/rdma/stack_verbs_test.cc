@@ -5,7 +5,6 @@
 #include <gmock/gmock.h>
 
 #include <cstdlib>
-#include <filesystem>
 #include <fstream>
 #include <future>
 #include <thread>
@@ -16,17 +15,13 @@
 #include "msgr/rdma/memory/arena.h"
 #include "msgr/rdma/rdma_stack.h"
 #include "tests/msgr/session/session_fixture.h"
+#include "tests/support/descriptors.h"
 
 namespace lunar::msgr::rdma {
 namespace {
 
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
-
-std::size_t open_fds() {
-  const std::filesystem::directory_iterator all("/proc/self/fd");
-  return static_cast<std::size_t>(std::distance(begin(all), end(all)));
-}
 
 TEST(DeviceVerbsTest, ListsTheDeviceItsPortAndItsGids) {
   const auto devices = list_devices();
@@ -45,7 +40,7 @@ TEST(DeviceVerbsTest, ListsTheDeviceItsPortAndItsGids) {
 }
 
 TEST(DeviceVerbsTest, OpensAndProbesWithoutLeavingAnythingBehind) {
-  const std::size_t fds = open_fds();
+  const auto descriptors = test::own_descriptors();
   for (int i = 0; i < 3; ++i) {
     const auto device = Device::open("rxe0");
     ASSERT_TRUE(device) << device.error().message;
@@ -57,7 +52,7 @@ TEST(DeviceVerbsTest, OpensAndProbesWithoutLeavingAnythingBehind) {
     EXPECT_TRUE(features.srq);
     EXPECT_GE(features.max_inline_bytes, 64u);
   }
-  EXPECT_EQ(open_fds(), fds);
+  EXPECT_EQ(test::own_descriptors(), descriptors);
   EXPECT_FALSE(Device::open("no-such-device"));
 }
 
@@ -233,7 +228,7 @@ TEST_F(StackVerbsTest, MessagesTravelByRdmaThatTheCmSetUp) {
 
 TEST_F(StackVerbsTest, ConnectionsOfTheCmComeAndGoWithoutLeaks) {
   auto server = serve({{"ms_async_rdma_cm", "true"}});
-  std::size_t fds = 0;
+  int fds = 0;
   for (int i = 0; i < 10; ++i) {
     auto client = make("client.a", {{"ms_async_rdma_cm", "true"}});
     ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
@@ -242,9 +237,10 @@ TEST_F(StackVerbsTest, ConnectionsOfTheCmComeAndGoWithoutLeaks) {
     connection.reset();
     end(client);
     ASSERT_TRUE(until([&] { return server->events->links_down == i + 1; }));
-    if (i == 2) fds = open_fds();
+    if (i == 2) fds = test::own_descriptor_count();
   }
-  EXPECT_TRUE(until([&] { return open_fds() <= fds; })) << open_fds() << " fds for " << fds;
+  EXPECT_TRUE(until([&] { return test::own_descriptor_count() <= fds; }))
+      << test::own_descriptor_count() << " fds for " << fds;
   end(server);
 }
 
@@ -284,7 +280,7 @@ TEST_F(StackVerbsTest, MessagesTravelByRdma) {
 
 TEST_F(StackVerbsTest, ConnectionsComeAndGoWithoutLeaks) {
   auto server = serve();
-  std::size_t fds = 0;
+  int fds = 0;
   std::size_t pinned = 0;
   for (int i = 0; i < 20; ++i) {
     auto client = make("client.a");
@@ -297,13 +293,15 @@ TEST_F(StackVerbsTest, ConnectionsComeAndGoWithoutLeaks) {
       return server->messenger->connections().empty() || server->events->links_down == i + 1;
     }));
     if (i == 2) {
-      fds = open_fds();
+      fds = test::own_descriptor_count();
       pinned = bytes_pinned();
     }
   }
   // What a closed link leaves to the service thread takes a moment.
-  EXPECT_TRUE(until([&] { return open_fds() <= fds && bytes_pinned() <= pinned; }))
-      << open_fds() << " fds for " << fds << ", " << bytes_pinned() << " bytes for " << pinned;
+  EXPECT_TRUE(until([&] {
+    return test::own_descriptor_count() <= fds && bytes_pinned() <= pinned;
+  })) << test::own_descriptor_count()
+      << " fds for " << fds << ", " << bytes_pinned() << " bytes for " << pinned;
   end(server);
 }
 

@@ -5,12 +5,12 @@
 
 #include <algorithm>
 #include <cstdio>
-#include <filesystem>
 #include <memory>
 #include <string>
 
 #include "common/memlock.h"
 #include "tests/msgr/rdma/link/rdma_link_fixture.h"
+#include "tests/support/descriptors.h"
 
 namespace lunar::msgr::rdma {
 namespace {
@@ -154,14 +154,6 @@ TEST_P(RdmaLinkTest, ACqThatFailsEndsTheLinksOnItAndNoOthers) {
 
 // --- what is left behind -----------------------------------------------------------------------
 
-int open_fds() {
-  int count = 0;
-  for ([[maybe_unused]] const auto& entry : std::filesystem::directory_iterator("/proc/self/fd")) {
-    ++count;
-  }
-  return count;
-}
-
 // Objects of this kind on all devices, by rdma(8).
 std::string resources() {
   std::string out;
@@ -185,12 +177,12 @@ TEST_P(RdmaLinkTest, TwoHundredConnectionsLeaveNothingBehind) {
     stack_->settle();
   };
   cycle();
-  const int fds = open_fds();
+  const auto descriptors = test::own_descriptors();
   const std::string before = resources();
   const std::size_t pinned = bytes_pinned();
   EXPECT_NE(before.find("qp"), std::string::npos) << before;
   for (int i = 0; i < 200; ++i) cycle();
-  EXPECT_EQ(open_fds(), fds);
+  EXPECT_EQ(test::own_descriptors(), descriptors);
   EXPECT_EQ(resources(), before);
   EXPECT_EQ(bytes_pinned(), pinned);
 }
