@@ -17,7 +17,7 @@ class FakeConnection final : public test::InertConnection {
   }
 };
 
-// Executes nothing by itself: the test says when an op ends.
+// Executes nothing: the test ends each op.
 class ClientSessionTest : public StoreFixture, public SessionHost {
  protected:
   struct Reply {
@@ -170,7 +170,7 @@ TEST_F(ClientSessionTest, WhatOneConnectionDeliveredIsNotForgottenForAnother) {
   write(b, 1);
   end(1);
   sessions->reply_delivered(ids.at(&b), b.id(), 1);
-  write(a, 1);  // its reply was lost with the process' other connection, or so it says
+  write(a, 1);  // sent again, as if the reply had been lost
   EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kOk}));
   write(a, 2);
   EXPECT_TRUE(running.empty()) << "the result of 1 is on its way to it";
@@ -184,7 +184,7 @@ TEST_F(ClientSessionTest, ResultsAreForgottenWhenTheClientHasSeenThem) {
   write(a, 1);
   end(1);
   write(a, 2, 2);
-  write(a, 1, 2);  // cannot come from this client any more; another server's op would be new here
+  write(a, 1, 2);  // below oldest_tid and unknown: an op that has moved here from another server
   EXPECT_EQ(running_tids(), (std::vector<Tid>{2, 1}));
 }
 
@@ -222,7 +222,7 @@ TEST_F(ClientSessionTest, CancelOfAQueuedOpRemovesIt) {
   sessions->cancel(a, ids.at(&a), 1);
   EXPECT_TRUE(running.empty());
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
-  write(a, 1);  // it stays so
+  write(a, 1);  // the answer stays the same
   ASSERT_EQ(replies.size(), 1u);
   EXPECT_EQ(replies[0].error, OsdErrc::kCancelled);
 }

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Ops whose payload is in their client's memory or belongs there, at the executor. The client's
-// memory is copied from when the test lets it.
+// One-sided delivery at the executor: the payload is in the client's memory, or goes there. RDMA is
+// a copy that the test can hold back.
 #include "osd/ops/payload_pull.h"
 
 #include <cstdlib>
@@ -20,7 +20,7 @@ using objecter::DeliveryDescriptor;
 
 constexpr uint32_t kFragment = 4096;
 
-// As an arena's: above some size a slice is memory that no device knows.
+// Like an arena, whose buffers above some size are not registered.
 class PartlyPlainPool final : public msgr::BufferPool {
  public:
   explicit PartlyPlainPool(std::size_t most) : most_(most) {}
@@ -105,7 +105,7 @@ class PayloadPullTest : public ExecutorFixture {
  protected:
   PayloadPullTest() : client(std::make_shared<PulledFrom>(*center)) {}
 
-  // Describes the payload of a vector instead of carrying it.
+  // Gives a vector a delivery descriptor instead of data.
   ClientOpRef described(Vector vector, uint32_t fragment = kFragment) {
     const ClientOpRef op = vector.op();
     client->memory.assign(as_text(op->message.data));
@@ -353,7 +353,7 @@ TEST_F(PayloadPullTest, WithoutMemoryItWaitsItsTurnAndThenIsToldToSend) {
 }
 
 TEST_F(PayloadPullTest, OneSlotIsEnough) {
-  // All but one slot's worth is in use.
+  // All buffers but one are in use.
   msgr::RegisteredBuffer most = pool->allocate((64u << 20) - kFragment);
   const std::string data = text(4 * kFragment);
   EXPECT_EQ(run_op(described(Vector().write(0, data)))->header.error, OsdErrc::kOk);
@@ -365,7 +365,7 @@ TEST_F(PayloadPullTest, WhatComparesIsStagedWholeFirst) {
   const std::string old = text(2 * kFragment, 'A');
   const std::string fresh = text(2 * kFragment, 'b');
   run(Vector().write(0, old));
-  // Damage in the last fragment: not even the comparison happens.
+  // The last fragment is damaged: the comparison is not made.
   ClientOpRef op = described(Vector().compare(0, old).write(0, fresh));
   client->memory.back() = '!';
   EXPECT_EQ(retried(op, one_sided.pull_damaged), OsdErrc::kRetryInline);

@@ -37,7 +37,7 @@ TEST_F(ObjectVersionsTest, AMetadataObjectThatNeverWasIsAtZero) {
 
 TEST_F(ObjectVersionsTest, TombstonesAreFoldedAndVersionsStillGrow) {
   auto versions = std::move(*ObjectVersions::load(*store, 3));
-  // Enough deleted objects that some bucket must fold.
+  // Enough deleted objects that some bucket must be folded.
   const std::size_t count = ObjectVersions::kBuckets * 64;
   for (std::size_t i = 0; i < count; ++i)
     versions->change_metadata({1, "gone" + std::to_string(i)}, true, [](std::error_code) {});

@@ -13,7 +13,7 @@ class UnflushedLedgerTest : public ExecutorFixture {
   OsdErrc flush(ImageId image, std::string client = "client.a") {
     return error_of(Vector("").add(OpCode::kFlush, 0, 0).image(image).client(std::move(client)));
   }
-  // As after a kill: what is in memory is gone, the store is not.
+  // As after a kill: memory is lost, the store is not.
   void restart(bool lost) {
     executor.reset();
     ledger.reset();

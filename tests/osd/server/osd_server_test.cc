@@ -255,7 +255,7 @@ TEST_F(OsdServerTest, OnlyTheAuthorityChangesTheMap) {
 }
 
 TEST_F(OsdServerTest, WithKeysOnlyAdminEntitiesSendCommands) {
-  options.auth_required = true;  // the network of this test proves nobody's identity
+  options.auth_required = true;  // the network of this test authenticates nobody
   start(0);
   connect_client();
   const auto reply = command(R"({"prefix": "status"})");

@@ -125,7 +125,7 @@ class ServerFixture : public ::testing::Test {
       turn();
       client.reset();
     }
-    // The authority last, so that it hears the others go.
+    // The authority last, so that it learns that the others go down.
     for (auto at = osds.rbegin(); at != osds.rend(); ++at) stop(at->first);
     turn();
   }
@@ -187,7 +187,7 @@ class ServerFixture : public ::testing::Test {
   }
   objecter::CommandReply command(std::string json, OsdId osd = -1) {
     objecter::CommandReply reply;
-    reply.error = OsdErrc::kBusy;  // nothing came
+    reply.error = OsdErrc::kBusy;  // there was no reply
     client->command(
         osd, std::move(json), std::chrono::seconds(5), [&](Outcome<std::string> answer) {
           reply.error = answer ? OsdErrc::kOk : static_cast<OsdErrc>(answer.error().code.value());

@@ -106,7 +106,7 @@ int fill_the_disk(const std::vector<std::string>& arguments) {
   EXPECT_IN_CHILD(driver.write(store, object(count + 1), 0, bytes, true) == OsdErrc::kNoSpace);
   EXPECT_IN_CHILD(!store.may_have_lost_writes());
 
-  // Metadata and whatever frees space take from the reserve.
+  // Metadata, and calls that free space, use the reserve.
   EXPECT_IN_CHILD(!driver.put_record(store, "map", std::string(100'000, 'm')));
   EXPECT_IN_CHILD(!driver.replace(store, {1, "header"}, bytes));
   EXPECT_IN_CHILD(driver.read(store, {1, "header"}, 0, bytes.size()) == bytes);

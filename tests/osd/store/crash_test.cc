@@ -20,7 +20,7 @@ TEST(FileStoreCrashTest, ReplaceIsAllOrNothingWhereverTheServerDies) {
   const auto before = pattern(90'000, 1);
   const auto after = pattern(5000, 2);
   StoreDriver driver;
-  std::string seen;  // per death: what the object was afterwards
+  std::string seen;  // for each death, the object afterwards
   for (int call = 1; call < 20; ++call) {
     auto store = open_file_store(driver.center(), driver.buffers(), options);
     ASSERT_TRUE(store) << store.error().message;

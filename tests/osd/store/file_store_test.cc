@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// What only a store of files does: identity, locking, engines, what is found in its folders.
+// Behaviour of the file store alone: identity, locking, engines, unexpected files in its folders.
 #include <unistd.h>
 
 #include <algorithm>

@@ -73,8 +73,8 @@ class FixedBuffersTest : public FileStoreTest {
     std::ranges::copy(pattern(kLarge, seed), memory.begin());
     return memory;
   }
-  // Where memory is limited or the file system has no direct IO, the least there can be said is
-  // that all is well.
+  // Where locked memory is limited or the file system has no direct IO, only the results can be
+  // checked.
   uint64_t expected_fixed(uint64_t bytes) {
     const bool may_pin = read_memlock().available() == Memlock::kUnlimited;
     return may_pin && has_direct_io() ? bytes : 0;

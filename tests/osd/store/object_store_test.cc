@@ -296,7 +296,7 @@ TEST_P(ObjectStoreTest, CallsAfterShutdownAreRefused) {
   store_.reset();
 }
 
-// Random calls against a plain model of what they mean.
+// Random calls, compared with a plain model.
 class Model {
  public:
   std::map<std::string, std::vector<std::byte>> objects;

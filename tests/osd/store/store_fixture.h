@@ -34,7 +34,7 @@ class TemporaryFolder {
 // Thread-safe.
 class FakeSyscalls : public Syscalls {
  public:
-  // Not 0: what the call returns instead of being made. Called on any thread.
+  // If not 0, the call is not made and returns this. Called on any thread.
   using Rule = std::function<int(const std::string& call)>;
   void set_rule(Rule rule);
   void fail(const std::string& call, int error);  // from now on
@@ -68,7 +68,7 @@ class FakeSyscalls : public Syscalls {
 
 std::vector<std::byte> pattern(std::size_t length, uint64_t seed);
 
-// A center that this thread drives, and the calls of a store as if they waited.
+// A center that this thread drives, and blocking forms of the calls of a store.
 class StoreDriver {
  public:
   StoreDriver();
