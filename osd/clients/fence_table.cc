@@ -13,11 +13,12 @@ constexpr uint16_t kRecordVersion = 1;
 constexpr std::size_t kMaxNameBytes = 512;
 }  // namespace
 
-FenceTable::FenceTable(ObjectStore& store) : writer_(store, kRecord, [this] { return encode(); }) {}
+FenceTable::FenceTable(ServerRecords& records)
+    : writer_(records, kRecord, [this] { return encode(); }) {}
 
-Outcome<std::unique_ptr<FenceTable>> FenceTable::load(ObjectStore& store) {
-  std::unique_ptr<FenceTable> table(new FenceTable(store));
-  const auto record = store.get_record(kRecord);
+Outcome<std::unique_ptr<FenceTable>> FenceTable::load(ServerRecords& records) {
+  std::unique_ptr<FenceTable> table(new FenceTable(records));
+  const auto record = records.get_record(kRecord);
   if (record && !table->decode(*record)) {
     return failure(OsdErrc::kCorrupt,
                    "record clients of the store is damaged, or of another version of lunar-osd; it "
@@ -42,18 +43,16 @@ bool FenceTable::is_claimed(const ClientName& client, uint64_t nonce) const {
   return found != clients_.end() && found->second.durable == nonce;
 }
 
-void FenceTable::claim(const ClientName& client, uint64_t nonce, ObjectStore::Done done) {
+void FenceTable::claim(const ClientName& client, uint64_t nonce, StoreDone done) {
   Entry& entry = clients_[client];
   entry.newest = std::max(entry.newest, nonce);
   entry.used = ++clock_;
   evict();
-  auto claimed = std::make_unique<ObjectStore::Done>(std::move(done));
-  writer_.save([this, name = std::make_unique<ClientName>(client), nonce,
-                claimed = std::move(claimed)](std::error_code error) {
-    const auto found = clients_.find(*name);
+  writer_.save([this, client, nonce, done = std::move(done)](std::error_code error) mutable {
+    const auto found = clients_.find(client);
     if (!error && found != clients_.end())
       found->second.durable = std::max(found->second.durable, nonce);
-    (*claimed)(error);
+    done(error);
   });
 }
 
@@ -69,13 +68,13 @@ void FenceTable::evict() {
   }
 }
 
-void FenceTable::fence(const ClientName& client, uint64_t nonce, ObjectStore::Done done) {
+void FenceTable::fence(const ClientName& client, uint64_t nonce, StoreDone done) {
   Entry& entry = clients_[client];
   entry.fenced_up_to = std::max(entry.fenced_up_to, nonce);
   writer_.save(std::move(done));
 }
 
-void FenceTable::unfence(const ClientName& client, ObjectStore::Done done) {
+void FenceTable::unfence(const ClientName& client, StoreDone done) {
   const auto found = clients_.find(client);
   if (found != clients_.end()) found->second.fenced_up_to = 0;
   writer_.save(std::move(done));

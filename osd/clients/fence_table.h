@@ -8,7 +8,6 @@
 #include <vector>
 
 #include "common/result.h"
-#include "osd/object_store.h"
 #include "osd/records/client_name.h"
 #include "osd/records/record_writer.h"
 #include "osd/records/wire_error.h"
@@ -18,12 +17,12 @@ namespace lunar::osd {
 // Remembers durably which starts of a client may write no more: a nonce below the newest that ever
 // wrote here, and what an operator fenced. So a gateway that hung while its successor took over
 // stays out, also after this server restarted.
-// Loop-bound. Borrows the store, which outlives it; destroy it only after settle().
+// Loop-bound. Borrows the records, which outlives it; destroy it only after settle().
 class FenceTable {
  public:
   static constexpr std::size_t kMaxClients = 1024;  // the longest unseen without a fence go first
 
-  static Outcome<std::unique_ptr<FenceTable>> load(ObjectStore& store);
+  static Outcome<std::unique_ptr<FenceTable>> load(ServerRecords& records);
 
   // False for a start of the client that was superseded or fenced.
   bool allows(const ClientName& client, uint64_t nonce) const;
@@ -31,11 +30,11 @@ class FenceTable {
   // True if claim() has made this start the newest one.
   bool is_claimed(const ClientName& client, uint64_t nonce) const;
   // Makes `nonce` the newest start of the client; lower ones are fenced when done runs.
-  void claim(const ClientName& client, uint64_t nonce, ObjectStore::Done done);
+  void claim(const ClientName& client, uint64_t nonce, StoreDone done);
 
   // An operator's: every nonce up to `nonce` is fenced from this call on, durably at done.
-  void fence(const ClientName& client, uint64_t nonce, ObjectStore::Done done);
-  void unfence(const ClientName& client, ObjectStore::Done done);
+  void fence(const ClientName& client, uint64_t nonce, StoreDone done);
+  void unfence(const ClientName& client, StoreDone done);
 
   // Runs done when no record is being written; at once if so already.
   void settle(InlineFunction<void()> done);
@@ -48,7 +47,7 @@ class FenceTable {
     uint64_t fenced_up_to = 0;  // by an operator
     uint64_t used = 0;          // order of the last claim
   };
-  explicit FenceTable(ObjectStore& store);
+  explicit FenceTable(ServerRecords& records);
   bool decode(ConstBytes record);
   std::vector<std::byte> encode() const;
   void evict();

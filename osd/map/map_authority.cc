@@ -13,8 +13,8 @@ namespace lunar::osd {
 using objecter::OsdMap;
 using objecter::OsdMapRef;
 
-Outcome<OsdMapRef> load_map(const ObjectStore& store) {
-  const auto record = store.get_record(kMapRecord);
+Outcome<OsdMapRef> load_map(const ServerRecords& records) {
+  const auto record = records.get_record(kMapRecord);
   if (!record) return failure(OsdErrc::kNoSuchObject, "the store has no cluster map yet");
   auto map = objecter::decode_osd_map(*record);
   if (!map) {
@@ -80,9 +80,9 @@ struct MapAuthority::DownRequest final : Request {
   void answer(objecter::Epoch) override {}
 };
 
-MapAuthority::MapAuthority(ObjectStore& store, OsdMapRef map,
+MapAuthority::MapAuthority(ServerRecords& records, OsdMapRef map,
                            InlineFunction<void(OsdMapRef)> on_map)
-    : store_(store), map_(std::move(map)), on_map_(std::move(on_map)) {}
+    : records_(records), map_(std::move(map)), on_map_(std::move(on_map)) {}
 
 void MapAuthority::command(std::string request, InlineFunction<void(objecter::CommandReply)> done) {
   auto pending = std::make_unique<CommandRequest>();
@@ -133,7 +133,7 @@ void MapAuthority::publish(OsdMap map) {
   std::vector<std::byte> record;
   objecter::encode(map, record);
   proposed_ = std::make_shared<const OsdMap>(std::move(map));
-  store_.put_record(kMapRecord, std::move(record), [this](std::error_code error) {
+  records_.put_record(kMapRecord, std::move(record), [this](std::error_code error) {
     busy_ = false;
     const OsdMapRef proposed = std::exchange(proposed_, nullptr);
     const auto request = std::move(queue_.front());

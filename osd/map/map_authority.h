@@ -10,23 +10,23 @@
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
 #include "osd/map/map_commands.h"
-#include "osd/object_store.h"
 #include "osd/records/wire_error.h"
+#include "osd/server_records.h"
 
 namespace lunar::osd {
 
 // The durable map of a store: what this server last knew, and on the authority the map itself.
 inline constexpr char kMapRecord[] = "osdmap";
 // kNoSuchObject if the store has none; a sentence if it is damaged or of another version.
-Outcome<objecter::OsdMapRef> load_map(const ObjectStore& store);
+Outcome<objecter::OsdMapRef> load_map(const ServerRecords& records);
 
 // The one place where the map of a cluster changes: one change after the other, each durable before
 // anybody sees it.
-// Loop-bound. Borrows the store; destroy it only when it is not busy.
+// Loop-bound. Borrows the records; destroy it only when it is not busy.
 class MapAuthority {
  public:
   // `on_map` is called with each new map, before the call that made it is answered.
-  MapAuthority(ObjectStore& store, objecter::OsdMapRef map,
+  MapAuthority(ServerRecords& records, objecter::OsdMapRef map,
                InlineFunction<void(objecter::OsdMapRef)> on_map);
 
   const objecter::OsdMapRef& map() const noexcept { return map_; }
@@ -56,7 +56,7 @@ class MapAuthority {
   void next();
   void publish(objecter::OsdMap map);
 
-  ObjectStore& store_;
+  ServerRecords& records_;
   objecter::OsdMapRef map_;
   InlineFunction<void(objecter::OsdMapRef)> on_map_;
   std::deque<std::unique_ptr<Request>> queue_;

@@ -23,16 +23,16 @@ void send_front(msgr::Connection& connection, MessageType type, std::vector<std:
   connection.send(std::make_unique<msgr::SimpleMessage>(meta, std::move(front)));
 }
 
-MapService::MapService(msgr::EventCenter& center, ObjectStore& store, Host& host, OsdMapRef map,
+MapService::MapService(msgr::EventCenter& center, ServerRecords& records, Host& host, OsdMapRef map,
                        Options options)
     : center_(center),
-      store_(store),
+      records_(records),
       host_(host),
       options_(std::move(options)),
       map_(std::move(map)) {
   if (map_ && map_->authority == options_.identity.osd) {
     authority_ = std::make_unique<MapAuthority>(
-        store_, map_, [this](OsdMapRef changed) { publish(std::move(changed)); });
+        records_, map_, [this](OsdMapRef changed) { publish(std::move(changed)); });
   }
 }
 
@@ -109,7 +109,7 @@ void MapService::save_next() {
   saving_ = std::exchange(next_, nullptr);
   std::vector<std::byte> record;
   objecter::encode(*saving_, record);
-  store_.put_record(kMapRecord, std::move(record), [this](std::error_code error) {
+  records_.put_record(kMapRecord, std::move(record), [this](std::error_code error) {
     const OsdMapRef saved = std::exchange(saving_, nullptr);
     if (error) {
       // It can still be served: the cluster has it, and we ask for it again after a restart.

@@ -19,7 +19,7 @@ namespace lunar::osd {
 
 // This server's copy of the cluster map: kept durably, pushed to whoever subscribed, changed by the
 // authority (which is us, or at the end of an AuthorityLink). On the authority also: who is up.
-// Loop-bound. Borrows store and messenger.
+// Loop-bound. Borrows records and messenger.
 class MapService final : private AuthorityLink::Host {
  public:
   struct Options {
@@ -43,7 +43,7 @@ class MapService final : private AuthorityLink::Host {
   };
 
   // `map` is the store's, or null.
-  MapService(msgr::EventCenter& center, ObjectStore& store, Host& host, objecter::OsdMapRef map,
+  MapService(msgr::EventCenter& center, ServerRecords& records, Host& host, objecter::OsdMapRef map,
              Options options);
   ~MapService();
 
@@ -86,7 +86,7 @@ class MapService final : private AuthorityLink::Host {
   void stop_grace(OsdId osd);
 
   msgr::EventCenter& center_;
-  ObjectStore& store_;
+  ServerRecords& records_;
   Host& host_;
   const Options options_;
   objecter::OsdMapRef map_;

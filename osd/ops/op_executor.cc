@@ -9,21 +9,24 @@
 #include "tracing/tracepoints.h"
 
 namespace lunar::osd {
+
+using objecter::PgId;
+
 namespace {
 
 // The pool is shared with the messenger, which gives buffers back without telling.
 constexpr std::chrono::milliseconds kBufferRetry{5};
 
+// Called on threads of the store: refers to an immutable map only.
 struct PgFilter {
   objecter::OsdMapRef map;
   PgId pg;
-};
 
-bool is_in_pg(const void* context, const std::string& name) {
-  const auto& filter = *static_cast<const PgFilter*>(context);
-  const objecter::PoolInfo* pool = filter.map->find_pool(filter.pg.pool);
-  return pool != nullptr && objecter::pg_of_object(*pool, name) == filter.pg;
-}
+  bool operator()(const std::string& name) const {
+    const objecter::PoolInfo* pool = map->find_pool(pg.pool);
+    return pool != nullptr && objecter::pg_of_object(*pool, name) == pg;
+  }
+};
 
 }  // namespace
 
@@ -169,9 +172,9 @@ void OpExecutor::list(ClientOpRef op) {
   ++running_;
   LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
   const SubOp& step = op->header.steps.front();
-  auto filter = std::make_shared<const PgFilter>(PgFilter{op->map, op->header.pg});
-  env_.store.list(op->header.pg.pool, step.name, static_cast<uint32_t>(step.length), &is_in_pg,
-                  std::move(filter), [this, op](Result<std::vector<std::string>> names) mutable {
+  env_.store.list(op->header.pg.pool, step.name, static_cast<uint32_t>(step.length),
+                  PgFilter{op->map, op->header.pg},
+                  [this, op](Result<std::vector<std::string>> names) mutable {
                     auto result = std::make_shared<OpResult>();
                     OsdReplyHeader& header = result->header;
                     header.tid = op->header.tid;

@@ -91,8 +91,10 @@ class OpRun {
   void or_write();
   void remove();
   // Ends the step; then_sync() after a flush, for what the store cannot do stably by itself.
-  ObjectStore::Done then_sync();
-  ObjectStore::Done change_done();
+  StoreDone then_sync();
+  auto change_done() {
+    return [this](std::error_code error) { step_done(wire_error(error)); };
+  }
   bool replaces_object() const noexcept;
 
   ObjectVersion version() const;

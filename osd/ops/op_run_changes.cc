@@ -86,11 +86,7 @@ void OpRun::start_changing_step() {
 }
 
 // What could not be made durable the ledger hears from the store before we hear of it here.
-ObjectStore::Done OpRun::change_done() {
-  return [this](std::error_code error) { step_done(wire_error(error)); };
-}
-
-ObjectStore::Done OpRun::then_sync() {
+StoreDone OpRun::then_sync() {
   return [this](std::error_code error) {
     if (error) return step_done(wire_error(error));
     env_.store.flush(change_done());

@@ -15,30 +15,30 @@ constexpr uint16_t kRecordVersion = 1;
 std::string bucket_key(std::size_t index) { return fmt::format("versions.{:02x}", index); }
 }  // namespace
 
-ObjectVersions::ObjectVersions(ObjectStore& store, uint64_t incarnation,
+ObjectVersions::ObjectVersions(ServerRecords& records, uint64_t incarnation,
                                std::size_t max_data_objects)
-    : store_(store),
+    : records_(records),
       incarnation_(incarnation),
       max_data_objects_(std::max<std::size_t>(max_data_objects, 1)),
       buckets_(kBuckets) {
   for (std::size_t index = 0; index < kBuckets; ++index) {
     Bucket& bucket = buckets_[index];
-    bucket.writer = std::make_unique<RecordWriter>(store_, bucket_key(index),
+    bucket.writer = std::make_unique<RecordWriter>(records_, bucket_key(index),
                                                    [&bucket] { return encode(bucket); });
   }
 }
 
 ObjectVersions::~ObjectVersions() = default;
 
-Outcome<std::unique_ptr<ObjectVersions>> ObjectVersions::load(ObjectStore& store,
+Outcome<std::unique_ptr<ObjectVersions>> ObjectVersions::load(ServerRecords& records,
                                                               uint64_t incarnation,
                                                               std::size_t max_data_objects) {
   std::unique_ptr<ObjectVersions> versions(
-      new ObjectVersions(store, incarnation, max_data_objects));
-  for (const std::string& key : store.record_keys("versions.")) {
+      new ObjectVersions(records, incarnation, max_data_objects));
+  for (const std::string& key : records.record_keys("versions.")) {
     std::size_t index = 0;
     while (index < kBuckets && bucket_key(index) != key) ++index;
-    const auto record = store.get_record(key);
+    const auto record = records.get_record(key);
     if (!record) return failure(record.error(), "record " + key + " cannot be read");
     if (index == kBuckets || !decode(*record, index, versions->buckets_[index])) {
       return failure(objecter::OsdErrc::kCorrupt,
@@ -126,7 +126,7 @@ ObjectVersion ObjectVersions::of_metadata(const ObjectId& id) const {
   return {0, found == bucket.objects.end() ? bucket.floor : found->second.counter};
 }
 
-void ObjectVersions::change_metadata(const ObjectId& id, bool deleted, ObjectStore::Done done) {
+void ObjectVersions::change_metadata(const ObjectId& id, bool deleted, StoreDone done) {
   Bucket& bucket = buckets_[bucket_of(id)];
   const uint64_t next = of_metadata(id).counter + 1;
   bucket.objects[id] = {next, deleted};

@@ -9,12 +9,14 @@
 #include <unordered_map>
 #include <vector>
 
+#include "common/bytes.h"
 #include "common/result.h"
-#include "osd/object_store.h"
+#include "objecter/protocol/types.h"
 #include "osd/records/record_writer.h"
 
 namespace lunar::osd {
 
+using objecter::ObjectId;
 using objecter::ObjectVersion;
 
 // Versions of this server's objects.
@@ -23,7 +25,7 @@ using objecter::ObjectVersion;
 // far. So a version may grow without a change, but two contents never share one.
 // Metadata objects: (0, counter), in durable records, also after the object is deleted; tombstones
 // are folded into a floor of their bucket when there are too many.
-// Loop-bound. Borrows the store, which outlives it.
+// Loop-bound. Borrows the records, which outlives it.
 class ObjectVersions {
  public:
   static constexpr std::size_t kBuckets = 256;
@@ -31,7 +33,7 @@ class ObjectVersions {
 
   // Reads the records. `incarnation` must differ from that of every earlier start. An error if a
   // record is damaged.
-  static Outcome<std::unique_ptr<ObjectVersions>> load(ObjectStore& store, uint64_t incarnation,
+  static Outcome<std::unique_ptr<ObjectVersions>> load(ServerRecords& records, uint64_t incarnation,
                                                        std::size_t max_data_objects = 65536);
   ~ObjectVersions();
 
@@ -44,7 +46,7 @@ class ObjectVersions {
   ObjectVersion of_metadata(const ObjectId& id) const;
   // Gives a metadata object its next version, durable at done: before its content changes, so that
   // a crash in between leaves a new version of the old content and never the reverse.
-  void change_metadata(const ObjectId& id, bool deleted, ObjectStore::Done done);
+  void change_metadata(const ObjectId& id, bool deleted, StoreDone done);
   // True for a metadata object that exists: a data op must not change it.
   bool is_metadata(const ObjectId& id) const;
 
@@ -70,13 +72,13 @@ class ObjectVersions {
     }
   };
 
-  ObjectVersions(ObjectStore& store, uint64_t incarnation, std::size_t max_data_objects);
+  ObjectVersions(ServerRecords& records, uint64_t incarnation, std::size_t max_data_objects);
   static std::size_t bucket_of(const ObjectId& id) noexcept;
   static std::vector<std::byte> encode(const Bucket& bucket);
   static bool decode(ConstBytes record, std::size_t index, Bucket& bucket);
   static void fold(Bucket& bucket);
 
-  ObjectStore& store_;
+  ServerRecords& records_;
   const uint64_t incarnation_;
   const std::size_t max_data_objects_;
   std::vector<Bucket> buckets_;

@@ -6,21 +6,22 @@
 #include <utility>
 #include <vector>
 
-#include "osd/object_store.h"
+#include "osd/server_records.h"
 
 namespace lunar::osd {
 
-// Keeps one durable record of a store the same as something in memory.
-// Loop-bound. Borrows the store, which outlives it; must not be destroyed while is_busy().
+// Keeps one durable record the same as something in memory.
+// Loop-bound. Borrows the records, which outlives it; must not be destroyed while is_busy().
 class RecordWriter {
  public:
   // `encode` gives the record's bytes as of the moment it is called.
-  RecordWriter(ObjectStore& store, std::string key, InlineFunction<std::vector<std::byte>()> encode)
-      : store_(store), key_(std::move(key)), encode_(std::move(encode)) {}
+  RecordWriter(ServerRecords& records, std::string key,
+               InlineFunction<std::vector<std::byte>()> encode)
+      : records_(records), key_(std::move(key)), encode_(std::move(encode)) {}
 
   // Runs done when what is in memory now (or something newer) is durable. Calls made while one
   // write is under way share the next.
-  void save(ObjectStore::Done done) {
+  void save(StoreDone done) {
     waiting_.push_back(std::move(done));
     if (!busy_) write();
   }
@@ -30,7 +31,7 @@ class RecordWriter {
   void write() {
     busy_ = true;
     running_.swap(waiting_);
-    store_.put_record(key_, encode_(), [this](std::error_code error) {
+    records_.put_record(key_, encode_(), [this](std::error_code error) {
       auto finished = std::exchange(running_, {});
       busy_ = false;
       if (!waiting_.empty()) write();
@@ -38,11 +39,11 @@ class RecordWriter {
     });
   }
 
-  ObjectStore& store_;
+  ServerRecords& records_;
   const std::string key_;
   InlineFunction<std::vector<std::byte>()> encode_;
-  std::vector<ObjectStore::Done> waiting_;
-  std::vector<ObjectStore::Done> running_;
+  std::vector<StoreDone> waiting_;
+  std::vector<StoreDone> running_;
   bool busy_ = false;
 };
 

@@ -13,22 +13,25 @@
 
 namespace lunar::osd {
 
-UnflushedLedger::UnflushedLedger(ObjectStore& store, uint64_t incarnation)
-    : store_(store),
+UnflushedLedger::UnflushedLedger(ServerRecords& records, Durability& durability,
+                                 uint64_t incarnation)
+    : records_(records),
+      durability_(durability),
       incarnation_(incarnation),
-      marks_(store, "unflushed", [this] { return encode_marks(); }),
-      losses_(store, "losses", [this] { return encode_losses(); }) {}
+      marks_(records, "unflushed", [this] { return encode_marks(); }),
+      losses_(records, "losses", [this] { return encode_losses(); }) {}
 
-UnflushedLedger::~UnflushedLedger() { store_.set_on_loss({}); }
+UnflushedLedger::~UnflushedLedger() { durability_.set_on_loss({}); }
 
-void UnflushedLedger::load(msgr::EventCenter& center, ObjectStore& store, uint64_t incarnation,
+void UnflushedLedger::load(msgr::EventCenter& center, ServerRecords& records,
+                           Durability& durability, uint64_t incarnation,
                            InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done) {
   struct Loading {
     std::unique_ptr<UnflushedLedger> ledger;
     InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done;
   };
   auto loading = std::make_unique<Loading>();
-  loading->ledger.reset(new UnflushedLedger(store, incarnation));
+  loading->ledger.reset(new UnflushedLedger(records, durability, incarnation));
   loading->done = std::move(done);
   UnflushedLedger& self = *loading->ledger;
   if (const Outcome<void> read = self.read_records(); !read) {
@@ -37,9 +40,9 @@ void UnflushedLedger::load(msgr::EventCenter& center, ObjectStore& store, uint64
     });
     return;
   }
-  const bool lost = store.may_have_lost_writes();
+  const bool lost = durability.may_have_lost_writes();
   if (lost || self.verifier_ == 0) self.lose_marked();
-  store.set_on_loss([&self](std::error_code error, const std::vector<ObjectId>& objects) {
+  durability.set_on_loss([&self](std::error_code error, const std::vector<ObjectId>& objects) {
     self.on_loss(error, objects);
   });
   const auto finish = [](std::unique_ptr<Loading> loaded, std::error_code error) {
@@ -47,13 +50,14 @@ void UnflushedLedger::load(msgr::EventCenter& center, ObjectStore& store, uint64
     loaded->done(failure(
         error, "the store cannot write its record of lost writes (" + error.message() + ")"));
   };
-  self.losses_.save([&store, lost, finish,
-                     loading = std::move(loading)](std::error_code error) mutable {
-    if (error || !lost) return finish(std::move(loading), error);
-    store.acknowledge_loss([finish, loading = std::move(loading)](std::error_code failed) mutable {
-      finish(std::move(loading), failed);
-    });
-  });
+  self.losses_.save(
+      [&durability, lost, finish, loading = std::move(loading)](std::error_code error) mutable {
+        if (error || !lost) return finish(std::move(loading), error);
+        durability.acknowledge_loss(
+            [finish, loading = std::move(loading)](std::error_code failed) mutable {
+              finish(std::move(loading), failed);
+            });
+      });
 }
 
 bool UnflushedLedger::begin_write(ImageId image) {
@@ -62,7 +66,7 @@ bool UnflushedLedger::begin_write(ImageId image) {
   return entry.marked && entry.durable && !failed_;
 }
 
-void UnflushedLedger::wait_marked(ImageId image, ObjectStore::Done done) {
+void UnflushedLedger::wait_marked(ImageId image, StoreDone done) {
   Image& entry = images_[image];
   entry.waiting.push_back(std::move(done));
   if (!entry.saving) save_mark(image);
@@ -109,7 +113,7 @@ void UnflushedLedger::start_flush() {
   flushing_ = true;
   this_flush_ = std::exchange(next_flush_, {});
   const uint64_t round = ++round_;
-  store_.flush([this, round](std::error_code error) { flush_done(round, error); });
+  durability_.flush([this, round](std::error_code error) { flush_done(round, error); });
 }
 
 void UnflushedLedger::flush_done(uint64_t round, std::error_code error) {
@@ -204,7 +208,7 @@ void UnflushedLedger::record_loss() {
           "repaired and the server restarted",
           error.message());
     } else {
-      store_.acknowledge_loss([](std::error_code failed) {
+      durability_.acknowledge_loss([](std::error_code failed) {
         if (failed) LUNAR_ERROR(kOsd, "cannot acknowledge a loss: {}", failed.message());
       });
     }
@@ -213,7 +217,7 @@ void UnflushedLedger::record_loss() {
   });
 }
 
-void UnflushedLedger::repaired(const ObjectId& object, ObjectStore::Done done) {
+void UnflushedLedger::repaired(const ObjectId& object, StoreDone done) {
   damaged_.erase(object);
   losses_.save(std::move(done));
 }

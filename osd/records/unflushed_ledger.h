@@ -9,13 +9,18 @@
 #include <string>
 #include <vector>
 
+#include "common/bytes.h"
 #include "common/result.h"
-#include "osd/object_store.h"
+#include "msgr/event_center.h"
+#include "objecter/protocol/types.h"
+#include "osd/durability.h"
 #include "osd/records/client_name.h"
 #include "osd/records/record_writer.h"
 #include "osd/records/wire_error.h"
 
 namespace lunar::osd {
+
+using objecter::ImageId;
 
 // Knows which images have acknowledged writes that no flush has made durable, and which may have
 // lost some: README.md, "Unflushed data".
@@ -25,7 +30,8 @@ namespace lunar::osd {
 //   *lost* state, which each client is told once (or again after a crash: rather twice than never)
 //   by a failing FLUSH.
 // - The verifier is the same as long as nothing can have been lost.
-// Loop-bound. Borrows the store, which outlives it; destroy it only after shutdown().
+// Loop-bound. Borrows records and durability of the store, which outlive it; destroy it only after
+// shutdown().
 class UnflushedLedger {
  public:
   static constexpr std::size_t kMaxImages = 65536;
@@ -34,7 +40,8 @@ class UnflushedLedger {
   static constexpr std::size_t kMaxClientBytes = 1024;  // of a name in the record
 
   // Reads the records, and makes durable what this start changes before `done` runs, later.
-  static void load(msgr::EventCenter& center, ObjectStore& store, uint64_t incarnation,
+  static void load(msgr::EventCenter& center, ServerRecords& records, Durability& durability,
+                   uint64_t incarnation,
                    InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done);
   ~UnflushedLedger();
 
@@ -44,7 +51,7 @@ class UnflushedLedger {
   // wait_marked() before the write is acknowledged. Each is ended by end_write().
   bool begin_write(ImageId image);
   // Runs done when the mark is durable; an error means the write must not be acknowledged.
-  void wait_marked(ImageId image, ObjectStore::Done done);
+  void wait_marked(ImageId image, StoreDone done);
   // The store has done the write, or failed to; called before the acknowledgement.
   void end_write(ImageId image);
 
@@ -60,7 +67,7 @@ class UnflushedLedger {
   // Reads of a damaged object, and writes that do not replace it whole, must fail with kIoError.
   bool is_damaged(const ObjectId& object) const { return damaged_.contains(object); }
   // It was replaced or deleted, durably.
-  void repaired(const ObjectId& object, ObjectStore::Done done);
+  void repaired(const ObjectId& object, StoreDone done);
 
   // Flushes, and clears the marks if that succeeds.
   void shutdown(InlineFunction<void()> done);
@@ -77,7 +84,7 @@ class UnflushedLedger {
     uint32_t writing = 0;     // begun and not ended
     uint64_t last_write = 0;  // round in which a write last ended
     bool saving = false;
-    std::vector<ObjectStore::Done> waiting;
+    std::vector<StoreDone> waiting;
   };
   struct FlushWaiter {
     ImageId image;
@@ -85,7 +92,7 @@ class UnflushedLedger {
     InlineFunction<void(OsdErrc)> done;
   };
 
-  UnflushedLedger(ObjectStore& store, uint64_t incarnation);
+  UnflushedLedger(ServerRecords& records, Durability& durability, uint64_t incarnation);
   Outcome<void> read_records();
   bool decode_marks(ConstBytes record);
   bool decode_losses(ConstBytes record);
@@ -103,7 +110,8 @@ class UnflushedLedger {
   void settle(std::unique_ptr<InlineFunction<void()>> done);
   void forget_if_idle(ImageId image);
 
-  ObjectStore& store_;
+  ServerRecords& records_;
+  Durability& durability_;
   const uint64_t incarnation_;
   uint64_t verifier_ = 0;
   bool failed_ = false;  // a loss could not be recorded: nothing unstable is acknowledged any more

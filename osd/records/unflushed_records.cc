@@ -16,7 +16,7 @@ constexpr uint16_t kLossesVersion = 1;
 
 Outcome<void> UnflushedLedger::read_records() {
   const auto read = [this](const char* key, auto decode) -> Outcome<void> {
-    const auto record = store_.get_record(key);
+    const auto record = records_.get_record(key);
     if (!record) return {};  // none yet
     if ((this->*decode)(*record)) return {};
     return failure(OsdErrc::kCorrupt,

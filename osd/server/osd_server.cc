@@ -97,7 +97,7 @@ void OsdServer::start(msgr::NetworkStack& stack, msgr::MessengerOptions messenge
   auto starting = std::make_unique<Starting>(
       Starting{stack, std::move(messenger), keyring, std::move(listen_on)});
   UnflushedLedger::load(
-      center_, store_, incarnation_,
+      center_, store_, store_, incarnation_,
       [this, starting = std::move(starting)](Outcome<std::unique_ptr<UnflushedLedger>> ledger) {
         if (!ledger) return fail_start(ledger.error());
         ledger_ = std::move(*ledger);

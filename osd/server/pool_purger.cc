@@ -8,7 +8,7 @@
 namespace lunar::osd {
 namespace {
 constexpr uint32_t kPage = 256;
-bool every_name(const void*, const std::string&) { return true; }
+bool is_any_name(const std::string&) { return true; }
 }  // namespace
 
 void PoolPurger::on_map(objecter::OsdMapRef map) {
@@ -41,7 +41,7 @@ bool PoolPurger::goes_on() {
 void PoolPurger::next_page() {
   if (!goes_on()) return;
   const objecter::PoolId pool = queue_.front();
-  store_.list(pool, cursor_, kPage, &every_name, nullptr,
+  names_.list(pool, cursor_, kPage, &is_any_name,
               [this, pool](Result<std::vector<std::string>> names) {
                 if (names && !names->empty() && !stopping_) {
                   page_.assign(names->begin(), names->end());

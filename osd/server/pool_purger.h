@@ -7,18 +7,18 @@
 #include <vector>
 
 #include "objecter/protocol/osd_map.h"
-#include "osd/object_store.h"
+#include "osd/object_names.h"
 
 namespace lunar::osd {
 
 // Gives back the space of pools that were removed: every pool id that was given out and is not in
 // the map, also if it went while this server was down. One object at a time, beside the ops.
-// Loop-bound. Borrows the store.
+// Loop-bound. Borrows the names.
 class PoolPurger {
  public:
   // Removes one object, in the order of its other ops; its argument runs once, later.
   using RemoveObject = InlineFunction<void(const ObjectId&, InlineFunction<void()>)>;
-  PoolPurger(ObjectStore& store, RemoveObject remove) : store_(store), remove_(std::move(remove)) {}
+  PoolPurger(ObjectNames& names, RemoveObject remove) : names_(names), remove_(std::move(remove)) {}
 
   // A map is ours, durably.
   void on_map(objecter::OsdMapRef map);
@@ -30,7 +30,7 @@ class PoolPurger {
   void remove_next();
   bool goes_on();
 
-  ObjectStore& store_;
+  ObjectNames& names_;
   RemoveObject remove_;
   objecter::OsdMapRef map_;
   std::set<objecter::PoolId> purged_;  // or about to be, since the start

@@ -90,11 +90,11 @@ struct FileStore::Transfer {
   Bytes into;           // a read: what is left
   ConstBytes from;      // a write: what is left
   bool fua = false;
-  Done done;
+  DataDone done;
   FileRef file;
 };
 
-void FileStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done done) {
+void FileStore::read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) {
   if (!admit(check(id, offset, into.size()), done)) return;
   auto op = std::make_unique<Transfer>();
   op->id = id;
@@ -176,7 +176,8 @@ void FileStore::read_in_engine(TransferRef op) {
             });
 }
 
-void FileStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) {
+void FileStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua,
+                      DataDone done) {
   if (!admit(check(id, offset, from.size()), done)) return;
   auto op = std::make_unique<Transfer>();
   op->id = id;
@@ -256,11 +257,11 @@ void FileStore::end_write(TransferRef op) {
             });
 }
 
-void FileStore::end_after_loss(std::error_code error, const ObjectId& id, Done done) {
+void FileStore::end_after_loss(std::error_code error, const ObjectId& id, DataDone done) {
   flusher_->remember_error(error);
   struct Ending {
     std::error_code error;
-    Done done;
+    DataDone done;
   };
   auto ending = std::make_unique<Ending>(Ending{error, std::move(done)});
   loss_.on_write_back_error(error, {id}, [this, ending = std::move(ending)] {
@@ -269,7 +270,7 @@ void FileStore::end_after_loss(std::error_code error, const ObjectId& id, Done d
 }
 
 template <typename Change>
-void FileStore::change_file(FileRef file, bool sync_after, Change change, Done done) {
+void FileStore::change_file(FileRef file, bool sync_after, Change change, DataDone done) {
   struct Outcomes {
     std::error_code change;
     std::error_code sync;
@@ -290,13 +291,14 @@ void FileStore::change_file(FileRef file, bool sync_after, Change change, Done d
       });
 }
 
-void FileStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) {
+void FileStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua,
+                     DataDone done) {
   if (!is_valid_object_id(id)) return (void)admit(OsdErrc::kInvalid, done);
   if (!admit({}, done)) return;
   struct Zero {
     uint64_t offset, length;
     bool fua;
-    Done done;
+    DataDone done;
   };
   auto op = std::make_unique<Zero>(Zero{offset, length, fua, std::move(done)});
   with_file(id, false, [this, op = std::move(op)](Result<FileRef> file) mutable {
@@ -314,9 +316,9 @@ void FileStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool 
   });
 }
 
-void FileStore::truncate(const ObjectId& id, uint64_t size, Done done) {
+void FileStore::truncate(const ObjectId& id, uint64_t size, StoreDone done) {
   if (!admit(check(id, size, 0), done)) return;
-  auto boxed = std::make_unique<Done>(std::move(done));
+  auto boxed = std::make_unique<StoreDone>(std::move(done));
   with_file(id, true, [this, size, boxed = std::move(boxed)](Result<FileRef> file) mutable {
     if (!file) return finish(std::move(*boxed), to_store_error(file.error()));
     change_file(
@@ -325,9 +327,9 @@ void FileStore::truncate(const ObjectId& id, uint64_t size, Done done) {
   });
 }
 
-void FileStore::stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) {
+void FileStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) {
   if (!admit(check(id, 0, 0), done)) return;
-  auto boxed = std::make_unique<InlineFunction<void(Result<Stat>)>>(std::move(done));
+  auto boxed = std::make_unique<UniqueFunction<void(Result<Stat>)>>(std::move(done));
   with_file(id, false, [this, boxed = std::move(boxed)](Result<FileRef> file) mutable {
     Result<Stat> result;
     struct stat status {};
@@ -344,12 +346,12 @@ void FileStore::stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done
 }
 
 void FileStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                            InlineFunction<void(Result<ExtentMap>)> done) {
+                            UniqueFunction<void(Result<ExtentMap>)> done) {
   if (!is_valid_object_id(id)) return (void)admit(OsdErrc::kInvalid, done);
   if (!admit({}, done)) return;
   struct Map {
     uint64_t offset, length;
-    InlineFunction<void(Result<ExtentMap>)> done;
+    UniqueFunction<void(Result<ExtentMap>)> done;
   };
   offset = std::min(offset, kMaxObjectBytes);
   length = std::min(length, kMaxObjectBytes - offset);

@@ -53,12 +53,14 @@ bool is_valid_attribute(const std::string& name) {
 
 }  // namespace
 
-void FileStore::remove(const ObjectId& id, Done done) { remove_object(id, false, std::move(done)); }
-void FileStore::remove_durably(const ObjectId& id, Done done) {
+void FileStore::remove(const ObjectId& id, StoreDone done) {
+  remove_object(id, false, std::move(done));
+}
+void FileStore::remove_durably(const ObjectId& id, StoreDone done) {
   remove_object(id, true, std::move(done));
 }
 
-void FileStore::remove_object(const ObjectId& id, bool durably, Done done) {
+void FileStore::remove_object(const ObjectId& id, bool durably, StoreDone done) {
   if (!admit(is_valid_object_id(id) ? std::error_code{} : OsdErrc::kInvalid, done)) return;
   UniqueFd last;
   if (FileRef file = files_.find(id)) {
@@ -90,7 +92,7 @@ void FileStore::remove_object(const ObjectId& id, bool durably, Done done) {
       });
 }
 
-void FileStore::replace(const ObjectId& id, ConstBytes from, Done done) {
+void FileStore::replace(const ObjectId& id, ConstBytes from, StoreDone done) {
   if (!admit(is_valid_object_id(id) ? std::error_code{} : OsdErrc::kInvalid, done)) return;
   if (FileRef file = files_.find(id)) {
     flusher_->forget(file);
@@ -122,7 +124,7 @@ void FileStore::replace(const ObjectId& id, ConstBytes from, Done done) {
 }
 
 void FileStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
-                          Done done) {
+                          StoreDone done) {
   std::error_code refusal;
   if (value.size() > kMaxAttributeBytes) refusal = OsdErrc::kTooLarge;
   if (!is_valid_object_id(id) || !is_valid_attribute(name)) refusal = OsdErrc::kInvalid;
@@ -130,7 +132,7 @@ void FileStore::set_xattr(const ObjectId& id, const std::string& name, ConstByte
   struct Set {
     std::string name;
     std::vector<std::byte> value;
-    Done done;
+    StoreDone done;
   };
   auto op = std::make_unique<Set>(Set{name, {value.begin(), value.end()}, std::move(done)});
   with_file(id, true, [this, op = std::move(op)](Result<FileRef> file) mutable {
@@ -153,12 +155,12 @@ void FileStore::set_xattr(const ObjectId& id, const std::string& name, ConstByte
 }
 
 void FileStore::get_xattr(const ObjectId& id, const std::string& name,
-                          InlineFunction<void(Result<std::vector<std::byte>>)> done) {
+                          UniqueFunction<void(Result<AttributeValue>)> done) {
   const bool is_valid = is_valid_object_id(id) && is_valid_attribute(name);
   if (!admit(is_valid ? std::error_code{} : OsdErrc::kInvalid, done)) return;
   struct Get {
     std::string name;
-    InlineFunction<void(Result<std::vector<std::byte>>)> done;
+    UniqueFunction<void(Result<AttributeValue>)> done;
   };
   auto op = std::make_unique<Get>(Get{name, std::move(done)});
   with_file(id, false, [this, op = std::move(op)](Result<FileRef> file) mutable {
@@ -176,23 +178,21 @@ void FileStore::get_xattr(const ObjectId& id, const std::string& name,
   });
 }
 
-void FileStore::list(PoolId pool, const std::string& cursor, uint32_t limit,
-                     bool (*in_pg)(const void* context, const std::string& name),
-                     std::shared_ptr<const void> context,
-                     InlineFunction<void(Result<std::vector<std::string>>)> done) {
+void FileStore::list(PoolId pool, const std::string& cursor, uint32_t limit, NameFilter contains,
+                     UniqueFunction<void(Result<Names>)> done) {
   if (!admit({}, done)) return;
-  pool_.run([this, pool, cursor, limit, in_pg,
-             context] { return scan(pool, cursor, limit, in_pg, context.get()); },
-            [this, done = std::move(done)](Result<std::vector<std::string>> names) mutable {
-              if (!names) names = failure(to_store_error(names.error()));
-              finish(std::move(done), std::move(names));
-            });
+  pool_.run(
+      [this, pool, cursor, limit, contains = std::move(contains)]() mutable {
+        return scan(pool, cursor, limit, contains);
+      },
+      [this, done = std::move(done)](Result<std::vector<std::string>> names) mutable {
+        if (!names) names = failure(to_store_error(names.error()));
+        finish(std::move(done), std::move(names));
+      });
 }
 
 Result<std::vector<std::string>> FileStore::scan(PoolId pool, const std::string& cursor,
-                                                 uint32_t limit,
-                                                 bool (*in_pg)(const void*, const std::string&),
-                                                 const void* context) const {
+                                                 uint32_t limit, NameFilter& contains) const {
   if (limit == 0) return std::vector<std::string>{};
   SmallestNames smallest(limit);
   std::size_t strangers = 0;
@@ -210,7 +210,7 @@ Result<std::vector<std::string>> FileStore::scan(PoolId pool, const std::string&
     if (!name || *name <= cursor || !smallest.wants(*name)) return;
     std::string owned(*name);
     // A copy in a folder that is not its own is none of ours.
-    if (ObjectPath({pool, owned}).folder != folder || !in_pg(context, owned)) return;
+    if (ObjectPath({pool, owned}).folder != folder || !contains(owned)) return;
     smallest.add(std::move(owned));
   };
   auto first = tree_.entries(pool_folder(pool));

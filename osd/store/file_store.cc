@@ -187,9 +187,9 @@ void FileStore::open_blocking(std::unique_ptr<Opening> opening) {
             });
 }
 
-void FileStore::flush(Done done) {
+void FileStore::flush(StoreDone done) {
   if (!admit({}, done)) return;
-  auto boxed = std::make_unique<Done>(std::move(done));
+  auto boxed = std::make_unique<StoreDone>(std::move(done));
   flusher_->flush([this, boxed = std::move(boxed)](std::error_code error) {
     if (reserve_.held() < options_.reserve_bytes) {
       ++in_flight_;
@@ -204,10 +204,10 @@ void FileStore::flush(Done done) {
   });
 }
 
-void FileStore::put_record(const std::string& key, std::vector<std::byte> value, Done done) {
+void FileStore::put_record(const std::string& key, std::vector<std::byte> value, StoreDone done) {
   const bool is_valid = is_valid_record_key(key) && value.size() <= Records::kMaxValueBytes;
   if (!admit(is_valid ? std::error_code{} : OsdErrc::kInvalid, done)) return;
-  auto boxed = std::make_unique<Done>(std::move(done));
+  auto boxed = std::make_unique<StoreDone>(std::move(done));
   records_.put(key, std::move(value), [this, boxed = std::move(boxed)](std::error_code error) {
     finish(std::move(*boxed), to_store_error(error));
   });
@@ -219,9 +219,9 @@ Result<std::vector<std::byte>> FileStore::get_record(const std::string& key) con
   return *value;
 }
 
-void FileStore::acknowledge_loss(Done done) {
+void FileStore::acknowledge_loss(StoreDone done) {
   if (!admit({}, done)) return;
-  auto boxed = std::make_unique<Done>(std::move(done));
+  auto boxed = std::make_unique<StoreDone>(std::move(done));
   loss_.acknowledge([this, boxed = std::move(boxed)](std::error_code error) {
     finish(std::move(*boxed), to_store_error(error));
   });
@@ -240,7 +240,7 @@ void FileStore::ended() {
   if (--in_flight_ == 0 && is_draining_) start_shutdown();
 }
 
-void FileStore::shutdown(InlineFunction<void()> done) {
+void FileStore::shutdown(UniqueFunction<void()> done) {
   LUNAR_CHECK(!is_shutting_down_, "a store is shut down once");
   is_shutting_down_ = true;
   shutdown_done_ = std::move(done);

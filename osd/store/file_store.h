@@ -7,6 +7,8 @@
 #include <string>
 
 #include "common/perf_counters.h"
+#include "msgr/buffer.h"
+#include "msgr/event_center.h"
 #include "osd/object_store.h"
 
 namespace lunar::osd {

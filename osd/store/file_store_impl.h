@@ -40,34 +40,34 @@ class FileStore final : public ObjectStore {
 
   const StoreIdentity& identity() const noexcept override { return format_.identity; }
   msgr::BufferPool& buffers() noexcept override { return buffers_; }
-  void read(const ObjectId& id, uint64_t offset, Bytes into, Done done) override;
+  void read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) override;
   void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                   InlineFunction<void(Result<ExtentMap>)> done) override;
-  void stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) override;
-  void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) override;
-  void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) override;
-  void truncate(const ObjectId& id, uint64_t size, Done done) override;
-  void remove(const ObjectId& id, Done done) override;
-  void replace(const ObjectId& id, ConstBytes from, Done done) override;
-  void remove_durably(const ObjectId& id, Done done) override;
-  void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) override;
+                   UniqueFunction<void(Result<ExtentMap>)> done) override;
+  void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) override;
+  void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua,
+             DataDone done) override;
+  void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, DataDone done) override;
+  void truncate(const ObjectId& id, uint64_t size, StoreDone done) override;
+  void remove(const ObjectId& id, StoreDone done) override;
+  void replace(const ObjectId& id, ConstBytes from, StoreDone done) override;
+  void remove_durably(const ObjectId& id, StoreDone done) override;
+  void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
+                 StoreDone done) override;
   void get_xattr(const ObjectId& id, const std::string& name,
-                 InlineFunction<void(Result<std::vector<std::byte>>)> done) override;
-  void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
-            bool (*in_pg)(const void* context, const std::string& name),
-            std::shared_ptr<const void> context,
-            InlineFunction<void(Result<std::vector<std::string>>)> done) override;
-  void flush(Done done) override;
+                 UniqueFunction<void(Result<AttributeValue>)> done) override;
+  void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit, NameFilter contains,
+            UniqueFunction<void(Result<Names>)> done) override;
+  void flush(StoreDone done) override;
   void set_on_loss(OnLoss on_loss) override { loss_.set_listener(std::move(on_loss)); }
-  void put_record(const std::string& key, std::vector<std::byte> value, Done done) override;
+  void put_record(const std::string& key, std::vector<std::byte> value, StoreDone done) override;
   Result<std::vector<std::byte>> get_record(const std::string& key) const override;
   std::vector<std::string> record_keys(const std::string& prefix) const override {
     return records_.keys(prefix);
   }
   bool may_have_lost_writes() const noexcept override { return loss_.is_lost(); }
-  void acknowledge_loss(Done done) override;
+  void acknowledge_loss(StoreDone done) override;
   Usage usage() const override;
-  void shutdown(InlineFunction<void()> done) override;
+  void shutdown(UniqueFunction<void()> done) override;
 
  private:
   using WithFile = InlineFunction<void(Result<FileRef>)>;
@@ -104,15 +104,14 @@ class FileStore final : public ObjectStore {
   void end_write(TransferRef op);
   void end_failed_write(TransferRef op, std::error_code error);
   // A sync that was made for one call failed: its object may have lost more than this call's bytes.
-  void end_after_loss(std::error_code error, const ObjectId& id, Done done);
+  void end_after_loss(std::error_code error, const ObjectId& id, DataDone done);
   // Runs change(fd) on a thread with the reserve at hand, syncs the file if asked to, and ends the
   // call.
   template <typename Change>
-  void change_file(FileRef file, bool sync_after, Change change, Done done);
-  void remove_object(const ObjectId& id, bool durably, Done done);
+  void change_file(FileRef file, bool sync_after, Change change, DataDone done);
+  void remove_object(const ObjectId& id, bool durably, StoreDone done);
   Result<std::vector<std::string>> scan(PoolId pool, const std::string& cursor, uint32_t limit,
-                                        bool (*in_pg)(const void*, const std::string&),
-                                        const void* context) const;
+                                        NameFilter& contains) const;
   void start_shutdown();
 
   msgr::EventCenter& center_;
@@ -140,7 +139,7 @@ class FileStore final : public ObjectStore {
   uint64_t in_flight_ = 0;     // calls admitted, not ended
   bool is_shutting_down_ = false;
   bool is_draining_ = false;  // shutdown() waits for in_flight_ to reach 0
-  InlineFunction<void()> shutdown_done_;
+  UniqueFunction<void()> shutdown_done_;
 };
 
 template <typename DoneT, typename... Results>
@@ -163,7 +162,7 @@ bool FileStore::admit(std::error_code refusal, DoneT& done) {
   ++in_flight_;
   if (is_shutting_down_) refusal = objecter::OsdErrc::kShutdown;
   if (!refusal) return true;
-  if constexpr (std::is_same_v<DoneT, Done>) {
+  if constexpr (std::is_same_v<DoneT, StoreDone> || std::is_same_v<DoneT, DataDone>) {
     finish(std::move(done), refusal);
   } else {
     finish(std::move(done), failure(refusal));

@@ -49,7 +49,7 @@ MemStore::Object* MemStore::find(const ObjectId& id) {
   return found == objects_.end() ? nullptr : &found->second;
 }
 
-void MemStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done done) {
+void MemStore::read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) {
   if (const auto error = check(id, offset, into.size())) return answer(std::move(done), error);
   Object* object = find(id);
   if (object == nullptr) {
@@ -111,12 +111,12 @@ void MemStore::drop_chunks(Object& object) {
   object.size = 0;
 }
 
-void MemStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool, Done done) {
+void MemStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool, DataDone done) {
   if (const auto error = check(id, offset, from.size())) return answer(std::move(done), error);
   answer(std::move(done), put(objects_[id], offset, from));
 }
 
-void MemStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool, Done done) {
+void MemStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool, DataDone done) {
   if (const auto error = check(id, 0, 0)) return answer(std::move(done), error);
   Object* object = find(id);
   if (object != nullptr && offset < object->size) {
@@ -125,7 +125,7 @@ void MemStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool, 
   answer(std::move(done), std::error_code{});
 }
 
-void MemStore::truncate(const ObjectId& id, uint64_t size, Done done) {
+void MemStore::truncate(const ObjectId& id, uint64_t size, StoreDone done) {
   if (const auto error = check(id, size, 0)) return answer(std::move(done), error);
   Object& object = objects_[id];
   if (size < object.size) {
@@ -137,7 +137,7 @@ void MemStore::truncate(const ObjectId& id, uint64_t size, Done done) {
   answer(std::move(done), std::error_code{});
 }
 
-void MemStore::remove(const ObjectId& id, Done done) {
+void MemStore::remove(const ObjectId& id, StoreDone done) {
   if (const auto error = check(id, 0, 0)) return answer(std::move(done), error);
   if (Object* object = find(id)) {
     drop_chunks(*object);
@@ -146,7 +146,7 @@ void MemStore::remove(const ObjectId& id, Done done) {
   answer(std::move(done), std::error_code{});
 }
 
-void MemStore::replace(const ObjectId& id, ConstBytes from, Done done) {
+void MemStore::replace(const ObjectId& id, ConstBytes from, StoreDone done) {
   if (const auto error = check(id, 0, from.size())) return answer(std::move(done), error);
   Object fresh;
   const auto error = put(fresh, 0, from);
@@ -159,7 +159,7 @@ void MemStore::replace(const ObjectId& id, ConstBytes from, Done done) {
   answer(std::move(done), error);
 }
 
-void MemStore::stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) {
+void MemStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) {
   Result<Stat> result = failure(OsdErrc::kNoSuchObject);
   if (const auto error = check(id, 0, 0)) {
     result = failure(error);
@@ -170,7 +170,7 @@ void MemStore::stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done)
 }
 
 void MemStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                           InlineFunction<void(Result<ExtentMap>)> done) {
+                           UniqueFunction<void(Result<ExtentMap>)> done) {
   Result<ExtentMap> result;
   if (const auto error = check(id, 0, 0)) {
     result = failure(error);
@@ -195,7 +195,8 @@ void MemStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
   answer(std::move(done), std::move(result));
 }
 
-void MemStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) {
+void MemStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
+                         StoreDone done) {
   std::error_code error = check(id, 0, 0);
   if (!error && !objecter::is_valid_object_name(name)) error = OsdErrc::kInvalid;
   if (!error && value.size() > kMaxAttributeBytes) error = OsdErrc::kTooLarge;
@@ -204,7 +205,7 @@ void MemStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes
 }
 
 void MemStore::get_xattr(const ObjectId& id, const std::string& name,
-                         InlineFunction<void(Result<std::vector<std::byte>>)> done) {
+                         UniqueFunction<void(Result<AttributeValue>)> done) {
   Result<std::vector<std::byte>> result = failure(OsdErrc::kNoSuchObject);
   std::error_code error = check(id, 0, 0);
   if (!error && !objecter::is_valid_object_name(name)) error = OsdErrc::kInvalid;
@@ -219,20 +220,18 @@ void MemStore::get_xattr(const ObjectId& id, const std::string& name,
 }
 
 void MemStore::list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
-                    bool (*in_pg)(const void* context, const std::string& name),
-                    std::shared_ptr<const void> context,
-                    InlineFunction<void(Result<std::vector<std::string>>)> done) {
+                    NameFilter contains, UniqueFunction<void(Result<Names>)> done) {
   Result<std::vector<std::string>> result;
   if (is_shut_down_) result = failure(OsdErrc::kShutdown);
   auto at = objects_.upper_bound({pool, cursor});
   for (; result && at != objects_.end() && at->first.pool == pool; ++at) {
     if (result->size() == limit) break;
-    if (in_pg(context.get(), at->first.name)) result->push_back(at->first.name);
+    if (contains(at->first.name)) result->push_back(at->first.name);
   }
   answer(std::move(done), std::move(result));
 }
 
-void MemStore::put_record(const std::string& key, std::vector<std::byte> value, Done done) {
+void MemStore::put_record(const std::string& key, std::vector<std::byte> value, StoreDone done) {
   std::error_code error;
   if (!is_valid_record_key(key)) error = OsdErrc::kInvalid;
   if (is_shut_down_) error = OsdErrc::kShutdown;
@@ -260,9 +259,9 @@ ObjectStore::Usage MemStore::usage() const {
   return {options_.budget_bytes, used_, options_.budget_bytes - used_};
 }
 
-void MemStore::shutdown(InlineFunction<void()> done) {
+void MemStore::shutdown(UniqueFunction<void()> done) {
   is_shut_down_ = true;
-  auto boxed = std::make_unique<InlineFunction<void()>>(std::move(done));
+  auto boxed = std::make_unique<UniqueFunction<void()>>(std::move(done));
   center_.post([boxed = std::move(boxed)] { (*boxed)(); });
 }
 

@@ -7,6 +7,8 @@
 #include <string>
 #include <vector>
 
+#include "msgr/buffer.h"
+#include "msgr/event_center.h"
 #include "osd/object_store.h"
 
 namespace lunar::osd {
@@ -27,32 +29,32 @@ class MemStore final : public ObjectStore {
 
   const StoreIdentity& identity() const noexcept override { return options_.identity; }
   msgr::BufferPool& buffers() noexcept override { return buffers_; }
-  void read(const ObjectId& id, uint64_t offset, Bytes into, Done done) override;
+  void read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) override;
   void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                   InlineFunction<void(Result<ExtentMap>)> done) override;
-  void stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) override;
-  void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) override;
-  void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) override;
-  void truncate(const ObjectId& id, uint64_t size, Done done) override;
-  void remove(const ObjectId& id, Done done) override;
-  void replace(const ObjectId& id, ConstBytes from, Done done) override;
-  void remove_durably(const ObjectId& id, Done done) override { remove(id, std::move(done)); }
-  void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) override;
+                   UniqueFunction<void(Result<ExtentMap>)> done) override;
+  void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) override;
+  void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua,
+             DataDone done) override;
+  void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, DataDone done) override;
+  void truncate(const ObjectId& id, uint64_t size, StoreDone done) override;
+  void remove(const ObjectId& id, StoreDone done) override;
+  void replace(const ObjectId& id, ConstBytes from, StoreDone done) override;
+  void remove_durably(const ObjectId& id, StoreDone done) override { remove(id, std::move(done)); }
+  void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
+                 StoreDone done) override;
   void get_xattr(const ObjectId& id, const std::string& name,
-                 InlineFunction<void(Result<std::vector<std::byte>>)> done) override;
-  void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
-            bool (*in_pg)(const void* context, const std::string& name),
-            std::shared_ptr<const void> context,
-            InlineFunction<void(Result<std::vector<std::string>>)> done) override;
-  void flush(Done done) override { answer(std::move(done), std::error_code{}); }
+                 UniqueFunction<void(Result<AttributeValue>)> done) override;
+  void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit, NameFilter contains,
+            UniqueFunction<void(Result<Names>)> done) override;
+  void flush(StoreDone done) override { answer(std::move(done), std::error_code{}); }
   void set_on_loss(OnLoss) override {}
-  void put_record(const std::string& key, std::vector<std::byte> value, Done done) override;
+  void put_record(const std::string& key, std::vector<std::byte> value, StoreDone done) override;
   Result<std::vector<std::byte>> get_record(const std::string& key) const override;
   std::vector<std::string> record_keys(const std::string& prefix) const override;
   bool may_have_lost_writes() const noexcept override { return false; }
-  void acknowledge_loss(Done done) override { answer(std::move(done), std::error_code{}); }
+  void acknowledge_loss(StoreDone done) override { answer(std::move(done), std::error_code{}); }
   Usage usage() const override;
-  void shutdown(InlineFunction<void()> done) override;
+  void shutdown(UniqueFunction<void()> done) override;
 
  private:
   using Chunk = std::array<std::byte, kChunkBytes>;

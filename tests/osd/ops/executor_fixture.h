@@ -11,8 +11,8 @@
 #include "msgr/buffer.h"
 #include "osd/ops/op_check.h"
 #include "osd/ops/op_executor.h"
-#include "osd/store/faulty_store.h"
 #include "osd/store/mem_store.h"
+#include "tests/osd/store/faulty_store.h"
 
 namespace lunar::osd {
 
@@ -34,7 +34,7 @@ class StoreFixture : public ::testing::Test {
 
   std::unique_ptr<UnflushedLedger> load_ledger(uint64_t incarnation) {
     std::unique_ptr<UnflushedLedger> loaded;
-    UnflushedLedger::load(*center, *store, incarnation,
+    UnflushedLedger::load(*center, *store, *store, incarnation,
                           [&](Outcome<std::unique_ptr<UnflushedLedger>> result) {
                             ASSERT_TRUE(result) << result.error().message;
                             loaded = std::move(*result);

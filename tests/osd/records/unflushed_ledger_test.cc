@@ -185,10 +185,11 @@ TEST_F(UnflushedLedgerTest, ADamagedRecordIsRefusedWithASentence) {
   store->put_record("losses", bytes_of("garbage"), [](std::error_code) {});
   turn();
   std::string message;
-  UnflushedLedger::load(*center, *store, 9, [&](Outcome<std::unique_ptr<UnflushedLedger>> loaded) {
-    ASSERT_FALSE(loaded);
-    message = loaded.error().message;
-  });
+  UnflushedLedger::load(*center, *store, *store, 9,
+                        [&](Outcome<std::unique_ptr<UnflushedLedger>> loaded) {
+                          ASSERT_FALSE(loaded);
+                          message = loaded.error().message;
+                        });
   turn();
   EXPECT_NE(message.find("record losses"), std::string::npos) << message;
   store->put_record("losses", {}, [](std::error_code) {});

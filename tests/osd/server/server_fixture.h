@@ -14,8 +14,8 @@
 #include "objecter/protocol/control.h"
 #include "osd/map/map_authority.h"
 #include "osd/server/osd_server.h"
-#include "osd/store/faulty_store.h"
 #include "osd/store/mem_store.h"
+#include "tests/osd/store/faulty_store.h"
 
 namespace lunar::osd {
 

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "osd/store/faulty_store.h"
+#include "tests/osd/store/faulty_store.h"
 
 #include "osd/store/mem_store.h"
 #include "tests/osd/store/store_fixture.h"

@@ -211,9 +211,9 @@ Result<std::string> StoreDriver::get_xattr(ObjectStore& store, const ObjectId& i
 Result<std::vector<std::string>> StoreDriver::list(ObjectStore& store, objecter::PoolId pool,
                                                    const std::string& cursor, uint32_t limit) {
   // Every name that does not end in "-other".
-  const auto in_pg = [](const void*, const std::string& name) { return !name.ends_with("-other"); };
+  const auto in_pg = [](const std::string& name) { return !name.ends_with("-other"); };
   return wait<Result<std::vector<std::string>>>(
-      [&](auto done) { store.list(pool, cursor, limit, in_pg, nullptr, std::move(done)); });
+      [&](auto done) { store.list(pool, cursor, limit, in_pg, std::move(done)); });
 }
 
 }  // namespace lunar::osd::test

@@ -7,12 +7,13 @@
 #include <string>
 #include <vector>
 
+#include "msgr/event_center.h"
 #include "osd/object_store.h"
 
 namespace lunar::osd {
 
-// For tests: a store in front of another that fails or holds back calls of one kind when told to.
-// Everything else passes through.
+// A store in front of another that fails or holds back calls of one kind when told to. Everything
+// else passes through.
 // Loop-bound. Owns the store behind it.
 class FaultyStore final : public ObjectStore {
  public:
@@ -27,56 +28,56 @@ class FaultyStore final : public ObjectStore {
   // may_have_lost_writes() is true until it is acknowledged.
   void fail_next(Call call, std::error_code error, unsigned count = 1);
   // From now on calls of this kind are made, but their `done` waits for release().
-  void hold(Call call) { holding_[call] = true; }
+  void hold(Call call) { is_holding_[call] = true; }
   void release(Call call);
   std::size_t held(Call call) const;   // calls that are made and wait
   std::size_t calls(Call call) const;  // since the start, failed ones too
-  void set_may_have_lost_writes(bool lost) { is_lost_ = lost; }
+  void set_may_have_lost_writes(bool is_lost) { is_lost_ = is_lost; }
   ObjectStore& inner() noexcept { return *inner_; }
 
   const StoreIdentity& identity() const noexcept override { return inner_->identity(); }
   msgr::BufferPool& buffers() noexcept override { return inner_->buffers(); }
-  void read(const ObjectId& id, uint64_t offset, Bytes into, Done done) override;
+  void read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) override;
   void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                   InlineFunction<void(Result<ExtentMap>)> done) override;
-  void stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) override;
-  void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) override;
-  void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) override;
-  void truncate(const ObjectId& id, uint64_t size, Done done) override;
-  void remove(const ObjectId& id, Done done) override;
-  void replace(const ObjectId& id, ConstBytes from, Done done) override;
-  void remove_durably(const ObjectId& id, Done done) override;
-  void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value, Done done) override;
+                   UniqueFunction<void(Result<ExtentMap>)> done) override;
+  void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) override;
+  void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua,
+             DataDone done) override;
+  void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, DataDone done) override;
+  void truncate(const ObjectId& id, uint64_t size, StoreDone done) override;
+  void remove(const ObjectId& id, StoreDone done) override;
+  void replace(const ObjectId& id, ConstBytes from, StoreDone done) override;
+  void remove_durably(const ObjectId& id, StoreDone done) override;
+  void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
+                 StoreDone done) override;
   void get_xattr(const ObjectId& id, const std::string& name,
-                 InlineFunction<void(Result<std::vector<std::byte>>)> done) override;
-  void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
-            bool (*in_pg)(const void* context, const std::string& name),
-            std::shared_ptr<const void> context,
-            InlineFunction<void(Result<std::vector<std::string>>)> done) override;
-  void flush(Done done) override;
+                 UniqueFunction<void(Result<AttributeValue>)> done) override;
+  void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit, NameFilter contains,
+            UniqueFunction<void(Result<Names>)> done) override;
+  void flush(StoreDone done) override;
   void set_on_loss(OnLoss on_loss) override;
-  void put_record(const std::string& key, std::vector<std::byte> value, Done done) override;
+  void put_record(const std::string& key, std::vector<std::byte> value, StoreDone done) override;
   Result<std::vector<std::byte>> get_record(const std::string& key) const override;
   std::vector<std::string> record_keys(const std::string& prefix) const override;
   bool may_have_lost_writes() const noexcept override;
-  void acknowledge_loss(Done done) override;
+  void acknowledge_loss(StoreDone done) override;
   Usage usage() const override { return inner_->usage(); }
-  void shutdown(InlineFunction<void()> done) override { inner_->shutdown(std::move(done)); }
+  void shutdown(UniqueFunction<void()> done) override { inner_->shutdown(std::move(done)); }
 
  private:
-  struct Held {
-    Done done;
+  struct HeldDone {
+    StoreDone done;
     std::error_code error;
   };
-  // What the inner store gets as its `done`; or nothing, if the call fails here.
-  Done pass(Call call, Done done);
-  void deliver(Call call, Done done, std::error_code error);
+  // The `done` to call the inner store with; empty if the call fails here.
+  StoreDone pass(Call call, StoreDone done);
+  void deliver(Call call, StoreDone done, std::error_code error);
 
   msgr::EventCenter& center_;
   std::unique_ptr<ObjectStore> inner_;
   std::map<Call, std::deque<std::error_code>> failures_;
-  std::map<Call, bool> holding_;
-  std::map<Call, std::vector<Held>> held_;
+  std::map<Call, bool> is_holding_;
+  std::map<Call, std::vector<HeldDone>> held_;
   std::map<Call, std::size_t> calls_;
   std::shared_ptr<OnLoss> on_loss_ = std::make_shared<OnLoss>();
   bool is_lost_ = false;

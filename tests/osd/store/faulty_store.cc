@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "osd/store/faulty_store.h"
+#include "tests/osd/store/faulty_store.h"
 
 namespace lunar::osd {
 
@@ -14,12 +14,9 @@ void FaultyStore::fail_next(Call call, std::error_code error, unsigned count) {
 }
 
 void FaultyStore::release(Call call) {
-  holding_[call] = false;
-  std::vector<Held> waiting = std::move(held_[call]);
-  held_[call].clear();
-  for (Held& one : waiting) {
-    auto boxed = std::make_unique<Held>(std::move(one));
-    center_.post([boxed = std::move(boxed)] { boxed->done(boxed->error); });
+  is_holding_[call] = false;
+  for (HeldDone& held : std::exchange(held_[call], {})) {
+    center_.post([done = std::move(held.done), error = held.error]() mutable { done(error); });
   }
 }
 
@@ -33,91 +30,90 @@ std::size_t FaultyStore::calls(Call call) const {
   return found == calls_.end() ? 0 : found->second;
 }
 
-void FaultyStore::deliver(Call call, Done done, std::error_code error) {
-  if (holding_[call]) {
+void FaultyStore::deliver(Call call, StoreDone done, std::error_code error) {
+  if (is_holding_[call]) {
     held_[call].push_back({std::move(done), error});
   } else {
     done(error);
   }
 }
 
-ObjectStore::Done FaultyStore::pass(Call call, Done done) {
+StoreDone FaultyStore::pass(Call call, StoreDone done) {
   ++calls_[call];
-  auto boxed = std::make_unique<Done>(std::move(done));
   auto& failures = failures_[call];
   if (failures.empty()) {
-    return [this, call, boxed = std::move(boxed)](std::error_code error) {
-      deliver(call, std::move(*boxed), error);
+    return [this, call, done = std::move(done)](std::error_code error) mutable {
+      deliver(call, std::move(done), error);
     };
   }
   const std::error_code error = failures.front();
   failures.pop_front();
-  center_.post([this, call, error, boxed = std::move(boxed)] {
+  center_.post([this, call, error, done = std::move(done)]() mutable {
     if (call == Call::kFlush) {
       is_lost_ = true;
       if (*on_loss_) (*on_loss_)(error, {});
     }
-    deliver(call, std::move(*boxed), error);
+    deliver(call, std::move(done), error);
   });
   return nullptr;
 }
 
-void FaultyStore::read(const ObjectId& id, uint64_t offset, Bytes into, Done done) {
-  if (Done next = pass(Call::kRead, std::move(done))) {
+void FaultyStore::read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) {
+  if (StoreDone next = pass(Call::kRead, std::move(done))) {
     inner_->read(id, offset, into, std::move(next));
   }
 }
 void FaultyStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                              InlineFunction<void(Result<ExtentMap>)> done) {
+                              UniqueFunction<void(Result<ExtentMap>)> done) {
   inner_->map_extents(id, offset, length, std::move(done));
 }
-void FaultyStore::stat(const ObjectId& id, InlineFunction<void(Result<Stat>)> done) {
+void FaultyStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) {
   inner_->stat(id, std::move(done));
 }
-void FaultyStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua, Done done) {
-  if (Done next = pass(Call::kWrite, std::move(done))) {
+void FaultyStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua,
+                        DataDone done) {
+  if (StoreDone next = pass(Call::kWrite, std::move(done))) {
     inner_->write(id, offset, from, fua, std::move(next));
   }
 }
-void FaultyStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, Done done) {
-  if (Done next = pass(Call::kZero, std::move(done))) {
+void FaultyStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua,
+                       DataDone done) {
+  if (StoreDone next = pass(Call::kZero, std::move(done))) {
     inner_->zero(id, offset, length, fua, std::move(next));
   }
 }
-void FaultyStore::truncate(const ObjectId& id, uint64_t size, Done done) {
-  if (Done next = pass(Call::kTruncate, std::move(done))) {
+void FaultyStore::truncate(const ObjectId& id, uint64_t size, StoreDone done) {
+  if (StoreDone next = pass(Call::kTruncate, std::move(done))) {
     inner_->truncate(id, size, std::move(next));
   }
 }
-void FaultyStore::remove(const ObjectId& id, Done done) {
-  if (Done next = pass(Call::kRemove, std::move(done))) inner_->remove(id, std::move(next));
+void FaultyStore::remove(const ObjectId& id, StoreDone done) {
+  if (StoreDone next = pass(Call::kRemove, std::move(done))) inner_->remove(id, std::move(next));
 }
-void FaultyStore::replace(const ObjectId& id, ConstBytes from, Done done) {
-  if (Done next = pass(Call::kReplace, std::move(done))) {
+void FaultyStore::replace(const ObjectId& id, ConstBytes from, StoreDone done) {
+  if (StoreDone next = pass(Call::kReplace, std::move(done))) {
     inner_->replace(id, from, std::move(next));
   }
 }
-void FaultyStore::remove_durably(const ObjectId& id, Done done) {
-  if (Done next = pass(Call::kRemove, std::move(done))) {
+void FaultyStore::remove_durably(const ObjectId& id, StoreDone done) {
+  if (StoreDone next = pass(Call::kRemove, std::move(done))) {
     inner_->remove_durably(id, std::move(next));
   }
 }
 void FaultyStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
-                            Done done) {
+                            StoreDone done) {
   inner_->set_xattr(id, name, value, std::move(done));
 }
 void FaultyStore::get_xattr(const ObjectId& id, const std::string& name,
-                            InlineFunction<void(Result<std::vector<std::byte>>)> done) {
+                            UniqueFunction<void(Result<AttributeValue>)> done) {
   inner_->get_xattr(id, name, std::move(done));
 }
 void FaultyStore::list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
-                       bool (*in_pg)(const void* context, const std::string& name),
-                       std::shared_ptr<const void> context,
-                       InlineFunction<void(Result<std::vector<std::string>>)> done) {
-  inner_->list(pool, cursor, limit, in_pg, std::move(context), std::move(done));
+                       NameFilter contains, UniqueFunction<void(Result<Names>)> done) {
+  inner_->list(pool, cursor, limit, std::move(contains), std::move(done));
 }
-void FaultyStore::flush(Done done) {
-  if (Done next = pass(Call::kFlush, std::move(done))) inner_->flush(std::move(next));
+void FaultyStore::flush(StoreDone done) {
+  if (StoreDone next = pass(Call::kFlush, std::move(done))) inner_->flush(std::move(next));
 }
 void FaultyStore::set_on_loss(OnLoss on_loss) {
   *on_loss_ = std::move(on_loss);
@@ -126,8 +122,8 @@ void FaultyStore::set_on_loss(OnLoss on_loss) {
         if (*shared) (*shared)(error, objects);
       });
 }
-void FaultyStore::put_record(const std::string& key, std::vector<std::byte> value, Done done) {
-  if (Done next = pass(Call::kRecord, std::move(done))) {
+void FaultyStore::put_record(const std::string& key, std::vector<std::byte> value, StoreDone done) {
+  if (StoreDone next = pass(Call::kRecord, std::move(done))) {
     inner_->put_record(key, std::move(value), std::move(next));
   }
 }
@@ -140,7 +136,7 @@ std::vector<std::string> FaultyStore::record_keys(const std::string& prefix) con
 bool FaultyStore::may_have_lost_writes() const noexcept {
   return is_lost_ || inner_->may_have_lost_writes();
 }
-void FaultyStore::acknowledge_loss(Done done) {
+void FaultyStore::acknowledge_loss(StoreDone done) {
   is_lost_ = false;
   inner_->acknowledge_loss(std::move(done));
 }
