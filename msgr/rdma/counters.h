@@ -52,4 +52,19 @@ class RdmaCounters {
   std::array<PerfCounter*, static_cast<std::size_t>(Count::kCount)> counters_;
 };
 
+// The counters of a QP and of its worker, which count the same things. A value; borrows both.
+class LinkCounts {
+ public:
+  LinkCounts(RdmaCounters& of_qp, RdmaCounters& of_worker) noexcept
+      : of_qp_(&of_qp), of_worker_(&of_worker) {}
+  void add(Count which, uint64_t amount = 1) noexcept {
+    of_qp_->add(which, amount);
+    of_worker_->add(which, amount);
+  }
+
+ private:
+  RdmaCounters* of_qp_;
+  RdmaCounters* of_worker_;
+};
+
 }  // namespace lunar::msgr::rdma

@@ -114,7 +114,7 @@ std::error_code QueuePair::make() {
   local_.read_depth = at_most_255(limits.max_qp_rd_atom, options.max_read_depth);
   local_.read_initiate = at_most_255(limits.max_qp_init_rd_atom, options.max_read_depth);
   local_.one_sided = true;
-  worker_->expect(local_.qp_num);
+  worker_->early_receives().expect(local_.qp_num);
   return {};
 }
 
@@ -216,7 +216,9 @@ std::error_code QueuePair::stop() {
 
 void QueuePair::destroy(const std::vector<ibv_mw*>& windows) {
   for (ibv_mw* const window : windows) worker_->resources().free_window(window);
-  if (qp_) worker_->forget(local_.qp_num);  // by the second time another QP may have the number
+  if (qp_)
+    worker_->early_receives().forget(
+        local_.qp_num);  // by the second time another QP may have the number
   qp_.reset();
   WorkerResources& resources = worker_->resources();
   resources.release_completions(std::exchange(reserved_completions_, 0));

@@ -5,13 +5,13 @@
 #include <string>
 #include <utility>
 
+#include "common/check.h"
 #include "msgr/errors.h"
+#include "msgr/net/outgoing.h"
 
 namespace lunar::msgr::rdma {
 namespace {
 
-// Slots of the send queue for credits, an acknowledgement, the farewell and the beacon.
-constexpr uint32_t kControlSlots = 8;
 constexpr uint32_t kMaxRemoteBytes = 16u << 20;  // no registered slice is longer
 
 PackLimits pack_limits(const QueuePair& qp, const RdmaOptions& options) {
@@ -26,38 +26,55 @@ uint32_t most_credits(const QueuePair& qp, const RdmaOptions& options) {
   return qp.has_own_receives() ? qp.local().credits : options.receive_queue_len;
 }
 
+Bytes range_of(const RegisteredSlice& slice) noexcept {
+  const Bytes memory = slice.buffer->bytes();
+  LUNAR_CHECK(slice.offset <= memory.size() && slice.length <= memory.size() - slice.offset,
+              "a slice lies in its buffer");
+  return memory.subspan(slice.offset, slice.length);
+}
+
 }  // namespace
 
 RdmaLink::RdmaLink(std::unique_ptr<QueuePair> qp, Address local, Address peer)
     : worker_(qp->shared_worker()),
       qp_(std::move(qp)),
-      center_(worker_->center()),
-      options_(worker_->parts().options),
       local_(local),
       peer_(peer),
-      alive_(std::make_shared<bool>(true)),
-      qp_num_(qp_->number()),
       qp_counters_(*worker_->parts().perf,
-                   "rdma-qp." + worker_->device().name() + "." + std::to_string(qp_num_)),
-      pack_(pack_limits(*qp_, options_)),
-      slots_(qp_->send_slots(), kControlSlots),
-      credits_{SendCredits(qp_->peer().credits),
-               ReceiveCredits(qp_->local().credits, most_credits(*qp_, options_)),
-               {}},
-      read_credits_(qp_->reads_in_flight()),
-      receiver_(center_, worker_->parts().staging, options_.limits, *this, counters_) {
+                   "rdma-qp." + worker_->device().name() + "." + std::to_string(qp_->number())),
+      core_{worker_->center(),
+            worker_->parts().options,
+            *this,
+            qp_->receives(),
+            worker_->has_srq() ? &worker_->pool() : nullptr,
+            LinkCounts(qp_counters_, worker_->counters()),
+            qp_->number(),
+            {SendCredits(qp_->peer().credits),
+             ReceiveCredits(qp_->local().credits, most_credits(*qp_, worker_->parts().options)),
+             {}}},
+      keys_(core_.center, worker_->windows()),
+      sending_(core_, {qp_->get(), qp_->send_slots(), qp_->max_inline_bytes(),
+                       qp_->reads_in_flight(), pack_limits(*qp_, core_.options), worker_->chain(),
+                       worker_->bounces(), worker_->payload_keys(), keys_}),
+      receiving_(core_, sending_,
+                 {worker_->parts().staging, worker_->idle_watch(),
+                  [worker = worker_.get()] { worker->want_receives(); }}),
+      end_(core_.center, *this, qp_->life(), worker_->has_srq() ? &worker_->last_wqe() : nullptr,
+           core_.options.drain_timeout) {
   capabilities_.one_sided = qp_->peer().one_sided && qp_->reads_in_flight() > 0;
-  capabilities_.eager_bytes = pack_.segment_bytes - sizeof(SegmentHeader);
+  capabilities_.eager_bytes =
+      pack_limits(*qp_, core_.options).segment_bytes - sizeof(SegmentHeader);
   capabilities_.max_fragment_bytes = capabilities_.one_sided ? kMaxRemoteBytes : 0;
 }
 
 std::unique_ptr<RdmaLink> RdmaLink::create(std::unique_ptr<QueuePair> qp, Address local,
                                            Address peer) {
   std::unique_ptr<RdmaLink> link(new RdmaLink(std::move(qp), local, peer));
-  const auto slot = link->worker_->add_link(*link, link->qp_num_);
+  const uint32_t qp_num = link->core_.qp_num;
+  const auto slot = link->worker_->add_link(*link, qp_num);
   if (slot) {
-    link->slot_ = *slot;
-    link->worker_->deliver_early(link->qp_num_);
+    link->core_.slot = *slot;
+    link->worker_->deliver_early(qp_num);
     // If it went while the connection was made, its links were ended before this was one of them.
     if (link->worker_->device().is_gone()) {
       link->fail(std::make_error_code(std::errc::no_such_device));
@@ -66,41 +83,140 @@ std::unique_ptr<RdmaLink> RdmaLink::create(std::unique_ptr<QueuePair> qp, Addres
   }
   link->state_ = State::kFailed;
   link->error_ = slot.error();
-  link->receiver_.stop();
-  link->is_destroyed_ = true;
+  link->receiving_.stop();
+  link->sending_.stop();
+  link->end_.skip();
   link->let_go_of_qp();
   return link;
 }
 
+// --- Link ----------------------------------------------------------------------------------------
+
 void RdmaLink::set_handler(LinkHandler* handler) {
-  center_.assert_in_loop();
-  receiver_.set_handler(handler);
-  if (state_ == State::kFailed && is_destroyed_) {
-    center_.post([this, alive = alive_] {
+  core_.center.assert_in_loop();
+  receiving_.set_handler(handler);
+  if (state_ == State::kFailed && end_.is_destroyed()) {
+    core_.center.post([this, alive = core_.alive] {
       if (*alive) report_failure();
     });
   }
-  schedule_process();
 }
 
 void RdmaLink::pause_reading() {
-  center_.assert_in_loop();
-  receiver_.pause();
+  core_.center.assert_in_loop();
+  receiving_.pause();
 }
 
 void RdmaLink::resume_reading() {
-  center_.assert_in_loop();
-  receiver_.resume();
-  schedule_process();
+  core_.center.assert_in_loop();
+  receiving_.resume();
 }
 
 void RdmaLink::abandon_payload(uint64_t tid) {
-  center_.assert_in_loop();
-  receiver_.abandon_payload(tid);
+  core_.center.assert_in_loop();
+  receiving_.abandon_payload(tid);
 }
 
-QpState RdmaLink::state_of_qp() const noexcept {
-  return qp_ ? qp_->life().state() : QpState::kDestroyed;
+void RdmaLink::send(Frame frame, IoDone sent) {
+  core_.center.assert_in_loop();
+  if (!is_open()) return post_done(core_.center, std::move(sent), error_);
+  const RdmaOptions& options = core_.options;
+  if (const auto error = seal_outgoing(frame, options.limits, options.crc_data)) {
+    return post_done(core_.center, std::move(sent), error);
+  }
+  sending_.send(std::move(frame), std::move(sent));
+}
+
+// Any error but kStaleKey is the end of the link: callers rely on it to make their answer again.
+void RdmaLink::refuse(IoDone done) {
+  const auto error = std::make_error_code(std::errc::invalid_argument);
+  post_done(core_.center, std::move(done), error);
+  fail(error);
+}
+
+void RdmaLink::remote_read(RemoteKey from, RegisteredSlice local, IoDone done) {
+  core_.center.assert_in_loop();
+  LUNAR_CHECK(capabilities_.one_sided, "this link has no one-sided operations");
+  if (!is_open()) return post_done(core_.center, std::move(done), error_);
+  const Bytes range = range_of(local);
+  uint32_t lkey = 0;
+  if (local.length > from.length || !worker_->payload_keys().find(range, &lkey)) {
+    return refuse(std::move(done));
+  }
+  sending_.read({Fragments(from.addr, local.length, core_.options.fragment_bytes), range.data(),
+                 lkey, from.rkey, std::move(done)});
+}
+
+void RdmaLink::remote_write(RegisteredSlice local, RemoteKey to, IoDone done) {
+  core_.center.assert_in_loop();
+  LUNAR_CHECK(capabilities_.one_sided, "this link has no one-sided operations");
+  if (!is_open()) return post_done(core_.center, std::move(done), error_);
+  const Bytes range = range_of(local);
+  uint32_t lkey = 0;
+  if (local.length > to.length || !worker_->payload_keys().find(range, &lkey)) {
+    return refuse(std::move(done));
+  }
+  sending_.write({Fragments(to.addr, local.length, core_.options.fragment_bytes), range.data(),
+                  lkey, to.rkey, std::move(done)});
+}
+
+Result<RemoteKey> RdmaLink::expose(RegisteredSlice local, RemoteAccess access) {
+  core_.center.assert_in_loop();
+  if (!is_open()) return failure(error_);
+  const Bytes range = range_of(local);
+  const MemoryKeys* const keys = worker_->payload_keys().find_front_end(range);
+  if (keys == nullptr || range.empty()) {
+    return failure(std::make_error_code(std::errc::operation_not_supported));
+  }
+  if (core_.options.rkey_scope == RkeyScope::kArena) {
+    RemoteKey key;
+    key.addr = reinterpret_cast<uint64_t>(range.data());
+    key.length = local.length;
+    key.rkey = keys->rkey;
+    return key;
+  }
+  const auto key = keys_.expose(range, *keys, access);
+  if (key) sending_.bind(key->rkey);
+  return key;
+}
+
+void RdmaLink::revoke(const RemoteKey& key, IoDone done) {
+  core_.center.assert_in_loop();
+  if (!is_open()) return post_done(core_.center, std::move(done), error_);
+  if (keys_.revoke(key.rkey, std::move(done))) sending_.invalidate(key.rkey);
+}
+
+// --- the worker's events -------------------------------------------------------------------------
+
+void RdmaLink::on_segment(uint32_t buffer, uint32_t length) {
+  receiving_.on_segment(buffer, length, worker_->batch());
+}
+
+void RdmaLink::on_receive_error(ibv_wc_status status) {
+  if (is_open()) fail_qp(wc_error(status));
+}
+
+void RdmaLink::on_send_completion(uint32_t seq, ibv_wc_status status) {
+  SendSide::Retired retired = sending_.on_completion(seq, status);
+  end_.check_farewell(retired.has_farewell);
+  for (IoDone& done : retired.finished) done({});  // may destroy this
+}
+
+void RdmaLink::on_async_event(ibv_event_type type) {
+  qp_counters_.add(Count::kAsyncEvents);
+  switch (type) {
+    case IBV_EVENT_QP_LAST_WQE_REACHED:
+      return end_.on_last_wqe();
+    case IBV_EVENT_QP_FATAL:
+    case IBV_EVENT_QP_REQ_ERR:
+    case IBV_EVENT_QP_ACCESS_ERR:
+    case IBV_EVENT_PATH_MIG_ERR:
+      fail_qp(std::make_error_code(type == IBV_EVENT_QP_ACCESS_ERR ? std::errc::permission_denied
+                                                                   : std::errc::io_error));
+      return end_.check_farewell(false);
+    default:
+      return;
+  }
 }
 
 }  // namespace lunar::msgr::rdma

@@ -1,29 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// How an RdmaLink ends, by close() or by an error:
-//   leaving    a last segment tells the peer, unless the QP has failed or the peer left first;
-//   stopping   the service thread moves the QP to ERR, which flushes what is posted;
-//   draining   a beacon is posted behind everything; with its completion the rest is over. With an
-//              SRQ the device also has to be through with the last buffer it took from it
-//              (ibv_get_async_event(3), LAST_WQE_REACHED); some devices never say so;
-//   drained    the service thread destroys the QP, and windows bound to it;
-//   destroyed  nothing of ours is touched any more: every `sent` and `done` ends, then closed() or
-//              on_closed().
-// Each wait is bounded. Nothing is posted after the beacon, and nothing is delivered from the
-// start.
+// How an RdmaLink ends, by close() or by an error: from then on nothing is delivered and nothing
+// new is posted, QpEnd ends the QP, and when that is destroyed every `sent` and `done` ends, then
+// closed() or on_closed().
 
 #include <condition_variable>
 #include <mutex>
 #include <utility>
 
-#include "common/check.h"
 #include "msgr/errors.h"
 #include "msgr/rdma/link/rdma_link.h"
 
 namespace lunar::msgr::rdma {
 namespace {
-
-constexpr std::chrono::milliseconds kLastWqeProbe{20};
 
 // Waits for a job of the service thread.
 class Latch {
@@ -47,27 +36,24 @@ class Latch {
 }  // namespace
 
 // What is left to tell when a link is over.
-struct RdmaLink::Ended {
-  std::vector<IoDone> unfinished;
+struct RdmaLink::Unfinished {
+  std::vector<IoDone> calls;
   std::error_code why;
   InlineFunction<void()> closed;
-  void run() {
-    for (IoDone& done : unfinished) done(why);
+  void finish() {
+    for (IoDone& done : calls) done(why);
     if (closed) closed();
   }
 };
 
 RdmaLink::~RdmaLink() {
-  *alive_ = false;
-  center_.assert_in_loop();
-  receiver_.stop();
-  center_.cancel(std::exchange(end_timer_, TimerId::kNone));
+  *core_.alive = false;
+  core_.center.assert_in_loop();
   if (is_open()) error_ = MsgrErrc::kClosed;
-  if (!is_destroyed_) {
-    for (const Held& held : held_) {
-      if (!held.is_bye) repost(held.buffer);
-    }
-    const auto windows = take_bound_windows();
+  receiving_.stop();
+  sending_.stop();
+  if (!end_.is_destroyed()) {
+    const auto windows = keys_.take_bound_windows();
     Latch latch;
     const auto error = worker_->parts().service.run([qp = qp_.get(), &windows, &latch] {
       qp->stop();
@@ -75,139 +61,79 @@ RdmaLink::~RdmaLink() {
       latch.open();
     });
     if (!error) latch.wait();
+    end_.skip();
     release();
     let_go_of_qp();
   }
-  auto ended = take_unfinished();
-  if (!ended->unfinished.empty() || ended->closed) {
-    center_.post([ended = std::move(ended)] { ended->run(); });
+  auto unfinished = take_unfinished();
+  if (!unfinished->calls.empty() || unfinished->closed) {
+    core_.center.post([unfinished = std::move(unfinished)] { unfinished->finish(); });
   }
 }
 
 void RdmaLink::close(InlineFunction<void()> closed) {
-  center_.assert_in_loop();
+  core_.center.assert_in_loop();
   closed_ = std::move(closed);
   if (is_open()) return begin_end(State::kClosed, MsgrErrc::kClosed);
   state_ = State::kClosed;
   error_ = MsgrErrc::kClosed;
-  if (!is_destroyed_) return;
-  center_.post([ended = take_unfinished()] { ended->run(); });
+  if (!end_.is_destroyed()) return;
+  core_.center.post([unfinished = take_unfinished()] { unfinished->finish(); });
 }
 
 void RdmaLink::fail(std::error_code why) {
   if (is_open()) begin_end(State::kFailed, why);
 }
 
+void RdmaLink::fail_qp(std::error_code why) {
+  end_.note_failure();
+  fail(why);
+}
+
+void RdmaLink::peer_left() {
+  end_.note_peer_left();
+  fail(MsgrErrc::kClosedByPeer);
+}
+
 void RdmaLink::begin_end(State state, std::error_code why) {
   state_ = state;
   error_ = why;
-  receiver_.stop();
-  for (const Held& held : std::exchange(held_, {})) {
-    if (!held.is_bye) repost(held.buffer);
-  }
-  queued_bytes_ = 0;
-  if (!peer_has_left_ && !qp_has_failed_ && !worker_->device().is_gone()) {
-    worker_->chain().clear();
-    if (add_control_segment(SegmentType::kBye) && post()) {
-      qp_->life().enter(QpState::kLeaving);
-      end_timer_ = center_.run_after(options_.drain_timeout, [this] {
-        end_timer_ = TimerId::kNone;
-        stop_qp();
-      });
-      return;
-    }
-  }
-  stop_qp();
+  receiving_.stop();
+  sending_.stop();
+  end_.begin();
+}
+
+// --- QpEnd::Steps --------------------------------------------------------------------------------
+
+int RdmaLink::post_receive_beacon() {
+  if (!qp_->has_own_receives()) return 0;
+  ibv_recv_wr request{};
+  request.wr_id = WrId::beacon(core_.slot).value();
+  ibv_recv_wr* bad = nullptr;
+  return ibv_post_recv(qp_->get(), &request, &bad) == 0 ? 1 : 0;
+}
+
+int RdmaLink::post_send_beacon() {
+  PostChain& chain = worker_->chain();
+  chain.clear();
+  chain.add(IBV_WR_SEND, WrId::beacon(core_.slot).value(), {}, IBV_SEND_SIGNALED);
+  std::size_t untaken = 0;
+  return chain.post(qp_->get(), &untaken) == 0 ? 1 : 0;
 }
 
 void RdmaLink::stop_qp() {
-  center_.cancel(std::exchange(end_timer_, TimerId::kNone));
-  qp_->life().enter(QpState::kStopping);
-  post_receive_beacon();
-  worker_->parts().service.run([qp = qp_.get(), port = worker_->port(), this, alive = alive_] {
+  worker_->parts().service.run([qp = qp_.get(), port = worker_->port(), this, alive = core_.alive] {
     const auto error = qp->stop();
     port->post([this, alive, error] {
-      if (*alive) on_stopped(error);
+      if (*alive) end_.on_stopped(error);
     });
   });
 }
 
-void RdmaLink::on_stopped(std::error_code error) {
-  if (error || worker_->device().is_gone()) return on_drained();
-  qp_->life().enter(QpState::kDraining);
-  post_send_beacon();
-  awaits_last_wqe_ = worker_->has_srq() && worker_->awaits_last_wqe();
-  end_timer_ = center_.run_after(options_.drain_timeout, [this] {
-    end_timer_ = TimerId::kNone;
-    on_drained();
-  });
-  look_whether_drained();
-}
-
-// Before the QP is in ERR: rxe flushes receives as it gets there, and does not look again. No peer
-// that keeps to its credits can use up this one.
-void RdmaLink::post_receive_beacon() {
-  if (!qp_->has_own_receives()) return;
-  ibv_recv_wr request{};
-  request.wr_id = WrId::beacon(slot_).value();
-  ibv_recv_wr* bad = nullptr;
-  if (ibv_post_recv(qp_->get(), &request, &bad) == 0) ++beacons_;
-}
-
-// In ERR: what is posted while a QP may still send could be sent.
-void RdmaLink::post_send_beacon() {
-  PostChain& chain = worker_->chain();
-  chain.clear();
-  chain.add(IBV_WR_SEND, WrId::beacon(slot_).value(), {}, IBV_SEND_SIGNALED);
-  std::size_t untaken = 0;
-  if (chain.post(qp_->get(), &untaken) == 0) ++beacons_;
-}
-
-void RdmaLink::on_beacon() {
-  const QpState state = state_of_qp();
-  if (state != QpState::kStopping && state != QpState::kDraining) return;
-  --beacons_;
-  look_whether_drained();
-}
-
-void RdmaLink::look_whether_drained() {
-  if (state_of_qp() != QpState::kDraining || beacons_ > 0) return;
-  if (!awaits_last_wqe_) return on_drained();
-  if (worker_->knows_last_wqe()) return;  // within the time there is
-  center_.cancel(std::exchange(end_timer_, TimerId::kNone));
-  end_timer_ = center_.run_after(kLastWqeProbe, [this] {
-    end_timer_ = TimerId::kNone;
-    worker_->last_wqe_missed();
-    on_drained();
-  });
-}
-
-void RdmaLink::on_async_event(ibv_event_type type) {
-  qp_counters_.add(Count::kAsyncEvents);
-  switch (type) {
-    case IBV_EVENT_QP_LAST_WQE_REACHED:
-      awaits_last_wqe_ = false;
-      return look_whether_drained();
-    case IBV_EVENT_QP_FATAL:
-    case IBV_EVENT_QP_REQ_ERR:
-    case IBV_EVENT_QP_ACCESS_ERR:
-    case IBV_EVENT_PATH_MIG_ERR:
-      qp_has_failed_ = true;
-      fail(std::make_error_code(type == IBV_EVENT_QP_ACCESS_ERR ? std::errc::permission_denied
-                                                                : std::errc::io_error));
-      if (state_of_qp() == QpState::kLeaving) stop_qp();
-      return;
-    default:
-      return;
-  }
-}
-
-void RdmaLink::on_drained() {
-  center_.cancel(std::exchange(end_timer_, TimerId::kNone));
-  qp_->life().enter(QpState::kDrained);
-  auto windows = std::make_shared<std::vector<ibv_mw*>>(take_bound_windows());
+void RdmaLink::destroy_qp() {
+  auto windows = std::make_shared<std::vector<ibv_mw*>>(keys_.take_bound_windows());
   worker_->parts().service.run(
-      [qp = qp_.get(), windows, port = worker_->port(), this, alive = alive_] {
+      [qp = qp_.get(), windows, port = worker_->port(), this, alive = core_.alive] {
         qp->destroy(*windows);
         port->post([this, alive] {
           if (*alive) on_destroyed();
@@ -215,29 +141,27 @@ void RdmaLink::on_drained() {
       });
 }
 
+// --- afterwards ----------------------------------------------------------------------------------
+
 void RdmaLink::on_destroyed() {
-  const std::shared_ptr<bool> alive = alive_;
+  const std::shared_ptr<bool> alive = core_.alive;
   worker_->drain();  // what the QP has still left on the CQ is no other's
   if (!*alive) return;
-  qp_->life().enter(QpState::kDestroyed);
-  is_destroyed_ = true;
+  end_.on_destroyed();
   release();
   let_go_of_qp();
-  const auto ended = take_unfinished();
-  ended->run();
+  const auto unfinished = take_unfinished();
+  unfinished->finish();
   if (*alive) report_failure();
 }
 
 // Gives back what the worker lent.
 void RdmaLink::release() {
-  for (const Posted& posted : posted_) {
-    if (posted.bounce != kNoBounce) worker_->put_bounce(posted.bounce);
+  sending_.release_bounces();
+  if (core_.pool != nullptr) {
+    core_.pool->give_back(core_.credits.receive.window() - qp_->local().credits);
   }
-  posted_.clear();
-  if (worker_->has_srq()) {
-    worker_->pool().give_back(credits_.receive.window() - qp_->local().credits);
-  }
-  worker_->remove_link(slot_, qp_num_);
+  worker_->remove_link(core_.slot, core_.qp_num);
 }
 
 // Freeing its memory blocks too.
@@ -246,32 +170,20 @@ void RdmaLink::let_go_of_qp() {
   service.run([qp = std::move(qp_)] {});
 }
 
-std::unique_ptr<RdmaLink::Ended> RdmaLink::take_unfinished() {
-  auto ended = std::make_unique<Ended>();
-  ended->why = error_;
-  ended->closed = std::move(closed_);
-  const auto take = [&ended](IoDone& done) {
-    if (done) ended->unfinished.push_back(std::move(done));
-  };
-  for (IoDone& done : awaiting_) take(done);
-  for (Job& job : queue_) {
-    if (auto* frame = std::get_if<FrameJob>(&job)) take(frame->done);
-    if (auto* remote = std::get_if<RemoteJob>(&job)) take(remote->done);
-  }
-  for (RemoteJob& job : reads_) take(job.done);
-  for (auto& [rkey, exposed] : exposed_) take(exposed.done);
-  awaiting_.clear();
-  queue_.clear();
-  reads_.clear();
-  invalidations_.clear();
-  exposed_.clear();
-  return ended;
+std::unique_ptr<RdmaLink::Unfinished> RdmaLink::take_unfinished() {
+  auto unfinished = std::make_unique<Unfinished>();
+  unfinished->why = error_;
+  unfinished->closed = std::move(closed_);
+  sending_.take_unfinished(unfinished->calls);
+  keys_.take_unfinished(unfinished->calls);
+  return unfinished;
 }
 
 void RdmaLink::report_failure() {
-  if (state_ != State::kFailed || failure_reported_ || receiver_.handler() == nullptr) return;
-  failure_reported_ = true;
-  receiver_.handler()->on_closed(error_);  // may destroy this
+  LinkHandler* const handler = receiving_.handler();
+  if (state_ != State::kFailed || is_failure_reported_ || handler == nullptr) return;
+  is_failure_reported_ = true;
+  handler->on_closed(error_);  // may destroy this
 }
 
 }  // namespace lunar::msgr::rdma

@@ -23,8 +23,6 @@ namespace {
 constexpr int kBatch = 32;
 constexpr int kBatchesPerTurn = 8;
 constexpr int kDrainTurns = 64;
-constexpr uint32_t kWindowsAtOnce = 64;
-constexpr std::chrono::seconds kIdleAfter{1};
 
 }  // namespace
 
@@ -33,11 +31,16 @@ Worker::Worker(EventCenter& center, const StackParts& parts,
     : center_(center),
       parts_(parts),
       resources_(std::move(resources)),
+      payload_keys_(resources_->device(), parts.staging, parts.front_end),
       counters_(*parts.perf, "rdma-worker." + resources_->device().name()),
-      chain_(std::make_unique<PostChain>()) {
-  const uint32_t bounces = resources_->bounces().count();
-  for (uint32_t i = bounces; i > 0; --i) free_bounces_.push_back(i - 1);
-}
+      chain_(std::make_unique<PostChain>()),
+      bounces_(resources_->bounces().bytes(), parts.options.segment_bytes,
+               resources_->bounces().lkey(),
+               [this](LinkSlot slot) {
+                 if (RdmaLink* link = links_.find(slot)) link->on_bounce_free();
+               }),
+      windows_([this] { ask_for_windows(); }),
+      idle_watch_(center, [this] { look_for_idle_links(); }) {}
 
 Result<std::shared_ptr<Worker>> Worker::create(EventCenter& center, std::shared_ptr<Device> device,
                                                const StackParts& parts) {
@@ -46,15 +49,14 @@ Result<std::shared_ptr<Worker>> Worker::create(EventCenter& center, std::shared_
   std::shared_ptr<Worker> worker(new Worker(center, parts, std::move(*resources)));
   if (parts.options.rkey_scope == RkeyScope::kWindow &&
       worker->device().features().memory_windows) {
-    worker->windows_ = worker->make_windows();
-    worker->window_growth_.begin();
+    worker->windows_.begin(worker->make_windows());
   }
   return worker;
 }
 
 // Destroying queues blocks.
 Worker::~Worker() {
-  LUNAR_CHECK(num_links_ == 0, "a worker outlives its links");
+  LUNAR_CHECK(links_.is_empty(), "a worker outlives its links");
   parts_.service.run([resources = std::move(resources_)] {});
 }
 
@@ -68,16 +70,6 @@ std::shared_ptr<LoopPort> Worker::port() {
 bool Worker::post_to_loop(InlineFunction<void()> fn) {
   const auto port = this->port();
   return port != nullptr && port->post(std::move(fn));
-}
-
-void Worker::expect(uint32_t qp_num) {
-  const MutexLock lock(mutex_);
-  expected_.insert(qp_num);
-}
-
-void Worker::forget(uint32_t qp_num) {
-  const MutexLock lock(mutex_);
-  expected_.erase(qp_num);
 }
 
 // --- links ---------------------------------------------------------------------------------------
@@ -96,9 +88,10 @@ std::error_code Worker::start() {
 void Worker::stop() {
   registration_ = {};
   channel_watch_ = {};
-  center_.cancel(std::exchange(idle_timer_, TimerId::kNone));
-  bounce_waiters_.clear();
-  windows_wanted_ = receives_wanted_ = false;
+  idle_watch_.stop();
+  bounces_.forget_waiting();
+  windows_.forget_asking();
+  is_growing_receives_ = false;
   std::shared_ptr<LoopPort> port;
   {
     const MutexLock lock(mutex_);
@@ -109,35 +102,15 @@ void Worker::stop() {
 
 Result<LinkSlot> Worker::add_link(RdmaLink& link, uint32_t qp_num) {
   center_.assert_in_loop();
-  if (free_slots_.empty()) {
-    if (links_.size() > LinkSlot::kMaxIndex) {
-      return failure(std::make_error_code(std::errc::no_buffer_space));
-    }
-    free_slots_.push_back(static_cast<uint32_t>(links_.size()));
-    links_.emplace_back();
-  }
-  if (num_links_ == 0) {
+  if (links_.is_empty()) {
     if (const auto error = start()) return failure(error);
   }
-  ++num_links_;
-  const uint32_t index = free_slots_.back();
-  free_slots_.pop_back();
-  Entry& entry = links_[index];
-  entry.link = &link;
-  entry.generation = (entry.generation + 1) % LinkSlot::kGenerations;
-  const LinkSlot slot{index, entry.generation};
-  by_qp_[qp_num] = slot;
-  return slot;
+  return links_.add(link, qp_num);
 }
 
 void Worker::deliver_early(uint32_t qp_num) {
-  std::vector<Early> mine;
-  for (const Early& early : early_) {
-    if (early.qp_num == qp_num) mine.push_back(early);
-  }
-  std::erase_if(early_, [qp_num](const Early& early) { return early.qp_num == qp_num; });
-  for (const Early& early : mine) {
-    if (RdmaLink* link = find(qp_num)) {
+  for (const EarlyReceive& early : early_.take(qp_num)) {
+    if (RdmaLink* link = links_.find_by_qp(qp_num)) {
       link->on_segment(early.buffer, early.length);
     } else if (has_srq()) {
       resources_->receives().repost(early.buffer);
@@ -147,30 +120,14 @@ void Worker::deliver_early(uint32_t qp_num) {
 
 void Worker::remove_link(LinkSlot slot, uint32_t qp_num) {
   center_.assert_in_loop();
-  links_[slot.index].link = nullptr;
-  free_slots_.push_back(slot.index);
-  by_qp_.erase(qp_num);
+  links_.remove(slot, qp_num);
   if (has_srq()) resources_->receives().flush();
-  if (--num_links_ == 0) stop();
-}
-
-RdmaLink* Worker::find(LinkSlot slot) const noexcept {
-  if (slot.index >= links_.size() || links_[slot.index].generation != slot.generation) {
-    return nullptr;
-  }
-  return links_[slot.index].link;
-}
-
-RdmaLink* Worker::find(uint32_t qp_num) const noexcept {
-  const auto found = by_qp_.find(qp_num);
-  return found == by_qp_.end() ? nullptr : find(found->second);
+  if (links_.is_empty()) stop();
 }
 
 void Worker::fail_links(std::error_code why) {
   const auto self = shared_from_this();
-  for (std::size_t i = 0; i < links_.size(); ++i) {
-    if (RdmaLink* link = links_[i].link) link->fail(why);
-  }
+  links_.for_each([why](RdmaLink& link) { link.fail(why); });
 }
 
 void Worker::on_queue_lost() {
@@ -180,91 +137,58 @@ void Worker::on_queue_lost() {
 
 void Worker::on_qp_event(uint32_t qp_num, ibv_event_type type) {
   counters_.add(Count::kAsyncEvents);
-  if (type == IBV_EVENT_QP_LAST_WQE_REACHED) last_wqe_seen_ = true;
-  if (RdmaLink* link = find(qp_num)) link->on_async_event(type);
+  if (type == IBV_EVENT_QP_LAST_WQE_REACHED) last_wqe_.on_reached();
+  if (RdmaLink* link = links_.find_by_qp(qp_num)) link->on_async_event(type);
 }
 
-// --- buffers -------------------------------------------------------------------------------------
-
-std::optional<uint32_t> Worker::take_bounce() noexcept {
-  if (free_bounces_.empty()) return std::nullopt;
-  const uint32_t index = free_bounces_.back();
-  free_bounces_.pop_back();
-  return index;
-}
-
-void Worker::put_bounce(uint32_t index) {
-  free_bounces_.push_back(index);
-  for (const LinkSlot slot : std::exchange(bounce_waiters_, {})) {
-    if (RdmaLink* link = find(slot)) link->on_bounce_free();
-  }
-}
+// --- more of what runs out -----------------------------------------------------------------------
 
 // Service thread.
 std::vector<Window> Worker::make_windows() {
   std::vector<Window> made;
-  for (ibv_mw* mw : resources_->allocate_windows(kWindowsAtOnce)) made.push_back({mw, mw->rkey});
+  for (ibv_mw* mw : resources_->allocate_windows(WindowStock::kAtOnce)) {
+    made.push_back({mw, mw->rkey});
+  }
   return made;
 }
 
-void Worker::want_windows() {
-  if (!window_growth_.may_go_on(center_.now()) || std::exchange(windows_wanted_, true)) return;
+void Worker::ask_for_windows() {
   parts_.service.run([weak = weak_from_this()] {
     const auto worker = weak.lock();
     if (!worker) return;
     const auto made = std::make_shared<std::vector<Window>>(worker->make_windows());
-    const bool posted = worker->post_to_loop([weak, made] {
-      const auto again = weak.lock();
-      if (!again) return;
-      again->windows_.insert(again->windows_.end(), made->begin(), made->end());
-      again->windows_wanted_ = false;
-      if (made->empty()) again->window_growth_.failed(again->center_.now());
+    const bool was_posted = worker->post_to_loop([weak, made] {
+      if (const auto again = weak.lock()) again->windows_.add(*made, again->center_.now());
     });
-    if (posted) return;
+    if (was_posted) return;
     for (const Window& window : *made) worker->resources_->free_window(window.mw);
   });
 }
 
-Window Worker::take_window() {
-  if (windows_.size() < kWindowsAtOnce / 4) want_windows();
-  if (windows_.empty()) return {};
-  const Window window = windows_.back();
-  windows_.pop_back();
-  return window;
-}
-
 void Worker::want_receives() {
-  if (!resources_->can_grow() || std::exchange(receives_wanted_, true)) return;
+  if (!resources_->can_grow() || std::exchange(is_growing_receives_, true)) return;
   parts_.service.run([weak = weak_from_this()] {
     const auto worker = weak.lock();
     if (!worker) return;
     worker->resources_->grow_receives();
     worker->post_to_loop([weak] {
-      if (const auto again = weak.lock()) again->receives_wanted_ = false;
+      if (const auto again = weak.lock()) again->is_growing_receives_ = false;
     });
   });
 }
 
-void Worker::watch_idle_links() {
-  if (idle_timer_ != TimerId::kNone) return;
-  idle_timer_ = center_.run_after(kIdleAfter, [this] { look_for_idle_links(); });
-}
-
 void Worker::look_for_idle_links() {
-  idle_timer_ = TimerId::kNone;
   const auto self = shared_from_this();
-  bool again = false;
-  for (std::size_t i = 0; i < links_.size(); ++i) {
-    if (RdmaLink* link = links_[i].link) again |= link->give_back_if_idle();
-  }
-  if (again && num_links_ > 0) watch_idle_links();
+  bool may_find_more = false;
+  links_.for_each([&](RdmaLink& link) { may_find_more |= link.give_back_if_idle(); });
+  if (may_find_more && !links_.is_empty()) idle_watch_.start();
 }
 
 // --- completions ---------------------------------------------------------------------------------
 
 bool Worker::poll() {
   const auto self = shared_from_this();  // the last link may go
-  bool did = false;
+  bool did_any = false;
   for (int i = 0; i < kBatchesPerTurn; ++i) {
     ibv_wc completions[kBatch];
     const int count = ibv_poll_cq(resources_->cq(), kBatch, completions);
@@ -273,22 +197,22 @@ bool Worker::poll() {
       break;
     }
     if (count == 0) break;
-    did = true;
+    did_any = true;
     ++batch_;
     for (int k = 0; k < count; ++k) handle(completions[k]);
     if (count < kBatch) break;
   }
-  if (!early_.empty()) sweep_early();
+  repost_unexpected();
   if (has_srq()) {
     if (const auto error = resources_->receives().flush()) fail_links(error);
   }
-  if (did && parts_.options.polling.count() > 0) last_work_ = EventCenter::Clock::now();
-  return did;
+  if (did_any && parts_.options.polling.count() > 0) last_work_ = EventCenter::Clock::now();
+  return did_any;
 }
 
 void Worker::drain() {
   const auto self = shared_from_this();
-  for (int i = 0; i < kDrainTurns && num_links_ > 0 && poll(); ++i) {
+  for (int i = 0; i < kDrainTurns && !links_.is_empty() && poll(); ++i) {
   }
 }
 
@@ -323,10 +247,10 @@ void Worker::handle(const ibv_wc& wc) {
     case WrKind::kReceive:
       return handle_receive(wc, id.detail());
     case WrKind::kSend:
-      if (RdmaLink* link = find(id.link())) link->on_send_completion(id.detail(), wc.status);
+      if (RdmaLink* link = links_.find(id.link())) link->on_send_completion(id.detail(), wc.status);
       return;
     case WrKind::kBeacon:
-      if (RdmaLink* link = find(id.link())) link->on_beacon();
+      if (RdmaLink* link = links_.find(id.link())) link->on_beacon();
       return;
   }
   counters_.add(Count::kOtherErrors);  // not one of ours
@@ -337,22 +261,19 @@ void Worker::handle_receive(const ibv_wc& wc, uint32_t buffer) {
   if (has_srq() && !receives.has(buffer)) return counters_.add(Count::kOtherErrors);
   if (wc.status != IBV_WC_SUCCESS) {
     if (has_srq()) receives.repost(buffer);
-    if (RdmaLink* link = find(wc.qp_num)) link->on_receive_error(wc.status);
+    if (RdmaLink* link = links_.find_by_qp(wc.qp_num)) link->on_receive_error(wc.status);
     return;
   }
   const uint32_t length = received_bytes(wc);  // an empty segment is the end of its link
-  if (RdmaLink* link = find(wc.qp_num)) return link->on_segment(buffer, length);
-  early_.push_back({wc.qp_num, buffer, length});
+  if (RdmaLink* link = links_.find_by_qp(wc.qp_num)) return link->on_segment(buffer, length);
+  early_.hold({wc.qp_num, buffer, length});
 }
 
 // Segments for QPs that were destroyed before they carried a link.
-void Worker::sweep_early() {
-  std::erase_if(early_, [this](const Early& early) {
-    const MutexLock lock(mutex_);
-    if (expected_.contains(early.qp_num)) return false;
+void Worker::repost_unexpected() {
+  for (const EarlyReceive& early : early_.take_unexpected()) {
     if (has_srq()) resources_->receives().repost(early.buffer);
-    return true;
-  });
+  }
 }
 
 void Worker::count_error(ibv_wc_status status) {

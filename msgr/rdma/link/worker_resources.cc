@@ -29,7 +29,7 @@ Result<std::unique_ptr<WorkerResources>> WorkerResources::create(std::shared_ptr
                                                                  const RdmaOptions& options) {
   std::unique_ptr<WorkerResources> made(new WorkerResources(std::move(device), options));
   if (const auto error = made->make_queues()) return failure(error);
-  auto bounces = Slab::create(made->device(), options.send_buffers, options.segment_bytes, 0,
+  auto bounces = Slab::create(&made->device(), options.send_buffers, options.segment_bytes, 0,
                               options.use_hugepages);
   if (!bounces) return failure(bounces.error());
   made->bounces_ = std::move(*bounces);

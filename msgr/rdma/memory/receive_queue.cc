@@ -18,7 +18,7 @@ Result<std::size_t> Slab::bytes_of(uint32_t count, uint32_t buffer_bytes) {
   return (bytes + Buddy::kUnit - 1) / Buddy::kUnit * Buddy::kUnit;
 }
 
-Result<std::unique_ptr<Slab>> Slab::create(const Device& device, uint32_t count,
+Result<std::unique_ptr<Slab>> Slab::create(const Device* device, uint32_t count,
                                            uint32_t buffer_bytes, int access, bool use_hugepages) {
   const auto bytes = bytes_of(count, buffer_bytes);
   if (!bytes) return failure(bytes.error());
@@ -31,8 +31,10 @@ Result<std::unique_ptr<Slab>> Slab::create(const Device& device, uint32_t count,
   slab->mapping_ = std::move(*mapping);
   slab->count_ = count;
   slab->buffer_bytes_ = buffer_bytes;
-  slab->mr_.reset(ibv_reg_mr(device.pd(), slab->mapping_->begin(), *bytes, access));
+  if (device == nullptr) return slab;
+  slab->mr_.reset(ibv_reg_mr(device->pd(), slab->mapping_->begin(), *bytes, access));
   if (!slab->mr_) return failure(verbs_error(errno));
+  slab->lkey_ = slab->mr_->lkey;
   note_pinned(*bytes);
   return slab;
 }
@@ -44,7 +46,8 @@ Slab::~Slab() {
 std::error_code ReceiveQueue::add(uint32_t count) {
   if (!takes_more()) return std::make_error_code(std::errc::no_buffer_space);
   count = std::min(count, kBuffersPerSlab);
-  auto slab = Slab::create(*device_, count, buffer_bytes_, IBV_ACCESS_LOCAL_WRITE, use_hugepages_);
+  auto slab =
+      Slab::create(device_.get(), count, buffer_bytes_, IBV_ACCESS_LOCAL_WRITE, use_hugepages_);
   if (!slab) return slab.error();
   const auto first = static_cast<uint32_t>(owned_.size()) * kBuffersPerSlab;
   owned_.push_back(std::move(*slab));

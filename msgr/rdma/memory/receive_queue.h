@@ -29,20 +29,23 @@ class Slab {
   static constexpr std::size_t kLargest = Mapping::kAlignment;
   // What it pins: whole pages. An error if there is no such slab.
   static Result<std::size_t> bytes_of(uint32_t count, uint32_t buffer_bytes);
-  static Result<std::unique_ptr<Slab>> create(const Device& device, uint32_t count,
+  // Blocks. Without a device it is memory that no device reaches, as an arena's is then: for tests.
+  static Result<std::unique_ptr<Slab>> create(const Device* device, uint32_t count,
                                               uint32_t buffer_bytes, int access,
                                               bool use_hugepages);
   ~Slab();
   Bytes buffer(uint32_t index) const noexcept {
     return {mapping_->begin() + std::size_t{index} * buffer_bytes_, buffer_bytes_};
   }
+  Bytes bytes() const noexcept { return {mapping_->begin(), std::size_t{count_} * buffer_bytes_}; }
   uint32_t count() const noexcept { return count_; }
-  uint32_t lkey() const noexcept { return mr_->lkey; }
+  uint32_t lkey() const noexcept { return lkey_; }
 
  private:
   Slab() = default;
   std::unique_ptr<Mapping> mapping_;  // outlives its registration
-  VerbsPtr<ibv_mr> mr_;
+  VerbsPtr<ibv_mr> mr_;               // null without a device
+  uint32_t lkey_ = 0;
   uint32_t count_ = 0;
   uint32_t buffer_bytes_ = 0;
 };
