@@ -6,6 +6,7 @@
 #include "common/check.h"
 #include "common/log.h"
 #include "msgr/errors.h"
+#include "objecter/cluster/mon_host.h"
 #include "objecter/objecter_impl.h"
 #include "tracing/tracepoints.h"
 
@@ -17,22 +18,9 @@ Outcome<Objecter::Options> Objecter::Options::from_config(const Config& config) 
   options.max_in_flight_ops = static_cast<uint32_t>(config.get_uint("objecter_inflight_ops"));
   options.max_in_flight_bytes = config.get_size("objecter_inflight_op_bytes");
   options.rkey_revoke_timeout = config.get_duration("objecter_rkey_revoke_timeout");
-  const std::string hosts = config.get_string("mon_host");
-  constexpr std::string_view kSeparators = ", \t";
-  for (std::size_t at = hosts.find_first_not_of(kSeparators); at != std::string::npos;) {
-    const std::size_t end = std::min(hosts.find_first_of(kSeparators, at), hosts.size());
-    auto address = msgr::Address::parse(hosts.substr(at, end - at));
-    if (!address) {
-      return failure(address.error().code, "option mon_host: " + address.error().message);
-    }
-    if (address->port() == 0) {
-      return failure(OsdErrc::kInvalid, fmt::format("option mon_host: '{}' needs a port, as in "
-                                                    "10.0.0.1:6800",
-                                                    hosts.substr(at, end - at)));
-    }
-    options.bootstrap.push_back(*address);
-    at = hosts.find_first_not_of(kSeparators, end);
-  }
+  auto bootstrap = parse_mon_host(config.get_string("mon_host"));
+  if (!bootstrap) return failure(std::move(bootstrap.error()));
+  options.bootstrap = std::move(*bootstrap);
   return options;
 }
 

@@ -8,7 +8,7 @@
 #include <vector>
 
 #include "objecter/counters.h"
-#include "objecter/map_client.h"
+#include "objecter/map/map_client.h"
 #include "objecter/objecter.h"
 #include "objecter/op_message.h"
 #include "objecter/op_table.h"

@@ -3,8 +3,8 @@
 
 #include <vector>
 
+#include "objecter/cluster/server_connection.h"
 #include "objecter/op.h"
-#include "objecter/server_connection.h"
 #include "objecter/unflushed_writes.h"
 
 namespace lunar::objecter {

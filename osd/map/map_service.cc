@@ -54,8 +54,7 @@ objecter::OsdBoot MapService::make_boot() {
 void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> addresses) {
   addresses_ = std::move(addresses);
   if (!authority_) {
-    link_ = std::make_unique<AuthorityLink>(center_, messenger,
-                                            static_cast<AuthorityLink::Host&>(*this),
+    link_ = std::make_unique<AuthorityLink>(center_, messenger, static_cast<BootingServer&>(*this),
                                             options_.bootstrap, options_.retry_interval);
     return link_->start();
   }

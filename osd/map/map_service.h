@@ -11,7 +11,7 @@
 #include "msgr/messenger.h"
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
-#include "osd/authority_link.h"
+#include "osd/map/authority_link.h"
 #include "osd/map/map_authority.h"
 #include "osd/object_store.h"
 
@@ -20,7 +20,7 @@ namespace lunar::osd {
 // This server's copy of the cluster map: kept durably, pushed to whoever subscribed, changed by the
 // authority (which is us, or at the end of an AuthorityLink). On the authority also: who is up.
 // Loop-bound. Borrows records and messenger.
-class MapService final : private AuthorityLink::Host {
+class MapService final : private BootingServer {
  public:
   struct Options {
     StoreIdentity identity;

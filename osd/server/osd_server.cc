@@ -167,7 +167,8 @@ void OsdServer::on_map(const objecter::OsdMapRef& map) {
 // --- connections ---
 
 void OsdServer::on_open(msgr::Connection& connection) {
-  if (AuthorityLink* link = maps_->link(); link != nullptr && link->is_ours(connection)) return;
+  if (AuthorityLink* link = maps_->link(); link != nullptr && link->owns(connection))
+    return link->on_open(connection);
   Peer& peer = peers_[&connection];
   const bool remembers = sessions_->remembers(connection.peer());
   peer.session = sessions_->open(connection);
@@ -188,8 +189,8 @@ void OsdServer::send_hello(msgr::Connection& connection, bool remembers) {
 }
 
 void OsdServer::on_message(msgr::Connection& connection, msgr::InMessage message) {
-  if (AuthorityLink* link = maps_->link(); link != nullptr && link->is_ours(connection))
-    return link->on_message(message);
+  if (AuthorityLink* link = maps_->link(); link != nullptr && link->owns(connection))
+    return link->on_message(connection, message);
   switch (static_cast<MessageType>(message.meta.type)) {
     case MessageType::kOsdOp:
       return on_op(connection, std::move(message));
@@ -210,8 +211,8 @@ void OsdServer::on_message(msgr::Connection& connection, msgr::InMessage message
 void OsdServer::on_link(msgr::Connection& connection, bool up) { maps_->on_link(connection, up); }
 
 void OsdServer::on_reset(msgr::Connection& connection, std::error_code why) {
-  if (AuthorityLink* link = maps_->link(); link != nullptr && link->is_ours(connection))
-    return link->on_reset(why);
+  if (AuthorityLink* link = maps_->link(); link != nullptr && link->owns(connection))
+    return link->on_reset(connection, why);
   maps_->on_closed(connection, why);
   std::erase_if(waiting_maps_, [&](const Waiting& each) { return each.connection == &connection; });
   const auto peer = peers_.find(&connection);

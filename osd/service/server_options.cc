@@ -4,6 +4,8 @@
 #include <algorithm>
 #include <utility>
 
+#include "objecter/cluster/mon_host.h"
+
 namespace lunar::osd {
 
 std::vector<std::string> split_words(const std::string& text) {
@@ -36,14 +38,9 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   options.complaint_time = config.get_duration("osd_op_complaint_time");
   options.auth_required = config.get_string("auth_service_required") == "psk" ||
                           config.get_string("auth_cluster_required") == "psk";
-  for (const std::string& word : split_words(config.get_string("mon_host"))) {
-    const auto address = msgr::Address::parse(word);
-    if (!address) return failure(address.error().code, "mon_host: " + address.error().message);
-    if (address->port() == 0)
-      return failure(std::errc::invalid_argument,
-                     "mon_host: " + word + " names no port; write it as ADDRESS:PORT");
-    options.bootstrap.push_back(*address);
-  }
+  auto bootstrap = objecter::parse_mon_host(config.get_string("mon_host"));
+  if (!bootstrap) return failure(std::move(bootstrap.error()));
+  options.bootstrap = std::move(*bootstrap);
   return options;
 }
 

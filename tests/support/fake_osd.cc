@@ -173,6 +173,14 @@ void FakeOsd::on_message(msgr::Connection& connection, msgr::InMessage message) 
       }
       return;
     }
+    case MessageType::kOsdBoot: {
+      const auto boot = objecter::decode_osd_boot(message.front);
+      ASSERT_TRUE(boot);
+      boots.push_back(*boot);
+      const objecter::OsdBootReply up{objecter::OsdErrc::kOk, map ? map->epoch : 0, {}};
+      send(connection, MessageType::kOsdBootReply, encoded(on_boot ? on_boot(*boot) : up));
+      return;
+    }
     default:
       ADD_FAILURE() << "osd." << id_ << " got a message of type " << message.meta.type;
   }

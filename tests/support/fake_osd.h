@@ -49,6 +49,8 @@ class FakeOsd final : private msgr::Dispatcher {
   // Called for each op; the reply it returns is sent at once. Empty: the op stays in `ops`.
   std::function<std::optional<objecter::OsdReplyHeader>(const Received&)> answer;
   std::function<objecter::CommandReply(const std::string&)> on_command;
+  // Called for each OsdBoot. Empty: the server is up in `map`.
+  std::function<objecter::OsdBootReply(const objecter::OsdBoot&)> on_boot;
   bool confirms_cancels = true;
 
   // Ops that arrived and are not answered, in order.
@@ -56,8 +58,10 @@ class FakeOsd final : private msgr::Dispatcher {
   std::vector<objecter::Tid> cancels;
   std::vector<objecter::Epoch> subscriptions;
   std::vector<std::string> commands;
+  std::vector<objecter::OsdBoot> boots;
   uint64_t sessions = 0;
   uint64_t ops_seen = 0;
+  std::size_t peers() const noexcept { return peers_.size(); }  // with a session just now
 
   // A reply in which every step succeeded, without data.
   objecter::OsdReplyHeader ok(const Received& received) const;

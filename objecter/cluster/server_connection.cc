@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "objecter/server_connection.h"
+#include "objecter/cluster/server_connection.h"
 
 namespace lunar::objecter {
 namespace {
 
 // What a Connection keeps for us. The connection may outlive the server, hence weak.
-struct Context {
+struct ServerContext {
   std::weak_ptr<ServerConnection> server;
 };
 
@@ -51,7 +51,7 @@ ServerRef ServerTable::get(const msgr::Address& address) {
   if (server == nullptr) {
     server = std::make_shared<ServerConnection>(*this, address);
     slot = server;
-    auto context = std::make_shared<Context>();
+    auto context = std::make_shared<ServerContext>();
     context->server = server;
     server->connection().set_context(std::move(context));
   }
@@ -59,7 +59,7 @@ ServerRef ServerTable::get(const msgr::Address& address) {
 }
 
 ServerRef ServerTable::of(msgr::Connection& connection) noexcept {
-  const auto* context = static_cast<const Context*>(connection.context().get());
+  const auto* context = static_cast<const ServerContext*>(connection.context().get());
   return context == nullptr ? nullptr : context->server.lock();
 }
 

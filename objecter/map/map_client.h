@@ -5,9 +5,10 @@
 #include <string>
 #include <vector>
 
+#include "objecter/cluster/map_hunt.h"
+#include "objecter/cluster/server_connection.h"
 #include "objecter/counters.h"
 #include "objecter/protocol/osd_map.h"
-#include "objecter/server_connection.h"
 
 namespace lunar::objecter {
 
@@ -22,16 +23,14 @@ struct MapEvents {
   ~MapEvents() = default;
 };
 
-// Gets the first map from whichever known address answers, and keeps a subscription with one server
-// after that, moving on when it dies.
-// Hunting: a connection to one address more every kStagger until one of them gives its map (or says
-// that ours is the newest); that one becomes the source, the others are let go. The messenger keeps
-// retrying each with its own back-off, so a dead address costs one stagger.
+// The client's copy of the cluster map. Gets the first one from whichever known address answers,
+// and keeps a subscription with that server after that, moving on when it dies (MapHunt). A server
+// that is being asked becomes the source when it gives its map, or says that ours is the newest.
 // Loop-bound to its center. Borrows center, table, counters and events; shares connections.
-class MapClient {
+class MapClient final : private MapSeeker {
  public:
   static constexpr std::chrono::milliseconds kStagger{200};
-  static constexpr std::chrono::seconds kRotate{3};  // when all that may be open are open
+  static constexpr std::chrono::seconds kRotate{3};  // when all that may be asked are
   static constexpr std::chrono::seconds kAskAgain{1};
   static constexpr std::size_t kMaxHunted = 4;
 
@@ -39,14 +38,15 @@ class MapClient {
             MapEvents& events, std::vector<msgr::Address> bootstrap, std::string entity);
   ~MapClient();
 
-  void start() { hunt(); }
+  void start() { hunt_.start(); }
   void stop();
   const OsdMapRef& map() const noexcept { return map_; }
   Epoch epoch() const noexcept { return map_ == nullptr ? 0 : map_->epoch; }
 
   // Somebody has seen this epoch at `server`: gets it from there, if it is newer than ours.
   void want(Epoch epoch, ServerConnection& server);
-  // Asks the authority (another, if it does not answer) for anything newer.
+  // Asks the authority (another, if it does not answer) for anything newer. Returns the ticket that
+  // on_newest_confirmed() will name.
   uint64_t ask_newest();
 
   // A sentence about what was tried, and its code: kAuthFailed if nothing worse than the key is
@@ -55,21 +55,19 @@ class MapClient {
 
   // From the dispatcher.
   // False, with a line in the log, if the server is of another cluster.
-  bool accepts(const ServerConnection& server, const ServerHello& hello);
+  bool accepts(const ServerConnection& server, const ServerHello& hello) const;
   void on_hello(const ServerRef& server);
   void on_map(const ServerRef& server, ConstBytes front);
   void on_current(const ServerRef& server, Epoch epoch);
   void on_lost(ServerConnection& server);
 
  private:
-  void hunt();
-  void hunt_next();
-  std::vector<msgr::Address> candidates() const;
-  bool is_hunted(const ServerConnection& server) const noexcept;
+  std::vector<msgr::Address> candidates() const override;
+  void ask(ServerConnection& server) override { subscribe(server); }
   void subscribe(ServerConnection& server);
   void settle(const ServerRef& server);
   void send_question();
-  void answered(const ServerConnection& server);
+  void on_answer(const ServerConnection& server);
   ServerRef authority();
 
   msgr::EventCenter& center_;
@@ -78,24 +76,19 @@ class MapClient {
   MapEvents& events_;
   const std::vector<msgr::Address> bootstrap_;
   const std::string entity_;
-  OsdMapRef map_;
+  OsdMapRef map_;  // null before the first
   bool is_stopped_ = false;
-
-  ServerRef source_;  // whose pushes we get
-  msgr::Address lost_source_;
-  std::vector<ServerRef> hunted_;
-  std::vector<msgr::Address> candidates_;
-  std::size_t next_candidate_ = 0;
-  msgr::TimerId hunt_timer_ = msgr::TimerId::kNone;
-  Epoch wanted_ = 0;
-
-  bool is_asking_ = false;
-  bool ask_again_ = false;
-  uint64_t asked_ = 0;
-  ServerRef asked_server_;
-  bool ask_source_ = false;
-  msgr::TimerId ask_timer_ = msgr::TimerId::kNone;
+  MapHunt hunt_;         // its source is the server that we are subscribed with
+  Epoch wanted_ = 0;     // the newest that some server was asked for because it has it
   std::string refused_;  // a sentence about a server that was no use
+
+  // The question for anything newer. One at a time.
+  bool is_asking_ = false;
+  bool wants_to_ask_again_ = false;  // somebody needs an answer to a later question; is_asking_
+  bool is_source_next_ = false;      // the next question goes to the source, not the authority
+  uint64_t asked_ = 0;               // ticket of the question, or of the last one
+  ServerRef asked_server_;           // null unless is_asking_, and while there is nobody to ask
+  msgr::TimerId ask_timer_ = msgr::TimerId::kNone;  // runs while is_asking_
 };
 
 }  // namespace lunar::objecter

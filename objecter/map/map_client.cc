@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "objecter/map_client.h"
+#include "objecter/map/map_client.h"
 
 #include <fmt/format.h>
 
@@ -19,22 +19,21 @@ MapClient::MapClient(msgr::EventCenter& center, ServerTable& servers, ObjecterCo
       counters_(counters),
       events_(events),
       bootstrap_(std::move(bootstrap)),
-      entity_(std::move(entity)) {}
+      entity_(std::move(entity)),
+      hunt_(center, servers, *this, {kStagger, kRotate, kMaxHunted}) {}
 
 MapClient::~MapClient() { stop(); }
 
 void MapClient::stop() {
   is_stopped_ = true;
-  center_.cancel(std::exchange(hunt_timer_, msgr::TimerId::kNone));
   center_.cancel(std::exchange(ask_timer_, msgr::TimerId::kNone));
-  source_.reset();
+  hunt_.stop();
   asked_server_.reset();
-  hunted_.clear();
 }
 
-// --- hunting ---
+// --- whom to ask ---
 
-// Servers that are up first, the authority before all, the one that was just lost last.
+// Servers that are up first, the authority before all.
 std::vector<msgr::Address> MapClient::candidates() const {
   std::vector<msgr::Address> all;
   const auto add = [&](const msgr::Address& address) {
@@ -43,45 +42,15 @@ std::vector<msgr::Address> MapClient::candidates() const {
   if (map_ != nullptr) {
     const OsdInfo* authority = map_->find_osd(map_->authority);
     if (authority != nullptr && authority->up) add(authority->addresses.front());
-    for (const bool up : {true, false}) {
+    for (const bool is_up : {true, false}) {
       for (const OsdInfo& osd : map_->osds) {
-        if (osd.up != up) continue;
+        if (osd.up != is_up) continue;
         for (const msgr::Address& address : osd.addresses) add(address);
       }
     }
   }
   for (const msgr::Address& address : bootstrap_) add(address);
-  std::stable_partition(all.begin(), all.end(),
-                        [this](const msgr::Address& address) { return address != lost_source_; });
   return all;
-}
-
-void MapClient::hunt() {
-  if (is_stopped_ || hunt_timer_ != msgr::TimerId::kNone) return;
-  candidates_ = candidates();
-  next_candidate_ = 0;
-  hunt_next();
-}
-
-void MapClient::hunt_next() {
-  hunt_timer_ = msgr::TimerId::kNone;
-  if (is_stopped_ || source_ != nullptr || candidates_.empty()) return;
-  const bool all_open = hunted_.size() >= std::min(candidates_.size(), kMaxHunted);
-  if (hunted_.size() >= kMaxHunted && candidates_.size() > kMaxHunted) {
-    hunted_.erase(hunted_.begin());
-  }
-  const msgr::Address address = candidates_[next_candidate_++ % candidates_.size()];
-  const ServerRef server = servers_.get(address);
-  if (!is_hunted(*server)) hunted_.push_back(server);
-  LUNAR_LOG(kMap, 5, "asking {} for the cluster map", address.to_string());
-  hunt_timer_ = center_.run_after(all_open ? std::chrono::milliseconds(kRotate) : kStagger,
-                                  [this] { hunt_next(); });
-  if (server->hello()) subscribe(*server);
-}
-
-bool MapClient::is_hunted(const ServerConnection& server) const noexcept {
-  return std::any_of(hunted_.begin(), hunted_.end(),
-                     [&](const ServerRef& hunted) { return hunted.get() == &server; });
 }
 
 void MapClient::subscribe(ServerConnection& server) {
@@ -89,13 +58,9 @@ void MapClient::subscribe(ServerConnection& server) {
 }
 
 void MapClient::settle(const ServerRef& server) {
-  if (source_ != nullptr || !is_hunted(*server)) return;
+  if (!hunt_.settle(server)) return;
   LUNAR_LOG(kMap, 1, "osd.{} at {} keeps us up to date with the cluster map",
             server->hello() ? server->hello()->osd : -1, server->address().to_string());
-  source_ = server;
-  lost_source_ = {};
-  center_.cancel(std::exchange(hunt_timer_, msgr::TimerId::kNone));
-  hunted_.clear();
 }
 
 void MapClient::want(Epoch epoch, ServerConnection& server) {
@@ -106,7 +71,7 @@ void MapClient::want(Epoch epoch, ServerConnection& server) {
 
 // --- what servers say ---
 
-bool MapClient::accepts(const ServerConnection& server, const ServerHello& hello) {
+bool MapClient::accepts(const ServerConnection& server, const ServerHello& hello) const {
   if (map_ == nullptr || hello.fsid == map_->fsid) return true;
   LUNAR_ERROR(kMap, "{} belongs to another cluster ({}, not {})", server.address().to_string(),
               hello.fsid.to_string(), map_->fsid.to_string());
@@ -114,7 +79,7 @@ bool MapClient::accepts(const ServerConnection& server, const ServerHello& hello
 }
 
 void MapClient::on_hello(const ServerRef& server) {
-  if (is_hunted(*server) || server == source_) {
+  if (hunt_.includes(*server)) {
     subscribe(*server);
   } else {
     want(server->hello()->epoch, *server);
@@ -125,7 +90,7 @@ void MapClient::on_hello(const ServerRef& server) {
 void MapClient::on_map(const ServerRef& server, ConstBytes front) {
   Outcome<OsdMap> decoded = decode_osd_map(front);
   if (!decoded) {
-    refused_ = fmt::format("{} sent a map that is no use: {}", server->address().to_string(),
+    refused_ = fmt::format("{} sent a map that cannot be used: {}", server->address().to_string(),
                            decoded.error().message);
     LUNAR_ERROR(kMap, "{}", refused_);
     return;
@@ -144,7 +109,7 @@ void MapClient::on_map(const ServerRef& server, ConstBytes front) {
     counters_.map_epoch.set(map_->epoch);
     events_.on_new_map(map_);
   }
-  answered(*server);
+  on_answer(*server);
 }
 
 void MapClient::on_current(const ServerRef& server, Epoch epoch) {
@@ -154,34 +119,32 @@ void MapClient::on_current(const ServerRef& server, Epoch epoch) {
   }
   if (epoch > this->epoch()) return;  // it will send it
   settle(server);
-  answered(*server);
+  on_answer(*server);
 }
 
 void MapClient::on_lost(ServerConnection& server) {
   wanted_ = 0;  // whoever was asked may not answer
-  if (source_.get() != &server) return;
+  if (hunt_.source().get() != &server) return;
   LUNAR_LOG(kMap, 1, "{} is gone, looking for another server to get maps from",
             server.address().to_string());
-  lost_source_ = server.address();
-  source_.reset();
-  hunt();
+  hunt_.drop_source();
 }
 
 // --- is there a newer one? ---
 
 ServerRef MapClient::authority() {
   const OsdInfo* osd = map_ == nullptr ? nullptr : map_->find_osd(map_->authority);
-  if (osd == nullptr || !osd->up) return source_;
+  if (osd == nullptr || !osd->up) return hunt_.source();
   return servers_.get(osd->addresses.front());
 }
 
 uint64_t MapClient::ask_newest() {
   if (is_asking_) {
-    ask_again_ = true;
+    wants_to_ask_again_ = true;
     return asked_ + 1;
   }
   is_asking_ = true;
-  ask_source_ = false;
+  is_source_next_ = false;
   ++asked_;
   send_question();
   return asked_;
@@ -190,8 +153,9 @@ uint64_t MapClient::ask_newest() {
 void MapClient::send_question() {
   center_.cancel(std::exchange(ask_timer_, msgr::TimerId::kNone));
   if (is_stopped_) return;
-  asked_server_ = ask_source_ && source_ != nullptr ? source_ : authority();
-  ask_source_ = !ask_source_;  // the other one next time
+  const bool asks_source = is_source_next_ && hunt_.source() != nullptr;
+  asked_server_ = asks_source ? hunt_.source() : authority();
+  is_source_next_ = !is_source_next_;
   ask_timer_ = center_.run_after(kAskAgain, [this] {
     ask_timer_ = msgr::TimerId::kNone;
     send_question();
@@ -199,30 +163,30 @@ void MapClient::send_question() {
   if (asked_server_ != nullptr && asked_server_->hello()) subscribe(*asked_server_);
 }
 
-void MapClient::answered(const ServerConnection& server) {
+void MapClient::on_answer(const ServerConnection& server) {
   if (!is_asking_ || asked_server_.get() != &server) return;
   center_.cancel(std::exchange(ask_timer_, msgr::TimerId::kNone));
   is_asking_ = false;
   asked_server_.reset();
   const uint64_t ticket = asked_;
-  if (std::exchange(ask_again_, false)) ask_newest();
+  if (std::exchange(wants_to_ask_again_, false)) ask_newest();
   events_.on_newest_confirmed(ticket);
 }
 
 Error MapClient::explain_no_map(std::chrono::nanoseconds waited) const {
   std::string tried;
-  bool is_auth = false;
+  bool is_refused = false;
   for (const msgr::Address& address : bootstrap_) {
     std::string what = "no answer";
     servers_.for_each([&](const ServerConnection& server) {
       if (server.address() != address) return;
       if (server.hello()) what = "connected, but it has no map";
       if (server.last_error()) what = server.last_error().message();
-      is_auth |= server.last_error() == msgr::MsgrErrc::kAuthFailed;
+      is_refused |= server.last_error() == msgr::MsgrErrc::kAuthFailed;
     });
     tried += fmt::format("{}{} ({})", tried.empty() ? "" : ", ", address.to_string(), what);
   }
-  if (is_auth) {
+  if (is_refused) {
     return {make_error_code(msgr::MsgrErrc::kAuthFailed),
             fmt::format("the servers do not accept {}: tried {}; its key in the keyring must be "
                         "the one they have",

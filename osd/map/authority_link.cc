@@ -1,0 +1,155 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/map/authority_link.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/log.h"
+
+namespace lunar::osd {
+
+using objecter::MessageType;
+using objecter::OsdErrc;
+using objecter::ServerConnection;
+using objecter::ServerRef;
+
+namespace {
+
+objecter::HuntPace one_at_a_time(std::chrono::nanoseconds interval) noexcept {
+  const auto pause = std::chrono::duration_cast<objecter::HuntPace::Duration>(interval);
+  return {pause, pause, 1};
+}
+
+}  // namespace
+
+AuthorityLink::AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger,
+                             BootingServer& us, std::vector<msgr::Address> bootstrap,
+                             std::chrono::nanoseconds retry_interval)
+    : us_(us),
+      bootstrap_(std::move(bootstrap)),
+      hunt_(center, servers_, *this, one_at_a_time(retry_interval)) {
+  servers_.set_messenger(&messenger);
+}
+
+// The authority's own addresses first, as far as they are known, then whoever may know better.
+std::vector<msgr::Address> AuthorityLink::candidates() const {
+  std::vector<msgr::Address> addresses;
+  const auto add = [&](const msgr::Address& address) {
+    if (std::find(addresses.begin(), addresses.end(), address) == addresses.end())
+      addresses.push_back(address);
+  };
+  if (const objecter::OsdMapRef map = us_.map()) {
+    if (const objecter::OsdInfo* authority = map->find_osd(map->authority))
+      for (const msgr::Address& address : authority->addresses) add(address);
+  }
+  for (const msgr::Address& address : bootstrap_) add(address);
+  return addresses;
+}
+
+// --- what we say ---
+
+void AuthorityLink::send_boot(ServerConnection& server) {
+  // Without a map whoever answers may be the authority; anybody else says so.
+  const objecter::OsdMapRef map = us_.map();
+  if (map && server.hello()->osd != map->authority) return;
+  server.send(MessageType::kOsdBoot, us_.make_boot(), msgr::Priority::kHigh);
+}
+
+void AuthorityLink::subscribe(ServerConnection& server) {
+  const objecter::OsdMapRef map = us_.map();
+  server.send(MessageType::kMapSubscribe, objecter::MapSubscribe{map ? map->epoch : 0},
+              msgr::Priority::kHigh);
+}
+
+void AuthorityLink::want_map() {
+  const ServerRef server = is_booted() ? hunt_.source() : hunt_.last_asked();
+  if (server != nullptr && server->hello()) subscribe(*server);
+}
+
+void AuthorityLink::boot_again() {
+  const ServerRef server = hunt_.source();
+  if (server == nullptr) return;  // it boots already
+  hunt_.doubt_source();
+  if (server->hello()) send_boot(*server);
+}
+
+// --- what we hear ---
+
+void AuthorityLink::on_open(msgr::Connection& connection) { servers_.of(connection)->on_open(); }
+
+void AuthorityLink::on_message(msgr::Connection& connection, const msgr::InMessage& message) {
+  const ServerRef server = servers_.of(connection);
+  switch (static_cast<MessageType>(message.meta.type)) {
+    case MessageType::kServerHello:
+      return on_hello(*server, message.front);
+    case MessageType::kMap:
+      return on_map(*server, message.front);
+    case MessageType::kOsdBootReply:
+      return on_boot_reply(server, message.front);
+    default:
+      return;
+  }
+}
+
+void AuthorityLink::on_hello(ServerConnection& server, ConstBytes front) {
+  const auto hello = objecter::decode_server_hello(front);
+  if (!hello) return;
+  const objecter::OsdBoot boot = us_.make_boot();
+  if (!hello->fsid.is_nil() && hello->fsid != boot.fsid) {
+    std::string problem = "the server at " + server.address().to_string() + " belongs to cluster " +
+                          hello->fsid.to_string() + ", not to ours (" + boot.fsid.to_string() +
+                          "); check mon_host";
+    if (problem != last_problem_) LUNAR_ERROR(kMap, "{}", problem);
+    last_problem_ = std::move(problem);
+    return;  // it counts as silent: the hunt goes on
+  }
+  server.on_hello(*hello);
+  subscribe(server);
+  send_boot(server);
+}
+
+void AuthorityLink::on_map(const ServerConnection& server, ConstBytes front) {
+  auto map = objecter::decode_osd_map(front);
+  if (!map) {
+    LUNAR_ERROR(kMap, "the map that {} sent cannot be used: {}", server.address().to_string(),
+                map.error().message);
+    if (map.error().code == OsdErrc::kIncompatible)
+      us_.on_refused(OsdErrc::kIncompatible, map.error().message);
+    return;
+  }
+  const objecter::OsdMapRef old = us_.map();
+  if (map->fsid != us_.make_boot().fsid || (old && map->epoch <= old->epoch)) return;
+  us_.on_newer_map(std::move(*map));
+}
+
+void AuthorityLink::on_boot_reply(const ServerRef& server, ConstBytes front) {
+  auto reply = objecter::decode_osd_boot_reply(front);
+  if (!reply) return;
+  switch (reply->error) {
+    case OsdErrc::kOk:
+      hunt_.settle(server);
+      last_problem_.clear();
+      return us_.on_booted(reply->epoch);
+    case OsdErrc::kStaleMap:  // not the authority
+    case OsdErrc::kBusy:
+    case OsdErrc::kIoError:
+    case OsdErrc::kNoSpace:
+    case OsdErrc::kShutdown:
+      if (reply->message != last_problem_) LUNAR_LOG(kMap, 1, "{}", reply->message);
+      last_problem_ = std::move(reply->message);
+      return;  // the hunt goes on
+    default:
+      return us_.on_refused(reply->error, std::move(reply->message));
+  }
+}
+
+void AuthorityLink::on_reset(msgr::Connection& connection, std::error_code why) {
+  const ServerRef server = servers_.of(connection);
+  server->on_reset(why);
+  LUNAR_LOG(kMap, 1, "the session with {} is gone: {}", server->address().to_string(),
+            why.message());
+  // It may come back soon: it keeps its turn.
+  if (server == hunt_.source()) hunt_.doubt_source();
+}
+
+}  // namespace lunar::osd

@@ -1,0 +1,72 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <string>
+#include <vector>
+
+#include "msgr/messenger.h"
+#include "objecter/cluster/map_hunt.h"
+#include "objecter/cluster/server_connection.h"
+#include "objecter/protocol/control.h"
+#include "objecter/protocol/osd_map.h"
+#include "objecter/protocol/osd_op.h"
+
+namespace lunar::osd {
+
+// The server that boots: what the link needs to know of it, and what it tells it.
+struct BootingServer {
+  virtual objecter::OsdBoot make_boot() = 0;
+  virtual const objecter::OsdMapRef& map() const noexcept = 0;  // null before the first
+  virtual void on_newer_map(objecter::OsdMap map) = 0;
+  // The authority has us as up in its map of this epoch.
+  virtual void on_booted(objecter::Epoch epoch) = 0;
+  // The authority will never have us, and why.
+  virtual void on_refused(objecter::OsdErrc error, std::string sentence) = 0;
+
+ protected:
+  ~BootingServer() = default;
+};
+
+// The way of a server that is not the authority to it: finds it by any server of the cluster, boots
+// with it, and takes its maps. One server is asked at a time (MapHunt); the one that lets us boot
+// is the source. Each new session with it is booted anew. Loop-bound. Borrows the messenger and the
+// booting server; owns the connection.
+class AuthorityLink final : private objecter::MapSeeker {
+ public:
+  AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger, BootingServer& us,
+                std::vector<msgr::Address> bootstrap, std::chrono::nanoseconds retry_interval);
+
+  void start() { hunt_.start(); }
+  void stop() { hunt_.stop(); }
+  bool is_booted() const noexcept { return hunt_.source() != nullptr; }
+  bool owns(const msgr::Connection& connection) const noexcept {
+    return hunt_.includes(connection);
+  }
+  // Asks for a newer map than the one we have.
+  void want_map();
+  // Our entry of the map is not what it should be.
+  void boot_again();
+
+  // The dispatcher's calls. REQUIRES: owns(connection).
+  void on_open(msgr::Connection& connection);
+  void on_message(msgr::Connection& connection, const msgr::InMessage& message);
+  void on_reset(msgr::Connection& connection, std::error_code why);
+
+ private:
+  std::vector<msgr::Address> candidates() const override;
+  void ask(objecter::ServerConnection& server) override { send_boot(server); }
+  void on_hello(objecter::ServerConnection& server, ConstBytes front);
+  void on_map(const objecter::ServerConnection& server, ConstBytes front);
+  void on_boot_reply(const objecter::ServerRef& server, ConstBytes front);
+  void send_boot(objecter::ServerConnection& server);
+  void subscribe(objecter::ServerConnection& server);
+
+  BootingServer& us_;
+  const std::vector<msgr::Address> bootstrap_;
+  objecter::ServerTable servers_;
+  objecter::MapHunt hunt_;
+  std::string last_problem_;  // said in the log once, not at every try
+};
+
+}  // namespace lunar::osd

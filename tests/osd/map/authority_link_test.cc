@@ -1,0 +1,238 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/map/authority_link.h"
+
+#include <gmock/gmock.h>
+#include <gtest/gtest.h>
+
+#include <memory>
+#include <optional>
+#include <vector>
+
+#include "msgr/loopback/loopback_stack.h"
+#include "tests/support/fake_osd.h"
+#include "tests/support/manual_clock.h"
+
+namespace lunar::osd {
+namespace {
+
+using namespace std::chrono_literals;
+using objecter::OsdBootReply;
+using objecter::OsdErrc;
+using objecter::OsdMap;
+using objecter::OsdMapRef;
+using testing::HasSubstr;
+
+// Servers 0 … 2 of which osd.0 is the authority, and osd.7 that boots.
+class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, private BootingServer {
+ protected:
+  AuthorityLinkTest() {
+    msgr::EventCenter::Options options;
+    options.time = &clock;
+    center = std::move(*msgr::EventCenter::create(options));
+    cluster.fsid = fsid;
+    cluster.epoch = 5;
+    for (OsdId id = 0; id < 3; ++id) {
+      servers.push_back(std::make_unique<test::FakeOsd>(*center, stack, id));
+      cluster.osds.push_back({id, Uuid::random(), {servers.back()->start()}, true});
+      servers.back()->hello.fsid = fsid;
+    }
+    for (auto& server : servers) server->map = cluster;
+    msgr::MessengerOptions messenger_options;
+    messenger_options.entity = messenger_options.instance = "osd.7";
+    messenger_options.inject_seed = 7;  // back-off jitter that repeats
+    messenger = std::move(*msgr::Messenger::create(*center, stack, messenger_options, nullptr,
+                                                   nullptr, static_cast<msgr::Dispatcher*>(this)));
+  }
+  ~AuthorityLinkTest() override {
+    link.reset();
+    int left = 1 + static_cast<int>(servers.size());
+    messenger->shutdown([&] { --left; });
+    for (auto& server : servers) server->stop([&] { --left; });
+    for (int i = 0; i < 100 && left > 0; ++i) pass(50ms);
+    EXPECT_EQ(left, 0);
+  }
+  void start(std::vector<int> bootstrap) {
+    std::vector<msgr::Address> addresses;
+    for (const int id : bootstrap) addresses.push_back(osd(id).address());
+    link = std::make_unique<AuthorityLink>(*center, *messenger, static_cast<BootingServer&>(*this),
+                                           addresses, 1s);
+    link->start();
+    pass(0s);
+  }
+  test::FakeOsd& osd(int id) { return *servers.at(static_cast<std::size_t>(id)); }
+  void pass(std::chrono::nanoseconds time) {
+    center->run_until_idle();
+    for (; time.count() > 0; time -= 10ms) {
+      clock.advance(10ms);
+      center->run_until_idle();
+    }
+  }
+
+  const Uuid fsid = Uuid::random();
+  test::ManualClock clock;
+  std::unique_ptr<msgr::EventCenter> center;
+  msgr::LoopbackStack stack{{}};
+  std::vector<std::unique_ptr<test::FakeOsd>> servers;
+  std::unique_ptr<msgr::Messenger> messenger;
+  std::unique_ptr<AuthorityLink> link;
+  OsdMap cluster;
+  // What the server knows and was told.
+  OsdMapRef ours;
+  std::vector<objecter::Epoch> booted;
+  std::optional<OsdErrc> refused;
+  std::string sentence;
+
+ private:
+  objecter::OsdBoot make_boot() override {
+    objecter::OsdBoot boot;
+    boot.osd = 7;
+    boot.fsid = fsid;
+    boot.store = store_;
+    boot.incarnation = 9;
+    boot.epoch = ours ? ours->epoch : 0;
+    boot.addresses = {msgr::Address::loopback(6807)};
+    return boot;
+  }
+  const OsdMapRef& map() const noexcept override { return ours; }
+  void on_newer_map(OsdMap map) override { ours = std::make_shared<const OsdMap>(std::move(map)); }
+  void on_booted(objecter::Epoch epoch) override { booted.push_back(epoch); }
+  void on_refused(OsdErrc error, std::string why) override {
+    refused = error;
+    sentence = std::move(why);
+  }
+  void on_open(msgr::Connection& connection) override {
+    if (link && link->owns(connection)) link->on_open(connection);
+  }
+  void on_message(msgr::Connection& connection, msgr::InMessage message) override {
+    if (link && link->owns(connection)) link->on_message(connection, message);
+  }
+  void on_reset(msgr::Connection& connection, std::error_code why) override {
+    if (link && link->owns(connection)) link->on_reset(connection, why);
+  }
+  const Uuid store_ = Uuid::random();
+};
+
+TEST_F(AuthorityLinkTest, BootsWithTheAuthorityAndTakesItsMap) {
+  start({0});
+  EXPECT_TRUE(link->is_booted());
+  EXPECT_EQ(booted, (std::vector<objecter::Epoch>{5}));
+  ASSERT_EQ(osd(0).boots.size(), 1u);
+  EXPECT_EQ(osd(0).boots[0].osd, 7);
+  EXPECT_EQ(osd(0).subscriptions, (std::vector<objecter::Epoch>{0}));
+  ASSERT_NE(ours, nullptr);
+  EXPECT_EQ(*ours, cluster);
+  pass(10s);
+  EXPECT_EQ(osd(0).boots.size(), 1u) << "once is enough";
+}
+
+TEST_F(AuthorityLinkTest, FindsTheAuthorityByAServerThatIsNot) {
+  osd(1).on_boot = [](const objecter::OsdBoot&) {
+    return OsdBootReply{OsdErrc::kStaleMap, 0, "osd.1 is not the map authority"};
+  };
+  start({1});
+  EXPECT_FALSE(link->is_booted());
+  ASSERT_NE(ours, nullptr) << "but it has the map";
+  pass(3s);
+  EXPECT_TRUE(link->is_booted());
+  EXPECT_EQ(osd(0).boots.size(), 1u);
+  EXPECT_EQ(osd(1).boots.size(), 1u) << "once the authority is known, nobody else is told";
+}
+
+TEST_F(AuthorityLinkTest, SteppedOverIfItIsSilent) {
+  osd(1).says_hello = false;
+  start({1, 0});
+  pass(900ms);
+  EXPECT_EQ(osd(0).sessions, 0u);
+  pass(200ms);
+  EXPECT_TRUE(link->is_booted());
+}
+
+TEST_F(AuthorityLinkTest, ServerOfAnotherClusterIsNotTold) {
+  osd(1).map.reset();
+  osd(1).hello.fsid = Uuid::random();
+  start({1, 0});
+  pass(900ms);
+  EXPECT_TRUE(osd(1).boots.empty());
+  EXPECT_TRUE(osd(1).subscriptions.empty());
+  pass(200ms);
+  EXPECT_TRUE(link->is_booted());
+}
+
+TEST_F(AuthorityLinkTest, BusyAuthorityIsAskedAgain) {
+  bool is_busy = true;
+  osd(0).on_boot = [&](const objecter::OsdBoot&) {
+    return is_busy ? OsdBootReply{OsdErrc::kBusy, 0, "busy"} : OsdBootReply{OsdErrc::kOk, 6, ""};
+  };
+  start({0});
+  EXPECT_FALSE(link->is_booted());
+  is_busy = false;
+  pass(1100ms);
+  EXPECT_TRUE(link->is_booted());
+  EXPECT_EQ(booted, (std::vector<objecter::Epoch>{6}));
+  EXPECT_EQ(osd(0).sessions, 1u) << "on the same session";
+}
+
+TEST_F(AuthorityLinkTest, RefusalIsPassedOn) {
+  osd(0).on_boot = [](const objecter::OsdBoot&) {
+    return OsdBootReply{OsdErrc::kExists, 0, "there is another osd.7"};
+  };
+  start({0});
+  EXPECT_FALSE(link->is_booted());
+  EXPECT_EQ(refused, OsdErrc::kExists);
+  EXPECT_EQ(sentence, "there is another osd.7");
+}
+
+TEST_F(AuthorityLinkTest, NewSessionIsBootedAnew) {
+  start({0});
+  osd(0).drop_sessions();
+  pass(5s);
+  EXPECT_TRUE(link->is_booted());
+  EXPECT_EQ(osd(0).boots.size(), 2u);
+  EXPECT_EQ(booted.size(), 2u);
+}
+
+TEST_F(AuthorityLinkTest, BootsAgainOnTheSameSessionWhenTold) {
+  start({0});
+  link->boot_again();
+  EXPECT_FALSE(link->is_booted());
+  pass(0s);
+  EXPECT_TRUE(link->is_booted());
+  EXPECT_EQ(osd(0).boots.size(), 2u);
+  EXPECT_EQ(osd(0).sessions, 1u);
+}
+
+TEST_F(AuthorityLinkTest, AsksForANewerMapWhenTold) {
+  start({0});
+  link->want_map();
+  pass(0s);
+  EXPECT_EQ(osd(0).subscriptions, (std::vector<objecter::Epoch>{0, 5}));
+}
+
+TEST_F(AuthorityLinkTest, OlderMapsAndThoseOfOthersAreIgnored) {
+  start({0});
+  OsdMap other = cluster;
+  other.epoch = 9;
+  other.fsid = Uuid::random();
+  OsdMap older = cluster;
+  older.epoch = 4;
+  for (const OsdMap& bad : {other, older}) {
+    osd(0).map = bad;
+    osd(0).push_map();
+    pass(0s);
+    EXPECT_EQ(*ours, cluster);
+  }
+}
+
+TEST_F(AuthorityLinkTest, StopEndsTheSession) {
+  start({0});
+  EXPECT_EQ(osd(0).peers(), 1u);
+  link->stop();
+  pass(100ms);
+  EXPECT_EQ(osd(0).peers(), 0u);
+  EXPECT_FALSE(link->is_booted());
+  pass(10s);
+  EXPECT_EQ(osd(0).sessions, 1u);
+}
+
+}  // namespace
+}  // namespace lunar::osd
