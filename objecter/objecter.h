@@ -11,6 +11,7 @@
 #include "common/inline_function.h"
 #include "common/perf_counters.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "msgr/event_center.h"
 #include "msgr/messenger.h"
 #include "objecter/delivery.h"
@@ -19,15 +20,17 @@
 
 namespace lunar::objecter {
 
-// How an op ended. error keeps its identity: osd_category for what servers and the Objecter say.
+// How an op ended.
 struct OpReply {
+  // Success, or why not. Keeps its identity: of osd_category if a server or the Objecter says it.
   std::error_code error;
-  ObjectVersion version;
-  uint64_t bytes_inline = 0;
-  uint64_t bytes_one_sided = 0;
+  ObjectVersion version;         // of the object after the op; only with an answer of the server
+  uint64_t bytes_inline = 0;     // payload in frames, both ways
+  uint64_t bytes_one_sided = 0;  // payload that the server moved by RDMA READ or WRITE
   // How the payload of the last sending travelled, and why.
   Delivery delivery = Delivery::kInline;
   DeliveryReason delivery_reason = DeliveryReason::kLinkLacks;
+  // One for each step that was executed; the last is the one that failed, if one did.
   std::vector<SubOpResult> steps;
   // Data the steps returned, if it was not placed in ObjectOp::read_into. Valid during `done`.
   ConstBytes data;
@@ -37,26 +40,30 @@ using OpDone = InlineFunction<void(OpReply)>;
 // An op to submit. Built by the caller, taken by submit().
 struct ObjectOp {
   ObjectId object;
-  ImageId image = 0;
-  uint64_t io_id = 0;  // trace id of the IO it serves
-  uint16_t flags = 0;  // OpFlag
-  std::vector<SubOp> steps;
+  ImageId image = 0;         // a FLUSH of this image makes it durable; 0: of none
+  uint64_t io_id = 0;        // trace id of the IO it serves
+  uint16_t flags = 0;        // OpFlag
+  std::vector<SubOp> steps;  // 1 … OsdOpHeader::kMaxSubOps, applied in order, all or none
   // Data of the steps in order; borrowed until done.
   msgr::ConstBuffers data;
-  // Where the data of the one READ step goes; borrowed until done. Empty: in OpReply::data.
+  // Where the data of the one READ step goes; borrowed until done. Its size is the length of that
+  // step, and no other step may return data. Empty: the data is in OpReply::data.
   Bytes read_into;
   DeliveryProposal delivery;
-  std::chrono::nanoseconds timeout{0};  // 0: Options::op_timeout
+  std::chrono::nanoseconds timeout{0};  // from submit to done; 0: Options::op_timeout
 };
 
 // Sends each op to the OSD that holds its object, and again when the map or the session changes,
 // until it is answered, cancelled or out of time.
-// Loop-bound to its center. Owns its messenger; borrows center, stack, keyring and registry.
+// Loop-bound to its center; every done runs there, exactly once, and never inside the call that
+// took it. Owns its messenger; borrows center, stack, keyring and registry.
 class Objecter {
  public:
   struct Options {
     std::chrono::nanoseconds op_timeout{std::chrono::seconds(20)};  // from submit, over all resends
-    uint32_t max_in_flight_ops = 1024;                              // more wait, in submit order
+    // Ops, and bytes of what they carry and ask for, that may be in flight at the same time; more
+    // wait, in submit order. One op alone always goes.
+    uint32_t max_in_flight_ops = 1024;
     uint64_t max_in_flight_bytes = 100u << 20;
     // How long a write that timed out or was cancelled waits for its server's word that it is not
     // executing, before it is reported.
@@ -65,10 +72,14 @@ class Objecter {
     // its memory is taken back by force, which may cost the link.
     std::chrono::nanoseconds rkey_revoke_timeout{std::chrono::seconds(2)};
     std::vector<msgr::Address> bootstrap;  // any servers of the cluster; one must answer
-    // objecter_* and mon_host.
+
+    // From the options objecter_* and mon_host. An error is what parse_mon_host() says.
     static Outcome<Options> from_config(const Config& config);
   };
 
+  // Begins to look for a cluster map at once; wait_for_map() tells when there is one. `perf` null:
+  // nobody reads the counters. Errors: kUnreachable without a bootstrap address, and those of
+  // Messenger::create().
   static Outcome<std::unique_ptr<Objecter>> create(msgr::EventCenter& center,
                                                    msgr::NetworkStack& stack,
                                                    msgr::MessengerOptions messenger_options,
@@ -76,26 +87,29 @@ class Objecter {
                                                    PerfRegistry* perf);
   virtual ~Objecter() = default;  // REQUIRES: shutdown() is done
 
-  // Runs done once a map is there (at once if it is), or with kUnreachable/kAuthFailed … and what
-  // was tried, when `timeout` ends first. Trying goes on after that, for whoever waits next.
+  // Runs done as soon as there is a map; or, when `timeout` ends first, with kUnreachable or
+  // msgr::MsgrErrc::kAuthFailed and a sentence about what was tried. Trying goes on after that, for
+  // whoever waits next. kShutdown: shutdown() was called.
   virtual void wait_for_map(std::chrono::nanoseconds timeout,
-                            InlineFunction<void(Outcome<OsdMapRef>)> done) = 0;
-  virtual OsdMapRef map() const = 0;  // null before the first
-  // Runs done when the map has at least `epoch`, or kTimedOut.
+                            UniqueFunction<void(Outcome<OsdMapRef>)> done) = 0;
+  // The newest; null before the first.
+  virtual OsdMapRef map() const = 0;
+  // Runs done when the map has at least this epoch, or with kTimedOut or kShutdown. Asks the
+  // servers for anything newer, once.
   virtual void wait_for_epoch(Epoch epoch, std::chrono::nanoseconds timeout,
-                              InlineFunction<void(std::error_code)> done) = 0;
+                              UniqueFunction<void(std::error_code)> done) = 0;
 
-  // `done` runs exactly once, later, on the center. Ops on one object that are not resent are
-  // applied in submit order. When done runs nothing touches op.data or op.read_into any more.
+  // Ops on one object that are not resent are applied in submit order. When done runs nothing
+  // touches op.data or op.read_into any more.
   // Errors told apart: kTimedOut (may have been applied), kUnknownOutcome, kCancelled, kFenced,
-  // kNoSuchPool, and whatever the server says.
+  // kNoSuchPool, kInvalid and kTooLarge (it was not sent), and whatever the server says.
   virtual Tid submit(ObjectOp op, OpDone done) = 0;
 
   // FLUSH to every OSD of the pool, whoever wrote: done with the first error when all answered, but
-  // kLostWrites before any other.
-  // The Tid cancels all of them.
+  // kLostWrites before any other. Passes ops that wait because of the limits in flight. Covers the
+  // writes of this image that were done before the call. The Tid cancels all of it.
   virtual Tid flush(PoolId pool, ImageId image, uint64_t io_id,
-                    InlineFunction<void(std::error_code)> done) = 0;
+                    UniqueFunction<void(std::error_code)> done) = 0;
 
   // Asks for the op to end with kCancelled: waits for the server's confirmation up to
   // `cancel_grace`, so that a cancelled op is either known not to run or its time is over. A change
@@ -103,20 +117,25 @@ class Objecter {
   // done is left alone.
   virtual void cancel(Tid tid) = 0;
 
-  // Names of one PG's objects after `cursor`, at most `limit`; an empty page is the end.
+  // Names of one PG's objects after `cursor` (empty: from the first), sorted, at most `limit` (1 …
+  // OsdOpHeader::kMaxListed); an empty page is the end. Errors: kInvalid, and those of submit().
   virtual Tid list(PgId pg, std::string cursor, uint32_t limit,
-                   InlineFunction<void(Result<std::vector<std::string>>)> done) = 0;
+                   UniqueFunction<void(Result<std::vector<std::string>>)> done) = 0;
 
   // A JSON command for the map authority (`osd`, `pool`, `map` …), or for one OSD if `osd` >= 0.
+  // Sent once at most; the answer is JSON too, and comes with a map that shows what was changed.
+  // Errors, each with a sentence: kUnreachable (it was not sent), kTimedOut and kUnknownOutcome (it
+  // may have been executed), kShutdown, and whatever the server says.
   virtual void command(OsdId osd, std::string json, std::chrono::nanoseconds timeout,
-                       InlineFunction<void(Outcome<std::string>)> done) = 0;
+                       UniqueFunction<void(Outcome<std::string>)> done) = 0;
 
   // JSON for the admin socket: ops in flight (tid, object, osd, age, attempts, state), sessions.
   virtual std::string ops_in_flight_json() const = 0;
   virtual std::string sessions_json() const = 0;
 
-  // Ops in flight end with kShutdown; done runs when no session is left.
-  virtual void shutdown(InlineFunction<void()> done) = 0;
+  // Ops in flight, waiters and commands end with kShutdown; done runs when no session is left, and
+  // may destroy the Objecter. Once.
+  virtual void shutdown(UniqueFunction<void()> done) = 0;
 };
 
 }  // namespace lunar::objecter

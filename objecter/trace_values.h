@@ -3,46 +3,16 @@
 
 #include <cstdint>
 
-#include "objecter/delivery.h"
-#include "objecter/op_reasons.h"
-#include "tracing/trace_enums.h"
-
 namespace lunar::objecter {
 
-// The numbers that trace events record for this layer's enumerations. They are frozen
-// (tracing/trace_enums.h); the enumerations follow them, and the assertions below hold them to it.
+// The number that trace events record for a value of one of this layer's enumerations: Delivery and
+// DeliveryReason here, and the private ones of an op's life. The numbers are frozen
+// (tracing/trace_enums.h), for traces outlive the program that wrote them; the enumerations follow
+// them, one to one, and the assertions of objecter/ops/trace_reasons.h hold them to it.
 // Pure.
 template <typename E>
 constexpr uint8_t trace_value(E value) noexcept {
   return static_cast<uint8_t>(value);
 }
-
-static_assert(trace_value(Delivery::kInline) == kTracePathInline);
-static_assert(trace_value(Delivery::kOneSided) == kTracePathOneSided);
-
-static_assert(trace_value(DeliveryReason::kEligible) == kTracePathEligible);
-static_assert(trace_value(DeliveryReason::kBelowThreshold) == kTracePathBelowThreshold);
-static_assert(trace_value(DeliveryReason::kNotRegistered) == kTracePathNotRegistered);
-static_assert(trace_value(DeliveryReason::kForeignMemory) == kTracePathForeignMemory);
-static_assert(trace_value(DeliveryReason::kSecureMode) == kTracePathSecureMode);
-static_assert(trace_value(DeliveryReason::kPeerLacks) == kTracePathPeerLacks);
-static_assert(trace_value(DeliveryReason::kResend) == kTracePathResend);
-static_assert(trace_value(DeliveryReason::kLinkLacks) == kTracePathLinkLacks);
-static_assert(trace_value(DeliveryReason::kOpKind) == kTracePathOpKind);
-static_assert(trace_value(DeliveryReason::kNoKey) == kTracePathNoKey);
-static_assert(trace_value(DeliveryReason::kRetryInline) == kTracePathRetryInline);
-static_assert(trace_value(DeliveryReason::kDamaged) == kTracePathDamaged);
-
-static_assert(trace_value(WaitReason::kMap) == kTraceWaitMap);
-static_assert(trace_value(WaitReason::kOsdDown) == kTraceWaitOsdDown);
-static_assert(trace_value(WaitReason::kThrottle) == kTraceWaitThrottle);
-
-static_assert(trace_value(ResendReason::kNewMap) == kTraceResendNewMap);
-static_assert(trace_value(ResendReason::kSessionReset) == kTraceResendSessionReset);
-static_assert(trace_value(ResendReason::kRetryInline) == kTraceResendRetryInline);
-
-static_assert(trace_value(CancelReason::kTimeout) == kTraceCancelTimeout);
-static_assert(trace_value(CancelReason::kAbort) == kTraceCancelAbort);
-static_assert(trace_value(CancelReason::kShutdown) == kTraceCancelShutdown);
 
 }  // namespace lunar::objecter

@@ -9,13 +9,10 @@
 #include "msgr/awaiters.h"
 
 namespace lunar::objecter {
-namespace {
-
-enum class SourceLoss : uint8_t { kDropped, kDoubted };
-
-}  // namespace
 
 struct MapHunt::State {
+  enum class SourceLoss : uint8_t { kDropped, kDoubted };
+
   State(msgr::EventCenter& center, ServerTable& server_table, MapSeeker& map_seeker,
         HuntPace hunt_pace)
       : servers(server_table), seeker(map_seeker), pace(hunt_pace), sleeper(center) {}
@@ -79,9 +76,9 @@ Detached MapHunt::run(std::shared_ptr<State> hunt) {
       const std::error_code stopped = co_await hunt->sleeper.sleep(pause);
       if (stopped) co_return;
     }
-    const Result<SourceLoss> loss = co_await hunt->losses.next();
+    const Result<State::SourceLoss> loss = co_await hunt->losses.next();
     if (!loss) co_return;  // stopped
-    if (*loss == SourceLoss::kDoubted) {
+    if (*loss == State::SourceLoss::kDoubted) {
       const std::error_code stopped = co_await hunt->sleeper.sleep(hunt->pace.rotate);
       if (stopped) co_return;
     }
@@ -136,13 +133,13 @@ void MapHunt::drop_source() {
   state_->dropped = state_->source->address();
   state_->next = 0;
   state_->source.reset();
-  state_->losses.push(SourceLoss::kDropped);
+  state_->losses.push(State::SourceLoss::kDropped);
 }
 
 void MapHunt::doubt_source() {
   if (state_->source == nullptr) return;
   state_->asked.push_back(std::exchange(state_->source, nullptr));
-  state_->losses.push(SourceLoss::kDoubted);
+  state_->losses.push(State::SourceLoss::kDoubted);
 }
 
 }  // namespace lunar::objecter

@@ -7,7 +7,7 @@
 
 #include "common/task.h"
 #include "msgr/event_center.h"
-#include "objecter/cluster/server_connection.h"
+#include "objecter/cluster/server_table.h"
 
 namespace lunar::objecter {
 

@@ -1,7 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <map>
 #include <memory>
 #include <optional>
 #include <system_error>
@@ -30,6 +29,7 @@ class ServerConnection {
   ServerConnection& operator=(const ServerConnection&) = delete;
 
   const msgr::Address& address() const noexcept { return address_; }
+  // For what goes beyond send(): withdraw(), revoke(), peer(). Not to be closed by its users.
   msgr::Connection& connection() noexcept { return *connection_; }
   // What the server said when the session began; empty before that and after a reset. Nothing but
   // map requests may be sent until it is there.
@@ -54,47 +54,27 @@ class ServerConnection {
   void send_front(MessageType type, std::vector<std::byte> front, Tid tid = 0,
                   msgr::Priority priority = msgr::Priority::kDefault);
 
-  // What the owner's Dispatcher hears of this connection, and passes on.
+  // What the messenger's Dispatcher hears of this connection (found with ServerTable::of()), and
+  // passes on before it acts on it itself.
+  // A session began: it has a link, and its hello is still to come.
   void on_open() noexcept;
+  // The server's hello has come, and is acceptable.
   void on_hello(const ServerHello& hello) noexcept { hello_ = hello; }
+  // The session ended, or could not begin; the messenger tries again.
   void on_reset(std::error_code why) noexcept;
+  // The link of the session was lost, or there is a new one.
   void on_link(bool is_up) noexcept { has_link_ = is_up; }
 
  private:
-  ServerTable& table_;
+  ServerTable& table_;  // hears when we are gone
   const msgr::Address address_;
   msgr::ConnectionRef connection_;    // never null
   std::optional<ServerHello> hello_;  // only while is_open_
-  std::error_code last_error_;
+  std::error_code last_error_;        // success until something failed
   bool is_open_ = false;
   bool has_link_ = false;  // only while is_open_
 };
+// Never null unless it is said.
 using ServerRef = std::shared_ptr<ServerConnection>;
-
-// The connections to servers, by address: two users of one address share one connection.
-// Loop-bound. Borrows the messenger, and each connection from its users: it must outlive them.
-class ServerTable {
- public:
-  // Once, before the first get().
-  void set_messenger(msgr::Messenger* messenger) noexcept { messenger_ = messenger; }
-  // The one that exists, or a new one, which connects at once. Never null.
-  // REQUIRES: the messenger is set.
-  ServerRef get(const msgr::Address& address);
-  // Whose connection this is; null if it is none of ours, or one that was let go of.
-  // REQUIRES: nobody else sets contexts on connections of this messenger.
-  ServerRef of(msgr::Connection& connection) noexcept;
-  // Calls fn(ServerConnection&) for each that somebody holds, in the order of addresses.
-  template <typename Fn>
-  void for_each(Fn&& fn) const {
-    for (const auto& [address, weak] : servers_) {
-      if (const ServerRef server = weak.lock()) fn(*server);
-    }
-  }
-
- private:
-  friend class ServerConnection;
-  msgr::Messenger* messenger_ = nullptr;
-  std::map<msgr::Address, std::weak_ptr<ServerConnection>> servers_;  // none is expired
-};
 
 }  // namespace lunar::objecter

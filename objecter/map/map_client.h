@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "objecter/cluster/map_hunt.h"
-#include "objecter/cluster/server_connection.h"
-#include "objecter/counters.h"
+#include "objecter/cluster/server_table.h"
+#include "objecter/ops/counters.h"
 #include "objecter/protocol/osd_map.h"
 
 namespace lunar::objecter {

@@ -1,10 +1,33 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "objecter/protocol/control.h"
 
+#include <string_view>
+#include <utility>
+
+#include "objecter/protocol/codec/fields.h"
 #include "objecter/protocol/osd_map.h"
-#include "objecter/protocol/wire.h"
 
 namespace lunar::objecter {
+namespace {
+
+// OsdBootReply and CommandReply have the same form: an error, an epoch, a text for a person.
+void put_verdict(ByteWriter& w, OsdErrc error, Epoch epoch, std::string_view text) {
+  w.put(error);
+  w.put(epoch);
+  w.put_string(text.substr(0, CommandReply::kMaxTextBytes));
+}
+
+template <typename Reply>
+Result<Reply> decode_verdict(ConstBytes front) {
+  ByteReader r(front);
+  const OsdErrc error = get_errc(r);
+  const auto epoch = r.get<Epoch>();
+  std::string text = r.get_string(CommandReply::kMaxTextBytes);
+  if (!r.finished()) return failure(OsdErrc::kInvalid);
+  return Reply{error, epoch, std::move(text)};
+}
+
+}  // namespace
 
 void encode(const ServerHello& hello, std::vector<std::byte>& out) {
   ByteWriter w(out);
@@ -79,36 +102,20 @@ Result<OsdBoot> decode_osd_boot(ConstBytes front) {
 
 void encode(const OsdBootReply& reply, std::vector<std::byte>& out) {
   ByteWriter w(out);
-  w.put(reply.error);
-  w.put(reply.epoch);
-  w.put_string(std::string_view(reply.message).substr(0, CommandReply::kMaxTextBytes));
+  put_verdict(w, reply.error, reply.epoch, reply.message);
 }
 
 Result<OsdBootReply> decode_osd_boot_reply(ConstBytes front) {
-  ByteReader r(front);
-  OsdBootReply reply;
-  reply.error = get_errc(r);
-  reply.epoch = r.get<Epoch>();
-  reply.message = r.get_string(CommandReply::kMaxTextBytes);
-  if (!r.finished()) return failure(OsdErrc::kInvalid);
-  return reply;
+  return decode_verdict<OsdBootReply>(front);
 }
 
 void encode(const CommandReply& reply, std::vector<std::byte>& out) {
   ByteWriter w(out);
-  w.put(reply.error);
-  w.put(reply.epoch);
-  w.put_string(std::string_view(reply.text).substr(0, CommandReply::kMaxTextBytes));
+  put_verdict(w, reply.error, reply.epoch, reply.text);
 }
 
 Result<CommandReply> decode_command_reply(ConstBytes front) {
-  ByteReader r(front);
-  CommandReply reply;
-  reply.error = get_errc(r);
-  reply.epoch = r.get<Epoch>();
-  reply.text = r.get_string(CommandReply::kMaxTextBytes);
-  if (!r.finished()) return failure(OsdErrc::kInvalid);
-  return reply;
+  return decode_verdict<CommandReply>(front);
 }
 
 }  // namespace lunar::objecter

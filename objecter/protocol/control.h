@@ -14,13 +14,13 @@
 namespace lunar::objecter {
 
 // Fronts of the messages beside ops and maps; osd_op.h numbers them, docs/protocol-osd.md has the
-// tables. Values; immutable in meaning.
+// tables, with the bytes of each field in the order in which they are declared here. Values.
 
 // The server's first message on every session, from its on_open(). A client sends nothing but
 // kMapSubscribe before it, and decides by it what may be resent.
 struct ServerHello {
-  Uuid fsid;
-  OsdId osd = -1;
+  Uuid fsid;                 // of its cluster; nil while it knows none
+  OsdId osd = -1;            // who it is; not negative on the wire
   uint64_t incarnation = 0;  // random, new at every start of the server process; never 0
   uint64_t verifier = 0;     // as in replies
   Epoch epoch = 0;           // of its newest map
@@ -36,33 +36,40 @@ struct MapSubscribe {
 
 // Both ways: about the op with this tid of the session's client. Not in meta.tid, so that
 // withdrawing the op leaves the cancel alone.
+// As kCancel, from the client: give the op up, if it does not execute yet. As kCancelled, from the
+// server: the op is not executing and will not. If it was executed its reply comes first.
 struct CancelNote {
-  Tid tid = 0;
+  Tid tid = 0;  // not 0 on the wire
 };
 
 // An OSD tells the authority that it is up. Repeated on every new session with the authority.
 struct OsdBoot {
-  OsdId osd = -1;
-  Uuid fsid;
-  Uuid store;
+  OsdId osd = -1;                        // whom it is going to be
+  Uuid fsid;                             // of the cluster that its store belongs to
+  Uuid store;                            // the identity of that store, for good
   uint64_t incarnation = 0;              // as in ServerHello
   Epoch epoch = 0;                       // its newest map
   std::vector<msgr::Address> addresses;  // 1 … OsdInfo::kMaxAddresses, with ports
 };
 
+// The authority's answer, later: when a map in which the OSD is up is durable. kStaleMap: it is not
+// the authority. kBusy, kIoError, kNoSpace, kShutdown: try again. All others are for good.
 struct OsdBootReply {
   OsdErrc error = OsdErrc::kOk;
   Epoch epoch = 0;      // the first map in which it is up; 0 with an error
   std::string message;  // a sentence, with an error
 };
 
+// The answer to a command. Nobody remembers it: a command whose session was reset may have been
+// executed.
 struct CommandReply {
   static constexpr std::size_t kMaxTextBytes = 768u << 10;
-  OsdErrc error = OsdErrc::kOk;
-  Epoch epoch = 0;   // a map that shows what the command did; the client waits for it
-  std::string text;  // the answer, JSON; with an error a sentence
+  OsdErrc error = OsdErrc::kOk;  // its number on the wire is that of OsdErrc
+  Epoch epoch = 0;               // a map that shows what the command did; the client waits for it
+  std::string text;              // the answer, JSON; with an error a sentence
 };
 
+// Append to `out`. A text that is too long is cut.
 void encode(const ServerHello& hello, std::vector<std::byte>& out);
 void encode(const MapSubscribe& subscribe, std::vector<std::byte>& out);
 void encode(const CancelNote& note, std::vector<std::byte>& out);
@@ -70,7 +77,8 @@ void encode(const OsdBoot& boot, std::vector<std::byte>& out);
 void encode(const OsdBootReply& reply, std::vector<std::byte>& out);
 void encode(const CommandReply& reply, std::vector<std::byte>& out);
 
-// Errors: kInvalid. Nothing may be left over.
+// Accept exactly what the encoders make: every count, length, flag and enumerator is checked, and
+// nothing may be left over. The input is a peer's, and may be anything. Errors: kInvalid.
 Result<ServerHello> decode_server_hello(ConstBytes front);
 Result<MapSubscribe> decode_map_subscribe(ConstBytes front);
 Result<CancelNote> decode_cancel_note(ConstBytes front);

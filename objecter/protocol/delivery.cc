@@ -3,7 +3,7 @@
 
 #include <algorithm>
 
-#include "objecter/protocol/wire.h"
+#include "objecter/protocol/codec/fields.h"
 
 namespace lunar::objecter {
 
@@ -63,29 +63,29 @@ DeliveryDescriptor get_delivery(ByteReader& r) {
   return delivery;
 }
 
-std::vector<DeliveryPiece> cut_delivery(const DeliveryDescriptor& delivery, uint64_t offset,
-                                        uint64_t length, uint32_t max_bytes) {
-  std::vector<DeliveryPiece> pieces;
+std::vector<DeliveryFragment> cut_delivery(const DeliveryDescriptor& delivery, uint64_t offset,
+                                           uint64_t length, uint32_t max_bytes) {
+  std::vector<DeliveryFragment> fragments;
   uint64_t begin = 0;  // of the range, in the payload
   for (const DeliveryDescriptor::Range& range : delivery.ranges) {
     const uint64_t end = begin + range.length;
     while (length > 0 && offset >= begin && offset < end) {
       const auto take =
           static_cast<uint32_t>(std::min<uint64_t>({length, end - offset, max_bytes}));
-      DeliveryPiece piece;
-      piece.key.addr = range.addr + (offset - begin);
-      piece.key.rkey = range.rkey;
-      piece.key.length = take;
-      piece.key.link_generation = delivery.link_generation;
-      piece.offset = offset;
-      piece.length = take;
-      pieces.push_back(piece);
+      DeliveryFragment fragment;
+      fragment.key.addr = range.addr + (offset - begin);
+      fragment.key.rkey = range.rkey;
+      fragment.key.length = take;
+      fragment.key.link_generation = delivery.link_generation;
+      fragment.offset = offset;
+      fragment.length = take;
+      fragments.push_back(fragment);
       offset += take;
       length -= take;
     }
     begin = end;
   }
-  return pieces;
+  return fragments;
 }
 
 }  // namespace lunar::objecter

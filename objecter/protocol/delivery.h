@@ -19,16 +19,16 @@ enum class DeliveryAccess : uint8_t {
 // server that cannot, or is too late, says kRetryInline to a pull and sends the data of a push.
 // docs/protocol-osd.md §2.1. A value.
 struct DeliveryDescriptor {
-  static constexpr std::size_t kMaxRanges = 16;
-  static constexpr uint64_t kMaxBytes = 32u << 20;
-  static constexpr uint32_t kMinFragmentBytes = 4u << 10;
+  static constexpr std::size_t kMaxRanges = 16;            // at least 1
+  static constexpr uint64_t kMaxBytes = 32u << 20;         // of all ranges
+  static constexpr uint32_t kMinFragmentBytes = 4u << 10;  // of fragment_bytes, both
   static constexpr uint32_t kMaxFragmentBytes = 32u << 20;
 
   // Contiguous memory in the client's process. The payload is all of them, one after the other.
   struct Range {
-    uint64_t addr = 0;
-    uint32_t length = 0;
-    uint32_t rkey = 0;
+    uint64_t addr = 0;    // as the client's device knows it: its virtual address
+    uint32_t length = 0;  // bytes; not 0
+    uint32_t rkey = 0;    // good until the client has the answer, or revokes it
     friend bool operator==(const Range&, const Range&) = default;
   };
 
@@ -40,29 +40,34 @@ struct DeliveryDescriptor {
   std::vector<Range> ranges;
   std::vector<uint32_t> crcs;  // crc32c of each fragment; the last one may be shorter
 
+  // Of the payload.
   uint64_t bytes() const noexcept {
     uint64_t sum = 0;
     for (const Range& range : ranges) sum += range.length;
     return sum;
   }
+  // How many checksums a pull has, if any. REQUIRES: fragment_bytes > 0.
   uint32_t fragments() const noexcept {
     return static_cast<uint32_t>((bytes() + fragment_bytes - 1) / fragment_bytes);
   }
   friend bool operator==(const DeliveryDescriptor&, const DeliveryDescriptor&) = default;
 };
 
-// One READ or WRITE: `key` for `length` bytes at `offset` of the payload.
-struct DeliveryPiece {
-  msgr::RemoteKey key;
-  uint64_t offset = 0;
-  uint32_t length = 0;
+// One RDMA READ or WRITE of a delivery. A value.
+struct DeliveryFragment {
+  msgr::RemoteKey key;  // of exactly these bytes
+  uint64_t offset = 0;  // in the payload, bytes
+  uint32_t length = 0;  // bytes; not 0
 };
-// Cuts part of the payload where ranges end and at max_bytes. REQUIRES: is_valid(delivery), and the
-// part lies in it.
-std::vector<DeliveryPiece> cut_delivery(const DeliveryDescriptor& delivery, uint64_t offset,
-                                        uint64_t length, uint32_t max_bytes);
+// The extent (offset, length) of the payload as fragments, in order: cut where ranges end, and so
+// that none is longer than max_bytes. REQUIRES: is_valid(delivery), the extent lies in the payload,
+// and max_bytes > 0.
+std::vector<DeliveryFragment> cut_delivery(const DeliveryDescriptor& delivery, uint64_t offset,
+                                           uint64_t length, uint32_t max_bytes);
 
+// Whether every limit above holds, and there are as many checksums as there have to be.
 bool is_valid(const DeliveryDescriptor& delivery) noexcept;
+// The form inside the front of an op (docs/protocol-osd.md §2.1).
 void put_delivery(ByteWriter& w, const DeliveryDescriptor& delivery);
 // What is read badly makes the reader's ok() false. Not yet checked by is_valid().
 DeliveryDescriptor get_delivery(ByteReader& r);

@@ -5,7 +5,8 @@
 
 namespace lunar::objecter {
 
-// For people: what both ends call a step in their dumps and logs.
+// What both ends call a step in their dumps and logs, for people: "write", "cmpext". "unknown" for
+// a number that is none of OpCode's. Never null, never freed. Pure.
 const char* name_of(OpCode code) noexcept;
 
 }  // namespace lunar::objecter

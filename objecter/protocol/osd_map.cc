@@ -5,7 +5,7 @@
 #include <bit>
 
 #include "common/crc32c.h"
-#include "objecter/protocol/wire.h"
+#include "objecter/protocol/codec/fields.h"
 
 namespace lunar::objecter {
 namespace {

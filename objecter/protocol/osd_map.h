@@ -16,49 +16,55 @@
 
 namespace lunar::objecter {
 
+// One OSD of the cluster, as the map authority knows it. A value.
 struct OsdInfo {
   static constexpr std::size_t kMaxAddresses = 8;
-  OsdId id = 0;
+  OsdId id = 0;                          // not negative
   Uuid store;                            // identity of its store; zero until it has booted once
-  std::vector<msgr::Address> addresses;  // any of them will do
-  bool up = false;
+  std::vector<msgr::Address> addresses;  // any of them will do; with ports; not empty if it is up
+  bool up = false;                       // it has a session with the authority, or had one just now
   friend bool operator==(const OsdInfo&, const OsdInfo&) = default;
 };
 
+// What keeps the objects of a pool on its servers. On the wire as a number: never renumber.
 enum class StoreKind : uint8_t { kFile = 1, kMem = 2, kRados = 3 };
 
 // A set of objects. Its OSD list and weights are fixed for its life: `up` never changes placement.
+// A value.
 struct PoolInfo {
   static constexpr uint32_t kMaxPgs = 65'536;
   static constexpr uint32_t kMaxWeight = 1u << 24;
-  static constexpr uint64_t kMinObjectSize = 4096;
+  static constexpr uint64_t kMinObjectSize = 4096;  // bytes, both
   static constexpr uint64_t kMaxObjectSize = 32u << 20;
-  PoolId id = 0;
-  std::string name;
-  uint32_t pg_num = 64;
+  PoolId id = 0;                    // not 0 in a map
+  std::string name;                 // as an object's name; no two pools share one
+  uint32_t pg_num = 64;             // 1 … kMaxPgs; fixed as well
   uint64_t object_size = 4u << 20;  // default for images; a power of two, bytes
   StoreKind store = StoreKind::kFile;
+  // An OSD that may hold objects of the pool.
   struct Member {
-    OsdId osd = 0;
-    uint32_t weight = 0x10000;  // 16.16 fixed point
+    OsdId osd = 0;              // is in the map
+    uint32_t weight = 0x10000;  // its share, 16.16 fixed point, at most kMaxWeight; 0: no object
     friend bool operator==(const Member&, const Member&) = default;
   };
-  std::vector<Member> members;
+  std::vector<Member> members;  // no OSD twice; at least one has a weight
   friend bool operator==(const PoolInfo&, const PoolInfo&) = default;
 };
 
-// Which servers and pools there are, at one epoch. Immutable once published.
+// Which servers and pools there are, at one epoch. Changed by the authority alone, into a copy with
+// the next epoch; immutable once published, and shared as OsdMapRef.
 struct OsdMap {
-  static constexpr uint16_t kVersion = 1;
+  static constexpr uint16_t kVersion = 1;  // of the encoded form
   static constexpr std::size_t kMaxOsds = 4096;
   static constexpr std::size_t kMaxPools = 4096;
-  Uuid fsid;  // of the cluster
-  Epoch epoch = 0;
-  OsdId authority = 0;
+  Uuid fsid;                    // of the cluster
+  Epoch epoch = 0;              // from 1; grows by 1
+  OsdId authority = 0;          // is among the osds
   std::vector<OsdInfo> osds;    // sorted by id
   std::vector<PoolInfo> pools;  // sorted by id
-  PoolId next_pool_id = 1;
+  PoolId next_pool_id = 1;      // above every id that was ever given to a pool
 
+  // Null if there is none. What is found lives as long as the map.
   const OsdInfo* find_osd(OsdId id) const noexcept;
   const PoolInfo* find_pool(PoolId id) const noexcept;
   const PoolInfo* find_pool(std::string_view name) const noexcept;
@@ -66,12 +72,19 @@ struct OsdMap {
 };
 using OsdMapRef = std::shared_ptr<const OsdMap>;
 
-void encode(const OsdMap& map, std::vector<std::byte>& out);  // with a crc32c of its own at the end
-// A sentence for a damaged map (kCorrupt) or one of another version (kIncompatible).
+// Appends the map, with a crc32c of its own at the end: front of kMap, and the record of a server.
+void encode(const OsdMap& map, std::vector<std::byte>& out);
+// Accepts what encode() makes of a map that validate() allows, and nothing else. Errors, each with
+// a sentence: kCorrupt (damaged, or no map at all), kIncompatible (another version), and those of
+// validate().
 Outcome<OsdMap> decode_osd_map(ConstBytes bytes);
-// Checks ids, names, sizes and references; what decode_osd_map() and the authority both demand.
+// Checks ids, names, sizes and references, as they are said above. What decode_osd_map() and the
+// authority both demand. Error: kInvalid, with a sentence that names the OSD or pool.
 Outcome<void> validate(const OsdMap& map);
-std::string to_json(const OsdMap& map);  // as `lunar map dump --format json` shows it
-Outcome<OsdMap> osd_map_from_json(std::string_view json);  // of to_json(); for `lunar map restore`
+// As `lunar map dump --format json` shows it: all of the map, for people, scripts and backups.
+std::string to_json(const OsdMap& map);
+// Reads what to_json() wrote, for `lunar map restore`. Errors, with a sentence: kInvalid, and
+// kIncompatible for another version.
+Outcome<OsdMap> osd_map_from_json(std::string_view json);
 
 }  // namespace lunar::objecter

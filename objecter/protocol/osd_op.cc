@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "objecter/protocol/osd_op.h"
 
-#include "objecter/protocol/wire.h"
+#include "objecter/protocol/codec/fields.h"
 
 namespace lunar::objecter {
 namespace {

@@ -61,10 +61,11 @@ constexpr bool changes_object(OpCode code) noexcept {
   return code >= OpCode::kWrite && code < OpCode::kFlush;
 }
 
+// Bits of SubOp::flags. The hints are the caller's, and a store may ignore them.
 enum SubOpFlag : uint16_t {
-  kFua = 1,  // durable before the reply
-  kFadviseDontNeed = 2,
-  kFadviseSequential = 4,
+  kFua = 1,                // durable before the reply
+  kFadviseDontNeed = 2,    // hint: it is not read again soon
+  kFadviseSequential = 4,  // hint: what follows is read or written next
 };
 
 // One step of an op vector.
@@ -101,19 +102,22 @@ struct OsdOpHeader {
   // With kOpOneSided, and only then: how the payload travels. The message has no data.
   std::optional<DeliveryDescriptor> delivery;
 };
+// Bits of OsdOpHeader::flags.
 enum OpFlag : uint16_t {
   kOpMetadata = 1,    // a metadata object: durable versions, crash-atomic, durable when answered
   kOpIdempotent = 2,  // may be executed again after a server restart
   kOpOneSided = 4,    // the payload is described, not sent; needs the session's feature bit
 };
 
+// What became of one step. A value.
 struct SubOpResult {
   OsdErrc error = OsdErrc::kOk;
   uint32_t data_length = 0;  // bytes of the reply's data that belong to this step, in order
   uint64_t value = 0;        // STAT: size; CMPEXT: offset of the first difference
 };
 
-// An OsdOpHeader whose object name and steps are somebody else's.
+// An OsdOpHeader whose object name, steps and descriptor are somebody else's, so that an op is
+// encoded without copying them. Borrows all three.
 struct OsdOpView {
   Tid tid = 0;
   Tid oldest_tid = 0;
@@ -151,9 +155,10 @@ constexpr uint64_t max_extents(uint64_t length) noexcept {
 // The most data bytes a reply may carry for this step.
 uint64_t max_reply_bytes(const SubOp& step) noexcept;
 
+// The answer to one attempt of an op. Remembered by the server, so that a resend gets it again.
 struct OsdReplyHeader {
-  Tid tid = 0;
-  uint32_t attempt = 1;
+  Tid tid = 0;                   // of the op it answers
+  uint32_t attempt = 1;          // and which sending of it
   OsdErrc error = OsdErrc::kOk;  // of the op: that of its first failing step
   Epoch epoch = 0;               // the server's; newer than the op's: fetch it
   ObjectVersion version;         // after the op

@@ -7,7 +7,7 @@
 
 #include "msgr/messenger.h"
 #include "objecter/cluster/map_hunt.h"
-#include "objecter/cluster/server_connection.h"
+#include "objecter/cluster/server_table.h"
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
 #include "objecter/protocol/osd_op.h"

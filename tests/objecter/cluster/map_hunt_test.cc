@@ -172,18 +172,22 @@ TEST_F(MapHuntTest, ADoubtedSourceThatIsSilentLosesItsTurn) {
 }
 
 TEST_F(MapHuntTest, AMapThatComesMeanwhileCountsAtTheNextStep) {
-  hunt_among(1);
-  start_servers(1);  // another osd.0, at an address of its own
-  where.push_back(servers.back()->address());
-  pass(210ms);
-  EXPECT_EQ(osd(1).sessions, 1u);
+  start_servers(2);
+  where = {osd(0).address()};
+  make_hunt({200ms, 3s, 4});
+  hunt->start();
+  pass(100ms);
+  where.push_back(osd(1).address());
+  pass(110ms);
+  EXPECT_EQ(connected(), addresses_of({0, 1}));
 }
 
 TEST_F(MapHuntTest, WithoutCandidatesItLooksAgain) {
-  hunt_among(0);
+  start_servers(1);
+  make_hunt({200ms, 3s, 4});
+  hunt->start();
   pass(1s);
   EXPECT_EQ(connected(), Addresses{});
-  start_servers(1);
   where = {osd(0).address()};
   pass(210ms);
   EXPECT_EQ(connected(), addresses_of({0}));

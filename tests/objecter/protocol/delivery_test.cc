@@ -130,20 +130,20 @@ INSTANTIATE_TEST_SUITE_P(All, BadDeliveryTest, testing::ValuesIn(kBad),
 
 TEST(DeliveryTest, IsCutWhereRangesAndPiecesEnd) {
   const DeliveryDescriptor delivery = some();
-  const auto pieces = cut_delivery(delivery, 1000, 8000, 3000);
-  ASSERT_EQ(pieces.size(), 4u);
-  EXPECT_EQ(pieces[0].key.addr, 0x10000u + 1000);
-  EXPECT_EQ(pieces[0].length, 3000u);
-  EXPECT_EQ(pieces[1].key.addr, 0x10000u + 4000);
-  EXPECT_EQ(pieces[1].length, 1000u);
-  EXPECT_EQ(pieces[2].key.addr, 0x20000u);
-  EXPECT_EQ(pieces[2].key.rkey, 8u);
-  EXPECT_EQ(pieces[2].length, 3000u);
-  EXPECT_EQ(pieces[3].offset, 8000u);
-  EXPECT_EQ(pieces[3].length, 1000u);
-  for (const DeliveryPiece& piece : pieces) {
-    EXPECT_EQ(piece.key.length, piece.length);
-    EXPECT_EQ(piece.key.link_generation, 3u);
+  const auto fragments = cut_delivery(delivery, 1000, 8000, 3000);
+  ASSERT_EQ(fragments.size(), 4u);
+  EXPECT_EQ(fragments[0].key.addr, 0x10000u + 1000);
+  EXPECT_EQ(fragments[0].length, 3000u);
+  EXPECT_EQ(fragments[1].key.addr, 0x10000u + 4000);
+  EXPECT_EQ(fragments[1].length, 1000u);
+  EXPECT_EQ(fragments[2].key.addr, 0x20000u);
+  EXPECT_EQ(fragments[2].key.rkey, 8u);
+  EXPECT_EQ(fragments[2].length, 3000u);
+  EXPECT_EQ(fragments[3].offset, 8000u);
+  EXPECT_EQ(fragments[3].length, 1000u);
+  for (const DeliveryFragment& fragment : fragments) {
+    EXPECT_EQ(fragment.key.length, fragment.length);
+    EXPECT_EQ(fragment.key.link_generation, 3u);
   }
 }
 

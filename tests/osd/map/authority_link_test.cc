@@ -31,7 +31,7 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
     center = std::move(*msgr::EventCenter::create(options));
     cluster.fsid = fsid;
     cluster.epoch = 5;
-    for (OsdId id = 0; id < 3; ++id) {
+    for (objecter::OsdId id = 0; id < 3; ++id) {
       servers.push_back(std::make_unique<test::FakeOsd>(*center, stack, id));
       cluster.osds.push_back({id, Uuid::random(), {servers.back()->start()}, true});
       servers.back()->hello.fsid = fsid;

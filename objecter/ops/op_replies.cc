@@ -1,0 +1,188 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "objecter/ops/op_replies.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "common/log.h"
+#include "tracing/tracepoints.h"
+
+namespace lunar::objecter {
+namespace {
+
+// Whether a restart of the server could lose what was acknowledged.
+bool is_unflushed_write(const Op& op) noexcept {
+  if (!op.changes || op.request.image == 0 || (op.request.flags & kOpMetadata) != 0) return false;
+  return std::any_of(op.request.steps.begin(), op.request.steps.end(), [](const SubOp& step) {
+    return changes_object(step.code) && (step.flags & kFua) == 0;
+  });
+}
+
+// Whether the reply is one that this op can have.
+bool fits(const Op& op, const OsdReplyHeader& header, const msgr::InMessage& message) {
+  const auto& asked = op.request.steps;
+  if (header.steps.size() > asked.size()) return false;
+  const bool is_ok = header.error == OsdErrc::kOk;
+  if (is_ok && header.steps.size() != asked.size()) return false;
+  for (std::size_t i = 0; i < header.steps.size(); ++i) {
+    const SubOpResult& step = header.steps[i];
+    if (step.data_length > max_reply_bytes(asked[i])) return false;
+    if (!is_ok) continue;
+    if (step.error != OsdErrc::kOk) return false;
+    const bool is_range = asked[i].code == OpCode::kRead && asked[i].length > 0;
+    if (is_range && step.data_length != asked[i].length) return false;
+  }
+  // payload_for() compared what it could see; the header was checked again when it was whole.
+  // Only into memory whose key is out, on the link that brings the reply.
+  if (header.is_pushed && (!op.key || op.key->link_generation != message.link_generation ||
+                           op.request.read_into.empty())) {
+    return false;
+  }
+  const bool is_placed =
+      !message.data.empty() && message.data.data() == op.request.read_into.data();
+  return !is_placed || is_ok;
+}
+
+}  // namespace
+
+OpReplies::OpReplies(OpTable& table, PayloadDelivery& delivery, OpEnding& ending,
+                     OsdSessions& sessions, OpSubmission& submission, MapClient& maps,
+                     ObjecterCounters& counters) noexcept
+    : table_(table),
+      delivery_(delivery),
+      ending_(ending),
+      sessions_(sessions),
+      submission_(submission),
+      maps_(maps),
+      counters_(counters) {}
+
+Bytes OpReplies::payload_for(msgr::Connection& connection, const msgr::MessageMeta& meta,
+                             ConstBytes front, std::size_t data_bytes) {
+  if (meta.type != static_cast<uint16_t>(MessageType::kOsdOpReply)) return {};
+  Op* op = table_.find(meta.tid);
+  if (op == nullptr || op->state != OpState::kSent || op->withdrawals != 0) return {};
+  const Bytes into = op->request.read_into;
+  if (into.empty() || into.size() != data_bytes) return {};
+  if (&op->session->server()->connection() != &connection) return {};
+  // The beginning of OsdReplyHeader. All of it is checked once the message is whole.
+  ByteReader r(front);
+  const bool is_due = r.get<Tid>() == op->tid && r.get<uint32_t>() == op->attempt &&
+                      r.get<int32_t>() == static_cast<int32_t>(OsdErrc::kOk);
+  return is_due && r.ok() ? into : Bytes{};
+}
+
+void OpReplies::ignore(const msgr::InMessage& message, const char* why) {
+  counters_.reply_ignored.add();
+  LUNAR_LOG(kObjecter, 5, "reply to tid {} ignored: {}", message.meta.tid, why);
+}
+
+void OpReplies::on_op_reply(const ServerRef& server, msgr::InMessage message) {
+  auto header = decode_osd_reply(message.front, message.data.size());
+  if (!header) return ignore(message, "it breaks the protocol");
+  maps_.want(header->epoch, *server);
+  Op* op = header->tid == message.meta.tid ? table_.find(header->tid) : nullptr;
+  const bool is_due = op != nullptr && op->session != nullptr && op->session->server() == server &&
+                      (op->state == OpState::kSent || op->state == OpState::kEnding) &&
+                      op->attempt == header->attempt && op->encoded == op->attempt;
+  if (!is_due) return ignore(message, "it answers nothing that was asked");
+  if (!fits(*op, *header, message)) return ignore(message, "its lengths are wrong");
+  counters_.op_reply.add();
+  counters_.op_reply_bytes.add(message.data.size());
+  LUNAR_TRACE(lunar_objecter, op_reply, op->request.io_id, op->tid, op->attempt, op->osd,
+              static_cast<int32_t>(header->error), header->bytes_inline, header->bytes_one_sided);
+  delivery_.on_server_through(*op, server, message.link_generation);
+  if (op->state == OpState::kEnding) {
+    take_late(*op, std::move(*header));
+  } else if (header->error == OsdErrc::kStaleMap || header->error == OsdErrc::kRetryInline) {
+    retry(*op, *header);
+  } else if (delivery_.is_damaged(*op, *header)) {
+    retry_inline(*op, DeliveryReason::kDamaged);
+  } else {
+    take(*op, std::move(*header), std::move(message));
+  }
+}
+
+// The server did not execute it, and says what must change first.
+void OpReplies::retry(Op& op, const OsdReplyHeader& header) {
+  op.was_sent = false;
+  if (header.error == OsdErrc::kRetryInline) return retry_inline(op, DeliveryReason::kRetryInline);
+  ending_.withdraw(op);  // it may have answered before it acknowledged
+  submission_.retry_with_newer_map(op, header.epoch);
+}
+
+void OpReplies::retry_inline(Op& op, DeliveryReason because) {
+  PayloadDelivery::forbid(op, because);
+  op.state = OpState::kWaitSession;
+  op.resend_reason = ResendReason::kRetryInline;
+  sessions_.try_send(op);
+}
+
+void OpReplies::take(Op& op, OsdReplyHeader header, msgr::InMessage message) {
+  op.state = OpState::kAnswered;
+  op.result.error = account(op, header);
+  op.result.version = header.version;
+  op.result.bytes_inline = header.bytes_inline;
+  op.result.bytes_one_sided = header.bytes_one_sided;
+  counters_.one_sided_bytes.add(header.bytes_one_sided);
+  op.result.steps = std::move(header.steps);
+  const Bytes into = op.request.read_into;
+  if (message.data.empty() || message.data.data() == into.data()) {
+    // Nothing to keep.
+  } else if (!into.empty() && header.error == OsdErrc::kOk) {
+    std::memcpy(into.data(), message.data.data(), into.size());
+    counters_.payload_copied.add(into.size());
+  } else {
+    op.reply_message.emplace(std::move(message));
+    op.result.data = op.reply_message->data;
+  }
+  ending_.finish_if_free(op);
+}
+
+// It timed out or was cancelled, but its server has an answer. That of a change is worth more than
+// "may have been applied"; that of a read has lost its data.
+void OpReplies::take_late(Op& op, OsdReplyHeader header) {
+  const bool was_executed =
+      header.error != OsdErrc::kStaleMap && header.error != OsdErrc::kRetryInline;
+  if (was_executed && (op.changes || op.kind == OpKind::kServerFlush)) {
+    op.result.error = account(op, header);
+    op.result.version = header.version;
+    op.result.steps = std::move(header.steps);
+  }
+  ending_.confirm(op);
+}
+
+std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
+  UnflushedWrites& unflushed = op.session->unflushed();
+  const ImageId image = op.request.image;
+  if (header.error == OsdErrc::kOk && is_unflushed_write(op)) {
+    unflushed.on_write(image, header.verifier);
+  }
+  if (op.kind == OpKind::kServerFlush) {
+    if (header.error == OsdErrc::kLostWrites) {
+      unflushed.on_loss_reported(image, header.verifier, op.flush_mark);
+      counters_.lost_writes.add();
+    } else if (header.error == OsdErrc::kOk &&
+               unflushed.on_flush(image, header.verifier, op.flush_mark)) {
+      counters_.lost_writes.add();
+      LUNAR_ERROR(kObjecter, "osd.{} lost writes of image {:x} that it had acknowledged", op.osd,
+                  image);
+      return OsdErrc::kLostWrites;
+    }
+  }
+  if (header.error == OsdErrc::kOk) return {};
+  return header.error;
+}
+
+void OpReplies::on_cancelled(const ServerRef& server, const msgr::InMessage& message) {
+  const auto note = decode_cancel_note(message.front);
+  Op* op = note ? table_.find(note->tid) : nullptr;
+  if (op == nullptr || op->state != OpState::kEnding || op->session == nullptr ||
+      op->session->server() != server) {
+    return;  // it ended meanwhile
+  }
+  delivery_.on_server_through(*op, server, message.link_generation);
+  ending_.confirm(*op);
+}
+
+}  // namespace lunar::objecter

@@ -1,0 +1,55 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "objecter/ops/pool_flush.h"
+
+#include <utility>
+#include <vector>
+
+namespace lunar::objecter {
+
+Tid PoolFlush::submit(PoolId pool, ImageId image, uint64_t io_id,
+                      UniqueFunction<void(std::error_code)> done) {
+  ObjectOp request;
+  request.object.pool = pool;
+  request.image = image;
+  request.io_id = io_id;
+  Op& op = submission_.add(OpKind::kPoolFlush, std::move(request),
+                           [done = std::move(done)](OpReply reply) mutable { done(reply.error); });
+  const Tid tid = op.tid;
+  if (pool == 0) {
+    ending_.end(op, OsdErrc::kInvalid);
+  } else {
+    submission_.begin(op);
+  }
+  return tid;
+}
+
+void PoolFlush::on_placed(Op& pool_flush, const PoolInfo& pool) {
+  std::vector<Op*> server_flushes;
+  for (const PoolInfo::Member& member : pool.members) {
+    if (member.weight == 0) continue;
+    ObjectOp request;
+    request.object.pool = pool.id;
+    request.image = pool_flush.request.image;
+    request.io_id = pool_flush.request.io_id;
+    request.steps.emplace_back().code = OpCode::kFlush;
+    Op& op = submission_.add(
+        OpKind::kServerFlush, std::move(request),
+        [this, tid = pool_flush.tid](OpReply reply) { on_server_flushed(tid, reply.error); });
+    op.pool_flush = pool_flush.tid;
+    op.osd = member.osd;
+    deadlines_.set(op, pool_flush.deadline);
+    server_flushes.push_back(&op);
+  }
+  OpDeadlines::clear(pool_flush);
+  pool_flush.state = OpState::kWaitSession;
+  pool_flush.server_flushes_left = static_cast<uint32_t>(server_flushes.size());
+  for (Op* op : server_flushes) submission_.target(*op);
+}
+
+void PoolFlush::on_server_flushed(Tid tid, std::error_code error) {
+  Op& op = *table_.find(tid);
+  if (error && (!op.result.error || error == OsdErrc::kLostWrites)) op.result.error = error;
+  if (--op.server_flushes_left == 0) ending_.end(op, op.result.error);
+}
+
+}  // namespace lunar::objecter

@@ -1,0 +1,40 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <system_error>
+
+#include "common/unique_function.h"
+#include "objecter/ops/op.h"
+#include "objecter/ops/op_deadlines.h"
+#include "objecter/ops/op_ending.h"
+#include "objecter/ops/op_submission.h"
+#include "objecter/ops/op_table.h"
+
+namespace lunar::objecter {
+
+// FLUSH of a pool: one op (kPoolFlush) that goes nowhere itself, and one op (kServerFlush) for
+// every OSD that can hold objects of the pool. They are no object's, and pass the throttle. The
+// server flushes have the deadline; the pool flush ends with the last of them, with the first
+// error, but with kLostWrites before any other: that writes are lost is said once, and nothing may
+// hide it. Loop-bound. Borrows all it is given.
+class PoolFlush {
+ public:
+  PoolFlush(OpTable& table, OpDeadlines& deadlines, OpEnding& ending,
+            OpSubmission& submission) noexcept
+      : table_(table), deadlines_(deadlines), ending_(ending), submission_(submission) {}
+
+  Tid submit(PoolId pool, ImageId image, uint64_t io_id,
+             UniqueFunction<void(std::error_code)> done);
+  // For OpEvents: its pool is in the map.
+  void on_placed(Op& pool_flush, const PoolInfo& pool);
+
+ private:
+  void on_server_flushed(Tid pool_flush, std::error_code error);
+
+  OpTable& table_;
+  OpDeadlines& deadlines_;
+  OpEnding& ending_;
+  OpSubmission& submission_;
+};
+
+}  // namespace lunar::objecter

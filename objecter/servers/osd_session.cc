@@ -1,0 +1,27 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "objecter/servers/osd_session.h"
+
+namespace lunar::objecter {
+
+bool OsdSession::is_ready() const noexcept {
+  return is_up_ && server_ != nullptr && server_->hello() && server_->hello()->osd == id_;
+}
+
+void OsdSession::send_cancel(const Op& op) {
+  server_->send(MessageType::kCancel, CancelNote{op.tid}, msgr::Priority::kHigh);
+}
+
+void OsdSession::add(Op& op) noexcept {
+  // Nearly always the last one.
+  auto at = ops_.end();
+  while (at != ops_.begin()) {
+    auto before = at;
+    --before;
+    if (before->tid < op.tid) break;
+    at = before;
+  }
+  ops_.insert(at, op);
+  op.session = this;
+}
+
+}  // namespace lunar::objecter

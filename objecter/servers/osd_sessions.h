@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <memory>
+#include <unordered_map>
+
+#include "msgr/event_center.h"
+#include "objecter/cluster/server_table.h"
+#include "objecter/ops/counters.h"
+#include "objecter/ops/op_ending.h"
+#include "objecter/ops/payload_delivery.h"
+#include "objecter/protocol/osd_map.h"
+#include "objecter/servers/osd_session.h"
+
+namespace lunar::objecter {
+
+// The sessions with all OSDs that ops went to: sends ops on them, and decides over the ops in
+// flight when the session or the address of an OSD changes.
+//
+// What may be sent again: after a reset the server's hello says which process it is (incarnation)
+// and whether it still has this client's results. If it is the same process and has them, every op
+// is sent again with its tid and answered once. If not, an op that changes an object and was not
+// declared idempotent ends with kUnknownOutcome, and the others are sent again.
+//
+// Loop-bound. Borrows all it is given; owns the sessions.
+class OsdSessions {
+ public:
+  OsdSessions(msgr::EventCenter& center, ServerTable& servers, PayloadDelivery& delivery,
+              OpEnding& ending, ObjecterCounters& counters);
+
+  // The session with this OSD; one that is new connects at once, if the OSD is up.
+  // REQUIRES: there is a map.
+  OsdSession& of(OsdId osd);
+  // The connection that the session with this OSD uses; null if it has none.
+  ServerRef server_of(OsdId osd) const noexcept;
+  // Sends the op if its session is ready and nobody else may use its buffers. If not, the op stays
+  // in kWaitSession. REQUIRES: it is in kWaitSession, and in its session's queue.
+  void try_send(Op& op);
+
+  // The map changed: makes the sessions agree with it. Sends nothing: ops may have to go elsewhere.
+  void on_new_map(OsdMapRef map);
+  void send_waiting();
+
+  // From the dispatcher.
+  void on_hello(const ServerRef& server);
+  void on_reset(const ServerRef& server);
+  void on_link_down() { watch_addresses(); }
+
+  // Tries no other address from now on.
+  void shut_down();
+  // Lets go of all connections. REQUIRES: no ops.
+  void clear() { sessions_.clear(); }
+
+  // Calls fn(const OsdSession&) for each.
+  template <typename Fn>
+  void for_each(Fn&& fn) const {
+    for (const auto& [id, session] : sessions_) fn(*session);
+  }
+
+ private:
+  void update(OsdSession& session);
+  void connect(OsdSession& session, const OsdInfo& osd);
+  void move_away(OsdSession& session);
+  void send_waiting(OsdSession& session);
+  void begin(OsdSession& session);
+  void resume(OsdSession& session, Op& op, bool is_remembered, bool is_same_process);
+  void lose(OsdSession& session);
+  bool should_move(const OsdSession& session) const;
+  void watch_addresses();
+  void move_on();
+
+  msgr::EventCenter& center_;
+  ServerTable& servers_;
+  PayloadDelivery& delivery_;
+  OpEnding& ending_;
+  ObjecterCounters& counters_;
+  OsdMapRef map_;  // null before the first, and then there are no sessions
+  std::unordered_map<OsdId, std::unique_ptr<OsdSession>> sessions_;
+  msgr::TimerId address_timer_ = msgr::TimerId::kNone;  // runs while some session should_move()
+  bool is_shut_down_ = false;
+};
+
+}  // namespace lunar::objecter

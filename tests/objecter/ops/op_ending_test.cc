@@ -1,0 +1,322 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// Timeout, cancel and shutdown. After done a test scribbles over the op's buffers: whoever still
+// used them would send or show it.
+#include "tests/objecter/objecter_fixture.h"
+
+namespace lunar::objecter {
+namespace {
+
+const std::byte kPoison{0xee};
+
+class OpEndingTest : public ObjecterFixture {
+ protected:
+  OpEndingTest() {
+    options.op_timeout = 5s;
+    options.cancel_grace = 1s;
+  }
+  void SetUp() override { start(2); }
+  void poison(std::vector<std::byte>& bytes) { std::fill(bytes.begin(), bytes.end(), kPoison); }
+  void expect_poisoned(const std::vector<std::byte>& bytes) {
+    EXPECT_EQ(bytes, std::vector<std::byte>(bytes.size(), kPoison)) << "somebody wrote after done";
+  }
+  std::vector<std::byte> data = pattern(20'000);
+  std::vector<std::byte> into = std::vector<std::byte>(20'000);
+};
+
+TEST_F(OpEndingTest, ReadWithoutAnAnswerTimesOut) {
+  Ended ended;
+  const Tid tid = submit(read_op("x", into), ended);
+  pass(4900ms);
+  EXPECT_FALSE(ended.is_done);
+  pass(150ms);
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+  poison(into);
+  // The answer comes after all.
+  test::FakeOsd& server = osd(osd(0).ops_seen > 0 ? 0 : 1);
+  EXPECT_EQ(server.cancels, (std::vector<Tid>{tid}));
+  pass(1s);
+  expect_poisoned(into);
+  EXPECT_EQ(ended.times, 1);
+  EXPECT_EQ(counter("op_timeout"), 1u);
+  EXPECT_EQ(counter("op_active"), 0u);
+}
+
+TEST_F(OpEndingTest, LateDataOfATimedOutReadGoesNowhere) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit(read_op(object_on(1), into), ended);
+  settle();
+  const auto received = osd(1).ops.front();
+  pass(5100ms);
+  ASSERT_TRUE(ended.is_done);
+  poison(into);
+  auto header = osd(1).ok(received);
+  header.steps[0].data_length = static_cast<uint32_t>(into.size());
+  osd(1).reply(received, header, pattern(into.size()));
+  pass(1s);
+  expect_poisoned(into);
+  EXPECT_EQ(counter("reply_ignored"), 1u);
+}
+
+TEST_F(OpEndingTest, HalfArrivedReadIsAbandonedBeforeDone) {
+  Ended ended;
+  submit(read_op(object_on(1), into), ended);
+  settle();
+  faults.target = osd(1).address();
+  faults.receive_bytes = 5000;
+  osd(1).reply_next(OsdErrc::kOk, pattern(into.size()));
+  settle();
+  EXPECT_EQ(into[1000], pattern(2000)[1000]) << "part of it is there";
+  EXPECT_EQ(into.back(), std::byte{0}) << "and part of it is not";
+  EXPECT_FALSE(ended.is_done);
+  pass(5100ms);
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+  poison(into);
+  faults.receive_bytes = SIZE_MAX;
+  pass(30s);  // the link is found dead, a new one brings the reply again
+  expect_poisoned(into);
+  EXPECT_EQ(ended.times, 1);
+}
+
+TEST_F(OpEndingTest, TimedOutWriteWaitsForTheServersWord) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  pass(5500ms);
+  EXPECT_FALSE(ended.is_done) << "within the grace nobody knows whether it executes";
+  EXPECT_EQ(osd(1).cancels, (std::vector<Tid>{tid}));
+  osd(1).send_cancelled(tid);
+  settle();
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+}
+
+TEST_F(OpEndingTest, GraceIsBounded) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  pass(6100ms);
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+}
+
+TEST_F(OpEndingTest, AnswerWithinTheGraceIsBetterThanATimeout) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  settle();
+  const auto received = osd(1).ops.front();
+  pass(5200ms);
+  osd(1).reply(received, osd(1).ok(received));
+  settle();
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_FALSE(ended.reply.error);
+}
+
+TEST_F(OpEndingTest, RestartedServerConfirmsByHavingRestarted) {
+  options.cancel_grace = 60s;
+  shut_down();
+  make_objecter();
+  settle();
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  pass(5100ms);
+  EXPECT_FALSE(ended.is_done);
+  restart(1);
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+  EXPECT_TRUE(osd(1).ops.empty()) << "it is not sent again";
+}
+
+TEST_F(OpEndingTest, CancelIsRepeatedInANewSessionOfTheSameProcess) {
+  options.cancel_grace = 60s;
+  shut_down();
+  make_objecter();
+  settle();
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  pass(5100ms);
+  osd(1).confirms_cancels = true;
+  restart(1, true);
+  EXPECT_EQ(osd(1).cancels, (std::vector<Tid>{tid, tid}));
+  EXPECT_EQ(ended.times, 1);
+}
+
+TEST_F(OpEndingTest, WriteThatIsStuckInTheLinkIsTakenBackBeforeDone) {
+  // Nothing the client sends arrives any more, and the messages pile up in its session.
+  faults.target = osd(1).address();
+  Ended warm;
+  submit(write_op(object_on(1), data), warm);
+  settle();
+  osd(1).reply_next();
+  settle();
+  ASSERT_TRUE(warm.is_done);
+  faults.stall = true;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  pass(4s);
+  EXPECT_TRUE(osd(1).ops.empty());
+  pass(2500ms);
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+  poison(data);
+  faults.stall = false;
+  pass(30s);
+  for (const auto& received : osd(1).ops) {
+    EXPECT_NE(received.data.front(), kPoison) << "scribbled data was sent";
+  }
+}
+
+TEST_F(OpEndingTest, OpForADownServerTimesOutUnsent) {
+  OsdMap next = map;
+  next.epoch = 6;
+  next.osds[1].up = false;
+  set_map(next);
+  settle();
+  Ended ended;
+  submit(write_op(object_on(1), data, 0), ended);
+  pass(5050ms);
+  ASSERT_EQ(ended.times, 1) << "no grace for what was never sent";
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+  next.epoch = 7;
+  next.osds[1].up = true;
+  set_map(next);
+  pass(1s);
+  EXPECT_EQ(osd(1).ops_seen, 0u);
+}
+
+TEST_F(OpEndingTest, OpsOwnTimeoutWins) {
+  auto op = read_op(object_on(1), into);
+  op.timeout = 1s;
+  Ended soon, late;
+  submit(read_op(object_on(1), into), late);
+  submit(std::move(op), soon);
+  pass(1100ms);
+  EXPECT_TRUE(soon.is_done);
+  EXPECT_FALSE(late.is_done);
+  pass(4s);
+  EXPECT_TRUE(late.is_done);
+}
+
+TEST_F(OpEndingTest, TimeoutRunsOverAllResends) {
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  settle();
+  restart(1, true);  // takes three seconds
+  EXPECT_EQ(osd(1).ops.front().op.attempt, 2u);
+  pass(2100ms);
+  ASSERT_TRUE(ended.is_done);
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+}
+
+TEST_F(OpEndingTest, CancelOfASentWriteEndsWithTheServersWord) {
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  settle();
+  objecter->cancel(tid);
+  EXPECT_FALSE(ended.is_done) << "never inside cancel()";
+  settle();
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kCancelled));
+  EXPECT_EQ(osd(1).cancels, (std::vector<Tid>{tid}));
+  poison(data);
+  restart(1);
+  EXPECT_TRUE(osd(1).ops.empty()) << "it is not sent again";
+}
+
+TEST_F(OpEndingTest, CancelOfWhatWaitsTouchesNoServer) {
+  options.max_in_flight_ops = 1;
+  shut_down();
+  make_objecter();
+  settle();
+  Ended sent, throttled, again;
+  submit(write_op(object_on(1), data), sent);
+  const Tid tid = submit(write_op(object_on(1), data), throttled);
+  submit(write_op(object_on(1), data), again);
+  settle();
+  objecter->cancel(tid);
+  settle();
+  EXPECT_EQ(throttled.reply.error, make_error_code(OsdErrc::kCancelled));
+  EXPECT_TRUE(osd(1).cancels.empty());
+  osd(1).reply_next();
+  settle();
+  EXPECT_EQ(osd(1).ops.size(), 1u) << "the next one had its turn";
+  EXPECT_EQ(osd(1).ops.front().op.tid, tid + 1);
+}
+
+TEST_F(OpEndingTest, CancelOfWhatIsOverDoesNothing) {
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  settle();
+  osd(1).reply_next();
+  settle();
+  objecter->cancel(tid);
+  objecter->cancel(12345);
+  settle();
+  EXPECT_EQ(ended.times, 1);
+  EXPECT_FALSE(ended.reply.error);
+  EXPECT_TRUE(osd(1).cancels.empty());
+}
+
+TEST_F(OpEndingTest, CancelTwiceEndsOnce) {
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  settle();
+  objecter->cancel(tid);
+  objecter->cancel(tid);
+  settle();
+  EXPECT_EQ(ended.times, 1);
+}
+
+TEST_F(OpEndingTest, ConfirmationFromAnotherServerIsIgnored) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  const Tid tid = submit(write_op(object_on(1), data), ended);
+  settle();
+  objecter->cancel(tid);
+  osd(0).send_cancelled(tid);
+  settle();
+  EXPECT_FALSE(ended.is_done);
+  osd(1).send_cancelled(tid);
+  settle();
+  EXPECT_TRUE(ended.is_done);
+}
+
+TEST_F(OpEndingTest, ShutdownEndsEveryOp) {
+  OsdMap next = map;
+  next.epoch = 6;
+  next.osds[0].up = false;
+  set_map(next);
+  settle();
+  std::vector<Ended> ended(5);
+  submit(write_op(object_on(1), data), ended[0]);
+  submit(read_op(object_on(1), into), ended[1]);
+  submit(write_op(object_on(0), data), ended[2]);  // its server is down
+  submit(write_op(object_on(1), data), ended[3]);
+  settle();
+  ObjectOp nowhere = write_op("x", data);
+  nowhere.object.pool = 9;
+  submit(std::move(nowhere), ended[4]);
+  shut_down();
+  for (const Ended& each : ended) {
+    EXPECT_EQ(each.times, 1);
+    EXPECT_EQ(each.reply.error, make_error_code(OsdErrc::kShutdown));
+  }
+}
+
+TEST_F(OpEndingTest, ShutdownWithAStalledLinkEndsToo) {
+  faults.target = osd(1).address();
+  faults.stall = true;
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  settle();
+  shut_down();
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kShutdown));
+}
+
+}  // namespace
+}  // namespace lunar::objecter
