@@ -26,7 +26,7 @@ class ObjecterImpl final : public Objecter,
                            private msgr::Dispatcher,
                            private MapEvents,
                            private OpEvents,
-                           private CommandContext {
+                           private CommandServers {
  public:
   ObjecterImpl(msgr::EventCenter& center, Options options, PerfRegistry* perf,
                const msgr::MessengerOptions& messenger_options);
@@ -68,7 +68,7 @@ class ObjecterImpl final : public Objecter,
   void on_op_removed() override { submission_.admit_waiting(); }
   void on_all_finished() override { finish_shutdown(); }
   void on_pool_flush_placed(Op& op, const PoolInfo& pool) override { flush_.on_placed(op, pool); }
-  // CommandContext.
+  // CommandServers.
   ServerRef server_for(const OsdInfo& osd) override;
   void want_map(Epoch epoch, ServerConnection& server) override { maps_.want(epoch, server); }
   Error explain_no_map(std::chrono::nanoseconds waited) const override {
@@ -105,7 +105,7 @@ ObjecterImpl::ObjecterImpl(msgr::EventCenter& center, Options options, PerfRegis
       own_perf_(perf == nullptr ? std::make_unique<PerfRegistry>() : nullptr),
       counters_(perf == nullptr ? *own_perf_ : *perf),
       table_({options.max_in_flight_ops, options.max_in_flight_bytes}),
-      deadlines_(center, [this](Op& op, OpDeadlines::TimePoint now) { ending_.on_due(op, now); }),
+      deadlines_(center, [this](Op& op, OpTime now) { ending_.on_due(op, now); }),
       delivery_(center, table_, counters_, *this, messenger_options.crc_data),
       ending_(center, table_, deadlines_, delivery_, counters_, *this,
               {options.cancel_grace, options.rkey_revoke_timeout}),
@@ -170,10 +170,10 @@ void ObjecterImpl::cancel(Tid tid) {
 Tid ObjecterImpl::list(PgId pg, std::string cursor, uint32_t limit,
                        UniqueFunction<void(Result<std::vector<std::string>>)> done) {
   center_.assert_in_loop();
-  std::optional<ObjectOp> request = make_list_op(pg, std::move(cursor), limit);
-  const bool is_valid = request.has_value();
+  std::optional<ObjectOp> object_op = make_list_op(pg, std::move(cursor), limit);
+  const bool is_valid = object_op.has_value();
   Op& op = submission_.add(
-      OpKind::kPg, is_valid ? std::move(*request) : ObjectOp{},
+      OpKind::kPg, is_valid ? std::move(*object_op) : ObjectOp{},
       [limit, done = std::move(done)](OpReply reply) mutable { done(names_of(reply, limit)); });
   op.pg = pg;
   const Tid tid = op.tid;

@@ -18,7 +18,7 @@ struct MapHunt::State {
       : servers(server_table), seeker(map_seeker), pace(hunt_pace), sleeper(center) {}
 
   std::vector<msgr::Address> candidates() const;
-  HuntPace::Duration ask_next();
+  HuntPace::Pause ask_next();
   bool is_asked(const ServerConnection& server) const noexcept;
   bool is_asked(const msgr::Address& address) const noexcept;
 
@@ -53,7 +53,7 @@ bool MapHunt::State::is_asked(const msgr::Address& address) const noexcept {
 }
 
 // One candidate more. Returns how long to wait for an answer before the next.
-HuntPace::Duration MapHunt::State::ask_next() {
+HuntPace::Pause MapHunt::State::ask_next() {
   const std::vector<msgr::Address> all = candidates();
   if (all.empty()) return pace.stagger;
   const bool were_all_asked = asked.size() >= std::min(all.size(), pace.max_asked);
@@ -72,7 +72,7 @@ HuntPace::Duration MapHunt::State::ask_next() {
 Detached MapHunt::run(std::shared_ptr<State> hunt) {
   for (;;) {
     while (hunt->source == nullptr) {
-      const HuntPace::Duration pause = hunt->ask_next();
+      const HuntPace::Pause pause = hunt->ask_next();
       const std::error_code stopped = co_await hunt->sleeper.sleep(pause);
       if (stopped) co_return;
     }
@@ -108,24 +108,23 @@ ServerRef MapHunt::last_asked() const noexcept {
   return state_->asked.empty() ? nullptr : state_->asked.back();
 }
 
-bool MapHunt::includes(const ServerConnection& server) const noexcept {
+bool MapHunt::holds(const ServerConnection& server) const noexcept {
   return state_->source.get() == &server || state_->is_asked(server);
 }
 
 // A server asks this about every message that arrives.
-bool MapHunt::includes(const msgr::Connection& connection) const noexcept {
+bool MapHunt::holds(const msgr::Connection& connection) const noexcept {
   if (state_->source != nullptr) return &state_->source->connection() == &connection;
   return std::any_of(state_->asked.begin(), state_->asked.end(),
                      [&](const ServerRef& each) { return &each->connection() == &connection; });
 }
 
-bool MapHunt::settle(const ServerRef& server) {
-  if (state_->source != nullptr || !state_->is_asked(*server)) return false;
+void MapHunt::settle(const ServerRef& server) {
+  if (state_->source != nullptr || !state_->is_asked(*server)) return;
   state_->source = server;
   state_->dropped = {};
   state_->asked.clear();
   state_->sleeper.wake();
-  return true;
 }
 
 void MapHunt::drop_source() {

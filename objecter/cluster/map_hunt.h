@@ -13,9 +13,9 @@ namespace lunar::objecter {
 
 // How fast a MapHunt goes from one server to the next.
 struct HuntPace {
-  using Duration = msgr::EventCenter::Clock::duration;
-  Duration stagger;       // from one server to the next, while fewer than max_asked are asked
-  Duration rotate;        // when as many as may be are asked already
+  using Pause = msgr::EventCenter::Clock::duration;
+  Pause stagger;          // from one server to the next, while fewer than max_asked are asked
+  Pause rotate;           // when as many as may be are asked already
   std::size_t max_asked;  // servers that are asked at the same time; at least 1
 };
 
@@ -57,12 +57,11 @@ class MapHunt {
   // Who was asked last; null if nobody is being asked, as when there is a source.
   ServerRef last_asked() const noexcept;
   // Whether it is the source, or being asked.
-  bool includes(const ServerConnection& server) const noexcept;
-  bool includes(const msgr::Connection& connection) const noexcept;
+  bool holds(const ServerConnection& server) const noexcept;
+  bool holds(const msgr::Connection& connection) const noexcept;
 
   // `server` answered: it is the source now. Ignored if there is one, or if it is not being asked.
-  // Returns whether it became the source.
-  bool settle(const ServerRef& server);
+  void settle(const ServerRef& server);
   // The source is gone: lets go of it and asks others at once, from the first candidate on, itself
   // last of all. Without a source it does nothing.
   void drop_source();

@@ -58,7 +58,9 @@ void MapClient::subscribe(ServerConnection& server) {
 }
 
 void MapClient::settle(const ServerRef& server) {
-  if (!hunt_.settle(server)) return;
+  if (hunt_.source() != nullptr) return;
+  hunt_.settle(server);
+  if (hunt_.source() == nullptr) return;  // it was not being asked
   LUNAR_LOG(kMap, 1, "osd.{} at {} keeps us up to date with the cluster map",
             server->hello() ? server->hello()->osd : -1, server->address().to_string());
 }
@@ -79,7 +81,7 @@ bool MapClient::accepts(const ServerConnection& server, const ServerHello& hello
 }
 
 void MapClient::on_hello(const ServerRef& server) {
-  if (hunt_.includes(*server)) {
+  if (hunt_.holds(*server)) {
     subscribe(*server);
   } else {
     want(server->hello()->epoch, *server);

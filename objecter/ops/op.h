@@ -16,6 +16,8 @@ namespace lunar::objecter {
 
 class OsdSession;
 
+using OpTime = std::chrono::steady_clock::time_point;
+
 struct InTable;
 struct ByDeadline;
 struct InQueue;
@@ -48,26 +50,24 @@ enum class OpState : uint8_t {
 // What an op's target is computed from.
 enum class OpKind : uint8_t {
   kObject,       // the object's name
-  kPg,           // request.object.pool and pg are given (LIST)
+  kPg,           // object_op.object.pool and pg are given (LIST)
   kServerFlush,  // osd is given: the FLUSH of one server, on behalf of a kPoolFlush
   kPoolFlush,    // goes to no server; ends with the last of its kServerFlush
 };
 
 // One op from submit() to done. Loop-bound; owned by the OpTable. Lives until nothing refers to
-// request.data or request.read_into any more, which is when `done` runs.
+// object_op.data or object_op.read_into any more, which is when `done` runs.
 struct Op : TableHook, DeadlineHook, QueueHook {
-  using Clock = std::chrono::steady_clock;
-
   // --- from OpSubmission::add() on; constant after it, but for state and deadline ---
 
   Tid tid = 0;
   OpKind kind = OpKind::kObject;
   OpState state = OpState::kWaitMap;
-  ObjectOp request;
+  ObjectOp object_op;
   OpDone done;
-  Clock::time_point submitted;
-  Clock::time_point deadline;  // of the op; in kEnding, of the wait for the server's word
-  uint64_t data_bytes = 0;     // of request.data
+  OpTime submitted;
+  OpTime deadline;             // of the op; in kEnding, of the wait for the server's word
+  uint64_t data_bytes = 0;     // of object_op.data
   uint64_t budget_bytes = 0;   // what it takes of max_in_flight_bytes
   bool changes = false;        // some step changes the object
   bool is_repeatable = false;  // may be executed again by a server that does not remember it
@@ -91,7 +91,7 @@ struct Op : TableHook, DeadlineHook, QueueHook {
   ResendReason resend_reason = ResendReason::kNewMap;  // of the next sending, if attempt > 0
   uint64_t flush_mark = 0;  // kServerFlush: UnflushedWrites::mark() when it was sent
 
-  // --- who may touch the request's buffers: nobody if are_buffers_free() ---
+  // --- who may touch the buffers of object_op: nobody if are_buffers_free() ---
 
   uint32_t messages = 0;     // OpMessages that exist
   uint32_t withdrawals = 0;  // withdraw() calls not done; at most 1
@@ -107,8 +107,8 @@ struct Op : TableHook, DeadlineHook, QueueHook {
   OpReply result;                                // of a kPoolFlush: the first error so far
   std::optional<msgr::InMessage> reply_message;  // holds result.data, if that is not empty
   bool awaits_confirmation = false;              // kEnding: the server may still be executing it
-  Clock::time_point confirm_until;  // … at the longest; only with awaits_confirmation
-  bool is_finished = false;         // done runs soon; implies are_buffers_free()
+  OpTime confirm_until;      // … at the longest; only with awaits_confirmation
+  bool is_finished = false;  // done runs soon; implies are_buffers_free()
 
   // --- FLUSH (PoolFlush) ---
 

@@ -9,7 +9,7 @@ namespace lunar::objecter {
 OpDeadlines::OpDeadlines(msgr::EventCenter& center, OnDue on_due)
     : center_(center), on_due_(std::move(on_due)) {}
 
-void OpDeadlines::set(Op& op, TimePoint deadline) {
+void OpDeadlines::set(Op& op, OpTime deadline) {
   clear(op);
   op.deadline = deadline;
   by_deadline_.insert(by_deadline_.end(), op);
@@ -27,13 +27,13 @@ void OpDeadlines::stop() { center_.cancel(std::exchange(timer_, msgr::TimerId::k
 // A timer that comes too early, because its op has ended, is set anew when it fires.
 void OpDeadlines::arm() {
   if (by_deadline_.empty()) return;
-  const TimePoint earliest = by_deadline_.begin()->deadline;
+  const OpTime earliest = by_deadline_.begin()->deadline;
   if (timer_ != msgr::TimerId::kNone) {
     if (timer_at_ <= earliest) return;
     center_.cancel(timer_);
   }
   timer_at_ = earliest;
-  timer_ = center_.run_after(std::max(earliest - center_.now(), TimePoint::duration(0)), [this] {
+  timer_ = center_.run_after(std::max(earliest - center_.now(), OpTime::duration(0)), [this] {
     timer_ = msgr::TimerId::kNone;
     run_due();
     arm();
@@ -41,7 +41,7 @@ void OpDeadlines::arm() {
 }
 
 void OpDeadlines::run_due() {
-  const TimePoint now = center_.now();
+  const OpTime now = center_.now();
   while (!by_deadline_.empty() && by_deadline_.begin()->deadline <= now) {
     Op& op = *by_deadline_.begin();
     clear(op);

@@ -11,15 +11,14 @@ namespace lunar::objecter {
 // Loop-bound to its center, which it borrows. Borrows the ops; one that is destroyed is forgotten.
 class OpDeadlines {
  public:
-  using TimePoint = Op::Clock::time_point;
   // `op` was due by `now` and has no deadline any more; it may be given another one after `now`.
-  using OnDue = UniqueFunction<void(Op& op, TimePoint now)>;
+  using OnDue = UniqueFunction<void(Op& op, OpTime now)>;
 
   OpDeadlines(msgr::EventCenter& center, OnDue on_due);
   ~OpDeadlines() { stop(); }
 
   // Replaces the deadline that the op has.
-  void set(Op& op, TimePoint deadline);
+  void set(Op& op, OpTime deadline);
   static void clear(Op& op) noexcept;
   // The op with the earliest deadline; null if none has one.
   const Op* first() const noexcept;
@@ -39,7 +38,7 @@ class OpDeadlines {
                              boost::intrusive::constant_time_size<false>>
       by_deadline_;
   msgr::TimerId timer_ = msgr::TimerId::kNone;
-  TimePoint timer_at_{};  // not after the earliest deadline; good only while there is a timer
+  OpTime timer_at_{};  // not after the earliest deadline; good only while there is a timer
 };
 
 }  // namespace lunar::objecter

@@ -25,7 +25,7 @@ OpEnding::OpEnding(msgr::EventCenter& center, OpTable& table, OpDeadlines& deadl
 // --- the buffers ---
 
 void OpEnding::withdraw(Op& op) {
-  const bool can_be_filled = op.state == OpState::kSent && !op.request.read_into.empty();
+  const bool can_be_filled = op.state == OpState::kSent && !op.object_op.read_into.empty();
   if ((op.messages == 0 && !can_be_filled) || op.withdrawals != 0) return;
   if (op.session == nullptr || op.session->server() == nullptr) return;
   ++op.withdrawals;
@@ -68,7 +68,7 @@ void OpEnding::interrupt(Op& op, std::error_code error, CancelReason reason) {
     interrupt_server_flushes(op.tid, error, reason);
     return;
   }
-  LUNAR_TRACE(lunar_objecter, op_cancel, op.request.io_id, op.tid, trace_value(reason));
+  LUNAR_TRACE(lunar_objecter, op_cancel, op.object_op.io_id, op.tid, trace_value(reason));
   const bool can_execute = op.was_sent && op.session != nullptr;
   const bool waits = can_execute && (op.changes || op.key.has_value()) && !waits_for_nobody;
   withdraw(op);
@@ -80,7 +80,7 @@ void OpEnding::interrupt(Op& op, std::error_code error, CancelReason reason) {
   op.state = OpState::kEnding;
   op.result.error = error;
   op.awaits_confirmation = true;
-  const OpDeadlines::TimePoint now = center_.now();
+  const OpTime now = center_.now();
   op.confirm_until = op.changes ? now + limits_.cancel_grace : now;
   deadlines_.set(op, op.key ? now + limits_.rkey_revoke_timeout : op.confirm_until);
 }
@@ -97,7 +97,7 @@ void OpEnding::confirm(Op& op) {
   finish_if_free(op);
 }
 
-void OpEnding::on_due(Op& op, OpDeadlines::TimePoint now) {
+void OpEnding::on_due(Op& op, OpTime now) {
   if (op.state == OpState::kEnding) {
     // The server had its time to say that it is through with the buffer.
     delivery_.revoke(op);
@@ -142,7 +142,7 @@ void OpEnding::finish(Op& op) {
   counters_.op_latency.add(latency);
   counters_.op_latency_histogram.add(latency);
   if (op.result.error) counters_.op_error.add();
-  LUNAR_TRACE(lunar_objecter, op_done, op.request.io_id, op.tid, op.result.error.value());
+  LUNAR_TRACE(lunar_objecter, op_done, op.object_op.io_id, op.tid, op.result.error.value());
   // Those that waited go before what `done` submits.
   events_.on_op_removed();
   OpDone done = std::move(op.done);

@@ -50,7 +50,7 @@ class OpEnding {
   // An op in kAnswered or kEnding may have become free to finish.
   void finish_if_free(Op& op);
   // For OpDeadlines.
-  void on_due(Op& op, OpDeadlines::TimePoint now);
+  void on_due(Op& op, OpTime now);
 
   // No op waits for its done to run.
   bool is_idle() const noexcept { return !is_finish_posted_; }

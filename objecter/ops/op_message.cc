@@ -10,7 +10,7 @@ msgr::MessageMeta meta_of(const Op& op) noexcept {
   msgr::MessageMeta meta;
   meta.type = static_cast<uint16_t>(MessageType::kOsdOp);
   meta.tid = op.tid;
-  meta.trace_id = op.request.io_id;
+  meta.trace_id = op.object_op.io_id;
   return meta;
 }
 
@@ -37,16 +37,16 @@ void OpMessage::encode(msgr::Link& link, uint64_t link_generation, msgr::Encoded
   view.attempt = attempt_;
   view.epoch = op_.epoch;
   view.pg = op_.pg;
-  view.object = op_.request.object.name;
-  view.image = op_.request.image;
-  view.flags = op_.request.flags;
-  view.steps = op_.request.steps;
+  view.object = op_.object_op.object.name;
+  view.image = op_.object_op.image;
+  view.flags = op_.object_op.flags;
+  view.steps = op_.object_op.steps;
   if (delivery) {
     view.flags |= kOpOneSided;
     view.delivery = &*delivery;
   }
   objecter::encode(view, out.front);
-  if (!delivery) out.data = op_.request.data;
+  if (!delivery) out.data = op_.object_op.data;
 }
 
 }  // namespace lunar::objecter

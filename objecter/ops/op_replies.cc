@@ -13,15 +13,16 @@ namespace {
 
 // Whether a restart of the server could lose what was acknowledged.
 bool is_unflushed_write(const Op& op) noexcept {
-  if (!op.changes || op.request.image == 0 || (op.request.flags & kOpMetadata) != 0) return false;
-  return std::any_of(op.request.steps.begin(), op.request.steps.end(), [](const SubOp& step) {
+  if (!op.changes || op.object_op.image == 0 || (op.object_op.flags & kOpMetadata) != 0)
+    return false;
+  return std::any_of(op.object_op.steps.begin(), op.object_op.steps.end(), [](const SubOp& step) {
     return changes_object(step.code) && (step.flags & kFua) == 0;
   });
 }
 
 // Whether the reply is one that this op can have.
 bool fits(const Op& op, const OsdReplyHeader& header, const msgr::InMessage& message) {
-  const auto& asked = op.request.steps;
+  const auto& asked = op.object_op.steps;
   if (header.steps.size() > asked.size()) return false;
   const bool is_ok = header.error == OsdErrc::kOk;
   if (is_ok && header.steps.size() != asked.size()) return false;
@@ -36,11 +37,11 @@ bool fits(const Op& op, const OsdReplyHeader& header, const msgr::InMessage& mes
   // payload_for() compared what it could see; the header was checked again when it was whole.
   // Only into memory whose key is out, on the link that brings the reply.
   if (header.is_pushed && (!op.key || op.key->link_generation != message.link_generation ||
-                           op.request.read_into.empty())) {
+                           op.object_op.read_into.empty())) {
     return false;
   }
   const bool is_placed =
-      !message.data.empty() && message.data.data() == op.request.read_into.data();
+      !message.data.empty() && message.data.data() == op.object_op.read_into.data();
   return !is_placed || is_ok;
 }
 
@@ -62,7 +63,7 @@ Bytes OpReplies::payload_for(msgr::Connection& connection, const msgr::MessageMe
   if (meta.type != static_cast<uint16_t>(MessageType::kOsdOpReply)) return {};
   Op* op = table_.find(meta.tid);
   if (op == nullptr || op->state != OpState::kSent || op->withdrawals != 0) return {};
-  const Bytes into = op->request.read_into;
+  const Bytes into = op->object_op.read_into;
   if (into.empty() || into.size() != data_bytes) return {};
   if (&op->session->server()->connection() != &connection) return {};
   // The beginning of OsdReplyHeader. All of it is checked once the message is whole.
@@ -89,7 +90,7 @@ void OpReplies::on_op_reply(const ServerRef& server, msgr::InMessage message) {
   if (!fits(*op, *header, message)) return ignore(message, "its lengths are wrong");
   counters_.op_reply.add();
   counters_.op_reply_bytes.add(message.data.size());
-  LUNAR_TRACE(lunar_objecter, op_reply, op->request.io_id, op->tid, op->attempt, op->osd,
+  LUNAR_TRACE(lunar_objecter, op_reply, op->object_op.io_id, op->tid, op->attempt, op->osd,
               static_cast<int32_t>(header->error), header->bytes_inline, header->bytes_one_sided);
   delivery_.on_server_through(*op, server, message.link_generation);
   if (op->state == OpState::kEnding) {
@@ -126,7 +127,7 @@ void OpReplies::take(Op& op, OsdReplyHeader header, msgr::InMessage message) {
   op.result.bytes_one_sided = header.bytes_one_sided;
   counters_.one_sided_bytes.add(header.bytes_one_sided);
   op.result.steps = std::move(header.steps);
-  const Bytes into = op.request.read_into;
+  const Bytes into = op.object_op.read_into;
   if (message.data.empty() || message.data.data() == into.data()) {
     // Nothing to keep.
   } else if (!into.empty() && header.error == OsdErrc::kOk) {
@@ -154,7 +155,7 @@ void OpReplies::take_late(Op& op, OsdReplyHeader header) {
 
 std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
   UnflushedWrites& unflushed = op.session->unflushed();
-  const ImageId image = op.request.image;
+  const ImageId image = op.object_op.image;
   if (header.error == OsdErrc::kOk && is_unflushed_write(op)) {
     unflushed.on_write(image, header.verifier);
   }

@@ -15,23 +15,23 @@ constexpr std::chrono::milliseconds kRetryDelay{100};
 bool is_well_formed(const Op& op) noexcept {
   OsdOpView view;
   view.tid = view.oldest_tid = op.tid;
-  view.pg.pool = op.request.object.pool;
-  view.object = op.request.object.name;
-  view.flags = op.request.flags;
-  view.steps = op.request.steps;
+  view.pg.pool = op.object_op.object.pool;
+  view.object = op.object_op.object.name;
+  view.flags = op.object_op.flags;
+  view.steps = op.object_op.steps;
   if (!is_valid(view)) return false;
   uint64_t data = 0;
   uint64_t returning = 0;
-  for (const SubOp& step : op.request.steps) {
+  for (const SubOp& step : op.object_op.steps) {
     data += step.data_length;
     if (max_reply_bytes(step) > 0) ++returning;
   }
   if (data != op.data_bytes) return false;
-  if (op.request.read_into.empty()) return true;
-  const auto& steps = op.request.steps;
+  if (op.object_op.read_into.empty()) return true;
+  const auto& steps = op.object_op.steps;
   const auto read = std::find_if(steps.begin(), steps.end(),
                                  [](const SubOp& step) { return step.code == OpCode::kRead; });
-  return returning == 1 && read != steps.end() && read->length == op.request.read_into.size();
+  return returning == 1 && read != steps.end() && read->length == op.object_op.read_into.size();
 }
 
 }  // namespace
@@ -49,23 +49,23 @@ OpSubmission::OpSubmission(msgr::EventCenter& center, OpTable& table, OpDeadline
       events_(events),
       limits_(limits) {}
 
-Op& OpSubmission::add(OpKind kind, ObjectOp request, OpDone done) {
+Op& OpSubmission::add(OpKind kind, ObjectOp object_op, OpDone done) {
   Op& op = table_.add();
   op.kind = kind;
-  op.request = std::move(request);
+  op.object_op = std::move(object_op);
   op.done = std::move(done);
   op.submitted = center_.now();
-  for (ConstBytes each : op.request.data) op.data_bytes += each.size();
+  for (ConstBytes each : op.object_op.data) op.data_bytes += each.size();
   op.budget_bytes = op.data_bytes;
   bool does_read = false;
-  for (const SubOp& step : op.request.steps) {
+  for (const SubOp& step : op.object_op.steps) {
     op.changes |= changes_object(step.code);
     does_read |= step.code < OpCode::kWrite;
     if (step.code == OpCode::kRead || step.code == OpCode::kSparseRead) {
       op.budget_bytes += step.length;
     }
   }
-  op.is_repeatable = !op.changes || (op.request.flags & kOpIdempotent) != 0;
+  op.is_repeatable = !op.changes || (op.object_op.flags & kOpIdempotent) != 0;
   counters_.op_active.set(table_.size());
   counters_.op.add();
   if (kind == OpKind::kServerFlush) {
@@ -73,14 +73,14 @@ Op& OpSubmission::add(OpKind kind, ObjectOp request, OpDone done) {
   } else if (kind != OpKind::kPoolFlush) {
     (op.changes ? (does_read ? counters_.op_rmw : counters_.op_w) : counters_.op_r).add();
   }
-  const auto timeout = op.request.timeout.count() > 0 ? op.request.timeout : limits_.op_timeout;
+  const auto timeout = op.object_op.timeout.count() > 0 ? op.object_op.timeout : limits_.op_timeout;
   deadlines_.set(op, op.submitted + timeout);
   return op;
 }
 
-Tid OpSubmission::submit(ObjectOp request, OpDone done) {
+Tid OpSubmission::submit(ObjectOp object_op, OpDone done) {
   center_.assert_in_loop();
-  Op& op = add(OpKind::kObject, std::move(request), std::move(done));
+  Op& op = add(OpKind::kObject, std::move(object_op), std::move(done));
   const Tid tid = op.tid;
   if (!is_well_formed(op)) {
     ending_.end(op, OsdErrc::kInvalid);
@@ -100,7 +100,7 @@ void OpSubmission::begin(Op& op) {
   // FLUSH and LIST carry nothing and must get through when writes are stuck.
   if (op.kind == OpKind::kObject && !table_.admit(op)) {
     counters_.op_throttled.add();
-    LUNAR_TRACE(lunar_objecter, op_wait, op.request.io_id, op.tid, op.attempt + 1,
+    LUNAR_TRACE(lunar_objecter, op_wait, op.object_op.io_id, op.tid, op.attempt + 1,
                 trace_value(WaitReason::kThrottle));
     return;
   }
@@ -119,7 +119,7 @@ void OpSubmission::publish_in_flight() {
 }
 
 void OpSubmission::target(Op& op) {
-  const PoolInfo* pool = targeting_.find_pool(op.request.object.pool);
+  const PoolInfo* pool = targeting_.find_pool(op.object_op.object.pool);
   if (pool == nullptr) {
     wait_for_pool(op);
     return;
@@ -136,9 +136,9 @@ void OpSubmission::target(Op& op) {
       return;
     case OpKind::kPg:
     case OpKind::kObject: {
-      const Targeting::OpTarget target = op.kind == OpKind::kPg
-                                             ? targeting_.of_pg(*pool, op.pg)
-                                             : targeting_.of_object(*pool, op.request.object.name);
+      const Targeting::OpTarget target =
+          op.kind == OpKind::kPg ? targeting_.of_pg(*pool, op.pg)
+                                 : targeting_.of_object(*pool, op.object_op.object.name);
       if (target.osd < 0) {
         ending_.end(op, OsdErrc::kInvalid);  // LIST of a PG that the pool does not have
         return;
@@ -158,10 +158,10 @@ void OpSubmission::retarget_all() {
 
 // Where the op would go under the newest map; negative if nowhere.
 OsdId OpSubmission::new_target(const Op& op) {
-  const PoolInfo* pool = targeting_.find_pool(op.request.object.pool);
+  const PoolInfo* pool = targeting_.find_pool(op.object_op.object.pool);
   if (pool == nullptr) return -1;
   if (op.kind == OpKind::kPg) return targeting_.of_pg(*pool, op.pg).osd;
-  return targeting_.of_object(*pool, op.request.object.name).osd;
+  return targeting_.of_object(*pool, op.object_op.object.name).osd;
 }
 
 void OpSubmission::retarget(Op& op) {
@@ -217,7 +217,7 @@ void OpSubmission::wait_for_newer_map(Op& op, Epoch epoch) {
   op.wait_epoch = epoch;
   op.session = nullptr;
   waiting_.push_back(op);
-  LUNAR_TRACE(lunar_objecter, op_wait, op.request.io_id, op.tid, op.attempt + 1,
+  LUNAR_TRACE(lunar_objecter, op_wait, op.object_op.io_id, op.tid, op.attempt + 1,
               trace_value(WaitReason::kMap));
 }
 
@@ -250,7 +250,7 @@ void OpSubmission::shut_down() {
 
 void OpSubmission::assign(Op& op, OsdId osd) {
   if (op.attempt == 0) {
-    LUNAR_TRACE(lunar_objecter, op_submit, op.request.io_id, op.tid, uint32_t{1}, op.pg.pool,
+    LUNAR_TRACE(lunar_objecter, op_submit, op.object_op.io_id, op.tid, uint32_t{1}, op.pg.pool,
                 op.pg.seed, osd, targeting_.epoch(), op.budget_bytes);
   }
   op.osd = osd;
@@ -259,7 +259,7 @@ void OpSubmission::assign(Op& op, OsdId osd) {
   sessions_.of(osd).add(op);
   sessions_.try_send(op);
   if (op.state == OpState::kWaitSession) {
-    LUNAR_TRACE(lunar_objecter, op_wait, op.request.io_id, op.tid, op.attempt + 1,
+    LUNAR_TRACE(lunar_objecter, op_wait, op.object_op.io_id, op.tid, op.attempt + 1,
                 trace_value(WaitReason::kOsdDown));
   }
 }

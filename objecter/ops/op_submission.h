@@ -31,10 +31,10 @@ class OpSubmission {
                Limits limits);
 
   // Checks the op, and sends it on its way.
-  Tid submit(ObjectOp request, OpDone done);
+  Tid submit(ObjectOp object_op, OpDone done);
   // For ops that are no object's. A new op with a deadline, in no queue: begin() or OpEnding::end()
   // is next.
-  Op& add(OpKind kind, ObjectOp request, OpDone done);
+  Op& add(OpKind kind, ObjectOp object_op, OpDone done);
   // Admits the op if it is a kObject, then target(). Ends it instead after shut_down().
   void begin(Op& op);
   // Gives the op its place in the queue that is its own under the newest map.

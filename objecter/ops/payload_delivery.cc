@@ -21,14 +21,14 @@ bool is_slice_of(const msgr::RegisteredSlice& slice, ConstBytes memory) noexcept
 }
 
 // All of the payload is contiguous, and is what the proposal names.
-bool is_registered(const ObjectOp& request) noexcept {
-  const auto& steps = request.steps;
-  if (!request.data.empty()) {
-    return request.data.size() == 1 && request.read_into.empty() &&
-           is_slice_of(request.delivery.slice, request.data.front());
+bool is_registered(const ObjectOp& object_op) noexcept {
+  const auto& steps = object_op.steps;
+  if (!object_op.data.empty()) {
+    return object_op.data.size() == 1 && object_op.read_into.empty() &&
+           is_slice_of(object_op.delivery.slice, object_op.data.front());
   }
   return steps.size() == 1 && steps.front().code == OpCode::kRead &&
-         is_slice_of(request.delivery.slice, request.read_into);
+         is_slice_of(object_op.delivery.slice, object_op.read_into);
 }
 
 PerfCounter& counter_of(ObjecterCounters& counters, DeliveryReason reason) noexcept {
@@ -65,7 +65,7 @@ PayloadDelivery::PayloadDelivery(msgr::EventCenter& center, OpTable& table,
     : center_(center), table_(table), counters_(counters), events_(events), crc_data_(crc_data) {}
 
 DeliveryReason PayloadDelivery::decide_reason(const Op& op, const msgr::Link& link) const {
-  const DeliveryProposal& proposal = op.request.delivery;
+  const DeliveryProposal& proposal = op.object_op.delivery;
   if (proposal.delivery == Delivery::kInline) {
     return proposal.reason == DeliveryReason::kEligible ? DeliveryReason::kLinkLacks
                                                         : proposal.reason;
@@ -73,7 +73,7 @@ DeliveryReason PayloadDelivery::decide_reason(const Op& op, const msgr::Link& li
   if (op.inline_because) return *op.inline_because;
   const bool is_wanted = op.state == OpState::kSent && op.session != nullptr;
   if (op.was_encoded || op.key || !is_wanted) return DeliveryReason::kResend;
-  if (!is_registered(op.request)) return DeliveryReason::kNotRegistered;
+  if (!is_registered(op.object_op)) return DeliveryReason::kNotRegistered;
   const msgr::LinkCapabilities& can = link.capabilities();
   if (!can.one_sided || can.max_fragment_bytes < DeliveryDescriptor::kMinFragmentBytes) {
     return DeliveryReason::kLinkLacks;
@@ -84,8 +84,8 @@ DeliveryReason PayloadDelivery::decide_reason(const Op& op, const msgr::Link& li
 
 std::optional<DeliveryDescriptor> PayloadDelivery::decide(Op& op, msgr::Link& link,
                                                           uint64_t link_generation) {
-  const ObjectOp& request = op.request;
-  if (request.data.empty() && request.read_into.empty()) return std::nullopt;
+  const ObjectOp& object_op = op.object_op;
+  if (object_op.data.empty() && object_op.read_into.empty()) return std::nullopt;
   // A newer link of the session is there only after the key's own is closed.
   const bool is_key_here =
       op.key && !op.is_revoking && op.session != nullptr && op.key_holder == op.session->server();
@@ -93,9 +93,9 @@ std::optional<DeliveryDescriptor> PayloadDelivery::decide(Op& op, msgr::Link& li
   DeliveryReason reason = decide_reason(op, link);
   std::optional<DeliveryDescriptor> delivery;
   if (reason == DeliveryReason::kEligible) {
-    const bool pulls = !request.data.empty();
+    const bool pulls = !object_op.data.empty();
     const auto access = pulls ? msgr::RemoteAccess::kRead : msgr::RemoteAccess::kWrite;
-    Result<msgr::RemoteKey> key = link.expose(request.delivery.slice, access);
+    Result<msgr::RemoteKey> key = link.expose(object_op.delivery.slice, access);
     if (key) {
       key->link_generation = link_generation;
       op.key = *key;
@@ -111,16 +111,16 @@ std::optional<DeliveryDescriptor> PayloadDelivery::decide(Op& op, msgr::Link& li
   op.result.delivery = delivery ? Delivery::kOneSided : Delivery::kInline;
   op.result.delivery_reason = reason;
   counter_of(counters_, reason).add();
-  LUNAR_TRACE(lunar_objecter, op_delivery, request.io_id, op.tid, op.attempt,
+  LUNAR_TRACE(lunar_objecter, op_delivery, object_op.io_id, op.tid, op.attempt,
               trace_value(op.result.delivery), trace_value(reason),
-              static_cast<uint64_t>(op.data_bytes + request.read_into.size()));
+              static_cast<uint64_t>(op.data_bytes + object_op.read_into.size()));
   return delivery;
 }
 
 DeliveryDescriptor PayloadDelivery::make_descriptor(const Op& op, const msgr::Link& link) const {
   const auto left =
       std::chrono::duration_cast<std::chrono::milliseconds>(op.deadline - center_.now()).count();
-  const uint32_t proposed = op.request.delivery.fragment_bytes;
+  const uint32_t proposed = op.object_op.delivery.fragment_bytes;
   const uint32_t at_most =
       std::min(link.capabilities().max_fragment_bytes, DeliveryDescriptor::kMaxFragmentBytes);
   DeliveryDescriptor delivery;
@@ -130,12 +130,12 @@ DeliveryDescriptor PayloadDelivery::make_descriptor(const Op& op, const msgr::Li
   delivery.fragment_bytes = std::clamp(proposed == 0 ? at_most : proposed,
                                        DeliveryDescriptor::kMinFragmentBytes, at_most);
   delivery.ranges.push_back({op.key->addr, op.key->length, op.key->rkey});
-  if (op.request.data.empty()) {
+  if (op.object_op.data.empty()) {
     delivery.access = DeliveryAccess::kPush;
     return delivery;
   }
   if (!crc_data_) return delivery;
-  for (ConstBytes rest = op.request.data.front(); !rest.empty();) {
+  for (ConstBytes rest = op.object_op.data.front(); !rest.empty();) {
     const ConstBytes fragment =
         rest.first(std::min<std::size_t>(rest.size(), delivery.fragment_bytes));
     delivery.crcs.push_back(crc32c(0, fragment));
@@ -175,7 +175,7 @@ void PayloadDelivery::key_is_back(Op& op) {
 bool PayloadDelivery::is_damaged(const Op& op, const OsdReplyHeader& header) const {
   if (!header.is_pushed) return false;
   if (!header.push_crc) return crc_data_;
-  return crc32c(0, op.request.read_into) != *header.push_crc;
+  return crc32c(0, op.object_op.read_into) != *header.push_crc;
 }
 
 }  // namespace lunar::objecter

@@ -8,11 +8,11 @@ namespace lunar::objecter {
 
 Tid PoolFlush::submit(PoolId pool, ImageId image, uint64_t io_id,
                       UniqueFunction<void(std::error_code)> done) {
-  ObjectOp request;
-  request.object.pool = pool;
-  request.image = image;
-  request.io_id = io_id;
-  Op& op = submission_.add(OpKind::kPoolFlush, std::move(request),
+  ObjectOp object_op;
+  object_op.object.pool = pool;
+  object_op.image = image;
+  object_op.io_id = io_id;
+  Op& op = submission_.add(OpKind::kPoolFlush, std::move(object_op),
                            [done = std::move(done)](OpReply reply) mutable { done(reply.error); });
   const Tid tid = op.tid;
   if (pool == 0) {
@@ -27,13 +27,13 @@ void PoolFlush::on_placed(Op& pool_flush, const PoolInfo& pool) {
   std::vector<Op*> server_flushes;
   for (const PoolInfo::Member& member : pool.members) {
     if (member.weight == 0) continue;
-    ObjectOp request;
-    request.object.pool = pool.id;
-    request.image = pool_flush.request.image;
-    request.io_id = pool_flush.request.io_id;
-    request.steps.emplace_back().code = OpCode::kFlush;
+    ObjectOp object_op;
+    object_op.object.pool = pool.id;
+    object_op.image = pool_flush.object_op.image;
+    object_op.io_id = pool_flush.object_op.io_id;
+    object_op.steps.emplace_back().code = OpCode::kFlush;
     Op& op = submission_.add(
-        OpKind::kServerFlush, std::move(request),
+        OpKind::kServerFlush, std::move(object_op),
         [this, tid = pool_flush.tid](OpReply reply) { on_server_flushed(tid, reply.error); });
     op.pool_flush = pool_flush.tid;
     op.osd = member.osd;

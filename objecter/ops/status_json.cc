@@ -30,7 +30,7 @@ const char* name_of(OpState state) noexcept {
   return "unknown";
 }
 
-double seconds(Op::Clock::duration duration) {
+double seconds(OpTime::duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
@@ -41,20 +41,20 @@ std::string dump(const Json& json) {
 }  // namespace
 
 std::string ops_in_flight_json(const OpTable& table, const ServerCommands& commands_in_flight,
-                               Op::Clock::time_point now) {
+                               OpTime now) {
   Json ops = Json::array();
   table.for_each([&](const Op& op) {
     Json steps = Json::array();
-    for (const SubOp& step : op.request.steps) {
+    for (const SubOp& step : op.object_op.steps) {
       steps.push_back(fmt::format("{} {}~{}", name_of(step.code), step.offset, step.length));
     }
     if (op.kind == OpKind::kPoolFlush) steps.push_back("flush of every osd");
     ops.push_back({{"tid", op.tid},
                    {"pg", fmt::format("{}.{:x}", op.pg.pool, op.pg.seed)},
                    {"osd", op.osd},
-                   {"object_id", op.request.object.name},
-                   {"pool", op.request.object.pool},
-                   {"io_id", fmt::format("{:x}", op.request.io_id)},
+                   {"object_id", op.object_op.object.name},
+                   {"pool", op.object_op.object.pool},
+                   {"io_id", fmt::format("{:x}", op.object_op.io_id)},
                    {"state", name_of(op.state)},
                    {"age", seconds(now - op.submitted)},
                    {"attempts", op.attempt},

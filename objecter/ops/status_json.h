@@ -12,7 +12,7 @@ namespace lunar::objecter {
 // What the admin socket shows, as JSON, in the shape of `ceph daemon … objecter_requests` where it
 // has one. Pure.
 std::string ops_in_flight_json(const OpTable& table, const ServerCommands& commands_in_flight,
-                               Op::Clock::time_point now);
+                               OpTime now);
 std::string sessions_json(const OsdSessions& sessions_by_osd, Epoch epoch);
 
 }  // namespace lunar::objecter

@@ -124,7 +124,7 @@ void OsdSessions::try_send(Op& op) {
   op.was_sent = true;
   if (op.attempt > 1) {
     counters_.op_resend.add();
-    LUNAR_TRACE(lunar_objecter, op_resend, op.request.io_id, op.tid, op.attempt,
+    LUNAR_TRACE(lunar_objecter, op_resend, op.object_op.io_id, op.tid, op.attempt,
                 trace_value(op.resend_reason), op.osd, op.epoch);
   }
   if (op.kind == OpKind::kServerFlush) op.flush_mark = op.session->unflushed().mark();

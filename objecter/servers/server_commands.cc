@@ -12,8 +12,8 @@
 namespace lunar::objecter {
 
 ServerCommands::ServerCommands(msgr::EventCenter& center, ObjecterCounters& counters,
-                               CommandContext& context)
-    : center_(center), counters_(counters), context_(context) {}
+                               CommandServers& servers)
+    : center_(center), counters_(counters), servers_(servers) {}
 
 void ServerCommands::run(Tid tid, OsdId osd, std::string json, std::chrono::nanoseconds timeout,
                          CommandDone done) {
@@ -54,7 +54,7 @@ void ServerCommands::place(Tid tid) {
     return finish(
         tid, failure(OsdErrc::kUnreachable, fmt::format("osd.{} has never been up: start it", id)));
   }
-  command.server = context_.server_for(*osd);
+  command.server = servers_.server_for(*osd);
   if (command.server->last_error() == msgr::MsgrErrc::kAuthFailed && !command.server->is_open()) {
     return lose(tid, command.server->last_error());
   }
@@ -116,7 +116,7 @@ void ServerCommands::time_out(Tid tid) {
   SentCommand& late = commands_.at(tid);
   late.timer = msgr::TimerId::kNone;
   if (late.answer) return finish(tid, std::move(*late.answer));
-  if (map_ == nullptr) return finish(tid, failure(context_.explain_no_map(late.timeout)));
+  if (map_ == nullptr) return finish(tid, failure(servers_.explain_no_map(late.timeout)));
   finish(tid, failure(late.was_sent ? OsdErrc::kTimedOut : OsdErrc::kUnreachable,
                       fmt::format("{} did not answer within {}{}", describe_target(late),
                                   format_duration(late.timeout),
@@ -137,7 +137,7 @@ void ServerCommands::on_reply(const ServerRef& server, const msgr::InMessage& me
   if (reply->epoch <= epoch()) return finish(at->first, std::move(reply->text));
   at->second.answer = std::move(reply->text);
   at->second.epoch = reply->epoch;
-  context_.want_map(reply->epoch, *server);
+  servers_.want_map(reply->epoch, *server);
 }
 
 void ServerCommands::finish(Tid tid, Outcome<std::string> result) {

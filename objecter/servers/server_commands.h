@@ -17,7 +17,7 @@
 namespace lunar::objecter {
 
 // What commands need from the rest of the Objecter.
-struct CommandContext {
+struct CommandServers {
   // The connection to talk to this OSD on. REQUIRES: it has an address.
   virtual ServerRef server_for(const OsdInfo& osd) = 0;
   // `server` has this epoch: get it.
@@ -26,7 +26,7 @@ struct CommandContext {
   virtual Error explain_no_map(std::chrono::nanoseconds waited) const = 0;
 
  protected:
-  ~CommandContext() = default;
+  ~CommandServers() = default;
 };
 
 // JSON commands to the map authority or to one OSD, each from run() until its answer. A command is
@@ -39,7 +39,7 @@ class ServerCommands {
   // A sentence for a person on failure. Runs exactly once, never inside run().
   using CommandDone = UniqueFunction<void(Outcome<std::string>)>;
 
-  ServerCommands(msgr::EventCenter& center, ObjecterCounters& counters, CommandContext& context);
+  ServerCommands(msgr::EventCenter& center, ObjecterCounters& counters, CommandServers& servers);
 
   // To the OSD, or to the map authority if `osd` is negative. `tid` is of no other command or op.
   void run(Tid tid, OsdId osd, std::string json, std::chrono::nanoseconds timeout,
@@ -82,7 +82,7 @@ class ServerCommands {
 
   msgr::EventCenter& center_;
   ObjecterCounters& counters_;
-  CommandContext& context_;
+  CommandServers& servers_;
   OsdMapRef map_;  // null before the first
   std::unordered_map<Tid, SentCommand> commands_;
   bool is_shut_down_ = false;

@@ -16,7 +16,7 @@ using objecter::ServerRef;
 namespace {
 
 objecter::HuntPace one_at_a_time(std::chrono::nanoseconds interval) noexcept {
-  const auto pause = std::chrono::duration_cast<objecter::HuntPace::Duration>(interval);
+  const auto pause = std::chrono::duration_cast<objecter::HuntPace::Pause>(interval);
   return {pause, pause, 1};
 }
 

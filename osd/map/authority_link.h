@@ -40,9 +40,7 @@ class AuthorityLink final : private objecter::MapSeeker {
   void start() { hunt_.start(); }
   void stop() { hunt_.stop(); }
   bool is_booted() const noexcept { return hunt_.source() != nullptr; }
-  bool owns(const msgr::Connection& connection) const noexcept {
-    return hunt_.includes(connection);
-  }
+  bool owns(const msgr::Connection& connection) const noexcept { return hunt_.holds(connection); }
   // Asks for a newer map than the one we have.
   void want_map();
   // Our entry of the map is not what it should be.

@@ -46,7 +46,12 @@ class MapHuntTest : public ObjecterFixture, private msgr::Dispatcher, private Ma
     std::sort(all.begin(), all.end());
     return all;
   }
-  bool settle_for(int id) { return hunt->settle(table.get(osd(id).address())); }
+  // Whether it is the source now.
+  bool settle_for(int id) {
+    const ServerRef server = table.get(osd(id).address());
+    hunt->settle(server);
+    return hunt->source() == server;
+  }
 
   Addresses where;
   std::vector<msgr::Address> asked;  // again, because their turn came and they had said hello
@@ -95,14 +100,14 @@ TEST_F(MapHuntTest, LetsGoOfTheOthersWhenOneAnswers) {
 TEST_F(MapHuntTest, BelievesOnlyWhomItAsked) {
   hunt_among(2);
   const ServerRef other = table.get(osd(1).address());
-  EXPECT_FALSE(hunt->includes(*other));
-  EXPECT_FALSE(hunt->settle(other));
+  EXPECT_FALSE(hunt->holds(*other));
+  EXPECT_FALSE(settle_for(1));
   EXPECT_EQ(hunt->source(), nullptr);
   EXPECT_TRUE(settle_for(0));
-  EXPECT_FALSE(settle_for(0)) << "it is the source already";
-  EXPECT_TRUE(hunt->includes(*hunt->source()));
-  EXPECT_TRUE(hunt->includes(hunt->source()->connection()));
-  EXPECT_FALSE(hunt->includes(other->connection()));
+  EXPECT_FALSE(settle_for(1)) << "there is a source already";
+  EXPECT_TRUE(hunt->holds(*hunt->source()));
+  EXPECT_TRUE(hunt->holds(hunt->source()->connection()));
+  EXPECT_FALSE(hunt->holds(other->connection()));
 }
 
 TEST_F(MapHuntTest, AsksAgainInTurnWhenAllAreConnected) {

@@ -20,7 +20,7 @@ class OpDeadlinesTest : public testing::Test {
     msgr::EventCenter::Options options;
     options.time = &clock;
     center = std::move(*msgr::EventCenter::create(options));
-    deadlines = std::make_unique<OpDeadlines>(*center, [this](Op& op, OpDeadlines::TimePoint now) {
+    deadlines = std::make_unique<OpDeadlines>(*center, [this](Op& op, OpTime now) {
       due.push_back(op.tid);
       if (on_due) on_due(op, now);
     });
@@ -43,7 +43,7 @@ class OpDeadlinesTest : public testing::Test {
   OpTable table{{8, 1000}};
   std::unique_ptr<OpDeadlines> deadlines;
   std::vector<Tid> due;
-  std::function<void(Op&, OpDeadlines::TimePoint)> on_due;
+  std::function<void(Op&, OpTime)> on_due;
 };
 
 TEST_F(OpDeadlinesTest, TheEarliestIsFirst) {
@@ -99,7 +99,7 @@ TEST_F(OpDeadlinesTest, AnEarlierDeadlineIsNotMissed) {
 TEST_F(OpDeadlinesTest, AnotherDeadlineMayBeSetWhenOneIsDue) {
   Op& op = table.add();
   set(op, 1s);
-  on_due = [&](Op& late, OpDeadlines::TimePoint now) {
+  on_due = [&](Op& late, OpTime now) {
     if (due.size() == 1) deadlines->set(late, now + 1s);
   };
   pass(1s);
