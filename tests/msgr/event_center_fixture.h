@@ -32,7 +32,7 @@ inline bool readable(int fd) {
   return poll(&host, 1, 0) == 1;
 }
 
-// For what another thread is about to do. False only in a broken test.
+// Waits for another thread. False only in a broken test.
 template <typename Done>
 bool yield_until(Done done) {
   const auto end = std::chrono::steady_clock::now() + std::chrono::seconds(20);

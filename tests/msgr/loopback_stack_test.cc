@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// Single steps of the loopback stack that fail, stutter or are cut short, and its one-sided moves.
+// Steps of the loopback stack that fail, stall or are cut short, and its one-sided operations.
 
 #include "msgr/loopback/loopback_stack.h"
 

@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// What only sockets can show: damaged bytes, options, descriptors that are used up.
+// Cases that only sockets have: damaged bytes, options, a lack of descriptors.
 
 #include "msgr/net/stream_link.h"
 
@@ -34,7 +34,7 @@ std::vector<std::byte> wire_of(Frame frame) {
   return out;
 }
 
-// A peer that writes what it likes.
+// A peer that writes any bytes.
 class RawSocketTest : public testing::TestWithParam<const char*> {
  protected:
   RawSocketTest()

@@ -186,7 +186,7 @@ TEST_P(TransportTest, AnAbandonedPayloadTouchesItsMemoryNoMore) {
   bool abandoned = false;
   server_.place = [&](const FrameHeader&) {
     center_->post([&] {
-      server_.link->abandon_payload(999);  // another's: nothing happens
+      server_.link->abandon_payload(999);  // another tid: no effect
       server_.link->abandon_payload(5);
       std::fill(memory.begin(), memory.end(), std::byte{0});
       abandoned = true;
@@ -277,7 +277,7 @@ TEST_P(TransportTest, APeerThatClosesMidFrameLosesTheFrame) {
   SentCounter sent;
   client_.link->send(test_frame(1, "whole"), sent.add());
   client_.link->send(test_frame(2, "", data), sent.add());
-  // Stop the reader in the middle, so that the rest cannot be on its way when the peer closes.
+  // Stop reading in the middle, so that the rest has not been sent when the peer closes.
   ASSERT_TRUE(until([&] { return server_.placements == 1; }));
   bool closed = false;
   client_.link->close([&] {
@@ -451,7 +451,7 @@ TEST_P(TransportTest, ACancelledConnectSaysNothing) {
   auto pending = stack_->connect(*center_, (*listener)->local_address(),
                                  [](auto) { FAIL() << "was cancelled"; });
   pending.reset();
-  // A second one tells when the first would have come.
+  // When a second one has come, the first would have come too.
   bool connected = false;
   pending = stack_->connect(*center_, (*listener)->local_address(), [&](auto link) {
     EXPECT_TRUE(link);

@@ -12,8 +12,8 @@
 namespace lunar::msgr::rdma {
 namespace {
 
-// Who ends the links of a device that goes does not know of this one yet; while it lived, it would
-// keep the device from going.
+// Nobody who ends the links of a removed device knows this one yet, and while it exists the device
+// cannot be removed.
 TEST(GoneDeviceVerbsTest, ALinkThatIsMadeOnItEndsAtOnce) {
   const std::unique_ptr<EventCenter> center = std::move(*EventCenter::create({}));
   JoinedStack stack(JoinedStack::test_options());

@@ -8,7 +8,7 @@
 
 namespace lunar::msgr {
 
-// A server and clients of it, and a peer that says what a test has it say.
+// A server and clients of it, and a peer that sends the frames that a test chooses.
 class HandshakeFixture : public SessionFixture {
  protected:
   static MessengerOptions with_auth(std::string entity) {

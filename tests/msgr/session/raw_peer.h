@@ -12,7 +12,7 @@
 
 namespace lunar::msgr {
 
-// A peer that says exactly what a test has it say, frame by frame. Loop-bound.
+// A peer that sends exactly the frames that a test chooses. Loop-bound.
 class RawPeer final : public LinkHandler {
  public:
   void use(std::unique_ptr<Link> link) {

@@ -6,7 +6,7 @@
 namespace lunar::msgr {
 namespace {
 
-// Exposes memory when it is encoded, as an op that describes its payload does.
+// Exposes memory when it is encoded, as an op with one-sided delivery does.
 class ExposingMessage final : public OutMessage {
  public:
   ExposingMessage(MessageMeta meta, const RegisteredBuffer& memory, RemoteKey& key)

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What a peer that is through with the greeting may ask of a server's sessions, and may not send.
+// Session requests of a peer that has finished hello and authentication, allowed and forbidden
+// ones.
 #include <gmock/gmock.h>
 
 #include <chrono>
@@ -20,14 +21,14 @@ class SessionRequestTest : public HandshakeFixture {
     raw_.send(FrameTag::kHello, raw_hello("client.a").encode());
     ASSERT_TRUE(raw_gets(FrameTag::kHello));
   }
-  // Opens a session and gives what the server said.
+  // Opens a session and returns the answer of the server.
   SessionReady open() {
     request_.cookie = {7, 7};
     raw_.send(FrameTag::kSessionNew, request_.encode());
     EXPECT_TRUE(raw_gets(FrameTag::kSessionReady));
     return *SessionReady::decode(raw_.find(FrameTag::kSessionReady)->front);
   }
-  // A second link, greeted as `hello`.
+  // A second link, with this hello.
   std::unique_ptr<RawPeer> another(Hello hello) {
     auto raw = std::make_unique<RawPeer>();
     raw->connect(stack_, *center_, address_);
@@ -123,7 +124,7 @@ TEST_F(SessionRequestTest, ASequenceNumberNeverSentIsAReset) {
   raw->close();
 }
 
-// After the handshake: each of these costs the peer its link, and nothing else happens.
+// After the handshake each of these ends the link of the peer, and has no other effect.
 TEST_F(SessionRequestTest, AGapInTheNumbersBreaksTheLink) {
   open();
   raw_.send(FrameTag::kMessage, {}, 2);

@@ -199,7 +199,7 @@ TEST_F(SessionTest, AServerThatStartedAnewResetsTheSession) {
   client.keepalive_interval = 5ms;
   client.keepalive_timeout = 50ms;
   open(quick_options("osd.0"), client);
-  injector_.black_hole = true;  // it dies without a word
+  injector_.black_hole = true;  // it dies silently
   connection_->send(std::make_unique<ProbeMessage>(probe_, meta(1), "lost"));
   shut_down(*server_);
   injector_.black_hole = false;
@@ -377,7 +377,7 @@ TEST_F(SessionTest, ReadsNoMoreWhileTheDispatcherHoldsTooMuch) {
         std::make_unique<ProbeMessage>(probe_, meta(tid), "", std::string(40'000, 'x')));
   }
   ASSERT_TRUE(server_has(3));
-  // Longer than the keepalive timeout, of which neither side may take notice.
+  // Longer than the keepalive timeout, which must not end the link on either side.
   const auto begin = std::chrono::steady_clock::now();
   until([&] { return std::chrono::steady_clock::now() - begin > 1200ms; });
   EXPECT_LE(server_->events.received.size(), 4u);

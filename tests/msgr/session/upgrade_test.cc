@@ -213,7 +213,7 @@ TEST_F(UpgradeTest, InjectedFaultsReachTheFasterLinkToo) {
   shut_down(*server_);
 }
 
-// --- an acceptor, and a peer that says what it should not ---
+// --- an acceptor, and a peer that breaks the rules ---
 
 class UpgradeRawTest : public UpgradeTest {
  protected:

@@ -46,7 +46,7 @@ TEST_F(WithdrawTest, AQueuedMessageIsNeverSent) {
 
 TEST_F(WithdrawTest, ASentMessageIsReplayedAsAVoid) {
   open();
-  injector_.cut_next_send = true;  // half of it, then the link is gone
+  injector_.cut_next_send = true;  // half of it is sent, then the link ends
   connection_->send(std::make_unique<ProbeMessage>(probe_, meta(1), std::string(1000, 'x')));
   send(*connection_, 2, "stays");
   ASSERT_TRUE(until([&] { return client_->events.links_down == 1; }));
@@ -105,7 +105,7 @@ TEST_F(WithdrawTest, AnArrivingPayloadIsTurnedAway) {
   const std::vector<std::byte> mine = memory;
   injector_.stop_sending_above = 0;
   injector_.black_hole = false;
-  server_->events.last->withdraw(7, [] {});  // unsticks the link: it is dropped for it
+  server_->events.last->withdraw(7, [] {});  // the link is dropped for it, and no longer stuck
   send(*server_->events.last, 8, "next");
   ASSERT_TRUE(until([&] { return client_->events.received.size() == 1; }));
   EXPECT_EQ(client_->events.received[0].tid, 8u);
@@ -128,7 +128,7 @@ TEST_F(WithdrawTest, AnAbandonedPayloadIsNotSentAgain) {
   ASSERT_TRUE(until([&] { return done_ == 2; }));
   injector_.stop_sending_above = 0;
   injector_.black_hole = false;
-  // The link breaks in the middle of what nobody wants: the replay begins behind it.
+  // The link breaks during the withdrawn message, so the replay begins after it.
   server_->events.last->withdraw(7, [] {});
   ASSERT_TRUE(until([&] { return client_->events.links_up == 2; }));
   ASSERT_TRUE(until([&] { return reply_.alive == 0; }));

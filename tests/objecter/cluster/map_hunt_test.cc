@@ -10,7 +10,7 @@ namespace {
 
 using Addresses = std::vector<msgr::Address>;
 
-// A seeker that asks nothing, and settles only when the test says so.
+// A seeker that sends nothing, and settles only when the test tells it to.
 class MapHuntTest : public ObjecterFixture, private msgr::Dispatcher, private MapSeeker {
  protected:
   void hunt_among(int count, HuntPace pace = {200ms, 3s, 4}) {
@@ -54,7 +54,7 @@ class MapHuntTest : public ObjecterFixture, private msgr::Dispatcher, private Ma
   }
 
   Addresses where;
-  std::vector<msgr::Address> asked;  // again, because their turn came and they had said hello
+  std::vector<msgr::Address> asked;  // again, in turn, because they had sent their hello
   std::unique_ptr<msgr::Messenger> messenger;
   ServerTable table;
   std::unique_ptr<MapHunt> hunt;

@@ -160,7 +160,7 @@ TEST_F(MapClientTest, PoolThatIsNewerThanOurMapIsFound) {
   pool.id = 2;
   pool.name = "new";
   changed.pools.push_back(pool);
-  set_map(changed, false);  // nobody tells us
+  set_map(changed, false);  // and pushes it to nobody
   ObjectOp op = write_op("x", data);
   op.object.pool = 2;
   Ended ended;

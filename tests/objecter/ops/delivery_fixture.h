@@ -10,8 +10,8 @@
 #include "common/crc32c.h"
 #include "tests/objecter/objecter_fixture.h"
 
-// Payloads that go one-sided. The server moves them when the test says so; after
-// done a test scribbles over the op's buffer: whoever can still reach it would show.
+// One-sided delivery. The server moves payloads when the test tells it to. After done the fixture
+// overwrites the op's buffer, so that any later use of it shows.
 
 namespace lunar::objecter {
 
@@ -76,7 +76,7 @@ class DeliveryFixture : public ObjecterFixture {
     return wished(std::move(op));
   }
 
-  // What a server does with a descriptor; the result of the last fragment comes into `moved`.
+  // Pulls or pushes as a server does; the result of the last fragment goes into `moved`.
   void move(const test::FakeOsd::Received& op, bool push) {
     moved.clear();
     for (const auto& fragment : cut_delivery(*op.op.delivery, 0, kBytes, 1u << 20)) {
@@ -97,7 +97,7 @@ class DeliveryFixture : public ObjecterFixture {
     header.push_crc = crc32c(0, staging.bytes());
     return header;
   }
-  // Submits to server 1 and gives what arrives there.
+  // Submits to server 1 and returns the op that arrives there.
   test::FakeOsd::Received send(ObjectOp op, Ended& ended) {
     tid = submit(std::move(op), ended);
     settle();

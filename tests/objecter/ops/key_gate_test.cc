@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// An op does not end, and is not sent elsewhere, while a key to its memory is out.
+// An op neither ends nor is sent to another server while a server has a key to its memory.
 #include "tests/objecter/ops/delivery_fixture.h"
 
 namespace lunar::objecter {
@@ -7,8 +7,8 @@ namespace {
 
 using KeyGateTest = DeliveryFixture;
 
-// A read is stalled past its timeout, its buffer used for something else, and then the server
-// comes and writes.
+// A read stalls past its timeout, its buffer is used for something else, and then the server
+// writes.
 TEST_F(KeyGateTest, ALatePushAfterATimeoutReachesNobodysMemory) {
   osd(1).confirms_cancels = false;
   Ended ended;
@@ -32,7 +32,7 @@ TEST_F(KeyGateTest, ALatePushAfterATimeoutReachesNobodysMemory) {
   EXPECT_EQ(counter("keys_revoked"), 1u);
 }
 
-// The same where only the end of the link takes a key back: no done before that.
+// The same where only the end of the link revokes a key: done does not run before that.
 TEST_F(KeyGateTest, WithoutWindowsTheLinkIsDroppedForTheKey) {
   osd(1).confirms_cancels = false;
   faults.refuse_revoke = std::make_error_code(std::errc::operation_not_supported);
@@ -51,7 +51,7 @@ TEST_F(KeyGateTest, WithoutWindowsTheLinkIsDroppedForTheKey) {
   EXPECT_TRUE(moved[0]) << "a key of a link that is gone";
   expect_poisoned();
   EXPECT_EQ(ended.times, 1);
-  // The session lives on over another link.
+  // The session goes on over another link.
   Ended next;
   const auto after = send(write(object()), next);
   EXPECT_TRUE(after.op.delivery);
@@ -114,7 +114,7 @@ TEST_F(KeyGateTest, AWriteWaitsForItsGraceAlsoWhenTheKeyIsBack) {
   EXPECT_EQ(ended.times, 1);
 }
 
-// With the server's word on the key's own link nothing has to be taken by force.
+// After the server's answer on the key's own link the key need not be invalidated.
 TEST_F(KeyGateTest, CancelledOnTheSameLinkEndsTheOpWithWhateverWasPushedBehindIt) {
   osd(1).confirms_cancels = false;
   Ended ended;

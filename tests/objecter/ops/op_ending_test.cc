@@ -1,6 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Timeout, cancel and shutdown. After done a test scribbles over the op's buffers: whoever still
-// used them would send or show it.
+// Timeout, cancel and shutdown. After done a test overwrites the op's buffers, so that any later
+// use of them shows.
 #include "tests/objecter/objecter_fixture.h"
 
 namespace lunar::objecter {
@@ -32,7 +32,7 @@ TEST_F(OpEndingTest, ReadWithoutAnAnswerTimesOut) {
   ASSERT_EQ(ended.times, 1);
   EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
   poison(into);
-  // The answer comes after all.
+  // The reply comes late.
   test::FakeOsd& server = osd(osd(0).ops_seen > 0 ? 0 : 1);
   EXPECT_EQ(server.cancels, (std::vector<Tid>{tid}));
   pass(1s);
@@ -75,7 +75,7 @@ TEST_F(OpEndingTest, HalfArrivedReadIsAbandonedBeforeDone) {
   EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
   poison(into);
   faults.receive_bytes = SIZE_MAX;
-  pass(30s);  // the link is found dead, a new one brings the reply again
+  pass(30s);  // the link times out, and a new one brings the reply again
   expect_poisoned(into);
   EXPECT_EQ(ended.times, 1);
 }

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// A server is not trusted: what does not fit what was asked changes nothing.
+// A server is not trusted: a reply that does not match its op changes nothing.
 #include "tests/objecter/objecter_fixture.h"
 
 namespace lunar::objecter {

@@ -109,11 +109,11 @@ TEST_F(OpSubmissionTest, OpsThatBreakARuleAreNotSent) {
   std::vector<std::byte> into(100);
   std::vector<ObjectOp> bad;
   bad.push_back(write_op("x", data));
-  bad.back().data.clear();  // less than its steps want
+  bad.back().data.clear();  // less than its steps need
   bad.push_back(write_op("x", data));
   bad.back().object.pool = 0;
   bad.push_back(read_op("x", into));
-  bad.back().steps[0].length = 99;  // not what read_into holds
+  bad.back().steps[0].length = 99;  // not the length of read_into
   bad.push_back(read_op("x", into));
   bad.back().steps.push_back(make_step(OpCode::kRead, 0, 100));  // two reads, one place
   bad.push_back(read_op("x", into));

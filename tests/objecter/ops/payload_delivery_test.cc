@@ -96,7 +96,7 @@ TEST_F(PayloadDeliveryTest, APushWithoutTheChecksumThatWasAskedForIsDamaged) {
   EXPECT_EQ(copy(buffer), copy(staging));
 }
 
-// Else its key would go out when it has ended already, and nobody would take it back.
+// Otherwise its key would be sent after its end, and nobody would revoke it.
 TEST_F(PayloadDeliveryTest, AnAnswerToWhatHasNotLeftYetIsNone) {
   Ended before;
   const auto first = send(write(object()), before);
@@ -283,7 +283,7 @@ TEST_F(PayloadDeliveryTest, APushNobodyAskedForIsNoAnswer) {
   EXPECT_EQ(ended.times, 1);
 }
 
-// --- what the other side or the link lacks ---
+// --- peers and links that cannot do one-sided delivery ---
 
 class FewWindowsTest : public DeliveryFixture {
  protected:

@@ -37,7 +37,7 @@ Buffer encoded(const OsdMap& map) {
   return out;
 }
 
-// With a checksum that is right, so that what is inside gets looked at.
+// With a correct checksum, so that the decoder looks at the rest.
 Buffer resealed(Buffer bytes) {
   bytes.resize(bytes.size() - 4);
   const uint32_t crc = crc32c(0, bytes);

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What is sent again, and what is not, when links, sessions and servers come and go.
+// Which ops are sent again, and which are not, when links, sessions and servers end.
 #include "tests/objecter/objecter_fixture.h"
 
 namespace lunar::objecter {
@@ -226,7 +226,7 @@ TEST_F(OsdSessionsTest, SecondAddressIsTriedWhenTheFirstIsDead) {
 }
 
 TEST_F(OsdSessionsTest, ManyRestartsUnderLoadLoseAndRepeatNothing) {
-  std::map<Tid, int> executed;  // what a server that remembers would do
+  std::map<Tid, int> executed;  // by a server that remembers results
   osd(1).answer = [&](const test::FakeOsd::Received& received) {
     ++executed[received.op.tid];
     return std::optional(osd(1).ok(received));

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// What only RDMA links can show in sending frames: copies, credits, buffers, how they end, and that
-// nothing is left behind. One-sided operations: remote_verbs_test.cc.
+// Frames over RDMA links: copies, credits, buffers, the ends of links, and that nothing is left
+// behind. One-sided operations: remote_verbs_test.cc.
 
 #include <algorithm>
 #include <cstdio>
@@ -99,7 +99,7 @@ TEST_P(RdmaLinkTest, DestroyedAtAnyMomentALinkLeavesItsPeerABoundedEnd) {
     ASSERT_TRUE(until([&] { return sent.total() == 4; }));
     EXPECT_TRUE(sent.each_once());
     EXPECT_EQ(closed, moment >= 3);
-    // Nobody may have told the peer: it finds out by sending.
+    // Perhaps nobody told the peer, which then notices when it sends.
     SentCounter replies;
     server_.link->send(test_frame(1, "anyone?"), replies.add());
     ASSERT_TRUE(until([&] { return server_.closed && replies.total() == 1; }));

@@ -49,7 +49,7 @@ class RdmaLinkTest : public testing::TestWithParam<bool> {
   RemoteKey expose(TestPeer& peer, const RegisteredBuffer& buffer, RemoteAccess access) {
     const auto key = peer.link->expose(whole(buffer), access);
     EXPECT_TRUE(key) << key.error().message();
-    // A bind takes its turn before any frame; a frame across tells that it has.
+    // Binds are executed before later frames, so when a frame has arrived, the bind is done.
     TestPeer& other = &peer == &client_ ? server_ : client_;
     const std::size_t before = other.frames.size();
     peer.link->send(test_frame(1, "here is a key"), {});
@@ -57,7 +57,7 @@ class RdmaLinkTest : public testing::TestWithParam<bool> {
     EXPECT_FALSE(peer.closed) << peer.closed->message();
     return key.value_or(RemoteKey());
   }
-  // Ends with what `done` was given.
+  // Returns the result that `done` got.
   std::error_code read(TestPeer& peer, const RemoteKey& key, const RegisteredBuffer& into) {
     std::optional<std::error_code> result;
     peer.link->remote_read(key, whole(into), [&](std::error_code error) { result = error; });
@@ -71,7 +71,7 @@ class RdmaLinkTest : public testing::TestWithParam<bool> {
     EXPECT_TRUE(until([&] { return result.has_value(); }));
     return result.value_or(std::make_error_code(std::errc::timed_out));
   }
-  // The end whose memory was wanted may hear of nothing: it finds out when it sends.
+  // The end that owns the memory might not be told; it notices when it sends.
   void find_out(TestPeer& peer) {
     peer.link->send(test_frame(1, "anyone?"), {});
     ASSERT_TRUE(until([&] { return peer.closed.has_value(); }));

@@ -30,7 +30,7 @@ TEST_P(RdmaRemoteTest, ReadsAndWritesOfAllSizesMoveTheirBytes) {
     const RemoteKey writable = expose(client_, target, RemoteAccess::kWrite);
     const RegisteredBuffer source = filled(length, 4);
     ASSERT_FALSE(write(server_, source, writable));
-    // Its completion proves nothing to the peer: a frame behind it does.
+    // The completion tells the peer nothing; a frame that follows does.
     const std::size_t before = client_.frames.size();
     server_.link->send(test_frame(9, "written"), {});
     ASSERT_TRUE(until([&] { return client_.frames.size() > before; }));
@@ -112,7 +112,7 @@ TEST_P(RdmaRemoteTest, AWrongKeyEndsTheLinkWithTheCompletionsError) {
   find_out(client_);
 }
 
-// No WR is posted; whoever said that the payload is on its way must be able to rely on the end.
+// No WR is posted, but `done` still runs, because the caller relies on it.
 TEST_P(RdmaRemoteTest, MemoryThatTheDeviceDoesNotKnowEndsTheLink) {
   connect();
   const RegisteredBuffer exposed = filled(4096, 1);
@@ -182,7 +182,7 @@ TEST_P(RdmaRemoteTest, AKeyThatIsRevokedBeforeItWasBoundIsNeverBound) {
   EXPECT_FALSE(*revoked);
   EXPECT_TRUE(*again);
   EXPECT_EQ(counted(client_, Count::kBinds), 0u);
-  // A frame with it may be queued still: what is exposed next must not be what it names.
+  // A frame with that key might still be queued, so the next key must not be the same.
   const RemoteKey next = expose(client_, exposed, RemoteAccess::kRead);
   EXPECT_NE(next.rkey, key->rkey);
   const RegisteredBuffer local = filled(4096, 2);
@@ -201,7 +201,7 @@ TEST_P(RdmaRemoteTest, WindowsAreUsedAgain) {
   }
 }
 
-// Keys of a window differ in eight bits, and the peer has not said that it is through.
+// Keys of a window differ in eight bits, and the peer has not said that it uses it no more.
 TEST_P(RdmaRemoteTest, AWindowThatWasTakenBackByForceIsNotUsedAgainOnItsLink) {
   connect();
   const RegisteredBuffer exposed = filled(4096, 1);
@@ -237,7 +237,7 @@ TEST_P(RdmaRemoteTest, InArenaScopeOnlyTheEndOfTheLinkTakesAKeyBack) {
   EXPECT_EQ(*revoked, std::errc::operation_not_supported);
 }
 
-// Once closed() ran nothing the peer still does reaches the memory.
+// After `closed` has run, the peer cannot reach the memory.
 TEST_P(RdmaRemoteTest, AfterTheEndTheMemoryIsOutOfReach) {
   options_.rkey_scope = RkeyScope::kArena;
   connect();

@@ -22,7 +22,7 @@ class ArenaTest : public testing::Test {
     EXPECT_TRUE(arena) << arena.error().message;
     return std::move(*arena);
   }
-  // Until what was asked of the service thread is done.
+  // Waits until the jobs of the service thread are done.
   void settle() {
     std::promise<void> done;
     ASSERT_FALSE(service_.run([&] { done.set_value(); }));
@@ -83,7 +83,7 @@ TEST_F(ArenaTest, WhatIsLongerThanASliceIsPlainMemoryWithinTheBudget) {
   EXPECT_TRUE(arena->allocate(100 * kMiB)) << "an idle pool grants one of any size";
 }
 
-// 16 MiB of budget are no slice of 16 MiB if half of it was made at the start.
+// A budget of 16 MiB has no slice of 16 MiB if half of it was allocated at the start.
 TEST_F(ArenaTest, NoLongerSliceIsPromisedThanAChunkCanHave) {
   for (const std::size_t budget : {16 * kMiB, 22 * kMiB}) {
     SCOPED_TRACE(budget);
@@ -178,7 +178,7 @@ TEST(LoopPortTest, PostsUntilItIsClosed) {
   EXPECT_EQ(order.size(), 3u);
 }
 
-// So that nothing a stack's users left behind meets a stack that is gone.
+// Waits until nothing that users of a stack left behind still refers to it.
 TEST(LoopPortTest, ClosedItDestroysWhatHasNotRun) {
   auto center = EventCenter::create({});
   ASSERT_TRUE(center);

@@ -12,8 +12,8 @@
 
 namespace lunar::msgr {
 
-// A stack whose connections are carried over to a faster link before anyone sees them, as a session
-// does after its handshake: for tests of the faster links alone. Loop-bound parts as usual.
+// A stack that carries its connections over to a faster link before it hands them out, as a session
+// does in its handshake: for tests of the faster links alone. Loop-bound parts as usual.
 class UpgradingStack : public NetworkStack {
  public:
   using MakeUpgrade = std::function<std::unique_ptr<LinkUpgrade>(EventCenter&, const Link&)>;
