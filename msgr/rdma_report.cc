@@ -13,8 +13,8 @@ RdmaReport make_rdma_report(const Config& config, const Address& local) {
   rdma::Findings findings;
   findings.local = local;
   for (const char* module : {"ib_core", "ib_uverbs", "rdma_ucm", "rdma_rxe"}) {
-    const std::string path = std::string("/sys/module/") + module;
-    findings.modules.emplace_back(module, access(path.c_str(), F_OK) == 0);
+    const std::string directory = std::string("/sys/module/") + module;
+    findings.modules.emplace_back(module, access(directory.c_str(), F_OK) == 0);
   }
   findings.memlock = read_memlock();
   auto options = rdma::RdmaOptions::from_config(config);
@@ -26,12 +26,12 @@ RdmaReport make_rdma_report(const Config& config, const Address& local) {
     findings.problem = options.error().message;
   } else {
     findings.options = *options;
-    auto path = rdma::choose_path(findings.devices, *options, local);
-    if (!path) {
-      findings.problem = path.error().message;
+    auto choice = rdma::choose_port(findings.devices, *options, local);
+    if (!choice) {
+      findings.problem = choice.error().message;
     } else {
-      findings.path = *path;
-      auto device = rdma::Device::open(path->device);
+      findings.choice = *choice;
+      auto device = rdma::Device::open(choice->device);
       if (device) {
         findings.features = (*device)->features();
       } else {

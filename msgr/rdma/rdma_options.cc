@@ -102,11 +102,11 @@ Outcome<RdmaOptions> RdmaOptions::from_config(const Config& config) {
                     "ms_async_rdma_receive_buffers has for all connections of a thread",
                     options.receive_queue_len, options.receive_buffers));
   }
-  if (!Slab::bytes_of(options.send_buffers, options.segment_bytes)) {
+  if (!BufferBlock::bytes_of(options.send_buffers, options.segment_bytes)) {
     return invalid(
         fmt::format("ms_async_rdma_send_buffers = {}: of ms_async_rdma_buffer_size = {} they are "
                     "more than the {} that a thread can have",
-                    options.send_buffers, options.segment_bytes, memlock_text(Slab::kLargest)));
+                    options.send_buffers, options.segment_bytes, memlock_text(BufferBlock::kLargest)));
   }
   return options;
 }

@@ -28,8 +28,8 @@ uint64_t worker_bytes(const RdmaOptions& options) noexcept {
 Outcome<void> check_host(const RdmaOptions& options) {
   auto devices = list_devices();
   if (!devices) return tl::unexpected<Error>(std::move(devices.error()));
-  auto path = choose_path(*devices, options, Address());
-  if (!path) return tl::unexpected<Error>(std::move(path.error()));
+  auto choice = choose_port(*devices, options, Address());
+  if (!choice) return tl::unexpected<Error>(std::move(choice.error()));
   return check_memlock(read_memlock(), kStagingAtStart + kFrontEndAtStart + worker_bytes(options),
                        "RDMA at start");
 }
@@ -120,10 +120,10 @@ Outcome<std::unique_ptr<RdmaStack>> RdmaStack::create(RdmaOptions options, Posix
   core->staging = std::move(*staging);
   core->front_end = std::move(*front_end);
   core->workers = std::make_unique<WorkerTable>(
-      StackParts{core->options, core->service, *core->staging, *core->front_end, perf});
+      StackResources{core->options, core->service, *core->staging, *core->front_end, perf});
   WorkerTable* const workers = core->workers.get();
   core->devices = std::make_unique<DeviceTable>(
-      DeviceTable::Setup{core->options,
+      DeviceTable::Borrowed{core->options,
                          core->service,
                          {core->staging.get(), core->front_end.get()},
                          core->counters,

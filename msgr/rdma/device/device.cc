@@ -177,9 +177,9 @@ Outcome<std::shared_ptr<Device>> Device::open(const std::string& name) {
   device->pd_.reset(ibv_alloc_pd(device->context()));
   if (device->pd_ == nullptr) return refused(name, "ibv_alloc_pd", errno);
 
-  const auto path = choose_path(std::span(&listing, 1), RdmaOptions(), Address());
-  if (!path) return tl::unexpected<Error>(path.error());
-  auto features = probe_features(*device->context(), *device->pd(), *path);
+  const auto choice = choose_port(std::span(&listing, 1), RdmaOptions(), Address());
+  if (!choice) return tl::unexpected<Error>(choice.error());
+  auto features = probe_features(*device->context(), *device->pd(), *choice);
   if (!features) {
     return failure(features.error(),
                    fmt::format("RDMA device {}: two QPs of its own cannot be joined: {}", name,

@@ -44,7 +44,7 @@ struct DeviceListing {
 Outcome<std::vector<DeviceListing>> list_devices();
 
 // Device, port and GID that traffic leaves by.
-struct Path {
+struct PortChoice {
   std::string device;
   uint8_t port = 0;
   int gid_index = 0;
@@ -57,7 +57,7 @@ struct Path {
 // A pure function. `local` is the address our side of the TCP connection has (unset: any). What
 // options name is taken or refused with a sentence; what they leave open is chosen: an active port;
 // RoCEv2 before RoCEv1; the GID that maps `local`; IPv4-mapped before link-local.
-Outcome<Path> choose_path(std::span<const DeviceListing> devices, const RdmaOptions& options,
+Outcome<PortChoice> choose_port(std::span<const DeviceListing> devices, const RdmaOptions& options,
                           const Address& local);
 
 // What a device really does, found by doing it at open() between two QPs of our own.

@@ -58,7 +58,7 @@ class ProbeMemory {
 // A CQ and two QPs on it, each connected to the other. What B receives goes to an SRQ if wanted.
 class ProbePair {
  public:
-  std::error_code create(ibv_context& context, ibv_pd& pd, const Path& path, uint32_t inline_bytes,
+  std::error_code create(ibv_context& context, ibv_pd& pd, const PortChoice& choice, uint32_t inline_bytes,
                          bool with_srq) {
     cq_.reset(ibv_create_cq(&context, 32, nullptr, nullptr, 0));
     if (cq_ == nullptr) return verbs_error(errno);
@@ -80,8 +80,8 @@ class ProbePair {
       if (*qp == nullptr) return verbs_error(errno);
       inline_bytes_ = attributes.cap.max_inline_data;
     }
-    if (const std::error_code error = join(*a_, b_->qp_num, path)) return error;
-    return join(*b_, a_->qp_num, path);
+    if (const std::error_code error = join(*a_, b_->qp_num, choice)) return error;
+    return join(*b_, a_->qp_num, choice);
   }
 
   uint32_t inline_bytes() const noexcept { return inline_bytes_; }
@@ -122,10 +122,10 @@ class ProbePair {
   }
 
  private:
-  static std::error_code join(ibv_qp& qp, uint32_t peer, const Path& path) {
+  static std::error_code join(ibv_qp& qp, uint32_t peer, const PortChoice& choice) {
     ibv_qp_attr attributes{};
     attributes.qp_state = IBV_QPS_INIT;
-    attributes.port_num = path.port;
+    attributes.port_num = choice.port;
     attributes.qp_access_flags = IBV_ACCESS_REMOTE_WRITE | IBV_ACCESS_REMOTE_READ;
     if (const int error =
             ibv_modify_qp(&qp, &attributes,
@@ -139,12 +139,12 @@ class ProbePair {
     attributes.rq_psn = kPsn;
     attributes.max_dest_rd_atomic = 1;
     attributes.min_rnr_timer = 12;
-    attributes.ah_attr.port_num = path.port;
-    attributes.ah_attr.dlid = path.lid;
-    attributes.ah_attr.is_global = path.is_ethernet ? 1 : 0;
-    if (path.is_ethernet) {
-      std::memcpy(attributes.ah_attr.grh.dgid.raw, path.gid.data(), path.gid.size());
-      attributes.ah_attr.grh.sgid_index = static_cast<uint8_t>(path.gid_index);
+    attributes.ah_attr.port_num = choice.port;
+    attributes.ah_attr.dlid = choice.lid;
+    attributes.ah_attr.is_global = choice.is_ethernet ? 1 : 0;
+    if (choice.is_ethernet) {
+      std::memcpy(attributes.ah_attr.grh.dgid.raw, choice.gid.data(), choice.gid.size());
+      attributes.ah_attr.grh.sgid_index = static_cast<uint8_t>(choice.gid_index);
       attributes.ah_attr.grh.hop_limit = 1;
     }
     if (const int error =
@@ -194,19 +194,19 @@ bool passes(ProbePair& pair, ProbeMemory& memory, unsigned send_flags) {
 }
 
 // How many bytes can go inline; the device may grant more than was asked for.
-uint32_t probe_inline(ibv_context& context, ibv_pd& pd, const Path& path, ProbeMemory& memory) {
+uint32_t probe_inline(ibv_context& context, ibv_pd& pd, const PortChoice& choice, ProbeMemory& memory) {
   for (const uint32_t bytes : kInlineSizes) {
     ProbePair pair;
-    if (pair.create(context, pd, path, bytes, false)) continue;
+    if (pair.create(context, pd, choice, bytes, false)) continue;
     if (pair.inline_bytes() < kMessageBytes) continue;
     if (passes(pair, memory, IBV_SEND_INLINE)) return std::min(pair.inline_bytes(), 1024u);
   }
   return 0;
 }
 
-bool probe_srq(ibv_context& context, ibv_pd& pd, const Path& path, ProbeMemory& memory) {
+bool probe_srq(ibv_context& context, ibv_pd& pd, const PortChoice& choice, ProbeMemory& memory) {
   ProbePair pair;
-  if (pair.create(context, pd, path, 0, true)) return false;
+  if (pair.create(context, pd, choice, 0, true)) return false;
   return passes(pair, memory, 0) && passes(pair, memory, 0);
 }
 
@@ -267,19 +267,19 @@ class ProbeWindow {
   uint32_t rkey_ = 0;
 };
 
-bool probe_windows(ibv_context& context, ibv_pd& pd, const Path& path, ProbeMemory& memory) {
+bool probe_windows(ibv_context& context, ibv_pd& pd, const PortChoice& choice, ProbeMemory& memory) {
   // A window must be gone before the QP it is bound to: it is declared after it.
   ProbePair pair;
-  if (pair.create(context, pd, path, 0, false)) return false;
+  if (pair.create(context, pd, choice, 0, false)) return false;
   ProbeWindow window;
   return window.bind(pd, pair, memory) && window.write_arrives(pair, memory) &&
          window.invalidate_here(pair) && window.write_is_refused(pair, memory);
 }
 
-bool probe_send_with_invalidate(ibv_context& context, ibv_pd& pd, const Path& path,
+bool probe_send_with_invalidate(ibv_context& context, ibv_pd& pd, const PortChoice& choice,
                                 ProbeMemory& memory) {
   ProbePair pair;
-  if (pair.create(context, pd, path, 0, false)) return false;
+  if (pair.create(context, pd, choice, 0, false)) return false;
   ProbeWindow window;
   return window.bind(pd, pair, memory) && window.write_arrives(pair, memory) &&
          window.invalidate_by_peer(pair, memory) && window.write_is_refused(pair, memory);
@@ -287,24 +287,24 @@ bool probe_send_with_invalidate(ibv_context& context, ibv_pd& pd, const Path& pa
 
 }  // namespace
 
-Result<Features> probe_features(ibv_context& context, ibv_pd& pd, const Path& path) {
+Result<Features> probe_features(ibv_context& context, ibv_pd& pd, const PortChoice& choice) {
   // Declared first: the pairs are gone before the memory.
   const auto memory = std::make_unique<ProbeMemory>();
   const bool can_bind = memory->create(pd, true);
   if (!can_bind && !memory->create(pd, false)) return failure(verbs_error(errno));
   {
     ProbePair pair;
-    if (const std::error_code error = pair.create(context, pd, path, 0, false))
+    if (const std::error_code error = pair.create(context, pd, choice, 0, false))
       return failure(error);
     if (!passes(pair, *memory, 0)) return failure(make_error_code(std::errc::timed_out));
   }
   Features features;
-  features.max_inline_bytes = probe_inline(context, pd, path, *memory);
-  features.srq = probe_srq(context, pd, path, *memory);
+  features.max_inline_bytes = probe_inline(context, pd, choice, *memory);
+  features.srq = probe_srq(context, pd, choice, *memory);
   if (can_bind) {
-    features.memory_windows = probe_windows(context, pd, path, *memory);
+    features.memory_windows = probe_windows(context, pd, choice, *memory);
     features.send_with_invalidate =
-        features.memory_windows && probe_send_with_invalidate(context, pd, path, *memory);
+        features.memory_windows && probe_send_with_invalidate(context, pd, choice, *memory);
   }
   return features;
 }

@@ -109,7 +109,7 @@ std::string add_candidates(const DeviceListing& device, const RdmaOptions& optio
 
 }  // namespace
 
-Outcome<Path> choose_path(std::span<const DeviceListing> devices, const RdmaOptions& options,
+Outcome<PortChoice> choose_port(std::span<const DeviceListing> devices, const RdmaOptions& options,
                           const Address& local) {
   if (devices.empty()) {
     return failure(std::errc::no_such_device,
@@ -135,16 +135,16 @@ Outcome<Path> choose_path(std::span<const DeviceListing> devices, const RdmaOpti
   const auto best = std::max_element(
       candidates.begin(), candidates.end(),
       [&](const Candidate& a, const Candidate& b) { return score(a, local) < score(b, local); });
-  Path path;
-  path.device = best->device->name;
-  path.port = best->port->number;
-  path.gid_index = best->gid->index;
-  path.gid = best->gid->gid;
-  path.gid_type = best->gid->type;
-  path.is_ethernet = best->port->is_ethernet;
-  path.lid = best->port->lid;
-  path.mtu = best->port->active_mtu;
-  return path;
+  PortChoice choice;
+  choice.device = best->device->name;
+  choice.port = best->port->number;
+  choice.gid_index = best->gid->index;
+  choice.gid = best->gid->gid;
+  choice.gid_type = best->gid->type;
+  choice.is_ethernet = best->port->is_ethernet;
+  choice.lid = best->port->lid;
+  choice.mtu = best->port->active_mtu;
+  return choice;
 }
 
 }  // namespace lunar::msgr::rdma

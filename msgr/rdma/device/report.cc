@@ -35,8 +35,8 @@ bool works(const Findings& findings) {
 }
 
 bool is_chosen(const Findings& findings, const DeviceListing& device, const GidEntry& gid) {
-  return findings.path && findings.path->device == device.name && findings.path->port == gid.port &&
-         findings.path->gid_index == gid.index;
+  return findings.choice && findings.choice->device == device.name &&
+         findings.choice->port == gid.port && findings.choice->gid_index == gid.index;
 }
 
 int mtu_bytes(ibv_mtu mtu) noexcept { return 128 << static_cast<int>(mtu); }
@@ -65,10 +65,10 @@ std::string render_text(const Findings& findings, const std::vector<std::string>
     text += &module == &findings.modules.back().first ? "\n" : ",";
   }
   for (const DeviceListing& device : findings.devices) add_device(text, findings, device);
-  if (findings.path) {
+  if (findings.choice) {
     text += fmt::format("chosen for {}: device {}, port {}, GID {}\n",
                         findings.local.is_unset() ? "any address" : findings.local.to_string(),
-                        findings.path->device, findings.path->port, findings.path->gid_index);
+                        findings.choice->device, findings.choice->port, findings.choice->gid_index);
   }
   if (findings.features) {
     text += fmt::format(
@@ -152,7 +152,8 @@ std::vector<std::string> advice_on(const Findings& findings) {
         "in /etc/modules-load.d for the next boot");
   }
   if (!findings.problem.empty()) advice.push_back(findings.problem);
-  if (findings.path && findings.path->is_ethernet && findings.path->gid_type != GidType::kRoceV2) {
+  if (findings.choice && findings.choice->is_ethernet &&
+      findings.choice->gid_type != GidType::kRoceV2) {
     advice.push_back(
         "the GID is of RoCE v1, which no router forwards; an address on the network "
         "interface gives the port one of v2");

@@ -19,13 +19,13 @@ struct Findings {
   RdmaOptions options;
   std::vector<std::pair<std::string, bool>> modules;  // of the kernel, and whether loaded
   std::vector<DeviceListing> devices;
-  std::optional<Path> path;          // for `local`
+  std::optional<PortChoice> choice;  // for `local`
   std::optional<Features> features;  // of its device
-  std::string problem;               // why there is no path, or its device does not open
+  std::string problem;               // why there is no choice, or its device does not open
   Memlock memlock;
 };
 
-// What would stop RDMA, or part of it, each with how to mend it. Pure.
+// What would stop RDMA or limit it, each with how to mend it. Pure.
 std::vector<std::string> advice_on(const Findings& findings);
 RdmaReport render(const Findings& findings);
 std::string gid_text(const Gid& gid);

@@ -21,7 +21,7 @@ class PerfRegistry;
 namespace lunar::msgr::rdma {
 
 // What all workers and endpoints of one stack share. Outlives them.
-struct StackParts {
+struct StackResources {
   const RdmaOptions& options;
   ServiceThread& service;
   Arena& staging;                // buffers()
@@ -39,7 +39,8 @@ class Worker;
 class Endpoint {
  public:
   // A QP in INIT on the worker's CQ, its receives posted. Blocks.
-  static Result<std::unique_ptr<Endpoint>> create(std::shared_ptr<Worker> worker, const Path& path);
+  static Result<std::unique_ptr<Endpoint>> create(std::shared_ptr<Worker> worker,
+                                                  const PortChoice& choice);
   virtual ~Endpoint() = default;
 
   virtual const EndpointInfo& local() const noexcept = 0;

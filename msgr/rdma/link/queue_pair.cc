@@ -36,28 +36,28 @@ uint8_t at_most_255(int value, uint32_t option) {
 }  // namespace
 
 Result<std::unique_ptr<Endpoint>> Endpoint::create(std::shared_ptr<Worker> worker,
-                                                   const Path& path) {
-  auto made = QueuePair::create(std::move(worker), path);
+                                                   const PortChoice& choice) {
+  auto made = QueuePair::create(std::move(worker), choice);
   if (!made) return failure(made.error());
   return std::unique_ptr<Endpoint>(std::move(*made));
 }
 
-QueuePair::QueuePair(std::shared_ptr<Worker> worker, const Path& path)
-    : worker_(std::move(worker)), path_(path) {}
+QueuePair::QueuePair(std::shared_ptr<Worker> worker, const PortChoice& choice)
+    : worker_(std::move(worker)), choice_(choice) {}
 
 QueuePair::~QueuePair() { destroy({}); }
 
 Result<std::unique_ptr<QueuePair>> QueuePair::create(std::shared_ptr<Worker> worker,
-                                                     const Path& path) {
+                                                     const PortChoice& choice) {
   if (worker->device().is_gone()) return failure(std::make_error_code(std::errc::no_such_device));
-  std::unique_ptr<QueuePair> qp(new QueuePair(std::move(worker), path));
+  std::unique_ptr<QueuePair> qp(new QueuePair(std::move(worker), choice));
   if (const auto error = qp->make()) return failure(error);
   if (const auto error = qp->to_init()) return failure(error);
   return qp;
 }
 
 std::error_code QueuePair::make() {
-  const RdmaOptions& options = worker_->parts().options;
+  const RdmaOptions& options = worker_->stack().options;
   const ibv_device_attr& limits = worker_->device().limits();
   const auto full = std::make_error_code(std::errc::no_buffer_space);
   WorkerResources& resources = worker_->resources();
@@ -70,7 +70,7 @@ std::error_code QueuePair::make() {
   wanted.cap.max_send_wr =
       std::min(options.send_queue_len, static_cast<uint32_t>(std::max(limits.max_qp_wr, 1)));
   wanted.cap.max_send_sge =
-      std::min(PostChain::kMaxParts, static_cast<uint32_t>(std::max(limits.max_sge, 1)));
+      std::min(PostChain::kMaxElements, static_cast<uint32_t>(std::max(limits.max_sge, 1)));
   wanted.cap.max_inline_data =
       std::min(worker_->device().features().max_inline_bytes, PostChain::kMaxInline);
   uint32_t own_buffers = 0;
@@ -82,7 +82,7 @@ std::error_code QueuePair::make() {
     }
     local_.credits = kBaseCredits;
   } else {
-    own_buffers = std::min({options.receive_queue_len, ReceiveQueue::kBuffersPerSlab,
+    own_buffers = std::min({options.receive_queue_len, ReceiveQueue::kBuffersPerBlock,
                             static_cast<uint32_t>(std::max(limits.max_qp_wr, 2)) - 1});
     own_buffers = std::max(own_buffers, kControlBuffers + 2);
     wanted.cap.max_recv_wr = own_buffers + 1;  // and the beacon
@@ -90,7 +90,7 @@ std::error_code QueuePair::make() {
     local_.credits = static_cast<uint16_t>(own_buffers - kControlBuffers);
   }
   send_slots_ = wanted.cap.max_send_wr;
-  max_parts_ = wanted.cap.max_send_sge;
+  max_elements_ = wanted.cap.max_send_sge;
   const uint32_t inline_wanted = wanted.cap.max_inline_data;
   const uint32_t completions = send_slots_ + wanted.cap.max_recv_wr;
   if (!resources.reserve_completions(completions)) return full;
@@ -105,9 +105,9 @@ std::error_code QueuePair::make() {
     own_receives_->set_target(qp_.get());
   }
 
-  local_.gid = path_.gid;
-  local_.lid = path_.lid;
-  local_.mtu = path_.mtu;
+  local_.gid = choice_.gid;
+  local_.lid = choice_.lid;
+  local_.mtu = choice_.mtu;
   local_.qp_num = qp_->qp_num;
   local_.psn = random_psn();
   local_.segment_bytes = options.segment_bytes;
@@ -129,7 +129,7 @@ std::error_code QueuePair::modify(ibv_qp_attr& attributes, int mask, QpState nex
 std::error_code QueuePair::to_init() {
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_INIT;
-  attributes.port_num = path_.port;
+  attributes.port_num = choice_.port;
   attributes.qp_access_flags =
       IBV_ACCESS_LOCAL_WRITE | IBV_ACCESS_REMOTE_READ | IBV_ACCESS_REMOTE_WRITE;
   const auto error =
@@ -146,7 +146,7 @@ std::error_code QueuePair::connect(const EndpointInfo& peer) {
 }
 
 std::error_code QueuePair::to_ready_to_receive() {
-  const RdmaOptions& options = worker_->parts().options;
+  const RdmaOptions& options = worker_->stack().options;
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_RTR;
   attributes.path_mtu = std::min(local_.mtu, peer_.mtu);
@@ -156,11 +156,11 @@ std::error_code QueuePair::to_ready_to_receive() {
   attributes.min_rnr_timer = kMinRnrTimer;
   attributes.ah_attr.dlid = peer_.lid;
   attributes.ah_attr.sl = options.service_level;
-  attributes.ah_attr.port_num = path_.port;
-  if (path_.is_ethernet || peer_.lid == 0) {
+  attributes.ah_attr.port_num = choice_.port;
+  if (choice_.is_ethernet || peer_.lid == 0) {
     attributes.ah_attr.is_global = 1;
     std::copy(peer_.gid.begin(), peer_.gid.end(), attributes.ah_attr.grh.dgid.raw);
-    attributes.ah_attr.grh.sgid_index = static_cast<uint8_t>(path_.gid_index);
+    attributes.ah_attr.grh.sgid_index = static_cast<uint8_t>(choice_.gid_index);
     attributes.ah_attr.grh.hop_limit = kHopLimit;
     attributes.ah_attr.grh.traffic_class = options.traffic_class;
   }
@@ -173,7 +173,7 @@ std::error_code QueuePair::to_ready_to_receive() {
 std::error_code QueuePair::to_ready_to_send() {
   ibv_qp_attr attributes{};
   attributes.qp_state = IBV_QPS_RTS;
-  attributes.timeout = worker_->parts().options.ack_timeout;
+  attributes.timeout = worker_->stack().options.ack_timeout;
   attributes.retry_cnt = kRetries;
   attributes.rnr_retry = kRnrRetries;
   attributes.sq_psn = local_.psn;
@@ -197,7 +197,7 @@ std::error_code QueuePair::apply(ibv_qp_attr attributes, int mask) {
     case IBV_QPS_RTS:
       attributes.rnr_retry = kRnrRetries;
       attributes.retry_cnt = kRetries;
-      attributes.timeout = worker_->parts().options.ack_timeout;
+      attributes.timeout = worker_->stack().options.ack_timeout;
       reads_in_flight_ = (mask & IBV_QP_MAX_QP_RD_ATOMIC) != 0 ? attributes.max_rd_atomic : 0;
       reads_in_flight_ = std::min({reads_in_flight_, local_.read_initiate, peer_.read_depth});
       return modify(attributes, mask, QpState::kReadyToSend);

@@ -18,7 +18,7 @@ namespace lunar::msgr::rdma {
 class QueuePair final : public Endpoint {
  public:
   static Result<std::unique_ptr<QueuePair>> create(std::shared_ptr<Worker> worker,
-                                                   const Path& path);
+                                                   const PortChoice& choice);
   ~QueuePair() override;
 
   const EndpointInfo& local() const noexcept override { return local_; }
@@ -34,7 +34,7 @@ class QueuePair final : public Endpoint {
   QpLife& life() noexcept { return life_; }
   uint32_t send_slots() const noexcept { return send_slots_; }
   uint32_t max_inline_bytes() const noexcept { return max_inline_bytes_; }
-  uint32_t max_parts() const noexcept { return max_parts_; }
+  uint32_t max_elements() const noexcept { return max_elements_; }
   uint8_t reads_in_flight() const noexcept { return reads_in_flight_; }
   ReceiveQueue& receives() noexcept { return own_receives_ ? *own_receives_ : shared_receives(); }
   bool has_own_receives() const noexcept { return own_receives_ != nullptr; }
@@ -45,7 +45,7 @@ class QueuePair final : public Endpoint {
   void destroy(const std::vector<ibv_mw*>& windows);
 
  private:
-  QueuePair(std::shared_ptr<Worker> worker, const Path& path);
+  QueuePair(std::shared_ptr<Worker> worker, const PortChoice& choice);
   ReceiveQueue& shared_receives() noexcept { return worker_->resources().receives(); }
   std::error_code make();
   std::error_code to_init();
@@ -54,7 +54,7 @@ class QueuePair final : public Endpoint {
   std::error_code modify(ibv_qp_attr& attributes, int mask, QpState next);
 
   const std::shared_ptr<Worker> worker_;
-  const Path path_;
+  const PortChoice choice_;
   EndpointInfo local_;
   EndpointInfo peer_;
   QpLife life_;
@@ -62,7 +62,7 @@ class QueuePair final : public Endpoint {
   VerbsPtr<ibv_qp> qp_;
   uint32_t send_slots_ = 0;
   uint32_t max_inline_bytes_ = 0;
-  uint32_t max_parts_ = 1;
+  uint32_t max_elements_ = 1;
   uint8_t reads_in_flight_ = 0;
   uint32_t reserved_completions_ = 0;
   uint32_t reserved_receives_ = 0;

@@ -17,7 +17,7 @@ constexpr uint32_t kMaxRemoteBytes = 16u << 20;  // no registered slice is longe
 PackLimits pack_limits(const QueuePair& qp, const RdmaOptions& options) {
   PackLimits limits;
   limits.segment_bytes = std::min(options.segment_bytes, qp.peer().segment_bytes);
-  limits.max_parts = qp.max_parts();
+  limits.max_elements = qp.max_elements();
   return limits;
 }
 
@@ -40,24 +40,24 @@ RdmaLink::RdmaLink(std::unique_ptr<QueuePair> qp, Address local, Address peer)
       qp_(std::move(qp)),
       local_(local),
       peer_(peer),
-      qp_counters_(*worker_->parts().perf,
+      qp_counters_(*worker_->stack().perf,
                    "rdma-qp." + worker_->device().name() + "." + std::to_string(qp_->number())),
       core_{worker_->center(),
-            worker_->parts().options,
+            worker_->stack().options,
             *this,
             qp_->receives(),
             worker_->has_srq() ? &worker_->pool() : nullptr,
             LinkCounts(qp_counters_, worker_->counters()),
             qp_->number(),
             {SendCredits(qp_->peer().credits),
-             ReceiveCredits(qp_->local().credits, most_credits(*qp_, worker_->parts().options)),
+             ReceiveCredits(qp_->local().credits, most_credits(*qp_, worker_->stack().options)),
              {}}},
       keys_(core_.center, worker_->windows()),
       sending_(core_, {qp_->get(), qp_->send_slots(), qp_->max_inline_bytes(),
                        qp_->reads_in_flight(), pack_limits(*qp_, core_.options), worker_->chain(),
                        worker_->bounces(), worker_->payload_keys(), keys_}),
       receiving_(core_, sending_,
-                 {worker_->parts().staging, worker_->idle_watch(),
+                 {worker_->stack().staging, worker_->idle_watch(),
                   [worker = worker_.get()] { worker->want_receives(); }}),
       end_(core_.center, *this, qp_->life(), worker_->has_srq() ? &worker_->last_wqe() : nullptr,
            core_.options.drain_timeout) {
@@ -143,7 +143,7 @@ void RdmaLink::remote_read(RemoteKey from, RegisteredSlice local, IoDone done) {
   if (local.length > from.length || !worker_->payload_keys().find(range, &lkey)) {
     return refuse(std::move(done));
   }
-  sending_.read({Fragments(from.addr, local.length, core_.options.fragment_bytes), range.data(),
+  sending_.read({FragmentCutter(from.addr, local.length, core_.options.fragment_bytes), range.data(),
                  lkey, from.rkey, std::move(done)});
 }
 
@@ -156,7 +156,7 @@ void RdmaLink::remote_write(RegisteredSlice local, RemoteKey to, IoDone done) {
   if (local.length > to.length || !worker_->payload_keys().find(range, &lkey)) {
     return refuse(std::move(done));
   }
-  sending_.write({Fragments(to.addr, local.length, core_.options.fragment_bytes), range.data(),
+  sending_.write({FragmentCutter(to.addr, local.length, core_.options.fragment_bytes), range.data(),
                   lkey, to.rkey, std::move(done)});
 }
 

@@ -55,7 +55,7 @@ RdmaLink::~RdmaLink() {
   if (!end_.is_destroyed()) {
     const auto windows = keys_.take_bound_windows();
     Latch latch;
-    const auto error = worker_->parts().service.run([qp = qp_.get(), &windows, &latch] {
+    const auto error = worker_->stack().service.run([qp = qp_.get(), &windows, &latch] {
       qp->stop();
       qp->destroy(windows);
       latch.open();
@@ -122,7 +122,7 @@ int RdmaLink::post_send_beacon() {
 }
 
 void RdmaLink::stop_qp() {
-  worker_->parts().service.run([qp = qp_.get(), port = worker_->port(), this, alive = core_.alive] {
+  worker_->stack().service.run([qp = qp_.get(), port = worker_->port(), this, alive = core_.alive] {
     const auto error = qp->stop();
     port->post([this, alive, error] {
       if (*alive) end_.on_stopped(error);
@@ -132,7 +132,7 @@ void RdmaLink::stop_qp() {
 
 void RdmaLink::destroy_qp() {
   auto windows = std::make_shared<std::vector<ibv_mw*>>(keys_.take_bound_windows());
-  worker_->parts().service.run(
+  worker_->stack().service.run(
       [qp = qp_.get(), windows, port = worker_->port(), this, alive = core_.alive] {
         qp->destroy(*windows);
         port->post([this, alive] {
@@ -166,7 +166,7 @@ void RdmaLink::release() {
 
 // Freeing its memory blocks too.
 void RdmaLink::let_go_of_qp() {
-  ServiceThread& service = worker_->parts().service;
+  ServiceThread& service = worker_->stack().service;
   service.run([qp = std::move(qp_)] {});
 }
 

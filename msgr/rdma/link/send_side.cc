@@ -243,8 +243,8 @@ bool SendSide::add_segment() {
   }
   link_.credits.send.spend();
   ++num_segments_;
-  const auto parts = builder.finish(make_header(SegmentType::kFrames));
-  chain.add(IBV_WR_SEND, next_wr_id(), parts, is_inline ? unsigned{IBV_SEND_INLINE} : 0u);
+  const auto elements = builder.finish(make_header(SegmentType::kFrames));
+  chain.add(IBV_WR_SEND, next_wr_id(), elements, is_inline ? unsigned{IBV_SEND_INLINE} : 0u);
   note(posted, false);
   queued_bytes_ -= builder.payload_bytes();
   count_segment(builder, is_inline);
@@ -288,8 +288,8 @@ bool SendSide::add_control_segment(SegmentType type) {
   if (!is_inline && !take_bounce(&posted, &memory)) return false;
   const SegmentHeader header = encode_header(make_header(type));
   std::memcpy(memory.data(), &header, sizeof header);
-  const SegmentPart part{memory.data(), sizeof header, is_inline ? 0 : lent_.bounces.lkey()};
-  chain.add(IBV_WR_SEND, next_wr_id(), {&part, 1}, is_inline ? unsigned{IBV_SEND_INLINE} : 0u);
+  const GatherElement element{memory.data(), sizeof header, is_inline ? 0 : lent_.bounces.lkey()};
+  chain.add(IBV_WR_SEND, next_wr_id(), {&element, 1}, is_inline ? unsigned{IBV_SEND_INLINE} : 0u);
   note(posted, type == SegmentType::kBye);
   link_.counts.add(Count::kCreditSegments);
   return true;
@@ -311,13 +311,13 @@ void SendSide::add_reads() {
 }
 
 void SendSide::add_fragment(RemoteTransfer& transfer, Kind kind) {
-  const Fragment fragment = transfer.fragments.peek();
+  const FragmentRange fragment = transfer.fragments.peek();
   transfer.fragments.pop();
   const bool is_read = kind == Kind::kRead;
-  const SegmentPart part{transfer.local + fragment.local_offset, fragment.length, transfer.lkey};
+  const GatherElement element{transfer.local + fragment.local_offset, fragment.length, transfer.lkey};
   ibv_send_wr& request =
       lent_.chain.add(is_read ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, next_wr_id(),
-                      {&part, fragment.length > 0 ? std::size_t{1} : std::size_t{0}}, 0);
+                      {&element, fragment.length > 0 ? std::size_t{1} : std::size_t{0}}, 0);
   request.wr.rdma.remote_addr = fragment.remote_addr;
   request.wr.rdma.rkey = transfer.rkey;
   Posted posted;

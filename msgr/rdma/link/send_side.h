@@ -13,7 +13,7 @@
 #include "msgr/rdma/link/bounce_buffers.h"
 #include "msgr/rdma/link/exposed_keys.h"
 #include "msgr/rdma/link/link_core.h"
-#include "msgr/rdma/queue/fragments.h"
+#include "msgr/rdma/queue/fragment_cutter.h"
 #include "msgr/rdma/queue/post_chain.h"
 #include "msgr/rdma/queue/segment.h"
 #include "msgr/rdma/queue/send_slots.h"
@@ -22,7 +22,7 @@ namespace lunar::msgr::rdma {
 
 // A remote_read() or remote_write() on its way.
 struct RemoteTransfer {
-  Fragments fragments;  // that are not posted yet
+  FragmentCutter fragments;  // that are not posted yet
   const std::byte* local = nullptr;
   uint32_t lkey = 0;
   uint32_t rkey = 0;

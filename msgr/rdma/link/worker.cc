@@ -26,15 +26,15 @@ constexpr int kDrainTurns = 64;
 
 }  // namespace
 
-Worker::Worker(EventCenter& center, const StackParts& parts,
+Worker::Worker(EventCenter& center, const StackResources& stack,
                std::unique_ptr<WorkerResources> resources)
     : center_(center),
-      parts_(parts),
+      stack_(stack),
       resources_(std::move(resources)),
-      payload_keys_(resources_->device(), parts.staging, parts.front_end),
-      counters_(*parts.perf, "rdma-worker." + resources_->device().name()),
+      payload_keys_(resources_->device(), stack.staging, stack.front_end),
+      counters_(*stack.perf, "rdma-worker." + resources_->device().name()),
       chain_(std::make_unique<PostChain>()),
-      bounces_(resources_->bounces().bytes(), parts.options.segment_bytes,
+      bounces_(resources_->bounces().bytes(), stack.options.segment_bytes,
                resources_->bounces().lkey(),
                [this](LinkSlot slot) {
                  if (RdmaLink* link = links_.find(slot)) link->on_bounce_free();
@@ -43,11 +43,11 @@ Worker::Worker(EventCenter& center, const StackParts& parts,
       idle_watch_(center, [this] { look_for_idle_links(); }) {}
 
 Result<std::shared_ptr<Worker>> Worker::create(EventCenter& center, std::shared_ptr<Device> device,
-                                               const StackParts& parts) {
-  auto resources = WorkerResources::create(std::move(device), parts.options);
+                                               const StackResources& stack) {
+  auto resources = WorkerResources::create(std::move(device), stack.options);
   if (!resources) return failure(resources.error());
-  std::shared_ptr<Worker> worker(new Worker(center, parts, std::move(*resources)));
-  if (parts.options.rkey_scope == RkeyScope::kWindow &&
+  std::shared_ptr<Worker> worker(new Worker(center, stack, std::move(*resources)));
+  if (stack.options.rkey_scope == RkeyScope::kWindow &&
       worker->device().features().memory_windows) {
     worker->windows_.begin(worker->make_windows());
   }
@@ -57,7 +57,7 @@ Result<std::shared_ptr<Worker>> Worker::create(EventCenter& center, std::shared_
 // Destroying queues blocks.
 Worker::~Worker() {
   LUNAR_CHECK(links_.is_empty(), "a worker outlives its links");
-  parts_.service.run([resources = std::move(resources_)] {});
+  stack_.service.run([resources = std::move(resources_)] {});
 }
 
 // --- any thread ----------------------------------------------------------------------------------
@@ -153,7 +153,7 @@ std::vector<Window> Worker::make_windows() {
 }
 
 void Worker::ask_for_windows() {
-  parts_.service.run([weak = weak_from_this()] {
+  stack_.service.run([weak = weak_from_this()] {
     const auto worker = weak.lock();
     if (!worker) return;
     const auto made = std::make_shared<std::vector<Window>>(worker->make_windows());
@@ -167,7 +167,7 @@ void Worker::ask_for_windows() {
 
 void Worker::want_receives() {
   if (!resources_->can_grow() || std::exchange(is_growing_receives_, true)) return;
-  parts_.service.run([weak = weak_from_this()] {
+  stack_.service.run([weak = weak_from_this()] {
     const auto worker = weak.lock();
     if (!worker) return;
     worker->resources_->grow_receives();
@@ -206,7 +206,7 @@ bool Worker::poll() {
   if (has_srq()) {
     if (const auto error = resources_->receives().flush()) fail_links(error);
   }
-  if (did_any && parts_.options.polling.count() > 0) last_work_ = EventCenter::Clock::now();
+  if (did_any && stack_.options.polling.count() > 0) last_work_ = EventCenter::Clock::now();
   return did_any;
 }
 
@@ -217,8 +217,8 @@ void Worker::drain() {
 }
 
 bool Worker::try_arm() {
-  if (parts_.options.polling.count() > 0 &&
-      EventCenter::Clock::now() - last_work_ < parts_.options.polling) {
+  if (stack_.options.polling.count() > 0 &&
+      EventCenter::Clock::now() - last_work_ < stack_.options.polling) {
     return false;
   }
   if (!is_armed_) {

@@ -29,12 +29,12 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
  public:
   // Blocks; service thread. The center is only kept.
   static Result<std::shared_ptr<Worker>> create(EventCenter& center, std::shared_ptr<Device> device,
-                                                const StackParts& parts);
+                                                const StackResources& stack);
   ~Worker() override;
 
   // Any thread.
   EventCenter& center() const noexcept { return center_; }
-  const StackParts& parts() const noexcept { return parts_; }
+  const StackResources& stack() const noexcept { return stack_; }
   Device& device() const noexcept { return resources_->device(); }
   WorkerResources& resources() noexcept { return *resources_; }
   CreditPool& pool() noexcept { return resources_->pool(); }
@@ -75,7 +75,7 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   void disarm() override {}
 
  private:
-  Worker(EventCenter& center, const StackParts& parts, std::unique_ptr<WorkerResources> resources);
+  Worker(EventCenter& center, const StackResources& stack, std::unique_ptr<WorkerResources> resources);
   std::error_code start();
   void stop();
   void handle(const ibv_wc& wc);
@@ -88,7 +88,7 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   void ask_for_windows();
 
   EventCenter& center_;
-  const StackParts parts_;
+  const StackResources stack_;
   std::unique_ptr<WorkerResources> resources_;
   const PayloadKeys payload_keys_;
   RdmaCounters counters_;

@@ -29,8 +29,8 @@ Result<std::unique_ptr<WorkerResources>> WorkerResources::create(std::shared_ptr
                                                                  const RdmaOptions& options) {
   std::unique_ptr<WorkerResources> made(new WorkerResources(std::move(device), options));
   if (const auto error = made->make_queues()) return failure(error);
-  auto bounces = Slab::create(&made->device(), options.send_buffers, options.segment_bytes, 0,
-                              options.use_hugepages);
+  auto bounces = BufferBlock::create(&made->device(), options.send_buffers, options.segment_bytes,
+                                     0, options.use_hugepages);
   if (!bounces) return failure(bounces.error());
   made->bounces_ = std::move(*bounces);
   return made;
@@ -71,7 +71,7 @@ uint32_t WorkerResources::most_receives() const noexcept {
 void WorkerResources::grow_receives() {
   if (!can_grow()) return;
   const uint32_t missing = most_receives() - receives_.count();
-  const uint32_t count = std::min(missing, ReceiveQueue::kBuffersPerSlab);
+  const uint32_t count = std::min(missing, ReceiveQueue::kBuffersPerBlock);
   if (count == 0) return growth_.end();
   if (receives_.add(count)) {
     if (!receives_.takes_more()) return growth_.end();

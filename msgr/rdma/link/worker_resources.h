@@ -48,7 +48,7 @@ class WorkerResources {
 
   // The loop.
   ReceiveQueue& receives() noexcept { return receives_; }
-  const Slab& bounces() const noexcept { return *bounces_; }
+  const BufferBlock& bounces() const noexcept { return *bounces_; }
   // An event was taken from the channel. Acknowledged in batches: that takes a lock
   // (ibv_get_cq_event(3)).
   void count_event() noexcept;
@@ -63,7 +63,7 @@ class WorkerResources {
   VerbsPtr<ibv_comp_channel> channel_;
   VerbsPtr<ibv_cq> cq_;
   ReceiveQueue receives_;  // its memory outlives the queue
-  std::unique_ptr<Slab> bounces_;
+  std::unique_ptr<BufferBlock> bounces_;
   VerbsPtr<ibv_srq> srq_;
   CreditPool pool_;
   Growth growth_;  // of receives_

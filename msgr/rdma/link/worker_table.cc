@@ -15,8 +15,8 @@ namespace lunar::msgr::rdma {
 struct WorkerTable::Impl {
   using Key = std::pair<EventCenter*, const Device*>;
 
-  explicit Impl(StackParts given) : parts(given) {
-    if (parts.perf == nullptr) parts.perf = &own_registry;
+  explicit Impl(StackResources given) : stack(given) {
+    if (stack.perf == nullptr) stack.perf = &own_registry;
   }
   // Service thread. Requests for one worker come one after another.
   Result<std::shared_ptr<Worker>> find_or_make(EventCenter& center,
@@ -31,7 +31,7 @@ struct WorkerTable::Impl {
       }
     }
     if (device->is_gone()) return failure(std::make_error_code(std::errc::no_such_device));
-    auto made = Worker::create(center, device, parts);
+    auto made = Worker::create(center, device, stack);
     if (!made) return made;
     const MutexLock lock(mutex);
     workers[key] = *made;
@@ -65,7 +65,7 @@ struct WorkerTable::Impl {
   }
 
   PerfRegistry own_registry;
-  StackParts parts;
+  StackResources stack;
   Mutex mutex;
   std::map<Key, std::weak_ptr<Worker>> workers GUARDED_BY(mutex);
 };
@@ -73,7 +73,7 @@ struct WorkerTable::Impl {
 namespace {
 
 // One get(): too much for the captures of a job.
-struct Request {
+struct WorkerRequest {
   EventCenter* center;
   std::shared_ptr<LoopPort> port;
   std::shared_ptr<Device> device;
@@ -83,17 +83,17 @@ struct Request {
 
 }  // namespace
 
-WorkerTable::WorkerTable(StackParts parts) : impl_(std::make_shared<Impl>(parts)) {}
+WorkerTable::WorkerTable(StackResources stack) : impl_(std::make_shared<Impl>(stack)) {}
 WorkerTable::~WorkerTable() = default;
 
 void WorkerTable::get(EventCenter& center, std::shared_ptr<LoopPort> port,
                       std::shared_ptr<Device> device, Done done) {
-  auto request = std::make_unique<Request>();
+  auto request = std::make_unique<WorkerRequest>();
   request->center = &center;
   request->port = std::move(port);
   request->device = std::move(device);
   request->done = std::move(done);
-  impl_->parts.service.run([impl = impl_, request = std::move(request)]() mutable {
+  impl_->stack.service.run([impl = impl_, request = std::move(request)]() mutable {
     request->result = impl->find_or_make(*request->center, request->device);
     const auto port = request->port;
     port->post([request = std::move(request)] { request->done(std::move(request->result)); });

@@ -15,7 +15,7 @@ namespace lunar::msgr::rdma {
 // Thread-safe. Outlives its workers.
 class WorkerTable {
  public:
-  explicit WorkerTable(StackParts parts);
+  explicit WorkerTable(StackResources stack);
   ~WorkerTable();
 
   // Called on the center's loop; `done` is posted through `port`, which the caller has on it: once

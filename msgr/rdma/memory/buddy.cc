@@ -60,7 +60,7 @@ void Buddy::free(std::size_t offset, uint32_t order) noexcept {
 }
 
 void Buddy::put(uint32_t order, std::size_t index) noexcept {
-  Level& level = levels_[order];
+  FreeSlices& level = levels_[order];
   uint64_t& word = level.words[index / kWordBits];
   const uint64_t bit = uint64_t{1} << (index % kWordBits);
   LUNAR_CHECK((word & bit) == 0, "a slice was freed twice");
@@ -70,7 +70,7 @@ void Buddy::put(uint32_t order, std::size_t index) noexcept {
 }
 
 bool Buddy::take(uint32_t order, std::size_t index) noexcept {
-  Level& level = levels_[order];
+  FreeSlices& level = levels_[order];
   uint64_t& word = level.words[index / kWordBits];
   const uint64_t bit = uint64_t{1} << (index % kWordBits);
   if ((word & bit) == 0) return false;
@@ -80,7 +80,7 @@ bool Buddy::take(uint32_t order, std::size_t index) noexcept {
 }
 
 std::size_t Buddy::take_first(uint32_t order) noexcept {
-  Level& level = levels_[order];
+  FreeSlices& level = levels_[order];
   std::size_t at = level.first_word;
   while (level.words[at] == 0) ++at;
   level.first_word = at;

@@ -32,7 +32,7 @@ class Buddy {
 
  private:
   // The free slices of one order, a bit each.
-  struct Level {
+  struct FreeSlices {
     std::vector<uint64_t> words;
     uint32_t count = 0;
     std::size_t first_word = 0;  // none below it has a bit
@@ -41,7 +41,7 @@ class Buddy {
   bool take(uint32_t order, std::size_t index) noexcept;
   std::size_t take_first(uint32_t order) noexcept;
 
-  std::array<Level, kOrders> levels_;
+  std::array<FreeSlices, kOrders> levels_;
   std::size_t free_bytes_ = 0;
 };
 

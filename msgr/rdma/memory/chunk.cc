@@ -59,7 +59,7 @@ Mapping::~Mapping() {
 }
 
 std::error_code Chunk::add_device(const Device& device, int access) {
-  Registration& entry = registrations_[device.id()];
+  DeviceRegistration& entry = registrations_[device.id()];
   LUNAR_CHECK(entry.mr == nullptr, "a chunk is registered with a device once");
   entry.mr.reset(ibv_reg_mr(device.pd(), begin(), size(), access));
   if (entry.mr == nullptr) return verbs_error(errno);
@@ -69,7 +69,7 @@ std::error_code Chunk::add_device(const Device& device, int access) {
 }
 
 void Chunk::remove_device(const Device& device) {
-  Registration& entry = registrations_[device.id()];
+  DeviceRegistration& entry = registrations_[device.id()];
   entry.is_valid.store(false, std::memory_order_release);
   entry.mr.reset();
 }
@@ -78,7 +78,7 @@ const MemoryKeys* Chunk::find(uint32_t device_id, const std::byte* first,
                               std::size_t length) const noexcept {
   const auto offset = static_cast<std::size_t>(first - begin());
   if (length > size() || offset > size() - length) return nullptr;
-  const Registration& entry = registrations_[device_id];
+  const DeviceRegistration& entry = registrations_[device_id];
   return entry.is_valid.load(std::memory_order_acquire) ? &entry.keys : nullptr;
 }
 

@@ -31,7 +31,7 @@ class Mapping {
   bool is_huge_ = false;
 };
 
-// A part of an arena: memory, what of it is free, and its registrations. find() may be called by
+// One block of an arena: memory, what of it is free, and its registrations. find() may be called by
 // any thread at any time; everything else under the arena's locks.
 class Chunk {
  public:
@@ -49,13 +49,13 @@ class Chunk {
   Buddy& buddy() noexcept { return buddy_; }
 
  private:
-  struct Registration {
+  struct DeviceRegistration {
     std::atomic<bool> is_valid{false};  // published after `keys`
     MemoryKeys keys;
     VerbsPtr<ibv_mr> mr;
   };
-  const std::unique_ptr<Mapping> mapping_;                       // after the registrations are gone
-  std::array<Registration, Device::kMaxDevices> registrations_;  // by device id
+  const std::unique_ptr<Mapping> mapping_;  // after the registrations are gone
+  std::array<DeviceRegistration, Device::kMaxDevices> registrations_;  // by device id
   Buddy buddy_;
 };
 

@@ -10,7 +10,7 @@
 
 namespace lunar::msgr::rdma {
 
-Result<std::size_t> Slab::bytes_of(uint32_t count, uint32_t buffer_bytes) {
+Result<std::size_t> BufferBlock::bytes_of(uint32_t count, uint32_t buffer_bytes) {
   const std::size_t bytes = std::size_t{count} * buffer_bytes;
   if (bytes == 0 || bytes > kLargest) {
     return failure(std::make_error_code(std::errc::invalid_argument));
@@ -18,8 +18,9 @@ Result<std::size_t> Slab::bytes_of(uint32_t count, uint32_t buffer_bytes) {
   return (bytes + Buddy::kUnit - 1) / Buddy::kUnit * Buddy::kUnit;
 }
 
-Result<std::unique_ptr<Slab>> Slab::create(const Device* device, uint32_t count,
-                                           uint32_t buffer_bytes, int access, bool use_hugepages) {
+Result<std::unique_ptr<BufferBlock>> BufferBlock::create(const Device* device, uint32_t count,
+                                                         uint32_t buffer_bytes, int access,
+                                                         bool use_hugepages) {
   const auto bytes = bytes_of(count, buffer_bytes);
   if (!bytes) return failure(bytes.error());
   if (const auto room = check_memlock(read_memlock(), *bytes, "receive and send buffers"); !room) {
@@ -27,31 +28,31 @@ Result<std::unique_ptr<Slab>> Slab::create(const Device* device, uint32_t count,
   }
   auto mapping = Mapping::create(*bytes, use_hugepages);
   if (!mapping) return failure(mapping.error());
-  std::unique_ptr<Slab> slab(new Slab);
-  slab->mapping_ = std::move(*mapping);
-  slab->count_ = count;
-  slab->buffer_bytes_ = buffer_bytes;
-  if (device == nullptr) return slab;
-  slab->mr_.reset(ibv_reg_mr(device->pd(), slab->mapping_->begin(), *bytes, access));
-  if (!slab->mr_) return failure(verbs_error(errno));
-  slab->lkey_ = slab->mr_->lkey;
+  std::unique_ptr<BufferBlock> block(new BufferBlock);
+  block->mapping_ = std::move(*mapping);
+  block->count_ = count;
+  block->buffer_bytes_ = buffer_bytes;
+  if (device == nullptr) return block;
+  block->mr_.reset(ibv_reg_mr(device->pd(), block->mapping_->begin(), *bytes, access));
+  if (!block->mr_) return failure(verbs_error(errno));
+  block->lkey_ = block->mr_->lkey;
   note_pinned(*bytes);
-  return slab;
+  return block;
 }
 
-Slab::~Slab() {
+BufferBlock::~BufferBlock() {
   if (mr_) note_unpinned(mapping_->size());
 }
 
 std::error_code ReceiveQueue::add(uint32_t count) {
   if (!takes_more()) return std::make_error_code(std::errc::no_buffer_space);
-  count = std::min(count, kBuffersPerSlab);
-  auto slab =
-      Slab::create(device_.get(), count, buffer_bytes_, IBV_ACCESS_LOCAL_WRITE, use_hugepages_);
-  if (!slab) return slab.error();
-  const auto first = static_cast<uint32_t>(owned_.size()) * kBuffersPerSlab;
-  owned_.push_back(std::move(*slab));
-  slabs_[owned_.size() - 1].store(owned_.back().get(), std::memory_order_release);
+  count = std::min(count, kBuffersPerBlock);
+  auto block = BufferBlock::create(device_.get(), count, buffer_bytes_, IBV_ACCESS_LOCAL_WRITE,
+                                   use_hugepages_);
+  if (!block) return block.error();
+  const auto first = static_cast<uint32_t>(owned_.size()) * kBuffersPerBlock;
+  owned_.push_back(std::move(*block));
+  blocks_[owned_.size() - 1].store(owned_.back().get(), std::memory_order_release);
   std::vector<uint32_t> indices(count);
   for (uint32_t i = 0; i < count; ++i) indices[i] = first + i;
   if (const auto error = post(indices.data(), indices.size())) {
@@ -78,7 +79,7 @@ std::error_code ReceiveQueue::post(const uint32_t* indices, std::size_t count) {
     for (std::size_t i = 0; i < batch; ++i) {
       const Bytes memory = buffer(indices[i]);
       elements[i] = {reinterpret_cast<uint64_t>(memory.data()),
-                     static_cast<uint32_t>(memory.size()), slab_of(indices[i])->lkey()};
+                     static_cast<uint32_t>(memory.size()), block_of(indices[i])->lkey()};
       requests[i] = {WrId::receive(indices[i]).value(), i + 1 < batch ? &requests[i + 1] : nullptr,
                      &elements[i], 1};
     }

@@ -24,16 +24,16 @@ inline uint32_t received_bytes(const ibv_wc& wc) noexcept {
 }
 
 // A registered block of equal buffers. Owns it. Made and destroyed on the service thread.
-class Slab {
+class BufferBlock {
  public:
   static constexpr std::size_t kLargest = Mapping::kAlignment;
-  // What it pins: whole pages. An error if there is no such slab.
+  // What it pins: whole pages. An error if there is no such block.
   static Result<std::size_t> bytes_of(uint32_t count, uint32_t buffer_bytes);
   // Blocks. Without a device it is memory that no device reaches, as an arena's is then: for tests.
-  static Result<std::unique_ptr<Slab>> create(const Device* device, uint32_t count,
+  static Result<std::unique_ptr<BufferBlock>> create(const Device* device, uint32_t count,
                                               uint32_t buffer_bytes, int access,
                                               bool use_hugepages);
-  ~Slab();
+  ~BufferBlock();
   Bytes buffer(uint32_t index) const noexcept {
     return {mapping_->begin() + std::size_t{index} * buffer_bytes_, buffer_bytes_};
   }
@@ -42,7 +42,7 @@ class Slab {
   uint32_t lkey() const noexcept { return lkey_; }
 
  private:
-  Slab() = default;
+  BufferBlock() = default;
   std::unique_ptr<Mapping> mapping_;  // outlives its registration
   VerbsPtr<ibv_mr> mr_;               // null without a device
   uint32_t lkey_ = 0;
@@ -61,29 +61,29 @@ class ReceiveQueue {
   void set_target(ibv_srq* srq) noexcept { srq_ = srq; }
   void set_target(ibv_qp* qp) noexcept { qp_ = qp; }
 
-  static constexpr uint32_t kBuffersPerSlab = 256;
-  static constexpr uint32_t kMaxBuffers = 64 * kBuffersPerSlab;
+  static constexpr uint32_t kBuffersPerBlock = 256;
+  static constexpr uint32_t kMaxBuffers = 64 * kBuffersPerBlock;
   // Registers and posts `count` buffers more, at most kBuffersPerSlab. Blocks.
   std::error_code add(uint32_t count);
   uint32_t count() const noexcept { return count_; }
   // False once it has as many as it can hold, or refused one: add() fails ever after.
-  bool takes_more() const noexcept { return !has_refused_ && owned_.size() < slabs_.size(); }
+  bool takes_more() const noexcept { return !has_refused_ && owned_.size() < blocks_.size(); }
 
   // False for an index that names no buffer.
-  bool has(uint32_t index) const noexcept { return slab_of(index) != nullptr; }
+  bool has(uint32_t index) const noexcept { return block_of(index) != nullptr; }
   Bytes buffer(uint32_t index) const noexcept {
-    return slab_of(index)->buffer(index % kBuffersPerSlab);
+    return block_of(index)->buffer(index % kBuffersPerBlock);
   }
   // Hands a buffer back to the device with the next flush().
   void repost(uint32_t index) { waiting_.push_back(index); }
   std::error_code flush();
 
  private:
-  const Slab* slab_of(uint32_t index) const noexcept {
-    const uint32_t slab = index / kBuffersPerSlab;
-    if (slab >= slabs_.size()) return nullptr;
-    const Slab* found = slabs_[slab].load(std::memory_order_acquire);
-    return found != nullptr && index % kBuffersPerSlab < found->count() ? found : nullptr;
+  const BufferBlock* block_of(uint32_t index) const noexcept {
+    const uint32_t block = index / kBuffersPerBlock;
+    if (block >= blocks_.size()) return nullptr;
+    const BufferBlock* found = blocks_[block].load(std::memory_order_acquire);
+    return found != nullptr && index % kBuffersPerBlock < found->count() ? found : nullptr;
   }
   std::error_code post(const uint32_t* indices, std::size_t count);
 
@@ -94,8 +94,8 @@ class ReceiveQueue {
   ibv_qp* qp_ = nullptr;
   uint32_t count_ = 0;
   bool has_refused_ = false;
-  std::vector<std::unique_ptr<Slab>> owned_;
-  std::array<std::atomic<const Slab*>, kMaxBuffers / kBuffersPerSlab> slabs_{};
+  std::vector<std::unique_ptr<BufferBlock>> owned_;
+  std::array<std::atomic<const BufferBlock*>, kMaxBuffers / kBuffersPerBlock> blocks_{};
   std::vector<uint32_t> waiting_;
 };
 

@@ -8,18 +8,18 @@
 namespace lunar::msgr::rdma {
 
 ibv_send_wr& PostChain::add(ibv_wr_opcode opcode, uint64_t wr_id,
-                            std::span<const SegmentPart> parts, unsigned flags) noexcept {
-  LUNAR_CHECK(!is_full() && parts.size() <= kMaxParts, "room in the chain");
-  auto& elements = elements_[count_];
-  for (std::size_t i = 0; i < parts.size(); ++i) {
-    elements[i] = {reinterpret_cast<uint64_t>(parts[i].data), parts[i].length, parts[i].lkey};
+                            std::span<const GatherElement> elements, unsigned flags) noexcept {
+  LUNAR_CHECK(!is_full() && elements.size() <= kMaxElements, "room in the chain");
+  auto& sges = sges_[count_];
+  for (std::size_t i = 0; i < elements.size(); ++i) {
+    sges[i] = {reinterpret_cast<uint64_t>(elements[i].data), elements[i].length, elements[i].lkey};
   }
   ibv_send_wr& request = requests_[count_];
   request = {};
   request.wr_id = wr_id;
   request.opcode = opcode;
-  request.sg_list = elements.data();
-  request.num_sge = static_cast<int>(parts.size());
+  request.sg_list = sges.data();
+  request.num_sge = static_cast<int>(elements.size());
   request.send_flags = flags;
   if (count_ > 0) requests_[count_ - 1].next = &request;
   ++count_;

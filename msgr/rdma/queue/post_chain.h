@@ -17,7 +17,7 @@ namespace lunar::msgr::rdma {
 class PostChain {
  public:
   static constexpr std::size_t kMaxRequests = 64;
-  static constexpr uint32_t kMaxParts = 8;     // of one gather list
+  static constexpr uint32_t kMaxElements = 8;  // of one gather list
   static constexpr uint32_t kMaxInline = 256;  // bytes
 
   void clear() noexcept { count_ = 0; }
@@ -26,8 +26,8 @@ class PostChain {
   std::size_t count() const noexcept { return count_; }
   // Memory of the next request for what is sent inline: gone after post().
   Bytes inline_memory() noexcept { return inline_[count_]; }
-  // REQUIRES: !is_full(), parts.size() <= kMaxParts.
-  ibv_send_wr& add(ibv_wr_opcode opcode, uint64_t wr_id, std::span<const SegmentPart> parts,
+  // REQUIRES: !is_full(), elements.size() <= kMaxElements.
+  ibv_send_wr& add(ibv_wr_opcode opcode, uint64_t wr_id, std::span<const GatherElement> elements,
                    unsigned flags) noexcept;
   ibv_send_wr& last() noexcept { return requests_[count_ - 1]; }
   // Returns errno and how many of the last requests were not taken.
@@ -36,7 +36,7 @@ class PostChain {
  private:
   std::size_t count_ = 0;
   std::array<ibv_send_wr, kMaxRequests> requests_;
-  std::array<std::array<ibv_sge, kMaxParts>, kMaxRequests> elements_;
+  std::array<std::array<ibv_sge, kMaxElements>, kMaxRequests> sges_;
   std::array<std::array<std::byte, kMaxInline>, kMaxRequests> inline_;
 };
 

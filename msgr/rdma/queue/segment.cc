@@ -53,61 +53,61 @@ SegmentBuilder::SegmentBuilder(const PackLimits& limits, Bytes bounce, uint32_t 
     : limits_(limits), bounce_(bounce), bounce_lkey_(bounce_lkey), keys_(keys) {
   LUNAR_CHECK(limits.segment_bytes > sizeof(SegmentHeader) &&
                   limits.segment_bytes <= kMaxSegmentBytes &&
-                  bounce.size() >= limits.segment_bytes && limits.max_parts > 0,
+                  bounce.size() >= limits.segment_bytes && limits.max_elements > 0,
               "room for a segment");
-  parts_.push_back({bounce_.data(), sizeof(SegmentHeader), bounce_lkey_});
+  elements_.push_back({bounce_.data(), sizeof(SegmentHeader), bounce_lkey_});
 }
 
 std::size_t SegmentBuilder::add(const Frame& frame, std::size_t offset) {
   const std::size_t before = payload_bytes_;
-  const auto take = [this, &offset](ConstBytes piece, bool may_gather) {
-    const std::size_t skipped = std::min(offset, piece.size());
+  const auto take = [this, &offset](ConstBytes range, bool may_gather) {
+    const std::size_t skipped = std::min(offset, range.size());
     offset -= skipped;
-    piece = piece.subspan(skipped);
-    return add_piece(piece, may_gather) == piece.size();
+    range = range.subspan(skipped);
+    return add_range(range, may_gather) == range.size();
   };
   bool fits = take({reinterpret_cast<const std::byte*>(&frame.header), sizeof frame.header}, false);
   fits = fits && take(frame.front, false);
-  for (const ConstBytes part : frame.data) {
+  for (const ConstBytes element : frame.data) {
     if (!fits) break;
-    fits = take(part, true);
+    fits = take(element, true);
   }
   return payload_bytes_ - before;
 }
 
-std::size_t SegmentBuilder::add_piece(ConstBytes piece, bool may_gather) {
-  piece = piece.first(std::min(piece.size(), room()));
-  if (piece.empty()) return 0;
+std::size_t SegmentBuilder::add_range(ConstBytes range, bool may_gather) {
+  range = range.first(std::min(range.size(), room()));
+  if (range.empty()) return 0;
   uint32_t lkey = 0;
-  // The copies that may follow need a part of their own.
-  if (may_gather && keys_ != nullptr && piece.size() >= limits_.min_gather_bytes &&
-      parts_.size() + 2 <= limits_.max_parts && keys_->find(piece, &lkey)) {
-    parts_.push_back({piece.data(), static_cast<uint32_t>(piece.size()), lkey});
-    gathered_bytes_ += piece.size();
+  // The copies that may follow need an element of their own.
+  if (may_gather && keys_ != nullptr && range.size() >= limits_.min_gather_bytes &&
+      elements_.size() + 2 <= limits_.max_elements && keys_->find(range, &lkey)) {
+    elements_.push_back({range.data(), static_cast<uint32_t>(range.size()), lkey});
+    gathered_bytes_ += range.size();
   } else {
-    copy(piece);
+    copy(range);
   }
-  payload_bytes_ += piece.size();
-  return piece.size();
+  payload_bytes_ += range.size();
+  return range.size();
 }
 
-void SegmentBuilder::copy(ConstBytes piece) {
+void SegmentBuilder::copy(ConstBytes range) {
   std::byte* const to = bounce_.data() + bounce_used_;
-  std::memcpy(to, piece.data(), piece.size());
-  bounce_used_ += piece.size();
-  SegmentPart& last = parts_.back();
+  std::memcpy(to, range.data(), range.size());
+  bounce_used_ += range.size();
+  GatherElement& last = elements_.back();
   if (last.data + last.length == to && last.lkey == bounce_lkey_) {
-    last.length += static_cast<uint32_t>(piece.size());
+    last.length += static_cast<uint32_t>(range.size());
   } else {
-    parts_.push_back({to, static_cast<uint32_t>(piece.size()), bounce_lkey_});
+    elements_.push_back({to, static_cast<uint32_t>(range.size()), bounce_lkey_});
   }
 }
 
-std::span<const SegmentPart> SegmentBuilder::finish(const Segment& segment) noexcept {
+std::span<const GatherElement> SegmentBuilder::finish(const Segment& segment) noexcept {
   SegmentHeader header = encode_header(segment);
   header.length = static_cast<uint16_t>(payload_bytes_);
   std::memcpy(bounce_.data(), &header, sizeof header);
-  return {parts_.data(), parts_.size()};
+  return {elements_.data(), elements_.size()};
 }
 
 }  // namespace lunar::msgr::rdma

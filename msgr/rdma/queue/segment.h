@@ -23,7 +23,7 @@ struct SegmentHeader {
 static_assert(sizeof(SegmentHeader) == 8);
 
 enum class SegmentType : uint8_t {
-  kFrames = 1,       // a piece of the stream of frames; the only type that costs a credit
+  kFrames = 1,       // bytes of the stream of frames; the only type that costs a credit
   kCredits = 2,      // grants or returns credits; one unacknowledged at a time
   kAcknowledge = 3,  // answers kCredits when nothing else would
   kBye = 4,          // the last one: the sender closes
@@ -49,7 +49,7 @@ Result<Segment> decode_segment(ConstBytes received);
 SegmentHeader encode_header(const Segment& segment) noexcept;  // length from payload
 
 // One element of a SEND's gather list.
-struct SegmentPart {
+struct GatherElement {
   const std::byte* data = nullptr;
   uint32_t length = 0;
   uint32_t lkey = 0;
@@ -57,7 +57,7 @@ struct SegmentPart {
 
 struct PackLimits {
   uint32_t segment_bytes = 0;  // header included
-  uint32_t max_parts = 1;      // of a gather list
+  uint32_t max_elements = 1;      // of a gather list
   // Shorter pieces are copied although they are registered: an SGE costs more.
   uint32_t min_gather_bytes = 256;
 };
@@ -83,15 +83,15 @@ class SegmentBuilder {
   bool is_full() const noexcept { return room() == 0; }
   std::size_t payload_bytes() const noexcept { return payload_bytes_; }
   std::size_t gathered_bytes() const noexcept { return gathered_bytes_; }
-  // Writes the header; `segment` gives all but payload. The parts live as long as this.
-  std::span<const SegmentPart> finish(const Segment& segment) noexcept;
+  // Writes the header; `segment` gives all but payload. The elements live as long as this.
+  std::span<const GatherElement> finish(const Segment& segment) noexcept;
 
  private:
   std::size_t room() const noexcept {
     return limits_.segment_bytes - sizeof(SegmentHeader) - payload_bytes_;
   }
-  std::size_t add_piece(ConstBytes piece, bool may_gather);
-  void copy(ConstBytes piece);
+  std::size_t add_range(ConstBytes range, bool may_gather);
+  void copy(ConstBytes range);
 
   const PackLimits limits_;
   const Bytes bounce_;
@@ -100,7 +100,7 @@ class SegmentBuilder {
   std::size_t bounce_used_ = sizeof(SegmentHeader);
   std::size_t payload_bytes_ = 0;
   std::size_t gathered_bytes_ = 0;
-  boost::container::small_vector<SegmentPart, 8> parts_;
+  boost::container::small_vector<GatherElement, 8> elements_;
 };
 
 }  // namespace lunar::msgr::rdma

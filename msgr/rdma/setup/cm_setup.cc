@@ -90,15 +90,15 @@ void CmSetup::on_event(const CmEvent& event) {
 void CmSetup::find_device() {
   if (id_->verbs == nullptr) return give_up(std::make_error_code(std::errc::no_such_device));
   const RdmaOptions& options = channel_->core.options;
-  path_.device = ibv_get_device_name(id_->verbs->device);
-  path_.port = id_->port_num;
-  if ((!options.device_name.empty() && options.device_name != path_.device) ||
-      (options.port_num != 0 && options.port_num != path_.port) ||
+  choice_.device = ibv_get_device_name(id_->verbs->device);
+  choice_.port = id_->port_num;
+  if ((!options.device_name.empty() && options.device_name != choice_.device) ||
+      (options.port_num != 0 && options.port_num != choice_.port) ||
       id_->verbs->device->transport_type == IBV_TRANSPORT_IWARP) {
     return give_up(std::make_error_code(std::errc::no_such_device));
   }
-  std::memcpy(path_.gid.data(), id_->route.addr.addr.ibaddr.sgid.raw, path_.gid.size());
-  auto device = channel_->core.devices->find_device(path_.device);
+  std::memcpy(choice_.gid.data(), id_->route.addr.addr.ibaddr.sgid.raw, choice_.gid.size());
+  auto device = channel_->core.devices->find_device(choice_.device);
   if (!device) {
     LUNAR_LOG(kMs, 1, "rdma_cm: {}", device.error().message);
     return give_up(device.error().code);
@@ -127,7 +127,7 @@ void CmSetup::get_worker(std::shared_ptr<Device> device) {
 void CmSetup::make_endpoint(Result<std::shared_ptr<Worker>> worker) {
   if (is_ended_) return;
   if (!worker) return give_up(worker.error());
-  auto endpoint = Endpoint::create(std::move(*worker), path_);
+  auto endpoint = Endpoint::create(std::move(*worker), choice_);
   if (!endpoint) return give_up(endpoint.error());
   endpoint_ = std::move(*endpoint);
   if (accepts_) return accept();

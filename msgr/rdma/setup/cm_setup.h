@@ -65,7 +65,7 @@ class CmSetup final : public CmIdOwner, public std::enable_shared_from_this<CmSe
   const bool accepts_;
   rdma_cm_id* id_ = nullptr;
   Address peer_;
-  Path path_;
+  PortChoice choice_;
   EndpointInfo told_;                // accepting: what the request said of the peer's QP
   uint8_t responder_resources_ = 0;  // and of its limits
   uint8_t initiator_depth_ = 0;

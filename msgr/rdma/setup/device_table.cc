@@ -33,7 +33,7 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
     ~Lease() {
       const auto owner = table.lock();
       if (owner == nullptr) return;
-      owner->setup.service.run([owner] { owner->close_unused(); });
+      owner->borrowed.service.run([owner] { owner->close_unused(); });
     }
   };
   struct Entry {
@@ -42,7 +42,7 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
     FdWatch async_watch;
   };
 
-  explicit Impl(Setup with) : setup(std::move(with)) {}
+  explicit Impl(Borrowed with) : borrowed(std::move(with)) {}
 
   std::shared_ptr<Device> lend(Entry& entry) {
     std::shared_ptr<Lease> lease = entry.lease.lock();
@@ -70,33 +70,33 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
     if (!opened) return opened;
     Entry entry;
     entry.device = *opened;
-    for (std::size_t i = 0; i < setup.arenas.size(); ++i) {
-      auto attached = setup.arenas[i]->attach(entry.device);
+    for (std::size_t i = 0; i < borrowed.arenas.size(); ++i) {
+      auto attached = borrowed.arenas[i]->attach(entry.device);
       if (attached) continue;
-      while (i-- > 0) setup.arenas[i]->detach(*entry.device);
+      while (i-- > 0) borrowed.arenas[i]->detach(*entry.device);
       return tl::unexpected<Error>(std::move(attached.error()));
     }
     ibv_context* const context = entry.device->context();
     fcntl(context->async_fd, F_SETFL, fcntl(context->async_fd, F_GETFL) | O_NONBLOCK);
     Device* const device = entry.device.get();
-    auto watch = setup.service.center().watch(context->async_fd, FdEvents::kRead,
+    auto watch = borrowed.service.center().watch(context->async_fd, FdEvents::kRead,
                                               [this, device](FdEvents) { read_events(*device); });
     if (!watch) {
-      for (Arena* arena : setup.arenas) arena->detach(*device);
+      for (Arena* arena : borrowed.arenas) arena->detach(*device);
       return failure(watch.error(), fmt::format("RDMA device {}: its events cannot be watched: {}",
                                                 name, watch.error().message()));
     }
     entry.async_watch = std::move(*watch);
     entries.push_back(std::move(entry));
-    setup.counters.device_opened();
+    borrowed.counters.device_opened();
     return lend(entries.back());
   }
 
   // Whether the host still has it, for drivers that do not say so.
   static bool is_there(const Device& device) {
-    const std::string path = fmt::format("/sys/class/infiniband_verbs/{}",
+    const std::string directory = fmt::format("/sys/class/infiniband_verbs/{}",
                                          ibv_get_device_name_of_verbs(device.context()));
-    return access(path.c_str(), F_OK) == 0;
+    return access(directory.c_str(), F_OK) == 0;
   }
   static const char* ibv_get_device_name_of_verbs(ibv_context* context) {
     return context->device->dev_name;  // "uverbs0", where name is "rxe0"
@@ -104,7 +104,7 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
 
   void watch_removals() {
     if (removals != nullptr) return;
-    auto watch = RemovalWatch::open(setup.service.center(),
+    auto watch = RemovalWatch::open(borrowed.service.center(),
                                     [this](std::string_view name) { on_removed(name); });
     if (watch) {
       removals = std::move(*watch);
@@ -129,7 +129,7 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
               entry.device->name());
     entry.device->set_gone();
     listing.reset();
-    setup.on_gone(*entry.device);
+    borrowed.on_gone(*entry.device);
   }
 
   // Closes what is gone and has no user any more.
@@ -146,8 +146,8 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
   }
   void close(Entry& entry, bool was_removed) {
     entry.async_watch = {};
-    for (Arena* arena : setup.arenas) arena->detach(*entry.device);
-    setup.counters.device_closed(was_removed);
+    for (Arena* arena : borrowed.arenas) arena->detach(*entry.device);
+    borrowed.counters.device_closed(was_removed);
     LUNAR_LOG(kMs, 1, "RDMA device {} is closed", entry.device->name());
     entry.device.reset();
     if (was_removed) release_removed_cm_devices();
@@ -156,7 +156,7 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
   void read_events(Device& device) {
     ibv_async_event event{};
     while (ibv_get_async_event(device.context(), &event) == 0) {
-      setup.counters.async_event(event.event_type);
+      borrowed.counters.async_event(event.event_type);
       on_event(device, event);
       ibv_ack_async_event(&event);
     }
@@ -182,12 +182,12 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
                   ibv_event_type_str(event.event_type));
         break;
       default:
-        setup.on_event(device, event);
+        borrowed.on_event(device, event);
         break;
     }
   }
 
-  Outcome<Path> path_of(const Address& local) {
+  Outcome<PortChoice> choose(const Address& local) {
     const auto now = std::chrono::steady_clock::now();
     if (!listing || now - listed_at > kListingAge) {
       auto devices = list_devices();
@@ -195,26 +195,26 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
       listing = std::move(*devices);
       listed_at = now;
     }
-    return choose_path(*listing, setup.options, local);
+    return choose_port(*listing, borrowed.options, local);
   }
 
-  const Setup setup;
+  const Borrowed borrowed;
   std::vector<Entry> entries;
   std::unique_ptr<RemovalWatch> removals;
   std::optional<std::vector<DeviceListing>> listing;
   std::chrono::steady_clock::time_point listed_at{};
 };
 
-DeviceTable::DeviceTable(Setup setup) : impl_(std::make_shared<Impl>(std::move(setup))) {}
+DeviceTable::DeviceTable(Borrowed borrowed) : impl_(std::make_shared<Impl>(std::move(borrowed))) {}
 
 DeviceTable::~DeviceTable() = default;
 
-Outcome<std::pair<Path, std::shared_ptr<Device>>> DeviceTable::find(const Address& local) {
-  auto path = impl_->path_of(local);
-  if (!path) return tl::unexpected<Error>(std::move(path.error()));
-  auto device = impl_->get(path->device);
+Outcome<std::pair<PortChoice, std::shared_ptr<Device>>> DeviceTable::find(const Address& local) {
+  auto choice = impl_->choose(local);
+  if (!choice) return tl::unexpected<Error>(std::move(choice.error()));
+  auto device = impl_->get(choice->device);
   if (!device) return tl::unexpected<Error>(std::move(device.error()));
-  return std::pair(std::move(*path), std::move(*device));
+  return std::pair(std::move(*choice), std::move(*device));
 }
 
 Outcome<std::shared_ptr<Device>> DeviceTable::find_device(const std::string& name) {

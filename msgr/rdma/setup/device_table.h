@@ -16,13 +16,13 @@
 
 namespace lunar::msgr::rdma {
 
-// The devices of a stack: opened when a path first leads over them, their asynchronous events read,
+// The devices of a stack: opened when a connection first leaves by them, their asynchronous events read,
 // closed when they are gone from the host and nobody uses them any more.
 // For jobs of the service thread only, except for the constructor. What it hands out may be let go
 // of on any thread. Borrows everything it is given.
 class DeviceTable {
  public:
-  struct Setup {
+  struct Borrowed {
     const RdmaOptions& options;
     ServiceThread& service;
     std::vector<Arena*> arenas;  // each device is attached to all of them
@@ -31,11 +31,11 @@ class DeviceTable {
     std::function<void(const Device&, const ibv_async_event&)> on_event;
     std::function<void(const Device&)> on_gone;  // what uses it must end
   };
-  explicit DeviceTable(Setup setup);
+  explicit DeviceTable(Borrowed borrowed);
   ~DeviceTable();  // on any thread, when no job of ours can run
 
   // The way out for traffic of a local address, and the device. Blocks.
-  Outcome<std::pair<Path, std::shared_ptr<Device>>> find(const Address& local);
+  Outcome<std::pair<PortChoice, std::shared_ptr<Device>>> find(const Address& local);
   // The same by a device's name and port, for rdma_cm, which has chosen itself. Blocks.
   Outcome<std::shared_ptr<Device>> find_device(const std::string& name);
   // Stops watching. REQUIRES: nothing it handed out is left. Blocks.

@@ -102,7 +102,7 @@ class RdmaUpgrade final : public LinkUpgrade {
   }
 
  private:
-  using Found = Outcome<std::pair<Path, std::shared_ptr<Device>>>;
+  using Found = Outcome<std::pair<PortChoice, std::shared_ptr<Device>>>;
 
   // What jobs know the upgrade by: it may be gone when they are through.
   struct Handle {
@@ -134,7 +134,7 @@ class RdmaUpgrade final : public LinkUpgrade {
 
   void found_device(Found found) {
     if (!found) return refuse(std::move(found.error()));
-    path_ = found->first;
+    choice_ = found->first;
     const Handle self(*this);
     core_.workers->get(
         center_, shared_->port, std::move(found->second),
@@ -145,15 +145,15 @@ class RdmaUpgrade final : public LinkUpgrade {
   void got_worker(Result<std::shared_ptr<Worker>> worker) {
     if (!worker) {
       return refuse(Error{worker.error(), fmt::format("RDMA device {}: no CQ, SRQ or buffers: {}",
-                                                      path_.device, worker.error().message())});
+                                                      choice_.device, worker.error().message())});
     }
-    auto path = std::make_unique<Path>(path_);
-    run([self = Handle(*this), worker = std::move(*worker), path = std::move(path)] {
-      auto endpoint = Endpoint::create(worker, *path);
+    auto choice = std::make_unique<PortChoice>(choice_);
+    run([self = Handle(*this), worker = std::move(*worker), choice = std::move(choice)] {
+      auto endpoint = Endpoint::create(worker, *choice);
       if (!endpoint) {
         const std::error_code error = endpoint.error();
         return self.post([error](RdmaUpgrade& upgrade) {
-          upgrade.refuse(Error{error, fmt::format("RDMA device {}: no QP: {}", upgrade.path_.device,
+          upgrade.refuse(Error{error, fmt::format("RDMA device {}: no QP: {}", upgrade.choice_.device,
                                                   error.message())});
         });
       }
@@ -186,7 +186,7 @@ class RdmaUpgrade final : public LinkUpgrade {
   EventCenter& center_;
   const Address local_;
   const Address peer_;
-  Path path_;
+  PortChoice choice_;
   std::shared_ptr<Shared> shared_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Prepared prepared_;

@@ -33,10 +33,10 @@ TEST(DeviceVerbsTest, ListsTheDeviceItsPortAndItsGids) {
   ASSERT_FALSE(device.ports.empty());
   EXPECT_TRUE(device.ports[0].is_active) << device.ports[0].state;
   EXPECT_TRUE(device.ports[0].is_ethernet);
-  const auto path = choose_path(*devices, RdmaOptions(), *Address::parse("10.0.2.15:1"));
-  ASSERT_TRUE(path) << path.error().message;
-  EXPECT_EQ(path->gid_type, GidType::kRoceV2);
-  EXPECT_EQ(path->gid[15], 15);
+  const auto choice = choose_port(*devices, RdmaOptions(), *Address::parse("10.0.2.15:1"));
+  ASSERT_TRUE(choice) << choice.error().message;
+  EXPECT_EQ(choice->gid_type, GidType::kRoceV2);
+  EXPECT_EQ(choice->gid[15], 15);
 }
 
 TEST(DeviceVerbsTest, OpensAndProbesWithoutLeavingAnythingBehind) {

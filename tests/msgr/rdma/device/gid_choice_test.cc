@@ -41,24 +41,24 @@ class GidChoiceTest : public testing::Test {
                                       roce_card("mlx5_1", "::ffff:10.0.1.1")};
   RdmaOptions options_;
 
-  Outcome<Path> choose(const char* local) {
-    return choose_path(devices_, options_, local == nullptr ? Address() : address(local));
+  Outcome<PortChoice> choose(const char* local) {
+    return choose_port(devices_, options_, local == nullptr ? Address() : address(local));
   }
   std::string refusal(const char* local = nullptr) {
-    const auto path = choose(local);
-    return path ? "" : path.error().message;
+    const auto choice = choose(local);
+    return choice ? "" : choice.error().message;
   }
 };
 
 TEST_F(GidChoiceTest, TakesRoceV2OfTheLocalAddressOnWhicheverDeviceHasIt) {
-  const auto path = choose("10.0.1.1:7000");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->device, "mlx5_1");
-  EXPECT_EQ(path->gid_index, 3);
-  EXPECT_EQ(path->gid, gid("::ffff:10.0.1.1"));
-  EXPECT_EQ(path->gid_type, GidType::kRoceV2);
-  EXPECT_EQ(path->mtu, IBV_MTU_4096);
-  EXPECT_TRUE(path->is_ethernet);
+  const auto choice = choose("10.0.1.1:7000");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->device, "mlx5_1");
+  EXPECT_EQ(choice->gid_index, 3);
+  EXPECT_EQ(choice->gid, gid("::ffff:10.0.1.1"));
+  EXPECT_EQ(choice->gid_type, GidType::kRoceV2);
+  EXPECT_EQ(choice->mtu, IBV_MTU_4096);
+  EXPECT_TRUE(choice->is_ethernet);
 }
 
 TEST_F(GidChoiceTest, TheAddressMayBeThatOfTheSecondPort) {
@@ -66,43 +66,43 @@ TEST_F(GidChoiceTest, TheAddressMayBeThatOfTheSecondPort) {
   card.ports.push_back(card.ports[0]);
   card.ports[1].number = 2;
   card.gids.push_back({gid("::ffff:10.0.2.1"), 4, 2, GidType::kRoceV2, "eth1"});
-  const auto path = choose("10.0.2.1:7000");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->device, "mlx5_0");
-  EXPECT_EQ(path->port, 2);
-  EXPECT_EQ(path->gid_index, 4);
+  const auto choice = choose("10.0.2.1:7000");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->device, "mlx5_0");
+  EXPECT_EQ(choice->port, 2);
+  EXPECT_EQ(choice->gid_index, 4);
   EXPECT_EQ(choose("10.0.0.1:7000")->port, 1);
 }
 
 TEST_F(GidChoiceTest, AnIpv6AddressIsItsOwnGid) {
-  const auto path = choose("[fe80::5054:ff:fe12:3456]:1");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->gid_index, 1);
+  const auto choice = choose("[fe80::5054:ff:fe12:3456]:1");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->gid_index, 1);
 }
 
 TEST_F(GidChoiceTest, WithoutAnAddressAnIpv4MappedV2GidOfTheFirstDevice) {
   for (const char* local : {static_cast<const char*>(nullptr), "0.0.0.0:0", "127.0.0.1:5"}) {
-    const auto path = choose(local);
-    ASSERT_TRUE(path);
-    EXPECT_EQ(path->device, "mlx5_0");
-    EXPECT_EQ(path->gid_index, 3);
+    const auto choice = choose(local);
+    ASSERT_TRUE(choice);
+    EXPECT_EQ(choice->device, "mlx5_0");
+    EXPECT_EQ(choice->gid_index, 3);
   }
 }
 
 TEST_F(GidChoiceTest, TheMatchingAddressBeatsTheVersion) {
   devices_[1].gids.pop_back();  // only v1 for 10.0.1.1
-  const auto path = choose("10.0.1.1:1");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->device, "mlx5_1");
-  EXPECT_EQ(path->gid_type, GidType::kRoceV1);
+  const auto choice = choose("10.0.1.1:1");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->device, "mlx5_1");
+  EXPECT_EQ(choice->gid_type, GidType::kRoceV1);
 }
 
 TEST_F(GidChoiceTest, SkipsPortsThatAreDownAndDevicesThatDoNotOpen) {
   devices_[0].ports[0].is_active = false;
   devices_[0].ports[0].state = "PORT_DOWN";
-  const auto path = choose("10.0.0.1:1");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->device, "mlx5_1");
+  const auto choice = choose("10.0.0.1:1");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->device, "mlx5_1");
   devices_[1].problem = "cannot be opened";
   EXPECT_NE(refusal().find("port 1 of mlx5_0 is PORT_DOWN"), std::string::npos) << refusal();
   EXPECT_NE(refusal().find("mlx5_1: cannot be opened"), std::string::npos) << refusal();
@@ -110,14 +110,14 @@ TEST_F(GidChoiceTest, SkipsPortsThatAreDownAndDevicesThatDoNotOpen) {
 
 TEST_F(GidChoiceTest, WhatOptionsNameIsTakenOrRefused) {
   options_.device_name = "mlx5_0";
-  auto path = choose("10.0.1.1:1");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->device, "mlx5_0");
+  auto choice = choose("10.0.1.1:1");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->device, "mlx5_0");
   options_.gid_index = 0;
-  path = choose("10.0.1.1:1");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->gid_index, 0);
-  EXPECT_EQ(path->gid_type, GidType::kRoceV1);
+  choice = choose("10.0.1.1:1");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->gid_index, 0);
+  EXPECT_EQ(choice->gid_type, GidType::kRoceV1);
   options_.gid_index = 9;
   EXPECT_NE(refusal().find("ms_async_rdma_gid_idx"), std::string::npos) << refusal();
   options_.gid_index = -1;
@@ -129,14 +129,14 @@ TEST_F(GidChoiceTest, WhatOptionsNameIsTakenOrRefused) {
 
 TEST_F(GidChoiceTest, VersionAndGidOptionsBind) {
   options_.gid_type = GidType::kRoceV1;
-  auto path = choose("10.0.0.1:1");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->gid_index, 2);
+  auto choice = choose("10.0.0.1:1");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->gid_index, 2);
   options_.gid_type.reset();
   options_.local_gid = gid("::ffff:10.0.1.1");
-  path = choose("10.0.0.1:1");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->device, "mlx5_1");
+  choice = choose("10.0.0.1:1");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->device, "mlx5_1");
   options_.local_gid = gid("::ffff:10.9.9.9");
   EXPECT_NE(refusal().find("_local_gid"), std::string::npos) << refusal();
 }
@@ -162,10 +162,10 @@ TEST_F(GidChoiceTest, AnInfiniBandPortNeedsNoAddress) {
   hca.ports = {port};
   hca.gids = {{gid("fe80::1"), 0, 1, GidType::kInfiniBand, ""}};
   devices_ = {hca};
-  const auto path = choose("10.0.0.1:1");
-  ASSERT_TRUE(path);
-  EXPECT_EQ(path->lid, 5);
-  EXPECT_FALSE(path->is_ethernet);
+  const auto choice = choose("10.0.0.1:1");
+  ASSERT_TRUE(choice);
+  EXPECT_EQ(choice->lid, 5);
+  EXPECT_FALSE(choice->is_ethernet);
 }
 
 }  // namespace

@@ -29,8 +29,8 @@ Findings healthy() {
   device.gids = {{link_local, 0, 1, GidType::kRoceV2, "eth0"},
                  {mapped, 1, 1, GidType::kRoceV2, "eth0"}};
   findings.devices = {device};
-  const auto path = choose_path(findings.devices, findings.options, findings.local);
-  if (path) findings.path = *path;
+  const auto choice = choose_port(findings.devices, findings.options, findings.local);
+  if (choice) findings.choice = *choice;
   findings.features = Features{256, true, true, true};
   findings.memlock.limit = Memlock::kUnlimited;
   return findings;
@@ -57,7 +57,7 @@ TEST(RdmaReportTest, NoDeviceAndNoModuleSayHowToGetThem) {
   Findings findings;
   findings.modules = {{"ib_uverbs", false}};
   findings.memlock.limit = Memlock::kUnlimited;
-  findings.problem = choose_path({}, findings.options, Address()).error().message;
+  findings.problem = choose_port({}, findings.options, Address()).error().message;
   EXPECT_THAT(advice_on(findings),
               ElementsAre(HasSubstr("modprobe ib_uverbs"), HasSubstr("rdma link add")));
   const RdmaReport report = render(findings);
@@ -81,7 +81,7 @@ TEST(RdmaReportTest, EachHindranceIsNamed) {
   Findings findings = healthy();
   findings.memlock.limit = 8u << 20;
   findings.features->memory_windows = false;
-  findings.path->gid_type = GidType::kRoceV1;
+  findings.choice->gid_type = GidType::kRoceV1;
   findings.options.use_cm = true;
   const auto advice = advice_on(findings);
   EXPECT_THAT(advice, Contains(HasSubstr("LimitMEMLOCK")));

@@ -32,16 +32,16 @@ class JoinedStack final : public NetworkStack {
       : options_(options), tcp_(std::move(*PosixStack::create({}))) {
     const auto devices = list_devices();
     EXPECT_TRUE(devices) << devices.error().message;
-    auto path = choose_path(*devices, options_, Address());
-    EXPECT_TRUE(path) << path.error().message;
-    path_ = *path;
-    auto device = Device::open(path_.device);
+    auto choice = choose_port(*devices, options_, Address());
+    EXPECT_TRUE(choice) << choice.error().message;
+    choice_ = *choice;
+    auto device = Device::open(choice_.device);
     EXPECT_TRUE(device) << device.error().message;
     device_ = std::move(*device);
     staging_ = make_arena(MemoryPurpose::kStaging, options_.staging_bytes);
     front_end_ = make_arena(MemoryPurpose::kFrontEnd, options_.front_end_bytes);
     table_ = std::make_unique<WorkerTable>(
-        StackParts{options_, service_, *staging_, *front_end_, &perf_});
+        StackResources{options_, service_, *staging_, *front_end_, &perf_});
     upgrading_ =
         std::make_unique<UpgradingStack>(*tcp_, [this](EventCenter& center, const Link& over) {
           return std::make_unique<Upgrade>(*this, center, over);
@@ -76,7 +76,7 @@ class JoinedStack final : public NetworkStack {
   ServiceThread& service() noexcept { return service_; }
   WorkerTable& table() noexcept { return *table_; }
   const std::shared_ptr<Device>& device() const noexcept { return device_; }
-  const Path& path() const noexcept { return path_; }
+  const PortChoice& choice() const noexcept { return choice_; }
 
   std::function<void()> before_link;  // on the loop, when a QP is connected and no link yet
 
@@ -106,7 +106,7 @@ class JoinedStack final : public NetworkStack {
     void make_endpoint(std::shared_ptr<Worker> worker) {
       stack.service_.run(
           [&stack = stack, port = port, worker = std::move(worker), state = state]() mutable {
-            auto made = Endpoint::create(std::move(worker), stack.path_);
+            auto made = Endpoint::create(std::move(worker), stack.choice_);
             auto boxed = std::make_shared<Result<std::unique_ptr<Endpoint>>>(std::move(made));
             const bool posted = port->post([boxed, state] {
               if (state->is_over) return;
@@ -169,7 +169,7 @@ class JoinedStack final : public NetworkStack {
   const RdmaOptions options_;
   PerfRegistry perf_;
   std::unique_ptr<PosixStack> tcp_;
-  Path path_;
+  PortChoice choice_;
   std::shared_ptr<Device> device_;
   ServiceThread service_;
   std::unique_ptr<Arena> staging_, front_end_;

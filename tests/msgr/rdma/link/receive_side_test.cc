@@ -3,12 +3,12 @@
 
 #include <cstring>
 
-#include "tests/msgr/rdma/link/link_parts.h"
+#include "tests/msgr/rdma/link/link_core_fixture.h"
 
 namespace lunar::msgr::rdma {
 namespace {
 
-class ReceiveSideTest : public LinkPartsTest {
+class ReceiveSideTest : public LinkCoreTest {
  protected:
   ReceiveSideTest() : sending_(make_send_side(PostChain::kMaxInline)) {
     make(nullptr);

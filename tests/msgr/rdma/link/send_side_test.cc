@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "msgr/rdma/link/send_side.h"
 
-#include "tests/msgr/rdma/link/link_parts.h"
+#include "tests/msgr/rdma/link/link_core_fixture.h"
 
 namespace lunar::msgr::rdma {
 namespace {
 
-class SendSideTest : public LinkPartsTest {
+class SendSideTest : public LinkCoreTest {
  protected:
   // As the link does: runs what has finished.
   bool complete(SendSide& side, uint32_t seq, ibv_wc_status status = IBV_WC_SUCCESS) {

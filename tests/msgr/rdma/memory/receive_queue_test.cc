@@ -8,14 +8,14 @@
 namespace lunar::msgr::rdma {
 namespace {
 
-TEST(SlabTest, AnyCountOfAnySizeIsWholePagesOrRefused) {
+TEST(BufferBlockTest, AnyCountOfAnySizeIsWholePagesOrRefused) {
   constexpr uint32_t kPage = 4096;
-  EXPECT_EQ(Slab::bytes_of(1, 1).value(), kPage);
-  EXPECT_EQ(Slab::bytes_of(256, 9000).value(), 563 * kPage);
-  EXPECT_EQ(Slab::bytes_of(2048, 8192).value(), Slab::kLargest);
-  EXPECT_EQ(Slab::bytes_of(2049, 8192).error(), std::errc::invalid_argument);
-  EXPECT_EQ(Slab::bytes_of(UINT32_MAX, UINT32_MAX).error(), std::errc::invalid_argument);
-  EXPECT_EQ(Slab::bytes_of(0, 8192).error(), std::errc::invalid_argument);
+  EXPECT_EQ(BufferBlock::bytes_of(1, 1).value(), kPage);
+  EXPECT_EQ(BufferBlock::bytes_of(256, 9000).value(), 563 * kPage);
+  EXPECT_EQ(BufferBlock::bytes_of(2048, 8192).value(), BufferBlock::kLargest);
+  EXPECT_EQ(BufferBlock::bytes_of(2049, 8192).error(), std::errc::invalid_argument);
+  EXPECT_EQ(BufferBlock::bytes_of(UINT32_MAX, UINT32_MAX).error(), std::errc::invalid_argument);
+  EXPECT_EQ(BufferBlock::bytes_of(0, 8192).error(), std::errc::invalid_argument);
 }
 
 TEST(ReceivedBytesTest, OnlyASendHasFilledItsBuffer) {

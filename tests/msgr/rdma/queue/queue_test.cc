@@ -4,7 +4,7 @@
 
 #include <gtest/gtest.h>
 
-#include "msgr/rdma/queue/fragments.h"
+#include "msgr/rdma/queue/fragment_cutter.h"
 #include "msgr/rdma/queue/qp_state.h"
 #include "msgr/rdma/queue/send_slots.h"
 #include "msgr/rdma/queue/window.h"
@@ -86,22 +86,22 @@ TEST(SendSlotsTest, WhatWasNotTakenIsNotInFlight) {
   EXPECT_EQ(slots.retire(4), 0u);
 }
 
-std::vector<Fragment> cut(uint64_t addr, uint32_t length, uint32_t fragment_bytes) {
-  std::vector<Fragment> out;
-  for (Fragments rest(addr, length, fragment_bytes); !rest.is_done(); rest.pop()) {
+std::vector<FragmentRange> cut(uint64_t addr, uint32_t length, uint32_t fragment_bytes) {
+  std::vector<FragmentRange> out;
+  for (FragmentCutter rest(addr, length, fragment_bytes); !rest.is_done(); rest.pop()) {
     out.push_back(rest.peek());
   }
   return out;
 }
 
-TEST(FragmentsTest, CoverTheRangeInOrder) {
+TEST(FragmentCutterTest, CoverTheRangeInOrder) {
   for (const uint32_t length : {1u, 511u, 512u, 513u, 1024u, 5000u, UINT32_MAX}) {
     SCOPED_TRACE(length);
     const uint32_t size = length == UINT32_MAX ? 1u << 30 : 512;
     uint64_t at = 0;
     const auto fragments = cut(1000, length, size);
     EXPECT_EQ(fragments.size(), (uint64_t{length} + size - 1) / size);
-    for (const Fragment& fragment : fragments) {
+    for (const FragmentRange& fragment : fragments) {
       EXPECT_EQ(fragment.remote_addr, 1000 + at);
       EXPECT_EQ(fragment.local_offset, at);
       EXPECT_GT(fragment.length, 0u);
@@ -113,7 +113,7 @@ TEST(FragmentsTest, CoverTheRangeInOrder) {
   }
 }
 
-TEST(FragmentsTest, NothingIsOneEmptyFragment) {
+TEST(FragmentCutterTest, NothingIsOneEmptyFragment) {
   const auto fragments = cut(1000, 0, 512);
   ASSERT_EQ(fragments.size(), 1u);
   EXPECT_EQ(fragments[0].length, 0u);

@@ -115,14 +115,15 @@ class PackTest : public testing::Test {
         ++index;
         offset = 0;
       }
-      const auto parts = builder.finish(Segment());
-      EXPECT_LE(parts.size(), limits.max_parts);
+      const auto elements = builder.finish(Segment());
+      EXPECT_LE(elements.size(), limits.max_elements);
       std::vector<std::byte> sent;
-      for (const SegmentPart& part : parts) {
-        EXPECT_EQ(part.lkey, part.data >= bounce.data() && part.data < bounce.data() + bounce.size()
-                                 ? kBounceKey
-                                 : 77u);
-        sent.insert(sent.end(), part.data, part.data + part.length);
+      for (const GatherElement& element : elements) {
+        EXPECT_EQ(element.lkey,
+                  element.data >= bounce.data() && element.data < bounce.data() + bounce.size()
+                      ? kBounceKey
+                      : 77u);
+        sent.insert(sent.end(), element.data, element.data + element.length);
       }
       EXPECT_LE(sent.size(), limits.segment_bytes);
       EXPECT_EQ(sent.size(), sizeof(SegmentHeader) + builder.payload_bytes());
@@ -186,9 +187,9 @@ TEST_F(PackTest, AFullGatherListIsFilledUpByCopies) {
   for (int i = 0; i < 6; ++i) {
     frames.push_back(sealed("f", {std::string_view(data).substr(0, 1000)}));
   }
-  for (const uint32_t parts : {1u, 2u, 3u, 4u, 5u, 8u}) {
-    SCOPED_TRACE(parts);
-    EXPECT_EQ(pack(frames, {8192, parts, 256}, &registered), wire(frames));
+  for (const uint32_t elements : {1u, 2u, 3u, 4u, 5u, 8u}) {
+    SCOPED_TRACE(elements);
+    EXPECT_EQ(pack(frames, {8192, elements, 256}, &registered), wire(frames));
   }
   EXPECT_GT(gathered, 0u);
 }

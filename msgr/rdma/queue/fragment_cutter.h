@@ -6,8 +6,8 @@
 
 namespace lunar::msgr::rdma {
 
-// One work request's part of a remote_read() or remote_write().
-struct Fragment {
+// What one work request of a remote_read() or remote_write() moves.
+struct FragmentRange {
   uint64_t remote_addr = 0;
   uint32_t local_offset = 0;
   uint32_t length = 0;
@@ -16,21 +16,21 @@ struct Fragment {
 
 // Cuts a one-sided operation into fragments, in order. An empty one is one empty fragment, which
 // touches no memory and completes as any other. Not thread-safe.
-class Fragments {
+class FragmentCutter {
  public:
   // REQUIRES: fragment_bytes > 0.
-  Fragments(uint64_t remote_addr, uint32_t length, uint32_t fragment_bytes) noexcept
+  FragmentCutter(uint64_t remote_addr, uint32_t length, uint32_t fragment_bytes) noexcept
       : remote_addr_(remote_addr), length_(length), fragment_bytes_(fragment_bytes) {}
 
   bool is_done() const noexcept { return is_done_; }
   // REQUIRES: !is_done().
-  Fragment peek() const noexcept {
+  FragmentRange peek() const noexcept {
     const uint32_t left = length_ - offset_;
     return {remote_addr_ + offset_, offset_, std::min(left, fragment_bytes_),
             left <= fragment_bytes_};
   }
   void pop() noexcept {
-    const Fragment fragment = peek();
+    const FragmentRange fragment = peek();
     offset_ += fragment.length;
     is_done_ = fragment.is_last;
   }

@@ -65,8 +65,8 @@ class FakeQp {
         request.remote_addr = wr->wr.rdma.remote_addr;
       }
       for (int i = 0; i < wr->num_sge; ++i) {
-        const ibv_sge& part = wr->sg_list[i];
-        request.bytes.append(reinterpret_cast<const char*>(part.addr), part.length);
+        const ibv_sge& element = wr->sg_list[i];
+        request.bytes.append(reinterpret_cast<const char*>(element.addr), element.length);
       }
       self->requests.push_back(std::move(request));
     }
@@ -84,12 +84,12 @@ class FakeQp {
 
 // What the parts of a link share, over a FakeQp: 512-byte segments, 8 credits each way, 4 bounce
 // buffers, 3 windows, READs two at a time.
-class LinkPartsTest : public testing::Test, protected LinkFaults {
+class LinkCoreTest : public testing::Test, protected LinkFaults {
  protected:
   static constexpr uint32_t kSegmentBytes = 512;
   static constexpr uint16_t kCredits = 8;
 
-  LinkPartsTest() : center_(std::move(*EventCenter::create({}))) {
+  LinkCoreTest() : center_(std::move(*EventCenter::create({}))) {
     receives_.set_target(qp_.get());
     EXPECT_FALSE(receives_.add(kCredits + kControlBuffers));
     std::vector<Window> windows;
@@ -108,7 +108,7 @@ class LinkPartsTest : public testing::Test, protected LinkFaults {
                  7,
                  {SendCredits(kCredits), ReceiveCredits(kCredits, 64), {}}});
   }
-  ~LinkPartsTest() override { *core_->alive = false; }
+  ~LinkCoreTest() override { *core_->alive = false; }
 
   // `max_inline_bytes` 0: every segment goes through a bounce buffer.
   std::unique_ptr<SendSide> make_send_side(uint32_t max_inline_bytes = 0, uint32_t slots = 64) {
@@ -119,7 +119,7 @@ class LinkPartsTest : public testing::Test, protected LinkFaults {
                                memory_, keys_});
   }
   RemoteTransfer transfer(uint32_t length, IoDone done) {
-    return {Fragments(1 << 20, length, 4096), remote_.data(), 1, 2, std::move(done)};
+    return {FragmentCutter(1 << 20, length, 4096), remote_.data(), 1, 2, std::move(done)};
   }
   static Frame sealed(uint64_t tid, std::string_view front) {
     Frame frame = test_frame(tid, front);
