@@ -70,7 +70,7 @@ Outcome<RdmaOptions> RdmaOptions::from_config(const Config& config) {
   options.device_name = config.get_string("ms_async_rdma_device_name");
   options.port_num = narrow<uint8_t>(config.get_uint("ms_async_rdma_port_num"));
   if (auto read = read_gid_choice(config, options); !read) {
-    return tl::unexpected<Error>(std::move(read.error()));
+    return failure(std::move(read.error()));
   }
   options.service_level = narrow<uint8_t>(config.get_uint("ms_async_rdma_sl"));
   options.traffic_class = narrow<uint8_t>(config.get_uint("ms_async_rdma_dscp") << 2);
@@ -103,10 +103,10 @@ Outcome<RdmaOptions> RdmaOptions::from_config(const Config& config) {
                     options.receive_queue_len, options.receive_buffers));
   }
   if (!BufferBlock::bytes_of(options.send_buffers, options.segment_bytes)) {
-    return invalid(
-        fmt::format("ms_async_rdma_send_buffers = {}: of ms_async_rdma_buffer_size = {} they are "
-                    "more than the {} that a thread can have",
-                    options.send_buffers, options.segment_bytes, memlock_text(BufferBlock::kLargest)));
+    return invalid(fmt::format(
+        "ms_async_rdma_send_buffers = {}: of ms_async_rdma_buffer_size = {} they are "
+        "more than the {} that a thread can have",
+        options.send_buffers, options.segment_bytes, memlock_text(BufferBlock::kLargest)));
   }
   return options;
 }

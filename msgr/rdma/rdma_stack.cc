@@ -27,9 +27,9 @@ uint64_t worker_bytes(const RdmaOptions& options) noexcept {
 // Whether RDMA can work here, as far as that can be told without opening a device.
 Outcome<void> check_host(const RdmaOptions& options) {
   auto devices = list_devices();
-  if (!devices) return tl::unexpected<Error>(std::move(devices.error()));
+  if (!devices) return failure(std::move(devices.error()));
   auto choice = choose_port(*devices, options, Address());
-  if (!choice) return tl::unexpected<Error>(std::move(choice.error()));
+  if (!choice) return failure(std::move(choice.error()));
   return check_memlock(read_memlock(), kStagingAtStart + kFrontEndAtStart + worker_bytes(options),
                        "RDMA at start");
 }
@@ -113,10 +113,10 @@ Outcome<std::unique_ptr<RdmaStack>> RdmaStack::create(RdmaOptions options, Posix
     return Arena::create(arena, core->service);
   };
   auto staging = make_arena(MemoryPurpose::kStaging, core->options.staging_bytes, kStagingAtStart);
-  if (!staging) return tl::unexpected<Error>(std::move(staging.error()));
+  if (!staging) return failure(std::move(staging.error()));
   auto front_end =
       make_arena(MemoryPurpose::kFrontEnd, core->options.front_end_bytes, kFrontEndAtStart);
-  if (!front_end) return tl::unexpected<Error>(std::move(front_end.error()));
+  if (!front_end) return failure(std::move(front_end.error()));
   core->staging = std::move(*staging);
   core->front_end = std::move(*front_end);
   core->workers = std::make_unique<WorkerTable>(
@@ -124,17 +124,17 @@ Outcome<std::unique_ptr<RdmaStack>> RdmaStack::create(RdmaOptions options, Posix
   WorkerTable* const workers = core->workers.get();
   core->devices = std::make_unique<DeviceTable>(
       DeviceTable::Borrowed{core->options,
-                         core->service,
-                         {core->staging.get(), core->front_end.get()},
-                         core->counters,
-                         [workers](const Device& device, const ibv_async_event& event) {
-                           workers->on_async_event(device, event);
-                         },
-                         [workers](const Device& device) { workers->device_gone(device); }});
+                            core->service,
+                            {core->staging.get(), core->front_end.get()},
+                            core->counters,
+                            [workers](const Device& device, const ibv_async_event& event) {
+                              workers->on_async_event(device, event);
+                            },
+                            [workers](const Device& device) { workers->device_gone(device); }});
 
   posix.buffers = core->staging.get();
   auto tcp = PosixStack::create(std::move(posix));
-  if (!tcp) return tl::unexpected<Error>(std::move(tcp.error()));
+  if (!tcp) return failure(std::move(tcp.error()));
   std::unique_ptr<RdmaStack> stack(new RdmaStack(std::move(core)));
   stack->posix_ = std::move(*tcp);
   if (stack->core_->options.use_cm) stack->cm_ = std::make_unique<Cm>(*stack->core_);

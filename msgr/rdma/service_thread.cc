@@ -14,7 +14,7 @@ std::shared_ptr<LoopPort> LoopPort::open(EventCenter& center) {
   return port;
 }
 
-bool LoopPort::post(InlineFunction<void()> fn) {
+bool LoopPort::post(UniqueFunction<void()> fn) {
   {
     // Held over the post: the center may not go away in the middle of it.
     const MutexLock lock(mutex_);
@@ -28,7 +28,7 @@ bool LoopPort::post(InlineFunction<void()> fn) {
 }
 
 void LoopPort::run_next() {
-  InlineFunction<void()> next;
+  UniqueFunction<void()> next;
   {
     const MutexLock lock(mutex_);
     if (posted_.empty()) return;  // closed meanwhile
@@ -39,7 +39,7 @@ void LoopPort::run_next() {
 }
 
 void LoopPort::close() {
-  std::deque<InlineFunction<void()>> unrun;  // destroyed without the lock
+  std::deque<UniqueFunction<void()>> unrun;  // destroyed without the lock
   const MutexLock lock(mutex_);
   center_ = nullptr;
   unrun.swap(posted_);
@@ -56,7 +56,7 @@ ServiceThread::~ServiceThread() {
   thread->stop();
 }
 
-std::error_code ServiceThread::run(InlineFunction<void()> job) {
+std::error_code ServiceThread::run(UniqueFunction<void()> job) {
   const MutexLock lock(mutex_);
   if (is_over_) return std::make_error_code(std::errc::operation_canceled);
   if (thread_ == nullptr) {

@@ -4,9 +4,9 @@
 #include <deque>
 #include <memory>
 
-#include "common/inline_function.h"
 #include "common/mutex.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "msgr/event/worker_thread.h"
 #include "msgr/event_center.h"
 
@@ -19,7 +19,7 @@ class LoopPort : public std::enable_shared_from_this<LoopPort> {
  public:
   static std::shared_ptr<LoopPort> open(EventCenter& center);
   // Posts to the loop. False, and fn is destroyed here, once the port is closed.
-  bool post(InlineFunction<void()> fn);
+  bool post(UniqueFunction<void()> fn);
   // What was posted and has not run is destroyed here.
   void close();
 
@@ -28,7 +28,7 @@ class LoopPort : public std::enable_shared_from_this<LoopPort> {
 
   Mutex mutex_;
   EventCenter* center_ GUARDED_BY(mutex_) = nullptr;
-  std::deque<InlineFunction<void()>> posted_ GUARDED_BY(mutex_);
+  std::deque<UniqueFunction<void()>> posted_ GUARDED_BY(mutex_);
 };
 
 // The one helper thread of a stack. It runs what blocks (registering memory; making, moving and
@@ -41,7 +41,7 @@ class ServiceThread {
   ~ServiceThread();  // runs what was queued, then joins
 
   // Runs job there, in order. An error if the thread cannot be started, or ends: job is destroyed.
-  std::error_code run(InlineFunction<void()> job);
+  std::error_code run(UniqueFunction<void()> job);
   // REQUIRES: called from a job.
   EventCenter& center() noexcept;
 

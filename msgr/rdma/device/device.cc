@@ -178,7 +178,7 @@ Outcome<std::shared_ptr<Device>> Device::open(const std::string& name) {
   if (device->pd_ == nullptr) return refused(name, "ibv_alloc_pd", errno);
 
   const auto choice = choose_port(std::span(&listing, 1), RdmaOptions(), Address());
-  if (!choice) return tl::unexpected<Error>(choice.error());
+  if (!choice) return failure(choice.error());
   auto features = probe_features(*device->context(), *device->pd(), *choice);
   if (!features) {
     return failure(features.error(),

@@ -4,7 +4,6 @@
 #include <array>
 #include <atomic>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <span>
 #include <string>
@@ -58,7 +57,7 @@ struct PortChoice {
 // options name is taken or refused with a sentence; what they leave open is chosen: an active port;
 // RoCEv2 before RoCEv1; the GID that maps `local`; IPv4-mapped before link-local.
 Outcome<PortChoice> choose_port(std::span<const DeviceListing> devices, const RdmaOptions& options,
-                          const Address& local);
+                                const Address& local);
 
 // What a device really does, found by doing it at open() between two QPs of our own.
 struct Features {

@@ -40,7 +40,7 @@ std::optional<ExposedKeys::BindRequest> ExposedKeys::begin_bind(uint32_t rkey) {
   return request;
 }
 
-bool ExposedKeys::revoke(uint32_t rkey, IoDone done) {
+bool ExposedKeys::begin_revoke(uint32_t rkey, IoDone done) {
   const auto found = exposed_.find(rkey);
   if (found == exposed_.end() || found->second.is_revoked) {
     post_done(center_, std::move(done), std::make_error_code(std::errc::operation_not_supported));

@@ -18,8 +18,8 @@ namespace lunar::msgr::rdma {
 // The keys that a link has given out: each is of a memory window that is bound to the link's QP. A
 // key may be in a frame before its bind is posted, because binds keep their place among the frames.
 //
-//   expose()  ->  begin_bind()  ->  revoke()  ->  on_invalidated()
-//   expose()  ->  revoke(): it is never bound
+//   expose()  ->  begin_bind()  ->  begin_revoke()  ->  on_invalidated()
+//   expose()  ->  begin_revoke(): it is never bound
 //
 // Loop-bound. Part of a link. Borrows the windows.
 class ExposedKeys {
@@ -42,14 +42,15 @@ class ExposedKeys {
   // Takes a key back; an empty `done` says that the peer is through with it. True: its bind was
   // posted, so that the caller has to have it invalidated, and then calls on_invalidated(). False:
   // `done` is posted, with operation_not_supported if that is no key of ours, or revoked before.
-  bool revoke(uint32_t rkey, IoDone done);
+  bool begin_revoke(uint32_t rkey, IoDone done);
   // Nothing reaches the memory through the window any more.
   void on_invalidated(uint32_t rkey);
 
   // For the end of the QP: takes the windows out. Returns those that may be bound to it, to be
   // freed before the QP is destroyed.
   std::vector<ibv_mw*> take_bound_windows();
-  // Takes the done of each revoke() that has not ended. REQUIRES: take_bound_windows() was called.
+  // Takes the done of each begin_revoke() that has not ended. REQUIRES: take_bound_windows() was
+  // called.
   void take_unfinished(std::vector<IoDone>& out);
 
  private:
@@ -62,7 +63,7 @@ class ExposedKeys {
     RemoteAccess access = RemoteAccess::kRead;
     bool is_bind_posted = false;
     bool is_revoked = false;  // never bound from here on
-    IoDone done;              // of revoke(), until it is posted
+    IoDone done;              // of begin_revoke(), until it is posted
   };
 
   EventCenter& center_;

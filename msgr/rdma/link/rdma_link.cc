@@ -143,8 +143,8 @@ void RdmaLink::remote_read(RemoteKey from, RegisteredSlice local, IoDone done) {
   if (local.length > from.length || !worker_->payload_keys().find(range, &lkey)) {
     return refuse(std::move(done));
   }
-  sending_.read({FragmentCutter(from.addr, local.length, core_.options.fragment_bytes), range.data(),
-                 lkey, from.rkey, std::move(done)});
+  sending_.read({FragmentCutter(from.addr, local.length, core_.options.fragment_bytes),
+                 range.data(), lkey, from.rkey, std::move(done)});
 }
 
 void RdmaLink::remote_write(RegisteredSlice local, RemoteKey to, IoDone done) {
@@ -183,7 +183,7 @@ Result<RemoteKey> RdmaLink::expose(RegisteredSlice local, RemoteAccess access) {
 void RdmaLink::revoke(const RemoteKey& key, IoDone done) {
   core_.center.assert_in_loop();
   if (!is_open()) return post_done(core_.center, std::move(done), error_);
-  if (keys_.revoke(key.rkey, std::move(done))) sending_.invalidate(key.rkey);
+  if (keys_.begin_revoke(key.rkey, std::move(done))) sending_.invalidate(key.rkey);
 }
 
 // --- the worker's events -------------------------------------------------------------------------

@@ -131,14 +131,13 @@ void RdmaLink::stop_qp() {
 }
 
 void RdmaLink::destroy_qp() {
-  auto windows = std::make_shared<std::vector<ibv_mw*>>(keys_.take_bound_windows());
-  worker_->stack().service.run(
-      [qp = qp_.get(), windows, port = worker_->port(), this, alive = core_.alive] {
-        qp->destroy(*windows);
-        port->post([this, alive] {
-          if (*alive) on_destroyed();
-        });
-      });
+  worker_->stack().service.run([qp = qp_.get(), windows = keys_.take_bound_windows(),
+                                port = worker_->port(), this, alive = core_.alive] {
+    qp->destroy(windows);
+    port->post([this, alive] {
+      if (*alive) on_destroyed();
+    });
+  });
 }
 
 // --- afterwards ----------------------------------------------------------------------------------

@@ -7,7 +7,7 @@
 
 namespace lunar::msgr::rdma {
 
-ReceiveSide::ReceiveSide(LinkCore& link, SendSide& sending, Lent lent)
+ReceiveSide::ReceiveSide(LinkCore& link, SendSide& sending, ReceiveResources lent)
     : link_(link),
       sending_(sending),
       lent_(std::move(lent)),

@@ -23,12 +23,12 @@ namespace lunar::msgr::rdma {
 class ReceiveSide final : private FrameReceiver::Owner {
  public:
   // Of the worker.
-  struct Lent {
+  struct ReceiveResources {
     BufferPool& staging;
     IdleWatch& idle_watch;
     InlineFunction<void()> want_receives;  // the pool had fewer buffers to lend than were wanted
   };
-  ReceiveSide(LinkCore& link, SendSide& sending, Lent lent);
+  ReceiveSide(LinkCore& link, SendSide& sending, ReceiveResources lent);
   ReceiveSide(const ReceiveSide&) = delete;
   ReceiveSide& operator=(const ReceiveSide&) = delete;
 
@@ -62,7 +62,7 @@ class ReceiveSide final : private FrameReceiver::Owner {
 
   LinkCore& link_;
   SendSide& sending_;
-  Lent lent_;
+  ReceiveResources lent_;
   FrameReceiver receiver_;
   std::deque<HeldSegment> held_;  // in the order in which they came; empty once stopped
   uint64_t last_batch_ = 0;       // in which a segment came

@@ -17,7 +17,7 @@ constexpr uint32_t kControlSlots = 8;
 
 }  // namespace
 
-SendSide::SendSide(LinkCore& link, const Lent& lent)
+SendSide::SendSide(LinkCore& link, const SendResources& lent)
     : link_(link),
       lent_(lent),
       slots_(lent.num_slots, kControlSlots),
@@ -141,7 +141,7 @@ bool SendSide::post() {
 
 void SendSide::add_queued() {
   while (!queue_.empty() && has_slot()) {
-    Job& job = queue_.front();
+    QueuedJob& job = queue_.front();
     if (auto* transfer = std::get_if<RemoteTransfer>(&job)) {
       add_fragment(*transfer, Kind::kWrite);
       if (transfer->fragments.is_done()) queue_.pop_front();
@@ -159,7 +159,7 @@ void SendSide::add_queued() {
 // How many bytes of frames could go in one segment now.
 std::size_t SendSide::frames_ahead(std::size_t limit) const noexcept {
   std::size_t bytes = 0;
-  for (const Job& job : queue_) {
+  for (const QueuedJob& job : queue_) {
     const auto* frame = std::get_if<FrameJob>(&job);
     if (frame == nullptr || bytes >= limit) break;
     bytes += frame->bytes - frame->offset;
@@ -314,7 +314,8 @@ void SendSide::add_fragment(RemoteTransfer& transfer, Kind kind) {
   const FragmentRange fragment = transfer.fragments.peek();
   transfer.fragments.pop();
   const bool is_read = kind == Kind::kRead;
-  const GatherElement element{transfer.local + fragment.local_offset, fragment.length, transfer.lkey};
+  const GatherElement element{transfer.local + fragment.local_offset, fragment.length,
+                              transfer.lkey};
   ibv_send_wr& request =
       lent_.chain.add(is_read ? IBV_WR_RDMA_READ : IBV_WR_RDMA_WRITE, next_wr_id(),
                       {&element, fragment.length > 0 ? std::size_t{1} : std::size_t{0}}, 0);
@@ -396,7 +397,7 @@ void SendSide::take_unfinished(std::vector<IoDone>& out) {
     if (done) out.push_back(std::move(done));
   };
   for (IoDone& done : awaiting_) take(done);
-  for (Job& job : queue_) {
+  for (QueuedJob& job : queue_) {
     if (auto* frame = std::get_if<FrameJob>(&job)) take(frame->done);
     if (auto* transfer = std::get_if<RemoteTransfer>(&job)) take(transfer->done);
   }

@@ -41,7 +41,7 @@ struct RemoteTransfer {
 class SendSide {
  public:
   // Of the QP and the worker.
-  struct Lent {
+  struct SendResources {
     ibv_qp* qp;
     uint32_t num_slots;         // work requests that the send queue holds
     uint32_t max_inline_bytes;  // 0: nothing can be sent inline
@@ -52,7 +52,7 @@ class SendSide {
     const KeyFinder& memory;
     ExposedKeys& keys;
   };
-  SendSide(LinkCore& link, const Lent& lent);
+  SendSide(LinkCore& link, const SendResources& lent);
   SendSide(const SendSide&) = delete;
   SendSide& operator=(const SendSide&) = delete;
 
@@ -102,7 +102,7 @@ class SendSide {
   struct BindJob {
     uint32_t rkey = 0;
   };
-  using Job = std::variant<FrameJob, RemoteTransfer, BindJob>;
+  using QueuedJob = std::variant<FrameJob, RemoteTransfer, BindJob>;
 
   // A work request on the send queue.
   enum class Kind : uint8_t { kSegment, kControl, kFarewell, kRead, kWrite, kBind, kInvalidate };
@@ -135,12 +135,12 @@ class SendSide {
   bool post();
 
   LinkCore& link_;
-  const Lent lent_;
+  const SendResources lent_;
   bool is_stopped_ = false;
   bool is_flush_posted_ = false;  // to the loop
 
   // Queued. Empty queues and no news of credits: there is nothing to flush.
-  std::deque<Job> queue_;               // only its head may be posted in part
+  std::deque<QueuedJob> queue_;         // only its head may be posted in part
   std::deque<RemoteTransfer> reads_;    // only its head may be posted in part
   std::deque<uint32_t> invalidations_;  // rkeys
   std::size_t queued_bytes_ = 0;        // of the frames in queue_, without what is posted of them

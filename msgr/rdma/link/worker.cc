@@ -67,7 +67,7 @@ std::shared_ptr<LoopPort> Worker::port() {
   return port_;
 }
 
-bool Worker::post_to_loop(InlineFunction<void()> fn) {
+bool Worker::post_to_loop(UniqueFunction<void()> fn) {
   const auto port = this->port();
   return port != nullptr && port->post(std::move(fn));
 }

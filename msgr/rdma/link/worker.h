@@ -41,7 +41,7 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   bool has_srq() const noexcept { return resources_->srq() != nullptr; }
   const PayloadKeys& payload_keys() const noexcept { return payload_keys_; }
   // Runs fn on the loop. False, and fn is destroyed, if the worker has no link.
-  bool post_to_loop(InlineFunction<void()> fn);
+  bool post_to_loop(UniqueFunction<void()> fn);
   std::shared_ptr<LoopPort> port();                            // open as long as there is a link
   EarlyReceives& early_receives() noexcept { return early_; }  // as it says itself
 
@@ -75,7 +75,8 @@ class Worker final : public Poller, public std::enable_shared_from_this<Worker> 
   void disarm() override {}
 
  private:
-  Worker(EventCenter& center, const StackResources& stack, std::unique_ptr<WorkerResources> resources);
+  Worker(EventCenter& center, const StackResources& stack,
+         std::unique_ptr<WorkerResources> resources);
   std::error_code start();
   void stop();
   void handle(const ibv_wc& wc);

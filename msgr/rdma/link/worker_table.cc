@@ -70,33 +70,17 @@ struct WorkerTable::Impl {
   std::map<Key, std::weak_ptr<Worker>> workers GUARDED_BY(mutex);
 };
 
-namespace {
-
-// One get(): too much for the captures of a job.
-struct WorkerRequest {
-  EventCenter* center;
-  std::shared_ptr<LoopPort> port;
-  std::shared_ptr<Device> device;
-  WorkerTable::Done done;
-  Result<std::shared_ptr<Worker>> result = nullptr;
-};
-
-}  // namespace
-
 WorkerTable::WorkerTable(StackResources stack) : impl_(std::make_shared<Impl>(stack)) {}
 WorkerTable::~WorkerTable() = default;
 
 void WorkerTable::get(EventCenter& center, std::shared_ptr<LoopPort> port,
                       std::shared_ptr<Device> device, Done done) {
-  auto request = std::make_unique<WorkerRequest>();
-  request->center = &center;
-  request->port = std::move(port);
-  request->device = std::move(device);
-  request->done = std::move(done);
-  impl_->stack.service.run([impl = impl_, request = std::move(request)]() mutable {
-    request->result = impl->find_or_make(*request->center, request->device);
-    const auto port = request->port;
-    port->post([request = std::move(request)] { request->done(std::move(request->result)); });
+  impl_->stack.service.run([impl = impl_, center = &center, port = std::move(port),
+                            device = std::move(device), done = std::move(done)]() mutable {
+    auto worker = impl->find_or_make(*center, device);
+    port->post([done = std::move(done), worker = std::move(worker)]() mutable {
+      done(std::move(worker));
+    });
   });
 }
 

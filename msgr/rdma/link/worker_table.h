@@ -3,8 +3,8 @@
 
 #include <memory>
 
-#include "common/inline_function.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "msgr/event_center.h"
 #include "msgr/rdma/link/endpoint.h"
 
@@ -20,7 +20,7 @@ class WorkerTable {
 
   // Called on the center's loop; `done` is posted through `port`, which the caller has on it: once
   // that is closed, `done` is destroyed instead, on whichever thread.
-  using Done = InlineFunction<void(Result<std::shared_ptr<Worker>>)>;
+  using Done = UniqueFunction<void(Result<std::shared_ptr<Worker>>)>;
   void get(EventCenter& center, std::shared_ptr<LoopPort> port, std::shared_ptr<Device> device,
            Done done);
 

@@ -194,7 +194,7 @@ Outcome<std::unique_ptr<Arena>> Arena::create(Options options, ServiceThread& se
   while (impl->registered.load(std::memory_order_relaxed) < initial) {
     const std::size_t missing = initial - impl->registered.load(std::memory_order_relaxed);
     if (auto grown = impl->grow(std::min(kChunkBytes, missing)); !grown) {
-      return tl::unexpected<Error>(std::move(grown.error()));
+      return failure(std::move(grown.error()));
     }
   }
   return std::unique_ptr<Arena>(new Arena(impl));

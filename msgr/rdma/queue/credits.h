@@ -118,10 +118,6 @@ class CreditToken {
 // READs in flight on a QP: more than the responder takes are an error there. Loop-bound.
 class ReadCredits {
  public:
-  // What both ends can do, and the option; 0 if there can be no READs.
-  static uint8_t agree(uint32_t ours, uint32_t peers, uint32_t option) noexcept {
-    return static_cast<uint8_t>(std::min({ours, peers, option, 255u}));
-  }
   explicit ReadCredits(uint8_t count) noexcept : free_(count) {}
   bool take() noexcept { return free_ > 0 && free_-- > 0; }
   void put() noexcept { ++free_; }

@@ -30,10 +30,6 @@ class QpLife {
   QpState state() const noexcept { return state_; }
   void enter(QpState next);  // REQUIRES: may_follow(state(), next)
   bool is_open() const noexcept { return state_ == QpState::kReadyToSend; }
-  // Work requests may be posted that the peer is to see.
-  bool may_send() const noexcept {
-    return state_ == QpState::kReadyToSend || state_ == QpState::kLeaving;
-  }
   bool is_over() const noexcept { return state_ == QpState::kDestroyed; }
 
  private:

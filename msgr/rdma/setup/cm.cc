@@ -61,10 +61,9 @@ void Cm::close() { channel_->close(); }
 std::unique_ptr<PendingConnect> Cm::connect(EventCenter& center, const Address& peer,
                                             ConnectDone done) {
   auto waiter = std::make_shared<CmWaiter>(center);
-  auto boxed = std::make_unique<ConnectDone>(std::move(done));
-  waiter->deliver = [boxed = std::move(boxed)](Result<std::unique_ptr<Link>> link) {
-    ConnectDone run = std::move(*boxed);
-    run(std::move(link));  // may destroy the pending connect
+  waiter->deliver = [done = std::move(done)](Result<std::unique_ptr<Link>> link) mutable {
+    ConnectDone run = std::move(done);  // the waiter lives as long as the link
+    run(std::move(link));               // may destroy the pending connect
   };
   auto setup = std::make_shared<CmSetup>(channel_, waiter, false);
   const std::error_code error = core_.service.run([setup, peer] { setup->begin_connect(peer); });
@@ -77,9 +76,8 @@ std::unique_ptr<PendingConnect> Cm::connect(EventCenter& center, const Address& 
 std::unique_ptr<Listener> Cm::listen(EventCenter& center, const Address& local,
                                      AcceptCallback on_accept) {
   auto waiter = std::make_shared<CmWaiter>(center);
-  auto boxed = std::make_unique<AcceptCallback>(std::move(on_accept));
-  waiter->deliver = [boxed = std::move(boxed)](Result<std::unique_ptr<Link>> link) {
-    if (link) (*boxed)(std::move(*link));
+  waiter->deliver = [on_accept = std::move(on_accept)](Result<std::unique_ptr<Link>> link) mutable {
+    if (link) on_accept(std::move(*link));
   };
   auto listening = std::make_shared<CmListening>(channel_, waiter, local);
   core_.service.run([listening] { listening->begin(); });

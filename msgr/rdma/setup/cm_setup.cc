@@ -103,25 +103,26 @@ void CmSetup::find_device() {
     LUNAR_LOG(kMs, 1, "rdma_cm: {}", device.error().message);
     return give_up(device.error().code);
   }
-  auto boxed = std::make_unique<std::shared_ptr<Device>>(std::move(*device));
-  const bool posted = waiter_->port->post([self = shared_from_this(), boxed = std::move(boxed)] {
-    self->get_worker(std::move(*boxed));
-  });
-  if (!posted) end();
+  const bool was_posted =
+      waiter_->port->post([self = shared_from_this(), device = std::move(*device)]() mutable {
+        self->get_worker(std::move(device));
+      });
+  if (!was_posted) end();
 }
 
 template <typename F>
 void CmSetup::run(F fn) {
-  channel_->core.service.run([self = shared_from_this(), fn = std::move(fn)] { fn(*self); });
+  channel_->core.service.run(
+      [self = shared_from_this(), fn = std::move(fn)]() mutable { fn(*self); });
 }
 
 void CmSetup::get_worker(std::shared_ptr<Device> device) {
-  channel_->core.workers->get(
-      *waiter_->center, waiter_->port, std::move(device),
-      [self = shared_from_this()](Result<std::shared_ptr<Worker>> worker) {
-        auto boxed = std::make_shared<Result<std::shared_ptr<Worker>>>(std::move(worker));
-        self->run([boxed](CmSetup& setup) { setup.make_endpoint(std::move(*boxed)); });
-      });
+  channel_->core.workers->get(*waiter_->center, waiter_->port, std::move(device),
+                              [self = shared_from_this()](Result<std::shared_ptr<Worker>> worker) {
+                                self->run([worker = std::move(worker)](CmSetup& setup) mutable {
+                                  setup.make_endpoint(std::move(worker));
+                                });
+                              });
 }
 
 void CmSetup::make_endpoint(Result<std::shared_ptr<Worker>> worker) {

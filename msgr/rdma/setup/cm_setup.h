@@ -4,7 +4,7 @@
 #include <memory>
 #include <vector>
 
-#include "common/inline_function.h"
+#include "common/unique_function.h"
 #include "msgr/address.h"
 #include "msgr/rdma/link/endpoint.h"
 #include "msgr/rdma/setup/cm_channel.h"
@@ -16,7 +16,7 @@ namespace lunar::msgr::rdma {
 struct CmWaiter {
   explicit CmWaiter(EventCenter& on) : center(&on), port(LoopPort::open(on)) {}
 
-  InlineFunction<void(Result<std::unique_ptr<Link>>)> deliver;
+  UniqueFunction<void(Result<std::unique_ptr<Link>>)> deliver;
   EventCenter* const center;
   const std::shared_ptr<LoopPort> port;
 };

@@ -74,13 +74,13 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
       auto attached = borrowed.arenas[i]->attach(entry.device);
       if (attached) continue;
       while (i-- > 0) borrowed.arenas[i]->detach(*entry.device);
-      return tl::unexpected<Error>(std::move(attached.error()));
+      return failure(std::move(attached.error()));
     }
     ibv_context* const context = entry.device->context();
     fcntl(context->async_fd, F_SETFL, fcntl(context->async_fd, F_GETFL) | O_NONBLOCK);
     Device* const device = entry.device.get();
-    auto watch = borrowed.service.center().watch(context->async_fd, FdEvents::kRead,
-                                              [this, device](FdEvents) { read_events(*device); });
+    auto watch = borrowed.service.center().watch(
+        context->async_fd, FdEvents::kRead, [this, device](FdEvents) { read_events(*device); });
     if (!watch) {
       for (Arena* arena : borrowed.arenas) arena->detach(*device);
       return failure(watch.error(), fmt::format("RDMA device {}: its events cannot be watched: {}",
@@ -95,7 +95,7 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
   // Whether the host still has it, for drivers that do not say so.
   static bool is_there(const Device& device) {
     const std::string directory = fmt::format("/sys/class/infiniband_verbs/{}",
-                                         ibv_get_device_name_of_verbs(device.context()));
+                                              ibv_get_device_name_of_verbs(device.context()));
     return access(directory.c_str(), F_OK) == 0;
   }
   static const char* ibv_get_device_name_of_verbs(ibv_context* context) {
@@ -191,14 +191,14 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
     const auto now = std::chrono::steady_clock::now();
     if (!listing || now - listed_at > kListingAge) {
       auto devices = list_devices();
-      if (!devices) return tl::unexpected<Error>(std::move(devices.error()));
+      if (!devices) return failure(std::move(devices.error()));
       listing = std::move(*devices);
       listed_at = now;
     }
     return choose_port(*listing, borrowed.options, local);
   }
 
-  const Borrowed borrowed;
+  Borrowed borrowed;
   std::vector<Entry> entries;
   std::unique_ptr<RemovalWatch> removals;
   std::optional<std::vector<DeviceListing>> listing;
@@ -211,9 +211,9 @@ DeviceTable::~DeviceTable() = default;
 
 Outcome<std::pair<PortChoice, std::shared_ptr<Device>>> DeviceTable::find(const Address& local) {
   auto choice = impl_->choose(local);
-  if (!choice) return tl::unexpected<Error>(std::move(choice.error()));
+  if (!choice) return failure(std::move(choice.error()));
   auto device = impl_->get(choice->device);
-  if (!device) return tl::unexpected<Error>(std::move(device.error()));
+  if (!device) return failure(std::move(device.error()));
   return std::pair(std::move(*choice), std::move(*device));
 }
 

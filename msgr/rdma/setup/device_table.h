@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <utility>
 #include <vector>
 
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "msgr/address.h"
 #include "msgr/rdma/device/device.h"
 #include "msgr/rdma/memory/arena.h"
@@ -16,10 +16,10 @@
 
 namespace lunar::msgr::rdma {
 
-// The devices of a stack: opened when a connection first leaves by them, their asynchronous events read,
-// closed when they are gone from the host and nobody uses them any more.
-// For jobs of the service thread only, except for the constructor. What it hands out may be let go
-// of on any thread. Borrows everything it is given.
+// The devices of a stack: opened when a connection first leaves by them, their asynchronous events
+// read, closed when they are gone from the host and nobody uses them any more. For jobs of the
+// service thread only, except for the constructor. What it hands out may be let go of on any
+// thread. Borrows everything it is given.
 class DeviceTable {
  public:
   struct Borrowed {
@@ -28,8 +28,8 @@ class DeviceTable {
     std::vector<Arena*> arenas;  // each device is attached to all of them
     StackCounters& counters;
     // About a QP, CQ or SRQ; before the event is acknowledged.
-    std::function<void(const Device&, const ibv_async_event&)> on_event;
-    std::function<void(const Device&)> on_gone;  // what uses it must end
+    UniqueFunction<void(const Device&, const ibv_async_event&)> on_event;
+    UniqueFunction<void(const Device&)> on_gone;  // what uses it must end
   };
   explicit DeviceTable(Borrowed borrowed);
   ~DeviceTable();  // on any thread, when no job of ours can run

@@ -58,9 +58,8 @@ class RdmaUpgrade final : public LinkUpgrade {
     shared_->port = LoopPort::open(center_);
     shared_->local = local_;
     run([core = &core_, self = Handle(*this)] {
-      auto found = std::make_unique<Found>(core->devices->find(self.shared->local));
-      self.post([found = std::move(found)](RdmaUpgrade& upgrade) {
-        upgrade.found_device(std::move(*found));
+      self.post([found = core->devices->find(self.shared->local)](RdmaUpgrade& upgrade) mutable {
+        upgrade.found_device(std::move(found));
       });
     });
   }
@@ -75,11 +74,10 @@ class RdmaUpgrade final : public LinkUpgrade {
       });
       return;
     }
-    auto info = std::make_unique<EndpointInfo>(*peer);
-    run([self = Handle(*this), info = std::move(info)] {
+    run([self = Handle(*this), info = *peer] {
       std::unique_ptr<Endpoint> endpoint = self.shared->take();
       if (endpoint == nullptr) return;  // given up
-      const std::error_code error = endpoint->connect(*info);
+      const std::error_code error = endpoint->connect(info);
       if (!self.shared->put(endpoint)) return;
       self.post([error](RdmaUpgrade& upgrade) { upgrade.connected(error); });
     });
@@ -119,12 +117,11 @@ class RdmaUpgrade final : public LinkUpgrade {
     // On the service thread.
     template <typename F>
     void post(F fn) const {
-      auto boxed = std::make_unique<std::pair<Handle, F>>(*this, std::move(fn));
-      shared->port->post([boxed = std::move(boxed)] { boxed->first.call(boxed->second); });
+      shared->port->post([self = *this, fn = std::move(fn)]() mutable { self.call(fn); });
     }
   };
 
-  void run(InlineFunction<void()> job) {
+  void run(UniqueFunction<void()> job) {
     if (const std::error_code error = core_.service.run(std::move(job))) {
       center_.post([self = Handle(*this), error] {
         self.call([error](RdmaUpgrade& upgrade) { upgrade.refuse(Error{error, error.message()}); });
@@ -147,21 +144,20 @@ class RdmaUpgrade final : public LinkUpgrade {
       return refuse(Error{worker.error(), fmt::format("RDMA device {}: no CQ, SRQ or buffers: {}",
                                                       choice_.device, worker.error().message())});
     }
-    auto choice = std::make_unique<PortChoice>(choice_);
-    run([self = Handle(*this), worker = std::move(*worker), choice = std::move(choice)] {
-      auto endpoint = Endpoint::create(worker, *choice);
+    run([self = Handle(*this), worker = std::move(*worker), choice = choice_] {
+      auto endpoint = Endpoint::create(worker, choice);
       if (!endpoint) {
         const std::error_code error = endpoint.error();
         return self.post([error](RdmaUpgrade& upgrade) {
-          upgrade.refuse(Error{error, fmt::format("RDMA device {}: no QP: {}", upgrade.choice_.device,
-                                                  error.message())});
+          upgrade.refuse(Error{error, fmt::format("RDMA device {}: no QP: {}",
+                                                  upgrade.choice_.device, error.message())});
         });
       }
-      auto bytes = std::make_unique<std::vector<std::byte>>(encode((*endpoint)->local()));
+      std::vector<std::byte> bytes = encode((*endpoint)->local());
       if (!self.shared->put(*endpoint)) return;
-      self.post([bytes = std::move(bytes)](RdmaUpgrade& upgrade) {
+      self.post([bytes = std::move(bytes)](RdmaUpgrade& upgrade) mutable {
         Prepared done = std::move(upgrade.prepared_);
-        done(std::move(*bytes));  // may destroy the upgrade
+        done(std::move(bytes));  // may destroy the upgrade
       });
     });
   }
@@ -169,7 +165,7 @@ class RdmaUpgrade final : public LinkUpgrade {
   void refuse(Error why) {
     if (!prepared_) return finish(failure(why.code));
     Prepared done = std::move(prepared_);
-    done(tl::unexpected<Error>(std::move(why)));
+    done(failure(std::move(why)));
   }
   void connected(std::error_code error) {
     std::unique_ptr<Endpoint> endpoint = shared_->take();

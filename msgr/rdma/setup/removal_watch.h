@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <functional>
 #include <memory>
 #include <string>
 #include <string_view>
 
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "msgr/event_center.h"
 
 namespace lunar::msgr::rdma {
@@ -20,7 +20,7 @@ std::string_view removed_verbs_device(std::string_view uevent) noexcept;
 // Loop-bound. Owns its socket.
 class RemovalWatch {
  public:
-  using Removed = std::function<void(std::string_view uverbs)>;
+  using Removed = UniqueFunction<void(std::string_view uverbs)>;
   static Result<std::unique_ptr<RemovalWatch>> open(EventCenter& center, Removed on_removed);
   ~RemovalWatch();
   RemovalWatch(const RemovalWatch&) = delete;

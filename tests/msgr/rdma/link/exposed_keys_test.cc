@@ -53,7 +53,7 @@ TEST_F(ExposedKeysTest, AKeyIsOfAWindowOverTheRange) {
 TEST_F(ExposedKeysTest, WithThePeersWordThatItIsThroughTheWindowIsUsedAgain) {
   const auto key = expose();
   ASSERT_TRUE(keys_.begin_bind(key->rkey));
-  EXPECT_TRUE(keys_.revoke(key->rkey, {}));
+  EXPECT_TRUE(keys_.begin_revoke(key->rkey, {}));
   EXPECT_FALSE(expose()) << "not before it is invalidated";
   keys_.on_invalidated(key->rkey);
   EXPECT_EQ(mw_.rkey, key->rkey);
@@ -66,7 +66,7 @@ TEST_F(ExposedKeysTest, TakenBackByForceItsWindowStaysUntilTheQpEnds) {
   const auto key = expose();
   ASSERT_TRUE(keys_.begin_bind(key->rkey));
   SentCounter revoked;
-  EXPECT_TRUE(keys_.revoke(key->rkey, revoked.add()));
+  EXPECT_TRUE(keys_.begin_revoke(key->rkey, revoked.add()));
   keys_.on_invalidated(key->rkey);
   EXPECT_EQ(revoked.total(), 0u) << "done runs later";
   center_->run_until_idle();
@@ -79,7 +79,7 @@ TEST_F(ExposedKeysTest, TakenBackByForceItsWindowStaysUntilTheQpEnds) {
 
 TEST_F(ExposedKeysTest, RevokedBeforeItsBindItIsNeverBound) {
   const auto key = expose();
-  EXPECT_FALSE(keys_.revoke(key->rkey, {})) << "nothing to invalidate";
+  EXPECT_FALSE(keys_.begin_revoke(key->rkey, {})) << "nothing to invalidate";
   EXPECT_FALSE(keys_.begin_bind(key->rkey));
   EXPECT_TRUE(keys_.take_bound_windows().empty());
   const auto next = expose();
@@ -89,11 +89,11 @@ TEST_F(ExposedKeysTest, RevokedBeforeItsBindItIsNeverBound) {
 
 TEST_F(ExposedKeysTest, WhatIsNoKeyOrWasRevokedIsRefused) {
   SentCounter revoked;
-  EXPECT_FALSE(keys_.revoke(1, revoked.add()));
+  EXPECT_FALSE(keys_.begin_revoke(1, revoked.add()));
   const auto key = expose();
   ASSERT_TRUE(keys_.begin_bind(key->rkey));
-  EXPECT_TRUE(keys_.revoke(key->rkey, revoked.add()));
-  EXPECT_FALSE(keys_.revoke(key->rkey, revoked.add()));
+  EXPECT_TRUE(keys_.begin_revoke(key->rkey, revoked.add()));
+  EXPECT_FALSE(keys_.begin_revoke(key->rkey, revoked.add()));
   center_->run_until_idle();
   EXPECT_EQ(revoked.results[0], std::errc::operation_not_supported);
   EXPECT_EQ(revoked.results[2], std::errc::operation_not_supported);
@@ -104,7 +104,7 @@ TEST_F(ExposedKeysTest, AtTheEndWindowsAndCallbacksAreTaken) {
   const auto key = expose();
   ASSERT_TRUE(keys_.begin_bind(key->rkey));
   SentCounter revoked;
-  EXPECT_TRUE(keys_.revoke(key->rkey, revoked.add()));
+  EXPECT_TRUE(keys_.begin_revoke(key->rkey, revoked.add()));
   EXPECT_EQ(keys_.take_bound_windows().size(), 1u);
   keys_.on_invalidated(key->rkey);
   center_->run_until_idle();

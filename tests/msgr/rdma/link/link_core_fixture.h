@@ -115,8 +115,8 @@ class LinkCoreTest : public testing::Test, protected LinkFaults {
     PackLimits pack;
     pack.segment_bytes = kSegmentBytes;
     return std::make_unique<SendSide>(
-        *core_, SendSide::Lent{qp_.get(), slots, max_inline_bytes, 2, pack, chain_, bounces_,
-                               memory_, keys_});
+        *core_, SendSide::SendResources{qp_.get(), slots, max_inline_bytes, 2, pack, chain_,
+                                        bounces_, memory_, keys_});
   }
   RemoteTransfer transfer(uint32_t length, IoDone done) {
     return {FragmentCutter(1 << 20, length, 4096), remote_.data(), 1, 2, std::move(done)};

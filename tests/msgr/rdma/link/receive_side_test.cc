@@ -17,7 +17,8 @@ class ReceiveSideTest : public LinkCoreTest {
   void make(CreditPool* pool) {
     core_->pool = pool;
     side_ = std::make_unique<ReceiveSide>(
-        *core_, *sending_, ReceiveSide::Lent{*staging_, idle_watch_, [this] { ++times_wanted_; }});
+        *core_, *sending_,
+        ReceiveSide::ReceiveResources{*staging_, idle_watch_, [this] { ++times_wanted_; }});
   }
   // Puts a segment with one frame into a receive buffer, as a device does.
   void receive(uint32_t buffer, std::string_view front) {

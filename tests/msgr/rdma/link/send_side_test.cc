@@ -161,7 +161,7 @@ TEST_F(SendSideTest, AKeyIsInvalidatedAheadOfWhatIsQueued) {
   side->bind(key->rkey);
   center_->run_until_idle();
   SentCounter revoked;
-  ASSERT_TRUE(keys_.revoke(key->rkey, revoked.add()));
+  ASSERT_TRUE(keys_.begin_revoke(key->rkey, revoked.add()));
   side->send(sealed(1, "frame"), {});
   side->invalidate(key->rkey);
   center_->run_until_idle();

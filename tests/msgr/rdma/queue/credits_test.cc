@@ -123,10 +123,7 @@ TEST(CreditLedgerTest, NothingComesAfterTheFarewell) {
   EXPECT_FALSE(ledger.take(segment));
 }
 
-TEST(ReadCreditsTest, AreTheLeastThatBothEndsCanDo) {
-  EXPECT_EQ(ReadCredits::agree(16, 4, 8), 4);
-  EXPECT_EQ(ReadCredits::agree(0, 4, 8), 0);
-  EXPECT_EQ(ReadCredits::agree(1000, 1000, 1000), 255);
+TEST(ReadCreditsTest, AreTakenUntilNoneIsLeft) {
   ReadCredits credits(2);
   EXPECT_TRUE(credits.take());
   EXPECT_TRUE(credits.take());
