@@ -12,8 +12,8 @@
 
 namespace lunar::msgr::rdma {
 
-// How another thread reaches a loop that may be gone first: a loop's user opens a port, hands it
-// out, and closes it before the loop goes, and before what the posted functions use.
+// Posts to a loop that may end before the poster does: a user of the loop opens a port, hands it
+// out, and closes it before the loop and what the posted functions use are destroyed.
 // Thread-safe; open() and close() are for the loop's thread. Shared.
 class LoopPort : public std::enable_shared_from_this<LoopPort> {
  public:

@@ -31,7 +31,7 @@ struct PortListing {
   ibv_mtu active_mtu = IBV_MTU_1024;
   std::string state;  // in words
 };
-// What is there, whether or not we could use it.
+// A device of the host, whether or not it can be used.
 struct DeviceListing {
   std::string name;
   bool is_iwarp = false;

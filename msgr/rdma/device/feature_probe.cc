@@ -58,8 +58,8 @@ class ProbeMemory {
 // A CQ and two QPs on it, each connected to the other. What B receives goes to an SRQ if wanted.
 class ProbePair {
  public:
-  std::error_code create(ibv_context& context, ibv_pd& pd, const PortChoice& choice, uint32_t inline_bytes,
-                         bool with_srq) {
+  std::error_code create(ibv_context& context, ibv_pd& pd, const PortChoice& choice,
+                         uint32_t inline_bytes, bool with_srq) {
     cq_.reset(ibv_create_cq(&context, 32, nullptr, nullptr, 0));
     if (cq_ == nullptr) return verbs_error(errno);
     if (with_srq) {
@@ -186,7 +186,7 @@ bool passes(ProbePair& pair, ProbeMemory& memory, unsigned send_flags) {
   memory.fill();
   if (!pair.post_receive(memory.slice(Side::kB))) return false;
   ibv_sge from = memory.slice(Side::kA);
-  if ((send_flags & IBV_SEND_INLINE) != 0) from.lkey = 0;  // nobody may look at it
+  if ((send_flags & IBV_SEND_INLINE) != 0) from.lkey = 0;  // which must not be looked at
   ibv_send_wr wr = send_of(&from, IBV_WR_SEND);
   wr.send_flags = send_flags;
   if (!ProbePair::post(pair.a(), wr)) return false;
@@ -194,7 +194,8 @@ bool passes(ProbePair& pair, ProbeMemory& memory, unsigned send_flags) {
 }
 
 // How many bytes can go inline; the device may grant more than was asked for.
-uint32_t probe_inline(ibv_context& context, ibv_pd& pd, const PortChoice& choice, ProbeMemory& memory) {
+uint32_t probe_inline(ibv_context& context, ibv_pd& pd, const PortChoice& choice,
+                      ProbeMemory& memory) {
   for (const uint32_t bytes : kInlineSizes) {
     ProbePair pair;
     if (pair.create(context, pd, choice, bytes, false)) continue;
@@ -267,7 +268,8 @@ class ProbeWindow {
   uint32_t rkey_ = 0;
 };
 
-bool probe_windows(ibv_context& context, ibv_pd& pd, const PortChoice& choice, ProbeMemory& memory) {
+bool probe_windows(ibv_context& context, ibv_pd& pd, const PortChoice& choice,
+                   ProbeMemory& memory) {
   // A window must be gone before the QP it is bound to: it is declared after it.
   ProbePair pair;
   if (pair.create(context, pd, choice, 0, false)) return false;

@@ -6,7 +6,7 @@
 
 #include "msgr/rdma/device/device.h"
 
-// Which device, port and GID the traffic of a local address leaves by: choose_path(), a pure
+// Which device, port and GID the traffic of a local address leaves by: choose_port(), a pure
 // function of what list_devices() found.
 
 namespace lunar::msgr::rdma {
@@ -110,7 +110,7 @@ std::string add_candidates(const DeviceListing& device, const RdmaOptions& optio
 }  // namespace
 
 Outcome<PortChoice> choose_port(std::span<const DeviceListing> devices, const RdmaOptions& options,
-                          const Address& local) {
+                                const Address& local) {
   if (devices.empty()) {
     return failure(std::errc::no_such_device,
                    "this host has no RDMA device: load the driver of its card, or for soft-RoCE "

@@ -24,7 +24,7 @@ namespace lunar::msgr::rdma {
 // device.
 class QpEnd {
  public:
-  // What this has done, by the link. Nothing of it calls back before it returned.
+  // What QpEnd has the link do. No step calls back before it has returned.
   struct Steps {
     virtual bool is_device_gone() const noexcept = 0;
     // False if it cannot be posted.
@@ -51,7 +51,7 @@ class QpEnd {
   QpEnd(const QpEnd&) = delete;
   QpEnd& operator=(const QpEnd&) = delete;
 
-  // No farewell will be sent, or waited for: it would not arrive, or the peer sent its own.
+  // No farewell is sent or waited for after these: it would not arrive, or the peer sent its own.
   void note_failure() noexcept { has_failed_ = true; }
   void note_peer_left() noexcept { has_peer_left_ = true; }
 

@@ -16,7 +16,7 @@ namespace {
 // Credits that every link of an SRQ has at least: a small request can be answered without a segment
 // for credits alone.
 constexpr uint32_t kBaseCredits = 4;
-constexpr uint8_t kRetries = 6;       // of a packet; rxe takes 7 as for ever
+constexpr uint8_t kRetries = 6;       // of a packet; rxe takes 7 as "without limit"
 constexpr uint8_t kRnrRetries = 6;    // finite: credits make a missing buffer an error
 constexpr uint8_t kMinRnrTimer = 12;  // 0.64 ms
 constexpr uint8_t kHopLimit = 64;

@@ -14,7 +14,7 @@ namespace lunar::msgr::rdma {
 
 // An RC QP, with receive buffers of its own if the worker has no SRQ. What blocks is for the
 // service thread; once it carries a link, posting is for the worker's loop.
-// Owned by who sets up the connection, then by its link.
+// Owned by what sets up the connection, then by its link.
 class QueuePair final : public Endpoint {
  public:
   static Result<std::unique_ptr<QueuePair>> create(std::shared_ptr<Worker> worker,
@@ -41,7 +41,8 @@ class QueuePair final : public Endpoint {
 
   // To ERR, so that all that is posted is flushed. Service thread.
   std::error_code stop();
-  // Frees `windows`, which are bound to it, then the QP. Service thread. Nothing the second time.
+  // Frees `windows`, which are bound to it, then the QP. Service thread. Does nothing the second
+  // time.
   void destroy(const std::vector<ibv_mw*>& windows);
 
  private:

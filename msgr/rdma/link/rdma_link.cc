@@ -75,7 +75,7 @@ std::unique_ptr<RdmaLink> RdmaLink::create(std::unique_ptr<QueuePair> qp, Addres
   if (slot) {
     link->core_.slot = *slot;
     link->worker_->deliver_early(qp_num);
-    // If it went while the connection was made, its links were ended before this was one of them.
+    // If the device went while the connection was made, its links were ended without this one.
     if (link->worker_->device().is_gone()) {
       link->fail(std::make_error_code(std::errc::no_such_device));
     }
@@ -127,7 +127,7 @@ void RdmaLink::send(Frame frame, IoDone sent) {
   sending_.send(std::move(frame), std::move(sent));
 }
 
-// Any error but kStaleKey is the end of the link: callers rely on it to make their answer again.
+// Any error but kStaleKey ends the link: callers rely on that, and answer again on the next one.
 void RdmaLink::refuse(IoDone done) {
   const auto error = std::make_error_code(std::errc::invalid_argument);
   post_done(core_.center, std::move(done), error);

@@ -144,7 +144,7 @@ void RdmaLink::destroy_qp() {
 
 void RdmaLink::on_destroyed() {
   const std::shared_ptr<bool> alive = core_.alive;
-  worker_->drain();  // what the QP has still left on the CQ is no other's
+  worker_->drain();  // what is left on the CQ is of this QP; later its slot has another link
   if (!*alive) return;
   end_.on_destroyed();
   release();
@@ -163,7 +163,7 @@ void RdmaLink::release() {
   worker_->remove_link(core_.slot, core_.qp_num);
 }
 
-// Freeing its memory blocks too.
+// Its memory is freed on the service thread, since that blocks.
 void RdmaLink::let_go_of_qp() {
   ServiceThread& service = worker_->stack().service;
   service.run([qp = std::move(qp_)] {});

@@ -18,8 +18,8 @@ namespace lunar::msgr::rdma {
 
 class Worker;
 
-// What a worker has of its device. Made, grown and destroyed on the service thread; what is not
-// said otherwise is for that thread. Owned by its worker.
+// What a worker has of its device. Made, grown and destroyed on the service thread; what says
+// nothing else is for that thread. Owned by its worker.
 class WorkerResources {
  public:
   static Result<std::unique_ptr<WorkerResources>> create(std::shared_ptr<Device> device,
@@ -33,11 +33,11 @@ class WorkerResources {
   ibv_srq* srq() const noexcept { return srq_.get(); }  // null without
   CreditPool& pool() noexcept { return pool_; }
 
-  // Receive buffers for one more link, growing the SRQ up to its option. False: it is at that.
+  // Receive buffers for one more link, growing the SRQ up to its option. False if that is reached.
   bool reserve_receives(uint32_t count);
   // More buffers to lend, if the option allows.
   void grow_receives();
-  // False at that, and for a while after there was no memory for them. Any thread.
+  // False once the option is reached, and for a while after memory ran out. Any thread.
   bool can_grow() const noexcept { return growth_.may_go_on(std::chrono::steady_clock::now()); }
   // Room on the CQ for all completions that a QP can cause: a CQ that overruns is lost.
   bool reserve_completions(uint32_t count);

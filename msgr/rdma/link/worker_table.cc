@@ -53,7 +53,7 @@ struct WorkerTable::Impl {
       });
     }
   }
-  // The links of the worker whose queue it is; those of a probe are nobody's.
+  // Ends the links of the worker whose queue it is. The queues of a feature probe are no worker's.
   template <typename IsIts>
   void lose_queue(const Device& device, IsIts is_its) {
     for (const auto& worker : all_of(device)) {

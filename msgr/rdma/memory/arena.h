@@ -27,8 +27,8 @@ struct MemoryKeys {
 };
 
 // Registered memory: chunks of 16 MiB aligned to their size (the first and the last may be
-// smaller), huge pages if wanted and there, each registered with every attached device. Slices are
-// powers of two from 4 KiB to the largest that a chunk can hold. Grows off the caller's thread:
+// smaller), huge pages if wanted and available, each registered with every attached device. Slices
+// are powers of two from 4 KiB to the largest that a chunk can hold. Grows off the caller's thread:
 // allocate() that finds no room asks the service thread for a chunk and returns an empty lease
 // meanwhile. What is longer than the largest slice is plain memory: find() does not know it, its
 // lease is not is_registered(). Thread-safe. Outlives its leases; a device is detached before it is

@@ -6,8 +6,8 @@
 
 namespace lunar::msgr::rdma {
 
-// Whether more of something may be asked for: not soon after that failed, nor once there is all
-// there can be. Starts as over. Any thread.
+// Whether more of something may be asked for: not before begin(), not soon after asking failed, and
+// not once there is all that there can be. Any thread.
 class Growth {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;

@@ -31,8 +31,8 @@ class BufferBlock {
   static Result<std::size_t> bytes_of(uint32_t count, uint32_t buffer_bytes);
   // Blocks. Without a device it is memory that no device reaches, as an arena's is then: for tests.
   static Result<std::unique_ptr<BufferBlock>> create(const Device* device, uint32_t count,
-                                              uint32_t buffer_bytes, int access,
-                                              bool use_hugepages);
+                                                     uint32_t buffer_bytes, int access,
+                                                     bool use_hugepages);
   ~BufferBlock();
   Bytes buffer(uint32_t index) const noexcept {
     return {mapping_->begin() + std::size_t{index} * buffer_bytes_, buffer_bytes_};
@@ -63,7 +63,7 @@ class ReceiveQueue {
 
   static constexpr uint32_t kBuffersPerBlock = 256;
   static constexpr uint32_t kMaxBuffers = 64 * kBuffersPerBlock;
-  // Registers and posts `count` buffers more, at most kBuffersPerSlab. Blocks.
+  // Registers and posts `count` buffers more, at most kBuffersPerBlock. Blocks.
   std::error_code add(uint32_t count);
   uint32_t count() const noexcept { return count_; }
   // False once it has as many as it can hold, or refused one: add() fails ever after.

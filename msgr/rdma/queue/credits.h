@@ -39,9 +39,9 @@ class SendCredits {
   explicit SendCredits(uint32_t base) noexcept : base_(base), in_hand_(base) {}
   uint32_t in_hand() const noexcept { return in_hand_; }
   void spend() noexcept { --in_hand_; }  // REQUIRES: in_hand() > 0
-  // False if that is more than a peer can mean.
+  // False if the sum is more than any peer grants.
   bool gain(uint16_t count) noexcept;
-  // What an end that needs `needed` credits can do without.
+  // How many can be given back if `needed` are kept.
   uint16_t surplus(uint32_t needed) const noexcept {
     const uint32_t keep = std::max(base_, needed);
     return static_cast<uint16_t>(in_hand_ > keep ? in_hand_ - keep : 0);
@@ -70,7 +70,7 @@ class ReceiveCredits {
   // The buffer of a frames segment is posted again.
   void on_reposted() noexcept { ++used_; }
 
-  // How many more the peer could do with: none as long as half of what it has lies idle.
+  // How many more the peer could use: none while it leaves half of its credits unused.
   uint32_t wants_to_lend() const noexcept {
     return outstanding_ * 2 <= announced_ ? std::min(window_, most_ - window_) : 0;
   }

@@ -6,14 +6,14 @@
 
 namespace lunar::msgr::rdma {
 
-// The credits of both directions of a link, and whether the peer has said its last. Loop-bound.
+// The credits of both directions of a link, and whether the peer has sent its farewell. Loop-bound.
 struct CreditLedger {
   SendCredits send;
   ReceiveCredits receive;
   CreditToken token;
   bool has_left = false;
 
-  // What the header of a segment that came does to them. False if the peer does what it may not.
+  // What the header of a segment that came does to them. False if the peer breaks a rule.
   bool take(const Segment& segment) noexcept {
     if (has_left) return false;  // no credit would hold back any number of farewells
     has_left = segment.type == SegmentType::kBye;

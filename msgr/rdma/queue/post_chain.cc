@@ -32,7 +32,7 @@ int PostChain::post(ibv_qp* qp, std::size_t* untaken) noexcept {
   ibv_send_wr* bad = nullptr;
   const int error = ibv_post_send(qp, requests_.data(), &bad);
   if (error != 0) {
-    // A provider that does not say which one it stopped at has taken none that it told of.
+    // A provider that names no request it stopped at is believed to have taken none.
     const std::ptrdiff_t first = bad != nullptr ? bad - requests_.data() : 0;
     *untaken = count_ - static_cast<std::size_t>(first);
   }

@@ -57,8 +57,8 @@ struct GatherElement {
 
 struct PackLimits {
   uint32_t segment_bytes = 0;  // header included
-  uint32_t max_elements = 1;      // of a gather list
-  // Shorter pieces are copied although they are registered: an SGE costs more.
+  uint32_t max_elements = 1;   // of a gather list
+  // Shorter ranges are copied although they are registered: an SGE costs more.
   uint32_t min_gather_bytes = 256;
 };
 

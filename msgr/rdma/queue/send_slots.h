@@ -6,7 +6,7 @@
 namespace lunar::msgr::rdma {
 
 // The send queue of one QP: how many work requests are on it, and which of them ask for a
-// completion. A completion, good or bad, tells that everything before it is over too
+// completion. A completion, good or bad, says that everything before it is over too
 // (ibv_post_send(3), IBV_SEND_SIGNALED). Loop-bound.
 class SendSlots {
  public:
@@ -21,8 +21,8 @@ class SendSlots {
     return used < capacity_ ? capacity_ - used : 0;
   }
   bool has_control_slot() const noexcept { return in_flight() + 1 < capacity_; }  // + the beacon
-  // Unsignalled for long: the next one must ask for a completion, or the queue would fill up with
-  // work that nothing tells the end of.
+  // The next request must ask for a completion: so many before it did not that the queue could fill
+  // up with work whose end no completion reports.
   bool must_signal() const noexcept { return unsignalled_ + 1 >= signal_every_; }
 
   // Returns the sequence number. REQUIRES: a slot is free.

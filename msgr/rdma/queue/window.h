@@ -7,8 +7,8 @@
 
 namespace lunar::msgr::rdma {
 
-// A memory window of type 2, and the last key of it that was given out. A frame may carry that one
-// still, even if it was never bound: so it is not given out again. A value; the window is borrowed.
+// A memory window of type 2, and the last of its keys that was given out. A frame may still carry
+// that key, even if it was never bound, so it is not given out again. A value; borrows the window.
 struct Window {
   ibv_mw* mw = nullptr;  // its rkey is the one that was bound last (ibv_bind_mw(3))
   uint32_t key = 0;

@@ -11,7 +11,7 @@ namespace lunar::msgr::rdma {
 class CmChannel;
 
 // Connection setup by rdma_cm(7): it resolves addresses and exchanges QP numbers, PSNs and what
-// both sides take; the QPs and their verbs context stay ours. Its events are read on the service
+// each side accepts; the QPs and their verbs context stay ours. Its events are read on the service
 // thread. A listener whose device is removed listens again when there is one.
 // Thread-safe. Outlives its links, listeners and pending connects.
 class Cm {
@@ -21,10 +21,10 @@ class Cm {
 
   std::unique_ptr<PendingConnect> connect(EventCenter& center, const Address& peer,
                                           ConnectDone done);
-  // The port is another transport's too, so it is known.
+  // `local` has a port: another transport listens on it already.
   std::unique_ptr<Listener> listen(EventCenter& center, const Address& local,
                                    AcceptCallback on_accept);
-  // Gives up what is left. For a job of the service thread.
+  // Destroys the ids that are left. Called by a job of the service thread.
   void close();
 
  private:

@@ -15,16 +15,16 @@
 
 namespace lunar::msgr::rdma {
 
-// librdmacm keeps contexts of its own open, and the removal of a device waits for them: has it look
-// which are gone. Blocks. Nothing in a process that never used it. The last device of a host stays
-// open all the same (librdmacm 44 looks no further when it finds none): with a driver that waits
-// for contexts, as rxe does, its removal then lasts until the process ends.
+// librdmacm keeps contexts of its own open, and the removal of a device waits for them: makes it
+// look which devices are gone. Blocks. Does nothing in a process that never used it. The last
+// device of a host stays open all the same (librdmacm 44 looks no further when it finds none): with
+// a driver that waits for contexts, as rxe does, its removal then lasts until the process ends.
 void release_removed_cm_devices();
 
-// An rdma_cm_event, as it is once it has been acknowledged.
+// A copy of an rdma_cm_event, which outlives its acknowledgement.
 struct CmEvent {
   explicit CmEvent(const rdma_cm_event& from);
-  // Why what it ends has ended.
+  // Why the connection failed, for an event that ends one.
   std::error_code error() const;
 
   rdma_cm_event_type type;
@@ -50,11 +50,12 @@ class CmChannel {
  public:
   explicit CmChannel(StackCore& with) : core(with) {}
 
-  // An id whose events `owner` gets. Opens the channel if it is not.
+  // Makes an id whose events go to `owner`. Opens the channel if it is closed.
   Result<rdma_cm_id*> make_id(std::shared_ptr<CmIdOwner> owner);
   // Takes the id that came with a connect request.
   void adopt(rdma_cm_id* id, std::shared_ptr<CmIdOwner> owner);
-  // Destroys the id. Nothing if it was, and another has its address now.
+  // Destroys the id. Does nothing if `of` is not its owner: that one's id was destroyed before, and
+  // a new id has its address.
   void forget(rdma_cm_id* id, const CmIdOwner* of);
   // Destroys all ids, and the channel.
   void close();
@@ -70,7 +71,7 @@ class CmChannel {
   std::unordered_map<rdma_cm_id*, std::shared_ptr<CmIdOwner>> owners_;
 };
 
-// Has the id of a link destroyed when the link is. Move-only; any thread.
+// Keeps the id of a link, and has it destroyed when the link is destroyed. Move-only; any thread.
 class CmIdHold {
  public:
   CmIdHold(std::shared_ptr<CmChannel> channel, rdma_cm_id* id, std::shared_ptr<CmIdOwner> owner);
@@ -81,7 +82,7 @@ class CmIdHold {
  private:
   std::shared_ptr<CmChannel> channel_;
   rdma_cm_id* id_;
-  std::shared_ptr<CmIdOwner> owner_;  // an address alone may come back
+  std::shared_ptr<CmIdOwner> owner_;  // by its address alone a new id could be taken for it
 };
 
 }  // namespace lunar::msgr::rdma

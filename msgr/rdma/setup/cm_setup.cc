@@ -13,7 +13,7 @@ namespace lunar::msgr::rdma {
 namespace {
 
 constexpr int kResolveTimeoutMs = 2000;
-constexpr uint8_t kRetries = 6;  // rxe takes 7 for "for ever", as RNR retries have it
+constexpr uint8_t kRetries = 6;  // rxe takes 7 as "without limit", as it is for RNR retries
 
 }  // namespace
 
@@ -194,7 +194,8 @@ std::error_code CmSetup::make_ready() {
 
 // Ending
 
-// What the loop is to take. If nobody waits there any more, the endpoint ends where endpoints do.
+// What is handed to the loop. If nobody waits there any more, the endpoint is destroyed on the
+// service thread, as every endpoint is.
 struct CmSetup::Parcel {
   Parcel(StackCore& of, std::unique_ptr<Endpoint> made, CmIdHold held, Address from, Address to)
       : core(of), endpoint(std::move(made)), id(std::move(held)), local(from), peer(to) {}

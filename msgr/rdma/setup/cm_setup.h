@@ -11,8 +11,8 @@
 
 namespace lunar::msgr::rdma {
 
-// What waits on a loop for a link: a connect or a listener. `deliver` runs there, by way of the
-// port, which the one who waits closes.
+// What waits on a loop for a link: a connect or a listener. `deliver` runs there, through
+// the port, which the one that waits closes.
 struct CmWaiter {
   explicit CmWaiter(EventCenter& on) : center(&on), port(LoopPort::open(on)) {}
 
@@ -21,7 +21,7 @@ struct CmWaiter {
   const std::shared_ptr<LoopPort> port;
 };
 
-// One connection on its way by rdma_cm, on either side, and then the owner of its link's id:
+// A connection that rdma_cm sets up, on either side; afterwards it owns the id of the link:
 //
 //   connecting  resolve address -> device, worker, QP -> resolve route -> connect -> response:
 //               QP to RTS, establish, hand over
@@ -36,7 +36,7 @@ class CmSetup final : public CmIdOwner, public std::enable_shared_from_this<CmSe
 
   void begin_connect(const Address& peer);
   void begin_accept(const CmEvent& request);
-  // Nobody waits any more. Nothing if the link was handed over.
+  // Nobody waits for the link any more. Does nothing if it was handed over.
   void abandon() { end(); }
   void on_event(const CmEvent& event) override;
 

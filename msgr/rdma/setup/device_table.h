@@ -36,7 +36,7 @@ class DeviceTable {
 
   // The way out for traffic of a local address, and the device. Blocks.
   Outcome<std::pair<PortChoice, std::shared_ptr<Device>>> find(const Address& local);
-  // The same by a device's name and port, for rdma_cm, which has chosen itself. Blocks.
+  // The same by a device's name and port, for rdma_cm, which has made the choice. Blocks.
   Outcome<std::shared_ptr<Device>> find_device(const std::string& name);
   // Stops watching. REQUIRES: nothing it handed out is left. Blocks.
   void close();

@@ -59,7 +59,7 @@ void RemovalWatch::read_all() {
     const ssize_t bytes = recvfrom(fd_, buffer.data(), buffer.size(), 0,
                                    reinterpret_cast<sockaddr*>(&sender), &length);
     if (bytes < 0) {
-      // ENOBUFS: messages were lost. Any device may be gone; an empty name has all be looked at.
+      // ENOBUFS: messages were lost. Any device may be gone; an empty name has each looked at.
       if (errno == ENOBUFS) {
         on_removed_({});
         continue;

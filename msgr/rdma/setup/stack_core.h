@@ -12,7 +12,8 @@
 
 namespace lunar::msgr::rdma {
 
-// What an RdmaStack is made of, and its connection set-up borrows. Members are destroyed from the last to the first.
+// What an RdmaStack is made of, and its connection set-up borrows. Members are destroyed from the
+// last to the first.
 struct StackCore {
   StackCore(RdmaOptions with, PerfRegistry* perf) : options(std::move(with)), counters(perf) {}
   const RdmaOptions options;
