@@ -130,7 +130,7 @@ Outcome<std::unique_ptr<RdmaStack>> RdmaStack::create(RdmaOptions options, Posix
                             [workers](const Device& device, const ibv_async_event& event) {
                               workers->on_async_event(device, event);
                             },
-                            [workers](const Device& device) { workers->device_gone(device); }});
+                            [workers](const Device& device) { workers->on_device_gone(device); }});
 
   posix.buffers = core->staging.get();
   auto tcp = PosixStack::create(std::move(posix));

@@ -86,7 +86,7 @@ std::unique_ptr<RdmaLink> RdmaLink::create(std::unique_ptr<QueuePair> qp, Addres
   link->receiving_.stop();
   link->sending_.stop();
   link->end_.skip();
-  link->let_go_of_qp();
+  link->release_qp();
   return link;
 }
 

@@ -84,7 +84,7 @@ class RdmaLink final : public Link, private LinkFaults, private QpEnd::Steps {
   void on_destroyed();
   std::unique_ptr<Unfinished> take_unfinished();
   void release();
-  void let_go_of_qp();
+  void release_qp();
   void report_failure();
 
   std::shared_ptr<Worker> worker_;

@@ -63,7 +63,7 @@ RdmaLink::~RdmaLink() {
     if (!error) latch.wait();
     end_.skip();
     release();
-    let_go_of_qp();
+    release_qp();
   }
   auto unfinished = take_unfinished();
   if (!unfinished->calls.empty() || unfinished->closed) {
@@ -148,7 +148,7 @@ void RdmaLink::on_destroyed() {
   if (!*alive) return;
   end_.on_destroyed();
   release();
-  let_go_of_qp();
+  release_qp();
   const auto unfinished = take_unfinished();
   unfinished->finish();
   if (*alive) report_failure();
@@ -164,7 +164,7 @@ void RdmaLink::release() {
 }
 
 // Its memory is freed on the service thread, since that blocks.
-void RdmaLink::let_go_of_qp() {
+void RdmaLink::release_qp() {
   ServiceThread& service = worker_->stack().service;
   service.run([qp = std::move(qp_)] {});
 }

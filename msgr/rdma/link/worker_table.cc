@@ -84,7 +84,7 @@ void WorkerTable::get(EventCenter& center, std::shared_ptr<LoopPort> port,
   });
 }
 
-void WorkerTable::device_gone(const Device& device) {
+void WorkerTable::on_device_gone(const Device& device) {
   impl_->fail_links(device, std::make_error_code(std::errc::no_such_device));
 }
 
@@ -115,7 +115,7 @@ void WorkerTable::on_async_event(const Device& device, const ibv_async_event& ev
       return impl_->lose_queue(
           device, [&](WorkerResources& resources) { return resources.srq() == event.element.srq; });
     case IBV_EVENT_DEVICE_FATAL:
-      return device_gone(device);
+      return on_device_gone(device);
     default:
       return;
   }

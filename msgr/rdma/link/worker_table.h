@@ -25,7 +25,7 @@ class WorkerTable {
            Done done);
 
   // The device is gone: every link on it ends with ENODEV, soon.
-  void device_gone(const Device& device);
+  void on_device_gone(const Device& device);
   // Routes what ibv_get_async_event(3) brought about a QP, CQ or SRQ to its worker, which counts
   // it. Called on the service thread, before the event is acknowledged.
   void on_async_event(const Device& device, const ibv_async_event& event);

@@ -155,13 +155,13 @@ struct Arena::Impl {
       self->is_growing = true;
     }
     const std::error_code refused = self->service.run([self] { self->grow_now(); });
-    if (refused) self->end_growth(failure(refused, "no thread to register memory on"));
+    if (refused) self->finish_growth(failure(refused, "no thread to register memory on"));
   }
   void grow_now() EXCLUDES(mutex) {
     const std::size_t bytes = next_chunk_bytes();
-    end_growth(bytes == 0 ? Outcome<void>() : grow(bytes));
+    finish_growth(bytes == 0 ? Outcome<void>() : grow(bytes));
   }
-  void end_growth(Outcome<void> grown) EXCLUDES(mutex) {
+  void finish_growth(Outcome<void> grown) EXCLUDES(mutex) {
     if (!grown) LUNAR_LOG(kMs, 0, "{}", grown.error().message);
     const MutexLock lock(mutex);
     is_growing = false;

@@ -39,7 +39,7 @@ class CmListener final : public Listener {
         local_(local) {}
   ~CmListener() override {
     waiter_->port->close();
-    service_.run([listening = listening_] { listening->end(); });
+    service_.run([listening = listening_] { listening->stop(); });
   }
   Address local_address() const override { return local_; }
 

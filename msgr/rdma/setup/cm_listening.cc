@@ -25,13 +25,13 @@ void CmListening::begin() {
   if (const std::error_code error = try_listen()) {
     LUNAR_LOG(kMs, std::exchange(has_complained_, true) ? 5 : 1,
               "rdma_cm cannot listen on {} yet: {}", local_.to_string(), error.message());
-    again();
+    try_again_later();
   } else {
     LUNAR_LOG(kMs, 1, "rdma_cm listens on {}", local_.to_string());
   }
 }
 
-void CmListening::end() {
+void CmListening::stop() {
   is_over_ = true;
   channel_->core.service.center().cancel(timer_);
   if (id_ != nullptr) channel_->forget(std::exchange(id_, nullptr), this);
@@ -46,7 +46,7 @@ void CmListening::on_event(const CmEvent& event) {
   } else if (event.type == RDMA_CM_EVENT_DEVICE_REMOVAL) {
     channel_->forget(std::exchange(id_, nullptr), this);
     release_removed_cm_devices();
-    again();
+    try_again_later();
   }
 }
 
@@ -76,7 +76,7 @@ std::error_code CmListening::try_listen() {
   return {};
 }
 
-void CmListening::again() {
+void CmListening::try_again_later() {
   if (is_over_) return;
   timer_ = channel_->core.service.center().run_after(
       kListenPause, [self = shared_from_this()] { self->begin(); });

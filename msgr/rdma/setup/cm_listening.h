@@ -20,12 +20,12 @@ class CmListening final : public CmIdOwner, public std::enable_shared_from_this<
               const Address& local);
 
   void begin();
-  void end();
+  void stop();
   void on_event(const CmEvent& event) override;
 
  private:
   std::error_code try_listen();
-  void again();
+  void try_again_later();
   void accept(const CmEvent& request);
 
   const std::shared_ptr<CmChannel> channel_;

@@ -107,7 +107,7 @@ void CmSetup::find_device() {
       waiter_->port->post([self = shared_from_this(), device = std::move(*device)]() mutable {
         self->get_worker(std::move(device));
       });
-  if (!was_posted) end();
+  if (!was_posted) abandon();
 }
 
 template <typename F>
@@ -226,7 +226,7 @@ void CmSetup::hand_over() {
 
 void CmSetup::give_up(std::error_code why) {
   if (is_ended_) return;
-  end();
+  abandon();
   if (accepts_) {
     LUNAR_LOG(kMs, 1, "rdma_cm: no link with {}: {}", peer_.to_string(), why.message());
     return;
@@ -234,7 +234,7 @@ void CmSetup::give_up(std::error_code why) {
   waiter_->port->post([waiter = waiter_, why] { waiter->deliver(failure(why)); });
 }
 
-void CmSetup::end() {
+void CmSetup::abandon() {
   if (std::exchange(is_ended_, true) || is_handed_over_) return;
   endpoint_.reset();
   if (id_ != nullptr) channel_->forget(id_, this);

@@ -37,7 +37,7 @@ class CmSetup final : public CmIdOwner, public std::enable_shared_from_this<CmSe
   void begin_connect(const Address& peer);
   void begin_accept(const CmEvent& request);
   // Nobody waits for the link any more. Does nothing if it was handed over.
-  void abandon() { end(); }
+  void abandon();
   void on_event(const CmEvent& event) override;
 
  private:
@@ -55,7 +55,6 @@ class CmSetup final : public CmIdOwner, public std::enable_shared_from_this<CmSe
   rdma_conn_param parameters(const std::vector<std::byte>& private_data) const;
   std::error_code make_ready();
   void give_up(std::error_code why);
-  void end();
   // From the loop to the service thread.
   template <typename F>
   void run(F fn);

@@ -59,7 +59,7 @@ class RdmaUpgrade final : public LinkUpgrade {
     shared_->local = local_;
     run([core = &core_, self = Handle(*this)] {
       self.post([found = core->devices->find(self.shared->local)](RdmaUpgrade& upgrade) mutable {
-        upgrade.found_device(std::move(found));
+        upgrade.on_device(std::move(found));
       });
     });
   }
@@ -79,7 +79,7 @@ class RdmaUpgrade final : public LinkUpgrade {
       if (endpoint == nullptr) return;  // given up
       const std::error_code error = endpoint->connect(info);
       if (!self.shared->put(endpoint)) return;
-      self.post([error](RdmaUpgrade& upgrade) { upgrade.connected(error); });
+      self.post([error](RdmaUpgrade& upgrade) { upgrade.on_connected(error); });
     });
   }
 
@@ -129,17 +129,17 @@ class RdmaUpgrade final : public LinkUpgrade {
     }
   }
 
-  void found_device(Found found) {
+  void on_device(Found found) {
     if (!found) return refuse(std::move(found.error()));
     choice_ = found->first;
     const Handle self(*this);
     core_.workers->get(
         center_, shared_->port, std::move(found->second),
         [self](Result<std::shared_ptr<Worker>> worker) {
-          self.call([&](RdmaUpgrade& upgrade) { upgrade.got_worker(std::move(worker)); });
+          self.call([&](RdmaUpgrade& upgrade) { upgrade.on_worker(std::move(worker)); });
         });
   }
-  void got_worker(Result<std::shared_ptr<Worker>> worker) {
+  void on_worker(Result<std::shared_ptr<Worker>> worker) {
     if (!worker) {
       return refuse(Error{worker.error(), fmt::format("RDMA device {}: no CQ, SRQ or buffers: {}",
                                                       choice_.device, worker.error().message())});
@@ -167,7 +167,7 @@ class RdmaUpgrade final : public LinkUpgrade {
     Prepared done = std::move(prepared_);
     done(failure(std::move(why)));
   }
-  void connected(std::error_code error) {
+  void on_connected(std::error_code error) {
     std::unique_ptr<Endpoint> endpoint = shared_->take();
     if (!error) return finish(Endpoint::into_link(std::move(endpoint), local_, peer_));
     core_.service.run([endpoint = std::move(endpoint)] {});

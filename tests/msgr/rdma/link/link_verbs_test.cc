@@ -122,7 +122,7 @@ TEST_P(RdmaLinkTest, AFailedLinkMayBeClosedWhileItEnds) {
 TEST_P(RdmaLinkTest, ADeviceThatIsGoneEndsItsLinks) {
   connect();
   stack_->device()->set_gone();
-  stack_->table().device_gone(*stack_->device());
+  stack_->table().on_device_gone(*stack_->device());
   ASSERT_TRUE(until([&] { return client_.closed && server_.closed; }));
   EXPECT_EQ(*client_.closed, std::errc::no_such_device);
 }
