@@ -19,6 +19,8 @@ class Attributes {
  public:
   Attributes(const StoreTree& tree, AttributeHome home) : tree_(tree), home_(home) {}
 
+  AttributeHome home() const noexcept { return home_; }
+
   // Durable after an fsync of the file and its folder.
   std::error_code set(const ObjectId& id, int fd, const std::string& name, ConstBytes value) const;
   Result<std::vector<std::byte>> get(const ObjectId& id, int fd, const std::string& name) const;

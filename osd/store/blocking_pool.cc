@@ -13,17 +13,17 @@ BlockingPool::~BlockingPool() {
   LUNAR_CHECK(running_ == 0, "a store was destroyed with calls in progress");
   {
     MutexLock lock(mutex_);
-    stopping_ = true;
+    is_stopping_ = true;
   }
   work_arrived_.notify_all();
   for (std::thread& thread : threads_) thread.join();
 }
 
-void BlockingPool::submit(std::unique_ptr<Job> job) {
+void BlockingPool::submit(std::unique_ptr<BlockingCall> call) {
   ++running_;
   {
     MutexLock lock(mutex_);
-    queue_.push_back(std::move(job));
+    queue_.push_back(std::move(call));
     if (queue_.size() > idle_ && threads_.size() < max_threads_) start_thread();
   }
   work_arrived_.notify_one();
@@ -42,20 +42,20 @@ void BlockingPool::start_thread() {
 void BlockingPool::serve() {
   pthread_setname_np(pthread_self(), "lunar-store");
   for (;;) {
-    std::unique_ptr<Job> job;
+    std::unique_ptr<BlockingCall> call;
     {
       MutexLock lock(mutex_);
       ++idle_;
-      while (queue_.empty() && !stopping_) work_arrived_.wait(mutex_);
+      while (queue_.empty() && !is_stopping_) work_arrived_.wait(mutex_);
       --idle_;
       if (queue_.empty()) return;
-      job = std::move(queue_.front());
+      call = std::move(queue_.front());
       queue_.pop_front();
     }
-    job->work();
-    center_.post([this, job = std::move(job)] {
+    call->work();
+    center_.post([this, call = std::move(call)] {
       --running_;
-      job->then();
+      call->then();
     });
   }
 }

@@ -25,18 +25,18 @@ class BlockingPool {
   // Runs work() on a thread, then then(result) on the loop. Both are destroyed on the loop.
   template <typename Work, typename Then>
   void run(Work work, Then then) {
-    submit(std::make_unique<JobOf<Work, Then>>(std::move(work), std::move(then)));
+    submit(std::make_unique<BlockingCallOf<Work, Then>>(std::move(work), std::move(then)));
   }
 
  private:
-  struct Job {
-    virtual ~Job() = default;
+  struct BlockingCall {
+    virtual ~BlockingCall() = default;
     virtual void work() = 0;
     virtual void then() = 0;
   };
   template <typename Work, typename Then>
-  struct JobOf final : Job {
-    JobOf(Work w, Then t) : work_(std::move(w)), then_(std::move(t)) {}
+  struct BlockingCallOf final : BlockingCall {
+    BlockingCallOf(Work w, Then t) : work_(std::move(w)), then_(std::move(t)) {}
     void work() override { result_ = work_(); }
     void then() override { then_(std::move(result_)); }
     Work work_;
@@ -44,19 +44,19 @@ class BlockingPool {
     decltype(std::declval<Work&>()()) result_{};
   };
 
-  void submit(std::unique_ptr<Job> job);
+  void submit(std::unique_ptr<BlockingCall> call);
   void start_thread() REQUIRES(mutex_);
   void serve();
 
   msgr::EventCenter& center_;
   const unsigned max_threads_;
   std::vector<std::thread> threads_;  // of the loop
-  unsigned running_ = 0;              // of the loop: submitted, then() not yet called
+  unsigned running_ = 0;              // of the loop: submitted, and then() not called yet
   Mutex mutex_;
   ConditionVariable work_arrived_;
-  std::deque<std::unique_ptr<Job>> queue_ GUARDED_BY(mutex_);
-  unsigned idle_ GUARDED_BY(mutex_) = 0;
-  bool stopping_ GUARDED_BY(mutex_) = false;
+  std::deque<std::unique_ptr<BlockingCall>> queue_ GUARDED_BY(mutex_);
+  unsigned idle_ GUARDED_BY(mutex_) = 0;  // threads that wait for work
+  bool is_stopping_ GUARDED_BY(mutex_) = false;
 };
 
 }  // namespace lunar::osd

@@ -14,16 +14,22 @@ void Flusher::forget(const FileRef& file) {
   dirty_.erase(file);
 }
 
-void Flusher::flush(Done done) {
+void Flusher::flush(StoreDone done) {
   waiting_.push_back(std::move(done));
   if (!round_) start_round();
 }
 
-void Flusher::flush_in_background(InlineFunction<void()> after) {
-  const bool is_first = !round_;
-  if (is_first) round_ = std::make_unique<Round>();
-  if (after) round_->afters.push_back(std::move(after));
-  if (is_first) start_round();
+void Flusher::flush_in_background(UniqueFunction<void()> after) {
+  const bool must_start = !round_;
+  if (must_start) round_ = std::make_unique<Round>();
+  round_->afters.push_back(std::move(after));
+  if (must_start) start_round();
+}
+
+void Flusher::on_failed_sync(std::error_code error, const ObjectId& id,
+                             UniqueFunction<void()> then) {
+  unreported_ = error;
+  sink_.on_write_back_error(error, {id}, std::move(then));
 }
 
 void Flusher::start_round() {
@@ -35,10 +41,10 @@ void Flusher::start_round() {
   dirty_.clear();
   round_->folders.assign(dirty_folders_.begin(), dirty_folders_.end());
   dirty_folders_.clear();
-  const std::size_t parts = round_->files.size() + round_->folders.size();
-  if (parts == 0) {
-    end_round();
-  } else if (parts <= sync_files_limit_) {
+  const std::size_t syncs = round_->files.size() + round_->folders.size();
+  if (syncs == 0) {
+    on_all_synced();
+  } else if (syncs <= sync_files_limit_) {
     sync_each();
   } else {
     sync_file_system();
@@ -46,13 +52,13 @@ void Flusher::start_round() {
 }
 
 void Flusher::sync_each() {
-  round_->left = round_->files.size() + (round_->folders.empty() ? 0 : 1);
-  // A copy: the last part to end ends the round.
+  round_->syncs_left = round_->files.size() + (round_->folders.empty() ? 0 : 1);
+  // A copy: the last sync to end ends the round.
   const std::vector<FileRef> files = round_->files;
   for (const FileRef& file : files) {
-    const bool data_only = !std::exchange(file->needs_fsync, false);
-    io_.sync(file->fd.get(), data_only, [this, file](int result) {
-      part_done(result < 0 ? system_error(-result) : std::error_code{}, file);
+    const bool is_data_only = !std::exchange(file->needs_fsync, false);
+    engine_.sync(file->fd.get(), is_data_only, [this, file](int result) {
+      on_synced(result < 0 ? system_error(-result) : std::error_code{}, file);
     });
   }
   if (round_->folders.empty()) return;
@@ -63,11 +69,11 @@ void Flusher::sync_each() {
         }
         return {};
       },
-      [this](std::error_code error) { part_done(error, nullptr); });
+      [this](std::error_code error) { on_synced(error, nullptr); });
 }
 
 void Flusher::sync_file_system() {
-  round_->left = 1;
+  round_->syncs_left = 1;
   for (const FileRef& file : round_->files) file->needs_fsync = false;
   FileRef one = round_->files.empty() ? nullptr : round_->files.front();
   pool_.run(
@@ -78,38 +84,38 @@ void Flusher::sync_file_system() {
         if (synced >= 0) synced = syscalls.sync_file(fd);
         return synced < 0 ? system_error(-synced) : std::error_code{};
       },
-      [this, one](std::error_code error) { part_done(error, nullptr); });
+      [this, one](std::error_code error) { on_synced(error, nullptr); });
 }
 
-void Flusher::part_done(std::error_code error, const FileRef& file) {
+void Flusher::on_synced(std::error_code error, const FileRef& file) {
   if (error) {
     round_->error = error;
     if (file) {
       round_->failed.push_back(file->id);
     } else {
-      round_->anything_failed = true;
+      round_->has_failed_for_any = true;
     }
   }
-  if (--round_->left == 0) end_round();
+  if (--round_->syncs_left == 0) on_all_synced();
 }
 
-void Flusher::end_round() {
+void Flusher::on_all_synced() {
   if (!round_->error) {
-    for (const FileRef& file : round_->files) file->entry_is_dirty = false;
-    report();
+    for (const FileRef& file : round_->files) file->is_entry_dirty = false;
+    finish_round();
     return;
   }
-  if (round_->anything_failed) round_->failed.clear();
-  sink_.on_write_back_error(round_->error, std::move(round_->failed), [this] { report(); });
+  if (round_->has_failed_for_any) round_->failed.clear();
+  sink_.on_write_back_error(round_->error, std::move(round_->failed), [this] { finish_round(); });
 }
 
-void Flusher::report() {
+void Flusher::finish_round() {
   const std::unique_ptr<Round> round = std::move(round_);
   round->files.clear();  // no longer in use: they may be closed now
-  std::error_code error = round->error ? round->error : unreported_;
+  const std::error_code error = round->error ? round->error : unreported_;
   unreported_ = round->waiters.empty() ? error : std::error_code{};
   if (!waiting_.empty()) start_round();
-  for (Done& done : round->waiters) done(error);
+  for (StoreDone& done : round->waiters) done(error);
   for (auto& after : round->afters) after();
 }
 

@@ -15,20 +15,22 @@
 
 namespace lunar::osd {
 
-// Reads, writes and syncs that may have to wait for a disk, without making the loop wait.
+// One descriptor of a file, borrowed.
+struct IoFile {
+  int fd = -1;
+  bool is_direct = false;  // opened with O_DIRECT
+};
+
+// Reads, writes and syncs that may have to wait for a disk, without blocking the loop.
 // Loop-bound. Borrows fd and memory until done, which runs later with the kernel's result (bytes,
 // possibly fewer than asked for, or a negative errno).
 class IoEngine {
  public:
   using Done = InlineFunction<void(int result)>;
-  struct Target {
-    int fd = -1;
-    bool is_direct = false;  // opened with O_DIRECT
-  };
   virtual ~IoEngine() = default;
-  virtual void read(Target target, Bytes into, uint64_t offset, Done done) = 0;
-  virtual void write(Target target, ConstBytes from, uint64_t offset, int rwf_flags, Done done) = 0;
-  virtual void sync(int fd, bool data_only, Done done) = 0;
+  virtual void read(IoFile file, Bytes into, uint64_t offset, Done done) = 0;
+  virtual void write(IoFile file, ConstBytes from, uint64_t offset, int rwf_flags, Done done) = 0;
+  virtual void sync(int fd, bool is_data_only, Done done) = 0;
   virtual const char* name() const noexcept = 0;
 };
 

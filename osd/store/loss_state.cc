@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/store/loss_state.h"
 
+#include <utility>
+
 #include "common/log.h"
 
 namespace lunar::osd {
@@ -29,49 +31,42 @@ Outcome<void> LossState::start(const std::string& path) {
 }
 
 void LossState::on_write_back_error(std::error_code error, std::vector<ObjectId> objects,
-                                    InlineFunction<void()> then) {
+                                    UniqueFunction<void()> then) {
   LUNAR_ERROR(kStore, "write-back failed, unflushed writes may be lost ({}): {}",
               objects.empty() ? std::string("any object") : objects.front().name, error.message());
   record_.lost = true;
-  struct Report {
-    std::error_code error;
-    std::vector<ObjectId> objects;
-    InlineFunction<void()> then;
-  };
-  auto report = std::make_unique<Report>(Report{error, std::move(objects), std::move(then)});
-  save([this, report = std::move(report)](std::error_code) {
-    if (listener_) listener_(report->error, report->objects);
-    report->then();
-  });
+  save(
+      [this, error, objects = std::move(objects), then = std::move(then)](std::error_code) mutable {
+        if (listener_) listener_(error, objects);
+        then();
+      });
 }
 
-void LossState::acknowledge(Done done) {
+void LossState::acknowledge(StoreDone done) {
   record_.lost = false;
   save(std::move(done));
 }
 
-void LossState::end(bool clean, Done done) {
-  record_.clean = clean;
+void LossState::record_shutdown(bool is_clean, StoreDone done) {
+  record_.clean = is_clean;
   save(std::move(done));
 }
 
-void LossState::save(Done done) {
+void LossState::save(StoreDone done) {
   waiting_.push_back(std::move(done));
   if (!is_saving_) save_next();
 }
 
 void LossState::save_next() {
   is_saving_ = true;
-  auto waiters = std::make_unique<std::vector<Done>>(std::move(waiting_));
-  waiting_.clear();
   pool_.run([this, record = record_] { return record.write(tree_); },
-            [this, waiters = std::move(waiters)](std::error_code error) {
+            [this, waiters = std::exchange(waiting_, {})](std::error_code error) mutable {
               is_saving_ = false;
               if (error) {
                 LUNAR_ERROR(kStore, "the runtime record cannot be written: {}", error.message());
               }
               if (!waiting_.empty()) save_next();
-              for (Done& done : *waiters) done(error);
+              for (StoreDone& done : waiters) done(error);
             });
 }
 

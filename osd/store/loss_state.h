@@ -3,7 +3,7 @@
 
 #include <vector>
 
-#include "osd/object_store.h"
+#include "osd/durability.h"
 #include "osd/store/blocking_pool.h"
 #include "osd/store/flusher.h"
 #include "osd/store/runtime_record.h"
@@ -11,32 +11,32 @@
 namespace lunar::osd {
 
 // Whether acknowledged, unflushed writes may be gone, kept durably in the runtime record.
-// Loop-bound, but for start(). Owns nothing.
+// Loop-bound, except start(). Borrows pool and tree.
 class LossState final : public LossSink {
  public:
-  using Done = InlineFunction<void(std::error_code)>;
   LossState(BlockingPool& pool, const StoreTree& tree) : pool_(pool), tree_(tree) {}
 
-  // Blocking: compares with the last run, runs syncfs, and records that a server runs.
+  // Blocks: compares with the last run, runs syncfs, and records that a server runs.
   Outcome<void> start(const std::string& path);
-  void set_listener(ObjectStore::OnLoss listener) { listener_ = std::move(listener); }
+  void set_listener(Durability::OnLoss listener) { listener_ = std::move(listener); }
   bool is_lost() const noexcept { return record_.lost; }
 
   void on_write_back_error(std::error_code error, std::vector<ObjectId> objects,
-                           InlineFunction<void()> then) override;
-  void acknowledge(Done done);
-  // The last call: everything is flushed.
-  void end(bool clean, Done done);
+                           UniqueFunction<void()> then) override;
+  void acknowledge(StoreDone done);
+  // The last call. `is_clean`: everything is flushed, so that the next start need not ask whether
+  // the page cache has survived.
+  void record_shutdown(bool is_clean, StoreDone done);
 
  private:
-  void save(Done done);
+  void save(StoreDone done);
   void save_next();
 
   BlockingPool& pool_;
   const StoreTree& tree_;
-  ObjectStore::OnLoss listener_;
-  RuntimeRecord record_;
-  std::vector<Done> waiting_;  // for the next save
+  Durability::OnLoss listener_;
+  RuntimeRecord record_;            // as the file is to become; differs from it while saving
+  std::vector<StoreDone> waiting_;  // for the next save; empty unless one runs
   bool is_saving_ = false;
 };
 

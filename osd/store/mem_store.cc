@@ -5,6 +5,7 @@
 #include <cstring>
 
 #include "osd/store/attributes.h"
+#include "osd/store/object_limits.h"
 #include "osd/store/records.h"
 
 namespace lunar::osd {
@@ -12,36 +13,22 @@ namespace lunar::osd {
 using objecter::OsdErrc;
 
 namespace {
-constexpr uint64_t kMaxObjectBytes = 1ULL << 40;
-
-// Calls visit(chunk number, offset in the chunk, length) for each chunk of the range.
+// Calls visit(page number, offset in the page, length) for each page of the range.
 template <typename Visit>
-void for_each_chunk(uint64_t offset, uint64_t length, Visit&& visit) {
+void for_each_page(uint64_t offset, uint64_t length, Visit&& visit) {
   while (length > 0) {
-    const uint64_t inside = offset % MemStore::kChunkBytes;
-    const uint64_t piece = std::min(length, MemStore::kChunkBytes - inside);
-    visit(offset / MemStore::kChunkBytes, inside, piece);
-    offset += piece;
-    length -= piece;
+    const uint64_t inside = offset % MemStore::kPageBytes;
+    const uint64_t here = std::min(length, MemStore::kPageBytes - inside);
+    visit(offset / MemStore::kPageBytes, inside, here);
+    offset += here;
+    length -= here;
   }
 }
 }  // namespace
 
-template <typename DoneT, typename R>
-void MemStore::answer(DoneT done, R result) {
-  struct Ending {
-    DoneT done;
-    R result;
-  };
-  auto ending = std::make_unique<Ending>(Ending{std::move(done), std::move(result)});
-  center_.post([ending = std::move(ending)] { ending->done(std::move(ending->result)); });
-}
-
 std::error_code MemStore::check(const ObjectId& id, uint64_t offset, uint64_t length) const {
   if (is_shut_down_) return OsdErrc::kShutdown;
-  if (!is_valid_object_id(id)) return OsdErrc::kInvalid;
-  if (offset > kMaxObjectBytes || length > kMaxObjectBytes - offset) return OsdErrc::kTooLarge;
-  return {};
+  return check_range(id, offset, length);
 }
 
 MemStore::Object* MemStore::find(const ObjectId& id) {
@@ -50,38 +37,39 @@ MemStore::Object* MemStore::find(const ObjectId& id) {
 }
 
 void MemStore::read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) {
-  if (const auto error = check(id, offset, into.size())) return answer(std::move(done), error);
+  if (const auto error = check(id, offset, into.size()))
+    return post_done(center_, std::move(done), error);
   Object* object = find(id);
   if (object == nullptr) {
     std::ranges::fill(into, std::byte{});
-    return answer(std::move(done), make_error_code(OsdErrc::kNoSuchObject));
+    return post_done(center_, std::move(done), make_error_code(OsdErrc::kNoSuchObject));
   }
   std::size_t at = 0;
-  for_each_chunk(offset, into.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
-    const auto chunk = object->chunks.find(number);
-    if (chunk != object->chunks.end()) {
-      std::memcpy(into.data() + at, chunk->second->data() + inside, length);
+  for_each_page(offset, into.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
+    const auto page = object->pages.find(number);
+    if (page != object->pages.end()) {
+      std::memcpy(into.data() + at, page->second->data() + inside, length);
     } else {
       std::ranges::fill(into.subspan(at, length), std::byte{});
     }
     at += length;
   });
-  answer(std::move(done), std::error_code{});
+  post_done(center_, std::move(done), std::error_code{});
 }
 
 std::error_code MemStore::put(Object& object, uint64_t offset, ConstBytes from) {
   if (from.empty()) return {};  // extends nothing
   uint64_t needed = 0;
-  for_each_chunk(offset, from.size(), [&](uint64_t number, uint64_t, uint64_t) {
-    if (!object.chunks.contains(number)) needed += kChunkBytes;
+  for_each_page(offset, from.size(), [&](uint64_t number, uint64_t, uint64_t) {
+    if (!object.pages.contains(number)) needed += kPageBytes;
   });
   if (needed > options_.budget_bytes - used_) return OsdErrc::kNoSpace;
   used_ += needed;
   std::size_t at = 0;
-  for_each_chunk(offset, from.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
-    std::unique_ptr<Chunk>& chunk = object.chunks[number];
-    if (!chunk) chunk = std::make_unique<Chunk>();  // zeroes
-    std::memcpy(chunk->data() + inside, from.data() + at, length);
+  for_each_page(offset, from.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
+    std::unique_ptr<MemPage>& page = object.pages[number];
+    if (!page) page = std::make_unique<MemPage>();  // zeroes
+    std::memcpy(page->data() + inside, from.data() + at, length);
     at += length;
   });
   object.size = std::max<uint64_t>(object.size, offset + from.size());
@@ -90,14 +78,14 @@ std::error_code MemStore::put(Object& object, uint64_t offset, ConstBytes from) 
 
 void MemStore::free_range(Object& object, uint64_t offset, uint64_t length) {
   // From what there is, not from what was asked for: a range may be far larger than the object.
-  auto at = object.chunks.lower_bound(offset / kChunkBytes);
-  while (at != object.chunks.end() && at->first * kChunkBytes < offset + length) {
-    const uint64_t start = at->first * kChunkBytes;
+  auto at = object.pages.lower_bound(offset / kPageBytes);
+  while (at != object.pages.end() && at->first * kPageBytes < offset + length) {
+    const uint64_t start = at->first * kPageBytes;
     const uint64_t from = std::max(start, offset);
-    const uint64_t to = std::min<uint64_t>(start + kChunkBytes, offset + length);
-    if (to - from == kChunkBytes) {
-      at = object.chunks.erase(at);
-      used_ -= kChunkBytes;
+    const uint64_t to = std::min<uint64_t>(start + kPageBytes, offset + length);
+    if (to - from == kPageBytes) {
+      at = object.pages.erase(at);
+      used_ -= kPageBytes;
     } else {
       std::memset(at->second->data() + (from - start), 0, to - from);
       ++at;
@@ -105,58 +93,60 @@ void MemStore::free_range(Object& object, uint64_t offset, uint64_t length) {
   }
 }
 
-void MemStore::drop_chunks(Object& object) {
-  used_ -= object.chunks.size() * kChunkBytes;
-  object.chunks.clear();
+void MemStore::drop_pages(Object& object) {
+  used_ -= object.pages.size() * kPageBytes;
+  object.pages.clear();
   object.size = 0;
 }
 
 void MemStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool, DataDone done) {
-  if (const auto error = check(id, offset, from.size())) return answer(std::move(done), error);
-  answer(std::move(done), put(objects_[id], offset, from));
+  if (const auto error = check(id, offset, from.size()))
+    return post_done(center_, std::move(done), error);
+  post_done(center_, std::move(done), put(objects_[id], offset, from));
 }
 
 void MemStore::zero(const ObjectId& id, uint64_t offset, uint64_t length, bool, DataDone done) {
-  if (const auto error = check(id, 0, 0)) return answer(std::move(done), error);
+  if (const auto error = check(id, 0, 0)) return post_done(center_, std::move(done), error);
   Object* object = find(id);
   if (object != nullptr && offset < object->size) {
     free_range(*object, offset, std::min(length, object->size - offset));
   }
-  answer(std::move(done), std::error_code{});
+  post_done(center_, std::move(done), std::error_code{});
 }
 
 void MemStore::truncate(const ObjectId& id, uint64_t size, StoreDone done) {
-  if (const auto error = check(id, size, 0)) return answer(std::move(done), error);
+  if (const auto error = check(id, size, 0)) return post_done(center_, std::move(done), error);
   Object& object = objects_[id];
   if (size < object.size) {
-    // Up to the last chunk's end, which frees it unless it still holds bytes of the object.
-    const uint64_t end = (object.size + kChunkBytes - 1) / kChunkBytes * kChunkBytes;
+    // Up to the last page's end, which frees it unless it still holds bytes of the object.
+    const uint64_t end = (object.size + kPageBytes - 1) / kPageBytes * kPageBytes;
     free_range(object, size, end - size);
   }
   object.size = size;
-  answer(std::move(done), std::error_code{});
+  post_done(center_, std::move(done), std::error_code{});
 }
 
 void MemStore::remove(const ObjectId& id, StoreDone done) {
-  if (const auto error = check(id, 0, 0)) return answer(std::move(done), error);
+  if (const auto error = check(id, 0, 0)) return post_done(center_, std::move(done), error);
   if (Object* object = find(id)) {
-    drop_chunks(*object);
+    drop_pages(*object);
     objects_.erase(id);
   }
-  answer(std::move(done), std::error_code{});
+  post_done(center_, std::move(done), std::error_code{});
 }
 
 void MemStore::replace(const ObjectId& id, ConstBytes from, StoreDone done) {
-  if (const auto error = check(id, 0, from.size())) return answer(std::move(done), error);
+  if (const auto error = check(id, 0, from.size()))
+    return post_done(center_, std::move(done), error);
   Object fresh;
   const auto error = put(fresh, 0, from);
   if (!error) {
     Object& object = objects_[id];
-    drop_chunks(object);
+    drop_pages(object);
     fresh.xattrs = std::move(object.xattrs);
     object = std::move(fresh);
   }
-  answer(std::move(done), error);
+  post_done(center_, std::move(done), error);
 }
 
 void MemStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) {
@@ -164,9 +154,9 @@ void MemStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done)
   if (const auto error = check(id, 0, 0)) {
     result = failure(error);
   } else if (Object* object = find(id)) {
-    result = Stat{object->size, object->chunks.size() * kChunkBytes};
+    result = Stat{object->size, object->pages.size() * kPageBytes};
   }
-  answer(std::move(done), std::move(result));
+  post_done(center_, std::move(done), std::move(result));
 }
 
 void MemStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
@@ -174,17 +164,17 @@ void MemStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
   Result<ExtentMap> result;
   if (const auto error = check(id, 0, 0)) {
     result = failure(error);
-    return answer(std::move(done), std::move(result));
+    return post_done(center_, std::move(done), std::move(result));
   }
   Object* object = find(id);
   if (object == nullptr || offset >= object->size) {
-    return answer(std::move(done), std::move(result));
+    return post_done(center_, std::move(done), std::move(result));
   }
   const uint64_t end = offset + std::min(length, object->size - offset);
-  auto at = object->chunks.lower_bound(offset / kChunkBytes);
-  for (; at != object->chunks.end() && at->first * kChunkBytes < end; ++at) {
-    const uint64_t from = std::max(at->first * kChunkBytes, offset);
-    const uint64_t to = std::min<uint64_t>((at->first + 1) * kChunkBytes, end);
+  auto at = object->pages.lower_bound(offset / kPageBytes);
+  for (; at != object->pages.end() && at->first * kPageBytes < end; ++at) {
+    const uint64_t from = std::max(at->first * kPageBytes, offset);
+    const uint64_t to = std::min<uint64_t>((at->first + 1) * kPageBytes, end);
     auto& extents = result->extents;
     if (!extents.empty() && extents.back().first + extents.back().second == from) {
       extents.back().second += to - from;
@@ -192,7 +182,7 @@ void MemStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
       extents.emplace_back(from, to - from);
     }
   }
-  answer(std::move(done), std::move(result));
+  post_done(center_, std::move(done), std::move(result));
 }
 
 void MemStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
@@ -201,7 +191,7 @@ void MemStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes
   if (!error && !objecter::is_valid_object_name(name)) error = OsdErrc::kInvalid;
   if (!error && value.size() > kMaxAttributeBytes) error = OsdErrc::kTooLarge;
   if (!error) objects_[id].xattrs[name].assign(value.begin(), value.end());
-  answer(std::move(done), error);
+  post_done(center_, std::move(done), error);
 }
 
 void MemStore::get_xattr(const ObjectId& id, const std::string& name,
@@ -216,7 +206,7 @@ void MemStore::get_xattr(const ObjectId& id, const std::string& name,
     result = failure(OsdErrc::kNoSuchAttribute);
     if (found != object->xattrs.end()) result = found->second;
   }
-  answer(std::move(done), std::move(result));
+  post_done(center_, std::move(done), std::move(result));
 }
 
 void MemStore::list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
@@ -228,7 +218,7 @@ void MemStore::list(objecter::PoolId pool, const std::string& cursor, uint32_t l
     if (result->size() == limit) break;
     if (contains(at->first.name)) result->push_back(at->first.name);
   }
-  answer(std::move(done), std::move(result));
+  post_done(center_, std::move(done), std::move(result));
 }
 
 void MemStore::put_record(const std::string& key, std::vector<std::byte> value, StoreDone done) {
@@ -237,7 +227,7 @@ void MemStore::put_record(const std::string& key, std::vector<std::byte> value, 
   if (is_shut_down_) error = OsdErrc::kShutdown;
   if (!error && value.empty()) records_.erase(key);
   if (!error && !value.empty()) records_.insert_or_assign(key, std::move(value));
-  answer(std::move(done), error);
+  post_done(center_, std::move(done), error);
 }
 
 Result<std::vector<std::byte>> MemStore::get_record(const std::string& key) const {
@@ -261,8 +251,7 @@ ObjectStore::Usage MemStore::usage() const {
 
 void MemStore::shutdown(UniqueFunction<void()> done) {
   is_shut_down_ = true;
-  auto boxed = std::make_unique<UniqueFunction<void()>>(std::move(done));
-  center_.post([boxed = std::move(boxed)] { (*boxed)(); });
+  center_.post(std::move(done));
 }
 
 }  // namespace lunar::osd

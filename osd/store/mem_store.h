@@ -10,10 +10,11 @@
 #include "msgr/buffer.h"
 #include "msgr/event_center.h"
 #include "osd/object_store.h"
+#include "osd/store/post_done.h"
 
 namespace lunar::osd {
 
-// Objects in memory, for tests and benchmarks: chunks of 64 KiB in a sparse map, a budget of bytes,
+// Objects in memory, for tests and benchmarks: pages of 64 KiB in a sparse map, a budget of bytes,
 // nothing durable.
 // Loop-bound. Owns the bytes.
 class MemStore final : public ObjectStore {
@@ -22,7 +23,7 @@ class MemStore final : public ObjectStore {
     StoreIdentity identity;
     uint64_t budget_bytes = 1ULL << 30;
   };
-  static constexpr std::size_t kChunkBytes = 64 << 10;
+  static constexpr std::size_t kPageBytes = 64 << 10;
 
   MemStore(msgr::EventCenter& center, msgr::BufferPool& buffers, Options options)
       : center_(center), buffers_(buffers), options_(options) {}
@@ -46,39 +47,39 @@ class MemStore final : public ObjectStore {
                  UniqueFunction<void(Result<AttributeValue>)> done) override;
   void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit, NameFilter contains,
             UniqueFunction<void(Result<Names>)> done) override;
-  void flush(StoreDone done) override { answer(std::move(done), std::error_code{}); }
+  void flush(StoreDone done) override { post_done(center_, std::move(done), std::error_code{}); }
   void set_on_loss(OnLoss) override {}
   void put_record(const std::string& key, std::vector<std::byte> value, StoreDone done) override;
   Result<std::vector<std::byte>> get_record(const std::string& key) const override;
   std::vector<std::string> record_keys(const std::string& prefix) const override;
   bool may_have_lost_writes() const noexcept override { return false; }
-  void acknowledge_loss(StoreDone done) override { answer(std::move(done), std::error_code{}); }
+  void acknowledge_loss(StoreDone done) override {
+    post_done(center_, std::move(done), std::error_code{});
+  }
   Usage usage() const override;
   void shutdown(UniqueFunction<void()> done) override;
 
  private:
-  using Chunk = std::array<std::byte, kChunkBytes>;
+  using MemPage = std::array<std::byte, kPageBytes>;
   struct Object {
     uint64_t size = 0;
-    std::map<uint64_t, std::unique_ptr<Chunk>> chunks;  // by offset / kChunkBytes; absent: zeroes
+    std::map<uint64_t, std::unique_ptr<MemPage>> pages;  // by offset / kPageBytes; absent: zeroes
     std::map<std::string, std::vector<std::byte>> xattrs;
   };
 
-  template <typename DoneT, typename R>
-  void answer(DoneT done, R result);
   // The refusal of a call, or none.
   std::error_code check(const ObjectId& id, uint64_t offset, uint64_t length) const;
   Object* find(const ObjectId& id);
   std::error_code put(Object& object, uint64_t offset, ConstBytes from);
   void free_range(Object& object, uint64_t offset, uint64_t length);
-  void drop_chunks(Object& object);
+  void drop_pages(Object& object);
 
   msgr::EventCenter& center_;
   msgr::BufferPool& buffers_;
   const Options options_;
   std::map<ObjectId, Object> objects_;
   std::map<std::string, std::vector<std::byte>> records_;
-  uint64_t used_ = 0;  // bytes of chunks
+  uint64_t used_ = 0;  // bytes of pages
   bool is_shut_down_ = false;
 };
 

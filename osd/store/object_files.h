@@ -22,7 +22,7 @@ struct ObjectFile {
   UniqueFd direct;              // the same with O_DIRECT, once it was wanted
   bool is_dirty = false;        // has bytes that no sync has covered: stays open
   bool needs_fsync = false;     // an xattr changed: fdatasync may leave it out
-  bool entry_is_dirty = false;  // its name is not durable yet
+  bool is_entry_dirty = false;  // its name is not durable yet
 };
 // Shared by the cache, the calls in progress, the dirty list and a running flush; each of them is
 // on the loop, so the count says who else uses the file.

@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <cerrno>
+#include <utility>
 
 #include "common/log.h"
 
@@ -12,12 +13,15 @@ namespace lunar::osd {
 namespace {
 constexpr const char* kFolder = "meta";
 constexpr std::string_view kPrefix = "r.";
+constexpr std::size_t kMaxKeyBytes = 200;
 }  // namespace
 
 bool is_valid_record_key(std::string_view key) noexcept {
-  return !key.empty() && key.size() <= 200 && std::all_of(key.begin(), key.end(), [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
-  });
+  return !key.empty() && key.size() <= kMaxKeyBytes &&
+         std::all_of(key.begin(), key.end(), [](char c) {
+           return (c >= 'a' && c <= 'z') || (c >= '0' && c <= '9') || c == '.' || c == '_' ||
+                  c == '-';
+         });
 }
 
 Outcome<void> Records::load(const std::string& path) {
@@ -40,29 +44,28 @@ Outcome<void> Records::load(const std::string& path) {
   return {};
 }
 
-void Records::put(const std::string& key, Value value, Done done) {
+void Records::put(const std::string& key, ServerRecords::RecordValue value, StoreDone done) {
   waiting_.push_back({key, std::move(value), std::move(done), {}});
   if (!is_busy_) start();
 }
 
 void Records::start() {
   is_busy_ = true;
-  auto batch = std::make_shared<Batch>(std::move(waiting_));
-  waiting_.clear();
+  auto batch = std::make_shared<Batch>(std::exchange(waiting_, {}));
   pool_.run(
       [this, batch]() -> std::error_code {
-        for (Put& put : *batch) put.error = reserve_.use_for([&] { return apply(put); });
+        for (RecordPut& put : *batch) put.error = reserve_.use_for([&] { return apply(put); });
         return tree_.sync_folder(kFolder);
       },
       [this, batch](std::error_code synced) {
-        for (Put& put : *batch) {
+        for (RecordPut& put : *batch) {
           if (!put.error) put.error = synced;
         }
         finish(*batch);
       });
 }
 
-std::error_code Records::apply(const Put& put) {
+std::error_code Records::apply(const RecordPut& put) {
   const std::string file = std::string(kPrefix) + put.key;
   if (put.value.empty()) {
     auto folder = tree_.open_folder(kFolder);
@@ -76,7 +79,7 @@ std::error_code Records::apply(const Put& put) {
 }
 
 void Records::finish(Batch& batch) {
-  for (Put& put : batch) {
+  for (RecordPut& put : batch) {
     if (put.error) continue;
     if (put.value.empty()) {
       values_.erase(put.key);
@@ -86,10 +89,10 @@ void Records::finish(Batch& batch) {
   }
   is_busy_ = false;
   if (!waiting_.empty()) start();
-  for (Put& put : batch) put.done(put.error);
+  for (RecordPut& put : batch) put.done(put.error);
 }
 
-const Records::Value* Records::find(const std::string& key) const {
+const ServerRecords::RecordValue* Records::find(const std::string& key) const {
   const auto found = values_.find(key);
   return found == values_.end() ? nullptr : &found->second;
 }

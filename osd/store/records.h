@@ -5,6 +5,7 @@
 #include <string>
 #include <vector>
 
+#include "osd/server_records.h"
 #include "osd/store/blocking_pool.h"
 #include "osd/store/reserve.h"
 #include "osd/store/store_tree.h"
@@ -19,35 +20,35 @@ bool is_valid_record_key(std::string_view key) noexcept;
 // syncs the folder once; so they take effect in call order.
 class Records {
  public:
-  using Done = InlineFunction<void(std::error_code)>;
-  using Value = std::vector<std::byte>;
   static constexpr std::size_t kMaxValueBytes = 64 << 20;
 
   Records(BlockingPool& pool, const StoreTree& tree, Reserve& reserve)
       : pool_(pool), tree_(tree), reserve_(reserve) {}
 
-  Outcome<void> load(const std::string& path);  // blocking; files that are no records are reported
-  void put(const std::string& key, Value value, Done done);  // an empty value removes
-  const Value* find(const std::string& key) const;
+  // Blocks. Names in the log the files that are no records.
+  Outcome<void> load(const std::string& path);
+  void put(const std::string& key, ServerRecords::RecordValue value,
+           StoreDone done);                                              // an empty value removes
+  const ServerRecords::RecordValue* find(const std::string& key) const;  // null if there is none
   std::vector<std::string> keys(const std::string& prefix) const;
 
  private:
-  struct Put {
+  struct RecordPut {
     std::string key;
-    Value value;
-    Done done;
+    ServerRecords::RecordValue value;
+    StoreDone done;
     std::error_code error;
   };
-  using Batch = std::vector<Put>;
+  using Batch = std::vector<RecordPut>;
   void start();
-  std::error_code apply(const Put& put);  // on a thread
+  std::error_code apply(const RecordPut& put);  // on a thread
   void finish(Batch& batch);
 
   BlockingPool& pool_;
   const StoreTree& tree_;
   Reserve& reserve_;
-  std::map<std::string, Value, std::less<>> values_;
-  Batch waiting_;
+  std::map<std::string, ServerRecords::RecordValue, std::less<>> values_;
+  Batch waiting_;  // in call order; empty unless a batch is written
   bool is_busy_ = false;
 };
 

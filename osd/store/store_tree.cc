@@ -77,11 +77,11 @@ Result<UniqueFd> StoreTree::open_folder(const std::string& folder) const {
   return open_file(folder, O_RDONLY | O_DIRECTORY);
 }
 
-Result<StoreTree::Opened> StoreTree::open(const ObjectId& id, bool create) const {
+Result<StoreTree::Opened> StoreTree::open(const ObjectId& id, bool may_create) const {
   const ObjectPath path(id);
   Opened opened;
   auto fd = open_file(path.full(), O_RDWR);
-  if (!fd && is(fd.error(), ENOENT) && create) {
+  if (!fd && is(fd.error(), ENOENT) && may_create) {
     if (const auto error = make_folders(path.folder)) return failure(error);
     fd = open_file(path.full(), O_RDWR | O_CREAT | O_EXCL, 0600);
     opened.is_new = true;

@@ -32,8 +32,10 @@ struct ObjectPath {
 std::string pool_folder(PoolId pool);
 // The name in "o.<name>"; nothing for any other file.
 std::optional<std::string_view> object_name_of(std::string_view file) noexcept;
+// Whether a file is the sidecar of some object.
+inline bool is_sidecar_name(std::string_view file) noexcept { return file.starts_with("x."); }
 
-// A request that must hold: 1 … 200 bytes of the alphabet, a pool.
+// True for 1 … 200 bytes of the alphabet of names, and a pool.
 bool is_valid_object_id(const ObjectId& id) noexcept;
 
 // The folders of one store. Every path is resolved beneath its root, through no symbolic link and
@@ -54,7 +56,7 @@ class StoreTree {
   };
   // Makes the folders of a new object as needed, durably: only names in the last one are ever not
   // durable.
-  Result<Opened> open(const ObjectId& id, bool create) const;
+  Result<Opened> open(const ObjectId& id, bool may_create) const;
 
   // Unlinks object and sidecar; durable after a sync of the folder. ENOENT: there was neither.
   std::error_code remove(const ObjectId& id) const;

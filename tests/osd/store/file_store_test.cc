@@ -116,13 +116,13 @@ TEST_F(FileStoreTest, SymbolicLinksAreNotFollowed) {
   EXPECT_TRUE(fs::is_empty(folder_ / "elsewhere"));
 }
 
-TEST_F(FileStoreTest, StrangersAreLeftAloneAndTemporariesAreNot) {
+TEST_F(FileStoreTest, FilesOfOthersAreLeftAloneAndTemporariesAreNot) {
   open();
   ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
   close();
   std::ofstream(path_ + "/notes.txt") << "mine";
   std::ofstream(path_ + "/meta/notes") << "mine";
-  std::ofstream(fs::path(file_of(id_)).parent_path() / "stranger") << "mine";
+  std::ofstream(fs::path(file_of(id_)).parent_path() / "foreign") << "mine";
   std::ofstream(fs::path(file_of(id_)).parent_path() / "o.not-its-folder") << "mine";
   std::ofstream(path_ + "/pool.1/file") << "mine";
   std::ofstream(path_ + "/tmp/object.1.half") << "ours";

@@ -1,0 +1,169 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/store/file_transfer.h"
+
+#include <sys/uio.h>
+
+#include <algorithm>
+#include <cerrno>
+#include <utility>
+
+#include "osd/store/object_limits.h"
+#include "osd/store/store_error.h"
+
+namespace lunar::osd {
+
+using objecter::OsdErrc;
+
+struct FileTransfer::Transfer {
+  uint64_t offset = 0;  // of what is left
+  Bytes into;           // a read: what is left
+  ConstBytes from;      // a write: what is left
+  bool fua = false;
+  FileRef file;  // set once it is open
+  DataDone done;
+};
+
+void FileTransfer::finish(TransferRef op, std::error_code system) {
+  env_.calls.finish(std::move(op), to_store_error(system));
+}
+
+void FileTransfer::read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) {
+  auto op = std::make_unique<Transfer>();
+  op->offset = offset;
+  op->into = into;
+  op->done = std::move(done);
+  if (!env_.calls.admit(check_range(id, offset, into.size()), op)) return;
+  env_.files.open(id, false, [this, op = std::move(op)](Result<FileRef> file) mutable {
+    if (!file) {
+      std::ranges::fill(op->into, std::byte{});
+      return finish(std::move(op), file.error());
+    }
+    op->file = std::move(*file);
+    continue_read(std::move(op));
+  });
+}
+
+void FileTransfer::continue_read(TransferRef op) {
+  Syscalls& syscalls = env_.tree.syscalls();
+  while (can_read_cached_ && !op->into.empty() && !direct_.wants(op->offset, op->into)) {
+    const ssize_t n = syscalls.read(op->file->fd.get(), op->into, op->offset, RWF_NOWAIT);
+    if (n == -EOPNOTSUPP) can_read_cached_ = false;
+    if (n < 0) break;
+    if (n == 0) {
+      std::ranges::fill(op->into, std::byte{});
+      op->into = {};
+    } else {
+      op->into = op->into.subspan(static_cast<std::size_t>(n));
+      op->offset += static_cast<uint64_t>(n);
+    }
+  }
+  if (op->into.empty()) return finish(std::move(op), {});
+  read_in_engine(std::move(op));
+}
+
+void FileTransfer::read_in_engine(TransferRef op) {
+  Transfer& transfer = *op;
+  const IoFile used = direct_.choose(*transfer.file, transfer.offset, transfer.into);
+  env_.engine.read(used, transfer.into, transfer.offset,
+                   [this, used, op = std::move(op)](int result) mutable {
+                     if (direct_.must_repeat(used, result)) {
+                       return continue_read(std::move(op));
+                     }
+                     if (result < 0) return finish(std::move(op), error_in(result));
+                     if (result == 0) {  // the end of the file: the object reads on as zeroes
+                       std::ranges::fill(op->into, std::byte{});
+                       return finish(std::move(op), {});
+                     }
+                     op->into = op->into.subspan(static_cast<std::size_t>(result));
+                     op->offset += static_cast<uint64_t>(result);
+                     continue_read(std::move(op));
+                   });
+}
+
+void FileTransfer::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua,
+                         DataDone done) {
+  auto op = std::make_unique<Transfer>();
+  op->offset = offset;
+  op->from = from;
+  op->fua = fua;
+  op->done = std::move(done);
+  if (!env_.calls.admit(check_range(id, offset, from.size()), op)) return;
+  env_.files.open(id, true, [this, op = std::move(op)](Result<FileRef> file) mutable {
+    if (!file) return finish(std::move(op), file.error());
+    op->file = std::move(*file);
+    if (!op->fua) env_.flusher.mark(op->file);
+    continue_write(std::move(op));
+  });
+}
+
+void FileTransfer::continue_write(TransferRef op) {
+  Syscalls& syscalls = env_.tree.syscalls();
+  while (!op->fua && !op->from.empty() && op->from.size() <= loop_write_bytes_ &&
+         !direct_.wants(op->offset, op->from)) {
+    const ssize_t n = syscalls.write(op->file->fd.get(), op->from, op->offset, 0);
+    if (n <= 0) return finish(std::move(op), n < 0 ? error_in(n) : system_error(EIO));
+    op->from = op->from.subspan(static_cast<std::size_t>(n));
+    op->offset += static_cast<uint64_t>(n);
+  }
+  if (op->from.empty()) return finish_write(std::move(op));
+  write_in_engine(std::move(op));
+}
+
+void FileTransfer::write_in_engine(TransferRef op) {
+  Transfer& transfer = *op;
+  const IoFile used = direct_.choose(*transfer.file, transfer.offset, transfer.from);
+  env_.engine.write(used, transfer.from, transfer.offset, transfer.fua ? RWF_DSYNC : 0,
+                    [this, used, op = std::move(op)](int result) mutable {
+                      if (direct_.must_repeat(used, result)) {
+                        return continue_write(std::move(op));
+                      }
+                      if (result <= 0) {
+                        const auto error = result < 0 ? error_in(result) : system_error(EIO);
+                        if (op->fua) return finish_failed_fua(std::move(op), error);
+                        return finish(std::move(op), error);
+                      }
+                      op->from = op->from.subspan(static_cast<std::size_t>(result));
+                      op->offset += static_cast<uint64_t>(result);
+                      continue_write(std::move(op));
+                    });
+}
+
+void FileTransfer::finish_write(TransferRef op) {
+  if (!op->fua) {
+    // Again: a flush that ran meanwhile did not wait for these bytes.
+    env_.flusher.mark(op->file);
+    return finish(std::move(op), {});
+  }
+  if (!op->file->is_entry_dirty) return finish(std::move(op), {});
+  // FUA on a new object: its name must be durable too.
+  const ObjectFile& file = *op->file;
+  env_.pool.run(
+      [this, folder = ObjectPath(file.id).folder] { return env_.tree.sync_folder(folder); },
+      [this, op = std::move(op)](std::error_code error) mutable {
+        if (error) return finish_after_loss(std::move(op), error);
+        op->file->is_entry_dirty = false;
+        finish(std::move(op), {});
+      });
+}
+
+void FileTransfer::finish_failed_fua(TransferRef op, std::error_code error) {
+  // RWF_DSYNC also reports, and so uses up, the error of an earlier write-back.
+  if (to_store_error(error) != OsdErrc::kNoSpace) return finish_after_loss(std::move(op), error);
+  // Either there is no room for these bytes, or a thin volume had none for earlier ones. Written
+  // again without the sync, it fails again in the first case only.
+  Transfer& transfer = *op;
+  env_.engine.write({transfer.file->fd.get()}, transfer.from, transfer.offset, 0,
+                    [this, error, op = std::move(op)](int result) mutable {
+                      if (result < 0) return finish(std::move(op), error_in(result));
+                      finish_after_loss(std::move(op), error);
+                    });
+}
+
+// The object may have lost more than the bytes of this call.
+void FileTransfer::finish_after_loss(TransferRef op, std::error_code error) {
+  const ObjectId& id = op->file->id;
+  env_.flusher.on_failed_sync(
+      error, id, [this, error, op = std::move(op)]() mutable { finish(std::move(op), error); });
+}
+
+}  // namespace lunar::osd
