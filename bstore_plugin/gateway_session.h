@@ -85,7 +85,7 @@ class GatewaySession {
   std::unique_ptr<gateway::Client> client_;
   std::unique_ptr<gateway::DataBuffers> data_buffers_;
   std::unique_ptr<AdminSocket> admin_;
-  std::vector<AdminSocket::Command> admin_commands_;
+  std::vector<AdminSocket::ServedCommand> admin_commands_;
   std::map<std::string, std::string> overrides_;
   bool busy_on_timeout_ = false;
   int completion_fd_ = -1;

@@ -20,12 +20,12 @@
 #include <thread>
 #include <vector>
 
-#include "common/admin_replies.h"
+#include "common/admin/admin_replies.h"
+#include "common/admin/unix_socket.h"
 #include "common/check.h"
 #include "common/mutex.h"
 #include "common/program.h"
 #include "common/signals.h"
-#include "common/unix_socket.h"
 
 namespace lunar {
 namespace {
@@ -36,7 +36,7 @@ constexpr std::size_t kMaxRequestBytes = 64 * 1024;
 constexpr std::size_t kMaxClients = 16;
 constexpr auto kClientTimeout = std::chrono::seconds(10);
 
-struct Client {
+struct SocketClient {
   enum class Step { kReading, kWaiting, kWriting };
 
   UniqueFd fd;
@@ -114,7 +114,7 @@ struct AdminSocket::Impl {
   ino_t inode = 0;
   std::shared_ptr<internal::AdminReplies> replies;
   std::thread thread;
-  std::list<Client> clients;  // the thread's alone, as is what follows
+  std::list<SocketClient> clients;  // the thread's alone, as is what follows
   uint64_t next_client = 1;
 
   Mutex mutex;  // held while a handler runs
@@ -122,11 +122,11 @@ struct AdminSocket::Impl {
 
   void run();
   void accept_clients();
-  void serve(Client& client);
-  void read_request(Client& client);
-  void write_answer(Client& client);
-  void answer(Client& client, const std::string& text);
-  void dispatch(Client& client, std::string_view line);
+  void serve(SocketClient& client);
+  void read_request(SocketClient& client);
+  void write_answer(SocketClient& client);
+  void answer(SocketClient& client, const std::string& text);
+  void dispatch(SocketClient& client, std::string_view line);
   void drop_closed();
   int poll_timeout() const;
   AdminRequest parse_words(std::string_view line) REQUIRES(mutex);
@@ -136,25 +136,26 @@ struct AdminSocket::Impl {
 void AdminSocket::Impl::run() {
   name_this_thread("lunar-admin");
   std::vector<pollfd> polled;
-  while (!replies->stopped()) {
+  while (!replies->is_stopped()) {
     polled.clear();
     polled.push_back({replies->fd(), POLLIN, 0});
-    // A full house waits in the backlog: a negative fd is ignored by poll.
+    // Above kMaxClients the next wait in the backlog: poll ignores a negative fd.
     polled.push_back({clients.size() < kMaxClients ? listener.get() : -1, POLLIN, 0});
-    for (const Client& client : clients) {
-      const short events = client.step == Client::Step::kReading   ? POLLIN
-                           : client.step == Client::Step::kWriting ? POLLOUT
-                                                                   : 0;  // errors and hang-ups only
+    for (const SocketClient& client : clients) {
+      const short events = client.step == SocketClient::Step::kReading ? POLLIN
+                           : client.step == SocketClient::Step::kWriting
+                               ? POLLOUT
+                               : 0;  // errors and hang-ups only
       polled.push_back({client.fd.get(), events, 0});
     }
     if (::poll(polled.data(), polled.size(), poll_timeout()) < 0) continue;  // EINTR
 
     std::size_t i = 2;
-    for (Client& client : clients) {
+    for (SocketClient& client : clients) {
       if (polled[i++].revents != 0) serve(client);
     }
     for (auto& finished : replies->take()) {
-      const auto client = std::ranges::find(clients, finished.client, &Client::id);
+      const auto client = std::ranges::find(clients, finished.client, &SocketClient::id);
       if (client != clients.end() && client->fd) answer(*client, finished.text);
     }
     drop_closed();
@@ -164,8 +165,8 @@ void AdminSocket::Impl::run() {
 
 int AdminSocket::Impl::poll_timeout() const {
   auto nearest = Clock::time_point::max();
-  for (const Client& client : clients) {
-    if (client.step != Client::Step::kWaiting) nearest = std::min(nearest, client.deadline);
+  for (const SocketClient& client : clients) {
+    if (client.step != SocketClient::Step::kWaiting) nearest = std::min(nearest, client.deadline);
   }
   if (nearest == Clock::time_point::max()) return -1;
   const auto left = std::chrono::ceil<std::chrono::milliseconds>(nearest - Clock::now());
@@ -174,8 +175,8 @@ int AdminSocket::Impl::poll_timeout() const {
 
 void AdminSocket::Impl::drop_closed() {
   const auto now = Clock::now();
-  clients.remove_if([now](const Client& client) {
-    return !client.fd || (client.step != Client::Step::kWaiting && client.deadline <= now);
+  clients.remove_if([now](const SocketClient& client) {
+    return !client.fd || (client.step != SocketClient::Step::kWaiting && client.deadline <= now);
   });
 }
 
@@ -185,37 +186,37 @@ void AdminSocket::Impl::accept_clients() {
     if (!fd) return;
     clients.push_back({.fd = std::move(fd),
                        .id = next_client++,
-                       .step = Client::Step::kReading,
+                       .step = SocketClient::Step::kReading,
                        .buffer = {},
                        .sent = 0,
                        .deadline = Clock::now() + kClientTimeout});
   }
 }
 
-void AdminSocket::Impl::serve(Client& client) {
+void AdminSocket::Impl::serve(SocketClient& client) {
   switch (client.step) {
-    case Client::Step::kReading:
+    case SocketClient::Step::kReading:
       return read_request(client);
-    case Client::Step::kWriting:
+    case SocketClient::Step::kWriting:
       return write_answer(client);
-    case Client::Step::kWaiting:
+    case SocketClient::Step::kWaiting:
       return client.fd.reset();  // it hung up
   }
 }
 
-void AdminSocket::Impl::read_request(Client& client) {
+void AdminSocket::Impl::read_request(SocketClient& client) {
   for (;;) {
-    char chunk[4096];
-    const ssize_t got = ::recv(client.fd.get(), chunk, sizeof chunk, 0);
+    char received[4096];
+    const ssize_t got = ::recv(client.fd.get(), received, sizeof received, 0);
     if (got < 0 && errno == EINTR) continue;
     if (got < 0 && errno == EAGAIN) return;
     if (got < 0) return client.fd.reset();
-    client.buffer.append(chunk, static_cast<std::size_t>(got));
+    client.buffer.append(received, static_cast<std::size_t>(got));
     const auto end = client.buffer.find_first_of(std::string_view("\n\0", 2));
     if (end != std::string::npos || (got == 0 && !client.buffer.empty())) {
       const std::string line = client.buffer.substr(0, end);
       client.buffer.clear();
-      client.step = Client::Step::kWaiting;
+      client.step = SocketClient::Step::kWaiting;
       return dispatch(client, line);
     }
     if (got == 0) return client.fd.reset();
@@ -228,16 +229,16 @@ void AdminSocket::Impl::read_request(Client& client) {
   }
 }
 
-void AdminSocket::Impl::answer(Client& client, const std::string& text) {
+void AdminSocket::Impl::answer(SocketClient& client, const std::string& text) {
   const auto size = boost::endian::native_to_big(static_cast<uint32_t>(text.size()));
   client.buffer.assign(reinterpret_cast<const char*>(&size), sizeof size);
   client.buffer += text;
-  client.step = Client::Step::kWriting;
+  client.step = SocketClient::Step::kWriting;
   client.deadline = Clock::now() + kClientTimeout;
   write_answer(client);
 }
 
-void AdminSocket::Impl::write_answer(Client& client) {
+void AdminSocket::Impl::write_answer(SocketClient& client) {
   while (client.sent < client.buffer.size()) {
     const ssize_t sent = ::send(client.fd.get(), client.buffer.data() + client.sent,
                                 client.buffer.size() - client.sent, MSG_NOSIGNAL);
@@ -275,7 +276,7 @@ std::string AdminSocket::Impl::help() {
   return all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
 }
 
-void AdminSocket::Impl::dispatch(Client& client, std::string_view line) {
+void AdminSocket::Impl::dispatch(SocketClient& client, std::string_view line) {
   AdminReply reply(replies, client.id);
   MutexLock lock(mutex);
   AdminRequest request;
@@ -338,7 +339,7 @@ AdminSocket::~AdminSocket() {
 
 const std::string& AdminSocket::path() const noexcept { return impl_->path; }
 
-AdminSocket::Command AdminSocket::add(std::string prefix, std::string help, Handler handler) {
+AdminSocket::ServedCommand AdminSocket::add(std::string prefix, std::string help, Handler handler) {
   MutexLock lock(impl_->mutex);
   const auto [at, is_new] =
       impl_->commands.try_emplace(prefix, Impl::Entry{std::move(help), std::move(handler)});
@@ -346,10 +347,10 @@ AdminSocket::Command AdminSocket::add(std::string prefix, std::string help, Hand
   return {impl_, std::move(prefix)};
 }
 
-AdminSocket::Command::Command(std::weak_ptr<Impl> impl, std::string prefix)
+AdminSocket::ServedCommand::ServedCommand(std::weak_ptr<Impl> impl, std::string prefix)
     : impl_(std::move(impl)), prefix_(std::move(prefix)) {}
 
-AdminSocket::Command& AdminSocket::Command::operator=(Command&& other) noexcept {
+AdminSocket::ServedCommand& AdminSocket::ServedCommand::operator=(ServedCommand&& other) noexcept {
   if (this != &other) {
     end();
     impl_ = std::move(other.impl_);
@@ -358,9 +359,9 @@ AdminSocket::Command& AdminSocket::Command::operator=(Command&& other) noexcept 
   return *this;
 }
 
-AdminSocket::Command::~Command() { end(); }
+AdminSocket::ServedCommand::~ServedCommand() { end(); }
 
-void AdminSocket::Command::end() {
+void AdminSocket::ServedCommand::end() {
   const auto impl = std::exchange(impl_, {}).lock();
   if (!impl) return;
   MutexLock lock(impl->mutex);

@@ -14,17 +14,18 @@
 
 namespace lunar {
 
-class Config;
-class PerfRegistry;
+class Config;        // common/config.h
+class PerfRegistry;  // common/perf_counters.h
 
-// One command as it was asked: {"prefix": "config set", "name": "debug_ms", "value": "5"}, or plain
-// text, whose words after the command become "args". Values that are not strings arrive as their
-// JSON text.
+// One command as it was asked. A value, built by the socket: {"prefix": "config set", "name":
+// "debug_ms", "value": "5"}, or plain text, whose words after the command become "args". Values
+// that are not strings arrive as their JSON text.
 struct AdminRequest {
-  std::string prefix;
+  std::string prefix;  // the words of the command: "perf dump"
+  // Everything else that came with it, by name.
   std::map<std::string, std::string, std::less<>> arguments;
 
-  // Null if absent.
+  // The argument, valid as long as this is; null if it was not given.
   const std::string* find(std::string_view name) const;
   // The words of a plain-text request after the command's name.
   std::vector<std::string> words() const;
@@ -34,45 +35,53 @@ namespace internal {
 class AdminReplies;
 }
 
-// Answers one command: exactly one of the calls, once, later or now, on any thread. Move-only. One
-// that is destroyed unanswered answers with an error. May outlive the AdminSocket.
+// Answers one command: by exactly one of the calls, once, later or at once, on any thread.
+// Move-only. Destroyed unanswered, it answers with an error, so that nobody waits for ever. Can
+// outlive the AdminSocket: an answer that comes too late is dropped.
 class AdminReply {
  public:
+  // By the socket. `client` is its number for the connection that asked.
   AdminReply(std::shared_ptr<internal::AdminReplies> replies, uint64_t client) noexcept;
   AdminReply(AdminReply&& other) noexcept;
   AdminReply& operator=(AdminReply&& other) noexcept;
   ~AdminReply();
 
-  void send(std::string text);  // JSON, or text for a person
+  // JSON, or text for a person. Less than 4 GiB.
+  void send(std::string text);
+  // The command failed. Arrives as {"error": {"code", "message"}}; `message` is one sentence.
   void fail(std::error_code code, const std::string& message);
   void fail(const Error& error) { fail(error.code, error.message); }
 
  private:
-  void abandon();
+  void abandon();  // answers with an error unless it was answered or moved from
   std::shared_ptr<internal::AdminReplies> replies_;
   uint64_t client_ = 0;
 };
 
 // Serves commands on a unix socket (mode 0600), in Ceph's protocol: one line or a NUL-terminated
 // request, answered by a 32-bit big-endian length and that many bytes; then the connection is
-// closed. Thread-safe. Owns one thread (all signals blocked), which is joined by the destructor.
+// closed. At most 64 connections are served at a time; a client that is slow for too long is cut
+// off. Thread-safe. Owns one thread (all signals blocked), which the destructor joins.
 class AdminSocket {
  public:
-  // Listens on `path`. The socket of a dead process is replaced; one that answers is an error.
+  // Listens on `path`, and makes nothing but the socket: its folder has to be there. The socket of
+  // a dead process is replaced; one that answers is an error. Errors explain themselves.
   static Outcome<std::unique_ptr<AdminSocket>> create(const std::string& path);
   ~AdminSocket();  // removes the file
   AdminSocket(const AdminSocket&) = delete;
   AdminSocket& operator=(const AdminSocket&) = delete;
 
-  const std::string& path() const noexcept;
+  const std::string& path() const noexcept;  // as given
 
-  // Takes the command away when destroyed, which waits for a handler in progress. May be destroyed
-  // after the socket.
-  class Command;
+  // Takes the command away when it is destroyed, which waits for a handler in progress: it must not
+  // be destroyed in its own handler. Move-only. Can be destroyed after the socket.
+  class ServedCommand;
   // Runs on the socket's own thread and must not block: what belongs to a loop is posted there with
   // the reply. REQUIRES: no other handler has this prefix.
   using Handler = InlineFunction<void(const AdminRequest&, AdminReply)>;
-  [[nodiscard]] Command add(std::string prefix, std::string help, Handler handler);
+  // Serves `prefix` from now on, as long as what is returned lives. `help` is a full clause: what
+  // the command does.
+  [[nodiscard]] ServedCommand add(std::string prefix, std::string help, Handler handler);
 
   // help and version are there from the start. This adds config show|get|set|diff, perf
   // dump|schema| histogram dump|prometheus, log dump|reopen. Both must outlive the socket.
@@ -81,27 +90,29 @@ class AdminSocket {
  private:
   struct Impl;
   explicit AdminSocket(std::shared_ptr<Impl> impl);
-  std::shared_ptr<Impl> impl_;
-  std::vector<Command> standard_commands_;
+  std::shared_ptr<Impl> impl_;  // shared with the ServedCommands, which hold it weakly
+  std::vector<ServedCommand> standard_commands_;
 };
 
-class AdminSocket::Command {
+// Made by add(). Empty when default-constructed or moved from.
+class AdminSocket::ServedCommand {
  public:
-  Command() noexcept = default;
-  Command(Command&&) noexcept = default;
-  Command& operator=(Command&& other) noexcept;
-  ~Command();
+  ServedCommand() noexcept = default;
+  ServedCommand(ServedCommand&&) noexcept = default;
+  ServedCommand& operator=(ServedCommand&& other) noexcept;
+  ~ServedCommand();
 
  private:
   friend class AdminSocket;
-  Command(std::weak_ptr<Impl> impl, std::string prefix);
-  void end();
+  ServedCommand(std::weak_ptr<Impl> impl, std::string prefix);
+  void end();  // takes it away
   std::weak_ptr<Impl> impl_;
   std::string prefix_;
 };
 
-// For tools: sends one request and waits for the answer. A command that fails at the other side is
-// an Error with its sentence; so is nobody listening. `request` is JSON or plain text.
+// For tools: sends one request and waits up to `timeout` for the whole answer. Blocking. A command
+// that fails at the other side is an Error with its sentence; so is a socket at which nobody
+// listens. `request` is JSON or plain text.
 Outcome<std::string> admin_socket_request(
     const std::string& path, std::string_view request,
     std::chrono::milliseconds timeout = std::chrono::seconds(10));

@@ -9,7 +9,7 @@
 
 #include "common/check.h"
 #include "common/file.h"
-#include "common/ini.h"
+#include "common/parse/ini.h"
 
 namespace lunar {
 namespace {
@@ -18,11 +18,11 @@ constexpr std::size_t kMaxFileBytes = 1024 * 1024;
 constexpr int kMaxExpandDepth = 8;
 constexpr int kOverrideRank = 4;
 
-bool name_part_ok(std::string_view part) {
-  constexpr std::size_t kMaxPart = 64;
-  if (part.empty() || part.size() > kMaxPart) return false;
+bool is_name_word(std::string_view word) {
+  constexpr std::size_t kMaxWordBytes = 64;
+  if (word.empty() || word.size() > kMaxWordBytes) return false;
   return std::ranges::all_of(
-      part, [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != '[' && c != ']'; });
+      word, [](char c) { return c > ' ' && c < 0x7f && c != '/' && c != '[' && c != ']'; });
 }
 
 // How specific a section is to this entity: 1 to 3, or 0 if it is about another.
@@ -61,7 +61,7 @@ std::optional<EntityName> EntityName::parse(std::string_view text) {
   if (dot == std::string_view::npos) return std::nullopt;
   const std::string_view type = text.substr(0, dot);
   const std::string_view id = text.substr(dot + 1);
-  if (!name_part_ok(type) || !name_part_ok(id)) return std::nullopt;
+  if (!is_name_word(type) || !is_name_word(id)) return std::nullopt;
   return EntityName{std::string(type), std::string(id)};
 }
 
@@ -134,7 +134,7 @@ Outcome<void> Config::set(std::string_view name, std::string_view value) {
   const bool is_runtime = (option->flags & kOptionRuntime) != 0;
   {
     MutexLock lock(mutex_);
-    if (frozen_ && !is_runtime) {
+    if (is_frozen_ && !is_runtime) {
       return failure(std::errc::operation_not_permitted,
                      "option '" + std::string(option->name) +
                          "' is read at start only; put it into the configuration file and restart");
@@ -155,7 +155,7 @@ Outcome<void> Config::apply(const OptionSpec& option, std::string_view value, in
   auto parsed = parse_option(option, value);
   if (!parsed) return tl::unexpected<Error>(parsed.error());
   MutexLock lock(mutex_);
-  Value& current = values_[static_cast<std::size_t>(&option - all_options().data())];
+  Setting& current = values_[static_cast<std::size_t>(&option - all_options().data())];
   if (rank < current.rank) return {};  // a more specific section spoke already
   current = {*std::move(parsed), std::string(value), std::move(source), rank};
   return {};
@@ -163,7 +163,7 @@ Outcome<void> Config::apply(const OptionSpec& option, std::string_view value, in
 
 void Config::freeze() {
   MutexLock lock(mutex_);
-  frozen_ = true;
+  is_frozen_ = true;
 }
 
 std::size_t Config::index_of(std::string_view name) const {
@@ -255,7 +255,7 @@ std::optional<std::string> Config::variable_locked(std::string_view variable, in
 
 Config::Shown Config::shown_locked(std::size_t index) const {
   const OptionSpec& option = all_options()[index];
-  const Value& value = values_[index];
+  const Setting& value = values_[index];
   return {std::string(option.name), displayed_value(option, value.text), value.source,
           displayed_value(option, option.default_value)};
 }

@@ -13,7 +13,7 @@
 
 #include "common/check.h"
 #include "common/file.h"
-#include "common/ini.h"
+#include "common/parse/ini.h"
 #include "common/random.h"
 
 namespace lunar {

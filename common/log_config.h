@@ -10,15 +10,19 @@
 
 namespace lunar {
 
-// Ties the process's log to a Config: target from log_file and log_to_stderr, levels from debug_*;
-// the levels follow runtime changes while this lives. Thread-safe. The Config outlives it.
+// Ties the process's log (log.h) to a Config: where it goes from log_file and log_to_stderr, its
+// levels from debug_*; the levels follow changes at run time while this lives. Afterwards the log
+// stays as it is. One per process, made by Program or by the plugin. Thread-safe. Borrows the
+// Config, which outlives it.
 class LogConfig {
  public:
+  // Called once, before the first thread, so that no line goes to where it should not.
+  // Opens the log. The error is that of a log_file that cannot be opened for appending.
   static Outcome<std::unique_ptr<LogConfig>> open(Config& config);
 
  private:
-  LogConfig() = default;
-  std::vector<Config::Observer> observers_;
+  LogConfig() = default;                     // by open() alone
+  std::vector<Config::Observer> observers_;  // one per debug_* option
 };
 
 }  // namespace lunar

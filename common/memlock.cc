@@ -64,7 +64,7 @@ Memlock parse_proc_status(std::string_view status) {
   return memlock;
 }
 
-Memlock read_memlock() {
+Memlock raise_memlock() {
   std::ostringstream status;
   status << std::ifstream("/proc/self/status").rdbuf();
   Memlock memlock = parse_proc_status(status.str());

@@ -20,7 +20,7 @@ struct Memlock {
 };
 
 // Raises the soft limit to the hard one, then reads. Blocks for a moment (/proc).
-Memlock read_memlock();
+Memlock raise_memlock();
 // From the text of /proc/self/status; pure. The limits are the caller's to fill in.
 Memlock parse_proc_status(std::string_view status);
 

@@ -163,26 +163,4 @@ std::string describe_accepted(const OptionSpec& option) {
   return text + (low.empty() ? ", at most " + high : ", at least " + low);
 }
 
-std::string_view option_type_name(OptionType type) noexcept {
-  switch (type) {
-    case OptionType::kString:
-      return "string";
-    case OptionType::kBool:
-      return "bool";
-    case OptionType::kUint:
-      return "uint";
-    case OptionType::kSize:
-      return "size";
-    case OptionType::kDuration:
-      return "duration";
-    case OptionType::kDouble:
-      return "double";
-    case OptionType::kChoice:
-      return "choice";
-    case OptionType::kLogLevel:
-      return "level";
-  }
-  return "";
-}
-
 }  // namespace lunar

@@ -229,7 +229,7 @@ PerfCounter& PerfGroup::counter(std::string name, std::string help, std::string_
 PerfGauge& PerfGroup::gauge(std::string name, std::string help, std::string_view unit) {
   return add<PerfGauge>(std::move(name), std::move(help), unit);
 }
-void PerfGroup::reading(std::string name, std::string help, PerfReading::Read read,
+void PerfGroup::reading(std::string name, std::string help, PerfReading::Getter read,
                         std::string_view unit) {
   add<PerfReading>(std::move(name), std::move(help), unit, read);
 }

@@ -112,7 +112,7 @@ Outcome<std::unique_ptr<Program>> Program::start(int argc, const char* const* ar
     return failure(std::errc::invalid_argument,
                    "'" + arguments->cluster + "' is not the name of a cluster");
   }
-  if (defaults.daemon) {
+  if (defaults.is_daemon) {
     forbid_core_dumps();
     std::signal(SIGPIPE, SIG_IGN);  // NOLINT(concurrency-mt-unsafe): no thread is running yet
   }
@@ -138,7 +138,7 @@ Outcome<std::unique_ptr<Program>> Program::start(int argc, const char* const* ar
   auto log = LogConfig::open(*self->config_);
   if (!log) return tl::unexpected<Error>(log.error());
   self->log_ = *std::move(log);
-  if (defaults.admin_socket) {
+  if (defaults.serves_admin_socket) {
     if (auto served = self->serve_admin_socket(); !served) {
       return tl::unexpected<Error>(served.error());
     }

@@ -116,19 +116,6 @@ std::optional<std::chrono::nanoseconds> parse_duration(std::string_view text) {
   return std::nullopt;
 }
 
-std::string format_size(uint64_t bytes) {
-  static constexpr std::array<std::string_view, 5> kUnits = {"KiB", "MiB", "GiB", "TiB", "PiB"};
-  if (bytes == 0) return "0";
-  std::size_t power = 0;
-  while (power < kUnits.size() && bytes % 1024 == 0) {
-    bytes /= 1024;
-    ++power;
-  }
-  std::string text = std::to_string(bytes);
-  if (power > 0) text += kUnits[power - 1];
-  return text;
-}
-
 std::string format_duration(std::chrono::nanoseconds duration) {
   const auto count = static_cast<uint64_t>(duration.count());
   if (duration.count() <= 0) return "0s";

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <coroutine>
-#include <exception>
+#include <exception>  // std::terminate
 #include <optional>
 #include <utility>
 
@@ -25,25 +25,34 @@ struct TaskFinal {
   template <typename Promise>
   void await_suspend(std::coroutine_handle<Promise> finished) const noexcept {
     const std::coroutine_handle<> parent = finished.promise().parent;
-    if (parent) parent.resume();  // may destroy `finished`
+    if (parent) parent.resume();  // can destroy `finished`
   }
   void await_resume() const noexcept {}
 };
 
 struct TaskPromiseBase {
-  std::coroutine_handle<> parent;
+  std::coroutine_handle<> parent;  // who awaits the task, once it has suspended; else null
+  // Lazy: nothing runs before somebody awaits the task.
   std::suspend_always initial_suspend() const noexcept { return {}; }
   TaskFinal final_suspend() const noexcept { return {}; }
+  // Our own code throws nothing: what arrives here is a lack of memory.
   void unhandled_exception() const noexcept { std::terminate(); }
 };
 
 }  // namespace internal
 
-// A coroutine that starts when it is awaited, once, and gives one value. Loop-bound. Owns its
-// frame: destroying a task that is suspended gives up what it awaits.
+// A coroutine that starts when it is awaited, once, and gives one value:
+//   Task<Result<Frame>> read_frame(Link& link);      a named function, parameters by value
+//   auto frame = co_await read_frame(link);          the whole initialiser of a local
+// For control flow in several steps off the path of an IO; each call allocates a frame on the heap.
+// Loop-bound: it runs on the thread of whoever awaits it, and so does what follows. Owns its frame:
+// destroying a task that is suspended destroys its locals and gives up what it awaits. A failure is
+// a value, a Result or an Outcome, never an exception. Nobody cancels a task: what it awaits is
+// closed, and the await returns that error.
 template <typename T>
 class [[nodiscard]] Task {
  public:
+  // What the compiler asks for. `value` is there once the coroutine has returned.
   struct promise_type : internal::TaskPromiseBase {
     std::optional<T> value;
     Task get_return_object() noexcept {
@@ -56,11 +65,13 @@ class [[nodiscard]] Task {
   };
 
   Task(Task&& other) noexcept : frame_(std::exchange(other.frame_, {})) {}
-  Task& operator=(Task&&) = delete;
+  Task& operator=(Task&&) = delete;  // nobody needs it
   ~Task() {
     if (frame_) frame_.destroy();
   }
 
+  // The three calls of co_await. The task runs inside await_suspend(), until it waits for something
+  // or ends; false means that it has ended.
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> parent) {
     frame_.resume();
@@ -68,16 +79,17 @@ class [[nodiscard]] Task {
     frame_.promise().parent = parent;
     return true;
   }
-  T await_resume() {
+  T await_resume() {  // the value, moved out: once
     LUNAR_CHECK(frame_.promise().value.has_value(), "a task ended without a value");
     return std::move(*frame_.promise().value);
   }
 
  private:
   explicit Task(std::coroutine_handle<promise_type> frame) noexcept : frame_(frame) {}
-  std::coroutine_handle<promise_type> frame_;
+  std::coroutine_handle<promise_type> frame_;  // null once it was moved from
 };
 
+// The same without a value.
 template <>
 class [[nodiscard]] Task<void> {
  public:
@@ -89,7 +101,7 @@ class [[nodiscard]] Task<void> {
   };
 
   Task(Task&& other) noexcept : frame_(std::exchange(other.frame_, {})) {}
-  Task& operator=(Task&&) = delete;
+  Task& operator=(Task&&) = delete;  // nobody needs it
   ~Task() {
     if (frame_) frame_.destroy();
   }
@@ -97,7 +109,7 @@ class [[nodiscard]] Task<void> {
   bool await_ready() const noexcept { return false; }
   bool await_suspend(std::coroutine_handle<> parent) {
     frame_.resume();
-    if (frame_.done()) return false;
+    if (frame_.done()) return false;  // ended at once, as above
     frame_.promise().parent = parent;
     return true;
   }
@@ -105,12 +117,15 @@ class [[nodiscard]] Task<void> {
 
  private:
   explicit Task(std::coroutine_handle<promise_type> frame) noexcept : frame_(frame) {}
-  std::coroutine_handle<promise_type> frame_;
+  std::coroutine_handle<promise_type> frame_;  // null once it was moved from
 };
 
-// A coroutine that starts at its call and belongs to nobody: it frees itself when it ends, so it
-// must hold what it uses, and everything it awaits must be closed for it to end.
+// A coroutine that starts at its call and belongs to nobody:
+//   Detached Acceptor::serve(std::shared_ptr<Acceptor> self, Connected link);
+// It frees itself when it ends, so it must hold what it uses (a shared_ptr parameter), and whoever
+// wants it to end closes what it awaits. Its first steps run inside the call. Loop-bound.
 struct Detached {
+  // What the compiler asks for: runs at once, and frees the frame at the end.
   struct promise_type {
     Detached get_return_object() const noexcept { return {}; }
     std::suspend_never initial_suspend() const noexcept { return {}; }

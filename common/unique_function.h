@@ -2,29 +2,36 @@
 #pragma once
 
 #include <cstddef>
-#include <new>
+#include <new>  // placement
 #include <type_traits>
 #include <utility>
 
 #include "common/check.h"
+#include "common/inline_function.h"
 
 namespace lunar {
 
+// One of the two kinds of stored function (the other: InlineFunction):
+//   void open(std::string name, UniqueFunction<void(Outcome<Image>)> done);
 template <typename Signature>
 class UniqueFunction;
 
 // A callable that is moved, never copied, and may capture as much as it likes: above kInlineBytes
-// it is kept on the heap. For what is not on the path of an IO; there InlineFunction is the one to
-// take. Fits into an InlineFunction's capture, as an InlineFunction fits into this one's. Not
-// thread-safe. Owns what the callable captured.
+// it is kept on the heap, one allocation when it is made and none when it is moved. For what is not
+// on the path of an IO; there InlineFunction is the one to take. Fits into an InlineFunction's
+// capture (it is 32 bytes itself), as an InlineFunction fits into this one's. Not thread-safe. Owns
+// what the callable captured and destroys it with itself, wherever that happens.
 template <typename R, typename... Args>
 class UniqueFunction<R(Args...)> {
  public:
+  // What may be captured without an allocation: three pointers, as in [this, shared_ptr].
   static constexpr std::size_t kInlineBytes = 3 * sizeof(void*);
 
+  // Empty: must not be called. nullptr is the way to say so at a call site.
   UniqueFunction() noexcept = default;
   UniqueFunction(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
 
+  // Takes the callable: by moving it, or by copying it if it is an lvalue.
   template <typename F>
   requires(!std::is_same_v<std::remove_cvref_t<F>, UniqueFunction> &&
            std::is_invocable_r_v<R, std::remove_cvref_t<F>&, Args...>)
@@ -38,7 +45,9 @@ class UniqueFunction<R(Args...)> {
     table_ = &kTableOf<Callable>;
   }
 
+  // The other one is empty afterwards.
   UniqueFunction(UniqueFunction&& other) noexcept { take(other); }
+  // Destroys what was held.
   UniqueFunction& operator=(UniqueFunction&& other) noexcept {
     if (this != &other) {
       reset();
@@ -50,30 +59,30 @@ class UniqueFunction<R(Args...)> {
   UniqueFunction& operator=(const UniqueFunction&) = delete;
   ~UniqueFunction() { reset(); }
 
+  // True unless it is empty.
   explicit operator bool() const noexcept { return table_ != nullptr; }
 
-  // REQUIRES: not empty.
+  // Calls it; it stays, and can be called again. The callable may destroy this object only if it
+  // touches nothing that it captured afterwards. REQUIRES: not empty.
   R operator()(Args... args) {
     LUNAR_CHECK(table_ != nullptr, "call of an empty UniqueFunction");
     return table_->call(storage_, std::forward<Args>(args)...);
   }
 
+  // Destroys the callable with what it captured; empty afterwards.
   void reset() noexcept {
     if (table_ != nullptr) std::exchange(table_, nullptr)->destroy(storage_);
   }
 
  private:
-  struct Table {
-    R (*call)(void*, Args&&...);
-    void (*move)(void* from, void* to) noexcept;  // destroys `from`
-    void (*destroy)(void*) noexcept;
-  };
-
+  // What lies in the storage is the callable if this is true, else a pointer to it. A callable
+  // whose move may throw goes to the heap too, so that moving this object never throws.
   template <typename Callable>
   static constexpr bool kIsInline =
       sizeof(Callable) <= kInlineBytes &&
       alignof(Callable) <= alignof(void*) && std::is_nothrow_move_constructible_v<Callable>;
 
+  // The callable, wherever it is.
   template <typename Callable>
   static Callable& callable_in(void* storage) noexcept {
     if constexpr (kIsInline<Callable>) {
@@ -83,8 +92,10 @@ class UniqueFunction<R(Args...)> {
     }
   }
 
+  // How to call, move and destroy this type of callable.
   template <typename Callable>
-  static constexpr Table kTableOf = {
+  static constexpr internal::CallTable<R, Args...> kTableOf = {
+      // call, move, destroy
       [](void* self, Args&&... args) -> R {
         return static_cast<R>(callable_in<Callable>(self)(std::forward<Args>(args)...));
       },
@@ -105,13 +116,14 @@ class UniqueFunction<R(Args...)> {
         }
       }};
 
+  // REQUIRES: this is empty.
   void take(UniqueFunction& other) noexcept {
     table_ = std::exchange(other.table_, nullptr);
     if (table_ != nullptr) table_->move(other.storage_, storage_);
   }
 
-  alignas(void*) std::byte storage_[kInlineBytes];
-  const Table* table_ = nullptr;
+  alignas(void*) std::byte storage_[kInlineBytes];          // raw while table_ is null
+  const internal::CallTable<R, Args...>* table_ = nullptr;  // null: empty
 };
 
 }  // namespace lunar

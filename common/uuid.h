@@ -2,10 +2,10 @@
 #pragma once
 
 #include <array>
-#include <compare>
+#include <compare>  // operator<=>
 #include <cstddef>
 #include <cstdint>
-#include <functional>
+#include <functional>  // std::hash
 #include <optional>
 #include <string>
 #include <string_view>
@@ -14,32 +14,37 @@
 
 namespace lunar {
 
-// 16 bytes in the order they are printed and sent (RFC 4122). A value; nil when
-// default-constructed.
+// A universally unique identifier (RFC 4122): names of clusters, stores and images. 16 bytes in the
+// order in which they are printed and sent. A value; nil, all zero, when default-constructed, which
+// stands for "none". Ordered by its bytes, which means nothing but serves maps.
 struct Uuid {
-  static constexpr std::size_t kBytes = 16;
+  static constexpr std::size_t kBytes = 16;  // on the wire and in memory
 
-  std::array<std::byte, kBytes> bytes{};
+  std::array<std::byte, kBytes> bytes{};  // all zero: nil
 
-  // Version 4, from the kernel's random numbers.
+  // A new one of version 4, from the kernel's random numbers. Any thread.
   static Uuid random();
-  // "8-4-4-4-12" hex digits, any case; nothing else is accepted.
+  // From "8-4-4-4-12" hex digits, of either case. Nothing else is accepted: no braces, no spaces.
   static std::optional<Uuid> parse(std::string_view text);
-  // REQUIRES: source.size() == kBytes
+  // From the wire or a file. REQUIRES: source.size() == kBytes
   static Uuid from_bytes(ConstBytes source);
 
-  std::string to_string() const;  // lower case
+  // 36 characters, lower case; parse() reads them back.
+  std::string to_string() const;
+  // It stands for "none". Uuid::random() never gives it.
   bool is_nil() const noexcept { return *this == Uuid{}; }
-  auto operator<=>(const Uuid&) const = default;
+  auto operator<=>(const Uuid&) const = default;  // byte by byte
 };
 
 }  // namespace lunar
 
+// For unordered containers.
 template <>
 struct std::hash<lunar::Uuid> {
-  std::size_t operator()(const lunar::Uuid& uuid) const noexcept {
+  std::size_t operator()(const lunar::Uuid& uuid) const noexcept {  // never throws
+    // The first bytes of a random identifier are as good as any hash of it.
     std::size_t value = 0;
-    std::memcpy(&value, uuid.bytes.data(), sizeof value);  // random already
+    std::memcpy(&value, uuid.bytes.data(), sizeof value);
     return value;
   }
 };

@@ -16,7 +16,7 @@ RdmaReport make_rdma_report(const Config& config, const Address& local) {
     const std::string directory = std::string("/sys/module/") + module;
     findings.modules.emplace_back(module, access(directory.c_str(), F_OK) == 0);
   }
-  findings.memlock = read_memlock();
+  findings.memlock = raise_memlock();
   auto options = rdma::RdmaOptions::from_config(config);
   auto devices = rdma::list_devices();
   if (devices) findings.devices = std::move(*devices);

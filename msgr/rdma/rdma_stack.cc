@@ -30,7 +30,7 @@ Outcome<void> check_host(const RdmaOptions& options) {
   if (!devices) return failure(std::move(devices.error()));
   auto choice = choose_port(*devices, options, Address());
   if (!choice) return failure(std::move(choice.error()));
-  return check_memlock(read_memlock(), kStagingAtStart + kFrontEndAtStart + worker_bytes(options),
+  return check_memlock(raise_memlock(), kStagingAtStart + kFrontEndAtStart + worker_bytes(options),
                        "RDMA at start");
 }
 

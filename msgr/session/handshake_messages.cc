@@ -70,7 +70,7 @@ std::string get_name(ByteReader& in, std::size_t limit) {
 
 template <typename T>
 Result<T> checked(const ByteReader& in, T value) {
-  if (!in.finished()) return failure(MsgrErrc::kBadFrame);
+  if (!in.is_finished()) return failure(MsgrErrc::kBadFrame);
   return value;
 }
 

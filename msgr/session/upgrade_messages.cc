@@ -45,7 +45,7 @@ Result<RdmaOffer> RdmaOffer::decode(ConstBytes front) {
   RdmaOffer offer;
   get_token(in, offer.token);
   offer.endpoint = get_endpoint(in);
-  if (!in.finished() || offer.endpoint.empty()) return failure(MsgrErrc::kBadFrame);
+  if (!in.is_finished() || offer.endpoint.empty()) return failure(MsgrErrc::kBadFrame);
   return offer;
 }
 
@@ -63,7 +63,7 @@ Result<RdmaAnswer> RdmaAnswer::decode(ConstBytes front) {
   get_token(in, answer.token);
   answer.endpoint = get_endpoint(in);
   answer.sentence = printable(in.get_string(kMaxSentenceBytes));
-  if (!in.finished()) return failure(MsgrErrc::kBadFrame);
+  if (!in.is_finished()) return failure(MsgrErrc::kBadFrame);
   return answer;
 }
 
@@ -74,7 +74,7 @@ Result<RdmaProbe> RdmaProbe::decode(ConstBytes front) {
   ByteReader in(front);
   RdmaProbe probe;
   get_token(in, probe.token);
-  if (!in.finished()) return failure(MsgrErrc::kBadFrame);
+  if (!in.is_finished()) return failure(MsgrErrc::kBadFrame);
   return probe;
 }
 

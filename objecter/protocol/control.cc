@@ -23,7 +23,7 @@ Result<Reply> decode_verdict(ConstBytes front) {
   const OsdErrc error = get_errc(r);
   const auto epoch = r.get<Epoch>();
   std::string text = r.get_string(CommandReply::kMaxTextBytes);
-  if (!r.finished()) return failure(OsdErrc::kInvalid);
+  if (!r.is_finished()) return failure(OsdErrc::kInvalid);
   return Reply{error, epoch, std::move(text)};
 }
 
@@ -48,7 +48,7 @@ Result<ServerHello> decode_server_hello(ConstBytes front) {
   hello.verifier = r.get<uint64_t>();
   hello.epoch = r.get<Epoch>();
   hello.remembers_client = get_flag(r);
-  if (!r.finished() || hello.osd < 0 || hello.incarnation == 0) return failure(OsdErrc::kInvalid);
+  if (!r.is_finished() || hello.osd < 0 || hello.incarnation == 0) return failure(OsdErrc::kInvalid);
   return hello;
 }
 
@@ -59,7 +59,7 @@ void encode(const MapSubscribe& subscribe, std::vector<std::byte>& out) {
 Result<MapSubscribe> decode_map_subscribe(ConstBytes front) {
   ByteReader r(front);
   MapSubscribe subscribe{r.get<Epoch>()};
-  if (!r.finished()) return failure(OsdErrc::kInvalid);
+  if (!r.is_finished()) return failure(OsdErrc::kInvalid);
   return subscribe;
 }
 
@@ -68,7 +68,7 @@ void encode(const CancelNote& note, std::vector<std::byte>& out) { ByteWriter(ou
 Result<CancelNote> decode_cancel_note(ConstBytes front) {
   ByteReader r(front);
   CancelNote note{r.get<Tid>()};
-  if (!r.finished() || note.tid == 0) return failure(OsdErrc::kInvalid);
+  if (!r.is_finished() || note.tid == 0) return failure(OsdErrc::kInvalid);
   return note;
 }
 
@@ -91,7 +91,7 @@ Result<OsdBoot> decode_osd_boot(ConstBytes front) {
   boot.incarnation = r.get<uint64_t>();
   boot.epoch = r.get<Epoch>();
   boot.addresses = get_addresses(r);
-  if (!r.finished() || boot.osd < 0 || boot.incarnation == 0 || boot.addresses.empty()) {
+  if (!r.is_finished() || boot.osd < 0 || boot.incarnation == 0 || boot.addresses.empty()) {
     return failure(OsdErrc::kInvalid);
   }
   for (const msgr::Address& address : boot.addresses) {

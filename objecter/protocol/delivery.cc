@@ -47,7 +47,7 @@ DeliveryDescriptor get_delivery(ByteReader& r) {
   delivery.has_crc = get_flag(r);
   delivery.fragment_bytes = r.get<uint32_t>();
   const auto count = r.get<uint8_t>();
-  if (count > DeliveryDescriptor::kMaxRanges || !r.plausible_count(count, 16)) return delivery;
+  if (count > DeliveryDescriptor::kMaxRanges || !r.can_hold(count, 16)) return delivery;
   delivery.ranges.resize(count);
   for (DeliveryDescriptor::Range& range : delivery.ranges) {
     range.addr = r.get<uint64_t>();
@@ -57,7 +57,7 @@ DeliveryDescriptor get_delivery(ByteReader& r) {
   const bool pulls = delivery.access == DeliveryAccess::kPull;
   if (!pulls || !delivery.has_crc || delivery.fragment_bytes == 0) return delivery;
   const uint64_t crcs = (delivery.bytes() + delivery.fragment_bytes - 1) / delivery.fragment_bytes;
-  if (!r.plausible_count(crcs, 4)) return delivery;
+  if (!r.can_hold(crcs, 4)) return delivery;
   delivery.crcs.resize(crcs);
   for (uint32_t& crc : delivery.crcs) crc = r.get<uint32_t>();
   return delivery;

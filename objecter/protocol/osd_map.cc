@@ -50,7 +50,7 @@ PoolInfo get_pool(ByteReader& r) {
   pool.object_size = r.get<uint64_t>();
   pool.store = r.get<StoreKind>();
   const auto count = r.get<uint32_t>();
-  if (!r.plausible_count(count, 8)) return pool;
+  if (!r.can_hold(count, 8)) return pool;
   pool.members.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {
     const auto osd = r.get<OsdId>();
@@ -66,14 +66,14 @@ bool get_map(ByteReader& r, OsdMap& map) {
   map.authority = r.get<OsdId>();
   map.next_pool_id = r.get<PoolId>();
   const auto osds = r.get<uint32_t>();
-  if (osds > OsdMap::kMaxOsds || !r.plausible_count(osds, 22)) return false;
+  if (osds > OsdMap::kMaxOsds || !r.can_hold(osds, 22)) return false;
   map.osds.reserve(osds);
   for (uint32_t i = 0; i < osds && r.ok(); ++i) map.osds.push_back(get_osd(r));
   const auto pools = r.get<uint32_t>();
-  if (pools > OsdMap::kMaxPools || !r.plausible_count(pools, 29)) return false;
+  if (pools > OsdMap::kMaxPools || !r.can_hold(pools, 29)) return false;
   map.pools.reserve(pools);
   for (uint32_t i = 0; i < pools && r.ok(); ++i) map.pools.push_back(get_pool(r));
-  return r.finished();
+  return r.is_finished();
 }
 
 auto refuse(std::string what) {

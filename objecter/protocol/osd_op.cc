@@ -214,7 +214,7 @@ Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes) {
   op.pg.seed = r.get<uint32_t>();
   op.image = r.get<ImageId>();
   op.object = r.get_string(ObjectId::kMaxNameBytes);
-  if (!r.ok() || count > OsdOpHeader::kMaxSubOps || !r.plausible_count(count, 4)) {
+  if (!r.ok() || count > OsdOpHeader::kMaxSubOps || !r.can_hold(count, 4)) {
     return failure(OsdErrc::kInvalid);
   }
   op.steps.reserve(count);
@@ -225,7 +225,7 @@ Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes) {
   }
   if (r.ok() && (op.flags & kOpOneSided) != 0) op.delivery = get_delivery(r);
   const uint64_t in_message = op.delivery ? 0 : sum;
-  if (!r.finished() || in_message != data_bytes || !is_valid(op)) return failure(OsdErrc::kInvalid);
+  if (!r.is_finished() || in_message != data_bytes || !is_valid(op)) return failure(OsdErrc::kInvalid);
   return op;
 }
 
@@ -264,7 +264,7 @@ Result<OsdReplyHeader> decode_osd_reply(ConstBytes front, std::size_t data_bytes
   reply.bytes_inline = r.get<uint64_t>();
   reply.bytes_one_sided = r.get<uint64_t>();
   const auto count = r.get<uint16_t>();
-  if (count > OsdOpHeader::kMaxSubOps || !r.plausible_count(count, 16)) {
+  if (count > OsdOpHeader::kMaxSubOps || !r.can_hold(count, 16)) {
     return failure(OsdErrc::kInvalid);
   }
   reply.steps.resize(count);
@@ -283,7 +283,7 @@ Result<OsdReplyHeader> decode_osd_reply(ConstBytes front, std::size_t data_bytes
   }
   const bool adds_up = reply.is_pushed ? data_bytes == 0 && sum > 0 && reply.error == OsdErrc::kOk
                                        : sum == data_bytes;
-  if (!r.finished() || !adds_up || reply.tid == 0 || reply.attempt == 0) {
+  if (!r.is_finished() || !adds_up || reply.tid == 0 || reply.attempt == 0) {
     return failure(OsdErrc::kInvalid);
   }
   return reply;
@@ -302,7 +302,7 @@ void encode(const ExtentMap& map, std::vector<std::byte>& out) {
 Result<ExtentMap> decode_extent_map(ConstBytes& data) {
   ByteReader r(data);
   const auto count = r.get<uint32_t>();
-  if (count > OsdOpHeader::kMaxExtents || !r.plausible_count(count, 16)) {
+  if (count > OsdOpHeader::kMaxExtents || !r.can_hold(count, 16)) {
     return failure(OsdErrc::kInvalid);
   }
   ExtentMap map;
@@ -333,7 +333,7 @@ void encode(const std::vector<std::string>& names, std::vector<std::byte>& out) 
 Result<std::vector<std::string>> decode_names(ConstBytes data) {
   ByteReader r(data);
   const auto count = r.get<uint32_t>();
-  if (count > OsdOpHeader::kMaxListed || !r.plausible_count(count, 5))
+  if (count > OsdOpHeader::kMaxListed || !r.can_hold(count, 5))
     return failure(OsdErrc::kInvalid);
   std::vector<std::string> names;
   names.reserve(count);
@@ -341,7 +341,7 @@ Result<std::vector<std::string>> decode_names(ConstBytes data) {
     names.push_back(r.get_string(ObjectId::kMaxNameBytes));
     if (!is_valid_object_name(names.back())) return failure(OsdErrc::kInvalid);
   }
-  if (!r.finished()) return failure(OsdErrc::kInvalid);
+  if (!r.is_finished()) return failure(OsdErrc::kInvalid);
   return names;
 }
 

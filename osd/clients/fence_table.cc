@@ -105,7 +105,7 @@ bool FenceTable::decode(ConstBytes record) {
   ByteReader reader(record);
   if (reader.get<uint16_t>() != kRecordVersion) return false;
   const auto count = reader.get<uint32_t>();
-  if (!reader.plausible_count(count, 4 + 4 + 24)) return false;
+  if (!reader.can_hold(count, 4 + 4 + 24)) return false;
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
     ClientName client;
     client.entity = reader.get_string(kMaxNameBytes);
@@ -117,7 +117,7 @@ bool FenceTable::decode(ConstBytes record) {
     clock_ = std::max(clock_, entry.used);
     clients_.emplace(std::move(client), entry);
   }
-  return reader.finished();
+  return reader.is_finished();
 }
 
 std::string FenceTable::to_json() const {

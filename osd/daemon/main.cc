@@ -256,8 +256,8 @@ int run(int argc, char** argv) {
   defaults.name = "lunar-osd";
   defaults.entity_type = "osd";
   defaults.entity_id = "none";  // -i N has to say
-  defaults.daemon = true;
-  defaults.admin_socket =
+  defaults.is_daemon = true;
+  defaults.serves_admin_socket =
       !has("--mkfs") && !has("-h") && !has("--help") && !has("-v") && !has("--version");
   auto program = Program::start(argc, argv, defaults);
   if (!program) return complain(daemon, kUsage, program.error().message);

@@ -74,7 +74,7 @@ bool ObjectVersions::decode(ConstBytes record, std::size_t index, Bucket& bucket
   if (reader.get<uint16_t>() != kRecordVersion) return false;
   bucket.floor = reader.get<uint64_t>();
   const auto count = reader.get<uint32_t>();
-  if (!reader.plausible_count(count, 8 + 4 + 8 + 1)) return false;
+  if (!reader.can_hold(count, 8 + 4 + 8 + 1)) return false;
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
     ObjectId id;
     id.pool = reader.get<objecter::PoolId>();
@@ -85,7 +85,7 @@ bool ObjectVersions::decode(ConstBytes record, std::size_t index, Bucket& bucket
     if (reader.ok() && bucket_of(id) != index) reader.mark_bad();
     if (reader.ok()) bucket.objects.emplace(std::move(id), metadata);
   }
-  return reader.finished();
+  return reader.is_finished();
 }
 
 void ObjectVersions::fold(Bucket& bucket) {

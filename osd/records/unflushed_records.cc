@@ -46,13 +46,13 @@ bool UnflushedLedger::decode_marks(ConstBytes record) {
   ByteReader reader(record);
   if (reader.get<uint16_t>() != kMarksVersion) return false;
   const auto count = reader.get<uint32_t>();
-  if (!reader.plausible_count(count, 16)) return false;
+  if (!reader.can_hold(count, 16)) return false;
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
     Image& entry = images_[reader.get<ImageId>()];
     reader.get<uint64_t>();  // the incarnation that marked it; for people who read the record
     entry.marked = entry.durable = true;
   }
-  return reader.finished();
+  return reader.is_finished();
 }
 
 std::vector<std::byte> UnflushedLedger::encode_losses() const {
@@ -79,23 +79,23 @@ bool UnflushedLedger::decode_losses(ConstBytes record) {
   if (reader.get<uint16_t>() != kLossesVersion) return false;
   verifier_ = reader.get<uint64_t>();
   const auto images = reader.get<uint32_t>();
-  if (!reader.plausible_count(images, 12)) return false;
+  if (!reader.can_hold(images, 12)) return false;
   for (uint32_t i = 0; i < images && reader.ok(); ++i) {
     auto& told = lost_[reader.get<ImageId>()];
     const auto clients = reader.get<uint32_t>();
-    if (!reader.plausible_count(clients, 4)) return false;
+    if (!reader.can_hold(clients, 4)) return false;
     for (uint32_t c = 0; c < clients && reader.ok(); ++c)
       told.push_back(reader.get_string(kMaxClientBytes));
   }
   const auto damaged = reader.get<uint32_t>();
-  if (!reader.plausible_count(damaged, 12)) return false;
+  if (!reader.can_hold(damaged, 12)) return false;
   for (uint32_t i = 0; i < damaged && reader.ok(); ++i) {
     ObjectId id;
     id.pool = reader.get<objecter::PoolId>();
     id.name = reader.get_string(ObjectId::kMaxNameBytes);
     damaged_.insert(std::move(id));
   }
-  return reader.finished();
+  return reader.is_finished();
 }
 
 std::string UnflushedLedger::to_json() const {

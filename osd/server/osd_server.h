@@ -138,7 +138,7 @@ class OsdServer final : private msgr::Dispatcher, private SessionHost, private M
   InlineFunction<void(Outcome<msgr::Address>)> ready_;
   InlineFunction<void(const Error&)> on_refused_;
   InlineFunction<void()> stopped_;
-  std::vector<AdminSocket::Command> admin_commands_;
+  std::vector<AdminSocket::ServedCommand> admin_commands_;
 };
 
 }  // namespace lunar::osd

@@ -38,7 +38,7 @@ Result<Values> decode(ConstBytes bytes) {
     const ConstBytes value = reader.get_bytes(reader.get<uint32_t>());
     values[std::move(name)].assign(value.begin(), value.end());
   }
-  if (!reader.finished()) return failure(system_error(EIO));
+  if (!reader.is_finished()) return failure(system_error(EIO));
   return values;
 }
 

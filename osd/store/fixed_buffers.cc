@@ -10,7 +10,7 @@ namespace lunar::osd {
 
 FixedBuffers::FixedBuffers(msgr::BufferPool& pool, Syscalls& syscalls, io_uring& ring)
     : pool_(pool), syscalls_(syscalls), ring_(ring) {
-  const Memlock memlock = read_memlock();
+  const Memlock memlock = raise_memlock();
   if (memlock.available() != Memlock::kUnlimited) {
     LUNAR_LOG(kStore, 1, "io_uring gets no fixed buffers: RLIMIT_MEMLOCK is {}; {}",
               memlock_text(memlock.limit), memlock_advice());

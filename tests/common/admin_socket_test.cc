@@ -15,7 +15,7 @@
 #include "common/log.h"
 #include "common/perf_counters.h"
 #include "common/program.h"
-#include "common/unix_socket.h"
+#include "common/admin/unix_socket.h"
 #include "tests/common/temp_folder.h"
 
 namespace lunar {

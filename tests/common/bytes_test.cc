@@ -25,7 +25,7 @@ TEST(BytesTest, WhatIsWrittenIsReadBack) {
   EXPECT_TRUE(in.get<bool>());
   EXPECT_EQ(in.get<Colour>(), Colour::kRed);
   EXPECT_EQ(in.get_string(5), "image");
-  EXPECT_TRUE(in.finished());
+  EXPECT_TRUE(in.is_finished());
 }
 
 TEST(BytesTest, IntegersAreLittleEndian) {
@@ -40,7 +40,7 @@ TEST(BytesTest, ReadingPastTheEndGivesZeroesForGood) {
   EXPECT_EQ(in.get<uint32_t>(), 0u);
   EXPECT_FALSE(in.ok());
   EXPECT_EQ(in.get<uint8_t>(), 0u);
-  EXPECT_FALSE(in.finished());
+  EXPECT_FALSE(in.is_finished());
 }
 
 TEST(BytesTest, AStringAboveItsLimitIsRefused) {
@@ -54,8 +54,8 @@ TEST(BytesTest, AStringAboveItsLimitIsRefused) {
 TEST(BytesTest, ACountThatCannotFitIsImplausible) {
   const std::vector<std::byte> buffer(64);
   ByteReader in(buffer);
-  EXPECT_TRUE(in.plausible_count(8, 8));
-  EXPECT_FALSE(in.plausible_count(9, 8));
+  EXPECT_TRUE(in.can_hold(8, 8));
+  EXPECT_FALSE(in.can_hold(9, 8));
   EXPECT_FALSE(in.ok());
 }
 

@@ -77,7 +77,7 @@ TEST_F(ProgramTest, BadArgumentsAreExplained) {
 TEST_F(ProgramTest, ServesAnAdminSocketWhereTheOptionSays) {
   const std::string path = folder_ / "run/x.asok";
   const auto program = start({"--admin-socket", path, "--log-file", folder_ / "log"},
-                             {.name = "lunar-osd", .admin_socket = true, .log_to_stderr = false});
+                             {.name = "lunar-osd", .serves_admin_socket = true, .log_to_stderr = false});
   ASSERT_TRUE(program) << program.error().message;
   EXPECT_FALSE((*program)->config().get_bool("log_to_stderr"));
   const auto answer = admin_socket_request(path, "config get mon_host");
@@ -88,7 +88,7 @@ TEST_F(ProgramTest, ServesAnAdminSocketWhereTheOptionSays) {
 TEST_F(ProgramTest, ADaemonIsNotDumpable) {
   EXPECT_EXIT(
       {
-        const auto program = start({}, {.name = "lunar-osd", .daemon = true});
+        const auto program = start({}, {.name = "lunar-osd", .is_daemon = true});
         ::_exit(program && ::prctl(PR_GET_DUMPABLE) == 0 ? 7 : 1);
       },
       testing::ExitedWithCode(7), "");

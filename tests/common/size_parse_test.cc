@@ -45,16 +45,11 @@ TEST(SizeParseTest, RefusesWhatIsNotADuration) {
   }
 }
 
-TEST(SizeParseTest, WhatIsFormattedParsesToTheSame) {
-  for (const uint64_t bytes :
-       {uint64_t{0}, uint64_t{1}, uint64_t{1500}, uint64_t{4096}, uint64_t{3} << 30, UINT64_MAX}) {
-    EXPECT_EQ(parse_size(format_size(bytes)), bytes);
-  }
+TEST(SizeParseTest, AFormattedDurationParsesToTheSame) {
   for (const std::chrono::nanoseconds duration :
        {0ns, 1ns, 1500ns, std::chrono::nanoseconds(90s)}) {
     EXPECT_EQ(parse_duration(format_duration(duration)), duration);
   }
-  EXPECT_EQ(format_size(4 << 20), "4MiB");
   EXPECT_EQ(format_duration(500ms), "500ms");
   EXPECT_EQ(format_duration(2min), "2m");
 }

@@ -74,7 +74,7 @@ std::optional<Job> decode_job(ConstBytes bytes) {
   job.bytes = reader.get<uint32_t>();
   job.reply_bytes = reader.get<uint32_t>();
   job.depth = reader.get<uint32_t>();
-  if (!reader.finished() || job.problem()) return std::nullopt;
+  if (!reader.is_finished() || job.problem()) return std::nullopt;
   return job;
 }
 
@@ -85,7 +85,7 @@ std::optional<msgr::RemoteKey> decode_key(ConstBytes bytes) {
   key.rkey = reader.get<uint32_t>();
   key.length = reader.get<uint32_t>();
   key.link_generation = reader.get<uint64_t>();
-  if (!reader.finished()) return std::nullopt;
+  if (!reader.is_finished()) return std::nullopt;
   return key;
 }
 
@@ -94,7 +94,7 @@ std::optional<ServerStats> decode_stats(ConstBytes bytes) {
   ServerStats stats;
   stats.ops = reader.get<uint64_t>();
   stats.cpu_ns = reader.get<uint64_t>();
-  if (!reader.finished()) return std::nullopt;
+  if (!reader.is_finished()) return std::nullopt;
   return stats;
 }
 

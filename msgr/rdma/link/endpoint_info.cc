@@ -63,7 +63,7 @@ Result<EndpointInfo> decode_endpoint_info(ConstBytes bytes) {
   info.psn = in.get<uint32_t>();
   const ConstBytes gid = in.get_bytes(info.gid.size());
   get_owner(in, info);
-  if (!in.finished() || mtu < IBV_MTU_256 || mtu > IBV_MTU_4096 || info.qp_num == 0 ||
+  if (!in.is_finished() || mtu < IBV_MTU_256 || mtu > IBV_MTU_4096 || info.qp_num == 0 ||
       info.qp_num > kMax24Bits || info.psn > kMax24Bits) {
     return failure(MsgrErrc::kBadFrame);
   }
@@ -94,7 +94,7 @@ Result<EndpointInfo> decode_private_data(ConstBytes bytes) {
   if (in.get<uint8_t>() != kVersion) in.mark_bad();
   if (in.get<uint8_t>() != 0) in.mark_bad();
   get_owner(in, info);
-  if (!in.finished()) return failure(MsgrErrc::kBadFrame);
+  if (!in.is_finished()) return failure(MsgrErrc::kBadFrame);
   return info;
 }
 

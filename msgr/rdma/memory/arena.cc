@@ -99,7 +99,7 @@ struct Arena::Impl {
 
   Outcome<void> add_device(Chunk& chunk, const Device& device) REQUIRES(growth) {
     const std::string purpose(purpose_name(options.purpose));
-    if (auto fits = check_memlock(read_memlock(), chunk.size(), purpose); !fits) return fits;
+    if (auto fits = check_memlock(raise_memlock(), chunk.size(), purpose); !fits) return fits;
     if (const std::error_code error = chunk.add_device(device, access_of(options))) {
       return failure(
           error, fmt::format(

@@ -23,7 +23,7 @@ Result<std::unique_ptr<BufferBlock>> BufferBlock::create(const Device* device, u
                                                          bool use_hugepages) {
   const auto bytes = bytes_of(count, buffer_bytes);
   if (!bytes) return failure(bytes.error());
-  if (const auto room = check_memlock(read_memlock(), *bytes, "receive and send buffers"); !room) {
+  if (const auto room = check_memlock(raise_memlock(), *bytes, "receive and send buffers"); !room) {
     return failure(room.error().code);
   }
   auto mapping = Mapping::create(*bytes, use_hugepages);

@@ -56,7 +56,7 @@ void put_addresses(ByteWriter& w, const std::vector<msgr::Address>& addresses) {
 std::vector<msgr::Address> get_addresses(ByteReader& r) {
   const auto count = r.get<uint8_t>();
   if (count > OsdInfo::kMaxAddresses) r.mark_bad();
-  if (!r.plausible_count(count, msgr::Address::kWireBytes)) return {};
+  if (!r.can_hold(count, msgr::Address::kWireBytes)) return {};
   std::vector<msgr::Address> addresses;
   addresses.reserve(count);
   for (uint8_t i = 0; i < count; ++i) addresses.push_back(get_address(r));

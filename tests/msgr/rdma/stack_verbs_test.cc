@@ -73,7 +73,7 @@ TEST(ArenaVerbsTest, RegistersWhatThereIsAndWhatComes) {
     ASSERT_NE(keys, nullptr);
     EXPECT_EQ(keys->lkey, keys->mr->lkey);
     EXPECT_EQ(bytes_pinned() - before, 4u << 20);
-    EXPECT_EQ(read_memlock().pinned, bytes_pinned());
+    EXPECT_EQ(raise_memlock().pinned, bytes_pinned());
 
     EXPECT_FALSE((*arena)->allocate(8u << 20));
     std::promise<void> grown;

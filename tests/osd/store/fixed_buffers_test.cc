@@ -76,7 +76,7 @@ class FixedBuffersTest : public FileStoreTest {
   // Where locked memory is limited or the file system has no direct IO, only the results can be
   // checked.
   uint64_t expected_fixed(uint64_t bytes) {
-    const bool may_pin = read_memlock().available() == Memlock::kUnlimited;
+    const bool may_pin = raise_memlock().available() == Memlock::kUnlimited;
     return may_pin && has_direct_io() ? bytes : 0;
   }
   bool has_direct_io() {

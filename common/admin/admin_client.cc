@@ -6,8 +6,8 @@
 #include <cerrno>
 #include <nlohmann/json.hpp>
 
+#include "common/admin/unix_socket.h"
 #include "common/admin_socket.h"
-#include "common/unix_socket.h"
 
 namespace lunar {
 namespace {

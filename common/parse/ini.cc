@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "common/ini.h"
+#include "common/parse/ini.h"
 
 #include <cstring>
 #include <optional>

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "common/unix_socket.h"
+#include "common/admin/unix_socket.h"
 
 #include <fcntl.h>
 #include <poll.h>

@@ -27,14 +27,14 @@ class AdminReplies {
   // An eventfd, readable when there is something to take, or after stop().
   int fd() const noexcept { return wake_.get(); }
   void stop();
-  bool stopped();
+  bool is_stopped();
 
  private:
   void wake() noexcept;
   const UniqueFd wake_;
   Mutex mutex_;
   std::vector<Answer> answers_ GUARDED_BY(mutex_);
-  bool stopped_ GUARDED_BY(mutex_) = false;
+  bool is_stopped_ GUARDED_BY(mutex_) = false;
 };
 
 // {"error": {"code": "…", "message": "…"}}: how a failed command is answered.

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "common/admin_replies.h"
+#include "common/admin/admin_replies.h"
 
 #include <unistd.h>
 
@@ -13,7 +13,7 @@ namespace internal {
 
 void AdminReplies::put(uint64_t client, std::string text) {
   MutexLock lock(mutex_);
-  if (stopped_) return;
+  if (is_stopped_) return;
   answers_.push_back({client, std::move(text)});
   wake();
 }
@@ -27,13 +27,13 @@ std::vector<AdminReplies::Answer> AdminReplies::take() {
 
 void AdminReplies::stop() {
   MutexLock lock(mutex_);
-  stopped_ = true;
+  is_stopped_ = true;
   wake();
 }
 
-bool AdminReplies::stopped() {
+bool AdminReplies::is_stopped() {
   MutexLock lock(mutex_);
-  return stopped_;
+  return is_stopped_;
 }
 
 void AdminReplies::wake() noexcept {
