@@ -4,6 +4,7 @@
 #include <gtest/gtest.h>
 
 #include <chrono>
+#include <functional>
 #include <memory>
 #include <string>
 #include <vector>
@@ -127,6 +128,85 @@ TEST_F(InboxTest, ATaskThatIsDestroyedWhileItWaitsIsForgotten) {
   }
   inbox_.push(std::make_unique<int>(1));
   EXPECT_TRUE(got_.empty());
+}
+
+Task<void> await_number(Completion<int>* completion, int* got) {
+  const int number = co_await *completion;
+  *got = number;
+}
+
+class CompletionTest : public testing::Test {
+ protected:
+  // A coroutine that makes the call and owns the completion, as callers do.
+  static Task<void> call(std::function<void(int)>* callback, int* got) {
+    Completion<int> completion;
+    *callback = completion.callback();
+    const int number = co_await completion;
+    *got = number;
+  }
+  int got_ = 0;
+  bool ended_ = false;
+};
+
+TEST_F(CompletionTest, ResumesTheCoroutineInsideTheCallback) {
+  std::function<void(int)> callback;
+  start(call(&callback, &got_), &ended_);
+  EXPECT_FALSE(ended_);
+  callback(7);
+  EXPECT_TRUE(ended_);
+  EXPECT_EQ(got_, 7);
+}
+
+TEST_F(CompletionTest, AResultThatIsThereAlreadyIsNotWaitedFor) {
+  Completion<int> completion;
+  completion.callback()(7);
+  start(await_number(&completion, &got_), &ended_);
+  EXPECT_TRUE(ended_);
+  EXPECT_EQ(got_, 7);
+}
+
+TEST_F(CompletionTest, ACallbackThatOutlivesTheCoroutineLeavesItAlone) {
+  class Starter {
+   public:
+    explicit Starter(Task<void> task) : task_(std::move(task)) {}
+    void begin() { task_.await_suspend(std::noop_coroutine()); }
+
+   private:
+    Task<void> task_;
+  };
+  std::function<void(int)> callback;
+  {
+    Starter starter(call(&callback, &got_));
+    starter.begin();
+  }
+  callback(7);
+  EXPECT_EQ(got_, 0);
+}
+
+TEST_F(CompletionTest, ACallbackThatIsDestroyedUnrunResumesNobody) {
+  Completion<int> completion;
+  { const auto callback = completion.callback(); }
+  EXPECT_FALSE(completion.await_ready());
+}
+
+Task<void> await_nothing(Completion<void>* completion) { co_await *completion; }
+
+TEST_F(CompletionTest, WorksForACallbackWithoutAResult) {
+  Completion<void> completion;
+  auto callback = completion.callback();
+  start(await_nothing(&completion), &ended_);
+  EXPECT_FALSE(ended_);
+  callback();
+  EXPECT_TRUE(ended_);
+}
+
+using CompletionDeathTest = CompletionTest;
+
+TEST_F(CompletionDeathTest, TheCallbackRunsAtMostOnce) {
+  Completion<int> completion;
+  auto callback = completion.callback();
+  callback(1);
+  EXPECT_DEATH(callback(2), "ran twice");
 }
 
 Task<void> sleep_twice(Sleeper* sleeper, std::vector<std::error_code>* results) {
