@@ -11,6 +11,7 @@
 #include "common/keyring.h"
 #include "common/perf_counters.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "msgr/address.h"
 #include "msgr/connection.h"
 #include "msgr/dispatcher.h"
@@ -19,7 +20,9 @@
 
 namespace lunar::msgr {
 
-// What a session does when its link breaks, by Ceph's names.
+// What a session does when its link breaks, by Ceph's names. A side that accepts and a side that
+// connects have to choose policies that fit together; the handshake tells whether the peer is
+// lossy.
 enum class Policy : uint8_t {
   kLossyClient,      // connects; a lost link is a reset
   kLosslessClient,   // connects; reconnects and replays
@@ -28,33 +31,43 @@ enum class Policy : uint8_t {
   kStatelessServer,  // accepts; a lost link is a reset
 };
 
+// Whether this program and its peers prove who they are, by auth_client_required for a client and
+// by auth_service_required or auth_cluster_required for a server, as config.name() says which.
+bool requires_authentication(const Config& config);
+
+// How a messenger behaves, each field by its ms_* option, whose default it has: a test compares the
+// two. A value; durations in nanoseconds.
 struct MessengerOptions {
   std::string entity = "client.admin";
-  std::string instance;        // see PeerIdentity; empty: made from host id and pid
-  uint64_t nonce = 0;          // 0: made from the time
-  bool auth_required = false;  // of peers that connect to us, and of servers we connect to
-  bool crc_data = true;
-  bool one_sided = true;  // say that delivery descriptors are understood
+  std::string instance;       // see PeerIdentity; empty: made from host id and pid
+  uint64_t nonce = 0;         // 0: made from the time
+  bool auth_required = true;  // of peers that connect to us, and of servers we connect to
+  bool crc_data = true;       // put a crc over payload that is sent
+  bool one_sided = true;      // tell peers that delivery descriptors are understood
   bool tcp_nodelay = true;
   std::string tcp_congestion;  // empty: the host's default
   uint32_t tcp_rcvbuf = 0;     // bytes; 0: the host's default
-  std::chrono::nanoseconds connection_ready_timeout{std::chrono::seconds(10)};
-  std::chrono::nanoseconds connection_idle_timeout{std::chrono::seconds(900)};
+  std::chrono::nanoseconds connection_ready_timeout{std::chrono::seconds(10)};  // of a handshake
+  std::chrono::nanoseconds connection_idle_timeout{
+      std::chrono::seconds(900)};  // of a server's link
   std::chrono::nanoseconds initial_backoff{std::chrono::milliseconds(200)};
   std::chrono::nanoseconds max_backoff{std::chrono::seconds(15)};
-  std::chrono::nanoseconds keepalive_interval{std::chrono::seconds(2)};
-  std::chrono::nanoseconds keepalive_timeout{std::chrono::seconds(10)};
+  std::chrono::nanoseconds keepalive_interval{std::chrono::seconds(5)};
+  std::chrono::nanoseconds keepalive_timeout{std::chrono::seconds(15)};  // above the interval
   std::chrono::nanoseconds session_timeout{std::chrono::seconds(60)};  // a server's, without a link
-  uint64_t dispatch_throttle_bytes = 100u << 20;
-  FrameLimits limits;
-  // ms_inject_*: none by default.
-  uint64_t inject_socket_failures = 0;  // about one in this many sends or receives; 0 is never
-  double inject_delay_probability = 0;
-  std::chrono::nanoseconds inject_delay_max{0};
-  uint64_t inject_seed = 0;
+  uint64_t dispatch_throttle_bytes = 100u << 20;                       // 0: no limit
+  FrameLimits limits;                   // of frames that are received, and of our own
+  uint64_t inject_socket_failures = 0;  // one in about so many sends or receives; 0 is never
+  double inject_delay_probability = 0;  // share of received frames
+  std::chrono::nanoseconds inject_delay_max{std::chrono::seconds(1)};
+  uint64_t inject_seed = 0;  // 0: a random one
 
-  // Everything above from its ms_*/auth_* option; entity and instance are the caller's.
+  // Everything from the config: entity from its name, auth_required from
+  // requires_authentication(). Instance and nonce are the caller's. The error is a sentence about
+  // two options that contradict each other.
   static Outcome<MessengerOptions> from_config(const Config& config);
+
+  bool operator==(const MessengerOptions&) const = default;
 };
 
 // Makes and accepts connections. All of them live on one center.
@@ -62,27 +75,34 @@ struct MessengerOptions {
 // it.
 class Messenger {
  public:
-  // `keyring` may be null if no authentication is required.
+  // `keyring` may be null if no authentication is required. `perf` gets the counters of group
+  // "msgr"; null: nobody sees them. The error is a sentence: no such entity, no keys, an instance
+  // that is too long.
   static Outcome<std::unique_ptr<Messenger>> create(EventCenter& center, NetworkStack& stack,
                                                     MessengerOptions options,
                                                     const Keyring* keyring, PerfRegistry* perf,
                                                     Dispatcher* dispatcher);
   virtual ~Messenger() = default;  // REQUIRES: shutdown() is done
 
-  // Listens. Refuses a non-loopback address unless authentication is required. `accepted` is the
-  // policy of the sessions that come in (kStatefulServer, kStatelessServer or kLosslessPeer).
+  // Listens, and returns the address with its port; port 0 takes any free one. Refuses a
+  // non-loopback address (permission_denied) unless authentication is required. `accepted` is the
+  // policy of the sessions that come in: kStatefulServer, kStatelessServer or kLosslessPeer.
   // May be called again for another address.
   virtual Outcome<Address> bind(const Address& address, Policy accepted) = 0;
 
   // A connection to `peer`, begun now; on_open() tells when its session is up. Each call with the
-  // same address returns the same connection until it is closed.
+  // same address returns the same connection until it is closed. During shutdown() the connection
+  // is closed from the beginning. REQUIRES: a policy that connects.
   virtual ConnectionRef connect(const Address& peer, Policy policy) = 0;
 
+  // Those that are not closed, whoever connected; in no order.
   virtual std::vector<ConnectionRef> connections() const = 0;
+  // What create() was given, with instance and nonce filled in.
   virtual const MessengerOptions& options() const noexcept = 0;
 
-  // Closes everything, sending what kClose frames it can; `done` runs when no link is left.
-  virtual void shutdown(InlineFunction<void()> done) = 0;
+  // Closes everything, sending what kClose frames it can; `done` runs later, when no link is left.
+  // No dispatcher is called from here on. REQUIRES: not called before.
+  virtual void shutdown(UniqueFunction<void()> done) = 0;
 };
 
 // The stack that ms_type names, with a buffer pool sized by options. A sentence if it cannot work.

@@ -49,13 +49,16 @@ uint32_t as_uint32(uint64_t value) noexcept {
 
 }  // namespace
 
+bool requires_authentication(const Config& config) {
+  const auto is_psk = [&](std::string_view name) { return config.get_string(name) == "psk"; };
+  if (config.name().type == "client") return is_psk("auth_client_required");
+  return is_psk("auth_service_required") || is_psk("auth_cluster_required");
+}
+
 Outcome<MessengerOptions> MessengerOptions::from_config(const Config& config) {
   MessengerOptions options;
   options.entity = config.name().to_string();
-  const auto wants_psk = [&](std::string_view name) { return config.get_string(name) == "psk"; };
-  options.auth_required = config.name().type == "client" ? wants_psk("auth_client_required")
-                                                         : wants_psk("auth_service_required") ||
-                                                               wants_psk("auth_cluster_required");
+  options.auth_required = requires_authentication(config);
   options.crc_data = config.get_bool("ms_crc_data");
   options.one_sided = config.get_bool("ms_async_rdma_one_sided");
   options.tcp_nodelay = config.get_bool("ms_tcp_nodelay");
@@ -112,7 +115,7 @@ Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config,
   }
   const InjectOptions inject{options->inject_socket_failures, options->inject_delay_probability,
                              options->inject_delay_max, options->inject_seed};
-  if (inject.any()) stack = std::make_unique<InjectedStack>(std::move(stack), inject);
+  if (inject.has_any()) stack = std::make_unique<InjectedStack>(std::move(stack), inject);
   return stack;
 }
 

@@ -20,6 +20,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
+#include <deque>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -27,6 +28,7 @@
 #include "common/check.h"
 #include "common/file.h"
 #include "common/signals.h"
+#include "msgr/event/poller_set.h"
 #include "msgr/event/post_queue.h"
 #include "msgr/event/timer_queue.h"
 
@@ -69,9 +71,9 @@ struct FdWatch::State {
 };
 
 struct EventCenter::Impl {
-  struct PollerEntry {
-    Poller* poller;  // null: unregistered during a turn
-    bool armed = false;
+  struct EndedCall {
+    InlineFunction<void(std::error_code)> done;
+    std::error_code result;
   };
 
   Options options;
@@ -87,7 +89,8 @@ struct EventCenter::Impl {
   // The loop's thread.
   Functions local, running;
   TimerQueue timers;
-  std::vector<PollerEntry> pollers;
+  PollerSet pollers;
+  std::deque<EndedCall> ended_calls;  // as many as posts of post_done() are queued, in their order
   std::vector<FdWatch::State*> ended_watches;  // freed when no event of a batch can name them
   std::size_t num_watches = 0;
   bool in_turn = false;
@@ -112,9 +115,6 @@ struct EventCenter::Impl {
   void wake_up() noexcept;
   void ask_for_process();
   bool run_posts();
-  bool poll_pollers();
-  bool arm_pollers();
-  void disarm_pollers();
   void set_timerfd();
   bool wait(std::optional<nanoseconds> timeout);
   bool dispatch(const epoll_event* events, int count);
@@ -156,36 +156,6 @@ bool EventCenter::Impl::run_posts() {
     did = true;
   }
   return did;
-}
-
-bool EventCenter::Impl::poll_pollers() {
-  bool did = false;
-  for (std::size_t i = 0; i < pollers.size(); ++i) {  // by index: poll() may register another
-    if (pollers[i].poller != nullptr) did |= pollers[i].poller->poll();
-  }
-  std::erase_if(pollers, [](const PollerEntry& entry) { return entry.poller == nullptr; });
-  return did;
-}
-
-bool EventCenter::Impl::arm_pollers() {
-  for (std::size_t i = 0; i < pollers.size(); ++i) {
-    if (pollers[i].poller == nullptr || pollers[i].armed) continue;
-    const bool armed = pollers[i].poller->try_arm();
-    pollers[i].armed = armed;
-    if (!armed) {
-      disarm_pollers();
-      return false;
-    }
-  }
-  return true;
-}
-
-void EventCenter::Impl::disarm_pollers() {
-  for (std::size_t i = 0; i < pollers.size(); ++i) {
-    if (std::exchange(pollers[i].armed, false) && pollers[i].poller != nullptr) {
-      pollers[i].poller->disarm();
-    }
-  }
 }
 
 // Only for a host that sleeps in its own epoll_wait: run() has the timeout of its own.
@@ -238,7 +208,7 @@ bool EventCenter::Impl::dispatch(const epoll_event* events, int count) {
 
 // All of a turn but epoll_wait. Returns whether there was anything to do.
 bool EventCenter::Impl::turn(bool* poller_busy) {
-  *poller_busy = poll_pollers();
+  *poller_busy = pollers.poll();
   bool did = *poller_busy;
   did |= timers.run_due(turn_time) > 0;
   did |= run_posts();
@@ -246,7 +216,7 @@ bool EventCenter::Impl::turn(bool* poller_busy) {
 }
 
 void EventCenter::Impl::sleep() {
-  if (!arm_pollers()) {  // a poller is busy, or polls for a while yet: the fds have their turn
+  if (!pollers.try_arm()) {  // a poller is busy, or polls for a while yet: the fds have their turn
     wait(nanoseconds(0));
     return;
   }
@@ -257,7 +227,7 @@ void EventCenter::Impl::sleep() {
   asleep.store(true, std::memory_order_seq_cst);
   if (has_posts() || stopping.load(std::memory_order_seq_cst)) timeout = nanoseconds(0);
   wait(timeout);
-  disarm_pollers();
+  pollers.disarm();
 }
 
 void EventCenter::Impl::end_watch(FdWatch::State* state) noexcept {
@@ -294,16 +264,14 @@ PollerRegistration::PollerRegistration(EventCenter* center, Poller* poller) noex
     : center_(center), poller_(poller) {
   EventCenter::Impl& impl = *center_->impl_;
   LUNAR_CHECK(impl.on_owner(), "a Poller is registered on its center's loop");
-  impl.pollers.push_back({poller_});
+  impl.pollers.add(poller_);
   if (!impl.in_turn) impl.ask_for_process();  // which arms it
 }
 PollerRegistration::~PollerRegistration() {
   if (center_ == nullptr) return;
   EventCenter::Impl& impl = *center_->impl_;
   LUNAR_CHECK(impl.on_owner(), "a Poller is unregistered on its center's loop");
-  for (auto& entry : impl.pollers) {
-    if (entry.poller == poller_) entry.poller = nullptr;
-  }
+  impl.pollers.remove(poller_);
 }
 
 // --- EventCenter -------------------------------------------------------------------------------
@@ -336,11 +304,11 @@ EventCenter::~EventCenter() {
     dropped.swap(impl_->local);
     impl_->remote.take_all(dropped);
     impl_->timers.clear();
+    std::exchange(impl_->ended_calls, {}).clear();
   }
   impl_->hook.reset();
-  const bool no_pollers = std::all_of(impl_->pollers.begin(), impl_->pollers.end(),
-                                      [](const auto& entry) { return entry.poller == nullptr; });
-  LUNAR_CHECK(impl_->num_watches == 0 && no_pollers, "unregister before the center is destroyed");
+  LUNAR_CHECK(impl_->num_watches == 0 && impl_->pollers.is_empty(),
+              "unregister before the center is destroyed");
 }
 
 void EventCenter::run() {
@@ -393,13 +361,13 @@ void EventCenter::process() {
   LUNAR_CHECK(!im.in_turn, "process() inside the loop");
   im.in_turn = true;
   im.hook_called = false;
-  im.disarm_pollers();
+  im.pollers.disarm();
   im.wait(nanoseconds(0));
   bool settled = false;
   for (int turns = 0; turns < kTurnsPerProcess && !settled; ++turns) {
     bool poller_busy = false;
     im.turn(&poller_busy);
-    settled = !poller_busy && !im.has_posts() && im.arm_pollers();
+    settled = !poller_busy && !im.has_posts() && im.pollers.try_arm();
     im.turn_time = im.clock();
   }
   im.in_turn = false;
@@ -430,7 +398,19 @@ void EventCenter::post(InlineFunction<void()> fn) {
   }
 }
 
-bool EventCenter::in_loop() const noexcept { return impl_->on_owner(); }
+void EventCenter::post_done(InlineFunction<void(std::error_code)> done, std::error_code result) {
+  assert_in_loop();
+  if (!done) return;
+  // A function does not fit into a function of its size, so it waits beside the queue of posts.
+  impl_->ended_calls.push_back({std::move(done), result});
+  post([im = impl_.get()] {
+    Impl::EndedCall ended = std::move(im->ended_calls.front());
+    im->ended_calls.pop_front();
+    ended.done(ended.result);
+  });
+}
+
+bool EventCenter::is_in_loop() const noexcept { return impl_->on_owner(); }
 
 void EventCenter::assert_in_loop() const {
   LUNAR_CHECK(impl_->on_owner(), "called on a thread that is not the loop's");
@@ -481,7 +461,7 @@ int EventCenter::run_until_idle() {
   LUNAR_CHECK(!im.in_turn, "run_until_idle() inside the loop");
   im.in_turn = true;
   im.hook_called = false;
-  im.disarm_pollers();
+  im.pollers.disarm();
   int turns = 0;
   for (bool did = true; did;) {
     did = im.wait(nanoseconds(0));

@@ -66,7 +66,7 @@ InlineFunction<void()> TimerQueue::take(uint32_t place) {
       sift_down(place, last);
     }
   }
-  Slot& slot = slots_[slot_index];
+  TimerSlot& slot = slots_[slot_index];
   InlineFunction<void()> fn = std::move(slot.fn);
   slot.place = kNotQueued;
   if (++slot.generation != 0) free_slots_.push_back(slot_index);  // 0: used up, never reused

@@ -31,7 +31,7 @@ class TimerQueue {
 
  private:
   static constexpr uint32_t kNotQueued = UINT32_MAX;
-  struct Slot {
+  struct TimerSlot {
     InlineFunction<void()> fn;
     uint32_t generation = 1;      // upper half of the id, so that a slot's reuse is a new id
     uint32_t place = kNotQueued;  // in heap_
@@ -51,7 +51,7 @@ class TimerQueue {
   void sift_down(uint32_t place, Entry entry) noexcept;
 
   std::vector<Entry> heap_;
-  std::vector<Slot> slots_;
+  std::vector<TimerSlot> slots_;
   std::vector<uint32_t> free_slots_;
   uint64_t next_order_ = 0;
 };

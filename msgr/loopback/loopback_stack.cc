@@ -20,7 +20,7 @@ struct LoopbackStack::Network {
     std::shared_ptr<AcceptCallback> on_accept;  // called on the center's loop
     std::shared_ptr<bool> alive;                // of the listener; read on that loop
   };
-  struct Exposed {
+  struct ExposedMemory {
     Bytes memory;
     uint64_t link_generation;
     RemoteAccess access;
@@ -77,7 +77,7 @@ struct LoopbackStack::Network {
     key.rkey = next_rkey++;
     key.length = static_cast<uint32_t>(memory.size());
     key.link_generation = link_generation;
-    exposed.emplace(key.rkey, Exposed{memory, link_generation, access, wire});
+    exposed.emplace(key.rkey, ExposedMemory{memory, link_generation, access, wire});
     return key;
   }
   void revoke(uint32_t rkey) {
@@ -90,7 +90,7 @@ struct LoopbackStack::Network {
   const std::unique_ptr<BufferPool> buffers;
   Mutex mutex;
   std::map<Address, Listening> listeners GUARDED_BY(mutex);
-  std::map<uint32_t, Exposed> exposed GUARDED_BY(mutex);
+  std::map<uint32_t, ExposedMemory> exposed GUARDED_BY(mutex);
   uint16_t next_port GUARDED_BY(mutex) = kFirstPort;
   uint32_t next_rkey GUARDED_BY(mutex) = 1;
 };
@@ -131,7 +131,7 @@ class LoopbackLink final : public StreamLink {
       auto read = reads_.extract(number);
       move(read.mapped().from, read.mapped().local, false, std::move(read.mapped().done));
     });
-    reads_.emplace(number, Read{from, local, std::move(done), timer});
+    reads_.emplace(number, PendingRead{from, local, std::move(done), timer});
   }
   void remote_write(RegisteredSlice local, RemoteKey to, IoDone done) override {
     move(to, local, true, std::move(done));
@@ -159,7 +159,7 @@ class LoopbackLink final : public StreamLink {
       std::erase(keys_, key.rkey);
       network_->revoke(key.rkey);
     }
-    post_done(center(), std::move(done), error);
+    center().post_done(std::move(done), error);
   }
 
   void close(InlineFunction<void()> closed) override {
@@ -169,7 +169,7 @@ class LoopbackLink final : public StreamLink {
   }
 
  private:
-  struct Read {
+  struct PendingRead {
     RemoteKey from;
     RegisteredSlice local;
     IoDone done;
@@ -186,16 +186,16 @@ class LoopbackLink final : public StreamLink {
     LUNAR_CHECK(capabilities().one_sided, "this link has no one-sided operations");
     LUNAR_CHECK(local.length <= capabilities().max_fragment_bytes, "a fragment that is too long");
     const Bytes memory = bytes_of(local);
-    if (!is_open()) return post_done(center(), std::move(done), error());
+    if (!is_open()) return center().post_done(std::move(done), error());
     // Moved now, so before any frame that is queued from here on; told later.
     const auto result = network_->move(key, wire_, memory, to_remote);
-    post_done(center(), std::move(done), result);
-    if (result) failure(result);
+    center().post_done(std::move(done), result);
+    if (result) fail(result);
   }
   void end_reads() {
     for (auto& [number, read] : reads_) {
       center().cancel(read.timer);
-      post_done(center(), std::move(read.done), make_error_code(MsgrErrc::kClosed));
+      center().post_done(std::move(read.done), make_error_code(MsgrErrc::kClosed));
     }
     reads_.clear();
   }
@@ -208,7 +208,7 @@ class LoopbackLink final : public StreamLink {
   const std::shared_ptr<Network> network_;
   const void* const wire_;
   std::vector<uint32_t> keys_;  // of memory exposed to the peer
-  std::map<uint64_t, Read> reads_;
+  std::map<uint64_t, PendingRead> reads_;
   uint64_t next_read_ = 0;
 };
 
@@ -270,12 +270,12 @@ class LoopbackConnect final : public PendingConnect {
     Address local = Address::from_raw(peer_.family(), peer_.raw(), 0);
     local.set_port(network_->free_port(local));
     auto pair = make_pipe_pair(local, peer_, network_->options.pipe_bytes);
-    struct Arrival {
+    struct IncomingPair {
       std::shared_ptr<Network> network;
       Network::Listening listening;
       std::shared_ptr<PipePair> pair;
     };
-    auto arrival = std::make_unique<Arrival>(Arrival{network_, *listening, pair});
+    auto arrival = std::make_unique<IncomingPair>(IncomingPair{network_, *listening, pair});
     EventCenter& center = *listening->center;
     center.post([arrival = std::move(arrival), peer = peer_] {
       accept(arrival->network, arrival->listening, arrival->pair, peer);

@@ -49,9 +49,9 @@ class ByteRing {
   std::size_t used_ = 0;
 };
 
-std::size_t total(std::span<const iovec> parts) noexcept {
+std::size_t total(std::span<const iovec> iovecs) noexcept {
   std::size_t sum = 0;
-  for (const iovec& part : parts) sum += part.iov_len;
+  for (const iovec& span : iovecs) sum += span.iov_len;
   return sum;
 }
 
@@ -61,8 +61,8 @@ class PipeStream;
 
 class PipePair {
  public:
-  struct End {
-    explicit End(const Address& at, std::size_t capacity) : address(at), inbound(capacity) {}
+  struct PipeEnd {
+    explicit PipeEnd(const Address& at, std::size_t capacity) : address(at), inbound(capacity) {}
     const Address address;
     ByteRing inbound;
     EventCenter* center = nullptr;  // while attached
@@ -75,11 +75,11 @@ class PipePair {
   };
 
   PipePair(const Address& address0, const Address& address1, std::size_t capacity)
-      : ends{End(address0, capacity), End(address1, capacity)} {}
+      : ends{PipeEnd(address0, capacity), PipeEnd(address1, capacity)} {}
 
   FdEvents ready(int index) const REQUIRES(mutex) {
-    const End& end = ends[static_cast<std::size_t>(index)];
-    const End& other = ends[static_cast<std::size_t>(1 - index)];
+    const PipeEnd& end = ends[static_cast<std::size_t>(index)];
+    const PipeEnd& other = ends[static_cast<std::size_t>(1 - index)];
     if (end.delayed) return FdEvents::kNone;
     const bool over = other.gone || broken;
     return (end.inbound.used() > 0 || over ? FdEvents::kRead : FdEvents::kNone) |
@@ -89,7 +89,7 @@ class PipePair {
   void notify(int index) REQUIRES(mutex);
 
   Mutex mutex;
-  std::array<End, 2> ends GUARDED_BY(mutex);
+  std::array<PipeEnd, 2> ends GUARDED_BY(mutex);
   std::error_code broken GUARDED_BY(mutex);
 };
 
@@ -104,7 +104,7 @@ class PipeStream final : public ByteStream {
         injector_(injector),
         self_(std::make_shared<PipeStream*>(this)) {
     const MutexLock lock(pair_->mutex);
-    PipePair::End& end = pair_->ends[index_];
+    PipePair::PipeEnd& end = pair_->ends[index_];
     LUNAR_CHECK(end.center == nullptr && !end.gone, "an end of a pipe is attached once");
     end.center = &center;
     end.stream = self_;
@@ -117,19 +117,19 @@ class PipeStream final : public ByteStream {
     drop_pipe_end(*pair_, static_cast<int>(index_));
   }
 
-  StreamResult send(std::span<const iovec> parts) override {
+  StreamResult send(std::span<const iovec> iovecs) override {
     LoopbackInjector::Verdict verdict;
-    if (injector_ != nullptr) verdict = injector_->on_send(peer_, total(parts));
+    if (injector_ != nullptr) verdict = injector_->on_send(peer_, total(iovecs));
     if (delay(verdict)) return StreamResult::blocked();
     const MutexLock lock(pair_->mutex);
-    PipePair::End& other = pair_->ends[1 - index_];
+    PipePair::PipeEnd& other = pair_->ends[1 - index_];
     if (pair_->broken) return StreamResult::failed(pair_->broken);
     if (other.gone) return StreamResult::failed(system_error(EPIPE));
     const std::size_t limit = std::min(other.inbound.room(), verdict.limit);
     StreamResult result;
-    for (const iovec& part : parts) {
-      const std::size_t take = std::min(part.iov_len, limit - result.bytes);
-      other.inbound.write({static_cast<const std::byte*>(part.iov_base), take});
+    for (const iovec& span : iovecs) {
+      const std::size_t take = std::min(span.iov_len, limit - result.bytes);
+      other.inbound.write({static_cast<const std::byte*>(span.iov_base), take});
       result.bytes += take;
     }
     result.would_block = result.bytes == 0;
@@ -138,17 +138,17 @@ class PipeStream final : public ByteStream {
     return result;
   }
 
-  StreamResult receive(std::span<const iovec> parts) override {
+  StreamResult receive(std::span<const iovec> iovecs) override {
     LoopbackInjector::Verdict verdict;
-    if (injector_ != nullptr) verdict = injector_->on_receive(peer_, total(parts));
+    if (injector_ != nullptr) verdict = injector_->on_receive(peer_, total(iovecs));
     if (delay(verdict)) return StreamResult::blocked();
     const MutexLock lock(pair_->mutex);
-    PipePair::End& end = pair_->ends[index_];
+    PipePair::PipeEnd& end = pair_->ends[index_];
     StreamResult result;
     const std::size_t limit = std::min(end.inbound.used(), verdict.limit);
-    for (const iovec& part : parts) {
-      const std::size_t take = std::min(part.iov_len, limit - result.bytes);
-      end.inbound.read({static_cast<std::byte*>(part.iov_base), take});
+    for (const iovec& span : iovecs) {
+      const std::size_t take = std::min(span.iov_len, limit - result.bytes);
+      end.inbound.read({static_cast<std::byte*>(span.iov_base), take});
       result.bytes += take;
     }
     if (verdict.fail) {
@@ -161,8 +161,8 @@ class PipeStream final : public ByteStream {
     } else if (pair_->broken) {
       result.error = pair_->broken;
     } else {
-      result.end = pair_->ends[1 - index_].gone;
-      result.would_block = !result.end;
+      result.has_ended = pair_->ends[1 - index_].gone;
+      result.would_block = !result.has_ended;
     }
     return result;
   }
@@ -188,7 +188,7 @@ class PipeStream final : public ByteStream {
     FdEvents events;
     {
       const MutexLock lock(pair_->mutex);
-      PipePair::End& end = pair_->ends[index_];
+      PipePair::PipeEnd& end = pair_->ends[index_];
       end.call_posted = false;
       const auto wanted = static_cast<uint32_t>(end.wanted | FdEvents::kHangUp);
       events = static_cast<FdEvents>(static_cast<uint32_t>(pair_->ready(static_cast<int>(index_))) &
@@ -241,7 +241,7 @@ class PipeStream final : public ByteStream {
 };
 
 void PipePair::notify(int index) {
-  End& end = ends[static_cast<std::size_t>(index)];
+  PipeEnd& end = ends[static_cast<std::size_t>(index)];
   if (end.center == nullptr || end.gone || end.call_posted) return;
   const auto wanted = static_cast<uint32_t>(end.wanted | FdEvents::kHangUp);
   if ((static_cast<uint32_t>(ready(index)) & wanted) == 0) return;

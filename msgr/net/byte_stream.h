@@ -17,7 +17,7 @@ namespace lunar::msgr {
 struct StreamResult {
   std::size_t bytes = 0;
   bool would_block = false;  // nothing moved; readiness will be told
-  bool end = false;          // receive(): the peer sends no more
+  bool has_ended = false;    // receive(): the peer sends no more
   std::error_code error;     // the stream is broken
 
   static StreamResult blocked() noexcept {
@@ -37,9 +37,9 @@ struct StreamResult {
 class ByteStream {
  public:
   virtual ~ByteStream() = default;
-  virtual StreamResult send(std::span<const iovec> parts) = 0;
+  virtual StreamResult send(std::span<const iovec> iovecs) = 0;
   // REQUIRES: room for at least one byte.
-  virtual StreamResult receive(std::span<const iovec> parts) = 0;
+  virtual StreamResult receive(std::span<const iovec> iovecs) = 0;
 
   // Calls on_ready on the loop as long as the stream is ready for any of `events`, or is broken.
   // Called once.

@@ -41,20 +41,20 @@ bool FrameReceiver::feed(ConstBytes& in) {
   return false;
 }
 
-bool FrameReceiver::handle(FrameDecoder::Event event) {
+bool FrameReceiver::handle(FrameDecoder::DecodeEvent event) {
   switch (event) {
-    case FrameDecoder::Event::kNeedBytes:
+    case FrameDecoder::DecodeEvent::kNeedBytes:
       return true;
-    case FrameDecoder::Event::kPayload:
+    case FrameDecoder::DecodeEvent::kPayload:
       return place_payload();
-    case FrameDecoder::Event::kFrame: {
+    case FrameDecoder::DecodeEvent::kFrame: {
       const std::shared_ptr<bool> alive = alive_;
       ++counters_.frames_received;
       last_data_bytes_ = decoder_.header().data_length.value();
       handler_->on_frame(decoder_.take_frame());
       return *alive;
     }
-    case FrameDecoder::Event::kError:
+    case FrameDecoder::DecodeEvent::kError:
       owner_.receive_failed(decoder_.error());
       return false;
   }

@@ -48,7 +48,7 @@ class FrameReceiver {
   // Where payload may be received without a copy; empty if none is placed.
   Bytes payload_target() const noexcept { return decoder_.payload_target(); }
   // That many bytes were received there.
-  bool payload_received(std::size_t length) { return handle(decoder_.payload_received(length)); }
+  bool feed_payload(std::size_t length) { return handle(decoder_.payload_received(length)); }
   // Of the last frame delivered.
   std::size_t last_data_bytes() const noexcept { return last_data_bytes_; }
 
@@ -57,7 +57,7 @@ class FrameReceiver {
   void stop();
 
  private:
-  bool handle(FrameDecoder::Event event);
+  bool handle(FrameDecoder::DecodeEvent event);
   bool place_payload();
   bool place_in_pool();
   void retry_stalled();

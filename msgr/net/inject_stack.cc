@@ -48,17 +48,17 @@ class InjectLink final : public Link, private LinkHandler {
   }
 
   Result<RemoteKey> expose(RegisteredSlice local, RemoteAccess access) override {
-    if (broken_) return failure(make_error_code(MsgrErrc::kInjected));
+    if (is_broken_) return failure(make_error_code(MsgrErrc::kInjected));
     return inner_->expose(local, access);
   }
   void revoke(const RemoteKey& key, IoDone done) override { inner_->revoke(key, std::move(done)); }
 
   void pause_reading() override {
-    paused_ = true;
+    is_paused_ = true;
     inner_->pause_reading();
   }
   void resume_reading() override {
-    paused_ = false;
+    is_paused_ = false;
     if (delayed_.empty()) return inner_->resume_reading();
     if (timer_ == TimerId::kNone) deliver_after({});
   }
@@ -70,11 +70,11 @@ class InjectLink final : public Link, private LinkHandler {
   }
 
   void close(InlineFunction<void()> closed) override {
-    closed_ = true;
+    is_closed_ = true;
     drop_delayed();
-    if (!broken_) return inner_->close(std::move(closed));
+    if (!is_broken_) return inner_->close(std::move(closed));
     on_inner_closed_ = std::move(closed);
-    if (inner_closed_) {
+    if (is_inner_closed_) {
       center_.post([this, alive = alive_] {
         if (*alive) run_closed();
       });
@@ -83,18 +83,18 @@ class InjectLink final : public Link, private LinkHandler {
 
  private:
   bool strikes() {
-    if (broken_ || closed_ || options_.socket_failures == 0) return false;
+    if (is_broken_ || is_closed_ || options_.socket_failures == 0) return false;
     return random_() % options_.socket_failures == 0;
   }
 
   // The real link is closed under its user, who hears of it when nothing is in flight any more.
   void break_link() {
-    broken_ = true;
+    is_broken_ = true;
     drop_delayed();
     inner_->close([this, alive = alive_] {
       if (!*alive) return;
-      inner_closed_ = true;
-      if (closed_) {
+      is_inner_closed_ = true;
+      if (is_closed_) {
         run_closed();
       } else if (handler_ != nullptr) {
         handler_->on_closed(MsgrErrc::kInjected);  // may destroy this
@@ -140,13 +140,13 @@ class InjectLink final : public Link, private LinkHandler {
   void deliver() {
     timer_ = TimerId::kNone;
     const std::shared_ptr<bool> alive = alive_;
-    while (!paused_ && !delayed_.empty()) {
+    while (!is_paused_ && !delayed_.empty()) {
       ReceivedFrame frame = std::move(delayed_.front());
       delayed_.pop_front();
       handler_->on_frame(std::move(frame));
-      if (!*alive || broken_ || closed_) return;
+      if (!*alive || is_broken_ || is_closed_) return;
     }
-    if (!paused_) inner_->resume_reading();
+    if (!is_paused_) inner_->resume_reading();
   }
   void drop_delayed() {
     delayed_.clear();
@@ -161,27 +161,26 @@ class InjectLink final : public Link, private LinkHandler {
   LinkHandler* handler_ = nullptr;
   std::deque<ReceivedFrame> delayed_;
   TimerId timer_ = TimerId::kNone;
-  bool paused_ = false;
-  bool broken_ = false;
-  bool closed_ = false;
-  bool inner_closed_ = false;
+  bool is_paused_ = false;
+  bool is_broken_ = false;
+  bool is_closed_ = false;
+  bool is_inner_closed_ = false;
   InlineFunction<void()> on_inner_closed_;
 };
 
 }  // namespace
 
 // An upgrade whose link gets its faults too.
-class InjectStack::Upgrade final : public LinkUpgrade {
+class InjectStack::InjectUpgrade final : public LinkUpgrade {
  public:
-  Upgrade(InjectStack& stack, EventCenter& center, std::unique_ptr<LinkUpgrade> inner)
+  InjectUpgrade(InjectStack& stack, EventCenter& center, std::unique_ptr<LinkUpgrade> inner)
       : stack_(stack), center_(center), inner_(std::move(inner)) {}
   void prepare(Prepared done) override { inner_->prepare(std::move(done)); }
   void complete(ConstBytes told, ConnectDone done) override {
-    auto boxed = std::make_unique<ConnectDone>(std::move(done));
     inner_->complete(told, [&stack = stack_, &center = center_,
-                            boxed = std::move(boxed)](Result<std::unique_ptr<Link>> link) {
+                            done = std::move(done)](Result<std::unique_ptr<Link>> link) mutable {
       if (link) link = stack.decorate(center, std::move(*link));
-      (*boxed)(std::move(link));
+      done(std::move(link));
     });
   }
   std::chrono::nanoseconds time_limit() const noexcept override { return inner_->time_limit(); }
@@ -207,28 +206,27 @@ std::unique_ptr<Link> InjectStack::decorate(EventCenter& center, std::unique_ptr
 
 std::unique_ptr<PendingConnect> InjectStack::connect(EventCenter& center, const Address& peer,
                                                      ConnectDone done) {
-  // Boxed: a callback within a callback is larger than a callback may be.
-  auto boxed = std::make_unique<ConnectDone>(std::move(done));
   return inner_.connect(
-      center, peer, [this, &center, boxed = std::move(boxed)](Result<std::unique_ptr<Link>> link) {
+      center, peer,
+      [this, &center, done = std::move(done)](Result<std::unique_ptr<Link>> link) mutable {
         if (link) link = decorate(center, std::move(*link));
-        (*boxed)(std::move(link));
+        done(std::move(link));
       });
 }
 
 std::unique_ptr<LinkUpgrade> InjectStack::upgrade(EventCenter& center, const Link& over) {
   auto inner = inner_.upgrade(center, over);
   if (inner == nullptr) return nullptr;
-  return std::make_unique<Upgrade>(*this, center, std::move(inner));
+  return std::make_unique<InjectUpgrade>(*this, center, std::move(inner));
 }
 
 Outcome<std::unique_ptr<Listener>> InjectStack::listen(EventCenter& center, const Address& local,
                                                        AcceptCallback on_accept) {
-  auto boxed = std::make_unique<AcceptCallback>(std::move(on_accept));
-  return inner_.listen(center, local,
-                       [this, &center, boxed = std::move(boxed)](std::unique_ptr<Link> link) {
-                         (*boxed)(decorate(center, std::move(link)));
-                       });
+  return inner_.listen(
+      center, local,
+      [this, &center, on_accept = std::move(on_accept)](std::unique_ptr<Link> link) mutable {
+        on_accept(decorate(center, std::move(link)));
+      });
 }
 
 }  // namespace lunar::msgr

@@ -12,13 +12,12 @@ namespace lunar::msgr {
 
 // ms_inject_*.
 struct InjectOptions {
-  uint64_t socket_failures =
-      0;  // about one in this many sends or receives breaks the link; 0: none
+  uint64_t socket_failures = 0;  // one in about so many sends or receives breaks the link; 0: none
   double delay_probability = 0;  // share of received frames that are held back
-  std::chrono::nanoseconds delay_max{0};
+  std::chrono::nanoseconds delay_max{std::chrono::seconds(1)};
   uint64_t seed = 0;  // 0: a random one
 
-  bool any() const noexcept { return socket_failures != 0 || delay_probability > 0; }
+  bool has_any() const noexcept { return socket_failures != 0 || delay_probability > 0; }
 };
 
 // Any stack, with faults: links that break with kInjected between frames or in the middle of one,
@@ -39,7 +38,7 @@ class InjectStack final : public NetworkStack {
   uint64_t seed() const noexcept { return options_.seed; }
 
  private:
-  class Upgrade;
+  class InjectUpgrade;
   std::unique_ptr<Link> decorate(EventCenter& center, std::unique_ptr<Link> link);
 
   NetworkStack& inner_;

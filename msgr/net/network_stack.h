@@ -6,8 +6,8 @@
 #include <vector>
 
 #include "common/bytes.h"
-#include "common/inline_function.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "msgr/address.h"
 #include "msgr/buffer.h"
 #include "msgr/event_center.h"
@@ -15,8 +15,8 @@
 
 namespace lunar::msgr {
 
-using ConnectDone = InlineFunction<void(Result<std::unique_ptr<Link>>)>;
-using AcceptCallback = InlineFunction<void(std::unique_ptr<Link>)>;
+using ConnectDone = UniqueFunction<void(Result<std::unique_ptr<Link>>)>;
+using AcceptCallback = UniqueFunction<void(std::unique_ptr<Link>)>;
 
 // Accepts connections until destroyed. Loop-bound to the center it was made on.
 class Listener {
@@ -38,7 +38,7 @@ class PendingConnect {
 class LinkUpgrade {
  public:
   virtual ~LinkUpgrade() = default;
-  using Prepared = InlineFunction<void(Outcome<std::vector<std::byte>>)>;
+  using Prepared = UniqueFunction<void(Outcome<std::vector<std::byte>>)>;
   // `done` gives what the peer has to know, at most 256 bytes; no secret.
   virtual void prepare(Prepared done) = 0;
   // `told` comes from the network. `done` gives the new link; no frame has proven it yet.

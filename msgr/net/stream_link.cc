@@ -1,42 +1,28 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
-// The receiving half of StreamLink, and its end. Headers, fronts and small data come through a
-// prefetch buffer; a payload that is placed is received where it belongs, together with a little of
-// what follows. After large payloads the read-ahead is small, so that the head of the next payload
-// is not received into the prefetch buffer only to be copied out of it.
+// send() only queues; one posted function per turn gathers what the turn queued, so that many small
+// frames leave with one system call. `sent` callbacks run after the queue is consistent again: they
+// may send. Reading is bounded per turn, so that one link cannot keep the loop.
 
 #include "msgr/net/stream_link.h"
 
-#include <algorithm>
-#include <array>
+#include <span>
 #include <utility>
 
-#include "common/check.h"
 #include "msgr/errors.h"
-#include "msgr/net/outgoing.h"
 
 namespace lunar::msgr {
 namespace {
 
-constexpr std::size_t kPrefetchBytes = 64u << 10;
-constexpr std::size_t kShortReadAhead = 4u << 10;  // a header, a front, and little payload
-constexpr std::size_t kLargePayload = 32u << 10;
 // What one link may do before others have their turn; epoll brings it back.
 constexpr int kReadsPerTurn = 8;
 constexpr std::size_t kBytesPerTurn = 4u << 20;
 
-}  // namespace
+void run_all(std::vector<IoDone>& unsent, std::error_code why) {
+  for (IoDone& sent : unsent) sent(why);
+}
 
-// What is left to tell when a link is over; posted, since it does not fit into a callback.
-struct StreamLink::Ended {
-  std::vector<IoDone> unsent;
-  std::error_code why;
-  InlineFunction<void()> closed;
-  void run() {
-    for (IoDone& sent : unsent) sent(why);
-    if (closed) closed();
-  }
-};
+}  // namespace
 
 StreamLink::StreamLink(EventCenter& center, std::unique_ptr<ByteStream> stream, BufferPool& pool,
                        const StreamLinkOptions& options)
@@ -46,14 +32,16 @@ StreamLink::StreamLink(EventCenter& center, std::unique_ptr<ByteStream> stream, 
       peer_(stream->peer_address()),
       alive_(std::make_shared<bool>(true)),
       stream_(std::move(stream)),
-      receiver_(center, pool, options.limits, *this, counters_) {
+      receiver_(center, pool, options.limits, *this, counters_),
+      reader_(receiver_, counters_) {
   capabilities_.eager_bytes = options.limits.max_data_bytes;
 }
 
 StreamLink::~StreamLink() {
   *alive_ = false;
-  auto ended = end(State::kClosed, MsgrErrc::kClosed);
-  if (!ended->unsent.empty()) center_.post([ended = std::move(ended)] { ended->run(); });
+  auto unsent = end(State::kClosed, MsgrErrc::kClosed);
+  if (unsent.empty()) return;
+  center_.post([unsent = std::move(unsent)]() mutable { run_all(unsent, MsgrErrc::kClosed); });
 }
 
 void StreamLink::set_handler(LinkHandler* handler) {
@@ -66,21 +54,21 @@ void StreamLink::set_handler(LinkHandler* handler) {
   }
   if (!is_open()) return;
   update_events();
-  schedule_pump();
+  schedule_read();
 }
 
 void StreamLink::pause_reading() {
   center_.assert_in_loop();
   receiver_.pause();
-  if (is_open() && !pumping_) update_events();
+  if (is_open() && !is_reading_) update_events();
 }
 
 void StreamLink::resume_reading() {
   center_.assert_in_loop();
   receiver_.resume();
-  if (!is_open() || pumping_) return;
+  if (!is_open() || is_reading_) return;
   update_events();
-  schedule_pump();
+  schedule_read();
 }
 
 void StreamLink::abandon_payload(uint64_t tid) {
@@ -89,143 +77,161 @@ void StreamLink::abandon_payload(uint64_t tid) {
 }
 
 void StreamLink::remote_read(RemoteKey, RegisteredSlice, IoDone done) {
-  post_done(center_, std::move(done), std::make_error_code(std::errc::operation_not_supported));
+  center_.post_done(std::move(done), std::make_error_code(std::errc::operation_not_supported));
 }
 void StreamLink::remote_write(RegisteredSlice, RemoteKey, IoDone done) {
-  post_done(center_, std::move(done), std::make_error_code(std::errc::operation_not_supported));
+  center_.post_done(std::move(done), std::make_error_code(std::errc::operation_not_supported));
 }
+
+// --- events of the stream ---
 
 void StreamLink::update_events() {
   const FdEvents wanted = (wants_bytes() ? FdEvents::kRead : FdEvents::kNone) |
-                          (write_blocked_ ? FdEvents::kWrite : FdEvents::kNone);
-  if (started_) return stream_->set_events(wanted);
+                          (is_write_blocked_ ? FdEvents::kWrite : FdEvents::kNone);
+  if (is_started_) return stream_->set_events(wanted);
   if (wanted == FdEvents::kNone) return;
-  started_ = true;
+  is_started_ = true;
   const auto error = stream_->start(wanted, [this](FdEvents events) { on_ready(events); });
   if (error) fail(error);
 }
 
 void StreamLink::on_ready(FdEvents events) {
   const std::shared_ptr<bool> alive = alive_;
-  if (has(events, FdEvents::kWrite) && write_blocked_) {
-    write_blocked_ = false;
+  if (has(events, FdEvents::kWrite) && is_write_blocked_) {
+    is_write_blocked_ = false;
     flush();
     if (!*alive || !is_open()) return;
     update_events();
   }
   if (wants_bytes()) {
-    if (has(events, FdEvents::kRead) || has(events, FdEvents::kHangUp)) pump();
+    if (has(events, FdEvents::kRead) || has(events, FdEvents::kHangUp)) read();
   } else if (has(events, FdEvents::kHangUp)) {
     const std::error_code error = stream_->take_error();
     fail(error ? error : make_error_code(MsgrErrc::kClosedByPeer));
   }
 }
 
-// Bytes that were prefetched before a pause tell nobody that they are there.
-void StreamLink::schedule_pump() {
-  if (pump_posted_ || pumping_ || !wants_bytes() || prefetch_begin_ == prefetch_end_) return;
-  pump_posted_ = true;
+// --- sending ---
+
+void StreamLink::send(Frame frame, IoDone sent) {
+  center_.assert_in_loop();
+  if (!is_open()) return center_.post_done(std::move(sent), error_);
+  if (const auto error = seal_outgoing(frame, options_.limits, options_.crc_data)) {
+    return center_.post_done(std::move(sent), error);
+  }
+  queue_.push(std::move(frame), std::move(sent));
+  schedule_flush();
+}
+
+void StreamLink::schedule_flush() {
+  if (is_flush_posted_ || is_write_blocked_) return;
+  is_flush_posted_ = true;
   center_.post([this, alive = alive_] {
     if (!*alive) return;
-    pump_posted_ = false;
-    pump();
+    is_flush_posted_ = false;
+    flush();
   });
 }
 
-void StreamLink::pump() {
+void StreamLink::flush() {
+  if (!is_open() || is_write_blocked_ || queue_.is_empty()) return;
+  StreamSendQueue::Gathered gathered;
+  queue_.gather(gathered);
+  ++counters_.send_calls;
+  const StreamResult result = stream_->send(std::span(gathered.iovecs).first(gathered.count));
+  if (result.error) return fail(result.error);
+  counters_.bytes_sent += result.bytes;
+  if (result.bytes < gathered.bytes) {
+    is_write_blocked_ = true;
+    update_events();
+    if (!is_open()) return;
+  }
+  std::vector<IoDone> finished = std::move(finished_);
+  counters_.frames_sent += queue_.advance(result.bytes, finished);
+  if (!queue_.is_empty()) schedule_flush();
   const std::shared_ptr<bool> alive = alive_;
-  if (pumping_ || !is_open()) return;
-  pumping_ = true;
+  run_all(finished, {});
+  if (!*alive) return;
+  finished.clear();
+  finished_ = std::move(finished);
+}
+
+// --- receiving ---
+
+// Bytes that were read ahead before a pause tell nobody that they are there.
+void StreamLink::schedule_read() {
+  if (is_read_posted_ || is_reading_ || !wants_bytes() || !reader_.has_unread()) return;
+  is_read_posted_ = true;
+  center_.post([this, alive = alive_] {
+    if (!*alive) return;
+    is_read_posted_ = false;
+    read();
+  });
+}
+
+void StreamLink::read() {
+  const std::shared_ptr<bool> alive = alive_;
+  if (is_reading_ || !is_open()) return;
+  is_reading_ = true;
   const uint64_t before = counters_.bytes_received;
-  bool drained = false;
-  for (int reads = 0;; ++reads) {
-    if (!decode_prefetched()) break;
-    if (drained || reads == kReadsPerTurn || counters_.bytes_received - before >= kBytesPerTurn) {
+  bool has_drained = false;
+  for (int reads = 0; reader_.decode(); ++reads) {
+    if (has_drained || reads == kReadsPerTurn ||
+        counters_.bytes_received - before >= kBytesPerTurn) {
       break;
     }
-    if (!receive_once(drained)) break;
+    const StreamReader::Received received = reader_.receive(*stream_);
+    const std::error_code error = received.result.error;
+    if (error || received.result.has_ended) {
+      fail(error ? error : make_error_code(MsgrErrc::kClosedByPeer));
+      break;
+    }
+    has_drained = received.has_drained;
+    const std::size_t placed = received.placed_bytes;
+    if (placed != 0 && !receiver_.feed_payload(placed)) break;
   }
   if (!*alive) return;
-  pumping_ = false;
+  is_reading_ = false;
   if (is_open()) update_events();
 }
 
-bool StreamLink::decode_prefetched() {
-  const std::shared_ptr<bool> alive = alive_;
-  ConstBytes in(prefetch_.get() + prefetch_begin_, prefetch_end_ - prefetch_begin_);
-  const bool goes_on = receiver_.feed(in);
-  if (!*alive) return false;
-  prefetch_begin_ = prefetch_end_ - in.size();
-  return goes_on;
-}
-
-// One system call. REQUIRES: the prefetch buffer is empty. `drained`: it gave less than asked for.
-bool StreamLink::receive_once(bool& drained) {
-  if (!prefetch_) prefetch_.reset(new std::byte[kPrefetchBytes]);
-  const Bytes target = receiver_.payload_target();
-  const bool is_short = !target.empty() || receiver_.last_data_bytes() >= kLargePayload;
-  const std::size_t ahead = is_short ? kShortReadAhead : kPrefetchBytes;
-  const std::array<iovec, 2> parts = {iovec{target.data(), target.size()},
-                                      iovec{prefetch_.get(), ahead}};
-  ++counters_.receive_calls;
-  const StreamResult result = stream_->receive(std::span(parts).subspan(target.empty() ? 1 : 0));
-  if (result.error || result.end) {
-    fail(result.error ? result.error : make_error_code(MsgrErrc::kClosedByPeer));
-    return false;
-  }
-  counters_.bytes_received += result.bytes;
-  drained = result.bytes < target.size() + ahead;
-  const std::size_t placed = std::min(result.bytes, target.size());
-  prefetch_begin_ = 0;
-  prefetch_end_ = result.bytes - placed;
-  return placed == 0 || receiver_.payload_received(placed);
-}
-
 void StreamLink::receive_resumed() {
-  if (wants_bytes()) pump();
+  if (wants_bytes()) read();
 }
 
-std::vector<IoDone> StreamLink::take_unsent() {
-  std::vector<IoDone> unsent;
-  for (std::size_t i = queue_head_; i < queue_.size(); ++i) {
-    if (queue_[i].sent) unsent.push_back(std::move(queue_[i].sent));
-  }
-  queue_.clear();
-  queue_head_ = head_sent_ = queued_bytes_ = 0;
-  return unsent;
-}
+// --- the end ---
 
-// From here on nothing of ours is read, written or kept.
-std::unique_ptr<StreamLink::Ended> StreamLink::end(State state, std::error_code why) {
+// From here on nothing of ours is read, written or kept. Returns what is still to be told.
+std::vector<IoDone> StreamLink::end(State state, std::error_code why) {
   state_ = state;
   error_ = why;
   stream_.reset();
   receiver_.stop();
-  auto ended = std::make_unique<Ended>();
-  ended->unsent = take_unsent();
-  ended->why = why;
-  return ended;
+  return queue_.take_unsent();
 }
 
 void StreamLink::fail(std::error_code why) {
   if (!is_open()) return;
-  center_.post([this, alive = alive_, ended = end(State::kFailed, why)] {
-    ended->run();
+  auto unsent = end(State::kFailed, why);
+  center_.post([this, alive = alive_, unsent = std::move(unsent), why]() mutable {
+    run_all(unsent, why);
     if (*alive) report_failure();
   });
 }
 
 void StreamLink::report_failure() {
-  if (state_ != State::kFailed || failure_reported_ || receiver_.handler() == nullptr) return;
-  failure_reported_ = true;
+  if (state_ != State::kFailed || was_failure_reported_ || receiver_.handler() == nullptr) return;
+  was_failure_reported_ = true;
   receiver_.handler()->on_closed(error_);  // may destroy this
 }
 
 void StreamLink::close(InlineFunction<void()> closed) {
   center_.assert_in_loop();
-  auto ended = end(State::kClosed, MsgrErrc::kClosed);
-  ended->closed = std::move(closed);
-  center_.post([ended = std::move(ended)] { ended->run(); });
+  auto unsent = end(State::kClosed, MsgrErrc::kClosed);
+  if (!unsent.empty()) {
+    center_.post([unsent = std::move(unsent)]() mutable { run_all(unsent, MsgrErrc::kClosed); });
+  }
+  if (closed) center_.post(std::move(closed));
 }
 
 }  // namespace lunar::msgr

@@ -11,6 +11,8 @@
 #include "msgr/net/byte_stream.h"
 #include "msgr/net/frame_receiver.h"
 #include "msgr/net/link.h"
+#include "msgr/net/stream_reader.h"
+#include "msgr/net/stream_send_queue.h"
 
 namespace lunar::msgr {
 
@@ -20,7 +22,8 @@ struct StreamLinkOptions {
   bool crc_data = true;  // put a crc over the data of the frames we send
 };
 
-// A Link over any byte stream. Loop-bound. Owns the stream; borrows center and pool.
+// A Link over any byte stream: a send queue, a reader, and when each of them has its turn.
+// Loop-bound. Owns the stream; borrows center and pool.
 class StreamLink : public Link, private FrameReceiver::Owner {
  public:
   StreamLink(EventCenter& center, std::unique_ptr<ByteStream> stream, BufferPool& pool,
@@ -32,7 +35,7 @@ class StreamLink : public Link, private FrameReceiver::Owner {
   Address local_address() const override { return local_; }
   Address peer_address() const override { return peer_; }
   void send(Frame frame, IoDone sent) override;
-  std::size_t queued_bytes() const noexcept override { return queued_bytes_; }
+  std::size_t queued_bytes() const noexcept override { return queue_.queued_bytes(); }
   LinkCounters counters() const noexcept override { return counters_; }
   void pause_reading() override;
   void resume_reading() override;
@@ -52,34 +55,20 @@ class StreamLink : public Link, private FrameReceiver::Owner {
 
  private:
   enum class State : uint8_t { kOpen, kFailed, kClosed };
-  struct Queued {
-    Frame frame;
-    IoDone sent;
-    std::size_t bytes = 0;
-  };
-  struct Ended;
-  struct Gathered;
 
-  // Sending: stream_link_send.cc.
+  void on_ready(FdEvents events);
+  void update_events();
+  bool wants_bytes() const noexcept { return is_open() && receiver_.wants_bytes(); }
+
   void schedule_flush();
   void flush();
-  void gather(Gathered& out) const noexcept;
-  void finish_sent(std::size_t bytes);
 
-  // Receiving. A function that returns bool says whether to go on: the link may be paused, closed
-  // or destroyed by the handler it called.
-  void on_ready(FdEvents events);
-  bool wants_bytes() const noexcept { return is_open() && receiver_.wants_bytes(); }
-  void update_events();
-  void schedule_pump();
-  void pump();
-  bool decode_prefetched();
-  bool receive_once(bool& drained);
+  void schedule_read();
+  void read();
   void receive_failed(std::error_code why) override { fail(why); }
   void receive_resumed() override;
 
-  std::vector<IoDone> take_unsent();
-  std::unique_ptr<Ended> end(State state, std::error_code why);
+  std::vector<IoDone> end(State state, std::error_code why);
   void report_failure();
 
   EventCenter& center_;
@@ -90,25 +79,18 @@ class StreamLink : public Link, private FrameReceiver::Owner {
   const std::shared_ptr<bool> alive_;   // false once destroyed; what is posted looks first
   std::unique_ptr<ByteStream> stream_;  // null unless open
   State state_ = State::kOpen;
-  std::error_code error_;
+  std::error_code error_;  // set unless open
   LinkCounters counters_;
-
-  std::vector<Queued> queue_;  // from queue_head_ on
-  std::size_t queue_head_ = 0;
-  std::size_t head_sent_ = 0;  // bytes of the head that are gone
-  std::size_t queued_bytes_ = 0;
-  std::vector<IoDone> finished_;  // kept for its capacity
-  bool flush_posted_ = false;
-  bool write_blocked_ = false;
-
+  StreamSendQueue queue_;         // empty unless open
+  std::vector<IoDone> finished_;  // empty between two flushes; kept for its capacity
   FrameReceiver receiver_;
-  std::unique_ptr<std::byte[]> prefetch_;
-  std::size_t prefetch_begin_ = 0;
-  std::size_t prefetch_end_ = 0;
-  bool started_ = false;
-  bool pumping_ = false;
-  bool pump_posted_ = false;
-  bool failure_reported_ = false;
+  StreamReader reader_;
+  bool is_started_ = false;        // the stream tells of events
+  bool is_write_blocked_ = false;  // the stream takes no more; it will tell
+  bool is_flush_posted_ = false;
+  bool is_reading_ = false;  // inside read()
+  bool is_read_posted_ = false;
+  bool was_failure_reported_ = false;
 };
 
 }  // namespace lunar::msgr

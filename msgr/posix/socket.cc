@@ -33,8 +33,8 @@ class SocketStream final : public ByteStream {
   SocketStream(EventCenter& center, UniqueFd fd) noexcept : center_(center), fd_(std::move(fd)) {}
 
   // sendmsg and not writev: only it can be told to raise no SIGPIPE.
-  StreamResult send(std::span<const iovec> parts) override {
-    const msghdr message = to_message(parts);
+  StreamResult send(std::span<const iovec> iovecs) override {
+    const msghdr message = to_message(iovecs);
     ssize_t moved;
     do {
       moved = sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
@@ -42,14 +42,14 @@ class SocketStream final : public ByteStream {
     return to_result(moved);
   }
 
-  StreamResult receive(std::span<const iovec> parts) override {
-    msghdr message = to_message(parts);
+  StreamResult receive(std::span<const iovec> iovecs) override {
+    msghdr message = to_message(iovecs);
     ssize_t moved;
     do {
       moved = recvmsg(fd_.get(), &message, MSG_DONTWAIT);
     } while (moved < 0 && errno == EINTR);
     StreamResult result = to_result(moved);
-    result.end = moved == 0;
+    result.has_ended = moved == 0;
     return result;
   }
 
@@ -65,10 +65,10 @@ class SocketStream final : public ByteStream {
   Address peer_address() const override { return socket_peer_address(fd_.get()); }
 
  private:
-  static msghdr to_message(std::span<const iovec> parts) noexcept {
+  static msghdr to_message(std::span<const iovec> iovecs) noexcept {
     msghdr message{};
-    message.msg_iov = const_cast<iovec*>(parts.data());
-    message.msg_iovlen = parts.size();
+    message.msg_iov = const_cast<iovec*>(iovecs.data());
+    message.msg_iovlen = iovecs.size();
     return message;
   }
 

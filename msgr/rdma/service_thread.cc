@@ -72,7 +72,7 @@ std::error_code ServiceThread::run(UniqueFunction<void()> job) {
 
 EventCenter& ServiceThread::center() noexcept {
   const MutexLock lock(mutex_);
-  LUNAR_CHECK(thread_ != nullptr && thread_->center().in_loop(),
+  LUNAR_CHECK(thread_ != nullptr && thread_->center().is_in_loop(),
               "the service thread's center is for its jobs");
   return thread_->center();
 }

@@ -9,13 +9,13 @@
 #include "msgr/session/upgrade.h"
 
 // The accepting side of a handshake: greet, then give the link to the session it asks for, or to a
-// new one. The number of links that are not there yet is bounded: beyond it the oldest has to go,
-// so that peers which connect and say nothing cannot keep others out.
+// new one. The number of handshakes under way is bounded: beyond it the oldest one is ended, so
+// that peers which connect and send nothing cannot keep others out.
 
 namespace lunar::msgr {
 namespace {
 
-constexpr std::size_t kMaxStrangers = 256;
+constexpr std::size_t kMaxIncoming = 256;
 
 tl::expected<SessionRequest, HandshakeFailure> read_request(Result<ReceivedFrame> received) {
   if (!received) {
@@ -35,20 +35,20 @@ tl::expected<SessionRequest, HandshakeFailure> read_request(Result<ReceivedFrame
 }
 
 // Answers a request that is not welcome; a failure if there is nothing more to say.
-std::optional<HandshakeFailure> answer(FrameChannel& channel, Session::Verdict verdict,
+std::optional<HandshakeFailure> answer(FrameChannel& channel, RequestVerdict verdict,
                                        const SessionRequest& request, uint64_t generation) {
-  if (verdict == Session::Verdict::kStale) {
+  if (verdict == RequestVerdict::kStale) {
     channel.send(FrameTag::kSessionRetry,
                  SessionRetry{RetryReason::kStaleGeneration, generation}.encode());
     return std::nullopt;
   }
-  if (verdict == Session::Verdict::kLostRace) {
+  if (verdict == RequestVerdict::kLostRace) {
     channel.send(FrameTag::kSessionRetry,
                  SessionRetry{RetryReason::kLostRace, generation}.encode());
     return std::nullopt;  // the peer closes
   }
   if (request.is_new()) {
-    return protocol_failure(make_error_code(MsgrErrc::kBadFrame), "session of another's");
+    return protocol_failure(make_error_code(MsgrErrc::kBadFrame), "a session of another entity");
   }
   channel.send(FrameTag::kSessionReset, {});
   return std::nullopt;
@@ -59,9 +59,9 @@ std::optional<HandshakeFailure> answer(FrameChannel& channel, Session::Verdict v
 Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
   auto channel =
       std::make_unique<FrameChannel>(center, std::move(link), options_.connection_ready_timeout);
-  const auto stranger = strangers_.insert(strangers_.end(), channel.get());
-  if (strangers_.size() > kMaxStrangers) {
-    strangers_.front()->abort(make_error_code(MsgrErrc::kReplaced));
+  const auto place = incoming_.insert(incoming_.end(), channel.get());
+  if (incoming_.size() > kMaxIncoming) {
+    incoming_.front()->abort(make_error_code(MsgrErrc::kReplaced));
   }
   HandshakeParty party = make_party(channel->link());
   const RaceRank ours{party.hello.listening, party.hello.nonce};
@@ -75,7 +75,7 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
         upgrade_as_acceptor(std::move(setup), channel, greeted->peer.features_supported);
     UpgradeFailure not_upgraded = co_await upgrade;
     failure = std::move(not_upgraded);
-    *stranger = channel.get();
+    *place = channel.get();
   }
   while (!failure) {
     Result<ReceivedFrame> received = co_await channel->receive();
@@ -85,13 +85,13 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
       break;
     }
     Routed routed = route(policy, *greeted, *request, ours);
-    if (routed.verdict == Session::Verdict::kWelcome && !is_shutting_down_) {
-      strangers_.erase(stranger);
-      auto offer = std::make_unique<Session::Offer>();
-      offer->channel = std::move(channel);
-      offer->greeted = std::move(*greeted);
-      offer->request = *request;
-      routed.session->offer(std::move(offer));
+    if (routed.verdict == RequestVerdict::kWelcome && !is_shutting_down_) {
+      incoming_.erase(place);
+      auto incoming = std::make_unique<IncomingLink>();
+      incoming->channel = std::move(channel);
+      incoming->greeted = std::move(*greeted);
+      incoming->request = *request;
+      routed.session->take(std::move(incoming));
       if (routed.is_new) {
         sessions_.push_back(routed.session);
         counters.sessions.inc();
@@ -99,23 +99,23 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
       }
       co_return;
     }
-    const uint64_t generation = routed.session ? routed.session->generation() : 0;
+    const uint64_t generation = routed.session ? routed.session->exchange().generation() : 0;
     failure = answer(*channel, routed.verdict, *request, generation);
   }
-  strangers_.erase(stranger);
+  incoming_.erase(place);
   counters.handshakes_failed.add();
   if (failure->code == MsgrErrc::kAuthFailed) counters.auth_failed.add();
   LUNAR_LOG(kMs, failure->code == MsgrErrc::kAuthFailed ? 0 : 1, "link from {} refused: {}",
             channel->link().peer_address().to_string(), failure->sentence);
-  ++channels_closing_;
-  if (failure->tell_peer) {
+  ++closing_channel_count_;
+  if (failure->tells_peer) {
     HandshakeError error = failure->for_peer();
     co_await channel->close_with(std::move(error));
   } else {
     co_await channel->close();
   }
   channel.reset();
-  --channels_closing_;
+  --closing_channel_count_;
   end_if_idle();
 }
 
@@ -123,18 +123,19 @@ std::shared_ptr<Session> AsyncMessenger::find_session(Policy policy, const Greet
                                                       const SessionRequest& request) const {
   const auto find = [this](auto&& matches) -> std::shared_ptr<Session> {
     const auto found = std::find_if(sessions_.begin(), sessions_.end(), [&](const auto& session) {
-      return !session->is_over() && matches(*session);
+      return !session->is_ending() && matches(*session);
     });
     return found == sessions_.end() ? nullptr : *found;
   };
   if (!request.is_new()) {
     return find([&](const Session& session) {
-      return session.has_cookies(request.peer_cookie, request.cookie);
+      return session.exchange().has_cookies(request.peer_cookie, request.cookie);
     });
   }
   // The answer to an earlier request may have been lost on its way.
-  if (auto known =
-          find([&](const Session& session) { return session.peer_cookie() == request.cookie; })) {
+  if (auto known = find([&](const Session& session) {
+        return session.exchange().peer_cookie() == request.cookie;
+      })) {
     return known;
   }
   const Address& listening = greeted.peer.listening;
@@ -152,7 +153,7 @@ AsyncMessenger::Routed AsyncMessenger::route(Policy policy, const Greeted& greet
   routed.session = find_session(policy, greeted, request);
   const RaceRank theirs{greeted.peer.listening, greeted.peer.nonce};
   if (routed.session != nullptr) {
-    routed.verdict = routed.session->consider(greeted, request, ours, theirs);
+    routed.verdict = routed.session->judge(greeted, request, ours, theirs);
   } else if (request.is_new()) {
     const bool is_peer = request.peer_to_peer && policy == Policy::kLosslessPeer;
     const Policy accepted =
@@ -160,7 +161,7 @@ AsyncMessenger::Routed AsyncMessenger::route(Policy policy, const Greeted& greet
     routed.session = std::make_shared<Session>(*this, accepted,
                                                is_peer ? greeted.peer.listening : Address(), false);
     routed.is_new = true;
-    routed.verdict = Session::Verdict::kWelcome;
+    routed.verdict = RequestVerdict::kWelcome;
   }
   return routed;
 }

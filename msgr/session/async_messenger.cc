@@ -16,14 +16,14 @@ namespace lunar::msgr {
 AsyncMessenger::AsyncMessenger(EventCenter& on_center, NetworkStack& on_stack,
                                MessengerOptions with, const Keyring* keys, PerfRegistry* perf,
                                Dispatcher& to)
-    : SessionHost(on_center, on_stack, to, options_, keys, session_counters_,
-                  std::make_shared<DispatchThrottle>(with.dispatch_throttle_bytes)),
+    : SessionEnvironment(on_center, on_stack, to, options_, keys, session_counters_,
+                         std::make_shared<DispatchThrottle>(with.dispatch_throttle_bytes)),
       options_(std::move(with)),
       own_registry_(perf == nullptr ? std::make_unique<PerfRegistry>() : nullptr),
       session_counters_(perf == nullptr ? *own_registry_ : *perf) {}
 
 AsyncMessenger::~AsyncMessenger() {
-  LUNAR_CHECK(sessions_.empty() && strangers_.empty() && channels_closing_ == 0,
+  LUNAR_CHECK(sessions_.empty() && incoming_.empty() && closing_channel_count_ == 0,
               "a messenger was destroyed before its shutdown() was done");
 }
 
@@ -52,7 +52,7 @@ ConnectionRef AsyncMessenger::connect(const Address& peer, Policy policy) {
   LUNAR_CHECK(policy != Policy::kStatefulServer && policy != Policy::kStatelessServer,
               "a server's policy does not connect");
   for (const auto& session : sessions_) {
-    if (session->is_over() || session->target() != peer) continue;
+    if (session->is_ending() || session->target() != peer) continue;
     session->begin_connecting();
     return session;
   }
@@ -70,19 +70,19 @@ ConnectionRef AsyncMessenger::connect(const Address& peer, Policy policy) {
 std::vector<ConnectionRef> AsyncMessenger::connections() const {
   std::vector<ConnectionRef> all;
   for (const auto& session : sessions_) {
-    if (!session->is_over()) all.push_back(session);
+    if (!session->is_ending()) all.push_back(session);
   }
   return all;
 }
 
-void AsyncMessenger::shutdown(InlineFunction<void()> done) {
+void AsyncMessenger::shutdown(UniqueFunction<void()> done) {
   LUNAR_CHECK(!is_shutting_down_, "shutdown() is for once");
   is_shutting_down_ = true;
   shutdown_done_ = std::move(done);
   listeners_.clear();
   const auto sessions = sessions_;
   for (const auto& session : sessions) session->close();
-  while (!strangers_.empty()) strangers_.front()->abort(make_error_code(MsgrErrc::kClosed));
+  while (!incoming_.empty()) incoming_.front()->abort(make_error_code(MsgrErrc::kClosed));
   end_if_idle();
 }
 
@@ -114,26 +114,24 @@ void AsyncMessenger::dispose(std::unique_ptr<FrameChannel> channel) {
 }
 
 Detached AsyncMessenger::close_channel(std::unique_ptr<FrameChannel> channel) {
-  ++channels_closing_;
+  ++closing_channel_count_;
   co_await channel->close();
   channel.reset();
-  --channels_closing_;
+  --closing_channel_count_;
   end_if_idle();
 }
 
-void AsyncMessenger::session_over(Session& session) {
+void AsyncMessenger::on_session_ended(Session& session) {
   counters.sessions.dec();
   std::erase_if(sessions_, [&](const auto& each) { return each.get() == &session; });
   end_if_idle();
 }
 
 void AsyncMessenger::end_if_idle() {
-  if (!shutdown_done_ || !sessions_.empty() || !strangers_.empty() || channels_closing_ != 0) {
+  if (!shutdown_done_ || !sessions_.empty() || !incoming_.empty() || closing_channel_count_ != 0) {
     return;
   }
-  // Moved to the heap: the callback is as large as what a post can hold.
-  auto done = std::make_unique<InlineFunction<void()>>(std::exchange(shutdown_done_, {}));
-  center.post([done = std::move(done)] { (*done)(); });
+  center.post([done = std::exchange(shutdown_done_, {})]() mutable { done(); });
 }
 
 }  // namespace lunar::msgr

@@ -13,7 +13,7 @@ namespace lunar::msgr {
 
 // The Messenger: its listeners, the handshakes of links that came in, and the sessions.
 // Loop-bound. Owns all of them; sessions that are handed out live on, ended.
-class AsyncMessenger final : public Messenger, public SessionHost {
+class AsyncMessenger final : public Messenger, public SessionEnvironment {
  public:
   AsyncMessenger(EventCenter& center, NetworkStack& stack, MessengerOptions options,
                  const Keyring* keyring, PerfRegistry* perf, Dispatcher& dispatcher);
@@ -23,19 +23,19 @@ class AsyncMessenger final : public Messenger, public SessionHost {
   ConnectionRef connect(const Address& peer, Policy policy) override;
   std::vector<ConnectionRef> connections() const override;
   const MessengerOptions& options() const noexcept override { return options_; }
-  void shutdown(InlineFunction<void()> done) override;
+  void shutdown(UniqueFunction<void()> done) override;
 
  private:
   struct Routed {
-    Session::Verdict verdict = Session::Verdict::kUnknown;
+    RequestVerdict verdict = RequestVerdict::kUnknown;
     std::shared_ptr<Session> session;
     bool is_new = false;
   };
 
-  // SessionHost
+  // SessionEnvironment
   HandshakeParty make_party(const Link& link) const override;
   void dispose(std::unique_ptr<FrameChannel> channel) override;
-  void session_over(Session& session) override;
+  void on_session_ended(Session& session) override;
 
   // acceptor.cc: a link that came in, until a session has it.
   Detached accept(std::unique_ptr<Link> link, Policy policy);
@@ -51,10 +51,10 @@ class AsyncMessenger final : public Messenger, public SessionHost {
   SessionCounters session_counters_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::shared_ptr<Session>> sessions_;
-  std::list<FrameChannel*> strangers_;  // handshakes of links that came in, oldest first
-  int channels_closing_ = 0;
+  std::list<FrameChannel*> incoming_;  // handshakes of links that peers made, oldest first
+  int closing_channel_count_ = 0;
   bool is_shutting_down_ = false;
-  InlineFunction<void()> shutdown_done_;
+  UniqueFunction<void()> shutdown_done_;  // set from shutdown() until it is done
 };
 
 }  // namespace lunar::msgr

@@ -87,7 +87,7 @@ SessionKeys derive_session_keys(const Secret& key, const Transcript& whole) {
   return keys;
 }
 
-bool proofs_equal(const Proof& a, const Proof& b) noexcept {
+bool is_same_proof(const Proof& a, const Proof& b) noexcept {
   return memeql_sec(a.data(), b.data(), a.size()) != 0;
 }
 

@@ -26,7 +26,7 @@ class Transcript {
 };
 
 // Keys that both sides derive when they have proven that they hold the same pre-shared key; for
-// encrypted frames (kFeatureSecure).
+// encrypted frames, which do not exist yet.
 struct SessionKeys {
   Secret to_acceptor;  // 32 bytes each; empty without authentication
   Secret to_connector;
@@ -41,10 +41,10 @@ Proof make_server_proof(const Secret& key, const Transcript& until_client_proof)
 SessionKeys derive_session_keys(const Secret& key, const Transcript& whole);
 
 // Takes the same time wherever the first difference is.
-bool proofs_equal(const Proof& a, const Proof& b) noexcept;
+bool is_same_proof(const Proof& a, const Proof& b) noexcept;
 
 // The key to check a client with. For an entity without one it is a key that nobody has, the same
-// for each call with that name in this process, so that a stranger cannot tell an unknown name from
+// for each call with that name in this process, so that nobody can tell an unknown name from
 // a wrong key by what comes back or by when.
 Secret key_or_decoy(const Keyring* keyring, const std::string& entity);
 

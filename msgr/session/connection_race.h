@@ -17,7 +17,7 @@ struct RaceRank {
 // Two lossless peers connect to each other at once. True if our own connect is the one that goes
 // on, which is so for the greater rank: of the two sides exactly one gets true. A peer with our
 // very rank is ourselves; then the accepted link goes on.
-inline bool own_connect_wins(const RaceRank& ours, const RaceRank& theirs) noexcept {
+inline bool wins_race(const RaceRank& ours, const RaceRank& theirs) noexcept {
   return ours > theirs;
 }
 

@@ -70,7 +70,7 @@ std::unique_ptr<Link> FrameChannel::release() {
 }
 
 Bytes FrameChannel::payload_for(const FrameHeader&, ConstBytes) {
-  // No frame of a handshake has data; a stranger gets no payload memory from us.
+  // No frame of a handshake has data; a peer gets payload memory only when its session is open.
   abort(make_error_code(MsgrErrc::kBadFrame));
   return {};
 }

@@ -128,7 +128,7 @@ Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party
   auto done =
       read<AuthDone>(std::move(answered), FrameTag::kAuthDone, transcript, "the server's proof");
   if (!done) co_return give_up(std::move(done.error()));
-  if (!proofs_equal(done->proof, expected)) {
+  if (!is_same_proof(done->proof, expected)) {
     co_return auth_failure(fmt::format("{} did not prove that it has the key of {}",
                                        greeted.peer.entity, party.hello.entity));
   }
@@ -162,7 +162,7 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
   if (!proof) co_return give_up(std::move(proof.error()));
   const Secret key = key_or_decoy(party.keyring, greeted.peer.entity);
   const Proof expected = make_client_proof(key, until_challenge, proof->challenge);
-  if (!proofs_equal(proof->proof, expected)) {
+  if (!is_same_proof(proof->proof, expected)) {
     co_return auth_failure(refusal(greeted.peer.entity));
   }
   AuthDone done;

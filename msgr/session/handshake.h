@@ -36,12 +36,12 @@ struct Greeted {
 // Why a handshake ended, for our log and, unless it was the peer or the link that ended it, for the
 // peer.
 struct HandshakeFailure {
-  HandshakeFailure(std::error_code why, std::string text, bool tell)
-      : code(why), sentence(std::move(text)), tell_peer(tell) {}
+  HandshakeFailure(std::error_code why, std::string text, bool is_for_peer)
+      : code(why), sentence(std::move(text)), tells_peer(is_for_peer) {}
   HandshakeError for_peer() const { return {to_fault(code), sentence}; }
   std::error_code code;
   std::string sentence;
-  bool tell_peer;
+  bool tells_peer;
 };
 
 using GreetResult = tl::expected<Greeted, HandshakeFailure>;

@@ -171,7 +171,7 @@ std::vector<std::byte> SessionRequest::encode() const {
       static_cast<uint8_t>((lossy ? kSessionLossy : 0) | (peer_to_peer ? kSessionPeerToPeer : 0)));
   return front;
 }
-Result<SessionRequest> SessionRequest::decode(bool reconnect, ConstBytes front) {
+Result<SessionRequest> SessionRequest::decode(bool is_reconnect, ConstBytes front) {
   ByteReader in(front);
   SessionRequest request;
   request.cookie = get_cookie(in);
@@ -182,8 +182,8 @@ Result<SessionRequest> SessionRequest::decode(bool reconnect, ConstBytes front) 
   request.lossy = (flags & kSessionLossy) != 0;
   request.peer_to_peer = (flags & kSessionPeerToPeer) != 0;
   if ((flags & ~(kSessionLossy | kSessionPeerToPeer)) != 0 || request.cookie.is_zero() ||
-      request.is_new() == reconnect || (request.is_new() && request.in_seq != 0) ||
-      (request.lossy && (request.peer_to_peer || reconnect))) {
+      request.is_new() == is_reconnect || (request.is_new() && request.in_seq != 0) ||
+      (request.lossy && (request.peer_to_peer || is_reconnect))) {
     in.mark_bad();
   }
   return checked(in, request);

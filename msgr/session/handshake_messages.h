@@ -24,8 +24,8 @@ inline constexpr uint16_t kOldestProtocolVersion = 1;
 // Feature bits. A peer that requires one the other lacks ends the handshake.
 inline constexpr uint64_t kFeatureSessions = 1u << 0;  // sequence numbers, acks, replay
 inline constexpr uint64_t kFeatureOneSided = 1u << 1;  // delivery descriptors
-inline constexpr uint64_t kFeatureSecure = 1u << 2;    // reserved: encrypted frames
-inline constexpr uint64_t kFeatureRdma = 1u << 3;      // carrying a session over to RDMA
+// 1u << 2 is reserved for encrypted frames.
+inline constexpr uint64_t kFeatureRdma = 1u << 3;  // carrying a session over to RDMA
 inline constexpr uint64_t kFeaturesSupported = kFeatureSessions | kFeatureOneSided;
 inline constexpr uint64_t kFeaturesRequired = kFeatureSessions;
 
@@ -92,8 +92,8 @@ struct SessionRequest {
 
   bool is_new() const noexcept { return peer_cookie.is_zero(); }
   std::vector<std::byte> encode() const;
-  // `reconnect` is whether the tag was kSessionReconnect.
-  static Result<SessionRequest> decode(bool reconnect, ConstBytes front);
+  // `is_reconnect` is whether the tag was kSessionReconnect.
+  static Result<SessionRequest> decode(bool is_reconnect, ConstBytes front);
 };
 
 struct SessionReady {

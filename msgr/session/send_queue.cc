@@ -17,8 +17,8 @@ void SendQueue::push(std::unique_ptr<OutMessage> message) {
   ++queued_count_;
 }
 
-SendQueue::Next SendQueue::take_next() {
-  Next next;
+SendQueue::NextMessage SendQueue::take_next() {
+  NextMessage next;
   next.seq = cursor_++;
   next.is_replay = next.seq < next_seq();
   if (!next.is_replay) {
@@ -35,15 +35,15 @@ SendQueue::Next SendQueue::take_next() {
   return next;
 }
 
-void SendQueue::sent(uint64_t seq, bool keep) {
+void SendQueue::sent(uint64_t seq, bool is_kept) {
   LUNAR_CHECK(seq >= first_seq_ && seq < cursor_, "sent() of a message that is not on the link");
   Sent& entry = at(seq);
   entry.is_on_link = false;
   if (entry.is_withdrawn) {
-    finish(std::move(entry.message));
+    retire(std::move(entry.message));
     finish_withdrawals();
   }
-  if (!keep) acked_ = std::max(acked_, seq);
+  if (!is_kept) acked_ = std::max(acked_, seq);
   release_acked();
 }
 
@@ -67,7 +67,7 @@ bool SendQueue::withdraw(uint64_t tid, InlineFunction<void()> done, TimePoint no
   for (auto level = queued_.begin(); level != queued_.end();) {
     auto& messages = level->second;
     for (auto& message : messages) {
-      if (message->meta().tid == tid) finish(std::move(message));
+      if (message->meta().tid == tid) retire(std::move(message));
     }
     queued_count_ -= static_cast<std::size_t>(std::erase(messages, nullptr));
     level = messages.empty() ? queued_.erase(level) : std::next(level);
@@ -77,7 +77,7 @@ bool SendQueue::withdraw(uint64_t tid, InlineFunction<void()> done, TimePoint no
     if (entry.message == nullptr || entry.message->meta().tid != tid) continue;
     entry.is_withdrawn = true;
     waits |= entry.is_on_link;
-    if (!entry.is_on_link) finish(std::move(entry.message));
+    if (!entry.is_on_link) retire(std::move(entry.message));
   }
   withdrawals_.push_back(Withdrawal{tid, std::move(done), now});
   if (!waits) finish_withdrawals();
@@ -86,7 +86,7 @@ bool SendQueue::withdraw(uint64_t tid, InlineFunction<void()> done, TimePoint no
 
 void SendQueue::drop_queued() {
   for (auto& [priority, messages] : queued_) {
-    for (auto& message : messages) finish(std::move(message));
+    for (auto& message : messages) retire(std::move(message));
   }
   queued_.clear();
   queued_count_ = 0;
@@ -96,7 +96,7 @@ void SendQueue::clear() {
   drop_queued();
   for (Sent& entry : unacked_) {
     LUNAR_CHECK(!entry.is_on_link, "the old link is not closed");
-    finish(std::move(entry.message));
+    retire(std::move(entry.message));
   }
   unacked_.clear();
   first_seq_ = cursor_ = 1;
@@ -104,17 +104,17 @@ void SendQueue::clear() {
   finish_withdrawals();
 }
 
-SendQueue::Finished SendQueue::take_finished() { return std::exchange(finished_, {}); }
+SendQueue::FinishedMessages SendQueue::take_finished() { return std::exchange(finished_, {}); }
 
 void SendQueue::release_acked() {
   while (!unacked_.empty() && first_seq_ <= acked_ && !unacked_.front().is_on_link) {
-    finish(std::move(unacked_.front().message));
+    retire(std::move(unacked_.front().message));
     unacked_.pop_front();
     ++first_seq_;
   }
 }
 
-void SendQueue::finish(std::unique_ptr<OutMessage> message) {
+void SendQueue::retire(std::unique_ptr<OutMessage> message) {
   if (message != nullptr) finished_.messages.push_back(std::move(message));
 }
 

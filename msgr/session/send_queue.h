@@ -24,13 +24,13 @@ class SendQueue {
   using TimePoint = std::chrono::steady_clock::time_point;
   // What goes on the link next. `message` is null for one that was withdrawn after it got its
   // number: a kVoid stands for it.
-  struct Next {
+  struct NextMessage {
     uint64_t seq = 0;
     OutMessage* message = nullptr;
     bool is_replay = false;
   };
   // Messages that are over, and callbacks of withdraw() that are due.
-  struct Finished {
+  struct FinishedMessages {
     std::vector<std::unique_ptr<OutMessage>> messages;
     std::vector<InlineFunction<void()>> callbacks;
     bool empty() const noexcept { return messages.empty() && callbacks.empty(); }
@@ -40,12 +40,11 @@ class SendQueue {
   bool has_next() const noexcept { return cursor_ < next_seq() || queued_count_ > 0; }
   // The replay in order, then the highest priority, first come first. The message is the link's to
   // read until sent(). REQUIRES: has_next().
-  Next take_next();
-  // The link is done with it, well or not. Without `keep` (a lossy session) that ends it.
-  void sent(uint64_t seq, bool keep);
+  NextMessage take_next();
+  // The link is done with it, well or not. Without `is_kept` (a lossy session) that ends it.
+  void sent(uint64_t seq, bool is_kept);
   // The peer has everything up to `seq`. False if that was never sent: the peer is wrong.
   bool acknowledge(uint64_t seq);
-  bool could_acknowledge(uint64_t seq) const noexcept { return seq < cursor_ && seq >= acked_; }
   // A new link: what the peer has is acknowledged, the rest goes out again. Returns how many.
   // REQUIRES: no message is the link's; could_replay_from(peer_in_seq).
   std::size_t restart(uint64_t peer_in_seq);
@@ -65,7 +64,7 @@ class SendQueue {
   // Ends the session: drops everything; numbers start at 1 again. REQUIRES: as restart().
   void clear();
 
-  Finished take_finished();
+  FinishedMessages take_finished();
   bool has_finished() const noexcept { return !finished_.empty(); }
   // Nothing waits and nothing is unacknowledged.
   bool is_idle() const noexcept { return queued_count_ == 0 && unacked_.empty(); }
@@ -88,7 +87,7 @@ class SendQueue {
   uint64_t next_seq() const noexcept { return first_seq_ + unacked_.size(); }
   Sent& at(uint64_t seq) { return unacked_[static_cast<std::size_t>(seq - first_seq_)]; }
   void release_acked();
-  void finish(std::unique_ptr<OutMessage> message);
+  void retire(std::unique_ptr<OutMessage> message);
   void finish_withdrawals();
 
   std::map<uint8_t, std::deque<std::unique_ptr<OutMessage>>, std::greater<>> queued_;
@@ -98,7 +97,7 @@ class SendQueue {
   uint64_t cursor_ = 1;     // the number that goes on the link next
   uint64_t acked_ = 0;
   std::vector<Withdrawal> withdrawals_;  // the oldest first
-  Finished finished_;
+  FinishedMessages finished_;
 };
 
 }  // namespace lunar::msgr

@@ -9,15 +9,17 @@
 
 namespace lunar::msgr {
 
-Session::Session(SessionHost& host, Policy policy, const Address& target, bool begins_connecting)
-    : Connection(host.center, target),
-      host_(host),
+Session::Session(SessionEnvironment& environment, Policy policy, const Address& target,
+                 bool begins_connecting)
+    : Connection(environment.center, target),
+      environment_(environment),
       policy_(policy),
       begins_connecting_(begins_connecting),
-      link_changed_(host.center.now()),
-      backoff_(host.options.initial_backoff, host.options.max_backoff,
-               host.options.inject_seed == 0 ? 0 : host.options.inject_seed + id()),
-      pause_(host.center) {}
+      pacing_(environment.options.initial_backoff, environment.options.max_backoff,
+              environment.options.inject_seed == 0 ? 0 : environment.options.inject_seed + id(),
+              environment.center.now()),
+      connector_(environment, exchange_, *this, id(), policy, target),
+      pause_(environment.center) {}
 
 Session::~Session() = default;
 
@@ -32,7 +34,7 @@ void Session::send(std::unique_ptr<OutMessage> message) {
   }
   LUNAR_TRACE(lunar_msgr, frame_queued, message->meta().trace_id, message->meta().tid, id(),
               message->meta().type);
-  queue_.push(std::move(message));
+  exchange_.queue().push(std::move(message));
   if (link_ != nullptr) {
     link_->pump();
   } else if (!begins_connecting_ && !target().is_unset()) {
@@ -42,9 +44,9 @@ void Session::send(std::unique_ptr<OutMessage> message) {
 
 void Session::withdraw(uint64_t tid, InlineFunction<void()> done) {
   if (link_ != nullptr) link_->abandon_payload(tid);
-  const bool waits = queue_.withdraw(tid, std::move(done), center().now());
+  const bool waits = exchange_.queue().withdraw(tid, std::move(done), center().now());
   if (waits && link_ != nullptr) link_->hurry_withdrawals();
-  messages_finished();
+  on_messages_finished();
 }
 
 LinkCapabilities Session::link_capabilities() const noexcept {
@@ -64,15 +66,13 @@ Link* Session::link_of(const RemoteKey& key, uint32_t bytes) noexcept {
 void Session::remote_read(const RemoteKey& from, RegisteredSlice local, IoDone done) {
   Link* const link = link_of(from, local.length);
   if (link != nullptr) return link->remote_read(from, local, std::move(done));
-  center().post(
-      [done = std::make_unique<IoDone>(std::move(done))] { (*done)(MsgrErrc::kStaleKey); });
+  center().post_done(std::move(done), make_error_code(MsgrErrc::kStaleKey));
 }
 
 void Session::remote_write(RegisteredSlice local, const RemoteKey& to, IoDone done) {
   Link* const link = link_of(to, local.length);
   if (link != nullptr) return link->remote_write(local, to, std::move(done));
-  center().post(
-      [done = std::make_unique<IoDone>(std::move(done))] { (*done)(MsgrErrc::kStaleKey); });
+  center().post_done(std::move(done), make_error_code(MsgrErrc::kStaleKey));
 }
 
 void Session::revoke(const RemoteKey& key, InlineFunction<void()> done) {
@@ -88,51 +88,30 @@ void Session::close() noexcept {
   is_ending_ = true;
   set_open(false);
   LUNAR_LOG(kMs, 1, "conn {}: closed", id());
-  queue_.drop_queued();
-  messages_finished();
-  if (link_ != nullptr) link_->finish(make_error_code(MsgrErrc::kClosed));
+  exchange_.queue().drop_queued();
+  connector_.give_up(make_error_code(MsgrErrc::kClosed));
+  on_messages_finished();
+  if (link_ != nullptr) link_->shut_down(make_error_code(MsgrErrc::kClosed));
   wake();
 }
 
 // --- for the acceptor ---
 
-bool Session::is_same_peer(const Greeted& greeted) const {
-  return peer().entity == greeted.peer.entity && peer().instance == greeted.peer.instance &&
-         peer().nonce == greeted.peer.nonce && peer().is_authenticated == greeted.is_authenticated;
+RequestVerdict Session::judge(const Greeted& greeted, const SessionRequest& request,
+                              const RaceRank& ours, const RaceRank& theirs) const {
+  if (is_ending_) return RequestVerdict::kUnknown;
+  const RequestVerdict verdict = exchange_.judge(request, greeted, peer());
+  const bool has_lost = connector_.is_connecting() && wins_race(ours, theirs);
+  return verdict == RequestVerdict::kWelcome && has_lost ? RequestVerdict::kLostRace : verdict;
 }
 
-Session::Verdict Session::consider(const Greeted& greeted, const SessionRequest& request,
-                                   const RaceRank& ours, const RaceRank& theirs) const {
-  if (is_ending_) return Verdict::kUnknown;
-  const bool is_known = request.cookie == peer_cookie_;
-  if (request.is_new() && is_known && (in_seq_ != 0 || queue_.acked() != 0)) {
-    return Verdict::kUnknown;  // it says it never had the session it has been using
-  }
-  if (!request.is_new() && !(is_open() && is_known && request.peer_cookie == own_cookie_ &&
-                             is_same_peer(greeted) && queue_.could_replay_from(request.in_seq))) {
-    return Verdict::kUnknown;
-  }
-  // A session is stolen neither by its address nor by its cookie.
-  if (request.is_new() && is_open() && peer().entity != greeted.peer.entity)
-    return Verdict::kUnknown;
-  if ((is_known || !is_open()) && request.generation < generation_) return Verdict::kStale;
-  const bool is_connecting = attempt_ != nullptr || channel_ != nullptr;
-  if (is_connecting && own_connect_wins(ours, theirs)) return Verdict::kLostRace;
-  return Verdict::kWelcome;
-}
-
-void Session::offer(std::unique_ptr<Offer> offer) {
-  const std::error_code replaced = make_error_code(MsgrErrc::kReplaced);
-  if (offer_ != nullptr) host_.dispose(std::move(offer_->channel));
-  offer_ = std::move(offer);
-  if (link_ != nullptr) link_->fail(replaced);
-  if (attempt_ != nullptr || channel_ != nullptr) host_.counters.races.add();
-  if (attempt_ != nullptr) attempt_->abort(make_error_code(MsgrErrc::kConnectionRace));
-  if (channel_ != nullptr) {
-    channel_->abort(make_error_code(MsgrErrc::kConnectionRace));
-  } else {
-    pause_.wake();
-  }
+void Session::take(std::unique_ptr<IncomingLink> incoming) {
+  if (incoming_ != nullptr) environment_.dispose(std::move(incoming_->channel));
+  incoming_ = std::move(incoming);
+  if (link_ != nullptr) link_->fail(make_error_code(MsgrErrc::kReplaced));
+  if (!connector_.is_connecting()) return pause_.wake();
+  environment_.counters.races.add();
+  connector_.abort(make_error_code(MsgrErrc::kConnectionRace));
 }
 
 void Session::begin_connecting() {
@@ -145,10 +124,10 @@ void Session::begin_connecting() {
 Bytes Session::place_payload(const FrameHeader& header, ConstBytes front) {
   const MessageMeta meta{header.message_type.value(), static_cast<Priority>(header.priority),
                          header.tid.value(), header.trace_id.value()};
-  return host_.dispatcher.payload_for(*this, meta, front, header.data_length.value());
+  return environment_.dispatcher.payload_for(*this, meta, front, header.data_length.value());
 }
 
-void Session::message_arrived(ReceivedFrame frame) {
+void Session::on_message(ReceivedFrame frame) {
   InMessage message;
   message.meta =
       MessageMeta{frame.header.message_type.value(), static_cast<Priority>(frame.header.priority),
@@ -159,58 +138,50 @@ void Session::message_arrived(ReceivedFrame frame) {
   message.front = std::move(frame.front);
   message.data = frame.data;
   message.buffer = std::move(frame.buffer);
-  const uint64_t waits_before = host_.throttle->waits();
-  message.release_throttle = host_.throttle->hold(held);
-  host_.counters.throttle_waits.add(host_.throttle->waits() - waits_before);
-  host_.dispatcher.on_message(*this, std::move(message));
+  const uint64_t waits_before = environment_.throttle->waits();
+  message.release_throttle = environment_.throttle->hold(held);
+  environment_.counters.throttle_waits.add(environment_.throttle->waits() - waits_before);
+  environment_.dispatcher.on_message(*this, std::move(message));
 }
 
-void Session::closed_by_peer() { reset_after_link_ = make_error_code(MsgrErrc::kClosedByPeer); }
+void Session::on_closed_by_peer() { reset_after_link_ = make_error_code(MsgrErrc::kClosedByPeer); }
 
-void Session::link_is_idle() {
+void Session::on_link_idle() {
   reset_after_link_ = make_error_code(MsgrErrc::kTimedOut);
-  link_->finish(reset_after_link_);
+  link_->shut_down(reset_after_link_);
 }
 
-void Session::messages_finished() {
-  if (finish_is_posted_ || !queue_.has_finished()) return;
-  finish_is_posted_ = true;
+void Session::on_messages_finished() {
+  if (is_finish_posted_ || !exchange_.queue().has_finished()) return;
+  is_finish_posted_ = true;
   center().post([self = shared_self()] {
-    self->finish_is_posted_ = false;
-    SendQueue::Finished finished = self->queue_.take_finished();
+    self->is_finish_posted_ = false;
+    SendQueue::FinishedMessages finished = self->exchange_.queue().take_finished();
     finished.messages.clear();
     for (auto& done : finished.callbacks) done();
   });
 }
 
-void Session::link_closed(std::error_code why) {
+void Session::on_link_closed(std::error_code why) {
   LUNAR_TRACE(lunar_msgr, link_down, id(), why.value());
   LUNAR_LOG(kMs, 1, "conn {}: link to {} is down: {}", id(), peer().entity, why.message());
-  if (why != MsgrErrc::kClosed && why != MsgrErrc::kClosedByPeer) host_.counters.links_lost.add();
+  if (why != MsgrErrc::kClosed && why != MsgrErrc::kClosedByPeer)
+    environment_.counters.links_lost.add();
   // With the link its keys are gone.
   for (auto& revoked : link_->take_revocations()) center().post(std::move(revoked));
   link_.reset();
-  const auto now = center().now();
-  // A link that brought something over was worth its while, however short: on a bad network the
-  // pauses would else grow although each link makes progress.
-  const uint64_t progress = in_seq_ + queue_.acked();
-  const bool has_progressed = progress != std::exchange(progress_, progress);
-  retry_at_once_ = now - link_changed_ >= host_.options.initial_backoff;
-  if (retry_at_once_ || has_progressed) backoff_.reset();
-  link_changed_ = now;
-  if (!is_ending_) host_.dispatcher.on_link(*this, false);
+  pacing_.on_link_down(center().now(), exchange_.progress());
+  if (!is_ending_) environment_.dispatcher.on_link(*this, false);
   link_ends_.push(why);
 }
 
+void Session::session_is_unknown() { reset(make_error_code(MsgrErrc::kSessionReset)); }
+
 void Session::wake() {
-  if (std::exchange(wake_is_posted_, true)) return;
+  if (std::exchange(is_wake_posted_, true)) return;
   center().post([self = shared_self()] {
-    self->wake_is_posted_ = false;
-    if (self->is_ending_) {
-      const std::error_code closed = make_error_code(MsgrErrc::kClosed);
-      if (self->attempt_ != nullptr) self->attempt_->abort(closed);
-      if (self->channel_ != nullptr) self->channel_->abort(closed);
-    }
+    self->is_wake_posted_ = false;
+    if (self->is_ending_) self->connector_.abort(make_error_code(MsgrErrc::kClosed));
     self->pause_.wake();
   });
 }

@@ -10,32 +10,44 @@ struct SessionCounters {
   explicit SessionCounters(PerfRegistry& registry) : group(registry, "msgr") {}
 
   PerfGroup group;
-  PerfCounter& messages_out = group.counter("msgs_out", "messages sent, replays too");
-  PerfCounter& messages_in = group.counter("msgs_in", "messages delivered");
-  PerfCounter& bytes_out = group.counter("bytes_out", "fronts and data of messages sent", "bytes");
+  PerfCounter& messages_out =
+      group.counter("msgs_out", "messages that were sent, replays included");
+  PerfCounter& messages_in =
+      group.counter("msgs_in", "messages that were delivered to the dispatcher");
+  PerfCounter& bytes_out =
+      group.counter("bytes_out", "bytes of front and data that were sent in messages", "bytes");
   PerfCounter& bytes_in =
-      group.counter("bytes_in", "fronts and data of messages delivered", "bytes");
-  PerfCounter& payload_copied =
-      group.counter("payload_copied", "data of messages that was copied on arrival", "bytes");
-  PerfCounter& acks_out = group.counter("acks_out", "acknowledgements sent in frames of their own");
-  PerfCounter& acks_in = group.counter("acks_in", "acknowledgements received likewise");
-  PerfCounter& replays = group.counter("replays", "messages sent again on a new link");
+      group.counter("bytes_in", "bytes of front and data that were delivered in messages", "bytes");
+  PerfCounter& payload_copied = group.counter(
+      "payload_copied", "bytes of data that were copied when a message arrived", "bytes");
+  PerfCounter& acks_out =
+      group.counter("acks_out", "acknowledgements that were sent in a frame of their own");
+  PerfCounter& acks_in =
+      group.counter("acks_in", "acknowledgements that were received in a frame of their own");
+  PerfCounter& replays =
+      group.counter("replays", "messages that were sent again on a new link of their session");
   PerfCounter& voids_out =
-      group.counter("voids_out", "withdrawn messages that a replay stood in for");
-  PerfCounter& withdrawn = group.counter("withdraws", "calls of withdraw()");
-  PerfCounter& links_up = group.counter("links_up", "links that got through their handshake");
-  PerfCounter& links_lost = group.counter("links_lost", "those that ended otherwise than by close");
-  PerfCounter& handshakes_failed = group.counter("handshakes_failed", "links that got no session");
-  PerfCounter& auth_failed = group.counter("auth_failed", "those for want of the right key");
-  PerfCounter& reconnects = group.counter("reconnects", "sessions that went on over another link");
-  PerfCounter& races = group.counter("races", "connects that gave way to the peer's");
-  PerfCounter& sessions_opened = group.counter("sessions_opened", "sessions begun");
-  PerfCounter& resets = group.counter("resets", "sessions lost");
-  PerfCounter& throttle_waits =
-      group.counter("throttle_waits", "times reading stopped for the dispatch throttle");
-  PerfCounter& keepalive_timeouts = group.counter("keepalive_timeouts", "links given up as dead");
-  PerfGauge& sessions = group.gauge("sessions", "connections there are");
-  PerfTimeAverage& keepalive_rtt = group.time_average("keepalive_rtt", "round trip of a keepalive");
+      group.counter("voids_out", "empty frames that were sent in place of a withdrawn message");
+  PerfCounter& links_up = group.counter("links_up", "links whose handshake succeeded");
+  PerfCounter& links_lost =
+      group.counter("links_lost", "links that failed after their handshake had succeeded");
+  PerfCounter& handshakes_failed =
+      group.counter("handshakes_failed", "links whose handshake failed");
+  PerfCounter& auth_failed =
+      group.counter("auth_failed", "handshakes that failed because a key was missing or wrong");
+  PerfCounter& reconnects = group.counter("reconnects", "links that continued a session");
+  PerfCounter& races =
+      group.counter("races", "attempts to connect that gave way to the peer's own");
+  PerfCounter& sessions_opened = group.counter("sessions_opened", "sessions that were opened");
+  PerfCounter& resets =
+      group.counter("resets", "sessions that were lost, with everything unanswered on them");
+  PerfCounter& throttle_waits = group.counter(
+      "throttle_waits", "times that reading stopped because ms_dispatch_throttle_bytes were held");
+  PerfCounter& keepalive_timeouts = group.counter(
+      "keepalive_timeouts", "links that were dropped because the peer gave no sign of life");
+  PerfGauge& sessions = group.gauge("sessions", "connections that exist now");
+  PerfTimeAverage& keepalive_rtt =
+      group.time_average("keepalive_rtt", "time that a keepalive takes to the peer and back");
 };
 
 }  // namespace lunar::msgr

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <map>
 #include <memory>
 #include <optional>
 #include <system_error>
@@ -12,6 +11,9 @@
 #include "msgr/messenger.h"
 #include "msgr/net/link.h"
 #include "msgr/session/dispatch_throttle.h"
+#include "msgr/session/keepalive_exchange.h"
+#include "msgr/session/key_revocations.h"
+#include "msgr/session/owed_ack.h"
 #include "msgr/session/send_queue.h"
 #include "msgr/session/session_counters.h"
 
@@ -22,39 +24,41 @@ struct SessionLinkOwner {
   // As LinkHandler::payload_for(), for a message that is new.
   virtual Bytes place_payload(const FrameHeader& header, ConstBytes front) = 0;
   // A message in its order, once. May call anything of the session.
-  virtual void message_arrived(ReceivedFrame frame) = 0;
+  virtual void on_message(ReceivedFrame frame) = 0;
   // The peer said kClose; the link is being closed.
-  virtual void closed_by_peer() = 0;
+  virtual void on_closed_by_peer() = 0;
   // No message for connection_idle_timeout, and none on its way.
-  virtual void link_is_idle() = 0;
+  virtual void on_link_idle() = 0;
   // Something is in SendQueue::take_finished().
-  virtual void messages_finished() = 0;
+  virtual void on_messages_finished() = 0;
   // The link is closed and touches no memory; the SessionLink may be destroyed inside this call.
-  virtual void link_closed(std::error_code why) = 0;
+  virtual void on_link_closed(std::error_code why) = 0;
 
  protected:
   ~SessionLinkOwner() = default;
 };
 
+// What a link needs of its session and messenger; all of it outlives the link.
+struct SessionLinkContext {
+  EventCenter& center;
+  const MessengerOptions& options;
+  SessionCounters& counters;
+  DispatchThrottle& throttle;
+  SendQueue& queue;
+  uint64_t& in_seq;  // highest sequence number received in order; the link counts it on
+  uint64_t connection_id = 0;
+  uint64_t generation = 0;
+  bool is_lossy = false;
+  bool may_idle_out = false;  // ends the session after connection_idle_timeout without a message
+};
+
 // One link of a session while it carries frames: sends what the queue has, acknowledges what
-// arrives, and watches for signs of life. All faults end in one way: fail(), then link_closed().
+// arrives, and watches for signs of life. All faults end in one way: fail(), then on_link_closed().
 // Loop-bound. Owns the link; borrows the session's queue and in_seq, which outlive it.
 class SessionLink final : public LinkHandler, private ThrottledReader {
  public:
-  struct Setup {
-    EventCenter& center;
-    const MessengerOptions& options;
-    SessionCounters& counters;
-    DispatchThrottle& throttle;
-    SendQueue& queue;
-    uint64_t& in_seq;  // highest sequence number received in order
-    uint64_t connection_id = 0;
-    uint64_t generation = 0;
-    bool is_lossy = false;
-    bool may_idle_out = false;
-  };
-
-  SessionLink(Setup setup, std::unique_ptr<Link> link, SessionLinkOwner& owner);
+  SessionLink(const SessionLinkContext& context, std::unique_ptr<Link> link,
+              SessionLinkOwner& owner);
   ~SessionLink();
 
   // Takes the link over from its handshake and sends what the queue has.
@@ -67,20 +71,20 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   void hurry_withdrawals();
   // As Connection::revoke(), for a key of this link.
   void revoke(const RemoteKey& key, InlineFunction<void()> done);
-  // Those that the end of the link settles. For link_closed().
-  std::vector<InlineFunction<void()>> take_revocations();
+  // Those that the end of the link settles. For on_link_closed().
+  std::vector<KeyRevocations::Done> take_revocations() { return revocations_.take_all(); }
   // Ends the link at once.
   void fail(std::error_code why);
-  // Says kClose, then ends the link. Nothing is delivered any more.
-  void finish(std::error_code why);
+  // Sends kClose, then ends the link. Nothing is delivered any more.
+  void shut_down(std::error_code why);
 
   bool is_up() const noexcept { return state_ == State::kUp; }
-  uint64_t generation() const noexcept { return setup_.generation; }
+  uint64_t generation() const noexcept { return context_.generation; }
   Link& link() noexcept { return *link_; }
   const Link& link() const noexcept { return *link_; }
 
  private:
-  enum class State : uint8_t { kUp, kFinishing, kClosing };
+  enum class State : uint8_t { kUp, kShuttingDown, kClosing };
 
   Bytes payload_for(const FrameHeader& header, ConstBytes front) override;
   void on_frame(ReceivedFrame frame) override;
@@ -106,32 +110,23 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
     uint64_t tid = 0;
     bool is_placed = false;  // in memory of the dispatcher's
   };
-  struct OwedAck {
-    uint32_t frames = 0;
-    std::size_t bytes = 0;
-  };
 
-  const Setup setup_;
+  const SessionLinkContext context_;
   std::unique_ptr<Link> link_;
   SessionLinkOwner& owner_;
   State state_ = State::kUp;
-  std::error_code why_;
-  Arriving arriving_;
-  OwedAck owed_;
-  std::map<uint64_t, InlineFunction<void()>> revocations_;  // under way
-  uint64_t next_revocation_ = 0;
+  std::error_code why_;            // set once it is not up
+  Arriving arriving_;              // the payload that has a place and is not complete
   uint32_t messages_on_link_ = 0;  // given to it and not yet sent
-  bool is_paused_ = false;
-  bool keepalive_on_link_ = false;
-  bool keepalive_ack_on_link_ = false;
-  bool keepalive_ack_owed_ = false;
-  uint64_t keepalive_sent_ = 0;  // of the one to answer
-  uint64_t keepalive_received_ = 0;
+  bool is_paused_ = false;         // by the throttle
+  OwedAck owed_ack_;               // of nothing unless up
+  KeepaliveExchange keepalives_;
+  KeyRevocations revocations_;
   EventCenter::Clock::time_point last_received_;  // a sign of life
   EventCenter::Clock::time_point last_message_;
   TimerId ack_timer_ = TimerId::kNone;
   TimerId tick_timer_ = TimerId::kNone;
-  TimerId close_timer_ = TimerId::kNone;  // bounds finish() or the oldest withdrawal
+  TimerId close_timer_ = TimerId::kNone;  // bounds shut_down(), or the oldest withdrawal
   std::optional<EventCenter::Clock::time_point> hurried_;  // since when that one waits
 };
 

@@ -18,14 +18,14 @@ namespace lunar::msgr {
 namespace {
 
 // What can happen during an upgrade.
-struct Event {
+struct UpgradeEvent {
   enum class Kind : uint8_t { kPrepared, kLink, kFailed, kOldFrame, kNewFrame, kOldEnded };
-  Event(Kind of, std::error_code error, std::string text)
+  UpgradeEvent(Kind of, std::error_code error, std::string text)
       : kind(of), why(error), sentence(std::move(text)) {}
-  explicit Event(std::vector<std::byte> bytes)
+  explicit UpgradeEvent(std::vector<std::byte> bytes)
       : kind(Kind::kPrepared), endpoint(std::move(bytes)) {}
-  Event(Kind of, ReceivedFrame received) : kind(of), frame(std::move(received)) {}
-  explicit Event(Kind of) : kind(of) {}
+  UpgradeEvent(Kind of, ReceivedFrame received) : kind(of), frame(std::move(received)) {}
+  explicit UpgradeEvent(Kind of) : kind(of) {}
 
   Kind kind;
   std::error_code why;
@@ -33,9 +33,9 @@ struct Event {
   std::vector<std::byte> endpoint;
   ReceivedFrame frame;
 };
-using Kind = Event::Kind;
+using Kind = UpgradeEvent::Kind;
 
-HandshakeFailure lost(const Event& event) {
+HandshakeFailure lost(const UpgradeEvent& event) {
   return HandshakeFailure(event.why, event.why.message(), false);
 }
 
@@ -57,49 +57,49 @@ bool is_probe(const ReceivedFrame& frame, const UpgradeToken& token) {
 
 // One try, on either side: brings its callbacks together as events for one coroutine. Taps the old
 // channel for as long as it lives.
-class Try {
+class UpgradeTry {
  public:
-  Try(UpgradeSetup& setup, FrameChannel& old, LinkUpgrade& upgrade)
+  UpgradeTry(UpgradeSetup& setup, FrameChannel& old, LinkUpgrade& upgrade)
       : setup_(setup), old_(old), upgrade_(upgrade) {
     old_.set_tap([this](Result<ReceivedFrame> what) {
-      if (what) return events_.push(Event(Kind::kOldFrame, std::move(*what)));
-      events_.push(Event(Kind::kOldEnded, what.error(), {}));
+      if (what) return events_.push(UpgradeEvent(Kind::kOldFrame, std::move(*what)));
+      events_.push(UpgradeEvent(Kind::kOldEnded, what.error(), {}));
     });
     timer_ = setup_.center.run_after(upgrade_.time_limit(), [this] {
       timer_ = TimerId::kNone;
-      events_.push(Event(Kind::kFailed, make_error_code(MsgrErrc::kTimedOut),
-                         "the new link did not carry its first frame in time"));
+      events_.push(UpgradeEvent(Kind::kFailed, make_error_code(MsgrErrc::kTimedOut),
+                                "the new link did not carry its first frame in time"));
     });
   }
-  ~Try() {
+  ~UpgradeTry() {
     stop_timer();
     old_.set_tap({});
     drop_new();
   }
-  Try(const Try&) = delete;
-  Try& operator=(const Try&) = delete;
+  UpgradeTry(const UpgradeTry&) = delete;
+  UpgradeTry& operator=(const UpgradeTry&) = delete;
 
-  Inbox<Event>::Next next() noexcept { return events_.next(); }
+  Inbox<UpgradeEvent>::Next next() noexcept { return events_.next(); }
 
   void prepare() {
     upgrade_.prepare([this](Outcome<std::vector<std::byte>> endpoint) {
-      if (endpoint) return events_.push(Event(std::move(*endpoint)));
-      events_.push(Event(Kind::kFailed, endpoint.error().code, endpoint.error().message));
+      if (endpoint) return events_.push(UpgradeEvent(std::move(*endpoint)));
+      events_.push(UpgradeEvent(Kind::kFailed, endpoint.error().code, endpoint.error().message));
     });
   }
   void complete(ConstBytes told) {
     upgrade_.complete(told, [this](Result<std::unique_ptr<Link>> link) {
       if (!link) {
-        return events_.push(Event(Kind::kFailed, link.error(), link.error().message()));
+        return events_.push(UpgradeEvent(Kind::kFailed, link.error(), link.error().message()));
       }
       new_ =
           std::make_unique<FrameChannel>(setup_.center, std::move(*link), setup_.handshake_timeout);
       new_->set_tap([this](Result<ReceivedFrame> what) {
-        if (what) return events_.push(Event(Kind::kNewFrame, std::move(*what)));
-        events_.push(Event(Kind::kFailed, what.error(),
-                           fmt::format("the new link: {}", what.error().message())));
+        if (what) return events_.push(UpgradeEvent(Kind::kNewFrame, std::move(*what)));
+        events_.push(UpgradeEvent(Kind::kFailed, what.error(),
+                                  fmt::format("the new link: {}", what.error().message())));
       });
-      events_.push(Event(Kind::kLink));
+      events_.push(UpgradeEvent(Kind::kLink));
     });
   }
   bool has_new() const noexcept { return new_ != nullptr; }
@@ -121,7 +121,7 @@ class Try {
   LinkUpgrade& upgrade_;
   std::unique_ptr<FrameChannel> new_;
   TimerId timer_ = TimerId::kNone;
-  Inbox<Event> events_;
+  Inbox<UpgradeEvent> events_;
 };
 
 // Nothing, if the old link may be used; else why the handshake ends here.
@@ -137,7 +137,7 @@ UpgradeFailure stay_without_peer(LinkUpgrade& upgrade) {
 }
 
 // What ends a connector's try before the new link is proven.
-UpgradeFailure end_of(LinkUpgrade& upgrade, const Event& event) {
+UpgradeFailure end_of(LinkUpgrade& upgrade, const UpgradeEvent& event) {
   switch (event.kind) {
     case Kind::kFailed:
       return stay(upgrade, event.why, event.sentence);
@@ -164,17 +164,17 @@ Task<UpgradeFailure> upgrade_as_connector(UpgradeSetup setup,
   const std::unique_ptr<LinkUpgrade> upgrade = setup.stack.upgrade(setup.center, channel->link());
   if (upgrade == nullptr) co_return std::nullopt;
   if ((peer_features & kFeatureRdma) == 0) co_return stay_without_peer(*upgrade);
-  Try attempt(setup, *channel, *upgrade);
+  UpgradeTry attempt(setup, *channel, *upgrade);
 
   attempt.prepare();
-  Result<Event> prepared = co_await attempt.next();
+  Result<UpgradeEvent> prepared = co_await attempt.next();
   if (prepared->kind != Kind::kPrepared) co_return end_of(*upgrade, *prepared);
   RdmaOffer offer;
   offer.token = random_token();
   offer.endpoint = std::move(prepared->endpoint);
   channel->send(FrameTag::kRdmaOffer, offer.encode());
 
-  Result<Event> answered = co_await attempt.next();
+  Result<UpgradeEvent> answered = co_await attempt.next();
   const bool is_answer =
       answered->kind == Kind::kOldFrame && has_tag(answered->frame, FrameTag::kRdmaAnswer);
   if (!is_answer) co_return end_of(*upgrade, *answered);
@@ -186,13 +186,13 @@ Task<UpgradeFailure> upgrade_as_connector(UpgradeSetup setup,
   }
 
   attempt.complete(answer->endpoint);
-  Result<Event> completed = co_await attempt.next();
+  Result<UpgradeEvent> completed = co_await attempt.next();
   if (completed->kind != Kind::kLink) co_return end_of(*upgrade, *completed);
   RdmaProbe probe;
   probe.token = answer->token;
   attempt.new_channel().send(FrameTag::kRdmaProbe, probe.encode());
 
-  Result<Event> proven = co_await attempt.next();
+  Result<UpgradeEvent> proven = co_await attempt.next();
   if (proven->kind != Kind::kNewFrame || !is_probe(proven->frame, offer.token)) {
     co_return end_of(*upgrade, *proven);
   }
@@ -206,8 +206,8 @@ Task<UpgradeFailure> upgrade_as_connector(UpgradeSetup setup,
 namespace {
 
 // The connector gave it up and goes on over the old link, with this frame.
-UpgradeFailure went_back(LinkUpgrade& upgrade, Try& attempt, FrameChannel& old, ReceivedFrame frame,
-                         const Error& failed = {}) {
+UpgradeFailure went_back(LinkUpgrade& upgrade, UpgradeTry& attempt, FrameChannel& old,
+                         ReceivedFrame frame, const Error& failed = {}) {
   attempt.drop_new();
   old.set_tap({});
   old.put_back(std::move(frame));
@@ -218,15 +218,15 @@ UpgradeFailure went_back(LinkUpgrade& upgrade, Try& attempt, FrameChannel& old, 
 // The acceptor's try, once there is an offer: until one of the two links brings the request.
 Task<UpgradeFailure> answer_offer(UpgradeSetup& setup, std::unique_ptr<FrameChannel>& channel,
                                   LinkUpgrade& upgrade, RdmaOffer offer) {
-  Try attempt(setup, *channel, upgrade);
+  UpgradeTry attempt(setup, *channel, upgrade);
   RdmaAnswer answer;
   Error failed{{}, {}};
   attempt.prepare();
-  Result<Event> prepared = co_await attempt.next();
+  Result<UpgradeEvent> prepared = co_await attempt.next();
   if (prepared->kind == Kind::kPrepared) {
     // Completed before the answer, so that the peer's probe finds this end ready.
     attempt.complete(offer.endpoint);
-    Result<Event> completed = co_await attempt.next();
+    Result<UpgradeEvent> completed = co_await attempt.next();
     if (completed->kind == Kind::kOldEnded) co_return lost(*completed);
     if (completed->kind == Kind::kOldFrame) {
       co_return went_back(upgrade, attempt, *channel, std::move(completed->frame));
@@ -251,7 +251,7 @@ Task<UpgradeFailure> answer_offer(UpgradeSetup& setup, std::unique_ptr<FrameChan
 
   bool is_proven = false;
   for (;;) {
-    Result<Event> event = co_await attempt.next();
+    Result<UpgradeEvent> event = co_await attempt.next();
     if (event->kind == Kind::kOldFrame) {
       co_return went_back(upgrade, attempt, *channel, std::move(event->frame), failed);
     }

@@ -44,9 +44,9 @@ uint32_t header_crc_of(const FrameHeader& header, ConstBytes front) noexcept {
 
 }  // namespace
 
-void seal_frame(Frame& frame, bool with_data_crc) {
+void seal_frame(Frame& frame, bool has_data_crc) {
   std::size_t data_bytes = 0;
-  for (const ConstBytes part : frame.data) data_bytes += part.size();
+  for (const ConstBytes span : frame.data) data_bytes += span.size();
   LUNAR_CHECK(frame.front.size() <= UINT32_MAX && data_bytes <= UINT32_MAX, "a frame's length");
   FrameHeader& header = frame.header;
   header.magic = kFrameMagic;
@@ -54,9 +54,9 @@ void seal_frame(Frame& frame, bool with_data_crc) {
   header.front_length = static_cast<uint32_t>(frame.front.size());
   header.data_length = static_cast<uint32_t>(data_bytes);
   header.data_crc = 0;
-  if (with_data_crc && data_bytes > 0) {
+  if (has_data_crc && data_bytes > 0) {
     uint32_t crc = 0;
-    for (const ConstBytes part : frame.data) crc = crc32c(crc, part);
+    for (const ConstBytes span : frame.data) crc = crc32c(crc, span);
     header.flags = kFlagDataCrc;
     header.data_crc = crc;
   }

@@ -63,10 +63,11 @@ enum class FrameTag : uint8_t {
 
 enum FrameFlag : uint8_t { kFlagDataCrc = 1 };
 
-// What a peer may make us allocate.
+// What a peer may make us allocate. Defaults: ms_max_front_bytes, ms_max_data_bytes.
 struct FrameLimits {
   uint32_t max_front_bytes = 1u << 20;
-  uint32_t max_data_bytes = 32u << 20;
+  uint32_t max_data_bytes = 64u << 20;
+  bool operator==(const FrameLimits&) const = default;
 };
 
 // Bytes to send, borrowed, in order.
@@ -88,8 +89,8 @@ struct ReceivedFrame {
   std::size_t copied_bytes = 0;  // of the data, by the CPU on its way into its place
 };
 
-// Writes magic, lengths, data_crc (if `with_data_crc`) and header_crc into frame.header.
-void seal_frame(Frame& frame, bool with_data_crc);
+// Writes magic, lengths, data_crc (if `has_data_crc`) and header_crc into frame.header.
+void seal_frame(Frame& frame, bool has_data_crc);
 
 // Checks magic, tag, flags, reserved fields and limits: what can be told before the front is here.
 // Errors: kBadMagic, kBadTag, kBadFrame, kTooLong. All mean the stream is lost.

@@ -23,19 +23,19 @@ bool fill(Bytes out, std::size_t& have, ConstBytes& in) noexcept {
 
 }  // namespace
 
-FrameDecoder::Event FrameDecoder::feed(ConstBytes& in) {
+FrameDecoder::DecodeEvent FrameDecoder::feed(ConstBytes& in) {
   for (;;) {
     switch (stage_) {
       case Stage::kHeader: {
         const Bytes header(reinterpret_cast<std::byte*>(&header_), sizeof header_);
-        if (!fill(header, have_, in)) return Event::kNeedBytes;
-        if (header_done() == Event::kError) return Event::kError;
+        if (!fill(header, have_, in)) return DecodeEvent::kNeedBytes;
+        if (header_done() == DecodeEvent::kError) return DecodeEvent::kError;
         break;
       }
       case Stage::kFront: {
-        if (!fill(front_, have_, in)) return Event::kNeedBytes;
-        const Event event = front_done();
-        if (event != Event::kNeedBytes) return event;
+        if (!fill(front_, have_, in)) return DecodeEvent::kNeedBytes;
+        const DecodeEvent event = front_done();
+        if (event != DecodeEvent::kNeedBytes) return event;
         break;
       }
       case Stage::kPayload: {
@@ -50,12 +50,12 @@ FrameDecoder::Event FrameDecoder::feed(ConstBytes& in) {
             std::min<std::size_t>(header_.data_length.value() - have_, in.size());
         have_ += take;
         in = in.subspan(take);
-        if (have_ < header_.data_length.value()) return Event::kNeedBytes;
+        if (have_ < header_.data_length.value()) return DecodeEvent::kNeedBytes;
         start_over();
         break;
       }
       case Stage::kError:
-        return Event::kError;
+        return DecodeEvent::kError;
       case Stage::kPlacement:
       case Stage::kFrame:
         LUNAR_CHECK(false, "feed() before the last event was dealt with");
@@ -63,33 +63,33 @@ FrameDecoder::Event FrameDecoder::feed(ConstBytes& in) {
   }
 }
 
-FrameDecoder::Event FrameDecoder::fail_with(std::error_code error) {
+FrameDecoder::DecodeEvent FrameDecoder::fail_with(std::error_code error) {
   stage_ = Stage::kError;
   error_ = error;
   buffer_ = {};
   data_ = {};
-  return Event::kError;
+  return DecodeEvent::kError;
 }
 
-FrameDecoder::Event FrameDecoder::header_done() {
+FrameDecoder::DecodeEvent FrameDecoder::header_done() {
   if (const auto error = check_frame_header(header_, limits_)) return fail_with(error);
   front_.resize(header_.front_length.value());
   have_ = 0;
   stage_ = Stage::kFront;
-  return Event::kNeedBytes;
+  return DecodeEvent::kNeedBytes;
 }
 
-FrameDecoder::Event FrameDecoder::front_done() {
+FrameDecoder::DecodeEvent FrameDecoder::front_done() {
   if (const auto error = check_header_crc(header_, front_)) return fail_with(error);
   have_ = 0;
   data_crc_ = 0;
   if (header_.data_length.value() == 0) {
     if (header_.data_crc.value() != 0) return fail_with(MsgrErrc::kBadCrc);
     stage_ = Stage::kFrame;
-    return Event::kFrame;
+    return DecodeEvent::kFrame;
   }
   stage_ = Stage::kPlacement;
-  return Event::kPayload;
+  return DecodeEvent::kPayload;
 }
 
 void FrameDecoder::place_payload(Bytes target) {
@@ -108,15 +108,15 @@ Bytes FrameDecoder::payload_target() const noexcept {
   return stage_ == Stage::kPayload ? data_.subspan(have_) : Bytes();
 }
 
-FrameDecoder::Event FrameDecoder::payload_received(std::size_t length) {
+FrameDecoder::DecodeEvent FrameDecoder::payload_received(std::size_t length) {
   const Bytes target = payload_target();
   LUNAR_CHECK(length <= target.size(), "more payload than there is room for");
   if ((header_.flags & kFlagDataCrc) != 0) data_crc_ = crc32c(data_crc_, target.first(length));
   have_ += length;
-  if (have_ < data_.size()) return Event::kNeedBytes;
+  if (have_ < data_.size()) return DecodeEvent::kNeedBytes;
   if (data_crc_ != header_.data_crc.value()) return fail_with(MsgrErrc::kBadCrc);
   stage_ = Stage::kFrame;
-  return Event::kFrame;
+  return DecodeEvent::kFrame;
 }
 
 void FrameDecoder::skip_payload() {

@@ -17,7 +17,7 @@ namespace lunar::msgr {
 // Not thread-safe. Owns the frame being assembled; borrows the memory it is told to fill.
 class FrameDecoder {
  public:
-  enum class Event : uint8_t {
+  enum class DecodeEvent : uint8_t {
     kNeedBytes,  // everything fed was used
     kPayload,    // header() and front() are here and right: place_payload() or skip_payload() next
     kFrame,      // take_frame() next
@@ -28,7 +28,7 @@ class FrameDecoder {
 
   // Uses bytes from the front of `in`, which it shortens by them, up to the first event.
   // REQUIRES: what the last event asked for was done.
-  Event feed(ConstBytes& in);
+  DecodeEvent feed(ConstBytes& in);
 
   const FrameHeader& header() const noexcept { return header_; }
   ConstBytes front() const noexcept { return front_; }
@@ -43,7 +43,7 @@ class FrameDecoder {
   // The part of the payload that is still to come; empty if none is placed.
   Bytes payload_target() const noexcept;
   // That many bytes were received at the start of payload_target(). kNeedBytes, kFrame or kError.
-  Event payload_received(std::size_t length);
+  DecodeEvent payload_received(std::size_t length);
 
   // True while a payload is arriving, or has yet to, in memory lent by place_payload(Bytes).
   bool fills_borrowed() const noexcept { return stage_ == Stage::kPayload && !buffer_; }
@@ -55,14 +55,14 @@ class FrameDecoder {
   ReceivedFrame take_frame();
 
   // Between two frames: an end of the stream here loses nothing.
-  bool at_boundary() const noexcept { return stage_ == Stage::kHeader && have_ == 0; }
+  bool is_at_boundary() const noexcept { return stage_ == Stage::kHeader && have_ == 0; }
 
  private:
   enum class Stage : uint8_t { kHeader, kFront, kPlacement, kPayload, kSkip, kFrame, kError };
 
-  Event fail_with(std::error_code error);
-  Event header_done();
-  Event front_done();
+  DecodeEvent fail_with(std::error_code error);
+  DecodeEvent header_done();
+  DecodeEvent front_done();
   void start_over() noexcept;
 
   const FrameLimits limits_;

@@ -77,6 +77,13 @@ msgr::Address outside_address(const std::vector<msgr::Address>& others) {
   return msgr::Address::from_sockaddr(reinterpret_cast<sockaddr*>(&ours));
 }
 
+// Of all addresses where peers prove who they are; else only this host may connect.
+std::string_view default_listen_address(const Config& config) {
+  const bool is_open = msgr::requires_authentication(config);
+  if (config.get_bool("ms_bind_ipv4")) return is_open ? "0.0.0.0" : "127.0.0.1";
+  return is_open ? "::" : "::1";
+}
+
 }  // namespace
 
 Outcome<OsdId> osd_id_from(const Config& config) {
@@ -154,11 +161,14 @@ Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
 Outcome<OsdServer::Listen> listen_from(const Config& config) {
   OsdServer::Listen listen;
   const std::string text = config.get_string("public_addr");
-  const bool auth = config.get_string("auth_service_required") == "psk";
-  // Without keys only this host may come in.
-  auto address = msgr::Address::parse(!text.empty() ? text : auth ? "0.0.0.0" : "127.0.0.1");
+  auto address = msgr::Address::parse(!text.empty() ? text : default_listen_address(config));
   if (!address)
     return failure(address.error().code, "public_addr = " + text + ": " + address.error().message);
+  const std::string_view family = address->is_ipv6() ? "ms_bind_ipv6" : "ms_bind_ipv4";
+  if (!config.get_bool(family))
+    return failure(
+        std::errc::invalid_argument,
+        fmt::format("the server is to listen on {}, and {} is off", address->to_string(), family));
   if (address->port() != 0) {
     listen.addresses.push_back(*address);
   } else {

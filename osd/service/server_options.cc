@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "msgr/messenger.h"
 #include "objecter/cluster/mon_host.h"
 
 namespace lunar::osd {
@@ -36,8 +37,7 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   options.history_size = config.get_uint("osd_op_history_size");
   options.history_duration = config.get_duration("osd_op_history_duration");
   options.complaint_time = config.get_duration("osd_op_complaint_time");
-  options.auth_required = config.get_string("auth_service_required") == "psk" ||
-                          config.get_string("auth_cluster_required") == "psk";
+  options.auth_required = msgr::requires_authentication(config);
   auto bootstrap = objecter::parse_mon_host(config.get_string("mon_host"));
   if (!bootstrap) return failure(std::move(bootstrap.error()));
   options.bootstrap = std::move(*bootstrap);

@@ -23,7 +23,7 @@ TEST(EntityNameTest, ParsesTypeDotId) {
 TEST(ConfigTest, DefaultsAreTyped) {
   const Config config;
   EXPECT_EQ(config.get_string("ms_type"), "async+posix");
-  EXPECT_EQ(config.get_uint("ms_async_op_threads"), 0u);
+  EXPECT_EQ(config.get_uint("ms_bind_port_min"), 6800u);
   EXPECT_EQ(config.get_size("ms_dispatch_throttle_bytes"), 100u << 20);
   EXPECT_EQ(config.get_duration("objecter_op_timeout"), 20s);
   EXPECT_EQ(config.get_duration("lunar_open_timeout"), 2s);

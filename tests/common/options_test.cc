@@ -92,10 +92,10 @@ TEST(OptionsTest, LevelsAreOneOrTwo) {
 TEST(OptionsTest, ARefusalSaysWhatIsAccepted) {
   EXPECT_EQ(refusal_of("ms_crc_data", "maybe"),
             "option 'ms_crc_data': 'maybe' is not true or false");
-  EXPECT_EQ(refusal_of("ms_async_op_threads", "65"),
-            "option 'ms_async_op_threads': '65' is not a whole number, from 0 to 64");
-  EXPECT_EQ(refusal_of("ms_async_op_threads", "-1"),
-            "option 'ms_async_op_threads': '-1' is not a whole number, from 0 to 64");
+  EXPECT_EQ(refusal_of("ms_async_rdma_dscp", "65"),
+            "option 'ms_async_rdma_dscp': '65' is not a whole number, from 0 to 63");
+  EXPECT_EQ(refusal_of("ms_async_rdma_dscp", "-1"),
+            "option 'ms_async_rdma_dscp': '-1' is not a whole number, from 0 to 63");
   EXPECT_EQ(refusal_of("osd_max_write_size", "1G"),
             "option 'osd_max_write_size': '1G' is not a size in bytes, such as 4K or 1MiB, from "
             "1MiB to 512MiB");

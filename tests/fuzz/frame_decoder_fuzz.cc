@@ -19,7 +19,7 @@ namespace lunar::fuzz {
 namespace {
 
 using namespace msgr;  // NOLINT(google-build-using-namespace)
-using Event = FrameDecoder::Event;
+using Event = FrameDecoder::DecodeEvent;
 using Input = std::vector<std::byte>;
 
 constexpr FrameLimits kLimits{4096, 16384};

@@ -42,16 +42,16 @@ void append(std::vector<std::byte>& out, const Segment& segment) {
 bool decode_frames(FrameDecoder& decoder, std::vector<std::byte>& memory, ConstBytes in) {
   for (;;) {
     switch (decoder.feed(in)) {
-      case FrameDecoder::Event::kNeedBytes:
+      case FrameDecoder::DecodeEvent::kNeedBytes:
         return true;
-      case FrameDecoder::Event::kPayload:
+      case FrameDecoder::DecodeEvent::kPayload:
         memory.assign(decoder.header().data_length.value(), std::byte{});
         decoder.place_payload(Bytes(memory));
         break;
-      case FrameDecoder::Event::kFrame:
+      case FrameDecoder::DecodeEvent::kFrame:
         decoder.take_frame();
         break;
-      case FrameDecoder::Event::kError:
+      case FrameDecoder::DecodeEvent::kError:
         return false;
     }
   }

@@ -39,6 +39,24 @@ TEST_F(EventCenterTest, PostedFunctionsRunLaterAndInOrder) {
   EXPECT_EQ(ran, (std::vector<int>{1, 2, 3}));
 }
 
+TEST_F(EventCenterTest, ACallThatEndsAsItIsMadeEndsLaterAndInOrderWithPosts) {
+  std::vector<int> ran;
+  std::error_code result;
+  center_->post([&] { ran.push_back(1); });
+  center_->post_done(
+      [&](std::error_code why) {
+        ran.push_back(2);
+        result = why;
+      },
+      std::make_error_code(std::errc::io_error));
+  center_->post_done({}, {});
+  center_->post([&] { ran.push_back(3); });
+  EXPECT_TRUE(ran.empty());
+  center_->run_until_idle();
+  EXPECT_EQ(ran, (std::vector<int>{1, 2, 3}));
+  EXPECT_EQ(result, std::errc::io_error);
+}
+
 TEST_F(EventCenterTest, WhatWasPostedBeforeStopHasRunWhenRunReturns) {
   int ran = 0;
   for (int i = 0; i < 100; ++i) center_->post([&] { ++ran; });
@@ -57,6 +75,7 @@ TEST_F(EventCenterTest, AStopFromInsideEndsTheLoopAndItCanRunAgain) {
 TEST_F(EventCenterTest, DestroysPostsAndTimersThatNeverRan) {
   auto held = std::make_shared<int>();
   center_->post([held] {});
+  center_->post_done([held](std::error_code) {}, {});
   center_->run_after(milliseconds(1), [held] {});
   center_.reset();
   EXPECT_EQ(held.use_count(), 1);
@@ -264,15 +283,15 @@ TEST_F(EventCenterTest, APostThatAlwaysPostsAgainCannotKeepTheHost) {
 TEST_F(EventCenterTest, AnotherThreadMayAdoptACenter) {
   bool there = false;
   std::thread other([&] {
-    EXPECT_FALSE(center_->in_loop());
+    EXPECT_FALSE(center_->is_in_loop());
     center_->adopt_thread();
-    EXPECT_TRUE(center_->in_loop());
+    EXPECT_TRUE(center_->is_in_loop());
     center_->post([&] { there = true; });
     center_->process();
   });
   other.join();
   EXPECT_TRUE(there);
-  EXPECT_FALSE(center_->in_loop());
+  EXPECT_FALSE(center_->is_in_loop());
   center_->adopt_thread();
 }
 

@@ -13,7 +13,7 @@
 namespace lunar::msgr {
 namespace {
 
-using Event = FrameDecoder::Event;
+using Event = FrameDecoder::DecodeEvent;
 using Wire = std::vector<std::byte>;
 
 void append_frame(Wire& wire, uint64_t tid, std::string_view front, std::string_view data,
@@ -88,7 +88,7 @@ TEST_F(FrameDecoderTest, DecodesAllAtOnce) {
   Sink sink;
   EXPECT_TRUE(sink.feed(wire_));
   EXPECT_EQ(sink.frames, expected_);
-  EXPECT_TRUE(sink.decoder.at_boundary());
+  EXPECT_TRUE(sink.decoder.is_at_boundary());
 }
 
 TEST_F(FrameDecoderTest, DecodesByteByByte) {

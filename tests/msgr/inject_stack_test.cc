@@ -60,7 +60,7 @@ class InjectStackTest : public testing::Test {
 
 TEST_F(InjectStackTest, WithoutOptionsNothingHappens) {
   InjectOptions options;
-  EXPECT_FALSE(options.any());
+  EXPECT_FALSE(options.has_any());
   EXPECT_EQ(frames_until_broken(options), 2000u);
   EXPECT_NE(stack_->seed(), 0u);
 }

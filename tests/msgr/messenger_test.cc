@@ -39,8 +39,8 @@ class MessengerTest : public ::testing::Test {
   Recorder events_;
 };
 
-TEST_F(MessengerTest, RefusesToListenForStrangersWithoutAuthentication) {
-  auto messenger = std::move(*create({}));
+TEST_F(MessengerTest, RefusesToListenForOtherHostsWithoutAuthentication) {
+  auto messenger = std::move(*create({.auth_required = false}));
   for (const char* address : {"0.0.0.0:0", "[::]:0", "192.0.2.1:0"}) {
     const auto bound = messenger->bind(*Address::parse(address), Policy::kStatefulServer);
     ASSERT_FALSE(bound.has_value());
@@ -71,7 +71,7 @@ TEST_F(MessengerTest, RefusesToRequireAuthenticationWithoutKeys) {
 }
 
 TEST_F(MessengerTest, RefusesNamesThatNoPeerWouldTake) {
-  MessengerOptions options;
+  MessengerOptions options{.auth_required = false};
   options.entity = "nobody";
   EXPECT_THAT(create(options).error().message, HasSubstr("'nobody' is not an entity"));
   options.entity = "osd.0";
@@ -80,7 +80,7 @@ TEST_F(MessengerTest, RefusesNamesThatNoPeerWouldTake) {
 }
 
 TEST_F(MessengerTest, SaysThatAPortIsInUse) {
-  auto messenger = std::move(*create({}));
+  auto messenger = std::move(*create({.auth_required = false}));
   const auto first = messenger->bind(Address::loopback(), Policy::kStatefulServer);
   ASSERT_TRUE(first.has_value());
   const auto second = messenger->bind(*first, Policy::kStatefulServer);
@@ -91,7 +91,7 @@ TEST_F(MessengerTest, SaysThatAPortIsInUse) {
 
 // What is not a frame at all: the peer is cut off, and everybody else goes on.
 TEST_F(MessengerTest, SurvivesGarbage) {
-  auto server = std::move(*create({}));
+  auto server = std::move(*create({.auth_required = false}));
   const Address address = *server->bind(Address::loopback(), Policy::kStatefulServer);
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_storage storage;
@@ -109,8 +109,8 @@ TEST_F(MessengerTest, SurvivesGarbage) {
   EXPECT_EQ(events_.opens, 0);
 
   Recorder client_events;
-  auto client =
-      std::move(*Messenger::create(*center_, *stack_, {}, nullptr, nullptr, &client_events));
+  auto client = std::move(*Messenger::create(*center_, *stack_, {.auth_required = false}, nullptr,
+                                             nullptr, &client_events));
   auto connection = client->connect(address, Policy::kLosslessClient);
   EXPECT_TRUE(turn_until(*center_, [&] { return client_events.opens == 1; }));
   shut_down(*client);
@@ -120,12 +120,12 @@ TEST_F(MessengerTest, SurvivesGarbage) {
 TEST_F(MessengerTest, ShutdownLeavesNoDescriptorsAndNoBuffers) {
   const auto before = test::own_descriptors();
   {
-    auto server = std::move(*create({}));
+    auto server = std::move(*create({.auth_required = false}));
     server->bind(Address::loopback(), Policy::kStatefulServer);
     const Address address = *server->bind(*Address::parse("[::1]:0"), Policy::kStatefulServer);
     Recorder client_events;
-    auto client =
-        std::move(*Messenger::create(*center_, *stack_, {}, nullptr, nullptr, &client_events));
+    auto client = std::move(*Messenger::create(*center_, *stack_, {.auth_required = false}, nullptr,
+                                               nullptr, &client_events));
     Probe probe;
     auto connection = client->connect(address, Policy::kLosslessClient);
     ASSERT_TRUE(turn_until(*center_, [&] { return client_events.opens == 1; }));
@@ -143,7 +143,7 @@ TEST_F(MessengerTest, ShutdownLeavesNoDescriptorsAndNoBuffers) {
 }
 
 TEST_F(MessengerTest, ShutdownEndsConnectsThatAreUnderWay) {
-  auto client = std::move(*create({}));
+  auto client = std::move(*create({.auth_required = false}));
   // A documentation address: nobody answers.
   client->connect(*Address::parse("192.0.2.1:6800"), Policy::kLosslessClient);
   client->connect(*Address::parse("127.0.0.1:1"), Policy::kLosslessClient);
@@ -181,6 +181,10 @@ TEST(MessengerOptionsTest, AServerAuthenticatesIfClientsOrServersMust) {
   EXPECT_TRUE(MessengerOptions::from_config(config)->auth_required);
   ASSERT_TRUE(config.set("auth_cluster_required", "none").has_value());
   EXPECT_FALSE(MessengerOptions::from_config(config)->auth_required);
+}
+
+TEST(MessengerOptionsTest, DefaultsAreThoseOfTheTable) {
+  EXPECT_EQ(MessengerOptions(), *MessengerOptions::from_config(Config()));
 }
 
 TEST(MessengerOptionsTest, ContradictionsAreExplained) {

@@ -96,9 +96,9 @@ TEST(WorkerThreadTest, BlocksSignalsBearsItsNameAndHandsTheCenterBack) {
   });
   EXPECT_EQ(name.get_future().get(), "lunar-msgr-0");
   EXPECT_TRUE(blocked.get_future().get());
-  EXPECT_FALSE(worker->center().in_loop());
+  EXPECT_FALSE(worker->center().is_in_loop());
   worker->stop();
-  EXPECT_TRUE(worker->center().in_loop());
+  EXPECT_TRUE(worker->center().is_in_loop());
   worker->stop();
 }
 

@@ -95,12 +95,12 @@ class ObjecterFixture : public testing::Test {
   LinkFaults faults;
   std::unique_ptr<msgr::EventCenter> center;
   std::unique_ptr<msgr::LoopbackStack> stack;
-  msgr::MessengerOptions server_options;
+  msgr::MessengerOptions server_options{.auth_required = false};
   Keyring* server_keyring = nullptr;
   std::vector<std::unique_ptr<test::FakeOsd>> servers;
   OsdMap map;
   Objecter::Options options;
-  msgr::MessengerOptions client_options;
+  msgr::MessengerOptions client_options{.auth_required = false};
   Keyring* client_keyring = nullptr;
   PerfRegistry perf;
   std::unique_ptr<Objecter> objecter;

@@ -30,7 +30,8 @@ class FakeOsd final : private msgr::Dispatcher {
   };
 
   FakeOsd(msgr::EventCenter& center, msgr::NetworkStack& stack, objecter::OsdId id,
-          msgr::MessengerOptions options = {}, const Keyring* keyring = nullptr);
+          msgr::MessengerOptions options = {.auth_required = false},
+          const Keyring* keyring = nullptr);
   ~FakeOsd() override;  // REQUIRES: stop() is done
 
   // Listens; port 0 takes any.

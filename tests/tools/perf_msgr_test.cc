@@ -133,7 +133,7 @@ class PerfMsgrTest : public testing::Test {
   }
 
   msgr::LoopbackStack stack_;
-  const msgr::MessengerOptions messenger_;
+  const msgr::MessengerOptions messenger_{.auth_required = false};
   PerfRegistry perf_;
   const Environment environment_{stack_, messenger_, nullptr, perf_};
   std::unique_ptr<msgr::WorkerThread> worker_;
@@ -234,8 +234,7 @@ TEST_F(PerfMsgrTest, AServerThatIsNotThereIsNamed) {
 }
 
 TEST_F(PerfMsgrTest, LinksAreNotServedToANetworkThatWantsAuthentication) {
-  msgr::MessengerOptions strict;
-  strict.auth_required = true;
+  const msgr::MessengerOptions strict;
   const Environment environment{stack_, strict, nullptr, perf_};
   const auto center = std::move(*msgr::EventCenter::create({}));
   const auto server = make_link_server(*center, environment, *msgr::Address::parse("192.0.2.1:0"));

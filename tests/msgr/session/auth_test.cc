@@ -21,22 +21,24 @@ Transcript said(std::string_view words) {
 constexpr Challenge kChallenge{std::byte{1}};
 
 TEST(AuthTest, TheSameKeyAndWordsGiveTheSameProof) {
-  EXPECT_TRUE(proofs_equal(make_client_proof(key_of(std::byte{1}), said("a"), kChallenge),
-                           make_client_proof(key_of(std::byte{1}), said("a"), kChallenge)));
+  EXPECT_TRUE(is_same_proof(make_client_proof(key_of(std::byte{1}), said("a"), kChallenge),
+                            make_client_proof(key_of(std::byte{1}), said("a"), kChallenge)));
 }
 
 TEST(AuthTest, AProofDependsOnKeyWordsAndChallenge) {
   const Proof proof = make_client_proof(key_of(std::byte{1}), said("a"), kChallenge);
-  EXPECT_FALSE(proofs_equal(proof, make_client_proof(key_of(std::byte{2}), said("a"), kChallenge)));
-  EXPECT_FALSE(proofs_equal(proof, make_client_proof(key_of(std::byte{1}), said("b"), kChallenge)));
   EXPECT_FALSE(
-      proofs_equal(proof, make_client_proof(key_of(std::byte{1}), said("a"), Challenge{})));
+      is_same_proof(proof, make_client_proof(key_of(std::byte{2}), said("a"), kChallenge)));
+  EXPECT_FALSE(
+      is_same_proof(proof, make_client_proof(key_of(std::byte{1}), said("b"), kChallenge)));
+  EXPECT_FALSE(
+      is_same_proof(proof, make_client_proof(key_of(std::byte{1}), said("a"), Challenge{})));
 }
 
 TEST(AuthTest, AClientsProofIsNoServersProof) {
   const Secret key = key_of(std::byte{1});
-  EXPECT_FALSE(proofs_equal(make_client_proof(key, said("a"), kChallenge),
-                            make_server_proof(key, said("a"))));
+  EXPECT_FALSE(is_same_proof(make_client_proof(key, said("a"), kChallenge),
+                             make_server_proof(key, said("a"))));
 }
 
 TEST(AuthTest, ATranscriptKnowsWhereOneFrameEndsAndTheNextBegins) {

@@ -47,11 +47,11 @@ TEST(ConnectionRaceTest, ExactlyOneSideGoesOn) {
   const RaceRank low{Address::loopback(6800), 9};
   const RaceRank high{Address::loopback(6801), 1};
   const RaceRank later{Address::loopback(6801), 2};
-  EXPECT_TRUE(own_connect_wins(high, low));
-  EXPECT_FALSE(own_connect_wins(low, high));
-  EXPECT_TRUE(own_connect_wins(later, high)) << "the nonce decides between equal addresses";
-  EXPECT_FALSE(own_connect_wins(high, later));
-  EXPECT_FALSE(own_connect_wins(low, low));
+  EXPECT_TRUE(wins_race(high, low));
+  EXPECT_FALSE(wins_race(low, high));
+  EXPECT_TRUE(wins_race(later, high)) << "the nonce decides between equal addresses";
+  EXPECT_FALSE(wins_race(high, later));
+  EXPECT_FALSE(wins_race(low, low));
 }
 
 struct FakeReader final : ThrottledReader {

@@ -163,8 +163,8 @@ TEST_F(HandshakeTest, ASecondImplementationGetsInByTheDocument) {
   raw_.send(FrameTag::kAuthProof, proof.encode());
   ASSERT_TRUE(raw_gets(FrameTag::kAuthDone));
   transcript.add(FrameTag::kAuthProof, proof.encode());
-  EXPECT_TRUE(proofs_equal(AuthDone::decode(raw_.find(FrameTag::kAuthDone)->front)->proof,
-                           make_server_proof(key, transcript)));
+  EXPECT_TRUE(is_same_proof(AuthDone::decode(raw_.find(FrameTag::kAuthDone)->front)->proof,
+                            make_server_proof(key, transcript)));
   SessionRequest request;
   request.cookie = {1, 1};
   raw_.send(FrameTag::kSessionNew, request.encode());
@@ -266,22 +266,22 @@ TEST_F(HandshakeTest, AServerThatSaysNothingIsTriedAgain) {
   EXPECT_TRUE(client.events.resets.empty());
 }
 
-TEST_F(HandshakeTest, StrangersAreBoundedAndTheOldestGoFirst) {
+TEST_F(HandshakeTest, HandshakesUnderWayAreBoundedAndTheOldestEndsFirst) {
   add_server();
-  std::vector<std::unique_ptr<RawPeer>> strangers;
+  std::vector<std::unique_ptr<RawPeer>> raws;
   for (int i = 0; i < 300; ++i) {
-    strangers.push_back(std::make_unique<RawPeer>());
-    strangers.back()->connect(stack_, *center_, address_);
+    raws.push_back(std::make_unique<RawPeer>());
+    raws.back()->connect(stack_, *center_, address_);
     settle();
   }
-  EXPECT_TRUE(until([&] { return strangers.front()->is_closed(); }));
-  EXPECT_FALSE(strangers.back()->is_closed());
+  EXPECT_TRUE(until([&] { return raws.front()->is_closed(); }));
+  EXPECT_FALSE(raws.back()->is_closed());
   Node& client = add_node(quick_options("client.a"));
   EXPECT_EQ(outcome(client), std::error_code());
-  const auto closed = std::count_if(strangers.begin(), strangers.end(),
-                                    [](const auto& raw) { return raw->is_closed(); });
+  const auto closed =
+      std::count_if(raws.begin(), raws.end(), [](const auto& raw) { return raw->is_closed(); });
   EXPECT_EQ(closed, 300 - 256 + 1);
-  for (auto& raw : strangers) raw->close();
+  for (auto& raw : raws) raw->close();
 }
 
 }  // namespace

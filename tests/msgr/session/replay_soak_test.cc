@@ -66,7 +66,7 @@ class Side final : public Dispatcher {
   Side(NetworkStack& stack, std::string entity) {
     thread_ = std::move(*WorkerThread::start({.name = entity, .busy_poll = {}}));
     on_thread([&] {
-      MessengerOptions options;
+      MessengerOptions options{.auth_required = false};
       options.entity = entity;
       options.instance = "soak";
       options.initial_backoff = std::chrono::milliseconds(1);

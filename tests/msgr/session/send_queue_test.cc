@@ -14,7 +14,7 @@ std::unique_ptr<OutMessage> message(uint64_t tid, Priority priority = Priority::
 class SendQueueTest : public ::testing::Test {
  protected:
   uint64_t take_tid() {
-    const SendQueue::Next next = queue_.take_next();
+    const SendQueue::NextMessage next = queue_.take_next();
     return next.message == nullptr ? 0 : next.message->meta().tid;
   }
   std::size_t finished_messages() { return queue_.take_finished().messages.size(); }
@@ -25,7 +25,7 @@ class SendQueueTest : public ::testing::Test {
 TEST_F(SendQueueTest, GivesConsecutiveNumbersInOrder) {
   for (uint64_t tid : {10, 11, 12}) queue_.push(message(tid));
   for (uint64_t seq = 1; seq <= 3; ++seq) {
-    const SendQueue::Next next = queue_.take_next();
+    const SendQueue::NextMessage next = queue_.take_next();
     EXPECT_EQ(next.seq, seq);
     EXPECT_EQ(next.message->meta().tid, 9 + seq);
     EXPECT_FALSE(next.is_replay);
@@ -92,7 +92,7 @@ TEST_F(SendQueueTest, ReplaysWhatThePeerLacksBeforeAnythingNew) {
   }
   queue_.push(message(4, Priority::kHighest));
   EXPECT_EQ(queue_.restart(1), 2u);
-  SendQueue::Next next = queue_.take_next();
+  SendQueue::NextMessage next = queue_.take_next();
   EXPECT_EQ(next.seq, 2u);
   EXPECT_TRUE(next.is_replay);
   EXPECT_EQ(queue_.take_next().seq, 3u);
@@ -120,7 +120,7 @@ TEST_F(SendQueueTest, WithdrawsWhatIsQueuedAtOnce) {
   queue_.push(message(2));
   queue_.push(message(1, Priority::kHigh));
   EXPECT_FALSE(queue_.withdraw(1, [] {}, {}));
-  SendQueue::Finished finished = queue_.take_finished();
+  SendQueue::FinishedMessages finished = queue_.take_finished();
   EXPECT_EQ(finished.messages.size(), 2u);
   EXPECT_EQ(finished.callbacks.size(), 1u);
   EXPECT_EQ(take_tid(), 2u);
@@ -137,7 +137,7 @@ TEST_F(SendQueueTest, AWithdrawnMessageIsAVoidInTheReplay) {
   EXPECT_FALSE(queue_.withdraw(1, [] {}, {}));
   EXPECT_EQ(finished_messages(), 1u);
   queue_.restart(0);
-  const SendQueue::Next next = queue_.take_next();
+  const SendQueue::NextMessage next = queue_.take_next();
   EXPECT_EQ(next.seq, 1u);
   EXPECT_EQ(next.message, nullptr);
   EXPECT_EQ(take_tid(), 2u);
@@ -150,7 +150,7 @@ TEST_F(SendQueueTest, WithdrawingWaitsForTheLinkThatReadsTheMessage) {
   EXPECT_TRUE(queue_.oldest_withdrawal());
   EXPECT_TRUE(queue_.take_finished().empty());
   queue_.sent(1, true);
-  const SendQueue::Finished finished = queue_.take_finished();
+  const SendQueue::FinishedMessages finished = queue_.take_finished();
   EXPECT_EQ(finished.messages.size(), 1u);
   EXPECT_EQ(finished.callbacks.size(), 1u);
   EXPECT_FALSE(queue_.oldest_withdrawal());

@@ -171,7 +171,7 @@ class SessionFixture : public ::testing::Test {
     return options;
   }
   static MessengerOptions quick_options(std::string entity) {
-    MessengerOptions options;
+    MessengerOptions options{.auth_required = false};
     options.entity = std::move(entity);
     options.instance = "test";
     options.initial_backoff = std::chrono::milliseconds(1);

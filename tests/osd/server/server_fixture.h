@@ -31,7 +31,7 @@ class RawClient final : private msgr::Dispatcher {
   RawClient(msgr::EventCenter& center, msgr::NetworkStack& stack, const msgr::Address& server,
             std::string instance = "raw", uint64_t nonce = 1)
       : center_(center) {
-    msgr::MessengerOptions options;
+    msgr::MessengerOptions options{.auth_required = false};
     options.entity = "client.raw";
     options.instance = std::move(instance);
     options.nonce = nonce;
@@ -152,7 +152,7 @@ class ServerFixture : public ::testing::Test {
     EXPECT_TRUE(server) << server.error().message;
     osd.server = std::move(*server);
     osd.server->set_on_refused([&osd](const Error& error) { osd.refused = error.message; });
-    msgr::MessengerOptions messenger;
+    msgr::MessengerOptions messenger{.auth_required = false};
     messenger.entity = "osd." + std::to_string(id);
     messenger.instance = messenger.entity;
     const msgr::Address at = msgr::Address::loopback(static_cast<uint16_t>(6800 + id));
@@ -178,7 +178,7 @@ class ServerFixture : public ::testing::Test {
   void connect_client(std::string instance = "gateway") {
     objecter::Objecter::Options objecter_options;
     for (auto& [id, osd] : osds) objecter_options.bootstrap.push_back(osd.address);
-    msgr::MessengerOptions messenger;
+    msgr::MessengerOptions messenger{.auth_required = false};
     messenger.entity = "client.admin";
     messenger.instance = std::move(instance);
     client = std::move(
