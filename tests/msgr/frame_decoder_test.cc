@@ -38,7 +38,7 @@ std::string pattern(std::size_t length, int seed) {
   return out;
 }
 
-// Feeds pieces and keeps what comes out as "tid:front:data".
+// Feeds bytes in portions and keeps the frames as "tid:front:data".
 struct Sink {
   explicit Sink(const FrameLimits& limits = {}) : decoder(limits) {}
   // False on an error.

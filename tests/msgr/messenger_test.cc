@@ -89,7 +89,7 @@ TEST_F(MessengerTest, SaysThatAPortIsInUse) {
   shut_down(*messenger);
 }
 
-// What is not a frame at all: the peer is cut off, and everybody else goes on.
+// Bytes that are not a frame: the link of that peer ends, and all others go on.
 TEST_F(MessengerTest, SurvivesGarbage) {
   auto server = std::move(*create({.auth_required = false}));
   const Address address = *server->bind(Address::loopback(), Policy::kStatefulServer);
@@ -205,7 +205,7 @@ TEST(MakeNetworkStackTest, MakesThePosixStackWithOrWithoutFaults) {
   EXPECT_TRUE(make_network_stack(config).has_value());
 }
 
-// On a host without the device that is asked for, RDMA is TCP or nothing, as options say.
+// On a host without the requested device, RDMA falls back to TCP or fails, as the options say.
 TEST(MakeNetworkStackTest, WithoutADeviceRdmaIsTcpOrARefusal) {
   Config config;
   ASSERT_TRUE(config.set("ms_type", "async+rdma").has_value());

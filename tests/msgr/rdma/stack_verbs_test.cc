@@ -297,7 +297,7 @@ TEST_F(StackVerbsTest, ConnectionsComeAndGoWithoutLeaks) {
       pinned = bytes_pinned();
     }
   }
-  // What a closed link leaves to the service thread takes a moment.
+  // The service thread needs a moment for what a closed link leaves to it.
   EXPECT_TRUE(until([&] {
     return test::own_descriptor_count() <= fds && bytes_pinned() <= pinned;
   })) << test::own_descriptor_count()

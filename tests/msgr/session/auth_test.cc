@@ -62,7 +62,7 @@ TEST(AuthTest, ADigestDoesNotEndTheTranscript) {
   EXPECT_NE(first, transcript.digest());
 }
 
-// Worked out with Python's hashlib and hmac: what a second implementation has to arrive at, too.
+// Computed with Python's hashlib and hmac: test vectors for a second implementation.
 // docs/protocol.md §4.
 TEST(AuthTest, ProofsAreWhatTheProtocolSays) {
   const Secret key = key_of(std::byte{0x0b});

@@ -113,7 +113,7 @@ TEST_F(HandshakeTest, AServerThatDoesNotProveTheKeyIsRefused) {
   raw_.send(FrameTag::kHello, raw_hello("osd.0").encode());
   raw_.send(FrameTag::kAuthChallenge, AuthChallenge().encode());
   ASSERT_TRUE(raw_gets(FrameTag::kAuthProof));
-  // It takes the client's own proof for an answer.
+  // It sends the client's own proof back as its answer.
   AuthDone done;
   done.proof = AuthProof::decode(raw_.find(FrameTag::kAuthProof)->front)->proof;
   raw_.send(FrameTag::kAuthDone, done.encode());
@@ -124,7 +124,7 @@ TEST_F(HandshakeTest, AServerThatDoesNotProveTheKeyIsRefused) {
   EXPECT_EQ(client.events.opens, 0);
 }
 
-// A man in the middle who has a hello say something else: here, another nonce.
+// A man in the middle who changes a hello: here, the nonce.
 TEST_F(HandshakeTest, AChangedHelloSpoilsTheProof) {
   const Keyring keyring = keyring_of({"client.a"});
   add_auth_server(keyring);

@@ -21,7 +21,7 @@
 
 namespace lunar::msgr {
 
-// Breaks, delays or swallows what a test says. Used on one center.
+// Breaks, delays or swallows the steps that a test chooses. Used on one center.
 struct TestInjector final : LoopbackInjector {
   Verdict on_connect(const Address& peer) override {
     Verdict verdict;
@@ -53,7 +53,7 @@ struct TestInjector final : LoopbackInjector {
   std::size_t stop_sending_above = 0;
 };
 
-// Keeps what it is told. The hooks run first.
+// Records the events of a connection. The hooks run first.
 struct Recorder final : Dispatcher {
   struct Received {
     uint64_t tid;
@@ -95,7 +95,7 @@ struct Recorder final : Dispatcher {
   std::function<Bytes(const MessageMeta&, std::size_t)> place;
 };
 
-// Counts what is alive, and how often it was encoded, for which links.
+// Counts messages that exist, and records for which links each was encoded.
 struct Probe {
   int alive = 0;
   std::vector<uint64_t> encoded_for;
@@ -133,7 +133,7 @@ struct Node {
   bool is_shut_down = false;
 };
 
-// Turns `center` until `done` says so, asleep while there is nothing to do. For a center that
+// Turns `center` until `done` returns true; sleeps while there is nothing to do. For a center that
 // nobody else drives.
 inline bool turn_until(EventCenter& center, const std::function<bool()>& done,
                        std::chrono::seconds limit = std::chrono::seconds(30)) {
@@ -205,7 +205,7 @@ class SessionFixture : public ::testing::Test {
     node.is_shut_down = true;
   }
   bool until(const std::function<bool()>& done) { return turn_until(*center_, done); }
-  // All there is to do now; timers that are not due wait.
+  // Runs everything that is due now.
   void settle() { center_->run_until_idle(); }
 
   static void send(Connection& connection, uint64_t tid, std::string front,

@@ -17,8 +17,8 @@
 
 namespace lunar::msgr::rdma {
 
-// The data path without connection setup: TCP connections whose ends tell each other where their
-// QPs are. On the first device there is.
+// The data path without connection setup: TCP connections over which the ends exchange the
+// endpoints of their QPs. On the first device that exists.
 class JoinedStack final : public NetworkStack {
  public:
   static RdmaOptions test_options() {
@@ -51,8 +51,8 @@ class JoinedStack final : public NetworkStack {
     table_.reset();
     settle();
   }
-  // What was handed to the service thread so far is done; and what that handed to it in turn: a job
-  // that held a worker last has it destroyed by another.
+  // Waits for all jobs of the service thread, and for the jobs that these add: a job that holds a
+  // worker last has it destroyed by another job.
   void settle() {
     for (int round = 0; round < 2; ++round) {
       std::promise<void> done;

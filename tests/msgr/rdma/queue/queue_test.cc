@@ -67,7 +67,7 @@ TEST(SendSlotsTest, NeverAFullQueueWithoutASignal) {
 
 TEST(SendSlotsTest, NumbersWrapAround) {
   SendSlots slots(8, 0);
-  // 2^32 posts are too many to wait for; unpost() gets there as well.
+  // 2^32 posts take too long; unpost() reaches the same numbers.
   slots.unpost(3);
   for (uint32_t i = 0; i < 3; ++i) slots.post(false);
   SendSlots fresh(8, 0);
