@@ -2,227 +2,271 @@
 #include "osd/clients/client_session.h"
 
 #include <algorithm>
-#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "common/log.h"
 
-// Life of a session: open, fenced, dropped. Its ops are in client_session_ops.cc.
-
 namespace lunar::osd {
 
-ClientSessions::ClientSessions(SessionHost& host, FenceTable& fences, Options options)
-    : host_(host), fences_(fences), options_(options) {}
+ClientSession::ClientSession(ClientSessionsHost& host, FenceTable& fences, const Limits& limits,
+                             Id id, std::shared_ptr<const ClientName> client, uint64_t nonce,
+                             State state)
+    : host_(host),
+      fences_(fences),
+      limits_(limits),
+      id_(id),
+      client_(std::move(client)),
+      nonce_(nonce),
+      state_(state) {}
 
-ClientSessions::~ClientSessions() = default;
-
-ClientSessions::Session* ClientSessions::find(SessionId id) {
-  const auto found = sessions_.find(id);
-  return found == sessions_.end() ? nullptr : &found->second;
+bool ClientSession::is_expired(TimePoint now, std::chrono::nanoseconds timeout) const noexcept {
+  return connections_.empty() && executing_ == 0 && !is_claiming_ && now - closed_ >= timeout;
 }
 
-bool ClientSessions::remembers(const msgr::PeerIdentity& peer) const {
-  const auto family = families_.find(ClientName{peer.entity, peer.instance});
-  if (family == families_.end()) return false;
-  return std::any_of(family->second.begin(), family->second.end(), [&](SessionId id) {
-    const Session& session = sessions_.at(id);
-    return session.nonce == peer.nonce &&
-           (session.state == State::kOpen || session.state == State::kWaiting);
-  });
+// --- connections ---
+
+void ClientSession::attach(msgr::Connection& connection) {
+  connections_.push_back(&connection);
+  forget_deliveries();
 }
 
-ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
-  const msgr::PeerIdentity& peer = connection.peer();
-  const ClientName name{peer.entity, peer.instance};
-  Family& family = families_[name];
-  for (const SessionId id : family) {
-    Session& known = sessions_.at(id);
-    if (known.nonce != peer.nonce) continue;
-    known.connections.push_back(&connection);
-    forget_deliveries(known);
-    return id;
+void ClientSession::detach(msgr::Connection& connection, TimePoint now) {
+  if (this->connection() == &connection) forget_deliveries();
+  if (std::erase(connections_, &connection) == 0 || !connections_.empty()) return;
+  closed_ = now;
+  // Nobody waits for what has not begun; the client sends it again if it comes back.
+  for (const Tid tid : std::exchange(held_, {})) {
+    const auto entry = entries_.find(tid);
+    if (entry != entries_.end()) forget(entry);
   }
-  const SessionId id = next_id_++;
-  Session& session = sessions_[id];
-  session.id = id;
-  session.client = std::make_shared<const ClientName>(name);
-  session.nonce = peer.nonce;
-  session.connections.push_back(&connection);
-  bool newest = fences_.allows(name, peer.nonce);
-  for (const SessionId other : family) newest &= sessions_.at(other).nonce < peer.nonce;
-  family.push_back(id);
-  if (!newest) {
-    LUNAR_LOG(kOsd, 0, "{} start {} is fenced: a newer one was seen, or an operator fenced it",
-              name.to_string(), peer.nonce);
-    session.state = State::kFenced;
-  } else if (sessions_.size() > options_.max_sessions) {
-    LUNAR_LOG(kOsd, 0, "{} is refused: {} client sessions are open", name.to_string(),
-              sessions_.size() - 1);
-    session.state = State::kRefused;
-  } else {
-    fence_older(session);
-    open_if_alone(session);
-  }
-  return id;
 }
 
-void ClientSessions::heard(Session& session, msgr::Connection& connection) {
-  auto& all = session.connections;
-  if (session.connection() == &connection) return;
-  const auto at = std::find(all.begin(), all.end(), &connection);
-  LUNAR_CHECK(at != all.end(), "a message of a connection that is not open");
-  std::rotate(at, at + 1, all.end());
-  forget_deliveries(session);
+void ClientSession::hear(msgr::Connection& connection) {
+  if (this->connection() == &connection) return;
+  const auto at = std::find(connections_.begin(), connections_.end(), &connection);
+  LUNAR_CHECK(at != connections_.end(), "a message of a connection that is not attached");
+  std::rotate(at, at + 1, connections_.end());
+  forget_deliveries();
 }
 
 // What another connection delivered or lost is not known any more.
-void ClientSessions::forget_deliveries(Session& session) {
-  for (const Tid tid : std::exchange(session.delivered, {})) {
-    const auto entry = session.entries.find(tid);
-    if (entry != session.entries.end()) entry->second.delivered = false;
+void ClientSession::forget_deliveries() {
+  for (const Tid tid : std::exchange(delivered_, {})) {
+    const auto entry = entries_.find(tid);
+    if (entry != entries_.end()) entry->second.is_delivered = false;
   }
 }
 
-void ClientSessions::fence_older(Session& session) {
-  const Family family = families_.at(*session.client);
-  for (const SessionId other : family) {
-    if (other == session.id) continue;
-    Session& older = sessions_.at(other);
-    if (older.state != State::kFenced) {
-      LUNAR_LOG(kOsd, 0, "{} start {} fences start {}", session.client->to_string(), session.nonce,
-                older.nonce);
-      fence(older);
+// --- an op arrives ---
+
+void ClientSession::submit(msgr::Connection& connection, ClientOpRef op) {
+  hear(connection);
+  op->client = client_;
+  op->session = id_;
+  if (state_ == State::kFenced) return reject(*op, OsdErrc::kFenced);
+  if (state_ == State::kRefused) return reject(*op, OsdErrc::kBusy);
+  const Tid tid = op->header.tid;
+  const Tid oldest = op->header.oldest_tid;
+  const auto known = entries_.find(tid);
+  if (known != entries_.end()) {
+    resend(known->second, std::move(op));
+    drop_seen(oldest);
+    return;
+  }
+  drop_seen(oldest);
+  Entry& entry = entries_[tid];
+  entry.op = std::move(op);
+  if (!held_.empty() || must_hold(*entry.op)) {
+    entry.op->state = ClientOpState::kHeld;
+    held_.push_back(tid);
+    release_held();  // what the client has just seen may have made room
+    return;
+  }
+  execute(entry);
+}
+
+void ClientSession::resend(Entry& entry, ClientOpRef op) {
+  if (entry.result) {
+    reply(*op, entry.result);
+    return;
+  }
+  // It executes, or will: the answer goes to the newest attempt.
+  entry.op->header.attempt = std::max(entry.op->header.attempt, op->header.attempt);
+}
+
+bool ClientSession::must_hold(const ClientOp& op) {
+  if (state_ == State::kWaiting || is_claiming_) return true;
+  if (op.changes() && !fences_.is_claimed(*client_, nonce_)) {
+    claim();
+    return true;
+  }
+  return !has_room();
+}
+
+// Before the first change: from then on no older start of this client is served, whatever restarts.
+void ClientSession::claim() {
+  is_claiming_ = true;
+  fences_.claim(*client_, nonce_, [weak = weak_from_this()](std::error_code error) {
+    if (const auto session = weak.lock()) session->on_claimed(error);
+  });
+}
+
+void ClientSession::on_claimed(std::error_code error) {
+  is_claiming_ = false;
+  if (!error) return release_held();
+  LUNAR_ERROR(kOsd, "cannot record client {}: {}", client_->to_string(), error.message());
+  for (const Tid tid : std::exchange(held_, {})) {
+    const auto entry = entries_.find(tid);
+    if (entry == entries_.end()) continue;
+    reject(*entry->second.op, wire_error(error));
+    forget(entry);
+  }
+}
+
+void ClientSession::execute(Entry& entry) {
+  entry.is_executing = true;
+  ++executing_;
+  host_.execute(entry.op);
+}
+
+void ClientSession::release_held() {
+  const auto self = shared_from_this();  // the host may drop the session meanwhile
+  while (!held_.empty()) {
+    const auto entry = entries_.find(held_.front());
+    if (entry != entries_.end() && must_hold(*entry->second.op)) return;
+    held_.pop_front();
+    if (entry != entries_.end()) execute(entry->second);
+  }
+}
+
+void ClientSession::open() {
+  LUNAR_CHECK(state_ == State::kWaiting, "a client session is opened twice");
+  state_ = State::kOpen;
+  release_held();
+}
+
+// --- results ---
+
+bool ClientSession::has_room() {
+  const auto is_full = [this] {
+    return results_ >= limits_.max_results || result_bytes_ >= limits_.max_result_bytes;
+  };
+  while (is_full() && !delivered_.empty()) {
+    const auto entry = entries_.find(delivered_.front());
+    delivered_.pop_front();
+    if (entry != entries_.end() && entry->second.is_delivered) forget(entry);
+  }
+  return !is_full();
+}
+
+// The client has seen the results of the ops before `oldest`.
+void ClientSession::drop_seen(Tid oldest) {
+  if (oldest <= oldest_) return;
+  oldest_ = oldest;
+  for (auto at = entries_.begin(); at != entries_.end() && at->first < oldest;) {
+    const auto here = at++;
+    if (here->second.result) forget(here);
+  }
+}
+
+void ClientSession::remember(Entry& entry, OpResultRef result) {
+  entry.op.reset();
+  entry.is_executing = false;
+  ++results_;
+  result_bytes_ += cost(*result);
+  entry.result = std::move(result);
+}
+
+void ClientSession::forget(Entries::iterator entry) {
+  if (entry->second.result) {
+    --results_;
+    result_bytes_ -= cost(*entry->second.result);
+  }
+  entries_.erase(entry);
+}
+
+void ClientSession::on_delivered(uint64_t connection_id, Tid tid) {
+  if (connection() == nullptr || connection()->id() != connection_id) return;
+  const auto entry = entries_.find(tid);
+  if (entry == entries_.end() || !entry->second.result || entry->second.is_delivered) return;
+  entry->second.is_delivered = true;
+  delivered_.push_back(tid);
+  if (!held_.empty()) release_held();
+}
+
+// --- an op ends ---
+
+void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
+  const Tid tid = op->header.tid;
+  const auto at = entries_.find(tid);
+  LUNAR_CHECK(at != entries_.end() && at->second.is_executing, "an op ended twice");
+  Entry& entry = at->second;
+  --executing_;
+  const bool wants_cancel = entry.wants_cancel;
+  // A FLUSH may have told of lost writes, which is told only once. An op whose payload could not be
+  // had was not executed: it comes again, unless it was cancelled.
+  const bool comes_again = result->header.error == OsdErrc::kRetryInline;
+  const bool is_kept = (!comes_again || wants_cancel) && state_ != State::kFenced &&
+                       tid >= oldest_ && (op->changes() || op->is(OpCode::kFlush));
+  if (is_kept)
+    remember(entry, comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result);
+  else
+    forget(at);
+  reply(*op, std::move(result));
+  if (wants_cancel && connection() != nullptr) host_.send_cancelled(*connection(), tid);
+}
+
+void ClientSession::cancel(msgr::Connection& connection, Tid tid) {
+  hear(connection);
+  const auto at = entries_.find(tid);
+  if (at != entries_.end() && at->second.is_executing) {
+    if (!host_.take_back(at->second.op)) {
+      at->second.wants_cancel = at->second.op->is_given_up = true;
+      return;
     }
+    --executing_;
   }
+  if (at == entries_.end() || !at->second.result) {
+    // The op may still come, overtaken by the cancel: then it is answered by this.
+    Entry& entry = at == entries_.end() ? entries_[tid] : at->second;
+    auto result = std::make_shared<OpResult>();
+    result->header.tid = tid;
+    result->header.error = OsdErrc::kCancelled;
+    if (entry.op) result->header.steps.resize(entry.op->header.steps.size());
+    std::erase(held_, tid);
+    remember(entry, std::move(result));
+    if (results_ > 2 * limits_.max_results) forget(entries_.find(tid));
+  }
+  host_.send_cancelled(connection, tid);
+  release_held();
 }
 
-void ClientSessions::fence(Session& session) {
-  session.state = State::kFenced;
-  session.held.clear();
-  for (auto at = session.entries.begin(); at != session.entries.end();) {
+void ClientSession::fence() {
+  state_ = State::kFenced;
+  held_.clear();
+  for (auto at = entries_.begin(); at != entries_.end();) {
     const auto here = at++;
     Entry& entry = here->second;
-    if (entry.executing) {
+    if (entry.is_executing) {
       if (!host_.take_back(entry.op)) {
         entry.op->is_given_up = true;
         continue;  // inside the store: waited for
       }
-      entry.executing = false;
-      --session.executing;
+      entry.is_executing = false;
+      --executing_;
     }
-    if (entry.op) reject(session, *entry.op, OsdErrc::kFenced);
-    forget(session, here);
+    if (entry.op) reject(*entry.op, OsdErrc::kFenced);
+    forget(here);
   }
 }
 
-uint64_t ClientSessions::newest_nonce(const ClientName& client) const {
-  uint64_t newest = 0;
-  const auto family = families_.find(client);
-  if (family == families_.end()) return newest;
-  for (const SessionId id : family->second) newest = std::max(newest, sessions_.at(id).nonce);
-  return newest;
+void ClientSession::reject(const ClientOp& op, OsdErrc error) {
+  reply(op, make_error_result(op, error));
 }
 
-void ClientSessions::fence(const ClientName& client, uint64_t nonce, InlineFunction<void()> done) {
-  const auto family = families_.find(client);
-  if (family != families_.end()) {
-    for (const SessionId id : Family(family->second)) {
-      Session& session = sessions_.at(id);
-      if (session.nonce <= nonce && session.state != State::kFenced) fence(session);
-    }
-  }
-  if (!executes(client, nonce)) return done();
-  fence_waiters_.push_back({client, nonce, std::move(done)});
-}
-
-bool ClientSessions::executes(const ClientName& client, uint64_t up_to_nonce) const {
-  const auto family = families_.find(client);
-  if (family == families_.end()) return false;
-  return std::any_of(family->second.begin(), family->second.end(), [&](SessionId id) {
-    const Session& session = sessions_.at(id);
-    return session.nonce <= up_to_nonce && session.executing > 0;
-  });
-}
-
-void ClientSessions::open_if_alone(Session& session) {
-  if (session.state != State::kWaiting) return;
-  for (const SessionId other : families_.at(*session.client))
-    if (other != session.id && sessions_.at(other).executing > 0) return;
-  session.state = State::kOpen;
-  release_held(session.id);
-}
-
-// An op of the session has ended or was taken back.
-void ClientSessions::settle(Session& session) {
-  if (session.state != State::kFenced || session.executing > 0) return;
-  const Family family = families_.at(*session.client);
-  const SessionId id = session.id;
-  const bool gone = session.connections.empty();
-  for (const SessionId other : family)
-    if (Session* waiting = find(other)) open_if_alone(*waiting);
-  if (gone) drop(id);
-  for (std::size_t i = 0; i < fence_waiters_.size();) {
-    if (executes(fence_waiters_[i].client, fence_waiters_[i].nonce)) {
-      ++i;
-      continue;
-    }
-    auto done = std::move(fence_waiters_[i].done);
-    fence_waiters_.erase(fence_waiters_.begin() + static_cast<std::ptrdiff_t>(i));
-    done();
-  }
-}
-
-void ClientSessions::close(msgr::Connection& connection, SessionId id, Clock::time_point now) {
-  Session* session = find(id);
-  if (session == nullptr) return;
-  if (session->connection() == &connection) forget_deliveries(*session);
-  if (std::erase(session->connections, &connection) == 0 || !session->connections.empty()) return;
-  session->closed = now;
-  // Nobody waits for what has not begun; the client sends it again if it comes back.
-  for (const Tid tid : std::exchange(session->held, {})) {
-    const auto entry = session->entries.find(tid);
-    if (entry != session->entries.end()) forget(*session, entry);
-  }
-  const bool served = session->state == State::kOpen || session->state == State::kWaiting;
-  if (!served && session->executing == 0) drop(id);
-}
-
-void ClientSessions::expire(Clock::time_point now) {
-  std::vector<SessionId> old;
-  for (const auto& [id, session] : sessions_) {
-    if (session.connections.empty() && session.executing == 0 && !session.claiming &&
-        now - session.closed >= options_.timeout)
-      old.push_back(id);
-  }
-  for (const SessionId id : old) drop(id);
-}
-
-void ClientSessions::drop(SessionId id) {
-  const auto found = sessions_.find(id);
-  if (found == sessions_.end()) return;
-  const auto family = families_.find(*found->second.client);
-  std::erase(family->second, id);
-  if (family->second.empty()) families_.erase(family);
-  sessions_.erase(found);
-}
-
-std::string ClientSessions::to_json() const {
-  using Json = nlohmann::ordered_json;
-  static constexpr const char* kStates[] = {"waiting", "open", "fenced", "refused"};
-  Json out = Json::array();
-  for (const auto& [id, session] : sessions_) {
-    out.push_back({{"entity", session.client->entity},
-                   {"instance", session.client->instance},
-                   {"nonce", session.nonce},
-                   {"state", kStates[static_cast<std::size_t>(session.state)]},
-                   {"connected", !session.connections.empty()},
-                   {"executing", session.executing},
-                   {"held", session.held.size()},
-                   {"results", session.results},
-                   {"result_bytes", session.result_bytes},
-                   {"oldest_tid", session.oldest}});
-  }
-  return out.dump(2, ' ', false, Json::error_handler_t::replace);
+// A client without a connection asks again when it is back.
+void ClientSession::reply(const ClientOp& op, OpResultRef result) {
+  if (connection() != nullptr) host_.send_reply(*connection(), op, std::move(result));
 }
 
 }  // namespace lunar::osd

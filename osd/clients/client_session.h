@@ -7,7 +7,6 @@
 #include <deque>
 #include <map>
 #include <memory>
-#include <string>
 #include <vector>
 
 #include "msgr/connection.h"
@@ -16,134 +15,129 @@
 
 namespace lunar::osd {
 
-// What sessions ask of the server. Calls come on its loop, and may come from inside the sessions'
-// own methods.
-class SessionHost {
+// What client sessions ask of the server. Calls come on its loop, and may come from inside the
+// sessions' own methods.
+class ClientSessionsHost {
  public:
-  // Begins an op; the host calls ClientSessions::finished() later, once.
+  // Begins an op; the host calls ClientSessions::on_executed() later, once.
   virtual void execute(ClientOpRef op) = 0;
-  // Takes an op back that has not begun: true, and finished() will not be called.
+  // Takes an op back that has not begun: true, and on_executed() will not be called.
   virtual bool take_back(const ClientOpRef& op) = 0;
   virtual void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) = 0;
   virtual void send_cancelled(msgr::Connection& connection, Tid tid) = 0;
 
  protected:
-  ~SessionHost() = default;
+  ~ClientSessionsHost() = default;
 };
 
-// The clients of this server, one session per (entity, instance, nonce), which outlives
-// connections: a resend of an op that was executed is answered from memory, one of an op that is
-// executing waits for it. A newer nonce fences older ones of the same client and is served when
-// nothing of theirs executes any more.
-// Loop-bound. Borrows the host and the table.
-class ClientSessions {
+// One start of one client: the ops that it sent, what became of them, and the connections that it
+// is answered on. One entry per tid: held, executing, or with a result. Results of changes and of
+// FLUSH are remembered, so that a resend is answered and not executed again; a read is executed
+// again. A remembered result goes when the client says that it has seen it (oldest_tid) or, at the
+// limit, when its messenger has acknowledged the reply: while every reply of the limit is on its
+// way new ops wait, and either an acknowledgement comes or the connection ends.
+// Loop-bound. Borrows host, table and bounds. Shared with callbacks that may outlive it in
+// ClientSessions, which owns it.
+class ClientSession : public std::enable_shared_from_this<ClientSession> {
  public:
-  struct Options {
-    std::chrono::nanoseconds timeout{std::chrono::minutes(1)};  // without a connection
-    std::size_t max_results = 4096;                             // remembered per session
-    std::size_t max_result_bytes = 8u << 20;                    // … and the data of them
-    std::size_t max_sessions = 8192;
+  using TimePoint = std::chrono::steady_clock::time_point;
+  using Id = uint64_t;  // never reused; 0 is none
+  struct Limits {
+    std::size_t max_results = 4096;           // remembered
+    std::size_t max_result_bytes = 8u << 20;  // … and the data of them
   };
-  using Clock = std::chrono::steady_clock;
-  using SessionId = uint64_t;  // never reused; 0 is none
-
-  ClientSessions(SessionHost& host, FenceTable& fences, Options options);
-  ~ClientSessions();
-
-  // The session of this peer's start, made if there is none. The connection is borrowed until
-  // close(). A start may have several: replies go to the one that was opened, or was heard, last.
-  SessionId open(msgr::Connection& connection);
-  // True if the peer's start has a session already: its results are remembered.
-  bool remembers(const msgr::PeerIdentity& peer) const;
-  void close(msgr::Connection& connection, SessionId id, Clock::time_point now);
-
-  // Exactly one reply follows for each tid, unless the client cancels it or goes away.
-  // REQUIRES, as cancel(): the connection that brought it is open()ed.
-  void submit(msgr::Connection& connection, SessionId id, ClientOpRef op);
-  // send_cancelled() follows once the op does not execute and will not, after its reply if it did.
-  void cancel(msgr::Connection& connection, SessionId id, Tid tid);
-  void finished(ClientOpRef op, OpResultRef result);
-  // The peer's messenger has the reply (or the connection is gone: then it tells nothing).
-  void reply_delivered(SessionId id, uint64_t connection_id, Tid tid);
-
-  // The newest start of the client that this server knows; 0 if none.
-  uint64_t newest_nonce(const ClientName& client) const;
-  // Fences the client's starts that this server knows, by an operator's command.
-  // `done` runs when nothing of theirs executes any more; at once if so already.
-  void fence(const ClientName& client, uint64_t nonce, InlineFunction<void()> done);
-
-  // Drops sessions that were without a connection for too long.
-  void expire(Clock::time_point now);
-
-  std::size_t size() const noexcept { return sessions_.size(); }
-  std::string to_json() const;
-
- private:
+  // kWaiting: an older start of the client still executes ops; what comes is held.
+  // kFenced, kRefused: for good; what comes is answered with an error.
   enum class State : uint8_t { kWaiting, kOpen, kFenced, kRefused };
-  struct Entry {
-    ClientOpRef op;  // null once there is a result
-    OpResultRef result;
-    bool executing = false;  // with the host
-    bool delivered = false;  // the peer's messenger has the reply
-    bool cancel_asked = false;
-  };
-  struct Session {
-    SessionId id = 0;
-    std::shared_ptr<const ClientName> client;
-    uint64_t nonce = 0;
-    State state = State::kWaiting;
-    std::vector<msgr::Connection*> connections;  // that are up; the last one is answered
-    std::map<Tid, Entry> entries;
-    std::deque<Tid> held;       // in order of arrival
-    std::deque<Tid> delivered;  // candidates to be forgotten at the limit
-    Tid oldest = 0;
+
+  ClientSession(ClientSessionsHost& host, FenceTable& fences, const Limits& limits, Id id,
+                std::shared_ptr<const ClientName> client, uint64_t nonce, State state);
+
+  Id id() const noexcept { return id_; }
+  const ClientName& client() const noexcept { return *client_; }
+  uint64_t nonce() const noexcept { return nonce_; }
+  State state() const noexcept { return state_; }
+  bool is_served() const noexcept { return state_ == State::kOpen || state_ == State::kWaiting; }
+  bool is_connected() const noexcept { return !connections_.empty(); }
+  bool is_executing() const noexcept { return executing_ > 0; }
+  // Nothing is under way, and there has been no connection for `timeout`.
+  bool is_expired(TimePoint now, std::chrono::nanoseconds timeout) const noexcept;
+
+  // A connection of this start; borrowed until detach(). Replies go to the one that was attached,
+  // or heard of, last.
+  void attach(msgr::Connection& connection);
+  void detach(msgr::Connection& connection, TimePoint now);
+
+  // As in ClientSessions. REQUIRES: the connection is attached.
+  void submit(msgr::Connection& connection, ClientOpRef op);
+  void cancel(msgr::Connection& connection, Tid tid);
+  void on_executed(ClientOpRef op, OpResultRef result);
+  void on_delivered(uint64_t connection_id, Tid tid);
+
+  // No older start executes any more: begins what was held. REQUIRES: kWaiting.
+  void open();
+  // Takes back what has not begun and answers it with kFenced; what executes is waited for.
+  void fence();
+
+  // For the admin socket.
+  struct Summary {
     std::size_t executing = 0;
+    std::size_t held = 0;
     std::size_t results = 0;
     std::size_t result_bytes = 0;
-    bool claiming = false;
-    Clock::time_point closed;
-
-    msgr::Connection* connection() const noexcept {
-      return connections.empty() ? nullptr : connections.back();
-    }
+    Tid oldest = 0;
   };
-  struct FenceWaiter {
-    ClientName client;
-    uint64_t nonce = 0;
-    InlineFunction<void()> done;
-  };
-  using Family = std::vector<SessionId>;  // of one client, oldest first
+  Summary summary() const noexcept {
+    return {executing_, held_.size(), results_, result_bytes_, oldest_};
+  }
 
-  Session* find(SessionId id);
-  static void heard(Session& session, msgr::Connection& connection);
-  static void forget_deliveries(Session& session);
+ private:
+  // Has an op, or a result, and not both.
+  struct Entry {
+    ClientOpRef op;
+    OpResultRef result;
+    bool is_executing = false;  // with the host
+    bool is_delivered = false;  // the peer's messenger has the reply
+    bool wants_cancel = false;
+  };
+  using Entries = std::map<Tid, Entry>;
+
   static std::size_t cost(const OpResult& result) { return 256 + result.data_bytes(); }
-  void fence_older(Session& session);
-  void fence(Session& session);
-  void open_if_alone(Session& session);
-  void settle(Session& session);
-  bool executes(const ClientName& client, uint64_t up_to_nonce) const;
+  msgr::Connection* connection() const noexcept {
+    return connections_.empty() ? nullptr : connections_.back();
+  }
+  void hear(msgr::Connection& connection);
+  void forget_deliveries();
+  void resend(Entry& entry, ClientOpRef op);
+  bool must_hold(const ClientOp& op);
+  void claim();
+  void on_claimed(std::error_code error);
+  void execute(Entry& entry);
+  void release_held();
+  void drop_seen(Tid oldest);
+  void remember(Entry& entry, OpResultRef result);
+  void forget(Entries::iterator entry);
+  bool has_room();
+  void reject(const ClientOp& op, OsdErrc error);
+  void reply(const ClientOp& op, OpResultRef result);
 
-  void resend(Session& session, Entry& entry, ClientOpRef op);
-  bool must_hold(Session& session, const ClientOp& op);
-  void claim(Session& session);
-  void execute(Session& session, Entry& entry);
-  void release_held(SessionId id);
-  void seen(Session& session, Tid oldest);
-  void remember(Session& session, Entry& entry, OpResultRef result);
-  void forget(Session& session, std::map<Tid, Entry>::iterator entry);
-  bool has_room(Session& session);
-  void reject(Session& session, const ClientOp& op, OsdErrc error);
-  void reply(Session& session, const ClientOp& op, OpResultRef result);
-  void drop(SessionId id);
-
-  SessionHost& host_;
+  ClientSessionsHost& host_;
   FenceTable& fences_;
-  const Options options_;
-  std::map<SessionId, Session> sessions_;
-  std::map<ClientName, Family> families_;
-  std::vector<FenceWaiter> fence_waiters_;
-  SessionId next_id_ = 1;
+  const Limits& limits_;
+  const Id id_;
+  const std::shared_ptr<const ClientName> client_;
+  const uint64_t nonce_;
+  State state_;
+  bool is_claiming_ = false;                    // the fence table is being written; no op begins
+  std::vector<msgr::Connection*> connections_;  // that are up; the last one is answered
+  TimePoint closed_;  // when the last connection went; only if there is none
+  Entries entries_;
+  std::deque<Tid> held_;          // have an entry whose op has not begun; in order of arrival
+  std::deque<Tid> delivered_;     // candidates to be forgotten at the limit, oldest first
+  Tid oldest_ = 0;                // the client has seen the results of all below
+  std::size_t executing_ = 0;     // entries with is_executing
+  std::size_t results_ = 0;       // entries with a result
+  std::size_t result_bytes_ = 0;  // their cost()
 };
 
 }  // namespace lunar::osd

@@ -80,10 +80,10 @@ void FenceTable::unfence(const ClientName& client, StoreDone done) {
   writer_.save(std::move(done));
 }
 
-void FenceTable::settle(InlineFunction<void()> done) {
+void FenceTable::settle(UniqueFunction<void()> done) {
   if (!writer_.is_busy()) return done();
-  writer_.save([this, finish = std::make_unique<InlineFunction<void()>>(std::move(done))](
-                   std::error_code) { settle(std::move(*finish)); });
+  writer_.save(
+      [this, done = std::move(done)](std::error_code) mutable { settle(std::move(done)); });
 }
 
 std::vector<std::byte> FenceTable::encode() const {

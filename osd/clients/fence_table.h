@@ -11,13 +11,14 @@
 #include "osd/records/client_name.h"
 #include "osd/records/record_writer.h"
 #include "osd/records/wire_error.h"
+#include "osd/server_records.h"
 
 namespace lunar::osd {
 
 // Remembers durably which starts of a client may write no more: a nonce below the newest that ever
 // wrote here, and what an operator fenced. So a gateway that hung while its successor took over
 // stays out, also after this server restarted.
-// Loop-bound. Borrows the records, which outlives it; destroy it only after settle().
+// Loop-bound. Borrows the records, which outlive it; destroy it only after settle().
 class FenceTable {
  public:
   static constexpr std::size_t kMaxClients = 1024;  // the longest unseen without a fence go first
@@ -37,7 +38,7 @@ class FenceTable {
   void unfence(const ClientName& client, StoreDone done);
 
   // Runs done when no record is being written; at once if so already.
-  void settle(InlineFunction<void()> done);
+  void settle(UniqueFunction<void()> done);
   std::string to_json() const;
 
  private:

@@ -55,7 +55,7 @@ Outcome<void> make_first_map_in(const Config& config, const StoreIdentity& ident
   FileStoreOptions options = file_options(config);
   options.reserve_bytes = 0;
   auto store = open_file_store(**center, *buffers, options);
-  if (!store) return tl::unexpected<Error>(store.error());
+  if (!store) return failure(store.error());
   const auto map = make_first_map(identity.fsid, identity.osd, identity.store);
   if (const auto error = put_map(**center, **store, map); error)
     return failure(error, options.path + ": the map cannot be written: " + error.message());
@@ -90,8 +90,8 @@ Outcome<OsdId> osd_id_from(const Config& config) {
   const EntityName& name = config.name();
   OsdId id = -1;
   const auto [end, error] = std::from_chars(name.id.data(), name.id.data() + name.id.size(), id);
-  const bool all = end == name.id.data() + name.id.size();
-  if (name.type != "osd" || error != std::errc() || !all || id < 0)
+  const bool is_all_digits = end == name.id.data() + name.id.size();
+  if (name.type != "osd" || error != std::errc() || !is_all_digits || id < 0)
     return failure(std::errc::invalid_argument,
                    fmt::format("'{}' is not the name of an object server; give its number, as in "
                                "-i 0",
@@ -99,17 +99,17 @@ Outcome<OsdId> osd_id_from(const Config& config) {
   return id;
 }
 
-Outcome<std::string> make_osd(const Config& config, bool make_map) {
+Outcome<std::string> make_osd(const Config& config, bool makes_map) {
   const auto id = osd_id_from(config);
-  if (!id) return tl::unexpected<Error>(id.error());
+  if (!id) return failure(id.error());
   if (config.get_string("osd_objectstore") != "file")
     return failure(std::errc::invalid_argument,
                    "osd_objectstore = mem keeps nothing, so there is nothing to make; start the "
                    "server without --mkfs");
   auto fsid = fsid_from(config);
-  if (!fsid) return tl::unexpected<Error>(fsid.error());
+  if (!fsid) return failure(fsid.error());
   if (!*fsid) {
-    if (!make_map)
+    if (!makes_map)
       return failure(std::errc::invalid_argument,
                      "--mkfs has to know the cluster: give --fsid UUID (`lunar status` shows it), "
                      "or --mkmap to make a new cluster");
@@ -117,25 +117,25 @@ Outcome<std::string> make_osd(const Config& config, bool make_map) {
   }
   const std::string path = config.get_string("osd_data");
   const auto identity = make_file_store(path, **fsid, *id);
-  if (!identity) return tl::unexpected<Error>(identity.error());
-  if (make_map) {
+  if (!identity) return failure(identity.error());
+  if (makes_map) {
     const auto made = make_first_map_in(config, *identity);
-    if (!made) return tl::unexpected<Error>(made.error());
+    if (!made) return failure(made.error());
   }
   return fmt::format("osd.{} store {} of cluster {} made in {}{}", *id, identity->store.to_string(),
                      identity->fsid.to_string(), path,
-                     make_map ? ", with the cluster's first map" : "");
+                     makes_map ? ", with the cluster's first map" : "");
 }
 
 Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
                                                  msgr::BufferPool& buffers, const Config& config,
-                                                 PerfRegistry& perf, bool make_map) {
+                                                 PerfRegistry& perf, bool makes_map) {
   const auto id = osd_id_from(config);
-  if (!id) return tl::unexpected<Error>(id.error());
+  if (!id) return failure(id.error());
   auto fsid = fsid_from(config);
-  if (!fsid) return tl::unexpected<Error>(fsid.error());
+  if (!fsid) return failure(fsid.error());
   if (config.get_string("osd_objectstore") == "file") {
-    if (make_map)
+    if (makes_map)
       return failure(std::errc::invalid_argument, "--mkmap goes with --mkfs, or with a mem store");
     FileStoreOptions options = file_options(config);
     options.fsid = *fsid;
@@ -143,14 +143,14 @@ Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
     options.perf = &perf;
     return open_file_store(center, buffers, options);
   }
-  if (!*fsid && !make_map)
+  if (!*fsid && !makes_map)
     return failure(std::errc::invalid_argument,
                    "osd_objectstore = mem has to know the cluster: give --fsid UUID, or --mkmap to "
                    "make a new cluster");
   MemStore::Options options;
   options.identity = {*fsid ? **fsid : Uuid::random(), Uuid::random(), *id};
   auto store = std::make_unique<MemStore>(center, buffers, options);
-  if (make_map) {
+  if (makes_map) {
     std::vector<std::byte> record;
     objecter::encode(make_first_map(options.identity.fsid, *id, options.identity.store), record);
     store->put_record(kMapRecord, std::move(record), [](std::error_code) {});
@@ -181,7 +181,7 @@ Outcome<OsdServer::Listen> listen_from(const Config& config) {
       return failure(std::errc::invalid_argument, "ms_bind_port_max is below ms_bind_port_min");
   }
   const auto options = OsdServerOptions::from_config(config);
-  if (!options) return tl::unexpected<Error>(options.error());
+  if (!options) return failure(options.error());
   listen.outside = outside_address(options->bootstrap);
   return listen;
 }

@@ -18,15 +18,15 @@ namespace lunar::osd {
 // The N of osd.N, from -i N.
 Outcome<OsdId> osd_id_from(const Config& config);
 
-// lunar-osd --mkfs: makes the store; with `make_map` also a new cluster whose authority it is.
+// lunar-osd --mkfs: makes the store; with `makes_map` also a new cluster whose authority it is.
 // Returns what to print.
-Outcome<std::string> make_osd(const Config& config, bool make_map);
+Outcome<std::string> make_osd(const Config& config, bool makes_map);
 
 // The store that osd_objectstore names: a file store that --mkfs made, or an empty one in memory,
-// which belongs to the cluster of option fsid, or with `make_map` to one of its own.
+// which belongs to the cluster of option fsid, or with `makes_map` to one of its own.
 Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
                                                  msgr::BufferPool& buffers, const Config& config,
-                                                 PerfRegistry& perf, bool make_map);
+                                                 PerfRegistry& perf, bool makes_map);
 
 // Where to listen: public_addr, each port of ms_bind_port_min … max if it names none.
 Outcome<OsdServer::Listen> listen_from(const Config& config);

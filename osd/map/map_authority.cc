@@ -24,9 +24,9 @@ Outcome<OsdMapRef> load_map(const ServerRecords& records) {
   return std::make_shared<const OsdMap>(std::move(*map));
 }
 
-struct MapAuthority::CommandRequest final : Request {
+struct MapAuthority::CommandProposal final : MapProposal {
   std::string text;
-  InlineFunction<void(objecter::CommandReply)> done;
+  UniqueFunction<void(objecter::CommandReply)> done;
   objecter::CommandReply reply;
 
   std::optional<OsdMap> decide(const OsdMap& map) override {
@@ -43,9 +43,9 @@ struct MapAuthority::CommandRequest final : Request {
   }
 };
 
-struct MapAuthority::BootRequest final : Request {
+struct MapAuthority::BootProposal final : MapProposal {
   objecter::OsdBoot boot;
-  InlineFunction<void(objecter::OsdBootReply)> done;
+  UniqueFunction<void(objecter::OsdBootReply)> done;
   objecter::OsdBootReply reply;
 
   std::optional<OsdMap> decide(const OsdMap& map) override {
@@ -62,7 +62,7 @@ struct MapAuthority::BootRequest final : Request {
   }
 };
 
-struct MapAuthority::DownRequest final : Request {
+struct MapAuthority::DownProposal final : MapProposal {
   objecter::OsdId osd = -1;
 
   std::optional<OsdMap> decide(const OsdMap& map) override {
@@ -81,42 +81,42 @@ struct MapAuthority::DownRequest final : Request {
 };
 
 MapAuthority::MapAuthority(ServerRecords& records, OsdMapRef map,
-                           InlineFunction<void(OsdMapRef)> on_map)
+                           UniqueFunction<void(OsdMapRef)> on_map)
     : records_(records), map_(std::move(map)), on_map_(std::move(on_map)) {}
 
-void MapAuthority::command(std::string request, InlineFunction<void(objecter::CommandReply)> done) {
-  auto pending = std::make_unique<CommandRequest>();
-  pending->text = std::move(request);
+void MapAuthority::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
+  auto pending = std::make_unique<CommandProposal>();
+  pending->text = std::move(text);
   pending->done = std::move(done);
   add(std::move(pending));
 }
 
-void MapAuthority::boot(objecter::OsdBoot boot, InlineFunction<void(objecter::OsdBootReply)> done) {
-  auto pending = std::make_unique<BootRequest>();
+void MapAuthority::boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::OsdBootReply)> done) {
+  auto pending = std::make_unique<BootProposal>();
   pending->boot = std::move(boot);
   pending->done = std::move(done);
   add(std::move(pending));
 }
 
 void MapAuthority::osd_is_down(objecter::OsdId osd) {
-  auto pending = std::make_unique<DownRequest>();
+  auto pending = std::make_unique<DownProposal>();
   pending->osd = osd;
   add(std::move(pending));
 }
 
-void MapAuthority::add(std::unique_ptr<Request> request) {
-  queue_.push_back(std::move(request));
-  if (!busy_) next();
+void MapAuthority::add(std::unique_ptr<MapProposal> proposal) {
+  queue_.push_back(std::move(proposal));
+  if (!is_busy_) next();
 }
 
 void MapAuthority::next() {
   while (!queue_.empty()) {
-    std::optional<OsdMap> proposal = queue_.front()->decide(*map_);
-    if (proposal) {
+    std::optional<OsdMap> proposed = queue_.front()->decide(*map_);
+    if (proposed) {
       // A restored map brings its own epoch.
-      proposal->epoch = std::max(proposal->epoch, map_->epoch) + 1;
-      if (const auto valid = objecter::validate(*proposal); valid) {
-        publish(std::move(*proposal));
+      proposed->epoch = std::max(proposed->epoch, map_->epoch) + 1;
+      if (const auto valid = objecter::validate(*proposed); valid) {
+        publish(std::move(*proposed));
         return;
       } else {
         queue_.front()->refuse(OsdErrc::kInvalid, valid.error().message);
@@ -129,28 +129,28 @@ void MapAuthority::next() {
 }
 
 void MapAuthority::publish(OsdMap map) {
-  busy_ = true;
+  is_busy_ = true;
   std::vector<std::byte> record;
   objecter::encode(map, record);
   proposed_ = std::make_shared<const OsdMap>(std::move(map));
   records_.put_record(kMapRecord, std::move(record), [this](std::error_code error) {
-    busy_ = false;
+    is_busy_ = false;
     const OsdMapRef proposed = std::exchange(proposed_, nullptr);
-    const auto request = std::move(queue_.front());
+    const auto proposal = std::move(queue_.front());
     queue_.pop_front();
     if (error) {
       LUNAR_ERROR(kMap, "the map cannot be written: {}", error.message());
-      request->refuse(wire_error(error), "the authority cannot write the map: " + error.message());
+      proposal->refuse(wire_error(error), "the authority cannot write the map: " + error.message());
     } else {
       map_ = proposed;
       on_map_(map_);
-      request->answer(map_->epoch);
+      proposal->answer(map_->epoch);
     }
-    if (!busy_) next();
-    if (!busy_ && drained_) std::exchange(drained_, {})();
+    if (!is_busy_) next();
+    if (!is_busy_ && drained_) std::exchange(drained_, {})();
   });
 }
 
-void MapAuthority::drain(InlineFunction<void()> done) { drained_ = std::move(done); }
+void MapAuthority::drain(UniqueFunction<void()> done) { drained_ = std::move(done); }
 
 }  // namespace lunar::osd

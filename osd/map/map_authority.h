@@ -7,11 +7,12 @@
 #include <vector>
 
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
 #include "osd/map/map_commands.h"
+#include "osd/object_store.h"
 #include "osd/records/wire_error.h"
-#include "osd/server_records.h"
 
 namespace lunar::osd {
 
@@ -27,42 +28,43 @@ class MapAuthority {
  public:
   // `on_map` is called with each new map, before the call that made it is answered.
   MapAuthority(ServerRecords& records, objecter::OsdMapRef map,
-               InlineFunction<void(objecter::OsdMapRef)> on_map);
+               UniqueFunction<void(objecter::OsdMapRef)> on_map);
 
   const objecter::OsdMapRef& map() const noexcept { return map_; }
 
   // Each `done` runs once; at once if nothing has to be written.
-  void command(std::string request, InlineFunction<void(objecter::CommandReply)> done);
-  void boot(objecter::OsdBoot boot, InlineFunction<void(objecter::OsdBootReply)> done);
+  void command(std::string text, UniqueFunction<void(objecter::CommandReply)> done);
+  void boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::OsdBootReply)> done);
   // Its session is gone for good.
   void osd_is_down(objecter::OsdId osd);
 
-  bool is_busy() const noexcept { return busy_; }
-  void drain(InlineFunction<void()> done);  // REQUIRES: is_busy()
+  bool is_busy() const noexcept { return is_busy_; }
+  void drain(UniqueFunction<void()> done);  // REQUIRES: is_busy()
 
  private:
-  struct Request {
-    virtual ~Request() = default;
+  // What may change the map: one in turn.
+  struct MapProposal {
+    virtual ~MapProposal() = default;
     // The next map, if there is to be one. Called when its turn has come.
     virtual std::optional<objecter::OsdMap> decide(const objecter::OsdMap& map) = 0;
     virtual void refuse(OsdErrc error, std::string sentence) = 0;
     virtual void answer(objecter::Epoch epoch) = 0;
   };
-  struct CommandRequest;
-  struct BootRequest;
-  struct DownRequest;
+  struct CommandProposal;
+  struct BootProposal;
+  struct DownProposal;
 
-  void add(std::unique_ptr<Request> request);
+  void add(std::unique_ptr<MapProposal> proposal);
   void next();
   void publish(objecter::OsdMap map);
 
   ServerRecords& records_;
   objecter::OsdMapRef map_;
-  InlineFunction<void(objecter::OsdMapRef)> on_map_;
-  std::deque<std::unique_ptr<Request>> queue_;
+  UniqueFunction<void(objecter::OsdMapRef)> on_map_;
+  std::deque<std::unique_ptr<MapProposal>> queue_;
   objecter::OsdMapRef proposed_;
-  bool busy_ = false;
-  InlineFunction<void()> drained_;
+  bool is_busy_ = false;  // proposed_ is being written, for the first of the queue
+  UniqueFunction<void()> drained_;
 };
 
 }  // namespace lunar::osd

@@ -36,9 +36,9 @@ CommandChange change(OsdMap next, const Json& json) {
 }
 
 // Arguments come as JSON values, or as the text a user typed.
-std::string text_of(const Json& request, const char* name) {
-  const auto found = request.find(name);
-  return found != request.end() && found->is_string() ? found->get<std::string>() : std::string();
+std::string text_of(const Json& arguments, const char* name) {
+  const auto found = arguments.find(name);
+  return found != arguments.end() && found->is_string() ? found->get<std::string>() : std::string();
 }
 
 std::optional<uint64_t> number_of(const Json& value) {
@@ -51,9 +51,9 @@ std::optional<uint64_t> number_of(const Json& value) {
   return number;
 }
 
-bool flag_of(const Json& request, const char* name) {
-  const auto found = request.find(name);
-  if (found == request.end()) return false;
+bool flag_of(const Json& arguments, const char* name) {
+  const auto found = arguments.find(name);
+  if (found == arguments.end()) return false;
   if (found->is_boolean()) return found->get<bool>();
   return found->is_string() && (*found == "true" || *found == "1");
 }
@@ -127,9 +127,9 @@ CommandChange map_dump(const OsdMap& map, const Json&) {
   return {{OsdErrc::kOk, map.epoch, objecter::to_json(map)}, std::nullopt};
 }
 
-Outcome<OsdId> osd_argument(const OsdMap& map, const Json& request) {
-  const auto found = request.find("osd");
-  const auto id = found == request.end() ? std::nullopt : number_of(*found);
+Outcome<OsdId> osd_argument(const OsdMap& map, const Json& arguments) {
+  const auto found = arguments.find("osd");
+  const auto id = found == arguments.end() ? std::nullopt : number_of(*found);
   if (!id) return failure(OsdErrc::kInvalid, "\"osd\" must be the number of an OSD, such as 0");
   if (*id > INT32_MAX || map.find_osd(static_cast<OsdId>(*id)) == nullptr)
     return failure(OsdErrc::kInvalid,
@@ -142,8 +142,8 @@ OsdInfo& osd_in(OsdMap& map, OsdId id) {
                        [id](const OsdInfo& osd) { return osd.id == id; });
 }
 
-CommandChange osd_down(const OsdMap& map, const Json& request) {
-  const auto id = osd_argument(map, request);
+CommandChange osd_down(const OsdMap& map, const Json& arguments) {
+  const auto id = osd_argument(map, arguments);
   if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
   if (!map.find_osd(*id)->up) return answer(map, {{"osd", *id}, {"status", "down"}});
   OsdMap next = map;
@@ -151,8 +151,8 @@ CommandChange osd_down(const OsdMap& map, const Json& request) {
   return change(std::move(next), {{"osd", *id}, {"status", "down"}});
 }
 
-CommandChange osd_rm(const OsdMap& map, const Json& request) {
-  const auto id = osd_argument(map, request);
+CommandChange osd_rm(const OsdMap& map, const Json& arguments) {
+  const auto id = osd_argument(map, arguments);
   if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
   if (map.find_osd(*id)->up)
     return refuse(OsdErrc::kBusy, fmt::format("osd.{} is up; stop it first", *id));
@@ -182,17 +182,17 @@ CommandChange no_such_pool(const std::string& name) {
                 fmt::format("there is no pool '{}'; `pool ls` lists them", name));
 }
 
-CommandChange pool_get(const OsdMap& map, const Json& request) {
-  const PoolInfo* pool = map.find_pool(std::string_view(text_of(request, "pool")));
-  if (pool == nullptr) return no_such_pool(text_of(request, "pool"));
+CommandChange pool_get(const OsdMap& map, const Json& arguments) {
+  const PoolInfo* pool = map.find_pool(std::string_view(text_of(arguments, "pool")));
+  if (pool == nullptr) return no_such_pool(text_of(arguments, "pool"));
   return answer(map, describe(*pool));
 }
 
 // Where an object is, or would be: placement knows names, not what exists.
-CommandChange osd_map(const OsdMap& map, const Json& request) {
-  const PoolInfo* pool = map.find_pool(std::string_view(text_of(request, "pool")));
-  if (pool == nullptr) return no_such_pool(text_of(request, "pool"));
-  const std::string object = text_of(request, "object");
+CommandChange osd_map(const OsdMap& map, const Json& arguments) {
+  const PoolInfo* pool = map.find_pool(std::string_view(text_of(arguments, "pool")));
+  if (pool == nullptr) return no_such_pool(text_of(arguments, "pool"));
+  const std::string object = text_of(arguments, "object");
   if (!objecter::is_valid_object_name(object))
     return refuse(
         OsdErrc::kInvalid,
@@ -209,11 +209,11 @@ CommandChange osd_map(const OsdMap& map, const Json& request) {
                       {"status", osd != nullptr && osd->up ? "up" : "down"}});
 }
 
-CommandChange pool_rm(const OsdMap& map, const Json& request) {
-  const std::string name = text_of(request, "pool");
+CommandChange pool_rm(const OsdMap& map, const Json& arguments) {
+  const std::string name = text_of(arguments, "pool");
   const PoolInfo* pool = map.find_pool(std::string_view(name));
   if (pool == nullptr) return no_such_pool(name);
-  if (!flag_of(request, "yes_i_really_really_mean_it"))
+  if (!flag_of(arguments, "yes_i_really_really_mean_it"))
     return refuse(OsdErrc::kNotPermitted,
                   fmt::format("removing pool '{}' destroys every image in it for good; if that is "
                               "meant, repeat with --yes-i-really-really-mean-it",
@@ -224,9 +224,9 @@ CommandChange pool_rm(const OsdMap& map, const Json& request) {
 }
 
 // "osds" and "weights": arrays, or words separated by commas or spaces.
-std::vector<Json> list_of(const Json& request, const char* name) {
-  const auto found = request.find(name);
-  if (found == request.end()) return {};
+std::vector<Json> list_of(const Json& arguments, const char* name) {
+  const auto found = arguments.find(name);
+  if (found == arguments.end()) return {};
   if (found->is_array()) return {found->begin(), found->end()};
   if (!found->is_string()) return {*found};
   std::vector<Json> words;
@@ -255,9 +255,9 @@ std::optional<uint32_t> weight_of(const Json& value) {
   return static_cast<uint32_t>(weight * 65536);
 }
 
-Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json& request) {
+Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json& arguments) {
   std::vector<PoolInfo::Member> members;
-  for (const Json& value : list_of(request, "osds")) {
+  for (const Json& value : list_of(arguments, "osds")) {
     const auto id = number_of(value);
     if (!id || *id > INT32_MAX || map.find_osd(static_cast<OsdId>(*id)) == nullptr)
       return failure(OsdErrc::kInvalid,
@@ -268,7 +268,7 @@ Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json&
   }
   if (members.empty())
     for (const OsdInfo& osd : map.osds) members.push_back({osd.id});
-  const std::vector<Json> weights = list_of(request, "weights");
+  const std::vector<Json> weights = list_of(arguments, "weights");
   if (!weights.empty() && weights.size() != members.size())
     return failure(OsdErrc::kInvalid,
                    fmt::format("{} weights for {} OSDs; give one for each or none", weights.size(),
@@ -287,37 +287,37 @@ Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json&
   return members;
 }
 
-Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& request) {
+Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& arguments) {
   PoolInfo pool;
   pool.id = map.next_pool_id;
-  pool.name = text_of(request, "pool");
-  if (const auto found = request.find("pg_num"); found != request.end()) {
+  pool.name = text_of(arguments, "pool");
+  if (const auto found = arguments.find("pg_num"); found != arguments.end()) {
     const auto number = number_of(*found);
     if (!number || *number == 0 || *number > PoolInfo::kMaxPgs)
       return failure(OsdErrc::kInvalid,
                      fmt::format("\"pg_num\" must be a number from 1 to {}", PoolInfo::kMaxPgs));
     pool.pg_num = static_cast<uint32_t>(*number);
   }
-  if (const auto found = request.find("object_size"); found != request.end()) {
+  if (const auto found = arguments.find("object_size"); found != arguments.end()) {
     const auto size =
         found->is_string() ? parse_size(found->get<std::string>()) : number_of(*found);
     if (!size)
       return failure(OsdErrc::kInvalid, "\"object_size\" must be a size in bytes, such as 4M");
     pool.object_size = *size;
   }
-  const std::string store = text_of(request, "store");
+  const std::string store = text_of(arguments, "store");
   if (store == "mem")
     pool.store = StoreKind::kMem;
   else if (!store.empty() && store != "file")
     return failure(OsdErrc::kInvalid, "\"store\" must be file or mem");
-  auto members = members_of(map, request);
-  if (!members) return tl::unexpected<Error>(members.error());
+  auto members = members_of(map, arguments);
+  if (!members) return failure(members.error());
   pool.members = std::move(*members);
   return pool;
 }
 
-CommandChange pool_create(const OsdMap& map, const Json& request) {
-  auto pool = pool_of(map, request);
+CommandChange pool_create(const OsdMap& map, const Json& arguments) {
+  auto pool = pool_of(map, arguments);
   if (!pool) return refuse(OsdErrc::kInvalid, pool.error().message);
   if (map.find_pool(std::string_view(pool->name)) != nullptr)
     return refuse(OsdErrc::kExists, fmt::format("pool '{}' exists already", pool->name));
@@ -330,9 +330,9 @@ CommandChange pool_create(const OsdMap& map, const Json& request) {
   return change(std::move(next), shown);
 }
 
-CommandChange map_restore(const OsdMap& map, const Json& request) {
-  const auto found = request.find("map");
-  if (found == request.end())
+CommandChange map_restore(const OsdMap& map, const Json& arguments) {
+  const auto found = arguments.find("map");
+  if (found == arguments.end())
     return refuse(OsdErrc::kInvalid, "\"map\" must hold what `map backup` wrote");
   auto restored =
       objecter::osd_map_from_json(found->is_string() ? found->get<std::string>() : found->dump());
@@ -345,7 +345,7 @@ CommandChange map_restore(const OsdMap& map, const Json& request) {
     return refuse(OsdErrc::kInvalid,
                   fmt::format("that map's authority is osd.{}, and this is osd.{}",
                               restored->authority, map.authority));
-  if (!flag_of(request, "yes_i_really_mean_it"))
+  if (!flag_of(arguments, "yes_i_really_mean_it"))
     return refuse(OsdErrc::kNotPermitted,
                   "restoring a map brings back its pools and drops the ones made since, with their "
                   "objects; if that is meant, repeat with --yes-i-really-mean-it");
@@ -360,11 +360,11 @@ CommandChange map_restore(const OsdMap& map, const Json& request) {
   return change(std::move(*restored), {{"status", "restored"}});
 }
 
-struct Command {
+struct MapCommand {
   std::string_view prefix;
   CommandChange (*run)(const OsdMap&, const Json&);
 };
-constexpr Command kCommands[] = {
+constexpr MapCommand kCommands[] = {
     {"status", &status},       {"osd ls", &osd_ls},           {"osd tree", &osd_tree},
     {"osd dump", &map_dump},   {"osd down", &osd_down},       {"osd rm", &osd_rm},
     {"pool ls", &pool_ls},     {"pool get", &pool_get},       {"pool create", &pool_create},
@@ -372,31 +372,29 @@ constexpr Command kCommands[] = {
     {"map backup", &map_dump}, {"map restore", &map_restore},
 };
 
-const Command* find_command(std::string_view prefix) {
-  for (const Command& command : kCommands)
+const MapCommand* find_command(std::string_view prefix) {
+  for (const MapCommand& command : kCommands)
     if (command.prefix == prefix) return &command;
   return nullptr;
 }
 
 }  // namespace
 
-std::string command_prefix(std::string_view request) {
-  const Json json = Json::parse(request, nullptr, false);
+std::string command_prefix(std::string_view text) {
+  const Json json = Json::parse(text, nullptr, false);
   return json.is_object() ? text_of(json, "prefix") : std::string();
 }
-
-bool is_map_command(std::string_view prefix) { return find_command(prefix) != nullptr; }
 
 std::string_view map_command_help() {
   return "status, osd ls|tree|dump|map|down|rm, pool ls|get|create|rm, map dump|backup|restore";
 }
 
-CommandChange run_map_command(const OsdMap& map, std::string_view request) {
-  const Json json = Json::parse(request, nullptr, false);
+CommandChange run_map_command(const OsdMap& map, std::string_view text) {
+  const Json json = Json::parse(text, nullptr, false);
   if (!json.is_object() || text_of(json, "prefix").empty())
     return refuse(OsdErrc::kInvalid, "a command is a JSON object with a \"prefix\"");
   const std::string prefix = text_of(json, "prefix");
-  const Command* command = find_command(prefix);
+  const MapCommand* command = find_command(prefix);
   if (command == nullptr)
     return refuse(OsdErrc::kInvalid,
                   fmt::format("unknown command '{}'; known are {}", prefix, map_command_help()));

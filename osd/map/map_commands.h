@@ -23,13 +23,11 @@ using BootChange = MapChange<objecter::OsdBootReply>;
 
 // The authority's commands, README.md "Commands": {"prefix": "pool create", "pool": "rbd", …}.
 // Pure functions of a map. A refusal is a sentence that says what to do.
-CommandChange run_map_command(const objecter::OsdMap& map, std::string_view request);
-// True if the authority (and nobody else) answers this prefix.
-bool is_map_command(std::string_view prefix);
+CommandChange run_map_command(const objecter::OsdMap& map, std::string_view text);
 std::string_view map_command_help();
 
-// The "prefix" of a request; empty if it is no JSON object that has one.
-std::string command_prefix(std::string_view request);
+// The "prefix" of a command; empty if it is no JSON object that has one.
+std::string command_prefix(std::string_view text);
 
 // Whether this server may be up in this cluster, and the map in which it is.
 BootChange boot_osd(const objecter::OsdMap& map, const objecter::OsdBoot& boot);

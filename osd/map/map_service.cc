@@ -23,8 +23,8 @@ void send_front(msgr::Connection& connection, MessageType type, std::vector<std:
   connection.send(std::make_unique<msgr::SimpleMessage>(meta, std::move(front)));
 }
 
-MapService::MapService(msgr::EventCenter& center, ServerRecords& records, Host& host, OsdMapRef map,
-                       Options options)
+MapService::MapService(msgr::EventCenter& center, ServerRecords& records, MapServiceHost& host,
+                       OsdMapRef map, Options options)
     : center_(center),
       records_(records),
       host_(host),
@@ -37,7 +37,7 @@ MapService::MapService(msgr::EventCenter& center, ServerRecords& records, Host& 
 }
 
 MapService::~MapService() {
-  for (auto& [osd, server] : servers_) center_.cancel(server.timer);
+  for (auto& [osd, server] : watched_) center_.cancel(server.timer);
 }
 
 objecter::OsdBoot MapService::make_boot() {
@@ -67,10 +67,10 @@ void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> ad
   });
 }
 
-void MapService::stop(InlineFunction<void()> done) {
-  stopping_ = true;
+void MapService::stop(UniqueFunction<void()> done) {
+  is_stopping_ = true;
   stopped_ = std::move(done);
-  for (auto& [osd, server] : servers_) center_.cancel(std::exchange(server.timer, {}));
+  for (auto& [osd, server] : watched_) center_.cancel(std::exchange(server.timer, {}));
   if (link_) link_->stop();  // an orderly end, by which the authority knows
   if (authority_) authority_->osd_is_down(options_.identity.osd);
   const auto finished = [this] { center_.post([this] { std::exchange(stopped_, {})(); }); };
@@ -91,7 +91,7 @@ void MapService::publish(OsdMapRef map) {
   // Somebody marked us down although we are not: `osd down`, or a grace that ended too early.
   const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
   const bool wrong = us == nullptr || !us->up || us->addresses != addresses_;
-  if (!wrong || stopping_ || !ready_) return;
+  if (!wrong || is_stopping_ || !is_ready_) return;
   if (link_ && link_->is_booted()) link_->boot_again();
   if (authority_ && us != nullptr)
     authority_->boot(make_boot(), [](const objecter::OsdBootReply&) {});
@@ -117,7 +117,7 @@ void MapService::save_next() {
     publish(saved);
     if (next_)
       save_next();
-    else if (stopped_ && stopping_)
+    else if (stopped_ && is_stopping_)
       std::exchange(stopped_, {})();
   });
 }
@@ -128,11 +128,11 @@ void MapService::on_booted(objecter::Epoch epoch) {
 }
 
 void MapService::ready_if_up() {
-  if (ready_ || !map_ || addresses_.empty()) return;
+  if (is_ready_ || !map_ || addresses_.empty()) return;
   const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
   if (us == nullptr || !us->up || us->addresses != addresses_) return;
   if (link_ && !link_->is_booted()) return;
-  ready_ = true;
+  is_ready_ = true;
   host_.on_ready();
 }
 
@@ -162,8 +162,8 @@ void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   send_front(connection, MessageType::kMapCurrent, std::move(current));
 }
 
-void MapService::command(std::string request, InlineFunction<void(objecter::CommandReply)> done) {
-  if (authority_) return authority_->command(std::move(request), std::move(done));
+void MapService::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
+  if (authority_) return authority_->command(std::move(text), std::move(done));
   done({OsdErrc::kStaleMap, 0,
         map_ ? fmt::format("osd.{} does not change the map; the authority is osd.{}",
                            options_.identity.osd, map_->authority)
@@ -176,15 +176,16 @@ Outcome<void> MapService::may_boot(const msgr::Connection& connection,
   if (!authority_)
     return failure(OsdErrc::kStaleMap,
                    fmt::format("osd.{} is not the map authority", options_.identity.osd));
-  if (stopping_) return failure(OsdErrc::kShutdown, "the map authority is shutting down");
+  if (is_stopping_) return failure(OsdErrc::kShutdown, "the map authority is shutting down");
   if (boot.osd == options_.identity.osd)
     return failure(OsdErrc::kExists, fmt::format("osd.{} is the map authority itself, and up; a "
                                                  "second server has its id",
                                                  boot.osd));
   const std::string entity = fmt::format("osd.{}", boot.osd);
   if (options_.auth_required && connection.peer().entity != entity)
-    return failure(OsdErrc::kNotPermitted, fmt::format("{} may not boot as {}; it needs that key",
-                                                       connection.peer().entity, entity));
+    return failure(OsdErrc::kNotPermitted,
+                   fmt::format("{} is not permitted to boot as {}: give it that key",
+                               connection.peer().entity, entity));
   return {};
 }
 
@@ -210,7 +211,7 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
                      const bool gone = waits == booting_.end();
                      if (!gone) booting_.erase(waits);
                      if (reply.error == OsdErrc::kOk) {
-                       servers_[osd].connection = gone ? nullptr : peer;
+                       watched_[osd].connection = gone ? nullptr : peer;
                        if (gone)
                          start_grace(osd);
                        else
@@ -224,7 +225,7 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
 // --- who is up ---
 
 void MapService::on_link(msgr::Connection& connection, bool up) {
-  for (auto& [osd, server] : servers_) {
+  for (auto& [osd, server] : watched_) {
     if (server.connection != &connection) continue;
     if (up)
       stop_grace(osd);
@@ -236,10 +237,10 @@ void MapService::on_link(msgr::Connection& connection, bool up) {
 void MapService::on_closed(msgr::Connection& connection, std::error_code why) {
   subscribers_.erase(&connection);
   booting_.erase(&connection);
-  for (auto& [osd, server] : servers_) {
+  for (auto& [osd, server] : watched_) {
     if (server.connection != &connection) continue;
     server.connection = nullptr;
-    if (stopping_) continue;
+    if (is_stopping_) continue;
     if (why == make_error_code(msgr::MsgrErrc::kClosedByPeer)) {
       stop_grace(osd);
       authority_->osd_is_down(osd);
@@ -250,18 +251,18 @@ void MapService::on_closed(msgr::Connection& connection, std::error_code why) {
 }
 
 void MapService::start_grace(OsdId osd) {
-  Server& server = servers_[osd];
-  if (stopping_ || server.timer != msgr::TimerId::kNone) return;
+  WatchedOsd& server = watched_[osd];
+  if (is_stopping_ || server.timer != msgr::TimerId::kNone) return;
   server.timer = center_.run_after(
       std::chrono::duration_cast<msgr::EventCenter::Clock::duration>(options_.grace), [this, osd] {
-        servers_[osd].timer = msgr::TimerId::kNone;
+        watched_[osd].timer = msgr::TimerId::kNone;
         LUNAR_LOG(kMap, 0, "osd.{} has had no session with the authority for too long", osd);
         authority_->osd_is_down(osd);
       });
 }
 
 void MapService::stop_grace(OsdId osd) {
-  center_.cancel(std::exchange(servers_[osd].timer, msgr::TimerId::kNone));
+  center_.cancel(std::exchange(watched_[osd].timer, msgr::TimerId::kNone));
 }
 
 }  // namespace lunar::osd

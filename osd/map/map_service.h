@@ -17,6 +17,20 @@
 
 namespace lunar::osd {
 
+// What the map service tells the server. Calls come on its loop.
+class MapServiceHost {
+ public:
+  // A newer map is ours, durably.
+  virtual void on_map(const objecter::OsdMapRef& map) = 0;
+  // The cluster has us as up; once.
+  virtual void on_ready() = 0;
+  // The cluster will not have us: the server has to end.
+  virtual void on_refused(const Error& error) = 0;
+
+ protected:
+  ~MapServiceHost() = default;
+};
+
 // This server's copy of the cluster map: kept durably, pushed to whoever subscribed, changed by the
 // authority (which is us, or at the end of an AuthorityLink). On the authority also: who is up.
 // Loop-bound. Borrows records and messenger.
@@ -30,21 +44,10 @@ class MapService final : private BootingServer {
     std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};
     bool auth_required = false;
   };
-  struct Host {
-    // A newer map is ours, durably.
-    virtual void on_map(const objecter::OsdMapRef& map) = 0;
-    // The cluster has us as up; once.
-    virtual void on_ready() = 0;
-    // The cluster will not have us: the server has to end.
-    virtual void on_refused(const Error& error) = 0;
-
-   protected:
-    ~Host() = default;
-  };
 
   // `map` is the store's, or null.
-  MapService(msgr::EventCenter& center, ServerRecords& records, Host& host, objecter::OsdMapRef map,
-             Options options);
+  MapService(msgr::EventCenter& center, ServerRecords& records, MapServiceHost& host,
+             objecter::OsdMapRef map, Options options);
   ~MapService();
 
   const objecter::OsdMapRef& map() const noexcept override { return map_; }
@@ -54,12 +57,12 @@ class MapService final : private BootingServer {
   // Boots, telling these addresses.
   void start(msgr::Messenger& messenger, std::vector<msgr::Address> addresses);
   // Tells the cluster that we are going, as far as that is possible. `done` runs later.
-  void stop(InlineFunction<void()> done);
+  void stop(UniqueFunction<void()> done);
 
   // A client's or server's messages.
   void subscribe(msgr::Connection& connection, ConstBytes front);
   void boot(msgr::Connection& connection, ConstBytes front);
-  void command(std::string request, InlineFunction<void(objecter::CommandReply)> done);
+  void command(std::string text, UniqueFunction<void(objecter::CommandReply)> done);
   void want_newer();
   // The dispatcher's calls, for every connection.
   void on_link(msgr::Connection& connection, bool up);
@@ -67,7 +70,8 @@ class MapService final : private BootingServer {
   AuthorityLink* link() noexcept { return link_.get(); }
 
  private:
-  struct Server {
+  // Another OSD of the cluster, as its authority watches it.
+  struct WatchedOsd {
     const msgr::Connection* connection = nullptr;  // its session with us
     msgr::TimerId timer = msgr::TimerId::kNone;    // runs while there is none, or no link
   };
@@ -87,20 +91,20 @@ class MapService final : private BootingServer {
 
   msgr::EventCenter& center_;
   ServerRecords& records_;
-  Host& host_;
+  MapServiceHost& host_;
   const Options options_;
   objecter::OsdMapRef map_;
   std::vector<msgr::Address> addresses_;
   std::set<msgr::Connection*> subscribers_;
   std::unique_ptr<MapAuthority> authority_;
-  std::map<OsdId, Server> servers_;           // on the authority
+  std::map<OsdId, WatchedOsd> watched_;       // on the authority
   std::multiset<msgr::Connection*> booting_;  // whose boot is being decided
   std::unique_ptr<AuthorityLink> link_;       // on the others
   objecter::OsdMapRef saving_;                // being written
   objecter::OsdMapRef next_;                  // to be written after it
-  bool ready_ = false;
-  bool stopping_ = false;
-  InlineFunction<void()> stopped_;
+  bool is_ready_ = false;                     // on_ready() was called
+  bool is_stopping_ = false;
+  UniqueFunction<void()> stopped_;  // set only while stop() waits for a record
 };
 
 // Sends a message without data.

@@ -29,8 +29,8 @@ using objecter::SubOp;
 using objecter::SubOpResult;
 using objecter::Tid;
 
-// Part of a reply's data: either a pool buffer that the store filled, or a few bytes of our own.
-struct ReplyPiece {
+// Data of a reply: either a pool buffer that the store filled, or a few bytes of our own.
+struct ReplyData {
   msgr::RegisteredBuffer buffer;
   std::vector<std::byte> small;
   std::size_t length = 0;  // of `buffer`, used from its start
@@ -44,11 +44,11 @@ struct ReplyPiece {
 // own it together.
 struct OpResult {
   OsdReplyHeader header;  // epoch, attempt and verifier are filled in when it is sent
-  std::vector<ReplyPiece> data;
+  std::vector<ReplyData> data;
 
   std::size_t data_bytes() const noexcept {
     std::size_t total = 0;
-    for (const ReplyPiece& piece : data) total += piece.view().size();
+    for (const ReplyData& each : data) total += each.view().size();
     return total;
   }
 };
@@ -65,35 +65,35 @@ struct ClientOp {
   msgr::InMessage message;
   ObjectId object;  // name empty for FLUSH and LIST
   std::shared_ptr<const ClientName> client;
-  objecter::OsdMapRef map;                          // its target was checked against
-  uint64_t session = 0;                             // id in ClientSessions
-  std::weak_ptr<msgr::RemoteMemory> client_memory;  // of the connection that brought it
-  msgr::RegisteredBuffer staged;                    // a payload that was pulled whole
-  std::chrono::steady_clock::time_point starved;    // since when it waits for buffers; 0 if never
+  objecter::OsdMapRef map;                              // that its target was checked against
+  uint64_t session = 0;                                 // id in ClientSessions
+  std::weak_ptr<msgr::RemoteMemory> client_memory;      // of the connection that brought it
+  msgr::RegisteredBuffer staged;                        // a payload that was pulled whole
+  std::chrono::steady_clock::time_point waiting_since;  // for buffers; 0 if never
   std::chrono::steady_clock::time_point arrived;
   ClientOpState state = ClientOpState::kArrived;
   bool is_given_up = false;  // cancelled or fenced while it executes
 
   ConstBytes data() const noexcept { return staged ? ConstBytes(staged.bytes()) : message.data; }
-  // Its payload is in the client's memory.
+  // True if its payload is in the client's memory.
   bool pulls() const noexcept {
     return header.delivery && header.delivery->access == objecter::DeliveryAccess::kPull;
   }
   std::size_t payload_bytes() const noexcept {
     return pulls() ? header.delivery->bytes() : message.data.size();
   }
-  // Whether keys of that link may be used: it brought the op and is still up, we do such things
-  // with that client, and it still waits for the op: it revokes the keys of one that it gave up,
-  // and a revoked key ends the link for everybody on it.
+  // Whether the client's keys of this link may be used: the link brought the op and is still up,
+  // the client understands delivery descriptors, and it still waits for the op. It revokes the keys
+  // of an op that it has given up, and using a revoked key ends the link for everybody on it.
   bool may_use_keys(uint64_t generation) const noexcept {
     const auto memory = client_memory.lock();
     return !is_given_up && message.link_generation == generation && memory != nullptr &&
            memory->link_generation() == generation && memory->link_capabilities().one_sided;
   }
-  // How long it has waited for buffers; the first call is the beginning.
-  std::chrono::nanoseconds starved_for(std::chrono::steady_clock::time_point now) noexcept {
-    if (starved == std::chrono::steady_clock::time_point()) starved = now;
-    return now - starved;
+  // How long it has waited for buffers: since the first call.
+  std::chrono::nanoseconds waited_for_buffers(std::chrono::steady_clock::time_point now) noexcept {
+    if (waiting_since == std::chrono::steady_clock::time_point()) waiting_since = now;
+    return now - waiting_since;
   }
   bool lease_is_over(std::chrono::steady_clock::time_point now) const noexcept {
     return header.delivery && now - arrived > std::chrono::milliseconds(header.delivery->lease_ms);

@@ -18,7 +18,7 @@ MetadataRun::MetadataRun(const OpEnvironment& environment, const ClientOp& op,
 void MetadataRun::start() {
   if (needs_content()) return load_size();
   if (const OsdErrc error = apply(); error != OsdErrc::kOk) {
-    env_.center.post([this, error] { end(error); });
+    env_.center.post([this, error] { finish(error); });
     return;
   }
   change();
@@ -33,20 +33,20 @@ void MetadataRun::load_size() {
   env_.store.stat(op_.object, [this](Result<ObjectStore::Stat> stat) {
     if (stat) return load(stat->size);
     const OsdErrc error = wire_error(stat.error());
-    if (error != OsdErrc::kNoSuchObject) return end(error);
-    if (const OsdErrc failed = apply(); failed != OsdErrc::kOk) return end(failed);
+    if (error != OsdErrc::kNoSuchObject) return finish(error);
+    if (const OsdErrc failed = apply(); failed != OsdErrc::kOk) return finish(failed);
     change();
   });
 }
 
 void MetadataRun::load(uint64_t size) {
-  if (size > env_.limits.max_metadata_bytes) return end(OsdErrc::kTooLarge);
+  if (size > env_.limits.max_metadata_bytes) return finish(OsdErrc::kTooLarge);
   exists_ = true;
   resize(size);
   env_.store.read(op_.object, 0, content_, [this](std::error_code error) {
     OsdErrc code = wire_error(error);
     if (code == OsdErrc::kOk) code = apply();
-    if (code != OsdErrc::kOk) return end(code);
+    if (code != OsdErrc::kOk) return finish(code);
     change();
   });
 }
@@ -57,8 +57,8 @@ OsdErrc MetadataRun::apply() {
     const SubOp& step = op_.header.steps[i];
     const ConstBytes data = op_.data().subspan(data_at, step.data_length);
     data_at += step.data_length;
-    const bool last = i + 1 == op_.header.steps.size();
-    if (step.code == OpCode::kWriteFull && last) {
+    const bool is_last = i + 1 == op_.header.steps.size();
+    if (step.code == OpCode::kWriteFull && is_last) {
       whole_ = data;
       is_whole_ = exists_ = true;
     } else if (const OsdErrc error = apply(step, data); error != OsdErrc::kOk) {
@@ -115,20 +115,20 @@ OsdErrc MetadataRun::apply(const SubOp& step, ConstBytes data) {
   }
 }
 
-void MetadataRun::end(OsdErrc error) {
+void MetadataRun::finish(OsdErrc error) {
   auto done = std::move(done_);  // it may destroy this
   done(error);
 }
 
 void MetadataRun::change() {
   env_.versions.change_metadata(op_.object, !exists_, [this](std::error_code error) {
-    if (error) return end(wire_error(error));
+    if (error) return finish(wire_error(error));
     store_content();
   });
 }
 
 void MetadataRun::store_content() {
-  const auto done = [this](std::error_code error) { end(wire_error(error)); };
+  const auto done = [this](std::error_code error) { finish(wire_error(error)); };
   if (exists_)
     env_.store.replace(op_.object, is_whole_ ? whole_ : ConstBytes(content_), done);
   else

@@ -5,7 +5,7 @@
 #include <vector>
 
 #include "osd/ops/client_op.h"
-#include "osd/ops/op_run.h"
+#include "osd/ops/op_environment.h"
 
 namespace lunar::osd {
 
@@ -29,7 +29,7 @@ class MetadataRun {
   void resize(uint64_t size) { content_.resize(size); }
   void change();
   void store_content();
-  void end(OsdErrc error);
+  void finish(OsdErrc error);
 
   const OpEnvironment& env_;
   const ClientOp& op_;

@@ -36,7 +36,7 @@ uint64_t buffer_bytes(const SubOp& step, const OpLimits& limits) noexcept;
 // Whether any step does, or the payload is to be pulled.
 bool needs_buffers(const ClientOp& op, const OpLimits& limits) noexcept;
 
-// WRITESAME writes its pattern in pieces of about this size.
+// WRITESAME writes its pattern in buffers of about this size.
 inline constexpr uint64_t kPatternBufferBytes = 256u << 10;
 
 }  // namespace lunar::osd

@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "objecter/protocol/placement.h"
+#include "osd/ops/trace_values.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::osd {
@@ -14,7 +15,7 @@ using objecter::PgId;
 
 namespace {
 
-// The pool is shared with the messenger, which gives buffers back without telling.
+// The messenger takes buffers from the same pool, and does not say when it gives them back.
 constexpr std::chrono::milliseconds kBufferRetry{5};
 
 // Called on threads of the store: refers to an immutable map only.
@@ -50,26 +51,26 @@ void OpExecutor::submit(ClientOpRef op) {
   advance(id);
 }
 
-// Begins what may begin. `has_turn`: its first op is the next to get buffers; false if there are
-// not enough for it yet.
+// Begins the ops that can begin now. `has_turn`: the first op of the queue is the next to get
+// buffers; false then if there are not enough of them yet.
 bool OpExecutor::advance(const ObjectId& id, bool has_turn) {
   const auto found = queues_.find(id);
   if (found == queues_.end()) return true;
   ObjectQueue& queue = found->second;
   while (!queue.waiting.empty()) {
     const ClientOpRef op = queue.waiting.front();
-    const bool exclusive = op->changes();
-    if (queue.running > 0 && (exclusive || queue.exclusive)) return true;
-    const bool is_behind = !has_turn && !starved_.empty() && needs_buffers(*op, env_.limits);
+    const bool is_exclusive = op->changes();
+    if (queue.running > 0 && (is_exclusive || queue.is_exclusive)) return true;
+    const bool is_behind = !has_turn && !buffer_queue_.empty() && needs_buffers(*op, env_.limits);
     if (is_behind || !start(op)) {
       if (has_turn) return false;
-      starve(id, *op);
+      wait_for_buffers(id, *op);
       return true;
     }
     has_turn = false;
     queue.waiting.pop_front();
     ++queue.running;
-    queue.exclusive = exclusive;
+    queue.is_exclusive = is_exclusive;
   }
   if (queue.running == 0) queues_.erase(found);
   return true;
@@ -77,7 +78,7 @@ bool OpExecutor::advance(const ObjectId& id, bool has_turn) {
 
 bool OpExecutor::start(const ClientOpRef& op) {
   auto run = std::make_unique<OpRun>(
-      env_, op, [this, op](OpResultRef result) { run_done(op, std::move(result)); });
+      env_, op, [this, op](OpResultRef result) { on_run_done(op, std::move(result)); });
   if (!run->take_buffers()) return false;
   op->state = ClientOpState::kExecuting;
   ++running_;
@@ -87,28 +88,28 @@ bool OpExecutor::start(const ClientOpRef& op) {
   return true;
 }
 
-void OpExecutor::run_done(const ClientOpRef& op, OpResultRef result) {
+void OpExecutor::on_run_done(const ClientOpRef& op, OpResultRef result) {
   const ClientOpRef kept = op;  // the run owns the reference we were given
   runs_.erase(kept.get());
   const auto found = queues_.find(kept->object);
   LUNAR_CHECK(found != queues_.end() && found->second.running > 0, "an op ended twice");
-  if (--found->second.running == 0) found->second.exclusive = false;
+  if (--found->second.running == 0) found->second.is_exclusive = false;
   advance(kept->object);
-  end(kept, std::move(result));
+  finish(kept, std::move(result));
 }
 
-void OpExecutor::end(ClientOpRef op, OpResultRef result) {
-  // No reply says the old verifier, or nothing, of a loss that is being recorded.
+void OpExecutor::finish(ClientOpRef op, OpResultRef result) {
+  // While a loss is being recorded every reply waits: it would carry the old verifier.
   if (env_.ledger.is_recording()) {
     env_.ledger.wait_recorded([this, op = std::move(op), result = std::move(result)]() mutable {
-      end(std::move(op), std::move(result));
+      finish(std::move(op), std::move(result));
     });
     return;
   }
   --running_;
   op->state = ClientOpState::kDone;
   on_done_(std::move(op), std::move(result));
-  if (!starved_.empty()) buffers_freed();
+  if (!buffer_queue_.empty()) buffers_freed();
   if (drained_ && is_idle()) std::exchange(drained_, {})();
 }
 
@@ -124,9 +125,10 @@ bool OpExecutor::cancel(const ClientOpRef& op) {
   return true;
 }
 
-void OpExecutor::starve(const ObjectId& id, ClientOp& op) {
-  op.starved_for(std::chrono::steady_clock::now());
-  if (std::find(starved_.begin(), starved_.end(), id) == starved_.end()) starved_.push_back(id);
+void OpExecutor::wait_for_buffers(const ObjectId& id, ClientOp& op) {
+  op.waited_for_buffers(std::chrono::steady_clock::now());
+  if (std::find(buffer_queue_.begin(), buffer_queue_.end(), id) == buffer_queue_.end())
+    buffer_queue_.push_back(id);
   retry_later();
 }
 
@@ -139,12 +141,12 @@ void OpExecutor::retry_later() {
 }
 
 void OpExecutor::buffers_freed() {
-  // What runs has all the buffers it will ever need, so the first waits for nobody behind it.
-  while (!starved_.empty()) {
-    ObjectId id = std::move(starved_.front());
-    starved_.pop_front();
+  // A running op has all the buffers that it needs, so the first never waits for one behind it.
+  while (!buffer_queue_.empty()) {
+    ObjectId id = std::move(buffer_queue_.front());
+    buffer_queue_.pop_front();
     if (advance(id, true)) continue;
-    starved_.push_front(std::move(id));
+    buffer_queue_.push_front(std::move(id));
     return retry_later();
   }
 }
@@ -153,7 +155,8 @@ void OpExecutor::flush(ClientOpRef op) {
   op->state = ClientOpState::kExecuting;
   ++running_;
   LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
-  LUNAR_TRACE(lunar_osd, store_submit, op->io_id(), op->header.tid, uint8_t{kTraceStoreFlush}, 0);
+  LUNAR_TRACE(lunar_osd, store_submit, op->io_id(), op->header.tid,
+              trace_store_kind(OpCode::kFlush), 0);
   const ImageId image = op->header.image;
   auto client = op->client;
   env_.ledger.flush(image, std::move(client), [this, op = std::move(op)](OsdErrc error) mutable {
@@ -163,7 +166,7 @@ void OpExecutor::flush(ClientOpRef op) {
     result->header.error = error;
     result->header.steps.resize(1);
     result->header.steps[0].error = error;
-    end(std::move(op), std::move(result));
+    finish(std::move(op), std::move(result));
   });
 }
 
@@ -180,19 +183,19 @@ void OpExecutor::list(ClientOpRef op) {
                     header.tid = op->header.tid;
                     header.steps.resize(1);
                     if (names) {
-                      ReplyPiece piece;
-                      objecter::encode(*names, piece.small);
-                      header.steps[0].data_length = static_cast<uint32_t>(piece.small.size());
-                      header.bytes_inline = piece.small.size();
-                      result->data.push_back(std::move(piece));
+                      ReplyData encoded;
+                      objecter::encode(*names, encoded.small);
+                      header.steps[0].data_length = static_cast<uint32_t>(encoded.small.size());
+                      header.bytes_inline = encoded.small.size();
+                      result->data.push_back(std::move(encoded));
                     } else {
                       header.error = header.steps[0].error = wire_error(names.error());
                     }
-                    end(std::move(op), std::move(result));
+                    finish(std::move(op), std::move(result));
                   });
 }
 
-void OpExecutor::drain(InlineFunction<void()> done) {
+void OpExecutor::drain(UniqueFunction<void()> done) {
   if (is_idle()) return env_.center.post(std::move(done));
   drained_ = std::move(done);
 }

@@ -8,6 +8,7 @@
 #include <memory>
 #include <unordered_map>
 
+#include "common/unique_function.h"
 #include "osd/ops/client_op.h"
 #include "osd/ops/op_run.h"
 
@@ -33,35 +34,34 @@ class OpExecutor {
 
   bool is_idle() const noexcept { return running_ == 0 && queues_.empty(); }
   // Runs done once when is_idle(). Nothing may be submitted after it.
-  void drain(InlineFunction<void()> done);
-  std::size_t queued_objects() const noexcept { return queues_.size(); }
+  void drain(UniqueFunction<void()> done);
 
  private:
   struct ObjectQueue {
     std::deque<ClientOpRef> waiting;
     uint32_t running = 0;
-    bool exclusive = false;  // the running one changes the object
+    bool is_exclusive = false;  // the running op changes the object: it is the only one
   };
   using Queues = std::map<ObjectId, ObjectQueue>;
 
   void advance(const ObjectId& id) { advance(id, false); }
   bool advance(const ObjectId& id, bool has_turn);
   bool start(const ClientOpRef& op);
-  void run_done(const ClientOpRef& op, OpResultRef result);
+  void on_run_done(const ClientOpRef& op, OpResultRef result);
   void flush(ClientOpRef op);
   void list(ClientOpRef op);
-  void end(ClientOpRef op, OpResultRef result);
-  void starve(const ObjectId& id, ClientOp& op);
+  void finish(ClientOpRef op, OpResultRef result);
+  void wait_for_buffers(const ObjectId& id, ClientOp& op);
   void retry_later();
 
   const OpEnvironment env_;
   OnDone on_done_;
   Queues queues_;
   std::unordered_map<const ClientOp*, std::unique_ptr<OpRun>> runs_;
-  std::size_t running_ = 0;       // runs, flushes and lists
-  std::deque<ObjectId> starved_;  // whose first op waits for buffers
+  std::size_t running_ = 0;            // runs, flushes and lists
+  std::deque<ObjectId> buffer_queue_;  // their first op waits for buffers; in order
   msgr::TimerId retry_ = msgr::TimerId::kNone;
-  InlineFunction<void()> drained_;
+  UniqueFunction<void()> drained_;  // set by drain(), until idle
 };
 
 }  // namespace lunar::osd

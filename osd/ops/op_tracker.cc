@@ -44,30 +44,32 @@ std::string describe(const ClientOp& op) {
 OpTracker::OpTracker(PerfRegistry& perf, Options options)
     : options_(options),
       perf_(perf, "osd"),
-      op_(perf_.counter("op", "ops of clients")),
-      op_in_bytes_(perf_.counter("op_in_bytes", "data that came with ops", "bytes")),
-      op_out_bytes_(perf_.counter("op_out_bytes", "data that went with replies", "bytes")),
-      op_latency_(perf_.time_average("op_latency", "from an op's arrival to its end")),
-      op_latency_histogram_(perf_.histogram("op_latency_histogram", "the same, as a histogram")),
-      op_r_(perf_.counter("op_r", "ops that change nothing")),
-      op_r_out_bytes_(
-          perf_.counter("op_r_out_bytes", "data that went with their replies", "bytes")),
-      op_r_latency_(perf_.time_average("op_r_latency", "their latency")),
-      op_w_(perf_.counter("op_w", "ops that change an object")),
-      op_w_in_bytes_(perf_.counter("op_w_in_bytes", "data that came with them", "bytes")),
-      op_w_latency_(perf_.time_average("op_w_latency", "their latency")),
-      op_flush_(perf_.counter("op_flush", "FLUSH ops")),
-      op_flush_latency_(perf_.time_average("op_flush_latency", "their latency")),
+      op_(perf_.counter("op", "ops of clients that have ended")),
+      op_in_bytes_(
+          perf_.counter("op_in_bytes", "payload bytes that came with ops or were pulled", "bytes")),
+      op_out_bytes_(perf_.counter("op_out_bytes", "data bytes of results", "bytes")),
+      op_latency_(perf_.time_average("op_latency", "time from the arrival of an op to its end")),
+      op_latency_histogram_(perf_.histogram(
+          "op_latency_histogram", "histogram of the time from the arrival of an op to its end")),
+      op_r_(perf_.counter("op_r", "ops that have ended and change nothing")),
+      op_r_out_bytes_(perf_.counter("op_r_out_bytes",
+                                    "data bytes of results of ops that change nothing", "bytes")),
+      op_r_latency_(perf_.time_average("op_r_latency", "latency of ops that change nothing")),
+      op_w_(perf_.counter("op_w", "ops that have ended and change an object")),
+      op_w_in_bytes_(
+          perf_.counter("op_w_in_bytes", "data bytes of ops that change an object", "bytes")),
+      op_w_latency_(perf_.time_average("op_w_latency", "latency of ops that change an object")),
+      op_flush_(perf_.counter("op_flush", "FLUSH ops that have ended")),
+      op_flush_latency_(perf_.time_average("op_flush_latency", "latency of FLUSH ops")),
       op_error_(perf_.counter("op_error", "ops that ended with an error")),
-      op_wip_(perf_.gauge("op_wip", "ops that arrived and have not ended")) {}
+      op_wip_(perf_.gauge("op_wip", "ops that have arrived and have not ended")) {}
 
 void OpTracker::arrived(const ClientOpRef& op) {
   ops_[op.get()].op = op;
   op_wip_.set(ops_.size());
 }
 
-void OpTracker::ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes,
-                      Clock::time_point now) {
+void OpTracker::ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes, TimePoint now) {
   if (ops_.erase(&op) == 0) return;
   op_wip_.set(ops_.size());
   const std::chrono::nanoseconds took = now - op.arrived;
@@ -93,21 +95,21 @@ void OpTracker::ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes,
 }
 
 void OpTracker::remember(const ClientOp& op, OsdErrc error, std::chrono::nanoseconds took,
-                         Clock::time_point now) {
+                         TimePoint now) {
   if (options_.history_size == 0) return;
-  const bool full = history_.size() >= options_.history_size;
-  if (full && took <= history_.back().duration &&
+  const bool is_full = history_.size() >= options_.history_size;
+  if (is_full && took <= history_.back().duration &&
       now - history_.back().ended < options_.history_duration)
     return;
   std::erase_if(history_,
-                [&](const Past& past) { return now - past.ended >= options_.history_duration; });
+                [&](const EndedOp& past) { return now - past.ended >= options_.history_duration; });
   const auto at = std::find_if(history_.begin(), history_.end(),
-                               [&](const Past& past) { return past.duration < took; });
+                               [&](const EndedOp& past) { return past.duration < took; });
   history_.insert(at, {describe(op), error, took, now});
   while (history_.size() > options_.history_size) history_.pop_back();
 }
 
-std::size_t OpTracker::complain(Clock::time_point now) {
+std::size_t OpTracker::complain(TimePoint now) {
   std::size_t slow = 0;
   // Those whose client went away before they began end without a word.
   std::erase_if(ops_, [](const auto& each) { return each.second.op.expired(); });
@@ -116,14 +118,14 @@ std::size_t OpTracker::complain(Clock::time_point now) {
     const auto op = entry.op.lock();
     if (!op || now - op->arrived < options_.complaint_time) continue;
     ++slow;
-    if (std::exchange(entry.complained, true)) continue;
+    if (std::exchange(entry.has_complained, true)) continue;
     LUNAR_LOG(kOsd, 0, "slow: {} is {} for {:.1f} s", describe(*op), name_of(op->state),
               seconds(now - op->arrived));
   }
   return slow;
 }
 
-std::string OpTracker::in_flight_json(Clock::time_point now) const {
+std::string OpTracker::in_flight_json(TimePoint now) const {
   Json ops = Json::array();
   for (const auto& [key, entry] : ops_) {
     const auto op = entry.op.lock();
@@ -138,9 +140,9 @@ std::string OpTracker::in_flight_json(Clock::time_point now) const {
   return show({{"num_ops", ops.size()}, {"ops", ops}});
 }
 
-std::string OpTracker::historic_json(Clock::time_point now) const {
+std::string OpTracker::historic_json(TimePoint now) const {
   Json ops = Json::array();
-  for (const Past& past : history_) {
+  for (const EndedOp& past : history_) {
     if (now - past.ended >= options_.history_duration) continue;
     ops.push_back({{"description", past.description},
                    {"duration", seconds(past.duration)},

@@ -17,7 +17,7 @@ namespace lunar::osd {
 // Loop-bound. Borrows the registry.
 class OpTracker {
  public:
-  using Clock = std::chrono::steady_clock;
+  using TimePoint = std::chrono::steady_clock::time_point;
   struct Options {
     std::size_t history_size = 20;
     std::chrono::nanoseconds history_duration{std::chrono::minutes(10)};
@@ -28,32 +28,30 @@ class OpTracker {
   void set_options(Options options) { options_ = options; }
   void arrived(const ClientOpRef& op);
   // The op has ended, or was dropped.
-  void ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes, Clock::time_point now);
+  void ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes, TimePoint now);
   // Logs each op that has become slow since the last call. Returns how many are slow now.
-  std::size_t complain(Clock::time_point now);
+  std::size_t complain(TimePoint now);
 
-  std::size_t in_flight() const noexcept { return ops_.size(); }
-  std::string in_flight_json(Clock::time_point now) const;
-  std::string historic_json(Clock::time_point now) const;
+  std::string in_flight_json(TimePoint now) const;
+  std::string historic_json(TimePoint now) const;
 
  private:
-  struct Past {
+  struct EndedOp {
     std::string description;
     OsdErrc error;
     std::chrono::nanoseconds duration;
-    Clock::time_point ended;
+    TimePoint ended;
   };
   struct Entry {
     std::weak_ptr<const ClientOp> op;
-    bool complained = false;
+    bool has_complained = false;
   };
 
-  void remember(const ClientOp& op, OsdErrc error, std::chrono::nanoseconds took,
-                Clock::time_point now);
+  void remember(const ClientOp& op, OsdErrc error, std::chrono::nanoseconds took, TimePoint now);
 
   Options options_;
   std::unordered_map<const ClientOp*, Entry> ops_;
-  std::deque<Past> history_;  // slowest first
+  std::deque<EndedOp> history_;  // slowest first
 
   PerfGroup perf_;
   PerfCounter& op_;

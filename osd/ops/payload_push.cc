@@ -15,8 +15,8 @@ Push push_payload(OneSidedCounters& counters, msgr::RemoteMemory& memory, const 
   const bool is_asked = delivery && delivery->access == DeliveryAccess::kPush &&
                         result->header.error == OsdErrc::kOk && result->data.size() == 1;
   if (!is_asked) return {};
-  const ReplyPiece& piece = result->data.front();
-  if (!piece.buffer || piece.length != delivery->bytes()) return {};
+  const ReplyData& data = result->data.front();
+  if (!data.buffer || data.length != delivery->bytes()) return {};
   if (op.is_given_up) {
     counters.push_given_up.add();
     return {};
@@ -29,21 +29,21 @@ Push push_payload(OneSidedCounters& counters, msgr::RemoteMemory& memory, const 
     counters.push_lease_over.add();
     return {};
   }
-  if (!piece.buffer.is_registered()) {
+  if (!data.buffer.is_registered()) {
     counters.push_plain.add();
     return {};
   }
   const uint32_t at_once = memory.link_capabilities().max_fragment_bytes;
   uint32_t number = 0;
-  for (const auto& part : objecter::cut_delivery(*delivery, 0, piece.length, at_once)) {
+  for (const auto& range : objecter::cut_delivery(*delivery, 0, data.length, at_once)) {
     LUNAR_TRACE(lunar_osd, push_start, op.io_id(), op.header.tid, op.header.attempt, number,
-                part.offset, uint64_t{part.length});
+                range.offset, uint64_t{range.length});
     counters.pushes.add();
-    counters.push_bytes.add(part.length);
+    counters.push_bytes.add(range.length);
     memory.remote_write(
-        {&piece.buffer, static_cast<uint32_t>(part.offset), part.length}, part.key,
+        {&data.buffer, static_cast<uint32_t>(range.offset), range.length}, range.key,
         [result, io_id = op.io_id(), tid = op.header.tid, attempt = op.header.attempt, number,
-         length = part.length](std::error_code error) {
+         length = range.length](std::error_code error) {
           LUNAR_TRACE(lunar_osd, push_done, io_id, tid, attempt, number, uint64_t{length},
                       error.value());
           // An error is the end of the link; the reply goes again, with the data.
@@ -54,7 +54,7 @@ Push push_payload(OneSidedCounters& counters, msgr::RemoteMemory& memory, const 
   counters.pushed_ops.add();
   Push push;
   push.link_generation = delivery->link_generation;
-  if (delivery->has_crc) push.crc = crc32c(0, piece.view());
+  if (delivery->has_crc) push.crc = crc32c(0, data.view());
   return push;
 }
 

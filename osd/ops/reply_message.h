@@ -41,8 +41,8 @@ class ReplyMessage final : public msgr::OutMessage {
     }
     if (push_.link_generation != 0) counters_.push_repeated.add();
     objecter::encode(header_, out.front);
-    for (const ReplyPiece& piece : result_->data)
-      if (!piece.view().empty()) out.data.push_back(piece.view());
+    for (const ReplyData& data : result_->data)
+      if (!data.view().empty()) out.data.push_back(data.view());
   }
   std::size_t data_bytes() const noexcept override { return result_->data_bytes(); }
 

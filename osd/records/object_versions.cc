@@ -64,7 +64,7 @@ std::vector<std::byte> ObjectVersions::encode(const Bucket& bucket) {
     writer.put(id.pool);
     writer.put_string(id.name);
     writer.put(metadata.counter);
-    writer.put(metadata.deleted);
+    writer.put(metadata.is_deleted);
   }
   return out;
 }
@@ -81,7 +81,7 @@ bool ObjectVersions::decode(ConstBytes record, std::size_t index, Bucket& bucket
     id.name = reader.get_string(ObjectId::kMaxNameBytes);
     Metadata metadata;
     metadata.counter = reader.get<uint64_t>();
-    metadata.deleted = reader.get<bool>();
+    metadata.is_deleted = reader.get<bool>();
     if (reader.ok() && bucket_of(id) != index) reader.mark_bad();
     if (reader.ok()) bucket.objects.emplace(std::move(id), metadata);
   }
@@ -91,7 +91,7 @@ bool ObjectVersions::decode(ConstBytes record, std::size_t index, Bucket& bucket
 void ObjectVersions::fold(Bucket& bucket) {
   if (bucket.objects.size() <= kMaxNamesPerBucket) return;
   std::erase_if(bucket.objects, [&](const auto& entry) {
-    if (!entry.second.deleted) return false;
+    if (!entry.second.is_deleted) return false;
     bucket.floor = std::max(bucket.floor, entry.second.counter);
     return true;
   });
@@ -126,10 +126,10 @@ ObjectVersion ObjectVersions::of_metadata(const ObjectId& id) const {
   return {0, found == bucket.objects.end() ? bucket.floor : found->second.counter};
 }
 
-void ObjectVersions::change_metadata(const ObjectId& id, bool deleted, StoreDone done) {
+void ObjectVersions::change_metadata(const ObjectId& id, bool is_deleted, StoreDone done) {
   Bucket& bucket = buckets_[bucket_of(id)];
   const uint64_t next = of_metadata(id).counter + 1;
-  bucket.objects[id] = {next, deleted};
+  bucket.objects[id] = {next, is_deleted};
   fold(bucket);
   bucket.writer->save(std::move(done));
 }
@@ -137,7 +137,7 @@ void ObjectVersions::change_metadata(const ObjectId& id, bool deleted, StoreDone
 bool ObjectVersions::is_metadata(const ObjectId& id) const {
   const Bucket& bucket = buckets_[bucket_of(id)];
   const auto found = bucket.objects.find(id);
-  return found != bucket.objects.end() && !found->second.deleted;
+  return found != bucket.objects.end() && !found->second.is_deleted;
 }
 
 bool ObjectVersions::is_busy() const noexcept {

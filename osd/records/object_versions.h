@@ -13,6 +13,7 @@
 #include "common/result.h"
 #include "objecter/protocol/types.h"
 #include "osd/records/record_writer.h"
+#include "osd/server_records.h"
 
 namespace lunar::osd {
 
@@ -25,7 +26,7 @@ using objecter::ObjectVersion;
 // far. So a version may grow without a change, but two contents never share one.
 // Metadata objects: (0, counter), in durable records, also after the object is deleted; tombstones
 // are folded into a floor of their bucket when there are too many.
-// Loop-bound. Borrows the records, which outlives it.
+// Loop-bound. Borrows the records, which outlive it.
 class ObjectVersions {
  public:
   static constexpr std::size_t kBuckets = 256;
@@ -46,7 +47,7 @@ class ObjectVersions {
   ObjectVersion of_metadata(const ObjectId& id) const;
   // Gives a metadata object its next version, durable at done: before its content changes, so that
   // a crash in between leaves a new version of the old content and never the reverse.
-  void change_metadata(const ObjectId& id, bool deleted, StoreDone done);
+  void change_metadata(const ObjectId& id, bool is_deleted, StoreDone done);
   // True for a metadata object that exists: a data op must not change it.
   bool is_metadata(const ObjectId& id) const;
 
@@ -55,7 +56,7 @@ class ObjectVersions {
  private:
   struct Metadata {
     uint64_t counter = 0;
-    bool deleted = false;
+    bool is_deleted = false;
   };
   struct Bucket {
     std::map<ObjectId, Metadata> objects;

@@ -24,64 +24,54 @@ UnflushedLedger::UnflushedLedger(ServerRecords& records, Durability& durability,
 UnflushedLedger::~UnflushedLedger() { durability_.set_on_loss({}); }
 
 void UnflushedLedger::load(msgr::EventCenter& center, ServerRecords& records,
-                           Durability& durability, uint64_t incarnation,
-                           InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done) {
-  struct Loading {
-    std::unique_ptr<UnflushedLedger> ledger;
-    InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done;
-  };
-  auto loading = std::make_unique<Loading>();
-  loading->ledger.reset(new UnflushedLedger(records, durability, incarnation));
-  loading->done = std::move(done);
-  UnflushedLedger& self = *loading->ledger;
+                           Durability& durability, uint64_t incarnation, LoadDone done) {
+  std::unique_ptr<UnflushedLedger> ledger(new UnflushedLedger(records, durability, incarnation));
+  UnflushedLedger& self = *ledger;
   if (const Outcome<void> read = self.read_records(); !read) {
-    center.post([loading = std::move(loading), error = std::make_unique<Error>(read.error())] {
-      loading->done(tl::unexpected<Error>(*error));
-    });
+    center.post(UniqueFunction<void()>(
+        [error = read.error(), done = std::move(done)]() mutable { done(failure(error)); }));
     return;
   }
-  const bool lost = durability.may_have_lost_writes();
-  if (lost || self.verifier_ == 0) self.lose_marked();
+  const bool has_lost = durability.may_have_lost_writes();
+  if (has_lost || self.verifier_ == 0) self.lose_marked();
   durability.set_on_loss([&self](std::error_code error, const std::vector<ObjectId>& objects) {
     self.on_loss(error, objects);
   });
-  const auto finish = [](std::unique_ptr<Loading> loaded, std::error_code error) {
-    if (!error) return loaded->done(std::move(loaded->ledger));
-    loaded->done(failure(
-        error, "the store cannot write its record of lost writes (" + error.message() + ")"));
+  auto finish = [ledger = std::move(ledger),
+                 done = std::move(done)](std::error_code error) mutable {
+    if (!error) return done(std::move(ledger));
+    done(failure(error,
+                 "the store cannot write its record of lost writes (" + error.message() + ")"));
   };
   self.losses_.save(
-      [&durability, lost, finish, loading = std::move(loading)](std::error_code error) mutable {
-        if (error || !lost) return finish(std::move(loading), error);
-        durability.acknowledge_loss(
-            [finish, loading = std::move(loading)](std::error_code failed) mutable {
-              finish(std::move(loading), failed);
-            });
+      [&durability, has_lost, finish = std::move(finish)](std::error_code error) mutable {
+        if (error || !has_lost) return finish(error);
+        durability.acknowledge_loss(std::move(finish));
       });
 }
 
 bool UnflushedLedger::begin_write(ImageId image) {
-  Image& entry = images_[image];
+  ImageMark& entry = images_[image];
   ++entry.writing;
-  return entry.marked && entry.durable && !failed_;
+  return entry.is_marked && entry.is_durable && !has_failed_;
 }
 
 void UnflushedLedger::wait_marked(ImageId image, StoreDone done) {
-  Image& entry = images_[image];
+  ImageMark& entry = images_[image];
   entry.waiting.push_back(std::move(done));
-  if (!entry.saving) save_mark(image);
+  if (!entry.is_saving) save_mark(image);
 }
 
 void UnflushedLedger::save_mark(ImageId image) {
-  Image& entry = images_[image];
-  entry.saving = true;
-  entry.marked = true;
+  ImageMark& entry = images_[image];
+  entry.is_saving = true;
+  entry.is_marked = true;
   marks_.save([this, image](std::error_code error) {
-    Image& saved = images_[image];
-    saved.saving = false;
-    if (!error && failed_) error = OsdErrc::kIoError;
+    ImageMark& saved = images_[image];
+    saved.is_saving = false;
+    if (!error && has_failed_) error = OsdErrc::kIoError;
     if (!error && marked_images() > kMaxImages) error = OsdErrc::kBusy;
-    saved.marked = saved.durable = !error;
+    saved.is_marked = saved.is_durable = !error;
     auto waiting = std::exchange(saved.waiting, {});
     forget_if_idle(image);
     for (auto& done : waiting) done(error);
@@ -89,7 +79,7 @@ void UnflushedLedger::save_mark(ImageId image) {
 }
 
 void UnflushedLedger::end_write(ImageId image) {
-  Image& entry = images_[image];
+  ImageMark& entry = images_[image];
   LUNAR_CHECK(entry.writing > 0, "a write ended twice");
   --entry.writing;
   entry.last_write = round_;
@@ -99,18 +89,18 @@ void UnflushedLedger::end_write(ImageId image) {
 void UnflushedLedger::forget_if_idle(ImageId image) {
   const auto found = images_.find(image);
   if (found == images_.end()) return;
-  const Image& entry = found->second;
-  if (!entry.marked && entry.writing == 0 && !entry.saving) images_.erase(found);
+  const ImageMark& entry = found->second;
+  if (!entry.is_marked && entry.writing == 0 && !entry.is_saving) images_.erase(found);
 }
 
 void UnflushedLedger::flush(ImageId image, std::shared_ptr<const ClientName> client,
                             InlineFunction<void(OsdErrc)> done) {
   next_flush_.push_back({image, std::move(client), std::move(done)});
-  if (!flushing_) start_flush();
+  if (!is_flushing_) start_flush();
 }
 
 void UnflushedLedger::start_flush() {
-  flushing_ = true;
+  is_flushing_ = true;
   this_flush_ = std::exchange(next_flush_, {});
   const uint64_t round = ++round_;
   durability_.flush([this, round](std::error_code error) { flush_done(round, error); });
@@ -119,7 +109,7 @@ void UnflushedLedger::start_flush() {
 void UnflushedLedger::flush_done(uint64_t round, std::error_code error) {
   const auto finish = [this](OsdErrc answer) {
     auto waiters = std::exchange(this_flush_, {});
-    flushing_ = false;
+    is_flushing_ = false;
     if (!next_flush_.empty()) start_flush();
     answer_flushes(std::move(waiters), answer);
   };
@@ -131,24 +121,25 @@ void UnflushedLedger::flush_done(uint64_t round, std::error_code error) {
   }
   std::vector<ImageId> cleared;
   for (auto& [image, entry] : images_) {
-    if (!entry.marked || entry.writing > 0 || entry.saving || entry.last_write >= round) continue;
-    entry.marked = entry.durable = false;
+    if (!entry.is_marked || entry.writing > 0 || entry.is_saving || entry.last_write >= round)
+      continue;
+    entry.is_marked = entry.is_durable = false;
     cleared.push_back(image);
   }
   for (const ImageId image : cleared) forget_if_idle(image);
   if (cleared.empty()) {
-    finish(failed_ ? OsdErrc::kIoError : OsdErrc::kOk);
+    finish(has_failed_ ? OsdErrc::kIoError : OsdErrc::kOk);
     return;
   }
   marks_.save([this, finish](std::error_code failed) {
     // The data is durable all the same; a mark that stays can only raise a false alarm.
     if (failed) LUNAR_ERROR(kOsd, "cannot clear unflushed marks: {}", failed.message());
-    finish(failed_ ? OsdErrc::kIoError : OsdErrc::kOk);
+    finish(has_failed_ ? OsdErrc::kIoError : OsdErrc::kOk);
   });
 }
 
 void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc error) {
-  bool told_someone = false;
+  bool was_told_to_someone = false;
   for (FlushWaiter& waiter : waiters) {
     if (!waiter.done) continue;
     OsdErrc answer = error;
@@ -159,7 +150,7 @@ void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc e
       if (std::find(told.begin(), told.end(), name) == told.end()) {
         told.push_back(name);
         if (told.size() > kMaxToldClients) told.pop_front();
-        told_someone = true;
+        was_told_to_someone = true;
         answer = OsdErrc::kLostWrites;
         LUNAR_LOG(kOsd, 0, "{} is told that image {:x} may have lost writes", name, waiter.image);
       }
@@ -167,7 +158,7 @@ void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc e
     waiter.done(answer);
   }
   // After the answers: a crash in between tells them again, which is the safe way round.
-  if (told_someone) {
+  if (was_told_to_someone) {
     losses_.save([](std::error_code failed) {
       if (failed)
         LUNAR_ERROR(kOsd, "cannot note who was told of lost writes: {}", failed.message());
@@ -178,7 +169,7 @@ void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc e
 void UnflushedLedger::lose_marked() {
   verifier_ = random_u64() | 1;
   for (const auto& [image, entry] : images_)
-    if (entry.marked || entry.writing > 0) lost_[image].clear();
+    if (entry.is_marked || entry.writing > 0) lost_[image].clear();
 }
 
 void UnflushedLedger::on_loss(std::error_code error, const std::vector<ObjectId>& objects) {
@@ -191,7 +182,7 @@ void UnflushedLedger::on_loss(std::error_code error, const std::vector<ObjectId>
     if (damaged_.size() < kMaxDamaged)
       damaged_.insert(object);
     else
-      failed_ = true;
+      has_failed_ = true;
   }
   record_loss();
 }
@@ -201,7 +192,7 @@ void UnflushedLedger::record_loss() {
   losses_.save([this](std::error_code error) {
     --recording_;
     if (error) {
-      failed_ = true;
+      has_failed_ = true;
       LUNAR_ERROR(
           kOsd,
           "lost writes cannot be recorded ({}): no write is acknowledged until the store is "
@@ -222,24 +213,22 @@ void UnflushedLedger::repaired(const ObjectId& object, StoreDone done) {
   losses_.save(std::move(done));
 }
 
-void UnflushedLedger::shutdown(InlineFunction<void()> done) {
-  auto finished = std::make_unique<InlineFunction<void()>>(std::move(done));
-  flush(0, std::make_shared<ClientName>(), [this, finished = std::move(finished)](OsdErrc) mutable {
-    losses_.save([this, finished = std::move(finished)](std::error_code) mutable {
-      settle(std::move(finished));
-    });
+void UnflushedLedger::shutdown(UniqueFunction<void()> done) {
+  flush(0, std::make_shared<ClientName>(), [this, done = std::move(done)](OsdErrc) mutable {
+    losses_.save(
+        [this, done = std::move(done)](std::error_code) mutable { settle(std::move(done)); });
   });
 }
 
-void UnflushedLedger::settle(std::unique_ptr<InlineFunction<void()>> done) {
+void UnflushedLedger::settle(UniqueFunction<void()> done) {
   RecordWriter* const busy = losses_.is_busy() ? &losses_ : marks_.is_busy() ? &marks_ : nullptr;
-  if (busy == nullptr) return (*done)();
+  if (busy == nullptr) return done();
   busy->save([this, done = std::move(done)](std::error_code) mutable { settle(std::move(done)); });
 }
 
 std::size_t UnflushedLedger::marked_images() const noexcept {
   return static_cast<std::size_t>(std::count_if(
-      images_.begin(), images_.end(), [](const auto& entry) { return entry.second.marked; }));
+      images_.begin(), images_.end(), [](const auto& entry) { return entry.second.is_marked; }));
 }
 
 }  // namespace lunar::osd

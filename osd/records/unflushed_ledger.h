@@ -11,12 +11,14 @@
 
 #include "common/bytes.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "msgr/event_center.h"
 #include "objecter/protocol/types.h"
 #include "osd/durability.h"
 #include "osd/records/client_name.h"
 #include "osd/records/record_writer.h"
 #include "osd/records/wire_error.h"
+#include "osd/server_records.h"
 
 namespace lunar::osd {
 
@@ -40,15 +42,15 @@ class UnflushedLedger {
   static constexpr std::size_t kMaxClientBytes = 1024;  // of a name in the record
 
   // Reads the records, and makes durable what this start changes before `done` runs, later.
+  using LoadDone = UniqueFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)>;
   static void load(msgr::EventCenter& center, ServerRecords& records, Durability& durability,
-                   uint64_t incarnation,
-                   InlineFunction<void(Outcome<std::unique_ptr<UnflushedLedger>>)> done);
+                   uint64_t incarnation, LoadDone done);
   ~UnflushedLedger();
 
   uint64_t verifier() const noexcept { return verifier_; }
 
-  // An unstable write of the image begins. True: the image is marked already. False: wait with
-  // wait_marked() before the write is acknowledged. Each is ended by end_write().
+  // An unstable write of the image begins; end_write() ends it. True if the image is marked
+  // already; else the write is acknowledged only after wait_marked().
   bool begin_write(ImageId image);
   // Runs done when the mark is durable; an error means the write must not be acknowledged.
   void wait_marked(ImageId image, StoreDone done);
@@ -59,8 +61,8 @@ class UnflushedLedger {
   void flush(ImageId image, std::shared_ptr<const ClientName> client,
              InlineFunction<void(OsdErrc)> done);
 
-  // The store lost something and the new verifier is not durable yet: no reply may leave before
-  // wait_recorded()'s done.
+  // The store lost something, and the new verifier is not durable yet: every reply has to wait for
+  // the done of wait_recorded().
   bool is_recording() const noexcept { return recording_ > 0; }
   void wait_recorded(InlineFunction<void()> done) { after_recording_.push_back(std::move(done)); }
 
@@ -70,20 +72,21 @@ class UnflushedLedger {
   void repaired(const ObjectId& object, StoreDone done);
 
   // Flushes, and clears the marks if that succeeds.
-  void shutdown(InlineFunction<void()> done);
+  void shutdown(UniqueFunction<void()> done);
 
   std::size_t marked_images() const noexcept;
-  bool is_lost(ImageId image) const { return lost_.contains(image); }
   // For the admin socket: lost images and whom they were told to, damaged objects, marks.
   std::string to_json() const;
 
  private:
-  struct Image {
-    bool marked = false;      // belongs in the record
-    bool durable = false;     // is in it
-    uint32_t writing = 0;     // begun and not ended
+  // An image with unflushed writes, or with writes that have begun. is_durable implies is_marked;
+  // `waiting` is empty unless is_saving.
+  struct ImageMark {
+    bool is_marked = false;   // belongs in the record
+    bool is_durable = false;  // is in it
+    bool is_saving = false;   // a record that has it is being written
+    uint32_t writing = 0;     // writes begun and not ended
     uint64_t last_write = 0;  // round in which a write last ended
-    bool saving = false;
     std::vector<StoreDone> waiting;
   };
   struct FlushWaiter {
@@ -107,22 +110,23 @@ class UnflushedLedger {
   void on_loss(std::error_code error, const std::vector<ObjectId>& objects);
   void record_loss();
   // Waits until no record is being written.
-  void settle(std::unique_ptr<InlineFunction<void()>> done);
+  void settle(UniqueFunction<void()> done);
   void forget_if_idle(ImageId image);
 
   ServerRecords& records_;
   Durability& durability_;
   const uint64_t incarnation_;
   uint64_t verifier_ = 0;
-  bool failed_ = false;  // a loss could not be recorded: nothing unstable is acknowledged any more
-  std::map<ImageId, Image> images_;
+  bool has_failed_ =
+      false;  // a loss could not be recorded: no unstable write is acknowledged again
+  std::map<ImageId, ImageMark> images_;
   std::map<ImageId, std::deque<std::string>> lost_;  // clients told, oldest first
   std::set<ObjectId> damaged_;
   uint64_t round_ = 0;
-  bool flushing_ = false;
+  bool is_flushing_ = false;  // the store flushes for this_flush_; next_flush_ waits for it
   std::vector<FlushWaiter> next_flush_;
   std::vector<FlushWaiter> this_flush_;
-  std::size_t recording_ = 0;
+  std::size_t recording_ = 0;  // losses whose record is being written
   std::vector<InlineFunction<void()>> after_recording_;
   RecordWriter marks_;
   RecordWriter losses_;

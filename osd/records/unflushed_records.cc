@@ -35,7 +35,7 @@ std::vector<std::byte> UnflushedLedger::encode_marks() const {
   writer.put(kMarksVersion);
   writer.put(static_cast<uint32_t>(marked_images()));
   for (const auto& [image, entry] : images_) {
-    if (!entry.marked) continue;
+    if (!entry.is_marked) continue;
     writer.put(image);
     writer.put(incarnation_);
   }
@@ -48,9 +48,9 @@ bool UnflushedLedger::decode_marks(ConstBytes record) {
   const auto count = reader.get<uint32_t>();
   if (!reader.can_hold(count, 16)) return false;
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
-    Image& entry = images_[reader.get<ImageId>()];
+    ImageMark& entry = images_[reader.get<ImageId>()];
     reader.get<uint64_t>();  // the incarnation that marked it; for people who read the record
-    entry.marked = entry.durable = true;
+    entry.is_marked = entry.is_durable = true;
   }
   return reader.is_finished();
 }
@@ -102,10 +102,10 @@ std::string UnflushedLedger::to_json() const {
   using Json = nlohmann::ordered_json;
   Json out;
   out["verifier"] = verifier_;
-  out["records_failed"] = failed_;
+  out["records_failed"] = has_failed_;
   out["unflushed_images"] = Json::array();
   for (const auto& [image, entry] : images_)
-    if (entry.marked) out["unflushed_images"].push_back(image);
+    if (entry.is_marked) out["unflushed_images"].push_back(image);
   out["lost_writes"] = Json::array();
   for (const auto& [image, told] : lost_)
     out["lost_writes"].push_back({{"image", image}, {"told", told}});

@@ -1,16 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/server/osd_server.h"
 
-#include <algorithm>
 #include <chrono>
 #include <utility>
 
 #include "common/log.h"
 #include "common/random.h"
-#include "objecter/protocol/osd_op.h"
 
-// The life of the server and of its connections. Ops are in osd_server_ops.cc, commands in
-// osd_server_commands.cc.
+// Start and shutdown are coroutines. Both use `this`: the owner destroys a server only after they
+// have ended, and shutdown() ends a start that is under way.
 
 namespace lunar::osd {
 
@@ -18,11 +16,14 @@ using objecter::MessageType;
 
 namespace {
 constexpr std::chrono::seconds kTick{1};
-
-OpTracker::Options tracker_options(const OsdServerOptions& options) {
-  return {options.history_size, options.history_duration, options.complaint_time};
-}
 }  // namespace
+
+struct OsdServer::StartArguments {
+  msgr::NetworkStack& stack;
+  msgr::MessengerOptions messenger;
+  const Keyring* keyring;
+  Listen listen;
+};
 
 OsdServer::OsdServer(msgr::EventCenter& center, ObjectStore& store, OsdServerOptions options,
                      PerfRegistry& perf)
@@ -30,41 +31,36 @@ OsdServer::OsdServer(msgr::EventCenter& center, ObjectStore& store, OsdServerOpt
       store_(store),
       options_(std::move(options)),
       perf_(perf),
-      incarnation_(random_u64() | 1),
-      tracker_(perf, tracker_options(options_)),
-      one_sided_(perf),
-      purger_(store, [this](const ObjectId& id, InlineFunction<void()> done) {
-        purge_object(id, std::move(done));
-      }) {}
+      incarnation_(random_u64() | 1) {}
 
-OsdServer::~OsdServer() {
-  center_.cancel(tick_);
-  admin_commands_.clear();
-}
+OsdServer::~OsdServer() { center_.cancel(tick_); }
 
 Outcome<std::unique_ptr<OsdServer>> OsdServer::create(msgr::EventCenter& center, ObjectStore& store,
                                                       OsdServerOptions options,
                                                       PerfRegistry& perf) {
   std::unique_ptr<OsdServer> server(new OsdServer(center, store, std::move(options), perf));
-  if (const auto loaded = server->load(); !loaded) return tl::unexpected<Error>(loaded.error());
+  if (const auto loaded = server->load(); !loaded) return failure(loaded.error());
   return server;
 }
 
 Outcome<void> OsdServer::load() {
   auto versions = ObjectVersions::load(store_, incarnation_);
-  if (!versions) return tl::unexpected<Error>(versions.error());
+  if (!versions) return failure(versions.error());
   versions_ = std::move(*versions);
   auto fences = FenceTable::load(store_);
-  if (!fences) return tl::unexpected<Error>(fences.error());
+  if (!fences) return failure(fences.error());
   fences_ = std::move(*fences);
-  auto map = load_map(store_);
   const StoreIdentity& identity = store_.identity();
-  if (!map && map.error().code != OsdErrc::kNoSuchObject) return tl::unexpected<Error>(map.error());
-  if (map && (*map)->fsid != identity.fsid) {
+  auto map = load_map(store_);
+  if (!map && map.error().code != OsdErrc::kNoSuchObject) return failure(map.error());
+  if (map && (*map)->fsid != identity.fsid)
     return failure(OsdErrc::kCorrupt, "the map in the store is of cluster " +
                                           (*map)->fsid.to_string() + ", the store of cluster " +
                                           identity.fsid.to_string());
-  }
+  if (!map && options_.bootstrap.empty())
+    return failure(std::errc::invalid_argument,
+                   "the store has no cluster map and nobody to ask for one: set mon_host, or make "
+                   "a new cluster with lunar-osd --mkfs --mkmap");
   MapService::Options service;
   service.identity = identity;
   service.incarnation = incarnation_;
@@ -72,136 +68,163 @@ Outcome<void> OsdServer::load() {
   service.grace = options_.grace;
   service.retry_interval = options_.retry_interval;
   service.auth_required = options_.auth_required;
-  maps_ = std::make_unique<MapService>(center_, store_, static_cast<MapService::Host&>(*this),
+  maps_ = std::make_unique<MapService>(center_, store_, static_cast<MapServiceHost&>(*this),
                                        map ? *map : nullptr, service);
-  if (!map && options_.bootstrap.empty()) {
-    return failure(std::errc::invalid_argument,
-                   "the store has no cluster map yet and mon_host names nobody to get it from; set "
-                   "mon_host, or make a new cluster with lunar-osd --mkfs --mkmap");
-  }
-  sessions_ = std::make_unique<ClientSessions>(static_cast<SessionHost&>(*this), *fences_,
-                                               options_.sessions);
+  ops_ = std::make_unique<OpService>(
+      OpService::OpDependencies{center_, store_, options_, *versions_, *fences_, *maps_, perf_});
+  commands_ = std::make_unique<CommandService>(
+      CommandService::CommandDependencies{center_, store_, options_, *fences_, *maps_, *ops_});
+  purger_ =
+      std::make_unique<PoolPurger>(store_, [this](const ObjectId& id, UniqueFunction<void()> done) {
+        ops_->remove_object(id, std::move(done));
+      });
   return {};
 }
 
+// --- the start ---
+
 void OsdServer::start(msgr::NetworkStack& stack, msgr::MessengerOptions messenger,
-                      const Keyring* keyring, Listen listen_on,
-                      InlineFunction<void(Outcome<msgr::Address>)> ready) {
-  struct Starting {
-    msgr::NetworkStack& stack;
-    msgr::MessengerOptions messenger;
-    const Keyring* keyring;
-    Listen listen;
-  };
-  ready_ = std::move(ready);
-  auto starting = std::make_unique<Starting>(
-      Starting{stack, std::move(messenger), keyring, std::move(listen_on)});
-  UnflushedLedger::load(
-      center_, store_, store_, incarnation_,
-      [this, starting = std::move(starting)](Outcome<std::unique_ptr<UnflushedLedger>> ledger) {
-        if (!ledger) return fail_start(ledger.error());
-        ledger_ = std::move(*ledger);
-        executor_ = std::make_unique<OpExecutor>(
-            OpEnvironment{center_, store_, *versions_, *ledger_, options_.limits, one_sided_},
-            [this](ClientOpRef op, OpResultRef result) {
-              op_ended(std::move(op), std::move(result));
-            });
-        listen(starting->stack, std::move(starting->messenger), starting->keyring,
-               starting->listen);
-      });
+                      const Keyring* keyring, Listen listen,
+                      UniqueFunction<void(Outcome<msgr::Address>)> ready) {
+  run_start(std::make_unique<StartArguments>(
+                StartArguments{stack, std::move(messenger), keyring, std::move(listen)}),
+            std::move(ready));
 }
 
-void OsdServer::listen(msgr::NetworkStack& stack, msgr::MessengerOptions options,
-                       const Keyring* keyring, const Listen& listen) {
-  auto messenger = msgr::Messenger::create(center_, stack, std::move(options), keyring, &perf_,
-                                           static_cast<msgr::Dispatcher*>(this));
-  if (!messenger) return fail_start(messenger.error());
+Detached OsdServer::run_start(std::unique_ptr<StartArguments> arguments,
+                              UniqueFunction<void(Outcome<msgr::Address>)> ready) {
+  is_starting_ = true;
+  Outcome<msgr::Address> address = co_await bring_up(std::move(arguments));
+  is_starting_ = false;
+  UniqueFunction<void()> on_ended = std::move(on_start_ended_);
+  ready(std::move(address));
+  if (on_ended) on_ended();  // only then may `this` be gone
+}
+
+Task<Outcome<msgr::Address>> OsdServer::bring_up(std::unique_ptr<StartArguments> arguments) {
+  msgr::Completion<Outcome<std::unique_ptr<UnflushedLedger>>> loaded;
+  UnflushedLedger::load(center_, store_, store_, incarnation_, loaded.callback());
+  Outcome<std::unique_ptr<UnflushedLedger>> ledger = co_await loaded;
+  if (!ledger) co_return failure(ledger.error());
+  ledger_ = std::move(*ledger);
+  ops_->start(*ledger_);
+  commands_->start(*ledger_);
+  if (is_stopping_) co_return failure(OsdErrc::kShutdown, "the server is shutting down");
+
+  Outcome<msgr::Address> address = listen(*arguments);
+  if (!address) co_return failure(address.error());
+  tick();
+  maps_->start(*messenger_, {*address});
+
+  Result<Outcome<void>> answer = co_await accepted_.next();
+  if (!answer) co_return failure(OsdErrc::kShutdown, "the server is shutting down");
+  if (!*answer) co_return failure(answer->error());
+  co_return address;
+}
+
+// The address that others have to use.
+Outcome<msgr::Address> OsdServer::listen(StartArguments& arguments) {
+  auto messenger =
+      msgr::Messenger::create(center_, arguments.stack, std::move(arguments.messenger),
+                              arguments.keyring, &perf_, static_cast<msgr::Dispatcher*>(this));
+  if (!messenger) return failure(messenger.error());
   messenger_ = std::move(*messenger);
   Outcome<msgr::Address> bound = failure(std::errc::invalid_argument, "no address to listen on");
-  for (const msgr::Address& address : listen.addresses) {
+  for (const msgr::Address& address : arguments.listen.addresses) {
     bound = messenger_->bind(address, msgr::Policy::kStatefulServer);
     if (bound || bound.error().code != std::errc::address_in_use) break;
   }
-  if (!bound) return fail_start(bound.error());
-  address_ = *bound;
-  if (address_.is_wildcard()) {
-    address_ = listen.outside;
-    address_.set_port(bound->port());
-  }
+  if (!bound) return bound;
   LUNAR_LOG(kOsd, 1, "osd.{} listens on {}", store_.identity().osd, bound->to_string());
-  tick();
-  maps_->start(*messenger_, {address_});
+  if (!bound->is_wildcard()) return bound;
+  msgr::Address outside = arguments.listen.outside;
+  outside.set_port(bound->port());
+  return outside;
 }
 
-void OsdServer::fail_start(Error error) {
-  if (ready_) std::exchange(ready_, {})(tl::unexpected<Error>(std::move(error)));
+void OsdServer::on_ready() { accepted_.push({}); }
+
+void OsdServer::on_refused(const Error& error) {
+  if (is_starting_)
+    accepted_.push(failure(error));
+  else if (on_refused_ && !is_stopping_)
+    on_refused_(error);
 }
 
 void OsdServer::tick() {
-  const auto now = std::chrono::steady_clock::now();
-  sessions_->expire(now);
-  tracker_.complain(now);
+  ops_->tick();
   tick_ = center_.run_after(kTick, [this] { tick(); });
 }
 
-void OsdServer::on_ready() {
-  if (ready_) std::exchange(ready_, {})(address_);
+// --- the end ---
+
+void OsdServer::shutdown(UniqueFunction<void()> done) {
+  LUNAR_CHECK(!is_stopping_, "a server is shut down twice");
+  is_stopping_ = true;
+  run_shutdown(std::move(done));
 }
 
-void OsdServer::on_refused(const Error& error) {
-  if (ready_) return fail_start(error);
-  if (on_refused_) on_refused_(error);
-}
+Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
+  center_.cancel(std::exchange(tick_, msgr::TimerId::kNone));
+  ops_->stop();
+  msgr::Completion<void> started;
+  on_start_ended_ = started.callback();
+  if (!is_starting_) center_.post(std::exchange(on_start_ended_, {}));  // `done` runs later
+  accepted_.close();
+  co_await started;
 
-void OsdServer::on_map(const objecter::OsdMapRef& map) {
-  if (!stopping_) purger_.on_map(map);
-  std::deque<Waiting> waiting = std::exchange(waiting_maps_, {});
-  for (Waiting& each : waiting) {
-    if (each.epoch > map->epoch)
-      waiting_maps_.push_back(std::move(each));
-    else
-      admit(*each.connection, std::move(each.op));
+  if (messenger_) {
+    msgr::Completion<void> told;
+    maps_->stop(told.callback());
+    co_await told;
   }
+  msgr::Completion<void> purged;
+  purger_->stop(purged.callback());
+  co_await purged;
+  msgr::Completion<void> drained;
+  ops_->drain(drained.callback());
+  co_await drained;
+  msgr::Completion<void> recorded;
+  fences_->settle(recorded.callback());
+  co_await recorded;
+  if (ledger_) {
+    msgr::Completion<void> flushed;
+    ledger_->shutdown(flushed.callback());
+    co_await flushed;
+  }
+  if (messenger_) {
+    msgr::Completion<void> closed;
+    messenger_->shutdown(closed.callback());
+    co_await closed;
+  }
+  done();  // it may destroy this
 }
 
 // --- connections ---
 
-void OsdServer::on_open(msgr::Connection& connection) {
-  if (AuthorityLink* link = maps_->link(); link != nullptr && link->owns(connection))
-    return link->on_open(connection);
-  Peer& peer = peers_[&connection];
-  const bool remembers = sessions_->remembers(connection.peer());
-  peer.session = sessions_->open(connection);
-  send_hello(connection, remembers);
+AuthorityLink* OsdServer::authority_of(const msgr::Connection& connection) noexcept {
+  AuthorityLink* const link = maps_->link();
+  return link != nullptr && link->owns(connection) ? link : nullptr;
 }
 
-void OsdServer::send_hello(msgr::Connection& connection, bool remembers) {
-  objecter::ServerHello hello;
-  hello.fsid = store_.identity().fsid;
-  hello.osd = store_.identity().osd;
-  hello.incarnation = incarnation_;
-  hello.verifier = ledger_->verifier();
-  hello.epoch = maps_->epoch();
-  hello.remembers_client = remembers;
-  std::vector<std::byte> front;
-  objecter::encode(hello, front);
-  send_front(connection, MessageType::kServerHello, std::move(front));
+void OsdServer::on_open(msgr::Connection& connection) {
+  if (AuthorityLink* const link = authority_of(connection)) return link->on_open(connection);
+  ops_->on_open(connection);
 }
 
 void OsdServer::on_message(msgr::Connection& connection, msgr::InMessage message) {
-  if (AuthorityLink* link = maps_->link(); link != nullptr && link->owns(connection))
-    return link->on_message(connection, message);
+  if (AuthorityLink* const link = authority_of(connection)) return link->on_message(connection, message);
   switch (static_cast<MessageType>(message.meta.type)) {
     case MessageType::kOsdOp:
-      return on_op(connection, std::move(message));
+      return ops_->on_op(connection, std::move(message));
     case MessageType::kCancel:
-      return on_cancel(connection, message.front);
+      return ops_->on_cancel(connection, message.front);
     case MessageType::kMapSubscribe:
       return maps_->subscribe(connection, message.front);
     case MessageType::kOsdBoot:
       return maps_->boot(connection, message.front);
     case MessageType::kCommand:
-      return on_command(connection, message);
+      return commands_->on_command(connection, message);
     default:
       LUNAR_LOG(kOsd, 1, "{} sent a message of unknown type {}; it is ignored",
                 connection.peer().entity, message.meta.type);
@@ -211,37 +234,14 @@ void OsdServer::on_message(msgr::Connection& connection, msgr::InMessage message
 void OsdServer::on_link(msgr::Connection& connection, bool up) { maps_->on_link(connection, up); }
 
 void OsdServer::on_reset(msgr::Connection& connection, std::error_code why) {
-  if (AuthorityLink* link = maps_->link(); link != nullptr && link->owns(connection))
-    return link->on_reset(connection, why);
+  if (AuthorityLink* const link = authority_of(connection)) return link->on_reset(connection, why);
   maps_->on_closed(connection, why);
-  std::erase_if(waiting_maps_, [&](const Waiting& each) { return each.connection == &connection; });
-  const auto peer = peers_.find(&connection);
-  if (peer == peers_.end()) return;
-  sessions_->close(connection, peer->second.session, std::chrono::steady_clock::now());
-  peers_.erase(peer);
+  ops_->on_reset(connection);
 }
 
-// --- the end ---
-
-void OsdServer::shutdown(InlineFunction<void()> done) {
-  LUNAR_CHECK(!stopping_, "a server is shut down twice");
-  stopping_ = true;
-  stopped_ = std::move(done);
-  center_.cancel(std::exchange(tick_, msgr::TimerId::kNone));
-  ready_.reset();
-  for (const ClientOpRef& op : std::exchange(waiting_, {}))
-    sessions_->finished(op, make_error_result(*op, OsdErrc::kShutdown));
-  if (!messenger_) {
-    if (!ledger_) return center_.post([this] { stopped_(); });
-    return ledger_->shutdown([this] { stopped_(); });
-  }
-  maps_->stop([this] { purger_.stop([this] { executor_->drain([this] { close_down(); }); }); });
-}
-
-// Nothing executes any more.
-void OsdServer::close_down() {
-  fences_->settle(
-      [this] { ledger_->shutdown([this] { messenger_->shutdown([this] { stopped_(); }); }); });
+void OsdServer::on_map(const objecter::OsdMapRef& map) {
+  if (!is_stopping_) purger_->on_map(map);
+  ops_->on_map(map->epoch);
 }
 
 }  // namespace lunar::osd

@@ -1,9 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/server/pool_purger.h"
 
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "common/log.h"
+#include "msgr/awaiters.h"
 
 namespace lunar::osd {
 namespace {
@@ -15,62 +18,52 @@ void PoolPurger::on_map(objecter::OsdMapRef map) {
   map_ = std::move(map);
   for (objecter::PoolId id = 1; id < map_->next_pool_id; ++id) {
     if (map_->find_pool(id) != nullptr)
-      purged_.erase(id);
-    else if (purged_.insert(id).second)
+      known_gone_.erase(id);
+    else if (known_gone_.insert(id).second)
       queue_.push_back(id);
   }
-  if (!busy_ && !queue_.empty()) next_page();
+  if (!is_running_ && !queue_.empty()) run();
 }
 
-// False when there is nothing more to do now. A pool that a restored map brought back is left.
-bool PoolPurger::goes_on() {
-  if (stopping_) {
-    busy_ = false;
-    if (stopped_) std::exchange(stopped_, {})();
-    return false;
-  }
-  if (!queue_.empty() && map_->find_pool(queue_.front()) != nullptr) {
+Detached PoolPurger::run() {
+  is_running_ = true;
+  while (!is_stopping_ && !queue_.empty()) {
+    const objecter::PoolId pool = queue_.front();
     queue_.pop_front();
-    cursor_.clear();
-    page_.clear();
+    const uint64_t removed = co_await purge(pool);
+    if (removed > 0) LUNAR_LOG(kOsd, 1, "{} objects of removed pool {} purged", removed, pool);
   }
-  busy_ = !queue_.empty();
-  return busy_;
+  is_running_ = false;
+  UniqueFunction<void()> stopped = std::move(stopped_);
+  if (stopped) stopped();  // it may destroy this
 }
 
-void PoolPurger::next_page() {
-  if (!goes_on()) return;
-  const objecter::PoolId pool = queue_.front();
-  names_.list(pool, cursor_, kPage, &is_any_name,
-              [this, pool](Result<std::vector<std::string>> names) {
-                if (names && !names->empty() && !stopping_) {
-                  page_.assign(names->begin(), names->end());
-                  cursor_ = page_.back();
-                  return remove_next();
-                }
-                if (!names)
-                  LUNAR_ERROR(kOsd, "pool {} cannot be purged: {}", pool, names.error().message());
-                if (removed_ > 0)
-                  LUNAR_LOG(kOsd, 1, "{} objects of removed pool {} purged", removed_, pool);
-                removed_ = 0;
-                if (!queue_.empty()) queue_.pop_front();
-                cursor_.clear();
-                next_page();
-              });
+// How many objects were removed.
+Task<uint64_t> PoolPurger::purge(objecter::PoolId pool) {
+  std::string cursor;
+  uint64_t removed = 0;
+  while (must_go(pool)) {
+    msgr::Completion<Result<ObjectNames::Names>> listed;
+    names_.list(pool, cursor, kPage, &is_any_name, listed.callback());
+    const Result<ObjectNames::Names> names = co_await listed;
+    if (!names) LUNAR_ERROR(kOsd, "pool {} cannot be purged: {}", pool, names.error().message());
+    if (!names || names->empty()) break;
+    cursor = names->back();
+    for (const std::string& name : *names) {
+      if (!must_go(pool)) break;
+      const ObjectId id{pool, name};
+      msgr::Completion<void> gone;
+      remove_(id, gone.callback());
+      co_await gone;
+      ++removed;
+    }
+  }
+  co_return removed;
 }
 
-void PoolPurger::remove_next() {
-  if (!goes_on()) return;
-  if (page_.empty()) return next_page();
-  const ObjectId id{queue_.front(), std::move(page_.front())};
-  page_.pop_front();
-  ++removed_;
-  remove_(id, [this] { remove_next(); });
-}
-
-void PoolPurger::stop(InlineFunction<void()> done) {
-  stopping_ = true;
-  if (!busy_) return done();
+void PoolPurger::stop(UniqueFunction<void()> done) {
+  is_stopping_ = true;
+  if (!is_running_) return done();
   stopped_ = std::move(done);
 }
 

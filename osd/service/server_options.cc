@@ -30,13 +30,13 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   options.limits.max_read_bytes =
       std::min(options.limits.max_read_bytes, options.limits.max_reply_bytes);
   options.sessions.timeout = config.get_duration("osd_client_session_timeout");
-  options.sessions.max_results = config.get_uint("osd_client_results_max");
-  options.max_executing_ops = config.get_uint("osd_client_message_cap");
+  options.sessions.limits.max_results = config.get_uint("osd_client_results_max");
+  options.executor.max_executing = config.get_uint("osd_client_message_cap");
   options.grace = config.get_duration("osd_heartbeat_grace");
   options.admins = split_words(config.get_string("osd_admin_entities"));
-  options.history_size = config.get_uint("osd_op_history_size");
-  options.history_duration = config.get_duration("osd_op_history_duration");
-  options.complaint_time = config.get_duration("osd_op_complaint_time");
+  options.tracking.history_size = config.get_uint("osd_op_history_size");
+  options.tracking.history_duration = config.get_duration("osd_op_history_duration");
+  options.tracking.complaint_time = config.get_duration("osd_op_complaint_time");
   options.auth_required = msgr::requires_authentication(config);
   auto bootstrap = objecter::parse_mon_host(config.get_string("mon_host"));
   if (!bootstrap) return failure(std::move(bootstrap.error()));

@@ -172,7 +172,8 @@ class Coroutines(unittest.TestCase):
             self.assertEqual(self.rules("msgr/a.h", f"Detached Session::f({parameter}) {{}}"), [], parameter)
 
     def test_the_path_of_an_op_has_no_coroutine(self):
-        for path in ("objecter/objecter.cc", "gateway/image.cc", "bstore_plugin/lun.cc", "osd/daemon/main.cc"):
+        for path in ("objecter/objecter.cc", "gateway/image.cc", "bstore_plugin/lun.cc", "osd/ops/op_run.cc",
+                     "osd/service/op_service.cc"):
             self.assertEqual(self.rules(path, self.body("co_await f();")), [7], path)
         self.assertEqual(self.rules("tests/msgr/coroutine_test.cc", self.body("co_await f();")), [])
         self.assertEqual(self.rules("gateway/image.cc", "// no co_await here\n"), [])

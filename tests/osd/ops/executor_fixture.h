@@ -125,7 +125,7 @@ class Vector {
 
 inline std::string text_of(const OpResult& result) {
   std::string text;
-  for (const ReplyPiece& piece : result.data) text += as_text(piece.view());
+  for (const ReplyData& data : result.data) text += as_text(data.view());
   return text;
 }
 

@@ -436,7 +436,7 @@ class PlainMemoryTest : public PayloadPullTest {
   Push pushed(uint32_t length) {
     const ClientOpRef op = asking(length);
     const auto read = std::make_shared<OpResult>();
-    ReplyPiece piece;
+    ReplyData piece;
     piece.buffer = pool->allocate(length);
     piece.length = length;
     read->data.push_back(std::move(piece));

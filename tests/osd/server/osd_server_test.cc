@@ -200,7 +200,7 @@ TEST_F(OsdServerTest, LostWritesAreReportedByOneFlush) {
 }
 
 TEST_F(OsdServerTest, OpsAboveTheCapWaitTheirTurn) {
-  options.max_executing_ops = 1;
+  options.executor.max_executing = 1;
   start(0);
   connect_client();
   make_pool();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "osd/clients/client_session.h"
+#include "osd/clients/client_sessions.h"
 
 #include <list>
 
@@ -18,7 +18,7 @@ class FakeConnection final : public test::InertConnection {
 };
 
 // Executes nothing: the test ends each op.
-class ClientSessionTest : public StoreFixture, public SessionHost {
+class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
  protected:
   struct Reply {
     const msgr::Connection* connection;
@@ -28,8 +28,8 @@ class ClientSessionTest : public StoreFixture, public SessionHost {
     friend bool operator==(const Reply&, const Reply&) = default;
   };
 
-  ClientSessionTest() { make_sessions({}); }
-  ~ClientSessionTest() override { turn(); }
+  ClientSessionsTest() { make_sessions({}); }
+  ~ClientSessionsTest() override { turn(); }
   void make_sessions(ClientSessions::Options options) {
     sessions.reset();
     if (!fences) fences = std::move(*FenceTable::load(*store));
@@ -59,7 +59,7 @@ class ClientSessionTest : public StoreFixture, public SessionHost {
     auto result = std::make_shared<OpResult>();
     result->header.tid = tid;
     result->header.error = error;
-    sessions->finished(op, result);
+    sessions->on_executed(op, result);
     turn();
   }
   std::vector<Tid> running_tids() const {
@@ -89,7 +89,7 @@ class ClientSessionTest : public StoreFixture, public SessionHost {
   std::vector<Tid> cancelled;
 };
 
-TEST_F(ClientSessionTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
+TEST_F(ClientSessionsTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   end(1, OsdErrc::kMiscompare);
@@ -103,7 +103,7 @@ TEST_F(ClientSessionTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
   EXPECT_EQ(replies[1], (Reply{&a, 1, 2, OsdErrc::kMiscompare}));
 }
 
-TEST_F(ClientSessionTest, AResendOfAnExecutingOpWaitsForIt) {
+TEST_F(ClientSessionsTest, AResendOfAnExecutingOpWaitsForIt) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   Vector again("a");
@@ -115,7 +115,7 @@ TEST_F(ClientSessionTest, AResendOfAnExecutingOpWaitsForIt) {
   EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 2, OsdErrc::kOk}}));
 }
 
-TEST_F(ClientSessionTest, AReadIsExecutedAgain) {
+TEST_F(ClientSessionsTest, AReadIsExecutedAgain) {
   FakeConnection& a = connect("client.a", 1);
   submit(a, Vector("a").read(0, 1).tid(1));
   end(1);
@@ -123,7 +123,7 @@ TEST_F(ClientSessionTest, AReadIsExecutedAgain) {
   EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
 }
 
-TEST_F(ClientSessionTest, ANewConnectionOfTheSameStartIsAnsweredFromMemory) {
+TEST_F(ClientSessionsTest, ANewConnectionOfTheSameStartIsAnsweredFromMemory) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   disconnect(a);
@@ -135,7 +135,7 @@ TEST_F(ClientSessionTest, ANewConnectionOfTheSameStartIsAnsweredFromMemory) {
   EXPECT_EQ(replies, (std::vector<Reply>{{&b, 1, 1, OsdErrc::kOk}}));
 }
 
-TEST_F(ClientSessionTest, AConnectionThatIsStillUpIsAnsweredAfterANewerOneClosed) {
+TEST_F(ClientSessionsTest, AConnectionThatIsStillUpIsAnsweredAfterANewerOneClosed) {
   FakeConnection& a = connect("client.a", 1);
   FakeConnection& b = connect("client.a", 1);
   ASSERT_EQ(ids.at(&a), ids.at(&b));
@@ -152,7 +152,7 @@ TEST_F(ClientSessionTest, AConnectionThatIsStillUpIsAnsweredAfterANewerOneClosed
   EXPECT_EQ(cancelled, (std::vector<Tid>{3}));
 }
 
-TEST_F(ClientSessionTest, RepliesFollowTheConnectionThatWasHeardLast) {
+TEST_F(ClientSessionsTest, RepliesFollowTheConnectionThatWasHeardLast) {
   FakeConnection& a = connect("client.a", 1);
   FakeConnection& b = connect("client.a", 1);
   write(a, 1);
@@ -163,23 +163,23 @@ TEST_F(ClientSessionTest, RepliesFollowTheConnectionThatWasHeardLast) {
   EXPECT_EQ(replies.back(), (Reply{&b, 1, 1, OsdErrc::kOk}));
 }
 
-TEST_F(ClientSessionTest, WhatOneConnectionDeliveredIsNotForgottenForAnother) {
-  make_sessions({.max_results = 1});
+TEST_F(ClientSessionsTest, WhatOneConnectionDeliveredIsNotForgottenForAnother) {
+  make_sessions({.limits = {.max_results = 1}});
   FakeConnection& a = connect("client.a", 1);
   FakeConnection& b = connect("client.a", 1);
   write(b, 1);
   end(1);
-  sessions->reply_delivered(ids.at(&b), b.id(), 1);
+  sessions->on_delivered(ids.at(&b), b.id(), 1);
   write(a, 1);  // sent again, as if the reply had been lost
   EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kOk}));
   write(a, 2);
   EXPECT_TRUE(running.empty()) << "the result of 1 is on its way to it";
-  sessions->reply_delivered(ids.at(&a), a.id(), 1);
+  sessions->on_delivered(ids.at(&a), a.id(), 1);
   EXPECT_EQ(running_tids(), (std::vector<Tid>{2}));
   end(2);
 }
 
-TEST_F(ClientSessionTest, ResultsAreForgottenWhenTheClientHasSeenThem) {
+TEST_F(ClientSessionsTest, ResultsAreForgottenWhenTheClientHasSeenThem) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   end(1);
@@ -188,8 +188,8 @@ TEST_F(ClientSessionTest, ResultsAreForgottenWhenTheClientHasSeenThem) {
   EXPECT_EQ(running_tids(), (std::vector<Tid>{2, 1}));
 }
 
-TEST_F(ClientSessionTest, AtTheLimitNewOpsWaitUntilAReplyWasDelivered) {
-  make_sessions({.max_results = 2});
+TEST_F(ClientSessionsTest, AtTheLimitNewOpsWaitUntilAReplyWasDelivered) {
+  make_sessions({.limits = {.max_results = 2}});
   FakeConnection& a = connect("client.a", 1);
   for (Tid tid = 1; tid <= 2; ++tid) {
     write(a, tid);
@@ -197,14 +197,14 @@ TEST_F(ClientSessionTest, AtTheLimitNewOpsWaitUntilAReplyWasDelivered) {
   }
   write(a, 3);
   EXPECT_TRUE(running.empty());
-  sessions->reply_delivered(ids.at(&a), a.id() + 1, 1);
+  sessions->on_delivered(ids.at(&a), a.id() + 1, 1);
   EXPECT_TRUE(running.empty()) << "another connection's reply proves nothing";
-  sessions->reply_delivered(ids.at(&a), a.id(), 1);
+  sessions->on_delivered(ids.at(&a), a.id(), 1);
   EXPECT_EQ(running_tids(), (std::vector<Tid>{3}));
 }
 
-TEST_F(ClientSessionTest, AtTheLimitAnOpThatSawMoreMakesRoom) {
-  make_sessions({.max_results = 2});
+TEST_F(ClientSessionsTest, AtTheLimitAnOpThatSawMoreMakesRoom) {
+  make_sessions({.limits = {.max_results = 2}});
   FakeConnection& a = connect("client.a", 1);
   for (Tid tid = 1; tid <= 2; ++tid) {
     write(a, tid);
@@ -215,7 +215,7 @@ TEST_F(ClientSessionTest, AtTheLimitAnOpThatSawMoreMakesRoom) {
   EXPECT_EQ(running_tids(), (std::vector<Tid>{3, 4}));
 }
 
-TEST_F(ClientSessionTest, CancelOfAQueuedOpRemovesIt) {
+TEST_F(ClientSessionsTest, CancelOfAQueuedOpRemovesIt) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   queued.insert(1);
@@ -227,7 +227,7 @@ TEST_F(ClientSessionTest, CancelOfAQueuedOpRemovesIt) {
   EXPECT_EQ(replies[0].error, OsdErrc::kCancelled);
 }
 
-TEST_F(ClientSessionTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
+TEST_F(ClientSessionsTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   sessions->cancel(a, ids.at(&a), 1);
@@ -237,7 +237,7 @@ TEST_F(ClientSessionTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
 }
 
-TEST_F(ClientSessionTest, AnExecutingOpHearsThatItWasGivenUp) {
+TEST_F(ClientSessionsTest, AnExecutingOpHearsThatItWasGivenUp) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   write(a, 2);
@@ -251,7 +251,7 @@ TEST_F(ClientSessionTest, AnExecutingOpHearsThatItWasGivenUp) {
   end(2);
 }
 
-TEST_F(ClientSessionTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain) {
+TEST_F(ClientSessionsTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   sessions->cancel(a, ids.at(&a), 1);
@@ -263,7 +263,7 @@ TEST_F(ClientSessionTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain) 
   EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kCancelled}));
 }
 
-TEST_F(ClientSessionTest, CancelThatOvertakesItsOpHolds) {
+TEST_F(ClientSessionsTest, CancelThatOvertakesItsOpHolds) {
   FakeConnection& a = connect("client.a", 1);
   sessions->cancel(a, ids.at(&a), 1);
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
@@ -273,7 +273,7 @@ TEST_F(ClientSessionTest, CancelThatOvertakesItsOpHolds) {
   EXPECT_EQ(replies[0].error, OsdErrc::kCancelled);
 }
 
-TEST_F(ClientSessionTest, ANewerStartFencesTheOlderAndWaitsForWhatExecutes) {
+TEST_F(ClientSessionsTest, ANewerStartFencesTheOlderAndWaitsForWhatExecutes) {
   FakeConnection& old_one = connect("client.a", 1);
   write(old_one, 1);
   write(old_one, 2);
@@ -291,14 +291,14 @@ TEST_F(ClientSessionTest, ANewerStartFencesTheOlderAndWaitsForWhatExecutes) {
   EXPECT_EQ(replies.back(), (Reply{&old_one, 3, 1, OsdErrc::kFenced}));
 }
 
-TEST_F(ClientSessionTest, AnOlderStartThatComesLateIsFenced) {
+TEST_F(ClientSessionsTest, AnOlderStartThatComesLateIsFenced) {
   connect("client.a", 2);
   FakeConnection& old_one = connect("client.a", 1);
   write(old_one, 1);
   EXPECT_EQ(replies, (std::vector<Reply>{{&old_one, 1, 1, OsdErrc::kFenced}}));
 }
 
-TEST_F(ClientSessionTest, AStartThatWroteFencesOlderOnesAfterARestart) {
+TEST_F(ClientSessionsTest, AStartThatWroteFencesOlderOnesAfterARestart) {
   write(connect("client.a", 2), 1);
   end(1);
   fences = std::move(*FenceTable::load(*store));
@@ -309,7 +309,7 @@ TEST_F(ClientSessionTest, AStartThatWroteFencesOlderOnesAfterARestart) {
   EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
 }
 
-TEST_F(ClientSessionTest, ClientsOfOneKeyOnTwoHostsDoNotFenceEachOther) {
+TEST_F(ClientSessionsTest, ClientsOfOneKeyOnTwoHostsDoNotFenceEachOther) {
   FakeConnection& a = connect("client.a", 1);
   FakeConnection& b = connect("client.b", 2);
   write(a, 1);
@@ -317,7 +317,7 @@ TEST_F(ClientSessionTest, ClientsOfOneKeyOnTwoHostsDoNotFenceEachOther) {
   EXPECT_EQ(running.size(), 2u);
 }
 
-TEST_F(ClientSessionTest, AnOperatorsFenceHoldsUntilANewerStart) {
+TEST_F(ClientSessionsTest, AnOperatorsFenceHoldsUntilANewerStart) {
   FakeConnection& a = connect("client.a", 5);
   const ClientName name{"client.a", "host"};
   fences->fence(name, 5, [](std::error_code) {});
@@ -333,7 +333,7 @@ TEST_F(ClientSessionTest, AnOperatorsFenceHoldsUntilANewerStart) {
   EXPECT_EQ(running.size(), 1u);
 }
 
-TEST_F(ClientSessionTest, AnOperatorsFenceAnswersWhenNothingExecutesAnyMore) {
+TEST_F(ClientSessionsTest, AnOperatorsFenceAnswersWhenNothingExecutesAnyMore) {
   FakeConnection& a = connect("client.a", 5);
   write(a, 1);
   bool fenced = false;
@@ -343,13 +343,13 @@ TEST_F(ClientSessionTest, AnOperatorsFenceAnswersWhenNothingExecutesAnyMore) {
   EXPECT_TRUE(fenced);
 }
 
-TEST_F(ClientSessionTest, SessionsWithoutAConnectionExpire) {
+TEST_F(ClientSessionsTest, SessionsWithoutAConnectionExpire) {
   using std::chrono::seconds;
   make_sessions({.timeout = seconds(60)});
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   disconnect(a);
-  const ClientSessions::Clock::time_point start{};
+  const ClientSessions::TimePoint start{};
   sessions->expire(start + seconds(120));
   EXPECT_EQ(sessions->size(), 1u) << "an op of it executes";
   end(1);
@@ -359,17 +359,17 @@ TEST_F(ClientSessionTest, SessionsWithoutAConnectionExpire) {
   EXPECT_EQ(sessions->size(), 0u);
 }
 
-TEST_F(ClientSessionTest, ASessionWithAConnectionUpDoesNotExpire) {
+TEST_F(ClientSessionsTest, ASessionWithAConnectionUpDoesNotExpire) {
   FakeConnection& older = connect("client.a", 1);
   FakeConnection& newer = connect("client.a", 1);
   disconnect(newer);
-  sessions->expire(ClientSessions::Clock::time_point() + std::chrono::hours(1));
+  sessions->expire(ClientSessions::TimePoint() + std::chrono::hours(1));
   write(older, 1);
   EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
   end(1);
 }
 
-TEST_F(ClientSessionTest, TooManyClientsAreToldSo) {
+TEST_F(ClientSessionsTest, TooManyClientsAreToldSo) {
   make_sessions({.max_sessions = 1});
   connect("client.a", 1);
   FakeConnection& b = connect("client.b", 1);

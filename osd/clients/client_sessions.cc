@@ -1,0 +1,207 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/clients/client_sessions.h"
+
+#include <algorithm>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/log.h"
+
+namespace lunar::osd {
+
+using State = ClientSession::State;
+
+ClientSessions::ClientSessions(ClientSessionsHost& host, FenceTable& fences, Options options)
+    : host_(host), fences_(fences), options_(options) {}
+
+ClientSessions::~ClientSessions() = default;
+
+ClientSession* ClientSessions::find(SessionId id) const {
+  const auto found = sessions_.find(id);
+  return found == sessions_.end() ? nullptr : found->second.get();
+}
+
+// --- connections ---
+
+bool ClientSessions::remembers(const msgr::PeerIdentity& peer) const {
+  const auto family = families_.find(ClientName{peer.entity, peer.instance});
+  if (family == families_.end()) return false;
+  return std::any_of(family->second.begin(), family->second.end(), [&](SessionId id) {
+    const ClientSession& session = *sessions_.at(id);
+    return session.nonce() == peer.nonce && session.is_served();
+  });
+}
+
+ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
+  const msgr::PeerIdentity& peer = connection.peer();
+  const ClientName name{peer.entity, peer.instance};
+  ClientStarts& family = families_[name];
+  bool is_newest = fences_.allows(name, peer.nonce);
+  for (const SessionId id : family) {
+    ClientSession& known = *sessions_.at(id);
+    if (known.nonce() == peer.nonce) {
+      known.attach(connection);
+      return id;
+    }
+    is_newest &= known.nonce() < peer.nonce;
+  }
+  State state = State::kWaiting;
+  if (!is_newest) {
+    LUNAR_LOG(kOsd, 0, "{} start {} is fenced: a newer one was seen, or an operator fenced it",
+              name.to_string(), peer.nonce);
+    state = State::kFenced;
+  } else if (sessions_.size() >= options_.max_sessions) {
+    LUNAR_LOG(kOsd, 0, "{} is refused: {} client sessions are open", name.to_string(),
+              sessions_.size());
+    state = State::kRefused;
+  }
+  const SessionId id = next_id_++;
+  const auto session =
+      std::make_shared<ClientSession>(host_, fences_, options_.limits, id,
+                                      std::make_shared<const ClientName>(name), peer.nonce, state);
+  sessions_.emplace(id, session);
+  family.push_back(id);
+  session->attach(connection);
+  if (state == State::kWaiting) {
+    fence_older(*session);
+    open_if_alone(*session);
+  }
+  return id;
+}
+
+void ClientSessions::close(msgr::Connection& connection, SessionId id, TimePoint now) {
+  ClientSession* const session = find(id);
+  if (session == nullptr) return;
+  session->detach(connection, now);
+  if (!session->is_connected() && !session->is_served() && !session->is_executing()) drop(id);
+}
+
+void ClientSessions::expire(TimePoint now) {
+  std::vector<SessionId> expired;
+  for (const auto& [id, session] : sessions_)
+    if (session->is_expired(now, options_.timeout)) expired.push_back(id);
+  for (const SessionId id : expired) drop(id);
+}
+
+void ClientSessions::drop(SessionId id) {
+  const auto found = sessions_.find(id);
+  if (found == sessions_.end()) return;
+  const auto family = families_.find(found->second->client());
+  std::erase(family->second, id);
+  if (family->second.empty()) families_.erase(family);
+  sessions_.erase(found);
+}
+
+// --- ops ---
+
+void ClientSessions::submit(msgr::Connection& connection, SessionId id, ClientOpRef op) {
+  if (ClientSession* const session = find(id)) session->submit(connection, std::move(op));
+}
+
+void ClientSessions::cancel(msgr::Connection& connection, SessionId id, Tid tid) {
+  if (ClientSession* const session = find(id)) session->cancel(connection, tid);
+  if (ClientSession* const session = find(id)) settle(*session);
+}
+
+void ClientSessions::on_executed(ClientOpRef op, OpResultRef result) {
+  ClientSession* const session = find(op->session);
+  LUNAR_CHECK(session != nullptr, "an op outlived its session");
+  session->on_executed(std::move(op), std::move(result));
+  settle(*session);
+}
+
+void ClientSessions::on_delivered(SessionId id, uint64_t connection_id, Tid tid) {
+  if (ClientSession* const session = find(id)) session->on_delivered(connection_id, tid);
+}
+
+// --- fences ---
+
+void ClientSessions::fence_older(const ClientSession& session) {
+  const ClientStarts family = families_.at(session.client());
+  for (const SessionId other : family) {
+    ClientSession& older = *sessions_.at(other);
+    if (other == session.id() || older.state() == State::kFenced) continue;
+    LUNAR_LOG(kOsd, 0, "{} start {} fences start {}", session.client().to_string(), session.nonce(),
+              older.nonce());
+    older.fence();
+  }
+}
+
+uint64_t ClientSessions::newest_nonce(const ClientName& client) const {
+  uint64_t newest = 0;
+  const auto family = families_.find(client);
+  if (family == families_.end()) return newest;
+  for (const SessionId id : family->second) newest = std::max(newest, sessions_.at(id)->nonce());
+  return newest;
+}
+
+void ClientSessions::fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done) {
+  const auto family = families_.find(client);
+  if (family != families_.end()) {
+    for (const SessionId id : ClientStarts(family->second)) {
+      ClientSession& session = *sessions_.at(id);
+      if (session.nonce() <= nonce && session.state() != State::kFenced) session.fence();
+    }
+  }
+  if (!is_executing(client, nonce)) return done();
+  fence_waiters_.push_back({client, nonce, std::move(done)});
+}
+
+bool ClientSessions::is_executing(const ClientName& client, uint64_t up_to_nonce) const {
+  const auto family = families_.find(client);
+  if (family == families_.end()) return false;
+  return std::any_of(family->second.begin(), family->second.end(), [&](SessionId id) {
+    const ClientSession& session = *sessions_.at(id);
+    return session.nonce() <= up_to_nonce && session.is_executing();
+  });
+}
+
+void ClientSessions::open_if_alone(ClientSession& session) {
+  if (session.state() != State::kWaiting) return;
+  for (const SessionId other : families_.at(session.client()))
+    if (other != session.id() && sessions_.at(other)->is_executing()) return;
+  session.open();
+}
+
+// An op of the session has ended or was taken back: it may have been the last one that a newer
+// start, or a fence, waits for.
+void ClientSessions::settle(ClientSession& session) {
+  if (session.state() != State::kFenced || session.is_executing()) return;
+  const SessionId id = session.id();
+  const bool is_gone = !session.is_connected();
+  const ClientStarts family = families_.at(session.client());
+  for (const SessionId other : family)
+    if (ClientSession* const waiting = find(other)) open_if_alone(*waiting);
+  if (is_gone) drop(id);
+  for (std::size_t i = 0; i < fence_waiters_.size();) {
+    if (is_executing(fence_waiters_[i].client, fence_waiters_[i].nonce)) {
+      ++i;
+      continue;
+    }
+    auto done = std::move(fence_waiters_[i].done);
+    fence_waiters_.erase(fence_waiters_.begin() + static_cast<std::ptrdiff_t>(i));
+    done();
+  }
+}
+
+std::string ClientSessions::to_json() const {
+  using Json = nlohmann::ordered_json;
+  static constexpr const char* kStates[] = {"waiting", "open", "fenced", "refused"};
+  Json out = Json::array();
+  for (const auto& [id, session] : sessions_) {
+    const ClientSession::Summary summary = session->summary();
+    out.push_back({{"entity", session->client().entity},
+                   {"instance", session->client().instance},
+                   {"nonce", session->nonce()},
+                   {"state", kStates[static_cast<std::size_t>(session->state())]},
+                   {"connected", session->is_connected()},
+                   {"executing", summary.executing},
+                   {"held", summary.held},
+                   {"results", summary.results},
+                   {"result_bytes", summary.result_bytes},
+                   {"oldest_tid", summary.oldest}});
+  }
+  return out.dump(2, ' ', false, Json::error_handler_t::replace);
+}
+
+}  // namespace lunar::osd

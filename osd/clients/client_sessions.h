@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <cstddef>
+#include <cstdint>
+#include <map>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "osd/clients/client_session.h"
+
+namespace lunar::osd {
+
+// The clients of this server, one session per (entity, instance, nonce), which outlives
+// connections: a resend of an op that was executed is answered from memory, one of an op that is
+// executing waits for it. A newer nonce fences older ones of the same client and is served when
+// nothing of theirs executes any more.
+// Loop-bound. Borrows the host and the table.
+class ClientSessions {
+ public:
+  struct Options {
+    std::chrono::nanoseconds timeout{std::chrono::minutes(1)};  // without a connection
+    ClientSession::Limits limits;                               // of each session
+    std::size_t max_sessions = 8192;
+  };
+  using TimePoint = ClientSession::TimePoint;
+  using SessionId = ClientSession::Id;
+
+  ClientSessions(ClientSessionsHost& host, FenceTable& fences, Options options);
+  ~ClientSessions();
+
+  // The session of this peer's start, made if there is none. The connection is borrowed until
+  // close(). A start may have several: replies go to the one that was opened, or was heard, last.
+  SessionId open(msgr::Connection& connection);
+  // True if the peer's start has a session already: its results are remembered.
+  bool remembers(const msgr::PeerIdentity& peer) const;
+  void close(msgr::Connection& connection, SessionId id, TimePoint now);
+
+  // Exactly one reply follows for each tid, unless the client cancels it or goes away.
+  // REQUIRES, as cancel(): the connection that brought it is open()ed.
+  void submit(msgr::Connection& connection, SessionId id, ClientOpRef op);
+  // send_cancelled() follows once the op does not execute and will not, after its reply if it did.
+  void cancel(msgr::Connection& connection, SessionId id, Tid tid);
+  void on_executed(ClientOpRef op, OpResultRef result);
+  // The peer's messenger has the reply (or the connection is gone: then it tells nothing).
+  void on_delivered(SessionId id, uint64_t connection_id, Tid tid);
+
+  // The newest start of the client that this server knows; 0 if none.
+  uint64_t newest_nonce(const ClientName& client) const;
+  // Fences the client's starts that this server knows, by an operator's command.
+  // `done` runs when nothing of theirs executes any more; at once if so already.
+  void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done);
+
+  // Drops sessions that were without a connection for too long.
+  void expire(TimePoint now);
+
+  std::size_t size() const noexcept { return sessions_.size(); }
+  std::string to_json() const;
+
+ private:
+  struct FenceWaiter {
+    ClientName client;
+    uint64_t nonce = 0;
+    UniqueFunction<void()> done;
+  };
+  // The sessions of one client, oldest first; each is in sessions_. Never empty.
+  using ClientStarts = std::vector<SessionId>;
+
+  ClientSession* find(SessionId id) const;
+  void fence_older(const ClientSession& session);
+  void open_if_alone(ClientSession& session);
+  void settle(ClientSession& session);
+  bool is_executing(const ClientName& client, uint64_t up_to_nonce) const;
+  void drop(SessionId id);
+
+  ClientSessionsHost& host_;
+  FenceTable& fences_;
+  const Options options_;
+  std::map<SessionId, std::shared_ptr<ClientSession>> sessions_;
+  std::map<ClientName, ClientStarts> families_;
+  std::vector<FenceWaiter> fence_waiters_;
+  SessionId next_id_ = 1;
+};
+
+}  // namespace lunar::osd

@@ -1,0 +1,180 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/daemon/osd_process.h"
+
+#include <fmt/core.h>
+#include <sys/signalfd.h>
+#include <unistd.h>
+
+#include <cstdio>
+#include <utility>
+
+#include "common/log.h"
+#include "osd/daemon/cluster_setup.h"
+
+// start_up() and end() are coroutines on the process's loop, which run() leaves only when end() has
+// stopped it.
+
+namespace lunar::osd {
+namespace {
+
+ExitStatus status_of(std::error_code error) {
+  using objecter::OsdErrc;
+  if (error == OsdErrc::kCorrupt || error == OsdErrc::kIoError || error == OsdErrc::kNoSpace)
+    return ExitStatus::kStore;
+  const bool is_ours = error.category() == objecter::osd_category();
+  return is_ours ? ExitStatus::kRefused : ExitStatus::kNetwork;
+}
+
+}  // namespace
+
+int complain(Daemon& daemon, ExitStatus status, const std::string& sentence) {
+  fmt::print(stderr, "lunar-osd: {}\n", sentence);
+  LUNAR_LOG(kOsd, 5, "exit {}: {}", static_cast<int>(status), sentence);
+  log_flush();
+  daemon.failed(static_cast<int>(status));
+  return static_cast<int>(status);
+}
+
+sigset_t handled_signals() {
+  sigset_t set;
+  sigemptyset(&set);
+  for (const int signal : {SIGTERM, SIGINT, SIGHUP}) sigaddset(&set, signal);
+  return set;
+}
+
+int OsdProcess::run() {
+  if (const auto made = set_up(); !made)
+    return complain(daemon_, setup_status_, made.error().message);
+  end();
+  start_up();
+  center_->run();
+  observers_.clear();
+  server_.reset();
+  store_.reset();
+  return static_cast<int>(status_);
+}
+
+// --- what there has to be before the loop runs ---
+
+Outcome<void> OsdProcess::set_up() {
+  Config& config = program_.config();
+  const auto id = osd_id_from(config);
+  if (!id) return failure(id.error());
+  auto options = OsdServerOptions::from_config(config);
+  if (!options) return failure(options.error());
+  auto messenger = msgr::MessengerOptions::from_config(config);
+  if (!messenger) return failure(messenger.error());
+  messenger_ = std::move(*messenger);
+  messenger_.instance = config.name().to_string();
+  auto listen = listen_from(config);
+  if (!listen) return failure(listen.error());
+  listen_ = std::move(*listen);
+  setup_status_ = ExitStatus::kNetwork;
+  if (options->auth_required) {
+    auto keyring = Keyring::load(config.get_string("keyring"));
+    if (!keyring) return failure(keyring.error());
+    keyring_ = std::move(*keyring);
+  }
+  auto center = msgr::EventCenter::create({.name = "lunar-osd"});
+  if (!center) return failure(center.error(), "cannot make an event loop");
+  center_ = std::move(*center);
+  auto stack = msgr::make_network_stack(config, &program_.perf());
+  if (!stack) return failure(stack.error());
+  stack_ = std::move(*stack);
+  setup_status_ = ExitStatus::kStore;
+  auto store = open_store(*center_, stack_->buffers(), config, program_.perf(), makes_map_);
+  if (!store) return failure(store.error());
+  store_ = std::move(*store);
+  auto server = OsdServer::create(*center_, *store_, std::move(*options), program_.perf());
+  if (!server) return failure(server.error());
+  server_ = std::move(*server);
+  server_->set_on_refused([this](const Error& error) {
+    ends_.push({ExitStatus::kRefused, error.message});
+  });
+  observe_options();
+  config.freeze();
+  return watch_signals();
+}
+
+void OsdProcess::observe_options() {
+  for (const char* name :
+       {"osd_op_history_size", "osd_op_history_duration", "osd_op_complaint_time"}) {
+    observers_.push_back(program_.config().observe(name, [this](const Config& changed) {
+      const OpTracker::Options tracking{changed.get_uint("osd_op_history_size"),
+                                        changed.get_duration("osd_op_history_duration"),
+                                        changed.get_duration("osd_op_complaint_time")};
+      center_->post([this, tracking] { server_->set_tracking(tracking); });
+    }));
+  }
+}
+
+Outcome<void> OsdProcess::watch_signals() {
+  setup_status_ = ExitStatus::kUsage;
+  auto pid_file = PidFile::create(program_.config().get_string("pid_file"));
+  if (!pid_file) return failure(pid_file.error());
+  pid_file_ = std::move(*pid_file);
+  const sigset_t set = handled_signals();
+  signals_.reset(::signalfd(-1, &set, SFD_CLOEXEC | SFD_NONBLOCK));
+  auto watch = center_->watch(signals_.get(), msgr::FdEvents::kRead,
+                              [this](msgr::FdEvents) { on_signal(); });
+  if (!watch) return failure(watch.error(), "cannot wait for signals: " + watch.error().message());
+  signal_watch_ = std::move(*watch);
+  return {};
+}
+
+void OsdProcess::on_signal() {
+  signalfd_siginfo info{};
+  while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
+    if (info.ssi_signo != SIGHUP) {
+      ends_.push({});
+    } else if (const auto reopened = log_reopen(); !reopened) {
+      LUNAR_ERROR(kOsd, "{}", reopened.error().message);
+    }
+  }
+}
+
+// --- start and end ---
+
+Detached OsdProcess::start_up() {
+  msgr::Completion<Outcome<msgr::Address>> started;
+  server_->start(*stack_, std::move(messenger_), keyring_ ? &*keyring_ : nullptr,
+                 std::move(listen_), started.callback());
+  const Outcome<msgr::Address> address = co_await started;
+  if (address)
+    announce(*address);
+  else
+    ends_.push({status_of(address.error().code), address.error().message});
+}
+
+void OsdProcess::announce(const msgr::Address& address) {
+  const std::string line =
+      fmt::format("lunar-osd.{} ready {}", store_->identity().osd, address.to_string());
+  LUNAR_LOG(kOsd, 1, "{}", line);
+  if (AdminSocket* socket = program_.admin_socket(); socket != nullptr)
+    server_->add_admin_commands(*socket);
+  fmt::print(stderr, "{}\n", line);
+  std::fflush(stderr);
+  daemon_.started();
+}
+
+Detached OsdProcess::end() {
+  const Result<OsdExit> why = co_await ends_.next();
+  status_ = why->status;
+  if (why->sentence.empty())
+    LUNAR_LOG(kOsd, 1, "ending");
+  else
+    complain(daemon_, status_, why->sentence);
+
+  msgr::Completion<void> returned;  // whoever told us why is inside the server
+  center_->post(returned.callback());
+  co_await returned;
+  msgr::Completion<void> ended;
+  server_->shutdown(ended.callback());
+  co_await ended;
+  msgr::Completion<void> closed;
+  store_->shutdown(closed.callback());
+  co_await closed;
+  center_->stop();
+}
+
+}  // namespace lunar::osd

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <csignal>
+#include <memory>
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/file.h"
+#include "common/keyring.h"
+#include "common/program.h"
+#include "common/task.h"
+#include "msgr/awaiters.h"
+#include "osd/daemon/daemon.h"
+#include "osd/server/osd_server.h"
+
+namespace lunar::osd {
+
+// How lunar-osd exits: README.md, "The program".
+enum class ExitStatus : uint8_t { kDone = 0, kUsage = 1, kStore = 2, kNetwork = 3, kRefused = 4 };
+
+// Says on stderr, in the log and to whoever waits for the daemon why it ends. Returns the status.
+int complain(Daemon& daemon, ExitStatus status, const std::string& sentence);
+
+// Those that a server handles, to be blocked before the first thread is made.
+sigset_t handled_signals();
+
+// One server, from its start to its end: until it is refused, or until SIGTERM or SIGINT.
+// Not thread-safe. Borrows program and daemon; owns everything else of the process.
+class OsdProcess {
+ public:
+  // `makes_map`: a store in memory begins with the first map of a new cluster.
+  OsdProcess(Program& program, Daemon& daemon, bool makes_map)
+      : program_(program), daemon_(daemon), makes_map_(makes_map) {}
+
+  // Blocks until the end. Returns the exit status.
+  int run();
+
+ private:
+  // Why the process ends; no sentence if somebody asked for it.
+  struct OsdExit {
+    ExitStatus status = ExitStatus::kDone;
+    std::string sentence;
+  };
+
+  Outcome<void> set_up();
+  Outcome<void> watch_signals();
+  void observe_options();
+  void on_signal();
+  void announce(const msgr::Address& address);
+  Detached start_up();
+  Detached end();
+
+  Program& program_;
+  Daemon& daemon_;
+  const bool makes_map_;
+  ExitStatus setup_status_ = ExitStatus::kUsage;  // of an error in the present step of set_up()
+  ExitStatus status_ = ExitStatus::kDone;
+  msgr::Inbox<OsdExit> ends_;  // the first one counts
+  msgr::MessengerOptions messenger_;
+  OsdServer::Listen listen_;
+  std::optional<Keyring> keyring_;  // empty without authentication
+  // Made by set_up(), in this order.
+  std::unique_ptr<msgr::EventCenter> center_;
+  std::unique_ptr<msgr::NetworkStack> stack_;
+  std::unique_ptr<ObjectStore> store_;
+  std::unique_ptr<OsdServer> server_;
+  std::vector<Config::Observer> observers_;
+  PidFile pid_file_;
+  UniqueFd signals_;
+  msgr::FdWatch signal_watch_;
+};
+
+}  // namespace lunar::osd

@@ -1,0 +1,57 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <map>
+
+#include "common/unique_function.h"
+#include "osd/ops/op_executor.h"
+
+namespace lunar::osd {
+
+// An OpExecutor that executes at most so many ops at once; the others wait in the order in which
+// they came. Removes objects for the server itself, too, in the order of the clients' ops on them.
+// Loop-bound. Owns what waits; borrows what the environment names.
+class BoundedExecutor {
+ public:
+  struct Limits {
+    std::size_t max_executing = 1024;
+    std::size_t max_waiting = 65536;  // above it clients are told kBusy
+  };
+  // `on_done` runs once per submitted op, later, unless take_back() or stop() took it out.
+  BoundedExecutor(const OpEnvironment& environment, const Limits& limits,
+                  OpExecutor::OnDone on_done);
+
+  // False if too many ops wait already.
+  bool has_room() const noexcept {
+    return executing_ < limits_.max_executing || waiting_.size() < limits_.max_waiting;
+  }
+  // REQUIRES: has_room(), stop() was not called, and check_op() found nothing wrong with the op.
+  void submit(ClientOpRef op);
+  // Takes an op out that has not begun: true, and nothing of it will happen.
+  bool take_back(const ClientOpRef& op);
+  // Deletes an object when the ops on it that came before have ended. `done` runs once, later,
+  // whether or not there was anything to delete.
+  void remove_object(const ObjectId& id, bool is_metadata, UniqueFunction<void()> done);
+  // Pool buffers were given back: ops that waited for some may begin.
+  void buffers_freed() { executor_.buffers_freed(); }
+
+  // Gives back what waits; nothing is begun any more.
+  std::deque<ClientOpRef> stop();
+  // `done` runs once, later, when nothing executes. REQUIRES: stop() was called.
+  void drain(UniqueFunction<void()> done) { executor_.drain(std::move(done)); }
+
+ private:
+  void start_waiting();
+  void on_executed(ClientOpRef op, OpResultRef result);
+
+  const Limits limits_;
+  OpExecutor::OnDone on_done_;
+  std::deque<ClientOpRef> waiting_;  // empty unless executing_ is at the limit
+  std::map<const ClientOp*, UniqueFunction<void()>> removals_;  // ops of our own, with the executor
+  std::size_t executing_ = 0;                                   // with the executor
+  OpExecutor executor_;
+};
+
+}  // namespace lunar::osd

@@ -1,0 +1,175 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/ops/changing_steps.h"
+
+#include <algorithm>
+#include <cstring>
+#include <utility>
+
+#include "osd/ops/op_run.h"
+
+namespace lunar::osd {
+namespace {
+
+bool all_zero(ConstBytes bytes) noexcept {
+  return std::all_of(bytes.begin(), bytes.end(), [](std::byte b) { return b == std::byte{0}; });
+}
+
+// Replaces the object durably whatever its flags say.
+bool is_stable(const SubOp& step) noexcept {
+  return (step.flags & objecter::kFua) != 0 || step.code == OpCode::kWriteFull;
+}
+
+}  // namespace
+
+bool replaces_object(const OsdOpHeader& op) noexcept {
+  const SubOp& first = op.steps.front();
+  return first.code == OpCode::kWriteFull || first.code == OpCode::kDelete ||
+         (first.code == OpCode::kTruncate && first.length == 0);
+}
+
+void ChangingSteps::start() {
+  if (!has_begun_ && cursor_.op().is_metadata()) return change_metadata();
+  if (!has_begun_) mark();
+  start_step();
+}
+
+void ChangingSteps::change_metadata() {
+  has_begun_ = true;
+  metadata_ = std::make_unique<MetadataRun>(cursor_.env(), cursor_.op(), cursor_.index(),
+                                            cursor_.data_offset(), [this](OsdErrc error) {
+                                              for (; !cursor_.is_at_end(); cursor_.advance())
+                                                cursor_.result().error = error;
+                                              run_.finish(error);
+                                            });
+  metadata_->start();
+}
+
+void ChangingSteps::mark() {
+  has_begun_ = true;
+  const auto& steps = cursor_.op().header.steps;
+  is_unstable_ = std::any_of(steps.begin() + static_cast<std::ptrdiff_t>(cursor_.index()),
+                             steps.end(), [](const SubOp& step) { return !is_stable(step); });
+  UnflushedLedger& ledger = cursor_.env().ledger;
+  const ImageId image = cursor_.op().header.image;
+  // The mark is made while the store writes; the reply waits for both.
+  if (is_unstable_ && !ledger.begin_write(image)) {
+    is_marked_ = false;
+    ledger.wait_marked(image, [this](std::error_code error) {
+      is_marked_ = true;
+      mark_error_ = wire_error(error);
+      if (has_finished_) finish_if_marked();
+    });
+  }
+  cursor_.env().versions.change_data(object());
+}
+
+void ChangingSteps::start_step() {
+  const SubOp& now = cursor_.step();
+  const bool fua = is_fua();
+  switch (now.code) {
+    case OpCode::kWrite:
+      return store().write(object(), now.offset, cursor_.data(), fua, step_done());
+    case OpCode::kWriteFull:
+      return store().replace(object(), cursor_.data(), step_done());
+    case OpCode::kWriteSame:
+      return write_same();
+    case OpCode::kZero:
+      return store().zero(object(), now.offset, now.length, fua, step_done());
+    case OpCode::kTruncate:
+      return store().truncate(object(), now.length, fua ? then_flush() : StoreDone(step_done()));
+    case OpCode::kDelete:
+      return remove();
+    case OpCode::kSetXattr:
+      return store().set_xattr(object(), now.name, cursor_.data(),
+                               fua ? then_flush() : StoreDone(step_done()));
+    case OpCode::kOrWrite:
+      return or_write();
+    default:
+      LUNAR_CHECK(false, "a step that does not change anything");
+  }
+}
+
+bool ChangingSteps::is_fua() const noexcept { return (cursor_.step().flags & objecter::kFua) != 0; }
+
+void ChangingSteps::on_changed(std::error_code error) { run_.step_done(wire_error(error)); }
+
+StoreDone ChangingSteps::then_flush() {
+  return [this](std::error_code error) {
+    if (error) return run_.step_done(wire_error(error));
+    store().flush(step_done());
+  };
+}
+
+void ChangingSteps::remove() {
+  const bool fua = is_fua();
+  if (fua)
+    store().remove_durably(object(), step_done());
+  else
+    store().remove(object(), step_done());
+}
+
+void ChangingSteps::write_same() {
+  const SubOp& now = cursor_.step();
+  const ConstBytes pattern = cursor_.data();
+  if (all_zero(pattern)) {
+    const bool fua = is_fua();
+    return store().zero(object(), now.offset, now.length, fua, step_done());
+  }
+  Bytes buffer = cursor_.buffer().bytes();
+  buffer = buffer.first(buffer.size() / pattern.size() * pattern.size());
+  for (std::size_t at = 0; at < buffer.size(); at += pattern.size())
+    std::memcpy(buffer.data() + at, pattern.data(), pattern.size());
+  write_pattern(buffer, 0);
+}
+
+void ChangingSteps::write_pattern(ConstBytes pattern, uint64_t written) {
+  const SubOp& now = cursor_.step();
+  const uint64_t length = std::min<uint64_t>(pattern.size(), now.length - written);
+  const bool fua = is_fua();
+  store().write(object(), now.offset + written, pattern.first(length), fua,
+                [this, pattern, written, length](std::error_code error) {
+                  if (error || written + length == cursor_.step().length)
+                    return run_.step_done(wire_error(error));
+                  write_pattern(pattern, written + length);
+                });
+}
+
+void ChangingSteps::or_write() {
+  const Bytes buffer = cursor_.buffer().bytes();
+  store().read(object(), cursor_.step().offset, buffer, [this, buffer](std::error_code error) {
+    if (error && error != make_error_code(OsdErrc::kNoSuchObject))
+      return run_.step_done(wire_error(error));
+    const ConstBytes data = cursor_.data();
+    for (std::size_t i = 0; i < data.size(); ++i) buffer[i] |= data[i];
+    const bool fua = is_fua();
+    store().write(object(), cursor_.step().offset, buffer, fua, step_done());
+  });
+}
+
+// --- the end ---
+
+void ChangingSteps::finish() {
+  has_finished_ = true;
+  finish_if_marked();
+}
+
+void ChangingSteps::finish_if_marked() {
+  if (!is_marked_) return;  // the mark's callback comes back here
+  if (is_unstable_) cursor_.env().ledger.end_write(cursor_.op().header.image);
+  OsdErrc& error = cursor_.op_result().header.error;
+  if (error == OsdErrc::kOk) error = mark_error_;
+  settle_damage();
+}
+
+void ChangingSteps::settle_damage() {
+  UnflushedLedger& ledger = cursor_.env().ledger;
+  const bool is_repaired = cursor_.op_result().header.error == OsdErrc::kOk &&
+                           replaces_object(cursor_.op().header) && ledger.is_damaged(object());
+  if (!is_repaired) return run_.reply();
+  ledger.repaired(object(), [this](std::error_code error) {
+    if (error) cursor_.op_result().header.error = wire_error(error);
+    run_.reply();
+  });
+}
+
+}  // namespace lunar::osd

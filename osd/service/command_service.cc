@@ -1,0 +1,178 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/service/command_service.h"
+
+#include <fmt/core.h>
+
+#include <algorithm>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/log.h"
+#include "osd/map/map_commands.h"
+
+namespace lunar::osd {
+
+using objecter::CommandReply;
+using objecter::MessageType;
+using Json = nlohmann::ordered_json;
+
+namespace {
+
+std::string text_of(const Json& arguments, const char* name) {
+  const auto found = arguments.find(name);
+  return found != arguments.end() && found->is_string() ? found->get<std::string>() : std::string();
+}
+
+// What a server shows of itself; over the admin socket and as a command to it.
+constexpr std::pair<const char*, const char*> kShown[] = {
+    {"ops in flight", "the ops that have arrived and have not ended"},
+    {"dump_ops_in_flight", "the ops that have arrived and have not ended"},
+    {"dump_historic_ops", "the slowest ops that have ended"},
+    {"sessions", "the clients that this server knows"},
+    {"unflushed", "the images with unflushed or lost writes, and the damaged objects"},
+    {"fences", "the starts of clients that are refused from now on"},
+    {"store usage", "the size of the store and how much of it is used, in bytes"},
+};
+
+// The client that a command names by "entity" and "instance".
+Outcome<ClientName> client_of(const Json& arguments) {
+  ClientName client{text_of(arguments, "entity"), text_of(arguments, "instance")};
+  if (client.entity.empty() || client.instance.empty())
+    return failure(OsdErrc::kInvalid,
+                   "name the client by \"entity\" and \"instance\"; `sessions` lists them");
+  return client;
+}
+
+CommandReply refuse(OsdErrc error, std::string sentence) { return {error, 0, std::move(sentence)}; }
+
+}  // namespace
+
+// --- messages ---
+
+bool CommandService::may_command(const msgr::Connection& connection) const {
+  if (!with_.options.auth_required) return true;
+  const msgr::PeerIdentity& peer = connection.peer();
+  const auto& admins = with_.options.admins;
+  return peer.is_authenticated &&
+         std::find(admins.begin(), admins.end(), peer.entity) != admins.end();
+}
+
+void CommandService::on_command(msgr::Connection& connection, const msgr::InMessage& message) {
+  const auto answer = [to = connection.weak_from_this(),
+                       tid = message.meta.tid](CommandReply reply) {
+    const msgr::ConnectionRef open = to.lock();
+    if (!open || !open->is_open()) return;
+    if (reply.text.size() > CommandReply::kMaxTextBytes) {
+      reply.error = OsdErrc::kTooLarge;
+      reply.text = "the answer is too long for a message; ask the admin socket of that server";
+    }
+    std::vector<std::byte> front;
+    objecter::encode(reply, front);
+    send_front(*open, MessageType::kCommandReply, std::move(front), tid);
+  };
+  if (!may_command(connection))
+    return answer(refuse(OsdErrc::kNotPermitted,
+                         fmt::format("{} is not permitted to send commands; osd_admin_entities "
+                                     "names who is",
+                                     connection.peer().entity)));
+  const std::string text(as_text(message.front));
+  LUNAR_LOG(kOsd, 1, "command of {}: {}", connection.peer().entity, command_prefix(text));
+  run(text, answer);
+}
+
+void CommandService::add_admin_commands(AdminSocket& socket) {
+  const auto add = [&](const std::string& prefix, const std::string& help) {
+    admin_commands_.push_back(
+        socket.add(prefix, help, [this](const AdminRequest& asked, AdminReply reply) {
+          Json json = {{"prefix", asked.prefix}};
+          for (const auto& [name, value] : asked.arguments) json[name] = value;
+          std::string text = json.dump(-1, ' ', false, Json::error_handler_t::replace);
+          with_.center.post([this, text = std::move(text), to = std::move(reply)]() mutable {
+            run(text, [to = std::move(to)](CommandReply answer) mutable {
+              if (answer.error == OsdErrc::kOk)
+                to.send(std::move(answer.text));
+              else
+                to.fail(make_error_code(answer.error), answer.text);
+            });
+          });
+        }));
+  };
+  for (const auto& [name, help] : kShown) add(name, help);
+  add("osd fence", "keep a client (entity=, instance=) from writing here");
+  add("osd unfence", "let a client (entity=, instance=) write here again");
+  add("status", "the cluster, as the map authority sees it");
+}
+
+// --- commands ---
+
+void CommandService::run(const std::string& text, Done done) {
+  const std::string prefix = command_prefix(text);
+  if (prefix == "osd fence") return fence(text, std::move(done));
+  if (prefix == "osd unfence") return unfence(text, std::move(done));
+  for (const auto& [name, help] : kShown)
+    if (prefix == name) return done(show(prefix));
+  with_.maps.command(text, std::move(done));
+}
+
+CommandReply CommandService::show(std::string_view prefix) const {
+  CommandReply reply;
+  reply.epoch = with_.maps.epoch();
+  const auto now = std::chrono::steady_clock::now();
+  if (prefix == "ops in flight" || prefix == "dump_ops_in_flight")
+    reply.text = with_.ops.tracker().in_flight_json(now);
+  else if (prefix == "dump_historic_ops")
+    reply.text = with_.ops.tracker().historic_json(now);
+  else if (prefix == "sessions")
+    reply.text = with_.ops.sessions().to_json();
+  else if (prefix == "unflushed")
+    reply.text = ledger_ != nullptr ? ledger_->to_json() : "{}";
+  else if (prefix == "fences")
+    reply.text = with_.fences.to_json();
+  else {
+    const ObjectStore::Usage usage = with_.store.usage();
+    reply.text =
+        Json({{"total", usage.total}, {"used", usage.used}, {"available", usage.available}})
+            .dump(2);
+  }
+  return reply;
+}
+
+void CommandService::fence(const std::string& text, Done done) {
+  const Json json = Json::parse(text, nullptr, false);
+  const auto client = client_of(json);
+  if (!client) return done(refuse(OsdErrc::kInvalid, client.error().message));
+  // Without a nonce: every start up to now. Nonces grow with time, in whatever unit.
+  uint64_t nonce = 0;
+  if (const auto given = json.find("nonce"); given != json.end()) {
+    if (!given->is_number_unsigned())
+      return done(refuse(OsdErrc::kInvalid, "\"nonce\" must be a number"));
+    nonce = given->get<uint64_t>();
+  } else {
+    nonce =
+        std::max(with_.ops.sessions().newest_nonce(*client), with_.fences.newest_nonce(*client));
+  }
+  // Durable first; then nothing of the client may still be inside the store.
+  with_.fences.fence(
+      *client, nonce,
+      [this, client = *client, nonce, done = std::move(done)](std::error_code error) mutable {
+        if (error) return done(fence_reply(error));
+        with_.ops.sessions().fence(
+            client, nonce, [this, done = std::move(done)]() mutable { done(fence_reply({})); });
+      });
+}
+
+void CommandService::unfence(const std::string& text, Done done) {
+  const auto client = client_of(Json::parse(text, nullptr, false));
+  if (!client) return done(refuse(OsdErrc::kInvalid, client.error().message));
+  with_.fences.unfence(*client, [this, done = std::move(done)](std::error_code error) mutable {
+    done(fence_reply(error));
+  });
+}
+
+CommandReply CommandService::fence_reply(std::error_code error) const {
+  if (!error) return {OsdErrc::kOk, with_.maps.epoch(), with_.fences.to_json()};
+  return refuse(wire_error(error), "the fence cannot be recorded: " + error.message());
+}
+
+}  // namespace lunar::osd

@@ -1,0 +1,58 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <string>
+#include <string_view>
+#include <vector>
+
+#include "common/admin_socket.h"
+#include "common/unique_function.h"
+#include "msgr/connection.h"
+#include "objecter/protocol/control.h"
+#include "osd/map/map_service.h"
+#include "osd/records/unflushed_ledger.h"
+#include "osd/service/op_service.h"
+#include "osd/service/server_options.h"
+
+namespace lunar::osd {
+
+// Answers commands, whether they come as COMMAND messages or over the admin socket: what a server
+// shows of itself, the fences of an operator, and, on the map authority, the map's. README.md,
+// "Commands", lists them.
+// Loop-bound but for add_admin_commands(). Borrows what it is made with.
+class CommandService {
+ public:
+  // Runs once with the answer.
+  using Done = UniqueFunction<void(objecter::CommandReply)>;
+  struct CommandDependencies {
+    msgr::EventCenter& center;
+    ObjectStore& store;
+    const OsdServerOptions& options;
+    FenceTable& fences;
+    MapService& maps;
+    OpService& ops;
+  };
+  explicit CommandService(const CommandDependencies& borrowed) : with_(borrowed) {}
+
+  // The ledger is loaded, and can be shown.
+  void start(const UnflushedLedger& ledger) { ledger_ = &ledger; }
+
+  // A COMMAND message: answered on its connection, if that is still open then.
+  void on_command(msgr::Connection& connection, const msgr::InMessage& message);
+  // Serves commands on it; the handlers run on our loop. Both outlive the socket's use.
+  void add_admin_commands(AdminSocket& socket);
+
+ private:
+  bool may_command(const msgr::Connection& connection) const;
+  void run(const std::string& text, Done done);
+  void fence(const std::string& text, Done done);
+  void unfence(const std::string& text, Done done);
+  objecter::CommandReply show(std::string_view prefix) const;
+  objecter::CommandReply fence_reply(std::error_code error) const;
+
+  const CommandDependencies with_;
+  const UnflushedLedger* ledger_ = nullptr;  // null before start()
+  std::vector<AdminSocket::ServedCommand> admin_commands_;
+};
+
+}  // namespace lunar::osd

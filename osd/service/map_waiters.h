@@ -1,0 +1,39 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstddef>
+#include <deque>
+#include <utility>
+
+#include "osd/ops/client_op.h"
+
+namespace lunar::osd {
+
+// Ops whose sender has a newer map than this server, until this server has it too.
+// Loop-bound. Owns the ops; borrows their connections until erase().
+class MapWaiters {
+ public:
+  // An op that waited, and the connection that brought it.
+  struct Waiter {
+    msgr::Connection* connection = nullptr;
+    ClientOpRef op;
+  };
+
+  // Waits for the epoch that the op names.
+  void add(msgr::Connection& connection, ClientOpRef op) {
+    waiters_.push_back({&connection, std::move(op)});
+  }
+  // Takes out those that wait for this epoch or an older one, in the order in which they came.
+  std::deque<Waiter> take_until(Epoch epoch);
+  // The connection is gone, and what it brought with it.
+  void erase(const msgr::Connection& connection);
+  // Takes out the op of this connection with this tid; null if none waits.
+  ClientOpRef take(const msgr::Connection& connection, Tid tid);
+
+  std::size_t size() const noexcept { return waiters_.size(); }
+
+ private:
+  std::deque<Waiter> waiters_;
+};
+
+}  // namespace lunar::osd

@@ -1,0 +1,231 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/service/op_service.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "common/log.h"
+#include "objecter/protocol/control.h"
+#include "objecter/protocol/placement.h"
+#include "osd/ops/payload_push.h"
+#include "osd/ops/reply_message.h"
+#include "tracing/tracepoints.h"
+
+// The path of an op: on_op → admit → sessions → execute → executor → on_executed → sessions →
+// send_reply.
+
+namespace lunar::osd {
+
+using objecter::MessageType;
+
+OpService::OpService(const OpDependencies& borrowed)
+    : center_(borrowed.center),
+      store_(borrowed.store),
+      options_(borrowed.options),
+      versions_(borrowed.versions),
+      maps_(borrowed.maps),
+      tracker_(borrowed.perf, borrowed.options.tracking),
+      one_sided_(borrowed.perf),
+      sessions_(static_cast<ClientSessionsHost&>(*this), borrowed.fences,
+                borrowed.options.sessions) {}
+
+void OpService::start(UnflushedLedger& ledger) {
+  ledger_ = &ledger;
+  executor_.emplace(OpEnvironment{center_, store_, versions_, ledger, options_.limits, one_sided_},
+                    options_.executor, [this](ClientOpRef op, OpResultRef result) {
+                      on_executed(std::move(op), std::move(result));
+                    });
+}
+
+void OpService::tick() {
+  const auto now = std::chrono::steady_clock::now();
+  sessions_.expire(now);
+  tracker_.complain(now);
+}
+
+// --- connections ---
+
+void OpService::on_open(msgr::Connection& connection) {
+  const bool remembers = sessions_.remembers(connection.peer());
+  connections_[&connection] = sessions_.open(connection);
+  send_hello(connection, remembers);
+}
+
+void OpService::send_hello(msgr::Connection& connection, bool remembers) {
+  objecter::ServerHello hello;
+  hello.fsid = store_.identity().fsid;
+  hello.osd = store_.identity().osd;
+  hello.incarnation = versions_.incarnation();
+  hello.verifier = ledger_->verifier();
+  hello.epoch = maps_.epoch();
+  hello.remembers_client = remembers;
+  std::vector<std::byte> front;
+  objecter::encode(hello, front);
+  send_front(connection, MessageType::kServerHello, std::move(front));
+}
+
+void OpService::on_reset(msgr::Connection& connection) {
+  map_waiters_.erase(connection);
+  const auto known = connections_.find(&connection);
+  if (known == connections_.end()) return;
+  sessions_.close(connection, known->second, std::chrono::steady_clock::now());
+  connections_.erase(known);
+}
+
+void OpService::on_map(Epoch epoch) {
+  for (MapWaiters::Waiter& waiter : map_waiters_.take_until(epoch))
+    admit(*waiter.connection, std::move(waiter.op));
+}
+
+// --- an op arrives ---
+
+void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
+  auto op = std::make_shared<ClientOp>();
+  op->arrived = std::chrono::steady_clock::now();
+  auto header = objecter::decode_osd_op(message.front, message.data.size());
+  if (!header || header->tid != message.meta.tid) {
+    LUNAR_LOG(kOsd, 1, "{} sent an op that cannot be read", connection.peer().entity);
+    op->header.tid = message.meta.tid;
+    if (message.meta.tid != 0) refuse(connection, *op, OsdErrc::kInvalid);
+    return;
+  }
+  op->header = std::move(*header);
+  op->message = std::move(message);
+  op->client_memory = connection.weak_from_this();
+  op->message.front = {};
+  op->object = {op->header.pg.pool, op->header.object};
+  LUNAR_TRACE(lunar_osd, op_received, op->io_id(), op->header.tid, op->header.attempt,
+              connection.peer().entity.c_str(), op->header.pg.pool, op->header.pg.seed,
+              static_cast<uint64_t>(op->payload_bytes()));
+  if (is_stopping_) return refuse(connection, *op, OsdErrc::kShutdown);
+  if (const OsdErrc error = check_op(op->header, options_.limits); error != OsdErrc::kOk)
+    return refuse(connection, *op, error);
+  tracker_.arrived(op);
+  admit(connection, std::move(op));
+}
+
+void OpService::admit(msgr::Connection& connection, ClientOpRef op) {
+  if (op->header.epoch > maps_.epoch()) return wait_for_map(connection, std::move(op));
+  op->map = maps_.map();
+  if (const OsdErrc error = check_target(*op); error != OsdErrc::kOk)
+    return refuse(connection, *op, error);
+  const auto known = connections_.find(&connection);
+  if (known == connections_.end()) return;
+  sessions_.submit(connection, known->second, std::move(op));
+}
+
+OsdErrc OpService::check_target(const ClientOp& op) const {
+  if (!op.map) return OsdErrc::kStaleMap;
+  const objecter::PoolInfo* pool = op.map->find_pool(op.header.pg.pool);
+  if (pool == nullptr) return OsdErrc::kNoSuchPool;
+  const OsdId us = store_.identity().osd;
+  if (op.is(OpCode::kFlush)) {
+    const bool is_member = std::any_of(pool->members.begin(), pool->members.end(),
+                                       [us](const auto& each) { return each.osd == us; });
+    return is_member ? OsdErrc::kOk : OsdErrc::kStaleMap;
+  }
+  if (op.header.pg.seed >= pool->pg_num) return OsdErrc::kInvalid;
+  if (!op.header.object.empty() && objecter::pg_of_object(*pool, op.header.object) != op.header.pg)
+    return OsdErrc::kInvalid;
+  return objecter::osd_of_pg(*pool, op.header.pg) == us ? OsdErrc::kOk : OsdErrc::kStaleMap;
+}
+
+void OpService::wait_for_map(msgr::Connection& connection, ClientOpRef op) {
+  // The authority has the newest map: a newer epoch was seen before its store was restored.
+  if (maps_.is_authority()) return refuse(connection, *op, OsdErrc::kIncompatible);
+  if (map_waiters_.size() >= options_.executor.max_waiting)
+    return refuse(connection, *op, OsdErrc::kBusy);
+  map_waiters_.add(connection, std::move(op));
+  maps_.want_newer();
+}
+
+void OpService::refuse(msgr::Connection& connection, const ClientOp& op, OsdErrc error) {
+  send_reply(connection, op, make_error_result(op, error));
+}
+
+void OpService::on_cancel(msgr::Connection& connection, ConstBytes front) {
+  const auto note = objecter::decode_cancel_note(front);
+  const auto known = connections_.find(&connection);
+  if (!note || known == connections_.end()) return;
+  if (const ClientOpRef op = map_waiters_.take(connection, note->tid))
+    tracker_.ended(*op, OsdErrc::kCancelled, 0, std::chrono::steady_clock::now());
+  sessions_.cancel(connection, known->second, note->tid);
+}
+
+// --- what sessions ask for ---
+
+void OpService::execute(ClientOpRef op) {
+  if (is_stopping_) return finish_later(std::move(op), OsdErrc::kShutdown);
+  if (!executor_->has_room()) return finish_later(std::move(op), OsdErrc::kBusy);
+  executor_->submit(std::move(op));
+}
+
+void OpService::finish_later(ClientOpRef op, OsdErrc error) {
+  center_.post([this, op = std::move(op), error] {
+    sessions_.on_executed(op, make_error_result(*op, error));
+  });
+}
+
+bool OpService::take_back(const ClientOpRef& op) {
+  if (!executor_->take_back(op)) return false;
+  LUNAR_TRACE(lunar_osd, op_cancelled, op->io_id(), op->header.tid);
+  tracker_.ended(*op, OsdErrc::kCancelled, 0, std::chrono::steady_clock::now());
+  return true;
+}
+
+void OpService::on_executed(ClientOpRef op, OpResultRef result) {
+  tracker_.ended(*op, result->header.error, result->data_bytes(), std::chrono::steady_clock::now());
+  sessions_.on_executed(std::move(op), std::move(result));
+}
+
+void OpService::send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) {
+  OsdReplyHeader header = result->header;
+  header.tid = op.header.tid;
+  header.attempt = op.header.attempt;
+  header.epoch = maps_.epoch();
+  header.verifier = ledger_->verifier();
+  // Does nothing for an op that executed: on_executed() has counted it. Any other ends here.
+  tracker_.ended(op, header.error, 0, std::chrono::steady_clock::now());
+  LUNAR_TRACE(lunar_osd, op_replied, op.io_id(), header.tid, static_cast<int32_t>(header.error),
+              static_cast<uint64_t>(result->data_bytes()));
+  msgr::MessageMeta meta;
+  meta.type = static_cast<uint16_t>(MessageType::kOsdOpReply);
+  meta.tid = header.tid;
+  meta.trace_id = op.io_id();
+  const Push push = push_payload(one_sided_, connection, op, result);
+  const auto session = op.session;
+  const uint64_t connection_id = connection.id();
+  connection.send(
+      std::make_unique<ReplyMessage>(meta, std::move(header), std::move(result), push, one_sided_,
+                                     [this, session, connection_id, tid = op.header.tid] {
+                                       sessions_.on_delivered(session, connection_id, tid);
+                                       executor_->buffers_freed();
+                                     }));
+}
+
+void OpService::send_cancelled(msgr::Connection& connection, Tid tid) {
+  std::vector<std::byte> front;
+  objecter::encode(objecter::CancelNote{tid}, front);
+  send_front(connection, MessageType::kCancelled, std::move(front));
+}
+
+// --- the server's own ---
+
+void OpService::remove_object(const ObjectId& id, UniqueFunction<void()> done) {
+  executor_->remove_object(id, versions_.is_metadata(id), std::move(done));
+}
+
+void OpService::stop() {
+  is_stopping_ = true;
+  if (!executor_) return;
+  for (const ClientOpRef& op : executor_->stop())
+    sessions_.on_executed(op, make_error_result(*op, OsdErrc::kShutdown));
+}
+
+void OpService::drain(UniqueFunction<void()> done) {
+  if (!executor_) return done();
+  executor_->drain(std::move(done));
+}
+
+}  // namespace lunar::osd

@@ -1,0 +1,94 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <map>
+#include <memory>
+#include <optional>
+#include <string>
+
+#include "msgr/connection.h"
+#include "osd/clients/client_sessions.h"
+#include "osd/map/map_service.h"
+#include "osd/ops/bounded_executor.h"
+#include "osd/ops/op_tracker.h"
+#include "osd/service/map_waiters.h"
+#include "osd/service/server_options.h"
+
+namespace lunar::osd {
+
+// Takes ops from connections, checks that they are for this server under its map, has sessions and
+// executor do them, and answers. README.md shows the path of an op.
+// Loop-bound. Owns sessions, executor and tracker; borrows everything else that it is made with.
+class OpService final : private ClientSessionsHost {
+ public:
+  struct OpDependencies {
+    msgr::EventCenter& center;
+    ObjectStore& store;
+    const OsdServerOptions& options;
+    ObjectVersions& versions;
+    FenceTable& fences;
+    MapService& maps;
+    PerfRegistry& perf;
+  };
+  explicit OpService(const OpDependencies& borrowed);
+
+  // The ledger is loaded: ops can be executed from now on. Called once, before any connection is
+  // there; the ledger outlives drain().
+  void start(UnflushedLedger& ledger);
+
+  // A connection of a client, or of another server: begins with our hello.
+  void on_open(msgr::Connection& connection);
+  void on_op(msgr::Connection& connection, msgr::InMessage message);
+  void on_cancel(msgr::Connection& connection, ConstBytes front);
+  void on_reset(msgr::Connection& connection);
+  // A newer map is ours, durably.
+  void on_map(Epoch epoch);
+
+  // Once a second: drops sessions that nobody came back for, and logs slow ops.
+  void tick();
+  // For options that change at run time.
+  void set_tracking(OpTracker::Options options) { tracker_.set_options(options); }
+
+  // Deletes an object of a removed pool, in the order of its other ops. `done` runs once, later.
+  void remove_object(const ObjectId& id, UniqueFunction<void()> done);
+
+  // Answers every op with kShutdown from now on, those that wait to be executed too.
+  void stop();
+  // `done` runs when nothing executes; at once if start() was not called. REQUIRES: stop().
+  void drain(UniqueFunction<void()> done);
+
+  ClientSessions& sessions() noexcept { return sessions_; }
+  const OpTracker& tracker() const noexcept { return tracker_; }
+
+ private:
+  void admit(msgr::Connection& connection, ClientOpRef op);
+  OsdErrc check_target(const ClientOp& op) const;
+  void wait_for_map(msgr::Connection& connection, ClientOpRef op);
+  void refuse(msgr::Connection& connection, const ClientOp& op, OsdErrc error);
+  void finish_later(ClientOpRef op, OsdErrc error);
+  void on_executed(ClientOpRef op, OpResultRef result);
+  void send_hello(msgr::Connection& connection, bool remembers);
+  // ClientSessionsHost
+  void execute(ClientOpRef op) override;
+  bool take_back(const ClientOpRef& op) override;
+  void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) override;
+  void send_cancelled(msgr::Connection& connection, Tid tid) override;
+
+  msgr::EventCenter& center_;
+  ObjectStore& store_;
+  const OsdServerOptions& options_;
+  ObjectVersions& versions_;
+  MapService& maps_;
+  UnflushedLedger* ledger_ = nullptr;  // null before start()
+  OpTracker tracker_;
+  OneSidedCounters one_sided_;
+  ClientSessions sessions_;
+  std::optional<BoundedExecutor> executor_;  // empty before start()
+  // Those that are up, with the session each belongs to.
+  std::map<const msgr::Connection*, ClientSessions::SessionId> connections_;
+  MapWaiters map_waiters_;  // of connections_
+  bool is_stopping_ = false;
+};
+
+}  // namespace lunar::osd

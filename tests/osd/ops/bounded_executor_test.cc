@@ -1,0 +1,104 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/ops/bounded_executor.h"
+
+#include "tests/osd/ops/executor_fixture.h"
+
+namespace lunar::osd {
+namespace {
+
+using Call = FaultyStore::Call;
+
+class BoundedExecutorTest : public ExecutorFixture {
+ protected:
+  ~BoundedExecutorTest() override {
+    store->release(Call::kWrite);
+    turn();
+  }
+  void make(BoundedExecutor::Limits limits) {
+    bounded.emplace(OpEnvironment{*center, *store, *versions, *ledger, this->limits, one_sided},
+                    limits,
+                    [this](ClientOpRef op, OpResultRef) { order.push_back(op->header.tid); });
+  }
+  ClientOpRef submit(Tid tid, std::string object) {
+    const ClientOpRef op = Vector(std::move(object)).write(0, "x").tid(tid).op();
+    bounded->submit(op);
+    turn();
+    return op;
+  }
+
+  std::optional<BoundedExecutor> bounded;
+};
+
+TEST_F(BoundedExecutorTest, OpsAboveTheLimitWaitInTheOrderTheyCame) {
+  make({.max_executing = 1, .max_waiting = 2});
+  store->hold(Call::kWrite);
+  submit(1, "a");
+  submit(2, "b");
+  submit(3, "c");
+  EXPECT_EQ(store->held(Call::kWrite), 1u);
+  EXPECT_FALSE(bounded->has_room());
+  for (int i = 0; i < 3; ++i) {
+    store->release(Call::kWrite);
+    turn();
+  }
+  EXPECT_EQ(order, (std::vector<Tid>{1, 2, 3}));
+  EXPECT_TRUE(bounded->has_room());
+}
+
+TEST_F(BoundedExecutorTest, AnOpThatWaitsIsTakenBackAndOneInsideTheStoreIsNot) {
+  make({.max_executing = 1, .max_waiting = 2});
+  store->hold(Call::kWrite);
+  const ClientOpRef first = submit(1, "a");
+  const ClientOpRef second = submit(2, "b");
+  EXPECT_FALSE(bounded->take_back(first));
+  EXPECT_TRUE(bounded->take_back(second));
+  store->release(Call::kWrite);
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{1}));
+}
+
+TEST_F(BoundedExecutorTest, AnOpTakenBackFromAnObjectsQueueMakesRoom) {
+  make({.max_executing = 2, .max_waiting = 2});
+  store->hold(Call::kWrite);
+  submit(1, "a");
+  const ClientOpRef behind = submit(2, "a");
+  submit(3, "b");
+  EXPECT_EQ(store->held(Call::kWrite), 1u);
+  EXPECT_TRUE(bounded->take_back(behind));
+  turn();
+  EXPECT_EQ(store->held(Call::kWrite), 2u);
+}
+
+TEST_F(BoundedExecutorTest, ARemovalComesAfterTheOpsBeforeIt) {
+  make({});
+  store->hold(Call::kWrite);
+  submit(1, "a");
+  bool is_removed = false;
+  bounded->remove_object({1, "a"}, false, [&] { is_removed = true; });
+  turn();
+  EXPECT_FALSE(is_removed);
+  store->release(Call::kWrite);
+  turn();
+  EXPECT_TRUE(is_removed);
+  EXPECT_EQ(order, (std::vector<Tid>{1})) << "a removal is no client's op";
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kStat, 0, 0)), OsdErrc::kNoSuchObject);
+}
+
+TEST_F(BoundedExecutorTest, StopGivesBackWhatWaitsAndDrainWaitsForTheRest) {
+  make({.max_executing = 1, .max_waiting = 2});
+  store->hold(Call::kWrite);
+  submit(1, "a");
+  const ClientOpRef second = submit(2, "b");
+  EXPECT_EQ(bounded->stop(), (std::deque<ClientOpRef>{second}));
+  bool is_drained = false;
+  bounded->drain([&] { is_drained = true; });
+  turn();
+  EXPECT_FALSE(is_drained);
+  store->release(Call::kWrite);
+  turn();
+  EXPECT_TRUE(is_drained);
+  EXPECT_EQ(order, (std::vector<Tid>{1}));
+}
+
+}  // namespace
+}  // namespace lunar::osd

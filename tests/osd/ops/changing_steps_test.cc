@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// The steps that change a data object, by the executor.
+#include "osd/ops/changing_steps.h"
+
+#include "tests/osd/ops/executor_fixture.h"
+
+namespace lunar::osd {
+namespace {
+
+using ChangingStepsTest = ExecutorFixture;
+
+std::string zeros(std::size_t count) { return std::string(count, '\0'); }
+
+TEST_F(ChangingStepsTest, WriteSameRepeatsItsPattern) {
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 2, 12, "abcd")), OsdErrc::kOk);
+  EXPECT_EQ(content("a", 0, 15), zeros(2) + "abcdabcdabcd" + zeros(1));
+}
+
+TEST_F(ChangingStepsTest, WriteSameLongerThanItsBufferIsWrittenInSeveralWrites) {
+  const uint64_t length = 3 * 1000 * 512;  // no multiple of the buffer
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 0, length, std::string(512, 'p'))),
+            OsdErrc::kOk);
+  EXPECT_GT(store->calls(FaultyStore::Call::kWrite), 1u);
+  EXPECT_EQ(content("a", 0, length + 1), std::string(length, 'p') + zeros(1));
+}
+
+TEST_F(ChangingStepsTest, WriteSameOfZeroesFreesSpace) {
+  run(Vector("a").write(0, std::string(MemStore::kChunkBytes, 'x')));
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 0, MemStore::kChunkBytes, zeros(512))),
+            OsdErrc::kOk);
+  EXPECT_EQ(store->calls(FaultyStore::Call::kZero), 1u);
+  EXPECT_EQ(content("a", 0, 4), zeros(4));
+}
+
+TEST_F(ChangingStepsTest, OrWriteSetsBits) {
+  run(Vector("a").write(0, "\x01\x02"));
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kOrWrite, 0, 3, "\x10\x20\x40")), OsdErrc::kOk);
+  EXPECT_EQ(content("a", 0, 3), "\x11\x22\x40");
+}
+
+TEST_F(ChangingStepsTest, ZeroTruncateAndDelete) {
+  run(Vector("a").write(0, "abcdef"));
+  run(Vector("a").add(OpCode::kZero, 1, 2));
+  EXPECT_EQ(content("a", 0, 6), "a" + zeros(2) + "def");
+  run(Vector("a").add(OpCode::kTruncate, 0, 4));
+  EXPECT_EQ(run(Vector("a").add(OpCode::kStat, 0, 0))->header.steps[0].value, 4u);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), OsdErrc::kOk);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kStat, 0, 0)), OsdErrc::kNoSuchObject);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), OsdErrc::kOk);
+}
+
+TEST_F(ChangingStepsTest, WriteFullReplacesTheObject) {
+  run(Vector("a").write(0, "long content"));
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteFull, 0, 5, "short")), OsdErrc::kOk);
+  EXPECT_EQ(content("a", 0, 0), "short");
+  EXPECT_EQ(store->calls(FaultyStore::Call::kReplace), 1u);
+}
+
+TEST_F(ChangingStepsTest, XattrsAreKept) {
+  EXPECT_EQ(error_of(Vector("a").write(0, "x").add(OpCode::kSetXattr, 0, 0, "value", 0, "name")),
+            OsdErrc::kOk);
+  EXPECT_EQ(text_of(*run(Vector("a").add(OpCode::kGetXattr, 0, 0, "", 0, "name"))), "value");
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kGetXattr, 0, 0, "", 0, "other")),
+            OsdErrc::kNoSuchAttribute);
+}
+
+TEST_F(ChangingStepsTest, FuaOfWhatTheStoreCannotDoStablyFlushes) {
+  run(Vector("a").add(OpCode::kTruncate, 0, 4, "", objecter::kFua));
+  EXPECT_EQ(store->calls(FaultyStore::Call::kFlush), 1u);
+  EXPECT_EQ(ledger->marked_images(), 0u);
+}
+
+TEST_F(ChangingStepsTest, AWriteThatFailsInTheMiddleSaysWhichStepsWereDone) {
+  const ObjectVersion before = run(Vector("a").write(0, "1"))->header.version;
+  store->fail_next(FaultyStore::Call::kZero, make_error_code(OsdErrc::kNoSpace));
+  const OpResultRef result = run(Vector("a").write(0, "2").add(OpCode::kZero, 4, 4).write(8, "3"));
+  EXPECT_EQ(result->header.error, OsdErrc::kNoSpace);
+  EXPECT_EQ(result->header.steps[0].error, OsdErrc::kOk);
+  EXPECT_EQ(result->header.steps[1].error, OsdErrc::kNoSpace);
+  EXPECT_NE(result->header.version, before);
+}
+
+}  // namespace
+}  // namespace lunar::osd

@@ -1,0 +1,59 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/service/map_waiters.h"
+
+#include "tests/osd/ops/executor_fixture.h"
+#include "tests/support/inert_connection.h"
+
+namespace lunar::osd {
+namespace {
+
+class MapWaitersTest : public StoreFixture {
+ protected:
+  void add(msgr::Connection& connection, Tid tid, Epoch epoch) {
+    const ClientOpRef op = Vector().read(0, 1).tid(tid).op();
+    op->header.epoch = epoch;
+    waiters.add(connection, op);
+  }
+  std::vector<Tid> tids_until(Epoch epoch) {
+    std::vector<Tid> tids;
+    for (const MapWaiters::Waiter& waiter : waiters.take_until(epoch))
+      tids.push_back(waiter.op->header.tid);
+    return tids;
+  }
+
+  test::InertConnection a{*center};
+  test::InertConnection b{*center};
+  MapWaiters waiters;
+};
+
+TEST_F(MapWaitersTest, AnEpochTakesOutWhatWaitedForItInOrder) {
+  add(a, 1, 7);
+  add(a, 2, 9);
+  add(b, 3, 6);
+  EXPECT_EQ(tids_until(5), std::vector<Tid>{});
+  EXPECT_EQ(tids_until(7), (std::vector<Tid>{1, 3}));
+  EXPECT_EQ(waiters.size(), 1u);
+  EXPECT_EQ(tids_until(9), (std::vector<Tid>{2}));
+}
+
+TEST_F(MapWaitersTest, OpsGoWithTheirConnection) {
+  add(a, 1, 7);
+  add(b, 1, 7);
+  waiters.erase(a);
+  const auto left = waiters.take_until(7);
+  ASSERT_EQ(left.size(), 1u);
+  EXPECT_EQ(left.front().connection, &b);
+}
+
+TEST_F(MapWaitersTest, OneOpIsTakenByItsConnectionAndTid) {
+  add(a, 1, 7);
+  EXPECT_EQ(waiters.take(b, 1), nullptr);
+  EXPECT_EQ(waiters.take(a, 2), nullptr);
+  const ClientOpRef op = waiters.take(a, 1);
+  ASSERT_NE(op, nullptr);
+  EXPECT_EQ(op->header.tid, 1u);
+  EXPECT_EQ(waiters.size(), 0u);
+}
+
+}  // namespace
+}  // namespace lunar::osd
