@@ -16,18 +16,20 @@
 
 namespace lunar::msgr::rdma {
 
+// An address of a port, as a row of its GID table.
 struct GidEntry {
   Gid gid{};
-  int index = 0;
-  uint8_t port = 0;
+  int index = 0;     // in the table of the port
+  uint8_t port = 0;  // from 1
   GidType type = GidType::kInfiniBand;
   std::string netdev;  // empty if it has none
 };
+// A port of a device, as ibv_query_port(3) describes it.
 struct PortListing {
-  uint8_t number = 0;
+  uint8_t number = 0;  // from 1
   bool is_active = false;
   bool is_ethernet = false;
-  uint16_t lid = 0;
+  uint16_t lid = 0;  // 0 on Ethernet
   ibv_mtu active_mtu = IBV_MTU_1024;
   std::string state;  // in words
 };
@@ -61,7 +63,7 @@ Outcome<PortChoice> choose_port(std::span<const DeviceListing> devices, const Rd
 
 // What a device really does, found by doing it at open() between two QPs of our own.
 struct Features {
-  uint32_t max_inline_bytes = 0;
+  uint32_t max_inline_bytes = 0;  // of one SEND; 0: none
   bool srq = false;
   bool memory_windows = false;  // type 2: bind, access through it, invalidate, refused access after
   bool send_with_invalidate = false;
@@ -80,8 +82,8 @@ class Device {
   const ibv_device_attr& limits() const noexcept { return limits_; }
   const Features& features() const noexcept { return features_; }
   const std::string& name() const noexcept { return name_; }
-  static constexpr uint32_t kMaxDevices = 8;  // open at a time
-  uint32_t id() const noexcept { return id_; }
+  static constexpr uint32_t kMaxDevices = 8;    // open at a time
+  uint32_t id() const noexcept { return id_; }  // < kMaxDevices: the index of tables by device
 
   // Removed, or failed for good: everything on it ends, and no new link is made on it.
   bool is_gone() const noexcept { return is_gone_.load(std::memory_order_acquire); }

@@ -17,6 +17,8 @@ namespace lunar::msgr::rdma {
 // Owned by what sets up the connection, then by its link.
 class QueuePair final : public Endpoint {
  public:
+  // In INIT, its own receives posted. Options ask for sizes, the device's limits bound them.
+  // no_buffer_space: CQ or SRQ cannot grow for it; no_such_device: the device is gone. Blocks.
   static Result<std::unique_ptr<QueuePair>> create(std::shared_ptr<Worker> worker,
                                                    const PortChoice& choice);
   ~QueuePair() override;
@@ -32,10 +34,16 @@ class QueuePair final : public Endpoint {
   ibv_qp* get() const noexcept { return qp_.get(); }
   uint32_t number() const noexcept { return local_.qp_num; }
   QpLife& life() noexcept { return life_; }
+  // Work requests that the send queue holds.
   uint32_t send_slots() const noexcept { return send_slots_; }
+  // 0: nothing can be sent inline.
   uint32_t max_inline_bytes() const noexcept { return max_inline_bytes_; }
+  // Of one gather list.
   uint32_t max_elements() const noexcept { return max_elements_; }
+  // How many READs may be in flight, as both ends agreed. 0 before RTS, or if the peer answers
+  // none.
   uint8_t reads_in_flight() const noexcept { return reads_in_flight_; }
+  // Where its receives are: a queue of its own, or the worker's SRQ.
   ReceiveQueue& receives() noexcept { return own_receives_ ? *own_receives_ : shared_receives(); }
   bool has_own_receives() const noexcept { return own_receives_ != nullptr; }
 
@@ -65,8 +73,8 @@ class QueuePair final : public Endpoint {
   uint32_t max_inline_bytes_ = 0;
   uint32_t max_elements_ = 1;
   uint8_t reads_in_flight_ = 0;
-  uint32_t reserved_completions_ = 0;
-  uint32_t reserved_receives_ = 0;
+  uint32_t reserved_completions_ = 0;  // of the worker's CQ; destroy() gives them back
+  uint32_t reserved_receives_ = 0;     // of the worker's pool; likewise, and 0 without an SRQ
 };
 
 }  // namespace lunar::msgr::rdma

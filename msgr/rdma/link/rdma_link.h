@@ -23,7 +23,8 @@ namespace lunar::msgr::rdma {
 // service thread to destroy the QP.
 class RdmaLink final : public Link, private LinkFaults, private QpEnd::Steps {
  public:
-  // REQUIRES: the QP is in RTS. A QP that the worker cannot take makes a link that has failed.
+  // Takes the QP. What came for it before is in the link when this returns. A QP that the worker
+  // cannot take makes a link that has failed. REQUIRES: the QP is in RTS; on the worker's loop.
   static std::unique_ptr<RdmaLink> create(std::unique_ptr<QueuePair> qp, Address local,
                                           Address peer);
   ~RdmaLink() override;

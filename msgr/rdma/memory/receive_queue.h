@@ -58,6 +58,7 @@ class ReceiveQueue {
  public:
   ReceiveQueue(std::shared_ptr<Device> device, uint32_t buffer_bytes, bool use_hugepages)
       : device_(std::move(device)), buffer_bytes_(buffer_bytes), use_hugepages_(use_hugepages) {}
+  // One of these two, before the first add().
   void set_target(ibv_srq* srq) noexcept { srq_ = srq; }
   void set_target(ibv_qp* qp) noexcept { qp_ = qp; }
 
@@ -76,6 +77,7 @@ class ReceiveQueue {
   }
   // Hands a buffer back to the device with the next flush().
   void repost(uint32_t index) { waiting_.push_back(index); }
+  // Posts what was reposted, with one call if there is little. An error is the queue's end.
   std::error_code flush();
 
  private:
@@ -92,8 +94,8 @@ class ReceiveQueue {
   const bool use_hugepages_;
   ibv_srq* srq_ = nullptr;
   ibv_qp* qp_ = nullptr;
-  uint32_t count_ = 0;
-  bool has_refused_ = false;
+  uint32_t count_ = 0;        // of buffers that are posted, or held by links
+  bool has_refused_ = false;  // the device did not take a buffer
   std::vector<std::unique_ptr<BufferBlock>> owned_;
   std::array<std::atomic<const BufferBlock*>, kMaxBuffers / kBuffersPerBlock> blocks_{};
   std::vector<uint32_t> waiting_;

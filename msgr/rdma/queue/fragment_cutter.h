@@ -9,9 +9,9 @@ namespace lunar::msgr::rdma {
 // What one work request of a remote_read() or remote_write() moves.
 struct FragmentRange {
   uint64_t remote_addr = 0;
-  uint32_t local_offset = 0;
-  uint32_t length = 0;
-  bool is_last = false;
+  uint32_t local_offset = 0;  // bytes, from the start of the local slice
+  uint32_t length = 0;        // bytes; 0 only if the whole operation moves none
+  bool is_last = false;       // with its completion the operation is over
 };
 
 // Cuts a one-sided operation into fragments, in order. An empty one is one empty fragment, which

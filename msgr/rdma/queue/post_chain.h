@@ -26,11 +26,14 @@ class PostChain {
   std::size_t count() const noexcept { return count_; }
   // Memory of the next request for what is sent inline: gone after post().
   Bytes inline_memory() noexcept { return inline_[count_]; }
+  // The new request, to be completed by the caller; valid until post() or clear(). `elements` are
+  // copied; what they point to is borrowed until the request completes, unless it is sent inline.
   // REQUIRES: !is_full(), elements.size() <= kMaxElements.
   ibv_send_wr& add(ibv_wr_opcode opcode, uint64_t wr_id, std::span<const GatherElement> elements,
                    unsigned flags) noexcept;
   ibv_send_wr& last() noexcept { return requests_[count_ - 1]; }
-  // Returns errno and how many of the last requests were not taken.
+  // Rings the doorbell once, and empties the chain. Returns an errno or 0, and how many of the last
+  // requests the device did not take.
   int post(ibv_qp* qp, std::size_t* untaken) noexcept;
 
  private:

@@ -22,6 +22,7 @@ namespace lunar::msgr::rdma {
 // thread. Borrows everything it is given.
 class DeviceTable {
  public:
+  // What it works with. All of it outlives the table.
   struct Borrowed {
     const RdmaOptions& options;
     ServiceThread& service;
