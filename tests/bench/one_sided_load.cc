@@ -21,14 +21,14 @@ namespace {
 using lunar::Outcome;
 using lunar::tools::Bench;
 using lunar::tools::BenchOptions;
-using lunar::tools::ClusterSession;
+using lunar::tools::ClusterHandle;
 
 void answer(const std::string& text) {
   std::puts(text.c_str());
   std::fflush(stdout);
 }
 
-Outcome<void> serve(ClusterSession& cluster, lunar::gateway::Image& image,
+Outcome<void> serve(ClusterHandle& cluster, lunar::gateway::Image& image,
                     const lunar::PerfRegistry& perf) {
   std::unique_ptr<Bench> bench;
   for (std::string line; std::getline(std::cin, line);) {
@@ -68,7 +68,7 @@ Outcome<void> run(int argc, char** argv) {
   if ((*program)->arguments().size() != 1) {
     return failure(std::errc::invalid_argument, "usage: one_sided_load POOL/IMAGE");
   }
-  auto cluster = ClusterSession::open((*program)->config(), (*program)->perf());
+  auto cluster = ClusterHandle::open((*program)->config(), (*program)->perf());
   if (!cluster) return failure(cluster.error());
   auto image = (*cluster)->open_image((*program)->arguments().front(), false);
   if (!image) return failure(image.error());

@@ -20,7 +20,7 @@
 
 #include "common/program.h"
 #include "tests/gateway/mixed_io.h"
-#include "tools/lunar/cluster_session.h"
+#include "tools/lunar/cluster_handle.h"
 
 namespace {
 
@@ -29,7 +29,7 @@ using lunar::Outcome;
 using lunar::gateway::Image;
 using lunar::gateway::IoResult;
 using lunar::gateway::MixedIo;
-using lunar::tools::ClusterSession;
+using lunar::tools::ClusterHandle;
 
 constexpr uint64_t kMiB = 1u << 20;
 constexpr uint64_t kRegions = 3;  // each with an IO of up to a third of the image
@@ -37,7 +37,7 @@ constexpr uint64_t kRegions = 3;  // each with an IO of up to a third of the ima
 Outcome<void> wrong(const std::string& what) { return failure(std::errc::io_error, what); }
 
 // Registered memory grows in the background: waits for what is not there at once.
-lunar::msgr::RegisteredBuffer take_registered(ClusterSession& cluster, uint64_t bytes) {
+lunar::msgr::RegisteredBuffer take_registered(ClusterHandle& cluster, uint64_t bytes) {
   for (;;) {
     auto lease = cluster.client().front_end_buffers().allocate(bytes);
     if (lease) return lease;
@@ -49,7 +49,7 @@ lunar::msgr::RegisteredBuffer take_registered(ClusterSession& cluster, uint64_t 
 
 class Check {
  public:
-  Check(ClusterSession& cluster, Image& image, const lunar::PerfRegistry& perf)
+  Check(ClusterHandle& cluster, Image& image, const lunar::PerfRegistry& perf)
       : cluster_(cluster), image_(image), perf_(perf) {}
 
   Outcome<void> mixed(uint64_t seed, uint64_t bytes) {
@@ -159,7 +159,7 @@ class Check {
     return {};
   }
 
-  ClusterSession& cluster_;
+  ClusterHandle& cluster_;
   Image& image_;
   const lunar::PerfRegistry& perf_;
   uint64_t moved_ = 0;
@@ -169,7 +169,7 @@ class Check {
 // ABORT TASK and LUN RESET do it. What happens to their memory when it goes on?
 class LateCheck {
  public:
-  LateCheck(ClusterSession& cluster, Image& image, bool aborts)
+  LateCheck(ClusterHandle& cluster, Image& image, bool aborts)
       : cluster_(cluster), image_(image), aborts_(aborts) {}
 
   Outcome<void> run() {
@@ -264,7 +264,7 @@ class LateCheck {
     return {};
   }
 
-  ClusterSession& cluster_;
+  ClusterHandle& cluster_;
   Image& image_;
   const bool aborts_;
   std::vector<std::unique_ptr<LateIo>> ios_;
@@ -288,7 +288,7 @@ Outcome<void> run(int argc, char** argv) {
         std::errc::invalid_argument,
         "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | provoked | late | aborted");
   }
-  auto cluster = ClusterSession::open((*program)->config(), (*program)->perf());
+  auto cluster = ClusterHandle::open((*program)->config(), (*program)->perf());
   if (!cluster) return failure(cluster.error());
   auto image = (*cluster)->open_image(words[0], false);
   if (!image) return failure(image.error());

@@ -24,30 +24,30 @@ json difference(const json& before, const json& after) {
   if (!after.is_object()) return more;
   for (const auto& [name, value] : after.items()) {
     const json was = before.is_object() ? before.value(name, json()) : json();
-    json part = difference(was, value);
-    if (part.is_number() ? part != 0 : !part.empty()) more[name] = std::move(part);
+    json inner = difference(was, value);
+    if (inner.is_number() ? inner != 0 : !inner.empty()) more[name] = std::move(inner);
   }
   return more;
 }
 
 }  // namespace
 
-Bench::Bench(ClusterSession& cluster, gateway::Image& image, const BenchOptions& options,
+Bench::Bench(ClusterHandle& cluster, gateway::Image& image, const BenchOptions& options,
              const PerfRegistry& perf)
     : cluster_(cluster),
       image_(image),
       options_(options),
       perf_(perf),
       engine_(seeded_engine(options.seed)),
-      slots_(options.depth) {
+      ios_(options.depth) {
   latencies_.reserve(wanted());
 }
 
 // False if there is not enough of it yet.
 bool Bench::take_registered() {
-  for (Slot& slot : slots_) {
-    if (!slot.lease) slot.lease = cluster_.client().front_end_buffers().allocate(io_size());
-    if (!slot.lease) return false;
+  for (InFlightIo& io : ios_) {
+    if (!io.lease) io.lease = cluster_.client().front_end_buffers().allocate(io_size());
+    if (!io.lease) return false;
   }
   return true;
 }
@@ -66,47 +66,47 @@ void Bench::wait_for_registered() {
 
 void Bench::prepare() {
   wait_for_registered();
-  for (Slot& slot : slots_) {
-    if (!slot.lease) slot.plain.resize(io_size());
-    slot.data = slot.lease ? slot.lease.bytes() : Bytes(slot.plain);
-    for (std::byte& byte : slot.data) byte = static_cast<std::byte>(engine_());
+  for (InFlightIo& io : ios_) {
+    if (!io.lease) io.plain.resize(io_size());
+    io.data = io.lease ? io.lease.bytes() : Bytes(io.plain);
+    for (std::byte& byte : io.data) byte = static_cast<std::byte>(engine_());
   }
   perf_before_ = json::parse(perf_.dump());
 }
 
 std::error_code Bench::run() {
-  const Clock::time_point started = Clock::now();
-  for (Slot& slot : slots_) submit(slot);
+  const std::chrono::steady_clock::time_point started = std::chrono::steady_clock::now();
+  for (InFlightIo& io : ios_) submit(io);
   cluster_.run_until([this] { return in_flight_ == 0; });
-  seconds_ = std::chrono::duration<double>(Clock::now() - started).count();
+  seconds_ = std::chrono::duration<double>(std::chrono::steady_clock::now() - started).count();
   std::sort(latencies_.begin(), latencies_.end());
   return error_;
 }
 
-void Bench::submit(Slot& slot) {
+void Bench::submit(InFlightIo& io) {
   if (submitted_ == wanted() || error_) return;
   const uint64_t places = image_.size() / options_.io_size;
   const uint64_t at = (options_.is_random ? engine_() : submitted_) % places * options_.io_size;
   ++submitted_;
   ++in_flight_;
-  slot.submitted = Clock::now();
+  io.submitted = std::chrono::steady_clock::now();
   gateway::IoOptions options;
-  if (slot.lease) options.memory = &slot.lease;
-  const auto done = [this, &slot](const gateway::IoResult& result) { ended(slot, result); };
+  if (io.lease) options.memory = &io.lease;
+  const auto done = [this, &io](const gateway::IoResult& result) { on_done(io, result); };
   if (options_.is_read) {
-    image_.read(at, slot.data, options, done);
+    image_.read(at, io.data, options, done);
   } else {
-    image_.write(at, slot.data, options, done);
+    image_.write(at, io.data, options, done);
   }
 }
 
-void Bench::ended(Slot& slot, const gateway::IoResult& result) {
+void Bench::on_done(InFlightIo& io, const gateway::IoResult& result) {
   --in_flight_;
   if (result.error) error_ = result.error;
   bytes_inline_ += result.bytes_inline;
   bytes_one_sided_ += result.bytes_one_sided;
-  latencies_.push_back(Clock::now() - slot.submitted);
-  submit(slot);
+  latencies_.push_back(std::chrono::steady_clock::now() - io.submitted);
+  submit(io);
 }
 
 double Bench::percentile_us(double p) const {

@@ -10,7 +10,7 @@
 #include "common/perf_counters.h"
 #include "common/random.h"
 #include "gateway/image.h"
-#include "tools/lunar/cluster_session.h"
+#include "tools/lunar/cluster_handle.h"
 
 namespace lunar::tools {
 
@@ -28,7 +28,7 @@ struct BenchOptions {
 // everything.
 class Bench {
  public:
-  Bench(ClusterSession& cluster, gateway::Image& image, const BenchOptions& options,
+  Bench(ClusterHandle& cluster, gateway::Image& image, const BenchOptions& options,
         const PerfRegistry& perf);
 
   void prepare();         // memory and its contents
@@ -37,34 +37,33 @@ class Bench {
   std::string text() const;
 
  private:
-  using Clock = std::chrono::steady_clock;
-  struct Slot {
+  struct InFlightIo {
     msgr::RegisteredBuffer lease;
     std::vector<std::byte> plain;  // without a lease
     Bytes data;                    // of one of them
-    Clock::time_point submitted;
+    std::chrono::steady_clock::time_point submitted;
   };
 
   std::size_t io_size() const { return static_cast<std::size_t>(options_.io_size); }
   uint64_t wanted() const { return std::max<uint64_t>(1, options_.total / options_.io_size); }
   bool take_registered();
   void wait_for_registered();
-  void submit(Slot& slot);
-  void ended(Slot& slot, const gateway::IoResult& result);
+  void submit(InFlightIo& io);
+  void on_done(InFlightIo& io, const gateway::IoResult& result);
   double percentile_us(double p) const;
   double per_second(double amount) const { return amount / seconds_; }
   double bytes() const;
 
-  ClusterSession& cluster_;
+  ClusterHandle& cluster_;
   gateway::Image& image_;
   const BenchOptions options_;
   const PerfRegistry& perf_;
   nlohmann::json perf_before_;
   RandomEngine engine_;
-  std::vector<Slot> slots_;
+  std::vector<InFlightIo> ios_;
   uint64_t submitted_ = 0;
   uint64_t in_flight_ = 0;
-  std::vector<Clock::duration> latencies_;  // sorted once it is over
+  std::vector<std::chrono::steady_clock::duration> latencies_;  // sorted once it is over
   double seconds_ = 0;
   uint64_t bytes_inline_ = 0;
   uint64_t bytes_one_sided_ = 0;

@@ -30,7 +30,7 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
   options.is_read = arguments.type == "read";
   options.is_random = arguments.pattern == "rand";
   if (options.seed == 0) options.seed = random_u64();
-  if (!context.json()) {
+  if (!context.wants_json()) {
     std::printf("bench type %s io_size %llu depth %u total %s pattern %s seed %llu\n",
                 arguments.type.c_str(), static_cast<unsigned long long>(options.io_size),
                 options.depth, size_text(options.total).c_str(), arguments.pattern.c_str(),
@@ -41,7 +41,7 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
     Bench run(**cluster, **image, options, context.program().perf());
     run.prepare();
     error = run.run();
-    if (!error) std::puts(context.json() ? run.report().dump(1).c_str() : run.text().c_str());
+    if (!error) std::puts(context.wants_json() ? run.report().dump(1).c_str() : run.text().c_str());
   }
   const auto closed = (*cluster)->close_image(std::move(*image));
   if (error) return failure(error, "an IO failed: " + error.message());

@@ -26,7 +26,7 @@ struct ClusterArguments {
   uint32_t pg_num = 0;
   uint64_t object_size = 0;
   std::string store;
-  bool sure = false;
+  bool is_sure = false;
 };
 
 // A table of what the answer's objects hold in common, a list of its scalars, or the JSON itself.
@@ -65,7 +65,7 @@ Outcome<void> ask(CommandContext& context, const Json& request) {
   const auto answer = send(context, -1, request);
   if (!answer) return failure(answer.error());
   const Json json = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
-  if (context.json() || json.is_discarded()) {
+  if (context.wants_json() || json.is_discarded()) {
     std::puts(answer->c_str());
   } else {
     print_plain(json);
@@ -97,8 +97,9 @@ Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments
     return failure(std::errc::invalid_argument,
                    arguments.file + " is not JSON; give a file that 'lunar map backup' wrote");
   }
-  return ask(context,
-             {{"prefix", "map restore"}, {"map", map}, {"yes_i_really_mean_it", arguments.sure}});
+  return ask(
+      context,
+      {{"prefix", "map restore"}, {"map", map}, {"yes_i_really_mean_it", arguments.is_sure}});
 }
 
 Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) {
@@ -173,10 +174,10 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   auto* removed = context.add(*pool, "rm", "remove a pool", [&context, arguments] {
     return ask(context, {{"prefix", "pool rm"},
                          {"pool", arguments->pool},
-                         {"yes_i_really_really_mean_it", arguments->sure}});
+                         {"yes_i_really_really_mean_it", arguments->is_sure}});
   });
   removed->add_option("pool", arguments->pool, "name")->required();
-  removed->add_flag("--yes-i-really-really-mean-it", arguments->sure, "all its images are lost");
+  removed->add_flag("--yes-i-really-really-mean-it", arguments->is_sure, "all its images are lost");
 
   CLI::App* map = app.add_subcommand("map", "the cluster map")->require_subcommand(1);
   simple(*map, "dump", "print it", "map dump");
@@ -186,7 +187,7 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   auto* restored = context.add(*map, "restore", "put a saved map back",
                                [&context, arguments] { return restore(context, *arguments); });
   restored->add_option("file", arguments->file, "file")->required();
-  restored->add_flag("--yes-i-really-mean-it", arguments->sure, "replaces the map in use");
+  restored->add_flag("--yes-i-really-mean-it", arguments->is_sure, "replaces the map in use");
 }
 
 }  // namespace lunar::tools

@@ -9,15 +9,17 @@
 
 namespace lunar::tools {
 
-bool CommandContext::show_progress() const { return !no_progress && isatty(STDERR_FILENO) == 1; }
+bool CommandContext::shows_progress() const {
+  return !is_progress_hidden && isatty(STDERR_FILENO) == 1;
+}
 
-Outcome<ClusterSession*> CommandContext::cluster() {
-  if (session_ == nullptr) {
-    auto session = ClusterSession::open(program_.config(), program_.perf());
-    if (!session) return failure(session.error());
-    session_ = std::move(*session);
+Outcome<ClusterHandle*> CommandContext::cluster() {
+  if (cluster_ == nullptr) {
+    auto opened = ClusterHandle::open(program_.config(), program_.perf());
+    if (!opened) return failure(opened.error());
+    cluster_ = std::move(*opened);
   }
-  return session_.get();
+  return cluster_.get();
 }
 
 CLI::App* CommandContext::add(CLI::App& parent, const std::string& name, const std::string& help,
@@ -32,7 +34,7 @@ ProgressLine::~ProgressLine() {
 }
 
 void ProgressLine::show(uint64_t done, uint64_t total) {
-  if (!enabled_ || total == 0) return;
+  if (!is_enabled_ || total == 0) return;
   const int percent = static_cast<int>(done * 100.0 / total);
   if (percent == shown_) return;
   shown_ = percent;

@@ -8,7 +8,7 @@
 
 #include "common/program.h"
 #include "common/result.h"
-#include "tools/lunar/cluster_session.h"
+#include "tools/lunar/cluster_handle.h"
 
 namespace lunar::tools {
 
@@ -19,10 +19,10 @@ class CommandContext {
   explicit CommandContext(Program& program) : program_(program) {}
 
   Program& program() noexcept { return program_; }
-  bool json() const noexcept { return format == "json"; }
-  bool show_progress() const;
+  bool wants_json() const noexcept { return format == "json"; }
+  bool shows_progress() const;
   // Opens it at the first call.
-  Outcome<ClusterSession*> cluster();
+  Outcome<ClusterHandle*> cluster();
 
   // Adds a subcommand whose `run` returns a sentence on failure.
   CLI::App* add(CLI::App& parent, const std::string& name, const std::string& help,
@@ -31,11 +31,11 @@ class CommandContext {
   Outcome<void> result;
 
   std::string format = "plain";
-  bool no_progress = false;
+  bool is_progress_hidden = false;
 
  private:
   Program& program_;
-  std::unique_ptr<ClusterSession> session_;
+  std::unique_ptr<ClusterHandle> cluster_;  // null until cluster() has succeeded
 };
 
 // One function per file of subcommands; each adds its own to `app`.
@@ -49,13 +49,14 @@ void add_rdma_commands(CLI::App& app, CommandContext& context);
 // Prints "\rPREFIX 42%" to stderr while work goes on; a newline when it is destroyed after output.
 class ProgressLine {
  public:
-  ProgressLine(std::string prefix, bool enabled) : prefix_(std::move(prefix)), enabled_(enabled) {}
+  ProgressLine(std::string prefix, bool is_enabled)
+      : prefix_(std::move(prefix)), is_enabled_(is_enabled) {}
   ~ProgressLine();
   void show(uint64_t done, uint64_t total);
 
  private:
   const std::string prefix_;
-  const bool enabled_;
+  const bool is_enabled_;
   int shown_ = -1;
 };
 

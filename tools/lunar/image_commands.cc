@@ -23,7 +23,7 @@ struct ImageArguments {
 
 void print_header(const CommandContext& context, const std::string& spec,
                   const ImageHeader& header) {
-  if (context.json()) {
+  if (context.wants_json()) {
     std::puts(encode(header).c_str());
     return;
   }
@@ -55,7 +55,7 @@ Outcome<void> create(CommandContext& context, const ImageArguments& arguments) {
   const auto header = (*cluster)->wait<ImageHeader>(
       [&](auto done) { gateway::create_image(client, *spec, options, std::move(done)); });
   if (!header) return failure(header.error());
-  if (context.json()) print_header(context, arguments.spec, *header);
+  if (context.wants_json()) print_header(context, arguments.spec, *header);
   return {};
 }
 
@@ -68,13 +68,13 @@ Outcome<void> list(CommandContext& context, const ImageArguments& arguments) {
   if (!images) return failure(images.error());
   auto names = nlohmann::json::array();
   for (const auto& image : *images) {
-    if (context.json()) {
+    if (context.wants_json()) {
       names.push_back({{"name", image.name}, {"id", gateway::image_id_text(image.id)}});
     } else {
       std::puts(image.name.c_str());
     }
   }
-  if (context.json()) std::puts(names.dump(1).c_str());
+  if (context.wants_json()) std::puts(names.dump(1).c_str());
   return {};
 }
 
@@ -98,7 +98,7 @@ Outcome<void> change(CommandContext& context, const std::string& text, const cha
   if (!spec) return failure(spec.error());
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
-  ProgressLine line(verb, context.show_progress());
+  ProgressLine line(verb, context.shows_progress());
   return (*cluster)->wait<void>([&](auto done) {
     start((*cluster)->client(), *spec,
           [&line](uint64_t at, uint64_t total) { line.show(at, total); }, std::move(done));

@@ -83,7 +83,7 @@ Outcome<void> last_error(CommandContext& context, const LocalArguments& argument
       continue;
     }
     answered = true;
-    if (context.json()) {
+    if (context.wants_json()) {
       std::puts(answer->c_str());
       continue;
     }

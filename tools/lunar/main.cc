@@ -30,7 +30,7 @@ int run(int argc, char** argv) {
   app.require_subcommand(1);
   app.add_option("--format", context.format, "plain or json")
       ->check(CLI::IsMember({"plain", "json"}));
-  app.add_flag("--no-progress", context.no_progress, "no progress line on stderr");
+  app.add_flag("--no-progress", context.is_progress_hidden, "no progress line on stderr");
   app.fallthrough();
   lunar::tools::add_image_commands(app, context);
   lunar::tools::add_transfer_commands(app, context);

@@ -22,11 +22,11 @@ void add_rdma_commands(CLI::App& app, CommandContext& context) {
         msgr::Address local;
         if (!text.empty()) {
           auto parsed = msgr::Address::parse(text);
-          if (!parsed) return tl::unexpected<Error>(std::move(parsed.error()));
+          if (!parsed) return failure(parsed.error());
           local = *parsed;
         }
         const msgr::RdmaReport report = msgr::make_rdma_report(config, local);
-        std::fputs((context.json() ? report.json : report.text).c_str(), stdout);
+        std::fputs((context.wants_json() ? report.json : report.text).c_str(), stdout);
         if (report.works) return {};
         return failure(std::errc::no_such_device, "RDMA does not work here; see above");
       });

@@ -10,17 +10,18 @@
 #include <vector>
 
 #include "common/file.h"
+#include "gateway/image_directory.h"
 #include "tools/lunar/command.h"
 #include "tools/lunar/sparse.h"
 
-// import and export: chunk by chunk, several in flight, holes stay holes on both sides.
+// import and export: extent by extent, several in flight, holes stay holes on both sides.
 
 namespace lunar::tools {
 namespace {
 
 constexpr std::size_t kGrain = 4096;  // runs of zeroes shorter than this are written as data
-constexpr std::size_t kChunkBytes = 4u << 20;
-constexpr std::size_t kChunksInFlight = 8;
+constexpr std::size_t kExtentBytes = 4u << 20;
+constexpr std::size_t kExtentsInFlight = 8;
 
 struct TransferArguments {
   std::string from;
@@ -57,34 +58,34 @@ std::error_code write_at(int fd, ConstBytes data, uint64_t offset) {
   return {};
 }
 
-// Reads a file in chunks and writes what is not zero to an image.
+// Reads a file extent by extent and writes what is not zero to an image.
 class Import {
  public:
   Import(int fd, uint64_t size, gateway::Image& image, ProgressLine& line)
       : fd_(fd), size_(size), image_(image), line_(line) {}
 
-  Outcome<void> run(ClusterSession& session) {
+  Outcome<void> run(ClusterHandle& cluster) {
     while (offset_ < size_ && !error_) {
-      session.run_until([this] { return chunks_in_flight_ < kChunksInFlight || error_; });
-      if (!error_) next_chunk();
+      cluster.run_until([this] { return extents_in_flight_ < kExtentsInFlight || error_; });
+      if (!error_) next_extent();
     }
-    session.run_until([this] { return chunks_in_flight_ == 0; });
+    cluster.run_until([this] { return extents_in_flight_ == 0; });
     if (!error_) {
-      bool flushed = false;
+      bool is_flushed = false;
       image_.flush({}, [&](const gateway::IoResult& result) {
         error_ = result.error;
-        flushed = true;
+        is_flushed = true;
       });
-      session.run_until([&flushed] { return flushed; });
+      cluster.run_until([&is_flushed] { return is_flushed; });
     }
     if (error_) return failure(error_, "import failed: " + error_.message());
     return {};
   }
 
  private:
-  struct Chunk {
+  struct InputExtent {
     std::vector<std::byte> data;
-    int writes = 1;  // one for next_chunk() itself
+    int writes = 1;  // one for next_extent() itself
   };
 
   // The next offset that may hold data: a hole of the file is passed over unread.
@@ -96,13 +97,13 @@ class Import {
     lseek(fd_, static_cast<off_t>(offset_), SEEK_SET);
   }
 
-  void next_chunk() {
+  void next_extent() {
     skip_hole();
     if (offset_ >= size_) return;
-    auto chunk = std::make_shared<Chunk>();
-    const uint64_t to_boundary = kChunkBytes - offset_ % kChunkBytes;
-    chunk->data.resize(std::min<uint64_t>(to_boundary, size_ - offset_));
-    const auto got = read_full(fd_, chunk->data);
+    auto extent = std::make_shared<InputExtent>();
+    const uint64_t to_boundary = kExtentBytes - offset_ % kExtentBytes;
+    extent->data.resize(std::min<uint64_t>(to_boundary, size_ - offset_));
+    const auto got = read_full(fd_, extent->data);
     if (!got) {
       error_ = got.error();
       return;
@@ -111,24 +112,24 @@ class Import {
       offset_ = size_;
       return;
     }
-    std::fill(chunk->data.begin() + static_cast<std::ptrdiff_t>(*got), chunk->data.end(),
+    std::fill(extent->data.begin() + static_cast<std::ptrdiff_t>(*got), extent->data.end(),
               std::byte{0});  // the image is a multiple of 4096, the file need not be
-    ++chunks_in_flight_;
-    for_each_nonzero_run(chunk->data, kGrain, [&](std::size_t at, std::size_t length) {
-      ++chunk->writes;
-      image_.write(offset_ + at, ConstBytes(chunk->data).subspan(at, length), {},
-                   [this, chunk](const gateway::IoResult& result) {
+    ++extents_in_flight_;
+    for_each_nonzero_run(extent->data, kGrain, [&](std::size_t at, std::size_t length) {
+      ++extent->writes;
+      image_.write(offset_ + at, ConstBytes(extent->data).subspan(at, length), {},
+                   [this, extent](const gateway::IoResult& result) {
                      if (result.error && !error_) error_ = result.error;
-                     ended(*chunk);
+                     finish_write(*extent);
                    });
     });
-    offset_ += chunk->data.size();
+    offset_ += extent->data.size();
     line_.show(offset_, size_);
-    ended(*chunk);
+    finish_write(*extent);
   }
 
-  void ended(Chunk& chunk) {
-    if (--chunk.writes == 0) --chunks_in_flight_;
+  void finish_write(InputExtent& extent) {
+    if (--extent.writes == 0) --extents_in_flight_;
   }
 
   const int fd_;
@@ -136,24 +137,25 @@ class Import {
   gateway::Image& image_;
   ProgressLine& line_;
   uint64_t offset_ = 0;
-  std::size_t chunks_in_flight_ = 0;
+  std::size_t extents_in_flight_ = 0;
   std::error_code error_;
 };
 
-// Reads an image in chunks and writes what is not zero to a file at its place, or everything to a
-// pipe in order.
+// Reads an image extent by extent and writes what is not zero to a file at its place, or everything
+// to a pipe in order.
 class Export {
  public:
-  Export(int fd, bool sparse, gateway::Image& image, ProgressLine& line)
-      : fd_(fd), sparse_(sparse), image_(image), line_(line) {}
+  Export(int fd, bool is_sparse, gateway::Image& image, ProgressLine& line)
+      : fd_(fd), is_sparse_(is_sparse), image_(image), line_(line) {}
 
-  Outcome<void> run(ClusterSession& session) {
-    for (uint64_t offset = 0; offset < image_.size() && !error_; offset += kChunkBytes) {
-      session.run_until([&] { return chunks_.size() < (sparse_ ? kChunksInFlight : 1) || error_; });
-      if (!error_) start_chunk(offset);
+  Outcome<void> run(ClusterHandle& cluster) {
+    for (uint64_t offset = 0; offset < image_.size() && !error_; offset += kExtentBytes) {
+      cluster.run_until(
+          [&] { return in_flight_.size() < (is_sparse_ ? kExtentsInFlight : 1) || error_; });
+      if (!error_) start_extent(offset);
     }
-    session.run_until([this] { return chunks_.empty(); });
-    if (!error_ && sparse_) {
+    cluster.run_until([this] { return in_flight_.empty(); });
+    if (!error_ && is_sparse_) {
       if (ftruncate(fd_, static_cast<off_t>(image_.size())) != 0 || fsync(fd_) != 0) {
         error_ = last_system_error();
       }
@@ -163,42 +165,42 @@ class Export {
   }
 
  private:
-  struct Chunk {
+  struct OutputExtent {
     uint64_t offset;
     std::vector<std::byte> data;
   };
 
-  void start_chunk(uint64_t offset) {
-    chunks_.push_back(std::make_unique<Chunk>());
-    Chunk* chunk = chunks_.back().get();
-    chunk->offset = offset;
-    chunk->data.resize(std::min<uint64_t>(kChunkBytes, image_.size() - offset));
-    const std::size_t chunk_bytes = chunk->data.size();
-    image_.read(offset, chunk->data, {},
-                [this, chunk, chunk_bytes](const gateway::IoResult& result) {
-                  if (!error_) error_ = result.error ? result.error : store(*chunk);
-                  std::erase_if(chunks_, [chunk](const auto& each) { return each.get() == chunk; });
-                  done_ += chunk_bytes;
-                  line_.show(done_, image_.size());
-                });
+  void start_extent(uint64_t offset) {
+    in_flight_.push_back(std::make_unique<OutputExtent>());
+    OutputExtent* extent = in_flight_.back().get();
+    extent->offset = offset;
+    extent->data.resize(std::min<uint64_t>(kExtentBytes, image_.size() - offset));
+    const std::size_t extent_bytes = extent->data.size();
+    image_.read(
+        offset, extent->data, {}, [this, extent, extent_bytes](const gateway::IoResult& result) {
+          if (!error_) error_ = result.error ? result.error : store(*extent);
+          std::erase_if(in_flight_, [extent](const auto& each) { return each.get() == extent; });
+          bytes_done_ += extent_bytes;
+          line_.show(bytes_done_, image_.size());
+        });
   }
 
-  std::error_code store(const Chunk& chunk) {
-    if (!sparse_) return write_all(fd_, chunk.data);
+  std::error_code store(const OutputExtent& extent) {
+    if (!is_sparse_) return write_all(fd_, extent.data);
     std::error_code error;
-    for_each_nonzero_run(chunk.data, kGrain, [&](std::size_t at, std::size_t length) {
+    for_each_nonzero_run(extent.data, kGrain, [&](std::size_t at, std::size_t length) {
       if (error) return;
-      error = write_at(fd_, ConstBytes(chunk.data).subspan(at, length), chunk.offset + at);
+      error = write_at(fd_, ConstBytes(extent.data).subspan(at, length), extent.offset + at);
     });
     return error;
   }
 
   const int fd_;
-  const bool sparse_;
+  const bool is_sparse_;
   gateway::Image& image_;
   ProgressLine& line_;
-  std::vector<std::unique_ptr<Chunk>> chunks_;
-  uint64_t done_ = 0;
+  std::vector<std::unique_ptr<OutputExtent>> in_flight_;
+  uint64_t bytes_done_ = 0;
   std::error_code error_;
 };
 
@@ -245,7 +247,7 @@ Outcome<void> import_file(CommandContext& context, const TransferArguments& argu
   if (!created) return failure(created.error());
   auto image = (*cluster)->open_image(arguments.to, false);
   if (!image) return failure(image.error());
-  ProgressLine line("importing", context.show_progress());
+  ProgressLine line("importing", context.shows_progress());
   const auto done = Import(fd, *size, **image, line).run(**cluster);
   const auto closed = (*cluster)->close_image(std::move(*image));
   return done ? closed : done;
@@ -266,7 +268,7 @@ Outcome<void> export_image(CommandContext& context, const TransferArguments& arg
       return failure(error);
     }
   }
-  ProgressLine line("exporting", context.show_progress());
+  ProgressLine line("exporting", context.shows_progress());
   const auto done =
       Export(is_stdout ? STDOUT_FILENO : file.get(), !is_stdout, **image, line).run(**cluster);
   const auto closed = (*cluster)->close_image(std::move(*image));

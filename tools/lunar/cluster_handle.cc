@@ -1,34 +1,34 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "tools/lunar/cluster_session.h"
+#include "tools/lunar/cluster_handle.h"
 
 #include <poll.h>
 
 namespace lunar::tools {
 
-Outcome<std::unique_ptr<ClusterSession>> ClusterSession::open(const Config& config,
-                                                              PerfRegistry& perf) {
-  std::unique_ptr<ClusterSession> session(new ClusterSession);
+Outcome<std::unique_ptr<ClusterHandle>> ClusterHandle::open(const Config& config,
+                                                            PerfRegistry& perf) {
+  std::unique_ptr<ClusterHandle> handle(new ClusterHandle);
   auto center = msgr::EventCenter::create({.name = "lunar"});
   if (!center) return failure(center.error(), "cannot make an event loop");
-  session->center_ = std::move(*center);
-  auto client = gateway::Client::create(config, {}, *session->center_, perf);
+  handle->center_ = std::move(*center);
+  auto client = gateway::Client::create(config, {}, *handle->center_, perf);
   if (!client) return failure(client.error());
-  session->client_ = std::move(*client);
+  handle->client_ = std::move(*client);
   const auto timeout = config.get_duration("objecter_op_timeout");
-  auto map = session->wait<objecter::OsdMapRef>(
-      [&](auto done) { session->client_->objecter().wait_for_map(timeout, std::move(done)); });
+  auto map = handle->wait<objecter::OsdMapRef>(
+      [&](auto done) { handle->client_->objecter().wait_for_map(timeout, std::move(done)); });
   if (!map) return failure(map.error());
-  return session;
+  return handle;
 }
 
-ClusterSession::~ClusterSession() {
+ClusterHandle::~ClusterHandle() {
   if (client_ == nullptr) return;
   bool ended = false;
   client_->shutdown([&ended] { ended = true; });
   run_until([&ended] { return ended; });
 }
 
-void ClusterSession::run_until(InlineFunction<bool()> finished) {
+void ClusterHandle::run_until(InlineFunction<bool()> finished) {
   center_->process();
   while (!finished()) {
     pollfd ready{center_->fd(), POLLIN, 0};
@@ -37,8 +37,8 @@ void ClusterSession::run_until(InlineFunction<bool()> finished) {
   }
 }
 
-Outcome<std::shared_ptr<gateway::Image>> ClusterSession::open_image(const std::string& text,
-                                                                    bool read_only) {
+Outcome<std::shared_ptr<gateway::Image>> ClusterHandle::open_image(const std::string& text,
+                                                                   bool read_only) {
   const auto spec = gateway::ImageSpec::parse(text);
   if (!spec) return failure(spec.error());
   const gateway::Image::OpenOptions options{.read_only = read_only};
@@ -46,7 +46,7 @@ Outcome<std::shared_ptr<gateway::Image>> ClusterSession::open_image(const std::s
       [&](auto done) { gateway::Image::open(*client_, *spec, options, std::move(done)); });
 }
 
-Outcome<void> ClusterSession::close_image(std::shared_ptr<gateway::Image> image) {
+Outcome<void> ClusterHandle::close_image(std::shared_ptr<gateway::Image> image) {
   return wait<void>([&](auto done) { image->close(std::move(done)); });
 }
 

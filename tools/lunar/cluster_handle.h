@@ -17,11 +17,11 @@ namespace lunar::tools {
 
 // A client for programs that do one thing after the other: owns the loop and drives it on the
 // calling thread while something is waited for. Single-threaded.
-class ClusterSession {
+class ClusterHandle {
  public:
   // Waits for the map; errors are sentences. Config and registry are borrowed.
-  static Outcome<std::unique_ptr<ClusterSession>> open(const Config& config, PerfRegistry& perf);
-  ~ClusterSession();
+  static Outcome<std::unique_ptr<ClusterHandle>> open(const Config& config, PerfRegistry& perf);
+  ~ClusterHandle();
 
   gateway::Client& client() noexcept { return *client_; }
   msgr::EventCenter& center() noexcept { return *center_; }
@@ -40,7 +40,7 @@ class ClusterSession {
   Outcome<void> close_image(std::shared_ptr<gateway::Image> image);
 
  private:
-  ClusterSession() = default;
+  ClusterHandle() = default;
   std::unique_ptr<msgr::EventCenter> center_;
   std::unique_ptr<gateway::Client> client_;
 };
