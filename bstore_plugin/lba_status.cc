@@ -42,7 +42,7 @@ void ScsiCommand::next_lba_status(uint64_t at) {
     }
     // Whole blocks: one that is partly allocated counts as allocated.
     const uint64_t block = uint64_t{1} << limits_.block_shift;
-    bool allocated = found->allocated;
+    bool allocated = found->is_allocated;
     uint64_t length =
         allocated ? (found->length + block - 1) / block * block : found->length / block * block;
     if (length == 0) {

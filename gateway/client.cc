@@ -6,6 +6,8 @@
 #include <chrono>
 
 #include "common/random.h"
+#include "gateway/io/counters.h"
+#include "gateway/io/delivery.h"
 
 namespace lunar::gateway {
 namespace {
@@ -22,6 +24,12 @@ uint64_t time_nonce() {
 }
 
 }  // namespace
+
+Client::Client(const Config& config, msgr::EventCenter& center, PerfRegistry& perf)
+    : config_(config),
+      center_(center),
+      counters_(std::make_unique<GatewayCounters>(perf)),
+      delivery_policy_(std::make_unique<DeliveryPolicy>()) {}
 
 Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity identity,
                                                 msgr::EventCenter& center, PerfRegistry& perf) {
@@ -60,10 +68,10 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
   auto objecter_options = objecter::Objecter::Options::from_config(config);
   if (!objecter_options) return failure(objecter_options.error());
   client->stack_ = std::move(stack);
-  client->delivery_policy_.one_sided_threshold = config.get_size("lunar_one_sided_threshold");
-  client->delivery_policy_.fragment_bytes =
+  client->delivery_policy_->one_sided_threshold = config.get_size("lunar_one_sided_threshold");
+  client->delivery_policy_->fragment_bytes =
       static_cast<uint32_t>(config.get_size("ms_async_rdma_fragment_size"));  // at most 16 MiB
-  client->delivery_policy_.can_expose =
+  client->delivery_policy_->can_expose =
       client->stack_->supports_one_sided() && config.get_bool("ms_async_rdma_one_sided");
 
   auto made =

@@ -10,9 +10,13 @@ namespace lunar::gateway {
 DataBuffers::DataBuffers(msgr::BufferPool& pool, PerfRegistry& perf)
     : pool_(pool),
       perf_(perf, "data_buffers"),
-      allocated_(perf_.counter("allocated", "buffers given out of registered memory")),
-      refused_(perf_.counter("refused", "buffers that had to be plain memory, for want of it")),
-      in_use_(perf_.gauge("bytes_in_use", "of registered memory that is given out", "bytes")) {}
+      allocated_(
+          perf_.counter("allocated", "data buffers that were given out of registered memory")),
+      refused_(perf_.counter(
+          "refused",
+          "data buffers that had to be plain memory because no registered memory was left")),
+      bytes_in_use_(perf_.gauge(
+          "bytes_in_use", "registered memory that is given out as data buffers now", "bytes")) {}
 
 DataBuffers::~DataBuffers() {
   const MutexLock lock(mutex_);
@@ -31,7 +35,7 @@ void* DataBuffers::allocate(std::size_t bytes) {
   }
   void* const begin = lease.bytes().data();
   allocated_.add_shared();
-  in_use_.inc_shared(bytes);
+  bytes_in_use_.inc_shared(bytes);
   const MutexLock lock(mutex_);
   leases_.emplace(begin, std::move(lease));
   return begin;
@@ -46,7 +50,7 @@ bool DataBuffers::release(const void* begin) {
     lease = std::move(found->second);
     leases_.erase(found);
   }
-  in_use_.dec_shared(lease.bytes().size());
+  bytes_in_use_.dec_shared(lease.bytes().size());
   return true;
 }
 

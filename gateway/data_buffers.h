@@ -11,17 +11,20 @@
 namespace lunar::gateway {
 
 // Registered memory handed out by plain pointer, for callers that have no room for a lease: tgt's
-// buffers, and the C API's.
+// data buffers, and the C API's. An IO on such memory finds its lease again by the pointer, and may
+// then be moved by RDMA.
 // Thread-safe. Owns the leases; borrows the pool and the registry, which outlive it.
 class DataBuffers {
  public:
   DataBuffers(msgr::BufferPool& pool, PerfRegistry& perf);
   ~DataBuffers();  // REQUIRES: everything was released
 
-  // Page-aligned, not cleared. Null if the pool has none left, or never has so much in one piece
-  // (above 16 MiB): plain memory does as well, its bytes then travel inline. REQUIRES: bytes > 0.
+  // Page-aligned, not cleared. Null if the pool has none left just now, or for more than 16 MiB,
+  // which it never gives at once: the caller takes plain memory, whose bytes travel inline.
+  // REQUIRES: bytes > 0.
   void* allocate(std::size_t bytes);
-  // False if it is not ours. REQUIRES: no IO uses it.
+  // Gives it back to the pool. False, and nothing happens, if it is not ours: any pointer may be
+  // asked about. REQUIRES: no IO uses it.
   bool release(const void* begin);
   // The lease of the memory that begins exactly there, good until it is released; null if that is
   // not ours.
@@ -30,11 +33,12 @@ class DataBuffers {
  private:
   msgr::BufferPool& pool_;
   PerfGroup perf_;
-  PerfCounter& allocated_;
-  PerfCounter& refused_;
-  PerfGauge& in_use_;
+  PerfCounter& allocated_;  // allocate() that gave something
+  PerfCounter& refused_;    // allocate() that gave null
+  PerfGauge& bytes_in_use_;
   mutable Mutex mutex_;
-  std::unordered_map<const void*, msgr::RegisteredBuffer> leases_ GUARDED_BY(mutex_);
+  std::unordered_map<const void*, msgr::RegisteredBuffer> leases_
+      GUARDED_BY(mutex_);  // by the pointer they were given out as
 };
 
 }  // namespace lunar::gateway

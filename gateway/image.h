@@ -1,108 +1,127 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <memory>
+#include <string>
 
-#include "common/inline_function.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "gateway/client.h"
-#include "gateway/image_directory.h"
 #include "gateway/image_header.h"
-#include "gateway/io_request.h"
+#include "gateway/io/ios_in_flight.h"
+#include "gateway/io_options.h"
 
 namespace lunar::gateway {
 
-// An open image: a disk of bytes on objects. Thin: what was never written, or was discarded, reads
-// as zeroes.
-// Loop-bound to the client's center. Shared: every IO holds a reference, so it may be let go at any
-// time; close() first strikes its registration. Borrows the client, which outlives it.
+class OpenHeader;
+
+// An open image: a disk of bytes on objects, as rbd_image_t is. Thin: what was never written, or
+// was discarded, reads as zeroes. What it is made of is described in docs/image.md.
 //
-// The IO calls: memory is borrowed until done; done runs exactly once, later, on the center, when
-// nothing touches that memory any more. Ranges outside the image end with kInvalid. IOs in flight
-// that overlap have no order among them (SAM-5 §8.5, simple task attribute); each is atomic only
-// per object. Errors told apart: kNoSpace, kTimedOut, kFenced, kCorrupt, kIoError, kCancelled,
-// kLostWrites (flush), kMiscompare (compare and write), kUnknownOutcome.
+// Loop-bound to the client's center. Shared: every IO holds a reference, so it may be let go at any
+// time, also while IO is in flight; close() first strikes its registration, which otherwise stays
+// in the header and keeps `lunar rm` from removing the image. Borrows the client, which outlives
+// it.
+//
+// While it is open it looks every lunar_header_poll whether its header has changed: it adopts a new
+// size, and refuses all IO from then on (kFenced) once somebody has struck its registration.
+//
+// The IO calls, common to all of them:
+// - offset and length are bytes, of any alignment. A range that reaches beyond the image ends with
+//   kInvalid and does nothing. Length 0 succeeds.
+// - Memory is borrowed until done.
+// - done runs exactly once, later than the call, on the center, when nothing touches that memory
+//   any more. The image may be let go inside it, and other IO started.
+// - IOs in flight that overlap have no order among them (SAM-5 §8.5, simple task attribute). Each
+//   is atomic only per object; one that failed may have been carried out in part.
+// - Errors told apart: kNoSpace, kTimedOut and kUnknownOutcome (it may have been carried out),
+//   kFenced, kReadOnly, kShutdown (closed), kCorrupt, kIoError, kCancelled; kLostWrites (flush);
+//   kMiscompare (compare and write). docs/errors.md has what becomes of them.
 class Image : public std::enable_shared_from_this<Image> {
  public:
   struct OpenOptions {
-    bool read_only = false;  // no registration; IOs that change it end with kReadOnly
+    // Registers nothing, so that others may remove or shrink the image meanwhile; IOs that would
+    // change it end with kReadOnly.
+    bool read_only = false;
   };
+  // Finds the image and registers the client in its header. The client must have a map. Takes three
+  // round trips to servers, each bounded by objecter_op_timeout. Errors are sentences: kNoSuchPool,
+  // kNoSuchObject (no image of that name), kBusy (it is being removed, or 64 gateways are
+  // registered), kCorrupt and kIncompatible (its header), kTimedOut.
   static void open(Client& client, const ImageSpec& spec, const OpenOptions& options,
-                   InlineFunction<void(Outcome<std::shared_ptr<Image>>)> done);
-  ~Image();
+                   UniqueFunction<void(Outcome<std::shared_ptr<Image>>)> done);
+  ~Image();  // REQUIRES: no IO is in flight; true by itself, as each holds a reference
 
   // No new IO is accepted (kShutdown); when those in flight have ended the registration is struck
-  // and `done` runs, with the error of that if any.
-  void close(InlineFunction<void(Outcome<void>)> done);
+  // and `done` runs, later, with the error of that if any. The image is closed either way. Once.
+  void close(UniqueFunction<void(Outcome<void>)> done);
 
+  // What it is. All but size() stays the same for the image's life.
   Client& client() const noexcept { return client_; }
-  const ImageSpec& spec() const noexcept { return spec_; }
-  ImageId id() const noexcept { return header_.id; }
+  const ImageSpec& spec() const noexcept;
+  ImageId id() const noexcept { return id_; }
   objecter::PoolId pool() const noexcept { return pool_; }
-  const Uuid& uuid() const noexcept { return header_.uuid; }
-  uint64_t size() const noexcept { return header_.size; }  // bytes
-  const StripeLayout& layout() const noexcept { return header_.layout; }
+  const Uuid& uuid() const noexcept;  // the same through whichever gateway it is opened
+  const StripeLayout& layout() const noexcept { return layout_; }
+  uint64_t size() const noexcept;  // bytes; as the header said when it was last looked at
 
+  // Fills `into` whole.
   void read(uint64_t offset, Bytes into, const IoOptions& options, IoDone done);
+  // Readable by everybody at done; durable only with IoOptions::fua, or after a later flush.
   void write(uint64_t offset, ConstBytes from, const IoOptions& options, IoDone done);
-  // Frees the range; it reads as zeroes afterwards.
+  // Frees the range; it reads as zeroes afterwards. Both are the same here.
   void discard(uint64_t offset, uint64_t length, const IoOptions& options, IoDone done);
   void write_zeroes(uint64_t offset, uint64_t length, const IoOptions& options, IoDone done);
-  // Repeats `pattern`. REQUIRES: its size divides kMinStripeUnit, offset and length.
+  // Repeats `pattern` through the range; one op per extent carries it once. Its size must divide
+  // kMinStripeUnit (4096), offset and length; kInvalid otherwise.
   void write_same(uint64_t offset, uint64_t length, ConstBytes pattern, const IoOptions& options,
                   IoDone done);
-  // Atomic at the object server. kInvalid if the range crosses a stripe unit. kMiscompare with the
-  // offset of the first difference in IoResult::value. REQUIRES: both spans have the same size.
+  // Writes `write` if the range holds `compare`; atomic at the object server. Both have the same
+  // size, and the range crosses no stripe unit; kInvalid otherwise. kMiscompare, with the first
+  // byte that differs in IoResult::value, if it holds something else.
   void compare_and_write(uint64_t offset, ConstBytes compare, ConstBytes write,
                          const IoOptions& options, IoDone done);
   // Bytes become old | from; atomic per object.
   void or_write(uint64_t offset, ConstBytes from, const IoOptions& options, IoDone done);
-  // Every write that was done before this call is durable at done, whoever wrote it.
+  // Every write that was done before this call is durable at done, whoever wrote it. kLostWrites if
+  // a server has lost acknowledged writes since the last flush: told once.
   void flush(const IoOptions& options, IoDone done);
-  // Whether the bytes from `offset` are allocated, and for how long that stays so (at most to the
-  // end of the object). For GET LBA STATUS.
+
+  // A run of bytes from an offset on that are all allocated, or all not.
   struct Allocation {
-    uint64_t length = 0;
-    bool allocated = false;
+    uint64_t length = 0;  // bytes, never 0; at most to the end of the object
+    bool is_allocated = false;
   };
+  // What begins at `offset`, as the object's server says now. For GET LBA STATUS. kInvalid beyond
+  // the image. `done` runs once, later.
   void allocation_at(uint64_t offset, uint64_t io_id,
-                     InlineFunction<void(Result<Allocation>)> done);
+                     UniqueFunction<void(Result<Allocation>)> done);
 
-  // Asks every IO with this id to end early: see IoRequest::cancel(). An unknown id is ignored.
+  // Asks every IO with this id to end early: those of its ops that have not been carried out are
+  // taken back, and it ends with kCancelled unless all of them were done. Its done runs all the
+  // same, later. An unknown id is ignored.
   void cancel(uint64_t io_id);
-  bool has_io_in_flight() const noexcept { return !in_flight_.empty(); }
 
-  // Runs on_resize(new size) whenever the header shows another size.
-  void watch_size(InlineFunction<void(uint64_t)> on_resize) { on_resize_ = std::move(on_resize); }
+  // Runs on_resize(new size in bytes) whenever the header shows another size, until the image is
+  // closed. One at a time: replaces the one before; an empty one ends it. Not to be called from
+  // on_resize.
+  void watch_size(UniqueFunction<void(uint64_t)> on_resize);
 
  private:
-  friend class IoRequest;
-  using InFlight = boost::intrusive::list<IoRequest, boost::intrusive::constant_time_size<false>>;
+  friend class IoRun;
 
-  Image(Client& client, ImageSpec spec, objecter::PoolId pool, VersionedHeader header,
-        const OpenOptions& options);
-  std::error_code check(const IoWork& work) const noexcept;
-  void io_ended();
-  void strike_registration();
-  void schedule_poll();
-  void poll_header();
-  void header_changed();
-  void adopt_header(VersionedHeader found);
+  Image(std::shared_ptr<OpenHeader> header, Client& client, const OpenOptions& options);
+  std::error_code refusal_of(const IoWork& work) const noexcept;  // success: it may be carried out
 
   Client& client_;
-  const ImageSpec spec_;
+  const std::shared_ptr<OpenHeader> header_;  // never null
+  const ImageId id_;                          // id, pool and layout: of header_, for every IO
   const objecter::PoolId pool_;
-  ImageHeader header_;
-  objecter::ObjectVersion header_version_;
+  const StripeLayout layout_;
   const OpenOptions options_;
-  bool closing_ = false;
-  bool fenced_ = false;  // our registration was struck by somebody else
-  InFlight in_flight_;
-  msgr::TimerId poll_timer_ = msgr::TimerId::kNone;
-  InlineFunction<void(uint64_t)> on_resize_;
-  InlineFunction<void(Outcome<void>)> on_closed_;
+  bool is_closing_ = false;  // close() was called: nothing new enters ios_
+  IosInFlight ios_;
 };
 
 }  // namespace lunar::gateway

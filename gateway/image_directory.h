@@ -5,65 +5,77 @@
 #include <string>
 #include <vector>
 
-#include "common/inline_function.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "gateway/client.h"
 #include "gateway/image_header.h"
 
 namespace lunar::gateway {
 
-// The images of a pool: names in one directory object, and creating, removing, resizing them.
-// Free functions, loop-bound to the client's center, which must have a map. Every `done` runs once,
-// later; errors are sentences.
+// The images of a pool: listing, finding, creating, removing and resizing them, as librbd's
+// functions of those names do. docs/image.md says what is written in which order, and what an
+// interruption leaves.
+//
+// Free functions, loop-bound to the client's center. The client must have a map, and outlives them:
+// Client::shutdown() ends what is under way with kShutdown. Arguments are copied. Every `done` runs
+// exactly once, later than the call, on the center. A change reads, edits and compare-and-swaps, so
+// that two clients may change one image or pool at the same time; each of its ops is bounded by
+// objecter_op_timeout.
+//
+// Errors are sentences for people. Codes told apart, of all: kNoSuchPool, kNoSuchObject (no image
+// of that name), kTimedOut, kFenced, kCorrupt and kIncompatible (a header or directory that this
+// build cannot read).
 
 struct ImageSummary {
   std::string name;
-  ImageId id = 0;
+  ImageId id = 0;  // never 0
 };
 
 struct CreateOptions {
-  uint64_t size = 0;  // bytes
+  uint64_t size = 0;  // bytes, as validate_image_size() wants it
   StripeLayout layout;
 };
 
-// Called now and then during long work, with object counts.
-using OnProgress = InlineFunction<void(uint64_t done, uint64_t total)>;
+// Called now and then during long work, on the center: `done` of `total` data objects are deleted.
+using OnProgress = UniqueFunction<void(uint64_t done, uint64_t total)>;
 
 // The pool's object size and the configured striping, with what the caller gave (not 0) instead.
+// Sizes in bytes. Not checked: create_image() does that.
 StripeLayout layout_with_defaults(Client& client, const std::string& pool, uint64_t object_size,
                                   uint64_t stripe_unit, uint32_t stripe_count);
 
+// Gives the new header. kExists if the name is taken; invalid_argument for a size or layout that
+// breaks a rule. Allocates no data.
 void create_image(Client& client, const ImageSpec& spec, const CreateOptions& options,
-                  InlineFunction<void(Outcome<ImageHeader>)> done);
+                  UniqueFunction<void(Outcome<ImageHeader>)> done);
 
+// By name, in order. Includes images whose removal was interrupted.
 void list_images(Client& client, const std::string& pool,
-                 InlineFunction<void(Outcome<std::vector<ImageSummary>>)> done);
+                 UniqueFunction<void(Outcome<std::vector<ImageSummary>>)> done);
 
 // The header as it is now.
 struct VersionedHeader {
   ImageHeader header;
-  objecter::ObjectVersion version;
+  objecter::ObjectVersion version;  // of the header object: it changes with every change
 };
 void find_image(Client& client, const ImageSpec& spec,
-                InlineFunction<void(Outcome<VersionedHeader>)> done);
+                UniqueFunction<void(Outcome<VersionedHeader>)> done);
 
-// Refuses while a gateway has it open. Deletes the data, then the header, then the name; one that
-// was interrupted is finished by doing it again.
+// kBusy, with the names, while a gateway has it open. Deletes the data, then the header, then the
+// name; one that was interrupted is finished by doing it again. `on_progress` may be empty.
 void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
-                  InlineFunction<void(Outcome<void>)> done);
+                  UniqueFunction<void(Outcome<void>)> done);
 
 // Growing is allowed while the image is open: gateways notice within lunar_header_poll. Shrinking
-// is refused while any has it open, deletes first and publishes the size last.
+// is refused (kBusy) while any has it open, deletes first and publishes the size last. `size` in
+// bytes, as validate_image_size() wants it; `on_progress` may be empty.
 void resize_image(Client& client, const ImageSpec& spec, uint64_t size, OnProgress on_progress,
-                  InlineFunction<void(Outcome<void>)> done);
+                  UniqueFunction<void(Outcome<void>)> done);
 
-// Changes a header by read, edit, compare-and-swap. `edit` may run several times.
-void update_header(Client& client, objecter::PoolId pool, ImageId id,
-                   InlineFunction<Outcome<void>(ImageHeader&)> edit,
-                   InlineFunction<void(Outcome<void>)> done);
-
-// Strikes a gateway that is gone for good from the header. The caller fences it first.
+// Strikes every registration of `instance`, a gateway that is gone for good, from the header.
+// invalid_argument if there is none. The caller fences it first, or a write of it that is still
+// under way may land later.
 void unregister(Client& client, const ImageSpec& spec, const std::string& instance,
-                InlineFunction<void(Outcome<void>)> done);
+                UniqueFunction<void(Outcome<void>)> done);
 
 }  // namespace lunar::gateway

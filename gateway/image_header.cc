@@ -13,47 +13,47 @@ using Json = nlohmann::json;
 using objecter::OsdErrc;
 
 // Typed reads from JSON that somebody else may have written: a missing or mistyped member makes
-// ok() false for good.
-class Fields {
+// is_ok() false for good.
+class HeaderFields {
  public:
-  explicit Fields(const Json& object) : object_(object) { ok_ = object.is_object(); }
+  explicit HeaderFields(const Json& object) : object_(object) { is_ok_ = object.is_object(); }
 
   uint64_t number(const char* name) {
     const Json* value = member(name);
-    if (value == nullptr || !value->is_number_unsigned()) return bad<uint64_t>();
+    if (value == nullptr || !value->is_number_unsigned()) return refuse<uint64_t>();
     return value->get<uint64_t>();
   }
   std::string text(const char* name, std::size_t limit) {
     const Json* value = member(name);
-    if (value == nullptr || !value->is_string()) return bad<std::string>();
+    if (value == nullptr || !value->is_string()) return refuse<std::string>();
     auto out = value->get<std::string>();
-    if (out.size() > limit) return bad<std::string>();
+    if (out.size() > limit) return refuse<std::string>();
     return out;
   }
   const Json& array(const char* name, std::size_t limit) {
     static const Json kEmpty = Json::array();
     const Json* value = member(name);
     if (value == nullptr || !value->is_array() || value->size() > limit) {
-      ok_ = false;
+      is_ok_ = false;
       return kEmpty;
     }
     return *value;
   }
-  bool ok() const noexcept { return ok_; }
+  bool is_ok() const noexcept { return is_ok_; }
 
  private:
   const Json* member(const char* name) {
-    if (!ok_) return nullptr;
+    if (!is_ok_) return nullptr;
     const auto found = object_.find(name);
     return found == object_.end() ? nullptr : &*found;
   }
   template <typename T>
-  T bad() {
-    ok_ = false;
+  T refuse() {
+    is_ok_ = false;
     return T{};
   }
   const Json& object_;
-  bool ok_ = false;
+  bool is_ok_ = false;
 };
 
 std::optional<ImageId> parse_id(std::string_view text) {
@@ -73,12 +73,12 @@ bool is_name_char(char c) noexcept {
 }
 
 std::optional<Registration> parse_registration(const Json& json) {
-  Fields fields(json);
+  HeaderFields fields(json);
   Registration out;
   out.entity = fields.text("entity", 128);
   out.instance = fields.text("instance", 256);
   out.nonce = fields.number("nonce");
-  if (!fields.ok()) return std::nullopt;
+  if (!fields.is_ok()) return std::nullopt;
   return out;
 }
 
@@ -118,9 +118,9 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
                                           ": restore it from a backup ('lunar image header put')");
   };
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  Fields fields(json);
+  HeaderFields fields(json);
   const uint64_t format = fields.number("format");
-  if (!fields.ok()) return corrupt("is not a Lunar image header");
+  if (!fields.is_ok()) return corrupt("is not a Lunar image header");
   if (format != ImageHeader::kFormat) {
     return failure(OsdErrc::kIncompatible, "image header " + object + " has format " +
                                                std::to_string(format) +
@@ -146,7 +146,7 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
     if (!registration) return corrupt("has a damaged registration");
     header.registrations.push_back(std::move(*registration));
   }
-  if (!fields.ok() || !id || !uuid || !is_valid_image_name(header.name)) {
+  if (!fields.is_ok() || !id || !uuid || !is_valid_image_name(header.name)) {
     return corrupt("lacks a member or has one of the wrong type");
   }
   if (state != "ready" && state != "removing") return corrupt("has an unknown state");

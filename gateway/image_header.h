@@ -14,13 +14,17 @@
 
 namespace lunar::gateway {
 
+// What an image is: its header as a value, the text of it, and the names of the image's objects.
+// All pure. Errors are sentences.
+
 using objecter::ImageId;
 
-// A gateway that has the image open. Kept in the header, so that `rm` and shrinking know.
+// A gateway that has the image open, as rbd's watchers are: written by opening, struck by closing
+// or by `lunar unregister`. While there is one the image is neither removed nor shrunk. A value.
 struct Registration {
   std::string entity;    // "client.admin"
-  std::string instance;  // PeerIdentity::instance
-  uint64_t nonce = 0;
+  std::string instance;  // which gateway: Client::Identity::instance
+  uint64_t nonce = 0;    // which start of it
   friend bool operator==(const Registration&, const Registration&) = default;
 };
 
@@ -30,16 +34,16 @@ enum class ImageState : uint8_t {
 };
 
 // What an image is: one JSON object, `<id>.header`. A value. docs/image.md has the format.
+// Name, size, state, trimmed_from and registrations change; the rest stays for the image's life.
 struct ImageHeader {
-  static constexpr unsigned kFormat = 1;  // a header of another format is refused
-  static constexpr std::size_t kMaxBytes = 256u << 10;
-  static constexpr std::size_t kMaxRegistrations = 64;
+  static constexpr unsigned kFormat = 1;                   // a header of another format is refused
+  static constexpr std::size_t kMaxRegistrations = 64;     // opening one more is refused
   static constexpr uint64_t kMaxSize = uint64_t{1} << 52;  // 4 PiB
-  static constexpr uint64_t kSizeUnit = 4096;
+  static constexpr uint64_t kSizeUnit = 4096;              // bytes
 
-  ImageId id = 0;
-  std::string name;
-  Uuid uuid;
+  ImageId id = 0;     // of its objects' names: random, never 0, never used again
+  std::string name;   // as in the pool's directory
+  Uuid uuid;          // of the LUN, through whichever gateway it is exported
   uint64_t size = 0;  // bytes, a multiple of kSizeUnit
   StripeLayout layout;
   ImageState state = ImageState::kReady;
@@ -47,28 +51,32 @@ struct ImageHeader {
   std::vector<std::string> features;  // none are known yet: an image that has one is refused
   std::vector<Registration> registrations;
 
+  // Null if there is none. Good until registrations change.
   Registration* find_registration(std::string_view entity, std::string_view instance);
 };
 
+// The JSON text of the header object.
 std::string encode(const ImageHeader& header);
-// Sentences: kCorrupt for what does not parse or breaks a rule, kIncompatible for another format or
-// an unknown feature. `object` names it in them.
+// Errors: kCorrupt for what does not parse or breaks a rule, kIncompatible for another format or an
+// unknown feature. `object` names it in their sentences.
 Outcome<ImageHeader> decode_image_header(std::string_view json, const std::string& object);
 
-// Object names. 16 hex digits of the id, then what it is.
-std::string image_id_text(ImageId id);
-std::string header_object_name(ImageId id);
-std::string data_object_name(ImageId id, uint64_t object_no);
+// Names of an image's objects: the id, then what it is.
+std::string image_id_text(ImageId id);                         // 16 lower-case hex digits
+std::string header_object_name(ImageId id);                    // "<id>.header"
+std::string data_object_name(ImageId id, uint64_t object_no);  // "<id>.<object_no, 16 digits>"
 
 // 1 … 128 bytes of [A-Za-z0-9._-], not beginning with a dot or dash.
 bool is_valid_image_name(std::string_view name) noexcept;
-// A multiple of 4096 between 4096 and kMaxSize.
+// A multiple of kSizeUnit between kSizeUnit and kMaxSize; invalid_argument otherwise.
 Outcome<void> validate_image_size(uint64_t size);
 
-// "pool/image". A sentence for anything else; "@snap" says that snapshots are not there yet.
+// Which image, as people write it: "pool/image". A value.
 struct ImageSpec {
   std::string pool;
   std::string image;
+  // invalid_argument for anything but two valid names; the sentence for "@snap" says that there are
+  // no snapshots.
   static Outcome<ImageSpec> parse(std::string_view text);
   std::string to_string() const { return pool + "/" + image; }
 };

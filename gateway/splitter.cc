@@ -52,16 +52,16 @@ ObjectExtent ExtentCursor::next() noexcept {
   const uint64_t stripe_no = unit_no / layout_.stripe_count;
   const uint64_t set_no = stripe_no / units_per_object;
 
-  ObjectExtent piece;
-  piece.object_no = set_no * layout_.stripe_count + unit_no % layout_.stripe_count;
-  piece.offset = stripe_no % units_per_object * layout_.stripe_unit + in_unit;
-  piece.length = std::min(remaining_, layout_.stripe_unit - in_unit);
-  piece.buffer_offset = produced_;
+  ObjectExtent extent;
+  extent.object_no = set_no * layout_.stripe_count + unit_no % layout_.stripe_count;
+  extent.offset = stripe_no % units_per_object * layout_.stripe_unit + in_unit;
+  extent.length = std::min(remaining_, layout_.stripe_unit - in_unit);
+  extent.buffer_offset = produced_;
 
-  offset_ += piece.length;
-  remaining_ -= piece.length;
-  produced_ += piece.length;
-  return piece;
+  offset_ += extent.length;
+  remaining_ -= extent.length;
+  produced_ += extent.length;
+  return extent;
 }
 
 SplitSummary summarize_split(const StripeLayout& layout, uint64_t offset,

@@ -15,7 +15,8 @@ constexpr uint64_t kMiB = 1024 * kKiB;
 
 std::vector<ObjectExtent> split(const StripeLayout& layout, uint64_t offset, uint64_t length) {
   std::vector<ObjectExtent> out;
-  for (ExtentCursor cursor(layout, offset, length); !cursor.done();) out.push_back(cursor.next());
+  for (ExtentCursor cursor(layout, offset, length); !cursor.is_at_end();)
+    out.push_back(cursor.next());
   return out;
 }
 

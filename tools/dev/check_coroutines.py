@@ -20,7 +20,9 @@ import sys
 from tracked import tracked
 
 KEYWORD = re.compile(r"\bco_(await|return|yield)\b")
-ALLOWED_FOLDERS = ("msgr/", "objecter/cluster/", "osd/daemon/", "osd/server/", "tests/")
+ALLOWED_FOLDERS = (
+    "msgr/", "objecter/cluster/", "gateway/metadata/", "osd/daemon/", "osd/server/", "tests/",
+)
 
 # What may stand before co_await in its statement: nothing, or `type name =`.
 DECLARATION = re.compile(r"(?:const\s+)?[A-Za-z_][\w:]*(?:\s*<.*>)?(?:\s*[&*]+\s*|\s+)[A-Za-z_]\w*\s*=$", re.S)

@@ -3,7 +3,7 @@
 
 #include <cstdint>
 
-#include "gateway/io_type.h"
+#include "gateway/io/io_work.h"
 #include "gateway/splitter.h"
 #include "objecter/trace_values.h"
 #include "tracing/trace_enums.h"

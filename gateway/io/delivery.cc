@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "gateway/delivery.h"
+#include "gateway/io/delivery.h"
 
 namespace lunar::gateway {
 

@@ -111,9 +111,9 @@ TEST_F(ImageIoTest, DiscardFreesWhatItCovers) {
     });
   };
   ASSERT_TRUE(allocation());
-  EXPECT_TRUE(allocation()->allocated);
+  EXPECT_TRUE(allocation()->is_allocated);
   ASSERT_FALSE(io([&](auto done) { image->discard(0, 4 * kMiB, {}, done); }).error);
-  EXPECT_FALSE(allocation()->allocated);
+  EXPECT_FALSE(allocation()->is_allocated);
   EXPECT_EQ(allocation()->length, 4 * kMiB);
 }
 

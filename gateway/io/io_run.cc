@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "gateway/io_request.h"
+#include "gateway/io/io_run.h"
 
 #include <algorithm>
 #include <cstring>
@@ -7,7 +7,8 @@
 
 #include "common/check.h"
 #include "gateway/image.h"
-#include "gateway/trace_values.h"
+#include "gateway/io/counters.h"
+#include "gateway/io/trace_values.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::gateway {
@@ -30,15 +31,15 @@ SubOp step_of(OpCode code, const ObjectExtent& extent, bool fua) {
 
 }  // namespace
 
-void IoRequest::start(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
-                      IoDone done) {
-  auto* io = new IoRequest(std::move(image), work, options, std::move(done));
+void IoRun::start(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
+                  IoDone done) {
+  auto* io = new IoRun(std::move(image), work, options, std::move(done));
   Image& owner = *io->image_;
-  owner.in_flight_.push_back(*io);
+  owner.ios_.add(*io);
   owner.client().counters().in_flight.inc();
   LUNAR_TRACE(lunar_gateway, io_start, io->io_id_, owner.id(), trace_value(work.type), work.offset,
               work.length);
-  if (const std::error_code refused = owner.check(work); refused) {
+  if (const std::error_code refused = owner.refusal_of(work); refused) {
     io->result_.error = refused;
     owner.client().center().post([io] { io->finish(); });
     return;
@@ -56,8 +57,8 @@ void IoRequest::start(std::shared_ptr<Image> image, const IoWork& work, const Io
   io->submit_more();
 }
 
-IoRequest::IoRequest(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
-                     IoDone done)
+IoRun::IoRun(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
+             IoDone done)
     : image_(std::move(image)),
       work_(work),
       fua_(options.fua),
@@ -67,18 +68,18 @@ IoRequest::IoRequest(std::shared_ptr<Image> image, const IoWork& work, const IoO
       cursor_(image_->layout(), work.offset, work.length),
       started_(std::chrono::steady_clock::now()) {}
 
-void IoRequest::cancel() {
-  if (std::exchange(cancelled_, true)) return;
-  for (const Submitted& each : in_flight_) image_->client().objecter().cancel(each.tid);
+void IoRun::cancel() {
+  if (std::exchange(is_cancelled_, true)) return;
+  for (const SubmittedExtent& each : in_flight_) image_->client().objecter().cancel(each.tid);
 }
 
-void IoRequest::submit_more() {
-  while (!result_.error && !cancelled_ && !cursor_.done() && in_flight_.size() < kWindow) {
+void IoRun::submit_more() {
+  while (!result_.error && !is_cancelled_ && !cursor_.is_at_end() && in_flight_.size() < kWindow) {
     submit_extent(cursor_.next());
   }
 }
 
-void IoRequest::submit_extent(const ObjectExtent& extent) {
+void IoRun::submit_extent(const ObjectExtent& extent) {
   ObjectOp op = make_op(extent);
   op.delivery = propose(extent);
   LUNAR_TRACE(lunar_gateway, extent_path, io_id_, next_index_, extent.object_no, extent.offset,
@@ -86,13 +87,13 @@ void IoRequest::submit_extent(const ObjectExtent& extent) {
   const uint32_t index = next_index_++;
   const objecter::Tid tid = image_->client().objecter().submit(
       std::move(op),
-      [this, extent, index](OpReply reply) { extent_done(index, extent, std::move(reply)); });
+      [this, extent, index](OpReply reply) { on_extent_reply(index, extent, std::move(reply)); });
   in_flight_.push_back({index, tid});
   LUNAR_TRACE(lunar_gateway, extent_submit, io_id_, tid, extent.object_no, extent.offset,
               extent.length);
 }
 
-DeliveryProposal IoRequest::propose(const ObjectExtent& extent) const {
+DeliveryProposal IoRun::propose(const ObjectExtent& extent) const {
   const bool is_plain = work_.type == IoType::kRead || work_.type == IoType::kWrite;
   DeliveryProposal proposal = propose_delivery(image_->client().delivery_policy(),
                                                {extent.length, is_plain, memory_ != nullptr});
@@ -105,7 +106,7 @@ DeliveryProposal IoRequest::propose(const ObjectExtent& extent) const {
   return proposal;
 }
 
-ObjectOp IoRequest::make_op(const ObjectExtent& extent) const {
+ObjectOp IoRun::make_op(const ObjectExtent& extent) const {
   ObjectOp op;
   op.object = {image_->pool(), data_object_name(image_->id(), extent.object_no)};
   op.image = image_->id();
@@ -150,7 +151,7 @@ ObjectOp IoRequest::make_op(const ObjectExtent& extent) const {
   return op;
 }
 
-void IoRequest::submit_flush() {
+void IoRun::submit_flush() {
   const objecter::Tid tid = image_->client().objecter().flush(image_->pool(), image_->id(), io_id_,
                                                               [this](std::error_code error) {
                                                                 result_.error = error;
@@ -160,9 +161,10 @@ void IoRequest::submit_flush() {
   in_flight_.push_back({0, tid});
 }
 
-void IoRequest::extent_done(uint32_t index, const ObjectExtent& extent, OpReply reply) {
-  const auto submitted = std::find_if(in_flight_.begin(), in_flight_.end(),
-                                      [&](const Submitted& each) { return each.index == index; });
+void IoRun::on_extent_reply(uint32_t index, const ObjectExtent& extent, OpReply reply) {
+  const auto submitted =
+      std::find_if(in_flight_.begin(), in_flight_.end(),
+                   [&](const SubmittedExtent& each) { return each.index == index; });
   LUNAR_CHECK(submitted != in_flight_.end(), "an extent ended twice");
   *submitted = in_flight_.back();
   in_flight_.pop_back();
@@ -185,24 +187,24 @@ void IoRequest::extent_done(uint32_t index, const ObjectExtent& extent, OpReply 
   if (in_flight_.empty()) finish();
 }
 
-void IoRequest::finish() {
-  if (cancelled_ && !result_.error && !cursor_.done())
+void IoRun::finish() {
+  if (is_cancelled_ && !result_.error && !cursor_.is_at_end())
     result_.error = make_error_code(OsdErrc::kCancelled);
   GatewayCounters& counters = image_->client().counters();
   counters.in_flight.dec();
-  count(counters);
+  count_in(counters);
   LUNAR_TRACE(lunar_gateway, io_done, io_id_, result_.error.value(),
               result_.error ? 0 : work_.length);
-  image_->in_flight_.erase(image_->in_flight_.iterator_to(*this));
+  image_->ios_.remove(*this);
   IoDone done = std::move(done_);
   const IoResult result = result_;
   const std::shared_ptr<Image> image = std::move(image_);
   delete this;
   done(result);
-  image->io_ended();
+  image->ios_.notify_if_none();
 }
 
-void IoRequest::count(GatewayCounters& counters) const {
+void IoRun::count_in(GatewayCounters& counters) const {
   const auto took = std::chrono::steady_clock::now() - started_;
   if (result_.error) counters.failed.add();
   counters.bytes_inline.add(result_.bytes_inline);

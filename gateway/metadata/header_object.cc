@@ -1,0 +1,84 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/metadata/header_object.h"
+
+#include <utility>
+
+#include "gateway/metadata/directory_object.h"
+#include "gateway/metadata/metadata_object.h"
+
+namespace lunar::gateway {
+namespace {
+
+using objecter::ObjectId;
+using objecter::OsdErrc;
+using objecter::PoolId;
+
+ObjectId header_of(PoolId pool, ImageId id) { return {pool, header_object_name(id)}; }
+
+Error no_such_image(const ImageSpec& spec) {
+  return {make_error_code(OsdErrc::kNoSuchObject), "no image '" + spec.image + "' in pool '" +
+                                                       spec.pool + "': see 'lunar ls " + spec.pool +
+                                                       "'"};
+}
+
+}  // namespace
+
+Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec) {
+  const auto pool = client.find_pool(spec.pool);
+  if (!pool) co_return failure(pool.error());
+  const Outcome<Directory> directory = co_await read_directory(client, pool->id);
+  if (!directory) co_return failure(directory.error());
+  const auto named = directory->find(spec.image);
+  if (named == directory->end()) co_return failure(no_such_image(spec));
+
+  const ObjectId object = header_of(pool->id, named->second);
+  const uint64_t io_id = client.next_io_id();
+  const Result<MetadataContent> content = co_await read_metadata(client, object, io_id);
+  if (!content) co_return failure(metadata_error("read", object, content.error()));
+  if (!content->exists) co_return failure(no_such_image(spec));
+  auto header = decode_image_header(content->text, object.name);
+  if (!header) co_return failure(header.error());
+  VersionedHeader found;
+  found.header = std::move(*header);
+  found.version = content->version;
+  co_return found;
+}
+
+Task<Outcome<void>> write_header(Client& client, PoolId pool, ImageHeader header) {
+  MetadataEditor edit = [&header](const MetadataContent&) -> Outcome<MetadataEdit> {
+    return MetadataEdit{MetadataEdit::Action::kWrite, encode(header)};
+  };
+  const ObjectId object = header_of(pool, header.id);
+  Outcome<void> written = co_await update_metadata(client, object, std::move(edit));
+  co_return written;
+}
+
+Task<Outcome<void>> update_header(Client& client, PoolId pool, ImageId id, HeaderEditor edit) {
+  const ObjectId object = header_of(pool, id);
+  MetadataEditor edit_text = [&](const MetadataContent& content) -> Outcome<MetadataEdit> {
+    if (!content.exists) {
+      return failure(OsdErrc::kNoSuchObject, "image header " + object.name + " is gone");
+    }
+    auto header = decode_image_header(content.text, object.name);
+    if (!header) return failure(header.error());
+    if (auto edited = edit(*header); !edited) return failure(edited.error());
+    std::string text = encode(*header);
+    if (text == content.text) return MetadataEdit{};
+    return MetadataEdit{MetadataEdit::Action::kWrite, std::move(text)};
+  };
+  Outcome<void> updated = co_await update_metadata(client, object, std::move(edit_text));
+  co_return updated;
+}
+
+Task<Outcome<void>> delete_header(Client& client, PoolId pool, ImageId id) {
+  MetadataEditor edit = [](const MetadataContent& content) -> Outcome<MetadataEdit> {
+    MetadataEdit wanted;
+    if (content.exists) wanted.action = MetadataEdit::Action::kDelete;
+    return wanted;
+  };
+  const ObjectId object = header_of(pool, id);
+  Outcome<void> deleted = co_await update_metadata(client, object, std::move(edit));
+  co_return deleted;
+}
+
+}  // namespace lunar::gateway

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include "common/result.h"
+#include "common/task.h"
+#include "common/unique_function.h"
+#include "gateway/client.h"
+#include "gateway/image_directory.h"
+#include "gateway/image_header.h"
+
+namespace lunar::gateway {
+
+// The header object of an image. Tasks, as those of metadata_object.h; errors are sentences.
+
+// Looks the name up in the pool's directory and reads the header. kNoSuchPool, kNoSuchObject.
+Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec);
+
+// Writes the header whole, whatever was there.
+Task<Outcome<void>> write_header(Client& client, objecter::PoolId pool, ImageHeader header);
+
+// Changes the header; an error refuses the change. May run several times.
+using HeaderEditor = UniqueFunction<Outcome<void>(ImageHeader&)>;
+
+// Changes a header by read, edit, compare-and-swap. kNoSuchObject if there is none any more.
+Task<Outcome<void>> update_header(Client& client, objecter::PoolId pool, ImageId id,
+                                  HeaderEditor edit);
+
+// Success if there is none.
+Task<Outcome<void>> delete_header(Client& client, objecter::PoolId pool, ImageId id);
+
+}  // namespace lunar::gateway

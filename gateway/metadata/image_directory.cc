@@ -1,0 +1,83 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/image_directory.h"
+
+#include <utility>
+
+#include "common/random.h"
+#include "gateway/metadata/directory_object.h"
+#include "gateway/metadata/header_object.h"
+#include "gateway/metadata/run_to_done.h"
+
+namespace lunar::gateway {
+namespace {
+
+Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions options) {
+  const auto pool = client.find_pool(spec.pool);
+  if (!pool) co_return failure(pool.error());
+  if (auto r = validate_image_size(options.size); !r) co_return failure(r.error());
+  if (auto r = validate(options.layout); !r) co_return failure(r.error());
+
+  ImageHeader header;
+  header.id = random_u64() | 1;
+  header.name = spec.image;
+  header.uuid = Uuid::random();
+  header.size = options.size;
+  header.layout = options.layout;
+  const Outcome<void> written = co_await write_header(client, pool->id, header);
+  if (!written) co_return failure(written.error());
+
+  const Outcome<void> added = co_await add_name(client, pool->id, spec.image, header.id);
+  if (!added) {
+    const Outcome<void> deleted = co_await delete_header(client, pool->id, header.id);
+    static_cast<void>(deleted);  // a header without a name is in nobody's way
+    co_return failure(added.error());
+  }
+  co_return header;
+}
+
+Task<Outcome<std::vector<ImageSummary>>> list(Client& client, std::string pool_name) {
+  const auto pool = client.find_pool(pool_name);
+  if (!pool) co_return failure(pool.error());
+  const Outcome<Directory> directory = co_await read_directory(client, pool->id);
+  if (!directory) co_return failure(directory.error());
+  std::vector<ImageSummary> images;
+  for (const auto& [name, id] : *directory) images.push_back({name, id});
+  co_return images;
+}
+
+}  // namespace
+
+StripeLayout layout_with_defaults(Client& client, const std::string& pool_name,
+                                  uint64_t object_size, uint64_t stripe_unit,
+                                  uint32_t stripe_count) {
+  const Config& config = client.config();
+  StripeLayout layout;
+  const auto pool = client.find_pool(pool_name);
+  layout.object_size = object_size != 0 ? object_size
+                       : pool           ? pool->object_size
+                                        : config.get_size("lunar_default_object_size");
+  layout.stripe_unit =
+      stripe_unit != 0 ? stripe_unit : config.get_size("lunar_default_stripe_unit");
+  if (layout.stripe_unit == 0) layout.stripe_unit = layout.object_size;
+  layout.stripe_count = stripe_count != 0
+                            ? stripe_count
+                            : static_cast<uint32_t>(config.get_uint("lunar_default_stripe_count"));
+  return layout;
+}
+
+void create_image(Client& client, const ImageSpec& spec, const CreateOptions& options,
+                  UniqueFunction<void(Outcome<ImageHeader>)> done) {
+  run_to_done(client.center(), create(client, spec, options), std::move(done));
+}
+
+void list_images(Client& client, const std::string& pool,
+                 UniqueFunction<void(Outcome<std::vector<ImageSummary>>)> done) {
+  run_to_done(client.center(), list(client, pool), std::move(done));
+}
+
+void find_image(Client& client, const ImageSpec& spec,
+                UniqueFunction<void(Outcome<VersionedHeader>)> done) {
+  run_to_done(client.center(), find_header(client, spec), std::move(done));
+}
+
+}  // namespace lunar::gateway

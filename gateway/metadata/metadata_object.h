@@ -1,0 +1,54 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <optional>
+#include <string>
+#include <system_error>
+
+#include "common/result.h"
+#include "common/task.h"
+#include "common/unique_function.h"
+#include "gateway/client.h"
+#include "objecter/protocol/types.h"
+
+namespace lunar::gateway {
+
+// A small object that is read whole and replaced whole, with compare-and-swap by its version: image
+// headers and the directory of a pool. Tasks, loop-bound to the client's center. Each ends: the
+// client answers every op, at the latest when it is shut down, and outlives the task.
+
+struct MetadataContent {
+  bool exists = false;
+  std::string text;
+  objecter::ObjectVersion version;  // also of an absent object: swapping against it creates
+};
+
+Task<Result<MetadataContent>> read_metadata(Client& client, objecter::ObjectId object,
+                                            uint64_t io_id);
+
+// Replaces the content (an empty optional deletes the object) if the version is still `expected`,
+// durably. kVersionMismatch otherwise. kUnknownOutcome if a server restarted in between.
+Task<std::error_code> swap_metadata(Client& client, objecter::ObjectId object,
+                                    objecter::ObjectVersion expected,
+                                    std::optional<std::string> text, uint64_t io_id);
+
+// Whether the object has another version than `version` by now. One small op.
+Task<Result<bool>> has_metadata_changed(Client& client, objecter::ObjectId object,
+                                        objecter::ObjectVersion version, uint64_t io_id);
+
+// What an update wants done with the content it was shown.
+struct MetadataEdit {
+  enum class Action { kWrite, kDelete, kKeep } action = Action::kKeep;
+  std::string text;  // of kWrite
+};
+using MetadataEditor = UniqueFunction<Outcome<MetadataEdit>(const MetadataContent&)>;
+
+// Reads, lets `edit` change it, swaps; again from the start when somebody else was faster or the
+// outcome is unknown, so `edit` may run several times and must recognise its own change as done. An
+// error of `edit` ends it. Errors name the object.
+Task<Outcome<void>> update_metadata(Client& client, objecter::ObjectId object, MetadataEditor edit);
+
+// "read of 0123.header failed: …": an Error from a code.
+Error metadata_error(const char* what, const objecter::ObjectId& object, std::error_code code);
+
+}  // namespace lunar::gateway

@@ -1,0 +1,19 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <system_error>
+
+#include "common/task.h"
+#include "gateway/client.h"
+#include "gateway/image_directory.h"
+#include "gateway/image_header.h"
+
+namespace lunar::gateway {
+
+// Frees every byte of the image in [from, to): whole objects are deleted, the rest is zeroed; then
+// flushes. At most a few dozen ops are in flight. `on_progress` may be empty. A task, as those of
+// metadata_object.h.
+Task<std::error_code> trim_image(Client& client, objecter::PoolId pool, ImageHeader header,
+                                 uint64_t from, uint64_t to, OnProgress on_progress);
+
+}  // namespace lunar::gateway

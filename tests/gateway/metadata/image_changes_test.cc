@@ -1,0 +1,74 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// What ImageDirectoryTest does not see from outside: changes that were interrupted.
+#include "gateway/metadata/directory_object.h"
+#include "gateway/metadata/header_object.h"
+#include "tests/gateway/metadata/metadata_fixture.h"
+
+namespace lunar::gateway {
+namespace {
+
+using objecter::OsdErrc;
+
+constexpr uint64_t kMiB = 1u << 20;
+
+class ImageChangesTest : public MetadataFixture {
+ protected:
+  Outcome<void> remove(const std::string& name) {
+    return wait<void>([&](auto done) {
+      remove_image(*gateway, {"lunar", name}, {}, std::move(done));
+    });
+  }
+  bool has_name(const std::string& name) {
+    const auto directory = run(read_directory(*gateway, pool));
+    return directory && directory->count(name) != 0;
+  }
+};
+
+TEST_F(ImageChangesTest, ARemovalThatLeftTheNameIsFinished) {
+  const auto created = create("disk", 8 * kMiB);
+  ASSERT_TRUE(created);
+  ASSERT_TRUE(run(delete_header(*gateway, pool, created->id)));
+  ASSERT_TRUE(has_name("disk"));
+  EXPECT_TRUE(remove("disk"));
+  EXPECT_FALSE(has_name("disk"));
+}
+
+TEST_F(ImageChangesTest, ARemovalThatOnlyMarkedTheHeaderIsFinished) {
+  const auto created = create("disk", 8 * kMiB);
+  ASSERT_TRUE(created);
+  ASSERT_TRUE(run(update_header(*gateway, pool, created->id, [](ImageHeader& header) {
+    header.state = ImageState::kRemoving;
+    return Outcome<void>();
+  })));
+  const auto opened = open(*gateway, "disk");
+  ASSERT_FALSE(opened);
+  EXPECT_EQ(opened.error().code, OsdErrc::kBusy);
+  EXPECT_TRUE(remove("disk"));
+  EXPECT_FALSE(has_name("disk"));
+}
+
+TEST_F(ImageChangesTest, RemovingWhatIsNotThereSaysSo) {
+  const auto removed = remove("nothing");
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().code, OsdErrc::kNoSuchObject);
+}
+
+TEST_F(ImageChangesTest, ANameThatIsTakenLeavesNoHeaderBehind) {
+  ASSERT_TRUE(create("disk", 8 * kMiB));
+  ASSERT_FALSE(create("disk", 8 * kMiB));
+  // The first one is the only image: it opens, and removing it leaves nothing.
+  ASSERT_TRUE(remove("disk"));
+  EXPECT_FALSE(has_name("disk"));
+}
+
+TEST_F(ImageChangesTest, RefusalsComeLaterThanTheCall) {
+  std::optional<Outcome<void>> result;
+  resize_image(*gateway, {"lunar", "disk"}, 1, {},
+               [&result](Outcome<void> outcome) { result = std::move(outcome); });
+  EXPECT_FALSE(result) << "done ran inside the call";
+  ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+  EXPECT_FALSE(*result);
+}
+
+}  // namespace
+}  // namespace lunar::gateway

@@ -1,0 +1,142 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/metadata/open_header.h"
+
+#include "gateway/metadata/header_object.h"
+#include "tests/gateway/metadata/metadata_fixture.h"
+
+namespace lunar::gateway {
+namespace {
+
+using objecter::OsdErrc;
+
+constexpr uint64_t kMiB = 1u << 20;
+
+class OpenHeaderTest : public MetadataFixture {
+ protected:
+  using Opened = std::shared_ptr<OpenHeader>;
+
+  void SetUp() override { ASSERT_TRUE(create("disk", 8 * kMiB)); }
+  void TearDown() override {
+    for (const Opened& each : opened_) each->stop();
+  }
+
+  Opened open_header(Client& client, bool is_read_only = false) {
+    auto header = wait<Opened>([&](auto done) {
+      OpenHeader::open(client, {"lunar", "disk"}, is_read_only, std::move(done));
+    });
+    EXPECT_TRUE(header) << header.error().message;
+    if (header) opened_.push_back(*header);
+    return header.value_or(nullptr);
+  }
+  Outcome<void> strike(const Opened& header) {
+    return wait<void>([&](auto done) { header->strike(std::move(done)); });
+  }
+  std::vector<Registration> registrations() {
+    const auto found = run(find_header(*gateway, {"lunar", "disk"}));
+    EXPECT_TRUE(found);
+    return found ? found->header.registrations : std::vector<Registration>{};
+  }
+  void set_size(uint64_t size) {
+    EXPECT_TRUE(wait<void>([&](auto done) {
+      resize_image(*gateway, {"lunar", "disk"}, size, {}, std::move(done));
+    }));
+  }
+
+ private:
+  std::vector<Opened> opened_;
+};
+
+TEST_F(OpenHeaderTest, RegistersTheClientAndStrikesItAtTheEnd) {
+  const Opened header = open_header(*gateway);
+  const Registration ours{gateway->entity(), gateway->instance(), gateway->nonce()};
+  EXPECT_EQ(registrations(), std::vector<Registration>{ours});
+  EXPECT_EQ(header->header().registrations, std::vector<Registration>{ours});
+  EXPECT_TRUE(strike(header));
+  EXPECT_TRUE(registrations().empty());
+}
+
+TEST_F(OpenHeaderTest, AReadOnlyOneRegistersNothingAndIsNeverFenced) {
+  const Opened header = open_header(*gateway, true);
+  EXPECT_TRUE(registrations().empty());
+  bool is_seen = false;
+  header->watch_size([&is_seen](uint64_t) { is_seen = true; });
+  set_size(16 * kMiB);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return is_seen; }));
+  EXPECT_FALSE(header->is_fenced());
+  EXPECT_TRUE(strike(header));
+}
+
+TEST_F(OpenHeaderTest, ARestartedGatewayTakesItsRegistrationOver) {
+  open_header(*gateway);
+  Client* restarted = make_client("gateway");
+  const Opened header = open_header(*restarted);
+  const Registration theirs{restarted->entity(), "gateway", restarted->nonce()};
+  EXPECT_EQ(header->header().registrations, std::vector<Registration>{theirs});
+}
+
+// A later start of the gateway has the same instance and another nonce.
+TEST_F(OpenHeaderTest, OneWhoseRegistrationIsTakenOverIsFencedAndStrikesNothing) {
+  const Opened header = open_header(*gateway);
+  ASSERT_TRUE(run(update_header(*gateway, pool, header->header().id, [](ImageHeader& changed) {
+    ++changed.registrations.front().nonce;
+    return Outcome<void>();
+  })));
+  ASSERT_TRUE(test::turn_until(*center, [&] { return header->is_fenced(); }));
+  EXPECT_TRUE(strike(header));
+  EXPECT_EQ(registrations().size(), 1u);
+}
+
+TEST_F(OpenHeaderTest, AdoptsANewSizeAndSaysSo) {
+  const Opened header = open_header(*gateway);
+  uint64_t seen = 0;
+  header->watch_size([&seen](uint64_t size) { seen = size; });
+  set_size(16 * kMiB);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return seen != 0; }));
+  EXPECT_EQ(seen, 16 * kMiB);
+  EXPECT_EQ(header->header().size, 16 * kMiB);
+}
+
+TEST_F(OpenHeaderTest, NothingChangesAfterStop) {
+  const Opened stopped = open_header(*gateway);
+  const Opened watching = open_header(*make_client("other"));
+  stopped->stop();
+  stopped->watch_size([](uint64_t) { ADD_FAILURE() << "told of a size after stop()"; });
+  uint64_t seen = 0;
+  watching->watch_size([&seen](uint64_t size) { seen = size; });
+  set_size(16 * kMiB);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return seen != 0; }));
+  EXPECT_EQ(stopped->header().size, 8 * kMiB);
+}
+
+TEST_F(OpenHeaderTest, ItsPollEndsWithTheStopAndLetsItGo) {
+  std::weak_ptr<OpenHeader> weak;
+  {
+    auto header = wait<Opened>([&](auto done) {
+      OpenHeader::open(*gateway, {"lunar", "disk"}, false, std::move(done));
+    });
+    ASSERT_TRUE(header);
+    weak = *header;
+    (*header)->stop();
+  }
+  EXPECT_TRUE(test::turn_until(*center, [&] { return weak.expired(); }));
+}
+
+TEST_F(OpenHeaderTest, AnImageWithoutRoomForARegistrationIsBusy) {
+  const auto found = run(find_header(*gateway, {"lunar", "disk"}));
+  ASSERT_TRUE(found);
+  ASSERT_TRUE(run(update_header(*gateway, pool, found->header.id, [](ImageHeader& header) {
+    for (std::size_t i = 0; i < ImageHeader::kMaxRegistrations; ++i) {
+      header.registrations.push_back({"client.admin", "host" + std::to_string(i), 1});
+    }
+    return Outcome<void>();
+  })));
+  const auto refused = wait<Opened>([&](auto done) {
+    OpenHeader::open(*gateway, {"lunar", "disk"}, false, std::move(done));
+  });
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, OsdErrc::kBusy);
+  EXPECT_NE(refused.error().message.find("unregister"), std::string::npos);
+}
+
+}  // namespace
+}  // namespace lunar::gateway

@@ -1,0 +1,64 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/metadata/trim.h"
+
+#include "tests/gateway/metadata/metadata_fixture.h"
+
+namespace lunar::gateway {
+namespace {
+
+constexpr uint64_t kKiB = 1024;
+
+class TrimTest : public MetadataFixture {
+ protected:
+  // 200 objects of 4 KiB: several windows full.
+  static constexpr uint64_t kObjectBytes = 4 * kKiB;
+  static constexpr uint64_t kImageBytes = 200 * kObjectBytes;
+
+  void SetUp() override {
+    create_and_open(kImageBytes, {kObjectBytes, kObjectBytes, 1});
+    ASSERT_FALSE(write(0, std::string(kImageBytes, 'x')));
+    const auto found = wait<VersionedHeader>([&](auto done) {
+      find_image(*gateway, {"lunar", "disk"}, std::move(done));
+    });
+    ASSERT_TRUE(found);
+    header_ = found->header;
+  }
+  void TearDown() override { EXPECT_TRUE(close(image)); }
+
+  std::error_code trim(uint64_t from, uint64_t to, OnProgress on_progress = {}) {
+    std::optional<std::error_code> result;
+    run_to_done<std::error_code>(
+        *center, trim_image(*gateway, pool, header_, from, to, std::move(on_progress)),
+        [&result](std::error_code error) { result = error; });
+    EXPECT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+    return result.value_or(make_error_code(objecter::OsdErrc::kTimedOut));
+  }
+
+  ImageHeader header_;
+};
+
+TEST_F(TrimTest, FreesFromTheMiddleOfAnObjectToTheEnd) {
+  const uint64_t from = kObjectBytes + kKiB;
+  ASSERT_FALSE(trim(from, kImageBytes));
+  EXPECT_EQ(read(0, from), std::string(from, 'x'));
+  EXPECT_EQ(read(from, kImageBytes - from), std::string(kImageBytes - from, '\0'));
+}
+
+TEST_F(TrimTest, TellsOfEveryWholeObject) {
+  std::vector<uint64_t> told;
+  ASSERT_FALSE(trim(0, kImageBytes, [&told](uint64_t done, uint64_t total) {
+    EXPECT_EQ(total, 200u);
+    told.push_back(done);
+  }));
+  ASSERT_EQ(told.size(), 200u);
+  EXPECT_EQ(told.front(), 1u);
+  EXPECT_EQ(told.back(), 200u);
+}
+
+TEST_F(TrimTest, OfNothingIsDone) {
+  EXPECT_FALSE(trim(kImageBytes, kImageBytes));
+  EXPECT_EQ(read(0, kKiB), std::string(kKiB, 'x'));
+}
+
+}  // namespace
+}  // namespace lunar::gateway
