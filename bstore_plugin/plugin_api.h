@@ -71,7 +71,7 @@ struct lunar_lun_info {
 
 struct lunar_lun;
 
-/* Once, when tgtd loads the plugin. Starts a cluster session early if there is a configuration.
+/* Once, when tgtd loads the plugin. Opens the cluster early if there is a configuration.
  * `tgt_version` is what the headers were. */
 void lunar_plugin_init(const struct lunar_host* host, const char* tgt_version);
 

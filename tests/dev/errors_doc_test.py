@@ -62,9 +62,9 @@ def sense_of_statement(statement, ascs):
 
 
 def senses_of_code():
-    ascs = enum_values((ROOT / "bstore_plugin/sense.h").read_text(), "Asc")
+    ascs = enum_values((ROOT / "bstore_plugin/scsi/sense.h").read_text(), "Asc")
     return {label: sense_of_statement(statement, ascs)
-            for labels, statement in cases((ROOT / "bstore_plugin/sense.cc").read_text())
+            for labels, statement in cases((ROOT / "bstore_plugin/scsi/sense.cc").read_text())
             for label in labels}
 
 

@@ -33,7 +33,7 @@ struct Cdb {
   bool fua = false;
   bool unmap = false;            // WRITE SAME
   bool anchor = false;           // WRITE SAME, UNMAP: refused
-  bool no_data_out = false;      // WRITE SAME(16) NDOB
+  bool has_no_data_out = false;  // WRITE SAME(16) NDOB
   uint8_t byte_check = 0;        // VERIFY, WRITE AND VERIFY: BYTCHK
   uint8_t protect = 0;           // RDPROTECT, WRPROTECT, VRPROTECT: refused unless 0
   uint8_t obsolete_same = 0;     // WRITE SAME: PBDATA, LBDATA; refused

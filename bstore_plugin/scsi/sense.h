@@ -53,8 +53,8 @@ constexpr Sense check_condition(SenseKey key, Asc asc) noexcept {
 }
 
 // What an error becomes at the initiator: the one table of it, docs/errors.md. `is_write` tells an
-// unreadable medium from an unwritable one; `busy_on_timeout` is lunar_sense_on_timeout = busy.
+// unreadable medium from an unwritable one; `is_busy_on_timeout` is lunar_sense_on_timeout = busy.
 // Pure.
-Sense sense_of(const std::error_code& error, bool is_write, bool busy_on_timeout) noexcept;
+Sense sense_of(const std::error_code& error, bool is_write, bool is_busy_on_timeout) noexcept;
 
 }  // namespace lunar::bstore_plugin

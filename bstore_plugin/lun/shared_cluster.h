@@ -8,67 +8,55 @@
 #include <string>
 #include <vector>
 
+#include "bstore_plugin/lun/bs_options.h"
 #include "bstore_plugin/plugin_api.h"
-#include "bstore_plugin/scsi_command.h"
+#include "bstore_plugin/scsi/scsi_command.h"
 #include "common/admin_socket.h"
 #include "common/config.h"
-#include "common/inline_function.h"
 #include "common/log_config.h"
 #include "common/perf_counters.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "gateway/client.h"
 #include "gateway/data_buffers.h"
 #include "msgr/event_center.h"
 
 namespace lunar::bstore_plugin {
 
-// What bsopts say: "conf=FILE;id=ID;cluster=NAME;pool=POOL;OPTION=VALUE;…", all of it optional.
-struct BsOptions {
-  std::string conf;
-  std::string id = "admin";
-  std::string cluster = "lunar";
-  std::string pool;  // for paths without one
-  std::map<std::string, std::string> overrides;
-
-  // A sentence for a part without '=', or a key in it (tgtd logs bsopts).
-  static Outcome<BsOptions> parse(std::string_view text);
-  // Sessions are shared by LUNs that agree on this: cluster, id and the file that is really read,
-  // by whatever way it was found. Two sessions of one entity and instance would fence each other.
-  std::string session_key() const;
-};
-
-// One cluster as tgtd sees it: the client that all its LUNs share, embedded in tgtd's loop.
-// Lives on tgtd's thread. Never destroyed: tgtd exits without closing LUNs.
+// A cluster handle that all LUNs of a cluster share: its client, on an event loop that is embedded
+// in tgtd's. Lives on tgtd's thread. Never destroyed: tgtd exits without closing LUNs.
 //
 // Two ways into the center: its fd becomes readable (process, then hand finished commands to tgt),
 // or a command was submitted (process once before tgtd next waits, so that a burst leaves in one
 // writev). tgt allows completions only in the former, so the latter wakes an eventfd for them.
-class GatewaySession {
+class SharedCluster {
  public:
-  static Outcome<GatewaySession*> create(const BsOptions& options, const lunar_host& host);
-  ~GatewaySession() = delete;
+  // Reads the configuration and begins to look for the cluster. An Error if something of that
+  // cannot be.
+  static Outcome<SharedCluster*> create(const BsOptions& options, const lunar_host& host);
+  ~SharedCluster() = delete;
 
   gateway::Client& client() noexcept { return *client_; }
   const Config& config() const noexcept { return *config_; }
   const lunar_host& host() const noexcept { return host_; }
-  bool busy_on_timeout() const noexcept { return busy_on_timeout_; }
+  bool is_busy_on_timeout() const noexcept { return is_busy_on_timeout_; }
   const std::map<std::string, std::string>& overrides() const noexcept { return overrides_; }
 
   // Registered memory for tgtd's data buffers; null if this cluster is not reached by RDMA.
   gateway::DataBuffers* data_buffers() noexcept { return data_buffers_.get(); }
 
-  // Runs the loop until `finished()` or the deadline; no command is handed to tgt meanwhile.
-  // Returns finished(). For bs_open alone.
-  bool run_until(InlineFunction<bool()> finished, std::chrono::nanoseconds timeout);
+  // Runs the loop until `is_over()` or the deadline; no command is handed to tgt meanwhile. Returns
+  // is_over(). For bs_open alone.
+  bool run_until(UniqueFunction<bool()> is_over, std::chrono::nanoseconds timeout);
 
   // A command joins the ones watched for aborts, or has ended and is to be handed to tgt.
-  void command_started(ScsiCommand& command);
-  void command_finished(ScsiCommand& command);
+  void on_command_started(ScsiCommand& command);
+  void on_command_finished(ScsiCommand& command);
 
  private:
   using Commands = boost::intrusive::list<ScsiCommand, boost::intrusive::constant_time_size<false>>;
 
-  explicit GatewaySession(const lunar_host& host) : host_(host) {}
+  explicit SharedCluster(const lunar_host& host) : host_(host) {}
   Outcome<void> start(const BsOptions& options);
   Outcome<void> attach_to_loop();
   void serve_admin_socket();
@@ -87,12 +75,12 @@ class GatewaySession {
   std::unique_ptr<AdminSocket> admin_;
   std::vector<AdminSocket::ServedCommand> admin_commands_;
   std::map<std::string, std::string> overrides_;
-  bool busy_on_timeout_ = false;
+  bool is_busy_on_timeout_ = false;
   int completion_fd_ = -1;
-  Commands running_;
-  Commands finished_;
-  bool abort_timer_runs_ = false;
-  bool in_fd_turn_ = false;
+  Commands running_;   // each command is in one of these two
+  Commands finished_;  // to be handed to tgt
+  bool is_abort_timer_set_ = false;
+  bool is_in_fd_turn_ = false;  // hand_over() follows: completion_fd_ need not be written
 };
 
 }  // namespace lunar::bstore_plugin

@@ -6,15 +6,15 @@
 #include <memory>
 #include <vector>
 
-#include "bstore_plugin/cdb.h"
 #include "bstore_plugin/plugin_api.h"
-#include "bstore_plugin/sense.h"
+#include "bstore_plugin/scsi/cdb.h"
+#include "bstore_plugin/scsi/sense.h"
 #include "gateway/image.h"
 #include "msgr/buffer.h"
 
 namespace lunar::bstore_plugin {
 
-class GatewaySession;
+class SharedCluster;
 
 // What a LUN advertises and enforces. Immutable while open.
 struct LunLimits {
@@ -32,7 +32,7 @@ struct LunLimits {
 class ScsiCommand : public boost::intrusive::list_base_hook<> {
  public:
   // `image` may be null: the LUN is closed.
-  static void start(GatewaySession& session, std::shared_ptr<gateway::Image> image,
+  static void start(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
                     const LunLimits& limits, const lunar_scsi_command& command);
 
   // The abort tick: cancels the IO once the initiator wants it.
@@ -41,10 +41,11 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   void complete();
 
  private:
-  ScsiCommand(GatewaySession& session, std::shared_ptr<gateway::Image> image,
+  ScsiCommand(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
               const LunLimits& limits, const lunar_scsi_command& command);
 
   void execute();
+  // Each refuses the command and returns false if something is not as it must be.
   bool check_range(uint64_t lba, uint64_t num_blocks);
   bool check_cdb();
   bool check_cdb_fields();
@@ -66,30 +67,31 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   void send_lba_status();
 
   // Ends the command with what the image said; transferred amounts are set beforehand.
-  void end(const gateway::IoResult& result);
-  void end_cancelled();
-  void refuse(SenseKey key, Asc asc) { end_with(check_condition(key, asc)); }
-  void end_with(Sense sense);
+  void finish_as(const gateway::IoResult& result);
+  void finish_cancelled();
+  void refuse(SenseKey key, Asc asc) { finish(check_condition(key, asc)); }
+  void finish(Sense sense);
   void miscompare_at(uint64_t byte);
 
-  GatewaySession& session_;
+  SharedCluster& cluster_;
   const std::shared_ptr<gateway::Image> image_;
   const LunLimits limits_;
   const lunar_scsi_command command_;
   Cdb cdb_;
   uint64_t io_id_ = 0;
-  bool cancelled_ = false;
-  bool ended_ = false;
+  bool is_cancelled_ = false;
+  bool is_finished_ = false;
   lunar_scsi_result result_{};
   msgr::RegisteredBuffer scratch_;  // VERIFY: what is stored
-  uint32_t parts_in_flight_ = 0;    // UNMAP: ranges
+  uint32_t ranges_in_flight_ = 0;   // UNMAP
   gateway::IoResult joined_;        // UNMAP: first error
   struct LbaStatus {
     uint64_t begin = 0;  // bytes
     uint64_t length = 0;
-    bool allocated = false;
+    bool is_allocated = false;
   };
-  std::vector<LbaStatus> statuses_;
+  std::vector<LbaStatus> statuses_;  // GET LBA STATUS: the answer so far, in order
+  uint32_t extents_asked_ = 0;       // GET LBA STATUS
 };
 
 }  // namespace lunar::bstore_plugin

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "bstore_plugin/cdb.h"
+#include "bstore_plugin/scsi/cdb.h"
 
 #include <algorithm>
 #include <boost/endian/conversion.hpp>
@@ -8,7 +8,7 @@ namespace lunar::bstore_plugin {
 namespace {
 
 // SPC-5 and SBC-4 op codes.
-enum OpCode : uint8_t {
+enum CdbOpcode : uint8_t {
   kRead6 = 0x08,
   kWrite6 = 0x0a,
   kRead10 = 0x28,
@@ -162,7 +162,7 @@ std::optional<Cdb> parse_cdb(ConstBytes cdb) {
       out.anchor = (bits & 0x10) != 0;
       out.unmap = (bits & 0x08) != 0;
       out.obsolete_same = bits & 0x06;
-      out.no_data_out = is_same_16 && (bits & 0x01) != 0;
+      out.has_no_data_out = is_same_16 && (bits & 0x01) != 0;
       break;
     case CommandKind::kUnmap:
       out.lba = out.num_blocks = 0;

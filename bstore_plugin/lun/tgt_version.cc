@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "bstore_plugin/lun/tgt_version.h"
+
 #include <fcntl.h>
 #include <spawn.h>
 #include <sys/wait.h>
@@ -6,7 +8,6 @@
 
 #include <string>
 
-#include "bstore_plugin/sessions.h"
 #include "common/file.h"
 
 extern char** environ;
@@ -35,10 +36,10 @@ std::string running_version() {
   if (failed != 0) return {};
   writer.reset();
   std::string text;
-  char piece[64];
+  char read_bytes[64];
   ssize_t got = 0;
-  while (text.size() < 256 && (got = read(reader.get(), piece, sizeof piece)) > 0) {
-    text.append(piece, static_cast<std::size_t>(got));
+  while (text.size() < 256 && (got = read(reader.get(), read_bytes, sizeof read_bytes)) > 0) {
+    text.append(read_bytes, static_cast<std::size_t>(got));
   }
   reader.reset();
   int status = 0;

@@ -1,11 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "bstore_plugin/lun/bs_options.h"
+
 #include <gtest/gtest.h>
 
 #include <cstdio>
 #include <cstdlib>
 #include <fstream>
-
-#include "bstore_plugin/gateway_session.h"
 
 namespace lunar::bstore_plugin {
 namespace {
@@ -26,12 +26,12 @@ TEST(BsOptionsTest, NothingIsFine) {
   EXPECT_EQ(options->id, "admin");
 }
 
-TEST(BsOptionsTest, OneFileIsOneSessionHoweverItIsNamed) {
+TEST(BsOptionsTest, OneFileIsOneClusterHoweverItIsNamed) {
   const std::string folder = ::testing::TempDir();
   const std::string file = folder + "bs_options_test.conf";
   std::ofstream(file) << "[global]\n";
   const auto key = [](const std::string& options) {
-    return BsOptions::parse(options)->session_key();
+    return BsOptions::parse(options)->cluster_key();
   };
   setenv("LUNAR_CONF", file.c_str(), 1);
   EXPECT_EQ(key(""), key("conf=" + file));

@@ -5,10 +5,10 @@
 #include <optional>
 #include <string>
 
-#include "bstore_plugin/last_error.h"
-#include "bstore_plugin/lun.h"
+#include "bstore_plugin/lun/last_error.h"
+#include "bstore_plugin/lun/lun.h"
+#include "bstore_plugin/lun/tgt_version.h"
 #include "bstore_plugin/plugin_api.h"
-#include "bstore_plugin/sessions.h"
 #include "common/log.h"
 
 // The entry points of plugin_api.h. Our code throws nothing; what libraries might throw (out of
@@ -21,9 +21,9 @@ namespace {
 struct Plugin {
   const lunar_host* host = nullptr;
   std::string tgt_version;
-  std::optional<Outcome<void>> version_check;  // made once
-  std::map<std::string, GatewaySession*> sessions;
-  // Of the first session that has any: tgt takes a buffer before it knows the LUN. Commands of
+  std::optional<Outcome<void>> version_check;      // made once
+  std::map<std::string, SharedCluster*> clusters;  // by BsOptions::cluster_key()
+  // Of the first cluster that has any: tgt takes a buffer before it knows the LUN. Commands of
   // another cluster find it foreign and send its bytes inline.
   gateway::DataBuffers* data_buffers = nullptr;
 };
@@ -42,39 +42,40 @@ Outcome<void> check_version_once(const Config& config) {
   return {};
 }
 
-void take_data_buffers(GatewaySession& session, const lunar_host& host) {
+void take_data_buffers(SharedCluster& cluster, const lunar_host& host) {
   Plugin& self = plugin();
-  if (self.data_buffers != nullptr || session.data_buffers() == nullptr) return;
-  self.data_buffers = session.data_buffers();
+  if (self.data_buffers != nullptr || cluster.data_buffers() == nullptr) return;
+  self.data_buffers = cluster.data_buffers();
   if (host.take_data_buffers() == 0) return;
   remember_error(host,
                  "this tgtd has no iSCSI/TCP transport whose buffers could be registered: payload "
                  "travels inline");
 }
 
-}  // namespace
-
-Outcome<GatewaySession*> find_or_create_session(const BsOptions& options, const lunar_host& host) {
-  auto& sessions = plugin().sessions;
-  const auto found = sessions.find(options.session_key());
-  if (found != sessions.end()) {
+// The cluster that these options name, opened if it is the first LUN of it. An Error if it cannot
+// be, or if overrides differ from those it was opened with.
+Outcome<SharedCluster*> find_or_open_cluster(const BsOptions& options, const lunar_host& host) {
+  auto& clusters = plugin().clusters;
+  const auto found = clusters.find(options.cluster_key());
+  if (found != clusters.end()) {
     if (options.overrides.empty() || options.overrides == found->second->overrides()) {
       return found->second;
     }
     return failure(std::errc::invalid_argument,
-                   "bsopts: the session of client." + options.id +
-                       " is open with other options; give every LUN of it the same");
+                   "bsopts: the cluster is already open as client." + options.id +
+                       " with other options; give every LUN of it the same");
   }
-  auto session = GatewaySession::create(options, host);
-  if (!session) return session;
-  if (auto checked = check_version_once((*session)->config()); !checked) {
+  auto cluster = SharedCluster::create(options, host);
+  if (!cluster) return cluster;
+  if (auto checked = check_version_once((*cluster)->config()); !checked) {
     return failure(checked.error());
   }
-  sessions[options.session_key()] = *session;
-  take_data_buffers(**session, host);
-  return session;
+  clusters[options.cluster_key()] = *cluster;
+  take_data_buffers(**cluster, host);
+  return cluster;
 }
 
+}  // namespace
 }  // namespace lunar::bstore_plugin
 
 using lunar::bstore_plugin::BsOptions;
@@ -86,11 +87,11 @@ extern "C" {
 void lunar_plugin_init(const lunar_host* host, const char* tgt_version) {
   plugin().host = host;
   plugin().tgt_version = tgt_version;
-  // The session starts early where there is a configuration: the first LUN then finds it open.
+  // Opens the cluster early where there is a configuration: the first LUN then finds it open.
   if (std::getenv("LUNAR_CONF") == nullptr) return;
-  const auto session = lunar::bstore_plugin::find_or_create_session(BsOptions{}, *host);
-  if (!session) {
-    LUNAR_LOG(kTgt, 1, "no early session: {}", session.error().message);
+  const auto cluster = lunar::bstore_plugin::find_or_open_cluster(BsOptions{}, *host);
+  if (!cluster) {
+    LUNAR_LOG(kTgt, 1, "the cluster was not opened early: {}", cluster.error().message);
   }
 }
 
@@ -101,15 +102,15 @@ lunar_lun* lunar_lun_create(void* lu, const char* bsopts) {
     remember_error(host, options.error().message);
     return nullptr;
   }
-  auto session = lunar::bstore_plugin::find_or_create_session(*options, host);
-  if (!session) {
-    remember_error(host, session.error().message);
+  auto cluster = lunar::bstore_plugin::find_or_open_cluster(*options, host);
+  if (!cluster) {
+    remember_error(host, cluster.error().message);
     return nullptr;
   }
   auto* lun = new lunar_lun;
   lun->lu = lu;
   lun->options = std::move(*options);
-  lun->session = *session;
+  lun->cluster = *cluster;
   return lun;
 }
 

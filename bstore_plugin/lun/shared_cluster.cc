@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "bstore_plugin/gateway_session.h"
+#include "bstore_plugin/lun/shared_cluster.h"
 
 #include <poll.h>
 #include <sys/eventfd.h>
@@ -7,7 +7,7 @@
 
 #include <cstdlib>
 
-#include "bstore_plugin/last_error.h"
+#include "bstore_plugin/lun/last_error.h"
 #include "common/check.h"
 #include "common/file.h"
 #include "common/log.h"
@@ -48,63 +48,15 @@ std::string instance_name(const Config& config) {
 
 }  // namespace
 
-Outcome<BsOptions> BsOptions::parse(std::string_view text) {
-  BsOptions out;
-  while (!text.empty()) {
-    const auto end = text.find(';');
-    const std::string_view part = text.substr(0, end);
-    text.remove_prefix(end == std::string_view::npos ? text.size() : end + 1);
-    if (part.empty()) continue;
-    const auto equals = part.find('=');
-    if (equals == std::string_view::npos || equals == 0) {
-      return failure(std::errc::invalid_argument,
-                     "bsopts: '" + std::string(part) +
-                         "' is not NAME=VALUE; write conf=FILE;id=ID;pool=POOL;OPTION=VALUE");
-    }
-    const std::string name(part.substr(0, equals));
-    const std::string value(part.substr(equals + 1));
-    if (name == "key" || name == "secret") {
-      return failure(std::errc::invalid_argument,
-                     "bsopts: '" + name +
-                         "' is refused, tgtd logs bsopts; put the key into a "
-                         "keyring file (mode 0600) and name it with keyring=FILE");
-    }
-    if (name == "conf") {
-      out.conf = value;
-    } else if (name == "id") {
-      out.id = value;
-    } else if (name == "cluster") {
-      out.cluster = value;
-    } else if (name == "pool") {
-      out.pool = value;
-    } else {
-      out.overrides[name] = value;
-    }
-  }
-  return out;
-}
-
-std::string BsOptions::session_key() const {
-  Config probe(EntityName{"client", id}, cluster);
-  // A file that cannot be read is an error when the session is made; here its name will do.
-  const bool loaded = probe.load(conf).has_value();
-  std::string file = loaded ? probe.file() : conf;
-  if (char* resolved = realpath(file.c_str(), nullptr); resolved != nullptr) {
-    file = resolved;
-    std::free(resolved);
-  }
-  return cluster + "\n" + id + "\n" + file;
-}
-
-Outcome<GatewaySession*> GatewaySession::create(const BsOptions& options, const lunar_host& host) {
+Outcome<SharedCluster*> SharedCluster::create(const BsOptions& options, const lunar_host& host) {
   // On failure what was begun is left behind on purpose: it may be in tgtd's loop already, and the
   // next attempt makes another. LUN creation is rare.
-  auto* session = new GatewaySession(host);
-  if (auto started = session->start(options); !started) return failure(started.error());
-  return session;
+  auto* cluster = new SharedCluster(host);
+  if (auto started = cluster->start(options); !started) return failure(started.error());
+  return cluster;
 }
 
-Outcome<void> GatewaySession::start(const BsOptions& options) {
+Outcome<void> SharedCluster::start(const BsOptions& options) {
   const auto name = EntityName::parse("client." + options.id);
   if (!name) {
     return failure(std::errc::invalid_argument,
@@ -119,7 +71,7 @@ Outcome<void> GatewaySession::start(const BsOptions& options) {
   }
   overrides_ = options.overrides;
   config_->freeze();
-  busy_on_timeout_ = config_->get_string("lunar_sense_on_timeout") == "busy";
+  is_busy_on_timeout_ = config_->get_string("lunar_sense_on_timeout") == "busy";
   if (auto log = LogConfig::open(*config_); log) {
     log_ = std::move(*log);
   } else {
@@ -145,28 +97,28 @@ Outcome<void> GatewaySession::start(const BsOptions& options) {
   return {};
 }
 
-Outcome<void> GatewaySession::attach_to_loop() {
+Outcome<void> SharedCluster::attach_to_loop() {
   completion_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   const auto on_center = [](void* self) {
-    static_cast<GatewaySession*>(self)->on_center_readable();
+    static_cast<SharedCluster*>(self)->on_center_readable();
   };
   const auto on_completions = [](void* self) {
-    auto* session = static_cast<GatewaySession*>(self);
+    auto* cluster = static_cast<SharedCluster*>(self);
     uint64_t count = 0;
-    if (read(session->completion_fd_, &count, sizeof count) < 0) count = 0;
-    session->hand_over();
+    if (read(cluster->completion_fd_, &count, sizeof count) < 0) count = 0;
+    cluster->hand_over();
   };
   if (completion_fd_ < 0 || host_.watch_fd(center_->fd(), on_center, this) != 0 ||
       host_.watch_fd(completion_fd_, on_completions, this) != 0) {
     return failure(last_system_error(), "cannot join tgtd's event loop");
   }
   center_->set_same_thread_hook([this] {
-    host_.schedule([](void* self) { static_cast<GatewaySession*>(self)->on_turn(); }, this);
+    host_.schedule([](void* self) { static_cast<SharedCluster*>(self)->on_turn(); }, this);
   });
   return {};
 }
 
-void GatewaySession::serve_admin_socket() {
+void SharedCluster::serve_admin_socket() {
   const std::string path = config_->get_string("admin_socket");
   if (path.empty()) return;
   const auto folder = make_directories(parent_directory(path));
@@ -178,22 +130,21 @@ void GatewaySession::serve_admin_socket() {
   const auto on_loop = [this](const char* prefix, const char* help, auto answer) {
     admin_commands_.push_back(
         admin_->add(prefix, help, [this, answer](const AdminRequest&, AdminReply reply) {
-          auto boxed = std::make_shared<AdminReply>(std::move(reply));
-          center_->post([answer, boxed] { boxed->send(answer()); });
+          center_->post([answer, reply = std::move(reply)]() mutable { reply.send(answer()); });
         }));
   };
-  on_loop("ops in flight", "object ops now, oldest first",
+  on_loop("ops in flight", "the object ops in flight, oldest first",
           [this] { return client_->objecter().ops_in_flight_json(); });
-  on_loop("sessions", "sessions with object servers",
+  on_loop("sessions", "the sessions with object servers",
           [this] { return client_->objecter().sessions_json(); });
   on_loop("last-error", "the sentences of the last failures", [] { return recent_errors_json(); });
 }
 
-bool GatewaySession::run_until(InlineFunction<bool()> finished, std::chrono::nanoseconds timeout) {
+bool SharedCluster::run_until(UniqueFunction<bool()> is_over, std::chrono::nanoseconds timeout) {
   const auto deadline = std::chrono::steady_clock::now() + timeout;
   while (true) {
     center_->process();
-    if (finished()) break;
+    if (is_over()) break;
     const auto left =
         std::chrono::ceil<std::chrono::milliseconds>(deadline - std::chrono::steady_clock::now());
     if (left.count() <= 0) break;
@@ -201,20 +152,20 @@ bool GatewaySession::run_until(InlineFunction<bool()> finished, std::chrono::nan
     if (poll(&ready, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) break;
   }
   on_turn();  // what finished meanwhile is handed over from tgtd's loop
-  return finished();
+  return is_over();
 }
 
-void GatewaySession::command_started(ScsiCommand& command) {
+void SharedCluster::on_command_started(ScsiCommand& command) {
   running_.push_back(command);
-  if (!abort_timer_runs_) watch_for_aborts();
+  if (!is_abort_timer_set_) watch_for_aborts();
 }
 
-void GatewaySession::command_finished(ScsiCommand& command) {
+void SharedCluster::on_command_finished(ScsiCommand& command) {
   running_.erase(running_.iterator_to(command));
-  const bool first = finished_.empty();
+  const bool is_first = finished_.empty();
   finished_.push_back(command);
   // Inside the center's turn from its fd this is not needed, and costs one write per burst.
-  if (first && !in_fd_turn_) {
+  if (is_first && !is_in_fd_turn_) {
     const uint64_t one = 1;
     if (write(completion_fd_, &one, sizeof one) < 0) {
       LUNAR_CHECK(errno == EAGAIN, "completion eventfd");
@@ -222,16 +173,16 @@ void GatewaySession::command_finished(ScsiCommand& command) {
   }
 }
 
-void GatewaySession::on_center_readable() {
-  in_fd_turn_ = true;
+void SharedCluster::on_center_readable() {
+  is_in_fd_turn_ = true;
   center_->process();
-  in_fd_turn_ = false;
+  is_in_fd_turn_ = false;
   hand_over();
 }
 
-void GatewaySession::on_turn() { center_->process(); }
+void SharedCluster::on_turn() { center_->process(); }
 
-void GatewaySession::hand_over() {
+void SharedCluster::hand_over() {
   // tgt may submit the next command inside complete(): only what was finished before is handed
   // over.
   Commands batch;
@@ -243,11 +194,11 @@ void GatewaySession::hand_over() {
   }
 }
 
-void GatewaySession::watch_for_aborts() {
-  abort_timer_runs_ = true;
+void SharedCluster::watch_for_aborts() {
+  is_abort_timer_set_ = true;
   center_->run_after(kAbortTick, [this] {
     for (ScsiCommand& command : running_) command.cancel_if_aborted();
-    abort_timer_runs_ = false;
+    is_abort_timer_set_ = false;
     if (!running_.empty()) watch_for_aborts();
   });
 }

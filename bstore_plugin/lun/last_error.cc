@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "bstore_plugin/last_error.h"
+#include "bstore_plugin/lun/last_error.h"
 
 #include <ctime>
 #include <deque>
@@ -23,10 +23,10 @@ std::deque<Remembered>& remembered() {
 }
 
 std::string time_text(std::time_t time) {
-  std::tm parts{};
-  localtime_r(&time, &parts);
+  std::tm fields{};
+  localtime_r(&time, &fields);
   char text[32];
-  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S%z", &parts);
+  std::strftime(text, sizeof text, "%Y-%m-%dT%H:%M:%S%z", &fields);
   return text;
 }
 

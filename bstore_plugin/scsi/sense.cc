@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "bstore_plugin/sense.h"
+#include "bstore_plugin/scsi/sense.h"
 
 #include "objecter/protocol/types.h"
 
@@ -7,11 +7,12 @@ namespace lunar::bstore_plugin {
 
 using objecter::OsdErrc;
 
-Sense sense_of(const std::error_code& error, bool is_write, bool busy_on_timeout) noexcept {
+Sense sense_of(const std::error_code& error, bool is_write, bool is_busy_on_timeout) noexcept {
   if (!error) return {};
   // Linux retries ABORTED COMMAND a few times and BUSY until its own timeout.
-  const Sense try_again = busy_on_timeout ? Sense{ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone}
-                                          : check_condition(SenseKey::kAbortedCommand, Asc::kNone);
+  const Sense try_again = is_busy_on_timeout
+                              ? Sense{ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone}
+                              : check_condition(SenseKey::kAbortedCommand, Asc::kNone);
   const Sense medium_error = check_condition(
       SenseKey::kMediumError, is_write ? Asc::kWriteError : Asc::kUnrecoveredReadError);
   // Errors of the messenger and of sockets: no server could be asked.

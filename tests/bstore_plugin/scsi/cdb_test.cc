@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "bstore_plugin/cdb.h"
+#include "bstore_plugin/scsi/cdb.h"
 
 #include <gtest/gtest.h>
 
@@ -52,11 +52,11 @@ TEST(CdbTest, WriteSameFlagsAreToldApart) {
   const auto sixteen = parse_cdb(bytes({0x93, 0x09}, 16));
   ASSERT_TRUE(sixteen);
   EXPECT_TRUE(sixteen->unmap);
-  EXPECT_TRUE(sixteen->no_data_out);
+  EXPECT_TRUE(sixteen->has_no_data_out);
   const auto ten = parse_cdb(bytes({0x41, 0x11}, 10));
   ASSERT_TRUE(ten);
   EXPECT_TRUE(ten->anchor);
-  EXPECT_FALSE(ten->no_data_out);  // RELADR of old; NDOB exists in the 16-byte form only
+  EXPECT_FALSE(ten->has_no_data_out);  // RELADR of old; NDOB exists in the 16-byte form only
 }
 
 TEST(CdbTest, OtherServiceActionsAreNotOurs) {

@@ -4,18 +4,18 @@
 #include <memory>
 #include <string>
 
-#include "bstore_plugin/gateway_session.h"
+#include "bstore_plugin/lun/shared_cluster.h"
 #include "bstore_plugin/plugin_api.h"
-#include "bstore_plugin/scsi_command.h"
+#include "bstore_plugin/scsi/scsi_command.h"
 #include "gateway/image.h"
 
 // A LUN as tgt knows it, from bs_init to bs_exit; open or closed in between. On tgtd's thread.
-// Borrows the session, which is never destroyed. Its commands do not refer to it.
+// Borrows the cluster, which is never destroyed. Its commands do not refer to it.
 struct lunar_lun {
   void* lu = nullptr;  // tgt's struct scsi_lu
   lunar::bstore_plugin::BsOptions options;
-  lunar::bstore_plugin::GatewaySession* session = nullptr;
-  std::shared_ptr<lunar::gateway::Image> image;  // null while closed
+  lunar::bstore_plugin::SharedCluster* cluster = nullptr;  // never null once created
+  std::shared_ptr<lunar::gateway::Image> image;            // null while closed
   lunar::bstore_plugin::LunLimits limits;
 
   // 0, or -1 after a sentence; see lunar_lun_open().
@@ -24,5 +24,6 @@ struct lunar_lun {
   void submit(const lunar_scsi_command& command);
 
  private:
-  int fail(const std::string& sentence);
+  // Remembers the sentence; -1.
+  int refuse(const std::string& sentence);
 };

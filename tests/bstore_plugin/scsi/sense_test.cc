@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "bstore_plugin/sense.h"
+#include "bstore_plugin/scsi/sense.h"
 
 #include <gtest/gtest.h>
 

@@ -1,31 +1,31 @@
 // SPDX-License-Identifier: GPL-2.0-only
-#include "bstore_plugin/scsi_command.h"
+#include "bstore_plugin/scsi/scsi_command.h"
 
 #include <algorithm>
 #include <cstring>
 #include <utility>
 
-#include "bstore_plugin/gateway_session.h"
+#include "bstore_plugin/lun/shared_cluster.h"
 #include "common/check.h"
 #include "tracing/tracepoints.h"
 
-// Every path ends in end_with(), exactly once; the session hands the command to tgt later.
+// Every path ends in finish(), exactly once; the shared cluster hands the command to tgt later.
 
 namespace lunar::bstore_plugin {
 
 using gateway::IoResult;
 
-void ScsiCommand::start(GatewaySession& session, std::shared_ptr<gateway::Image> image,
+void ScsiCommand::start(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
                         const LunLimits& limits, const lunar_scsi_command& command) {
-  auto* self = new ScsiCommand(session, std::move(image), limits, command);
-  session.command_started(*self);
+  auto* self = new ScsiCommand(cluster, std::move(image), limits, command);
+  cluster.on_command_started(*self);
   self->execute();
 }
 
-ScsiCommand::ScsiCommand(GatewaySession& session, std::shared_ptr<gateway::Image> image,
+ScsiCommand::ScsiCommand(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
                          const LunLimits& limits, const lunar_scsi_command& command)
-    : session_(session), image_(std::move(image)), limits_(limits), command_(command) {
-  io_id_ = session_.client().next_io_id();
+    : cluster_(cluster), image_(std::move(image)), limits_(limits), command_(command) {
+  io_id_ = cluster_.client().next_io_id();
 }
 
 void ScsiCommand::execute() {
@@ -49,7 +49,7 @@ void ScsiCommand::execute() {
     case CommandKind::kVerify:
       return verify();
     case CommandKind::kSynchronizeCache:
-      return image_->flush(io_options(), [this](const IoResult& result) { end(result); });
+      return image_->flush(io_options(), [this](const IoResult& result) { finish_as(result); });
     case CommandKind::kUnmap:
       return unmap();
     case CommandKind::kWriteSame:
@@ -59,7 +59,7 @@ void ScsiCommand::execute() {
     case CommandKind::kOrWrite:
       return or_write();
     case CommandKind::kPreFetch:
-      return end_with({});
+      return finish(Sense{});
     case CommandKind::kGetLbaStatus:
       return lba_status();
   }
@@ -67,9 +67,9 @@ void ScsiCommand::execute() {
 
 // Fields whose values we do not take, whatever the range.
 bool ScsiCommand::check_cdb_fields() {
-  const bool bad_byte_check =
+  const bool has_bad_byte_check =
       cdb_.byte_check == 2 || (cdb_.byte_check == 3 && cdb_.kind == CommandKind::kWriteAndVerify);
-  if (cdb_.protect != 0 || cdb_.anchor || cdb_.obsolete_same != 0 || bad_byte_check) {
+  if (cdb_.protect != 0 || cdb_.anchor || cdb_.obsolete_same != 0 || has_bad_byte_check) {
     refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
     return false;
   }
@@ -78,10 +78,10 @@ bool ScsiCommand::check_cdb_fields() {
 
 bool ScsiCommand::check_range(uint64_t lba, uint64_t num_blocks) {
   const uint64_t capacity = image_->size() >> limits_.block_shift;
-  const bool outside =
+  const bool is_outside =
       lba > capacity || num_blocks > capacity - lba || (num_blocks == 0 && lba == capacity);
-  if (outside) refuse(SenseKey::kIllegalRequest, Asc::kLbaOutOfRange);
-  return !outside;
+  if (is_outside) refuse(SenseKey::kIllegalRequest, Asc::kLbaOutOfRange);
+  return !is_outside;
 }
 
 bool ScsiCommand::check_cdb() {
@@ -116,14 +116,14 @@ bool ScsiCommand::check_cdb() {
 }
 
 gateway::IoOptions ScsiCommand::io_options() const {
-  const bool durable =
+  const bool must_be_durable =
       cdb_.fua || command_.force_unit_access != 0 || cdb_.kind == CommandKind::kWriteAndVerify;
-  return {.fua = durable, .io_id = io_id_};
+  return {.fua = must_be_durable, .io_id = io_id_};
 }
 
 gateway::IoOptions ScsiCommand::io_options(const void* data) const {
   gateway::IoOptions options = io_options();
-  if (session_.data_buffers() != nullptr) options.memory = session_.data_buffers()->find(data);
+  if (cluster_.data_buffers() != nullptr) options.memory = cluster_.data_buffers()->find(data);
   return options;
 }
 
@@ -132,7 +132,7 @@ void ScsiCommand::read() {
   const uint64_t wanted = std::min<uint64_t>(length(), command_.data_in_bytes);
   result_.transferred_in = static_cast<uint32_t>(length());
   image_->read(offset(), {static_cast<std::byte*>(command_.data_in), wanted},
-               io_options(command_.data_in), [this](const IoResult& result) { end(result); });
+               io_options(command_.data_in), [this](const IoResult& result) { finish_as(result); });
 }
 
 void ScsiCommand::write() {
@@ -141,8 +141,8 @@ void ScsiCommand::write() {
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
   image_->write(offset(), data, io_options(command_.data_out), [this](const IoResult& result) {
     const bool verifies = cdb_.kind == CommandKind::kWriteAndVerify && cdb_.byte_check != 0;
-    if (result.error || !verifies) return end(result);
-    if (cancelled_) return end_cancelled();
+    if (result.error || !verifies) return finish_as(result);
+    if (is_cancelled_) return finish_cancelled();
     verify();
   });
 }
@@ -151,7 +151,7 @@ void ScsiCommand::verify() {
   if (cdb_.kind == CommandKind::kVerify) {
     const uint64_t compared = cdb_.byte_check == 3 ? uint64_t{1} << limits_.block_shift : length();
     result_.transferred_out = cdb_.byte_check == 0 ? 0 : static_cast<uint32_t>(compared);
-    if (cdb_.byte_check == 0 || length() == 0) return end_with({});
+    if (cdb_.byte_check == 0 || length() == 0) return finish(Sense{});
     if (command_.data_out_bytes < compared) {
       return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
     }
@@ -162,11 +162,11 @@ void ScsiCommand::verify() {
   const uint64_t bytes = cdb_.kind == CommandKind::kVerify
                              ? length()
                              : std::min<uint64_t>(length(), command_.data_out_bytes);
-  if (bytes == 0) return end_with({});
-  scratch_ = session_.client().buffers().allocate(bytes);
-  if (!scratch_) return end_with({ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone});
+  if (bytes == 0) return finish(Sense{});
+  scratch_ = cluster_.client().buffers().allocate(bytes);
+  if (!scratch_) return finish(Sense{ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone});
   image_->read(offset(), scratch_.bytes(), io_options(), [this](const IoResult& result) {
-    if (result.error) return end(result);
+    if (result.error) return finish_as(result);
     compare_with(scratch_.bytes());
   });
 }
@@ -177,11 +177,11 @@ void ScsiCommand::compare_with(ConstBytes stored) {
       cdb_.byte_check == 3 ? std::size_t{1} << limits_.block_shift : stored.size();
   for (std::size_t at = 0; at < stored.size(); at += unit) {
     if (std::memcmp(stored.data() + at, sent.data(), unit) == 0) continue;
-    const ConstBytes piece = stored.subspan(at, unit);
-    const auto differs = std::mismatch(piece.begin(), piece.end(), sent.begin()).first;
-    return miscompare_at(at + static_cast<std::size_t>(differs - piece.begin()));
+    const ConstBytes compared = stored.subspan(at, unit);
+    const auto differs = std::mismatch(compared.begin(), compared.end(), sent.begin()).first;
+    return miscompare_at(at + static_cast<std::size_t>(differs - compared.begin()));
   }
-  end_with({});
+  finish(Sense{});
 }
 
 void ScsiCommand::unmap() {
@@ -201,21 +201,21 @@ void ScsiCommand::unmap() {
   if (blocks > limits_.max_unmap_bytes >> limits_.block_shift) {
     return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInParameterList);
   }
-  if (ranges->empty()) return end_with({});
-  parts_in_flight_ = static_cast<uint32_t>(ranges->size());
+  if (ranges->empty()) return finish(Sense{});
+  ranges_in_flight_ = static_cast<uint32_t>(ranges->size());
   for (const LbaRange& range : *ranges) {
     image_->discard(range.lba << limits_.block_shift, range.num_blocks << limits_.block_shift,
                     io_options(), [this](const IoResult& result) {
                       if (result.error && !joined_.error) joined_ = result;
-                      if (--parts_in_flight_ == 0) end(joined_);
+                      if (--ranges_in_flight_ == 0) finish_as(joined_);
                     });
   }
 }
 
 void ScsiCommand::write_same() {
-  const auto done = [this](const IoResult& result) { end(result); };
+  const auto done = [this](const IoResult& result) { finish_as(result); };
   const uint32_t block_bytes = 1u << limits_.block_shift;
-  if (cdb_.no_data_out) {
+  if (cdb_.has_no_data_out) {
     if (command_.data_out_bytes != 0) {
       return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
     }
@@ -226,10 +226,10 @@ void ScsiCommand::write_same() {
   }
   result_.transferred_out = block_bytes;
   const ConstBytes pattern(static_cast<const std::byte*>(command_.data_out), block_bytes);
-  const bool zero =
+  const bool is_zero =
       std::all_of(pattern.begin(), pattern.end(), [](std::byte b) { return b == std::byte{0}; });
   // With the UNMAP bit data that is not zero is written all the same: LBPRZ, SBC-4 5.49.
-  if (zero) return image_->write_zeroes(offset(), length(), io_options(), done);
+  if (is_zero) return image_->write_zeroes(offset(), length(), io_options(), done);
   image_->write_same(offset(), length(), pattern, io_options(), done);
 }
 
@@ -240,14 +240,14 @@ void ScsiCommand::compare_and_write() {
   if (command_.data_out_bytes != 2 * bytes) {
     return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
   }
-  if (bytes == 0) return end_with({});
+  if (bytes == 0) return finish(Sense{});
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), 2 * bytes);
   image_->compare_and_write(offset(), data.first(bytes), data.subspan(bytes), io_options(),
                             [this](const IoResult& result) {
                               if (result.error == objecter::OsdErrc::kMiscompare) {
                                 return miscompare_at(result.value);
                               }
-                              end(result);
+                              finish_as(result);
                             });
 }
 
@@ -255,20 +255,21 @@ void ScsiCommand::or_write() {
   const uint64_t given = std::min<uint64_t>(length(), command_.data_out_bytes);
   result_.transferred_out = static_cast<uint32_t>(length());
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
-  image_->or_write(offset(), data, io_options(), [this](const IoResult& result) { end(result); });
+  image_->or_write(offset(), data, io_options(),
+                   [this](const IoResult& result) { finish_as(result); });
 }
 
-void ScsiCommand::end(const IoResult& result) {
+void ScsiCommand::finish_as(const IoResult& result) {
   const bool is_write = cdb_.kind != CommandKind::kRead && cdb_.kind != CommandKind::kVerify &&
                         cdb_.kind != CommandKind::kGetLbaStatus;
-  end_with(sense_of(result.error, is_write, session_.busy_on_timeout()));
+  finish(sense_of(result.error, is_write, cluster_.is_busy_on_timeout()));
 }
 
 // Aborted between two of its steps.
-void ScsiCommand::end_cancelled() {
+void ScsiCommand::finish_cancelled() {
   IoResult result;
   result.error = make_error_code(objecter::OsdErrc::kCancelled);
-  end(result);
+  finish_as(result);
 }
 
 void ScsiCommand::miscompare_at(uint64_t byte) {
@@ -277,20 +278,20 @@ void ScsiCommand::miscompare_at(uint64_t byte) {
   refuse(SenseKey::kMiscompare, Asc::kMiscompareDuringVerify);
 }
 
-void ScsiCommand::end_with(Sense sense) {
-  LUNAR_CHECK(!ended_, "a SCSI command ended twice");
-  ended_ = true;
+void ScsiCommand::finish(Sense sense) {
+  LUNAR_CHECK(!is_finished_, "a SCSI command finished twice");
+  is_finished_ = true;
   result_.status = static_cast<uint8_t>(sense.status);
   result_.sense_key = static_cast<uint8_t>(sense.key);
   result_.asc_ascq = static_cast<uint16_t>(sense.asc);
   if (sense.status != ScsiStatus::kGood) result_.transferred_in = result_.transferred_out = 0;
   LUNAR_TRACE(lunar_scsi, cmd_done, io_id_, result_.status, result_.sense_key, result_.asc_ascq);
-  session_.command_finished(*this);
+  cluster_.on_command_finished(*this);
 }
 
 void ScsiCommand::cancel_if_aborted() {
-  if (image_ == nullptr || session_.host().is_aborted(command_.handle) == 0) return;
-  if (!std::exchange(cancelled_, true)) {
+  if (image_ == nullptr || cluster_.host().is_aborted(command_.handle) == 0) return;
+  if (!std::exchange(is_cancelled_, true)) {
     LUNAR_TRACE(lunar_scsi, cmd_abort, io_id_, command_.cdb[0]);
   }
   image_->cancel(io_id_);  // each time: the command may have begun another
@@ -299,7 +300,7 @@ void ScsiCommand::cancel_if_aborted() {
 void ScsiCommand::complete() {
   const lunar_scsi_result result = result_;
   void* const handle = command_.handle;
-  const lunar_host& host = session_.host();
+  const lunar_host& host = cluster_.host();
   LUNAR_TRACE(lunar_scsi, cmd_returned, io_id_);
   delete this;
   host.complete(handle, &result);

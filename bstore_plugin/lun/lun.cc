@@ -1,0 +1,150 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "bstore_plugin/lun/lun.h"
+
+#include <algorithm>
+#include <optional>
+
+#include "bstore_plugin/lun/last_error.h"
+#include "bstore_plugin/scsi/scsi_command.h"
+#include "common/log.h"
+#include "gateway/image.h"
+
+namespace {
+
+using lunar::failure;
+using lunar::Outcome;
+using lunar::bstore_plugin::SharedCluster;
+using lunar::gateway::Image;
+using lunar::gateway::ImageSpec;
+
+constexpr uint32_t kMaxTransferBytes = 16u << 20;
+constexpr uint32_t kMaxUnmapDescriptors = 256;
+constexpr uint32_t kMaxCompareAndWriteBlocks = 255;  // one byte in the CDB
+
+// What bs_open waits for: the map, then the image. Shared with the calls under way, which may end
+// after bs_open has given up.
+class LunOpening : public std::enable_shared_from_this<LunOpening> {
+ public:
+  LunOpening(lunar::gateway::Client& client, ImageSpec spec)
+      : client_(client), spec_(std::move(spec)) {}
+
+  void start(std::chrono::nanoseconds timeout) {
+    client_.objecter().wait_for_map(
+        timeout, [self = shared_from_this()](Outcome<lunar::objecter::OsdMapRef> map) {
+          self->on_map(std::move(map));
+        });
+  }
+  bool is_over() const noexcept { return outcome_.has_value(); }
+  Outcome<std::shared_ptr<Image>> take() { return std::move(*outcome_); }  // REQUIRES: is_over()
+  // An image that is opened from now on is closed again.
+  void give_up() { is_given_up_ = true; }
+
+ private:
+  void on_map(Outcome<lunar::objecter::OsdMapRef> map) {
+    if (!map) return finish(failure(map.error()));
+    Image::open(client_, spec_, {},
+                [self = shared_from_this()](Outcome<std::shared_ptr<Image>> image) {
+                  self->finish(std::move(image));
+                });
+  }
+  void finish(Outcome<std::shared_ptr<Image>> outcome) {
+    if (is_given_up_ && outcome) {
+      auto image = std::move(*outcome);
+      return image->close([image](const Outcome<void>&) {});
+    }
+    outcome_ = std::move(outcome);
+  }
+
+  lunar::gateway::Client& client_;  // never destroyed
+  const ImageSpec spec_;
+  bool is_given_up_ = false;
+  std::optional<Outcome<std::shared_ptr<Image>>> outcome_;  // set once, unless given up before
+};
+
+Outcome<std::shared_ptr<Image>> open_image(SharedCluster& cluster, const ImageSpec& spec) {
+  const auto timeout = cluster.config().get_duration("lunar_open_timeout");
+  const auto opening = std::make_shared<LunOpening>(cluster.client(), spec);
+  opening->start(timeout);
+  if (cluster.run_until([opening] { return opening->is_over(); }, timeout)) {
+    return opening->take();
+  }
+  opening->give_up();
+  return failure(
+      std::errc::timed_out,
+      "the cluster did not answer within lunar_open_timeout; servers asked: mon_host = " +
+          cluster.config().get_string("mon_host") + ". Are they up? Try 'lunar check " +
+          spec.to_string() + "'");
+}
+
+void fill_info(const Image& image, const SharedCluster& cluster, uint32_t block_bytes,
+               lunar_lun_info& info) {
+  const auto& layout = image.layout();
+  info = {};
+  info.size = image.size();
+  std::size_t at = 0;
+  for (const char c : image.uuid().to_string()) {
+    if (c != '-' && at + 1 < sizeof info.uuid_hex) info.uuid_hex[at++] = c;
+  }
+  uint64_t low = 0;
+  for (std::size_t i = 8; i < lunar::Uuid::kBytes; ++i) {
+    low = low << 8 | static_cast<uint8_t>(image.uuid().bytes[i]);
+  }
+  info.numeric_id = low & 0x0fffffffffffffff;
+  // A stripe unit is a multiple of the block, so an aligned range of this size may still cross one;
+  // that is refused, as documented. Blocks of one stripe unit at most.
+  info.max_compare_and_write_bytes = static_cast<uint32_t>(
+      std::min<uint64_t>(layout.stripe_unit, uint64_t{kMaxCompareAndWriteBlocks} * block_bytes));
+  info.max_transfer_bytes = kMaxTransferBytes;
+  info.max_unmap_bytes = cluster.config().get_size("lunar_max_unmap");
+  info.max_unmap_descriptors = kMaxUnmapDescriptors;
+  info.max_write_same_bytes = cluster.config().get_size("lunar_max_write_same");
+  info.optimal_transfer_bytes = static_cast<uint32_t>(layout.object_size);
+}
+
+}  // namespace
+
+int lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info) {
+  if (block_bytes > 4096) {
+    return refuse("block size " + std::to_string(block_bytes) +
+                  " is not supported: use 512 … 4096 bytes");
+  }
+  std::string text = path == nullptr ? "" : path;
+  if (text.find('/') == std::string::npos && !options.pool.empty()) {
+    text = options.pool + "/" + text;
+  }
+  const auto spec = ImageSpec::parse(text);
+  if (!spec) return refuse("backing store " + spec.error().message);
+  auto opened = open_image(*cluster, *spec);
+  if (!opened) return refuse("LUN " + spec->to_string() + ": " + opened.error().message);
+  image = std::move(*opened);
+  fill_info(*image, *cluster, block_bytes, info);
+
+  limits.block_shift = static_cast<uint32_t>(__builtin_ctz(block_bytes));
+  limits.max_transfer_bytes = info.max_transfer_bytes;
+  limits.max_compare_and_write_bytes = info.max_compare_and_write_bytes;
+  limits.max_unmap_bytes = info.max_unmap_bytes;
+  limits.max_unmap_descriptors = info.max_unmap_descriptors;
+  limits.max_write_same_bytes = info.max_write_same_bytes;
+  image->watch_size([this](uint64_t size) { cluster->host().resized(lu, size); });
+  LUNAR_LOG(kTgt, 1, "LUN {} is open, {} bytes", spec->to_string(), info.size);
+  return 0;
+}
+
+void lunar_lun::close() {
+  if (image == nullptr) return;
+  image->watch_size({});
+  auto closing = std::move(image);
+  image.reset();
+  closing->close([name = closing->spec().to_string()](const Outcome<void>& closed) {
+    if (!closed) LUNAR_ERROR(kTgt, "closing LUN {}: {}", name, closed.error().message);
+  });
+}
+
+void lunar_lun::submit(const lunar_scsi_command& command) {
+  lunar::bstore_plugin::ScsiCommand::start(*cluster, image, limits, command);
+}
+
+int lunar_lun::refuse(const std::string& sentence) {
+  lunar::bstore_plugin::remember_error(cluster->host(), sentence);
+  return -1;
+}
