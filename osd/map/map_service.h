@@ -42,7 +42,7 @@ class MapService final : private BootingServer {
     std::vector<msgr::Address> bootstrap;
     std::chrono::nanoseconds grace{std::chrono::seconds(20)};
     std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};
-    bool auth_required = false;
+    bool auth_required = true;
   };
 
   // `map` is the store's, or null.

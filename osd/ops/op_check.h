@@ -14,7 +14,7 @@ struct OpLimits {
   uint64_t max_object_bytes = 128u << 20;  // osd_max_object_size
   uint64_t max_write_bytes = 32u << 20;    // osd_max_write_size: data of one op
   uint64_t max_read_bytes = 16u << 20;     // buffers one op needs
-  uint64_t max_reply_bytes = 32u << 20;    // ms_max_data_bytes: what a frame of ours may carry
+  uint64_t max_reply_bytes = 64u << 20;    // ms_max_data_bytes: what a frame of ours may carry
   uint64_t max_metadata_bytes = 1u << 20;  // of a metadata object, and of a READ of a whole object
   // How long an op whose payload is in its client's memory waits for buffers before it is told to
   // send it.

@@ -25,8 +25,8 @@ struct OsdServerOptions {
   std::vector<msgr::Address> bootstrap;             // mon_host: where the cluster may be found
   std::vector<std::string> admins{"client.admin"};  // osd_admin_entities: who may send commands
   std::chrono::nanoseconds grace{std::chrono::seconds(20)};          // osd_heartbeat_grace
-  std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};  // of the way to the authority
-  bool auth_required = false;  // auth_service_required or auth_cluster_required is psk
+  std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};  // to find the authority
+  bool auth_required = true;  // auth_service_required or auth_cluster_required is psk
 
   static Outcome<OsdServerOptions> from_config(const Config& config);
 };

@@ -118,6 +118,7 @@ class ServerFixture : public ::testing::Test {
 
   explicit ServerFixture(const msgr::LoopbackOptions& network = {}) : stack(network) {
     center = std::move(*msgr::EventCenter::create({}));
+    options.auth_required = false;
   }
   ~ServerFixture() override {
     if (client) {
