@@ -38,14 +38,14 @@ class AnalysisTest : public ::testing::Test {
  protected:
   explicit AnalysisTest() : report_(options()) {}
 
-  static Report::Options options() {
-    Report::Options options;
+  static TraceReport::Options options() {
+    TraceReport::Options options;
     options.sample = 100;
     return options;
   }
 
-  Event& add(EventKind kind, uint32_t process, int64_t at_us, uint64_t tid = 0) {
-    Event event;
+  TraceEvent& add(EventKind kind, uint32_t process, int64_t at_us, uint64_t tid = 0) {
+    TraceEvent event;
     event.kind = kind;
     event.process = process;
     event.time_ns = kStart + at_us * kUs;
@@ -56,33 +56,33 @@ class AnalysisTest : public ::testing::Test {
   }
 
   void begin_io(int64_t at_us, int64_t extents) {
-    Event& cmd = add(EventKind::kCmdStart, kGateway, at_us);
+    TraceEvent& cmd = add(EventKind::kCmdStart, kGateway, at_us);
     cmd.opcode = 0x8a;
     cmd.bytes = extents << 20;
     cmd.text = "disk1";
-    Event& io = add(EventKind::kIoStart, kGateway, at_us + 1);
+    TraceEvent& io = add(EventKind::kIoStart, kGateway, at_us + 1);
     io.type = kTraceIoWrite;
     io.length = extents << 20;
-    Event& split = add(EventKind::kIoSplit, kGateway, at_us + 2);
+    TraceEvent& split = add(EventKind::kIoSplit, kGateway, at_us + 2);
     split.extents = extents;
     split.length = extents << 20;
     split.reason = extents > 1 ? kTraceSplitObjectBoundary : kTraceSplitNone;
   }
 
   void submit(int64_t at_us, uint64_t tid, int64_t osd) {
-    Event& path = add(EventKind::kExtentPath, kGateway, at_us);
+    TraceEvent& path = add(EventKind::kExtentPath, kGateway, at_us);
     path.length = 1 << 20;
     path.object_no = static_cast<int64_t>(tid);
     path.reason = kTracePathLinkLacks;
-    Event& op = add(EventKind::kOpSubmit, kGateway, at_us, tid);
+    TraceEvent& op = add(EventKind::kOpSubmit, kGateway, at_us, tid);
     op.attempt = 1;
     op.osd = osd;
     op.bytes = 1 << 20;
     add(EventKind::kFrameQueued, kGateway, at_us + 1, tid).type = kRequest;
-    Event& sent = add(EventKind::kFrameSent, kGateway, at_us + 2, tid);
+    TraceEvent& sent = add(EventKind::kFrameSent, kGateway, at_us + 2, tid);
     sent.type = kRequest;
     sent.seq = static_cast<int64_t>(tid);
-    Event& submitted = add(EventKind::kExtentSubmit, kGateway, at_us + 3, tid);
+    TraceEvent& submitted = add(EventKind::kExtentSubmit, kGateway, at_us + 3, tid);
     submitted.object_no = static_cast<int64_t>(tid);
   }
 
@@ -99,7 +99,7 @@ class AnalysisTest : public ::testing::Test {
     add(EventKind::kFrameQueued, server, at_us + 5 + store_us, tid).type = kReply;
     add(EventKind::kFrameSent, server, at_us + 6 + store_us, tid).type = kReply;
     add(EventKind::kFrameReceived, kGateway, at_us + 16 + store_us, tid).type = kReply;
-    Event& reply = add(EventKind::kOpReply, kGateway, at_us + 17 + store_us, tid);
+    TraceEvent& reply = add(EventKind::kOpReply, kGateway, at_us + 17 + store_us, tid);
     reply.attempt = attempt;
     reply.osd = osd;
     reply.bytes_inline = 1 << 20;
@@ -120,11 +120,12 @@ class AnalysisTest : public ::testing::Test {
     end_io(at_us + 40 + store_us);
   }
 
-  const Report& analyse() {
-    std::stable_sort(events_.begin(), events_.end(),
-                     [](const Event& a, const Event& b) { return a.time_ns < b.time_ns; });
+  const TraceReport& analyse() {
+    std::stable_sort(events_.begin(), events_.end(), [](const TraceEvent& a, const TraceEvent& b) {
+      return a.time_ns < b.time_ns;
+    });
     Tracker tracker({}, [this](IoRecord&& io) { report_.add(std::move(io)); });
-    for (const Event& event : events_) {
+    for (const TraceEvent& event : events_) {
       report_.add_event(event);
       tracker.add(event);
       most_live_ = std::max(most_live_, tracker.live());
@@ -138,25 +139,25 @@ class AnalysisTest : public ::testing::Test {
   }
 
   uint64_t io_id_ = 0x100;
-  std::vector<Event> events_;
-  Report report_;
+  std::vector<TraceEvent> events_;
+  TraceReport report_;
   std::size_t most_live_ = 0;
 };
 
 TEST_F(AnalysisTest, AWholeIoReconcilesAndItsStagesAddUpToIt) {
   whole_io(0x100, 0, 1, 100);
-  const Report& report = analyse();
+  const TraceReport& report = analyse();
   EXPECT_EQ(report.reconciliation.whole, 1u);
   EXPECT_EQ(report.reconciliation.ops_whole, 1u);
   EXPECT_THAT(reconciliation_sentence(report), HasSubstr("100 %"));
   ASSERT_EQ(report.slowest.size(), 1u);
   int64_t sum = 0;
   for (const Interval& each : intervals_of(report.slowest[0])) {
-    EXPECT_NE(each.stage, Stage::kUnknown);
+    EXPECT_NE(each.stage, IoStage::kUnknown);
     sum += each.length();
   }
   EXPECT_EQ(sum, report.slowest[0].duration());
-  EXPECT_EQ(report.stages[static_cast<std::size_t>(Stage::kStore)].max(), 100'000u);
+  EXPECT_EQ(report.stages[static_cast<std::size_t>(IoStage::kStore)].max(), 100'000u);
   EXPECT_THAT(explain(report.slowest[0], report), HasSubstr("in the store of osd.1"));
   EXPECT_EQ(report.processes[2].name(), "osd.1");
 }
@@ -164,10 +165,10 @@ TEST_F(AnalysisTest, AWholeIoReconcilesAndItsStagesAddUpToIt) {
 TEST_F(AnalysisTest, AnIoThatLosesAnEventIsNamedWithWhatItLacks) {
   whole_io(0x100, 0, 1, 100);
   whole_io(0x101, 300, 1, 100);
-  std::erase_if(events_, [](const Event& each) {
+  std::erase_if(events_, [](const TraceEvent& each) {
     return each.io_id == 0x101 && each.kind == EventKind::kOpDone;
   });
-  const Report& report = analyse();
+  const TraceReport& report = analyse();
   EXPECT_EQ(report.reconciliation.whole, 1u);
   EXPECT_EQ(report.reconciliation.incomplete, 1u);
   EXPECT_DOUBLE_EQ(reconciled_percent(report), 50);
@@ -179,11 +180,11 @@ TEST_F(AnalysisTest, AnIoThatLosesAnEventIsNamedWithWhatItLacks) {
 TEST_F(AnalysisTest, IosAtTheEdgesOfTheTraceAreCountedApart) {
   whole_io(0x100, 0, 1, 100);
   whole_io(0x101, 10, 1, 100);
-  std::erase_if(events_, [](const Event& each) {
+  std::erase_if(events_, [](const TraceEvent& each) {
     return (each.io_id == 0x100 && each.time_ns < kStart + 20 * kUs) ||
            (each.io_id == 0x101 && each.time_ns > kStart + 100 * kUs);
   });
-  const Report& report = analyse();
+  const TraceReport& report = analyse();
   EXPECT_EQ(report.reconciliation.cut_at_start, 1u);
   EXPECT_EQ(report.reconciliation.cut_at_end, 1u);
   EXPECT_EQ(report.reconciliation.within(), 0u);
@@ -193,7 +194,7 @@ TEST_F(AnalysisTest, LostEventsAreShownFirst) {
   whole_io(0x100, 0, 1, 100);
   report_.add_loss(
       {.events = 4711, .packets = 0, .begin = kStart, .end = kStart + kMs, .where = "stream 0"});
-  const Report& report = analyse();
+  const TraceReport& report = analyse();
   EXPECT_EQ(render_text(report).find("!!! 4711 EVENTS WERE LOST"), 0u);
   EXPECT_THAT(reconciliation_sentence(report), Not(HasSubstr("each of")));
   EXPECT_EQ(nlohmann::json::parse(render_json(report))["lost"]["events"], 4711);
@@ -204,7 +205,7 @@ TEST_F(AnalysisTest, ASlowServerIsNamed) {
     const auto osd = static_cast<int64_t>(i % 3);
     whole_io(0x100 + i, static_cast<int64_t>(i) * 50'000, osd, osd == 2 ? 30'000 : 100);
   }
-  const Report& report = analyse();
+  const TraceReport& report = analyse();
   const auto slow = slow_servers(report);
   ASSERT_EQ(slow.size(), 1u);
   EXPECT_EQ(slow[0].osd, 2);
@@ -215,13 +216,13 @@ TEST_F(AnalysisTest, AReplayAndAResendAreShown) {
   begin_io(0, 2);
   submit(3, 7, 0);
   // The link breaks, the session sends the same message on a new one.
-  Event& again = add(EventKind::kFrameSent, kGateway, 500, 7);
+  TraceEvent& again = add(EventKind::kFrameSent, kGateway, 500, 7);
   again.type = kRequest;
   again.seq = 7;
   serve(600, 7, 0, 50);
   // The session of the other is lost, the Objecter sends it anew.
   submit(5, 8, 1);
-  Event& resend = add(EventKind::kOpResend, kGateway, 2000, 8);
+  TraceEvent& resend = add(EventKind::kOpResend, kGateway, 2000, 8);
   resend.attempt = 2;
   resend.reason = kTraceResendSessionReset;
   resend.osd = 1;
@@ -229,7 +230,7 @@ TEST_F(AnalysisTest, AReplayAndAResendAreShown) {
   add(EventKind::kFrameSent, kGateway, 2002, 8).type = kRequest;
   serve(2100, 8, 1, 50, 2);
   end_io(2300);
-  const Report& report = analyse();
+  const TraceReport& report = analyse();
   EXPECT_EQ(report.replays, 1u);
   EXPECT_EQ(report.resends.at(kTraceResendSessionReset), 1u);
   EXPECT_EQ(report.reconciliation.whole, 1u);
@@ -243,7 +244,7 @@ TEST_F(AnalysisTest, AReplayAndAResendAreShown) {
 
 TEST_F(AnalysisTest, LargeInlineExtentsAreListedWithTheirReason) {
   whole_io(0x100, 0, 1, 100);
-  const Report& report = analyse();
+  const TraceReport& report = analyse();
   EXPECT_TRUE(is_missed_one_sided(kTracePathInline, kTracePathLinkLacks));
   EXPECT_FALSE(is_missed_one_sided(kTracePathInline, kTracePathBelowThreshold));
   EXPECT_THAT(render_text(report), HasSubstr("Large enough for one-sided, and yet inline"));
@@ -254,7 +255,7 @@ TEST_F(AnalysisTest, FragmentsBelongToTheirAttempt) {
   whole_io(0x100, 0, 1, 100);
   add(EventKind::kPullStart, 2, 23, 0x100).attempt = 1;
   add(EventKind::kPullDone, 2, 24, 0x100).attempt = 1;
-  const Report& report = analyse();
+  const TraceReport& report = analyse();
   EXPECT_EQ(report.pulls.count(), 1u);
   EXPECT_EQ(report.reconciliation.whole, 1u);
 }
@@ -262,7 +263,7 @@ TEST_F(AnalysisTest, FragmentsBelongToTheirAttempt) {
 TEST_F(AnalysisTest, WhatIsOverIsNotKept) {
   for (uint64_t i = 0; i < 20'000; ++i)
     whole_io(0x1000 + i, static_cast<int64_t>(i) * 1000, 1, 100);
-  const Report& report = analyse();
+  const TraceReport& report = analyse();
   EXPECT_EQ(report.reconciliation.whole, 20'000u);
   EXPECT_LT(most_live_, 400u);  // a quarter of a second of them
   EXPECT_EQ(report.sample.size(), 100u);
@@ -293,7 +294,7 @@ TEST_F(AnalysisTest, ChromeEventsAreNestedInOrderOfTime) {
 
 TEST_F(AnalysisTest, NoNameEndsTheScriptOfThePage) {
   whole_io(0x100, 0, 1, 100);
-  for (Event& each : events_) {
+  for (TraceEvent& each : events_) {
     if (each.kind == EventKind::kCmdStart) each.text = "</script><script>alert(1)";
   }
   const std::string page = render_html(analyse());
@@ -320,7 +321,7 @@ class ClockAlignTest : public ::testing::Test {
   static constexpr int64_t kOffset = 5'000'000'000;  // the server's host is 5 s ahead
 
   void frame(EventKind kind, uint32_t process, uint64_t conn, int64_t seq) {
-    Event event;
+    TraceEvent event;
     event.kind = kind;
     event.process = process;
     event.conn = conn;
@@ -331,7 +332,7 @@ class ClockAlignTest : public ::testing::Test {
     align_.add(event, processes_);
   }
   void keepalive(uint32_t process, uint64_t conn, int64_t at, int64_t offset, int64_t rtt) {
-    Event event;
+    TraceEvent event;
     event.kind = EventKind::kKeepalive;
     event.process = process;
     event.conn = conn;

@@ -31,6 +31,8 @@ ROLES = {
     "Done": "the callback that ends what its owner does",
     "Impl": "the private half of its owner",
     "Limits": "what its owner accepts",
+    "Clock": "the standard clock that its owner goes by",
+    "Callable": "the type that a function template was given",
     "TimePoint": "a time of its owner's clock",
     "promise_type": "C++ asks for this name in the return type of a coroutine",
     "is_transparent": "the standard library asks for it in a comparison",
@@ -152,6 +154,8 @@ def check_types(files):
 
 def reads_as_statement(name, is_function):
     name = name.rstrip("_")
+    if re.match(r"k[A-Z]", name):  # a constant: kIsInline
+        name = re.sub(r"[A-Z]", lambda capital: "_" + capital.group().lower(), name[1:]).lstrip("_")
     if name in GIVEN_BOOLEANS or name == "operator":
         return True
     first = name.split("_")[0]

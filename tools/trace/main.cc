@@ -14,8 +14,8 @@
 namespace {
 
 using lunar::tools::RecordOptions;
-using lunar::tracing::Report;
 using lunar::tracing::ReportOutput;
+using lunar::tracing::TraceReport;
 
 constexpr std::size_t kTimelineSample = 500;  // IOs beside the slowest, in --html and --chrome
 
@@ -27,7 +27,7 @@ int complain(const std::string& sentence) {
 struct ReportCommand {
   std::vector<std::string> folders;
   std::string io;
-  Report::Options options;
+  TraceReport::Options options;
   ReportOutput output;
 
   void add_to(CLI::App& app) {

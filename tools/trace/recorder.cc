@@ -24,7 +24,7 @@
 namespace lunar::tools {
 namespace {
 
-struct Finished {
+struct FinishedCommand {
   int code = 0;
   std::string output;
 };
@@ -83,10 +83,10 @@ Outcome<std::string> lttng(std::vector<std::string> words) {
     // A session daemon that lttng starts keeps the pipe open: the end of lttng itself counts.
     int status = 0;
     fcntl(ends[0], F_SETFL, O_NONBLOCK);
-    std::array<char, 4096> part{};
+    std::array<char, 4096> received{};
     const auto drain = [&] {
-      for (ssize_t got; (got = read(ends[0], part.data(), part.size())) > 0;) {
-        output.append(part.data(), static_cast<std::size_t>(got));
+      for (ssize_t got; (got = read(ends[0], received.data(), received.size())) > 0;) {
+        output.append(received.data(), static_cast<std::size_t>(got));
       }
     };
     while (true) {
@@ -117,14 +117,14 @@ std::string stamp() {
 }
 
 // An lttng session that is destroyed with this object.
-class Session {
+class LttngSession {
  public:
-  Session(std::string name, const RecordOptions& options, std::string output)
+  LttngSession(std::string name, const RecordOptions& options, std::string output)
       : name_(std::move(name)), options_(options), output_(std::move(output)) {}
-  ~Session() {
+  ~LttngSession() {
     if (is_made_) static_cast<void>(lttng({"destroy", name_}));
   }
-  Session(const Session&) = delete;
+  LttngSession(const LttngSession&) = delete;
 
   Outcome<void> start() {
     std::vector<std::string> create = {"create", name_, "--output=" + output_};
@@ -254,7 +254,7 @@ Outcome<int> record(const RecordOptions& options) {
   for (const int each : {SIGINT, SIGTERM, SIGCHLD}) sigaddset(&signals, each);
   sigprocmask(SIG_BLOCK, &signals, nullptr);
 
-  Session session(name, options, output);
+  LttngSession session(name, options, output);
   if (auto started = session.start(); !started) return tl::unexpected<Error>(started.error());
   say_who_is_recorded();
   pid_t command = -1;

@@ -14,12 +14,12 @@
 
 namespace {
 
-using lunar::tracing::Report;
 using lunar::tracing::ReportOutput;
 using lunar::tracing::ReportSink;
+using lunar::tracing::TraceReport;
 
 struct Component {
-  Report::Options options;
+  TraceReport::Options options;
   ReportOutput output;
   std::unique_ptr<ReportSink> sink;
   bt_message_iterator* iterator = nullptr;
@@ -102,7 +102,7 @@ bt_component_class_sink_consume_method_status consume(bt_self_component_sink* se
     default:
       return BT_COMPONENT_CLASS_SINK_CONSUME_METHOD_STATUS_ERROR;
   }
-  const Report report = component.sink->finish();
+  const TraceReport report = component.sink->finish();
   if (const auto written = write_report(report, component.options, component.output); !written) {
     BT_CURRENT_THREAD_ERROR_APPEND_CAUSE_FROM_COMPONENT(
         bt_self_component_sink_as_self_component(self), "%s", written.error().message.c_str());

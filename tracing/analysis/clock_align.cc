@@ -15,8 +15,8 @@ constexpr std::size_t kMaxUnpaired = 64;
 
 }  // namespace
 
-void ClockAlign::add(const Event& event, const Processes& processes) {
-  const End end{event.process, event.conn};
+void ClockAlign::add(const TraceEvent& event, const Processes& processes) {
+  const LinkEnd end{event.process, event.conn};
   switch (event.kind) {
     case EventKind::kFrameSent:
     case EventKind::kFrameReceived: {
@@ -72,16 +72,16 @@ void ClockAlign::solve(const Processes& processes) {
   std::erase_if(unpaired_, [this](const auto& each) { return peer_.contains(each.first); });
   hosts_.clear();
   reference_.clear();
-  const auto choose = [&](bool Process::*role) {
+  const auto choose = [&](bool TracedProcess::*role) {
     if (!reference_.empty()) return;
-    for (const Process& process : processes) {
+    for (const TracedProcess& process : processes) {
       if ((role == nullptr || process.*role) && (reference_.empty() || process.host < reference_)) {
         reference_ = process.host;
       }
     }
   };
-  choose(&Process::is_target);
-  choose(&Process::is_gateway);
+  choose(&TracedProcess::is_target);
+  choose(&TracedProcess::is_gateway);
   choose(nullptr);
   hosts_[reference_] = {};
   // Both ends send keepalives: what `to` measured of `from` is the same with the sign turned.
@@ -122,7 +122,7 @@ void ClockAlign::solve(const Processes& processes) {
     }
   }
   by_process_.clear();
-  for (const Process& process : processes) {
+  for (const TracedProcess& process : processes) {
     const auto host = hosts_.find(process.host);
     by_process_.push_back(host == hosts_.end() ? nullptr : &host->second);
   }
@@ -138,10 +138,10 @@ int64_t ClockAlign::at(const Curve& curve, int64_t time_ns) noexcept {
   if (after == curve.begin()) return curve.front().offset_ns;
   if (after == curve.end()) return curve.back().offset_ns;
   const Sample& before = *(after - 1);
-  const double part = static_cast<double>(time_ns - before.at) /
-                      static_cast<double>(std::max<int64_t>(after->at - before.at, 1));
+  const double share = static_cast<double>(time_ns - before.at) /
+                       static_cast<double>(std::max<int64_t>(after->at - before.at, 1));
   return before.offset_ns + static_cast<int64_t>(std::llround(
-                                part * static_cast<double>(after->offset_ns - before.offset_ns)));
+                                share * static_cast<double>(after->offset_ns - before.offset_ns)));
 }
 
 int64_t ClockAlign::offset_of(uint32_t process, int64_t time_ns) const noexcept {

@@ -29,7 +29,7 @@ class ClockAlign {
   };
 
   // First pass: every event of the trace.
-  void add(const Event& event, const Processes& processes);
+  void add(const TraceEvent& event, const Processes& processes);
   // Between the passes. The reference is the host that takes SCSI commands, else one that sends
   // ops.
   void solve(const Processes& processes);
@@ -46,10 +46,10 @@ class ClockAlign {
     int64_t at = 0, offset_ns = 0, rtt_ns = 0;
   };
   using Curve = std::vector<Sample>;  // by time
-  struct End {
+  struct LinkEnd {
     uint32_t process = 0;
     uint64_t conn = 0;
-    auto operator<=>(const End&) const = default;
+    auto operator<=>(const LinkEnd&) const = default;
   };
   struct FrameKey {
     uint64_t io_id, tid;
@@ -57,7 +57,7 @@ class ClockAlign {
     auto operator<=>(const FrameKey&) const = default;
   };
   struct FrameEnd {
-    End end;
+    LinkEnd end;
     bool is_sent = false;
   };
   struct HostClock {
@@ -69,8 +69,8 @@ class ClockAlign {
   static int64_t at(const Curve& curve, int64_t time_ns) noexcept;
 
   std::map<FrameKey, FrameEnd> frames_;  // seen at one end only
-  std::map<End, End> peer_;
-  std::map<End, std::vector<Sample>> unpaired_;
+  std::map<LinkEnd, LinkEnd> peer_;
+  std::map<LinkEnd, std::vector<Sample>> unpaired_;
   std::map<std::pair<std::string, std::string>, HostClock> pairs_;  // (from, to): to minus from
   std::map<std::string, HostClock> hosts_;                          // to the reference
   std::vector<const HostClock*> by_process_;

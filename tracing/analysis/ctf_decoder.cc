@@ -83,12 +83,13 @@ const CtfDecoder::ClassPlan& CtfDecoder::plan_of(const bt_event_class* event_cla
     const bool is_unsigned = bt_field_class_type_is(type, BT_FIELD_CLASS_TYPE_UNSIGNED_INTEGER);
     const bool is_signed = bt_field_class_type_is(type, BT_FIELD_CLASS_TYPE_SIGNED_INTEGER);
     if (bt_field_class_type_is(type, BT_FIELD_CLASS_TYPE_STRING)) {
-      plan.slots.push_back({i, Slot::kText});
+      plan.slots.push_back({i, FieldSlot::kText});
     } else if (const auto id = id_field(field); id != nullptr && is_unsigned) {
-      plan.slots.push_back({i, Slot::kId, nullptr, id});
+      plan.slots.push_back({i, FieldSlot::kId, nullptr, id});
     } else if (const auto number = number_field(field);
                number != nullptr && (is_unsigned || is_signed)) {
-      plan.slots.push_back({i, is_unsigned ? Slot::kUnsigned : Slot::kSigned, number, nullptr});
+      plan.slots.push_back(
+          {i, is_unsigned ? FieldSlot::kUnsigned : FieldSlot::kSigned, number, nullptr});
     }
   }
   const bt_field_class* context = bt_stream_class_borrow_event_common_context_field_class_const(
@@ -129,7 +130,7 @@ uint32_t CtfDecoder::process_of(const ClassPlan& plan, const bt_event* event, Ev
     stream.latest_pid = pid;
     stream.latest = known->second;
   }
-  Process& process = processes_[stream.latest];
+  TracedProcess& process = processes_[stream.latest];
   if (process.program.empty() && context != nullptr && plan.program_index >= 0) {
     process.program = text_of(bt_field_structure_borrow_member_field_by_index_const(
         context, static_cast<uint64_t>(plan.program_index)));
@@ -139,32 +140,32 @@ uint32_t CtfDecoder::process_of(const ClassPlan& plan, const bt_event* event, Ev
   return stream.latest;
 }
 
-std::optional<Event> CtfDecoder::decode(const bt_message* message) {
+std::optional<TraceEvent> CtfDecoder::decode(const bt_message* message) {
   const bt_event* source = bt_message_event_borrow_event_const(message);
   const ClassPlan& plan = plan_of(bt_event_borrow_class_const(source));
   if (!plan.is_ours) {
     ++foreign_events_;
     return std::nullopt;
   }
-  Event event;
+  TraceEvent event;
   event.kind = plan.kind;
   event.time_ns = time_of(bt_message_event_borrow_default_clock_snapshot_const(message));
   event.process = process_of(plan, source, plan.kind);
   const bt_field* payload = bt_event_borrow_payload_field_const(source);
-  for (const Slot& slot : plan.slots) {
+  for (const FieldSlot& slot : plan.slots) {
     const bt_field* field =
         bt_field_structure_borrow_member_field_by_index_const(payload, slot.index);
     switch (slot.type) {
-      case Slot::kSigned:
+      case FieldSlot::kSigned:
         event.*slot.number = bt_field_integer_signed_get_value(field);
         break;
-      case Slot::kUnsigned:
+      case FieldSlot::kUnsigned:
         event.*slot.number = static_cast<int64_t>(bt_field_integer_unsigned_get_value(field));
         break;
-      case Slot::kId:
+      case FieldSlot::kId:
         event.*slot.id = bt_field_integer_unsigned_get_value(field);
         break;
-      case Slot::kText:
+      case FieldSlot::kText:
         event.text = bt_field_string_get_value(field);
         break;
     }

@@ -20,7 +20,7 @@ namespace lunar::tracing {
 class CtfDecoder {
  public:
   // None for what is not an event of ours. Its text lives until the message is put.
-  std::optional<Event> decode(const bt_message* message);
+  std::optional<TraceEvent> decode(const bt_message* message);
   // Of a discarded-events or discarded-packets message.
   std::optional<Loss> loss(const bt_message* message);
 
@@ -28,16 +28,16 @@ class CtfDecoder {
   uint64_t foreign_events() const noexcept { return foreign_events_; }
 
  private:
-  struct Slot {
+  struct FieldSlot {
     uint64_t index;  // in the payload
     enum { kSigned, kUnsigned, kId, kText } type;
-    int64_t Event::*number = nullptr;
-    uint64_t Event::*id = nullptr;
+    int64_t TraceEvent::*number = nullptr;
+    uint64_t TraceEvent::*id = nullptr;
   };
   struct ClassPlan {
     bool is_ours = false;
     EventKind kind = EventKind::kCmdStart;
-    std::vector<Slot> slots;
+    std::vector<FieldSlot> slots;
     int pid_index = -1, program_index = -1;  // in the common context
   };
   struct StreamPlan {

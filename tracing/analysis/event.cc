@@ -25,46 +25,46 @@ constexpr std::array<std::string_view, kEventKinds> kNames = {
 
 struct NumberField {
   std::string_view name;
-  int64_t Event::*member;
+  int64_t TraceEvent::*member;
 };
 constexpr NumberField kNumbers[] = {
-    {"attempt", &Event::attempt},
-    {"opcode", &Event::opcode},
-    {"lba", &Event::lba},
-    {"blocks", &Event::blocks},
-    {"bytes", &Event::bytes},
-    {"status", &Event::status},
-    {"sense_key", &Event::sense_key},
-    {"asc_ascq", &Event::asc_ascq},
-    {"image_id", &Event::image_id},
-    {"type", &Event::type},
-    {"offset", &Event::offset},
-    {"length", &Event::length},
-    {"error", &Event::error},
-    {"result", &Event::result},
-    {"reason", &Event::reason},
-    {"extents", &Event::extents},
-    {"index", &Event::index},
-    {"object_no", &Event::object_no},
-    {"path", &Event::path},
-    {"pool", &Event::pool},
-    {"pg", &Event::pg},
-    {"osd", &Event::osd},
-    {"epoch", &Event::epoch},
-    {"bytes_inline", &Event::bytes_inline},
-    {"bytes_one_sided", &Event::bytes_one_sided},
-    {"seq", &Event::seq},
-    {"front", &Event::front},
-    {"data", &Event::data},
-    {"generation", &Event::generation},
-    {"messages", &Event::messages},
-    {"offset_ns", &Event::offset_ns},
-    {"rtt_ns", &Event::rtt_ns},
-    {"qp", &Event::qp},
-    {"wait_ns", &Event::wait_ns},
-    {"ahead", &Event::ahead},
-    {"kind", &Event::store_kind},
-    {"fragment", &Event::fragment},
+    {"attempt", &TraceEvent::attempt},
+    {"opcode", &TraceEvent::opcode},
+    {"lba", &TraceEvent::lba},
+    {"blocks", &TraceEvent::blocks},
+    {"bytes", &TraceEvent::bytes},
+    {"status", &TraceEvent::status},
+    {"sense_key", &TraceEvent::sense_key},
+    {"asc_ascq", &TraceEvent::asc_ascq},
+    {"image_id", &TraceEvent::image_id},
+    {"type", &TraceEvent::type},
+    {"offset", &TraceEvent::offset},
+    {"length", &TraceEvent::length},
+    {"error", &TraceEvent::error},
+    {"result", &TraceEvent::result},
+    {"reason", &TraceEvent::reason},
+    {"extents", &TraceEvent::extents},
+    {"index", &TraceEvent::index},
+    {"object_no", &TraceEvent::object_no},
+    {"path", &TraceEvent::path},
+    {"pool", &TraceEvent::pool},
+    {"pg", &TraceEvent::pg},
+    {"osd", &TraceEvent::osd},
+    {"epoch", &TraceEvent::epoch},
+    {"bytes_inline", &TraceEvent::bytes_inline},
+    {"bytes_one_sided", &TraceEvent::bytes_one_sided},
+    {"seq", &TraceEvent::seq},
+    {"front", &TraceEvent::front},
+    {"data", &TraceEvent::data},
+    {"generation", &TraceEvent::generation},
+    {"messages", &TraceEvent::messages},
+    {"offset_ns", &TraceEvent::offset_ns},
+    {"rtt_ns", &TraceEvent::rtt_ns},
+    {"qp", &TraceEvent::qp},
+    {"wait_ns", &TraceEvent::wait_ns},
+    {"ahead", &TraceEvent::ahead},
+    {"kind", &TraceEvent::store_kind},
+    {"fragment", &TraceEvent::fragment},
 };
 
 }  // namespace
@@ -82,21 +82,21 @@ std::optional<EventKind> event_kind_of(std::string_view name) {
 
 std::string_view name_of(EventKind kind) noexcept { return kNames[static_cast<std::size_t>(kind)]; }
 
-int64_t Event::*number_field(std::string_view name) noexcept {
+int64_t TraceEvent::*number_field(std::string_view name) noexcept {
   for (const NumberField& field : kNumbers) {
     if (field.name == name) return field.member;
   }
   return nullptr;
 }
 
-uint64_t Event::*id_field(std::string_view name) noexcept {
-  if (name == "io_id") return &Event::io_id;
-  if (name == "tid") return &Event::tid;
-  if (name == "conn") return &Event::conn;
+uint64_t TraceEvent::*id_field(std::string_view name) noexcept {
+  if (name == "io_id") return &TraceEvent::io_id;
+  if (name == "tid") return &TraceEvent::tid;
+  if (name == "conn") return &TraceEvent::conn;
   return nullptr;
 }
 
-std::string Process::name() const {
+std::string TracedProcess::name() const {
   if (osd >= 0) return "osd." + std::to_string(osd);
   const std::string what = !program.empty() ? program : is_gateway ? "gateway" : "process";
   return what + "[" + std::to_string(pid) + "]";

@@ -59,7 +59,7 @@ std::string_view name_of(EventKind kind) noexcept;
 
 // One recorded event, its fields by their names in the catalogue; 0 where the event has no such
 // field. A plain value; `text` borrows from whoever made the event, for the call it is handed to.
-struct Event {
+struct TraceEvent {
   EventKind kind = EventKind::kCmdStart;
   uint32_t process = 0;  // index into the Processes
   int64_t time_ns = 0;   // since the Unix epoch, on the reference host's clock once aligned
@@ -78,12 +78,13 @@ struct Event {
   std::string_view text;  // the one string of the event: lun, peer or client
 };
 
-// Where a field of the catalogue is kept in an Event. The three unsigned ones are separate members.
-int64_t Event::*number_field(std::string_view name) noexcept;
-uint64_t Event::*id_field(std::string_view name) noexcept;
+// Where a field of the catalogue is kept in a TraceEvent. The three unsigned ones are separate
+// members.
+int64_t TraceEvent::*number_field(std::string_view name) noexcept;
+uint64_t TraceEvent::*id_field(std::string_view name) noexcept;
 
 // A process that recorded events.
-struct Process {
+struct TracedProcess {
   std::string host;
   int64_t pid = 0;
   std::string program;      // from the context procname, if it was recorded
@@ -93,6 +94,6 @@ struct Process {
 
   std::string name() const;  // "osd.1", "tgtd", "tgtd@host2"
 };
-using Processes = std::vector<Process>;
+using Processes = std::vector<TracedProcess>;
 
 }  // namespace lunar::tracing

@@ -16,10 +16,10 @@ constexpr double kSlowFactor = 3;
 constexpr double kSlowAboveNs = 500'000;
 constexpr uint64_t kFewestOps = 5;
 
-std::string percent(int64_t part, int64_t whole) {
+std::string percent(int64_t share, int64_t whole) {
   char text[16];
   std::snprintf(text, sizeof text, "%.0f %%",
-                whole <= 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+                whole <= 0 ? 0.0 : 100.0 * static_cast<double>(share) / static_cast<double>(whole));
   return text;
 }
 
@@ -52,7 +52,7 @@ std::string troubles_of(const OpRecord& op) {
   return text;
 }
 
-double mean_of(const ServerStats& server) { return static_cast<double>(server.round_trip.mean()); }
+double mean_of(const OsdStats& server) { return static_cast<double>(server.round_trip.mean()); }
 
 }  // namespace
 
@@ -76,7 +76,7 @@ std::string title_of(const IoRecord& io) {
   return text;
 }
 
-std::string explain(const IoRecord& io, const Report& report) {
+std::string explain(const IoRecord& io, const TraceReport& report) {
   const int64_t took = io.duration();
   std::string text = title_of(io) + " (" + id_text(io.io_id) + ") took " + time_text(took);
   if (io.cmd_started != kNever) {
@@ -112,7 +112,7 @@ std::string explain(const IoRecord& io, const Report& report) {
   return text + ".";
 }
 
-std::vector<SlowServer> slow_servers(const Report& report) {
+std::vector<SlowServer> slow_servers(const TraceReport& report) {
   std::vector<std::pair<double, SlowServer>> found;
   for (const auto& [osd, server] : report.servers) {
     if (server.round_trip.count() < kFewestOps) continue;
@@ -127,7 +127,7 @@ std::vector<SlowServer> slow_servers(const Report& report) {
     const double mean = mean_of(server);
     if (mean < kSlowFactor * usual || mean - usual < kSlowAboveNs) continue;
     const auto longest = std::max_element(server.stage_ns.begin(), server.stage_ns.end());
-    const auto stage = static_cast<Stage>(longest - server.stage_ns.begin());
+    const auto stage = static_cast<IoStage>(longest - server.stage_ns.begin());
     const uint64_t sum =
         std::accumulate(server.stage_ns.begin(), server.stage_ns.end(), uint64_t{0});
     SlowServer slow;
@@ -151,7 +151,7 @@ bool is_missed_one_sided(int64_t path, int64_t reason) noexcept {
          reason != kTracePathOpKind && reason != kTracePathEligible;
 }
 
-std::vector<std::string> link_story(const Report& report) {
+std::vector<std::string> link_story(const TraceReport& report) {
   std::vector<std::string> story;
   for (const Incident& each : report.incidents) {
     char when[32];
@@ -186,13 +186,13 @@ std::vector<std::string> link_story(const Report& report) {
   return story;
 }
 
-double reconciled_percent(const Report& report) {
+double reconciled_percent(const TraceReport& report) {
   const Reconciliation& all = report.reconciliation;
   if (all.within() == 0) return 100;
   return 100.0 * static_cast<double>(all.whole) / static_cast<double>(all.within());
 }
 
-std::string reconciliation_sentence(const Report& report) {
+std::string reconciliation_sentence(const TraceReport& report) {
   const Reconciliation& all = report.reconciliation;
   char text[256];
   if (all.incomplete == 0 && report.lost_events + report.lost_packets == 0) {

@@ -30,7 +30,7 @@ json intervals(const std::vector<Interval>& all, int64_t zero) {
 
 const char* path_name(int64_t path) { return path == kTracePathInline ? "inline" : "one_sided"; }
 
-json json_of(const OpRecord& op, const Report& report, int64_t zero) {
+json json_of(const OpRecord& op, const TraceReport& report, int64_t zero) {
   json attempts = json::array();
   for (const Attempt& each : op.attempts) {
     json one = {{"attempt", each.number}, {"osd", each.osd}, {"epoch", each.epoch}};
@@ -43,14 +43,14 @@ json json_of(const OpRecord& op, const Report& report, int64_t zero) {
     if (each.store_kind >= 0) one["store"] = store_kind_name(each.store_kind);
     if (!each.fragments.empty()) {
       json fragments = json::array();
-      for (const Fragment& part : each.fragments) {
-        fragments.push_back({{"push", part.is_push},
-                             {"fragment", part.index},
-                             {"bytes", part.bytes},
-                             {"result", part.result}});
-        if (part.started != kNever) fragments.back()["at"] = part.started - zero;
-        if (part.started != kNever && part.done != kNever) {
-          fragments.back()["ns"] = part.done - part.started;
+      for (const FragmentRecord& fragment : each.fragments) {
+        fragments.push_back({{"push", fragment.is_push},
+                             {"fragment", fragment.index},
+                             {"bytes", fragment.bytes},
+                             {"result", fragment.result}});
+        if (fragment.started != kNever) fragments.back()["at"] = fragment.started - zero;
+        if (fragment.started != kNever && fragment.done != kNever) {
+          fragments.back()["ns"] = fragment.done - fragment.started;
         }
       }
       one["fragments"] = std::move(fragments);
@@ -92,13 +92,13 @@ json counts_of(const std::map<int64_t, uint64_t>& counts, Namer name) {
   return all;
 }
 
-json trace_of(const Report& report) {
+json trace_of(const TraceReport& report) {
   json events = json::object();
   for (std::size_t i = 0; i < kEventKinds; ++i) {
     if (report.events[i] > 0) events[std::string(name_of(EventKind(i)))] = report.events[i];
   }
   json processes = json::array();
-  for (const Process& each : report.processes) {
+  for (const TracedProcess& each : report.processes) {
     processes.push_back(
         {{"name", each.name()}, {"program", each.program}, {"pid", each.pid}, {"host", each.host}});
   }
@@ -120,7 +120,7 @@ json trace_of(const Report& report) {
           {"clocks", std::move(clocks)}};
 }
 
-json losses_of(const Report& report) {
+json losses_of(const TraceReport& report) {
   json list = json::array();
   for (const Loss& each : report.losses)
     list.push_back({{"events", each.events}, {"where", each.where}});
@@ -128,7 +128,7 @@ json losses_of(const Report& report) {
       {"events", report.lost_events}, {"packets", report.lost_packets}, {"list", std::move(list)}};
 }
 
-json reconciliation_of(const Report& report) {
+json reconciliation_of(const TraceReport& report) {
   const Reconciliation& all = report.reconciliation;
   json incomplete = json::array();
   for (const auto& [io_id, missing] : all.examples) {
@@ -148,13 +148,13 @@ json reconciliation_of(const Report& report) {
           {"examples", std::move(incomplete)}};
 }
 
-json servers_of(const Report& report) {
+json servers_of(const TraceReport& report) {
   json list = json::array();
   const std::vector<SlowServer> slow = slow_servers(report);
   for (const auto& [osd, each] : report.servers) {
     json stages = json::object();
     for (std::size_t i = 0; i < kStages; ++i) {
-      if (each.stage_ns[i] > 0) stages[std::string(name_of(Stage(i)))] = each.stage_ns[i];
+      if (each.stage_ns[i] > 0) stages[std::string(name_of(IoStage(i)))] = each.stage_ns[i];
     }
     json one = {{"name", "osd." + std::to_string(osd)},
                 {"osd", osd},
@@ -178,7 +178,7 @@ json servers_of(const Report& report) {
 
 }  // namespace
 
-json json_of(const IoRecord& io, const Report& report, int64_t zero) {
+json json_of(const IoRecord& io, const TraceReport& report, int64_t zero) {
   json all = {{"io_id", id_text(io.io_id)}, {"title", title_of(io)}, {"why", explain(io, report)}};
   if (io.began() != kNever) all["at"] = io.began() - zero;
   all["ns"] = io.duration();
@@ -218,7 +218,7 @@ json json_of(const IoRecord& io, const Report& report, int64_t zero) {
   return all;
 }
 
-json json_of(const Report& report) {
+json json_of(const TraceReport& report) {
   json all = {{"format", 1},
               {"trace", trace_of(report)},
               {"lost", losses_of(report)},
@@ -245,7 +245,7 @@ json json_of(const Report& report) {
   all["stages"] = json::array();
   for (std::size_t i = 0; i < kStages; ++i) {
     if (report.stages[i].count() == 0) continue;
-    json one = {{"stage", name_of(Stage(i))}, {"what", description_of(Stage(i))}};
+    json one = {{"stage", name_of(IoStage(i))}, {"what", description_of(IoStage(i))}};
     one.update(json_of(report.stages[i]));
     all["stages"].push_back(std::move(one));
   }
@@ -273,7 +273,7 @@ json json_of(const Report& report) {
   return all;
 }
 
-std::vector<const IoRecord*> shown_ios(const Report& report) {
+std::vector<const IoRecord*> shown_ios(const TraceReport& report) {
   std::vector<const IoRecord*> all;
   std::set<uint64_t> seen;
   for (const auto* list : {&report.slowest, &report.sample}) {
@@ -288,7 +288,7 @@ std::vector<const IoRecord*> shown_ios(const Report& report) {
   return all;
 }
 
-std::string render_json(const Report& report) {
+std::string render_json(const TraceReport& report) {
   return json_of(report).dump(1, ' ', false, json::error_handler_t::replace) + "\n";
 }
 

@@ -26,11 +26,6 @@ std::string printed(const char* format, double number) {
 
 }  // namespace
 
-bool OpRecord::was_cut() const noexcept {
-  return std::any_of(attempts.begin(), attempts.end(),
-                     [](const Attempt& each) { return each.replays + each.reply_replays > 0; });
-}
-
 int64_t OpRecord::osd() const noexcept {
   for (auto each = attempts.rbegin(); each != attempts.rend(); ++each) {
     if (each->osd >= 0) return each->osd;

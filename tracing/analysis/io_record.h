@@ -15,7 +15,7 @@ namespace lunar::tracing {
 inline constexpr int64_t kNever = INT64_MIN;
 
 // One fragment that a server moved by RDMA.
-struct Fragment {
+struct FragmentRecord {
   bool is_push = false;
   int64_t index = 0, offset = 0, bytes = 0, result = 0;
   int64_t started = kNever, done = kNever;
@@ -44,7 +44,7 @@ struct Attempt {
   int64_t path = -1, path_reason = -1;  // as op_delivery says; -1 if it was not recorded
   int64_t bytes_inline = 0, bytes_one_sided = 0;
   bool is_cancelled = false;  // the server took it back
-  std::vector<Fragment> fragments;
+  std::vector<FragmentRecord> fragments;
 
   bool is_answered() const noexcept { return replied != kNever || reply != kNever; }
 };
@@ -66,8 +66,7 @@ struct OpRecord {
   const Attempt* last_attempt() const noexcept {
     return attempts.empty() ? nullptr : &attempts.back();
   }
-  bool was_cut() const noexcept;  // a link broke under it and the session sent it again
-  int64_t osd() const noexcept;   // of the last attempt that knows; -1
+  int64_t osd() const noexcept;  // of the last attempt that knows; -1
 };
 
 // One read, write, ... of an image. A SCSI command may have several (UNMAP, WRITE AND VERIFY).

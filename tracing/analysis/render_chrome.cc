@@ -35,11 +35,11 @@ struct Bar {
   bool is_whole() const { return begin != kNever && end != kNever && begin <= end; }
 };
 
-class Writer {
+class TimelineWriter {
  public:
-  explicit Writer(const Report& report) : report_(report) {}
+  explicit TimelineWriter(const TraceReport& report) : report_(report) {}
 
-  void name_process(std::size_t index, const Process& process) {
+  void name_process(std::size_t index, const TracedProcess& process) {
     const std::string name = process.name() + " (" + process.host + ")";
     events_.push_back({{"ph", "M"},
                        {"name", "process_name"},
@@ -98,26 +98,29 @@ class Writer {
     return process == UINT32_MAX ? 0 : static_cast<uint64_t>(process) + 1;
   }
 
-  const Report& report_;
+  const TraceReport& report_;
   json events_ = json::array();
 };
 
-void write_server(Writer& writer, const std::string& id, const std::string& name, uint64_t io_id,
-                  const Attempt& attempt) {
+void write_server(TimelineWriter& writer, const std::string& id, const std::string& name,
+                  uint64_t io_id, const Attempt& attempt) {
   const std::string there = id + "/" + std::to_string(attempt.number);
   const json args = {
       {"io_id", id_text(io_id)}, {"attempt", attempt.number}, {"ahead", attempt.ahead}};
   writer.write(
       {"server", there, attempt.server}, {name, attempt.received, attempt.replied, args},
       {{"store " + store_kind_name(attempt.store_kind), attempt.store_submit, attempt.store_done}});
-  for (const Fragment& part : attempt.fragments) {
-    const std::string kind = part.is_push ? "push" : "pull";
-    writer.write({"server", there + "/" + kind + std::to_string(part.index), attempt.server},
-                 {kind, part.started, part.done, {{"bytes", part.bytes}, {"result", part.result}}});
+  for (const FragmentRecord& fragment : attempt.fragments) {
+    const std::string kind = fragment.is_push ? "push" : "pull";
+    writer.write({"server", there + "/" + kind + std::to_string(fragment.index), attempt.server},
+                 {kind,
+                  fragment.started,
+                  fragment.done,
+                  {{"bytes", fragment.bytes}, {"result", fragment.result}}});
   }
 }
 
-void write_op(Writer& writer, const IoRecord& io, const OpRecord& op) {
+void write_op(TimelineWriter& writer, const IoRecord& io, const OpRecord& op) {
   const std::string id = id_text(io.io_id) + "/" + std::to_string(op.tid);
   const std::string name = "tid " + std::to_string(op.tid) + " osd." + std::to_string(op.osd());
   const json args = {
@@ -132,7 +135,7 @@ void write_op(Writer& writer, const IoRecord& io, const OpRecord& op) {
   }
 }
 
-void write_io(Writer& writer, const IoRecord& io, const Report& report) {
+void write_io(TimelineWriter& writer, const IoRecord& io, const TraceReport& report) {
   const std::string id = id_text(io.io_id);
   const json args = {{"io_id", id}, {"why", explain(io, report)}};
   writer.write({"io", id, io.process}, {title_of(io), io.began(), io.ended(), args});
@@ -147,8 +150,8 @@ void write_io(Writer& writer, const IoRecord& io, const Report& report) {
 
 }  // namespace
 
-std::string render_chrome(const Report& report) {
-  Writer writer(report);
+std::string render_chrome(const TraceReport& report) {
+  TimelineWriter writer(report);
   for (std::size_t i = 0; i < report.processes.size(); ++i) {
     writer.name_process(i, report.processes[i]);
   }

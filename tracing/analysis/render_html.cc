@@ -5,7 +5,7 @@
 
 namespace lunar::tracing {
 
-std::string render_html(const Report& report) {
+std::string render_html(const TraceReport& report) {
   nlohmann::ordered_json all = json_of(report);
   all["timeline"] = nlohmann::ordered_json::array();
   for (const IoRecord* io : shown_ios(report)) {

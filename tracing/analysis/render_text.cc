@@ -46,14 +46,14 @@ std::string duration_row(const Histogram& histogram) {
   return text;
 }
 
-std::string share(uint64_t part, uint64_t whole) {
+std::string share(uint64_t some, uint64_t whole) {
   char text[16];
   std::snprintf(text, sizeof text, "%5.1f %%",
-                whole == 0 ? 0.0 : 100.0 * static_cast<double>(part) / static_cast<double>(whole));
+                whole == 0 ? 0.0 : 100.0 * static_cast<double>(some) / static_cast<double>(whole));
   return text;
 }
 
-void print_losses(Page& page, const Report& report) {
+void print_losses(Page& page, const TraceReport& report) {
   if (report.lost_events + report.lost_packets == 0) return;
   page.line("!!! %" PRIu64
             " EVENTS WERE LOST: LTTng's buffers were full. What follows is incomplete.",
@@ -75,7 +75,7 @@ void print_losses(Page& page, const Report& report) {
   page.add("");
 }
 
-void print_summary(Page& page, const Report& report) {
+void print_summary(Page& page, const TraceReport& report) {
   const std::time_t seconds = report.begin / 1'000'000'000;
   char when[40] = "";
   std::tm calendar{};
@@ -84,7 +84,7 @@ void print_summary(Page& page, const Report& report) {
   }
   page.line("%" PRIu64 " events of %zu processes in %s, from %s", report.total_events,
             report.processes.size(), time_text(report.end - report.begin).c_str(), when);
-  for (const Process& each : report.processes) {
+  for (const TracedProcess& each : report.processes) {
     page.line("  %-16s %s, pid %" PRId64 " on %s", each.name().c_str(),
               each.program.empty() ? "?" : each.program.c_str(), each.pid, each.host.c_str());
   }
@@ -104,7 +104,7 @@ void print_summary(Page& page, const Report& report) {
   }
 }
 
-void print_reconciliation(Page& page, const Report& report) {
+void print_reconciliation(Page& page, const TraceReport& report) {
   page.head("Reconciliation");
   page.add("  " + reconciliation_sentence(report));
   const Reconciliation& all = report.reconciliation;
@@ -121,7 +121,7 @@ void print_reconciliation(Page& page, const Report& report) {
   }
 }
 
-void print_latencies(Page& page, const Report& report) {
+void print_latencies(Page& page, const TraceReport& report) {
   page.line("\n%-32s %9s  %10s  %10s  %10s  %10s  %10s", "Latency", "count", "mean", "p50", "p95",
             "p99", "max");
   if (report.commands.count() > 0) {
@@ -137,7 +137,7 @@ void print_latencies(Page& page, const Report& report) {
   for (const Histogram& each : report.stages) sum += each.sum();
   for (std::size_t i = 0; i < kStages; ++i) {
     if (report.stages[i].count() == 0) continue;
-    const auto stage = static_cast<Stage>(i);
+    const auto stage = static_cast<IoStage>(i);
     page.line("  %-13s %s        %s %s", std::string(name_of(stage)).c_str(),
               share(report.stages[i].sum(), sum).c_str(), duration_row(report.stages[i]).c_str(),
               std::string(description_of(stage)).c_str());
@@ -153,7 +153,7 @@ void print_latencies(Page& page, const Report& report) {
   }
 }
 
-void print_servers(Page& page, const Report& report) {
+void print_servers(Page& page, const TraceReport& report) {
   if (report.servers.empty()) return;
   page.line("\n%-9s %8s %7s %7s %8s %6s  %10s  %10s  %10s  %10s  %10s", "Server", "ops", "resent",
             "replays", "timeouts", "errors", "mean trip", "p50", "p99", "max", "mean store");
@@ -172,7 +172,7 @@ void print_servers(Page& page, const Report& report) {
   for (const SlowServer& slow : slow_servers(report)) page.add("  " + slow.sentence);
 }
 
-void print_sizes(Page& page, const Report& report) {
+void print_sizes(Page& page, const TraceReport& report) {
   page.head("Sizes (IOs of up to)");
   for (const auto& [type, stats] : report.types) {
     std::string row;
@@ -195,7 +195,7 @@ void print_sizes(Page& page, const Report& report) {
   page.line("  %" PRIu64 " extents in all", report.extents);
 }
 
-void print_paths(Page& page, const Report& report) {
+void print_paths(Page& page, const TraceReport& report) {
   page.head("Payload: inline or one-sided");
   uint64_t bytes = 0;
   for (const auto& [key, each] : report.paths) bytes += each.bytes;
@@ -233,7 +233,7 @@ void print_paths(Page& page, const Report& report) {
   }
 }
 
-void print_troubles(Page& page, const Report& report) {
+void print_troubles(Page& page, const TraceReport& report) {
   page.head("Waits, resends, links");
   for (const auto& [reason, count] : report.waits) {
     page.line("  %" PRIu64 " ops waited in the gateway: %s", count,
@@ -258,7 +258,7 @@ void print_troubles(Page& page, const Report& report) {
 
 }  // namespace
 
-std::string render_text(const Report& report) {
+std::string render_text(const TraceReport& report) {
   Page page;
   print_losses(page, report);
   print_summary(page, report);

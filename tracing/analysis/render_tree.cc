@@ -18,7 +18,7 @@ struct Line {
 
 class Tree {
  public:
-  Tree(const IoRecord& io, const Report& report) : io_(io), report_(report) {}
+  Tree(const IoRecord& io, const TraceReport& report) : io_(io), report_(report) {}
 
   std::string render() {
     add_command();
@@ -134,7 +134,7 @@ class Tree {
     add_if(attempt.arrived, 4, server, "frame_received");
     add_if(attempt.received, 4, server, "op_received");
     add_if(attempt.started, 4, server, "op_start, behind " + std::to_string(attempt.ahead));
-    for (const Fragment& each : attempt.fragments) {
+    for (const FragmentRecord& each : attempt.fragments) {
       const std::string what = (each.is_push ? "push " : "pull ") + std::to_string(each.index);
       add_if(each.started, 5, server,
              what + "_start " + bytes_text(static_cast<uint64_t>(each.bytes)));
@@ -155,13 +155,13 @@ class Tree {
   }
 
   const IoRecord& io_;
-  const Report& report_;
+  const TraceReport& report_;
   std::vector<Line> lines_;
 };
 
 }  // namespace
 
-std::string render_tree(const IoRecord& io, const Report& report) {
+std::string render_tree(const IoRecord& io, const TraceReport& report) {
   return Tree(io, report).render();
 }
 

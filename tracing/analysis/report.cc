@@ -15,9 +15,9 @@ constexpr std::size_t kMaxLosses = 100;
 constexpr std::size_t kMaxExamples = 20;
 constexpr std::size_t kPathExamples = 5;
 
-bool is_of_io(Stage stage) {
-  return stage == Stage::kParse || stage == Stage::kWindow || stage == Stage::kJoin ||
-         stage == Stage::kStatus || stage == Stage::kReturn;
+bool is_of_io(IoStage stage) {
+  return stage == IoStage::kParse || stage == IoStage::kWindow || stage == IoStage::kJoin ||
+         stage == IoStage::kStatus || stage == IoStage::kReturn;
 }
 
 bool slower(const IoRecord& a, const IoRecord& b) { return a.duration() > b.duration(); }
@@ -28,7 +28,7 @@ void add_between(Histogram& histogram, int64_t from, int64_t to) {
 
 }  // namespace
 
-void Report::add_event(const Event& event) {
+void TraceReport::add_event(const TraceEvent& event) {
   ++events[static_cast<std::size_t>(event.kind)];
   ++total_events;
   if (begin == kNever || event.time_ns < begin) begin = event.time_ns;
@@ -63,13 +63,13 @@ void Report::add_event(const Event& event) {
   }
 }
 
-void Report::add_loss(Loss loss) {
+void TraceReport::add_loss(Loss loss) {
   lost_events += loss.events;
   lost_packets += loss.packets;
   if (losses.size() < kMaxLosses) losses.push_back(std::move(loss));
 }
 
-void Report::add(IoRecord io) {
+void TraceReport::add(IoRecord io) {
   reconcile(io);
   if (io.process != UINT32_MAX) gateways_[io.process] = gateways_[io.process] || io.is_io();
   for (const OpRecord& op : io.ops) add_op(io, op);
@@ -100,7 +100,7 @@ void Report::add(IoRecord io) {
   keep(std::move(io));
 }
 
-void Report::add_example(PathShare& share, int64_t bytes, uint64_t io_id) {
+void TraceReport::add_example(PathShare& share, int64_t bytes, uint64_t io_id) {
   auto& examples = share.examples;
   const auto mine = std::find_if(examples.begin(), examples.end(),
                                  [&](const auto& each) { return each.second == io_id; });
@@ -114,7 +114,7 @@ void Report::add_example(PathShare& share, int64_t bytes, uint64_t io_id) {
   }
 }
 
-void Report::add_extents(const IoRecord& io) {
+void TraceReport::add_extents(const IoRecord& io) {
   extents += io.extents.size();
   for (const Extent& each : io.extents) {
     PathShare& share = paths[{each.path, each.reason}];
@@ -124,7 +124,7 @@ void Report::add_extents(const IoRecord& io) {
   }
 }
 
-void Report::name_processes(const OpRecord& op, uint32_t gateway) {
+void TraceReport::name_processes(const OpRecord& op, uint32_t gateway) {
   for (const Attempt& each : op.attempts) {
     // All in one process: a test, or a program with a server inside.
     if (each.server != UINT32_MAX && each.osd >= 0 && each.server != gateway) {
@@ -133,7 +133,7 @@ void Report::name_processes(const OpRecord& op, uint32_t gateway) {
   }
 }
 
-void Report::add_op(const IoRecord& io, const OpRecord& op) {
+void TraceReport::add_op(const IoRecord& io, const OpRecord& op) {
   name_processes(op, io.process);
   for (const OpWait& each : op.waits) ++waits[each.reason];
   if (op.cancelled != kNever) ++cancels[op.cancel_reason];
@@ -149,12 +149,12 @@ void Report::add_op(const IoRecord& io, const OpRecord& op) {
       share.bytes += static_cast<uint64_t>(op.bytes);
       add_example(share, op.bytes, io.io_id);
     }
-    for (const Fragment& fragment : each.fragments) {
+    for (const FragmentRecord& fragment : each.fragments) {
       add_between(fragment.is_push ? pushes : pulls, fragment.started, fragment.done);
       if (fragment.result != 0) ++fragment_errors;
     }
     if (each.osd < 0) continue;
-    ServerStats& server = servers[each.osd];
+    OsdStats& server = servers[each.osd];
     ++server.attempts;
     if (each.reason >= 0) ++server.resends;
     server.replays += each.replays + each.reply_replays;
@@ -164,7 +164,7 @@ void Report::add_op(const IoRecord& io, const OpRecord& op) {
     add_between(server.store, each.store_submit, each.store_done);
   }
   const int64_t osd = op.osd();
-  ServerStats* server = osd < 0 ? nullptr : &servers[osd];
+  OsdStats* server = osd < 0 ? nullptr : &servers[osd];
   if (server != nullptr) {
     ++server->ops;
     if (op.cancelled != kNever && op.cancel_reason == kTraceCancelTimeout) ++server->timeouts;
@@ -176,7 +176,7 @@ void Report::add_op(const IoRecord& io, const OpRecord& op) {
   }
 }
 
-void Report::reconcile(const IoRecord& io) {
+void TraceReport::reconcile(const IoRecord& io) {
   Reconciliation& all = reconciliation;
   std::size_t submitted = 0, done = 0;
   for (const OpRecord& op : io.ops) {
@@ -219,7 +219,7 @@ void Report::reconcile(const IoRecord& io) {
   all.examples.emplace_back(io.io_id, text);
 }
 
-void Report::keep(IoRecord io) {
+void TraceReport::keep(IoRecord io) {
   ++seen_;
   if (options_.io_id == io.io_id) wanted = io;
   const std::size_t room = std::max<std::size_t>(options_.slowest, 1);
@@ -242,7 +242,7 @@ void Report::keep(IoRecord io) {
   }
 }
 
-void Report::finish(Processes all, const ClockAlign& clock_align) {
+void TraceReport::finish(Processes all, const ClockAlign& clock_align) {
   processes = std::move(all);
   for (const auto& [process, osd] : osd_of_process_) {
     processes[process].osd = static_cast<int32_t>(osd);

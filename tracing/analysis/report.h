@@ -34,7 +34,7 @@ struct Loss {
   std::string where;                     // host and CPU
 };
 
-struct ServerStats {
+struct OsdStats {
   Histogram round_trip;  // request sent -> reply arrived
   Histogram inside;      // op_received -> op_replied
   Histogram store;
@@ -63,7 +63,7 @@ struct Reconciliation {
 
 // What a trace comes to. Fed with one IO at a time and keeps none but the slowest and a sample, so
 // its memory does not grow with the trace. Loop-bound.
-class Report {
+class TraceReport {
  public:
   struct Options {
     std::size_t slowest = 10;
@@ -76,9 +76,9 @@ class Report {
     std::map<uint64_t, uint64_t> sizes;  // size rounded up to a power of two -> IOs
   };
 
-  explicit Report(const Options& options) : options_(options), random_(1) {}
+  explicit TraceReport(const Options& options) : options_(options), random_(1) {}
 
-  void add_event(const Event& event);  // every one, before the Tracker has it
+  void add_event(const TraceEvent& event);  // every one, before the Tracker has it
   void add_loss(Loss loss);
   void add(IoRecord io);
   // The trace is over.
@@ -101,7 +101,7 @@ class Report {
   uint64_t command_errors = 0, aborts = 0;
   std::map<int64_t, TypeStats> types;  // by LunarTraceIoType
   std::array<Histogram, kStages> stages;
-  std::map<int64_t, ServerStats> servers;                 // by OSD id
+  std::map<int64_t, OsdStats> servers;                    // by OSD id
   std::map<int64_t, std::map<int64_t, uint64_t>> splits;  // reason -> extents -> IOs
   uint64_t extents = 0;
   std::map<std::pair<int64_t, int64_t>, PathShare> paths;       // (path, reason), as decided

@@ -28,7 +28,7 @@ Outcome<void> write_file(const std::string& path, const std::string& text) {
 
 }  // namespace
 
-ReportSink::ReportSink(const Report::Options& options, const ClockAlign* clocks)
+ReportSink::ReportSink(const TraceReport::Options& options, const ClockAlign* clocks)
     : known_clocks_(clocks),
       report_(options),
       tracker_({.linger_ns = linger_for(clocks)},
@@ -40,7 +40,7 @@ void ReportSink::take(const bt_message* message) {
     if (auto loss = decoder_.loss(message)) report_.add_loss(std::move(*loss));
     return;
   }
-  std::optional<Event> event = decoder_.decode(message);
+  std::optional<TraceEvent> event = decoder_.decode(message);
   if (!event) return;
   const Processes& processes = decoder_.processes();
   if (known_clocks_ != nullptr) {
@@ -54,7 +54,7 @@ void ReportSink::take(const bt_message* message) {
   tracker_.add(*event);
 }
 
-Report ReportSink::finish() {
+TraceReport ReportSink::finish() {
   tracker_.finish();
   if (known_clocks_ == nullptr) learnt_clocks_.solve(decoder_.processes());
   report_.foreign_events = decoder_.foreign_events();
@@ -62,7 +62,7 @@ Report ReportSink::finish() {
   return std::move(report_);
 }
 
-Outcome<void> write_report(const Report& report, const Report::Options& options,
+Outcome<void> write_report(const TraceReport& report, const TraceReport::Options& options,
                            const ReportOutput& output) {
   if (options.io_id && !report.wanted) {
     return failure(std::errc::no_such_file_or_directory,

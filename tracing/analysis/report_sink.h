@@ -20,28 +20,28 @@ struct ReportOutput {
   std::string chrome;  // a file
 };
 
-// Takes messages of libbabeltrace2 in order of time and makes a Report of them. The engine of
+// Takes messages of libbabeltrace2 in order of time and makes a TraceReport of them. The engine of
 // `lunar-trace report` and of the component class sink.lunar.report. Loop-bound.
 class ReportSink {
  public:
   // `clocks` from a first pass over the same trace; null: what the keepalives have told so far is
   // applied as it comes, so events before the first one are not corrected.
-  ReportSink(const Report::Options& options, const ClockAlign* clocks);
+  ReportSink(const TraceReport::Options& options, const ClockAlign* clocks);
 
   void take(const bt_message* message);
-  Report finish();
+  TraceReport finish();
 
  private:
   CtfDecoder decoder_;
   const ClockAlign* const known_clocks_;
   ClockAlign learnt_clocks_;
-  Report report_;
+  TraceReport report_;
   Tracker tracker_;
 };
 
 // Writes the files, and text or JSON (or, with io_id, the tree of that IO) to stdout. The error is
 // a sentence: a file that cannot be written, an IO that is not in the trace.
-Outcome<void> write_report(const Report& report, const Report::Options& options,
+Outcome<void> write_report(const TraceReport& report, const TraceReport::Options& options,
                            const ReportOutput& output);
 
 }  // namespace lunar::tracing

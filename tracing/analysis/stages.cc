@@ -10,7 +10,7 @@ struct Words {
   std::string_view name, description, place;
 };
 
-// In the order of Stage. In `place`, % is the server.
+// In the order of IoStage. In `place`, % is the server.
 constexpr std::array<Words, kStages> kWords = {{
     {"parse", "cmd_start -> io_start", "in the plugin, before the IO began"},
     {"window", "io_start -> op_submit",
@@ -35,25 +35,25 @@ constexpr std::array<Words, kStages> kWords = {{
     {"unknown", "events are missing", "unaccounted for, because events are missing"},
 }};
 
-const Words& words(Stage stage) noexcept { return kWords[static_cast<std::size_t>(stage)]; }
+const Words& words(IoStage stage) noexcept { return kWords[static_cast<std::size_t>(stage)]; }
 
 // Collects intervals from known times in order; what runs backwards (clocks of two hosts) has
 // length 0.
 class Path {
  public:
   explicit Path(int64_t from) : at_(from) {}
-  void to(int64_t time, Stage stage) {
+  void to(int64_t time, IoStage stage) {
     if (time == kNever) {
       missed_ = true;
       return;
     }
     const int64_t end = std::max(time, at_);
-    intervals_.push_back({missed_ ? Stage::kUnknown : stage, at_, end});
+    intervals_.push_back({missed_ ? IoStage::kUnknown : stage, at_, end});
     at_ = end;
     missed_ = false;
   }
   // A station that an op may go without: its time then belongs to the next one.
-  void maybe_to(int64_t time, Stage stage) {
+  void maybe_to(int64_t time, IoStage stage) {
     if (time != kNever) to(time, stage);
   }
   std::vector<Interval> take() { return std::move(intervals_); }
@@ -65,24 +65,24 @@ class Path {
 };
 
 void add_attempt(Path& path, const Attempt& attempt) {
-  path.to(attempt.sent, Stage::kSendQueue);
-  path.to(attempt.arrived, Stage::kWireOut);
-  path.to(attempt.received, Stage::kDispatch);
+  path.to(attempt.sent, IoStage::kSendQueue);
+  path.to(attempt.arrived, IoStage::kWireOut);
+  path.to(attempt.received, IoStage::kDispatch);
   // A remembered result is replied without being executed again.
-  path.maybe_to(attempt.started, Stage::kObjectQueue);
-  path.maybe_to(attempt.store_submit, Stage::kPull);
-  path.maybe_to(attempt.store_done, Stage::kStore);
-  path.to(attempt.replied, attempt.store_done != kNever ? Stage::kPush : Stage::kStore);
-  path.to(attempt.reply_sent, Stage::kReplyQueue);
-  path.to(attempt.reply_arrived, Stage::kWireBack);
+  path.maybe_to(attempt.started, IoStage::kObjectQueue);
+  path.maybe_to(attempt.store_submit, IoStage::kPull);
+  path.maybe_to(attempt.store_done, IoStage::kStore);
+  path.to(attempt.replied, attempt.store_done != kNever ? IoStage::kPush : IoStage::kStore);
+  path.to(attempt.reply_sent, IoStage::kReplyQueue);
+  path.to(attempt.reply_arrived, IoStage::kWireBack);
 }
 
 }  // namespace
 
-std::string_view name_of(Stage stage) noexcept { return words(stage).name; }
-std::string_view description_of(Stage stage) noexcept { return words(stage).description; }
+std::string_view name_of(IoStage stage) noexcept { return words(stage).name; }
+std::string_view description_of(IoStage stage) noexcept { return words(stage).description; }
 
-std::string place_of(Stage stage, int64_t osd) {
+std::string place_of(IoStage stage, int64_t osd) {
   const std::string server = osd < 0 ? "its server" : "osd." + std::to_string(osd);
   std::string text;
   for (char letter : words(stage).place) {
@@ -101,27 +101,27 @@ std::vector<Interval> intervals_of(const OpRecord& op) {
   const auto first = std::find_if(op.attempts.begin(), op.attempts.end(),
                                   [](const Attempt& each) { return each.queued != kNever; });
   if (first != op.attempts.end()) {
-    path.to(first->queued, Stage::kTarget);
+    path.to(first->queued, IoStage::kTarget);
     const Attempt& last = op.attempts.back();
-    if (&last != &*first) path.to(last.queued, Stage::kRetries);
+    if (&last != &*first) path.to(last.queued, IoStage::kRetries);
     if (op.result == 0 || last.is_answered()) {
       add_attempt(path, last);
-      path.to(op.done, Stage::kFinish);
+      path.to(op.done, IoStage::kFinish);
     } else {
       // Given up: it went as far as it is known to have come, and stayed there.
-      path.maybe_to(last.sent, Stage::kSendQueue);
-      path.maybe_to(last.arrived, Stage::kWireOut);
-      path.maybe_to(last.received, Stage::kDispatch);
-      path.maybe_to(last.started, Stage::kObjectQueue);
-      path.maybe_to(last.store_submit, Stage::kPull);
-      path.maybe_to(last.store_done, Stage::kStore);
-      path.to(op.done, last.started != kNever    ? Stage::kStore
-                       : last.received != kNever ? Stage::kObjectQueue
-                       : last.sent != kNever     ? Stage::kWireOut
-                                                 : Stage::kSendQueue);
+      path.maybe_to(last.sent, IoStage::kSendQueue);
+      path.maybe_to(last.arrived, IoStage::kWireOut);
+      path.maybe_to(last.received, IoStage::kDispatch);
+      path.maybe_to(last.started, IoStage::kObjectQueue);
+      path.maybe_to(last.store_submit, IoStage::kPull);
+      path.maybe_to(last.store_done, IoStage::kStore);
+      path.to(op.done, last.started != kNever    ? IoStage::kStore
+                       : last.received != kNever ? IoStage::kObjectQueue
+                       : last.sent != kNever     ? IoStage::kWireOut
+                                                 : IoStage::kSendQueue);
     }
   } else {
-    path.to(op.done, Stage::kTarget);
+    path.to(op.done, IoStage::kTarget);
   }
   std::vector<Interval> all = path.take();
   // A server that goes on after the op was given up is no part of it.
@@ -143,19 +143,19 @@ std::vector<Interval> intervals_of(const IoRecord& io) {
     if (first_io == kNever) first_io = each.started;
     io_done = std::max(io_done, each.done);
   }
-  if (io.cmd_started != kNever) path.maybe_to(first_io, Stage::kParse);
+  if (io.cmd_started != kNever) path.maybe_to(first_io, IoStage::kParse);
   std::vector<Interval> all;
   if (const OpRecord* op = io.critical_op(); op != nullptr && op->done != kNever) {
-    path.to(op->submitted, Stage::kWindow);
+    path.to(op->submitted, IoStage::kWindow);
     all = path.take();
     const std::vector<Interval> inner = intervals_of(*op);
     all.insert(all.end(), inner.begin(), inner.end());
     path = Path(op->done);
   }
-  path.maybe_to(io_done, Stage::kJoin);
+  path.maybe_to(io_done, IoStage::kJoin);
   if (io.is_command()) {
-    path.maybe_to(io.cmd_done, Stage::kStatus);
-    path.maybe_to(io.cmd_returned, Stage::kReturn);
+    path.maybe_to(io.cmd_done, IoStage::kStatus);
+    path.maybe_to(io.cmd_returned, IoStage::kReturn);
   }
   const std::vector<Interval> rest = path.take();
   all.insert(all.end(), rest.begin(), rest.end());

@@ -12,7 +12,7 @@
 namespace lunar::tracing {
 
 // The stations of an IO, in order. Along its critical op they add up to the whole of it.
-enum class Stage : uint8_t {
+enum class IoStage : uint8_t {
   kParse,        // cmd_start -> io_start: CDB checked
   kWindow,       // io_start -> op_submit: split; and of a long IO, its turn among its own ops
   kTarget,       // op_submit -> frame_queued: map, server up, throttle
@@ -32,15 +32,15 @@ enum class Stage : uint8_t {
   kReturn,       // cmd_done -> cmd_returned
   kUnknown,      // between two known times with events missing
 };
-inline constexpr std::size_t kStages = static_cast<std::size_t>(Stage::kUnknown) + 1;
+inline constexpr std::size_t kStages = static_cast<std::size_t>(IoStage::kUnknown) + 1;
 
-std::string_view name_of(Stage stage) noexcept;         // "store"
-std::string_view description_of(Stage stage) noexcept;  // "store_submit -> store_done"
+std::string_view name_of(IoStage stage) noexcept;         // "store"
+std::string_view description_of(IoStage stage) noexcept;  // "store_submit -> store_done"
 // What goes on there, to go on from "... of it": "in the store of osd.1".
-std::string place_of(Stage stage, int64_t osd);
+std::string place_of(IoStage stage, int64_t osd);
 
 struct Interval {
-  Stage stage = Stage::kUnknown;
+  IoStage stage = IoStage::kUnknown;
   int64_t begin = 0, end = 0;  // ns since the epoch
   int64_t length() const noexcept { return end - begin; }
 };

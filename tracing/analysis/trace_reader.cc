@@ -188,8 +188,8 @@ Outcome<std::vector<std::string>> find_traces(const std::vector<std::string>& fo
   return std::vector<std::string>(found.begin(), found.end());
 }
 
-Outcome<Report> read_report(const std::vector<std::string>& folders,
-                            const Report::Options& options) {
+Outcome<TraceReport> read_report(const std::vector<std::string>& folders,
+                                 const TraceReport::Options& options) {
   const auto traces = find_traces(folders);
   if (!traces) return tl::unexpected<Error>(traces.error());
   std::set<std::string> hosts;

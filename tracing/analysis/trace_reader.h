@@ -16,7 +16,7 @@ Outcome<std::vector<std::string>> find_traces(const std::vector<std::string>& fo
 // Reads all traces below the folders as one and reports on it. With traces of several hosts it
 // reads twice: first for what keepalives tell about their clocks. The sentence is libbabeltrace2's
 // own where it fails.
-Outcome<Report> read_report(const std::vector<std::string>& folders,
-                            const Report::Options& options);
+Outcome<TraceReport> read_report(const std::vector<std::string>& folders,
+                                 const TraceReport::Options& options);
 
 }  // namespace lunar::tracing

@@ -65,12 +65,9 @@ bool has_loose_ends(const IoRecord& io) {
 
 }  // namespace
 
-void Tracker::add(const Event& event) {
+void Tracker::add(const TraceEvent& event) {
   now_ = std::max(now_, event.time_ns);
-  if (event.io_id == 0) {
-    ++events_without_io_;
-    return;
-  }
+  if (event.io_id == 0) return;
   if (latest_ == nullptr || latest_->io.io_id != event.io_id) {
     auto& live = live_[event.io_id];
     if (live == nullptr) {
@@ -99,12 +96,12 @@ void Tracker::add(const Event& event) {
 }
 
 void Tracker::hand_out_old() {
-  const auto old_enough = [this](const std::deque<Ended>& queue, int64_t linger) {
+  const auto old_enough = [this](const std::deque<EndedIo>& queue, int64_t linger) {
     return !queue.empty() &&
            (queue.front().at + linger < now_ || queue.size() > options_.max_lingering);
   };
   while (old_enough(ended_, options_.linger_ns)) {
-    const Ended ended = ended_.front();
+    const EndedIo ended = ended_.front();
     ended_.pop_front();
     const auto live = live_.find(ended.io_id);
     if (live == live_.end() || !has_ended(live->second->io)) continue;
@@ -136,7 +133,7 @@ void Tracker::finish() {
   loose_.clear();
 }
 
-void Tracker::apply(Live& live, const Event& event) {
+void Tracker::apply(Live& live, const TraceEvent& event) {
   switch (event.kind) {
     case EventKind::kCmdStart:
     case EventKind::kCmdDone:
@@ -158,7 +155,7 @@ void Tracker::apply(Live& live, const Event& event) {
   }
 }
 
-void Tracker::apply_to_command(IoRecord& io, const Event& event) {
+void Tracker::apply_to_command(IoRecord& io, const TraceEvent& event) {
   io.process = event.process;
   switch (event.kind) {
     case EventKind::kCmdStart:
@@ -182,7 +179,7 @@ void Tracker::apply_to_command(IoRecord& io, const Event& event) {
   }
 }
 
-void Tracker::apply_to_image_io(IoRecord& io, const Event& event) {
+void Tracker::apply_to_image_io(IoRecord& io, const TraceEvent& event) {
   io.process = event.process;
   // Several of one command go on at once only for UNMAP; their ends are told apart by nothing but
   // order.
@@ -239,7 +236,7 @@ void Tracker::apply_to_image_io(IoRecord& io, const Event& event) {
   }
 }
 
-void Tracker::apply_to_op(Live& live, const Event& event) {
+void Tracker::apply_to_op(Live& live, const TraceEvent& event) {
   OpRecord& op = op_of(live.io, event.tid);
   const auto mine = [&] { live.io.process = event.process; };
   switch (event.kind) {
@@ -283,7 +280,7 @@ void Tracker::apply_to_op(Live& live, const Event& event) {
       attempt.result = event.result;
       attempt.bytes_inline = event.bytes_inline;
       attempt.bytes_one_sided = event.bytes_one_sided;
-      std::erase_if(live.arrivals, [&](const Live::Arrival& each) {
+      std::erase_if(live.arrivals, [&](const Live::FrameArrival& each) {
         if (each.tid != event.tid || !each.is_reply) return false;
         attempt.reply_arrived = each.at;
         return true;
@@ -305,13 +302,13 @@ void Tracker::apply_to_op(Live& live, const Event& event) {
   }
 }
 
-void Tracker::apply_at_server(Live& live, OpRecord& op, const Event& event) {
+void Tracker::apply_at_server(Live& live, OpRecord& op, const TraceEvent& event) {
   switch (event.kind) {
     case EventKind::kOpReceived: {
       Attempt& attempt = attempt_of(op, event.attempt);
       attempt.server = event.process;
       attempt.received = event.time_ns;
-      std::erase_if(live.arrivals, [&](const Live::Arrival& each) {
+      std::erase_if(live.arrivals, [&](const Live::FrameArrival& each) {
         if (each.tid != event.tid || each.is_reply || each.process != event.process) return false;
         attempt.arrived = each.at;
         return true;
@@ -351,12 +348,12 @@ void Tracker::apply_at_server(Live& live, OpRecord& op, const Event& event) {
       const bool is_start =
           event.kind == EventKind::kPullStart || event.kind == EventKind::kPushStart;
       auto& fragments = attempt_of(op, event.attempt).fragments;
-      auto at = std::find_if(fragments.begin(), fragments.end(), [&](const Fragment& each) {
+      auto at = std::find_if(fragments.begin(), fragments.end(), [&](const FragmentRecord& each) {
         return each.is_push == is_push && each.index == event.fragment;
       });
       if (at == fragments.end()) {
-        at =
-            fragments.insert(fragments.end(), Fragment{is_push, event.fragment, 0, event.bytes, 0});
+        at = fragments.insert(fragments.end(),
+                              FragmentRecord{is_push, event.fragment, 0, event.bytes, 0});
       }
       (is_start ? at->started : at->done) = event.time_ns;
       if (is_start) at->offset = event.offset;
@@ -368,7 +365,7 @@ void Tracker::apply_at_server(Live& live, OpRecord& op, const Event& event) {
   }
 }
 
-void Tracker::apply_frame(Live& live, const Event& event) {
+void Tracker::apply_frame(Live& live, const TraceEvent& event) {
   if ((event.type != kOpMessage && event.type != kReplyMessage) || event.tid == 0) return;
   const bool is_reply = event.type == kReplyMessage;
   if (event.kind == EventKind::kFrameReceived) {

@@ -30,46 +30,44 @@ class Tracker {
   Tracker(const Options& options, OnIo on_io) : options_(options), on_io_(std::move(on_io)) {}
 
   // Events of one process in order of time; processes may be apart by less than linger_ns.
-  void add(const Event& event);
+  void add(const TraceEvent& event);
   // The trace is over: hands out what is left.
   void finish();
 
   std::size_t live() const noexcept { return live_.size(); }
-  uint64_t events_without_io() const noexcept { return events_without_io_; }
 
  private:
   struct Live {
     IoRecord io;
     // frame_received comes before the event that says which attempt it was.
-    struct Arrival {
+    struct FrameArrival {
       uint64_t tid = 0;
       uint32_t process = 0;
       bool is_reply = false;
       int64_t at = kNever;
     };
-    std::vector<Arrival> arrivals;
+    std::vector<FrameArrival> arrivals;
   };
-  struct Ended {
+  struct EndedIo {
     uint64_t io_id;
     int64_t at;
   };
 
-  void apply(Live& live, const Event& event);
-  void apply_to_command(IoRecord& io, const Event& event);
-  void apply_to_image_io(IoRecord& io, const Event& event);
-  void apply_to_op(Live& live, const Event& event);
-  void apply_at_server(Live& live, OpRecord& op, const Event& event);
-  void apply_frame(Live& live, const Event& event);
+  void apply(Live& live, const TraceEvent& event);
+  void apply_to_command(IoRecord& io, const TraceEvent& event);
+  void apply_to_image_io(IoRecord& io, const TraceEvent& event);
+  void apply_to_op(Live& live, const TraceEvent& event);
+  void apply_at_server(Live& live, OpRecord& op, const TraceEvent& event);
+  void apply_frame(Live& live, const TraceEvent& event);
   void hand_out_old();
   void hand_out(uint64_t io_id);
 
   const Options options_;
   const OnIo on_io_;
   std::unordered_map<uint64_t, std::unique_ptr<Live>> live_;
-  std::deque<Ended> ended_, loose_;
+  std::deque<EndedIo> ended_, loose_;
   Live* latest_ = nullptr;
   int64_t now_ = kNever;
-  uint64_t events_without_io_ = 0;
 };
 
 }  // namespace lunar::tracing
