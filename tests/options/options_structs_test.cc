@@ -6,7 +6,7 @@
 #include <gtest/gtest.h>
 
 #include "common/config.h"
-#include "gateway/delivery.h"
+#include "gateway/io/delivery.h"
 #include "msgr/messenger.h"
 #include "msgr/net/inject_stack.h"
 #include "msgr/posix/posix_stack.h"
