@@ -117,7 +117,7 @@ class AnalyserTest(unittest.TestCase):
 
     def test_it_keeps_every_field(self):
         header_text = (TRACING / "analysis" / "event.cc").read_text()
-        known = set(re.findall(r'\{"(\w+)", &Event::', header_text)) | {"io_id", "tid", "conn"}
+        known = set(re.findall(r'\{"(\w+)", &TraceEvent::', header_text)) | {"io_id", "tid", "conn"}
         texts = {"lun", "peer", "client"}
         listed = {field for provider in PROVIDERS for fields in events_of_header(provider).values()
                   for field in fields}
