@@ -34,14 +34,14 @@ TEST_F(DataBuffersTest, ABufferIsFoundByItsBeginningUntilItIsReleased) {
   EXPECT_EQ(pool_->bytes_in_use(), 0u);
 }
 
-// An idle pool would grant any, as plain memory, which whoever asks can have elsewhere.
+// An idle pool would grant any length, as plain memory, which callers can get elsewhere.
 TEST_F(DataBuffersTest, WhatIsLongerThanRegisteredMemoryEverIsIsRefused) {
   EXPECT_EQ(buffers_.allocate((16u << 20) + 1), nullptr);
   EXPECT_EQ(buffers_.allocate(SIZE_MAX), nullptr);
   EXPECT_EQ(pool_->bytes_in_use(), 0u);
 }
 
-// As an arena too small for the length has it.
+// As in an arena that is too small for the length.
 class PlainPool final : public msgr::BufferPool {
  public:
   msgr::RegisteredBuffer allocate(std::size_t length) override {

@@ -19,7 +19,7 @@
 
 namespace lunar::gateway {
 
-// Lends the fixture's network to a Client, which wants to own one.
+// Lends the fixture's network to a Client, which owns the stack that it gets.
 class BorrowedStack final : public msgr::NetworkStack {
  public:
   explicit BorrowedStack(msgr::NetworkStack& stack) : stack_(stack) {}

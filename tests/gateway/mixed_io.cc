@@ -103,7 +103,7 @@ std::string MixedIo::finish(Io& io) {
   if (moves_all && io.result->bytes_inline + io.result->bytes_one_sided != now.size()) {
     return wrong("bytes inline and one-sided are not all of it");
   }
-  // Whoever can still write here would show in a later IO: the pool hands it out again.
+  // The pool lends this memory again, so a late write to it would show in a later IO.
   std::memset(io.memory().data(), 0x55, now.size());
   return {};
 }

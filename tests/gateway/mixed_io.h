@@ -33,9 +33,11 @@ class MixedIo {
   MixedIo(RandomEngine& random, uint64_t image_bytes, uint64_t regions);
 
   std::unique_ptr<Io> start(Client& client, Image& image, uint64_t region);
-  // After its result is there. What is wrong with it; empty if all is well.
+  // Call it when the result has come. A sentence about a mismatch; empty if there is none.
   std::string finish(Io& io);
-  const std::string& model() const noexcept { return model_; }  // what the image has to hold
+  const std::string& model() const noexcept {
+    return model_;
+  }  // the content that the image must have
 
  private:
   void choose_range(Io& io, uint64_t region, uint64_t* length);

@@ -1,14 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// Verified IO through the gateway library on a real cluster, and what its payloads' ways were: for
+// Verified IO through the gateway library on a real cluster, with counts of deliveries: for
 // tests/vm/guest/hosts_reasons.sh.
 //
 //   one_sided_check POOL/IMAGE mixed SEED MEBIBYTES [common options]   the image is new
 //   one_sided_check POOL/IMAGE provoked [common options]               its first MiB is lost
 //   one_sided_check POOL/IMAGE late|aborted [common options]           the image is new
 //
-// Prints {"mebibytes": …, "counted": the counters of group objecter}. With the last two before
-// that: "ready", whereupon one of the servers is to be stopped and a line to be given on stdin; and
-// "over" when the IOs have ended and the server is to go on.
+// Prints {"mebibytes": …, "counted": the counters of group objecter}. The last two print "ready"
+// first, after which the caller stops one of the servers and writes a line to stdin, and "over"
+// when the IOs have ended and the caller is to continue the server.
 
 #include <atomic>
 #include <charconv>
@@ -36,7 +36,7 @@ constexpr uint64_t kRegions = 3;  // each with an IO of up to a third of the ima
 
 Outcome<void> wrong(const std::string& what) { return failure(std::errc::io_error, what); }
 
-// Registered memory grows in the background: waits for what is not there at once.
+// Registered memory grows in the background: waits until it has grown.
 lunar::msgr::RegisteredBuffer take_registered(ClusterHandle& cluster, uint64_t bytes) {
   for (;;) {
     auto lease = cluster.client().front_end_buffers().allocate(bytes);
@@ -107,8 +107,8 @@ class Check {
     return counted("inline_no_key") > 0 ? Outcome<void>() : wrong("there was a key for everyone");
   }
 
-  // A buffer that changes while it is moved: what was read from it, or has been written into it, is
-  // not what was summed up.
+  // A buffer that changes while it is moved, so that the checksum does not fit the bytes that were
+  // pulled or pushed.
   Outcome<void> damaged() {
     auto read = provoke("inline_damaged", [this](Bytes memory, auto options, auto done) {
       image_.read(0, memory, options, done);
@@ -165,8 +165,8 @@ class Check {
   uint64_t moved_ = 0;
 };
 
-// READs and WRITEs that a stopped server has got, with keys, and that time out, or are aborted as
-// ABORT TASK and LUN RESET do it. What happens to their memory when it goes on?
+// READs and WRITEs that a stopped server has received, with keys, and that time out, or are aborted
+// as by ABORT TASK and LUN RESET. Their memory must not change when the server goes on.
 class LateCheck {
  public:
   LateCheck(ClusterHandle& cluster, Image& image, bool aborts)
@@ -215,7 +215,7 @@ class LateCheck {
     std::fflush(stdout);
   }
   void start(LateIo& io) {
-    // The memory is somebody else's from the moment done runs.
+    // From the moment done runs the memory is used for something else.
     auto done = [&io](const IoResult& result) {
       ++io.times;
       io.error = result.error.value();
@@ -235,7 +235,7 @@ class LateCheck {
     }
   }
 
-  // Until the server answers it has not gone on; what it does late comes before the answer.
+  // When the server answers, it has gone on, and its late transfers are over.
   std::vector<std::byte> read_when_it_answers(uint64_t offset) {
     std::vector<std::byte> into(kBytes);
     for (bool is_there = false; !is_there;) {

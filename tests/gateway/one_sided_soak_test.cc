@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Verified random IO of two gateways over real servers in memory, most of it one-sided, while links
 // are cut under frames, pulls and pushes, keys are refused and bytes are damaged on their way.
-// Every IO has to succeed, and every byte to be the last one written.
+// Every IO must succeed, and every byte must be the last one written.
 #include <cstring>
 #include <nlohmann/json.hpp>
 
@@ -137,7 +137,7 @@ TEST_P(OneSidedSoakTest, EveryByteIsTheLastOneWritten) {
 
 INSTANTIATE_TEST_SUITE_P(Seeds, OneSidedSoakTest, testing::Range<uint64_t>(1, 9));
 
-// No faults: what is one-sided is not copied by us at either side, and says so.
+// No faults: one-sided payload is copied at neither end, and the reply says that it was one-sided.
 class OneSidedPathTest : public ImageFixture {
  protected:
   static msgr::LoopbackOptions network() {

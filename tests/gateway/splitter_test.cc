@@ -61,7 +61,7 @@ TEST(SplitterTest, NextObjectSetBeginsWhenAllObjectsOfTheSetAreFull) {
   EXPECT_EQ(extents[0].offset, 0u);
 }
 
-// Every byte of an image has one place, no two share one, and pieces follow the buffer.
+// Every byte of an image has one place, no two share one, and extents follow the buffer.
 TEST(SplitterTest, PiecesCoverTheBufferAndNeverOverlap) {
   const uint32_t seed = 20261122;
   SCOPED_TRACE(seed);

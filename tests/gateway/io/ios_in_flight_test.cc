@@ -50,7 +50,7 @@ TEST_F(IosInFlightTest, AnIoThatIsStartedAfterCloseIsRefusedAndCloseWaitsForItsD
   EXPECT_EQ(order, (std::vector<std::string>{"io", "closed"}));
 }
 
-// Each IO has more extents than one may have in flight, so that a cancelled one cannot be complete.
+// Each IO has more extents than an IO can have in flight, so a cancelled one cannot be complete.
 TEST_F(IosInFlightTest, CancelEndsEveryIoOfTheIdAndNoOther) {
   constexpr uint64_t kIoBytes = 100 * kUnit;
   const uint64_t id = gateway->next_io_id();

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// What ImageDirectoryTest does not see from outside: changes that were interrupted.
+// Interrupted changes, which ImageDirectoryTest cannot make.
 #include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/header_object.h"
 #include "tests/gateway/metadata/metadata_fixture.h"

@@ -18,7 +18,7 @@ class MetadataObjectTest : public MetadataFixture {
       return MetadataEdit{MetadataEdit::Action::kWrite, text};
     });
   }
-  // What the object holds; "(absent)" if there is none.
+  // The content of the object; "(absent)" if there is none.
   std::string content() {
     std::string text;
     const auto looked = update([&](const MetadataContent& content) -> Outcome<MetadataEdit> {
