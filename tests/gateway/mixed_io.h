@@ -35,9 +35,7 @@ class MixedIo {
   std::unique_ptr<Io> start(Client& client, Image& image, uint64_t region);
   // Call it when the result has come. A sentence about a mismatch; empty if there is none.
   std::string finish(Io& io);
-  const std::string& model() const noexcept {
-    return model_;
-  }  // the content that the image must have
+  const std::string& model() const noexcept { return model_; }  // the expected content
 
  private:
   void choose_range(Io& io, uint64_t region, uint64_t* length);
