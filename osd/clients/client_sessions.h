@@ -22,7 +22,7 @@ class ClientSessions {
  public:
   struct Options {
     std::chrono::nanoseconds timeout{std::chrono::minutes(1)};  // without a connection
-    ClientSession::Limits limits;                               // of each session
+    ClientSession::Limits limits{};                             // of each session
     std::size_t max_sessions = 8192;
   };
   using TimePoint = ClientSession::TimePoint;

@@ -13,7 +13,11 @@ class FakeConnection final : public test::InertConnection {
  public:
   FakeConnection(msgr::EventCenter& center, std::string entity, uint64_t nonce)
       : test::InertConnection(center) {
-    set_peer({.entity = std::move(entity), .instance = "host", .nonce = nonce});
+    msgr::PeerIdentity peer;
+    peer.entity = std::move(entity);
+    peer.instance = "host";
+    peer.nonce = nonce;
+    set_peer(peer);
   }
 };
 
