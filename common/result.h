@@ -33,26 +33,27 @@ using Outcome = tl::expected<T, Error>;
 // The function's return type decides: what failure() gives converts to any Result or Outcome whose
 // error it is.
 // For a Result.
-inline tl::unexpected<std::error_code> failure(std::error_code code) {
+[[nodiscard]] inline tl::unexpected<std::error_code> failure(std::error_code code) {
   return tl::unexpected<std::error_code>(code);
 }
 // The same of an enumerator that is an error code: MsgrErrc, OsdErrc.
 template <typename E>
-requires std::is_error_code_enum_v<E> tl::unexpected<std::error_code> failure(E code) {
+requires std::is_error_code_enum_v<E>
+[[nodiscard]] tl::unexpected<std::error_code> failure(E code) {
   return tl::unexpected<std::error_code>(make_error_code(code));
 }
 // For an Outcome: an error as it was, or a code with the sentence that explains it. An enumeration
 // that is only a condition, as std::errc, becomes a code of the generic category.
-inline tl::unexpected<Error> failure(Error error) {
+[[nodiscard]] inline tl::unexpected<Error> failure(Error error) {
   return tl::unexpected<Error>(std::move(error));
 }
 // `message` names the thing that failed, says why, and what to do about it if somebody can.
-inline tl::unexpected<Error> failure(std::error_code code, std::string message) {
+[[nodiscard]] inline tl::unexpected<Error> failure(std::error_code code, std::string message) {
   return tl::unexpected<Error>(Error{code, std::move(message)});
 }
 template <typename E>
-requires std::is_error_code_enum_v<E> || std::is_error_condition_enum_v<E> tl::unexpected<Error>
-failure(E code, std::string message) {
+requires std::is_error_code_enum_v<E> || std::is_error_condition_enum_v<E>
+[[nodiscard]] tl::unexpected<Error> failure(E code, std::string message) {
   if constexpr (std::is_same_v<E, std::errc>) {
     return failure(std::make_error_code(code), std::move(message));
   } else {
