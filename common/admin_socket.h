@@ -42,6 +42,7 @@ class AdminReply {
  public:
   // By the socket. `client` is its number for the connection that asked.
   AdminReply(std::shared_ptr<internal::AdminReplies> replies, uint64_t client) noexcept;
+  // The one that was moved from answers nothing any more.
   AdminReply(AdminReply&& other) noexcept;
   AdminReply& operator=(AdminReply&& other) noexcept;
   ~AdminReply();
@@ -81,6 +82,7 @@ class AdminSocket {
   using Handler = InlineFunction<void(const AdminRequest&, AdminReply)>;
   // Serves `prefix` from now on, as long as what is returned lives. `help` is a full clause: what
   // the command does.
+  // At most one handler runs at a time.
   [[nodiscard]] ServedCommand add(std::string prefix, std::string help, Handler handler);
 
   // help and version are there from the start. This adds config show|get|set|diff, perf
@@ -91,7 +93,7 @@ class AdminSocket {
   struct Impl;
   explicit AdminSocket(std::shared_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;  // shared with the ServedCommands, which hold it weakly
-  std::vector<ServedCommand> standard_commands_;
+  std::vector<ServedCommand> standard_commands_;  // of add_standard_commands()
 };
 
 // Made by add(). Empty when default-constructed or moved from.
@@ -107,7 +109,7 @@ class AdminSocket::ServedCommand {
   ServedCommand(std::weak_ptr<Impl> impl, std::string prefix);
   void end();  // takes it away
   std::weak_ptr<Impl> impl_;
-  std::string prefix_;
+  std::string prefix_;  // as given to add()
 };
 
 // For tools: sends one request and waits up to `timeout` for the whole answer. Blocking. A command

@@ -44,6 +44,7 @@ class Program {
 
   // Loaded, and frozen as soon as start() is over.
   Config& config() noexcept { return *config_; }
+  // All counters of the process; the admin socket shows them.
   PerfRegistry& perf() noexcept { return *perf_; }
   // For commands of the program's own; null if none is served.
   AdminSocket* admin_socket() noexcept { return admin_socket_.get(); }

@@ -29,11 +29,13 @@ struct Uuid {
   // From the wire or a file. REQUIRES: source.size() == kBytes
   static Uuid from_bytes(ConstBytes source);
 
-  // 36 characters, lower case; parse() reads them back.
+  // 36 characters, lower case, as RFC 4122 section 3 writes them; parse() reads them back. What the
+  // configuration, records and messages for people have.
   std::string to_string() const;
-  // It stands for "none". Uuid::random() never gives it.
+  // Whether it stands for "none". Uuid::random() never gives it.
   bool is_nil() const noexcept { return *this == Uuid{}; }
-  auto operator<=>(const Uuid&) const = default;  // byte by byte
+  // Byte by byte, which is also the order of their texts.
+  auto operator<=>(const Uuid&) const = default;
 };
 
 }  // namespace lunar

@@ -1,10 +1,21 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-// LUNAR_TRACE(lunar_objecter, op_submit, io_id, tid, …): records an event of README.md's catalogue.
-// Any thread. Off, it costs a load and a branch; built without LTTng, nothing, and the arguments
-// are not evaluated. They should be values at hand: what must be computed goes under
-// LUNAR_TRACE_ENABLED.
+// Recording of events. Thread-safe: lttng-ust keeps a buffer per processor. README.md is the
+// catalogue: each event, its fields with their units, and the events that follow it.
+//
+// LUNAR_TRACE(lunar_objecter, op_submit, io_id, tid, …) records an event, if somebody records it.
+// The arguments are copied, strings too. Off, it costs a load and a branch; built without LTTng
+// (-DLUNAR_LTTNG=OFF) nothing, and the arguments are not evaluated. They are values at hand, for
+// they are evaluated only while the event is recorded.
+//
+// LUNAR_TRACE_ENABLED(lunar_objecter, op_submit) says whether somebody records the event now. What
+// has to be computed for it goes under an `if` of that:
+//
+//   if (LUNAR_TRACE_ENABLED(lunar_osd, store_submit))
+//     LUNAR_TRACE(lunar_osd, store_submit, op.io_id(), op.tid(), kind_of(op), bytes_of(op));
+//
+// Each event is recorded at one place of the sources (tools/dev/check_tracepoints.py).
 
 #include "tracing/trace_enums.h"
 
