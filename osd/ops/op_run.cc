@@ -79,9 +79,9 @@ void OpRun::step_done(OsdErrc error) {
 }
 
 void OpRun::finish(OsdErrc error) {
-  const ClientOp& op = cursor_.op();
   cursor_.op_result().header.error = error;
-  LUNAR_TRACE(lunar_osd, store_done, op.io_id(), op.header.tid, static_cast<int32_t>(error));
+  LUNAR_TRACE(lunar_osd, store_done, cursor_.op().io_id(), cursor_.op().header.tid,
+              static_cast<int32_t>(error));
   if (changes_.has_begun()) return changes_.finish();
   reply();
 }

@@ -17,10 +17,11 @@ import sys
 from tracked import tracked
 
 # What may be called in an argument: they return what they hold. data_bytes and payload_bytes add up
-# the few fragments of one reply, and are not evaluated while the event is off; trace_value is constexpr.
+# the few fragments of one reply, and trace_store_kind looks a code up in a table: neither is evaluated
+# while the event is off. trace_value is constexpr.
 ACCESSORS = {
-    "c_str", "data", "data_bytes", "empty", "epoch", "get", "id", "io_id", "length", "meta", "payload_bytes",
-    "peer", "size", "spec", "tid", "trace_value", "value",
+    "c_str", "count", "data", "data_bytes", "empty", "epoch", "get", "id", "io_id", "length", "meta", "op",
+    "payload_bytes", "peer", "size", "spec", "tid", "trace_store_kind", "trace_value", "value",
 }  # fmt: skip
 TRACE = re.compile(r"\bLUNAR_TRACE\s*\(")
 ENABLED = re.compile(r"\bif\s*\(\s*LUNAR_TRACE_ENABLED\s*\(\s*(\w+)\s*,\s*(\w+)\s*\)\s*\)\s*\{")

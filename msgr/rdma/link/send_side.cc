@@ -193,9 +193,11 @@ bool SendSide::has_credit() {
     }
     return false;
   }
-  if (std::exchange(is_stalled_, false) && LUNAR_TRACE_ENABLED(lunar_msgr, credit_resume)) {
-    const auto waited = std::chrono::nanoseconds(link_.center.now() - stalled_since_).count();
-    LUNAR_TRACE(lunar_msgr, credit_resume, link_.qp_num, static_cast<uint64_t>(waited));
+  if (std::exchange(is_stalled_, false)) {
+    if (LUNAR_TRACE_ENABLED(lunar_msgr, credit_resume)) {
+      const auto waited = std::chrono::nanoseconds(link_.center.now() - stalled_since_).count();
+      LUNAR_TRACE(lunar_msgr, credit_resume, link_.qp_num, static_cast<uint64_t>(waited));
+    }
   }
   return true;
 }
