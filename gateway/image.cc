@@ -83,39 +83,40 @@ std::error_code Image::refusal_of(const IoWork& work) const noexcept {
   return {};
 }
 
-void Image::read(uint64_t offset, Bytes into, const IoOptions& options, IoDone done) {
+void Image::read(uint64_t offset, Bytes into, const IoOptions& options, ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::read(offset, into), options, std::move(done));
 }
 
-void Image::write(uint64_t offset, ConstBytes from, const IoOptions& options, IoDone done) {
+void Image::write(uint64_t offset, ConstBytes from, const IoOptions& options, ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::write(offset, from), options, std::move(done));
 }
 
-void Image::discard(uint64_t offset, uint64_t length, const IoOptions& options, IoDone done) {
+void Image::discard(uint64_t offset, uint64_t length, const IoOptions& options, ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::discard(offset, length), options, std::move(done));
 }
 
-void Image::write_zeroes(uint64_t offset, uint64_t length, const IoOptions& options, IoDone done) {
+void Image::write_zeroes(uint64_t offset, uint64_t length, const IoOptions& options,
+                         ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::write_zeroes(offset, length), options, std::move(done));
 }
 
 void Image::write_same(uint64_t offset, uint64_t length, ConstBytes pattern,
-                       const IoOptions& options, IoDone done) {
+                       const IoOptions& options, ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::write_same(offset, length, pattern), options,
                std::move(done));
 }
 
 void Image::compare_and_write(uint64_t offset, ConstBytes compare, ConstBytes write,
-                              const IoOptions& options, IoDone done) {
+                              const IoOptions& options, ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::compare_and_write(offset, compare, write), options,
                std::move(done));
 }
 
-void Image::or_write(uint64_t offset, ConstBytes from, const IoOptions& options, IoDone done) {
+void Image::or_write(uint64_t offset, ConstBytes from, const IoOptions& options, ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::or_write(offset, from), options, std::move(done));
 }
 
-void Image::flush(const IoOptions& options, IoDone done) {
+void Image::flush(const IoOptions& options, ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::flush(), options, std::move(done));
 }
 

@@ -67,26 +67,26 @@ class Image : public std::enable_shared_from_this<Image> {
   uint64_t size() const noexcept;  // bytes; as the header said when it was last looked at
 
   // Fills `into` whole.
-  void read(uint64_t offset, Bytes into, const IoOptions& options, IoDone done);
+  void read(uint64_t offset, Bytes into, const IoOptions& options, ImageIoDone done);
   // Readable by everybody at done; durable only with IoOptions::fua, or after a later flush.
-  void write(uint64_t offset, ConstBytes from, const IoOptions& options, IoDone done);
+  void write(uint64_t offset, ConstBytes from, const IoOptions& options, ImageIoDone done);
   // Frees the range; it reads as zeroes afterwards. Both are the same here.
-  void discard(uint64_t offset, uint64_t length, const IoOptions& options, IoDone done);
-  void write_zeroes(uint64_t offset, uint64_t length, const IoOptions& options, IoDone done);
+  void discard(uint64_t offset, uint64_t length, const IoOptions& options, ImageIoDone done);
+  void write_zeroes(uint64_t offset, uint64_t length, const IoOptions& options, ImageIoDone done);
   // Repeats `pattern` through the range; one op per extent carries it once. Its size must divide
   // kMinStripeUnit (4096), offset and length; kInvalid otherwise.
   void write_same(uint64_t offset, uint64_t length, ConstBytes pattern, const IoOptions& options,
-                  IoDone done);
+                  ImageIoDone done);
   // Writes `write` if the range holds `compare`; atomic at the object server. Both have the same
   // size, and the range crosses no stripe unit; kInvalid otherwise. kMiscompare, with the first
   // byte that differs in IoResult::value, if it holds something else.
   void compare_and_write(uint64_t offset, ConstBytes compare, ConstBytes write,
-                         const IoOptions& options, IoDone done);
+                         const IoOptions& options, ImageIoDone done);
   // Bytes become old | from; atomic per object.
-  void or_write(uint64_t offset, ConstBytes from, const IoOptions& options, IoDone done);
+  void or_write(uint64_t offset, ConstBytes from, const IoOptions& options, ImageIoDone done);
   // Every write that was done before this call is durable at done, whoever wrote it. kLostWrites if
   // a server has lost acknowledged writes since the last flush: told once.
-  void flush(const IoOptions& options, IoDone done);
+  void flush(const IoOptions& options, ImageIoDone done);
 
   // A run of bytes from an offset on that are all allocated, or all not.
   struct Allocation {

@@ -38,6 +38,6 @@ struct IoResult {
 };
 
 // Runs exactly once, later than the call it was given to, on the loop of the client.
-using IoDone = InlineFunction<void(IoResult)>;
+using ImageIoDone = InlineFunction<void(IoResult)>;
 
 }  // namespace lunar::gateway

@@ -32,7 +32,7 @@ SubOp step_of(OpCode code, const ObjectExtent& extent, bool fua) {
 }  // namespace
 
 void IoRun::start(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
-                  IoDone done) {
+                  ImageIoDone done) {
   auto* io = new IoRun(std::move(image), work, options, std::move(done));
   Image& owner = *io->image_;
   owner.ios_.add(*io);
@@ -58,7 +58,7 @@ void IoRun::start(std::shared_ptr<Image> image, const IoWork& work, const IoOpti
 }
 
 IoRun::IoRun(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
-             IoDone done)
+             ImageIoDone done)
     : image_(std::move(image)),
       work_(work),
       fua_(options.fua),
@@ -196,7 +196,7 @@ void IoRun::finish() {
   LUNAR_TRACE(lunar_gateway, io_done, io_id_, result_.error.value(),
               result_.error ? 0 : work_.length);
   image_->ios_.remove(*this);
-  IoDone done = std::move(done_);
+  ImageIoDone done = std::move(done_);
   const IoResult result = result_;
   const std::shared_ptr<Image> image = std::move(image_);
   delete this;

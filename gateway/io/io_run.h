@@ -24,7 +24,7 @@ struct GatewayCounters;
 class IoRun : public boost::intrusive::list_base_hook<> {
  public:
   static void start(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
-                    IoDone done);
+                    ImageIoDone done);
   uint64_t io_id() const noexcept { return io_id_; }
   // Asks every op in flight to end; the IO then ends with kCancelled unless all of them were done.
   void cancel();
@@ -36,7 +36,8 @@ class IoRun : public boost::intrusive::list_base_hook<> {
     objecter::Tid tid;
   };
 
-  IoRun(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options, IoDone done);
+  IoRun(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
+        ImageIoDone done);
   void submit_more();
   void submit_extent(const ObjectExtent& extent);
   objecter::ObjectOp make_op(const ObjectExtent& extent) const;
@@ -51,7 +52,7 @@ class IoRun : public boost::intrusive::list_base_hook<> {
   bool fua_;
   const msgr::RegisteredBuffer* memory_;  // or null: IoOptions::memory
   uint64_t io_id_;
-  IoDone done_;
+  ImageIoDone done_;
   ExtentCursor cursor_;      // at the next extent to submit
   uint32_t next_index_ = 0;  // extents submitted
   IoResult result_;          // joined from the replies so far

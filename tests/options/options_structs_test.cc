@@ -116,17 +116,17 @@ TEST_F(OptionsStructsTest, OsdServerOptionsHaveTheTablesDefaults) {
   const auto made = osd::OsdServerOptions::from_config(empty_);
   ASSERT_TRUE(made) << made.error().message;
   const osd::OsdServerOptions& read = *made;
-  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = plain;
-  EXPECT_SAME(max_executing_ops);
-  EXPECT_SAME(max_waiting_ops);
+  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i] = plain;
+  EXPECT_SAME(executor.max_executing);
+  EXPECT_SAME(executor.max_waiting);
   EXPECT_TRUE(plain.bootstrap.empty() && read.bootstrap.empty());
   EXPECT_SAME(grace);
   EXPECT_SAME(retry_interval);
   EXPECT_SAME(admins);
   EXPECT_SAME(auth_required);
-  EXPECT_SAME(history_size);
-  EXPECT_SAME(history_duration);
-  EXPECT_SAME(complaint_time);
+  EXPECT_SAME(tracking.history_size);
+  EXPECT_SAME(tracking.history_duration);
+  EXPECT_SAME(tracking.complaint_time);
 }
 
 TEST_F(OptionsStructsTest, LimitsAndSessionsOfAServerHaveTheTablesDefaults) {
@@ -142,10 +142,11 @@ TEST_F(OptionsStructsTest, LimitsAndSessionsOfAServerHaveTheTablesDefaults) {
   EXPECT_SAME(limits.max_metadata_bytes);
   EXPECT_SAME(limits.max_pull_wait);
   EXPECT_SAME(limits.max_buffer_wait);
-  [[maybe_unused]] const auto& [g, h, i, j] = plain.sessions;
+  [[maybe_unused]] const auto& [g, h, i] = plain.sessions;
+  [[maybe_unused]] const auto& [j, k] = plain.sessions.limits;
   EXPECT_SAME(sessions.timeout);
-  EXPECT_SAME(sessions.max_results);
-  EXPECT_SAME(sessions.max_result_bytes);
+  EXPECT_SAME(sessions.limits.max_results);
+  EXPECT_SAME(sessions.limits.max_result_bytes);
   EXPECT_SAME(sessions.max_sessions);
 }
 
@@ -156,10 +157,6 @@ TEST_F(OptionsStructsTest, WhatAServerIsMadeOfHasTheDefaultsOfTheServer) {
   EXPECT_EQ(maps.grace, server.grace);
   EXPECT_EQ(maps.retry_interval, server.retry_interval);
   EXPECT_EQ(maps.auth_required, server.auth_required);
-  const osd::OpTracker::Options tracking;
-  EXPECT_EQ(tracking.history_size, server.history_size);
-  EXPECT_EQ(tracking.history_duration, server.history_duration);
-  EXPECT_EQ(tracking.complaint_time, server.complaint_time);
 }
 
 // These have no from_config(): their owners fill them in.

@@ -95,7 +95,8 @@ FORBIDDEN = {
              ("", r"k?Trace\w+|LunarTrace\w+|(extent_)?path_reason|extent_path", "recorded names are frozen"),
              ("msgr/rdma/", r"path_mtu|IBV_\w+", "verbs")],
     # An op, an IO or a command is meant; a question that a handshake, a socket or SCSI calls a request is one.
-    "request": [("msgr/", "", "handshakes and verbs"), ("common/", "", "the admin socket"), ("tools/", "", "a question"),
+    "request": [("msgr/", "", "handshakes and verbs"), ("common/", "", "the admin socket"),
+                ("osd/", "AdminRequest", "the admin socket"), ("tools/", "", "a question"),
                 ("bstore_plugin/", r"(?i).*illegal_?request|request_sense|\w*invalid_request|AdminRequest", "SCSI, tgt")],
 }
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")

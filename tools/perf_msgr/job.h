@@ -33,7 +33,7 @@ enum class Pattern : uint8_t {
   kPush,      // a read IO: the server WRITEs to what the client exposes, then replies
 };
 constexpr bool is_one_sided(Pattern pattern) noexcept { return pattern != Pattern::kSend; }
-constexpr bool server_moves(Pattern pattern) noexcept {
+constexpr bool is_moved_by_server(Pattern pattern) noexcept {
   return pattern == Pattern::kPull || pattern == Pattern::kPush;
 }
 const char* name_of(Pattern pattern) noexcept;

@@ -19,11 +19,11 @@ constexpr std::size_t kMaxConnections = 4096;
 
 // Answers one client on its link. The link may only carry the offer of a faster one, which then
 // takes its place. Loop-bound.
-class Client final : msgr::LinkHandler {
+class PerfClient final : msgr::LinkHandler {
  public:
   // `over` runs once, when nothing is left of it; it may destroy the client.
-  Client(msgr::EventCenter& center, const Environment& environment,
-         std::unique_ptr<msgr::Link> link, InlineFunction<void()> over)
+  PerfClient(msgr::EventCenter& center, const Environment& environment,
+             std::unique_ptr<msgr::Link> link, InlineFunction<void()> over)
       : center_(center), environment_(environment), over_(std::move(over)), link_(std::move(link)) {
     link_->set_handler(this);
   }
@@ -117,7 +117,7 @@ class Client final : msgr::LinkHandler {
     const bool exposes = job->pattern == Pattern::kRead || job->pattern == Pattern::kWrite;
     auto& pool = exposes ? environment_.stack.front_end_buffers() : environment_.stack.buffers();
     const uint32_t bytes = job->pattern == Pattern::kSend ? job->reply_bytes : job->bytes;
-    const uint32_t count = server_moves(job->pattern) ? job->depth : 1;
+    const uint32_t count = is_moved_by_server(job->pattern) ? job->depth : 1;
     buffers_.emplace(center_, pool, bytes, count,
                      [this, job, bytes, count](std::vector<msgr::RegisteredBuffer> taken) {
                        if (bytes != 0 && taken.size() < count) return close();
@@ -145,7 +145,7 @@ class Client final : msgr::LinkHandler {
 
   void requested(const msgr::ReceivedFrame& frame) {
     const uint64_t tid = frame.header.tid.value();
-    if (!server_moves(job_->pattern)) {
+    if (!is_moved_by_server(job_->pattern)) {
       const ConstBytes data =
           job_->pattern == Pattern::kSend ? ConstBytes(moves_[0].buffer.bytes()) : ConstBytes();
       return reply(tid, data);
@@ -228,13 +228,13 @@ class LinkServer final : public Server {
   void accept(std::unique_ptr<msgr::Link> link) {
     if (clients_.size() >= kMaxConnections) return close_and_forget(std::move(link));
     const auto at = clients_.emplace(clients_.end());
-    *at = std::make_unique<Client>(center_, environment_, std::move(link), [this, at] {
+    *at = std::make_unique<PerfClient>(center_, environment_, std::move(link), [this, at] {
       // Not within the client's own call.
       center_.post([this, at] { erase(at); });
     });
   }
 
-  void erase(std::list<std::unique_ptr<Client>>::iterator at) {
+  void erase(std::list<std::unique_ptr<PerfClient>>::iterator at) {
     clients_.erase(at);
     if (clients_.empty() && shutdown_done_) center_.post(std::move(shutdown_done_));
   }
@@ -242,7 +242,7 @@ class LinkServer final : public Server {
   msgr::EventCenter& center_;
   const Environment& environment_;
   std::unique_ptr<msgr::Listener> listener_;
-  std::list<std::unique_ptr<Client>> clients_;
+  std::list<std::unique_ptr<PerfClient>> clients_;
   InlineFunction<void()> shutdown_done_;
 };
 

@@ -193,31 +193,31 @@ void merge(Report& into, Report&& from) {
 }  // namespace
 
 Outcome<Report> run_load(const Environment& environment, const LoadOptions& options) {
-  struct Part {
+  struct LoadLoop {
     std::unique_ptr<msgr::EventCenter> center;
     std::optional<LoadThread> load;
   };
-  std::vector<Part> parts(options.threads);
+  std::vector<LoadLoop> loops(options.threads);
   for (uint32_t i = 0; i < options.threads; ++i) {
     auto center = make_center(options);
     if (!center) return failure(center.error());
-    parts[i].center = std::move(*center);
-    parts[i].load.emplace(*parts[i].center, environment, options, i);
+    loops[i].center = std::move(*center);
+    loops[i].load.emplace(*loops[i].center, environment, options, i);
   }
   std::barrier all(options.threads);
   const auto body = [&](uint32_t i) {
-    Part& part = parts[i];
-    part.center->adopt_thread();
-    part.load->open_all();
+    LoadLoop& loop = loops[i];
+    loop.center->adopt_thread();
+    loop.load->open_all();
     all.arrive_and_wait();
     // Ops asked for are dealt out as evenly as connections are.
     const uint64_t share = options.ops / options.threads + (i < options.ops % options.threads);
-    if (options.ops == 0 || share != 0) part.load->run(share);
-    part.load->ask_stats();
+    if (options.ops == 0 || share != 0) loop.load->run(share);
+    loop.load->ask_stats();
     all.arrive_and_wait();  // nobody's counters are gone yet
-    if (i == 0) part.load->report().perf_dump = environment.perf.dump();
+    if (i == 0) loop.load->report().perf_dump = environment.perf.dump();
     all.arrive_and_wait();
-    part.load->close();
+    loop.load->close();
   };
   {
     std::vector<std::jthread> threads;
@@ -226,11 +226,11 @@ Outcome<Report> run_load(const Environment& environment, const LoadOptions& opti
     body(0);
   }
   Report report;
-  report.perf_dump = std::move(parts.front().load->report().perf_dump);
-  for (Part& part : parts) {
-    part.center->adopt_thread();
-    if (part.load->error()) return failure(*part.load->error());
-    merge(report, std::move(part.load->report()));
+  report.perf_dump = std::move(loops.front().load->report().perf_dump);
+  for (LoadLoop& loop : loops) {
+    loop.center->adopt_thread();
+    if (loop.load->error()) return failure(*loop.load->error());
+    merge(report, std::move(loop.load->report()));
   }
   return report;
 }

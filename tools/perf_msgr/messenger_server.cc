@@ -11,7 +11,7 @@ namespace lunar::perf_msgr {
 namespace {
 
 // What the server knows of one session: its job. Loop-bound; kept as the connection's context.
-struct Session {
+struct SessionJob {
   std::optional<Job> job;
   msgr::RegisteredBuffer reply;
   std::optional<BufferRequest> buffers;
@@ -41,14 +41,14 @@ class MessengerServer final : public Server, msgr::Dispatcher {
 
  private:
   void on_open(msgr::Connection& connection) override {
-    connection.set_context(std::make_shared<Session>());
+    connection.set_context(std::make_shared<SessionJob>());
   }
   void on_reset(msgr::Connection& connection, std::error_code) override {
     connection.set_context(nullptr);
   }
 
   void on_message(msgr::Connection& connection, msgr::InMessage message) override {
-    Session& session = *static_cast<Session*>(connection.context().get());
+    SessionJob& session = *static_cast<SessionJob*>(connection.context().get());
     switch (static_cast<Type>(message.meta.type)) {
       case Type::kStart:
         return start(connection, session, message.front);
@@ -67,7 +67,7 @@ class MessengerServer final : public Server, msgr::Dispatcher {
     connection.close();  // not one of ours
   }
 
-  void start(msgr::Connection& connection, Session& session, ConstBytes front) {
+  void start(msgr::Connection& connection, SessionJob& session, ConstBytes front) {
     const auto job = decode_job(front);
     if (!job || job->pattern != Pattern::kSend || session.job || session.buffers) {
       return connection.close();
