@@ -13,15 +13,15 @@ Outcome<void> LossState::start(const std::string& path) {
     return failure(file_error(path, "its mount cannot be identified", instance.error()));
   }
   const RuntimeRecord last = RuntimeRecord::read(tree_);
-  record_.lost = is_loss(last, *instance);
+  record_.is_lost = is_loss(last, *instance);
   record_.instance = std::move(*instance);
   // Also makes durable what a server that was killed had written.
   const int synced = tree_.syscalls().sync_file_system(tree_.root());
   if (synced < 0) {
-    record_.lost = true;
+    record_.is_lost = true;
     LUNAR_ERROR(kStore, "{}: syncfs at start: {}", path, system_error(-synced).message());
   }
-  if (record_.lost) {
+  if (record_.is_lost) {
     LUNAR_LOG(kStore, 0, "{}: writes that were not flushed before this start may be lost", path);
   }
   if (const auto error = record_.write(tree_)) {
@@ -34,7 +34,7 @@ void LossState::on_write_back_error(std::error_code error, std::vector<ObjectId>
                                     UniqueFunction<void()> then) {
   LUNAR_ERROR(kStore, "write-back failed, unflushed writes may be lost ({}): {}",
               objects.empty() ? std::string("any object") : objects.front().name, error.message());
-  record_.lost = true;
+  record_.is_lost = true;
   save(
       [this, error, objects = std::move(objects), then = std::move(then)](std::error_code) mutable {
         if (listener_) listener_(error, objects);
@@ -43,12 +43,12 @@ void LossState::on_write_back_error(std::error_code error, std::vector<ObjectId>
 }
 
 void LossState::acknowledge(StoreDone done) {
-  record_.lost = false;
+  record_.is_lost = false;
   save(std::move(done));
 }
 
 void LossState::record_shutdown(bool is_clean, StoreDone done) {
-  record_.clean = is_clean;
+  record_.is_clean = is_clean;
   save(std::move(done));
 }
 

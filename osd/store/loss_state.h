@@ -19,7 +19,7 @@ class LossState final : public LossSink {
   // Blocks: compares with the last run, runs syncfs, and records that a server runs.
   Outcome<void> start(const std::string& path);
   void set_listener(Durability::OnLoss listener) { listener_ = std::move(listener); }
-  bool is_lost() const noexcept { return record_.lost; }
+  bool is_lost() const noexcept { return record_.is_lost; }
 
   void on_write_back_error(std::error_code error, std::vector<ObjectId> objects,
                            UniqueFunction<void()> then) override;

@@ -45,7 +45,7 @@ Result<MountInstance> MountInstance::of(int root) {
 
 RuntimeRecord RuntimeRecord::read(const StoreTree& tree) {
   RuntimeRecord record;
-  record.lost = true;
+  record.is_lost = true;
   auto bytes = tree.read_small(kRuntimeFile, 64 * 1024);
   if (!bytes) return record;
   const auto json = nlohmann::json::parse(as_text(*bytes), nullptr, false);
@@ -54,8 +54,8 @@ RuntimeRecord RuntimeRecord::read(const StoreTree& tree) {
   if (boot_id == json.end() || !boot_id->is_string()) return record;
   record.instance = {boot_id->get<std::string>(), number_in(json, "device"),
                      number_in(json, "file_system"), number_in(json, "mount")};
-  record.clean = flag_in(json, "clean", false);
-  record.lost = flag_in(json, "lost", true);
+  record.is_clean = flag_in(json, "clean", false);
+  record.is_lost = flag_in(json, "lost", true);
   return record;
 }
 
@@ -64,8 +64,8 @@ std::error_code RuntimeRecord::write(const StoreTree& tree) const {
                                {"device", instance.device},
                                {"file_system", instance.file_system},
                                {"mount", instance.mount},
-                               {"clean", clean},
-                               {"lost", lost}};
+                               {"clean", is_clean},
+                               {"lost", is_lost}};
   const std::string text = json.dump(2) + "\n";
   return tree.replace_small(".", kRuntimeFile, as_const_bytes(text));
 }
@@ -77,7 +77,7 @@ std::error_code write_clean_runtime_record(const StoreTree& tree) {
 }
 
 bool is_loss(const RuntimeRecord& last, const MountInstance& now) noexcept {
-  return last.lost || (!last.clean && last.instance != now);
+  return last.is_lost || (!last.is_clean && last.instance != now);
 }
 
 }  // namespace lunar::osd

@@ -23,8 +23,8 @@ struct MountInstance {
 // Kept durably while a server runs, so that the next one can tell. Blocking.
 struct RuntimeRecord {
   MountInstance instance;
-  bool clean = false;  // everything was flushed, nothing was written since
-  bool lost = false;   // writes may be lost, and nobody has taken note yet
+  bool is_clean = false;  // everything was flushed, nothing was written since
+  bool is_lost = false;   // writes may be lost, and nobody has taken note yet
 
   // A missing or unreadable record counts as a loss.
   static RuntimeRecord read(const StoreTree& tree);
