@@ -37,7 +37,8 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
       servers.back()->hello.fsid = fsid;
     }
     for (auto& server : servers) server->map = cluster;
-    msgr::MessengerOptions messenger_options{.auth_required = false};
+    msgr::MessengerOptions messenger_options;
+    messenger_options.auth_required = false;
     messenger_options.entity = messenger_options.instance = "osd.7";
     messenger_options.inject_seed = 7;  // back-off jitter that repeats
     messenger = std::move(*msgr::Messenger::create(*center, stack, messenger_options, nullptr,

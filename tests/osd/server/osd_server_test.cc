@@ -140,7 +140,8 @@ TEST_F(OsdServerTest, APortInUseIsNamed) {
   Osd& osd = osds[1];
   options.bootstrap = {osds[0].address};
   osd.server = std::move(*OsdServer::create(*center, *osd.store, options, *osd.perf));
-  msgr::MessengerOptions messenger{.auth_required = false};
+  msgr::MessengerOptions messenger;
+  messenger.auth_required = false;
   messenger.entity = "osd.1";
   osd.server->start(stack, messenger, nullptr, {{osds[0].address}, {}},
                     [&osd](Outcome<msgr::Address> ready) {

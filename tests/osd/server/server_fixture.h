@@ -31,7 +31,8 @@ class RawClient final : private msgr::Dispatcher {
   RawClient(msgr::EventCenter& center, msgr::NetworkStack& stack, const msgr::Address& server,
             std::string instance = "raw", uint64_t nonce = 1)
       : center_(center) {
-    msgr::MessengerOptions options{.auth_required = false};
+    msgr::MessengerOptions options;
+    options.auth_required = false;
     options.entity = "client.raw";
     options.instance = std::move(instance);
     options.nonce = nonce;
@@ -153,7 +154,8 @@ class ServerFixture : public ::testing::Test {
     EXPECT_TRUE(server) << server.error().message;
     osd.server = std::move(*server);
     osd.server->set_on_refused([&osd](const Error& error) { osd.refused = error.message; });
-    msgr::MessengerOptions messenger{.auth_required = false};
+    msgr::MessengerOptions messenger;
+    messenger.auth_required = false;
     messenger.entity = "osd." + std::to_string(id);
     messenger.instance = messenger.entity;
     const msgr::Address at = msgr::Address::loopback(static_cast<uint16_t>(6800 + id));
@@ -179,7 +181,8 @@ class ServerFixture : public ::testing::Test {
   void connect_client(std::string instance = "gateway") {
     objecter::Objecter::Options objecter_options;
     for (auto& [id, osd] : osds) objecter_options.bootstrap.push_back(osd.address);
-    msgr::MessengerOptions messenger{.auth_required = false};
+    msgr::MessengerOptions messenger;
+    messenger.auth_required = false;
     messenger.entity = "client.admin";
     messenger.instance = std::move(instance);
     client = std::move(
