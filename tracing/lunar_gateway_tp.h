@@ -93,7 +93,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_gateway, extent_path,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint32_t, index, uint64_t, object_no, uint64_t, offset, uint64_t, length, uint8_t, path, uint8_t, reason),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint32_t, index, uint64_t, object_no, uint64_t, offset, uint64_t, length,
+                    uint8_t, path, uint8_t, reason),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint32_t, index, index)

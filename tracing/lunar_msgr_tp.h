@@ -30,7 +30,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_msgr, frame_sent,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint64_t, conn, uint64_t, seq, uint16_t, type, uint32_t, front, uint32_t, data),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint64_t, conn, uint64_t, seq, uint16_t, type,
+                    uint32_t, front, uint32_t, data),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)
@@ -44,7 +45,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_msgr, frame_received,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint64_t, conn, uint64_t, seq, uint16_t, type, uint32_t, front, uint32_t, data),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint64_t, conn, uint64_t, seq, uint16_t, type,
+                    uint32_t, front, uint32_t, data),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)

@@ -72,7 +72,8 @@ LTTNG_UST_TRACEPOINT_ENUM(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_objecter, op_submit,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint64_t, pool, uint32_t, pg, int32_t, osd, uint64_t, epoch, uint64_t, bytes),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint64_t, pool, uint32_t, pg,
+                    int32_t, osd, uint64_t, epoch, uint64_t, bytes),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)
@@ -98,7 +99,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_objecter, op_resend,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint8_t, reason, int32_t, osd, uint32_t, epoch),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint8_t, reason, int32_t, osd,
+                    uint32_t, epoch),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)
@@ -111,7 +113,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_objecter, op_delivery,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint8_t, path, uint8_t, reason, uint64_t, bytes),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint8_t, path, uint8_t, reason,
+                    uint64_t, bytes),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)
@@ -124,7 +127,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_objecter, op_reply,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, int32_t, osd, int32_t, result, uint64_t, bytes_inline, uint64_t, bytes_one_sided),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, int32_t, osd, int32_t, result,
+                    uint64_t, bytes_inline, uint64_t, bytes_one_sided),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)

@@ -36,7 +36,8 @@ LTTNG_UST_TRACEPOINT_ENUM(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_osd, op_received,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, const char*, client, uint64_t, pool, uint32_t, pg, uint64_t, bytes),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, const char*, client, uint64_t, pool,
+                    uint32_t, pg, uint64_t, bytes),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)
@@ -90,7 +91,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_osd, pull_start,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, offset, uint64_t, bytes),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, offset,
+                    uint64_t, bytes),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)
@@ -103,7 +105,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_osd, pull_done,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, bytes, int32_t, result),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, bytes,
+                    int32_t, result),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)
@@ -116,7 +119,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_osd, push_start,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, offset, uint64_t, bytes),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, offset,
+                    uint64_t, bytes),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)
@@ -129,7 +133,8 @@ LTTNG_UST_TRACEPOINT_EVENT(
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_osd, push_done,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, bytes, int32_t, result),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, uint64_t, tid, uint32_t, attempt, uint32_t, fragment, uint64_t, bytes,
+                    int32_t, result),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_integer(uint64_t, tid, tid)

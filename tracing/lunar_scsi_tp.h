@@ -19,7 +19,8 @@
 
 LTTNG_UST_TRACEPOINT_EVENT(
   lunar_scsi, cmd_start,
-  LTTNG_UST_TP_ARGS(uint64_t, io_id, const char*, lun, uint8_t, opcode, uint64_t, lba, uint64_t, blocks, uint64_t, bytes),
+  LTTNG_UST_TP_ARGS(uint64_t, io_id, const char*, lun, uint8_t, opcode, uint64_t, lba, uint64_t, blocks,
+                    uint64_t, bytes),
   LTTNG_UST_TP_FIELDS(
     lttng_ust_field_integer_hex(uint64_t, io_id, io_id)
     lttng_ust_field_string(lun, lun)
