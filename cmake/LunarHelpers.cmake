@@ -59,6 +59,7 @@ function(lunar_add_test name)
     add_dependencies(${label}_tests ${name})
   endforeach()
   add_test(NAME ${name} COMMAND ${name})
+  set(tsan "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp halt_on_error=1")
   set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
-    ENVIRONMENT "LTTNG_UST_REGISTER_TIMEOUT=0;TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp halt_on_error=1;UBSAN_OPTIONS=print_stacktrace=1")
+    ENVIRONMENT "LTTNG_UST_REGISTER_TIMEOUT=0;${tsan};UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()

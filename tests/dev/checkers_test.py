@@ -201,7 +201,8 @@ class Text(unittest.TestCase):
         self.assertEqual(find(f"see\n{slash}work/main/x\n"), [2])
         self.assertEqual(find(f"cd {slash}root/x"), [1])
         self.assertEqual(find("http://deb" + ".debian.org/debian"), [1])
-        self.assertEqual(find(f"the framework{slash}src and ~{slash}work{slash}lunar and ${{HOME}}{slash}root{slash}"), [])
+        self.assertEqual(
+            find(f"the framework{slash}src and ~{slash}work{slash}lunar and ${{HOME}}{slash}root{slash}"), [])
 
     def test_long_lines_are_found_counted_in_characters(self):
         find = lambda text, path="docs/a.md": [line for line, _ in check_text.check_columns(path, text)]

@@ -26,7 +26,8 @@ class Types(unittest.TestCase):
             self.assertEqual([path for path, _ in found], ["osd/b.h"], other)
 
     def test_the_line_is_told(self):
-        self.assertEqual(self.complaints(msgr__a_h="class Link {};", osd__b_h="// x\n\nstruct Link {};"), [("osd/b.h", 3)])
+        self.assertEqual(self.complaints(msgr__a_h="class Link {};", osd__b_h="// x\n\nstruct Link {};"),
+                         [("osd/b.h", 3)])
 
     def test_a_type_local_to_a_source_must_not_hide_one_of_a_header(self):
         self.assertEqual(self.complaints(msgr__a_h="class Link {};", osd__b_cc="namespace {\nstruct Link {};\n}"),
@@ -54,12 +55,13 @@ class Booleans(unittest.TestCase):
         return [message.split("'")[1] for _, message in check_names.check_booleans("msgr/a.h", text)]
 
     def test_what_reads_as_no_statement_is_found(self):
-        self.assertEqual(self.names("struct A {\n  bool busy_ = false;\n  bool stopped() const;\n  void f(bool tell);\n};"),
-                         ["busy_", "stopped", "tell"])
+        header = "struct A {\n  bool busy_ = false;\n  bool stopped() const;\n  void f(bool tell);\n};"
+        self.assertEqual(self.names(header), ["busy_", "stopped", "tell"])
 
     def test_statements_pass(self):
         self.assertEqual(self.names("bool is_open_; bool has_link() const; void f(bool wants_signal);\n"
-                                    "bool flush_is_posted_; bool accepts(int); bool try_arm(); bool operator==(int) const;"), [])
+                                    "bool flush_is_posted_; bool accepts(int); bool try_arm(); "
+                                    "bool operator==(int) const;"), [])
 
     def test_a_command_may_answer_but_is_no_variable(self):
         self.assertEqual(self.names("bool cancel(int id);"), [])

@@ -46,7 +46,8 @@ class Unused(unittest.TestCase):
         self.assertEqual(self.found("undefined", msgr__a_h=header, msgr__a_cc=source), ["Link::forgotten", "lost"])
 
     def test_functions_that_nothing_calls(self):
-        header = "class A {\n  int used() const { return a_; }\n  int idle() const { return a_; }\n  void out_of_line();\n};\n"
+        header = ("class A {\n  int used() const { return a_; }\n  int idle() const { return a_; }\n"
+                  "  void out_of_line();\n};\n")
         source = "void A::out_of_line() {}\nint f(A& a) { return x ? a.used() : 0; }\n"
         self.assertEqual(self.found("functions", msgr__a_h=header, msgr__a_cc=source), ["A::idle", "A::out_of_line"])
 
@@ -55,7 +56,8 @@ class Unused(unittest.TestCase):
                                     tests__a_cc="int x = idle();"), ["idle"])
 
     def test_what_is_called_through_a_base_is_not_idle(self):
-        self.assertEqual(self.found("functions", msgr__a_h="class A : B { void on_frame() override {} ~A() {} };"), [])
+        header = "class A : B { void on_frame() override {} ~A() {} };"
+        self.assertEqual(self.found("functions", msgr__a_h=header), [])
 
     def test_counters_that_nothing_counts_with(self):
         header = """
@@ -65,21 +67,22 @@ class Unused(unittest.TestCase):
             };
             class A { PerfCounter& used_; PerfHistogram& never_; };
             """
-        source = "A::A() : used_(g.counter()), never_(g.histogram()) {}\nvoid f() { counters.sent.add(); used_.add(); }"
+        source = ("A::A() : used_(g.counter()), never_(g.histogram()) {}\n"
+                  "void f() { counters.sent.add(); used_.add(); }")
         self.assertEqual(self.found("counters", msgr__a_h=header, msgr__a_cc=source), ["idle", "never_"])
 
     def test_constants_and_enumerators_that_nothing_names(self):
-        header = "constexpr int kUsed = 1;\nconstexpr std::size_t kIdle = 2;\nenum class E : int { kA = 1, kB, kC };\n"
+        header = ("constexpr int kUsed = 1;\nconstexpr std::size_t kIdle = 2;\n"
+                  "enum class E : int { kA = 1, kB, kC };\n")
         source = "int f(E e) { return e == E::kB ? kUsed : E::kC; }"
         self.assertEqual(self.found("constants", msgr__a_h=header, msgr__a_cc=source), ["kIdle", "kA"])
 
     def test_options_that_nobody_reads(self):
         table = ' {"ms_used", kUint, "0", ""},\n {"ms_idle", kBool, "true", ""},\n {"dir", kString, ""},\n' \
                 ' {"file", kString, "${dir}/x"},\n {"debug_ms", kLogLevel, "0"},\n'
-        self.assertEqual(
-            [message for _, _, message in check_unused.check(
-                {"common/options.cc": table, "msgr/a.cc": 'get("ms_used"); get("file"); f("debug_" + name);'}, "options")],
-            ["option ms_idle is read by nobody"])
+        files = {"common/options.cc": table, "msgr/a.cc": 'get("ms_used"); get("file"); f("debug_" + name);'}
+        self.assertEqual([message for _, _, message in check_unused.check(files, "options")],
+                         ["option ms_idle is read by nobody"])
 
 
 if __name__ == "__main__":

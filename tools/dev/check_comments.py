@@ -4,7 +4,8 @@
 
 A public header is one in the root of a folder, and in the libraries inside one. Comment: lines that are comment, and
 lines of code with one behind them. Code: the lines that are not empty and not comment, #include and #pragma among
-them. The line of the licence counts as neither. The number is a floor, not an aim: what restates a name is no comment.
+them. The line of the licence counts as neither. The number is a floor, not an aim: what restates a name is no
+comment.
 
   check_comments.py [--root DIR] [--all] [FILE...]    --all prints every public header with its ratio
 """

@@ -27,14 +27,18 @@ ALLOWED_FOLDERS = (
 # What may stand before co_await in its statement: nothing, or `type name =`.
 DECLARATION = re.compile(r"(?:const\s+)?[A-Za-z_][\w:]*(?:\s*<.*>)?(?:\s*[&*]+\s*|\s+)[A-Za-z_]\w*\s*=$", re.S)
 LABEL = re.compile(r"^(?:case\b[^:]*(?:::[^:]*)*|default)\s*:(?!:)\s*")
-LAMBDA = re.compile(r"(?<![\w\])])\[[^\[\]]*\]\s*(?:\([^()]*(?:\([^()]*\)[^()]*)*\)\s*)?(?:mutable\s*|noexcept\s*|->\s*[\w:<>, *&]+\s*)*\{")
+LAMBDA = re.compile(
+    r"(?<![\w\])])\[[^\[\]]*\]\s*(?:\([^()]*(?:\([^()]*\)[^()]*)*\)\s*)?"
+    r"(?:mutable\s*|noexcept\s*|->\s*[\w:<>, *&]+\s*)*\{"
+)
 FUNCTION = re.compile(r"\b(?:Task\s*<[^;{}()]*>|Detached)\s+(?:[\w:~]+::)?\w+\s*\(")
 
 
 def blank_comments_and_strings(text):
     """The text with comments, strings and characters replaced by blanks of the same length."""
     pattern = re.compile(
-        r"//[^\n]*|/\*.*?\*/|R\"(?P<d>[^()\\\s]{0,16})\(.*?\)(?P=d)\"|\"(?:\\.|[^\"\\\n])*\"|(?<!\w)'(?:\\.|[^'\\\n])+'",
+        r"//[^\n]*|/\*.*?\*/|R\"(?P<d>[^()\\\s]{0,16})\(.*?\)(?P=d)\"|\"(?:\\.|[^\"\\\n])*\"|"
+        r"(?<!\w)'(?:\\.|[^'\\\n])+'",
         re.S,
     )
     return pattern.sub(lambda m: re.sub(r"[^\n]", " ", m.group()), text)

@@ -3,8 +3,9 @@
 """Checks that every header compiles alone, without a build folder.
 
 A header that some .cc file includes before anything else is left to the build, which proves it by
-compiling that file; --all takes those too. A header that compiled is remembered in build/cache by a hash of all it is made of (the compiler,
-the flags, its text and that of every header of ours it includes), so a second run takes no time.
+compiling that file; --all takes those too. A header that compiled is remembered in build/cache by a hash of all it
+is made of (the compiler, the flags, its text and that of every header of ours it includes), so a second run takes no
+time.
 
   check_headers.py [--all] [--root DIR] [FILE...]    without files: every header git tracks
 """

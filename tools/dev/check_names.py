@@ -44,29 +44,30 @@ ROLES.update(dict.fromkeys(
 MACRO = r"(?:\[\[[^\]]*\]\]|alignas\s*\([^)]*\)|[A-Z][A-Z_]+\s*\([^()]*\)|[A-Z]+_[A-Z_]+\b)\s*"
 TYPE = re.compile(
     r"(?P<template>template\s*<[^;{}]*?>\s*)?\b(?P<key>enum\s+class|enum\s+struct|enum|class|struct|union)\s+"
-    rf"(?:{MACRO})*(?P<name>(?:\w+::)*[A-Za-z_]\w*)\s*(?P<special><[^;{{}}]*>)?\s*(?:final\b\s*)?(?::(?!:)[^;{{}}()]*(?:\([^()]*\)[^;{{}}()]*)*)?\{{")
+    rf"(?:{MACRO})*(?P<name>(?:\w+::)*[A-Za-z_]\w*)\s*(?P<special><[^;{{}}]*>)?\s*(?:final\b\s*)?"
+    r"(?::(?!:)[^;{}()]*(?:\([^()]*\)[^;{}()]*)*)?\{")
 ALIAS = re.compile(r"\busing\s+(?P<name>[A-Za-z_]\w*)\s*=\s*(?P<of>[^;]*);")
 
 # How a statement begins. Of functions besides: verbs in the third person, and those of a thing that is tried.
 BE_AND_MODALS = {
-    "is", "has", "had", "can", "was", "were", "are", "may", "might", "must", "should", "will", "would", "could", "did",
-    "does", "wants", "needs", "knows",
+    "is", "has", "had", "can", "was", "were", "are", "may", "might", "must", "should", "will", "would", "could",
+    "did", "does", "wants", "needs", "knows",
 }
 THIRD_PERSON = {
-    "accepts", "allows", "asks", "awaits", "begins", "blocks", "carries", "changes", "connects", "contains", "creates",
-    "covers", "covers", "drops", "ends", "equals", "executes", "exists", "expects", "fails", "fills", "fits", "follows",
-    "frees", "gets", "gives", "goes", "holds", "keeps", "lacks", "leaves", "lies", "listens", "logs", "looks", "loses",
-    "makes", "matches", "meets", "moves", "names", "offers", "owes", "owns", "passes", "pulls", "pushes", "reaches",
-    "reads", "remembers", "replaces", "requires", "returns", "runs", "says", "sends", "serves", "shares", "shows",
-    "spans", "starts", "stays", "stores", "supports", "takes", "tells", "travels", "uses", "waits", "wins", "works",
-    "writes",
+    "accepts", "allows", "asks", "awaits", "begins", "blocks", "carries", "changes", "connects", "contains",
+    "creates", "covers", "drops", "ends", "equals", "executes", "exists", "expects", "fails", "fills", "fits",
+    "follows", "frees", "gets", "gives", "goes", "holds", "keeps", "lacks", "leaves", "lies", "listens", "logs",
+    "looks", "loses", "makes", "matches", "meets", "moves", "names", "offers", "owes", "owns", "passes",
+    "pulls", "pushes", "reaches", "reads", "remembers", "replaces", "requires", "returns", "runs", "says",
+    "sends", "serves", "shares", "shows", "spans", "starts", "stays", "stores", "supports", "takes", "tells",
+    "travels", "uses", "waits", "wins", "works", "writes",
 }
 # Commands that answer whether they were carried out, as std::mutex::try_lock() does. Functions only.
 COMMANDS = {
     "acknowledge", "add", "admit", "advance", "assign", "begin", "cancel", "chance", "claim", "check", "decode",
-    "erase", "feed", "find", "gain", "get", "give", "handle", "insert", "load", "match", "parse", "place", "poll", "post",
-    "push", "put", "read", "receive", "record", "release", "remove", "reserve", "run", "send", "start", "stop", "store",
-    "take", "try", "wait", "withdraw", "write", "on",
+    "erase", "feed", "find", "gain", "get", "give", "handle", "insert", "load", "match", "parse", "place",
+    "poll", "post", "push", "put", "read", "receive", "record", "release", "remove", "reserve", "run", "send",
+    "start", "stop", "store", "take", "try", "wait", "withdraw", "write", "on",
 }
 # Names that are not ours to choose, each with whose they are.
 GIVEN_BOOLEANS = {
@@ -75,7 +76,8 @@ GIVEN_BOOLEANS = {
     "fua": "SCSI", "unmap": "SCSI", "anchor": "SCSI: WRITE SAME", "crc_data": "option ms_crc_data",
     "tcp_nodelay": "option ms_tcp_nodelay", "one_sided": "option ms_async_rdma_one_sided",
     "log_to_stderr": "option", "to_stderr": "option log_to_stderr", "auth_required": "options auth_…_required",
-    "data_only": "fdatasync", "exclusive": "O_EXCL", "create": "O_CREAT", "read_only": "O_RDONLY, rbd", "up": "OSD map",
+    "data_only": "fdatasync", "exclusive": "O_EXCL", "create": "O_CREAT", "read_only": "O_RDONLY, rbd",
+    "up": "OSD map",
     "send_with_invalidate": "verbs", "memory_windows": "verbs", "peer_to_peer": "verbs", "srq": "verbs",
     "json": "command-line option", "daemon": "command-line option", "use_srq": "option ms_async_rdma_support_srq",
     "use_cm": "option ms_async_rdma_cm", "use_hugepages": "option ms_async_rdma_enable_hugepage",
@@ -97,7 +99,8 @@ FORBIDDEN = {
     # An op, an IO or a command is meant; a question that a handshake, a socket or SCSI calls a request is one.
     "request": [("msgr/", "", "handshakes and verbs"), ("common/", "", "the admin socket"),
                 ("osd/", "AdminRequest", "the admin socket"), ("tools/", "", "a question"),
-                ("bstore_plugin/", r"(?i).*illegal_?request|request_sense|\w*invalid_request|AdminRequest", "SCSI, tgt")],
+                ("bstore_plugin/", r"(?i).*illegal_?request|request_sense|\w*invalid_request|AdminRequest",
+                 "SCSI, tgt")],
 }
 WORDS = re.compile(r"[A-Z]+(?![a-z])|[A-Z]?[a-z]+|\d+")
 IDENTIFIER = re.compile(r"\b[A-Za-z_]\w*\b")
