@@ -91,6 +91,7 @@ Task<SessionConnector::ReadyOrFailure> SessionConnector::request_session(uint64_
                  request.encode());
     Result<ReceivedFrame> received = co_await channel.receive();
     if (!received) co_return without_session(received.error(), received.error().message(), false);
+    if (given_up_) break;  // nobody is told of anything any more
 
     const auto tag = static_cast<FrameTag>(received->header.tag);
     if (tag == FrameTag::kSessionReady) {

@@ -22,6 +22,7 @@ Detached Session::run() {
     } else if (connects()) {
       Result<OpenedLink> opened = co_await connector_.connect();
       if (opened) {
+        LUNAR_CHECK(!is_ending_, "a link was opened for a session that has ended");
         adopt(std::move(opened->link), opened->greeted, opened->ready, opened->ready.cookie,
               opened->ready.in_seq);
       } else if (!is_ending_) {
@@ -158,7 +159,10 @@ void Session::reset(std::error_code why) {
   exchange_.reset();
   on_messages_finished();
   // Without a way to connect this was the last session, unless the link of the next one waits.
-  if (!begins_connecting_ && incoming_ == nullptr) is_ending_ = true;
+  if (!begins_connecting_ && incoming_ == nullptr) {
+    is_ending_ = true;
+    connector_.give_up(make_error_code(MsgrErrc::kClosed));
+  }
   environment_.dispatcher.on_reset(*this, why);
 }
 

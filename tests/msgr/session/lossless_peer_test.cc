@@ -137,6 +137,23 @@ TEST_F(LosslessPeerTest, APeerThatStartedAnewResetsTheSessionOfTheOther) {
   EXPECT_EQ(low_->messenger->connections().size(), 1u);
 }
 
+// The side that was connected to has no reason to connect again but what it has not got rid of:
+// once it hears that the peer has started anew, its session has ended, and no other one begins.
+TEST_F(LosslessPeerTest, ASessionThatEndsWhileItReconnectsAdoptsNoLink) {
+  auto connection = connect(*low_, "127.0.0.1:6802");
+  ASSERT_TRUE(until([&] { return high_->events.opens == 1 && low_->events.opens == 1; }));
+  injector_.black_hole = true;
+  send(*high_->events.last, 1, "nobody hears it");
+  shut_down(*low_);
+  injector_.black_hole = false;
+  low_ = &add_peer("osd.1", "127.0.0.1:6801", 2);
+  ASSERT_TRUE(until([&] { return high_->events.resets.size() == 1; }));
+  settle();
+  EXPECT_EQ(high_->events.opens, 1);
+  EXPECT_TRUE(high_->messenger->connections().empty());
+  shut_down(*high_);  // ends, because no link of an ended session is left
+}
+
 TEST_F(LosslessPeerTest, APeerWithoutAReasonToComeBackIsForgotten) {
   MessengerOptions options = quick_options("osd.3");
   options.session_timeout = 30ms;
