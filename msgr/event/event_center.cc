@@ -20,7 +20,7 @@
 #include <algorithm>
 #include <atomic>
 #include <cerrno>
-#include <deque>
+#include <list>
 #include <optional>
 #include <thread>
 #include <vector>
@@ -90,7 +90,7 @@ struct EventCenter::Impl {
   Functions local, running;
   TimerQueue timers;
   PollerSet pollers;
-  std::deque<EndedCall> ended_calls;  // as many as posts of post_done() are queued, in their order
+  std::list<EndedCall> ended_calls;  // of post_done(), until the post that names it has run
   std::vector<FdWatch::State*> ended_watches;  // freed when no event of a batch can name them
   std::size_t num_watches = 0;
   bool in_turn = false;
@@ -402,10 +402,11 @@ void EventCenter::post_done(InlineFunction<void(std::error_code)> done, std::err
   assert_in_loop();
   if (!done) return;
   // A function does not fit into a function of its size, so it waits beside the queue of posts.
-  impl_->ended_calls.push_back({std::move(done), result});
-  post([im = impl_.get()] {
-    Impl::EndedCall ended = std::move(im->ended_calls.front());
-    im->ended_calls.pop_front();
+  const auto waiting =
+      impl_->ended_calls.insert(impl_->ended_calls.end(), {std::move(done), result});
+  post([im = impl_.get(), waiting] {
+    Impl::EndedCall ended = std::move(*waiting);
+    im->ended_calls.erase(waiting);
     ended.done(ended.result);
   });
 }
