@@ -15,7 +15,7 @@ BoundedExecutor::BoundedExecutor(const OpEnvironment& environment, const Limits&
       }) {}
 
 void BoundedExecutor::submit(ClientOpRef op) {
-  if (executing_ >= limits_.max_executing) {
+  if (must_wait()) {
     waiting_.push_back(std::move(op));
     return;
   }

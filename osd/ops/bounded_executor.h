@@ -24,9 +24,7 @@ class BoundedExecutor {
                   OpExecutor::OnDone on_done);
 
   // False if too many ops wait already.
-  bool has_room() const noexcept {
-    return executing_ < limits_.max_executing || waiting_.size() < limits_.max_waiting;
-  }
+  bool has_room() const noexcept { return !must_wait() || waiting_.size() < limits_.max_waiting; }
   // REQUIRES: has_room(), stop() was not called, and check_op() found nothing wrong with the op.
   void submit(ClientOpRef op);
   // Takes an op out that has not begun: true, and nothing of it will happen.
@@ -43,12 +41,16 @@ class BoundedExecutor {
   void drain(UniqueFunction<void()> done) { executor_.drain(std::move(done)); }
 
  private:
+  // Nothing overtakes what waits, also not inside on_done_, where one more may execute.
+  bool must_wait() const noexcept {
+    return executing_ >= limits_.max_executing || !waiting_.empty();
+  }
   void start_waiting();
   void on_executed(ClientOpRef op, OpResultRef result);
 
   const Limits limits_;
   OpExecutor::OnDone on_done_;
-  std::deque<ClientOpRef> waiting_;  // empty unless executing_ is at the limit
+  std::deque<ClientOpRef> waiting_;  // empty unless executing_ is at the limit, or in on_done_
   std::map<const ClientOp*, UniqueFunction<void()>> removals_;  // ops of our own, with the executor
   std::size_t executing_ = 0;                                   // with the executor
   OpExecutor executor_;

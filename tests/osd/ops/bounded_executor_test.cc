@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/ops/bounded_executor.h"
 
+#include <functional>
+
 #include "tests/osd/ops/executor_fixture.h"
 
 namespace lunar::osd {
@@ -43,6 +45,28 @@ TEST_F(BoundedExecutorTest, OpsAboveTheLimitWaitInTheOrderTheyCame) {
   }
   EXPECT_EQ(order, (std::vector<Tid>{1, 2, 3}));
   EXPECT_TRUE(bounded->has_room());
+}
+
+TEST_F(BoundedExecutorTest, AnOpThatComesWhileAnotherEndsDoesNotOvertakeWhatWaits) {
+  std::function<void()> on_first_end;
+  bounded.emplace(OpEnvironment{*center, *store, *versions, *ledger, this->limits, one_sided},
+                  BoundedExecutor::Limits{.max_executing = 1, .max_waiting = 2},
+                  [&](ClientOpRef op, OpResultRef) {
+                    order.push_back(op->header.tid);
+                    if (op->header.tid == 1) on_first_end();
+                  });
+  on_first_end = [&] {
+    bounded->submit(Vector("a").write(0, "z").tid(3).op());
+    EXPECT_FALSE(bounded->has_room());
+  };
+  store->hold(Call::kWrite);
+  submit(1, "a");
+  submit(2, "b");
+  for (int i = 0; i < 3; ++i) {
+    store->release(Call::kWrite);
+    turn();
+  }
+  EXPECT_EQ(order, (std::vector<Tid>{1, 2, 3}));
 }
 
 TEST_F(BoundedExecutorTest, AnOpThatWaitsIsTakenBackAndOneInsideTheStoreIsNot) {
