@@ -24,6 +24,8 @@ struct FileTransfer::Transfer {
 };
 
 void FileTransfer::finish(TransferRef op, std::error_code system) {
+  // What `done` begins may have to be the only user of the file: FileNames::remove().
+  op->file.reset();
   env_.calls.finish(std::move(op), to_store_error(system));
 }
 

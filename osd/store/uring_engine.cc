@@ -72,7 +72,7 @@ class UringEngine final : public IoEngine {
   };
 
   static unsigned bounded(std::size_t length) {
-    return static_cast<unsigned>(std::min<std::size_t>(length, 1U << 30));
+    return static_cast<unsigned>(std::min(length, kMaxTransferBytes));
   }
 
   void enqueue(Submission submission) {
