@@ -69,8 +69,8 @@ Outcome<void> OsdProcess::set_up() {
   auto listen = listen_from(config);
   if (!listen) return failure(listen.error());
   listen_ = std::move(*listen);
-  setup_status_ = ExitStatus::kNetwork;
   if (options->auth_required) {
+    setup_status_ = ExitStatus::kNetwork;
     auto keyring = Keyring::load(config.get_string("keyring"));
     if (!keyring) return failure(keyring.error());
     keyring_ = std::move(*keyring);
@@ -78,6 +78,7 @@ Outcome<void> OsdProcess::set_up() {
   auto center = msgr::EventCenter::create({.name = "lunar-osd"});
   if (!center) return failure(center.error(), "cannot make an event loop");
   center_ = std::move(*center);
+  setup_status_ = ExitStatus::kNetwork;
   auto stack = msgr::make_network_stack(config, &program_.perf());
   if (!stack) return failure(stack.error());
   stack_ = std::move(*stack);

@@ -167,11 +167,15 @@ void OsdServer::shutdown(UniqueFunction<void()> done) {
 Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
   center_.cancel(std::exchange(tick_, msgr::TimerId::kNone));
   ops_->stop();
-  msgr::Completion<void> started;
-  on_start_ended_ = started.callback();
-  if (!is_starting_) center_.post(std::exchange(on_start_ended_, {}));  // `done` runs later
-  accepted_.close();
-  co_await started;
+  msgr::Completion<void> turn;
+  center_.post(turn.callback());  // neither `ready` nor `done` runs inside shutdown()
+  co_await turn;
+  if (is_starting_) {
+    msgr::Completion<void> started;
+    on_start_ended_ = started.callback();
+    accepted_.close();
+    co_await started;
+  }
 
   if (messenger_) {
     msgr::Completion<void> told;
@@ -213,7 +217,8 @@ void OsdServer::on_open(msgr::Connection& connection) {
 }
 
 void OsdServer::on_message(msgr::Connection& connection, msgr::InMessage message) {
-  if (AuthorityLink* const link = authority_of(connection)) return link->on_message(connection, message);
+  if (AuthorityLink* const link = authority_of(connection))
+    return link->on_message(connection, message);
   switch (static_cast<MessageType>(message.meta.type)) {
     case MessageType::kOsdOp:
       return ops_->on_op(connection, std::move(message));

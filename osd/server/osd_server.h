@@ -31,7 +31,7 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   // cluster, no map and nobody to ask for one.
   static Outcome<std::unique_ptr<OsdServer>> create(msgr::EventCenter& center, ObjectStore& store,
                                                     OsdServerOptions options, PerfRegistry& perf);
-  // REQUIRES: shutdown() is done, or start() was not called or has failed.
+  // REQUIRES: shutdown() is done, if it was called; else start() was not called or has failed.
   ~OsdServer() override;
 
   struct Listen {

@@ -2,7 +2,11 @@
 // Whole servers with a real Objecter, and with clients that break the rules.
 #include "osd/server/osd_server.h"
 
+#include <string>
+#include <vector>
+
 #include "tests/osd/server/server_fixture.h"
+#include "tests/support/messenger_options.h"
 
 namespace lunar::osd {
 namespace {
@@ -132,6 +136,42 @@ TEST_F(OsdServerTest, AStoreWithoutAMapAndNobodyToAskIsRefused) {
   const auto server = OsdServer::create(*center, *osds[1].store, options, perf);
   ASSERT_FALSE(server);
   EXPECT_NE(server.error().message.find("mon_host"), std::string::npos);
+}
+
+// A server that is told to go before it has come.
+class ShutdownDuringStartTest : public OsdServerTest {
+ protected:
+  void start_and_shut_down() {
+    options.bootstrap = {*msgr::Address::parse("127.0.0.1:7000")};  // nobody listens there
+    make_store(1, fsid);
+    server = std::move(*OsdServer::create(*center, *osds[1].store, options, perf));
+    msgr::MessengerOptions messenger = test::without_authentication();
+    messenger.entity = "osd.1";
+    server->start(stack, messenger, nullptr, {{msgr::Address::loopback(6801)}, {}},
+                  [this](Outcome<msgr::Address> address) {
+                    ASSERT_FALSE(address);
+                    EXPECT_EQ(address.error().code, OsdErrc::kShutdown);
+                    events.push_back("ready");
+                  });
+    if (waits_for_the_authority) turn();
+    server->shutdown([this] { events.push_back("done"); });
+    EXPECT_TRUE(events.empty()) << "neither runs inside the call";
+    turn();
+    EXPECT_EQ(events, (std::vector<std::string>{"ready", "done"}));
+    server.reset();
+  }
+
+  PerfRegistry perf;
+  std::unique_ptr<OsdServer> server;
+  std::vector<std::string> events;
+  bool waits_for_the_authority = false;
+};
+
+TEST_F(ShutdownDuringStartTest, BeforeItsRecordsAreRead) { start_and_shut_down(); }
+
+TEST_F(ShutdownDuringStartTest, WhileItLooksForTheAuthority) {
+  waits_for_the_authority = true;
+  start_and_shut_down();
 }
 
 TEST_F(OsdServerTest, APortInUseIsNamed) {
