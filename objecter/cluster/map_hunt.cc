@@ -25,11 +25,13 @@ struct MapHunt::State {
   ServerTable& servers;
   MapSeeker& seeker;
   const HuntPace pace;
-  ServerRef source;              // not null: `asked` is empty
-  std::vector<ServerRef> asked;  // oldest first; at most pace.max_asked
-  std::size_t next = 0;          // candidate, over all rounds
-  msgr::Address dropped;         // the source before this hunt; tried last
+  ServerRef source;                  // not null: `asked` is empty
+  std::vector<ServerRef> asked;      // oldest first; at most pace.max_asked
+  std::vector<msgr::Address> known;  // candidates of the last step
+  std::size_t next = 0;              // of `known`, over all rounds
+  msgr::Address dropped;             // the source before this hunt; tried last
   bool is_started = false;
+  bool is_stopped = false;
   // The two things the coroutine waits for; both are closed by stop().
   msgr::Sleeper sleeper;           // for the next step; settle() wakes it
   msgr::Inbox<SourceLoss> losses;  // of the source
@@ -56,6 +58,10 @@ bool MapHunt::State::is_asked(const msgr::Address& address) const noexcept {
 HuntPace::Pause MapHunt::State::ask_next() {
   const std::vector<msgr::Address> all = candidates();
   if (all.empty()) return pace.stagger;
+  if (all != known) {  // the best of the new ones first
+    known = all;
+    for (next = 0; next < all.size() && is_asked(all[next]);) ++next;
+  }
   const bool were_all_asked = asked.size() >= std::min(all.size(), pace.max_asked);
   const msgr::Address address = all[next++ % all.size()];
   const bool is_new = !is_asked(address);
@@ -92,10 +98,12 @@ MapHunt::~MapHunt() { stop(); }
 
 void MapHunt::start() {
   LUNAR_CHECK(!std::exchange(state_->is_started, true), "a hunt is started once");
+  if (state_->is_stopped) return;
   run(state_);
 }
 
 void MapHunt::stop() {
+  state_->is_stopped = true;
   state_->sleeper.close();
   state_->losses.cancel();
   state_->source.reset();

@@ -47,7 +47,7 @@ class MapHunt {
   MapHunt(const MapHunt&) = delete;
   MapHunt& operator=(const MapHunt&) = delete;
 
-  // Takes the first step, inside the call. Once.
+  // Takes the first step, inside the call. Once. Does nothing after stop().
   void start();
   // Lets go of every connection; nothing is asked from then on. May be called twice.
   void stop();

@@ -148,7 +148,7 @@ void AuthorityLink::on_reset(msgr::Connection& connection, std::error_code why) 
   server->on_reset(why);
   LUNAR_LOG(kMap, 1, "the session with {} is gone: {}", server->address().to_string(),
             why.message());
-  // It may come back soon: it keeps its turn.
+  // It may come back soon: it keeps what is left of its turn.
   if (server == hunt_.source()) hunt_.doubt_source();
 }
 

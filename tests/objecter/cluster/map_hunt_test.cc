@@ -187,6 +187,28 @@ TEST_F(MapHuntTest, AMapThatComesMeanwhileCountsAtTheNextStep) {
   EXPECT_EQ(connected(), addresses_of({0, 1}));
 }
 
+TEST_F(MapHuntTest, TheFirstOfNewCandidatesComesNextWhoeverHadTheTurn) {
+  start_servers(4);
+  where = {osd(0).address(), osd(1).address(), osd(2).address()};
+  make_hunt({200ms, 3s, 4});
+  hunt->start();
+  pass(210ms);
+  EXPECT_EQ(connected(), addresses_of({0, 1}));
+  where.insert(where.begin(), osd(3).address());
+  pass(200ms);
+  EXPECT_EQ(connected(), addresses_of({0, 1, 3}));
+}
+
+TEST_F(MapHuntTest, StoppedBeforeItIsStartedItAsksNobody) {
+  start_servers(1);
+  where = {osd(0).address()};
+  make_hunt({200ms, 3s, 4});
+  hunt->stop();
+  hunt->start();
+  pass(1s);
+  EXPECT_EQ(connected(), Addresses{});
+}
+
 TEST_F(MapHuntTest, WithoutCandidatesItLooksAgain) {
   start_servers(1);
   make_hunt({200ms, 3s, 4});
