@@ -146,7 +146,7 @@ void OpEnding::finish(Op& op) {
   // Those that waited go before what `done` submits.
   events_.on_op_removed();
   OpDone done = std::move(op.done);
-  done(std::move(op.result));
+  if (done) done(std::move(op.result));
   table_.recycle(op);
 }
 

@@ -13,7 +13,9 @@ Tid PoolFlush::submit(PoolId pool, ImageId image, uint64_t io_id,
   object_op.image = image;
   object_op.io_id = io_id;
   Op& op = submission_.add(OpKind::kPoolFlush, std::move(object_op),
-                           [done = std::move(done)](OpReply reply) mutable { done(reply.error); });
+                           [done = std::move(done)](OpReply reply) mutable {
+                             if (done) done(reply.error);
+                           });
   const Tid tid = op.tid;
   if (pool == 0) {
     ending_.end(op, OsdErrc::kInvalid);
