@@ -15,12 +15,14 @@ template <typename T>
 Detached await_then_finish(msgr::EventCenter& center, Task<T> task, UniqueFunction<void(T)> done,
                            std::shared_ptr<const bool> has_returned) {
   T result = co_await task;
-  if (!*has_returned) {  // the task never had to wait
-    msgr::Completion<void> turn;
-    center.post(turn.callback());
-    co_await turn;
+  if (*has_returned) {
+    done(std::move(result));
+  } else {  // the task never had to wait; the post owns both, should the loop end first
+    UniqueFunction<void()> later = [done = std::move(done), result = std::move(result)]() mutable {
+      done(std::move(result));
+    };
+    center.post([later = std::move(later)]() mutable { later(); });
   }
-  done(std::move(result));
 }
 
 // From a task to a `done`: runs `task`, and `done` with its result, exactly once, later, never

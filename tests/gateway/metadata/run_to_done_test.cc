@@ -3,6 +3,7 @@
 
 #include <gtest/gtest.h>
 
+#include <memory>
 #include <optional>
 #include <string>
 
@@ -40,6 +41,14 @@ TEST_F(RunToDoneTest, ATaskThatNeverWaitsIsDoneLater) {
   EXPECT_FALSE(said_) << "done ran inside the call";
   center_->run_until_idle();
   EXPECT_EQ(said_, "yes");
+}
+
+TEST_F(RunToDoneTest, WhatWaitsForTheNextTurnIsFreedWithTheLoop) {
+  const auto kept = std::make_shared<int>(0);
+  run_to_done<std::string>(*center_, say_at_once("yes"), [kept](std::string) { ++*kept; });
+  center_.reset();
+  EXPECT_EQ(kept.use_count(), 1);
+  EXPECT_EQ(*kept, 0);
 }
 
 TEST_F(RunToDoneTest, ATaskThatWaitedIsDoneWhenItEnds) {
