@@ -61,7 +61,7 @@ class AdminReply {
 
 // Serves commands on a unix socket (mode 0600), in Ceph's protocol: one line or a NUL-terminated
 // request, answered by a 32-bit big-endian length and that many bytes; then the connection is
-// closed. At most 64 connections are served at a time; a client that is slow for too long is cut
+// closed. At most 16 connections are served at a time; a client that is slow for too long is cut
 // off. Thread-safe. Owns one thread (all signals blocked), which the destructor joins.
 class AdminSocket {
  public:

@@ -48,7 +48,8 @@ Result<ServerHello> decode_server_hello(ConstBytes front) {
   hello.verifier = r.get<uint64_t>();
   hello.epoch = r.get<Epoch>();
   hello.remembers_client = get_flag(r);
-  if (!r.is_finished() || hello.osd < 0 || hello.incarnation == 0) return failure(OsdErrc::kInvalid);
+  if (!r.is_finished() || hello.osd < 0 || hello.incarnation == 0)
+    return failure(OsdErrc::kInvalid);
   return hello;
 }
 

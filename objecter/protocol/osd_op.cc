@@ -225,7 +225,8 @@ Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes) {
   }
   if (r.ok() && (op.flags & kOpOneSided) != 0) op.delivery = get_delivery(r);
   const uint64_t in_message = op.delivery ? 0 : sum;
-  if (!r.is_finished() || in_message != data_bytes || !is_valid(op)) return failure(OsdErrc::kInvalid);
+  if (!r.is_finished() || in_message != data_bytes || !is_valid(op))
+    return failure(OsdErrc::kInvalid);
   return op;
 }
 
@@ -333,8 +334,7 @@ void encode(const std::vector<std::string>& names, std::vector<std::byte>& out) 
 Result<std::vector<std::string>> decode_names(ConstBytes data) {
   ByteReader r(data);
   const auto count = r.get<uint32_t>();
-  if (count > OsdOpHeader::kMaxListed || !r.can_hold(count, 5))
-    return failure(OsdErrc::kInvalid);
+  if (count > OsdOpHeader::kMaxListed || !r.can_hold(count, 5)) return failure(OsdErrc::kInvalid);
   std::vector<std::string> names;
   names.reserve(count);
   for (uint32_t i = 0; i < count; ++i) {

@@ -11,11 +11,11 @@
 #include <nlohmann/json.hpp>
 #include <thread>
 
+#include "common/admin/unix_socket.h"
 #include "common/config.h"
 #include "common/log.h"
 #include "common/perf_counters.h"
 #include "common/program.h"
-#include "common/admin/unix_socket.h"
 #include "tests/common/temp_folder.h"
 
 namespace lunar {

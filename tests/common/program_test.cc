@@ -76,8 +76,9 @@ TEST_F(ProgramTest, BadArgumentsAreExplained) {
 
 TEST_F(ProgramTest, ServesAnAdminSocketWhereTheOptionSays) {
   const std::string path = folder_ / "run/x.asok";
-  const auto program = start({"--admin-socket", path, "--log-file", folder_ / "log"},
-                             {.name = "lunar-osd", .serves_admin_socket = true, .log_to_stderr = false});
+  const auto program =
+      start({"--admin-socket", path, "--log-file", folder_ / "log"},
+            {.name = "lunar-osd", .serves_admin_socket = true, .log_to_stderr = false});
   ASSERT_TRUE(program) << program.error().message;
   EXPECT_FALSE((*program)->config().get_bool("log_to_stderr"));
   const auto answer = admin_socket_request(path, "config get mon_host");

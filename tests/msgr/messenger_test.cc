@@ -10,6 +10,7 @@
 #include "msgr/posix/posix_stack.h"
 #include "tests/msgr/session/session_fixture.h"
 #include "tests/support/descriptors.h"
+#include "tests/support/messenger_options.h"
 
 namespace lunar::msgr {
 namespace {
@@ -40,7 +41,7 @@ class MessengerTest : public ::testing::Test {
 };
 
 TEST_F(MessengerTest, RefusesToListenForOtherHostsWithoutAuthentication) {
-  auto messenger = std::move(*create({.auth_required = false}));
+  auto messenger = std::move(*create(test::without_authentication()));
   for (const char* address : {"0.0.0.0:0", "[::]:0", "192.0.2.1:0"}) {
     const auto bound = messenger->bind(*Address::parse(address), Policy::kStatefulServer);
     ASSERT_FALSE(bound.has_value());
@@ -71,7 +72,7 @@ TEST_F(MessengerTest, RefusesToRequireAuthenticationWithoutKeys) {
 }
 
 TEST_F(MessengerTest, RefusesNamesThatNoPeerWouldTake) {
-  MessengerOptions options{.auth_required = false};
+  MessengerOptions options = test::without_authentication();
   options.entity = "nobody";
   EXPECT_THAT(create(options).error().message, HasSubstr("'nobody' is not an entity"));
   options.entity = "osd.0";
@@ -80,7 +81,7 @@ TEST_F(MessengerTest, RefusesNamesThatNoPeerWouldTake) {
 }
 
 TEST_F(MessengerTest, SaysThatAPortIsInUse) {
-  auto messenger = std::move(*create({.auth_required = false}));
+  auto messenger = std::move(*create(test::without_authentication()));
   const auto first = messenger->bind(Address::loopback(), Policy::kStatefulServer);
   ASSERT_TRUE(first.has_value());
   const auto second = messenger->bind(*first, Policy::kStatefulServer);
@@ -91,7 +92,7 @@ TEST_F(MessengerTest, SaysThatAPortIsInUse) {
 
 // Bytes that are not a frame: the link of that peer ends, and all others go on.
 TEST_F(MessengerTest, SurvivesGarbage) {
-  auto server = std::move(*create({.auth_required = false}));
+  auto server = std::move(*create(test::without_authentication()));
   const Address address = *server->bind(Address::loopback(), Policy::kStatefulServer);
   const int fd = socket(AF_INET, SOCK_STREAM, 0);
   sockaddr_storage storage;
@@ -109,8 +110,8 @@ TEST_F(MessengerTest, SurvivesGarbage) {
   EXPECT_EQ(events_.opens, 0);
 
   Recorder client_events;
-  auto client = std::move(*Messenger::create(*center_, *stack_, {.auth_required = false}, nullptr,
-                                             nullptr, &client_events));
+  auto client = std::move(*Messenger::create(*center_, *stack_, test::without_authentication(),
+                                             nullptr, nullptr, &client_events));
   auto connection = client->connect(address, Policy::kLosslessClient);
   EXPECT_TRUE(turn_until(*center_, [&] { return client_events.opens == 1; }));
   shut_down(*client);
@@ -120,12 +121,12 @@ TEST_F(MessengerTest, SurvivesGarbage) {
 TEST_F(MessengerTest, ShutdownLeavesNoDescriptorsAndNoBuffers) {
   const auto before = test::own_descriptors();
   {
-    auto server = std::move(*create({.auth_required = false}));
+    auto server = std::move(*create(test::without_authentication()));
     server->bind(Address::loopback(), Policy::kStatefulServer);
     const Address address = *server->bind(*Address::parse("[::1]:0"), Policy::kStatefulServer);
     Recorder client_events;
-    auto client = std::move(*Messenger::create(*center_, *stack_, {.auth_required = false}, nullptr,
-                                               nullptr, &client_events));
+    auto client = std::move(*Messenger::create(*center_, *stack_, test::without_authentication(),
+                                               nullptr, nullptr, &client_events));
     Probe probe;
     auto connection = client->connect(address, Policy::kLosslessClient);
     ASSERT_TRUE(turn_until(*center_, [&] { return client_events.opens == 1; }));
@@ -143,7 +144,7 @@ TEST_F(MessengerTest, ShutdownLeavesNoDescriptorsAndNoBuffers) {
 }
 
 TEST_F(MessengerTest, ShutdownEndsConnectsThatAreUnderWay) {
-  auto client = std::move(*create({.auth_required = false}));
+  auto client = std::move(*create(test::without_authentication()));
   // A documentation address: nobody answers.
   client->connect(*Address::parse("192.0.2.1:6800"), Policy::kLosslessClient);
   client->connect(*Address::parse("127.0.0.1:1"), Policy::kLosslessClient);

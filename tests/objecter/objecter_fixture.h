@@ -17,6 +17,7 @@
 #include "objecter/protocol/placement.h"
 #include "tests/support/fake_osd.h"
 #include "tests/support/manual_clock.h"
+#include "tests/support/messenger_options.h"
 
 namespace lunar::objecter {
 
@@ -95,12 +96,12 @@ class ObjecterFixture : public testing::Test {
   LinkFaults faults;
   std::unique_ptr<msgr::EventCenter> center;
   std::unique_ptr<msgr::LoopbackStack> stack;
-  msgr::MessengerOptions server_options{.auth_required = false};
+  msgr::MessengerOptions server_options = test::without_authentication();
   Keyring* server_keyring = nullptr;
   std::vector<std::unique_ptr<test::FakeOsd>> servers;
   OsdMap map;
   Objecter::Options options;
-  msgr::MessengerOptions client_options{.auth_required = false};
+  msgr::MessengerOptions client_options = test::without_authentication();
   Keyring* client_keyring = nullptr;
   PerfRegistry perf;
   std::unique_ptr<Objecter> objecter;

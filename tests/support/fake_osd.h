@@ -13,6 +13,7 @@
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
 #include "objecter/protocol/osd_op.h"
+#include "tests/support/messenger_options.h"
 
 namespace lunar::test {
 
@@ -30,7 +31,7 @@ class FakeOsd final : private msgr::Dispatcher {
   };
 
   FakeOsd(msgr::EventCenter& center, msgr::NetworkStack& stack, objecter::OsdId id,
-          msgr::MessengerOptions options = {.auth_required = false},
+          msgr::MessengerOptions options = test::without_authentication(),
           const Keyring* keyring = nullptr);
   ~FakeOsd() override;  // REQUIRES: stop() is done
 

@@ -11,6 +11,7 @@
 #include "msgr/event/worker_thread.h"
 #include "msgr/loopback/loopback_stack.h"
 #include "msgr/messenger.h"
+#include "tests/support/messenger_options.h"
 #include "tools/perf_msgr/report.h"
 #include "tools/perf_msgr/server.h"
 
@@ -133,7 +134,7 @@ class PerfMsgrTest : public testing::Test {
   }
 
   msgr::LoopbackStack stack_;
-  const msgr::MessengerOptions messenger_{.auth_required = false};
+  const msgr::MessengerOptions messenger_ = test::without_authentication();
   PerfRegistry perf_;
   const Environment environment_{stack_, messenger_, nullptr, perf_};
   std::unique_ptr<msgr::WorkerThread> worker_;

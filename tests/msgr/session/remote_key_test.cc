@@ -95,6 +95,8 @@ TEST_F(RemoteKeyTest, DescriptorsAreForTwoEndsThatBothWantThem) {
     ASSERT_TRUE(until([&] { return server_->events.last->peer().entity == options.entity; }));
     EXPECT_EQ(connection->peer().one_sided, client_wants);
     EXPECT_EQ(server_->events.last->peer().one_sided, client_wants);
+    EXPECT_EQ(connection->link_capabilities().one_sided, client_wants);
+    EXPECT_EQ(server_->events.last->link_capabilities().one_sided, client_wants);
   }
 }
 

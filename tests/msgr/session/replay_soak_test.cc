@@ -11,6 +11,7 @@
 #include "msgr/net/inject_stack.h"
 #include "msgr/posix/posix_stack.h"
 #include "tests/msgr/session/session_fixture.h"
+#include "tests/support/messenger_options.h"
 
 // Two messengers on threads of their own send each other thousands of numbered messages, some with
 // data, over links that break at random, in the middle of a frame too. Each has to arrive once, in
@@ -66,7 +67,7 @@ class Side final : public Dispatcher {
   Side(NetworkStack& stack, std::string entity) {
     thread_ = std::move(*WorkerThread::start({.name = entity, .busy_poll = {}}));
     on_thread([&] {
-      MessengerOptions options{.auth_required = false};
+      MessengerOptions options = test::without_authentication();
       options.entity = entity;
       options.instance = "soak";
       options.initial_backoff = std::chrono::milliseconds(1);

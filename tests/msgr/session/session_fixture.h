@@ -18,6 +18,7 @@
 #include "msgr/loopback/loopback_stack.h"
 #include "msgr/messenger.h"
 #include "msgr/session/handshake_messages.h"
+#include "tests/support/messenger_options.h"
 
 namespace lunar::msgr {
 
@@ -171,7 +172,7 @@ class SessionFixture : public ::testing::Test {
     return options;
   }
   static MessengerOptions quick_options(std::string entity) {
-    MessengerOptions options{.auth_required = false};
+    MessengerOptions options = test::without_authentication();
     options.entity = std::move(entity);
     options.instance = "test";
     options.initial_backoff = std::chrono::milliseconds(1);
