@@ -41,7 +41,7 @@ Outcome<void> serve(ClusterHandle& cluster, lunar::gateway::Image& image,
       uint64_t ops = 0;
       words >> type >> options.io_size >> options.depth >> ops;
       if (!words || options.io_size == 0 || options.io_size > image.size()) {
-        return failure(std::errc::invalid_argument, "cannot prepare: " + line);
+        return lunar::failure(std::errc::invalid_argument, "cannot prepare: " + line);
       }
       options.is_read = type == "read";
       options.is_random = true;
@@ -51,12 +51,12 @@ Outcome<void> serve(ClusterHandle& cluster, lunar::gateway::Image& image,
       bench->prepare();
       answer("ready");
     } else if (step == "run" && bench != nullptr) {
-      if (const auto error = bench->run()) return failure(error, "an IO failed");
+      if (const auto error = bench->run()) return lunar::failure(error, "an IO failed");
       answer("done");
     } else if (step == "report" && bench != nullptr) {
       answer(bench->report().dump());
     } else {
-      return failure(std::errc::invalid_argument, "not known here: " + line);
+      return lunar::failure(std::errc::invalid_argument, "not known here: " + line);
     }
   }
   return {};
@@ -64,14 +64,14 @@ Outcome<void> serve(ClusterHandle& cluster, lunar::gateway::Image& image,
 
 Outcome<void> run(int argc, char** argv) {
   auto program = lunar::Program::start(argc, argv, {.name = "one_sided_load"});
-  if (!program) return failure(program.error());
+  if (!program) return lunar::failure(program.error());
   if ((*program)->arguments().size() != 1) {
-    return failure(std::errc::invalid_argument, "usage: one_sided_load POOL/IMAGE");
+    return lunar::failure(std::errc::invalid_argument, "usage: one_sided_load POOL/IMAGE");
   }
   auto cluster = ClusterHandle::open((*program)->config(), (*program)->perf());
-  if (!cluster) return failure(cluster.error());
+  if (!cluster) return lunar::failure(cluster.error());
   auto image = (*cluster)->open_image((*program)->arguments().front(), false);
-  if (!image) return failure(image.error());
+  if (!image) return lunar::failure(image.error());
   auto served = serve(**cluster, **image, (*program)->perf());
   auto closed = (*cluster)->close_image(std::move(*image));
   return served ? closed : served;

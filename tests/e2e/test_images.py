@@ -206,7 +206,7 @@ class CApiTest(TestCase):
                 break
             taken.append(more)
         self.assertEqual(result, -ENOMEM)
-        self.assertIn(b"plain memory does", self.api.lunar_last_error())
+        self.assertIn(b"use plain memory", self.api.lunar_last_error())
         for buffer in (*taken, source, sink):
             self.api.lunar_buffer_free(self.cluster, buffer)
         self.call("close", image)

@@ -34,7 +34,7 @@ using lunar::tools::ClusterHandle;
 constexpr uint64_t kMiB = 1u << 20;
 constexpr uint64_t kRegions = 3;  // each with an IO of up to a third of the image
 
-Outcome<void> wrong(const std::string& what) { return failure(std::errc::io_error, what); }
+Outcome<void> wrong(const std::string& what) { return lunar::failure(std::errc::io_error, what); }
 
 // Registered memory grows in the background: waits until it has grown.
 lunar::msgr::RegisteredBuffer take_registered(ClusterHandle& cluster, uint64_t bytes) {
@@ -284,7 +284,7 @@ Outcome<void> run(int argc, char** argv) {
   const bool aborts = words.size() == 2 && words[1] == "aborted";
   const bool is_late = aborts || (words.size() == 2 && words[1] == "late");
   if (!is_mixed && !is_late && (words.size() != 2 || words[1] != "provoked")) {
-    return failure(
+    return lunar::failure(
         std::errc::invalid_argument,
         "usage: one_sided_check POOL/IMAGE mixed SEED MEBIBYTES | provoked | late | aborted");
   }

@@ -41,7 +41,7 @@ class SessionExchangeTest : public ::testing::Test {
 
   SessionExchange client_;
   SessionExchange server_;
-  PeerIdentity known_{.entity = "client.a", .instance = "host", .nonce = 1};
+  PeerIdentity known_{"client.a", "host", 1, false, Address(), false};
 };
 
 TEST_F(SessionExchangeTest, ANewSessionBeginsWithGenerationOne) {

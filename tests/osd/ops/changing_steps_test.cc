@@ -25,8 +25,8 @@ TEST_F(ChangingStepsTest, WriteSameLongerThanItsBufferIsWrittenInSeveralWrites) 
 }
 
 TEST_F(ChangingStepsTest, WriteSameOfZeroesFreesSpace) {
-  run(Vector("a").write(0, std::string(MemStore::kChunkBytes, 'x')));
-  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 0, MemStore::kChunkBytes, zeros(512))),
+  run(Vector("a").write(0, std::string(MemStore::kPageBytes, 'x')));
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 0, MemStore::kPageBytes, zeros(512))),
             OsdErrc::kOk);
   EXPECT_EQ(store->calls(FaultyStore::Call::kZero), 1u);
   EXPECT_EQ(content("a", 0, 4), zeros(4));

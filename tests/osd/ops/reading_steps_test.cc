@@ -40,17 +40,17 @@ TEST_F(ReadingStepsTest, ReadDataStaysInThePoolBufferTheStoreFilled) {
 }
 
 TEST_F(ReadingStepsTest, SparseReadReturnsTheExtentsAndTheirBytes) {
-  const std::string block(MemStore::kChunkBytes, 'x');
-  run(Vector("a").write(2 * MemStore::kChunkBytes, block));
+  const std::string block(MemStore::kPageBytes, 'x');
+  run(Vector("a").write(2 * MemStore::kPageBytes, block));
   const OpResultRef result =
-      run(Vector("a").add(OpCode::kSparseRead, 0, 4 * MemStore::kChunkBytes));
+      run(Vector("a").add(OpCode::kSparseRead, 0, 4 * MemStore::kPageBytes));
   const std::string data = text_of(*result);
   ConstBytes rest = as_const_bytes(data);
   const auto map = objecter::decode_extent_map(rest);
   ASSERT_TRUE(map);
   ASSERT_EQ(map->extents.size(), 1u);
   EXPECT_EQ(map->extents[0],
-            std::make_pair(uint64_t{2 * MemStore::kChunkBytes}, uint64_t{MemStore::kChunkBytes}));
+            std::make_pair(uint64_t{2 * MemStore::kPageBytes}, uint64_t{MemStore::kPageBytes}));
   EXPECT_EQ(as_text(rest), block);
   EXPECT_EQ(result->header.steps[0].data_length, data.size());
 }
