@@ -56,12 +56,14 @@ class ImageFixture : public osd::ServerFixture {
   ~ImageFixture() override {
     image.reset();
     turn();
-    for (auto& client : clients_) {
-      bool ended = false;
-      client->shutdown([&ended] { ended = true; });
-      EXPECT_TRUE(test::turn_until(*center, [&] { return ended; }));
-    }
-    clients_.clear();
+    while (!clients_.empty()) end_client(clients_.front().get());
+  }
+  // Shuts it down and destroys it.
+  void end_client(Client* client) {
+    bool is_shut_down = false;
+    client->shutdown([&is_shut_down] { is_shut_down = true; });
+    EXPECT_TRUE(test::turn_until(*center, [&] { return is_shut_down; }));
+    std::erase_if(clients_, [client](const auto& each) { return each.get() == client; });
   }
 
   Client* make_client(const std::string& instance) {

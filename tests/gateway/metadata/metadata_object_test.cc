@@ -90,9 +90,7 @@ TEST_F(MetadataObjectTest, AShutDownClientEndsAnUpdateUnderWay) {
   run_to_done<Outcome<void>>(*center, update_metadata(*other, object(), std::move(keep)),
                              [&result](Outcome<void> outcome) { result = std::move(outcome); });
   EXPECT_FALSE(result);
-  bool is_shut_down = false;
-  other->shutdown([&is_shut_down] { is_shut_down = true; });
-  ASSERT_TRUE(test::turn_until(*center, [&] { return is_shut_down; }));
+  end_client(other);
   ASSERT_TRUE(result);
   ASSERT_FALSE(*result);
   EXPECT_EQ(result->error().code, OsdErrc::kShutdown);
