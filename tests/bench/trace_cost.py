@@ -191,7 +191,8 @@ def counted(folder, pid):
 def instructions_per_io(folder, build):
     """Of tgtd and of the server, three counts each. One IO at a time: how many are answered at once would vary."""
     ios = 4000
-    wrapper = [program("valgrind"), "--tool=callgrind", f"--callgrind-out-file={folder}/callgrind.%p"]
+    wrapper = [program("valgrind"), "--tool=callgrind", "--trace-children=yes",  # tgtd is behind env(1)
+               f"--callgrind-out-file={folder}/callgrind.%p"]
     with System(folder / "system", build, {}, wrapper) as system:
         found = {name: [] for name in system.pids()}
         system.load(access="randwrite", size="4K", ops=ios, depth=1)  # makes the objects
