@@ -143,10 +143,11 @@ TEST_F(LosslessPeerTest, ASessionThatEndsWhileItReconnectsAdoptsNoLink) {
   auto connection = connect(*low_, "127.0.0.1:6802");
   ASSERT_TRUE(until([&] { return high_->events.opens == 1 && low_->events.opens == 1; }));
   injector_.black_hole = true;
-  send(*high_->events.last, 1, "nobody hears it");
   shut_down(*low_);
   injector_.black_hole = false;
   low_ = &add_peer("osd.1", "127.0.0.1:6801", 2);
+  injector_.cut_next_send = true;
+  send(*high_->events.last, 1, "nobody hears it");
   ASSERT_TRUE(until([&] { return high_->events.resets.size() == 1; }));
   settle();
   EXPECT_EQ(high_->events.opens, 1);
