@@ -42,8 +42,7 @@ TEST_F(ReadingStepsTest, ReadDataStaysInThePoolBufferTheStoreFilled) {
 TEST_F(ReadingStepsTest, SparseReadReturnsTheExtentsAndTheirBytes) {
   const std::string block(MemStore::kPageBytes, 'x');
   run(Vector("a").write(2 * MemStore::kPageBytes, block));
-  const OpResultRef result =
-      run(Vector("a").add(OpCode::kSparseRead, 0, 4 * MemStore::kPageBytes));
+  const OpResultRef result = run(Vector("a").add(OpCode::kSparseRead, 0, 4 * MemStore::kPageBytes));
   const std::string data = text_of(*result);
   ConstBytes rest = as_const_bytes(data);
   const auto map = objecter::decode_extent_map(rest);
