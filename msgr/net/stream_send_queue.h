@@ -40,9 +40,9 @@ class StreamSendQueue {
   };
 
   // REQUIRES: `frame` is sealed.
-  void push(Frame frame, IoDone sent) {
+  void push(Frame&& frame, IoDone&& sent) {
     const std::size_t bytes = frame_bytes(frame);
-    queue_.push_back({std::move(frame), std::move(sent), bytes});
+    queue_.emplace_back(std::move(frame), std::move(sent), bytes);
     queued_bytes_ += bytes;
   }
   bool is_empty() const noexcept { return head_ == queue_.size(); }
@@ -59,9 +59,11 @@ class StreamSendQueue {
 
  private:
   struct QueuedFrame {
+    QueuedFrame(Frame&& to_send, IoDone&& done, std::size_t frame_bytes) noexcept
+        : frame(std::move(to_send)), sent(std::move(done)), bytes(frame_bytes) {}
     Frame frame;
     IoDone sent;
-    std::size_t bytes = 0;
+    std::size_t bytes;
   };
 
   std::vector<QueuedFrame> queue_;  // from head_ on; those before have left

@@ -52,8 +52,9 @@ class StepCursor {
  private:
   const OpEnvironment& env_;
   const ClientOpRef op_;
-  std::shared_ptr<OpResult> result_;             // null once it is taken
-  std::vector<msgr::RegisteredBuffer> buffers_;  // one per step; empty where none is needed
+  std::shared_ptr<OpResult> result_;  // null once it is taken
+  // One per step, empty where none is needed; no list at all for a plain WRITE.
+  std::vector<msgr::RegisteredBuffer> buffers_;
   std::size_t index_ = 0;
   std::size_t data_offset_ = 0;
 };
