@@ -21,6 +21,10 @@ struct CallTable {
   void (*destroy)(void*) noexcept;
 };
 
+// Whether a callable of this type can be empty itself, and says so when it is converted to bool.
+template <typename Callable>
+inline constexpr bool kMayBeEmpty = std::is_pointer_v<Callable>;
+
 }  // namespace internal
 
 // One of the two kinds of stored function (the other: UniqueFunction):
@@ -43,7 +47,8 @@ class InlineFunction<R(Args...)> {
   InlineFunction() noexcept = default;
   InlineFunction(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
 
-  // Takes the callable. Its move constructor must not throw, which the compiler checks.
+  // Takes the callable. Its move constructor must not throw, which the compiler checks. What is made
+  // of another kind of stored function that is empty, or of a null pointer, is empty.
   template <typename F>
   requires(!std::is_same_v<std::remove_cvref_t<F>, InlineFunction> &&
            std::is_invocable_r_v<R, std::remove_cvref_t<F>&, Args...>)
@@ -52,6 +57,9 @@ class InlineFunction<R(Args...)> {
     static_assert(sizeof(Callable) <= kInlineBytes, "capture less, or keep the state in the op");
     // Moving this object must not throw either.
     static_assert(std::is_nothrow_move_constructible_v<Callable>);
+    if constexpr (internal::kMayBeEmpty<Callable>) {
+      if (!callable) return;
+    }
     ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
     table_ = &kTableOf<Callable>;
   }
@@ -109,5 +117,8 @@ class InlineFunction<R(Args...)> {
   alignas(std::max_align_t) std::byte storage_[kInlineBytes];  // raw while table_ is null
   const internal::CallTable<R, Args...>* table_ = nullptr;     // null: empty
 };
+
+template <typename Signature>
+inline constexpr bool internal::kMayBeEmpty<InlineFunction<Signature>> = true;
 
 }  // namespace lunar

@@ -31,12 +31,16 @@ class UniqueFunction<R(Args...)> {
   UniqueFunction() noexcept = default;
   UniqueFunction(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
 
-  // Takes the callable: by moving it, or by copying it if it is an lvalue.
+  // Takes the callable: by moving it, or by copying it if it is an lvalue. What is made of another
+  // kind of stored function that is empty, or of a null pointer, is empty.
   template <typename F>
   requires(!std::is_same_v<std::remove_cvref_t<F>, UniqueFunction> &&
            std::is_invocable_r_v<R, std::remove_cvref_t<F>&, Args...>)
       UniqueFunction(F&& callable) {  // NOLINT(google-explicit-constructor)
     using Callable = std::remove_cvref_t<F>;
+    if constexpr (internal::kMayBeEmpty<Callable>) {
+      if (!callable) return;
+    }
     if constexpr (kIsInline<Callable>) {
       ::new (static_cast<void*>(storage_)) Callable(std::forward<F>(callable));
     } else {
@@ -125,5 +129,8 @@ class UniqueFunction<R(Args...)> {
   alignas(void*) std::byte storage_[kInlineBytes];          // raw while table_ is null
   const internal::CallTable<R, Args...>* table_ = nullptr;  // null: empty
 };
+
+template <typename Signature>
+inline constexpr bool internal::kMayBeEmpty<UniqueFunction<Signature>> = true;
 
 }  // namespace lunar

@@ -64,6 +64,16 @@ TEST(UniqueFunctionTest, TravelsInsideAnInlineFunction) {
   later();
 }
 
+TEST(UniqueFunctionTest, IsEmptyIfItIsMadeOfAnEmptyInlineFunctionAndTheOtherWayRound) {
+  EXPECT_FALSE(UniqueFunction<void()>(InlineFunction<void()>()));
+  EXPECT_FALSE(InlineFunction<void()>(UniqueFunction<void()>()));
+  void (*const nothing)() = nullptr;
+  EXPECT_FALSE(UniqueFunction<void()>(nothing));
+  EXPECT_FALSE(InlineFunction<void()>(nothing));
+  UniqueFunction<void()> held = [] {};
+  EXPECT_TRUE(InlineFunction<void()>(std::move(held)));
+}
+
 TEST(UniqueFunctionDeathTest, CallingAnEmptyOneAborts) {
   UniqueFunction<void()> empty;
   EXPECT_DEATH(empty(), "empty UniqueFunction");
