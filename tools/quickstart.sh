@@ -112,7 +112,9 @@ finish() {
 
 stop_kept() {
   work=$(cd "$stop_folder" 2>/dev/null && pwd) || die "there is no folder $stop_folder"
-  [ -e "$work/quickstart" ] || die "$work was not made by 'quickstart.sh --keep'"
+  # The folder is removed with all that is in it: it must be one of ours, not one that has such a file.
+  [[ $work == */lunar-quickstart.?????? && -f $work/quickstart ]] ||
+    die "$work was not made by 'quickstart.sh --keep', and is left alone"
   bin_dir=$(cat "$work/quickstart")
   stop_all
   echo "stopped, and $work removed"

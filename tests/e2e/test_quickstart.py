@@ -84,6 +84,12 @@ class QuickstartTest(TestCase):
         self.assertIn("it did not work", result.stderr)
         self.assertEqual(self.left_behind(), [])
 
+    def test_a_folder_of_somebody_else_is_not_removed(self):
+        (self.folder / "quickstart").write_text("mine")
+        result = self.quickstart("--stop", self.folder, check=False)
+        self.assertIn("was not made by", result.stderr)
+        self.assertEqual((self.folder / "quickstart").read_text(), "mine")
+
     def test_what_it_refuses(self):
         for options, sentence in ((["--nonsense"], "unknown argument '--nonsense'"),
                                   (["--bin-dir", self.folder], "tools/lunar: build it, or leave out"),

@@ -94,6 +94,45 @@ class VstartTest(TestCase):
             self.assertNotEqual(json.loads((self.dir / "vstart.json").read_text())["ports"], [port])
             self.assertEqual(json.loads(self.lunar("--format", "json", "status"))["num_up_osds"], 1)
 
+    def test_a_lost_store_is_told_and_the_others_are_kept(self):
+        self.vstart("start", "-n", "3")
+        self.lunar("create", "rbd/disk1", "--size", "64M")
+        self.vstart("stop")
+        for lost in (0, 1):
+            aside = self.folder / "aside"
+            (self.dir / f"osd.{lost}").rename(aside)
+            self.assertIn(f"there is no store in {self.dir}/osd.{lost}", self.refused("start"))
+            self.assertFalse((self.dir / f"osd.{lost}").exists())
+            aside.rename(self.dir / f"osd.{lost}")
+        self.vstart("start")
+        self.assertEqual(self.lunar("ls", "rbd").split(), ["disk1"])
+
+    def test_an_interrupted_first_start_is_begun_again(self):
+        self.vstart("start", "-n", "2")
+        self.vstart("stop")
+        state = json.loads((self.dir / "vstart.json").read_text())
+        self.assertTrue(state["has_stores"])
+        # As if it had ended between the second store and the note that there are two.
+        (self.dir / "vstart.json").write_text(json.dumps({**state, "has_stores": False}))
+        self.vstart("start")
+        self.assertEqual(json.loads(self.lunar("--format", "json", "status"))["num_up_osds"], 2)
+
+    def test_a_mem_cluster_that_lost_one_server_keeps_the_others(self):
+        self.vstart("start", "-n", "2", "--store", "mem", "--no-auth")
+        kept, lost = self.pid(0), self.pid(1)
+        os.kill(lost, signal.SIGKILL)
+        wait_until(lambda: self.vstart("status", check=False).returncode == 1, 30, "the death to show")
+        self.assertIn("osd.1 ended, and with it the objects", self.refused("start"))
+        self.assertTrue(pathlib.Path("/proc", str(kept)).exists())
+        self.vstart("stop")
+        self.vstart("start")
+
+    def test_removing_leaves_what_it_did_not_make(self):
+        self.vstart("start", "-n", "1")
+        (self.dir / "thesis.txt").write_text("mine")
+        self.assertIn("thesis.txt", self.vstart("stop", "--remove").stderr)
+        self.assertEqual([entry.name for entry in self.dir.iterdir()], ["thesis.txt"])
+
     def test_only_its_own_processes_are_ended(self):
         self.vstart("start", "-n", "1")
         pid_file = self.dir / "run" / "osd.0.pid"
