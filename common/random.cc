@@ -6,10 +6,12 @@
 #include <cerrno>
 
 #include "common/check.h"
+#include "common/host.h"
 
 namespace lunar {
 
 void random_bytes(Bytes into) noexcept {
+  if (SimulatedHost* host = simulated_host()) return host->fill_random(into);
   while (!into.empty()) {
     const ssize_t got = ::getrandom(into.data(), into.size(), 0);
     if (got < 0 && errno == EINTR) continue;

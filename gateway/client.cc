@@ -5,6 +5,7 @@
 
 #include <chrono>
 
+#include "common/host.h"
 #include "common/random.h"
 #include "gateway/io/counters.h"
 #include "gateway/io/delivery.h"
@@ -19,7 +20,7 @@ std::string process_instance() {
 }
 
 uint64_t time_nonce() {
-  const auto now = std::chrono::system_clock::now().time_since_epoch();
+  const auto now = wall_now().time_since_epoch();
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(now).count());
 }
 

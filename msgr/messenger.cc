@@ -10,6 +10,7 @@
 #include <fstream>
 #include <utility>
 
+#include "common/host.h"
 #include "msgr/session/async_messenger.h"
 
 namespace lunar::msgr {
@@ -54,7 +55,7 @@ Outcome<std::unique_ptr<Messenger>> Messenger::create(EventCenter& center, Netwo
   }
   if (options.nonce == 0) {
     options.nonce = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                              std::chrono::system_clock::now().time_since_epoch())
+                                              wall_now().time_since_epoch())
                                               .count());
   }
   return std::make_unique<AsyncMessenger>(center, stack, std::move(options), keyring, perf,

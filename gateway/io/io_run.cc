@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/host.h"
 #include "gateway/image.h"
 #include "gateway/io/counters.h"
 #include "gateway/io/trace_values.h"
@@ -66,7 +67,7 @@ IoRun::IoRun(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& 
       io_id_(options.io_id != 0 ? options.io_id : image_->client().next_io_id()),
       done_(std::move(done)),
       cursor_(image_->layout(), work.offset, work.length),
-      started_(std::chrono::steady_clock::now()) {}
+      started_(monotonic_now()) {}
 
 void IoRun::cancel() {
   if (std::exchange(is_cancelled_, true)) return;
@@ -205,7 +206,7 @@ void IoRun::finish() {
 }
 
 void IoRun::count_in(GatewayCounters& counters) const {
-  const auto took = std::chrono::steady_clock::now() - started_;
+  const auto took = monotonic_now() - started_;
   if (result_.error) counters.failed.add();
   counters.bytes_inline.add(result_.bytes_inline);
   counters.bytes_one_sided.add(result_.bytes_one_sided);

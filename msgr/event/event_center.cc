@@ -27,6 +27,7 @@
 
 #include "common/check.h"
 #include "common/file.h"
+#include "common/host.h"
 #include "common/signals.h"
 #include "msgr/event/poller_set.h"
 #include "msgr/event/post_queue.h"
@@ -130,6 +131,7 @@ void EventCenter::Impl::claim() {
 }
 
 void EventCenter::Impl::wake_up() noexcept {
+  if (SimulatedHost* host = simulated_host()) return host->on_posted(options.time);
   if (!asleep.load(std::memory_order_seq_cst) || !asleep.exchange(false)) return;
   const uint64_t one = 1;
   while (write(wake.get(), &one, sizeof one) < 0 && errno == EINTR) {
@@ -160,8 +162,11 @@ bool EventCenter::Impl::run_posts() {
 
 // Only for a host that sleeps in its own epoll_wait: run() has the timeout of its own.
 void EventCenter::Impl::set_timerfd() {
-  if (options.time != nullptr) return;
   const TimePoint next = timers.next_deadline().value_or(TimePoint::max());
+  if (options.time != nullptr) {
+    if (SimulatedHost* host = simulated_host()) host->on_deadline(options.time, next);
+    return;
+  }
   if (next == timerfd_at) return;
   timerfd_at = next;
   itimerspec spec{};

@@ -60,6 +60,8 @@ struct LoopbackOptions {
 class LoopbackStack final : public NetworkStack {
  public:
   explicit LoopbackStack(LoopbackOptions options = {});
+  // Another host on the network of `neighbour`: with options, buffers and an end of its own.
+  LoopbackStack(LoopbackOptions options, const LoopbackStack& neighbour);
   ~LoopbackStack() override;
 
   std::unique_ptr<PendingConnect> connect(EventCenter& center, const Address& peer,
@@ -68,7 +70,12 @@ class LoopbackStack final : public NetworkStack {
                                             AcceptCallback on_accept) override;
   BufferPool& buffers() noexcept override;
   bool supports_one_sided() const noexcept override;
-  std::size_t keys_out() const;  // of all its links
+  std::size_t keys_out() const;  // of all links of the network
+
+  // As if the host's process had been killed: its listeners and its ends of all pipes are gone, as
+  // their peers see. Nothing of its links may run any more: their center has stopped for good. With
+  // no LoopbackStack of the network in a call.
+  void kill();
 
   // The stand-in for a NIC's table of keys. expose() lets remote_read() and remote_write() of any
   // link reach `memory` until revoke(), after which they fail and break their link, as a QP would.
@@ -76,9 +83,10 @@ class LoopbackStack final : public NetworkStack {
   void revoke(const RemoteKey& key);
 
   struct Network;
+  struct Host;
 
  private:
-  const std::shared_ptr<Network> network_;
+  const std::shared_ptr<Host> host_;
 };
 
 }  // namespace lunar::msgr

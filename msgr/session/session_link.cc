@@ -6,6 +6,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/host.h"
 #include "common/log.h"
 #include "msgr/errors.h"
 #include "msgr/session/handshake_messages.h"
@@ -33,7 +34,7 @@ constexpr auto kShutDownLimit = 200ms;
 
 uint64_t wall_clock_ns() noexcept {
   return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                   std::chrono::system_clock::now().time_since_epoch())
+                                   wall_now().time_since_epoch())
                                    .count());
 }
 

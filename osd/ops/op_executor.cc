@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/host.h"
 #include "objecter/protocol/placement.h"
 #include "osd/ops/trace_values.h"
 #include "tracing/tracepoints.h"
@@ -126,7 +127,7 @@ bool OpExecutor::cancel(const ClientOpRef& op) {
 }
 
 void OpExecutor::wait_for_buffers(const ObjectId& id, ClientOp& op) {
-  op.waited_for_buffers(std::chrono::steady_clock::now());
+  op.waited_for_buffers(monotonic_now());
   if (std::find(buffer_queue_.begin(), buffer_queue_.end(), id) == buffer_queue_.end())
     buffer_queue_.push_back(id);
   retry_later();

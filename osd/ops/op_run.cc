@@ -4,6 +4,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/host.h"
 #include "osd/ops/trace_values.h"
 #include "tracing/tracepoints.h"
 
@@ -24,7 +25,7 @@ bool OpRun::take_buffers() {
 }
 
 bool OpRun::gives_up_waiting() {
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = monotonic_now();
   const auto waited = cursor_.op().waited_for_buffers(now);
   if (cursor_.op().pulls()) return payload_.gives_up_waiting(now, waited);
   has_no_buffers_ = waited >= cursor_.env().limits.max_buffer_wait;

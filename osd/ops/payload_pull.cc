@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/crc32c.h"
+#include "common/host.h"
 #include "common/log.h"
 #include "msgr/errors.h"
 #include "tracing/tracepoints.h"
@@ -20,7 +21,7 @@ PullFault PayloadPull::check(const msgr::RegisteredBuffer& buffer) const {
   if (op_.is_given_up) return PullFault::kGivenUp;
   if (!buffer.is_registered()) return PullFault::kNoMemory;
   if (!op_.may_use_keys(delivery_.link_generation)) return PullFault::kStale;
-  return op_.lease_is_over(std::chrono::steady_clock::now()) ? PullFault::kLeaseOver
+  return op_.lease_is_over(monotonic_now()) ? PullFault::kLeaseOver
                                                              : PullFault::kNone;
 }
 

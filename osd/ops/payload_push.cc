@@ -4,6 +4,7 @@
 #include <chrono>
 
 #include "common/crc32c.h"
+#include "common/host.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::osd {
@@ -25,7 +26,7 @@ Push push_payload(OneSidedCounters& counters, msgr::RemoteMemory& memory, const 
     counters.push_stale.add();
     return {};
   }
-  if (op.lease_is_over(std::chrono::steady_clock::now())) {
+  if (op.lease_is_over(monotonic_now())) {
     counters.push_lease_over.add();
     return {};
   }

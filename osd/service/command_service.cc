@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/host.h"
 #include "common/log.h"
 #include "osd/map/map_commands.h"
 
@@ -118,7 +119,7 @@ void CommandService::run(const std::string& text, Done done) {
 CommandReply CommandService::show(std::string_view prefix) const {
   CommandReply reply;
   reply.epoch = with_.maps.epoch();
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = monotonic_now();
   if (prefix == "ops in flight" || prefix == "dump_ops_in_flight")
     reply.text = with_.ops.tracker().in_flight_json(now);
   else if (prefix == "dump_historic_ops")

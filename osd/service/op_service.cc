@@ -5,6 +5,7 @@
 #include <chrono>
 #include <utility>
 
+#include "common/host.h"
 #include "common/log.h"
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/placement.h"
@@ -39,7 +40,7 @@ void OpService::start(UnflushedLedger& ledger) {
 }
 
 void OpService::tick() {
-  const auto now = std::chrono::steady_clock::now();
+  const auto now = monotonic_now();
   sessions_.expire(now);
   tracker_.complain(now);
 }
@@ -69,7 +70,7 @@ void OpService::on_reset(msgr::Connection& connection) {
   map_waiters_.erase(connection);
   const auto known = connections_.find(&connection);
   if (known == connections_.end()) return;
-  sessions_.close(connection, known->second, std::chrono::steady_clock::now());
+  sessions_.close(connection, known->second, monotonic_now());
   connections_.erase(known);
 }
 
@@ -82,7 +83,7 @@ void OpService::on_map(Epoch epoch) {
 
 void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
   auto op = std::make_shared<ClientOp>();
-  op->arrived = std::chrono::steady_clock::now();
+  op->arrived = monotonic_now();
   auto header = objecter::decode_osd_op(message.front, message.data.size());
   if (!header || header->tid != message.meta.tid) {
     LUNAR_LOG(kOsd, 1, "{} sent an op that cannot be read", connection.peer().entity);
@@ -149,7 +150,7 @@ void OpService::on_cancel(msgr::Connection& connection, ConstBytes front) {
   const auto known = connections_.find(&connection);
   if (!note || known == connections_.end()) return;
   if (const ClientOpRef op = map_waiters_.take(connection, note->tid))
-    tracker_.ended(*op, OsdErrc::kCancelled, 0, std::chrono::steady_clock::now());
+    tracker_.ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
   sessions_.cancel(connection, known->second, note->tid);
 }
 
@@ -170,12 +171,12 @@ void OpService::finish_later(ClientOpRef op, OsdErrc error) {
 bool OpService::take_back(const ClientOpRef& op) {
   if (!executor_->take_back(op)) return false;
   LUNAR_TRACE(lunar_osd, op_cancelled, op->io_id(), op->header.tid);
-  tracker_.ended(*op, OsdErrc::kCancelled, 0, std::chrono::steady_clock::now());
+  tracker_.ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
   return true;
 }
 
 void OpService::on_executed(ClientOpRef op, OpResultRef result) {
-  tracker_.ended(*op, result->header.error, result->data_bytes(), std::chrono::steady_clock::now());
+  tracker_.ended(*op, result->header.error, result->data_bytes(), monotonic_now());
   sessions_.on_executed(std::move(op), std::move(result));
 }
 
@@ -186,7 +187,7 @@ void OpService::send_reply(msgr::Connection& connection, const ClientOp& op, OpR
   header.epoch = maps_.epoch();
   header.verifier = ledger_->verifier();
   // Does nothing for an op that executed: on_executed() has counted it. Any other ends here.
-  tracker_.ended(op, header.error, 0, std::chrono::steady_clock::now());
+  tracker_.ended(op, header.error, 0, monotonic_now());
   LUNAR_TRACE(lunar_osd, op_replied, op.io_id(), header.tid, static_cast<int32_t>(header.error),
               static_cast<uint64_t>(result->data_bytes()));
   msgr::MessageMeta meta;

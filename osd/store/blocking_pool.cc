@@ -6,8 +6,8 @@
 
 namespace lunar::osd {
 
-BlockingPool::BlockingPool(msgr::EventCenter& center, unsigned max_threads)
-    : center_(center), max_threads_(max_threads == 0 ? 1 : max_threads) {}
+BlockingPool::BlockingPool(msgr::EventCenter& center, unsigned max_threads, CallTime call_time)
+    : center_(center), max_threads_(max_threads), call_time_(std::move(call_time)) {}
 
 BlockingPool::~BlockingPool() {
   LUNAR_CHECK(running_ == 0, "a store was destroyed with calls in progress");
@@ -21,6 +21,14 @@ BlockingPool::~BlockingPool() {
 
 void BlockingPool::submit(std::unique_ptr<BlockingCall> call) {
   ++running_;
+  if (max_threads_ == 0) {
+    center_.run_after(call_time_(), [this, call = std::move(call)] {
+      --running_;
+      call->work();
+      call->then();
+    });
+    return;
+  }
   {
     MutexLock lock(mutex_);
     queue_.push_back(std::move(call));

@@ -1,23 +1,27 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
 #include <deque>
 #include <memory>
 #include <thread>
 #include <utility>
 #include <vector>
 
+#include "common/inline_function.h"
 #include "common/mutex.h"
 #include "msgr/event_center.h"
 
 namespace lunar::osd {
 
-// A few threads for system calls that block.
+// A few threads for system calls that block. With none of them (max_threads 0), as a simulation has
+// it, each call is made on the loop, a while later: the time that `call_time` gives.
 // Loop-bound to its center. Owns the threads: started one by one when there is more work than idle
 // threads, all signals blocked, joined by the destructor.
 class BlockingPool {
  public:
-  BlockingPool(msgr::EventCenter& center, unsigned max_threads);
+  using CallTime = InlineFunction<std::chrono::nanoseconds()>;
+  BlockingPool(msgr::EventCenter& center, unsigned max_threads, CallTime call_time = nullptr);
   ~BlockingPool();  // REQUIRES: nothing is running
   BlockingPool(const BlockingPool&) = delete;
   BlockingPool& operator=(const BlockingPool&) = delete;
@@ -50,6 +54,7 @@ class BlockingPool {
 
   msgr::EventCenter& center_;
   const unsigned max_threads_;
+  CallTime call_time_;
   std::vector<std::thread> threads_;  // of the loop
   unsigned running_ = 0;              // of the loop: submitted, and then() not called yet
   Mutex mutex_;

@@ -159,7 +159,7 @@ FileStore::FileStore(msgr::EventCenter& center, msgr::BufferPool& buffers, Sysca
       reserve_(tree_, options_.reserve_bytes),
       attributes_(tree_, format_.attributes),
       calls_(center),
-      pool_(center, options_.threads),
+      pool_(center, options_.threads, [&syscalls] { return syscalls.call_time(); }),
       records_(pool_, tree_, reserve_),
       loss_(pool_, tree_) {}
 

@@ -25,7 +25,7 @@ struct FileStoreOptions {
   std::size_t loop_write_bytes = 64 << 10;  // a write up to this is made on the loop
   std::size_t direct_io_bytes = 0;          // osd_direct_io_bytes
   std::size_t sync_files_limit = 32;        // a flush of more files and folders is one syncfs
-  unsigned threads = 4;                     // for calls that block
+  unsigned threads = 4;                     // for calls that block; 0: on the loop (simulations)
   Io io = Io::kAuto;                        // kAuto: io_uring, threads where it is refused
   PerfRegistry* perf = nullptr;             // of its counters; outlives the store
 };

@@ -8,7 +8,7 @@
 namespace lunar::osd {
 
 Outcome<void> LossState::start(const std::string& path) {
-  auto instance = MountInstance::of(tree_.root());
+  auto instance = MountInstance::of(tree_);
   if (!instance) {
     return failure(file_error(path, "its mount cannot be identified", instance.error()));
   }

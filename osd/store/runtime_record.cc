@@ -24,11 +24,12 @@ bool flag_in(const nlohmann::json& json, const char* key, bool otherwise) {
 
 }  // namespace
 
-Result<MountInstance> MountInstance::of(int root) {
+Result<MountInstance> MountInstance::of(const StoreTree& tree) {
+  const int root = tree.root();
   MountInstance instance;
-  auto boot_id = read_file("/proc/sys/kernel/random/boot_id", 256);
-  if (!boot_id) return failure(boot_id.error().code);
-  instance.boot_id = boot_id->substr(0, boot_id->find('\n'));
+  auto boot_id = tree.syscalls().boot_id();
+  if (!boot_id) return failure(boot_id.error());
+  instance.boot_id = std::move(*boot_id);
   struct statx status {};
   if (::statx(root, "", AT_EMPTY_PATH, STATX_BASIC_STATS | STATX_MNT_ID | kMountIdUnique,
               &status) != 0) {
@@ -71,7 +72,7 @@ std::error_code RuntimeRecord::write(const StoreTree& tree) const {
 }
 
 std::error_code write_clean_runtime_record(const StoreTree& tree) {
-  auto instance = MountInstance::of(tree.root());
+  auto instance = MountInstance::of(tree);
   if (!instance) return instance.error();
   return RuntimeRecord{std::move(*instance), true, false}.write(tree);
 }

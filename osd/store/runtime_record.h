@@ -17,7 +17,7 @@ struct MountInstance {
   uint64_t mount = 0;        // statx mount id, the one that is never reused where there is one
   bool operator==(const MountInstance&) const = default;
 
-  static Result<MountInstance> of(int root);
+  static Result<MountInstance> of(const StoreTree& tree);
 };
 
 // Kept durably while a server runs, so that the next one can tell. Blocking.

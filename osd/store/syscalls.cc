@@ -14,6 +14,8 @@
 #include <cstdio>
 #include <string>
 
+#include "common/file.h"
+
 namespace lunar::osd {
 namespace {
 
@@ -81,6 +83,12 @@ int Syscalls::allocate(int fd, int mode, uint64_t offset, uint64_t length) {
 
 int Syscalls::truncate(int fd, uint64_t size) {
   return retried([&] { return ::ftruncate(fd, static_cast<off_t>(size)); });
+}
+
+Result<std::string> Syscalls::boot_id() {
+  auto boot_id = read_file("/proc/sys/kernel/random/boot_id", 256);
+  if (!boot_id) return failure(boot_id.error().code);
+  return boot_id->substr(0, boot_id->find('\n'));
 }
 
 int Syscalls::set_up_ring(unsigned entries, io_uring* ring) {

@@ -3,9 +3,12 @@
 
 #include <sys/types.h>
 
+#include <chrono>
 #include <cstdint>
+#include <string>
 
 #include "common/bytes.h"
+#include "common/result.h"
 
 struct io_uring;
 
@@ -37,6 +40,12 @@ class Syscalls {
   virtual int make_directory(int directory, const char* name);
   virtual int allocate(int fd, int mode, uint64_t offset, uint64_t length);  // fallocate
   virtual int truncate(int fd, uint64_t size);
+
+  // Which start of the machine this is: what the page cache held before another one is gone.
+  virtual Result<std::string> boot_id();
+  // How long a call that blocks takes where there are no threads for it (FileStoreOptions::threads
+  // is 0); simulated disks only.
+  virtual std::chrono::nanoseconds call_time() { return {}; }
 
   virtual int set_up_ring(unsigned entries, io_uring* ring);
   // A table of fixed buffers, empty; and one of its entries, which pins the memory.

@@ -42,6 +42,7 @@ ALLOWED = [
     (r"msgr/message\.h", r"k(Low|Highest)", "the scale of priorities is Ceph's, and whole"),
     (r"tracing/analysis/event\.h", r"k\w+", "each event of the catalogue has a kind, used or not"),
     (OPTIONS, r"ms_mode|ms_async_rdma_type", "it accepts one word, and refuses others with the reason"),
+    (r"common/host\.h|msgr/loopback/loopback_stack\.h", r"set_simulated_host|kill", "the cluster simulator's"),
     (r"common/log\.h", r"log_levels", "tests look at what a change of debug_* does"),
     (r"common/log\.h", r"k(Auth|Tools)", "each has its option debug_*, as in Ceph"),
     (r"bstore_plugin/sense\.h", r"k\w+", "the table of SCSI's sense keys is whole"),

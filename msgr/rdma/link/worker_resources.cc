@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
+#include "common/host.h"
 
 namespace lunar::msgr::rdma {
 namespace {
@@ -75,7 +76,7 @@ void WorkerResources::grow_receives() {
   if (count == 0) return growth_.end();
   if (receives_.add(count)) {
     if (!receives_.takes_more()) return growth_.end();
-    return growth_.failed(std::chrono::steady_clock::now());
+    return growth_.failed(monotonic_now());
   }
   pool_.add(count);
   if (count == missing) growth_.end();

@@ -5,6 +5,7 @@
 #include <memory>
 #include <vector>
 
+#include "common/host.h"
 #include "common/mutex.h"
 #include "common/result.h"
 #include "msgr/rdma/device/device.h"
@@ -38,7 +39,7 @@ class WorkerResources {
   // More buffers to lend, if the option allows.
   void grow_receives();
   // False once the option is reached, and for a while after memory ran out. Any thread.
-  bool can_grow() const noexcept { return growth_.may_go_on(std::chrono::steady_clock::now()); }
+  bool can_grow() const noexcept { return growth_.may_go_on(monotonic_now()); }
   // Room on the CQ for all completions that a QP can cause: a CQ that overruns is lost.
   bool reserve_completions(uint32_t count);
   void release_completions(uint32_t count) noexcept { completions_ -= count; }

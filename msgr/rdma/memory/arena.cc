@@ -11,6 +11,7 @@
 #include <vector>
 
 #include "common/check.h"
+#include "common/host.h"
 #include "common/log.h"
 #include "common/memlock.h"
 #include "common/mutex.h"
@@ -151,7 +152,7 @@ struct Arena::Impl {
       const MutexLock lock(self->mutex);
       const std::size_t bytes = self->next_chunk_bytes();
       if (self->is_growing || bytes < Buddy::kUnit << order) return;
-      if (std::chrono::steady_clock::now() < self->no_growth_before) return;
+      if (monotonic_now() < self->no_growth_before) return;
       self->is_growing = true;
     }
     const std::error_code refused = self->service.run([self] { self->grow_now(); });
@@ -165,7 +166,7 @@ struct Arena::Impl {
     if (!grown) LUNAR_LOG(kMs, 0, "{}", grown.error().message);
     const MutexLock lock(mutex);
     is_growing = false;
-    if (!grown) no_growth_before = std::chrono::steady_clock::now() + kGrowthPause;
+    if (!grown) no_growth_before = monotonic_now() + kGrowthPause;
   }
 
   // Of the chunk made first and the one after it; no later one is larger.

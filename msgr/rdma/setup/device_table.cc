@@ -10,6 +10,7 @@
 #include <map>
 #include <optional>
 
+#include "common/host.h"
 #include "common/log.h"
 #include "msgr/rdma/setup/cm_channel.h"
 #include "msgr/rdma/setup/removal_watch.h"
@@ -188,7 +189,7 @@ struct DeviceTable::Impl : std::enable_shared_from_this<Impl> {
   }
 
   Outcome<PortChoice> choose(const Address& local) {
-    const auto now = std::chrono::steady_clock::now();
+    const auto now = monotonic_now();
     if (!listing || now - listed_at > kListingAge) {
       auto devices = list_devices();
       if (!devices) return failure(std::move(devices.error()));
