@@ -76,6 +76,9 @@ void BlockCheck::collect(uint64_t block, std::span<const History::Handle> ops) {
         break;
       }
     }
+    if (history_.may_writes_repeat() && command.role == Role::kSet) {
+      command.repeats_until = op.ended;
+    }
     has_or_ |= command.role == Role::kOr;
     commands_.push_back(command);
   }
@@ -157,6 +160,7 @@ BlockCheck::Result BlockCheck::run(uint64_t block, std::span<const History::Hand
       if (losses[next_loss_].ends > each.at) break;  // it goes on
     }
     last = each.at;
+    now_ = each.at;
     if (!each.is_end) {
       begin(each.command);
     } else if (!end(each.command)) {
@@ -221,7 +225,7 @@ bool BlockCheck::force(uint32_t which) {
   const uint64_t bit = commands_[which].bit();
   const bool is_all_done = std::all_of(states_.begin(), states_.end(),
                                        [&](const BlockState& state) { return state.done & bit; });
-  if (!is_all_done) {
+  if (!is_all_done || commands_[which].repeats_until > 0) {
     begin_search();
     for (const BlockState& state : states_) add(state);
     std::vector<BlockState> kept;
@@ -229,6 +233,7 @@ bool BlockCheck::force(uint32_t which) {
       const BlockState state = found_[i];
       if (state.done & bit) {
         kept.push_back(state);
+        if (fits(state, commands_[which])) step(state, which);  // once more
         continue;
       }
       for (const uint32_t each : pending_) {
@@ -273,9 +278,11 @@ void BlockCheck::try_all() {
   states_ = found_;
 }
 
-bool BlockCheck::fits(const BlockState& state, const Command& command) {
+bool BlockCheck::fits(const BlockState& state, const Command& command) const {
   if (command.role == Role::kRead || command.role == Role::kMiscompare) return false;
-  if ((state.done & command.bit()) != 0) return false;
+  if ((state.done & command.bit()) != 0) {
+    return now_ <= command.repeats_until && state.content != command.content;
+  }
   return command.role != Role::kSwap || state.content == command.compared;
 }
 

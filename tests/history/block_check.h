@@ -74,6 +74,7 @@ class BlockCheck {
     ContentId content = 0;         // read, or written
     ContentId compared = 0;        // kSwap, kMiscompare
     Position invoked = 0;
+    Position repeats_until = 0;       // it may take effect again before
     Position ends = History::kNever;  // must be in the order by then, or can no more be
     Position acknowledged = History::kNever;
     bool is_fua = false;
@@ -116,7 +117,7 @@ class BlockCheck {
   void let_go(uint32_t which);
   bool force(uint32_t which);
   void try_all();
-  static bool fits(const BlockState& state, const Command& command);
+  bool fits(const BlockState& state, const Command& command) const;
   bool can_step(const BlockState& state, const Command& command) const;
   bool is_wanted(const BlockState& state, ContentId content) const;
   bool has_better_twin(const BlockState& state, uint32_t which) const;
@@ -148,6 +149,7 @@ class BlockCheck {
   std::size_t next_loss_ = 0;  // the first one that was not gone through to its end
   bool is_on_disk_ = true;     // nothing was written since the last loss
   uint64_t block_ = 0;
+  Position now_ = 0;  // of the event that is looked at
   History::Handle culprit_ = 0;
   std::vector<ContentId> possible_;
   std::optional<History::Handle> untold_;

@@ -114,6 +114,12 @@ class History {
   // Shown in explanations, and of no meaning to the verdict: "server 1 restarted".
   void note(const std::string& text);
 
+  // A write may take effect more than once before its end, as one does that is sent again to a
+  // server that has carried it out before it was restarted. Whoever overwrites a block while
+  // another write to it is in flight may then find that one on top.
+  void let_writes_repeat() { may_writes_repeat_ = true; }
+  bool may_writes_repeat() const { return may_writes_repeat_; }
+
   // Shown beside the events from here on; virtual or real.
   void set_time(int64_t time_ns) { time_ns_ = time_ns; }
 
@@ -129,6 +135,7 @@ class History {
   std::vector<int> clients_;               // parallel to open_
   std::vector<Handle>& open_of(int client);
   int64_t time_ns_ = 0;
+  bool may_writes_repeat_ = false;
 };
 
 const char* name_of(HistoryCommand command);

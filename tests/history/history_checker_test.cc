@@ -121,6 +121,26 @@ TEST_F(HistoryCheckerTest, FindsAWriteThatIsUndone) {
   expect_fault(HistoryFault::kStale, 5);
 }
 
+TEST_F(HistoryCheckerTest, AcceptsAWriteThatTakesEffectTwiceIfThatIsAllowed) {
+  const Handle twice = begin_write(1, 5, 17);
+  read(2, 5, 17);
+  write(2, 5, 18);
+  read(2, 5, 18);
+  ended(twice);
+  read(2, 5, 17);
+  expect_fault(HistoryFault::kStale, 5);
+  history_.let_writes_repeat();
+  expect_clean();
+}
+
+TEST_F(HistoryCheckerTest, FindsAWriteThatTakesEffectAgainAfterItsEnd) {
+  history_.let_writes_repeat();
+  write(1, 5, 17);
+  write(2, 5, 18);
+  read(2, 5, 17);
+  expect_fault(HistoryFault::kStale, 5);
+}
+
 TEST_F(HistoryCheckerTest, AcceptsEitherOrderOfConcurrentWrites) {
   for (const uint64_t lba : {5, 6}) {
     const Handle first = begin_write(1, lba, 17);

@@ -1,0 +1,51 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <optional>
+#include <string>
+#include <vector>
+
+#include "common/random.h"
+#include "tests/sim/sim_host.h"
+
+namespace lunar::sim {
+
+// One thing that goes wrong, or that an operator does.
+struct Fault {
+  enum class Kind : uint8_t {
+    kKillServer,
+    kCutPower,
+    kPauseServer,
+    kKillGateway,
+    kPauseGateway,
+    kCutServerLinks,  // every link of the server, for a while
+    kCutGatewayLinks,
+    kSilenceServer,  // nothing arrives, and nobody is told
+    kSilenceGateway,
+    kFlakyServer,  // one send in a few breaks its link
+    kFailSync,     // the next syncs of the server's disk
+    kFailOpen,     // its next opens
+    kFailUnlink,
+    kFailRename,
+    kFullDisk,
+    kSlowDisk,
+    kTurnBackClock,  // of the gateway, which starts again
+  };
+  static constexpr int kKinds = 17;
+
+  Duration at{};
+  Kind kind = Kind::kKillServer;
+  unsigned target = 0;  // which server or gateway
+  Duration length{};    // of the state that ends by itself; or until it starts again
+  unsigned count = 0;   // of calls that fail
+
+  std::string to_string() const;
+  static std::optional<Fault> parse(const std::string& line);
+};
+
+using Script = std::vector<Fault>;
+
+// Faults for `length` of simulated time, by chance; a run of this many servers and gateways.
+Script make_script(RandomEngine& random, Duration length, unsigned servers, unsigned gateways);
+
+}  // namespace lunar::sim

@@ -1,0 +1,93 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <functional>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/config.h"
+#include "common/perf_counters.h"
+#include "gateway/client.h"
+#include "gateway/image.h"
+#include "tests/history/history.h"
+#include "tests/sim/sim_process.h"
+
+namespace lunar::sim {
+
+using test::HistoryCommand;
+using test::HistoryOp;
+using test::HistoryOutcome;
+
+// What the workers of a gateway do.
+struct Workload {
+  unsigned workers = 3;
+  Duration longest_pause = std::chrono::milliseconds(150);  // of a worker, between its commands
+  uint64_t image_blocks = 32;
+  uint64_t object_blocks = 4;
+  uint64_t most_blocks = 6;  // of one command
+};
+
+// A process with an image open, and initiators that work on it, each with one command at a time.
+class SimGateway {
+ public:
+  static constexpr uint64_t kBlock = 4096;
+  struct Place {
+    SimHost& host;
+    const msgr::LoopbackStack& wire;
+    test::History& history;
+    std::vector<msgr::Address> servers;
+    std::function<test::ContentId()> next_id;  // unique in the run
+  };
+  // `client` is its number in the history.
+  SimGateway(const Place& place, int client, const Workload& workload);
+
+  void start();
+  void kill();
+  void restart_after(Duration delay);
+  void pause(bool is_paused);
+  void turn_back_clock(Duration by) { wall_offset_ -= by; }  // from the next start on
+  SimNetwork* network() noexcept { return life_ == nullptr ? nullptr : &life_->process.network; }
+  SimLoop* loop() noexcept { return life_ == nullptr ? nullptr : &life_->process.loop; }
+  bool is_running() const noexcept { return life_ != nullptr; }
+
+  bool has_image() const noexcept { return life_ != nullptr && life_->image != nullptr; }
+  bool is_idle() const noexcept;
+  void stop_working() noexcept { is_working_ = false; }
+  // A command of the run itself; REQUIRES: has_image(). `on_end` runs once, unless it is killed.
+  void command(const HistoryOp& record, std::function<void(HistoryOutcome)> on_end);
+
+  // Its client; null unless it runs.
+  gateway::Client* client() noexcept { return life_ == nullptr ? nullptr : life_->client.get(); }
+  uint64_t commands() const noexcept { return commands_; }
+  const std::string& last_error() const noexcept { return last_error_; }
+
+ private:
+  struct Life {
+    Life(const Place& place, const std::string& name, const msgr::LoopbackOptions& network)
+        : process(place.host, name, network, place.wire) {}
+    SimProcess process;
+    Config config;
+    PerfRegistry perf;
+    std::unique_ptr<gateway::Client> client;
+    std::shared_ptr<gateway::Image> image;
+    unsigned in_flight = 0;
+  };
+  void open(Life& life);
+  void work(Life& life);
+  HistoryOp choose();
+
+  const Place place_;
+  const int client_;
+  const std::string instance_;
+  const Workload workload_;
+  Life* life_ = nullptr;  // left behind when it ends
+  bool is_working_ = true;
+  bool is_restart_due_ = false;
+  Duration wall_offset_{};
+  uint64_t commands_ = 0;
+  std::string last_error_;
+  std::vector<uint64_t> last_read_;  // ids, for what a COMPARE AND WRITE expects
+};
+
+}  // namespace lunar::sim

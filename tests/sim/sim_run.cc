@@ -1,0 +1,334 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "tests/sim/sim_run.h"
+
+#include <fmt/core.h>
+
+#include <optional>
+#include <utility>
+
+#include "gateway/image_directory.h"
+#include "tests/history/history_checker.h"
+
+namespace lunar::sim {
+namespace {
+
+using namespace std::chrono_literals;
+
+constexpr unsigned kServers = 3;
+constexpr unsigned kGateways = 2;
+constexpr uint64_t kObjectBytes = Workload().object_blocks * SimGateway::kBlock;
+
+class Run {
+ public:
+  explicit Run(const RunOptions& options)
+      : options_(options), host_(options.seed), wire_(msgr::LoopbackOptions{}) {}
+
+  RunResult go() {
+    if (set_up()) {
+      play();
+      if (heal()) read_everything();
+      judge();
+    }
+    result_.trace_hash = host_.trace_hash();
+    result_.simulated = host_.elapsed();
+    result_.turns = host_.turns();
+    for (const auto& gateway : gateways_) result_.commands += gateway->commands();
+    return std::move(result_);
+  }
+
+ private:
+  void say(const std::string& text) {
+    history_.set_time(std::chrono::nanoseconds(host_.elapsed()).count());
+    if (options_.is_verbose) {
+      fmt::print("{:>12.6f} {}\n", std::chrono::duration<double>(host_.elapsed()).count(), text);
+    }
+  }
+  bool wrong(const std::string& sentence) {
+    result_.faults.push_back(sentence);
+    say("WRONG: " + sentence);
+    return false;
+  }
+  bool all_servers_ready() const {
+    for (const auto& server : servers_) {
+      if (!server->is_ready()) return false;
+    }
+    return true;
+  }
+  bool run_for(Duration limit, const std::function<bool()>& until) {
+    return host_.run(until, host_.now() + limit);
+  }
+
+  bool set_up();
+  bool make_image();
+  void play();
+  void strike(const Fault& fault);
+  bool heal();
+  void read_everything();
+  void judge();
+  bool run_command(SimGateway& gateway, const HistoryOp& op, HistoryOutcome* how);
+
+  const RunOptions options_;
+  SimHost host_;
+  msgr::LoopbackStack wire_;
+  test::History history_;
+  std::vector<std::unique_ptr<SimServer>> servers_;
+  std::vector<std::unique_ptr<SimGateway>> gateways_;
+  uint64_t next_id_ = 1;
+  bool may_have_damage_ = false;
+  RunResult result_;
+};
+
+bool Run::set_up() {
+  history_.let_writes_repeat();  // docs/durability.md
+  std::vector<msgr::Address> addresses;
+  const SimServer::Place place{host_, wire_, options_.folder, Uuid::random()};
+  for (unsigned id = 0; id < kServers; ++id) {
+    servers_.push_back(std::make_unique<SimServer>(place, static_cast<osd::OsdId>(id)));
+    addresses.push_back(servers_.back()->address());
+    servers_.back()->disk().on_loss = [this, id] {
+      history_.server_crashed(static_cast<int>(id), true);
+    };
+    servers_.back()->make_store();
+    servers_.back()->start();
+  }
+  const SimGateway::Place gateway_place{host_, wire_, history_, addresses,
+                                        [this] { return next_id_++; }};
+  for (unsigned i = 0; i < kGateways; ++i) {
+    gateways_.push_back(
+        std::make_unique<SimGateway>(gateway_place, static_cast<int>(i + 1), Workload()));
+  }
+  if (!run_for(60s, [this] { return all_servers_ready(); })) {
+    std::string why;
+    for (const auto& server : servers_) why += server->last_exit();
+    return wrong("the servers do not start: " + why);
+  }
+  return make_image();
+}
+
+bool Run::make_image() {
+  auto* const process = new SimProcess(host_, "admin", {}, wire_);
+  auto* const config = new Config();
+  auto* const perf = new PerfRegistry();
+  if (!config->set("mon_host", servers_[0]->address().to_string()) ||
+      !config->set("auth_client_required", "none")) {
+    return wrong("an option of the simulation");
+  }
+  auto made = gateway::Client::create(*config, {"admin", 0},
+                                      std::make_unique<BorrowedStack>(process->stack),
+                                      process->center(), *perf);
+  if (!made) return wrong(made.error().message);
+  gateway::Client* const client = made->release();
+  std::optional<std::string> error;
+  const auto create = [&] {
+    gateway::create_image(
+        *client, {"lunar", "disk"},
+        {Workload().image_blocks * SimGateway::kBlock, {kObjectBytes, kObjectBytes, 1}},
+        [&error](const Outcome<gateway::ImageHeader>& header) {
+          error = header ? "" : header.error().message;
+        });
+  };
+  client->objecter().wait_for_map(10s, [&](Outcome<objecter::OsdMapRef> map) {
+    if (!map) return void(error = map.error().message);
+    client->objecter().command(-1, R"({"prefix": "pool create", "pool": "lunar"})", 10s,
+                               [&](Outcome<std::string> answer) {
+                                 if (!answer) return void(error = answer.error().message);
+                                 create();
+                               });
+  });
+  run_for(60s, [&] { return error.has_value(); });
+  bool is_over = false;
+  client->shutdown([&is_over] { is_over = true; });
+  run_for(10s, [&] { return is_over; });
+  process->kill();
+  if (!error) return wrong("the image is not made within a minute");
+  return error->empty() || wrong("the image cannot be made: " + *error);
+}
+
+void Run::play() {
+  result_.script = options_.has_script
+                       ? options_.script
+                       : make_script(host_.random(), options_.length, kServers, kGateways);
+  for (const auto& gateway : gateways_) gateway->start();
+  for (const Fault& fault : result_.script) {
+    host_.after(fault.at, [this, fault] { strike(fault); });
+  }
+  run_for(options_.length, [] { return false; });
+}
+
+void Run::strike(const Fault& fault) {
+  say(fault.to_string());
+  history_.note(fault.to_string());
+  SimServer& server = *servers_[fault.target % kServers];
+  SimGateway& gateway = *gateways_[fault.target % kGateways];
+  const auto later = [this, &fault](std::function<void()> undo) {
+    host_.after(fault.length, std::move(undo));
+  };
+  switch (fault.kind) {
+    case Fault::Kind::kKillServer:
+      server.kill();
+      history_.server_crashed(server.id(), false);
+      server.restart_after(fault.length);
+      break;
+    case Fault::Kind::kCutPower:
+      server.cut_power();
+      history_.server_crashed(server.id(), true);
+      server.restart_after(fault.length);
+      break;
+    case Fault::Kind::kPauseServer:
+      server.pause(true);
+      later([&server] { server.pause(false); });
+      break;
+    case Fault::Kind::kKillGateway:
+      gateway.kill();
+      gateway.restart_after(fault.length);
+      break;
+    case Fault::Kind::kPauseGateway:
+      gateway.pause(true);
+      later([&gateway] { gateway.pause(false); });
+      break;
+    case Fault::Kind::kCutServerLinks:
+      if (SimNetwork* network = server.network()) {
+        network->is_cut = true;
+        later([network] { network->is_cut = false; });
+      }
+      break;
+    case Fault::Kind::kCutGatewayLinks:
+      if (SimNetwork* network = gateway.network()) {
+        network->is_cut = true;
+        later([network] { network->is_cut = false; });
+      }
+      break;
+    case Fault::Kind::kSilenceServer:
+      if (SimNetwork* network = server.network())
+        network->silent_until = host_.now() + fault.length;
+      break;
+    case Fault::Kind::kSilenceGateway:
+      if (SimNetwork* network = gateway.network())
+        network->silent_until = host_.now() + fault.length;
+      break;
+    case Fault::Kind::kFlakyServer:
+      if (SimNetwork* network = server.network()) {
+        network->cuts = 0.05;
+        later([network] { network->cuts = 0; });
+      }
+      break;
+    case Fault::Kind::kFailSync:
+      server.disk().failing_syncs += fault.count;
+      may_have_damage_ = true;  // until the object is written whole, its READs are medium errors
+      break;
+    case Fault::Kind::kFailOpen:
+      server.disk().failing_opens += fault.count;
+      break;
+    case Fault::Kind::kFailUnlink:
+      server.disk().failing_unlinks += fault.count;
+      break;
+    case Fault::Kind::kFailRename:
+      server.disk().failing_renames += fault.count;
+      break;
+    case Fault::Kind::kFullDisk:
+      server.disk().is_full = true;
+      later([&server] { server.disk().is_full = false; });
+      break;
+    case Fault::Kind::kSlowDisk:
+      server.disk().slowness = 20ms * (1 + fault.count);
+      later([&server] { server.disk().slowness = {}; });
+      break;
+    case Fault::Kind::kTurnBackClock:
+      gateway.kill();
+      gateway.turn_back_clock(std::chrono::hours(24));
+      gateway.restart_after(fault.length);
+      break;
+  }
+}
+
+bool Run::heal() {
+  say("heal");
+  for (const auto& server : servers_) {
+    SimDisk& disk = server->disk();
+    disk.failing_syncs = disk.failing_opens = disk.failing_unlinks = disk.failing_renames = 0;
+    disk.is_full = false;
+    disk.slowness = {};
+    server->pause(false);
+    if (may_have_damage_ && server->is_running()) {  // a store whose disk failed is to be restarted
+      server->kill();
+      history_.server_crashed(server->id(), false);
+    }
+    if (SimNetwork* network = server->network()) network->heal();
+    if (!server->is_running()) server->restart_after(1s);
+  }
+  for (const auto& gateway : gateways_) {
+    gateway->pause(false);
+    if (SimNetwork* network = gateway->network()) network->heal();
+    if (!gateway->is_running()) gateway->restart_after(1s);
+    gateway->stop_working();
+  }
+  const auto is_well = [this] {
+    if (!all_servers_ready()) return false;
+    for (const auto& gateway : gateways_) {
+      if (!gateway->has_image() || !gateway->is_idle()) return false;
+    }
+    return true;
+  };
+  if (run_for(180s, is_well)) return true;
+  std::string why;
+  for (const auto& server : servers_) {
+    if (!server->is_ready())
+      why += fmt::format(" osd.{} is not ready ({});", server->id(), server->last_exit());
+  }
+  for (const auto& gateway : gateways_) {
+    if (!gateway->has_image())
+      why += fmt::format(" a gateway has no image ({});", gateway->last_error());
+    else if (!gateway->is_idle())
+      why += " a command has no end;";
+  }
+  return wrong("three minutes after the last fault the cluster does not work:" + why);
+}
+
+bool Run::run_command(SimGateway& gateway, const HistoryOp& op, HistoryOutcome* how) {
+  bool is_over = false;
+  gateway.command(op, [&](HistoryOutcome outcome) {
+    *how = outcome;
+    is_over = true;
+  });
+  return run_for(60s, [&] { return is_over; }) || wrong("a command has no end");
+}
+
+void Run::read_everything() {
+  for (const auto& gateway : gateways_) {
+    HistoryOutcome how = HistoryOutcome::kFailed;
+    for (int i = 0; i < 4 && how != HistoryOutcome::kGood; ++i) {
+      if (!run_command(*gateway, {HistoryCommand::kFlush}, &how)) return;
+    }
+    if (how != HistoryOutcome::kGood)
+      wrong("a healthy cluster does not flush: " + gateway->last_error());
+  }
+  for (const auto& gateway : gateways_) {
+    for (uint64_t block = 0; block < Workload().image_blocks; ++block) {
+      HistoryOp op;
+      op.lba = block;
+      op.num_blocks = 1;
+      HistoryOutcome how = HistoryOutcome::kFailed;
+      if (!run_command(*gateway, op, &how)) return;
+      if (how != HistoryOutcome::kGood && !may_have_damage_) {
+        wrong(fmt::format("block {} cannot be read: {}", block, gateway->last_error()));
+      }
+    }
+  }
+}
+
+void Run::judge() {
+  const test::HistoryVerdict verdict = test::judge(history_);
+  for (const test::HistoryViolation& violation : verdict.violations) {
+    wrong(fmt::format("{}: {}", test::name_of(violation.fault), violation.explanation));
+  }
+  result_.undecided = verdict.undecided.size();
+}
+
+}  // namespace
+
+RunResult run_once(const RunOptions& options) {
+  auto* const run = new Run(options);  // never destroyed: what was killed refers to it
+  return run->go();
+}
+
+}  // namespace lunar::sim
