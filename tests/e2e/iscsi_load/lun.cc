@@ -81,6 +81,7 @@ void Lun::connected(Session& session, const std::string& problem, Clock::time_po
     if (auto done = std::exchange(open_done_, nullptr)) return done(problem);
     return fail_waiting();
   }
+  if (recorder_) recorder_->logged_in(&session);
   if (is_open_) return send_waiting();
   bool all_ready = std::all_of(sessions_.begin(), sessions_.end(),
                                [](const auto& each) { return each->is_ready(); });
@@ -148,10 +149,11 @@ void Lun::close(std::function<void()> done) {
   }
 }
 
-void Lun::submit(Command command, Done done) {
+void Lun::submit(Command command, Done done, std::shared_ptr<const test::HistoryOp> recorded) {
   auto pending = std::make_shared<Pending>();
   pending->command = std::move(command);
   pending->done = std::move(done);
+  if (recorder_) pending->recorded = std::move(recorded);
   dispatch(pending);
 }
 
@@ -164,9 +166,19 @@ void Lun::dispatch(const PendingPtr& pending) {
     }
     return;
   }
-  session->submit(pending->command, [this, pending](Completion completion) {
+  const Recorder::Handle handle = pending->recorded ? recorder_->begin(*pending->recorded) : 0;
+  session->submit(pending->command, [this, pending, session, handle](Completion completion) {
+    if (pending->recorded) {
+      recorder_->end(handle, *pending->recorded, pending->command, completion, session);
+    }
     attempt_done(pending, std::move(completion));
   });
+}
+
+bool Lun::reset() {
+  Session* session = next_ready();
+  if (session) session->reset_lun([](int) {});
+  return session != nullptr;
 }
 
 Session* Lun::next_ready() {

@@ -11,6 +11,7 @@
 #include <string>
 #include <vector>
 
+#include "tests/e2e/iscsi_load/recorder.h"
 #include "tests/e2e/iscsi_load/session.h"
 
 namespace lunar::iscsi_load {
@@ -56,7 +57,14 @@ class Lun {
   const Geometry& geometry() const { return geometry_; }
 
   // `done` runs later. Commands that wait for a session are sent in order of submission.
-  void submit(Command command, Done done);
+  // With `recorded`, each attempt goes to the recorder as that.
+  void submit(Command command, Done done, std::shared_ptr<const test::HistoryOp> recorded = {});
+
+  // Borrowed; of all commands that are submitted with `recorded`.
+  void record_to(Recorder& recorder) { recorder_ = &recorder; }
+
+  // Sends LUN RESET on some session; what is in flight may have no answer. False if none is ready.
+  bool reset();
 
   // How many attempts had to be repeated, by reason ("BUSY", "connection lost", …).
   const std::map<std::string, uint64_t>& retries() const { return retries_; }
@@ -65,6 +73,7 @@ class Lun {
   struct Pending {
     Command command;
     Done done;
+    std::shared_ptr<const test::HistoryOp> recorded;  // null if it is not
     bool has_unknown_attempt = false;
     bool has_failed = false;
     Clock::time_point give_up;  // set at the first failure
@@ -94,6 +103,7 @@ class Lun {
   size_t num_closing_ = 0;
   std::deque<PendingPtr> waiting_;  // for a session to be ready
   std::map<std::string, uint64_t> retries_;
+  Recorder* recorder_ = nullptr;
 };
 
 }  // namespace lunar::iscsi_load

@@ -10,6 +10,7 @@
 
 #include "tests/e2e/iscsi_load/bench.h"
 #include "tests/e2e/iscsi_load/commands.h"
+#include "tests/e2e/iscsi_load/record.h"
 #include "tests/e2e/iscsi_load/verify.h"
 
 namespace lunar::iscsi_load {
@@ -143,6 +144,42 @@ int run_verify(const Arguments& arguments, const VerifyOptions& options) {
   return code;
 }
 
+int run_record(const Arguments& arguments, const RecordOptions& options) {
+  if (arguments.urls.size() != 1) return complain("a history is of one LUN: give one --url");
+  std::fprintf(stderr, "lunar-iscsi-load: seed %llu\n",
+               static_cast<unsigned long long>(options.seed));
+  auto log = test::HistoryLog::create(options.history);
+  if (!log) return complain(log.error().message);
+  Recorder recorder(**log, options.client);
+  PollLoop loop;
+  std::vector<std::unique_ptr<Lun>> luns;
+  std::vector<std::unique_ptr<RecordRun>> runs;
+  const std::string problem = run_on_all(arguments, luns, runs, loop, [&](Lun& lun, size_t) {
+    lun.record_to(recorder);
+    return std::make_unique<RecordRun>(loop, lun, recorder, options);
+  });
+  if (!problem.empty()) return complain(problem);
+  const RecordReport& report = runs[0]->report();
+  if (!report.problem.empty()) return complain(report.problem);
+  Json commands, outcomes, retries = Json::object();
+  for (size_t i = 0; i < report.commands.size(); ++i) {
+    commands[test::name_of(static_cast<test::HistoryCommand>(i))] = report.commands[i];
+  }
+  for (size_t i = 0; i < recorder.outcomes().size(); ++i) {
+    outcomes[test::name_of(static_cast<test::HistoryOutcome>(i))] = recorder.outcomes()[i];
+  }
+  for (const auto& [reason, count] : luns[0]->retries()) retries[reason] = count;
+  const Json all = Json::array({{{"url", arguments.urls[0]},
+                                 {"seed", options.seed},
+                                 {"commands", commands},
+                                 {"outcomes", outcomes},
+                                 {"retries", retries},
+                                 {"resets", report.resets},
+                                 {"seconds", report.seconds}}});
+  std::printf("%s\n", arguments.json ? all.dump().c_str() : all.dump(2).c_str());
+  return 0;
+}
+
 Json to_json(const BenchReport& report) {
   double seconds = report.seconds > 0 ? report.seconds : 1;
   return {{"problem", report.problem},
@@ -243,6 +280,25 @@ void add_command_options(CLI::App* app, CommandOptions& options) {
   app->add_flag("--unmap-bit", options.unmap_bit, "writesame: set UNMAP");
 }
 
+void add_record_options(CLI::App* app, RecordOptions& options, double& seconds,
+                        double& reset_seconds) {
+  app->add_option("--history", options.history, "The file; appended to")->required();
+  app->add_option("--client", options.client, "A number of its own for each run at a time")
+      ->check(CLI::Range(1, 255));
+  app->add_option("--seed", options.seed, "Of the choices; default: a random one");
+  app->add_option("--seconds", seconds, "How long to send random commands")
+      ->check(CLI::Range(0.0, 86400.0));
+  app->add_option("--depth", options.depth, "Commands in flight")->check(CLI::Range(1, 60));
+  add_bytes(app, "--span", options.span_bytes, "How much of the LUN to use");
+  add_bytes(app, "--max-op", options.max_op_bytes, "Longest read or write")
+      ->check(CLI::Range(uint64_t{512}, uint64_t{1} << 20));
+  add_bytes(app, "--boundary", options.boundary_bytes, "A third of the commands is near there");
+  app->add_option("--flush-percent", options.flush_percent)->check(CLI::Range(0, 40));
+  app->add_option("--reset-seconds", reset_seconds, "Send LUN RESETs about so often; 0: never")
+      ->check(CLI::Range(0.0, 3600.0));
+  app->add_flag("!--no-final-pass", options.final_pass, "Do not read all back at the end");
+}
+
 void add_common_options(CLI::App* app, Arguments& arguments) {
   app->add_option("--url", arguments.urls, "iscsi://HOST:PORT/TARGET/LUN; several: all at once")
       ->required()
@@ -282,6 +338,14 @@ int run(int argc, char** argv) {
   verify_app->add_option("--mix", mix, "rw, or full: UNMAP, WRITE SAME, CAW, SYNC and FUA too")
       ->check(CLI::IsMember({"rw", "full"}));
 
+  RecordOptions record;
+  record.seed = std::random_device{}();
+  double reset_seconds = 0;
+  CLI::App* record_app =
+      app.add_subcommand("record", "Random overlapping operations, all in a history");
+  add_common_options(record_app, arguments);
+  add_record_options(record_app, record, seconds, reset_seconds);
+
   CLI::App* bench_app = app.add_subcommand("bench", "One size, one depth, one access pattern");
   add_common_options(bench_app, arguments);
   bench_app->add_option("--access", access)
@@ -312,10 +376,18 @@ int run(int argc, char** argv) {
     }
     return run_verify(arguments, verify);
   }
+  const auto to_ms = [](double number_of_seconds) {
+    return std::chrono::milliseconds(static_cast<int64_t>(number_of_seconds * 1000));
+  };
+  if (*record_app) {
+    record.duration = to_ms(seconds);
+    record.reset_every = to_ms(reset_seconds);
+    return run_record(arguments, record);
+  }
   if (*bench_app) {
     bench.is_write = access == "write" || access == "randwrite";
     bench.is_random = access == "randread" || access == "randwrite";
-    bench.duration = std::chrono::milliseconds(static_cast<int64_t>(seconds * 1000));
+    bench.duration = to_ms(seconds);
     if (bench.duration.count() == 0 && bench.num_ops == 0) bench.duration = std::chrono::seconds(5);
     return run_bench(arguments, bench, access);
   }

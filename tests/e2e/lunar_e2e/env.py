@@ -25,6 +25,7 @@ def build_dir():
 # Where the build puts what the tests run.
 _BUILT = {
     "bs_lunar.so": "bstore_plugin/bs_lunar.so",
+    "history-check": "tests/history/history-check",
     "lunar": "tools/lunar",
     "lunar-iscsi-load": "tests/e2e/iscsi_load/lunar-iscsi-load",
     "lunar-osd": "osd/lunar-osd",
