@@ -62,15 +62,22 @@ void find_image(Client& client, const ImageSpec& spec,
                 UniqueFunction<void(Outcome<VersionedHeader>)> done);
 
 // kBusy, with the names, while a gateway has it open. Deletes the data, then the header, then the
-// name; one that was interrupted is finished by doing it again. `on_progress` may be empty.
+// name; one that was interrupted is finished by doing it again. kCorrupt for a name without a
+// header that has data: the header was lost, and the name is all that leads to the data.
+// `on_progress` may be empty.
 void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
                   UniqueFunction<void(Outcome<void>)> done);
 
+struct ResizeOptions {
+  uint64_t size = 0;           // bytes, as validate_image_size() wants it
+  bool allows_shrink = false;  // the data beyond `size` may be destroyed
+};
 // Growing is allowed while the image is open: gateways notice within lunar_header_poll. Shrinking
-// is refused (kBusy) while any has it open, deletes first and publishes the size last. `size` in
-// bytes, as validate_image_size() wants it; `on_progress` may be empty.
-void resize_image(Client& client, const ImageSpec& spec, uint64_t size, OnProgress on_progress,
-                  UniqueFunction<void(Outcome<void>)> done);
+// is refused unless it is allowed (kNotPermitted), and while any has the image open (kBusy); it
+// publishes the size and then deletes, so that what was refused has destroyed nothing.
+// `on_progress` may be empty.
+void resize_image(Client& client, const ImageSpec& spec, const ResizeOptions& options,
+                  OnProgress on_progress, UniqueFunction<void(Outcome<void>)> done);
 
 // Strikes every registration of `instance`, a gateway that is gone for good, from the header.
 // invalid_argument if there is none. The caller fences it first, or a write of it that is still

@@ -37,10 +37,17 @@ int lunar_image_remove(lunar_cluster_t cluster, const char* text) {
 }
 
 int lunar_image_resize(lunar_cluster_t cluster, const char* text, uint64_t size) {
+  return lunar_image_resize2(cluster, text, size, 0);
+}
+
+int lunar_image_resize2(lunar_cluster_t cluster, const char* text, uint64_t size,
+                        int allow_shrink) {
   const auto spec = ImageSpec::parse(text);
   if (!spec) return report(spec.error());
-  return result_of(cluster->wait<void>(
-      [&](auto done) { lunar::gateway::resize_image(*cluster->client, *spec, size, {}, done); }));
+  const lunar::gateway::ResizeOptions options{.size = size, .allows_shrink = allow_shrink != 0};
+  return result_of(cluster->wait<void>([&](auto done) {
+    lunar::gateway::resize_image(*cluster->client, *spec, options, {}, done);
+  }));
 }
 
 int64_t lunar_image_list(lunar_cluster_t cluster, const char* pool, char* names, size_t length) {

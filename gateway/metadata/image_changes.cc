@@ -7,6 +7,7 @@
 #include "gateway/image_directory.h"
 #include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/header_object.h"
+#include "gateway/metadata/pool_objects.h"
 #include "gateway/metadata/run_to_done.h"
 #include "gateway/metadata/trim.h"
 
@@ -28,11 +29,34 @@ Outcome<void> require_unregistered(const ImageHeader& header, const char* what) 
                                      "unregister POOL/IMAGE INSTANCE'");
 }
 
-// The header may be gone and the name left, from an interrupted removal. Ends with `why` if there
-// is no such name either.
+// The header may be gone and the name left, from an interrupted removal, which has deleted the data
+// before. Ends with `why` if there is no such name either.
 Task<Outcome<void>> drop_left_over_name(Client& client, ImageSpec spec, Error why) {
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
+  const Outcome<Directory> directory = co_await read_directory(client, pool->id);
+  if (!directory) co_return failure(directory.error());
+  const auto named = directory->find(spec.image);
+  if (named == directory->end()) co_return failure(why);
+  const std::string prefix = image_id_text(named->second) + ".";
+  const PoolObjects data = co_await list_objects(client, *pool, prefix);
+  if (!data.names.empty()) {
+    co_return failure(OsdErrc::kCorrupt,
+                      "image '" + spec.image +
+                          "' has data and no header: it was "
+                          "lost, and is not removed with its name; 'lunar scrub " +
+                          spec.pool + "' shows what can be done");
+  }
+  if (!data.unlisted.empty()) {
+    co_return failure(data.unlisted.front().error, "image '" + spec.image +
+                                                       "' has no header, and "
+                                                       "osd." +
+                                                       std::to_string(data.unlisted.front().osd) +
+                                                       " does not say whether it "
+                                                       "has data (" +
+                                                       data.unlisted.front().error.message() +
+                                                       "): start it first");
+  }
   bool was_there = false;
   DirectoryEditor edit = [&](Directory& directory) -> Outcome<bool> {
     was_there = directory.erase(spec.image) != 0 || was_there;
@@ -88,7 +112,19 @@ StaleRange stale_range(const ImageHeader& header, uint64_t size) {
   return {};
 }
 
-Task<Outcome<void>> resize(Client& client, ImageSpec spec, uint64_t size, OnProgress on_progress) {
+Error shrinks(const ImageSpec& spec, const ImageHeader& header, uint64_t size) {
+  return {make_error_code(OsdErrc::kNotPermitted),
+          "image '" + spec.image + "' has " + std::to_string(header.size) + " bytes: making it " +
+              std::to_string(header.size - size) +
+              " bytes smaller destroys the data at its end; if that is meant, repeat with "
+              "--allow-shrink"};
+}
+
+// A smaller size is published before the end is cleared: whoever opens the image meanwhile has the
+// new size, and a shrink that is refused has cleared nothing. A larger one after it.
+Task<Outcome<void>> resize(Client& client, ImageSpec spec, ResizeOptions options,
+                           OnProgress on_progress) {
+  const uint64_t size = options.size;
   if (auto r = validate_image_size(size); !r) co_return failure(r.error());
   const Outcome<VersionedHeader> found = co_await find_header(client, spec);
   if (!found) co_return failure(found.error());
@@ -99,10 +135,20 @@ Task<Outcome<void>> resize(Client& client, ImageSpec spec, uint64_t size, OnProg
     co_return failure(OsdErrc::kBusy,
                       "image '" + header.name + "' is being removed: finish with 'lunar rm'");
   }
-  if (size < header.size) {
-    if (auto free = require_unregistered(header, "shrinking"); !free) {
-      co_return failure(free.error());
+  HeaderEditor publish = [&spec, options, size](ImageHeader& current) -> Outcome<void> {
+    if (size < current.size) {
+      if (auto free = require_unregistered(current, "shrinking"); !free) return free;
+      if (!options.allows_shrink) return failure(shrinks(spec, current, size));
+      current.trimmed_from = std::max(current.trimmed_from, current.size);
     }
+    current.size = size;
+    return {};
+  };
+  const bool is_shrinking = size < header.size;
+  if (is_shrinking) {
+    const Outcome<void> shrunk =
+        co_await update_header(client, pool->id, header.id, std::move(publish));
+    if (!shrunk) co_return failure(shrunk.error());
   }
 
   const StaleRange stale = stale_range(header, size);
@@ -114,15 +160,8 @@ Task<Outcome<void>> resize(Client& client, ImageSpec spec, uint64_t size, OnProg
                                      "' from its old end failed: " + trimmed.message());
     }
   }
+  if (is_shrinking) co_return Outcome<void>();
 
-  HeaderEditor publish = [size](ImageHeader& current) -> Outcome<void> {
-    if (size < current.size) {
-      if (auto free = require_unregistered(current, "shrinking"); !free) return free;
-      current.trimmed_from = std::max(current.trimmed_from, current.size);
-    }
-    current.size = size;
-    return {};
-  };
   Outcome<void> published = co_await update_header(client, pool->id, header.id, std::move(publish));
   co_return published;
 }
@@ -152,9 +191,10 @@ void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
   run_to_done(client.center(), remove(client, spec, std::move(on_progress)), std::move(done));
 }
 
-void resize_image(Client& client, const ImageSpec& spec, uint64_t size, OnProgress on_progress,
-                  UniqueFunction<void(Outcome<void>)> done) {
-  run_to_done(client.center(), resize(client, spec, size, std::move(on_progress)), std::move(done));
+void resize_image(Client& client, const ImageSpec& spec, const ResizeOptions& options,
+                  OnProgress on_progress, UniqueFunction<void(Outcome<void>)> done) {
+  run_to_done(client.center(), resize(client, spec, options, std::move(on_progress)),
+              std::move(done));
 }
 
 void unregister(Client& client, const ImageSpec& spec, const std::string& instance,

@@ -185,6 +185,17 @@ class ToolTest(TestCase):
         self.assertEqual((code, "'many' is not a size" in sentence), (2, True), sentence)
         self.assertEqual(self.cluster.lunar("ls", "rbd"), "")
 
+    def test_a_report_on_a_trace_overwrites_no_file(self):
+        there = self.folder / "there"
+        there.write_text("mine")
+        for option in ("--html", "--chrome"):
+            result = subprocess.run([str(built("lunar-trace")), "report", str(self.folder), option, str(there)],
+                                    text=True, capture_output=True, timeout=60, check=False,
+                                    env=child_environment())
+            self.assertEqual(result.returncode, 1)
+            self.assertIn("--overwrite", result.stderr)
+            self.assertEqual(there.read_text(), "mine")
+
     def test_map_of_another_version_is_not_restored(self):
         saved = self.folder / "map.json"
         self.cluster.lunar("map", "backup", saved)

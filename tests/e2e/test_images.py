@@ -4,6 +4,7 @@
 
 import ctypes
 import filecmp
+import json
 import os
 import random
 import subprocess
@@ -13,7 +14,7 @@ from lunar_e2e import TestCase, admin_command
 from lunar_e2e.env import built, find_built, restart_preloaded
 
 MIB, GIB = 1 << 20, 1 << 30
-ENOENT, ENOMEM, EEXIST, EINVAL = 2, 12, 17, 22
+EPERM, ENOENT, ENOMEM, EEXIST, EINVAL = 1, 2, 12, 17, 22
 
 
 class ToolTest(TestCase):
@@ -61,6 +62,55 @@ class ToolTest(TestCase):
         servers = [admin_command(self.cluster.admin_socket(osd), "perf dump") for osd in range(3)]
         self.assertGreaterEqual(sum(each["msgr"]["bytes_in"] for each in servers), 1 << 20)
 
+    # -- nothing is destroyed by the way
+
+    def test_a_write_bench_overwrites_data_only_if_told(self):
+        source = self.folder / "source"
+        source.write_bytes(os.urandom(MIB))
+        self.cluster.lunar("import", source, "rbd/a")
+        words = ["bench", "rbd/a", "--io-type", "write", "--io-size", "4K", "--io-total", "64K"]
+        for pattern in ("seq", "rand"):
+            _, sentence = self.cluster.lunar_fails(*words, "--io-pattern", pattern)
+            self.assertIn("--overwrite", sentence)
+        back = self.folder / "back"
+        self.cluster.lunar("export", "rbd/a", back)
+        self.assertEqual(back.read_bytes(), source.read_bytes())
+        self.cluster.lunar(*words, "--overwrite")
+        code, sentence = self.cluster.lunar_fails("bench", "rbd/a")  # what it is to do must be said
+        self.assertEqual(code, 2, sentence)
+
+    def test_shrinking_has_to_be_allowed(self):
+        self.cluster.lunar("create", "rbd/a", "--size", "64M")
+        _, sentence = self.cluster.lunar_fails("resize", "rbd/a", "--size", "32M")
+        self.assertIn("--allow-shrink", sentence)
+        self.assertEqual(self.cluster.lunar_json("info", "rbd/a")["size"], 64 * MIB)
+        self.cluster.lunar("resize", "rbd/a", "--size", "32M", "--allow-shrink")
+        self.assertEqual(self.cluster.lunar_json("info", "rbd/a")["size"], 32 * MIB)
+
+    def test_a_pool_is_removed_when_it_is_named_twice(self):
+        for words in (["rbd"], ["rbd", "rbd"], ["rbd", "--yes-i-really-really-mean-it"],
+                      ["rbd", "other", "--yes-i-really-really-mean-it"]):
+            _, sentence = self.cluster.lunar_fails("pool", "rm", *words)
+            self.assertIn("twice", sentence)
+        self.assertEqual(self.cluster.lunar("pool", "ls").split(), ["rbd"])
+        self.cluster.lunar("pool", "rm", "rbd", "rbd", "--yes-i-really-really-mean-it")
+        self.assertEqual(self.cluster.lunar("pool", "ls"), "")
+
+    def test_a_backup_of_the_map_replaces_only_an_older_one(self):
+        saved = self.folder / "map.json"
+        self.cluster.lunar("map", "backup", saved)
+        older = json.loads(saved.read_text())
+        self.cluster.lunar("pool", "create", "more")
+        self.cluster.lunar("map", "backup", saved)
+        self.assertGreater(json.loads(saved.read_text())["epoch"], older["epoch"])
+        for other in ({**older, "epoch": older["epoch"] + 1000},
+                      {**older, "fsid": "00000000-0000-4000-8000-000000000000"}, {"mine": True}):
+            saved.write_text(json.dumps(other))
+            _, sentence = self.cluster.lunar_fails("map", "backup", saved)
+            self.assertIn("--overwrite", sentence)
+            self.assertEqual(json.loads(saved.read_text()), other)
+        self.cluster.lunar("map", "backup", saved, "--overwrite")
+
     # -- import and export
 
     def allocated(self):
@@ -96,11 +146,50 @@ class ToolTest(TestCase):
     def test_through_pipes(self):
         data = os.urandom(3 * MIB + 5)
         words = [str(built("lunar")), "-c", str(self.cluster.conf)]
-        subprocess.run([*words, "import", "-", "rbd/a", "--size", "4M"], input=data, check=True,
+        subprocess.run([*words, "import", "-", "rbd/a", "--size", "4M", "--pad"], input=data, check=True,
                        timeout=120)
         back = subprocess.run([*words, "export", "rbd/a", "-"], capture_output=True, check=True,
                               timeout=120).stdout
         self.assertEqual(back, data + bytes(4 * MIB - len(data)))
+
+    def import_fails(self, data, *words):
+        """The sentence of an import from a pipe, after which there must be no image."""
+        result = subprocess.run([str(built("lunar")), "-c", str(self.cluster.conf), "import", "-",
+                                 "rbd/a", *words], input=data, capture_output=True, timeout=120, check=False)
+        self.assertGreater(result.returncode, 0)
+        self.assertEqual(self.cluster.lunar("ls", "rbd"), "")
+        return result.stderr.decode()
+
+    def test_a_pipe_that_is_not_as_long_as_said_makes_no_image(self):
+        data = os.urandom(MIB)
+        said = self.import_fails(data, "--size", "2M")
+        self.assertIn("ended after 1048576 of 2097152 bytes", said)
+        self.assertIn("--pad", said)
+        said = self.import_fails(data + b"x", "--size", "1M")
+        self.assertIn("has more than the 1048576 bytes of --size", said)
+        self.assertIn("--cut", said)
+        self.assertIn("give --size", self.import_fails(data))
+
+    def test_a_file_of_another_size_is_cut_and_padded_only_if_told(self):
+        source = self.folder / "source"
+        source.write_bytes(os.urandom(2 * MIB))
+        for size, word in (("1M", "--cut"), ("3M", "--pad")):
+            _, sentence = self.cluster.lunar_fails("import", source, "rbd/a", "--size", size)
+            self.assertIn(word, sentence)
+            self.assertEqual(self.cluster.lunar("ls", "rbd"), "")
+            self.cluster.lunar("import", source, "rbd/a", "--size", size, word)
+            back = self.folder / f"back{size}"
+            self.cluster.lunar("export", "rbd/a", back)
+            length = int(size[0]) * MIB
+            self.assertEqual(back.read_bytes(), (source.read_bytes() + bytes(MIB))[:length])
+            self.cluster.lunar("rm", "rbd/a")
+
+    def test_import_replaces_no_image(self):
+        self.cluster.lunar("create", "rbd/a", "--size", "64M")
+        source = self.sparse_file("source", MIB)
+        _, sentence = self.cluster.lunar_fails("import", source, "rbd/a")
+        self.assertIn("'a' exists", sentence)
+        self.assertEqual(self.cluster.lunar_json("info", "rbd/a")["size"], 64 * MIB)
 
     def test_export_overwrites_no_file(self):
         self.cluster.lunar("create", "rbd/a", "--size", "64M")
@@ -210,6 +299,14 @@ class CApiTest(TestCase):
         for buffer in (*taken, source, sink):
             self.api.lunar_buffer_free(self.cluster, buffer)
         self.call("close", image)
+
+    def test_shrinking_has_to_be_allowed(self):
+        self.call("close", self.open())
+        half = ctypes.c_uint64(4 * MIB)
+        self.assertEqual(self.api.lunar_image_resize(self.cluster, b"rbd/c", half), -EPERM)
+        self.assertIn(b"destroys the data at its end", self.api.lunar_last_error())
+        self.call("image_resize2", self.cluster, b"rbd/c", half, 1)
+        self.call("image_resize", self.cluster, b"rbd/c", ctypes.c_uint64(16 * MIB))
 
     def test_names_and_removal(self):
         self.call("close", self.open(b"rbd/one"))

@@ -53,11 +53,21 @@ class ResizeTest(LunarTestCase):
         self.assertEqual(self.capacity(), 64 * MIB)
 
         self.lun.delete()
-        self.cluster.lunar("resize", "rbd/image", "--size", "32M")
+        self.cluster.lunar("resize", "rbd/image", "--size", "32M", "--allow-shrink")
         self.cluster.lunar("resize", "rbd/image", "--size", "64M")
         self.lun = self.export("rbd/image")
         answer = self.command(self.lun.url, "read", lba=65536, blocks=1)
         self.assertEqual(answer["data"], "00" * 512)  # what was cut off does not come back
+
+    def test_a_write_bench_is_refused_while_open(self):
+        words = ["bench", "rbd/image", "--io-type", "write", "--io-size", "4K", "--io-total", "64K"]
+        for more in ([], ["--overwrite"]):
+            code, sentence = self.cluster.lunar_fails(*words, *more)
+            self.assertEqual(code, BUSY)
+            self.assertIn("is open by client.admin", sentence)
+        self.assertEqual(self.command(self.lun.url, "read", lba=0)["data"], "00" * 512)
+        _, sentence = self.cluster.lunar_fails("pool", "rm", "rbd", "rbd", "--yes-i-really-really-mean-it")
+        self.assertIn("image 'rbd/image' is open by client.admin", sentence)
 
     def test_removing_is_refused_while_open(self):
         code, sentence = self.cluster.lunar_fails("rm", "rbd/image")

@@ -27,9 +27,10 @@ class ImageDirectoryTest : public ImageFixture {
       remove_image(*gateway, {"lunar", name}, {}, std::move(done));
     });
   }
-  Outcome<void> resize(const std::string& name, uint64_t size) {
+  Outcome<void> resize(const std::string& name, uint64_t size, bool allows_shrink = true) {
     return wait<void>([&](auto done) {
-      resize_image(*gateway, {"lunar", name}, size, {}, std::move(done));
+      const ResizeOptions options{.size = size, .allows_shrink = allows_shrink};
+      resize_image(*gateway, {"lunar", name}, options, {}, std::move(done));
     });
   }
 };
@@ -72,6 +73,23 @@ TEST_F(ImageDirectoryTest, AnOpenImageIsNeitherRemovedNorShrunk) {
   ASSERT_TRUE(close(image));
   EXPECT_TRUE(resize("disk", 4 * kMiB));
   EXPECT_TRUE(remove("disk"));
+}
+
+TEST_F(ImageDirectoryTest, ShrinkingHasToBeAllowed) {
+  create_and_open(8 * kMiB);
+  ASSERT_FALSE(write(0, std::string(8 * kMiB, 'x')));
+  ASSERT_TRUE(close(image));
+  const auto refused = resize("disk", 4 * kMiB, /*allows_shrink=*/false);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, OsdErrc::kNotPermitted);
+  EXPECT_NE(refused.error().message.find("--allow-shrink"), std::string::npos);
+  auto opened = open(*gateway, "disk");
+  ASSERT_TRUE(opened);
+  image = *opened;
+  EXPECT_EQ(image->size(), 8 * kMiB);
+  EXPECT_EQ(read(4 * kMiB, 4 * kMiB), std::string(4 * kMiB, 'x'));
+  EXPECT_TRUE(close(image));
+  EXPECT_TRUE(resize("disk", 16 * kMiB, /*allows_shrink=*/false));
 }
 
 TEST_F(ImageDirectoryTest, AnOpenImageSeesThatItGrew) {

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <algorithm>
 #include <cstdio>
 
+#include "gateway/image_directory.h"
+#include "gateway/splitter.h"
 #include "tools/lunar/bench.h"
 #include "tools/lunar/command.h"
 
@@ -11,10 +14,66 @@ namespace {
 
 struct BenchArguments {
   std::string spec;
-  std::string type = "write";
+  std::string type;
   std::string pattern = "seq";
+  bool overwrites = false;
   BenchOptions options{.seed = 0};
 };
+
+// Whether any of the image's first `length` bytes was written and not discarded since.
+Outcome<bool> has_data(ClusterHandle& cluster, gateway::Image& image, uint64_t length) {
+  constexpr std::size_t kInFlight = 64;
+  std::size_t in_flight = 0;
+  bool is_found = false;
+  std::error_code error;
+  uint64_t offset = 0;
+  for (gateway::ExtentCursor extents(image.layout(), 0, length);
+       !extents.is_at_end() && !is_found && !error;) {
+    cluster.run_until([&] { return in_flight < kInFlight; });
+    const uint64_t bytes = extents.next().length;
+    ++in_flight;
+    image.allocation_at(offset, image.client().next_io_id(),
+                        [&, bytes](Result<gateway::Image::Allocation> run) {
+                          --in_flight;
+                          if (!run) error = run.error();
+                          if (run && (run->is_allocated || run->length < bytes)) is_found = true;
+                        });
+    offset += bytes;
+  }
+  cluster.run_until([&in_flight] { return in_flight == 0; });
+  if (is_found || !error) return is_found;
+  return failure(error, "looking for data in the image failed: " + error.message());
+}
+
+// A write bench destroys what it writes over: that is nobody's, or is given up in so many words.
+Outcome<void> refuse_used(ClusterHandle& cluster, gateway::Image& image,
+                          const BenchArguments& arguments) {
+  const auto found = cluster.wait<gateway::VersionedHeader>(
+      [&](auto done) { gateway::find_image(cluster.client(), image.spec(), std::move(done)); });
+  if (!found) return failure(found.error());
+  for (const auto& each : found->header.registrations) {
+    if (each.entity == cluster.client().entity() && each.instance == cluster.client().instance()) {
+      continue;
+    }
+    return failure(objecter::OsdErrc::kBusy,
+                   "image '" + arguments.spec + "' is open by " + each.entity + " at " +
+                       each.instance +
+                       ", whose data a write bench would destroy: close it there, or strike a dead "
+                       "gateway with 'lunar unregister'");
+  }
+  if (arguments.overwrites) return {};
+  const BenchOptions& options = arguments.options;
+  const bool is_random = arguments.pattern == "rand";
+  const uint64_t touched =
+      is_random ? image.size() : std::min(image.size(), std::max(options.total, options.io_size));
+  const auto used = has_data(cluster, image, touched);
+  if (!used) return failure(used.error());
+  if (!*used) return {};
+  return failure(objecter::OsdErrc::kNotPermitted,
+                 "image '" + arguments.spec +
+                     "' has data where the bench would write, and it would be destroyed; if that "
+                     "is meant, repeat with --overwrite");
+}
 
 Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
   auto cluster = context.cluster();
@@ -28,6 +87,12 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
                    "--io-size must be from 1 byte to the image's size");
   }
   options.is_read = arguments.type == "read";
+  if (!options.is_read) {
+    if (const auto free = refuse_used(**cluster, **image, arguments); !free) {
+      static_cast<void>((*cluster)->close_image(std::move(*image)));
+      return free;
+    }
+  }
   options.is_random = arguments.pattern == "rand";
   if (options.seed == 0) options.seed = random_u64();
   if (!context.wants_json()) {
@@ -52,13 +117,16 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
 
 void add_bench_command(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<BenchArguments>();
-  auto* command = context.add(app, "bench", "measure IO on an image (a write bench overwrites it)",
+  auto* command = context.add(app, "bench", "measure IO on an image that nobody else has open",
                               [&context, arguments] { return bench(context, *arguments); });
   command->add_option("image", arguments->spec, "POOL/IMAGE")->required();
   command->add_option("--io-type", arguments->type, "read or write")
+      ->required()
       ->check(CLI::IsMember({"read", "write"}));
   command->add_option("--io-pattern", arguments->pattern, "seq or rand")
       ->check(CLI::IsMember({"seq", "rand"}));
+  command->add_flag("--overwrite", arguments->overwrites,
+                    "let a write bench destroy data that is in the image");
   BenchOptions& options = arguments->options;
   add_size_option(*command, "--io-size", options.io_size, "bytes of one IO");
   add_size_option(*command, "--io-total", options.total, "bytes in all");

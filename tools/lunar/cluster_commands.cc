@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <cstdio>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "common/file.h"
+#include "gateway/image_directory.h"
 #include "tools/lunar/command.h"
 
 // osd, pool, map, status: JSON commands to the map authority, as `ceph` sends them to a monitor.
@@ -17,6 +19,7 @@ constexpr std::size_t kMaxMapBytes = 16u << 20;
 
 struct ClusterArguments {
   std::string pool;
+  std::string pool_again;
   std::string object;
   std::string osd;
   std::string file;
@@ -27,6 +30,7 @@ struct ClusterArguments {
   uint64_t object_size = 0;
   std::string store;
   bool is_sure = false;
+  bool overwrites = false;
 };
 
 // A table of what the answer's objects hold in common, a list of its scalars, or the JSON itself.
@@ -83,10 +87,69 @@ Json pool_create_request(const ClusterArguments& arguments) {
   return request;
 }
 
+// What a backup is written over is an older backup of the same cluster, or is given up in so many
+// words: the map of an authority that was made anew must not replace the only copy of the old one.
+Outcome<void> refuse_other_file(const std::string& file, const std::string& map_text) {
+  std::error_code none;
+  if (!std::filesystem::exists(std::filesystem::symlink_status(file, none))) return {};
+  const auto there = read_file(file, kMaxMapBytes);
+  const Json was = there ? Json::parse(*there, nullptr, /*allow_exceptions=*/false) : Json();
+  const Json is = Json::parse(map_text, nullptr, /*allow_exceptions=*/false);
+  const bool is_backup = was.is_object() && is.is_object() && was.contains("fsid") &&
+                         was.contains("epoch") && was["epoch"].is_number_unsigned();
+  if (is_backup && was["fsid"] == is["fsid"] && was["epoch"] <= is["epoch"]) return {};
+  const std::string what = !is_backup ? "is there already, and is no backup of a map."
+                           : was["fsid"] != is["fsid"]
+                               ? "has the map of another cluster."
+                               : "has epoch " + was["epoch"].dump() +
+                                     " of the map, and the authority only epoch " +
+                                     is["epoch"].dump() + ": is it what is to be restored?";
+  return failure(std::errc::file_exists,
+                 file + " " + what + " Name another file, or add --overwrite");
+}
+
 Outcome<void> backup(CommandContext& context, const ClusterArguments& arguments) {
   const auto map = send(context, -1, {{"prefix", "map backup"}});
   if (!map) return failure(map.error());
+  if (!arguments.overwrites) {
+    if (auto free = refuse_other_file(arguments.file, *map); !free) return free;
+  }
   return write_file_atomically(arguments.file, as_const_bytes(*map));
+}
+
+// The images that somebody has open keep their pool. What cannot be read keeps nothing: a pool
+// whose servers are gone for good must be removable.
+Outcome<void> refuse_open_images(ClusterHandle& cluster, const std::string& pool) {
+  const auto images = cluster.wait<std::vector<gateway::ImageSummary>>(
+      [&](auto done) { gateway::list_images(cluster.client(), pool, std::move(done)); });
+  if (!images) return {};
+  for (const auto& image : *images) {
+    const gateway::ImageSpec spec{pool, image.name};
+    const auto found = cluster.wait<gateway::VersionedHeader>(
+        [&](auto done) { gateway::find_image(cluster.client(), spec, std::move(done)); });
+    if (!found || found->header.registrations.empty()) continue;
+    const auto& user = found->header.registrations.front();
+    return failure(objecter::OsdErrc::kBusy,
+                   "pool '" + pool + "' is not removed: image '" + spec.to_string() +
+                       "' is open by " + user.entity + " at " + user.instance +
+                       "; close it there, or strike a dead gateway with 'lunar unregister'");
+  }
+  return {};
+}
+
+Outcome<void> remove_pool(CommandContext& context, const ClusterArguments& arguments) {
+  if (!arguments.is_sure || arguments.pool != arguments.pool_again) {
+    return failure(objecter::OsdErrc::kNotPermitted,
+                   "removing pool '" + arguments.pool +
+                       "' destroys every image in it for good; if that is meant, give its name "
+                       "twice, followed by --yes-i-really-really-mean-it");
+  }
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  if (auto free = refuse_open_images(**cluster, arguments.pool); !free) return free;
+  return ask(
+      context,
+      {{"prefix", "pool rm"}, {"pool", arguments.pool}, {"yes_i_really_really_mean_it", true}});
 }
 
 Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments) {
@@ -171,12 +234,10 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
     return ask(context, {{"prefix", "pool get"}, {"pool", arguments->pool}});
   });
   got->add_option("pool", arguments->pool, "name")->required();
-  auto* removed = context.add(*pool, "rm", "remove a pool", [&context, arguments] {
-    return ask(context, {{"prefix", "pool rm"},
-                         {"pool", arguments->pool},
-                         {"yes_i_really_really_mean_it", arguments->is_sure}});
-  });
+  auto* removed = context.add(*pool, "rm", "remove a pool with all its images",
+                              [&context, arguments] { return remove_pool(context, *arguments); });
   removed->add_option("pool", arguments->pool, "name")->required();
+  removed->add_option("again", arguments->pool_again, "its name once more");
   removed->add_flag("--yes-i-really-really-mean-it", arguments->is_sure, "all its images are lost");
 
   CLI::App* map = app.add_subcommand("map", "the cluster map")->require_subcommand(1);
@@ -184,6 +245,8 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   auto* saved = context.add(*map, "backup", "save it to a file",
                             [&context, arguments] { return backup(context, *arguments); });
   saved->add_option("file", arguments->file, "file")->required();
+  saved->add_flag("--overwrite", arguments->overwrites,
+                  "replace a file that is not an older backup of this cluster's map");
   auto* restored = context.add(*map, "restore", "put a saved map back",
                                [&context, arguments] { return restore(context, *arguments); });
   restored->add_option("file", arguments->file, "file")->required();

@@ -19,6 +19,7 @@ struct ImageArguments {
   uint64_t object_size = 0;
   uint64_t stripe_unit = 0;
   uint32_t stripe_count = 0;
+  bool allows_shrink = false;
 };
 
 void print_header(const CommandContext& context, const std::string& spec,
@@ -162,13 +163,16 @@ void add_image_commands(CLI::App& app, CommandContext& context) {
   auto* resized = with_spec(context.add(
       app, "resize", "grow an image (also while open), or shrink one that nobody has open",
       [&context, arguments] {
-        return change(context, arguments->spec, "resizing",
-                      [&](auto& client, const auto& spec, auto progress, auto done) {
-                        gateway::resize_image(client, spec, arguments->size, std::move(progress),
-                                              std::move(done));
-                      });
+        return change(
+            context, arguments->spec, "resizing",
+            [&](auto& client, const auto& spec, auto progress, auto done) {
+              const gateway::ResizeOptions options{arguments->size, arguments->allows_shrink};
+              gateway::resize_image(client, spec, options, std::move(progress), std::move(done));
+            });
       }));
   add_size_option(*resized, "--size,-s", arguments->size, "the new size")->required();
+  resized->add_flag("--allow-shrink", arguments->allows_shrink,
+                    "make it smaller: the data at its end is destroyed");
 
   with_spec(context.add(app, "rm", "remove an image and its data", [&context, arguments] {
     return change(context, arguments->spec, "removing",

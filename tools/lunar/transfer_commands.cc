@@ -7,6 +7,7 @@
 #include <cerrno>
 #include <cstring>
 #include <memory>
+#include <optional>
 #include <vector>
 
 #include "common/file.h"
@@ -26,8 +27,10 @@ constexpr std::size_t kExtentsInFlight = 8;
 struct TransferArguments {
   std::string from;
   std::string to;
-  uint64_t size = 0;
+  uint64_t size = 0;  // 0: not given
   uint64_t object_size = 0;
+  bool pads = false;
+  bool cuts = false;
 };
 
 bool same_word(ConstBytes data) noexcept {
@@ -58,11 +61,14 @@ std::error_code write_at(int fd, ConstBytes data, uint64_t offset) {
   return {};
 }
 
-// Reads a file extent by extent and writes what is not zero to an image.
+// Reads a file extent by extent and writes what is not zero to an image, up to `size` bytes.
 class Import {
  public:
   Import(int fd, uint64_t size, gateway::Image& image, ProgressLine& line)
       : fd_(fd), size_(size), image_(image), line_(line) {}
+
+  // Where the input ended, if that was before `size`.
+  const std::optional<uint64_t>& ended_at() const noexcept { return ended_at_; }
 
   Outcome<void> run(ClusterHandle& cluster) {
     while (offset_ < size_ && !error_) {
@@ -91,10 +97,21 @@ class Import {
   // The next offset that may hold data: a hole of the file is passed over unread.
   void skip_hole() {
     const off_t data = lseek(fd_, static_cast<off_t>(offset_), SEEK_DATA);
-    if (data < 0 && errno == ENXIO) offset_ = size_;  // nothing but hole
-    if (data < 0) return;                             // a pipe, or no such thing there
+    if (data < 0 && errno == ENXIO) end_in_hole();  // nothing but hole
+    if (data < 0) return;                           // a pipe, or no such thing there
     offset_ = std::max(offset_, static_cast<uint64_t>(data) / kGrain * kGrain);
     lseek(fd_, static_cast<off_t>(offset_), SEEK_SET);
+  }
+
+  void end_in_hole() {
+    struct stat status {};
+    if (fstat(fd_, &status) != 0) {
+      error_ = last_system_error();
+      return;
+    }
+    const auto end = static_cast<uint64_t>(status.st_size);
+    if (end < size_) ended_at_ = std::max(end, offset_);
+    offset_ = size_;
   }
 
   void next_extent() {
@@ -102,18 +119,19 @@ class Import {
     if (offset_ >= size_) return;
     auto extent = std::make_shared<InputExtent>();
     const uint64_t to_boundary = kExtentBytes - offset_ % kExtentBytes;
-    extent->data.resize(std::min<uint64_t>(to_boundary, size_ - offset_));
+    const uint64_t wanted = std::min<uint64_t>(to_boundary, size_ - offset_);
+    extent->data.resize(wanted);
     const auto got = read_full(fd_, extent->data);
     if (!got) {
       error_ = got.error();
       return;
     }
+    if (*got < wanted) ended_at_ = offset_ + *got;
     if (*got == 0) {
       offset_ = size_;
       return;
     }
-    std::fill(extent->data.begin() + static_cast<std::ptrdiff_t>(*got), extent->data.end(),
-              std::byte{0});  // the image is a multiple of 4096, the file need not be
+    extent->data.resize(*got);
     ++extents_in_flight_;
     for_each_nonzero_run(extent->data, kGrain, [&](std::size_t at, std::size_t length) {
       ++extent->writes;
@@ -123,7 +141,7 @@ class Import {
                      finish_write(*extent);
                    });
     });
-    offset_ += extent->data.size();
+    offset_ = ended_at_ ? size_ : offset_ + extent->data.size();
     line_.show(offset_, size_);
     finish_write(*extent);
   }
@@ -137,6 +155,7 @@ class Import {
   gateway::Image& image_;
   ProgressLine& line_;
   uint64_t offset_ = 0;
+  std::optional<uint64_t> ended_at_;
   std::size_t extents_in_flight_ = 0;
   std::error_code error_;
 };
@@ -204,24 +223,95 @@ class Export {
   std::error_code error_;
 };
 
-Outcome<uint64_t> input_size(int fd, const TransferArguments& arguments) {
+std::string name_of(const TransferArguments& arguments) {
+  return arguments.from == "-" ? "standard input" : arguments.from;
+}
+
+// The bytes of a file or disk; nothing for what only shows its size by being read, such as a pipe.
+Outcome<std::optional<uint64_t>> known_size(int fd, const TransferArguments& arguments) {
   struct stat status {};
   if (fstat(fd, &status) != 0) {
-    return failure(file_error(arguments.from, "looking at its size", last_system_error()));
+    return failure(file_error(name_of(arguments), "looking at its size", last_system_error()));
   }
-  uint64_t size = S_ISREG(status.st_mode) ? static_cast<uint64_t>(status.st_size) : 0;
-  if (S_ISBLK(status.st_mode)) {
-    const off_t end = lseek(fd, 0, SEEK_END);
-    if (end > 0) size = static_cast<uint64_t>(end);
-    lseek(fd, 0, SEEK_SET);
-  }
-  if (arguments.size != 0) size = arguments.size;
-  if (size == 0) {
+  if (!S_ISREG(status.st_mode) && !S_ISBLK(status.st_mode)) return std::optional<uint64_t>();
+  if (lseek(fd, 0, SEEK_CUR) != 0) {
     return failure(std::errc::invalid_argument,
-                   "the size of " + arguments.from + " is not known or zero: give --size");
+                   name_of(arguments) + " has been read in part: give the file by its name");
   }
-  constexpr uint64_t kUnit = gateway::ImageHeader::kSizeUnit;
-  return (size + kUnit - 1) / kUnit * kUnit;
+  const off_t end = lseek(fd, 0, SEEK_END);
+  if (end < 0 || lseek(fd, 0, SEEK_SET) != 0) {
+    return failure(file_error(name_of(arguments), "looking at its size", last_system_error()));
+  }
+  return std::optional<uint64_t>(static_cast<uint64_t>(end));
+}
+
+auto too_long(const TransferArguments& arguments, const std::string& has) {
+  return failure(std::errc::invalid_argument, name_of(arguments) + " has " + has + " than the " +
+                                                  std::to_string(arguments.size) +
+                                                  " bytes of --size: give its size, or add "
+                                                  "--cut to leave out the rest");
+}
+auto too_short(const TransferArguments& arguments, uint64_t bytes) {
+  return failure(std::errc::invalid_argument, name_of(arguments) + " ended after " +
+                                                  std::to_string(bytes) + " of " +
+                                                  std::to_string(arguments.size) +
+                                                  " bytes: give its size with --size, or add "
+                                                  "--pad to fill up with zeroes");
+}
+
+// How many bytes to import. What the input and --size disagree about is told before an image is
+// made, if the input's size is known.
+Outcome<uint64_t> wanted_size(const std::optional<uint64_t>& known,
+                              const TransferArguments& arguments) {
+  if (arguments.size == 0 && known.value_or(0) == 0) {
+    return failure(std::errc::invalid_argument,
+                   "the size of " + name_of(arguments) + " is not known or zero: give --size");
+  }
+  if (arguments.size == 0) return *known;
+  if (known && *known > arguments.size && !arguments.cuts) {
+    return too_long(arguments, std::to_string(*known) + " bytes, more");
+  }
+  if (known && *known < arguments.size && !arguments.pads) return too_short(arguments, *known);
+  return arguments.size;
+}
+
+// After the import: whether the input was what was expected of it.
+Outcome<void> check_input(int fd, const std::optional<uint64_t>& known,
+                          const std::optional<uint64_t>& ended_at,
+                          const TransferArguments& arguments) {
+  if (known) {
+    const off_t end = lseek(fd, 0, SEEK_END);
+    if (end >= 0 && static_cast<uint64_t>(end) == *known) return {};
+    return failure(std::errc::io_error, name_of(arguments) +
+                                            " changed its size while it was read: import it again "
+                                            "when nobody writes to it");
+  }
+  if (ended_at) {
+    if (arguments.pads) return {};
+    return too_short(arguments, *ended_at);
+  }
+  if (arguments.cuts) return {};
+  std::byte next{};
+  const auto more = read_full(fd, {&next, 1});
+  if (!more) return failure(file_error(name_of(arguments), "reading", more.error()));
+  if (*more != 0) return too_long(arguments, "more");
+  return {};
+}
+
+// An image that this command has just made. It is removed again if its data did not get into it.
+Outcome<void> fill_image(ClusterHandle& cluster, CommandContext& context, int fd, uint64_t bytes,
+                         const std::optional<uint64_t>& known, const TransferArguments& arguments) {
+  auto image = cluster.open_image(arguments.to, false);
+  if (!image) return failure(image.error());
+  Outcome<void> done;
+  {
+    ProgressLine line("importing", context.shows_progress());
+    Import import(fd, bytes, **image, line);
+    done = import.run(cluster);
+    if (done) done = check_input(fd, known, import.ended_at(), arguments);
+  }
+  const auto closed = cluster.close_image(std::move(*image));
+  return done ? closed : done;
 }
 
 Outcome<void> import_file(CommandContext& context, const TransferArguments& arguments) {
@@ -234,23 +324,29 @@ Outcome<void> import_file(CommandContext& context, const TransferArguments& argu
     if (!file) return failure(file_error(arguments.from, "opening", last_system_error()));
   }
   const int fd = is_stdin ? STDIN_FILENO : file.get();
-  const auto size = input_size(fd, arguments);
-  if (!size) return failure(size.error());
+  const auto known = known_size(fd, arguments);
+  if (!known) return failure(known.error());
+  const auto bytes = wanted_size(*known, arguments);
+  if (!bytes) return failure(bytes.error());
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
   gateway::Client& client = (*cluster)->client();
+  constexpr uint64_t kUnit = gateway::ImageHeader::kSizeUnit;
   gateway::CreateOptions options;
-  options.size = *size;
+  options.size = (*bytes + kUnit - 1) / kUnit * kUnit;
   options.layout = gateway::layout_with_defaults(client, spec->pool, arguments.object_size, 0, 0);
   const auto created = (*cluster)->wait<gateway::ImageHeader>(
       [&](auto done) { gateway::create_image(client, *spec, options, std::move(done)); });
   if (!created) return failure(created.error());
-  auto image = (*cluster)->open_image(arguments.to, false);
-  if (!image) return failure(image.error());
-  ProgressLine line("importing", context.shows_progress());
-  const auto done = Import(fd, *size, **image, line).run(**cluster);
-  const auto closed = (*cluster)->close_image(std::move(*image));
-  return done ? closed : done;
+  const auto filled = fill_image(**cluster, context, fd, *bytes, *known, arguments);
+  if (filled) return {};
+  const auto removed = (*cluster)->wait<void>(
+      [&](auto done) { gateway::remove_image(client, *spec, {}, std::move(done)); });
+  const std::string& why = filled.error().message;
+  if (removed) return failure(filled.error().code, why + "; no image was made");
+  return failure(filled.error().code, why + "; image '" + arguments.to +
+                                          "' is incomplete and could not be removed (" +
+                                          removed.error().message + ")");
 }
 
 Outcome<void> export_image(CommandContext& context, const TransferArguments& arguments) {
@@ -272,6 +368,10 @@ Outcome<void> export_image(CommandContext& context, const TransferArguments& arg
   const auto done =
       Export(is_stdout ? STDOUT_FILENO : file.get(), !is_stdout, **image, line).run(**cluster);
   const auto closed = (*cluster)->close_image(std::move(*image));
+  if (!done && !is_stdout) {
+    return failure(done.error().code, done.error().message + "; " + arguments.to +
+                                          " has what was read before, and is not a copy");
+  }
   return done ? closed : done;
 }
 
@@ -287,7 +387,10 @@ void add_transfer_commands(CLI::App& app, CommandContext& context) {
                                [&context, arguments] { return import_file(context, *arguments); });
   imported->add_option("from", arguments->from, "file, or - for standard input")->required();
   imported->add_option("image", arguments->to, "POOL/IMAGE")->required();
-  add_size_option(*imported, "--size,-s", arguments->size, "of the image; needed for -");
+  add_size_option(*imported, "--size,-s", arguments->size,
+                  "of the image and of what is read; needed for -");
+  imported->add_flag("--pad", arguments->pads, "fill up with zeroes what is shorter than --size");
+  imported->add_flag("--cut", arguments->cuts, "leave out what is longer than --size");
   add_size_option(*imported, "--object-size", arguments->object_size, "default: the pool's");
 
   auto* exported = context.add(app, "export", "write an image to a new file, or '-'",

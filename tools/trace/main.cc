@@ -3,6 +3,7 @@
 #include <CLI/CLI.hpp>
 #include <cstdio>
 #include <cstdlib>
+#include <filesystem>
 #include <optional>
 #include <string>
 #include <vector>
@@ -24,11 +25,18 @@ int complain(const std::string& sentence) {
   return 1;
 }
 
+bool is_file_with_content(const std::string& path) {
+  std::error_code none;
+  return std::filesystem::is_regular_file(path, none) &&
+         std::filesystem::file_size(path, none) != 0;
+}
+
 struct ReportCommand {
   std::vector<std::string> folders;
   std::string io;
   TraceReport::Options options;
   ReportOutput output;
+  bool overwrites = false;
 
   void add_to(CLI::App& app) {
     CLI::App* command = app.add_subcommand("report", "Say what a recording tells");
@@ -41,6 +49,7 @@ struct ReportCommand {
     command->add_option(
         "--chrome", output.chrome,
         "write Trace Event Format for Perfetto (ui.perfetto.dev) or chrome://tracing");
+    command->add_flag("--overwrite", overwrites, "replace files that are there already");
     command->parse_complete_callback([this] { is_chosen = true; });
   }
 
@@ -51,6 +60,11 @@ struct ReportCommand {
       if (*end != '\0' || *options.io_id == 0) return complain("'" + io + "' is no IO id");
     }
     if (!output.html.empty() || !output.chrome.empty()) options.sample = kTimelineSample;
+    for (const std::string& file : {output.html, output.chrome}) {
+      if (!overwrites && is_file_with_content(file)) {
+        return complain(file + " is there already: name another file, or add --overwrite");
+      }
+    }
     const auto report = lunar::tracing::read_report(folders, options);
     if (!report) return complain(report.error().message);
     const auto written = lunar::tracing::write_report(*report, options, output);

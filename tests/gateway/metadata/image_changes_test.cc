@@ -61,9 +61,41 @@ TEST_F(ImageChangesTest, ANameThatIsTakenLeavesNoHeaderBehind) {
   EXPECT_FALSE(has_name("disk"));
 }
 
+TEST_F(ImageChangesTest, ANameWhoseHeaderWasLostIsNotRemoved) {
+  create_and_open(8 * kMiB);
+  ASSERT_FALSE(write(5 * kMiB, "data"));
+  const ImageId id = image->id();
+  ASSERT_TRUE(close(image));
+  ASSERT_TRUE(run(delete_header(*gateway, pool, id)));
+  const auto removed = remove("disk");
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().code, OsdErrc::kCorrupt);
+  EXPECT_TRUE(has_name("disk"));
+}
+
+TEST_F(ImageChangesTest, AShrunkImageIsSmallBeforeItsEndIsCleared) {
+  create_and_open(8 * kMiB);
+  ASSERT_TRUE(close(image));
+  // Whoever opens it while its end is cleared must not find the old size.
+  std::optional<uint64_t> size_meanwhile;
+  Client* other = make_client("other");
+  const auto resized = wait<void>([&](auto done) {
+    const auto on_progress = [&](uint64_t, uint64_t) {
+      find_image(*other, {"lunar", "disk"}, [&](Outcome<VersionedHeader> found) {
+        if (found && !size_meanwhile) size_meanwhile = found->header.size;
+      });
+    };
+    resize_image(*gateway, {"lunar", "disk"}, {.size = 4 * kMiB, .allows_shrink = true},
+                 on_progress, std::move(done));
+  });
+  ASSERT_TRUE(resized);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return size_meanwhile.has_value(); }));
+  EXPECT_EQ(*size_meanwhile, 4 * kMiB);
+}
+
 TEST_F(ImageChangesTest, RefusalsComeLaterThanTheCall) {
   std::optional<Outcome<void>> result;
-  resize_image(*gateway, {"lunar", "disk"}, 1, {},
+  resize_image(*gateway, {"lunar", "disk"}, {.size = 1}, {},
                [&result](Outcome<void> outcome) { result = std::move(outcome); });
   EXPECT_FALSE(result) << "done ran inside the call";
   ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));

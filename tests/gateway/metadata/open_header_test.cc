@@ -38,7 +38,7 @@ class OpenHeaderTest : public MetadataFixture {
   }
   void set_size(uint64_t size) {
     EXPECT_TRUE(wait<void>([&](auto done) {
-      resize_image(*gateway, {"lunar", "disk"}, size, {}, std::move(done));
+      resize_image(*gateway, {"lunar", "disk"}, {.size = size}, {}, std::move(done));
     }));
   }
 
