@@ -115,7 +115,7 @@ std::string encode(const ImageHeader& header) {
 Outcome<ImageHeader> decode_image_header(std::string_view text, const std::string& object) {
   const auto corrupt = [&](const std::string& what) {
     return failure(OsdErrc::kCorrupt, "image header " + object + " " + what +
-                                          ": restore it from a backup ('lunar image header put')");
+                                          ": 'lunar scrub POOL' shows what can be done");
   };
   const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   HeaderFields fields(json);

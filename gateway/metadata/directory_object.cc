@@ -17,15 +17,22 @@ using objecter::PoolId;
 
 constexpr const char* kDirectoryObject = "lunar_directory";
 
+Outcome<Directory> parse_directory(const MetadataContent& content) {
+  if (!content.exists) return Directory();
+  return decode_directory(content.text);
+}
+
+}  // namespace
+
 ObjectId directory_of(PoolId pool) { return {pool, kDirectoryObject}; }
 
-Outcome<Directory> parse_directory(const MetadataContent& content) {
+Outcome<Directory> decode_directory(std::string_view text) {
   Directory out;
-  if (!content.exists) return out;
-  const Json json = Json::parse(content.text, nullptr, /*allow_exceptions=*/false);
+  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto corrupt =
       failure(OsdErrc::kCorrupt, std::string("object ") + kDirectoryObject +
-                                     " is not a Lunar image directory: restore it from a backup");
+                                     " is not a Lunar image directory: 'lunar repair POOL "
+                                     "directory:lunar_directory' makes it anew from the headers");
   if (!json.is_object() || !json.contains("format") || !json.contains("images") ||
       !json["images"].is_object()) {
     return corrupt;
@@ -50,8 +57,6 @@ std::string encode_directory(const Directory& directory) {
   for (const auto& [name, id] : directory) images[name] = image_id_text(id);
   return Json{{"format", 1}, {"images", std::move(images)}}.dump(1);
 }
-
-}  // namespace
 
 Task<Outcome<Directory>> read_directory(Client& client, PoolId pool) {
   const ObjectId object = directory_of(pool);

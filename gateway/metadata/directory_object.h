@@ -3,6 +3,7 @@
 
 #include <map>
 #include <string>
+#include <string_view>
 
 #include "common/result.h"
 #include "common/task.h"
@@ -18,6 +19,11 @@ namespace lunar::gateway {
 // Order of changes, so that an interruption leaves nothing that lies: create writes the header and
 // then the name; remove marks the header, deletes data, header, and last the name.
 using Directory = std::map<std::string, ImageId>;
+
+objecter::ObjectId directory_of(objecter::PoolId pool);
+// The text of the object, and back. kCorrupt, kIncompatible. Pure.
+Outcome<Directory> decode_directory(std::string_view text);
+std::string encode_directory(const Directory& directory);
 
 // An absent directory is an empty one.
 Task<Outcome<Directory>> read_directory(Client& client, objecter::PoolId pool);

@@ -22,7 +22,11 @@ bool is_stable(const SubOp& step) noexcept {
 }  // namespace
 
 bool replaces_object(const OsdOpHeader& op) noexcept {
-  const SubOp& first = op.steps.front();
+  const auto at = std::find_if(op.steps.begin(), op.steps.end(), [](const SubOp& step) {
+    return step.code != OpCode::kAssertVersion;  // looks at the version, which is not damaged
+  });
+  if (at == op.steps.end()) return false;
+  const SubOp& first = *at;
   return first.code == OpCode::kWriteFull || first.code == OpCode::kDelete ||
          (first.code == OpCode::kTruncate && first.length == 0);
 }

@@ -42,6 +42,7 @@ class CommandContext {
 void add_image_commands(CLI::App& app, CommandContext& context);
 void add_transfer_commands(CLI::App& app, CommandContext& context);
 void add_bench_command(CLI::App& app, CommandContext& context);
+void add_scrub_commands(CLI::App& app, CommandContext& context);
 void add_cluster_commands(CLI::App& app, CommandContext& context);
 void add_local_commands(CLI::App& app, CommandContext& context);
 void add_rdma_commands(CLI::App& app, CommandContext& context);

@@ -35,6 +35,7 @@ int run(int argc, char** argv) {
   lunar::tools::add_image_commands(app, context);
   lunar::tools::add_transfer_commands(app, context);
   lunar::tools::add_bench_command(app, context);
+  lunar::tools::add_scrub_commands(app, context);
   lunar::tools::add_cluster_commands(app, context);
   lunar::tools::add_local_commands(app, context);
   lunar::tools::add_rdma_commands(app, context);

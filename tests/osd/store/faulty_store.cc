@@ -13,6 +13,11 @@ void FaultyStore::fail_next(Call call, std::error_code error, unsigned count) {
   failures_[call].insert(failures_[call].end(), count, error);
 }
 
+void FaultyStore::lose(const std::vector<ObjectId>& objects) {
+  is_lost_ = true;
+  if (*on_loss_) (*on_loss_)(std::make_error_code(std::errc::io_error), objects);
+}
+
 void FaultyStore::release(Call call) {
   is_holding_[call] = false;
   for (HeldDone& held : std::exchange(held_[call], {})) {

@@ -27,6 +27,8 @@ class FaultyStore final : public ObjectStore {
   // changes nothing. A failed flush is also a loss: on_loss is called first, and
   // may_have_lost_writes() is true until it is acknowledged.
   void fail_next(Call call, std::error_code error, unsigned count = 1);
+  // Tells of a failed write-back of these objects, as the store behind might at any time.
+  void lose(const std::vector<ObjectId>& objects);
   // From now on calls of this kind are made, but their `done` waits for release().
   void hold(Call call) { is_holding_[call] = true; }
   void release(Call call);

@@ -1,0 +1,284 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/scrub/findings.h"
+
+#include <algorithm>
+#include <map>
+#include <utility>
+
+namespace lunar::gateway {
+namespace {
+
+using objecter::OsdErrc;
+
+std::string count_of(std::size_t number, const std::string& thing) {
+  return std::to_string(number) + " " + thing + (number == 1 ? "" : "s");
+}
+
+// Draws the findings; one call of run().
+class FindingSearch {
+ public:
+  explicit FindingSearch(const PoolSurvey& survey) : survey_(survey) {}
+
+  ScrubReport run() {
+    look_at_servers();
+    look_at_directory();
+    for (const auto& [id, facts] : survey_.images) look_at_image(id, facts);
+    if (survey_.is_whole) look_at_foreign();
+    look_at_damaged();
+    std::sort(report_.findings.begin(), report_.findings.end(), [](const auto& a, const auto& b) {
+      return std::pair(a.kind, a.subject) < std::pair(b.kind, b.subject);
+    });
+    return std::move(report_);
+  }
+
+ private:
+  using ImageFacts = PoolSurvey::ImageFacts;
+
+  ScrubFinding& add(FindingKind kind, std::string subject, std::string what, std::string repair,
+                    bool must_be_named = false) {
+    report_.findings.push_back(
+        {kind, std::move(subject), std::move(what), std::move(repair), must_be_named});
+    return report_.findings.back();
+  }
+
+  void look_at_servers() {
+    std::map<objecter::OsdId, std::string> silent;
+    for (const auto& pg : survey_.unlisted) {
+      silent.emplace(pg.osd, "its objects are not listed: " + pg.error.message());
+    }
+    for (const ServerFacts& server : survey_.servers) {
+      if (!server.problem.empty()) {
+        silent.emplace(server.osd, "it does not say what it knows of damage, losses and clients: " +
+                                       server.problem);
+      }
+    }
+    for (const auto& [osd, why] : silent) {
+      report_.unchecked.push_back("osd." + std::to_string(osd) + ": " + why);
+    }
+    knows_clients_ = std::all_of(survey_.servers.begin(), survey_.servers.end(),
+                                 [](const ServerFacts& server) { return server.problem.empty(); });
+  }
+
+  void look_at_directory() {
+    if (survey_.names) return;
+    if (!survey_.directory.is_damaged()) {
+      report_.unchecked.push_back("the directory: " + survey_.directory.error.message());
+      return;
+    }
+    std::size_t headers = 0;
+    for (const auto& [id, facts] : survey_.images) headers += header_of(survey_, id) ? 1 : 0;
+    add(FindingKind::kDirectory, "lunar_directory",
+        "the directory, which names the images, cannot be read (" +
+            survey_.directory.error.message() + "): no image of the pool can be opened",
+        survey_.is_listed()
+            ? "make it anew from " + count_of(headers, "header") + " and what can be read of it"
+            : "");
+  }
+
+  void look_at_image(ImageId id, const ImageFacts& facts) {
+    ++report_.images;
+    report_.objects += facts.data.size();
+    const std::string name = directory_name(survey_, id);
+    const std::string text = image_id_text(id);
+    if (facts.header.error) return look_at_bad_header(id, facts);
+    if (!facts.header.is_there) return look_at_no_header(id, facts, name);
+    const auto header = decode_image_header(facts.header.text, header_object_name(id));
+    if (!header && header.error().code == OsdErrc::kIncompatible) {
+      report_.unchecked.push_back(header.error().message);
+      return;
+    }
+    if (!header) return look_at_bad_header(id, facts);
+    if (header->state == ImageState::kRemoving) {
+      add(FindingKind::kHalfRemoved, text,
+          "the removal of image '" + header->name + "' was begun and not finished",
+          "finish it: delete its " + count_of(facts.data.size(), "object") +
+              ", its header and its name");
+    } else if (survey_.names && name.empty()) {
+      look_at_unnamed(id, facts, *header);
+    }
+    look_beyond_end(id, facts, *header);
+    look_at_registrations(id, *header);
+    look_at_losses(id);
+  }
+
+  void look_at_bad_header(ImageId id, const ImageFacts& facts) {
+    const std::string object = header_object_name(id);
+    const bool was_read = !facts.header.error;
+    if (!was_read && !facts.header.is_damaged()) {
+      if (!survey_.failure_of(survey_.osd_of(object))) {
+        report_.unchecked.push_back("header " + object + ": " + facts.header.error.message());
+      }
+      return;
+    }
+    add(FindingKind::kDamagedHeader, image_id_text(id),
+        "the header of image '" + image_label(survey_, id) + "' " +
+            (was_read ? "is no image header"
+                      : "cannot be read (" + facts.header.error.message() + ")") +
+            ": the image cannot be opened; it has " + count_of(facts.data.size(), "data object"),
+        "make it anew from what can be read of it, its name and its objects, with what is given by "
+        "--size and --object-size",
+        true);
+  }
+
+  void look_at_no_header(ImageId id, const ImageFacts& facts, const std::string& name) {
+    if (!name.empty() && facts.data.empty() && survey_.is_listed()) {
+      add(FindingKind::kHalfRemoved, image_id_text(id),
+          "image '" + name + "' has neither header nor data: its removal was not finished",
+          "take its name out of the directory");
+    } else if (!name.empty() && !facts.data.empty()) {
+      add(FindingKind::kLostHeader, image_id_text(id),
+          "image '" + name + "' has " + count_of(facts.data.size(), "data object") +
+              " and no header: it was lost, and the image cannot be opened",
+          "make a header from its name and objects, with what is given by --size and --object-size",
+          true);
+    } else if (name.empty() && survey_.names && survey_.is_listed()) {
+      add(FindingKind::kOrphan, image_id_text(id),
+          count_of(facts.data.size(), "data object") +
+              " of an image that has neither header nor name",
+          "delete " + count_of(facts.data.size(), "object"), true);
+    }
+  }
+
+  void look_at_unnamed(ImageId id, const ImageFacts& facts, const ImageHeader& header) {
+    const auto taken = survey_.names->find(header.name);
+    if (facts.data.empty() && header.registrations.empty() && survey_.is_listed()) {
+      add(FindingKind::kHalfMade, image_id_text(id),
+          "a header of an image '" + header.name +
+              "' that has neither data nor a name: its making "
+              "was not finished",
+          "delete the header");
+      return;
+    }
+    add(FindingKind::kUnnamed, image_id_text(id),
+        "image '" + header.name + "' has a header and " +
+            count_of(facts.data.size(), "data object") + ", and no name in the directory",
+        "enter it as '" +
+            (taken == survey_.names->end() ? header.name : spare_name(header.name, id)) + "'");
+  }
+
+  void look_beyond_end(ImageId id, const ImageFacts& facts, const ImageHeader& header) {
+    if (header.state == ImageState::kRemoving) return;
+    const uint64_t count = header.layout.object_count(header.size);
+    const auto beyond =
+        static_cast<std::size_t>(std::distance(facts.data.lower_bound(count), facts.data.end()));
+    if (beyond == 0) return;
+    add(FindingKind::kBeyondEnd, image_id_text(id),
+        "image '" + header.name + "' has " + count_of(beyond, "data object") +
+            " beyond its end, left over from a shrinking that was not finished",
+        "delete " + count_of(beyond, "object"));
+  }
+
+  void look_at_registrations(ImageId id, const ImageHeader& header) {
+    if (!knows_clients_) return;
+    for (const Registration& each : header.registrations) {
+      const bool is_known = std::any_of(
+          survey_.servers.begin(), survey_.servers.end(), [&](const ServerFacts& server) {
+            return server.clients.contains({each.entity, each.instance});
+          });
+      if (is_known) continue;
+      add(FindingKind::kRegistration, image_id_text(id) + ":" + each.instance,
+          "image '" + header.name + "' is registered by " + each.entity + " at " + each.instance +
+              ", which is connected to no server of the pool",
+          "fence that gateway at every server and strike the registration", true);
+    }
+  }
+
+  void look_at_losses(ImageId id) {
+    for (const ServerFacts& server : survey_.servers) {
+      if (!server.lost_writes.contains(id)) continue;
+      add(FindingKind::kLostWrites, image_id_text(id) + ":osd." + std::to_string(server.osd),
+          "osd." + std::to_string(server.osd) + " has lost writes of image '" +
+              image_label(survey_, id) +
+              "' that were acknowledged and not flushed; gateways were told by their next flush, "
+              "or will be. Check what is on it",
+          "");
+    }
+  }
+
+  void look_at_foreign() {
+    for (const std::string& name : survey_.foreign) {
+      add(FindingKind::kForeign, name, "object " + name + " is no part of any image",
+          "delete the object", true);
+    }
+  }
+
+  // What servers refuse to read; header and directory were looked at above.
+  void look_at_damaged() {
+    for (const ServerFacts& server : survey_.servers) {
+      for (const std::string& name : server.damaged) {
+        const auto data = parse_data_object(name);
+        if (!data || !survey_.images.contains(data->image)) continue;
+        add(FindingKind::kDamaged, name,
+            "object " + std::to_string(data->number) + " of image '" +
+                image_label(survey_, data->image) + "' (" + name +
+                ") may have lost writes on osd." + std::to_string(server.osd) +
+                ", and is refused until it is replaced",
+            "delete it, so that it reads as zeroes", true);
+      }
+    }
+  }
+
+  const PoolSurvey& survey_;
+  ScrubReport report_;
+  bool knows_clients_ = false;
+};
+
+}  // namespace
+
+const char* finding_kind_text(FindingKind kind) noexcept {
+  switch (kind) {
+    case FindingKind::kDirectory:
+      return "directory";
+    case FindingKind::kLostHeader:
+      return "lost-header";
+    case FindingKind::kDamagedHeader:
+      return "damaged-header";
+    case FindingKind::kHalfMade:
+      return "half-made";
+    case FindingKind::kUnnamed:
+      return "unnamed";
+    case FindingKind::kHalfRemoved:
+      return "half-removed";
+    case FindingKind::kOrphan:
+      return "orphan";
+    case FindingKind::kBeyondEnd:
+      return "beyond-end";
+    case FindingKind::kDamaged:
+      return "damaged";
+    case FindingKind::kLostWrites:
+      return "lost-writes";
+    case FindingKind::kRegistration:
+      return "registration";
+    case FindingKind::kForeign:
+      return "foreign";
+  }
+  return "?";
+}
+
+std::optional<ImageHeader> header_of(const PoolSurvey& survey, ImageId id) {
+  const auto found = survey.images.find(id);
+  if (found == survey.images.end() || !found->second.header.is_there) return std::nullopt;
+  auto header = decode_image_header(found->second.header.text, header_object_name(id));
+  return header ? std::optional(std::move(*header)) : std::nullopt;
+}
+
+std::string directory_name(const PoolSurvey& survey, ImageId id) {
+  if (!survey.names) return {};
+  const auto found = std::find_if(survey.names->begin(), survey.names->end(),
+                                  [id](const auto& entry) { return entry.second == id; });
+  return found == survey.names->end() ? std::string() : found->first;
+}
+
+std::string image_label(const PoolSurvey& survey, ImageId id) {
+  if (std::string name = directory_name(survey, id); !name.empty()) return name;
+  if (const auto header = header_of(survey, id)) return header->name;
+  return image_id_text(id);
+}
+
+std::string spare_name(const std::string& name, ImageId id) {
+  return name.substr(0, 100) + "-" + image_id_text(id);
+}
+
+ScrubReport find_in(const PoolSurvey& survey) { return FindingSearch(survey).run(); }
+
+}  // namespace lunar::gateway

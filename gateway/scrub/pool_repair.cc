@@ -1,0 +1,424 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+// One repair for each kind of finding. All but the first look at the image again, and act only on
+// the finding if it is still there; what they delete, they delete at the version that they saw.
+#include <algorithm>
+#include <charconv>
+#include <chrono>
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "gateway/metadata/directory_object.h"
+#include "gateway/metadata/header_object.h"
+#include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/run_to_done.h"
+#include "gateway/pool_scrub.h"
+#include "gateway/scrub/findings.h"
+#include "gateway/scrub/header_salvage.h"
+#include "gateway/scrub/object_repair.h"
+#include "gateway/scrub/pool_survey.h"
+#include "msgr/awaiters.h"
+
+namespace lunar::gateway {
+namespace {
+
+using objecter::ObjectId;
+using objecter::OsdErrc;
+using objecter::PoolInfo;
+
+constexpr std::size_t kObjectsLookedAt = 256;  // of a lost header, for their size
+constexpr std::chrono::seconds kFenceTimeout{10};
+constexpr int kFlushTries = 3;
+
+Error changed_meanwhile(const std::string& what) {
+  return {make_error_code(OsdErrc::kBusy), what + " has changed since it was found: scrub again"};
+}
+
+Error failed_at(const std::string& what, std::error_code error) {
+  if (error == OsdErrc::kVersionMismatch) return changed_meanwhile(what);
+  return {error, what + ": " + error.message()};
+}
+
+// What every repair has at hand. Lives in the frame of mend().
+struct RepairWork {
+  Client& client;
+  const PoolInfo pool;
+  const ScrubFinding finding;
+  const HeaderGuess guess;
+  PoolSurvey survey;  // of the image, as it is now
+  ImageId id = 0;
+
+  const PoolSurvey::ImageFacts& facts() const { return survey.images.at(id); }
+  std::string label() const { return image_label(survey, id); }
+  ObjectId data_object(uint64_t number) const { return {pool.id, data_object_name(id, number)}; }
+  ObjectId header_object() const { return {pool.id, header_object_name(id)}; }
+};
+
+// Earlier losses are told by the first flush that asks; what matters here is that one is good.
+Task<std::error_code> flush_image(RepairWork& work) {
+  Client& client = work.client;
+  std::error_code error = OsdErrc::kLostWrites;
+  for (int i = 0; i < kFlushTries && error == OsdErrc::kLostWrites; ++i) {
+    msgr::Completion<std::error_code> flushed;
+    client.objecter().flush(work.pool.id, work.id, client.next_io_id(), flushed.callback());
+    const std::error_code answer = co_await flushed;
+    error = answer;
+  }
+  co_return error;
+}
+
+// A survey of the image again, if it has the same finding.
+Task<Outcome<void>> look_again(RepairWork& work) {
+  const SurveyScope scope{"", work.id};
+  Client& client = work.client;
+  const PoolInfo pool = work.pool;
+  Outcome<PoolSurvey> survey = co_await survey_pool(client, pool, scope);
+  if (!survey) co_return failure(survey.error());
+  work.survey = std::move(*survey);
+  const ScrubReport report = find_in(work.survey);
+  const bool is_there =
+      std::any_of(report.findings.begin(), report.findings.end(),
+                  [&](const auto& each) { return each.name() == work.finding.name(); });
+  if (!is_there) co_return failure(changed_meanwhile(work.finding.name()));
+  co_return Outcome<void>();
+}
+
+// Deletes data objects of an image, each unless it has changed since `still_holds` held, which is
+// asked when all of them have been looked at. How many there were.
+using StillHolds = UniqueFunction<bool(const PoolSurvey& now, uint64_t number)>;
+Task<Outcome<uint64_t>> delete_data(RepairWork& work, std::vector<uint64_t> numbers,
+                                    StillHolds still_holds) {
+  Client& client = work.client;
+  std::vector<LookedAt> looked;
+  for (const uint64_t number : numbers) {
+    const ObjectId object = work.data_object(number);
+    LookedAt found = co_await look_at(client, object);
+    looked.push_back(found);
+  }
+  const SurveyScope scope{"", work.id};
+  const PoolInfo pool = work.pool;
+  const Outcome<PoolSurvey> now = co_await survey_pool(client, pool, scope);
+  if (!now) co_return failure(now.error());
+  uint64_t deleted = 0;
+  for (std::size_t i = 0; i < numbers.size(); ++i) {
+    const ObjectId object = work.data_object(numbers[i]);
+    const LookedAt& found = looked[i];
+    if (found.error == OsdErrc::kNoSuchObject) continue;
+    if (found.error && found.error != OsdErrc::kIoError) {
+      co_return failure(failed_at("object " + object.name, found.error));
+    }
+    if (!still_holds(*now, numbers[i])) co_return failure(changed_meanwhile(work.finding.name()));
+    const objecter::ObjectVersion version = found.version;
+    const ImageId id = work.id;
+    const std::error_code error = co_await delete_unchanged(client, id, object, version);
+    if (error) co_return failure(failed_at("object " + object.name, error));
+    ++deleted;
+  }
+  const std::error_code flushed = co_await flush_image(work);
+  if (flushed) co_return failure(failed_at("making the deletions durable", flushed));
+  co_return deleted;
+}
+
+// --- one function for each kind ---
+
+Task<Outcome<std::string>> mend_directory(RepairWork& work) {
+  Client& client = work.client;
+  const PoolInfo pool = work.pool;
+  const SurveyScope scope;
+  const Outcome<PoolSurvey> survey = co_await survey_pool(client, pool, scope);
+  if (!survey) co_return failure(survey.error());
+  if (survey->names || !survey->directory.is_damaged()) {
+    co_return failure(changed_meanwhile("the directory"));
+  }
+  if (!survey->is_listed()) {
+    co_return failure(survey->unlisted.front().error,
+                      "osd." + std::to_string(survey->unlisted.front().osd) +
+                          " does not list its objects, and its images would be left out: start it "
+                          "first");
+  }
+  Directory names;
+  std::set<ImageId> named;
+  for (const auto& [name, id] : salvage_directory(survey->directory.text)) {
+    if (survey->images.contains(id) && named.insert(id).second) names[name] = id;
+  }
+  for (const auto& [id, facts] : survey->images) {
+    const auto header = header_of(*survey, id);
+    if (!header || !named.insert(id).second) continue;
+    if (!names.emplace(header->name, id).second) names[spare_name(header->name, id)] = id;
+  }
+  const ObjectId object = directory_of(pool.id);
+  const objecter::ObjectVersion version = survey->directory.version;
+  std::optional<std::string> text = encode_directory(names);
+  const uint64_t io_id = client.next_io_id();
+  const std::error_code error =
+      co_await swap_metadata(client, object, version, std::move(text), io_id);
+  if (error) co_return failure(failed_at("the directory", error));
+  co_return "made the directory anew, with " + std::to_string(names.size()) + " images";
+}
+
+Task<Outcome<std::string>> mend_header(RepairWork& work) {
+  Client& client = work.client;
+  const std::set<uint64_t>& data = work.facts().data;
+  HeaderRemains remains;
+  remains.id = work.id;
+  remains.name = directory_name(work.survey, work.id);
+  remains.text = work.facts().header.text;
+  remains.default_layout = layout_with_defaults(client, work.pool.name, 0, 0, 0);
+  remains.end_object = data.empty() ? 0 : *data.rbegin() + 1;
+  std::size_t looked_at = 0;
+  for (const uint64_t number : data) {
+    if (++looked_at > kObjectsLookedAt) break;
+    const ObjectId object = work.data_object(number);
+    const LookedAt found = co_await look_at(client, object);
+    remains.largest_object = std::max(remains.largest_object, found.size);
+  }
+  const auto header = salvage_header(remains, work.guess);
+  if (!header) co_return failure(header.error());
+  const ObjectId object = work.header_object();
+  const objecter::ObjectVersion version = work.facts().header.version;
+  std::optional<std::string> text = encode(*header);
+  const uint64_t io_id = client.next_io_id();
+  const std::error_code error =
+      co_await swap_metadata(client, object, version, std::move(text), io_id);
+  if (error) co_return failure(failed_at("header " + object.name, error));
+  const bool is_same_lun = remains.text.find(header->uuid.to_string()) != std::string_view::npos;
+  co_return "made the header of image '" + header->name +
+      "' anew: " + std::to_string(header->size) + " bytes, in objects of " +
+      std::to_string(header->layout.object_size) + " and " +
+      std::to_string(header->layout.stripe_count) + " side by side; its identity as a LUN is " +
+      (is_same_lun ? "the same" : "new");
+}
+
+Task<Outcome<std::string>> mend_half_made(RepairWork& work) {
+  Client& client = work.client;
+  const ObjectId object = work.header_object();
+  const objecter::ObjectVersion version = work.facts().header.version;
+  std::optional<std::string> none;
+  const uint64_t io_id = client.next_io_id();
+  const std::error_code error =
+      co_await swap_metadata(client, object, version, std::move(none), io_id);
+  if (error) co_return failure(failed_at("header " + object.name, error));
+  co_return "deleted header " + object.name;
+}
+
+Task<Outcome<std::string>> mend_unnamed(RepairWork& work) {
+  Client& client = work.client;
+  const objecter::PoolId pool = work.pool.id;
+  const ImageId id = work.id;
+  const auto header = header_of(work.survey, id);
+  std::string name = header->name;
+  if (work.survey.names->contains(name)) name = spare_name(name, id);
+  if (name != header->name) {
+    HeaderEditor rename = [&name](ImageHeader& current) -> Outcome<void> {
+      current.name = name;
+      return {};
+    };
+    const Outcome<void> renamed = co_await update_header(client, pool, id, std::move(rename));
+    if (!renamed) co_return failure(renamed.error());
+  }
+  const Outcome<void> added = co_await add_name(client, pool, name, id);
+  if (!added) co_return failure(added.error());
+  co_return "entered image '" + name + "' into the directory";
+}
+
+Task<Outcome<std::string>> mend_half_removed(RepairWork& work) {
+  Client& client = work.client;
+  const objecter::PoolId pool = work.pool.id;
+  const ImageId id = work.id;
+  const std::string name = directory_name(work.survey, id);
+  const std::string label = work.label();
+  if (work.facts().header.is_there) {
+    StillHolds still_holds = [id](const PoolSurvey& now, uint64_t) {
+      const auto header = header_of(now, id);
+      return header && header->state == ImageState::kRemoving;
+    };
+    std::vector<uint64_t> numbers(work.facts().data.begin(), work.facts().data.end());
+    const Outcome<uint64_t> deleted =
+        co_await delete_data(work, std::move(numbers), std::move(still_holds));
+    if (!deleted) co_return failure(deleted.error());
+    const Outcome<void> headless = co_await delete_header(client, pool, id);
+    if (!headless) co_return failure(headless.error());
+  }
+  if (!name.empty()) {
+    const Outcome<void> dropped = co_await drop_name(client, pool, name, id);
+    if (!dropped) co_return failure(dropped.error());
+  }
+  co_return "removed what was left of image '" + label + "'";
+}
+
+Task<Outcome<std::string>> mend_orphan(RepairWork& work) {
+  const ImageId id = work.id;
+  StillHolds still_holds = [id](const PoolSurvey& now, uint64_t) {
+    const SurveyedObject& header = now.images.at(id).header;
+    return now.names && directory_name(now, id).empty() && !header.is_there && !header.error;
+  };
+  std::vector<uint64_t> numbers(work.facts().data.begin(), work.facts().data.end());
+  const Outcome<uint64_t> deleted =
+      co_await delete_data(work, std::move(numbers), std::move(still_holds));
+  if (!deleted) co_return failure(deleted.error());
+  co_return "deleted " + std::to_string(*deleted) + " objects";
+}
+
+Task<Outcome<std::string>> mend_beyond_end(RepairWork& work) {
+  const ImageId id = work.id;
+  StillHolds still_holds = [id](const PoolSurvey& now, uint64_t number) {
+    const auto header = header_of(now, id);
+    return header && number >= header->layout.object_count(header->size);
+  };
+  const auto header = header_of(work.survey, id);
+  const std::set<uint64_t>& data = work.facts().data;
+  std::vector<uint64_t> numbers(data.lower_bound(header->layout.object_count(header->size)),
+                                data.end());
+  const Outcome<uint64_t> deleted =
+      co_await delete_data(work, std::move(numbers), std::move(still_holds));
+  if (!deleted) co_return failure(deleted.error());
+  co_return "deleted " + std::to_string(*deleted) + " objects";
+}
+
+Task<Outcome<std::string>> mend_damaged(RepairWork& work) {
+  Client& client = work.client;
+  const ImageId id = work.id;
+  const ObjectId object{work.pool.id, work.finding.subject};
+  const LookedAt found = co_await look_at(client, object);
+  std::string done;
+  if (found.error == OsdErrc::kNoSuchObject) {
+    co_return failure(changed_meanwhile("object " + object.name));
+  }
+  if (found.error == OsdErrc::kIoError) {
+    const objecter::ObjectVersion version = found.version;
+    const std::error_code error = co_await delete_unchanged(client, id, object, version);
+    if (error) co_return failure(failed_at("object " + object.name, error));
+    done = "deleted object " + object.name + ": it reads as zeroes";
+  } else if (found.error) {
+    co_return failure(failed_at("object " + object.name, found.error));
+  } else {
+    const Outcome<uint64_t> zeroed = co_await zero_unreadable(client, id, object, found);
+    if (!zeroed) co_return failure(zeroed.error());
+    done = "zeroed " + std::to_string(*zeroed) + " of " + std::to_string(found.size) +
+           " bytes of object " + object.name;
+  }
+  const std::error_code flushed = co_await flush_image(work);
+  if (flushed) co_return failure(failed_at("making the repair durable", flushed));
+  co_return done;
+}
+
+// Refuses its ops from now on, at every server of the pool.
+Task<Outcome<void>> fence_everywhere(Client& client, PoolInfo pool, Registration gateway) {
+  const std::string fence = nlohmann::json{
+      {"prefix", "osd fence"},
+      {"entity", gateway.entity},
+      {"instance", gateway.instance},
+      {"nonce", gateway.nonce}}.dump();
+  for (const auto& member : pool.members) {
+    msgr::Completion<Outcome<std::string>> answered;
+    client.objecter().command(member.osd, fence, kFenceTimeout, answered.callback());
+    const Outcome<std::string> answer = co_await answered;
+    if (!answer) co_return failure(answer.error());
+  }
+  co_return Outcome<void>();
+}
+
+Task<Outcome<std::string>> mend_registration(RepairWork& work) {
+  Client& client = work.client;
+  const std::string instance = work.finding.subject.substr(image_id_text(work.id).size() + 1);
+  const auto header = header_of(work.survey, work.id);
+  for (const Registration& each : header->registrations) {
+    if (each.instance != instance) continue;
+    const PoolInfo pool = work.pool;
+    const Outcome<void> fenced = co_await fence_everywhere(client, pool, each);
+    if (!fenced) co_return failure(fenced.error());
+  }
+  HeaderEditor strike = [&instance](ImageHeader& current) -> Outcome<void> {
+    std::erase_if(current.registrations,
+                  [&](const Registration& each) { return each.instance == instance; });
+    return {};
+  };
+  const objecter::PoolId pool = work.pool.id;
+  const ImageId id = work.id;
+  const Outcome<void> struck = co_await update_header(client, pool, id, std::move(strike));
+  if (!struck) co_return failure(struck.error());
+  co_return "fenced " + instance + " and struck it from image '" + header->name + "'";
+}
+
+Task<Outcome<std::string>> mend_foreign(RepairWork& work) {
+  Client& client = work.client;
+  const ObjectId object{work.pool.id, work.finding.subject};
+  const ImageId none = 0;
+  std::error_code error = OsdErrc::kInvalid;
+  // It may be a metadata object of somebody's: its server says so, by kInvalid.
+  for (int i = 0; i < 2 && error == OsdErrc::kInvalid; ++i) {
+    const uint16_t flags = i == 0 ? 0 : objecter::kOpMetadata;
+    const LookedAt found = co_await look_at(client, object, flags);
+    if (found.error) co_return failure(failed_at("object " + object.name, found.error));
+    const objecter::ObjectVersion version = found.version;
+    const std::error_code deleted = co_await delete_unchanged(client, none, object, version, flags);
+    error = deleted;
+  }
+  if (error) co_return failure(failed_at("object " + object.name, error));
+  co_return "deleted object " + object.name;
+}
+
+Task<Outcome<std::string>> refuse_repair(RepairWork& work) {
+  co_return failure(OsdErrc::kInvalid, work.finding.name() + ": nothing can be repaired");
+}
+
+Task<Outcome<std::string>> repair_of(RepairWork& work) {
+  switch (work.finding.kind) {
+    case FindingKind::kDirectory:
+      return mend_directory(work);
+    case FindingKind::kLostHeader:
+    case FindingKind::kDamagedHeader:
+      return mend_header(work);
+    case FindingKind::kHalfMade:
+      return mend_half_made(work);
+    case FindingKind::kUnnamed:
+      return mend_unnamed(work);
+    case FindingKind::kHalfRemoved:
+      return mend_half_removed(work);
+    case FindingKind::kOrphan:
+      return mend_orphan(work);
+    case FindingKind::kBeyondEnd:
+      return mend_beyond_end(work);
+    case FindingKind::kDamaged:
+      return mend_damaged(work);
+    case FindingKind::kRegistration:
+      return mend_registration(work);
+    case FindingKind::kForeign:
+      return mend_foreign(work);
+    case FindingKind::kLostWrites:
+      break;
+  }
+  return refuse_repair(work);
+}
+
+// The id that the subject begins with; 0: it begins with none.
+ImageId image_of(const std::string& subject) {
+  ImageId id = 0;
+  if (subject.size() < 16) return 0;
+  const auto [end, error] = std::from_chars(subject.data(), subject.data() + 16, id, 16);
+  return error == std::errc() && end == subject.data() + 16 ? id : 0;
+}
+
+Task<Outcome<std::string>> mend(Client& client, std::string pool_name, ScrubFinding finding,
+                                HeaderGuess guess) {
+  const auto pool = client.find_pool(pool_name);
+  if (!pool) co_return failure(pool.error());
+  RepairWork work{client, *pool, finding, guess, {}, image_of(finding.subject)};
+  const FindingKind kind = finding.kind;
+  const bool is_of_image = kind != FindingKind::kDirectory && kind != FindingKind::kForeign &&
+                           kind != FindingKind::kDamaged && kind != FindingKind::kLostWrites;
+  if (is_of_image) {
+    const Outcome<void> same = co_await look_again(work);
+    if (!same) co_return failure(same.error());
+  }
+  Outcome<std::string> done = co_await repair_of(work);
+  co_return done;
+}
+
+}  // namespace
+
+void repair_finding(Client& client, const std::string& pool, const ScrubFinding& finding,
+                    const HeaderGuess& guess, UniqueFunction<void(Outcome<std::string>)> done) {
+  run_to_done(client.center(), mend(client, pool, finding, guess), std::move(done));
+}
+
+}  // namespace lunar::gateway

@@ -1,0 +1,189 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""`lunar scrub` and `lunar repair`: damage is planted in the files of the stores, found and mended."""
+
+import errno
+import json
+import os
+import re
+import signal
+import subprocess
+import unittest
+
+from lunar_e2e import TestCase, wait_until
+from lunar_e2e.env import built, child_environment
+
+MIB = 1 << 20
+
+
+class ScrubTest(TestCase):
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start_cluster()
+        self.source = self.folder / "source"
+        self.source.write_bytes(os.urandom(6 * MIB))
+        self.cluster.lunar("import", self.source, "rbd/one", "--object-size", "1M")
+        self.cluster.lunar("create", "rbd/two", "--size", "64M")
+        self.one = self.cluster.lunar_json("info", "rbd/one")
+        self.assertEqual(self.scrub(), {})
+
+    # -- planting
+
+    def file_of(self, name):
+        (path,) = [path for osd in range(3)
+                   for path in self.cluster.store_folder(osd).glob(f"pool.*/*/*/o.{name}")]
+        return path
+
+    def plant(self, name, change):
+        """change(path) of the object's file, while its server is down."""
+        path = self.file_of(name)
+        osd = int(re.search(r"/osd\.(\d)/", str(path)).group(1))
+        self.cluster.kill_osd(osd)
+        change(path)
+        self.cluster.start_osd(osd)
+
+    def plant_json(self, name, change):
+        def rewrite(path):
+            content = json.loads(path.read_text())
+            change(content)
+            path.write_text(json.dumps(content))
+        self.plant(name, rewrite)
+
+    # -- looking
+
+    def run_tool(self, *words):
+        """(exit code, output, errors)"""
+        result = subprocess.run([str(word) for word in (built("lunar"), "-c", self.cluster.conf, *words)],
+                                text=True, capture_output=True, check=False, timeout=120,
+                                env=child_environment(self.cluster.environment()))
+        return result.returncode, result.stdout, result.stderr
+
+    def scrub(self, what="rbd"):
+        """The findings by name; the exit code must fit."""
+        code, said, errors = self.run_tool("--format", "json", "scrub", what)
+        report = json.loads(said)
+        self.assertEqual(code, errno.EUCLEAN if report["findings"] else 0, errors)
+        self.assertEqual(report["unchecked"], [])
+        return {each["name"]: each for each in report["findings"]}
+
+    def repair(self, *words):
+        return self.cluster.lunar("repair", "rbd", *words)
+
+    def assert_one_is_whole(self, name="rbd/one"):
+        back = self.folder / "back"
+        self.cluster.lunar("export", name, back)
+        self.assertEqual(back.read_bytes(), self.source.read_bytes())
+        back.unlink()
+
+    # -- tests
+
+    def test_a_lost_header_is_made_anew_by_name_only(self):
+        self.plant(self.one["id"] + ".header", lambda path: path.unlink())
+        name = "lost-header:" + self.one["id"]
+        self.assertEqual(list(self.scrub()), [name])
+        self.cluster.lunar_fails("info", "rbd/one")
+        _, sentence = self.cluster.lunar_fails("rm", "rbd/one")
+        self.assertIn("scrub", sentence)  # its data is not forgotten with its name
+        code, said, _ = self.run_tool("repair", "rbd", "--all")
+        self.assertEqual((code, said), (errno.EUCLEAN, ""))
+        said = self.repair(name, "--size", "6M", "--object-size", "1M")
+        self.assertIn("make a header", said)
+        self.assertIn("its identity as a LUN is new", said)
+        self.assertEqual(self.scrub(), {})
+        self.assert_one_is_whole()
+
+    def test_a_damaged_header_keeps_its_identity(self):
+        self.plant_json(self.one["id"] + ".header", lambda header: header.pop("trimmed_from"))
+        name = "damaged-header:" + self.one["id"]
+        self.assertEqual(list(self.scrub()), [name])
+        self.assertEqual(list(self.scrub("rbd/one")), [name])
+        self.assertEqual(self.scrub("rbd/two"), {})
+        self.repair(name)
+        self.assertEqual(self.scrub(), {})
+        self.assertEqual(self.cluster.lunar_json("info", "rbd/one")["uuid"], self.one["uuid"])
+        self.assert_one_is_whole()
+
+    def test_a_damaged_directory_is_made_from_the_headers(self):
+        self.plant("lunar_directory", lambda path: path.write_bytes(os.urandom(100)))
+        _, sentence = self.cluster.lunar_fails("ls", "rbd")
+        self.assertIn("lunar repair", sentence)
+        self.assertEqual(list(self.scrub()), ["directory:lunar_directory"])
+        self.repair("--all")
+        self.assertEqual(self.scrub(), {})
+        self.assertEqual(self.cluster.lunar("ls", "rbd").split(), ["one", "two"])
+        self.assert_one_is_whole()
+
+    def test_half_made_unnamed_and_half_removed_images_are_mended_together(self):
+        two = self.cluster.lunar_json("info", "rbd/two")["id"]
+        self.plant_json("lunar_directory", lambda directory: directory["images"].clear())
+        self.cluster.lunar("create", "rbd/three", "--size", "8M")
+        three = self.cluster.lunar_json("info", "rbd/three")["id"]
+        self.plant_json(three + ".header", lambda header: header.update(state="removing"))
+        self.assertEqual(set(self.scrub()), {"unnamed:" + self.one["id"], "half-made:" + two,
+                                             "half-removed:" + three})
+        self.repair("--all")
+        self.assertEqual(self.scrub(), {})
+        self.assertEqual(self.cluster.lunar("ls", "rbd").split(), ["one"])
+        self.assert_one_is_whole()
+
+    def test_data_of_no_image_is_deleted_if_it_is_named(self):
+        self.plant(self.one["id"] + ".header", lambda path: path.unlink())
+        self.plant_json("lunar_directory", lambda directory: directory["images"].pop("one"))
+        name = "orphan:" + self.one["id"]
+        self.assertEqual(list(self.scrub()), [name])
+        code, said, _ = self.run_tool("repair", "rbd")
+        self.assertEqual((code, said), (errno.EINVAL, ""))
+        code, said, _ = self.run_tool("repair", "rbd", "--all")
+        self.assertEqual((code, said), (errno.EUCLEAN, ""))
+        self.assertIn("deleted 6 objects", self.repair(name))
+        self.assertEqual(self.scrub(), {})
+        self.assertEqual([path for osd in range(3) for path in
+                          self.cluster.store_folder(osd).glob(f"pool.*/*/*/o.{self.one['id']}*")], [])
+
+    def test_what_an_interrupted_import_has_left_is_told(self):
+        with subprocess.Popen([str(built("lunar")), "-c", str(self.cluster.conf), "import", "-", "rbd/cut",
+                               "--size", "64M"], stdin=subprocess.PIPE,
+                              env=child_environment(self.cluster.environment())) as importing:
+            importing.stdin.write(os.urandom(5 * MIB))
+            importing.stdin.flush()
+            wait_until(lambda: "cut" in self.cluster.lunar("ls", "rbd").split()
+                       and self.cluster.lunar_json("info", "rbd/cut")["registrations"], 60, "the import")
+            self.assertEqual(self.scrub(), {})  # it is still there
+            importing.send_signal(signal.SIGKILL)
+            importing.wait(30)
+        found = {}
+
+        def is_found():
+            found.update(self.scrub())
+            return bool(found)
+        wait_until(is_found, 60, "the registration to be found")
+        (name,) = found
+        self.assertTrue(name.startswith("registration:"), name)
+        self.assertIn("fence that gateway", self.repair(name))
+        self.assertEqual(self.scrub(), {})
+        self.cluster.lunar("rm", "rbd/cut")
+
+    def test_a_server_that_is_down_is_told(self):
+        self.cluster.kill_osd(2)
+        wait_until(lambda: self.cluster.lunar_json("status")["num_up_osds"] == 2, 60, "osd.2 to be down")
+        code, said, _ = self.run_tool("--format", "json", "scrub", "rbd")
+        self.assertEqual(code, errno.EHOSTUNREACH)
+        report = json.loads(said)
+        self.assertEqual(report["findings"], [])
+        self.assertIn("osd.2", " ".join(report["unchecked"]))
+        self.cluster.start_osd(2)
+        self.assertEqual(self.scrub(), {})
+
+    def test_findings_are_explained_to_people(self):
+        self.plant_json("lunar_directory", lambda directory: directory["images"].pop("one"))
+        code, said, errors = self.run_tool("scrub", "rbd")
+        self.assertEqual(code, errno.EUCLEAN)
+        self.assertIn(f"unnamed:{self.one['id']}\n  image 'one' has a header and 6 data objects", said)
+        self.assertIn("repair: enter it as 'one'", said)
+        self.assertIn("1 finding in rbd", errors)
+        _, _, errors = self.run_tool("repair", "rbd", "unnamed:nothing")
+        self.assertIn("there is no finding 'unnamed:nothing'", errors)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)

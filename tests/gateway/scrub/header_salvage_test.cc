@@ -1,0 +1,105 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/scrub/header_salvage.h"
+
+#include <gtest/gtest.h>
+
+namespace lunar::gateway {
+namespace {
+
+constexpr uint64_t kMiB = 1u << 20;
+
+ImageHeader original() {
+  ImageHeader header;
+  header.id = 0x00c0ffee00c0ffeeu;
+  header.name = "disk1";
+  header.uuid = Uuid::random();
+  header.size = 64 * kMiB;
+  header.layout = {2 * kMiB, 64 << 10, 4};
+  header.trimmed_from = 96 * kMiB;
+  header.registrations = {{"client.gw1", "gw1/tgtd.0", 7}};
+  return header;
+}
+
+HeaderRemains remains_of(std::string_view text) {
+  HeaderRemains remains;
+  remains.id = 0x00c0ffee00c0ffeeu;
+  remains.name = "disk1";
+  remains.text = text;
+  return remains;
+}
+
+TEST(HeaderSalvageTest, TakesWhatTheTextStillSays) {
+  const ImageHeader before = original();
+  std::string text = encode(before);
+  text[text.find("\"format\"") + 2] = '\0';
+  ASSERT_FALSE(decode_image_header(text, "x.header"));
+  const auto header = salvage_header(remains_of(text), {});
+  ASSERT_TRUE(header) << header.error().message;
+  EXPECT_EQ(header->uuid, before.uuid);
+  EXPECT_EQ(header->size, before.size);
+  EXPECT_EQ(header->layout, before.layout);
+}
+
+TEST(HeaderSalvageTest, LeavesOutRegistrations) {
+  const std::string text = encode(original());
+  const auto header = salvage_header(remains_of(text), {});
+  ASSERT_TRUE(header);
+  EXPECT_TRUE(header->registrations.empty());
+}
+
+TEST(HeaderSalvageTest, ALostHeaderHoldsAllDataThatThereIs) {
+  HeaderRemains remains = remains_of("");
+  remains.end_object = 7;
+  const auto header = salvage_header(remains, {});
+  ASSERT_TRUE(header);
+  EXPECT_EQ(header->size, 28 * kMiB);
+  EXPECT_EQ(header->layout, StripeLayout());
+  EXPECT_EQ(header->name, "disk1");
+  EXPECT_TRUE(decode_image_header(encode(*header), "x.header"));
+}
+
+TEST(HeaderSalvageTest, WhatIsGivenCountsMoreThanTheText) {
+  const std::string text = encode(original());
+  const auto header =
+      salvage_header(remains_of(text), {.size = 128 * kMiB, .object_size = 8 * kMiB});
+  ASSERT_TRUE(header);
+  EXPECT_EQ(header->size, 128 * kMiB);
+  EXPECT_EQ(header->layout, (StripeLayout{8 * kMiB, 8 * kMiB, 1}));
+}
+
+TEST(HeaderSalvageTest, DataBeyondASmallerSizeIsClearedByGrowing) {
+  HeaderRemains remains = remains_of("");
+  remains.end_object = 7;
+  const auto header = salvage_header(remains, {.size = 8 * kMiB});
+  ASSERT_TRUE(header);
+  EXPECT_EQ(header->size, 8 * kMiB);
+  EXPECT_EQ(header->trimmed_from, 28 * kMiB);
+}
+
+TEST(HeaderSalvageTest, AnObjectLargerThanTheObjectSizeIsRefused) {
+  HeaderRemains remains = remains_of("");
+  remains.largest_object = 5 * kMiB;
+  const auto refused = salvage_header(remains, {});
+  ASSERT_FALSE(refused);
+  EXPECT_NE(refused.error().message.find("--object-size"), std::string::npos);
+  EXPECT_TRUE(salvage_header(remains, {.object_size = 8 * kMiB}));
+}
+
+TEST(HeaderSalvageTest, ARemovalStaysOne) {
+  ImageHeader removing = original();
+  removing.state = ImageState::kRemoving;
+  const auto header = salvage_header(remains_of(encode(removing)), {});
+  ASSERT_TRUE(header);
+  EXPECT_EQ(header->state, ImageState::kRemoving);
+}
+
+TEST(HeaderSalvageTest, ADirectoryGivesTheEntriesThatReadAsSuch) {
+  const std::string text =
+      "{\"format\": 1, \"images\": {\"a\": \"00c0ffee00c0ffef\", \"b\": \"00c0ffee\", \"-c\": "
+      "\"00c0ffee00c0fff1\", \"d\": \"00c0ffee00c0fff3\", \"e\": \"00c0f";
+  const Directory names = salvage_directory(text);
+  EXPECT_EQ(names, (Directory{{"a", 0x00c0ffee00c0ffefu}, {"d", 0x00c0ffee00c0fff3u}}));
+}
+
+}  // namespace
+}  // namespace lunar::gateway
