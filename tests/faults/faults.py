@@ -1,7 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Rounds of faults on real programs: recorded load, a fault, restart, more load, read-back, verdict."""
 
-import json
+import collections
 import pathlib
 import random
 import re
@@ -9,15 +9,17 @@ import shutil
 import signal
 import subprocess
 import tempfile
+import threading
 import time
 
-from lunar_e2e import Cluster, HarnessError, Load, PrivateTgtd, wait_until
-from lunar_e2e.env import built, child_environment
+from lunar_e2e import Cluster, Load, PrivateTgtd, admin_command, wait_until
+from lunar_e2e.env import built, child_environment, program
 
 NUM_OSDS = 3
 IMAGE_BYTES = 16 << 20
 OBJECT_BYTES = 1 << 20
-CLEAN, VIOLATION = 0, 1
+LAST_CLIENT = 9
+CLEAN = 0
 
 
 class FaultError(AssertionError):
@@ -57,12 +59,12 @@ class Stand:
     """A cluster and a tgtd on which rounds are run, one image for each."""
 
     # Of the kind: what differs from the stand's defaults.
+    num_osds = NUM_OSDS
     cluster_options = {"objecter_op_timeout": "5s"}
-    load_options = {"timeout": 30}
 
     def __init__(self, folder):
         self.folder = pathlib.Path(folder)
-        self.cluster = Cluster(self.folder / "cluster", num_osds=NUM_OSDS, options=self.cluster_options)
+        self.cluster = Cluster(self.folder / "cluster", num_osds=self.num_osds, options=self.cluster_options)
         self.tgtd = None
         self.target = None
 
@@ -88,54 +90,82 @@ class Stand:
         choices = random.Random(seed)
         folder = self.folder / f"round-{number}"
         folder.mkdir()
+        self.reports = {}
         self.image = f"rbd/round-{number}"
-        self.cluster.create_image(self.image, f"{IMAGE_BYTES >> 20}M", object_size=f"{OBJECT_BYTES >> 20}M")
-        self.lun = self.target.add_lun("lunar", self.image)
+        self.make_image()
         self.faults = FaultLog(folder / "faults")
-        load = self.load(folder, client=1, seed=seed, seconds=seconds, final_pass=False)
+        loads = []
         try:
-            self.wait_for_writes(load)
+            for client, lun in enumerate(self.luns(), 1):
+                loads.append(self.load(folder, lun, client, seed + client - 1, seconds,
+                                       **self.choose_load_options(choices)))
+            self.wait_for_writes(loads)
             self.fault(choices, seconds)
-            self.finish(load)
-            more = self.load(folder, client=2, seed=seed + 1, seconds=0.3, final_pass=True)
-            report = self.finish(more)
+            for load in loads:
+                self.finish(load)
+            self.read_back(folder, choices)
         finally:
-            load.kill()
+            for load in loads:
+                load.kill()
             self.faults.close()
-        files = [folder / "history-1", folder / "history-2", self.faults.path]
+        files = [*sorted(folder.glob("history-*")), self.faults.path]
         code, text = judge(files)
         if code != CLEAN:
             raise FaultError(f"{text}\nhistories: {' '.join(map(str, files))}")
+        self.remove_image()
+        shutil.rmtree(folder)
+        return f"{text.strip()}; {self.summary()}"
+
+    def read_back(self, folder, choices):
+        """More load, and then all of it is read."""
+        self.finish(self.load(folder, self.lun, LAST_CLIENT, choices.randrange(1 << 31), 0.3, final_pass=True))
+
+    def make_image(self):
+        self.cluster.create_image(self.image, f"{IMAGE_BYTES >> 20}M", object_size=f"{OBJECT_BYTES >> 20}M")
+        self.lun = self.target.add_lun("lunar", self.image)
+
+    def remove_image(self):
         self.lun.delete()
         self.cluster.lunar("rm", self.image)
-        shutil.rmtree(folder)
-        first = self.last_reports[1]
-        return (f"{text.strip()}; {first['outcomes']['UNKNOWN'] + report['outcomes']['UNKNOWN']} unknown, "
-                f"{first['resets']} resets, retries {json.dumps(first['retries'])}")
 
-    last_reports = {}
+    def luns(self):
+        """One for each load that runs at the same time."""
+        return [self.lun]
 
-    def load(self, folder, client, seed, seconds, final_pass):
+    def choose_load_options(self, _choices):
+        return {}
+
+    def summary(self):
+        totals = collections.Counter()
+        for report in self.reports.values():
+            totals.update(report["outcomes"])
+            totals.update(report["retries"])
+            totals["resets"] += report["resets"]
+        return ", ".join(f"{count} {what}" for what, count in totals.items() if count and what != "GOOD")
+
+    def load(self, folder, lun, client, seed, seconds, final_pass=False, **more):
         options = {"history": folder / f"history-{client}", "client": client, "seed": seed,
                    "seconds": seconds, "connections": 3, "depth": 12, "retry_seconds": 90,
-                   "span": "8M", "no_final_pass": not final_pass, "abort_timeout": 10,
-                   **self.load_options}
-        load = Load("record", self.lun.url, folder / f"load-{client}.log", **options)
+                   "span": "8M", "no_final_pass": not final_pass, "abort_timeout": 10, "timeout": 30, **more}
+        load = Load("record", lun.url, folder / f"load-{client}.log", **options)
         load.client = client
         return load
 
     def finish(self, load):
-        (report,) = load.finish(timeout=200)
-        self.last_reports = {**self.last_reports, load.client: report}
-        return report
+        (self.reports[load.client],) = load.finish(timeout=200)
 
-    def wait_for_writes(self, load):
-        """Until the gateway has counted some: the load is in full swing."""
+    def bytes_written(self):
+        return sum(admin_command(socket, "perf dump")["gateway"]["wr_bytes"]
+                   for socket in self.cluster.gateway_sockets())
+
+    def wait_for_writes(self, loads):
+        """Until the gateways have counted some: the load is in full swing."""
         def has_written():
-            if not load.is_running():
-                raise FaultError("the load ended early:\n" + load.log())
-            return self.cluster.gateway_command("perf", "dump")["gateway"]["wr_bytes"] >= start + 65536
-        start = self.cluster.gateway_command("perf", "dump")["gateway"]["wr_bytes"]
+            for load in loads:
+                if not load.is_running():
+                    raise FaultError("the load ended early:\n" + load.log())
+            return self.bytes_written() >= start + 65536
+        start = self.bytes_written()
         wait_until(has_written, 60, "the load to write")
 
     # -- what faults are made of
@@ -156,9 +186,11 @@ class Stand:
         self.faults.note(f"server {osd} was started again")
 
     def kill_tgtd(self):
+        pid = self.tgtd.process.pid
         self.tgtd.kill()
         for socket in self.cluster.gateway_sockets():
-            socket.unlink()  # a killed process leaves it
+            if f".{pid}." in socket.name:
+                socket.unlink()  # a killed process leaves it
         self.faults.note("tgtd was killed")
 
     def start_tgtd(self):
@@ -217,10 +249,14 @@ class StopServer(Stand):
     """SIGSTOP of a server past the op timeout of 2 s, with SCSI aborts and LUN resets in flight."""
 
     cluster_options = {"objecter_op_timeout": "2s"}
-    load_options = {"timeout": 1, "reset_seconds": 0.8}
 
     def run_round(self, number, seed, seconds):
         return super().run_round(number, seed, seconds + 4)
+
+    def choose_load_options(self, choices):
+        # Either the initiator is the first to lose patience, or the gateway.
+        return choices.choice(({"timeout": 1, "reset_seconds": 0.8}, {"timeout": 1}, {"timeout": 30},
+                               {"timeout": 3, "reset_seconds": 2}))
 
     def stop(self):
         # tgtd forgets a task management function when a second one aborts the same command (abort_cmd in
@@ -248,20 +284,135 @@ class StopServer(Stand):
                 self.faults.note(f"server {osd} goes on")
 
 
+class KillGatewayOfTwo(Stand):
+    """kill -9 of one of two tgtds that share an image, both under load; half of the time a server stalls meanwhile,
+    with commands of the dead one before it."""
+
+    def start(self):
+        super().start()
+        self.other = PrivateTgtd(self.folder / "other", with_lunar=True, environment=self.cluster.environment())
+        self.other.start()
+        self.other_target = self.other.add_target()
+        return self
+
+    def stop(self):
+        try:
+            self.other.stop()
+        finally:
+            super().stop()
+
+    def make_image(self):
+        super().make_image()
+        self.other_lun = self.other_target.add_lun("lunar", self.image)
+
+    def remove_image(self):
+        self.other_lun.delete()
+        super().remove_image()
+
+    def luns(self):
+        return [self.lun, self.other_lun]
+
+    def fault(self, choices, seconds):
+        self.pause(choices, seconds / 2)
+        stalls = choices.choice((True, False))
+        osd = choices.randrange(NUM_OSDS)
+        if stalls:
+            self.cluster.osds[osd].send(signal.SIGSTOP)
+            self.faults.note(f"server {osd} is stopped")
+            self.pause(choices, 0.2)
+        self.kill_tgtd()
+
+        def go_on():
+            self.cluster.osds[osd].send(signal.SIGCONT)
+            self.faults.note(f"server {osd} goes on")
+        timer = threading.Timer(choices.uniform(0.1, 1.5), go_on)
+        if stalls:
+            timer.start()
+        try:
+            self.start_tgtd()
+        finally:
+            if stalls:
+                timer.join()
+
+
+class FullDisk(Stand):
+    """A server with its store on an ext4 of 64 MiB that load fills; half of the time it is killed when it is full.
+    Then space is freed by UNMAP, and IO goes on. Needs root, for the mount."""
+
+    num_osds = 1
+    span = "96M"
+
+    def __init__(self, folder):
+        self.disk = pathlib.Path(folder) / "disk"
+        self.cluster_options = {"objecter_op_timeout": "5s", "osd_reserve_bytes": "8M",
+                                "osd_data": f"{self.disk}/osd.$id"}
+        super().__init__(folder)
+
+    def start(self):
+        self.disk.mkdir()
+        image = self.folder / "disk.img"
+        with open(image, "wb") as file:
+            file.truncate(64 << 20)
+        subprocess.run([program("mkfs.ext4"), "-q", str(image)], check=True)
+        subprocess.run([program("mount"), "-o", "loop", str(image), str(self.disk)], check=True)
+        return super().start()
+
+    def stop(self):
+        try:
+            super().stop()
+        finally:
+            subprocess.run([program("umount"), "-l", str(self.disk)], check=False)
+
+    def make_image(self):
+        self.cluster.create_image(self.image, "128M", object_size=f"{OBJECT_BYTES >> 20}M")
+        self.lun = self.target.add_lun("lunar", self.image)
+
+    def choose_load_options(self, _choices):
+        return {"span": self.span, "max_op": "1M", "no_discards": True}
+
+    def run_round(self, number, seed, seconds):
+        return super().run_round(number, seed, seconds + 8)
+
+    def fault(self, choices, seconds):
+        wait_until(self._is_full, 120, "the disk to be full")
+        self.faults.note("the disk is full")
+        if choices.choice((True, False)):
+            self.kill_server(0)
+            self.pause(choices, 0.3)
+            self.start_server(0)
+
+    def _is_full(self):
+        """Commands fail for want of space, one after the other."""
+        history = self.faults.path.parent / "history-1"
+        return sum(line.endswith(" unknown\n") for line in history.open(encoding="utf-8")) >= 20
+
+    def read_back(self, folder, choices):
+        full = self.reports[1]["outcomes"]["UNKNOWN"]
+        if full < 20:
+            raise FaultError(f"only {full} commands found the disk full")
+        freeing = self.load(folder, self.lun, LAST_CLIENT - 1, choices.randrange(1 << 31), 0.5, span=self.span,
+                            max_op="512K", first_discard="8M", no_final_pass=True)
+        self.finish(freeing)
+        last = self.load(folder, self.lun, LAST_CLIENT, choices.randrange(1 << 31), 0.5, final_pass=True)
+        self.finish(last)
+        if self.reports[LAST_CLIENT]["outcomes"]["UNKNOWN"] > 0:
+            raise FaultError(f"space was freed, and commands still fail: {self.reports[LAST_CLIENT]}")
+
+
 def _name_of(kind):
     return re.sub(r"(?<!^)([A-Z])", r"-\1", kind.__name__).lower()
 
 
-KINDS = {_name_of(kind): kind for kind in (KillServer, KillTgtd, KillBoth, StopServer)}
+KINDS = {_name_of(kind): kind for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, FullDisk)}
 
 
-def run_rounds(kind, rounds, seed, seconds=1.5, keep=None, say=print):
-    """Runs rounds of one kind on one stand, round i with seed + i. FaultError at the first that finds
-    something; its folder is then kept, at `keep` or in /tmp."""
-    folder = pathlib.Path(tempfile.mkdtemp(prefix="lunar-", dir=keep or "/tmp"))
+def run_rounds(kind, rounds, seed, seconds=1.5, keep=True, say=print):
+    """Runs rounds of one kind, a name in KINDS or a class, on one stand, round i with seed + i. FaultError at
+    the first that finds something; its folder is then kept, if not told otherwise."""
+    folder = pathlib.Path(tempfile.mkdtemp(prefix="lunar-", dir="/tmp"))
     number = None
     try:
-        stand = KINDS[kind](folder)
+        stand = KINDS.get(kind, kind)(folder)
         try:
             stand.start()
             for number in range(rounds):
@@ -270,11 +421,15 @@ def run_rounds(kind, rounds, seed, seconds=1.5, keep=None, say=print):
         except BaseException:
             try:
                 stand.stop()
-            except (AssertionError, HarnessError, OSError, ValueError) as error:
+            except Exception as error:
                 say(f"{kind}: at the end besides: {error}")
             raise
         stand.stop()
     except Exception as error:  # whatever ends a round, its folder says why
         which = "" if number is None else f" in round {number} (--rounds 1 --seed {seed + number})"
-        raise FaultError(f"{kind}{which}: {error}\nkept: {folder}") from error
-    shutil.rmtree(folder)
+        where = f"kept: {folder}" if keep else ""
+        raise FaultError(f"{kind}{which}: {error}\n{where}") from error
+    finally:
+        if not keep:
+            shutil.rmtree(folder, ignore_errors=True)
+    shutil.rmtree(folder, ignore_errors=True)

@@ -348,18 +348,23 @@ class Judge {
         from = other.invoked;
       }
     }
-    for (Position at = 1; at <= op.ended; ++at) {
+    // Of the flushes that were GOOD, the first after each command on the block says enough.
+    bool is_flush_shown = false;
+    std::set<Handle> shown;
+    for (Position at = from + 1; at <= op.ended; ++at) {
       const History::Event& event = history_.events()[at - 1];
-      if (event.kind == History::Event::Kind::kInvoke) {
-        if (history_.ops()[event.op].command == HistoryCommand::kFlush) {
-          lines[at] = line_of(event.op, lba, true);
-        }
-      } else if (event.kind == History::Event::Kind::kComplete) {
-        if (history_.ops()[event.op].command == HistoryCommand::kFlush) {
-          lines[at] = line_of(event.op, lba, false);
-        }
-      } else {
+      const bool is_end = event.kind == History::Event::Kind::kComplete;
+      if (!is_end && event.kind != History::Event::Kind::kInvoke) {
         lines[at] = event.text;
+        is_flush_shown = false;
+      } else if (history_.ops()[event.op].command != HistoryCommand::kFlush) {
+        if (lines.contains(at)) is_flush_shown = false;
+      } else if (is_end) {
+        const bool is_good = history_.ops()[event.op].outcome == HistoryOutcome::kGood;
+        if (!is_good || shown.contains(event.op)) lines[at] = line_of(event.op, lba, false);
+      } else if (!std::exchange(is_flush_shown, true)) {
+        lines[at] = line_of(event.op, lba, true);
+        shown.insert(event.op);
       }
     }
     lines.erase(lines.begin(), lines.lower_bound(from));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // lunar-iscsi-load: verified load, benchmarks and single commands over iSCSI.
 #include <malloc.h>
+#include <signal.h>
 
 #include <CLI/CLI.hpp>
 #include <cstdio>
@@ -296,6 +297,9 @@ void add_record_options(CLI::App* app, RecordOptions& options, double& seconds,
   app->add_option("--flush-percent", options.flush_percent)->check(CLI::Range(0, 40));
   app->add_option("--reset-seconds", reset_seconds, "Send LUN RESETs about so often; 0: never")
       ->check(CLI::Range(0.0, 3600.0));
+  app->add_flag("!--no-discards", options.discards, "Send no UNMAPs");
+  add_bytes(app, "--first-discard", options.discard_from_bytes,
+            "Before all, UNMAP the span from this offset on");
   app->add_flag("!--no-final-pass", options.final_pass, "Do not read all back at the end");
 }
 
@@ -403,5 +407,6 @@ int main(int argc, char** argv) {
   // Buffers of up to 8 MiB come and go: keep their memory instead of mapping it anew each time.
   mallopt(M_MMAP_THRESHOLD, 32 << 20);
   mallopt(M_TRIM_THRESHOLD, 512 << 20);
+  signal(SIGPIPE, SIG_IGN);  // libiscsi writes to connections that the target has closed
   return lunar::iscsi_load::run(argc, argv);
 }

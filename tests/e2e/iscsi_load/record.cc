@@ -22,6 +22,9 @@ constexpr ContentId kOfWriteSame = ContentId{1} << 53;
 constexpr int kTimeShift = 20;
 constexpr uint64_t kTimeMask = 0x1ffffffff;
 
+// The first blocks of the LUN are ORWRITE's.
+constexpr uint64_t kOrBlocks = 8;
+
 void make(std::span<std::byte> block, ContentId id, uint64_t lba) {
   const bool is_of_any_place = (id & kOfWriteSame) != 0;
   test::make_block(block, id, is_of_any_place ? test::kAnyLba : lba,
@@ -51,8 +54,9 @@ void RecordRun::start(std::function<void()> done) {
     report_.problem = "the span is too small";
     return loop_.call_at(Clock::now(), [this] { done_(); });
   }
-  hot_lba_ = std::min(boundary, num_blocks_ - num_or_blocks_ - num_hot_blocks_) -
-             std::min(boundary, num_hot_blocks_ / 2);
+  hot_lba_ = std::clamp(boundary - std::min(boundary, num_hot_blocks_ / 2), kOrBlocks,
+                        num_blocks_ - num_hot_blocks_);
+  next_discard_ = std::min(num_blocks_, options_.discard_from_bytes / block_bytes_);
   // No two runs choose the same content.
   const auto since_boot =
       std::chrono::duration_cast<std::chrono::milliseconds>(Clock::now().time_since_epoch());
@@ -74,6 +78,16 @@ void RecordRun::reset_later() {
 
 void RecordRun::pump() {
   while (num_in_flight_ < options_.depth) {
+    if (next_discard_ < num_blocks_) {
+      const uint64_t length =
+          std::min(num_blocks_ - next_discard_, options_.boundary_bytes / block_bytes_);
+      const UnmapRange range{std::exchange(next_discard_, next_discard_ + length),
+                             static_cast<uint32_t>(length)};
+      submit(
+          {.command = HistoryCommand::kDiscard, .lba = range.lba, .num_blocks = range.num_blocks},
+          unmap({&range, 1}));
+      continue;
+    }
     if (Clock::now() - started_ < options_.duration) {
       issue();
       continue;
@@ -92,11 +106,11 @@ void RecordRun::pump() {
 HistoryOp RecordRun::random_range(HistoryCommand command, uint64_t max_blocks) {
   HistoryOp op{.command = command};
   const bool is_hot = below(3) == 0;
-  const uint64_t room = is_hot ? num_hot_blocks_ : num_blocks_ - num_or_blocks_;
+  const uint64_t room = is_hot ? num_hot_blocks_ : num_blocks_ - kOrBlocks;
   const uint64_t most = std::min(is_hot ? 4 : max_blocks, room);
   op.num_blocks =
       static_cast<uint32_t>(1 + below(below(2) == 0 ? most : std::min(most, uint64_t{8})));
-  op.lba = (is_hot ? hot_lba_ : 0) + below(room - op.num_blocks + 1);
+  op.lba = (is_hot ? hot_lba_ : kOrBlocks) + below(room - op.num_blocks + 1);
   return op;
 }
 
@@ -111,7 +125,7 @@ void RecordRun::issue() {
     const HistoryOp op = random_range(HistoryCommand::kRead, max_blocks);
     return issue_read(op.lba, op.num_blocks);
   }
-  if (dice < 50 && geometry.has_unmap && geometry.unmapped_reads_zero) {
+  if (dice < 50 && options_.discards && geometry.has_unmap && geometry.unmapped_reads_zero) {
     const HistoryOp op = random_range(HistoryCommand::kDiscard, max_blocks);
     const UnmapRange range{op.lba, op.num_blocks};
     return submit(op, unmap({&range, 1}));
@@ -174,7 +188,7 @@ void RecordRun::issue_compare_and_write(HistoryOp op) {
 // Sets of bits live in blocks of their own: what is combined with another content is damaged.
 void RecordRun::issue_orwrite() {
   HistoryOp op{.command = HistoryCommand::kOrwrite,
-               .lba = num_blocks_ - num_or_blocks_ + below(num_or_blocks_),
+               .lba = below(kOrBlocks),
                .num_blocks = 1,
                .ids = {test::or_content(uint64_t{1} << below(60))}};
   auto buffer = std::make_shared<Buffer>(block_bytes_);

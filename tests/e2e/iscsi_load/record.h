@@ -16,6 +16,8 @@
 
 namespace lunar::iscsi_load {
 
+inline constexpr uint64_t kNoDiscard = ~uint64_t{0};
+
 struct RecordOptions {
   std::string history;  // the file
   int client = 1;       // of 1 … 255; processes that record at the same time differ in it
@@ -27,6 +29,8 @@ struct RecordOptions {
   uint64_t boundary_bytes = 1 << 20;  // a third of the commands is near the first of them
   uint32_t flush_percent = 4;
   std::chrono::milliseconds reset_every{0};  // LUN RESET; 0: never
+  bool discards = true;                      // UNMAPs are among the commands
+  uint64_t discard_from_bytes = kNoDiscard;  // before all, the span is UNMAPped from here
   bool final_pass = true;                    // reads the whole span at the end
 };
 
@@ -65,14 +69,14 @@ class RecordRun {
   const RecordOptions options_;
   std::mt19937_64 random_;
   uint32_t block_bytes_ = 0;
-  uint64_t num_blocks_ = 0;  // of the span; the last few are ORWRITE's
-  uint64_t num_or_blocks_ = 8;
+  uint64_t num_blocks_ = 0;  // of the span
   uint64_t hot_lba_ = 0;
   uint64_t num_hot_blocks_ = 32;
   test::ContentId last_id_ = 0;
   std::unordered_map<uint64_t, test::ContentId>
       believed_;  // by block: a guess for COMPARE AND WRITE
   uint64_t num_in_flight_ = 0;
+  uint64_t next_discard_ = 0;
   uint64_t next_read_back_ = 0;
   Clock::time_point started_;
   std::function<void()> done_;

@@ -22,10 +22,13 @@ RecordedOutcome recorded_outcome(const test::HistoryOp& op, const Completion& co
       completion.sense.asc == kWriteErrorCode) {
     return {HistoryOutcome::kReportedLost};
   }
+  constexpr uint8_t kSpaceAllocationFailed = 0x07;  // 27/07: a WRITE may have been done in part
+  const bool is_protected =
+      completion.is_sense(kDataProtect) && completion.sense.ascq != kSpaceAllocationFailed;
   const bool is_refused = completion.status == kBusy || completion.status == kTaskSetFull ||
                           completion.status == kReservationConflict ||
                           completion.is_sense(kUnitAttention) ||
-                          completion.is_sense(kIllegalRequest) || completion.is_sense(kDataProtect);
+                          completion.is_sense(kIllegalRequest) || is_protected;
   // A command that was answered is over, whatever the answer.
   return {is_refused ? HistoryOutcome::kFailed : HistoryOutcome::kUnknown};
 }

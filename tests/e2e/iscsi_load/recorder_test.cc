@@ -14,12 +14,13 @@ using test::HistoryCommand;
 using test::HistoryOp;
 using test::HistoryOutcome;
 
-Completion answered(int status, uint8_t key = 0, uint8_t asc = 0) {
+Completion answered(int status, uint8_t key = 0, uint8_t asc = 0, uint8_t ascq = 0) {
   Completion completion;
   completion.end = End::kAnswered;
   completion.status = status;
   completion.sense.key = key;
   completion.sense.asc = asc;
+  completion.sense.ascq = ascq;
   completion.transferred = 1024;
   return completion;
 }
@@ -35,6 +36,11 @@ TEST(RecorderTest, TellsWhatAnAnswerSays) {
   EXPECT_EQ(outcome(write, answered(kBusy)), HistoryOutcome::kFailed);
   EXPECT_EQ(outcome(write, answered(kCheckCondition, kUnitAttention)), HistoryOutcome::kFailed);
   EXPECT_EQ(outcome(write, answered(kCheckCondition, kAbortedCommand)), HistoryOutcome::kUnknown);
+  EXPECT_EQ(outcome(write, answered(kCheckCondition, kDataProtect, 0x27, 0x00)),
+            HistoryOutcome::kFailed);
+  // A full disk, found in the middle of it.
+  EXPECT_EQ(outcome(write, answered(kCheckCondition, kDataProtect, 0x27, 0x07)),
+            HistoryOutcome::kUnknown);
   EXPECT_EQ(outcome(write, answered(kCheckCondition, kMediumError, 0x0c)),
             HistoryOutcome::kUnknown);
   EXPECT_EQ(outcome(flush, answered(kCheckCondition, kMediumError, 0x0c)),
