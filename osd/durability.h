@@ -17,14 +17,16 @@ using objecter::ObjectId;
 // Loop-bound to the center of the store. Every `done` is as store_done.h says.
 class Durability {
  public:
-  // `error` is the system's; `objects` are those that may have lost writes, empty means any.
+  // `error` is the system's; `objects` are those that are known to have lost writes. Empty: none is
+  // known, so any may have.
   using OnLoss = UniqueFunction<void(std::error_code error, const std::vector<ObjectId>& objects)>;
   virtual ~Durability() = default;
 
   // Makes durable every change of an object whose done ran before this call, the names of new and
-  // removed objects too. An error means that writes may be lost. It is reported here once: by every
-  // call that shared the failed sync, or if nobody waited for that, by the next call. The sync is
-  // not tried again, because the kernel would let it succeed without the lost pages.
+  // removed objects too. kBusy: it could not be tried, and nothing is lost. Any other error means
+  // that writes may be lost. It is reported here once: by every call that shared the failed sync,
+  // or if nobody waited for that, by the next call. The sync is not tried again, because the kernel
+  // would let it succeed without the lost pages.
   virtual void flush(StoreDone done) = 0;
 
   // `on_loss` is called on the loop, each time that acknowledged writes may be gone: a sync failed,
@@ -38,8 +40,9 @@ class Durability {
   // restarts too, until acknowledge_loss().
   virtual bool may_have_lost_writes() const noexcept = 0;
 
-  // The caller has recorded durably what the loss means for its images: may_have_lost_writes() is
-  // false from this call on, durably at done.
+  // The caller has recorded durably what all losses mean for its images that on_loss has told:
+  // may_have_lost_writes() is false from this call on, durably at done, unless another is on its
+  // way to on_loss.
   virtual void acknowledge_loss(StoreDone done) = 0;
 };
 

@@ -12,6 +12,7 @@ OsdErrc wire_error(std::error_code error) noexcept {
   if (error.category() == objecter::osd_category()) return static_cast<OsdErrc>(error.value());
   if (error == std::errc::no_space_on_device || error == system_error(EDQUOT))
     return OsdErrc::kNoSpace;
+  if (error == system_error(EMFILE) || error == system_error(ENFILE)) return OsdErrc::kBusy;
   return OsdErrc::kIoError;
 }
 

@@ -3,6 +3,7 @@
 
 #include "osd/store/attributes.h"
 #include "osd/store/blocking_pool.h"
+#include "osd/store/data_space.h"
 #include "osd/store/file_opener.h"
 #include "osd/store/flusher.h"
 #include "osd/store/io_engine.h"
@@ -22,6 +23,7 @@ struct FileEnvironment {
   const StoreTree& tree;
   Reserve& reserve;
   const Attributes& attributes;
+  DataSpace& space;
 };
 
 }  // namespace lunar::osd

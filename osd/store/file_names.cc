@@ -17,6 +17,8 @@ using objecter::OsdErrc;
 
 namespace {
 
+constexpr uint64_t kMaxMetadataBytes = 1 << 20;
+
 bool is_valid_attribute_name(const std::string& name) {
   return name.size() <= kMaxAttributeNameBytes && objecter::is_valid_object_name(name);
 }
@@ -30,50 +32,36 @@ std::error_code check_attribute(const ObjectId& id, const std::string& name) {
 
 void FileNames::remove(const ObjectId& id, bool is_durable, StoreDone done) {
   if (!env_.calls.admit(check_id(id), done)) return;
-  UniqueFd last;
-  // Closing the last descriptor frees the blocks, which takes time: not on the loop.
-  if (FileRef file = env_.files.forget(id); file && file.use_count() == 1) {
-    last = std::move(file->fd);
-  }
-  env_.pool.run(
-      [this, id, is_durable, last = std::move(last)]() mutable {
-        return remove_on_thread(id, is_durable, std::move(last));
-      },
-      [this, id, is_durable, done = std::move(done)](NameChange result) mutable {
-        if (result.sync) return finish_after_loss(result.sync, id, std::move(done));
-        if (result.change == system_error(ENOENT)) {
-          result.change = {};
-        } else if (!is_durable || result.change) {
-          env_.flusher.mark_folder(ObjectPath(id).folder);
-        }
-        env_.calls.finish(std::move(done), to_store_error(result.change));
-      });
-}
-
-FileNames::NameChange FileNames::remove_on_thread(const ObjectId& id, bool is_durable,
-                                                  UniqueFd last) const {
-  NameChange result;
-  result.change = env_.reserve.use_for([&] { return env_.tree.remove(id); });
-  last.reset();
-  // Also where nothing was: an earlier removal of it may not be durable yet.
-  if (is_durable && (!result.change || result.change == system_error(ENOENT))) {
-    result.sync = env_.tree.sync_folder(ObjectPath(id).folder);
-    if (result.sync == system_error(ENOENT)) result.sync = {};  // nor was the folder there
-  }
-  return result;
-}
-
-void FileNames::replace(const ObjectId& id, ConstBytes from, StoreDone done) {
-  if (!env_.calls.admit(check_id(id), done)) return;
-  env_.files.forget(id);
-  env_.pool.run([this, id, from] { return replace_on_thread(id, from); },
-                [this, id, done = std::move(done)](NameChange result) mutable {
-                  if (result.sync) return finish_after_loss(result.sync, id, std::move(done));
-                  env_.calls.finish(std::move(done), to_store_error(result.change));
+  env_.pool.run([this, id] { return env_.reserve.use_for([&] { return env_.tree.remove(id); }); },
+                [this, id, is_durable, done = std::move(done)](std::error_code error) mutable {
+                  const bool was_absent = error == system_error(ENOENT);
+                  if (error && !was_absent) {
+                    // The object is there as before, with what is unsynced of it; its sidecar may
+                    // be gone.
+                    env_.flusher.mark_folder(ObjectPath(id).folder);
+                    return env_.calls.finish(std::move(done), to_store_error(error));
+                  }
+                  if (!is_durable && !was_absent) env_.flusher.mark_folder(ObjectPath(id).folder);
+                  // Synced also where nothing was: an earlier removal of it may not be durable yet.
+                  finish_change(id, is_durable, std::move(done));
                 });
 }
 
-FileNames::NameChange FileNames::replace_on_thread(const ObjectId& id, ConstBytes from) const {
+void FileNames::replace(const ObjectId& id, ConstBytes from, StoreDone done) {
+  // More than metadata has is data, and may not take from the reserve.
+  const uint64_t claimed = from.size() > kMaxMetadataBytes ? from.size() : 0;
+  std::error_code refusal = check_id(id);
+  if (!refusal && claimed > 0 && !env_.space.claim(claimed)) refusal = OsdErrc::kNoSpace;
+  if (!env_.calls.admit(refusal, done)) return;
+  env_.pool.run([this, id, from] { return replace_on_thread(id, from); },
+                [this, id, claimed, done = std::move(done)](std::error_code error) mutable {
+                  if (claimed > 0) env_.space.release(claimed);
+                  if (error) return env_.calls.finish(std::move(done), to_store_error(error));
+                  finish_change(id, true, std::move(done));
+                });
+}
+
+std::error_code FileNames::replace_on_thread(const ObjectId& id, ConstBytes from) const {
   const ObjectPath path(id);
   const std::string temporary = fmt::format("object.{}.{}", id.pool, id.name);
   const auto keep_attributes = [&](int fd) -> std::error_code {
@@ -81,15 +69,32 @@ FileNames::NameChange FileNames::replace_on_thread(const ObjectId& id, ConstByte
     if (old) return env_.attributes.copy(old->fd.get(), fd);
     return old.error() == system_error(ENOENT) ? std::error_code{} : old.error();
   };
-  NameChange result;
-  result.change = env_.reserve.use_for([&]() -> std::error_code {
+  return env_.reserve.use_for([&]() -> std::error_code {
     if (const auto error = env_.tree.write_temporary(temporary, from, keep_attributes)) {
       return error;
     }
     return env_.tree.move_into_place(temporary, path.folder, path.file);
   });
-  if (!result.change) result.sync = env_.tree.sync_folder(path.folder);
-  return result;
+}
+
+void FileNames::finish_change(const ObjectId& id, bool must_sync, StoreDone done) {
+  UniqueFd last;
+  // Closing the last descriptor frees the blocks, which takes time: not on the loop.
+  if (FileRef file = env_.files.forget(id); file && file.use_count() == 1) {
+    last = std::move(file->fd);
+  }
+  if (!last && !must_sync) return env_.calls.finish(std::move(done), {});
+  env_.pool.run(
+      [this, folder = ObjectPath(id).folder, must_sync, last = std::move(last)]() mutable {
+        last.reset();
+        return must_sync ? env_.tree.sync_folder(folder) : StoreTree::FolderSync{};
+      },
+      [this, id, done = std::move(done)](StoreTree::FolderSync synced) mutable {
+        if (synced.open == system_error(ENOENT)) synced.open = {};  // nor was the folder there
+        if (synced.open) env_.flusher.mark_folder(ObjectPath(id).folder);
+        if (synced.sync) return finish_after_loss(synced.sync, id, std::move(done));
+        env_.calls.finish(std::move(done), to_store_error(synced.open));
+      });
 }
 
 void FileNames::finish_after_loss(std::error_code error, const ObjectId& id, StoreDone done) {

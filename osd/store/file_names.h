@@ -33,15 +33,11 @@ class FileNames final : public ObjectNames {
             UniqueFunction<void(Result<Names>)> done) override;
 
  private:
-  // How a change of a folder ended. Told apart because a failed sync of the folder is a loss.
-  struct NameChange {
-    std::error_code change;
-    std::error_code sync;  // not tried if the change failed
-  };
   void remove(const ObjectId& id, bool is_durable, StoreDone done);
-  // Blocking. `last` is the last descriptor of the file, if it was open; closed before the sync.
-  NameChange remove_on_thread(const ObjectId& id, bool is_durable, UniqueFd last) const;
-  NameChange replace_on_thread(const ObjectId& id, ConstBytes from) const;
+  std::error_code replace_on_thread(const ObjectId& id, ConstBytes from) const;
+  // The folder of the object has changed, so that nothing refers to its old file any more: forgets
+  // and closes that, and syncs the folder if `must_sync`.
+  void finish_change(const ObjectId& id, bool must_sync, StoreDone done);
   void finish_after_loss(std::error_code error, const ObjectId& id, StoreDone done);
 
   const FileEnvironment env_;

@@ -30,8 +30,12 @@ class FileOpener {
   // ENOENT: the object is absent. `id` is borrowed for the call only.
   void open(const ObjectId& id, bool may_create, Then then);
 
-  // The object is about to be removed or replaced: its file is neither found nor flushed any more.
-  // Returns it if it was open.
+  // The object's file if it is open, else null.
+  FileRef find(const ObjectId& id) { return files_.find(id); }
+
+  // The object has been removed or replaced: its file is neither found nor flushed any more.
+  // Returns it if it was open. Not to be called before that has succeeded: what the file holds
+  // unsynced would be forgotten with it.
   FileRef forget(const ObjectId& id);
 
   // At the end of the store; what is dirty by then is not synced.

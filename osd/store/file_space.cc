@@ -52,17 +52,17 @@ std::error_code punch(Syscalls& syscalls, int fd, uint64_t offset, uint64_t leng
   return write_zeroes(syscalls, fd, offset, length);
 }
 
-Result<ExtentMap> find_extents(int fd, uint64_t offset, uint64_t length) {
+Result<ExtentMap> find_extents(Syscalls& syscalls, int fd, uint64_t offset, uint64_t length) {
   ExtentMap map;
   const uint64_t end = offset + length;
   for (uint64_t at = offset; at < end;) {
-    const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
-    if (data < 0 && errno == ENXIO) break;  // no data from here to the end
-    if (data < 0) return failure(last_system_error());
+    const int64_t data = syscalls.seek(fd, at, SEEK_DATA);
+    if (data == -ENXIO) break;  // no data from here to the end
+    if (data < 0) return failure(error_in(data));
     if (static_cast<uint64_t>(data) >= end) break;
-    const off_t hole = ::lseek(fd, data, SEEK_HOLE);
-    if (hole < 0 && errno == ENXIO) break;  // truncated meanwhile
-    if (hole < 0) return failure(last_system_error());
+    const int64_t hole = syscalls.seek(fd, static_cast<uint64_t>(data), SEEK_HOLE);
+    if (hole == -ENXIO) break;  // truncated meanwhile
+    if (hole < 0) return failure(error_in(hole));
     const uint64_t stop = std::min(static_cast<uint64_t>(hole), end);
     map.extents.emplace_back(static_cast<uint64_t>(data), stop - static_cast<uint64_t>(data));
     at = stop;
@@ -168,7 +168,9 @@ void FileSpace::map_extents(const ObjectId& id, uint64_t offset, uint64_t length
           return env_.calls.finish(std::move(done), std::move(result));
         }
         env_.pool.run(
-            [file = *file, offset, length] { return find_extents(file->fd.get(), offset, length); },
+            [this, file = *file, offset, length] {
+              return find_extents(env_.tree.syscalls(), file->fd.get(), offset, length);
+            },
             [this, file = *file, done = std::move(done)](Result<ExtentMap> found) mutable {
               if (!found) found = failure(to_store_error(found.error()));
               env_.calls.finish(std::move(done), std::move(found));

@@ -118,6 +118,7 @@ class FileStore final : public ObjectStore {
   Outcome<std::unique_ptr<IoEngine>> make_engine();
   // Wraps the done of an admitted call: takes the error of a system call.
   StoreDone finish_later(StoreDone done);
+  void start_flush(StoreDone done);
   void refill_reserve();
   void flush_and_close();
 
@@ -131,6 +132,7 @@ class FileStore final : public ObjectStore {
   UniqueFd lock_;  // until the shutdown is over
   const StoreTree tree_;
   Reserve reserve_;
+  DataSpace space_left_;
   const Attributes attributes_;
   StoreCalls calls_;
   BlockingPool pool_;
@@ -157,11 +159,12 @@ FileStore::FileStore(msgr::EventCenter& center, msgr::BufferPool& buffers, Sysca
       lock_(std::move(folder.lock)),
       tree_(syscalls, std::move(folder.root)),
       reserve_(tree_, options_.reserve_bytes),
+      space_left_(tree_, reserve_),
       attributes_(tree_, format_.attributes),
       calls_(center),
       pool_(center, options_.threads, [&syscalls] { return syscalls.call_time(); }),
       records_(pool_, tree_, reserve_),
-      loss_(pool_, tree_) {}
+      loss_(pool_, tree_, reserve_) {}
 
 FileStore::~FileStore() {
   LUNAR_CHECK(!flusher_ || flusher_->is_idle(), "a store was destroyed while it flushed");
@@ -170,17 +173,25 @@ FileStore::~FileStore() {
 Outcome<void> FileStore::start() {
   if (auto cleaned = clean_up(tree_, options_.path); !cleaned) return cleaned;
   if (auto loaded = records_.load(options_.path); !loaded) return loaded;
-  if (auto compared = loss_.start(options_.path); !compared) return compared;
+  // Opened before anything is written: the disk may be full. Filled only then.
   if (const auto error = reserve_.open()) {
     return failure(file_error(options_.path + "/reserve", "cannot be opened", error));
+  }
+  if (auto compared = loss_.start(options_.path); !compared) return compared;
+  reserve_.refill();
+  if (!reserve_.is_full()) {
+    LUNAR_LOG(kStore, 0,
+              "{}: the disk is too full for the reserve, which has {} bytes: data is refused until "
+              "space is freed",
+              options_.path, reserve_.held());
   }
   auto engine = make_engine();
   if (!engine) return failure(engine.error());
   engine_ = std::move(*engine);
   flusher_.emplace(pool_, *engine_, tree_, loss_, options_.sync_files_limit);
   files_.emplace(pool_, tree_, *flusher_, open_files_limit(options_.max_open_files));
-  const FileEnvironment environment{calls_, *files_, *flusher_, *engine_,
-                                    pool_,  tree_,   reserve_,  attributes_};
+  const FileEnvironment environment{calls_, *files_,  *flusher_,   *engine_,   pool_,
+                                    tree_,  reserve_, attributes_, space_left_};
   transfer_.emplace(environment, DirectIo(syscalls_, options_.path, options_.direct_io_bytes),
                     options_.loop_write_bytes);
   space_.emplace(environment);
@@ -215,6 +226,12 @@ StoreDone FileStore::finish_later(StoreDone done) {
 
 void FileStore::flush(StoreDone done) {
   if (!calls_.admit({}, done)) return;
+  if (!loss_.is_unsaved()) return start_flush(std::move(done));
+  loss_.save_again(
+      [this, done = std::move(done)](std::error_code) mutable { start_flush(std::move(done)); });
+}
+
+void FileStore::start_flush(StoreDone done) {
   flusher_->flush([this, done = std::move(done)](std::error_code error) mutable {
     refill_reserve();
     calls_.finish(std::move(done), to_store_error(error));
@@ -222,7 +239,7 @@ void FileStore::flush(StoreDone done) {
 }
 
 void FileStore::refill_reserve() {
-  if (reserve_.held() >= options_.reserve_bytes) return;
+  if (reserve_.is_full()) return;
   calls_.enter();
   pool_.run(
       [this] {
@@ -251,10 +268,10 @@ Result<ServerRecords::RecordValue> FileStore::get_record(const std::string& key)
 
 ObjectStore::Usage FileStore::usage() const {
   struct statvfs file_system {};
-  if (::fstatvfs(tree_.root(), &file_system) != 0) return {};
+  if (syscalls_.file_system_space(tree_.root(), file_system) < 0) return {};
   const uint64_t block = file_system.f_frsize;
   return {file_system.f_blocks * block, (file_system.f_blocks - file_system.f_bfree) * block,
-          file_system.f_bavail * block};
+          space_left_.available()};
 }
 
 void FileStore::shutdown(UniqueFunction<void()> done) {

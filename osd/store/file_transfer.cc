@@ -2,6 +2,7 @@
 #include "osd/store/file_transfer.h"
 
 #include <sys/uio.h>
+#include <unistd.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -19,11 +20,25 @@ struct FileTransfer::Transfer {
   Bytes into;           // a read: what is left
   ConstBytes from;      // a write: what is left
   bool fua = false;
-  FileRef file;  // set once it is open
+  uint64_t claimed = 0;  // a write: of DataSpace
+  FileRef file;          // set once it is open
   DataDone done;
 };
 
+namespace {
+
+// Whether all of the range has space already.
+Result<bool> is_allocated(Syscalls& syscalls, int fd, uint64_t offset, uint64_t length) {
+  const int64_t hole = syscalls.seek(fd, offset, SEEK_HOLE);
+  if (hole == -ENXIO) return false;  // beyond the end
+  if (hole < 0) return failure(error_in(hole));
+  return static_cast<uint64_t>(hole) >= offset + length;
+}
+
+}  // namespace
+
 void FileTransfer::finish(TransferRef op, std::error_code system) {
+  if (op->claimed > 0) env_.space.release(op->claimed);
   // What `done` begins may have to be the only user of the file: FileNames::remove().
   op->file.reset();
   env_.calls.finish(std::move(op), to_store_error(system));
@@ -90,12 +105,36 @@ void FileTransfer::write(const ObjectId& id, uint64_t offset, ConstBytes from, b
   op->fua = fua;
   op->done = std::move(done);
   if (!env_.calls.admit(check_range(id, offset, from.size()), op)) return;
+  if (!from.empty() && !env_.space.claim(from.size())) return overwrite(id, std::move(op));
+  op->claimed = from.size();
   env_.files.open(id, true, [this, op = std::move(op)](Result<FileRef> file) mutable {
     if (!file) return finish(std::move(op), file.error());
-    op->file = std::move(*file);
-    if (!op->fua) env_.flusher.mark(op->file);
-    continue_write(std::move(op));
+    begin_write(std::move(op), std::move(*file));
   });
+}
+
+void FileTransfer::overwrite(const ObjectId& id, TransferRef op) {
+  env_.files.open(id, false, [this, op = std::move(op)](Result<FileRef> file) mutable {
+    if (!file) {
+      const bool is_absent = file.error() == system_error(ENOENT);
+      return finish(std::move(op), is_absent ? system_error(ENOSPC) : file.error());
+    }
+    env_.pool.run(
+        [this, file = *file, offset = op->offset, length = op->from.size()] {
+          return is_allocated(env_.tree.syscalls(), file->fd.get(), offset, length);
+        },
+        [this, file = *file, op = std::move(op)](Result<bool> allocated) mutable {
+          if (!allocated) return finish(std::move(op), allocated.error());
+          if (!*allocated) return finish(std::move(op), system_error(ENOSPC));
+          begin_write(std::move(op), std::move(file));
+        });
+  });
+}
+
+void FileTransfer::begin_write(TransferRef op, FileRef file) {
+  op->file = std::move(file);
+  if (!op->fua) env_.flusher.mark(op->file);
+  continue_write(std::move(op));
 }
 
 void FileTransfer::continue_write(TransferRef op) {
@@ -136,15 +175,17 @@ void FileTransfer::finish_write(TransferRef op) {
     env_.flusher.mark(op->file);
     return finish(std::move(op), {});
   }
-  if (!op->file->is_entry_dirty) return finish(std::move(op), {});
+  if (!op->file->is_entry_dirty && !env_.flusher.is_behind(op->file->id)) {
+    return finish(std::move(op), {});
+  }
   // FUA on a new object: its name must be durable too.
   const ObjectFile& file = *op->file;
   env_.pool.run(
       [this, folder = ObjectPath(file.id).folder] { return env_.tree.sync_folder(folder); },
-      [this, op = std::move(op)](std::error_code error) mutable {
-        if (error) return finish_after_loss(std::move(op), error);
-        op->file->is_entry_dirty = false;
-        finish(std::move(op), {});
+      [this, op = std::move(op)](StoreTree::FolderSync synced) mutable {
+        if (synced.sync) return finish_after_loss(std::move(op), synced.sync);
+        if (!synced.open) op->file->is_entry_dirty = false;
+        finish(std::move(op), synced.open);
       });
 }
 
@@ -161,9 +202,11 @@ void FileTransfer::finish_failed_fua(TransferRef op, std::error_code error) {
                     });
 }
 
-// The object may have lost more than the bytes of this call.
+// The object may have lost more than the bytes of this call, and what was written of them is not
+// synced.
 void FileTransfer::finish_after_loss(TransferRef op, std::error_code error) {
   const ObjectId& id = op->file->id;
+  env_.flusher.mark(op->file);
   env_.flusher.on_failed_sync(
       error, id, [this, error, op = std::move(op)]() mutable { finish(std::move(op), error); });
 }

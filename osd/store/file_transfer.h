@@ -15,7 +15,7 @@ namespace lunar::osd {
 // Reads and writes bytes of objects: ObjectData's read() and write() over files.
 // What the page cache has is read at once on the loop, and small writes go straight into it
 // (README.md has the numbers); what may have to wait goes to the engine. A transfer may take turns:
-// it goes on where a short one ended.
+// it goes on where a short one ended. When the disk is full, only what is allocated is written.
 // Loop-bound. Borrows its environment. The state of a transfer is one heap block, which
 // its steps hand on.
 class FileTransfer {
@@ -33,6 +33,8 @@ class FileTransfer {
 
   void continue_read(TransferRef op);
   void read_in_engine(TransferRef op);
+  void begin_write(TransferRef op, FileRef file);
+  void overwrite(const ObjectId& id, TransferRef op);
   void continue_write(TransferRef op);
   void write_in_engine(TransferRef op);
   void finish_write(TransferRef op);

@@ -1,6 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/store/flusher.h"
 
+#include <utility>
+
+#include "osd/store/store_error.h"
+
 namespace lunar::osd {
 
 void Flusher::mark(const FileRef& file) {
@@ -57,63 +61,99 @@ void Flusher::sync_each() {
   const std::vector<FileRef> files = round_->files;
   for (const FileRef& file : files) {
     const bool is_data_only = !std::exchange(file->needs_fsync, false);
-    engine_.sync(file->fd.get(), is_data_only, [this, file](int result) {
-      on_synced(result < 0 ? system_error(-result) : std::error_code{}, file);
+    engine_.sync(file->fd.get(), is_data_only, [this, file, is_data_only](int result) {
+      if (result < 0 && !is_data_only) file->needs_fsync = true;
+      on_file_synced(result < 0 ? system_error(-result) : std::error_code{}, file);
     });
   }
   if (round_->folders.empty()) return;
-  pool_.run(
-      [this, folders = round_->folders]() -> std::error_code {
-        for (const std::string& folder : folders) {
-          if (const auto error = tree_.sync_folder(folder)) return error;
-        }
-        return {};
-      },
-      [this](std::error_code error) { on_synced(error, nullptr); });
+  pool_.run([this, folders = round_->folders] { return sync_folders(folders); },
+            [this](FolderSyncs result) { on_folders_synced(std::move(result)); });
+}
+
+Flusher::FolderSyncs Flusher::sync_folders(const std::vector<std::string>& folders) const {
+  FolderSyncs result;
+  for (const std::string& folder : folders) {
+    const StoreTree::FolderSync synced = tree_.sync_folder(folder);
+    if (!synced.error()) continue;
+    if (synced.open) result.last.open = synced.open;
+    if (synced.sync) result.last.sync = synced.sync;
+    result.behind.push_back(folder);
+  }
+  return result;
 }
 
 void Flusher::sync_file_system() {
-  round_->syncs_left = 1;
-  for (const FileRef& file : round_->files) file->needs_fsync = false;
   FileRef one = round_->files.empty() ? nullptr : round_->files.front();
+  struct Synced {
+    std::error_code file_system;
+    std::error_code one;
+  };
   pool_.run(
-      [this, fd = one ? one->fd.get() : tree_.root()]() -> std::error_code {
+      [this, fd = one ? one->fd.get() : tree_.root()]() -> Synced {
         Syscalls& syscalls = tree_.syscalls();
-        int synced = syscalls.sync_file_system(tree_.root());
+        const int synced = syscalls.sync_file_system(tree_.root());
+        if (synced < 0) return {system_error(-synced), {}};
         // xfs with a clean log does not empty the disk's cache in syncfs; a file's fsync does.
-        if (synced >= 0) synced = syscalls.sync_file(fd);
-        return synced < 0 ? system_error(-synced) : std::error_code{};
+        return {{}, error_in(syscalls.sync_file(fd))};
       },
-      [this, one](std::error_code error) { on_synced(error, nullptr); });
+      [this, one](Synced synced) {
+        if (synced.file_system) return find_failed(synced.file_system);
+        for (const std::string& folder : round_->folders) folders_behind_.erase(folder);
+        round_->syncs_left = 1;
+        if (one) return on_file_synced(synced.one, one);
+        round_->error = synced.one;
+        on_synced();
+      });
 }
 
-void Flusher::on_synced(std::error_code error, const FileRef& file) {
+// The error of syncfs is that of any file of the file system. Each of ours still has its own, which
+// its descriptor reports: it has been open since the write.
+void Flusher::find_failed(std::error_code error) {
+  round_->error = error;
+  sync_each();
+}
+
+void Flusher::on_folders_synced(FolderSyncs result) {
+  for (const std::string& folder : round_->folders) folders_behind_.erase(folder);
+  for (std::string& folder : result.behind) {
+    dirty_folders_.insert(folder);
+    folders_behind_.insert(std::move(folder));
+  }
+  if (result.last.sync) round_->error = result.last.sync;
+  round_->untried = result.last.open;
+  on_synced();
+}
+
+void Flusher::on_file_synced(std::error_code error, const FileRef& file) {
   if (error) {
     round_->error = error;
-    if (file) {
-      round_->failed.push_back(file->id);
-    } else {
-      round_->has_failed_for_any = true;
-    }
+    round_->failed.push_back(file->id);
   }
+  on_synced();
+}
+
+void Flusher::on_synced() {
   if (--round_->syncs_left == 0) on_all_synced();
 }
 
 void Flusher::on_all_synced() {
-  if (!round_->error) {
-    for (const FileRef& file : round_->files) file->is_entry_dirty = false;
-    finish_round();
+  if (round_->error) {
+    sink_.on_write_back_error(round_->error, std::move(round_->failed), [this] { finish_round(); });
     return;
   }
-  if (round_->has_failed_for_any) round_->failed.clear();
-  sink_.on_write_back_error(round_->error, std::move(round_->failed), [this] { finish_round(); });
+  if (!round_->untried) {
+    for (const FileRef& file : round_->files) file->is_entry_dirty = false;
+  }
+  finish_round();
 }
 
 void Flusher::finish_round() {
   const std::unique_ptr<Round> round = std::move(round_);
   round->files.clear();  // no longer in use: they may be closed now
-  const std::error_code error = round->error ? round->error : unreported_;
-  unreported_ = round->waiters.empty() ? error : std::error_code{};
+  const std::error_code lost = round->error ? round->error : unreported_;
+  unreported_ = round->waiters.empty() ? lost : std::error_code{};
+  const std::error_code error = lost ? lost : round->untried;
   if (!waiting_.empty()) start_round();
   for (StoreDone& done : round->waiters) done(error);
   for (auto& after : round->afters) after();

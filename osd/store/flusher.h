@@ -21,14 +21,16 @@ namespace lunar::osd {
 class LossSink {
  public:
   virtual ~LossSink() = default;
-  // `objects` empty: any. `then` runs on the loop when the loss is on record.
+  // `objects` are those that are known to have lost writes; empty: none is known, so any may have.
+  // `then` runs on the loop when the loss is on record.
   virtual void on_write_back_error(std::error_code error, std::vector<ObjectId> objects,
                                    UniqueFunction<void()> then) = 0;
 };
 
 // Knows what is not durable yet, and makes it so. One round runs at a time; calls that arrive
 // meanwhile share the next one. A failed sync is never repeated: the kernel has marked the pages
-// clean, so a second one would succeed and prove nothing.
+// clean, so a second one would succeed and prove nothing. A sync that could not be tried, for want
+// of a descriptor, is no loss: what it was to cover stays dirty.
 // Loop-bound. Shares ownership of dirty files; borrows the rest.
 class Flusher {
  public:
@@ -45,6 +47,12 @@ class Flusher {
   void mark(const FileRef& file);
   void mark_folder(const std::string& folder) { dirty_folders_.insert(folder); }
   void forget(const FileRef& file);  // its object is gone
+
+  // True if a sync of the object's folder failed or could not be tried since the last that
+  // succeeded: names in it might not be durable, whatever the files say.
+  bool is_behind(const ObjectId& id) const {
+    return !folders_behind_.empty() && folders_behind_.contains(ObjectPath(id).folder);
+  }
 
   // `done` gets the round's error, or one that no flush has reported yet.
   void flush(StoreDone done);
@@ -65,15 +73,24 @@ class Flusher {
     std::vector<UniqueFunction<void()>> afters;
     std::vector<FileRef> files;
     std::vector<std::string> folders;
-    std::size_t syncs_left = 0;  // in progress
-    std::error_code error;       // of the last sync that failed
-    std::vector<ObjectId> failed;
-    bool has_failed_for_any = false;  // a sync failed that covers more than `failed` names
+    std::size_t syncs_left = 0;    // in progress
+    std::error_code error;         // of a sync that failed
+    std::error_code untried;       // why a folder could not be synced
+    std::vector<ObjectId> failed;  // of the files whose sync failed
+  };
+  // How a run over the folders of a round ended.
+  struct FolderSyncs {
+    StoreTree::FolderSync last;       // one that did not succeed, if any
+    std::vector<std::string> behind;  // those that are not synced
   };
   void start_round();
   void sync_each();
   void sync_file_system();
-  void on_synced(std::error_code error, const FileRef& file);
+  void find_failed(std::error_code error);
+  FolderSyncs sync_folders(const std::vector<std::string>& folders) const;  // blocks
+  void on_folders_synced(FolderSyncs result);
+  void on_file_synced(std::error_code error, const FileRef& file);
+  void on_synced();
   void on_all_synced();
   void finish_round();
 
@@ -84,9 +101,10 @@ class Flusher {
   const std::size_t sync_files_limit_;  // a round of more files and folders is one syncfs
   std::set<FileRef> dirty_;             // exactly those with is_dirty
   std::set<std::string> dirty_folders_;
-  std::vector<StoreDone> waiting_;  // for the next round; empty unless one runs
-  std::unique_ptr<Round> round_;    // null unless one runs
-  std::error_code unreported_;      // an error that no flush has reported
+  std::set<std::string> folders_behind_;  // is_behind(); each is dirty or in a round
+  std::vector<StoreDone> waiting_;        // for the next round; empty unless one runs
+  std::unique_ptr<Round> round_;          // null unless one runs
+  std::error_code unreported_;            // an error that no flush has reported
 };
 
 }  // namespace lunar::osd

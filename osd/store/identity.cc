@@ -191,9 +191,10 @@ Outcome<UniqueFd> lock_store(const StoreTree& tree, const std::string& path) {
                    fmt::format("{}: is in use by process {}; stop that lunar-osd first", path,
                                owner.empty() ? "unknown" : owner));
   }
-  const std::string pid = fmt::format("{}\n", ::getpid());
-  if (::ftruncate(fd->get(), 0) != 0 || write_all(fd->get(), as_const_bytes(pid))) {
-    return explained(path, "cannot write the lock file", last_system_error());
+  // Only for people; and in place, because the disk may be full.
+  const std::string pid = fmt::format("{:\n<15}\n", fmt::format("{}", ::getpid()));
+  if (const auto error = tree.write_all(fd->get(), as_const_bytes(pid))) {
+    LUNAR_LOG(kStore, 0, "{}/{}: does not name this process: {}", path, kLockFile, error.message());
   }
   return std::move(*fd);
 }

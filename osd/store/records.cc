@@ -55,7 +55,7 @@ void Records::start() {
   pool_.run(
       [this, batch]() -> std::error_code {
         for (RecordPut& put : *batch) put.error = reserve_.use_for([&] { return apply(put); });
-        return tree_.sync_folder(kFolder);
+        return tree_.sync_folder(kFolder).error();
       },
       [this, batch](std::error_code synced) {
         for (RecordPut& put : *batch) {

@@ -22,6 +22,11 @@ std::error_code to_store_error(std::error_code system) {
     case EFBIG:
     case E2BIG:
       return OsdErrc::kTooLarge;
+    case EMFILE:
+    case ENFILE:
+      LUNAR_ERROR(kStore, "the file system failed: {}; raise LimitNOFILE or fs.file-max",
+                  system.message());
+      return OsdErrc::kBusy;
     case ENODATA:
       return OsdErrc::kNoSuchAttribute;
     default:

@@ -141,11 +141,11 @@ std::error_code StoreTree::move_into_place(const std::string& temporary, const s
   return moved < 0 ? system_error(-moved) : std::error_code{};
 }
 
-std::error_code StoreTree::sync_folder(const std::string& folder) const {
+StoreTree::FolderSync StoreTree::sync_folder(const std::string& folder) const {
   auto fd = open_folder(folder);
-  if (!fd) return fd.error();
+  if (!fd) return {.open = fd.error(), .sync = {}};
   const int synced = syscalls_.sync_file(fd->get());
-  return synced < 0 ? system_error(-synced) : std::error_code{};
+  return {.open = {}, .sync = synced < 0 ? system_error(-synced) : std::error_code{}};
 }
 
 Result<std::vector<std::byte>> StoreTree::read_small(const std::string& path,
@@ -203,7 +203,7 @@ std::error_code StoreTree::replace_small(const std::string& folder, const std::s
   const std::string temporary = "small." + file;
   if (const auto error = write_temporary(temporary, from)) return error;
   if (const auto error = move_into_place(temporary, folder, file)) return error;
-  return sync_folder(folder);
+  return sync_folder(folder).error();
 }
 
 Result<std::vector<StoreTree::Entry>> StoreTree::entries(const std::string& folder) const {

@@ -63,7 +63,13 @@ class StoreTree {
   // Moves tmp/<temporary> over folder/file, making the folder; durable after a sync of it.
   std::error_code move_into_place(const std::string& temporary, const std::string& folder,
                                   const std::string& file) const;
-  std::error_code sync_folder(const std::string& folder) const;  // "." is the root
+  // How a sync of a folder ended. Told apart because only a failed sync is a loss.
+  struct FolderSync {
+    std::error_code open;  // it was not tried: the folder is as dirty as it was
+    std::error_code sync;  // names may be lost
+    std::error_code error() const noexcept { return open ? open : sync; }
+  };
+  FolderSync sync_folder(const std::string& folder) const;  // "." is the root
 
   Result<UniqueFd> open_folder(const std::string& folder) const;
   Result<UniqueFd> open_file(const std::string& path, int flags, mode_t mode = 0) const;

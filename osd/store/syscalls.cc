@@ -5,6 +5,7 @@
 #include <liburing.h>
 #include <linux/openat2.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/syscall.h>
 #include <sys/uio.h>
 #include <unistd.h>
@@ -73,6 +74,15 @@ int Syscalls::unlink(int directory, const char* name) {
 
 int Syscalls::make_directory(int directory, const char* name) {
   return retried([&] { return ::mkdirat(directory, name, 0700); });
+}
+
+int Syscalls::file_system_space(int fd, struct statvfs& space) {
+  return retried([&] { return ::fstatvfs(fd, &space); });
+}
+
+int64_t Syscalls::seek(int fd, uint64_t offset, int whence) noexcept {
+  const off_t at = ::lseek(fd, static_cast<off_t>(offset), whence);
+  return at < 0 ? -errno : at;
 }
 
 int Syscalls::allocate(int fd, int mode, uint64_t offset, uint64_t length) {

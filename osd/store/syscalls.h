@@ -11,6 +11,7 @@
 #include "common/result.h"
 
 struct io_uring;
+struct statvfs;
 
 namespace lunar::osd {
 
@@ -38,6 +39,9 @@ class Syscalls {
   virtual int rename(int from_directory, const char* from, int to_directory, const char* to);
   virtual int unlink(int directory, const char* name);
   virtual int make_directory(int directory, const char* name);
+  virtual int file_system_space(int fd, struct statvfs& space);  // fstatvfs
+  virtual int64_t seek(int fd, uint64_t offset,
+                       int whence) noexcept;  // lseek: SEEK_DATA, SEEK_HOLE
   virtual int allocate(int fd, int mode, uint64_t offset, uint64_t length);  // fallocate
   virtual int truncate(int fd, uint64_t size);
 

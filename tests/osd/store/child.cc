@@ -124,9 +124,68 @@ int fill_the_disk(const std::vector<std::string>& arguments) {
   return 0;
 }
 
+// full PATH: what goes on when a disk stays full.
+int stay_full(const std::vector<std::string>& arguments) {
+  const std::string& path = arguments.at(0);
+  EXPECT_IN_CHILD(mount_small(path));
+  EXPECT_IN_CHILD(make_file_store(path, Uuid::random(), 0));
+  StoreDriver driver;
+  FileStoreOptions options;
+  options.path = path;
+  options.reserve_bytes = 1 << 20;
+  const auto held = [&] {
+    struct stat reserve {};
+    return ::stat((path + "/reserve").c_str(), &reserve) == 0 ? reserve.st_size : -1;
+  };
+  const auto object = [](int i) { return ObjectId{1, "o" + std::to_string(i)}; };
+  const auto bytes = pattern(128 << 10, 1);
+  const auto other = pattern(128 << 10, 2);
+
+  auto opened = open_file_store(driver.center(), driver.buffers(), options);
+  EXPECT_IN_CHILD(opened);
+  int count = 0;
+  while (!driver.write(**opened, object(count), 0, bytes)) ++count;
+  EXPECT_IN_CHILD(held() == 1 << 20);
+
+  // Writing until it is full, and flushing, again and again, with records beside it.
+  for (int round = 0; round < 100; ++round) {
+    EXPECT_IN_CHILD(driver.write(**opened, object(count), 0, bytes) == OsdErrc::kNoSpace);
+    EXPECT_IN_CHILD(!driver.put_record(**opened, "map", std::string(90'000, 'm')));
+    EXPECT_IN_CHILD(!driver.replace(**opened, {1, "header"}, pattern(60'000, 3)));
+    EXPECT_IN_CHILD(!driver.flush(**opened));
+  }
+  EXPECT_IN_CHILD(held() > 512 << 10);
+
+  // What has space can be overwritten, across the end too only if there is more.
+  EXPECT_IN_CHILD(!driver.write(**opened, object(0), 0, other));
+  EXPECT_IN_CHILD(!driver.write(**opened, object(1), 5, ConstBytes(other).first(100), true));
+  EXPECT_IN_CHILD(driver.write(**opened, object(1), 64 << 10, other) == OsdErrc::kNoSpace);
+  EXPECT_IN_CHILD(driver.read(**opened, object(0), 0, other.size()) == other);
+  EXPECT_IN_CHILD((*opened)->usage().available < bytes.size());
+
+  // As after a kill.
+  opened->reset();
+  opened = open_file_store(driver.center(), driver.buffers(), options);
+  EXPECT_IN_CHILD(opened);
+  EXPECT_IN_CHILD(!(*opened)->may_have_lost_writes());
+  EXPECT_IN_CHILD(!driver.write(**opened, object(2), 0, other));
+  EXPECT_IN_CHILD(!driver.put_record(**opened, "unflushed", "mark"));
+
+  EXPECT_IN_CHILD(!driver.zero(**opened, object(3), 0, bytes.size()));
+  EXPECT_IN_CHILD(!driver.remove(**opened, object(4)));
+  EXPECT_IN_CHILD(!driver.remove(**opened, object(5)));
+  EXPECT_IN_CHILD(!driver.remove(**opened, object(6)));
+  EXPECT_IN_CHILD(!driver.flush(**opened));
+  EXPECT_IN_CHILD(!driver.write(**opened, object(3), 0, bytes));
+  driver.shutdown(**opened);
+  EXPECT_IN_CHILD(held() == 1 << 20);
+  return 0;
+}
+
 int run_scenario(const std::vector<std::string>& words) {
   const std::vector<std::string> arguments(words.begin() + 1, words.end());
   if (words[0] == "replace") return die_in_replace(arguments);
+  if (words[0] == "full") return stay_full(arguments);
   if (words[0] == "fill") return fill_the_disk(arguments);
   return 2;
 }

@@ -55,6 +55,13 @@ TEST_P(FullDiskTest, DataIsRefusedAndMetadataAndFreeingGoOn) {
   EXPECT_EQ(child.exit_status, 0) << child.output;
 }
 
+TEST(FileStoreFullDiskTest, DataTakesNothingOfTheReserveAndWhatNeedsNoSpaceGoesOn) {
+  const TemporaryFolder folder;
+  std::filesystem::create_directory(folder / "data");
+  const ChildResult child = run_child("full", {folder / "data"});
+  EXPECT_EQ(child.exit_status, 0) << child.output;
+}
+
 INSTANTIATE_TEST_SUITE_P(Engines, FullDiskTest, ::testing::Values("uring", "threads"),
                          [](const auto& info) { return std::string(info.param); });
 

@@ -178,6 +178,167 @@ TEST_F(FileStoreDurabilityTest, AFailedFolderSyncIsALossOfAnyObject) {
   EXPECT_TRUE(is_told);
 }
 
+TEST_F(FileStoreDurabilityTest, AFailedRemovalForgetsNoUnflushedBytes) {
+  open();
+  ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+  ASSERT_EQ(driver_.flush(*store_), kNone);
+  for (const bool is_durable : {false, true}) {
+    ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+    fake_.fail("unlink", EMFILE);
+    EXPECT_EQ(is_durable ? driver_.remove_durably(*store_, id_) : driver_.remove(*store_, id_),
+              OsdErrc::kBusy);
+    fake_.heal();
+    fake_.take_calls();
+    EXPECT_EQ(driver_.flush(*store_), kNone);
+    EXPECT_EQ(fake_.count("fdatasync"), 1U) << "the object is still there";
+  }
+}
+
+TEST_F(FileStoreDurabilityTest, AFailedReplaceForgetsNoUnflushedBytes) {
+  open();
+  ASSERT_EQ(driver_.replace(*store_, id_, bytes_), kNone);
+  for (const char* call : {"write", "fsync", "rename"}) {
+    ASSERT_EQ(driver_.zero(*store_, id_, 0, 4096), kNone);
+    fake_.fail(call, EIO);
+    EXPECT_EQ(driver_.replace(*store_, id_, bytes_), OsdErrc::kIoError);
+    fake_.heal();
+    fake_.take_calls();
+    EXPECT_EQ(driver_.flush(*store_), kNone);
+    EXPECT_EQ(fake_.count("fdatasync"), 1U) << "the old content is what there is, after " << call;
+  }
+}
+
+TEST_F(FileStoreDurabilityTest, AFlushThatCannotOpenAFolderIsBusyAndNoLoss) {
+  open();
+  ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+  ASSERT_EQ(driver_.write(*store_, {1, "other"}, 0, bytes_), kNone);
+  fake_.fail_open(EMFILE);
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kBusy);
+  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, true), OsdErrc::kBusy)
+      << "its name is not durable";
+  fake_.fail_open(0);
+  EXPECT_FALSE(store_->may_have_lost_writes());
+  fake_.take_calls();
+  EXPECT_EQ(driver_.flush(*store_), kNone);
+  EXPECT_EQ(fake_.count("fsync"), 2U) << "both folders are still to be synced";
+}
+
+TEST_F(FileStoreDurabilityTest, AFailedSyncOfOneFolderForgetsNoOther) {
+  open();
+  ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+  ASSERT_EQ(driver_.write(*store_, {1, "other"}, 0, bytes_), kNone);
+  auto has_failed = std::make_shared<std::atomic<bool>>(false);
+  fake_.set_rule([has_failed](const std::string& call) {
+    return call == "fsync" && !has_failed->exchange(true) ? -EIO : 0;
+  });
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
+  fake_.take_calls();
+  EXPECT_EQ(driver_.flush(*store_), kNone);
+  EXPECT_EQ(fake_.count("fsync"), 1U) << "the name in the folder that failed is not durable";
+}
+
+TEST_F(FileStoreDurabilityTest, AReplaceOrRemovalWhoseFolderCannotBeSyncedIsBusyAndSyncedLater) {
+  open();
+  ASSERT_EQ(driver_.replace(*store_, id_, bytes_), kNone);
+  const auto fail_after_rename = [this](const std::string& call) {
+    if (call == "rename" || call == "unlink") fake_.fail_open(EMFILE);
+    return 0;
+  };
+  fake_.set_rule(fail_after_rename);
+  EXPECT_EQ(driver_.replace(*store_, id_, pattern(10, 1)), OsdErrc::kBusy);
+  fake_.fail_open(0);
+  EXPECT_EQ(driver_.remove_durably(*store_, id_), OsdErrc::kBusy);
+  fake_.fail_open(0);
+  fake_.heal();
+  EXPECT_FALSE(store_->may_have_lost_writes());
+  fake_.take_calls();
+  EXPECT_EQ(driver_.flush(*store_), kNone);
+  EXPECT_EQ(fake_.take_calls(), std::vector<std::string>{"fsync"});
+}
+
+TEST_F(FileStoreDurabilityTest, AFailedSyncfsNamesTheObjectsWhoseOwnSyncFails) {
+  options_.sync_files_limit = 2;
+  open();
+  std::vector<ObjectId> told;
+  bool is_told = false;
+  store_->set_on_loss([&](std::error_code, const std::vector<ObjectId>& objects) {
+    is_told = true;
+    told = objects;
+  });
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(driver_.write(*store_, {1, "o" + std::to_string(i)}, 0, bytes_), kNone);
+  }
+  auto syncs = std::make_shared<std::atomic<int>>(0);
+  fake_.set_rule([syncs](const std::string& call) {
+    if (call == "syncfs") return -EIO;
+    return call == "fdatasync" && ++*syncs == 2 ? -EIO : 0;
+  });
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
+  EXPECT_EQ(told.size(), 1U);
+  fake_.set_rule([](const std::string& call) { return call == "syncfs" ? -EIO : 0; });
+  for (int i = 0; i < 4; ++i) {
+    ASSERT_EQ(driver_.write(*store_, {1, "o" + std::to_string(i)}, 0, bytes_), kNone);
+  }
+  is_told = false;
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
+  EXPECT_TRUE(is_told);
+  EXPECT_TRUE(told.empty()) << "none is known, so it may be any";
+}
+
+TEST_F(FileStoreDurabilityTest, AFailedFolderSyncDoesNotHideTheNamesOfFailedFiles) {
+  open();
+  ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+  std::vector<ObjectId> told;
+  store_->set_on_loss(
+      [&](std::error_code, const std::vector<ObjectId>& objects) { told = objects; });
+  auto folders = std::make_shared<std::atomic<int>>(0);
+  fake_.set_rule([folders](const std::string& call) {
+    if (call == "fdatasync") return -EIO;
+    return call == "fsync" && (*folders)++ == 0 ? -EIO : 0;
+  });
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
+  EXPECT_EQ(told, std::vector<ObjectId>{id_});
+}
+
+TEST_F(FileStoreDurabilityTest, WantOfDescriptorsIsBusy) {
+  open();
+  ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+  for (const int error : {EMFILE, ENFILE}) {
+    fake_.fail_open(error);
+    EXPECT_EQ(driver_.write(*store_, {1, "other"}, 0, bytes_), OsdErrc::kBusy);
+    EXPECT_EQ(driver_.replace(*store_, id_, bytes_), OsdErrc::kBusy);
+    EXPECT_EQ(driver_.put_record(*store_, "k", "v"), OsdErrc::kBusy);
+    fake_.fail_open(0);
+  }
+}
+
+TEST_F(FileStoreDurabilityTest, ALossThatCannotBeWrittenDownIsOneAtTheNextStart) {
+  open();
+  ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+  fake_.set_rule([](const std::string& call) {
+    return call == "fdatasync" || call == "write" || call == "rename" ? -EIO : 0;
+  });
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
+  fake_.heal();
+  store_.reset();  // no shutdown
+  open();
+  EXPECT_TRUE(store_->may_have_lost_writes());
+}
+
+TEST_F(FileStoreDurabilityTest, ALossThatCouldNotBeNotedInAnyWayIsNotedByTheNextFlush) {
+  open();
+  ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+  ASSERT_EQ(driver_.flush(*store_), kNone);
+  ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+  fake_.set_rule([](const std::string&) { return -EIO; });
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
+  fake_.heal();
+  EXPECT_EQ(driver_.flush(*store_), kNone);
+  store_.reset();
+  open();
+  EXPECT_TRUE(store_->may_have_lost_writes());
+}
+
 TEST_F(FileStoreDurabilityTest, AKilledServersWritesSurviveOnTheSameBootAndMount) {
   open();
   ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);

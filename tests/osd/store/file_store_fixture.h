@@ -19,6 +19,7 @@ class FileStoreTest : public ::testing::Test {
   }
   ~FileStoreTest() override {
     fake_.heal();
+    fake_.fail_open(0);
     if (store_) driver_.shutdown(*store_);
   }
 

@@ -52,6 +52,11 @@ int FakeSyscalls::before(const std::string& call) {
   return rule_ ? rule_(call) : 0;
 }
 
+int FakeSyscalls::open(int directory, const char* path, uint64_t flags, mode_t mode,
+                       uint64_t resolve) {
+  const int failed = open_error_;
+  return failed != 0 ? -failed : Syscalls::open(directory, path, flags, mode, resolve);
+}
 int FakeSyscalls::reopen(int fd, int flags) {
   const int failed = before("reopen");
   return failed != 0 ? failed : Syscalls::reopen(fd, flags);

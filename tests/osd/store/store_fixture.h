@@ -39,11 +39,14 @@ class FakeSyscalls : public Syscalls {
   void set_rule(Rule rule);
   void fail(const std::string& call, int error);  // from now on
   void heal() { set_rule(nullptr); }
+  // From now on every open fails; 0: none does. Opens are not recorded.
+  void fail_open(int error) { open_error_ = error; }
   // From now on a read or write moves only about half of what it could.
   void set_short_transfers() { are_short_ = true; }
   std::vector<std::string> take_calls();
   std::size_t count(const std::string& call);
 
+  int open(int directory, const char* path, uint64_t flags, mode_t mode, uint64_t resolve) override;
   int reopen(int fd, int flags) override;
   ssize_t read(int fd, Bytes into, uint64_t offset, int flags) override;
   ssize_t write(int fd, ConstBytes from, uint64_t offset, int flags) override;
@@ -61,6 +64,7 @@ class FakeSyscalls : public Syscalls {
  private:
   int before(const std::string& call);
   std::atomic<bool> are_short_ = false;
+  std::atomic<int> open_error_ = 0;
   std::mutex mutex_;
   Rule rule_;
   std::vector<std::string> calls_;
