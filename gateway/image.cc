@@ -116,6 +116,8 @@ void Image::or_write(uint64_t offset, ConstBytes from, const IoOptions& options,
   IoRun::start(shared_from_this(), IoWork::or_write(offset, from), options, std::move(done));
 }
 
+void Image::on_loss_unheard() { client_.objecter().on_loss_unheard(id_); }
+
 void Image::flush(const IoOptions& options, ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::flush(), options, std::move(done));
 }

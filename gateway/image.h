@@ -85,7 +85,7 @@ class Image : public std::enable_shared_from_this<Image> {
   // Bytes become old | from; atomic per object.
   void or_write(uint64_t offset, ConstBytes from, const IoOptions& options, ImageIoDone done);
   // Every write that was done before this call is durable at done, whoever wrote it. kLostWrites if
-  // a server has lost acknowledged writes since the last flush: told once.
+  // a server has lost acknowledged writes: told by each flush until one that nobody cancelled.
   void flush(const IoOptions& options, ImageIoDone done);
 
   // A run of bytes from an offset on that are all allocated, or all not.
@@ -97,6 +97,10 @@ class Image : public std::enable_shared_from_this<Image> {
   // the image. `done` runs once, later.
   void allocation_at(uint64_t offset, uint64_t io_id,
                      UniqueFunction<void(Result<Allocation>)> done);
+
+  // The initiator could not be told that its flush ended with kLostWrites: the next one says it
+  // again.
+  void on_loss_unheard();
 
   // Asks every IO with this id to end early: those of its ops that have not been carried out are
   // taken back, and it ends with kCancelled unless all of them were done. Its done runs all the

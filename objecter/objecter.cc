@@ -42,6 +42,7 @@ class ObjecterImpl final : public Objecter,
   Tid submit(ObjectOp op, OpDone done) override;
   Tid flush(PoolId pool, ImageId image, uint64_t io_id,
             UniqueFunction<void(std::error_code)> done) override;
+  void on_loss_unheard(ImageId image) override { sessions_.on_loss_unheard(image); }
   void cancel(Tid tid) override;
   Tid list(PgId pg, std::string cursor, uint32_t limit,
            UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
@@ -114,7 +115,7 @@ ObjecterImpl::ObjecterImpl(msgr::EventCenter& center, Options options, PerfRegis
       sessions_(center, servers_, delivery_, ending_, counters_),
       submission_(center, table_, deadlines_, ending_, sessions_, maps_, counters_, *this,
                   {options.op_timeout, messenger_options.limits.max_data_bytes}),
-      flush_(table_, deadlines_, ending_, submission_),
+      flush_(table_, deadlines_, ending_, submission_, sessions_),
       replies_(table_, delivery_, ending_, sessions_, submission_, maps_, counters_),
       waiters_(center, [this](std::chrono::nanoseconds waited) { return explain_no_map(waited); }),
       commands_(center, counters_, *this) {}

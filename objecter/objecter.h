@@ -108,8 +108,11 @@ class Objecter {
   // FLUSH to every OSD of the pool, whoever wrote: done with the first error when all answered, but
   // kLostWrites before any other. Passes ops that wait because of the limits in flight. Covers the
   // writes of this image that were done before the call. The Tid cancels all of it.
+  // With kLostWrites the loss counts as heard, and no further flush says it again.
   virtual Tid flush(PoolId pool, ImageId image, uint64_t io_id,
                     UniqueFunction<void(std::error_code)> done) = 0;
+  // Whom the last kLostWrites of the image was for could not be told: the next flush says it again.
+  virtual void on_loss_unheard(ImageId image) = 0;
 
   // Asks for the op to end with kCancelled: waits for the server's confirmation up to
   // `cancel_grace`, so that a cancelled op is either known not to run or its time is over. A change

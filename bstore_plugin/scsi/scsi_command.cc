@@ -262,6 +262,7 @@ void ScsiCommand::or_write() {
 void ScsiCommand::finish_as(const IoResult& result) {
   const bool is_write = cdb_.kind != CommandKind::kRead && cdb_.kind != CommandKind::kVerify &&
                         cdb_.kind != CommandKind::kGetLbaStatus;
+  ends_with_loss_ = result.error == objecter::OsdErrc::kLostWrites;
   finish(sense_of(result.error, is_write, cluster_.is_busy_on_timeout()));
 }
 
@@ -298,6 +299,10 @@ void ScsiCommand::cancel_if_aborted() {
 }
 
 void ScsiCommand::complete() {
+  // tgt drops the response of an aborted command.
+  if (ends_with_loss_ && cluster_.host().is_aborted(command_.handle) != 0) {
+    image_->on_loss_unheard();
+  }
   const lunar_scsi_result result = result_;
   void* const handle = command_.handle;
   const lunar_host& host = cluster_.host();

@@ -79,6 +79,7 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   const lunar_scsi_command command_;
   Cdb cdb_;
   uint64_t io_id_ = 0;
+  bool ends_with_loss_ = false;  // result_ says kLostWrites
   bool is_cancelled_ = false;
   bool is_finished_ = false;
   lunar_scsi_result result_{};

@@ -191,6 +191,9 @@ void IoRun::on_extent_reply(uint32_t index, const ObjectExtent& extent, OpReply 
 void IoRun::finish() {
   if (is_cancelled_ && !result_.error && !cursor_.is_at_end())
     result_.error = make_error_code(OsdErrc::kCancelled);
+  // Of an aborted command nobody hears the end.
+  if (is_cancelled_ && result_.error == OsdErrc::kLostWrites)
+    image_->client().objecter().on_loss_unheard(image_->id());
   GatewayCounters& counters = image_->client().counters();
   counters.in_flight.dec();
   count_in(counters);

@@ -98,9 +98,15 @@ Task<std::error_code> trim_image(Client& client, objecter::PoolId pool, ImageHea
   }
   if (error) co_return error;
 
-  msgr::Completion<std::error_code> flushed;
-  client.objecter().flush(pool, header.id, ops.io_id(), flushed.callback());
-  const std::error_code flush_error = co_await flushed;
+  // That writes were lost earlier does not matter for what was freed here. It has been heard now,
+  // so the second flush only says whether this is durable.
+  std::error_code flush_error = objecter::OsdErrc::kLostWrites;
+  for (int tries = 0; tries < 2 && flush_error == objecter::OsdErrc::kLostWrites; ++tries) {
+    msgr::Completion<std::error_code> flushed;
+    client.objecter().flush(pool, header.id, ops.io_id(), flushed.callback());
+    const std::error_code error = co_await flushed;
+    flush_error = error;
+  }
   co_return flush_error;
 }
 

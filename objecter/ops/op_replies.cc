@@ -160,15 +160,19 @@ std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
     unflushed.on_write(image, header.verifier);
   }
   if (op.kind == OpKind::kServerFlush) {
+    LossReports& losses = op.session->losses();
     if (header.error == OsdErrc::kLostWrites) {
       unflushed.on_loss_reported(image, header.verifier, op.flush_mark);
+      losses.on_loss(image, header.steps.empty() ? 0 : header.steps.front().value);
       counters_.lost_writes.add();
-    } else if (header.error == OsdErrc::kOk &&
-               unflushed.on_flush(image, header.verifier, op.flush_mark)) {
-      counters_.lost_writes.add();
-      LUNAR_ERROR(kObjecter, "osd.{} lost writes of image {:x} that it had acknowledged", op.osd,
-                  image);
-      return OsdErrc::kLostWrites;
+    } else if (header.error == OsdErrc::kOk) {
+      if (unflushed.on_flush(image, header.verifier, op.flush_mark)) {
+        losses.on_loss(image, 0);
+        counters_.lost_writes.add();
+        LUNAR_ERROR(kObjecter, "osd.{} lost writes of image {:x} that it had acknowledged", op.osd,
+                    image);
+      }
+      if (losses.is_unheard(image)) return OsdErrc::kLostWrites;
     }
   }
   if (header.error == OsdErrc::kOk) return {};

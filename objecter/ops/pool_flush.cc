@@ -13,7 +13,10 @@ Tid PoolFlush::submit(PoolId pool, ImageId image, uint64_t io_id,
   object_op.image = image;
   object_op.io_id = io_id;
   Op& op = submission_.add(OpKind::kPoolFlush, std::move(object_op),
-                           [done = std::move(done)](OpReply reply) mutable {
+                           [this, image, done = std::move(done)](OpReply reply) mutable {
+                             if (reply.error == OsdErrc::kLostWrites) {
+                               sessions_.on_loss_heard(image);
+                             }
                              if (done) done(reply.error);
                            });
   const Tid tid = op.tid;

@@ -9,19 +9,25 @@
 #include "objecter/ops/op_ending.h"
 #include "objecter/ops/op_submission.h"
 #include "objecter/ops/op_table.h"
+#include "objecter/servers/osd_sessions.h"
 
 namespace lunar::objecter {
 
 // FLUSH of a pool: one op (kPoolFlush) that goes nowhere itself, and one op (kServerFlush) for
 // every OSD that can hold objects of the pool. They are no object's, and pass the throttle. The
 // server flushes have the deadline; the pool flush ends with the last of them, with the first
-// error, but with kLostWrites before any other: that writes are lost is said once, and nothing may
-// hide it. Loop-bound. Borrows all it is given.
+// error, but with kLostWrites before any other: nothing may hide that writes are lost. Whoever gets
+// that error has heard of the loss; until then every FLUSH of the image says it again.
+// Loop-bound. Borrows all it is given.
 class PoolFlush {
  public:
-  PoolFlush(OpTable& table, OpDeadlines& deadlines, OpEnding& ending,
-            OpSubmission& submission) noexcept
-      : table_(table), deadlines_(deadlines), ending_(ending), submission_(submission) {}
+  PoolFlush(OpTable& table, OpDeadlines& deadlines, OpEnding& ending, OpSubmission& submission,
+            OsdSessions& sessions) noexcept
+      : table_(table),
+        deadlines_(deadlines),
+        ending_(ending),
+        submission_(submission),
+        sessions_(sessions) {}
 
   Tid submit(PoolId pool, ImageId image, uint64_t io_id,
              UniqueFunction<void(std::error_code)> done);
@@ -35,6 +41,7 @@ class PoolFlush {
   OpDeadlines& deadlines_;
   OpEnding& ending_;
   OpSubmission& submission_;
+  OsdSessions& sessions_;
 };
 
 }  // namespace lunar::objecter

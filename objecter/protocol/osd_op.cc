@@ -20,6 +20,7 @@ enum Field : uint8_t {
   kVersionField = 8,
   kName = 16,
   kLengthIsData = 32,  // not sent: length is data_length
+  kHeard = 64,         // version.incarnation: a loss
 };
 
 // The Field bits, or kUnknownCode.
@@ -33,8 +34,9 @@ int fields_of(OpCode code) noexcept {
       return kOffset | kLength;
     case OpCode::kStat:
     case OpCode::kDelete:
-    case OpCode::kFlush:
       return 0;
+    case OpCode::kFlush:
+      return kHeard;
     case OpCode::kGetXattr:
       return kName;
     case OpCode::kList:
@@ -68,6 +70,7 @@ void put_step(ByteWriter& w, const SubOp& step) {
     w.put(step.version.incarnation);
     w.put(step.version.counter);
   }
+  if (fields & kHeard) w.put(step.version.incarnation);
   if (fields & kName) w.put_string(step.name);
 }
 
@@ -88,6 +91,7 @@ SubOp get_step(ByteReader& r) {
     step.version.incarnation = r.get<uint64_t>();
     step.version.counter = r.get<uint64_t>();
   }
+  if (fields & kHeard) step.version.incarnation = r.get<uint64_t>();
   if (fields & kName) step.name = r.get_string(ObjectId::kMaxNameBytes);
   return step;
 }

@@ -55,7 +55,8 @@ enum class OpCode : uint16_t {
   kSetXattr = 22,   // name, data
   kOrWrite = 23,    // offset, length, data; bytes become old | data, atomically
   // Of a server, not of an object.
-  kFlush = 32,  // makes every earlier acknowledged write of the op's image durable
+  kFlush =
+      32,  // makes every write of the image durable; version: heard → value: loss, unless heard
 };
 constexpr bool changes_object(OpCode code) noexcept {
   return code >= OpCode::kWrite && code < OpCode::kFlush;
@@ -75,7 +76,7 @@ struct SubOp {
   uint64_t offset = 0;       // in the object, bytes
   uint64_t length = 0;       // bytes
   uint32_t data_length = 0;  // bytes of the op's data that belong to this step, in order
-  ObjectVersion version;     // kAssertVersion
+  ObjectVersion version;     // kAssertVersion; kFlush: incarnation is the loss that was heard of
   std::string name;          // xattr name or list cursor
 };
 
@@ -113,7 +114,7 @@ enum OpFlag : uint16_t {
 struct SubOpResult {
   OsdErrc error = OsdErrc::kOk;
   uint32_t data_length = 0;  // bytes of the reply's data that belong to this step, in order
-  uint64_t value = 0;        // STAT: size; CMPEXT: offset of the first difference
+  uint64_t value = 0;        // STAT: size; CMPEXT: offset of a difference; FLUSH: the loss, or 0
 };
 
 // An OsdOpHeader whose object name, steps and descriptor are somebody else's, so that an op is

@@ -5,6 +5,7 @@
 
 #include "objecter/cluster/server_connection.h"
 #include "objecter/ops/op.h"
+#include "objecter/servers/loss_reports.h"
 #include "objecter/servers/unflushed_writes.h"
 
 namespace lunar::objecter {
@@ -45,6 +46,8 @@ class OsdSession {
   UnflushedWrites& unflushed() noexcept { return unflushed_; }
   const UnflushedWrites& unflushed() const noexcept { return unflushed_; }
 
+  LossReports& losses() noexcept { return losses_; }
+
   // Which of its addresses is used, for trying the next.
   std::size_t address_index() const noexcept { return address_index_; }
   void set_address_index(std::size_t index) noexcept { address_index_ = index; }
@@ -56,6 +59,7 @@ class OsdSession {
   OpQueue ops_;               // sorted by tid; op.session is this
   uint64_t incarnation_ = 0;  // of the process that ops were last sent to; 0 if none were
   UnflushedWrites unflushed_;
+  LossReports losses_;
   std::size_t address_index_ = 0;
 };
 

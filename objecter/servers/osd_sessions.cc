@@ -127,7 +127,10 @@ void OsdSessions::try_send(Op& op) {
     LUNAR_TRACE(lunar_objecter, op_resend, op.object_op.io_id, op.tid, op.attempt,
                 trace_value(op.resend_reason), op.osd, op.epoch);
   }
-  if (op.kind == OpKind::kServerFlush) op.flush_mark = op.session->unflushed().mark();
+  if (op.kind == OpKind::kServerFlush) {
+    op.flush_mark = op.session->unflushed().mark();
+    op.object_op.steps.front().version.incarnation = op.session->losses().heard(op.object_op.image);
+  }
   counters_.op_send.add();
   counters_.op_send_bytes.add(op.data_bytes);
   op.session->server()->connection().send(std::make_unique<OpMessage>(op, delivery_, ending_));
@@ -142,6 +145,14 @@ void OsdSessions::send_waiting(OsdSession& session) {
   for (Op& op : session.ops()) {
     if (op.state == OpState::kWaitSession) try_send(op);
   }
+}
+
+void OsdSessions::on_loss_heard(ImageId image) {
+  for (auto& [id, session] : sessions_) session->losses().on_heard(image);
+}
+
+void OsdSessions::on_loss_unheard(ImageId image) {
+  for (auto& [id, session] : sessions_) session->losses().on_unheard(image);
 }
 
 // --- a session begins and is lost ---

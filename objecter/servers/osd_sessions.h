@@ -51,6 +51,10 @@ class OsdSessions {
   // Lets go of all connections. REQUIRES: no ops.
   void clear() { sessions_.clear(); }
 
+  // The callers of the FLUSHes of the image that ended with kLostWrites know, or could not be told.
+  void on_loss_heard(ImageId image);
+  void on_loss_unheard(ImageId image);
+
   // Calls fn(const OsdSession&) for each.
   template <typename Fn>
   void for_each(Fn&& fn) const {

@@ -160,15 +160,19 @@ void OpExecutor::flush(ClientOpRef op) {
               trace_store_kind(OpCode::kFlush), 0);
   const ImageId image = op->header.image;
   auto client = op->client;
-  env_.ledger.flush(image, std::move(client), [this, op = std::move(op)](OsdErrc error) mutable {
-    LUNAR_TRACE(lunar_osd, store_done, op->io_id(), op->header.tid, static_cast<int32_t>(error));
-    auto result = std::make_shared<OpResult>();
-    result->header.tid = op->header.tid;
-    result->header.error = error;
-    result->header.steps.resize(1);
-    result->header.steps[0].error = error;
-    finish(std::move(op), std::move(result));
-  });
+  const uint64_t heard = op->header.steps[0].version.incarnation;
+  env_.ledger.flush(image, std::move(client), heard,
+                    [this, op = std::move(op)](OsdErrc error, uint64_t loss) mutable {
+                      LUNAR_TRACE(lunar_osd, store_done, op->io_id(), op->header.tid,
+                                  static_cast<int32_t>(error));
+                      auto result = std::make_shared<OpResult>();
+                      result->header.tid = op->header.tid;
+                      result->header.error = error;
+                      result->header.steps.resize(1);
+                      result->header.steps[0].error = error;
+                      result->header.steps[0].value = loss;
+                      finish(std::move(op), std::move(result));
+                    });
 }
 
 void OpExecutor::list(ClientOpRef op) {

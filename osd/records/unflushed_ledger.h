@@ -29,16 +29,22 @@ using objecter::ImageId;
 // - An image is marked, durably, before the first unstable write of it is acknowledged after a
 //   flush; a FLUSH of any image clears the marks of all that were not written meanwhile.
 // - A start after which the page cache may be gone, and any write-back error, turn marks into a
-//   *lost* state, which each client is told once (or again after a crash: rather twice than never)
-//   by a failing FLUSH.
+//   *lost* state. Each client that flushes the image is told by a failing FLUSH, and by every
+//   further one until it says that it has heard; what it says is durable a while later, so that a
+//   crash tells it again: rather twice than never.
 // - The verifier is the same as long as nothing can have been lost.
+// - A mark goes only when nothing that it stands for is lost, or the loss is in its record. While a
+//   loss cannot be recorded no write is acknowledged and no FLUSH succeeds; the record is tried
+//   again by each of them, and by a timer.
 // Loop-bound. Borrows records and durability of the store, which outlive it; destroy it only after
 // shutdown().
 class UnflushedLedger {
  public:
   static constexpr std::size_t kMaxImages = 65536;
-  static constexpr std::size_t kMaxToldClients = 256;  // per image; the oldest are told again
-  static constexpr std::size_t kMaxDamaged = 4096;
+  // Per image, of those that have heard of its loss. The oldest are told again, unless their
+  // FLUSHes still say that they have.
+  static constexpr std::size_t kMaxToldClients = 256;
+  static constexpr std::size_t kMaxDamaged = 65536;
   static constexpr std::size_t kMaxClientBytes = 1024;  // of a name in the record
 
   // Reads the records, and makes durable what this start changes before `done` runs, later.
@@ -57,9 +63,12 @@ class UnflushedLedger {
   // The store has done the write, or failed to; called before the acknowledgement.
   void end_write(ImageId image);
 
-  // Flushes the store. kOk; kLostWrites, once per client; else what the store said.
-  void flush(ImageId image, std::shared_ptr<const ClientName> client,
-             InlineFunction<void(OsdErrc)> done);
+  // `loss` is not 0 with kLostWrites, and only then: what the client has to name as `heard`.
+  using FlushDone = InlineFunction<void(OsdErrc error, uint64_t loss)>;
+  // Flushes the store. kOk; kLostWrites until a flush of this client has named the loss as `heard`
+  // (0: none); else what the store said.
+  void flush(ImageId image, std::shared_ptr<const ClientName> client, uint64_t heard,
+             FlushDone done);
 
   // The store lost something, and the new verifier is not durable yet: every reply has to wait for
   // the done of wait_recorded().
@@ -92,10 +101,18 @@ class UnflushedLedger {
   struct FlushWaiter {
     ImageId image;
     std::shared_ptr<const ClientName> client;
-    InlineFunction<void(OsdErrc)> done;
+    uint64_t heard = 0;
+    FlushDone done;
+  };
+  struct ImageLoss {
+    uint64_t id = 0;               // never 0: the verifier since the latest loss of the image
+    std::deque<std::string> told;  // clients that said that they heard of it, oldest first
+    // Notes that a client did. True if that was not known.
+    bool add(const std::string& client);
   };
 
-  UnflushedLedger(ServerRecords& records, Durability& durability, uint64_t incarnation);
+  UnflushedLedger(msgr::EventCenter& center, ServerRecords& records, Durability& durability,
+                  uint64_t incarnation);
   Outcome<void> read_records();
   bool decode_marks(ConstBytes record);
   bool decode_losses(ConstBytes record);
@@ -109,18 +126,24 @@ class UnflushedLedger {
   void lose_marked();
   void on_loss(std::error_code error, const std::vector<ObjectId>& objects);
   void record_loss();
+  void on_recorded(std::error_code error);
+  void try_record_again();
+  bool may_acknowledge() const noexcept { return !is_unrecorded_ && !has_too_many_damaged_; }
   // Waits until no record is being written.
   void settle(UniqueFunction<void()> done);
   void forget_if_idle(ImageId image);
 
+  msgr::EventCenter& center_;
   ServerRecords& records_;
   Durability& durability_;
   const uint64_t incarnation_;
   uint64_t verifier_ = 0;
-  bool has_failed_ =
-      false;  // a loss could not be recorded: no unstable write is acknowledged again
+  bool is_unrecorded_ = false;                  // the last record of a loss could not be written
+  bool has_too_many_damaged_ = false;           // for good: some are not in damaged_
+  bool is_shut_down_ = false;                   // retry_ does not run any more
+  msgr::TimerId retry_ = msgr::TimerId::kNone;  // runs while is_unrecorded_
   std::map<ImageId, ImageMark> images_;
-  std::map<ImageId, std::deque<std::string>> lost_;  // clients told, oldest first
+  std::map<ImageId, ImageLoss> lost_;
   std::set<ObjectId> damaged_;
   uint64_t round_ = 0;
   bool is_flushing_ = false;  // the store flushes for this_flush_; next_flush_ waits for it

@@ -11,7 +11,8 @@
 namespace lunar::osd {
 namespace {
 constexpr uint16_t kMarksVersion = 1;
-constexpr uint16_t kLossesVersion = 1;
+constexpr uint16_t kLossesVersion = 2;
+constexpr uint16_t kLossesWithoutIds = 1;  // an image's loss had no number of its own
 }  // namespace
 
 Outcome<void> UnflushedLedger::read_records() {
@@ -61,10 +62,11 @@ std::vector<std::byte> UnflushedLedger::encode_losses() const {
   writer.put(kLossesVersion);
   writer.put(verifier_);
   writer.put(static_cast<uint32_t>(lost_.size()));
-  for (const auto& [image, told] : lost_) {
+  for (const auto& [image, loss] : lost_) {
     writer.put(image);
-    writer.put(static_cast<uint32_t>(told.size()));
-    for (const std::string& client : told) writer.put_string(client);
+    writer.put(loss.id);
+    writer.put(static_cast<uint32_t>(loss.told.size()));
+    for (const std::string& client : loss.told) writer.put_string(client);
   }
   writer.put(static_cast<uint32_t>(damaged_.size()));
   for (const ObjectId& id : damaged_) {
@@ -76,16 +78,18 @@ std::vector<std::byte> UnflushedLedger::encode_losses() const {
 
 bool UnflushedLedger::decode_losses(ConstBytes record) {
   ByteReader reader(record);
-  if (reader.get<uint16_t>() != kLossesVersion) return false;
+  const auto version = reader.get<uint16_t>();
+  if (version != kLossesVersion && version != kLossesWithoutIds) return false;
   verifier_ = reader.get<uint64_t>();
   const auto images = reader.get<uint32_t>();
   if (!reader.can_hold(images, 12)) return false;
   for (uint32_t i = 0; i < images && reader.ok(); ++i) {
-    auto& told = lost_[reader.get<ImageId>()];
+    ImageLoss& loss = lost_[reader.get<ImageId>()];
+    loss.id = version == kLossesWithoutIds ? verifier_ : reader.get<uint64_t>();
     const auto clients = reader.get<uint32_t>();
     if (!reader.can_hold(clients, 4)) return false;
     for (uint32_t c = 0; c < clients && reader.ok(); ++c)
-      told.push_back(reader.get_string(kMaxClientBytes));
+      loss.told.push_back(reader.get_string(kMaxClientBytes));
   }
   const auto damaged = reader.get<uint32_t>();
   if (!reader.can_hold(damaged, 12)) return false;
@@ -102,13 +106,13 @@ std::string UnflushedLedger::to_json() const {
   using Json = nlohmann::ordered_json;
   Json out;
   out["verifier"] = verifier_;
-  out["records_failed"] = has_failed_;
+  out["records_failed"] = is_unrecorded_;
   out["unflushed_images"] = Json::array();
   for (const auto& [image, entry] : images_)
     if (entry.is_marked) out["unflushed_images"].push_back(image);
   out["lost_writes"] = Json::array();
-  for (const auto& [image, told] : lost_)
-    out["lost_writes"].push_back({{"image", image}, {"told", told}});
+  for (const auto& [image, loss] : lost_)
+    out["lost_writes"].push_back({{"image", image}, {"loss", loss.id}, {"told", loss.told}});
   out["damaged_objects"] = Json::array();
   for (const ObjectId& id : damaged_)
     out["damaged_objects"].push_back({{"pool", id.pool}, {"object", id.name}});

@@ -33,6 +33,16 @@ class PoolFlushTest : public ObjecterFixture {
     }
     settle();
   }
+  // The first op of this server, a FLUSH, is told of a loss.
+  void lose(OsdId id, uint64_t loss) {
+    const auto received = osd(id).ops.front();
+    osd(id).ops.pop_front();
+    OsdReplyHeader header = osd(id).ok(received);
+    header.error = header.steps.front().error = OsdErrc::kLostWrites;
+    header.steps.front().value = loss;
+    osd(id).reply(received, header);
+    settle();
+  }
   std::vector<std::byte> data = pattern(64);
   std::optional<std::error_code> error;
 };
@@ -169,6 +179,75 @@ TEST_F(PoolFlushTest, RestartThatKeptEverythingIsWell) {
   answer_all();
   ASSERT_TRUE(error);
   EXPECT_FALSE(*error);
+}
+
+TEST_F(PoolFlushTest, NamesTheLossThatItsCallerHasHeardOfInTheNext) {
+  flush();
+  settle();
+  EXPECT_EQ(osd(1).ops[0].op.steps[0].version.incarnation, 0u);
+  lose(1, 4711);
+  answer_all();
+  EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites));
+  flush();
+  settle();
+  EXPECT_EQ(osd(0).ops[0].op.steps[0].version.incarnation, 0u);
+  EXPECT_EQ(osd(1).ops[0].op.steps[0].version.incarnation, 4711u);
+  answer_all();
+  ASSERT_TRUE(error);
+  EXPECT_FALSE(*error);
+}
+
+TEST_F(PoolFlushTest, DoesNotSayThatALossWasHeardWhoseFlushHadTimedOut) {
+  flush();
+  settle();
+  const auto late = osd(1).ops.front();
+  osd(0).reply_next();
+  osd(2).reply_next();
+  pass(6s);
+  ASSERT_EQ(error, make_error_code(OsdErrc::kTimedOut));
+  OsdReplyHeader header = osd(1).ok(late);
+  header.error = header.steps.front().error = OsdErrc::kLostWrites;
+  header.steps.front().value = 4711;
+  osd(1).reply(late, header);
+  settle();
+  flush();
+  settle();
+  ASSERT_FALSE(osd(1).ops.empty());
+  EXPECT_EQ(osd(1).ops.back().op.steps[0].version.incarnation, 0u);
+}
+
+TEST_F(PoolFlushTest, WhatCouldNotBeToldIsSaidByTheNext) {
+  flush();
+  settle();
+  lose(1, 4711);
+  answer_all();
+  ASSERT_EQ(error, make_error_code(OsdErrc::kLostWrites));
+  objecter->on_loss_unheard(77);
+  flush();
+  settle();
+  EXPECT_EQ(osd(1).ops[0].op.steps[0].version.incarnation, 0u);
+  answer_all();
+  EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites)) << "whatever the server says";
+  flush();
+  settle();
+  EXPECT_EQ(osd(1).ops[0].op.steps[0].version.incarnation, 4711u);
+  answer_all();
+  EXPECT_FALSE(*error);
+}
+
+TEST_F(PoolFlushTest, ALossNoticedHereIsSaidAgainToo) {
+  write(1);
+  restart(1);
+  osd(1).hello.verifier = 2;
+  flush();
+  settle();
+  answer_all();
+  ASSERT_EQ(error, make_error_code(OsdErrc::kLostWrites));
+  objecter->on_loss_unheard(77);
+  flush();
+  settle();
+  answer_all();
+  EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites));
 }
 
 TEST_F(PoolFlushTest, AnotherImagesFlushDoesNotTakeTheReport) {

@@ -97,8 +97,10 @@ TEST(OsdOpTest, EveryCodeSurvivesTheWire) {
   const auto read = decode_osd_op(encoded(op), data_of(op));
   ASSERT_TRUE(read);
   expect_equal(op, *read);
-  for (const OsdOpHeader& alone : {op_with({step(OpCode::kFlush)}, ""),
-                                   op_with({step(OpCode::kList, 0, 100, 0, "cursor")}, "")}) {
+  OsdOpHeader flush = op_with({step(OpCode::kFlush)}, "");
+  flush.steps[0].version.incarnation = 0x1122334455667788;  // the loss that was heard of
+  for (const OsdOpHeader& alone :
+       {flush, op_with({step(OpCode::kList, 0, 100, 0, "cursor")}, "")}) {
     const auto again = decode_osd_op(encoded(alone), 0);
     ASSERT_TRUE(again);
     expect_equal(alone, *again);

@@ -89,6 +89,11 @@ class Vector {
     op_->header.steps.back().version = version;
     return *this;
   }
+  // Of a FLUSH: the loss that its client has heard of.
+  Vector& heard(uint64_t loss) {
+    op_->header.steps.back().version.incarnation = loss;
+    return *this;
+  }
   Vector& metadata() {
     op_->header.flags |= objecter::kOpMetadata;
     return *this;

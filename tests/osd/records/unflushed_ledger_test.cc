@@ -10,8 +10,19 @@ using Call = FaultyStore::Call;
 
 class UnflushedLedgerTest : public ExecutorFixture {
  protected:
+  // Of a client that hears every answer, and says so with its next flush.
   OsdErrc flush(ImageId image, std::string client = "client.a") {
-    return error_of(Vector("").add(OpCode::kFlush, 0, 0).image(image).client(std::move(client)));
+    uint64_t& heard = heard_[{image, client}];
+    const OpResultRef result = flush_as(image, std::move(client), heard);
+    if (const uint64_t loss = result->header.steps.at(0).value; loss != 0) heard = loss;
+    return result->header.error;
+  }
+  OsdErrc flush_unheard(ImageId image, std::string client = "client.a") {
+    return flush_as(image, std::move(client), 0)->header.error;
+  }
+  OpResultRef flush_as(ImageId image, std::string client, uint64_t heard) {
+    return run(
+        Vector("").add(OpCode::kFlush, 0, 0).heard(heard).image(image).client(std::move(client)));
   }
   // As after a kill: memory is lost, the store is not.
   void restart(bool lost) {
@@ -22,6 +33,7 @@ class UnflushedLedgerTest : public ExecutorFixture {
     ledger = load_ledger(8);
     make_executor();
   }
+  std::map<std::pair<ImageId, std::string>, uint64_t> heard_;
 };
 
 TEST_F(UnflushedLedgerTest, TheMarkIsDurableBeforeTheFirstUnstableAcknowledgement) {
@@ -117,6 +129,118 @@ TEST_F(UnflushedLedgerTest, ThatAClientWasToldSurvivesARestart) {
   restart(false);
   EXPECT_EQ(flush(5, "client.a"), OsdErrc::kOk);
   EXPECT_EQ(flush(5, "client.b"), OsdErrc::kLostWrites);
+}
+
+TEST_F(UnflushedLedgerTest, EveryFlushSaysItAgainUntilTheClientHasHeard) {
+  run(Vector("a").write(0, "x").image(5));
+  restart(true);
+  EXPECT_EQ(flush_unheard(5), OsdErrc::kLostWrites);
+  EXPECT_EQ(flush_unheard(5), OsdErrc::kLostWrites) << "the first answer may not have arrived";
+  restart(false);
+  EXPECT_EQ(flush_unheard(5), OsdErrc::kLostWrites);
+  EXPECT_EQ(flush(5), OsdErrc::kLostWrites);
+  EXPECT_EQ(flush(5), OsdErrc::kOk);
+  EXPECT_EQ(flush_unheard(5), OsdErrc::kOk) << "the server knows that this client has heard";
+  restart(false);
+  EXPECT_EQ(flush_unheard(5), OsdErrc::kOk) << "over restarts of both";
+}
+
+TEST_F(UnflushedLedgerTest, HearingOfOneLossIsNotHearingOfTheNext) {
+  run(Vector("a").write(0, "x").image(5));
+  restart(true);
+  const uint64_t first = flush_as(5, "client.a", 0)->header.steps.at(0).value;
+  EXPECT_NE(first, 0u);
+  run(Vector("a").write(0, "y").image(5));
+  restart(true);
+  const OpResultRef second = flush_as(5, "client.a", first);
+  EXPECT_EQ(second->header.error, OsdErrc::kLostWrites);
+  EXPECT_NE(second->header.steps.at(0).value, first);
+}
+
+TEST_F(UnflushedLedgerTest, AnotherImagesLossDoesNotUndoWhatWasHeard) {
+  run(Vector("a").write(0, "x").image(5));
+  restart(true);
+  EXPECT_EQ(flush(5), OsdErrc::kLostWrites);
+  EXPECT_EQ(flush(5), OsdErrc::kOk);
+  run(Vector("b").write(0, "y").image(6));
+  restart(true);
+  EXPECT_EQ(flush(5), OsdErrc::kOk);
+  EXPECT_EQ(flush(6), OsdErrc::kLostWrites);
+}
+
+TEST_F(UnflushedLedgerTest, WhoWasForgottenAmongManyIsNotToldAgainWhileItSaysThatItHasHeard) {
+  run(Vector("a").write(0, "x").image(5));
+  restart(true);
+  EXPECT_EQ(flush(5, "client.long-lived"), OsdErrc::kLostWrites);
+  EXPECT_EQ(flush(5, "client.long-lived"), OsdErrc::kOk);
+  for (std::size_t i = 0; i <= UnflushedLedger::kMaxToldClients; ++i) {
+    const std::string tool = "client.tool" + std::to_string(i);
+    EXPECT_EQ(flush(5, tool), OsdErrc::kLostWrites);
+    EXPECT_EQ(flush(5, tool), OsdErrc::kOk);
+  }
+  EXPECT_EQ(flush(5, "client.long-lived"), OsdErrc::kOk);
+}
+
+TEST_F(UnflushedLedgerTest, RefusedWritesDoNotEraseTheMarkOfALossThatIsNotRecorded) {
+  run(Vector("a").write(0, "x").image(5));
+  store->fail_next(Call::kFlush, system_error(EIO));
+  store->fail_next(Call::kRecord, system_error(EIO), 3);  // the loss; again, with the write's mark
+  flush_unheard(5);
+  EXPECT_EQ(error_of(Vector("a").write(0, "y").image(5)), OsdErrc::kIoError);
+  EXPECT_EQ(ledger->marked_images(), 1u);
+  // The store could not note its loss either, but tells of it at its next start.
+  restart(true);
+  EXPECT_EQ(flush(5), OsdErrc::kLostWrites);
+}
+
+TEST_F(UnflushedLedgerTest, AFlushDoesNotClearTheMarksOfALossThatIsNotRecorded) {
+  run(Vector("a").write(0, "x").image(5));
+  store->fail_next(Call::kFlush, system_error(EIO));
+  store->fail_next(Call::kRecord, system_error(EIO), 2);
+  flush_unheard(5);
+  flush_unheard(6);
+  EXPECT_EQ(ledger->marked_images(), 1u);
+  restart(true);
+  EXPECT_EQ(flush(5), OsdErrc::kLostWrites);
+}
+
+TEST_F(UnflushedLedgerTest, ALossThatCouldNotBeRecordedIsRecordedByTheNextWriteOrFlush) {
+  for (const bool by_write : {true, false}) {
+    run(Vector("a").write(0, "x").image(5));
+    store->fail_next(Call::kFlush, system_error(EIO));
+    store->fail_next(Call::kRecord, system_error(EIO));
+    flush_unheard(5);
+    if (by_write) {
+      EXPECT_EQ(error_of(Vector("a").write(0, "y").image(5)), OsdErrc::kOk) << "the disk is well";
+    } else {
+      EXPECT_EQ(flush_unheard(5), OsdErrc::kLostWrites);
+    }
+    restart(false);  // not even the store knows
+    EXPECT_EQ(flush(5), OsdErrc::kLostWrites);
+    EXPECT_EQ(flush(5), OsdErrc::kOk);
+  }
+}
+
+TEST_F(UnflushedLedgerTest, NothingSucceedsWhileALossIsNotRecorded) {
+  run(Vector("a").write(0, "x").image(5));
+  store->fail_next(Call::kFlush, system_error(EIO));
+  store->fail_next(Call::kRecord, system_error(EIO), 2);
+  EXPECT_NE(flush_unheard(5), OsdErrc::kOk);
+  EXPECT_EQ(flush_unheard(6), OsdErrc::kIoError);
+}
+
+TEST_F(UnflushedLedgerTest, TheStoresFlagStaysUntilTheLastLossIsRecorded) {
+  run(Vector("a").write(0, "x").image(5));
+  store->hold(Call::kRecord);
+  store->fail_next(Call::kFlush, system_error(EIO), 2);
+  executor->submit(Vector("").add(OpCode::kFlush, 0, 0).image(5).tid(1).op());
+  turn();
+  executor->submit(Vector("").add(OpCode::kFlush, 0, 0).image(5).tid(2).op());
+  turn();
+  store->fail_next(Call::kRecord, system_error(EIO));  // of the second loss
+  store->release(Call::kRecord);
+  turn();
+  EXPECT_TRUE(store->may_have_lost_writes());
 }
 
 TEST_F(UnflushedLedgerTest, FlushedImagesAreNotLostByALossyRestart) {
