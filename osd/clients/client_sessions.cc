@@ -36,6 +36,7 @@ ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
   const msgr::PeerIdentity& peer = connection.peer();
   const ClientName name{peer.entity, peer.instance};
   ClientStarts& family = families_[name];
+  fences_.on_arrived(name);
   bool is_newest = fences_.allows(name, peer.nonce);
   for (const SessionId id : family) {
     ClientSession& known = *sessions_.at(id);
@@ -88,7 +89,10 @@ void ClientSessions::drop(SessionId id) {
   if (found == sessions_.end()) return;
   const auto family = families_.find(found->second->client());
   std::erase(family->second, id);
-  if (family->second.empty()) families_.erase(family);
+  if (family->second.empty()) {
+    fences_.on_left(family->first);
+    families_.erase(family);
+  }
   sessions_.erase(found);
 }
 

@@ -3,13 +3,15 @@
 
 #include <algorithm>
 #include <nlohmann/json.hpp>
+#include <utility>
 
 #include "common/bytes.h"
 
 namespace lunar::osd {
 namespace {
 constexpr char kRecord[] = "clients";
-constexpr uint16_t kRecordVersion = 1;
+constexpr uint16_t kRecordVersion = 2;
+constexpr uint16_t kRecordWithoutOlder = 1;  // did not say which clients had older starts
 constexpr std::size_t kMaxNameBytes = 512;
 }  // namespace
 
@@ -45,6 +47,7 @@ bool FenceTable::is_claimed(const ClientName& client, uint64_t nonce) const {
 
 void FenceTable::claim(const ClientName& client, uint64_t nonce, StoreDone done) {
   Entry& entry = clients_[client];
+  entry.has_older |= entry.newest != 0 && entry.newest < nonce;
   entry.newest = std::max(entry.newest, nonce);
   entry.used = ++clock_;
   evict();
@@ -56,14 +59,28 @@ void FenceTable::claim(const ClientName& client, uint64_t nonce, StoreDone done)
   });
 }
 
+void FenceTable::on_left(const ClientName& client) {
+  present_.erase(client);
+  if (const auto found = clients_.find(client); found != clients_.end())
+    found->second.used = ++clock_;
+}
+
 void FenceTable::evict() {
-  while (clients_.size() > kMaxClients) {
+  const auto is_kept = [this](const auto& each) {
+    return each.second.fenced_up_to != 0 || each.second.used == clock_ ||
+           present_.contains(each.first);
+  };
+  const auto rank = [](const auto& each) {
+    return std::pair(each.second.has_older, each.second.used);
+  };
+  const auto count = static_cast<std::size_t>(std::count_if(
+      clients_.begin(), clients_.end(), [&](const auto& each) { return !is_kept(each); }));
+  for (std::size_t left = count; left > kMaxClients; --left) {
     auto oldest = clients_.end();
     for (auto at = clients_.begin(); at != clients_.end(); ++at) {
-      if (at->second.fenced_up_to != 0) continue;
-      if (oldest == clients_.end() || at->second.used < oldest->second.used) oldest = at;
+      if (is_kept(*at)) continue;
+      if (oldest == clients_.end() || rank(*at) < rank(*oldest)) oldest = at;
     }
-    if (oldest == clients_.end() || oldest->second.used == clock_) return;
     clients_.erase(oldest);
   }
 }
@@ -97,13 +114,15 @@ std::vector<std::byte> FenceTable::encode() const {
     writer.put(entry.newest);
     writer.put(entry.fenced_up_to);
     writer.put(entry.used);
+    writer.put(entry.has_older);
   }
   return out;
 }
 
 bool FenceTable::decode(ConstBytes record) {
   ByteReader reader(record);
-  if (reader.get<uint16_t>() != kRecordVersion) return false;
+  const auto version = reader.get<uint16_t>();
+  if (version != kRecordVersion && version != kRecordWithoutOlder) return false;
   const auto count = reader.get<uint32_t>();
   if (!reader.can_hold(count, 4 + 4 + 24)) return false;
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
@@ -114,6 +133,7 @@ bool FenceTable::decode(ConstBytes record) {
     entry.newest = entry.durable = reader.get<uint64_t>();
     entry.fenced_up_to = reader.get<uint64_t>();
     entry.used = reader.get<uint64_t>();
+    entry.has_older = version == kRecordWithoutOlder || reader.get<bool>();
     clock_ = std::max(clock_, entry.used);
     clients_.emplace(std::move(client), entry);
   }

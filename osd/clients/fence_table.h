@@ -4,6 +4,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -21,7 +22,9 @@ namespace lunar::osd {
 // Loop-bound. Borrows the records, which outlive it; destroy it only after settle().
 class FenceTable {
  public:
-  static constexpr std::size_t kMaxClients = 1024;  // the longest unseen without a fence go first
+  // The most that are kept, beside those that are present or fenced by an operator: the longest
+  // unseen go first, and of them those of which no older start was ever seen here.
+  static constexpr std::size_t kMaxClients = 1024;
 
   static Outcome<std::unique_ptr<FenceTable>> load(ServerRecords& records);
 
@@ -30,6 +33,9 @@ class FenceTable {
   uint64_t newest_nonce(const ClientName& client) const;
   // True if claim() has made this start the newest one.
   bool is_claimed(const ClientName& client, uint64_t nonce) const;
+  // The client has a session from now on, or has none any more. While it has, it is remembered.
+  void on_arrived(const ClientName& client) { present_.insert(client); }
+  void on_left(const ClientName& client);
   // Makes `nonce` the newest start of the client; lower ones are fenced when done runs.
   void claim(const ClientName& client, uint64_t nonce, StoreDone done);
 
@@ -46,7 +52,8 @@ class FenceTable {
     uint64_t newest = 0;
     uint64_t durable = 0;       // newest, as far as it is in the record
     uint64_t fenced_up_to = 0;  // by an operator
-    uint64_t used = 0;          // order of the last claim
+    uint64_t used = 0;          // order in which they were last seen
+    bool has_older = false;     // a start below `newest` has been here
   };
   explicit FenceTable(ServerRecords& records);
   bool decode(ConstBytes record);
@@ -54,6 +61,7 @@ class FenceTable {
   void evict();
 
   std::map<ClientName, Entry> clients_;
+  std::set<ClientName> present_;
   uint64_t clock_ = 0;
   RecordWriter writer_;
 };

@@ -1,0 +1,71 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/clients/fence_table.h"
+
+#include "tests/osd/ops/executor_fixture.h"
+
+namespace lunar::osd {
+namespace {
+
+class FenceTableTest : public StoreFixture {
+ protected:
+  FenceTableTest() { load(); }
+  void load() { fences = std::move(*FenceTable::load(*store)); }
+  void claim(const ClientName& client, uint64_t nonce) {
+    fences->claim(client, nonce, [](std::error_code error) { EXPECT_FALSE(error); });
+    turn();
+  }
+  // Tools, each an instance of its own, that come, write and go.
+  void pass_tools(std::size_t count) {
+    for (std::size_t i = 0; i < count; ++i) {
+      const ClientName tool{"client.admin", "host:" + std::to_string(next_tool_++)};
+      fences->on_arrived(tool);
+      fences->claim(tool, 1, [](std::error_code) {});
+      fences->on_left(tool);
+    }
+    turn();
+  }
+  static constexpr std::size_t kMany = FenceTable::kMaxClients + 100;
+  const ClientName gateway{"client.gw", "host/tgtd"};
+  std::unique_ptr<FenceTable> fences;
+  std::size_t next_tool_ = 0;
+};
+
+TEST_F(FenceTableTest, RemembersAClientThatIsThereAmongManyOthers) {
+  fences->on_arrived(gateway);
+  claim(gateway, 5);
+  pass_tools(kMany);
+  EXPECT_FALSE(fences->allows(gateway, 4));
+  EXPECT_EQ(fences->newest_nonce(gateway), 5u);
+}
+
+TEST_F(FenceTableTest, RemembersLongestWhoseOlderStartsMayComeBack) {
+  claim(gateway, 5);
+  claim(gateway, 6);
+  pass_tools(kMany);
+  EXPECT_FALSE(fences->allows(gateway, 5));
+  load();
+  pass_tools(kMany);
+  EXPECT_FALSE(fences->allows(gateway, 5)) << "over a restart too";
+}
+
+TEST_F(FenceTableTest, ForgetsTheLongestUnseenOfMany) {
+  claim(gateway, 5);
+  pass_tools(10);
+  fences->on_arrived(gateway);
+  fences->on_left(gateway);  // seen after those
+  pass_tools(FenceTable::kMaxClients - 5);
+  EXPECT_EQ(fences->newest_nonce(gateway), 5u);
+  EXPECT_EQ(fences->newest_nonce({"client.admin", "host:0"}), 0u);
+  pass_tools(kMany);
+  EXPECT_EQ(fences->newest_nonce(gateway), 0u) << "the table is bounded";
+}
+
+TEST_F(FenceTableTest, NeverForgetsAnOperatorsFence) {
+  fences->fence(gateway, 9, [](std::error_code) {});
+  turn();
+  pass_tools(kMany);
+  EXPECT_FALSE(fences->allows(gateway, 9));
+}
+
+}  // namespace
+}  // namespace lunar::osd
