@@ -56,15 +56,17 @@ void ChangingSteps::mark() {
   UnflushedLedger& ledger = cursor_.env().ledger;
   const ImageId image = cursor_.op().header.image;
   // The mark is made while the store writes; the reply waits for both.
-  if (is_unstable_ && !ledger.begin_write(image)) {
-    is_marked_ = false;
-    ledger.wait_marked(image, [this](std::error_code error) {
-      is_marked_ = true;
-      mark_error_ = wire_error(error);
-      if (has_finished_) finish_if_marked();
-    });
-  }
+  if (is_unstable_ && !ledger.begin_write(image)) wait_for_mark();
   cursor_.env().versions.change_data(object());
+}
+
+void ChangingSteps::wait_for_mark() {
+  is_marked_ = false;
+  cursor_.env().ledger.wait_marked(cursor_.op().header.image, [this](std::error_code error) {
+    is_marked_ = true;
+    mark_error_ = wire_error(error);
+    if (has_finished_) finish_if_marked();
+  });
 }
 
 void ChangingSteps::start_step() {
@@ -159,18 +161,31 @@ void ChangingSteps::finish() {
 
 void ChangingSteps::finish_if_marked() {
   if (!is_marked_) return;  // the mark's callback comes back here
-  if (is_unstable_) cursor_.env().ledger.end_write(cursor_.op().header.image);
   OsdErrc& error = cursor_.op_result().header.error;
+  // There may be room for it now: the op may have freed some.
+  const bool is_worth_trying = error == OsdErrc::kOk && mark_error_ == OsdErrc::kNoSpace;
+  if (is_worth_trying && !std::exchange(has_marked_again_, true)) return wait_for_mark();
+  if (is_unstable_) cursor_.env().ledger.end_write(cursor_.op().header.image);
   if (error == OsdErrc::kOk) error = mark_error_;
   settle_damage();
 }
 
 void ChangingSteps::settle_damage() {
-  UnflushedLedger& ledger = cursor_.env().ledger;
+  const UnflushedLedger& ledger = cursor_.env().ledger;
   const bool is_repaired = cursor_.op_result().header.error == OsdErrc::kOk &&
                            replaces_object(cursor_.op().header) && ledger.is_damaged(object());
   if (!is_repaired) return run_.reply();
-  ledger.repaired(object(), [this](std::error_code error) {
+  // Until the old content cannot come back by a crash, the object is damaged.
+  if (!is_unstable_) return end_damage({});
+  store().flush([this](std::error_code error) { end_damage(error); });
+}
+
+void ChangingSteps::end_damage(std::error_code flush_error) {
+  if (flush_error) {
+    cursor_.op_result().header.error = wire_error(flush_error);
+    return run_.reply();
+  }
+  cursor_.env().ledger.repaired(object(), [this](std::error_code error) {
     if (error) cursor_.op_result().header.error = wire_error(error);
     run_.reply();
   });

@@ -32,6 +32,7 @@ class ChangingSteps {
   void finish();
 
  private:
+  void wait_for_mark();
   void start_step();
   void change_metadata();
   void write_same();
@@ -40,6 +41,7 @@ class ChangingSteps {
   void remove();
   void finish_if_marked();
   void settle_damage();
+  void end_damage(std::error_code flush_error);
 
   bool is_fua() const noexcept;
   ObjectStore& store() noexcept { return cursor_.env().store; }
@@ -55,9 +57,10 @@ class ChangingSteps {
   StepCursor& cursor_;
   OpRun& run_;
   bool has_begun_ = false;
-  bool is_unstable_ = false;   // a write of the image was begun in the ledger, and not ended
-  bool is_marked_ = true;      // the image's mark is durable, or none is needed
-  bool has_finished_ = false;  // finish() was called
+  bool is_unstable_ = false;       // a write of the image was begun in the ledger, and not ended
+  bool is_marked_ = true;          // the image's mark is durable, or none is needed
+  bool has_finished_ = false;      // finish() was called
+  bool has_marked_again_ = false;  // after the steps, because there was no space for the mark
   OsdErrc mark_error_ = OsdErrc::kOk;
   std::unique_ptr<MetadataRun> metadata_;  // null for a data object
 };

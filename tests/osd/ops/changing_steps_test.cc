@@ -70,6 +70,46 @@ TEST_F(ChangingStepsTest, FuaOfWhatTheStoreCannotDoStablyFlushes) {
   EXPECT_EQ(ledger->marked_images(), 0u);
 }
 
+TEST_F(ChangingStepsTest, ADamagedObjectStaysDamagedUntilItsEndIsDurable) {
+  for (const OpCode code : {OpCode::kDelete, OpCode::kTruncate}) {
+    run(Vector("a").write(0, "old"));
+    store->lose(system_error(EIO), {{1, "a"}});
+    turn();
+    ASSERT_TRUE(ledger->is_damaged({1, "a"}));
+    store->hold(FaultyStore::Call::kFlush);
+    const ClientOpRef op = Vector("a").add(code, 0, 0).op();
+    executor->submit(op);
+    turn();
+    EXPECT_TRUE(ledger->is_damaged({1, "a"})) << "a crash would bring the old content back";
+    EXPECT_EQ(results.count(op->header.tid), 0u);
+    store->release(FaultyStore::Call::kFlush);
+    turn();
+    EXPECT_EQ(results.at(op->header.tid)->header.error, OsdErrc::kOk);
+    EXPECT_FALSE(ledger->is_damaged({1, "a"}));
+  }
+}
+
+TEST_F(ChangingStepsTest, AnObjectWhoseEndCannotBeMadeDurableStaysDamaged) {
+  run(Vector("a").write(0, "old"));
+  store->lose(system_error(EIO), {{1, "a"}});
+  turn();
+  store->fail_next(FaultyStore::Call::kFlush, system_error(EIO));
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), OsdErrc::kIoError);
+  EXPECT_TRUE(ledger->is_damaged({1, "a"}));
+  store->fail_next(FaultyStore::Call::kRecord, system_error(EIO), 2);  // the mark, the damage
+  EXPECT_NE(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), OsdErrc::kOk);
+  EXPECT_TRUE(ledger->is_damaged({1, "a"}));
+}
+
+TEST_F(ChangingStepsTest, TheFirstOpThatFreesSpaceSucceedsAlthoughItsMarkFoundNone) {
+  store->fail_next(FaultyStore::Call::kRecord, system_error(ENOSPC));
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kZero, 0, 4096).image(5)), OsdErrc::kOk);
+  EXPECT_EQ(ledger->marked_images(), 1u);
+  run(Vector("").add(OpCode::kFlush, 0, 0).image(5));
+  store->fail_next(FaultyStore::Call::kRecord, system_error(ENOSPC), 2);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kZero, 0, 4096).image(5)), OsdErrc::kNoSpace);
+}
+
 TEST_F(ChangingStepsTest, AWriteThatFailsInTheMiddleSaysWhichStepsWereDone) {
   const ObjectVersion before = run(Vector("a").write(0, "1"))->header.version;
   store->fail_next(FaultyStore::Call::kZero, make_error_code(OsdErrc::kNoSpace));
