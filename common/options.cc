@@ -215,6 +215,8 @@ constexpr OptionSpec kOptions[] = {
  "Reads and writes of this many bytes and more, aligned to 4 KiB, bypass the server's page cache; with 0 none does."},
 {"osd_reserve_bytes", kSize, "64MiB", "0..16GiB", 0,
  "A server holds this many bytes back, so that deletes and metadata still work on a full disk."},
+{"mon_osd_nearfull_ratio", kDouble, "0.85", "0..1", kCeph,
+ "'lunar status' calls a server nearfull of whose store at least this share is used."},
 {"osd_client_session_timeout", kDuration, "1m", "10ms..24h", 0,
  "A server remembers a client that has no connection for this time."},
 {"osd_client_results_max", kUint, "4096", "16..1000000", 0,

@@ -33,8 +33,19 @@ constexpr std::pair<const char*, const char*> kShown[] = {
     {"sessions", "the clients that this server knows"},
     {"unflushed", "the images with unflushed or lost writes, and the damaged objects"},
     {"fences", "the starts of clients that are refused from now on"},
-    {"store usage", "the size of the store and how much of it is used, in bytes"},
+    {"store usage",
+     "the size of the store and how much of it is used, in bytes; ok, nearfull or full"},
 };
+
+// Below this much room a server is full: some write of an initiator finds none.
+constexpr uint64_t kFullBytes = 1 << 20;
+
+// Ceph's words for it.
+const char* fullness(const ObjectStore::Usage& usage, double nearfull_ratio) {
+  if (usage.total > 0 && usage.available < kFullBytes) return "full";
+  const auto nearfull = static_cast<double>(usage.total) * nearfull_ratio;
+  return usage.total > 0 && static_cast<double>(usage.used) >= nearfull ? "nearfull" : "ok";
+}
 
 // The client that a command names by "entity" and "instance".
 Outcome<ClientName> client_of(const Json& arguments) {
@@ -132,9 +143,11 @@ CommandReply CommandService::show(std::string_view prefix) const {
     reply.text = with_.fences.to_json();
   else {
     const ObjectStore::Usage usage = with_.store.usage();
-    reply.text =
-        Json({{"total", usage.total}, {"used", usage.used}, {"available", usage.available}})
-            .dump(2);
+    reply.text = Json({{"total", usage.total},
+                       {"used", usage.used},
+                       {"available", usage.available},
+                       {"state", fullness(usage, with_.options.nearfull_ratio)}})
+                     .dump(2);
   }
   return reply;
 }

@@ -32,6 +32,7 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   options.sessions.timeout = config.get_duration("osd_client_session_timeout");
   options.sessions.limits.max_results = config.get_uint("osd_client_results_max");
   options.executor.max_executing = config.get_uint("osd_client_message_cap");
+  options.nearfull_ratio = config.get_double("mon_osd_nearfull_ratio");
   options.grace = config.get_duration("osd_heartbeat_grace");
   options.admins = split_words(config.get_string("osd_admin_entities"));
   options.tracking.history_size = config.get_uint("osd_op_history_size");

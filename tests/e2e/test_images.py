@@ -49,6 +49,11 @@ class ToolTest(TestCase):
         code, sentence = self.cluster.lunar_fails("ls", "nowhere")
         self.assertIn("no pool 'nowhere'; there are: rbd", sentence)
 
+    def test_status_says_that_all_is_well(self):
+        status = self.cluster.lunar_json("status")
+        self.assertEqual((status["health"], status["health_details"]), ("HEALTH_OK", []))
+        self.assertIn("HEALTH_OK", self.cluster.lunar("status"))
+
     def test_bench_reports_what_it_did(self):
         self.cluster.lunar("create", "rbd/a", "--size", "64M")
         for kind in ("write", "read"):

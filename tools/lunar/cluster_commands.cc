@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <filesystem>
 #include <nlohmann/json.hpp>
@@ -15,6 +17,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::chrono::seconds kTimeout{30};
+constexpr std::chrono::seconds kUsageTimeout{5};
 constexpr std::size_t kMaxMapBytes = 16u << 20;
 
 struct ClusterArguments {
@@ -57,11 +60,12 @@ void print_plain(const Json& json) {
   }
 }
 
-Outcome<std::string> send(CommandContext& context, objecter::OsdId osd, const Json& request) {
+Outcome<std::string> send(CommandContext& context, objecter::OsdId osd, const Json& request,
+                          std::chrono::nanoseconds timeout = kTimeout) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
   return (*cluster)->wait<std::string>([&](auto done) {
-    (*cluster)->client().objecter().command(osd, request.dump(), kTimeout, std::move(done));
+    (*cluster)->client().objecter().command(osd, request.dump(), timeout, std::move(done));
   });
 }
 
@@ -73,6 +77,60 @@ Outcome<void> ask(CommandContext& context, const Json& request) {
     std::puts(answer->c_str());
   } else {
     print_plain(json);
+  }
+  return {};
+}
+
+// What is wrong with a server that is up, in a sentence; empty if nothing is. `is_error`: IO fails.
+std::string complaint_of(CommandContext& context, const objecter::OsdInfo& osd, bool& is_error) {
+  const auto answer = send(context, osd.id, {{"prefix", "store usage"}}, kUsageTimeout);
+  if (!answer) {
+    return "osd." + std::to_string(osd.id) +
+           " does not say how full it is: " + answer.error().message;
+  }
+  const Json usage = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
+  const std::string state = usage.is_object() ? usage.value("state", "ok") : "ok";
+  if (state == "ok") return {};
+  is_error = state == "full";
+  const auto percent = usage.value("used", uint64_t{0}) * 100 /
+                       std::max<uint64_t>(usage.value("total", uint64_t{1}), 1);
+  return "osd." + std::to_string(osd.id) + " is " + state + ": " + std::to_string(percent) +
+         "% used, " + size_text(usage.value("available", uint64_t{0})) +
+         (is_error ? " left: writes that need space fail; remove images or UNMAP"
+                   : " left: remove images, or give it a larger disk");
+}
+
+// As 'ceph status': what the authority says, and whether the servers have room.
+Outcome<void> show_status(CommandContext& context) {
+  const auto answer = send(context, -1, {{"prefix", "status"}});
+  if (!answer) return failure(answer.error());
+  Json json = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
+  if (!json.is_object()) return ask(context, {{"prefix", "status"}});
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  std::string health = "HEALTH_OK";
+  Json complaints = Json::array();
+  const objecter::OsdMapRef map = (*cluster)->client().objecter().map();
+  for (const objecter::OsdInfo& osd : map->osds) {
+    bool is_error = false;
+    const std::string complaint =
+        osd.up ? complaint_of(context, osd, is_error)
+               : "osd." + std::to_string(osd.id) + " is down: IO waits for it";
+    if (complaint.empty()) continue;
+    complaints.push_back(complaint);
+    if (is_error) health = "HEALTH_ERR";
+    if (health == "HEALTH_OK") health = "HEALTH_WARN";
+  }
+  json["health"] = health;
+  json["health_details"] = complaints;
+  if (context.wants_json()) {
+    std::puts(json.dump(2).c_str());
+    return {};
+  }
+  json.erase("health_details");
+  print_plain(json);
+  for (const auto& complaint : complaints) {
+    std::printf("%-14s %s\n", "", complaint.get_ref<const std::string&>().c_str());
   }
   return {};
 }
@@ -190,7 +248,8 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
       return ask(context, {{"prefix", prefix}});
     });
   };
-  simple(app, "status", "the cluster in a few lines", "status");
+  context.add(app, "status", "the cluster in a few lines, and what is wrong with it",
+              [&context] { return show_status(context); });
 
   CLI::App* osd = app.add_subcommand("osd", "object servers")->require_subcommand(1);
   simple(*osd, "tree", "servers, up or down, and their pools", "osd tree");

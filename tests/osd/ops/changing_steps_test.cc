@@ -73,7 +73,7 @@ TEST_F(ChangingStepsTest, FuaOfWhatTheStoreCannotDoStablyFlushes) {
 TEST_F(ChangingStepsTest, ADamagedObjectStaysDamagedUntilItsEndIsDurable) {
   for (const OpCode code : {OpCode::kDelete, OpCode::kTruncate}) {
     run(Vector("a").write(0, "old"));
-    store->lose(system_error(EIO), {{1, "a"}});
+    store->lose({{1, "a"}});
     turn();
     ASSERT_TRUE(ledger->is_damaged({1, "a"}));
     store->hold(FaultyStore::Call::kFlush);
@@ -91,7 +91,7 @@ TEST_F(ChangingStepsTest, ADamagedObjectStaysDamagedUntilItsEndIsDurable) {
 
 TEST_F(ChangingStepsTest, AnObjectWhoseEndCannotBeMadeDurableStaysDamaged) {
   run(Vector("a").write(0, "old"));
-  store->lose(system_error(EIO), {{1, "a"}});
+  store->lose({{1, "a"}});
   turn();
   store->fail_next(FaultyStore::Call::kFlush, system_error(EIO));
   EXPECT_EQ(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), OsdErrc::kIoError);

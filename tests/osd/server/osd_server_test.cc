@@ -2,6 +2,7 @@
 // Whole servers with a real Objecter, and with clients that break the rules.
 #include "osd/server/osd_server.h"
 
+#include <nlohmann/json.hpp>
 #include <string>
 #include <vector>
 
@@ -238,6 +239,21 @@ TEST_F(OsdServerTest, LostWritesAreReportedByOneFlush) {
   osds[0].store->fail_next(Call::kFlush, system_error(EIO));
   EXPECT_EQ(flush(), OsdErrc::kLostWrites);
   EXPECT_FALSE(flush());
+}
+
+TEST_F(OsdServerTest, StoreUsageSaysHowFullItIs) {
+  start(0);
+  connect_client();
+  const auto state = [this] {
+    const auto json = nlohmann::json::parse(command(R"({"prefix": "store usage"})", 0).text);
+    return json.at("state").get<std::string>();
+  };
+  const ObjectStore::Usage usage = osds[0].store->usage();
+  EXPECT_EQ(state(), "ok");
+  osds[0].store->set_usage({usage.total, usage.total / 100 * 86, usage.total / 100 * 14});
+  EXPECT_EQ(state(), "nearfull");
+  osds[0].store->set_usage({usage.total, usage.total - 4096, 4096});
+  EXPECT_EQ(state(), "full");
 }
 
 TEST_F(OsdServerTest, OpsAboveTheCapWaitTheirTurn) {

@@ -4,6 +4,7 @@
 #include <deque>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -63,7 +64,8 @@ class FaultyStore final : public ObjectStore {
   std::vector<std::string> record_keys(const std::string& prefix) const override;
   bool may_have_lost_writes() const noexcept override;
   void acknowledge_loss(StoreDone done) override;
-  Usage usage() const override { return inner_->usage(); }
+  Usage usage() const override { return usage_ ? *usage_ : inner_->usage(); }
+  void set_usage(const Usage& usage) { usage_ = usage; }
   void shutdown(UniqueFunction<void()> done) override { inner_->shutdown(std::move(done)); }
 
  private:
@@ -83,6 +85,7 @@ class FaultyStore final : public ObjectStore {
   std::map<Call, std::size_t> calls_;
   std::shared_ptr<OnLoss> on_loss_ = std::make_shared<OnLoss>();
   bool is_lost_ = false;
+  std::optional<Usage> usage_;  // instead of that of the store behind
 };
 
 }  // namespace lunar::osd
