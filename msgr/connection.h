@@ -70,7 +70,7 @@ class RemoteMemory {
 // One session after the other with one peer, each over however many links it takes: what the
 // messenger gives out and Dispatchers are called with. Created by the messenger only (tests make
 // their own).
-// Loop-bound to center(). Shared; the messenger holds one reference until on_reset() or close().
+// Loop-bound to center(). Shared; the messenger holds one reference until the last on_reset().
 class Connection : public MessageSender,
                    public RemoteMemory,
                    public std::enable_shared_from_this<Connection> {
@@ -79,8 +79,9 @@ class Connection : public MessageSender,
   Connection(const Connection&) = delete;
   Connection& operator=(const Connection&) = delete;
 
-  // Ends the session. No callback afterwards, on_reset() neither. Messages that were not sent are
-  // dropped. May be called again, and inside a Dispatcher's callback.
+  // Ends the session: nothing is received on it from here on, and messages that were not sent are
+  // dropped. If on_open() was called for it, on_reset(kClosed) follows, once and later, when the
+  // link is closed. May be called again, and inside a Dispatcher's callback.
   virtual void close() noexcept = 0;
 
   // What follows holds for the life of the connection; any thread.

@@ -30,7 +30,9 @@ struct Dispatcher {
   virtual void on_message(Connection& connection, InMessage message) = 0;
 
   // The session is gone, and everything unanswered on it: the peer restarted or forgot it, a lossy
-  // link broke, authentication failed, or it was idle too long. A connection that was made by
+  // link broke, authentication failed, it was idle too long, or this side called close() (kClosed).
+  // Exactly one for each on_open(), unless Messenger::shutdown() comes first: what is kept about a
+  // connection is forgotten here, and nowhere else. A connection that was made by
   // connect() goes on trying to open a new session unless close() is called, or `why` is
   // kAuthFailed or kFeatureMismatch, after which it only tries again slowly (ms_max_backoff).
   virtual void on_reset(Connection& connection, std::error_code why) = 0;

@@ -35,6 +35,7 @@ class AsyncMessenger final : public Messenger, public SessionEnvironment {
   // SessionEnvironment
   HandshakeParty make_party(const Link& link) const override;
   void dispose(std::unique_ptr<FrameChannel> channel) override;
+  bool is_shutting_down() const noexcept override { return is_shutting_down_; }
   void on_session_ended(Session& session) override;
 
   // acceptor.cc: a link that came in, until a session has it.

@@ -86,6 +86,7 @@ void Session::revoke(const RemoteKey& key, InlineFunction<void()> done) {
 void Session::close() noexcept {
   if (is_ending_) return;
   is_ending_ = true;
+  owes_reset_ = is_open();
   set_open(false);
   LUNAR_LOG(kMs, 1, "conn {}: closed", id());
   exchange_.queue().drop_queued();

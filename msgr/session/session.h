@@ -91,9 +91,10 @@ class Session final : public Connection, private SessionLinkOwner, private Sessi
 
   SessionEnvironment& environment_;
   const Policy policy_;
-  bool begins_connecting_;  // may become true, and stays so
-  bool was_reset_ = false;  // messages are dropped until the next session; implies !exists()
-  bool is_ending_ = false;  // close() was called, or nothing can bring a next session; for good
+  bool begins_connecting_;   // may become true, and stays so
+  bool was_reset_ = false;   // messages are dropped until the next session; implies !exists()
+  bool is_ending_ = false;   // close() was called, or nothing can bring a next session; for good
+  bool owes_reset_ = false;  // close() ended a session that on_open() told of; implies is_ending_
   bool is_finish_posted_ = false;
   bool is_wake_posted_ = false;
 

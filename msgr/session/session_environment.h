@@ -40,6 +40,8 @@ struct SessionEnvironment {
   virtual HandshakeParty make_party(const Link& link) const = 0;
   // Closes a channel that nobody waits for.
   virtual void dispose(std::unique_ptr<FrameChannel> channel) = 0;
+  // The messenger shuts down: the dispatcher is not called any more.
+  virtual bool is_shutting_down() const noexcept = 0;
   // The session's last act: nothing of it runs any more.
   virtual void on_session_ended(Session& session) = 0;
 

@@ -48,6 +48,10 @@ Detached Session::run() {
   incoming_.reset();
   exchange_.queue().clear();
   on_messages_finished();
+  // Whoever closed it: everybody who heard of the session hears of its end, and can refer to it
+  // until then.
+  if (std::exchange(owes_reset_, false) && !environment_.is_shutting_down())
+    environment_.dispatcher.on_reset(*this, make_error_code(MsgrErrc::kClosed));
   environment_.on_session_ended(*this);
 }
 

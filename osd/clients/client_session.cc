@@ -26,13 +26,14 @@ bool ClientSession::is_expired(TimePoint now, std::chrono::nanoseconds timeout) 
 // --- connections ---
 
 void ClientSession::attach(msgr::Connection& connection) {
-  connections_.push_back(&connection);
+  connections_.push_back(connection.shared_from_this());
   forget_deliveries();
 }
 
 void ClientSession::detach(msgr::Connection& connection, TimePoint now) {
   if (this->connection() == &connection) forget_deliveries();
-  if (std::erase(connections_, &connection) == 0 || !connections_.empty()) return;
+  const auto is_it = [&](const msgr::ConnectionRef& each) { return each.get() == &connection; };
+  if (std::erase_if(connections_, is_it) == 0 || !connections_.empty()) return;
   closed_ = now;
   // Nobody waits for what has not begun; the client sends it again if it comes back.
   for (const Tid tid : std::exchange(held_, {})) {
@@ -43,7 +44,9 @@ void ClientSession::detach(msgr::Connection& connection, TimePoint now) {
 
 void ClientSession::hear(msgr::Connection& connection) {
   if (this->connection() == &connection) return;
-  const auto at = std::find(connections_.begin(), connections_.end(), &connection);
+  const auto at =
+      std::find_if(connections_.begin(), connections_.end(),
+                   [&](const msgr::ConnectionRef& each) { return each.get() == &connection; });
   LUNAR_CHECK(at != connections_.end(), "a message of a connection that is not attached");
   std::rotate(at, at + 1, connections_.end());
   forget_deliveries();

@@ -63,8 +63,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   // Nothing is under way, and there has been no connection for `timeout`.
   bool is_expired(TimePoint now, std::chrono::nanoseconds timeout) const noexcept;
 
-  // A connection of this start; borrowed until detach(). Replies go to the one that was attached,
-  // or heard of, last.
+  // A connection of this start; shared until detach(). Replies go to the one that was attached, or
+  // heard of, last.
   void attach(msgr::Connection& connection);
   void detach(msgr::Connection& connection, TimePoint now);
 
@@ -104,7 +104,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
 
   static std::size_t cost(const OpResult& result) { return 256 + result.data_bytes(); }
   msgr::Connection* connection() const noexcept {
-    return connections_.empty() ? nullptr : connections_.back();
+    return connections_.empty() ? nullptr : connections_.back().get();
   }
   void hear(msgr::Connection& connection);
   void forget_deliveries();
@@ -128,8 +128,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   const std::shared_ptr<const ClientName> client_;
   const uint64_t nonce_;
   State state_;
-  bool is_claiming_ = false;                    // the fence table is being written; no op begins
-  std::vector<msgr::Connection*> connections_;  // that are up; the last one is answered
+  bool is_claiming_ = false;                      // the fence table is being written; no op begins
+  std::vector<msgr::ConnectionRef> connections_;  // that are up; the last one is answered
   TimePoint closed_;  // when the last connection went; only if there is none
   Entries entries_;
   std::deque<Tid> held_;          // have an entry whose op has not begun; in order of arrival

@@ -31,7 +31,7 @@ class ClientSessions {
   ClientSessions(ClientSessionsHost& host, FenceTable& fences, Options options);
   ~ClientSessions();
 
-  // The session of this peer's start, made if there is none. The connection is borrowed until
+  // The session of this peer's start, made if there is none. The connection is shared until
   // close(). A start may have several: replies go to the one that was opened, or was heard, last.
   SessionId open(msgr::Connection& connection);
   // True if the peer's start has a session already: its results are remembered.

@@ -85,7 +85,7 @@ void MapService::stop(UniqueFunction<void()> done) {
 void MapService::publish(OsdMapRef map) {
   map_ = std::move(map);
   LUNAR_LOG(kMap, 1, "map epoch {}", map_->epoch);
-  for (msgr::Connection* subscriber : subscribers_) send_map(*subscriber);
+  for (const auto& [id, subscriber] : subscribers_) send_map(*subscriber);
   host_.on_map(map_);
   ready_if_up();
   // Somebody marked us down although we are not: `osd down`, or a grace that ended too early.
@@ -155,7 +155,7 @@ void MapService::send_map(msgr::Connection& connection) {
 void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   const auto wanted = objecter::decode_map_subscribe(front);
   if (!wanted) return;
-  subscribers_.insert(&connection);
+  subscribers_.emplace(connection.id(), connection.shared_from_this());
   if (map_ && map_->epoch > wanted->epoch) return send_map(connection);
   std::vector<std::byte> current;
   objecter::encode(objecter::MapSubscribe{epoch()}, current);
@@ -202,31 +202,30 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
     return reply_to(connection, {code, 0, allowed.error().message});
   }
   const OsdId osd = boot->osd;
-  booting_.insert(&connection);
-  authority_->boot(std::move(*boot),
-                   [this, osd, reply_to, peer = &connection](objecter::OsdBootReply reply) {
-                     if (reply.error != OsdErrc::kOk)
-                       LUNAR_LOG(kMap, 0, "refused: {}", reply.message);
-                     const auto waits = booting_.find(peer);
-                     const bool gone = waits == booting_.end();
-                     if (!gone) booting_.erase(waits);
-                     if (reply.error == OsdErrc::kOk) {
-                       watched_[osd].connection = gone ? nullptr : peer;
-                       if (gone)
-                         start_grace(osd);
-                       else
-                         stop_grace(osd);
-                     }
-                     if (gone) return;
-                     reply_to(*peer, reply);
-                   });
+  booting_.insert(connection.id());
+  authority_->boot(std::move(*boot), [this, osd, reply_to, peer = connection.shared_from_this()](
+                                         objecter::OsdBootReply reply) {
+    if (reply.error != OsdErrc::kOk) LUNAR_LOG(kMap, 0, "refused: {}", reply.message);
+    const auto waits = booting_.find(peer->id());
+    const bool gone = waits == booting_.end();
+    if (!gone) booting_.erase(waits);
+    if (reply.error == OsdErrc::kOk) {
+      watched_[osd].connection = gone ? 0 : peer->id();
+      if (gone)
+        start_grace(osd);
+      else
+        stop_grace(osd);
+    }
+    if (gone) return;
+    reply_to(*peer, reply);
+  });
 }
 
 // --- who is up ---
 
 void MapService::on_link(msgr::Connection& connection, bool up) {
   for (auto& [osd, server] : watched_) {
-    if (server.connection != &connection) continue;
+    if (server.connection != connection.id()) continue;
     if (up)
       stop_grace(osd);
     else
@@ -235,11 +234,11 @@ void MapService::on_link(msgr::Connection& connection, bool up) {
 }
 
 void MapService::on_closed(msgr::Connection& connection, std::error_code why) {
-  subscribers_.erase(&connection);
-  booting_.erase(&connection);
+  subscribers_.erase(connection.id());
+  booting_.erase(connection.id());
   for (auto& [osd, server] : watched_) {
-    if (server.connection != &connection) continue;
-    server.connection = nullptr;
+    if (server.connection != connection.id()) continue;
+    server.connection = 0;
     if (is_stopping_) continue;
     if (why == make_error_code(msgr::MsgrErrc::kClosedByPeer)) {
       stop_grace(osd);

@@ -72,8 +72,8 @@ class MapService final : private BootingServer {
  private:
   // Another OSD of the cluster, as its authority watches it.
   struct WatchedOsd {
-    const msgr::Connection* connection = nullptr;  // its session with us
-    msgr::TimerId timer = msgr::TimerId::kNone;    // runs while there is none, or no link
+    uint64_t connection = 0;                     // id() of its session with us; 0 if there is none
+    msgr::TimerId timer = msgr::TimerId::kNone;  // runs while there is none, or no link
   };
 
   objecter::OsdBoot make_boot() override;
@@ -95,14 +95,14 @@ class MapService final : private BootingServer {
   const Options options_;
   objecter::OsdMapRef map_;
   std::vector<msgr::Address> addresses_;
-  std::set<msgr::Connection*> subscribers_;
+  std::map<uint64_t, msgr::ConnectionRef> subscribers_;  // by id(), until on_closed()
   std::unique_ptr<MapAuthority> authority_;
-  std::map<OsdId, WatchedOsd> watched_;       // on the authority
-  std::multiset<msgr::Connection*> booting_;  // whose boot is being decided
-  std::unique_ptr<AuthorityLink> link_;       // on the others
-  objecter::OsdMapRef saving_;                // being written
-  objecter::OsdMapRef next_;                  // to be written after it
-  bool is_ready_ = false;                     // on_ready() was called
+  std::map<OsdId, WatchedOsd> watched_;  // on the authority
+  std::multiset<uint64_t> booting_;      // id() of those whose boot is being decided
+  std::unique_ptr<AuthorityLink> link_;  // on the others
+  objecter::OsdMapRef saving_;           // being written
+  objecter::OsdMapRef next_;             // to be written after it
+  bool is_ready_ = false;                // on_ready() was called
   bool is_stopping_ = false;
   UniqueFunction<void()> stopped_;  // set only while stop() waits for a record
 };

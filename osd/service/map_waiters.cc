@@ -15,12 +15,13 @@ std::deque<MapWaiters::Waiter> MapWaiters::take_until(Epoch epoch) {
 }
 
 void MapWaiters::erase(const msgr::Connection& connection) {
-  std::erase_if(waiters_, [&](const Waiter& waiter) { return waiter.connection == &connection; });
+  std::erase_if(waiters_,
+                [&](const Waiter& waiter) { return waiter.connection.get() == &connection; });
 }
 
 ClientOpRef MapWaiters::take(const msgr::Connection& connection, Tid tid) {
   const auto at = std::find_if(waiters_.begin(), waiters_.end(), [&](const Waiter& waiter) {
-    return waiter.connection == &connection && waiter.op->header.tid == tid;
+    return waiter.connection.get() == &connection && waiter.op->header.tid == tid;
   });
   if (at == waiters_.end()) return nullptr;
   ClientOpRef op = std::move(at->op);

@@ -10,18 +10,18 @@
 namespace lunar::osd {
 
 // Ops whose sender has a newer map than this server, until this server has it too.
-// Loop-bound. Owns the ops; borrows their connections until erase().
+// Loop-bound. Owns the ops; shares their connections until erase().
 class MapWaiters {
  public:
   // An op that waited, and the connection that brought it.
   struct Waiter {
-    msgr::Connection* connection = nullptr;
+    msgr::ConnectionRef connection;
     ClientOpRef op;
   };
 
   // Waits for the epoch that the op names.
   void add(msgr::Connection& connection, ClientOpRef op) {
-    waiters_.push_back({&connection, std::move(op)});
+    waiters_.push_back({connection.shared_from_this(), std::move(op)});
   }
   // Takes out those that wait for this epoch or an older one, in the order in which they came.
   std::deque<Waiter> take_until(Epoch epoch);

@@ -49,7 +49,7 @@ void OpService::tick() {
 
 void OpService::on_open(msgr::Connection& connection) {
   const bool remembers = sessions_.remembers(connection.peer());
-  connections_[&connection] = sessions_.open(connection);
+  connections_[connection.id()] = sessions_.open(connection);
   send_hello(connection, remembers);
 }
 
@@ -68,7 +68,7 @@ void OpService::send_hello(msgr::Connection& connection, bool remembers) {
 
 void OpService::on_reset(msgr::Connection& connection) {
   map_waiters_.erase(connection);
-  const auto known = connections_.find(&connection);
+  const auto known = connections_.find(connection.id());
   if (known == connections_.end()) return;
   sessions_.close(connection, known->second, monotonic_now());
   connections_.erase(known);
@@ -111,7 +111,7 @@ void OpService::admit(msgr::Connection& connection, ClientOpRef op) {
   op->map = maps_.map();
   if (const OsdErrc error = check_target(*op); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
-  const auto known = connections_.find(&connection);
+  const auto known = connections_.find(connection.id());
   if (known == connections_.end()) return;
   sessions_.submit(connection, known->second, std::move(op));
 }
@@ -147,7 +147,7 @@ void OpService::refuse(msgr::Connection& connection, const ClientOp& op, OsdErrc
 
 void OpService::on_cancel(msgr::Connection& connection, ConstBytes front) {
   const auto note = objecter::decode_cancel_note(front);
-  const auto known = connections_.find(&connection);
+  const auto known = connections_.find(connection.id());
   if (!note || known == connections_.end()) return;
   if (const ClientOpRef op = map_waiters_.take(connection, note->tid))
     tracker_.ended(*op, OsdErrc::kCancelled, 0, monotonic_now());

@@ -85,8 +85,8 @@ class OpService final : private ClientSessionsHost {
   OneSidedCounters one_sided_;
   ClientSessions sessions_;
   std::optional<BoundedExecutor> executor_;  // empty before start()
-  // Those that are up, with the session each belongs to.
-  std::map<const msgr::Connection*, ClientSessions::SessionId> connections_;
+  // Those that are up, by id(), with the session each belongs to.
+  std::map<uint64_t, ClientSessions::SessionId> connections_;
   MapWaiters map_waiters_;  // of connections_
   bool is_stopping_ = false;
 };

@@ -23,6 +23,7 @@ class TestEnvironment final : public SessionEnvironment {
     return HandshakeParty(std::move(hello), nullptr);
   }
   void dispose(std::unique_ptr<FrameChannel> channel) override { close(std::move(channel)); }
+  bool is_shutting_down() const noexcept override { return false; }
   void on_session_ended(Session&) override {}
 
  private:

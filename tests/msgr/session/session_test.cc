@@ -276,7 +276,7 @@ TEST_F(SessionTest, AnIdleClientIsLetGo) {
 
 // --- close ---
 
-TEST_F(SessionTest, CloseTellsThePeerAndIsSilentHere) {
+TEST_F(SessionTest, CloseTellsThePeerAndTheDispatcherHereOnce) {
   open();
   accepted().send(std::make_unique<ProbeMessage>(probe_, meta(1), "", std::string(1 << 20, 'x')));
   connection_->close();
@@ -284,11 +284,53 @@ TEST_F(SessionTest, CloseTellsThePeerAndIsSilentHere) {
   ASSERT_TRUE(until([&] { return server_->events.resets.size() == 1; }));
   EXPECT_EQ(server_->events.resets[0], make_error_code(MsgrErrc::kClosedByPeer));
   settle();
-  EXPECT_TRUE(client_->events.resets.empty());
+  EXPECT_THAT(client_->events.resets, ElementsAre(make_error_code(MsgrErrc::kClosed)));
   EXPECT_TRUE(client_->events.received.empty());
   EXPECT_EQ(client_->events.links_down, 0);
   EXPECT_EQ(probe_.alive, 0);
   EXPECT_TRUE(client_->messenger->connections().empty());
+}
+
+TEST_F(SessionTest, AClosedConnectionLivesUntilItsResetWasHeard) {
+  open();
+  std::weak_ptr<Connection> weak = accepted().weak_from_this();
+  bool was_alive = false;
+  server_->events.when_reset = [&](Connection& connection, std::error_code why) {
+    EXPECT_EQ(why, make_error_code(MsgrErrc::kClosed));
+    was_alive = weak.lock().get() == &connection;
+  };
+  accepted().close();
+  EXPECT_TRUE(server_->events.resets.empty()) << "not inside close()";
+  ASSERT_TRUE(until([&] { return weak.expired(); }));
+  EXPECT_TRUE(was_alive);
+  EXPECT_EQ(server_->events.resets.size(), 1u);
+}
+
+TEST_F(SessionTest, CloseWithoutALinkIsToldToo) {
+  open();
+  injector_.refuse[address_] = true;
+  cut_link();
+  ASSERT_TRUE(until([&] { return server_->events.links_down == 1; }));
+  accepted().close();
+  ASSERT_TRUE(until([&] { return server_->events.resets.size() == 1; }));
+  EXPECT_EQ(server_->events.resets[0], make_error_code(MsgrErrc::kClosed));
+  injector_.refuse.clear();
+}
+
+TEST_F(SessionTest, CloseOfWhatWasNeverOpenIsSilent) {
+  client_ = &add_node(quick_options("client.a"));
+  connection_ = client_->messenger->connect(address_, Policy::kLosslessClient);
+  connection_->close();
+  settle();
+  EXPECT_TRUE(client_->messenger->connections().empty());
+  EXPECT_TRUE(client_->events.resets.empty());
+}
+
+TEST_F(SessionTest, ShutdownIsSilentAboutWhatWasJustClosed) {
+  open();
+  accepted().close();
+  shut_down(*server_);
+  EXPECT_TRUE(server_->events.resets.empty());
 }
 
 TEST_F(SessionTest, MayBeClosedInEveryCallback) {

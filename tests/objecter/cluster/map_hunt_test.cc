@@ -68,7 +68,7 @@ class MapHuntTest : public ObjecterFixture, private msgr::Dispatcher, private Ma
       table.of(connection)->on_hello(*hello);
   }
   void on_reset(msgr::Connection& connection, std::error_code why) override {
-    table.of(connection)->on_reset(why);
+    if (const ServerRef server = table.of(connection)) server->on_reset(why);
   }
 };
 

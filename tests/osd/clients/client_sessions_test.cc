@@ -40,7 +40,8 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
     sessions = std::make_unique<ClientSessions>(*this, *fences, options);
   }
   FakeConnection& connect(std::string entity, uint64_t nonce) {
-    FakeConnection& connection = connections.emplace_back(*center, std::move(entity), nonce);
+    FakeConnection& connection = *connections.emplace_back(
+        std::make_shared<FakeConnection>(*center, std::move(entity), nonce));
     ids[&connection] = sessions->open(connection);
     return connection;
   }
@@ -85,7 +86,7 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
 
   std::unique_ptr<FenceTable> fences;
   std::unique_ptr<ClientSessions> sessions;
-  std::list<FakeConnection> connections;
+  std::list<std::shared_ptr<FakeConnection>> connections;
   std::map<const FakeConnection*, ClientSessions::SessionId> ids;
   std::vector<ClientOpRef> running;
   std::set<Tid> queued;  // of those, not begun

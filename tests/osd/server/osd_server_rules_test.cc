@@ -82,6 +82,77 @@ TEST_F(OsdServerRulesTest, GarbageIsAnsweredOrIgnoredAndNeverBelieved) {
   EXPECT_EQ(answer_to(raw, op_on("a", OpCode::kRead, 1)), OsdErrc::kOk) << "it still serves";
 }
 
+// Every type of message with a body that does not parse, by itself and behind each other one, from
+// a peer that has subscribed, boots, or has ops waiting: whatever ends its session, the map changes
+// that follow find nobody who is gone.
+class BrokenMessageTest : public OsdServerRulesTest,
+                          public ::testing::WithParamInterface<std::tuple<int, int>> {
+ protected:
+  enum PeerState { kFresh, kSubscribed, kBooting, kWaiting, kAll };
+  // What the state of the peer has to be before the message comes.
+  void prepare(RawClient& raw, int state) {
+    if (state == kSubscribed || state == kAll)
+      raw.send(MessageType::kMapSubscribe, objecter::MapSubscribe{0});
+    if (state == kBooting || state == kAll) {
+      osds[0].store->hold(Call::kRecord);  // its answer waits for the record of the map
+      objecter::OsdBoot boot;
+      boot.osd = 7;
+      boot.fsid = fsid;
+      boot.store = Uuid::random();
+      boot.incarnation = 1;
+      boot.addresses = {msgr::Address::loopback(9)};
+      raw.send(MessageType::kOsdBoot, boot);
+    }
+    if (state == kWaiting || state == kAll) {
+      OsdOpHeader op = op_on("a", OpCode::kWrite, 1);
+      op.steps[0].data_length = 1;
+      std::vector<std::byte> front;
+      objecter::encode(op, front);
+      osds[0].store->hold(Call::kWrite);
+      raw.send(MessageType::kOsdOp, front, op.tid, "x");
+    }
+  }
+  void change_map() { make_pool("pool" + std::to_string(++changes)); }
+  int changes = 0;
+};
+
+TEST_P(BrokenMessageTest, LeavesNobodyWithAConnectionThatIsGone) {
+  const auto [type, state] = GetParam();
+  RawClient raw(*center, stack, osds[0].address);
+  prepare(raw, state);
+  raw.send(static_cast<MessageType>(type), {std::byte{0xff}}, 5);
+  osds[0].store->release(Call::kRecord);
+  osds[0].store->release(Call::kWrite);
+  turn();
+  change_map();
+  change_map();
+  EXPECT_FALSE(write("a", "xy")) << "others are served";
+  const auto sessions = nlohmann::json::parse(command(R"({"prefix": "sessions"})", 0).text);
+  for (const auto& session : sessions) {
+    if (session["entity"] != "client.raw") continue;
+    EXPECT_EQ(session["connected"], raw.is_open());
+  }
+}
+
+INSTANTIATE_TEST_SUITE_P(All, BrokenMessageTest,
+                         ::testing::Combine(::testing::Range(0, 24), ::testing::Range(0, 5)));
+
+TEST_F(OsdServerRulesTest, ASessionThatTheServerEndsIsForgottenByAllOfIt) {
+  RawClient raw(*center, stack, osds[0].address);
+  raw.send(MessageType::kMapSubscribe, objecter::MapSubscribe{0});
+  raw.send(MessageType::kOsdBoot, {std::byte{1}});
+  const auto sessions = nlohmann::json::parse(command(R"({"prefix": "sessions"})", 0).text);
+  bool is_known = false;
+  for (const auto& session : sessions) {
+    if (session["entity"] != "client.raw") continue;
+    is_known = true;
+    EXPECT_EQ(session["connected"], raw.is_open());
+  }
+  EXPECT_TRUE(is_known) << "a client that comes back finds its results";
+  make_pool("another");
+  EXPECT_FALSE(write("a", "x"));
+}
+
 TEST_F(OsdServerRulesTest, ABootThatCannotBeReadEndsTheSession) {
   RawClient raw(*center, stack, osds[0].address);
   raw.send(MessageType::kOsdBoot, {std::byte{1}});

@@ -81,6 +81,7 @@ class RawClient final : private msgr::Dispatcher {
     for (const Message& message : received) found += message.type == static_cast<uint16_t>(type);
     return found;
   }
+  bool is_open() const { return connection_->is_open(); }
   std::vector<Message> received;
 
  private:

@@ -21,8 +21,10 @@ class MapWaitersTest : public StoreFixture {
     return tids;
   }
 
-  test::InertConnection a{*center};
-  test::InertConnection b{*center};
+  std::shared_ptr<msgr::Connection> a_ = std::make_shared<test::InertConnection>(*center);
+  std::shared_ptr<msgr::Connection> b_ = std::make_shared<test::InertConnection>(*center);
+  msgr::Connection& a = *a_;
+  msgr::Connection& b = *b_;
   MapWaiters waiters;
 };
 
@@ -42,7 +44,7 @@ TEST_F(MapWaitersTest, OpsGoWithTheirConnection) {
   waiters.erase(a);
   const auto left = waiters.take_until(7);
   ASSERT_EQ(left.size(), 1u);
-  EXPECT_EQ(left.front().connection, &b);
+  EXPECT_EQ(left.front().connection.get(), &b);
 }
 
 TEST_F(MapWaitersTest, OneOpIsTakenByItsConnectionAndTid) {
