@@ -247,9 +247,10 @@ void ObjecterImpl::on_hello(const ServerRef& server, ConstBytes front) {
   if (!maps_.accepts(*server, *hello)) return;
   server->on_hello(*hello);
   counters_.session_open.add();
-  sessions_.on_hello(server);
+  const bool is_meant = sessions_.on_hello(server);
   commands_.on_hello(server);
   maps_.on_hello(server);
+  if (!is_meant) maps_.ask_newest();
 }
 
 void ObjecterImpl::on_reset(msgr::Connection& connection, std::error_code why) {

@@ -29,10 +29,16 @@ Result<Reply> decode_verdict(ConstBytes front) {
 
 }  // namespace
 
+bool is_meant(const OsdInfo& osd, const ServerHello& hello) noexcept {
+  return hello.osd == osd.id && hello.store == osd.store &&
+         (osd.incarnation == 0 || osd.incarnation == hello.incarnation);
+}
+
 void encode(const ServerHello& hello, std::vector<std::byte>& out) {
   ByteWriter w(out);
   w.put_bytes(hello.fsid.bytes);
   w.put(hello.osd);
+  w.put_bytes(hello.store.bytes);
   w.put(hello.incarnation);
   w.put(hello.verifier);
   w.put(hello.epoch);
@@ -44,6 +50,7 @@ Result<ServerHello> decode_server_hello(ConstBytes front) {
   ServerHello hello;
   hello.fsid = get_uuid(r);
   hello.osd = r.get<OsdId>();
+  hello.store = get_uuid(r);
   hello.incarnation = r.get<uint64_t>();
   hello.verifier = r.get<uint64_t>();
   hello.epoch = r.get<Epoch>();
@@ -79,6 +86,8 @@ void encode(const OsdBoot& boot, std::vector<std::byte>& out) {
   w.put_bytes(boot.fsid.bytes);
   w.put_bytes(boot.store.bytes);
   w.put(boot.incarnation);
+  w.put(static_cast<uint8_t>(boot.previous.size()));
+  for (const uint64_t each : boot.previous) w.put(each);
   w.put(boot.epoch);
   put_addresses(w, boot.addresses);
 }
@@ -90,6 +99,11 @@ Result<OsdBoot> decode_osd_boot(ConstBytes front) {
   boot.fsid = get_uuid(r);
   boot.store = get_uuid(r);
   boot.incarnation = r.get<uint64_t>();
+  const auto previous = r.get<uint8_t>();
+  if (previous > OsdBoot::kMaxPrevious || !r.can_hold(previous, 8)) {
+    return failure(OsdErrc::kInvalid);
+  }
+  for (uint8_t i = 0; i < previous; ++i) boot.previous.push_back(r.get<uint64_t>());
   boot.epoch = r.get<Epoch>();
   boot.addresses = get_addresses(r);
   if (!r.is_finished() || boot.osd < 0 || boot.incarnation == 0 || boot.addresses.empty()) {

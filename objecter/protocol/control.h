@@ -13,6 +13,8 @@
 
 namespace lunar::objecter {
 
+struct OsdInfo;
+
 // Fronts of the messages beside ops and maps; osd_op.h numbers them, docs/protocol-osd.md has the
 // tables, with the bytes of each field in the order in which they are declared here. Values.
 
@@ -21,7 +23,8 @@ namespace lunar::objecter {
 struct ServerHello {
   Uuid fsid;                 // of its cluster; nil while it knows none
   OsdId osd = -1;            // who it is; not negative on the wire
-  uint64_t incarnation = 0;  // random, new at every start of the server process; never 0
+  Uuid store;                // the identity of its store
+  uint64_t incarnation = 0;  // of this start of that store: greater than all before; never 0
   uint64_t verifier = 0;     // as in replies
   Epoch epoch = 0;           // of its newest map
   // Results of this client instance's ops are still remembered, by tid: a resend is answered from
@@ -44,10 +47,12 @@ struct CancelNote {
 
 // An OSD tells the authority that it is up. Repeated on every new session with the authority.
 struct OsdBoot {
+  static constexpr std::size_t kMaxPrevious = 64;
   OsdId osd = -1;                        // whom it is going to be
   Uuid fsid;                             // of the cluster that its store belongs to
   Uuid store;                            // the identity of that store, for good
   uint64_t incarnation = 0;              // as in ServerHello
+  std::vector<uint64_t> previous;        // starts before it that the map may show; in order
   Epoch epoch = 0;                       // its newest map
   std::vector<msgr::Address> addresses;  // 1 … OsdInfo::kMaxAddresses, with ports
 };
@@ -68,6 +73,10 @@ struct CommandReply {
   Epoch epoch = 0;               // a map that shows what the command did; the client waits for it
   std::string text;              // the answer, JSON; with an error a sentence
 };
+
+// Whether the server that said hello is the one that the map means: this OSD, on this store, in
+// this start. Ops must go to no other.
+bool is_meant(const OsdInfo& osd, const ServerHello& hello) noexcept;
 
 // Append to `out`. A text that is too long is cut.
 void encode(const ServerHello& hello, std::vector<std::byte>& out);

@@ -18,14 +18,19 @@ void put_osd(ByteWriter& w, const OsdInfo& osd) {
   w.put_bytes(osd.store.bytes);
   w.put(osd.up);
   put_addresses(w, osd.addresses);
+  w.put(osd.incarnation);
+  w.put(osd.lost_below);
 }
 
-OsdInfo get_osd(ByteReader& r) {
+OsdInfo get_osd(ByteReader& r, uint16_t version) {
   OsdInfo osd;
   osd.id = r.get<OsdId>();
   osd.store = get_uuid(r);
   osd.up = get_flag(r);
   osd.addresses = get_addresses(r);
+  if (version == 1) return osd;  // before stores had incarnations
+  osd.incarnation = r.get<uint64_t>();
+  osd.lost_below = r.get<PoolId>();
   return osd;
 }
 
@@ -60,7 +65,7 @@ PoolInfo get_pool(ByteReader& r) {
   return pool;
 }
 
-bool get_map(ByteReader& r, OsdMap& map) {
+bool get_map(ByteReader& r, uint16_t version, OsdMap& map) {
   map.fsid = get_uuid(r);
   map.epoch = r.get<Epoch>();
   map.authority = r.get<OsdId>();
@@ -68,7 +73,7 @@ bool get_map(ByteReader& r, OsdMap& map) {
   const auto osds = r.get<uint32_t>();
   if (osds > OsdMap::kMaxOsds || !r.can_hold(osds, 22)) return false;
   map.osds.reserve(osds);
-  for (uint32_t i = 0; i < osds && r.ok(); ++i) map.osds.push_back(get_osd(r));
+  for (uint32_t i = 0; i < osds && r.ok(); ++i) map.osds.push_back(get_osd(r, version));
   const auto pools = r.get<uint32_t>();
   if (pools > OsdMap::kMaxPools || !r.can_hold(pools, 29)) return false;
   map.pools.reserve(pools);
@@ -90,6 +95,8 @@ Outcome<void> validate_osds(const OsdMap& map) {
     if (osd.addresses.size() > OsdInfo::kMaxAddresses)
       return refuse(who + " has too many addresses");
     if (osd.up && osd.addresses.empty()) return refuse(who + " is up without an address");
+    if (osd.lost_below > map.next_pool_id)
+      return refuse(who + " has lost objects of pools that never were");
     for (const msgr::Address& address : osd.addresses) {
       if (address.is_unset() || address.port() == 0) {
         return refuse(who + " has an address without a port");
@@ -214,14 +221,14 @@ Outcome<OsdMap> decode_osd_map(ConstBytes bytes) {
   r = ByteReader(body);
   r.get<uint32_t>();
   const auto version = r.get<uint16_t>();
-  if (version != OsdMap::kVersion) {
+  if (version == 0 || version > OsdMap::kVersion) {
     return failure(OsdErrc::kIncompatible,
                    "the cluster map has format version " + std::to_string(version) +
                        ", this program knows version " + std::to_string(OsdMap::kVersion) +
                        ": use programs of the same release on all hosts");
   }
   OsdMap map;
-  if (!get_map(r, map)) {
+  if (!get_map(r, version, map)) {
     return failure(OsdErrc::kCorrupt, "the cluster map is damaged: its fields do not add up");
   }
   if (auto valid = validate(map); !valid) {

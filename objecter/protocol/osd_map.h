@@ -23,6 +23,10 @@ struct OsdInfo {
   Uuid store;                            // identity of its store; zero until it has booted once
   std::vector<msgr::Address> addresses;  // any of them will do; with ports; not empty if it is up
   bool up = false;                       // it has a session with the authority, or had one just now
+  uint64_t incarnation = 0;  // of the newest start of that store; 0: any of its starts may come
+  // An earlier store of this OSD is lost: in pools with an id below this one an object that it does
+  // not have is not empty but lost. 0: there was no earlier store.
+  PoolId lost_below = 0;
   friend bool operator==(const OsdInfo&, const OsdInfo&) = default;
 };
 
@@ -54,7 +58,7 @@ struct PoolInfo {
 // Which servers and pools there are, at one epoch. Changed by the authority alone, into a copy with
 // the next epoch; immutable once published, and shared as OsdMapRef.
 struct OsdMap {
-  static constexpr uint16_t kVersion = 1;  // of the encoded form
+  static constexpr uint16_t kVersion = 2;  // of the encoded form; 1 is read, too
   static constexpr std::size_t kMaxOsds = 4096;
   static constexpr std::size_t kMaxPools = 4096;
   Uuid fsid;                    // of the cluster

@@ -71,11 +71,15 @@ class Fields {
   std::string first_bad_;
 };
 
-OsdInfo read_osd(Fields& fields, const Json& json) {
+OsdInfo read_osd(Fields& fields, const Json& json, uint16_t format) {
   OsdInfo osd;
   osd.id = fields.number<OsdId>(json, "id");
   osd.store = fields.uuid(json, "store");
   osd.up = fields.flag(json, "up");
+  if (format > 1) {
+    osd.incarnation = fields.number<uint64_t>(json, "incarnation");
+    osd.lost_below = fields.number<PoolId>(json, "lost_below");
+  }
   for (const Json& item : fields.array(json, "addresses")) {
     const auto* text = item.get_ptr<const std::string*>();
     auto address = text != nullptr ? msgr::Address::parse(*text)
@@ -112,6 +116,8 @@ std::string to_json(const OsdMap& map) {
     osds.push_back({{"id", osd.id},
                     {"store", osd.store.to_string()},
                     {"up", osd.up},
+                    {"incarnation", osd.incarnation},
+                    {"lost_below", osd.lost_below},
                     {"addresses", std::move(addresses)}});
   }
   Json pools = Json::array();
@@ -141,7 +147,7 @@ Outcome<OsdMap> osd_map_from_json(std::string_view text) {
   if (!json.is_object()) return failure(OsdErrc::kInvalid, "this is not a cluster map in JSON");
   Fields fields;
   const auto format = fields.number<uint16_t>(json, "format");
-  if (fields.first_bad().empty() && format != OsdMap::kVersion) {
+  if (fields.first_bad().empty() && (format == 0 || format > OsdMap::kVersion)) {
     return failure(OsdErrc::kIncompatible, "this cluster map has format " + std::to_string(format) +
                                                ", this program knows " +
                                                std::to_string(OsdMap::kVersion));
@@ -151,7 +157,8 @@ Outcome<OsdMap> osd_map_from_json(std::string_view text) {
   map.epoch = fields.number<Epoch>(json, "epoch");
   map.authority = fields.number<OsdId>(json, "authority");
   map.next_pool_id = fields.number<PoolId>(json, "next_pool_id");
-  for (const Json& osd : fields.array(json, "osds")) map.osds.push_back(read_osd(fields, osd));
+  for (const Json& osd : fields.array(json, "osds"))
+    map.osds.push_back(read_osd(fields, osd, format));
   for (const Json& pool : fields.array(json, "pools")) map.pools.push_back(read_pool(fields, pool));
   if (!fields.first_bad().empty()) {
     return failure(OsdErrc::kInvalid,

@@ -3,8 +3,8 @@
 
 namespace lunar::objecter {
 
-bool OsdSession::is_ready() const noexcept {
-  return is_up_ && server_ != nullptr && server_->hello() && server_->hello()->osd == id_;
+bool OsdSession::is_meant() const noexcept {
+  return server_ != nullptr && server_->hello() && objecter::is_meant(info_, *server_->hello());
 }
 
 void OsdSession::send_cancel(const Op& op) {

@@ -5,6 +5,7 @@
 
 #include "objecter/cluster/server_connection.h"
 #include "objecter/ops/op.h"
+#include "objecter/protocol/osd_map.h"
 #include "objecter/servers/loss_reports.h"
 #include "objecter/servers/unflushed_writes.h"
 
@@ -15,15 +16,24 @@ namespace lunar::objecter {
 // Loop-bound. Borrows the ops; shares the connection.
 class OsdSession {
  public:
-  explicit OsdSession(OsdId id) noexcept : id_(id) {}
+  explicit OsdSession(OsdId id) noexcept : id_(id) { info_.id = id; }
 
   OsdId id() const noexcept { return id_; }
   const ServerRef& server() const noexcept { return server_; }
   void set_server(ServerRef server) noexcept { server_ = std::move(server); }
-  bool is_up() const noexcept { return is_up_; }
-  void set_up(bool is_up) noexcept { is_up_ = is_up; }
-  // Up, connected, and the server said that it is this OSD.
-  bool is_ready() const noexcept;
+  bool is_up() const noexcept { return info_.up; }
+  // What the newest map says of it; default if it is not in that.
+  void set_info(const OsdInfo& info) {
+    info_ = info;
+    info_.id = id_;
+  }
+  // The server said hello, and is the one that the newest map means.
+  bool is_meant() const noexcept;
+  // Up, meant, and what was under way has been decided upon.
+  bool is_ready() const noexcept { return is_up() && has_begun_ && is_meant(); }
+  // The hello of the present session was acted upon. Implies that there was one.
+  bool has_begun() const noexcept { return has_begun_; }
+  void set_begun(bool has_begun) noexcept { has_begun_ = has_begun; }
 
   // Asks the server to give the op up. Passes what is queued, and whatever throttles ops. Never
   // overtakes the op, which is withdrawn first. REQUIRES: is_ready().
@@ -54,8 +64,9 @@ class OsdSession {
 
  private:
   const OsdId id_;
-  ServerRef server_;          // null until it was up once
-  bool is_up_ = false;        // in the newest map
+  ServerRef server_;  // null until it was up once
+  OsdInfo info_;      // of the newest map
+  bool has_begun_ = false;
   OpQueue ops_;               // sorted by tid; op.session is this
   uint64_t incarnation_ = 0;  // of the process that ops were last sent to; 0 if none were
   UnflushedWrites unflushed_;

@@ -58,7 +58,7 @@ void OsdSessions::on_new_map(OsdMapRef map) {
 // Makes the session agree with the map.
 void OsdSessions::update(OsdSession& session) {
   const OsdInfo* osd = map_->find_osd(session.id());
-  session.set_up(osd != nullptr && osd->up);
+  session.set_info(osd != nullptr ? *osd : OsdInfo{});
   // What is down keeps its connection: replies may still come, and it may be up again soon.
   if (!session.is_up()) return;
   if (session.server() != nullptr && has_address(*osd, session.server()->address())) return;
@@ -70,6 +70,7 @@ void OsdSessions::connect(OsdSession& session, const OsdInfo& osd) {
   move_away(session);
   const auto& address = osd.addresses[session.address_index() % osd.addresses.size()];
   session.set_server(servers_.get(address));
+  session.set_begun(false);
   LUNAR_LOG(kObjecter, 5, "osd.{} is at {}", session.id(), address.to_string());
   if (session.server()->hello()) begin(session);
   watch_addresses();
@@ -141,6 +142,7 @@ void OsdSessions::send_waiting() {
 }
 
 void OsdSessions::send_waiting(OsdSession& session) {
+  if (!session.has_begun() && session.is_meant()) return begin(session);
   if (!session.is_ready()) return;
   for (Op& op : session.ops()) {
     if (op.state == OpState::kWaitSession) try_send(op);
@@ -157,19 +159,29 @@ void OsdSessions::on_loss_unheard(ImageId image) {
 
 // --- a session begins and is lost ---
 
-void OsdSessions::on_hello(const ServerRef& server) {
+bool OsdSessions::on_hello(const ServerRef& server) {
+  bool is_meant = true;
   for (auto& [id, session] : sessions_) {
-    if (session->server() == server) begin(*session);
+    if (session->server() != server) continue;
+    begin(*session);
+    is_meant &= session->is_meant();
   }
+  return is_meant;
 }
 
 void OsdSessions::begin(OsdSession& session) {
   const ServerHello& hello = *session.server()->hello();
-  if (hello.osd != session.id()) {
-    LUNAR_ERROR(kObjecter, "{} is osd.{}, the cluster map says osd.{}: waiting for a newer map",
-                session.server()->address().to_string(), hello.osd, session.id());
+  if (!session.is_meant()) {
+    // It is another OSD, or its store was copied, made anew, or started since.
+    LUNAR_LOG(
+        kObjecter, 1,
+        "{} is osd.{} on store {}, start {:x}, and not the osd.{} that the cluster map means: "
+        "waiting for a newer map",
+        session.server()->address().to_string(), hello.osd, hello.store.to_string(),
+        hello.incarnation, session.id());
     return;
   }
+  session.set_begun(true);
   const bool is_remembered = session.remembers(hello);
   const bool is_same_process = session.incarnation() == hello.incarnation;
   if (session.incarnation() != 0 && !is_remembered) {
@@ -206,6 +218,7 @@ void OsdSessions::on_reset(const ServerRef& server) {
 }
 
 void OsdSessions::lose(OsdSession& session) {
+  session.set_begun(false);
   for (Op& op : session.ops()) {
     delivery_.revoke(op);  // at once: its link is closed
     if (op.state != OpState::kSent) continue;

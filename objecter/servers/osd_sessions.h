@@ -42,7 +42,8 @@ class OsdSessions {
   void send_waiting();
 
   // From the dispatcher.
-  void on_hello(const ServerRef& server);
+  // False if it is not the server that the map means: a newer map may say otherwise.
+  bool on_hello(const ServerRef& server);
   void on_reset(const ServerRef& server);
   void on_link_down() { watch_addresses(); }
 

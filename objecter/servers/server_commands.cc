@@ -58,7 +58,17 @@ void ServerCommands::place(Tid tid) {
   if (command.server->last_error() == msgr::MsgrErrc::kAuthFailed && !command.server->is_open()) {
     return lose(tid, command.server->last_error());
   }
-  if (command.server->hello()) send(tid, command);
+  if (may_send(command)) send(tid, command);
+}
+
+// To the OSD it names, on the store that the map means. The authority only has to be that OSD:
+// after the loss of its store it is on another one until the map is restored, by a command.
+bool ServerCommands::may_send(const SentCommand& command) const {
+  const auto& hello = command.server->hello();
+  if (!hello) return false;
+  if (command.osd < 0) return hello->osd == map_->authority;
+  const OsdInfo* osd = map_->find_osd(command.osd);
+  return osd != nullptr && is_meant(*osd, *hello);
 }
 
 void ServerCommands::send(Tid tid, SentCommand& command) {
@@ -70,7 +80,7 @@ void ServerCommands::send(Tid tid, SentCommand& command) {
 
 void ServerCommands::on_hello(const ServerRef& server) {
   for (auto& [tid, command] : commands_) {
-    if (!command.was_sent && command.server == server) send(tid, command);
+    if (!command.was_sent && command.server == server && may_send(command)) send(tid, command);
   }
 }
 

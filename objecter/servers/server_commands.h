@@ -73,6 +73,7 @@ class ServerCommands {
   };
 
   void place(Tid tid);
+  bool may_send(const SentCommand& command) const;
   void send(Tid tid, SentCommand& command);
   void lose(Tid tid, std::error_code why);
   void time_out(Tid tid);

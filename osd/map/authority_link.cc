@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/map/authority_link.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -52,6 +54,15 @@ void AuthorityLink::send_boot(ServerConnection& server) {
   // Without a map whoever answers may be the authority; anybody else says so.
   const objecter::OsdMapRef map = us_.map();
   if (map && server.hello()->osd != map->authority) return;
+  const objecter::OsdInfo* authority = map ? map->find_osd(map->authority) : nullptr;
+  if (authority != nullptr && !authority->store.is_nil() &&
+      authority->store != server.hello()->store) {
+    return complain(fmt::format(
+        "osd.{} at {} is on store {}, and the map authority that we know was on {}: if that is "
+        "lost, restore a backup of the map there with lunar map restore; until then we wait",
+        authority->id, server.address().to_string(), server.hello()->store.to_string(),
+        authority->store.to_string()));
+  }
   server.send(MessageType::kOsdBoot, us_.make_boot(), msgr::Priority::kHigh);
 }
 
@@ -71,6 +82,24 @@ void AuthorityLink::boot_again() {
   if (server == nullptr) return;  // it boots already
   hunt_.doubt_source();
   if (server->hello()) send_boot(*server);
+}
+
+// An authority on another store has another history of the cluster. Its map counts only if it knows
+// us, as one does that was restored from a backup: by any other we might give up our pools.
+bool AuthorityLink::is_successor(const objecter::OsdMap& map) const {
+  const objecter::OsdMapRef ours = us_.map();
+  const objecter::OsdInfo* before = ours ? ours->find_osd(ours->authority) : nullptr;
+  if (before == nullptr || before->store.is_nil()) return true;
+  if (map.authority == ours->authority && map.find_osd(map.authority)->store == before->store)
+    return true;
+  const objecter::OsdBoot boot = us_.make_boot();
+  const objecter::OsdInfo* us = map.find_osd(boot.osd);
+  return us != nullptr && us->store == boot.store;
+}
+
+void AuthorityLink::complain(std::string problem) {
+  if (problem != last_problem_) LUNAR_ERROR(kMap, "{}", problem);
+  last_problem_ = std::move(problem);
 }
 
 // --- what we hear ---
@@ -96,12 +125,9 @@ void AuthorityLink::on_hello(ServerConnection& server, ConstBytes front) {
   if (!hello) return;
   const objecter::OsdBoot boot = us_.make_boot();
   if (!hello->fsid.is_nil() && hello->fsid != boot.fsid) {
-    std::string problem = "the server at " + server.address().to_string() + " belongs to cluster " +
-                          hello->fsid.to_string() + ", not to ours (" + boot.fsid.to_string() +
-                          "); check mon_host";
-    if (problem != last_problem_) LUNAR_ERROR(kMap, "{}", problem);
-    last_problem_ = std::move(problem);
-    return;  // it counts as silent: the hunt goes on
+    return complain("the server at " + server.address().to_string() + " belongs to cluster " +
+                    hello->fsid.to_string() + ", not to ours (" + boot.fsid.to_string() +
+                    "); check mon_host");  // it counts as silent: the hunt goes on
   }
   server.on_hello(*hello);
   subscribe(server);
@@ -119,6 +145,11 @@ void AuthorityLink::on_map(const ServerConnection& server, ConstBytes front) {
   }
   const objecter::OsdMapRef old = us_.map();
   if (map->fsid != us_.make_boot().fsid || (old && map->epoch <= old->epoch)) return;
+  if (!is_successor(*map))
+    return complain(
+        fmt::format("map epoch {} that {} sent is of a map authority on another store, "
+                    "and does not know ours: it is not used",
+                    map->epoch, server.address().to_string()));
   us_.on_newer_map(std::move(*map));
 }
 

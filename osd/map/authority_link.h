@@ -58,6 +58,8 @@ class AuthorityLink final : private objecter::MapSeeker {
   void on_map(const objecter::ServerConnection& server, ConstBytes front);
   void on_boot_reply(const objecter::ServerRef& server, ConstBytes front);
   void send_boot(objecter::ServerConnection& server);
+  bool is_successor(const objecter::OsdMap& map) const;
+  void complain(std::string problem);
   void subscribe(objecter::ServerConnection& server);
 
   BootingServer& us_;

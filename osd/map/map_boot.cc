@@ -16,6 +16,14 @@ BootChange refuse(OsdErrc error, std::string sentence) {
   return {{error, 0, std::move(sentence)}, std::nullopt};
 }
 
+// Whether the start that the map knows is this one, or one that this store remembers.
+bool is_next_start(const OsdInfo& known, const objecter::OsdBoot& boot) {
+  if (known.incarnation == 0 || known.incarnation == boot.incarnation) return true;
+  return boot.incarnation > known.incarnation &&
+         std::find(boot.previous.begin(), boot.previous.end(), known.incarnation) !=
+             boot.previous.end();
+}
+
 }  // namespace
 
 BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
@@ -41,11 +49,23 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
   if (known != nullptr && !known->store.is_nil() && known->store != boot.store)
     return refuse(
         OsdErrc::kExists,
-        fmt::format("osd.{} is store {} in the map, and this is another store ({}); give "
-                    "the new one an id of its own, or remove the old one with lunar osd "
-                    "rm {} if no pool needs it",
-                    boot.osd, known->store.to_string(), boot.store.to_string(), boot.osd));
-  OsdInfo now{boot.osd, boot.store, boot.addresses, true};
+        fmt::format(
+            "osd.{} is store {} in the map, and this is another store ({}); start the "
+            "server on the one that the map names, or give this one an id of its own. If "
+            "the old one is lost for good, with all objects on it, say lunar osd replace {} "
+            "{} --yes-i-really-mean-it",
+            boot.osd, known->store.to_string(), boot.store.to_string(), boot.osd,
+            boot.store.to_string()));
+  if (known != nullptr && known->store == boot.store && !is_next_start(*known, boot))
+    return refuse(
+        OsdErrc::kExists,
+        fmt::format("this start of osd.{} does not follow the one that the map knows: it is on "
+                    "a copy of store {}, or that was put back to an older state, and lacks "
+                    "what was written since; start the server on the original. If that is "
+                    "lost for good, say lunar osd replace {} {} --yes-i-really-mean-it",
+                    boot.osd, boot.store.to_string(), boot.osd, boot.store.to_string()));
+  OsdInfo now{boot.osd, boot.store, boot.addresses, true, boot.incarnation};
+  if (known != nullptr) now.lost_below = known->lost_below;
   if (known != nullptr && *known == now) return {{OsdErrc::kOk, map.epoch, {}}, std::nullopt};
   OsdMap next = map;
   const auto at =

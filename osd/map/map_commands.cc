@@ -18,6 +18,7 @@ using objecter::OsdErrc;
 using objecter::OsdId;
 using objecter::OsdInfo;
 using objecter::OsdMap;
+using objecter::PoolId;
 using objecter::PoolInfo;
 using objecter::StoreKind;
 
@@ -330,6 +331,122 @@ CommandChange pool_create(const OsdMap& map, const Json& arguments) {
   return change(std::move(next), shown);
 }
 
+// Another store by the id of one that is lost: the next map in which it is meant.
+void replace_store(OsdMap& map, OsdInfo& osd, const Uuid& store) {
+  osd.store = store;
+  osd.up = false;
+  osd.incarnation = 0;
+  osd.lost_below = map.next_pool_id;
+}
+
+std::string pools_on(const OsdMap& map, OsdId id) {
+  std::string names;
+  for (const PoolInfo& pool : map.pools)
+    for (const PoolInfo::Member& member : pool.members)
+      if (member.osd == id) names += (names.empty() ? "" : ", ") + pool.name;
+  return names.empty() ? "no pool" : names;
+}
+
+CommandChange osd_replace(const OsdMap& map, const Json& arguments) {
+  const auto id = osd_argument(map, arguments);
+  if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
+  const auto store = Uuid::parse(text_of(arguments, "store"));
+  if (!store || store->is_nil())
+    return refuse(OsdErrc::kInvalid,
+                  "\"store\" must be the UUID of the store that is to be meant; lunar-osd --mkfs "
+                  "says it, and the server when it is refused");
+  const OsdInfo& known = *map.find_osd(*id);
+  if (*id == map.authority)
+    return refuse(OsdErrc::kInvalid,
+                  fmt::format("osd.{} is the map authority: a new store of it gets its place by "
+                              "restoring a backup of the map there, with lunar map restore",
+                              *id));
+  if (known.up) return refuse(OsdErrc::kBusy, fmt::format("osd.{} is up; stop it first", *id));
+  for (const OsdInfo& osd : map.osds)
+    if (osd.id != *id && osd.store == *store)
+      return refuse(OsdErrc::kExists,
+                    fmt::format("store {} is osd.{} in the map", store->to_string(), osd.id));
+  const bool is_same = known.store == *store;
+  if (!flag_of(arguments, "yes_i_really_mean_it"))
+    return refuse(
+        OsdErrc::kNotPermitted,
+        is_same ? fmt::format("taking any start of store {} for osd.{} gives up what was written "
+                              "after that copy of it was made; if that is meant, repeat with "
+                              "--yes-i-really-mean-it",
+                              store->to_string(), *id)
+                : fmt::format("replacing store {} of osd.{} gives up every object on it, for good "
+                              "(it has objects of {}); if that is meant, repeat with "
+                              "--yes-i-really-mean-it",
+                              known.store.to_string(), *id, pools_on(map, *id)));
+  OsdMap next = map;
+  OsdInfo& osd = osd_in(next, *id);
+  const PoolId lost_below = osd.lost_below;
+  replace_store(next, osd, *store);
+  if (is_same) osd.lost_below = lost_below;
+  return change(std::move(next), {{"osd", *id},
+                                  {"store", store->to_string()},
+                                  {"lost_store", known.store.to_string()},
+                                  {"status", "replaced"}});
+}
+
+// Later maps than that of the backup may be known to servers and clients, which take none that is
+// older. So many changes are not made between a backup and the loss that it is for.
+constexpr objecter::Epoch kRestoreGap = 1'000'000;
+
+// The ids of "osd_lost".
+Outcome<std::vector<OsdId>> lost_osds(const Json& arguments) {
+  std::vector<OsdId> ids;
+  for (const Json& value : list_of(arguments, "osd_lost")) {
+    const auto id = number_of(value);
+    if (!id || *id > INT32_MAX)
+      return failure(OsdErrc::kInvalid, "\"osd_lost\" must be ids of OSDs, such as 0");
+    ids.push_back(static_cast<OsdId>(*id));
+  }
+  return ids;
+}
+
+// What is known now of the servers of a restored map goes into it. Appends to `replaced` those
+// whose store is another now. The error is a sentence: a store would be replaced unasked.
+Outcome<void> bring_up_to_date(OsdMap& restored, const OsdMap& map, const std::vector<OsdId>& lost,
+                               Json& replaced) {
+  for (const OsdId id : lost) {
+    const OsdInfo* then = restored.find_osd(id);
+    const OsdInfo* now = map.find_osd(id);
+    if (then == nullptr || now == nullptr || then->store == now->store)
+      return failure(OsdErrc::kInvalid,
+                     fmt::format("osd.{} is not on another store now than in that map: leave out "
+                                 "--osd-lost {}",
+                                 id, id));
+  }
+  for (OsdInfo& osd : restored.osds) {
+    const OsdInfo* now = map.find_osd(osd.id);
+    if (now == nullptr || now->store.is_nil()) {
+      // Nobody is up because a backup says so, and which start was the last one it cannot know.
+      osd.up = false;
+      osd.incarnation = 0;
+      continue;
+    }
+    const bool is_other = !osd.store.is_nil() && osd.store != now->store;
+    if (is_other && std::find(lost.begin(), lost.end(), osd.id) == lost.end())
+      return failure(OsdErrc::kNotPermitted,
+                     fmt::format("osd.{} is store {} in that map, and store {} now: restoring it "
+                                 "replaces the store, and the objects that were on the old one "
+                                 "are lost (it has objects of {}). If the old store is lost for "
+                                 "good, repeat with --osd-lost {}; else bring it back first",
+                                 osd.id, osd.store.to_string(), now->store.to_string(),
+                                 pools_on(restored, osd.id), osd.id));
+    const objecter::PoolId lost_below =
+        is_other ? restored.next_pool_id : std::max(osd.lost_below, now->lost_below);
+    if (is_other)
+      replaced.push_back({{"osd", osd.id},
+                          {"lost_store", osd.store.to_string()},
+                          {"store", now->store.to_string()}});
+    osd = *now;
+    osd.lost_below = lost_below;
+  }
+  return {};
+}
+
 CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   const auto found = arguments.find("map");
   if (found == arguments.end())
@@ -345,19 +462,28 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
     return refuse(OsdErrc::kInvalid,
                   fmt::format("that map's authority is osd.{}, and this is osd.{}",
                               restored->authority, map.authority));
+  for (const PoolInfo& pool : map.pools) {
+    const PoolInfo* then = restored->find_pool(pool.id);
+    if (then != nullptr && *then != pool)
+      return refuse(OsdErrc::kInvalid,
+                    fmt::format("pool {} is '{}' now and '{}' in that map, so their objects would "
+                                "mix; restore into a map without pools of its own, as lunar-osd "
+                                "--mkfs --mkmap makes it",
+                                pool.id, pool.name, then->name));
+  }
+  const auto lost = lost_osds(arguments);
+  if (!lost) return refuse(OsdErrc::kInvalid, lost.error().message);
+  Json replaced = Json::array();
+  // A pool id is never used twice.
+  restored->next_pool_id = std::max(restored->next_pool_id, map.next_pool_id);
+  restored->epoch = std::max(restored->epoch, map.epoch) + kRestoreGap;
+  if (const auto known = bring_up_to_date(*restored, map, *lost, replaced); !known)
+    return refuse(static_cast<OsdErrc>(known.error().code.value()), known.error().message);
   if (!flag_of(arguments, "yes_i_really_mean_it"))
     return refuse(OsdErrc::kNotPermitted,
                   "restoring a map brings back its pools and drops the ones made since, with their "
                   "objects; if that is meant, repeat with --yes-i-really-mean-it");
-  // A pool id is never used twice, and nobody is up because a backup says so.
-  restored->next_pool_id = std::max(restored->next_pool_id, map.next_pool_id);
-  restored->epoch = std::max(restored->epoch, map.epoch);
-  for (OsdInfo& osd : restored->osds) {
-    const OsdInfo* now = map.find_osd(osd.id);
-    osd.up = now != nullptr && now->up && now->store == osd.store;
-    if (osd.up) osd.addresses = now->addresses;
-  }
-  return change(std::move(*restored), {{"status", "restored"}});
+  return change(std::move(*restored), {{"status", "restored"}, {"replaced", replaced}});
 }
 
 struct MapCommand {
@@ -365,11 +491,11 @@ struct MapCommand {
   CommandChange (*run)(const OsdMap&, const Json&);
 };
 constexpr MapCommand kCommands[] = {
-    {"status", &status},       {"osd ls", &osd_ls},           {"osd tree", &osd_tree},
-    {"osd dump", &map_dump},   {"osd down", &osd_down},       {"osd rm", &osd_rm},
-    {"pool ls", &pool_ls},     {"pool get", &pool_get},       {"pool create", &pool_create},
-    {"osd map", &osd_map},     {"pool rm", &pool_rm},         {"map dump", &map_dump},
-    {"map backup", &map_dump}, {"map restore", &map_restore},
+    {"status", &status},           {"osd ls", &osd_ls},       {"osd tree", &osd_tree},
+    {"osd dump", &map_dump},       {"osd down", &osd_down},   {"osd rm", &osd_rm},
+    {"osd replace", &osd_replace}, {"pool ls", &pool_ls},     {"pool get", &pool_get},
+    {"pool create", &pool_create}, {"osd map", &osd_map},     {"pool rm", &pool_rm},
+    {"map dump", &map_dump},       {"map backup", &map_dump}, {"map restore", &map_restore},
 };
 
 const MapCommand* find_command(std::string_view prefix) {
@@ -386,7 +512,8 @@ std::string command_prefix(std::string_view text) {
 }
 
 std::string_view map_command_help() {
-  return "status, osd ls|tree|dump|map|down|rm, pool ls|get|create|rm, map dump|backup|restore";
+  return "status, osd ls|tree|dump|map|down|rm|replace, pool ls|get|create|rm, map "
+         "dump|backup|restore";
 }
 
 CommandChange run_map_command(const OsdMap& map, std::string_view text) {

@@ -46,6 +46,7 @@ objecter::OsdBoot MapService::make_boot() {
   boot.fsid = options_.identity.fsid;
   boot.store = options_.identity.store;
   boot.incarnation = options_.incarnation;
+  boot.previous = options_.previous;
   boot.epoch = epoch();
   boot.addresses = addresses_;
   return boot;
@@ -72,7 +73,7 @@ void MapService::stop(UniqueFunction<void()> done) {
   stopped_ = std::move(done);
   for (auto& [osd, server] : watched_) center_.cancel(std::exchange(server.timer, {}));
   if (link_) link_->stop();  // an orderly end, by which the authority knows
-  if (authority_) authority_->osd_is_down(options_.identity.osd);
+  if (authority_ && !is_refused_) authority_->osd_is_down(options_.identity.osd);
   const auto finished = [this] { center_.post([this] { std::exchange(stopped_, {})(); }); };
   if (authority_ && authority_->is_busy())
     authority_->drain(finished);
@@ -86,15 +87,37 @@ void MapService::publish(OsdMapRef map) {
   map_ = std::move(map);
   LUNAR_LOG(kMap, 1, "map epoch {}", map_->epoch);
   for (const auto& [id, subscriber] : subscribers_) send_map(*subscriber);
+  if (std::string why = why_replaced(); !why.empty())
+    return on_refused(OsdErrc::kExists, std::move(why));
   host_.on_map(map_);
   ready_if_up();
   // Somebody marked us down although we are not: `osd down`, or a grace that ended too early.
   const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
-  const bool wrong = us == nullptr || !us->up || us->addresses != addresses_;
-  if (!wrong || is_stopping_ || !is_ready_) return;
+  const bool wrong = us == nullptr || !us->up || us->addresses != addresses_ ||
+                     us->incarnation != options_.incarnation;
+  if (!wrong || is_stopping_ || !may_serve()) return;
   if (link_ && link_->is_booted()) link_->boot_again();
   if (authority_ && us != nullptr)
     authority_->boot(make_boot(), [](const objecter::OsdBootReply&) {});
+}
+
+// A sentence if the map means another store by our id, or another start of ours; else empty.
+std::string MapService::why_replaced() const {
+  const OsdId osd = options_.identity.osd;
+  const objecter::OsdInfo* us = map_->find_osd(osd);
+  if (us == nullptr || us->store.is_nil()) return {};
+  if (us->store != options_.identity.store)
+    return fmt::format(
+        "osd.{} is store {} in map epoch {}, and this server runs on store {}: it serves no more; "
+        "start it on the store that the map names, or see `lunar osd replace`",
+        osd, us->store.to_string(), map_->epoch, options_.identity.store.to_string());
+  const bool is_ours = us->incarnation == 0 || us->incarnation == options_.incarnation;
+  if (is_ours || (!is_ready_ && us->incarnation < options_.incarnation)) return {};
+  return fmt::format(
+      "osd.{} was started elsewhere on a copy of store {}, as map epoch {} says: this server "
+      "serves "
+      "no more; only one of the copies must run",
+      osd, us->store.to_string(), map_->epoch);
 }
 
 void MapService::on_newer_map(OsdMap map) {
@@ -128,15 +151,18 @@ void MapService::on_booted(objecter::Epoch epoch) {
 }
 
 void MapService::ready_if_up() {
-  if (is_ready_ || !map_ || addresses_.empty()) return;
+  if (is_ready_ || is_refused_ || !map_ || addresses_.empty()) return;
   const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
-  if (us == nullptr || !us->up || us->addresses != addresses_) return;
+  if (us == nullptr || !us->up || us->addresses != addresses_ ||
+      us->incarnation != options_.incarnation)
+    return;
   if (link_ && !link_->is_booted()) return;
   is_ready_ = true;
   host_.on_ready();
 }
 
 void MapService::on_refused(OsdErrc error, std::string sentence) {
+  if (std::exchange(is_refused_, true)) return;
   host_.on_refused({make_error_code(error), std::move(sentence)});
 }
 
@@ -186,6 +212,13 @@ Outcome<void> MapService::may_boot(const msgr::Connection& connection,
     return failure(OsdErrc::kNotPermitted,
                    fmt::format("{} is not permitted to boot as {}: give it that key",
                                connection.peer().entity, entity));
+  // A copy of its store must not push it out while it lives. What boot_osd() refuses is refused
+  // when its turn has come.
+  const objecter::OsdInfo* known = map_->find_osd(boot.osd);
+  if (known != nullptr && known->up && known->incarnation != boot.incarnation &&
+      is_live(boot.osd) && boot_osd(*map_, boot).reply.error == OsdErrc::kOk)
+    return failure(OsdErrc::kBusy, fmt::format("osd.{} runs already, at {}; it has to end first",
+                                               boot.osd, known->addresses.front().to_string()));
   return {};
 }
 
@@ -222,6 +255,12 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
 }
 
 // --- who is up ---
+
+bool MapService::is_live(OsdId osd) const {
+  const auto server = watched_.find(osd);
+  return server != watched_.end() && server->second.connection != 0 &&
+         server->second.timer == msgr::TimerId::kNone;
+}
 
 void MapService::on_link(msgr::Connection& connection, bool up) {
   for (auto& [osd, server] : watched_) {

@@ -38,7 +38,8 @@ class MapService final : private BootingServer {
  public:
   struct Options {
     StoreIdentity identity;
-    uint64_t incarnation = 0;
+    uint64_t incarnation = 0;        // of this start, as in OsdBoot
+    std::vector<uint64_t> previous;  // starts before it, as in OsdBoot
     std::vector<msgr::Address> bootstrap;
     std::chrono::nanoseconds grace{std::chrono::seconds(20)};
     std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};
@@ -53,6 +54,9 @@ class MapService final : private BootingServer {
   const objecter::OsdMapRef& map() const noexcept override { return map_; }
   objecter::Epoch epoch() const noexcept { return map_ ? map_->epoch : 0; }
   bool is_authority() const noexcept { return authority_ != nullptr; }
+  // The cluster has accepted this start of this store, and no map since has said otherwise: only
+  // then are ops executed.
+  bool may_serve() const noexcept { return is_ready_ && !is_refused_; }
 
   // Boots, telling these addresses.
   void start(msgr::Messenger& messenger, std::vector<msgr::Address> addresses);
@@ -86,6 +90,8 @@ class MapService final : private BootingServer {
   void ready_if_up();
   void send_map(msgr::Connection& connection);
   Outcome<void> may_boot(const msgr::Connection& connection, const objecter::OsdBoot& boot) const;
+  std::string why_replaced() const;
+  bool is_live(OsdId osd) const;
   void start_grace(OsdId osd);
   void stop_grace(OsdId osd);
 
@@ -103,6 +109,7 @@ class MapService final : private BootingServer {
   objecter::OsdMapRef saving_;           // being written
   objecter::OsdMapRef next_;             // to be written after it
   bool is_ready_ = false;                // on_ready() was called
+  bool is_refused_ = false;              // on_refused() was called; for good
   bool is_stopping_ = false;
   UniqueFunction<void()> stopped_;  // set only while stop() waits for a record
 };

@@ -73,6 +73,8 @@ struct ClientOp {
   std::chrono::steady_clock::time_point arrived;
   ClientOpState state = ClientOpState::kArrived;
   bool is_given_up = false;  // cancelled or fenced while it executes
+  bool is_absent_lost =
+      false;  // if its object does not exist here, it is lost (OsdInfo::lost_below)
 
   ConstBytes data() const noexcept { return staged ? ConstBytes(staged.bytes()) : message.data; }
   // True if its payload is in the client's memory.

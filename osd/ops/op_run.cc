@@ -44,11 +44,26 @@ void OpRun::start() {
     finish(refused);
   else if (has_no_buffers_)
     finish(OsdErrc::kRetryInline);
-  else if (op.pulls())
+  else if (op.is_absent_lost && !replaces_object(op.header))
+    find_object();
+  else
+    execute();
+  is_in_start_ = false;
+}
+
+// An object that was on an earlier store, now lost, must not be taken for one that is empty.
+void OpRun::find_object() {
+  cursor_.env().store.stat(cursor_.op().object, [this](Result<ObjectStore::Stat> stat) {
+    if (stat || stat.error() != make_error_code(OsdErrc::kNoSuchObject)) return execute();
+    finish(OsdErrc::kIoError);
+  });
+}
+
+void OpRun::execute() {
+  if (cursor_.op().pulls())
     payload_.start();
   else
     next();
-  is_in_start_ = false;
 }
 
 OsdErrc OpRun::refusal() const {

@@ -37,6 +37,8 @@ class OpRun {
 
  private:
   OsdErrc refusal() const;
+  void find_object();
+  void execute();
   bool gives_up_waiting();
 
   StepCursor cursor_;

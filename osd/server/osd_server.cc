@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "common/log.h"
-#include "common/random.h"
 
 // Start and shutdown are coroutines. Both use `this`: the owner destroys a server only after they
 // have ended, and shutdown() ends a start that is under way.
@@ -27,11 +26,7 @@ struct OsdServer::StartArguments {
 
 OsdServer::OsdServer(msgr::EventCenter& center, ObjectStore& store, OsdServerOptions options,
                      PerfRegistry& perf)
-    : center_(center),
-      store_(store),
-      options_(std::move(options)),
-      perf_(perf),
-      incarnation_(random_u64() | 1) {}
+    : center_(center), store_(store), options_(std::move(options)), perf_(perf) {}
 
 OsdServer::~OsdServer() { center_.cancel(tick_); }
 
@@ -44,12 +39,6 @@ Outcome<std::unique_ptr<OsdServer>> OsdServer::create(msgr::EventCenter& center,
 }
 
 Outcome<void> OsdServer::load() {
-  auto versions = ObjectVersions::load(store_, incarnation_);
-  if (!versions) return failure(versions.error());
-  versions_ = std::move(*versions);
-  auto fences = FenceTable::load(store_);
-  if (!fences) return failure(fences.error());
-  fences_ = std::move(*fences);
   const StoreIdentity& identity = store_.identity();
   auto map = load_map(store_);
   if (!map && map.error().code != OsdErrc::kNoSuchObject) return failure(map.error());
@@ -61,9 +50,19 @@ Outcome<void> OsdServer::load() {
     return failure(std::errc::invalid_argument,
                    "the store has no cluster map and nobody to ask for one: set mon_host, or make "
                    "a new cluster with lunar-osd --mkfs --mkmap");
+  auto starts = StoreStarts::load(store_, identity, map ? *map : nullptr);
+  if (!starts) return failure(starts.error());
+  starts_ = std::move(*starts);
+  auto versions = ObjectVersions::load(store_, incarnation());
+  if (!versions) return failure(versions.error());
+  versions_ = std::move(*versions);
+  auto fences = FenceTable::load(store_);
+  if (!fences) return failure(fences.error());
+  fences_ = std::move(*fences);
   MapService::Options service;
   service.identity = identity;
-  service.incarnation = incarnation_;
+  service.incarnation = starts_->incarnation();
+  service.previous = starts_->previous();
   service.bootstrap = options_.bootstrap;
   service.grace = options_.grace;
   service.retry_interval = options_.retry_interval;
@@ -102,8 +101,15 @@ Detached OsdServer::run_start(std::unique_ptr<StartArguments> arguments,
 }
 
 Task<Outcome<msgr::Address>> OsdServer::bring_up(std::unique_ptr<StartArguments> arguments) {
+  msgr::Completion<std::error_code> recorded;
+  starts_->record(recorded.callback());
+  const std::error_code unrecorded = co_await recorded;
+  if (unrecorded)
+    co_return failure(
+        wire_error(unrecorded),
+        "the start of the server cannot be recorded in its store: " + unrecorded.message());
   msgr::Completion<Outcome<std::unique_ptr<UnflushedLedger>>> loaded;
-  UnflushedLedger::load(center_, store_, store_, incarnation_, loaded.callback());
+  UnflushedLedger::load(center_, store_, store_, incarnation(), loaded.callback());
   Outcome<std::unique_ptr<UnflushedLedger>> ledger = co_await loaded;
   if (!ledger) co_return failure(ledger.error());
   ledger_ = std::move(*ledger);

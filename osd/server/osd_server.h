@@ -13,6 +13,7 @@
 #include "msgr/awaiters.h"
 #include "msgr/messenger.h"
 #include "osd/map/map_service.h"
+#include "osd/records/store_starts.h"
 #include "osd/server/pool_purger.h"
 #include "osd/service/command_service.h"
 #include "osd/service/op_service.h"
@@ -60,7 +61,7 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   void add_admin_commands(AdminSocket& socket) { commands_->add_admin_commands(socket); }
 
   const objecter::OsdMapRef& map() const noexcept { return maps_->map(); }  // null before the first
-  uint64_t incarnation() const noexcept { return incarnation_; }            // new with each object
+  uint64_t incarnation() const noexcept { return starts_->incarnation(); }  // new with each object
   uint64_t verifier() const noexcept { return ledger_ ? ledger_->verifier() : 0; }
 
  private:
@@ -92,8 +93,8 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   ObjectStore& store_;
   const OsdServerOptions options_;
   PerfRegistry& perf_;
-  const uint64_t incarnation_;
   // Made by load().
+  std::unique_ptr<StoreStarts> starts_;
   std::unique_ptr<ObjectVersions> versions_;
   std::unique_ptr<FenceTable> fences_;
   std::unique_ptr<MapService> maps_;

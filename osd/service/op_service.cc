@@ -57,6 +57,7 @@ void OpService::send_hello(msgr::Connection& connection, bool remembers) {
   objecter::ServerHello hello;
   hello.fsid = store_.identity().fsid;
   hello.osd = store_.identity().osd;
+  hello.store = store_.identity().store;
   hello.incarnation = versions_.incarnation();
   hello.verifier = ledger_->verifier();
   hello.epoch = maps_.epoch();
@@ -107,10 +108,14 @@ void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
 }
 
 void OpService::admit(msgr::Connection& connection, ClientOpRef op) {
+  // Not yet, or no more: the client tries again until its time is over.
+  if (!maps_.may_serve()) return refuse(connection, *op, OsdErrc::kStaleMap);
   if (op->header.epoch > maps_.epoch()) return wait_for_map(connection, std::move(op));
   op->map = maps_.map();
   if (const OsdErrc error = check_target(*op); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
+  const objecter::OsdInfo* us = op->map->find_osd(store_.identity().osd);
+  op->is_absent_lost = us != nullptr && op->header.pg.pool < us->lost_below;
   const auto known = connections_.find(connection.id());
   if (known == connections_.end()) return;
   sessions_.submit(connection, known->second, std::move(op));

@@ -209,7 +209,10 @@ void FakeOsd::on_op(msgr::Connection& connection, const msgr::InMessage& message
 void FakeOsd::send_hello(msgr::Connection& connection) {
   hello.epoch = map ? map->epoch : 0;
   if (map) hello.fsid = map->fsid;
-  send(connection, MessageType::kServerHello, encoded(hello));
+  objecter::ServerHello said = hello;
+  const objecter::OsdInfo* us = map ? map->find_osd(id_) : nullptr;
+  if (said.store.is_nil() && us != nullptr) said.store = us->store;
+  send(connection, MessageType::kServerHello, encoded(said));
 }
 
 void FakeOsd::send_map(msgr::Connection& connection) {

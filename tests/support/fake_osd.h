@@ -43,7 +43,7 @@ class FakeOsd final : private msgr::Dispatcher {
   void stop(InlineFunction<void()> done);
   bool is_stopped() const noexcept { return is_stopped_; }
 
-  // The fields of its hello.
+  // The fields of its hello; a nil store stands for the one that `map` means.
   objecter::ServerHello hello;
   bool says_hello = true;
   std::optional<objecter::OsdMap> map;

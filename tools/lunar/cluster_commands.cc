@@ -218,9 +218,10 @@ Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments
     return failure(std::errc::invalid_argument,
                    arguments.file + " is not JSON; give a file that 'lunar map backup' wrote");
   }
-  return ask(
-      context,
-      {{"prefix", "map restore"}, {"map", map}, {"yes_i_really_mean_it", arguments.is_sure}});
+  return ask(context, {{"prefix", "map restore"},
+                       {"map", map},
+                       {"osd_lost", arguments.osds},
+                       {"yes_i_really_mean_it", arguments.is_sure}});
 }
 
 Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) {
@@ -263,6 +264,18 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
         });
     command->add_option("osd", arguments->osd, "id")->required();
   }
+  auto* replaced =
+      context.add(*osd, "replace", "accept a new store for a server whose store is lost",
+                  [&context, arguments] {
+                    return ask(context, {{"prefix", "osd replace"},
+                                         {"osd", arguments->osd},
+                                         {"store", arguments->store},
+                                         {"yes_i_really_mean_it", arguments->is_sure}});
+                  });
+  replaced->add_option("osd", arguments->osd, "id")->required();
+  replaced->add_option("store", arguments->store, "UUID of the new store")->required();
+  replaced->add_flag("--yes-i-really-mean-it", arguments->is_sure,
+                     "all objects on the old store are lost");
   auto* mapped = context.add(
       *osd, "map", "PG and server of an object, whether it exists or not", [&context, arguments] {
         return ask(
@@ -309,6 +322,10 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   auto* restored = context.add(*map, "restore", "put a saved map back",
                                [&context, arguments] { return restore(context, *arguments); });
   restored->add_option("file", arguments->file, "file")->required();
+  restored
+      ->add_option("--osd-lost", arguments->osds,
+                   "ids of servers whose store is another one now, and the old one lost")
+      ->delimiter(',');
   restored->add_flag("--yes-i-really-mean-it", arguments->is_sure, "replaces the map in use");
 }
 

@@ -35,6 +35,7 @@ ServerHello some_hello() {
   ServerHello hello;
   hello.fsid = Uuid::random();
   hello.osd = 2;
+  hello.store = Uuid::random();
   hello.incarnation = 0x1122334455667788;
   hello.verifier = 99;
   hello.epoch = 7;
@@ -45,11 +46,12 @@ ServerHello some_hello() {
 TEST(ControlTest, ServerHelloSurvivesTheWire) {
   const ServerHello hello = some_hello();
   const Buffer bytes = encoded(hello);
-  EXPECT_EQ(bytes.size(), 45u);
+  EXPECT_EQ(bytes.size(), 61u);
   const auto read = decode_server_hello(bytes);
   ASSERT_TRUE(read);
   EXPECT_EQ(read->fsid, hello.fsid);
   EXPECT_EQ(read->osd, 2);
+  EXPECT_EQ(read->store, hello.store);
   EXPECT_EQ(read->incarnation, hello.incarnation);
   EXPECT_EQ(read->verifier, 99u);
   EXPECT_EQ(read->epoch, 7u);
@@ -102,6 +104,7 @@ OsdBoot some_boot() {
   boot.fsid = Uuid::random();
   boot.store = Uuid::random();
   boot.incarnation = 3;
+  boot.previous = {1, 2};
   boot.epoch = 4;
   boot.addresses = {*msgr::Address::parse("127.0.0.1:6800"), *msgr::Address::parse("[::1]:6801")};
   return boot;
@@ -114,8 +117,36 @@ TEST(ControlTest, OsdBootSurvivesTheWire) {
   EXPECT_EQ(read->osd, 1);
   EXPECT_EQ(read->fsid, boot.fsid);
   EXPECT_EQ(read->store, boot.store);
+  EXPECT_EQ(read->previous, boot.previous);
   EXPECT_EQ(read->addresses, boot.addresses);
   expect_exact(encoded(boot), decode_osd_boot);
+}
+
+TEST(ControlTest, OsdBootRemembersOnlySoManyStarts) {
+  OsdBoot boot = some_boot();
+  boot.previous.assign(OsdBoot::kMaxPrevious, 1);
+  EXPECT_TRUE(decode_osd_boot(encoded(boot)));
+  boot.previous.push_back(2);
+  EXPECT_FALSE(decode_osd_boot(encoded(boot)));
+}
+
+TEST(ControlTest, AServerIsMeantByItsIdStoreAndStart) {
+  OsdInfo osd;
+  osd.id = 2;
+  osd.incarnation = 7;
+  ServerHello hello = some_hello();
+  hello.incarnation = 7;
+  osd.store = hello.store;
+  EXPECT_TRUE(is_meant(osd, hello));
+  hello.incarnation = 8;
+  EXPECT_FALSE(is_meant(osd, hello)) << "a later start that the map does not show yet";
+  osd.incarnation = 0;
+  EXPECT_TRUE(is_meant(osd, hello)) << "any start may come";
+  hello.store = Uuid::random();
+  EXPECT_FALSE(is_meant(osd, hello));
+  hello.store = osd.store;
+  hello.osd = 3;
+  EXPECT_FALSE(is_meant(osd, hello));
 }
 
 TEST(ControlTest, OsdBootWithoutAUsableAddressIsRefused) {
@@ -128,7 +159,7 @@ TEST(ControlTest, OsdBootWithoutAUsableAddressIsRefused) {
 
 TEST(ControlTest, AddressBytesAreChecked) {
   Buffer bytes = encoded(some_boot());
-  const std::size_t first_family = 4 + 16 + 16 + 8 + 8 + 1;
+  const std::size_t first_family = 4 + 16 + 16 + 8 + (1 + 2 * 8) + 8 + 1;
   ASSERT_EQ(bytes[first_family], std::byte{4});
   Buffer bad = bytes;
   bad[first_family] = std::byte{5};

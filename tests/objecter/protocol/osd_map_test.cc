@@ -23,7 +23,9 @@ OsdMap some_map() {
       {0,
        *Uuid::parse("11111111-1111-4111-8111-111111111111"),
        {address("127.0.0.1:6800"), address("[::1]:6800")},
-       true},
+       true,
+       0x700000009,
+       2},
       {1, Uuid{}, {}, false},
       {5, *Uuid::parse("22222222-2222-4222-8222-222222222222"), {address("10.1.2.3:6801")}, true}};
   map.pools = {{1, "rbd", 64, 4u << 20, StoreKind::kFile, {{0, 0x10000}, {1, 0x8000}}},
@@ -55,8 +57,8 @@ TEST(OsdMapTest, SurvivesTheWire) {
 
 TEST(OsdMapTest, EncodingIsPinned) {
   const Buffer bytes = encoded(some_map());
-  EXPECT_EQ(bytes.size(), 281u);
-  EXPECT_EQ(crc32c(0, ConstBytes(bytes).first(bytes.size() - 4)), 2739681573u);
+  EXPECT_EQ(bytes.size(), 329u);
+  EXPECT_EQ(crc32c(0, ConstBytes(bytes).first(bytes.size() - 4)), 710054884u);
 }
 
 TEST(OsdMapTest, AnyDamageIsNoticed) {
@@ -99,7 +101,24 @@ TEST(OsdMapTest, AnotherFormatIsNamed) {
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().code, make_error_code(OsdErrc::kIncompatible));
   EXPECT_THAT(read.error().message, HasSubstr("version 9"));
-  EXPECT_THAT(read.error().message, HasSubstr("version 1"));
+  EXPECT_THAT(read.error().message, HasSubstr("version 2"));
+}
+
+// As a server of before the incarnations wrote it into its store.
+TEST(OsdMapTest, TheFormatBeforeIsRead) {
+  OsdMap map = some_map();
+  map.osds.resize(1);
+  map.osds[0].addresses.resize(1);
+  map.osds[0].incarnation = 0;
+  map.osds[0].lost_below = 0;
+  map.pools.clear();
+  Buffer bytes = encoded(map);
+  constexpr std::ptrdiff_t kAfterAddresses = 46 + 4 + 16 + 1 + 1 + 19;
+  bytes.erase(bytes.begin() + kAfterAddresses, bytes.begin() + kAfterAddresses + 16);
+  bytes[4] = std::byte{1};
+  const auto read = decode_osd_map(resealed(bytes));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, map);
 }
 
 TEST(OsdMapTest, FindsByIdAndName) {
@@ -190,7 +209,7 @@ TEST(OsdMapJsonTest, WhatIsWrongIsNamed) {
   EXPECT_THAT(with("\"store\": \"mem\"", "\"store\": \"tape\"").error().message,
               HasSubstr("'store'"));
   EXPECT_THAT(with("\"osds\"", "\"osd\"").error().message, HasSubstr("'osds'"));
-  EXPECT_EQ(with("\"format\": 1", "\"format\": 2").error().code,
+  EXPECT_EQ(with("\"format\": 2", "\"format\": 3").error().code,
             make_error_code(OsdErrc::kIncompatible));
   for (const char* bad : {"", "[]", "{", "3", "{\"osds\": {}}", "null"}) {
     EXPECT_FALSE(osd_map_from_json(bad)) << bad;

@@ -40,7 +40,9 @@ TEST_F(OsdSessionTest, KeepsTheOrderOfTids) {
 
 TEST_F(OsdSessionTest, IsNotReadyWithoutAServer) {
   EXPECT_FALSE(session.is_ready());
-  session.set_up(true);
+  OsdInfo info;
+  info.up = true;
+  session.set_info(info);
   EXPECT_FALSE(session.is_ready());
 }
 

@@ -141,6 +141,67 @@ TEST_F(OsdSessionsTest, ServerThatIsSomebodyElseGetsNothing) {
   EXPECT_EQ(osd(1).ops_seen, 1u);
 }
 
+// As when its store was lost, and made anew with the same id.
+TEST_F(OsdSessionsTest, ServerOnAnotherStoreGetsNothing) {
+  osd(1).hello.store = Uuid::random();
+  Ended ended;
+  submit(read_op(object_on(1), into), ended);
+  pass(1s);
+  EXPECT_EQ(osd(1).ops_seen, 0u);
+  EXPECT_FALSE(ended.is_done);
+  EXPECT_GT(osd(0).subscriptions.size(), 1u) << "it asks for a newer map";
+  OsdMap next = map;
+  next.epoch = 6;
+  next.osds[1].store = osd(1).hello.store;
+  set_map(next);
+  settle();
+  EXPECT_EQ(osd(1).ops_seen, 1u) << "on the session that it has";
+}
+
+TEST_F(OsdSessionsTest, ServerOnAnotherStoreCostsTheOpItsTimeAndNoMore) {
+  osd(1).hello.store = Uuid::random();
+  Ended ended;
+  submit(read_op(object_on(1), into), ended);
+  pass(21s);
+  EXPECT_TRUE(ended.is_done);
+  EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+}
+
+TEST_F(OsdSessionsTest, AStartThatTheMapDoesNotShowYetWaitsForTheMap) {
+  OsdMap next = map;
+  next.epoch = 6;
+  next.osds[1].incarnation = osd(1).hello.incarnation;
+  set_map(next);
+  settle();
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  settle();
+  ASSERT_EQ(osd(1).ops.size(), 1u);
+  restart(1);  // as another start
+  pass(1s);
+  EXPECT_EQ(osd(1).ops.size(), 0u);
+  next.epoch = 7;
+  next.osds[1].incarnation = osd(1).hello.incarnation;
+  set_map(next);
+  settle();
+  ASSERT_EQ(osd(1).ops.size(), 1u);
+  osd(1).reply_next();
+  settle();
+  EXPECT_TRUE(ended.is_done);
+  EXPECT_FALSE(ended.reply.error);
+}
+
+TEST_F(OsdSessionsTest, AnOlderStartThanTheMapsGetsNothing) {
+  OsdMap next = map;
+  next.epoch = 6;
+  next.osds[1].incarnation = osd(1).hello.incarnation + 1;
+  set_map(next);
+  Ended ended;
+  submit(write_op(object_on(1), data), ended);
+  pass(1s);
+  EXPECT_EQ(osd(1).ops_seen, 0u);
+}
+
 TEST_F(OsdSessionsTest, ServerOfAnotherClusterGetsNothing) {
   osd(1).map->fsid = Uuid::random();
   Ended ended;

@@ -39,6 +39,25 @@ TEST_F(ServerCommandsTest, GoesToTheServerThatIsNamed) {
   EXPECT_EQ(osd(1).commands.size(), 1u);
 }
 
+// A fence on another store than the one that is written to would protect nothing.
+TEST_F(ServerCommandsTest, ForOneServerGoesToNoOtherStore) {
+  osd(1).hello.store = Uuid::random();
+  run(1);
+  pass(3s);
+  ASSERT_TRUE(result);
+  EXPECT_EQ(result->error().code, make_error_code(OsdErrc::kUnreachable));
+  EXPECT_TRUE(osd(1).commands.empty());
+}
+
+TEST_F(ServerCommandsTest, ForTheAuthorityReachesItOnANewStore) {
+  osd(0).hello.store = Uuid::random();
+  restart(0);
+  osd(0).on_command = [](const std::string&) { return CommandReply{OsdErrc::kOk, 0, "{}"}; };
+  run(-1);
+  pass(1s);
+  EXPECT_TRUE(result && *result) << "or the map could not be restored";
+}
+
 TEST_F(ServerCommandsTest, ErrorCarriesTheServersSentence) {
   osd(0).on_command = [](const std::string&) {
     return CommandReply{OsdErrc::kExists, 0, "pool 'rbd' exists already"};

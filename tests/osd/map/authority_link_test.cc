@@ -70,6 +70,7 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
   }
 
   const Uuid fsid = Uuid::random();
+  const Uuid store_ = Uuid::random();  // ours
   test::ManualClock clock;
   std::unique_ptr<msgr::EventCenter> center;
   msgr::LoopbackStack stack{{}};
@@ -110,7 +111,6 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
   void on_reset(msgr::Connection& connection, std::error_code why) override {
     if (link && link->owns(connection)) link->on_reset(connection, why);
   }
-  const Uuid store_ = Uuid::random();
 };
 
 TEST_F(AuthorityLinkTest, BootsWithTheAuthorityAndTakesItsMap) {
@@ -222,6 +222,31 @@ TEST_F(AuthorityLinkTest, OlderMapsAndThoseOfOthersAreIgnored) {
     pass(0s);
     EXPECT_EQ(*ours, cluster);
   }
+}
+
+// The authority's disk was lost, and a new cluster map was made with the same fsid.
+TEST_F(AuthorityLinkTest, AnAuthorityOnAnotherStoreIsNotBootedWithUntilItsMapKnowsUs) {
+  ours = std::make_shared<const OsdMap>(cluster);
+  osd(0).hello.store = Uuid::random();
+  OsdMap fresh = cluster;
+  fresh.epoch = 9;
+  fresh.osds.resize(1);
+  fresh.osds[0].store = osd(0).hello.store;
+  osd(0).map = fresh;
+  start({0});
+  pass(5s);
+  EXPECT_TRUE(osd(0).boots.empty());
+  EXPECT_FALSE(refused) << "it waits for the map to be restored";
+  EXPECT_EQ(*ours, cluster);
+  OsdMap restored = cluster;
+  restored.epoch = 1'000'010;
+  restored.osds[0].store = osd(0).hello.store;
+  restored.osds.push_back({7, store_, {}, false});
+  osd(0).map = restored;
+  osd(0).push_map();
+  pass(2s);
+  EXPECT_EQ(*ours, restored);
+  EXPECT_TRUE(link->is_booted());
 }
 
 TEST_F(AuthorityLinkTest, StopEndsTheSession) {

@@ -175,6 +175,68 @@ TEST_F(MapCommandsTest, BackupIsRestoredWithANewEpoch) {
   EXPECT_EQ(map.next_pool_id, next);
 }
 
+// The authority's store is lost: its new one has a map of its own, and its own UUID.
+class LostAuthorityTest : public MapCommandsTest {
+ protected:
+  LostAuthorityTest() {
+    run({{"prefix", "pool create"}, {"pool", "p"}});
+    backup = run({{"prefix", "map backup"}});
+    before = map;
+    map = make_first_map(map.fsid, 0, Uuid::random());
+    boot(0, map.osds[0].store);
+  }
+  json restore(json lost) const {
+    return {{"prefix", "map restore"},
+            {"map", backup},
+            {"osd_lost", std::move(lost)},
+            {"yes_i_really_mean_it", true}};
+  }
+  json backup;
+  OsdMap before;
+};
+
+TEST_F(LostAuthorityTest, RestoringReplacesItsStoreIfThatIsSaid) {
+  const std::string sentence = refusal(restore(json::array()), OsdErrc::kNotPermitted);
+  EXPECT_NE(sentence.find("--osd-lost 0"), std::string::npos) << sentence;
+  EXPECT_NE(sentence.find(before.osds[0].store.to_string()), std::string::npos) << sentence;
+  const objecter::OsdInfo now = map.osds[0];
+  const json answer = run(restore({0}));
+  EXPECT_EQ(answer["replaced"][0]["lost_store"], before.osds[0].store.to_string());
+  EXPECT_EQ(map.osds[0].store, now.store);
+  EXPECT_TRUE(map.osds[0].up) << "it is the one that answers";
+  EXPECT_EQ(map.osds[0].addresses, now.addresses);
+  EXPECT_EQ(map.osds[0].lost_below, before.next_pool_id) << "what is absent there is lost";
+  ASSERT_EQ(map.osds.size(), 3u);
+  EXPECT_EQ(map.osds[1].store, before.osds[1].store);
+  EXPECT_FALSE(map.osds[1].up);
+  EXPECT_EQ(map.osds[1].incarnation, 0u) << "any start of that store may come";
+  EXPECT_EQ(map.pools, before.pools);
+}
+
+TEST_F(LostAuthorityTest, TheServersComeBackToTheRestoredMap) {
+  CommandChange change = run_map_command(map, restore({"0"}).dump());
+  ASSERT_TRUE(change.next);
+  EXPECT_GT(change.next->epoch, before.epoch + 100'000) << "whatever epoch they have seen";
+  map = *change.next;
+  OsdBoot back = boot_of(1, before.osds[1].store);
+  back.epoch = before.epoch + 50;
+  back.incarnation = 77;
+  accept(boot_osd(map, back).next);
+  EXPECT_TRUE(map.osds[1].up);
+  EXPECT_FALSE(boot_osd(map, boot_of(0, map.osds[0].store)).reply.error != OsdErrc::kOk);
+}
+
+TEST_F(LostAuthorityTest, AStoreThatIsNotReplacedIsNotLost) {
+  EXPECT_NE(refusal(restore({0, 1}), OsdErrc::kInvalid).find("osd.1"), std::string::npos);
+  EXPECT_NE(refusal(restore("x"), OsdErrc::kInvalid).find("osd_lost"), std::string::npos);
+}
+
+TEST_F(LostAuthorityTest, PoolsThatWouldMixAreRefused) {
+  run({{"prefix", "pool create"}, {"pool", "other"}});
+  const std::string sentence = refusal(restore({0}), OsdErrc::kInvalid);
+  EXPECT_NE(sentence.find("'other'"), std::string::npos) << sentence;
+}
+
 TEST_F(MapCommandsTest, AnotherClustersMapIsNotRestored) {
   OsdMap other = map;
   other.fsid = Uuid::random();
@@ -209,6 +271,93 @@ TEST_F(MapCommandsTest, BootOfAnotherStoreUnderAKnownIdIsRefused) {
   const BootChange change = boot_osd(map, boot_of(1, Uuid::random()));
   EXPECT_EQ(change.reply.error, OsdErrc::kExists);
   EXPECT_NE(change.reply.message.find("osd.1"), std::string::npos);
+}
+
+class MapStartsTest : public MapCommandsTest {
+ protected:
+  // osd.1 comes with this start, and remembers those.
+  BootChange start(uint64_t incarnation, std::vector<uint64_t> previous) {
+    OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+    boot.incarnation = incarnation;
+    boot.previous = std::move(previous);
+    BootChange change = boot_osd(map, boot);
+    if (change.next) map = *change.next;
+    return change;
+  }
+};
+
+TEST_F(MapStartsTest, ALaterStartThatRemembersTheKnownOneIsAccepted) {
+  EXPECT_EQ(start(5, {1}).reply.error, OsdErrc::kOk);
+  EXPECT_EQ(map.find_osd(1)->incarnation, 5u);
+  EXPECT_EQ(start(9, {5, 7}).reply.error, OsdErrc::kOk) << "7 was never heard of";
+  EXPECT_EQ(start(12, {5, 7, 9}).reply.error, OsdErrc::kOk);
+}
+
+TEST_F(MapStartsTest, TheSameStartMayComeAgain) {
+  start(5, {1});
+  EXPECT_EQ(start(5, {1}).reply.error, OsdErrc::kOk);
+}
+
+TEST_F(MapStartsTest, AnOlderStartIsRefused) {
+  start(5, {1});
+  const BootChange change = start(4, {1});
+  EXPECT_EQ(change.reply.error, OsdErrc::kExists);
+  EXPECT_NE(change.reply.message.find("a copy of store"), std::string::npos)
+      << change.reply.message;
+}
+
+TEST_F(MapStartsTest, ACopyThatLacksTheKnownStartIsRefusedHoweverOftenItStarts) {
+  start(5, {1});  // the original, after the copy was made
+  EXPECT_EQ(start(6, {1}).reply.error, OsdErrc::kExists);
+  EXPECT_EQ(start(99, {1, 6, 7}).reply.error, OsdErrc::kExists);
+  EXPECT_EQ(start(100, {5}).reply.error, OsdErrc::kOk);
+}
+
+TEST_F(MapStartsTest, ReplacingAStoreIsSaidInSoManyWords) {
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  const Uuid old = map.find_osd(1)->store;
+  const Uuid store = Uuid::random();
+  json request = {{"prefix", "osd replace"}, {"osd", 1}, {"store", store.to_string()}};
+  EXPECT_NE(refusal(request, OsdErrc::kBusy).find("osd.1 is up"), std::string::npos);
+  run({{"prefix", "osd down"}, {"osd", 1}});
+  const std::string sentence = refusal(request, OsdErrc::kNotPermitted);
+  EXPECT_NE(sentence.find(old.to_string()), std::string::npos) << sentence;
+  EXPECT_NE(sentence.find(" p)"), std::string::npos) << sentence;
+  request["yes_i_really_mean_it"] = true;
+  run(request);
+  EXPECT_EQ(map.find_osd(1)->store, store);
+  EXPECT_EQ(map.find_osd(1)->lost_below, map.next_pool_id);
+  EXPECT_EQ(boot_osd(map, boot_of(1, old)).reply.error, OsdErrc::kExists);
+  accept(boot_osd(map, boot_of(1, store)).next);
+  EXPECT_EQ(map.find_osd(1)->lost_below, map.next_pool_id) << "it stays lost";
+}
+
+TEST_F(MapStartsTest, ACopyIsAcceptedIfThatIsSaid) {
+  start(5, {1});
+  run({{"prefix", "osd down"}, {"osd", 1}});
+  run({{"prefix", "osd replace"},
+       {"osd", 1},
+       {"store", map.find_osd(1)->store.to_string()},
+       {"yes_i_really_mean_it", true}});
+  EXPECT_EQ(map.find_osd(1)->lost_below, 0u);
+  EXPECT_EQ(start(4, {1}).reply.error, OsdErrc::kOk);
+  EXPECT_EQ(start(9, {5}).reply.error, OsdErrc::kExists) << "and the original is the copy now";
+}
+
+TEST_F(MapStartsTest, WhatCannotBeReplaced) {
+  const auto replace = [](json osd, json store) {
+    return json{{"prefix", "osd replace"},
+                {"osd", std::move(osd)},
+                {"store", std::move(store)},
+                {"yes_i_really_mean_it", true}};
+  };
+  const std::string store = Uuid::random().to_string();
+  run({{"prefix", "osd down"}, {"osd", 0}});
+  run({{"prefix", "osd down"}, {"osd", 1}});
+  EXPECT_NE(refusal(replace(0, store), OsdErrc::kInvalid).find("map restore"), std::string::npos);
+  refusal(replace(7, store), OsdErrc::kInvalid);
+  refusal(replace(1, "x"), OsdErrc::kInvalid);
+  refusal(replace(1, map.find_osd(2)->store.to_string()), OsdErrc::kExists);
 }
 
 TEST_F(MapCommandsTest, BootOfOneStoreUnderTwoIdsIsRefused) {
