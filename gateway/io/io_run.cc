@@ -128,6 +128,7 @@ ObjectOp IoRun::make_op(const ObjectExtent& extent) const {
                 work_.data.subspan(extent.buffer_offset, extent.length));
       break;
     case IoType::kOrWrite:
+      op.flags &= static_cast<uint16_t>(~objecter::kOpIdempotent);
       with_data(step_of(OpCode::kOrWrite, extent, fua_),
                 work_.data.subspan(extent.buffer_offset, extent.length));
       break;

@@ -84,10 +84,11 @@ struct Op : TableHook, DeadlineHook, QueueHook {
 
   // --- its sendings (OsdSessions, OpMessage) ---
 
-  uint32_t attempt = 0;   // sendings so far
-  uint32_t encoded = 0;   // the last of them that a link has taken; at most `attempt`
-  bool was_sent = false;  // its OSD may have executed it: an attempt went there, and neither an
-                          // answer nor a new process of the server has ruled that out
+  uint32_t attempt = 0;    // sendings so far
+  uint32_t encoded = 0;    // the last of them that a link has taken; at most `attempt`
+  uint32_t ruled_out = 0;  // those up to this one were not executed; at most `attempt`
+  bool was_sent = false;   // its OSD may have executed it: an attempt went there, and neither an
+                           // answer nor a new process of the server has ruled that out
   ResendReason resend_reason = ResendReason::kNewMap;  // of the next sending, if attempt > 0
   uint64_t flush_mark = 0;  // kServerFlush: UnflushedWrites::mark() when it was sent
 
@@ -104,7 +105,8 @@ struct Op : TableHook, DeadlineHook, QueueHook {
 
   // --- how it ends (OpEnding): from kAnswered or kEnding on ---
 
-  OpReply result;                                // of a kPoolFlush: the first error so far
+  OpReply result;              // of a kPoolFlush: the first error so far
+  std::error_code end_reason;  // kEnding: what it ends with if it turns out not to be executed
   std::optional<msgr::InMessage> reply_message;  // holds result.data, if that is not empty
   bool awaits_confirmation = false;              // kEnding: the server may still be executing it
   OpTime confirm_until;      // … at the longest; only with awaits_confirmation
@@ -116,6 +118,9 @@ struct Op : TableHook, DeadlineHook, QueueHook {
   uint32_t server_flushes_left = 0;  // kPoolFlush: not done yet
 
   bool are_buffers_free() const noexcept { return messages == 0 && withdrawals == 0 && !key; }
+  // Its server may have executed it, or may yet: no answer has ruled that out, and a link has taken
+  // an attempt.
+  bool may_be_executed() const noexcept { return was_sent && encoded > ruled_out; }
   bool has_result() const noexcept {
     return state == OpState::kAnswered || state == OpState::kEnding;
   }

@@ -69,16 +69,19 @@ void OpEnding::interrupt(Op& op, std::error_code error, CancelReason reason) {
     return;
   }
   LUNAR_TRACE(lunar_objecter, op_cancel, op.object_op.io_id, op.tid, trace_value(reason));
-  const bool can_execute = op.was_sent && op.session != nullptr;
+  const bool can_execute = op.may_be_executed() && op.session != nullptr;
   const bool waits = can_execute && (op.changes || op.key.has_value()) && !waits_for_nobody;
   withdraw(op);
   if (can_execute && op.session->is_ready()) op.session->send_cancel(op);
+  // Whoever hears of a timeout or an abort may do it again.
+  const bool is_unknown = can_execute && !op.is_repeatable;
   if (!waits) {
-    end(op, error);
+    end(op, is_unknown ? make_error_code(OsdErrc::kUnknownOutcome) : error);
     return;
   }
   op.state = OpState::kEnding;
-  op.result.error = error;
+  op.result.error = is_unknown ? make_error_code(OsdErrc::kUnknownOutcome) : error;
+  op.end_reason = error;
   op.awaits_confirmation = true;
   const OpTime now = center_.now();
   op.confirm_until = op.changes ? now + limits_.cancel_grace : now;
@@ -90,6 +93,11 @@ void OpEnding::interrupt_server_flushes(Tid pool_flush, std::error_code error,
   table_.for_each([&](Op& op) {
     if (op.pool_flush == pool_flush) interrupt(op, error, reason);
   });
+}
+
+void OpEnding::confirm_not_executed(Op& op) {
+  if (op.awaits_confirmation) op.result.error = op.end_reason;
+  confirm(op);
 }
 
 void OpEnding::confirm(Op& op) {
@@ -142,6 +150,7 @@ void OpEnding::finish(Op& op) {
   counters_.op_latency.add(latency);
   counters_.op_latency_histogram.add(latency);
   if (op.result.error) counters_.op_error.add();
+  if (op.result.error == OsdErrc::kUnknownOutcome) counters_.op_unknown.add();
   LUNAR_TRACE(lunar_objecter, op_done, op.object_op.io_id, op.tid, op.result.error.value());
   // Those that waited go before what `done` submits.
   events_.on_op_removed();

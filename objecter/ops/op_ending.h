@@ -21,6 +21,9 @@ namespace lunar::objecter {
 // executing. With that word the server is through with the buffer too; without it, the key is
 // revoked after rkey_revoke_timeout.
 //
+// An op that must not be done twice (Op::is_repeatable) and may be executed ends with
+// kUnknownOutcome, unless the server says in time what became of it.
+//
 // done always runs from a function posted to the loop, so never inside submit() or cancel(), nor
 // inside the messenger.
 //
@@ -47,6 +50,8 @@ class OpEnding {
   void interrupt(Op& op, std::error_code error, CancelReason reason);
   // The server's word has come, or can no more.
   void confirm(Op& op);
+  // The server's word is that it has not executed the op, and will not.
+  void confirm_not_executed(Op& op);
   // An op in kAnswered or kEnding may have become free to finish.
   void finish_if_free(Op& op);
   // For OpDeadlines.

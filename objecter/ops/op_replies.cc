@@ -20,6 +20,27 @@ bool is_unflushed_write(const Op& op) noexcept {
   });
 }
 
+// Whether the op waits for the answer to that sending. One that is ending takes the answer to any:
+// what a server remembers of an op is the same for all of them.
+bool is_due(const Op& op, const OsdReplyHeader& header) noexcept {
+  if (op.state == OpState::kEnding) return header.attempt <= op.attempt;
+  return op.state == OpState::kSent && op.attempt == header.attempt && op.encoded == op.attempt;
+}
+
+// Whether an op that must not be done twice may have been carried out, or half of it, although its
+// server answers with an error: none of the steps before the first change is what failed.
+bool may_be_half_done(const Op& op, const OsdReplyHeader& header) noexcept {
+  if (header.error != OsdErrc::kIoError || op.is_repeatable ||
+      (op.object_op.flags & kOpMetadata) != 0)
+    return false;
+  const auto& asked = op.object_op.steps;
+  for (std::size_t i = 0; i < std::min(asked.size(), header.steps.size()); ++i) {
+    if (changes_object(asked[i].code)) return true;
+    if (header.steps[i].error != OsdErrc::kOk) return false;
+  }
+  return false;
+}
+
 // Whether the reply is one that this op can have.
 bool fits(const Op& op, const OsdReplyHeader& header, const msgr::InMessage& message) {
   const auto& asked = op.object_op.steps;
@@ -83,10 +104,9 @@ void OpReplies::on_op_reply(const ServerRef& server, msgr::InMessage message) {
   if (!header) return ignore(message, "it breaks the protocol");
   maps_.want(header->epoch, *server);
   Op* op = header->tid == message.meta.tid ? table_.find(header->tid) : nullptr;
-  const bool is_due = op != nullptr && op->session != nullptr && op->session->server() == server &&
-                      (op->state == OpState::kSent || op->state == OpState::kEnding) &&
-                      op->attempt == header->attempt && op->encoded == op->attempt;
-  if (!is_due) return ignore(message, "it answers nothing that was asked");
+  if (op == nullptr || op->session == nullptr || op->session->server() != server ||
+      !is_due(*op, *header))
+    return ignore(message, "it answers nothing that was asked");
   if (!fits(*op, *header, message)) return ignore(message, "its lengths are wrong");
   counters_.op_reply.add();
   counters_.op_reply_bytes.add(message.data.size());
@@ -107,6 +127,7 @@ void OpReplies::on_op_reply(const ServerRef& server, msgr::InMessage message) {
 // The server did not execute it, and says what must change first.
 void OpReplies::retry(Op& op, const OsdReplyHeader& header) {
   op.was_sent = false;
+  op.ruled_out = op.attempt;
   if (header.error == OsdErrc::kRetryInline) return retry_inline(op, DeliveryReason::kRetryInline);
   ending_.withdraw(op);  // it may have answered before it acknowledged
   submission_.retry_with_newer_map(op, header.epoch);
@@ -145,6 +166,7 @@ void OpReplies::take(Op& op, OsdReplyHeader header, msgr::InMessage message) {
 void OpReplies::take_late(Op& op, OsdReplyHeader header) {
   const bool was_executed =
       header.error != OsdErrc::kStaleMap && header.error != OsdErrc::kRetryInline;
+  if (!was_executed && header.attempt == op.encoded) return ending_.confirm_not_executed(op);
   if (was_executed && (op.changes || op.kind == OpKind::kServerFlush)) {
     op.result.error = account(op, header);
     op.result.version = header.version;
@@ -176,6 +198,11 @@ std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
     }
   }
   if (header.error == OsdErrc::kOk) return {};
+  if (may_be_half_done(op, header)) {
+    LUNAR_ERROR(kObjecter, "osd.{} failed in the middle of tid {}, which must not be repeated: {}",
+                op.osd, op.tid, make_error_code(header.error).message());
+    return OsdErrc::kUnknownOutcome;
+  }
   return header.error;
 }
 
@@ -187,7 +214,7 @@ void OpReplies::on_cancelled(const ServerRef& server, const msgr::InMessage& mes
     return;  // it ended meanwhile
   }
   delivery_.on_server_through(*op, server, message.link_generation);
-  ending_.confirm(*op);
+  ending_.confirm_not_executed(*op);
 }
 
 }  // namespace lunar::objecter

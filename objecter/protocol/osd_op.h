@@ -106,7 +106,9 @@ struct OsdOpHeader {
 // Bits of OsdOpHeader::flags.
 enum OpFlag : uint16_t {
   kOpMetadata = 1,    // a metadata object: durable versions, crash-atomic, durable when answered
-  kOpIdempotent = 2,  // may be executed again after a server restart
+  // May be executed again after a server restart, and by whoever hears that it timed out. Only for
+  // what is as well done twice as once: docs/durability.md, "What is done twice".
+  kOpIdempotent = 2,
   kOpOneSided = 4,    // the payload is described, not sent; needs the session's feature bit
 };
 

@@ -196,16 +196,17 @@ void OsdSessions::begin(OsdSession& session) {
 void OsdSessions::resume(OsdSession& session, Op& op, bool is_remembered, bool is_same_process) {
   if (op.state == OpState::kEnding) {
     if (!op.awaits_confirmation) return;
+    // What CANCELLED says from now on is about a client that the server does not remember.
+    if (!is_remembered) op.end_reason = op.result.error;
     if (!is_same_process) {
       ending_.confirm(op);  // the process that was executing it is gone
     } else if (session.is_up()) {
       session.send_cancel(op);
     }
   } else if (op.state == OpState::kWaitSession && op.was_sent && !is_remembered) {
-    if (op.is_repeatable) {
+    if (op.is_repeatable || !op.may_be_executed()) {
       op.was_sent = false;
     } else {
-      counters_.op_unknown.add();
       ending_.end(op, OsdErrc::kUnknownOutcome);
     }
   }

@@ -8,6 +8,7 @@ OpResultRef make_error_result(const ClientOp& op, OsdErrc error) {
   result->header.tid = op.header.tid;
   result->header.error = error;
   result->header.steps.resize(op.header.steps.size());
+  if (!result->header.steps.empty()) result->header.steps.front().error = error;
   return result;
 }
 

@@ -41,9 +41,9 @@ void OpRun::start() {
   }
   is_in_start_ = true;
   if (const OsdErrc refused = refusal(); refused != OsdErrc::kOk)
-    finish(refused);
+    refuse(refused);
   else if (has_no_buffers_)
-    finish(OsdErrc::kRetryInline);
+    refuse(OsdErrc::kRetryInline);
   else if (op.is_absent_lost && !replaces_object(op.header))
     find_object();
   else
@@ -55,7 +55,7 @@ void OpRun::start() {
 void OpRun::find_object() {
   cursor_.env().store.stat(cursor_.op().object, [this](Result<ObjectStore::Stat> stat) {
     if (stat || stat.error() != make_error_code(OsdErrc::kNoSuchObject)) return execute();
-    finish(OsdErrc::kIoError);
+    refuse(OsdErrc::kIoError);
   });
 }
 
@@ -92,6 +92,12 @@ void OpRun::step_done(OsdErrc error) {
   if (error != OsdErrc::kOk) return finish(error);
   cursor_.advance();
   next();
+}
+
+// The error of the first step: a client sees that nothing was begun.
+void OpRun::refuse(OsdErrc error) {
+  cursor_.result().error = error;
+  finish(error);
 }
 
 void OpRun::finish(OsdErrc error) {

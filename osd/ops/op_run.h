@@ -39,6 +39,7 @@ class OpRun {
   OsdErrc refusal() const;
   void find_object();
   void execute();
+  void refuse(OsdErrc error);
   bool gives_up_waiting();
 
   StepCursor cursor_;

@@ -102,6 +102,146 @@ TEST_F(OpEndingTest, GraceIsBounded) {
   EXPECT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
 }
 
+// What must not be done twice: COMPARE AND WRITE, ORWRITE, changes of metadata.
+class OnceOnlyTest : public OpEndingTest {
+ protected:
+  Tid submit_once(Ended& ended) {
+    const Tid tid = submit(write_op(object_on(1), data, 0), ended);
+    settle();
+    return tid;
+  }
+  static void expect_error(const Ended& ended, OsdErrc error) {
+    EXPECT_EQ(ended.times, 1);
+    EXPECT_EQ(ended.reply.error, make_error_code(error)) << ended.reply.error.message();
+  }
+};
+
+TEST_F(OnceOnlyTest, ATimeoutWithoutTheServersWordIsAnUnknownOutcome) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit_once(ended);
+  pass(6100ms);
+  expect_error(ended, OsdErrc::kUnknownOutcome);
+  EXPECT_EQ(counter("op_timeout"), 1u);
+  EXPECT_EQ(counter("op_unknown_outcome"), 1u);
+}
+
+TEST_F(OnceOnlyTest, ATimeoutThatTheServerHasNotExecutedMayBeRepeated) {
+  Ended ended;
+  submit_once(ended);
+  pass(5100ms);
+  expect_error(ended, OsdErrc::kTimedOut);
+  EXPECT_EQ(counter("op_unknown_outcome"), 0u);
+}
+
+TEST_F(OnceOnlyTest, AnAbortWithoutTheServersWordIsAnUnknownOutcome) {
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  objecter->cancel(submit_once(ended));
+  pass(1100ms);
+  expect_error(ended, OsdErrc::kUnknownOutcome);
+}
+
+TEST_F(OnceOnlyTest, AnAbortThatTheServerConfirmsIsOne) {
+  Ended ended;
+  objecter->cancel(submit_once(ended));
+  settle();
+  expect_error(ended, OsdErrc::kCancelled);
+}
+
+TEST_F(OnceOnlyTest, ARestartOfTheServerDuringTheGraceIsAnUnknownOutcome) {
+  options.cancel_grace = 60s;
+  shut_down();
+  make_objecter();
+  settle();
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit_once(ended);
+  pass(5100ms);
+  EXPECT_FALSE(ended.is_done);
+  restart(1);
+  expect_error(ended, OsdErrc::kUnknownOutcome);
+}
+
+TEST_F(OnceOnlyTest, AServerThatHasForgottenTheClientProvesNothing) {
+  options.cancel_grace = 60s;
+  shut_down();
+  make_objecter();
+  settle();
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit_once(ended);
+  pass(5100ms);
+  osd(1).confirms_cancels = true;
+  osd(1).hello.remembers_client = false;
+  restart(1, true);
+  expect_error(ended, OsdErrc::kUnknownOutcome);
+}
+
+TEST_F(OnceOnlyTest, TheAnswerToAnEarlierSendingIsTheOutcome) {
+  options.cancel_grace = 60s;
+  shut_down();
+  make_objecter();
+  settle();
+  osd(1).confirms_cancels = false;
+  Ended ended;
+  submit_once(ended);
+  const auto first = osd(1).ops.front();
+  restart(1, true);  // the second sending arrives, and is not answered either
+  pass(5100ms);
+  ASSERT_FALSE(ended.is_done);
+  auto again = osd(1).ops.front();
+  ASSERT_EQ(again.op.attempt, 2u);
+  again.op.attempt = first.op.attempt;
+  osd(1).reply(again, osd(1).ok(again));
+  settle();
+  ASSERT_EQ(ended.times, 1);
+  EXPECT_FALSE(ended.reply.error);
+}
+
+TEST_F(OnceOnlyTest, WhatNoLinkHasTakenMayBeRepeated) {
+  Ended warm;
+  submit_once(warm);
+  osd(1).reply_next();
+  settle();
+  ASSERT_TRUE(warm.is_done);
+  faults.target = osd(1).address();
+  faults.refuse = true;
+  faults.fail_sends = 1;
+  Ended breaks, waits;
+  submit_once(breaks);  // its frame breaks the link
+  submit_once(waits);
+  pass(6100ms);
+  expect_error(breaks, OsdErrc::kUnknownOutcome);
+  expect_error(waits, OsdErrc::kTimedOut);
+}
+
+TEST_F(OnceOnlyTest, AShutdownIsAnUnknownOutcome) {
+  Ended ended;
+  submit_once(ended);
+  shut_down();
+  expect_error(ended, OsdErrc::kUnknownOutcome);
+}
+
+TEST_F(OnceOnlyTest, AStoreThatFailedInTheChangeIsAnUnknownOutcome) {
+  for (const bool fails_in_compare : {true, false}) {
+    ObjectOp op = write_op(object_on(1), data, 0);
+    SubOp compare = make_step(OpCode::kAssertVersion);
+    compare.version = {1, 1};
+    op.steps.insert(op.steps.begin(), compare);
+    Ended ended;
+    submit(std::move(op), ended);
+    settle();
+    const auto received = osd(1).ops.front();
+    osd(1).ops.pop_front();
+    OsdReplyHeader reply = osd(1).ok(received);
+    reply.error = reply.steps[fails_in_compare ? 0 : 1].error = OsdErrc::kIoError;
+    osd(1).reply(received, reply);
+    settle();
+    expect_error(ended, fails_in_compare ? OsdErrc::kIoError : OsdErrc::kUnknownOutcome);
+  }
+}
+
 TEST_F(OpEndingTest, AnswerWithinTheGraceIsBetterThanATimeout) {
   osd(1).confirms_cancels = false;
   Ended ended;
