@@ -71,7 +71,7 @@ constexpr OptionSpec kOptions[] = {
 {"ms_max_backoff", kDuration, "15s", "1ms..10m", kCeph,
  "The time between two attempts to reconnect grows up to this one."},
 {"ms_dispatch_throttle_bytes", kSize, "100M", "1MiB..64GiB", kCeph,
- "No link is read while received messages of more than this many bytes wait to be dispatched."},
+ "No link takes data while received messages of more than this many bytes wait to be done with."},
 {"ms_keepalive_interval", kDuration, "5s", "10ms..1h", 0,
  "A link on which nothing has arrived for this time is sent a keepalive, which its peer has to answer."},
 {"ms_keepalive_timeout", kDuration, "15s", "10ms..1h", 0,

@@ -51,6 +51,11 @@ class OutMessage {
   // `link` is the one it is about to be sent on: what it exposes there, the frame may name. The
   // data it points to must stay valid and unchanged until this message is destroyed.
   virtual void encode(Link& link, uint64_t link_generation, EncodedMessage& out) = 0;
+  // No link reads the message now, and it may be long until one does: a link has sent it and the
+  // peer has to acknowledge it, or the session has no link. What can be had again otherwise, and
+  // costs memory, may be let go of; encode() may be called afterwards. Must not send, close or
+  // withdraw. Not called in a lossy session.
+  virtual void release_payload() noexcept {}
   // Bytes of data that encode() would give at most, for throttles; an estimate will do.
   virtual std::size_t data_bytes() const noexcept { return 0; }
 
@@ -81,7 +86,7 @@ class SimpleMessage final : public OutMessage {
 
 // A message that arrived. Owned by whoever was given it; moves, never copies. Holds its share of
 // the dispatch throttle until it is destroyed, which must happen on the connection's loop: while
-// ms_dispatch_throttle_bytes are held, no connection of the messenger is read. It may outlive
+// ms_dispatch_throttle_bytes are held, no connection of the messenger takes data. It may outlive
 // connection and messenger.
 struct InMessage {
   MessageMeta meta;

@@ -67,18 +67,29 @@ bool FrameReceiver::place_payload() {
   if (!*alive) return false;
   if (target.empty()) {
     if (place_in_pool()) return true;
-    ++counters_.memory_stalls;
+    if (!is_unwanted_) ++counters_.memory_stalls;
     return false;
   }
   decoder_.place_payload(target);
   return true;
 }
 
+void FrameReceiver::resume() {
+  is_paused_ = false;
+  // Not inside the call: it may come from anywhere.
+  if (!is_unwanted_ || stall_timer_ == TimerId::kNone) return;
+  center_.cancel(stall_timer_);
+  stall_timer_ = center_.run_after({}, [this] { retry_stalled(); });
+}
+
 bool FrameReceiver::place_in_pool() {
-  RegisteredBuffer buffer = pool_.allocate(decoder_.header().data_length.value());
-  if (buffer) {
-    decoder_.place_payload(std::move(buffer));
-    return true;
+  is_unwanted_ = !handler_->admits_payload();
+  if (!is_unwanted_) {
+    RegisteredBuffer buffer = pool_.allocate(decoder_.header().data_length.value());
+    if (buffer) {
+      decoder_.place_payload(std::move(buffer));
+      return true;
+    }
   }
   // Back-pressure: no reading until memory is back. Pools do not tell, so ask now and then.
   stall_timer_ = center_.run_after(kStallRetry, [this] { retry_stalled(); });

@@ -36,7 +36,7 @@ class FrameReceiver {
   void set_handler(LinkHandler* handler) noexcept { handler_ = handler; }
   LinkHandler* handler() const noexcept { return handler_; }
   void pause() noexcept { is_paused_ = true; }
-  void resume() noexcept { is_paused_ = false; }
+  void resume();
   // Somebody wants frames, and there is memory for them.
   bool wants_bytes() const noexcept {
     return !is_stopped_ && handler_ != nullptr && !is_paused_ && stall_timer_ == TimerId::kNone;
@@ -72,7 +72,8 @@ class FrameReceiver {
   std::size_t last_data_bytes_ = 0;
   bool is_paused_ = false;
   bool is_stopped_ = false;
-  TimerId stall_timer_ = TimerId::kNone;  // set while the payload at hand waits for memory
+  TimerId stall_timer_ = TimerId::kNone;  // set while the payload at hand waits for memory, or …
+  bool is_unwanted_ = false;              // … for the handler to admit it
 };
 
 }  // namespace lunar::msgr

@@ -115,6 +115,8 @@ class InjectLink final : public Link, private LinkHandler {
     return target;
   }
 
+  bool admits_payload() override { return handler_->admits_payload(); }
+
   void on_frame(ReceivedFrame frame) override {
     if (strikes()) return break_link();
     if (!delayed_.empty()) {  // a paused link may still complete what it had begun

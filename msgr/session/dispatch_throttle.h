@@ -9,7 +9,7 @@
 
 namespace lunar::msgr {
 
-// Something that reads from a link and can be told to stop for a while.
+// Something that reads from a link and can be told to take no memory for a while.
 struct ThrottledReader
     : boost::intrusive::list_base_hook<boost::intrusive::link_mode<boost::intrusive::auto_unlink>> {
   virtual void pause() = 0;
@@ -20,8 +20,9 @@ struct ThrottledReader
 };
 
 // Bounds the bytes of messages that a messenger received and whose dispatcher still holds them:
-// while there are `limit` or more, none of its links is read. Loop-bound. Messages may outlive the
-// messenger, so each holds a reference.
+// while there are `limit` or more, none of its links takes memory for data that arrives. Messages
+// without data are counted and never stopped: they may be what ends the wait. Loop-bound. Messages
+// may outlive the messenger, so each holds a reference.
 class DispatchThrottle : public std::enable_shared_from_this<DispatchThrottle> {
  public:
   explicit DispatchThrottle(uint64_t limit_bytes) noexcept : limit_(limit_bytes) {}

@@ -45,6 +45,15 @@ void SendQueue::sent(uint64_t seq, bool is_kept) {
   }
   if (!is_kept) acked_ = std::max(acked_, seq);
   release_acked();
+  if (seq < first_seq_) return;
+  if (OutMessage* const unacked = at(seq).message.get()) unacked->release_payload();
+}
+
+void SendQueue::release_payloads() noexcept {
+  for (Sent& entry : unacked_)
+    if (entry.message != nullptr && !entry.is_on_link) entry.message->release_payload();
+  for (auto& [priority, messages] : queued_)
+    for (auto& message : messages) message->release_payload();
 }
 
 bool SendQueue::acknowledge(uint64_t seq) {

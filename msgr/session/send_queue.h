@@ -59,6 +59,8 @@ class SendQueue {
   std::optional<TimePoint> oldest_withdrawal() const noexcept {
     return withdrawals_.empty() ? std::nullopt : std::optional(withdrawals_.front().since);
   }
+  // There is no link: OutMessage::release_payload() of all that are kept.
+  void release_payloads() noexcept;
   // Drops what never got a number.
   void drop_queued();
   // Ends the session: drops everything; numbers start at 1 again. REQUIRES: as restart().

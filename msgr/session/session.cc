@@ -171,6 +171,7 @@ void Session::on_link_closed(std::error_code why) {
   // With the link its keys are gone.
   for (auto& revoked : link_->take_revocations()) center().post(std::move(revoked));
   link_.reset();
+  exchange_.queue().release_payloads();
   pacing_.on_link_down(center().now(), exchange_.progress());
   if (!is_ending_) environment_.dispatcher.on_link(*this, false);
   link_ends_.push(why);

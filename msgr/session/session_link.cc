@@ -18,9 +18,12 @@
 // without one.
 //
 // Signs of life. Each side sends a kKeepalive every interval, whatever else it sends, and counts
-// any frame, or the beginning of a payload, as a sign of life. A side that does not read, because
-// of its dispatch throttle, therefore still shows life, and does not judge the peer meanwhile: the
-// peer's frames are waiting in the transport.
+// any frame, or the beginning of a payload, as a sign of life.
+//
+// The dispatch throttle stops a link at the first data that it would have to take memory for. What
+// has no data passes: acknowledgements, signs of life, cancels, maps, boots. What is behind that
+// data waits in the transport, so a side whose link is stalled does not judge the peer; it still
+// shows life itself.
 
 namespace lunar::msgr {
 namespace {
@@ -263,13 +266,14 @@ void SessionLink::on_sequenced(ReceivedFrame frame) {
   owner_.on_message(std::move(frame));
 }
 
-void SessionLink::pause() {
-  is_paused_ = true;
-  link_->pause_reading();
+bool SessionLink::admits_payload() {
+  is_stalled_ = is_throttled_ && state_ == State::kUp;
+  return !is_stalled_;
 }
 
 void SessionLink::resume() {
-  is_paused_ = false;
+  is_throttled_ = false;
+  if (!is_stalled_) return;
   last_received_ = context_.center.now();
   link_->resume_reading();
 }
@@ -281,13 +285,13 @@ void SessionLink::tick() {
   tick_timer_ = context_.center.run_after(options.keepalive_interval, [this] { tick(); });
   if (state_ != State::kUp) return;
   const auto now = context_.center.now();
-  if (is_paused_) last_received_ = now;
+  if (is_stalled_) last_received_ = now;
   if (now - last_received_ > options.keepalive_timeout) {
     context_.counters.keepalive_timeouts.add();
     fail(make_error_code(MsgrErrc::kTimedOut));
     return;
   }
-  if (context_.may_idle_out && context_.queue.is_idle() && !is_paused_ &&
+  if (context_.may_idle_out && context_.queue.is_idle() && !is_stalled_ &&
       now - last_message_ > options.connection_idle_timeout) {
     owner_.on_link_idle();
     return;
@@ -347,7 +351,7 @@ void SessionLink::shut_down(std::error_code why) {
   context_.center.cancel(std::exchange(close_timer_, TimerId::kNone));
   // The peer closes the link when it has read this. We go on reading until then, and throw away
   // what comes: closing with bytes unread could cost the peer what we have just said.
-  if (is_paused_) resume();
+  if (is_stalled_) resume();
   unlink();  // from the throttle's readers
   send_control(FrameTag::kClose, {}, {});
   close_timer_ = context_.center.run_after(kShutDownLimit, [this] {

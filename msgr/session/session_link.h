@@ -88,8 +88,9 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
 
   Bytes payload_for(const FrameHeader& header, ConstBytes front) override;
   void on_frame(ReceivedFrame frame) override;
+  bool admits_payload() override;
   void on_closed(std::error_code why) override { fail(why); }
-  void pause() override;
+  void pause() override { is_throttled_ = true; }
   void resume() override;
 
   void send_next();
@@ -118,7 +119,8 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   std::error_code why_;            // set once it is not up
   Arriving arriving_;              // the payload that has a place and is not complete
   uint32_t messages_on_link_ = 0;  // given to it and not yet sent
-  bool is_paused_ = false;         // by the throttle
+  bool is_throttled_ = false;      // the dispatch throttle is full
+  bool is_stalled_ = false;        // … and data has arrived that has to wait for it
   OwedAck owed_ack_;               // of nothing unless up
   KeepaliveExchange keepalives_;
   KeyRevocations revocations_;

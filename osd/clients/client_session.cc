@@ -77,6 +77,7 @@ void ClientSession::submit(msgr::Connection& connection, ClientOpRef op) {
     return;
   }
   drop_seen(oldest);
+  if (held_.size() >= limits_.max_held) return reject(*op, OsdErrc::kBusy);
   Entry& entry = entries_[tid];
   entry.op = std::move(op);
   if (!held_.empty() || must_hold(*entry.op)) {
@@ -90,6 +91,7 @@ void ClientSession::submit(msgr::Connection& connection, ClientOpRef op) {
 
 void ClientSession::resend(Entry& entry, ClientOpRef op) {
   if (entry.result) {
+    entry.attempt = std::max(entry.attempt, op->header.attempt);
     reply(*op, entry.result);
     return;
   }
@@ -142,6 +144,19 @@ void ClientSession::release_held() {
   }
 }
 
+// What is held keeps its payload, and its share of the throttle of all clients.
+void ClientSession::answer_held(TimePoint limit) {
+  while (!held_.empty()) {
+    const auto entry = entries_.find(held_.front());
+    if (entry != entries_.end() && entry->second.op->arrived > limit) return;
+    held_.pop_front();
+    if (entry == entries_.end()) continue;
+    const ClientOpRef op = std::move(entry->second.op);
+    forget(entry);
+    reject(*op, OsdErrc::kRetryInline);
+  }
+}
+
 void ClientSession::open() {
   LUNAR_CHECK(state_ == State::kWaiting, "a client session is opened twice");
   state_ = State::kOpen;
@@ -173,6 +188,7 @@ void ClientSession::drop_seen(Tid oldest) {
 }
 
 void ClientSession::remember(Entry& entry, OpResultRef result) {
+  if (entry.op) entry.attempt = entry.op->header.attempt;
   entry.op.reset();
   entry.is_executing = false;
   ++results_;
@@ -207,14 +223,17 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
   --executing_;
   const bool wants_cancel = entry.wants_cancel;
   // A FLUSH may have told of lost writes, which is told only once. An op whose payload could not be
-  // had was not executed: it comes again, unless it was cancelled.
+  // had was not executed: it comes again, unless it was cancelled. One below oldest_ has moved here
+  // from another server, and may come again too: the client waits for it.
   const bool comes_again = result->header.error == OsdErrc::kRetryInline;
   const bool is_kept = (!comes_again || wants_cancel) && state_ != State::kFenced &&
-                       tid >= oldest_ && (op->changes() || op->is(OpCode::kFlush));
-  if (is_kept)
+                       (op->changes() || op->is(OpCode::kFlush));
+  if (is_kept) {
+    entry.was_executed = !comes_again;
     remember(entry, comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result);
-  else
+  } else {
     forget(at);
+  }
   reply(*op, std::move(result));
   if (wants_cancel && connection() != nullptr) host_.send_cancelled(*connection(), tid);
 }
@@ -240,8 +259,22 @@ void ClientSession::cancel(msgr::Connection& connection, Tid tid) {
     remember(entry, std::move(result));
     if (results_ > 2 * limits_.max_results) forget(entries_.find(tid));
   }
+  // A reply that was lost with another connection comes first: CANCELLED alone would say that the
+  // op was not executed.
+  const auto ended = entries_.find(tid);
+  if (ended != entries_.end() && ended->second.was_executed && !ended->second.is_delivered)
+    repeat_reply(tid, ended->second);
   host_.send_cancelled(connection, tid);
   release_held();
+}
+
+void ClientSession::repeat_reply(Tid tid, const Entry& entry) {
+  ClientOp op;
+  op.header.tid = tid;
+  op.header.attempt = entry.attempt;
+  op.client = client_;
+  op.session = id_;
+  reply(op, entry.result);
 }
 
 void ClientSession::fence() {

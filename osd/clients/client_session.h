@@ -45,6 +45,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   struct Limits {
     std::size_t max_results = 4096;           // remembered
     std::size_t max_result_bytes = 8u << 20;  // … and the data of them
+    std::size_t max_held = 4096;              // ops that wait to begin; more are answered kBusy
   };
   // kWaiting: an older start of the client still executes ops; what comes is held.
   // kFenced, kRefused: for good; what comes is answered with an error.
@@ -58,6 +59,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   uint64_t nonce() const noexcept { return nonce_; }
   State state() const noexcept { return state_; }
   bool is_served() const noexcept { return state_ == State::kOpen || state_ == State::kWaiting; }
+  // Whether an op with this tid has come, or what became of it is remembered.
+  bool knows(Tid tid) const { return entries_.contains(tid); }
   bool is_connected() const noexcept { return !connections_.empty(); }
   bool is_executing() const noexcept { return executing_ > 0; }
   // Nothing is under way, and there has been no connection for `timeout`.
@@ -74,6 +77,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void on_executed(ClientOpRef op, OpResultRef result);
   void on_delivered(uint64_t connection_id, Tid tid);
 
+  // Those that are held since `limit` or before are told to come again.
+  void answer_held(TimePoint limit);
   // No older start executes any more: begins what was held. REQUIRES: kWaiting.
   void open();
   // Takes back what has not begun and answers it with kFenced; what executes is waited for.
@@ -98,6 +103,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
     OpResultRef result;
     bool is_executing = false;  // with the host
     bool is_delivered = false;  // the peer's messenger has the reply
+    bool was_executed = false;  // the result is of the store; false for one that a cancel made
+    uint32_t attempt = 0;       // with a result: the newest that it answered
     bool wants_cancel = false;
   };
   using Entries = std::map<Tid, Entry>;
@@ -116,6 +123,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void release_held();
   void drop_seen(Tid oldest);
   void remember(Entry& entry, OpResultRef result);
+  void repeat_reply(Tid tid, const Entry& entry);
   void forget(Entries::iterator entry);
   bool has_room();
   void reject(const ClientOp& op, OsdErrc error);

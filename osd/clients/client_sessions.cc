@@ -77,6 +77,10 @@ void ClientSessions::close(msgr::Connection& connection, SessionId id, TimePoint
   if (!session->is_connected() && !session->is_served() && !session->is_executing()) drop(id);
 }
 
+void ClientSessions::answer_held(TimePoint limit) {
+  for (const auto& [id, session] : sessions_) session->answer_held(limit);
+}
+
 void ClientSessions::expire(TimePoint now) {
   std::vector<SessionId> expired;
   for (const auto& [id, session] : sessions_)
@@ -97,6 +101,11 @@ void ClientSessions::drop(SessionId id) {
 }
 
 // --- ops ---
+
+bool ClientSessions::knows(SessionId id, Tid tid) const {
+  const ClientSession* const session = find(id);
+  return session != nullptr && session->knows(tid);
+}
 
 void ClientSessions::submit(msgr::Connection& connection, SessionId id, ClientOpRef op) {
   if (ClientSession* const session = find(id)) session->submit(connection, std::move(op));

@@ -37,6 +37,9 @@ class ClientSessions {
   // True if the peer's start has a session already: its results are remembered.
   bool remembers(const msgr::PeerIdentity& peer) const;
   void close(msgr::Connection& connection, SessionId id, TimePoint now);
+  // Whether submit() answers an op with this tid from what is remembered, or lets it wait for the
+  // one that came before.
+  bool knows(SessionId id, Tid tid) const;
 
   // Exactly one reply follows for each tid, unless the client cancels it or goes away.
   // REQUIRES, as cancel(): the connection that brought it is open()ed.
@@ -53,6 +56,9 @@ class ClientSessions {
   // `done` runs when nothing of theirs executes any more; at once if so already.
   void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done);
 
+  // Those held by any session since `limit` or before are told to come again: nothing that they
+  // wait for may need what they hold.
+  void answer_held(TimePoint limit);
   // Drops sessions that were without a connection for too long.
   void expire(TimePoint now);
 

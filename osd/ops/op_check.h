@@ -21,6 +21,11 @@ struct OpLimits {
   std::chrono::nanoseconds max_pull_wait{std::chrono::seconds(1)};
   // … and any other before it is told to come again. Well below what clients give an op in all.
   std::chrono::nanoseconds max_buffer_wait{std::chrono::seconds(5)};
+  // How long an op waits for a newer map, or for its turn in its client session, before it is told
+  // to come again: it holds its payload meanwhile.
+  std::chrono::nanoseconds max_hold{std::chrono::seconds(5)};
+  // How long the reply to a READ keeps its data while its client does not take it.
+  std::chrono::nanoseconds reply_patience{std::chrono::seconds(3)};
 };
 
 // Checks an op that is valid as a message against the rules of this server, README.md "Ops":

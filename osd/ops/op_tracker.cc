@@ -62,6 +62,9 @@ OpTracker::OpTracker(PerfRegistry& perf, Options options)
       op_flush_(perf_.counter("op_flush", "FLUSH ops that have ended")),
       op_flush_latency_(perf_.time_average("op_flush_latency", "latency of FLUSH ops")),
       op_error_(perf_.counter("op_error", "ops that ended with an error")),
+      reads_again_(perf_.counter("op_r_again",
+                                 "ops that a client was asked to send again because their data had "
+                                 "waited too long for its link, or was lost with one")),
       op_wip_(perf_.gauge("op_wip", "ops that have arrived and have not ended")) {}
 
 void OpTracker::arrived(const ClientOpRef& op) {

@@ -29,6 +29,8 @@ class OpTracker {
   void arrived(const ClientOpRef& op);
   // The op has ended, or was dropped.
   void ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes, TimePoint now);
+  // For ReplyMessage.
+  PerfCounter& reads_again() noexcept { return reads_again_; }
   // Logs each op that has become slow since the last call. Returns how many are slow now.
   std::size_t complain(TimePoint now);
 
@@ -68,6 +70,7 @@ class OpTracker {
   PerfCounter& op_flush_;
   PerfTimeAverage& op_flush_latency_;
   PerfCounter& op_error_;
+  PerfCounter& reads_again_;
   PerfGauge& op_wip_;
 };
 

@@ -14,6 +14,16 @@ std::deque<MapWaiters::Waiter> MapWaiters::take_until(Epoch epoch) {
   return taken;
 }
 
+std::deque<MapWaiters::Waiter> MapWaiters::take_arrived_until(
+    std::chrono::steady_clock::time_point limit) {
+  std::deque<Waiter> taken;
+  for (Waiter& waiter : std::exchange(waiters_, {})) {
+    auto& into = waiter.op->arrived > limit ? waiters_ : taken;
+    into.push_back(std::move(waiter));
+  }
+  return taken;
+}
+
 void MapWaiters::erase(const msgr::Connection& connection) {
   std::erase_if(waiters_,
                 [&](const Waiter& waiter) { return waiter.connection.get() == &connection; });

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <deque>
 #include <utility>
@@ -25,6 +26,8 @@ class MapWaiters {
   }
   // Takes out those that wait for this epoch or an older one, in the order in which they came.
   std::deque<Waiter> take_until(Epoch epoch);
+  // Takes out those that arrived at `limit` or before.
+  std::deque<Waiter> take_arrived_until(std::chrono::steady_clock::time_point limit);
   // The connection is gone, and what it brought with it.
   void erase(const msgr::Connection& connection);
   // Takes out the op of this connection with this tid; null if none waits.

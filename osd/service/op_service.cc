@@ -10,7 +10,6 @@
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/placement.h"
 #include "osd/ops/payload_push.h"
-#include "osd/ops/reply_message.h"
 #include "tracing/tracepoints.h"
 
 // The path of an op: on_op → admit → sessions → execute → executor → on_executed → sessions →
@@ -19,6 +18,15 @@
 namespace lunar::osd {
 
 using objecter::MessageType;
+
+namespace {
+
+bool has_buffers(const OpResult& result) noexcept {
+  return std::any_of(result.data.begin(), result.data.end(),
+                     [](const ReplyData& data) { return static_cast<bool>(data.buffer); });
+}
+
+}  // namespace
 
 OpService::OpService(const OpDependencies& borrowed)
     : center_(borrowed.center),
@@ -39,10 +47,15 @@ void OpService::start(UnflushedLedger& ledger) {
                     });
 }
 
-void OpService::tick() {
-  const auto now = monotonic_now();
+void OpService::tick(TimePoint now) {
+  waiting_replies_.release_until(now - options_.limits.reply_patience);
+  const TimePoint overdue = now - options_.limits.max_hold;
+  for (MapWaiters::Waiter& waiter : map_waiters_.take_arrived_until(overdue))
+    refuse(*waiter.connection, *waiter.op, OsdErrc::kStaleMap);
+  sessions_.answer_held(overdue);
   sessions_.expire(now);
   tracker_.complain(now);
+  if (executor_) executor_->buffers_freed();
 }
 
 // --- connections ---
@@ -100,11 +113,20 @@ void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
   LUNAR_TRACE(lunar_osd, op_received, op->io_id(), op->header.tid, op->header.attempt,
               connection.peer().entity.c_str(), op->header.pg.pool, op->header.pg.seed,
               static_cast<uint64_t>(op->payload_bytes()));
+  if (answer_resend(connection, op)) return;
   if (is_stopping_) return refuse(connection, *op, OsdErrc::kShutdown);
   if (const OsdErrc error = check_op(op->header, options_.limits); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
   tracker_.arrived(op);
   admit(connection, std::move(op));
+}
+
+// Before anything can refuse the op: a refusal says that it was not executed.
+bool OpService::answer_resend(msgr::Connection& connection, const ClientOpRef& op) {
+  const auto known = connections_.find(connection.id());
+  if (known == connections_.end() || !sessions_.knows(known->second, op->header.tid)) return false;
+  sessions_.submit(connection, known->second, op);
+  return true;
 }
 
 void OpService::admit(msgr::Connection& connection, ClientOpRef op) {
@@ -202,12 +224,16 @@ void OpService::send_reply(msgr::Connection& connection, const ClientOp& op, OpR
   const Push push = push_payload(one_sided_, connection, op, result);
   const auto session = op.session;
   const uint64_t connection_id = connection.id();
-  connection.send(
-      std::make_unique<ReplyMessage>(meta, std::move(header), std::move(result), push, one_sided_,
-                                     [this, session, connection_id, tid = op.header.tid] {
-                                       sessions_.on_delivered(session, connection_id, tid);
-                                       executor_->buffers_freed();
-                                     }));
+  const bool can_be_read_again = !op.changes() && has_buffers(*result);
+  auto reply = std::make_unique<ReplyMessage>(
+      meta, std::move(header), std::move(result), push, can_be_read_again, monotonic_now(),
+      ReplyMessage::ReplyCounters{one_sided_, tracker_.reads_again()},
+      [this, session, connection_id, tid = op.header.tid] {
+        sessions_.on_delivered(session, connection_id, tid);
+        executor_->buffers_freed();
+      });
+  if (can_be_read_again) waiting_replies_.add(*reply);
+  connection.send(std::move(reply));
 }
 
 void OpService::send_cancelled(msgr::Connection& connection, Tid tid) {

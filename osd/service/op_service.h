@@ -7,11 +7,13 @@
 #include <optional>
 #include <string>
 
+#include "common/host.h"
 #include "msgr/connection.h"
 #include "osd/clients/client_sessions.h"
 #include "osd/map/map_service.h"
 #include "osd/ops/bounded_executor.h"
 #include "osd/ops/op_tracker.h"
+#include "osd/ops/reply_message.h"
 #include "osd/service/map_waiters.h"
 #include "osd/service/server_options.h"
 
@@ -45,8 +47,10 @@ class OpService final : private ClientSessionsHost {
   // A newer map is ours, durably.
   void on_map(Epoch epoch);
 
-  // Once a second: drops sessions that nobody came back for, and logs slow ops.
-  void tick();
+  using TimePoint = std::chrono::steady_clock::time_point;
+  // Once a second: answers ops that have waited too long for something other than the store, lets
+  // go of replies that nobody takes, drops sessions that nobody came back for, and logs slow ops.
+  void tick(TimePoint now = monotonic_now());
   // For options that change at run time.
   void set_tracking(OpTracker::Options options) { tracker_.set_options(options); }
 
@@ -62,6 +66,7 @@ class OpService final : private ClientSessionsHost {
   const OpTracker& tracker() const noexcept { return tracker_; }
 
  private:
+  bool answer_resend(msgr::Connection& connection, const ClientOpRef& op);
   void admit(msgr::Connection& connection, ClientOpRef op);
   OsdErrc check_target(const ClientOp& op) const;
   void wait_for_map(msgr::Connection& connection, ClientOpRef op);
@@ -88,6 +93,7 @@ class OpService final : private ClientSessionsHost {
   // Those that are up, by id(), with the session each belongs to.
   std::map<uint64_t, ClientSessions::SessionId> connections_;
   MapWaiters map_waiters_;  // of connections_
+  WaitingReplies waiting_replies_;
   bool is_stopping_ = false;
 };
 

@@ -135,7 +135,7 @@ TEST_F(OptionsStructsTest, LimitsAndSessionsOfAServerHaveTheTablesDefaults) {
   const auto made = osd::OsdServerOptions::from_config(empty_);
   ASSERT_TRUE(made) << made.error().message;
   const osd::OsdServerOptions& read = *made;
-  [[maybe_unused]] const auto& [a, b, c, d, e, f, aa] = plain.limits;
+  [[maybe_unused]] const auto& [a, b, c, d, e, f, aa, bb, cc] = plain.limits;
   EXPECT_SAME(limits.max_object_bytes);
   EXPECT_SAME(limits.max_write_bytes);
   EXPECT_SAME(limits.max_read_bytes);
@@ -143,11 +143,14 @@ TEST_F(OptionsStructsTest, LimitsAndSessionsOfAServerHaveTheTablesDefaults) {
   EXPECT_SAME(limits.max_metadata_bytes);
   EXPECT_SAME(limits.max_pull_wait);
   EXPECT_SAME(limits.max_buffer_wait);
+  EXPECT_SAME(limits.max_hold);
+  EXPECT_SAME(limits.reply_patience);
   [[maybe_unused]] const auto& [g, h, i] = plain.sessions;
-  [[maybe_unused]] const auto& [j, k] = plain.sessions.limits;
+  [[maybe_unused]] const auto& [j, k, l] = plain.sessions.limits;
   EXPECT_SAME(sessions.timeout);
   EXPECT_SAME(sessions.limits.max_results);
   EXPECT_SAME(sessions.limits.max_result_bytes);
+  EXPECT_SAME(sessions.limits.max_held);
   EXPECT_SAME(sessions.max_sessions);
 }
 

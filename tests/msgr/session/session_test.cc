@@ -431,6 +431,34 @@ TEST_F(SessionTest, ReadsNoMoreWhileTheDispatcherHoldsTooMuch) {
   EXPECT_EQ(server_->events.received.back().tid, 30u);
 }
 
+TEST_F(SessionTest, MessagesWithoutDataPassTheThrottle) {
+  MessengerOptions server = quick_options("osd.0");
+  server.dispatch_throttle_bytes = 10'000;
+  open(server, quick_options("client.a"));
+  Node& other = add_node(quick_options("client.b"));
+  const ConnectionRef second = other.messenger->connect(address_, Policy::kLosslessClient);
+  server_->events.keep_messages = true;
+  const auto data = [&](uint64_t tid) {
+    return std::make_unique<ProbeMessage>(probe_, meta(tid), "", std::string(20'000, 'x'));
+  };
+  connection_->send(data(1));
+  ASSERT_TRUE(server_has(1));
+  send(*connection_, 2, "a cancel");
+  send(*second, 3, "a map");
+  ASSERT_TRUE(server_has(3)) << "it may be what ends the wait";
+  accepted().send(std::make_unique<ProbeMessage>(reply_, meta(6), "to a client"));
+  EXPECT_TRUE(until([&] { return reply_.alive == 0; })) << "it was not acknowledged";
+  connection_->send(data(4));
+  second->send(data(5));
+  settle();
+  EXPECT_EQ(server_->events.received.size(), 3u);
+  server_->events.kept.clear();
+  ASSERT_TRUE(server_has(4));
+  server_->events.keep_messages = false;
+  server_->events.kept.clear();
+  ASSERT_TRUE(server_has(5));
+}
+
 TEST_F(SessionTest, DataThatTheDispatcherPlacedIsNotThrottled) {
   MessengerOptions server = quick_options("osd.0");
   server.dispatch_throttle_bytes = 1000;
@@ -446,6 +474,48 @@ TEST_F(SessionTest, DataThatTheDispatcherPlacedIsNotThrottled) {
   }
   ASSERT_TRUE(server_has(5));
   EXPECT_EQ(as_text(memory), std::string(50'000, 'y'));
+}
+
+// --- payload ---
+
+TEST_F(SessionTest, MessagesLetGoOfTheirPayloadWhenTheLinkIsThroughWithIt) {
+  struct Releasing final : OutMessage {
+    explicit Releasing(std::vector<uint64_t>& released_tids, uint64_t tid)
+        : OutMessage(lunar::msgr::meta(tid)), released(released_tids) {}
+    void encode(Link&, uint64_t, EncodedMessage& out) override {
+      out.front.assign(2000, std::byte{1});
+    }
+    void release_payload() noexcept override { released.push_back(meta().tid); }
+    std::vector<uint64_t>& released;
+  };
+  std::vector<uint64_t> released;
+  MessengerOptions client = quick_options("client.a");
+  client.keepalive_interval = 5ms;
+  client.keepalive_timeout = 300ms;
+  MessengerOptions server = quick_options("osd.0");
+  server.keepalive_interval = 5ms;
+  open(server, client);
+  injector_.refuse[address_] = true;
+  connection_->send(std::make_unique<Releasing>(released, 1));
+  ASSERT_TRUE(server_has(1));
+  ASSERT_FALSE(released.empty());
+  EXPECT_EQ(released.front(), 1u) << "the transport has it";
+  released.clear();
+  cut_link();
+  connection_->send(std::make_unique<Releasing>(released, 2));
+  injector_.refuse.clear();
+  ASSERT_TRUE(server_has(3));
+  released.clear();
+  injector_.refuse[address_] = true;
+  injector_.black_hole = true;
+  for (uint64_t tid = 3; tid <= 5; ++tid)
+    connection_->send(std::make_unique<Releasing>(released, tid));
+  settle();
+  EXPECT_THAT(released, ElementsAre());
+  ASSERT_TRUE(until([&] { return client_->events.links_down == 2; }));
+  injector_.black_hole = false;
+  for (uint64_t tid = 3; tid <= 5; ++tid)
+    EXPECT_GE(std::count(released.begin(), released.end(), tid), 1) << tid;
 }
 
 // --- many ---

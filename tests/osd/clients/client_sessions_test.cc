@@ -208,6 +208,36 @@ TEST_F(ClientSessionsTest, AtTheLimitNewOpsWaitUntilAReplyWasDelivered) {
   EXPECT_EQ(running_tids(), (std::vector<Tid>{3}));
 }
 
+TEST_F(ClientSessionsTest, AnOpThatIsHeldTooLongIsToldToComeAgain) {
+  make_sessions({.limits = {.max_results = 1}});
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  end(1);
+  write(a, 2);  // the reply to 1 is not acknowledged
+  EXPECT_TRUE(running.empty());
+  const ClientSessions::TimePoint arrived{};  // as all ops of this test
+  sessions->answer_held(arrived - std::chrono::seconds(1));
+  EXPECT_EQ(replies.size(), 1u);
+  sessions->answer_held(arrived);
+  EXPECT_EQ(replies.back(), (Reply{&a, 2, 1, OsdErrc::kRetryInline}));
+  EXPECT_FALSE(sessions->knows(ids.at(&a), 2)) << "it was not executed, and may come again";
+  sessions->on_delivered(ids.at(&a), a.id(), 1);
+  write(a, 2);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{2}));
+  end(2);
+}
+
+TEST_F(ClientSessionsTest, NoMoreOpsAreHeldThanTheLimit) {
+  make_sessions({.limits = {.max_results = 1, .max_held = 2}});
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  end(1);
+  for (Tid tid = 2; tid <= 4; ++tid) write(a, tid);
+  EXPECT_EQ(replies.back(), (Reply{&a, 4, 1, OsdErrc::kBusy}));
+  sessions->on_delivered(ids.at(&a), a.id(), 1);
+  end(2);
+}
+
 TEST_F(ClientSessionsTest, AtTheLimitAnOpThatSawMoreMakesRoom) {
   make_sessions({.limits = {.max_results = 2}});
   FakeConnection& a = connect("client.a", 1);
@@ -240,6 +270,41 @@ TEST_F(ClientSessionsTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
   end(1);
   EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kOk}}));
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+}
+
+TEST_F(ClientSessionsTest, CancelOfWhatWasExecutedRepeatsTheReplyThatWasLost) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  end(1, OsdErrc::kMiscompare);
+  disconnect(a);  // the reply was on its way
+  FakeConnection& b = connect("client.a", 1);
+  sessions->cancel(b, ids.at(&b), 1);
+  EXPECT_EQ(replies.back(), (Reply{&b, 1, 1, OsdErrc::kMiscompare}));
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+}
+
+TEST_F(ClientSessionsTest, CancelOfWhatWasDeliveredSaysNoMore) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  end(1);
+  sessions->on_delivered(ids.at(&a), a.id(), 1);
+  sessions->cancel(a, ids.at(&a), 1);
+  EXPECT_EQ(replies.size(), 1u);
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+}
+
+TEST_F(ClientSessionsTest, AnOpThatMovedHereIsRememberedToo) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 7, 7);
+  end(7);
+  write(a, 1, 1);  // from another server that a new map took its PG from
+  end(1, OsdErrc::kMiscompare);
+  write(a, 1, 1);  // its reply was lost
+  EXPECT_TRUE(running.empty());
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kMiscompare}));
+  write(a, 8, 8);
+  EXPECT_FALSE(sessions->knows(ids.at(&a), 1));
+  end(8);
 }
 
 TEST_F(ClientSessionsTest, AnExecutingOpHearsThatItWasGivenUp) {

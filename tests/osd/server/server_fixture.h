@@ -159,6 +159,7 @@ class ServerFixture : public ::testing::Test {
     messenger.auth_required = false;
     messenger.entity = "osd." + std::to_string(id);
     messenger.instance = messenger.entity;
+    if (throttle_bytes != 0) messenger.dispatch_throttle_bytes = throttle_bytes;
     const msgr::Address at = msgr::Address::loopback(static_cast<uint16_t>(6800 + id));
     osd.server->start(stack, messenger, nullptr, {{at}, {}}, [&osd](Outcome<msgr::Address> ready) {
       if (ready)
@@ -256,6 +257,7 @@ class ServerFixture : public ::testing::Test {
 
   const Uuid fsid = Uuid::random();
   OsdServerOptions options;
+  uint64_t throttle_bytes = 0;  // of servers started from now on; 0: as usual
   std::unique_ptr<msgr::EventCenter> center;
   msgr::LoopbackStack stack;
   std::map<OsdId, Osd> osds;

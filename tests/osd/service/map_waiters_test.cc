@@ -9,9 +9,11 @@ namespace {
 
 class MapWaitersTest : public StoreFixture {
  protected:
-  void add(msgr::Connection& connection, Tid tid, Epoch epoch) {
+  void add(msgr::Connection& connection, Tid tid, Epoch epoch,
+           std::chrono::steady_clock::time_point arrived = {}) {
     const ClientOpRef op = Vector().read(0, 1).tid(tid).op();
     op->header.epoch = epoch;
+    op->arrived = arrived;
     waiters.add(connection, op);
   }
   std::vector<Tid> tids_until(Epoch epoch) {
@@ -36,6 +38,17 @@ TEST_F(MapWaitersTest, AnEpochTakesOutWhatWaitedForItInOrder) {
   EXPECT_EQ(tids_until(7), (std::vector<Tid>{1, 3}));
   EXPECT_EQ(waiters.size(), 1u);
   EXPECT_EQ(tids_until(9), (std::vector<Tid>{2}));
+}
+
+TEST_F(MapWaitersTest, WhatHasWaitedTooLongIsTakenOut) {
+  const std::chrono::steady_clock::time_point start{};
+  add(a, 1, 7, start);
+  add(a, 2, 7, start + std::chrono::seconds(2));
+  EXPECT_TRUE(waiters.take_arrived_until(start - std::chrono::seconds(1)).empty());
+  const auto late = waiters.take_arrived_until(start + std::chrono::seconds(1));
+  ASSERT_EQ(late.size(), 1u);
+  EXPECT_EQ(late.front().op->header.tid, 1u);
+  EXPECT_EQ(tids_until(7), std::vector<Tid>{2});
 }
 
 TEST_F(MapWaitersTest, OpsGoWithTheirConnection) {
