@@ -15,6 +15,13 @@ namespace lunar::bstore_plugin {
 
 using gateway::IoResult;
 
+namespace {
+
+// What VERIFY without data reads at a time.
+constexpr uint64_t kVerifiedAtOnce = 1u << 20;
+
+}  // namespace
+
 void ScsiCommand::start(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
                         const LunLimits& limits, const lunar_scsi_command& command) {
   auto* self = new ScsiCommand(cluster, std::move(image), limits, command);
@@ -58,6 +65,8 @@ void ScsiCommand::execute() {
       return compare_and_write();
     case CommandKind::kOrWrite:
       return or_write();
+    // GOOD, and not CONDITION MET: not all of it is in the cache (SBC-4 5.15). Says nothing of the
+    // medium.
     case CommandKind::kPreFetch:
       return finish(Sense{});
     case CommandKind::kGetLbaStatus:
@@ -140,8 +149,7 @@ void ScsiCommand::write() {
   result_.transferred_out = static_cast<uint32_t>(length());
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
   image_->write(offset(), data, io_options(command_.data_out), [this](const IoResult& result) {
-    const bool verifies = cdb_.kind == CommandKind::kWriteAndVerify && cdb_.byte_check != 0;
-    if (result.error || !verifies) return finish_as(result);
+    if (result.error || cdb_.kind != CommandKind::kWriteAndVerify) return finish_as(result);
     if (is_cancelled_) return finish_cancelled();
     verify();
   });
@@ -151,14 +159,14 @@ void ScsiCommand::verify() {
   if (cdb_.kind == CommandKind::kVerify) {
     const uint64_t compared = cdb_.byte_check == 3 ? uint64_t{1} << limits_.block_shift : length();
     result_.transferred_out = cdb_.byte_check == 0 ? 0 : static_cast<uint32_t>(compared);
-    if (cdb_.byte_check == 0 || length() == 0) return finish(Sense{});
-    if (command_.data_out_bytes < compared) {
+    if (cdb_.byte_check != 0 && length() != 0 && command_.data_out_bytes < compared) {
       return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
     }
-    if (length() > limits_.max_transfer_bytes) {
+    if (cdb_.byte_check != 0 && length() > limits_.max_transfer_bytes) {
       return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
     }
   }
+  if (cdb_.byte_check == 0) return verify_medium();
   const uint64_t bytes = cdb_.kind == CommandKind::kVerify
                              ? length()
                              : std::min<uint64_t>(length(), command_.data_out_bytes);
@@ -169,6 +177,40 @@ void ScsiCommand::verify() {
     if (result.error) return finish_as(result);
     compare_with(scratch_.bytes());
   });
+}
+
+// BYTCHK 0, SBC-4 5.36: nothing to compare with, and no limit of length. Every block is read, a
+// piece at a time, so that the command is good only if a READ would be. What is not allocated is
+// zero, and not fetched.
+void ScsiCommand::verify_medium() {
+  if (is_cancelled_) return finish_cancelled();
+  if (verified_bytes_ == length()) return finish(Sense{});
+  const uint64_t at = offset() + verified_bytes_;
+  image_->allocation_at(at, io_id_, [this, at](Result<gateway::Image::Allocation> found) {
+    if (is_cancelled_) return finish_cancelled();
+    if (!found) {
+      IoResult failed;
+      failed.error = found.error();
+      return finish_as(failed);
+    }
+    const uint64_t bytes = std::min(found->length, length() - verified_bytes_);
+    if (found->is_allocated) return read_medium(at, std::min(bytes, kVerifiedAtOnce));
+    verified_bytes_ += bytes;
+    verify_medium();
+  });
+}
+
+void ScsiCommand::read_medium(uint64_t at, uint64_t bytes) {
+  if (!scratch_) {
+    scratch_ = cluster_.client().buffers().allocate(std::min(length(), kVerifiedAtOnce));
+    if (!scratch_) return finish(Sense{ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone});
+  }
+  image_->read(at, scratch_.bytes().first(bytes), io_options(),
+               [this, bytes](const IoResult& result) {
+                 if (result.error) return finish_as(result);
+                 verified_bytes_ += bytes;
+                 verify_medium();
+               });
 }
 
 void ScsiCommand::compare_with(ConstBytes stored) {

@@ -58,6 +58,8 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   void write();
   void verify();
   void compare_with(ConstBytes stored);
+  void verify_medium();
+  void read_medium(uint64_t at, uint64_t bytes);
   void unmap();
   void write_same();
   void compare_and_write();
@@ -84,6 +86,7 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   bool is_finished_ = false;
   lunar_scsi_result result_{};
   msgr::RegisteredBuffer scratch_;  // VERIFY: what is stored
+  uint64_t verified_bytes_ = 0;     // VERIFY without data: good so far
   uint32_t ranges_in_flight_ = 0;   // UNMAP
   gateway::IoResult joined_;        // UNMAP: first error
   struct LbaStatus {

@@ -11,6 +11,7 @@ from lunar_e2e import LunarTestCase, TgtadmError, admin_command, load
 
 KIB, MIB = 1 << 10, 1 << 20
 ABORTED_COMMAND, ILLEGAL_REQUEST, MISCOMPARE = 0xb, 0x5, 0xe
+MEDIUM_ERROR, HARDWARE_ERROR = 0x3, 0x4
 
 
 class IdentityTest(LunarTestCase):
@@ -184,7 +185,49 @@ class CommandTest(LunarTestCase):
         self.assertEqual(self.read(1, 3), b"\x09" * 1536)
 
 
+class MediumTest(LunarTestCase):
+    def test_verify_without_data_finds_what_a_read_would(self):
+        self.start_lunar(num_osds=1)
+        lun = self.new_lun(size="64M", object_size="64K")
+        blocks = 64 * KIB // 512  # of an object
+        for number in range(3):
+            self.assert_good(self.command(lun.url, "write", lba=number * blocks, blocks=blocks,
+                                          pattern=hex(0xd0 + number)))
+        self.assert_good(self.command(lun.url, "sync"))
+        self.assert_good(self.command(lun.url, "verify", lba=0, blocks=3 * blocks))
+        self.cluster.kill_osd(0)
+        (damaged,) = [path for path in self.cluster.store_folder(0).rglob("*")
+                      if path.is_file() and path.read_bytes() == b"\xd1" * (64 * KIB)]
+        damaged.unlink()
+        damaged.mkdir()  # what the store cannot read
+        self.cluster.start_osd(0)
+        for words in (["read"], ["verify"], ["verify", "--pattern", "0xd1"]):
+            with self.subTest(command=words):
+                answer = self.command(lun.url, *words, lba=blocks, blocks=1)
+                self.assert_sense(answer, MEDIUM_ERROR, 0x11)
+        self.assert_sense(self.command(lun.url, "verify", lba=0, blocks=64 * MIB // 512),
+                          MEDIUM_ERROR, 0x11)  # the whole disk
+        self.assert_good(self.command(lun.url, "verify", lba=0, blocks=blocks))
+        self.assert_good(self.command(lun.url, "verify", lba=2 * blocks, blocks=500 * blocks))
+
+
 class AbortTest(LunarTestCase):
+    def test_compare_and_write_without_an_answer_is_not_to_be_repeated(self):
+        self.start_lunar(num_osds=1, options={"objecter_op_timeout": "2s"})
+        lun = self.new_lun(size="64M")
+        self.assert_good(self.command(lun.url, "write", lba=0, blocks=1, pattern="1"))
+        server = self.cluster.osds[0]
+        server.send(signal.SIGSTOP)
+        try:
+            once = self.command(lun.url, "caw", lba=0, blocks=1, expect="1", pattern="2")
+            again = self.command(lun.url, "write", lba=1, blocks=1, pattern="3")
+        finally:
+            server.send(signal.SIGCONT)
+        self.assert_sense(once, HARDWARE_ERROR, 0x44)
+        self.assert_sense(again, ABORTED_COMMAND, 0x00)
+        self.assert_good(self.command(lun.url, "read", lba=0, blocks=1))
+
+
     def test_aborted_commands_end_long_before_the_op_timeout(self):
         self.start_lunar(num_osds=1, options={"objecter_op_timeout": "1h"})
         lun = self.new_lun(size="64M")
