@@ -16,7 +16,7 @@ constexpr std::array<const char*, Fault::kKinds> kNames = {
     "kill-server",      "cut-power",         "pause-server",   "kill-gateway",    "pause-gateway",
     "cut-server-links", "cut-gateway-links", "silence-server", "silence-gateway", "flaky-server",
     "fail-sync",        "fail-open",         "fail-unlink",    "fail-rename",     "full-disk",
-    "slow-disk",        "turn-back-clock"};
+    "slow-disk",        "turn-back-clock",   "new-store",      "old-copy"};
 
 bool is_of_gateway(Fault::Kind kind) {
   switch (kind) {

@@ -30,8 +30,10 @@ struct Fault {
     kFullDisk,
     kSlowDisk,
     kTurnBackClock,  // of the gateway, which starts again
+    kNewStore,       // one just made in the place of the server's store, for a while
+    kOldCopy,        // a copy of the store in its place, when the real one was started once more
   };
-  static constexpr int kKinds = 17;
+  static constexpr int kKinds = 19;
 
   Duration at{};
   Kind kind = Kind::kKillServer;

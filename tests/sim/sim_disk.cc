@@ -38,7 +38,11 @@ bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0;
 }  // namespace
 
 SimDisk::SimDisk(SimHost& host, std::string folder)
-    : host_(host), path_(folder + "/store"), graveyard_(folder + "/graveyard") {
+    : host_(host),
+      path_(folder + "/store"),
+      aside_(folder + "/aside"),
+      copy_(folder + "/copy"),
+      graveyard_(folder + "/graveyard") {
   fs::create_directories(path_);
   fs::create_directories(graveyard_);
 }
@@ -204,12 +208,32 @@ void SimDisk::settle(UnsyncedFile& file) {
   LUNAR_CHECK(::ftruncate(file.fd.get(), static_cast<off_t>(settled)) == 0, "ftruncate");
 }
 
-void SimDisk::wipe() {
-  names_.clear();
-  files_.clear();
+void SimDisk::swap_in(bool is_copy) {
+  if (exists(aside_)) return;
+  sync_file_system(-1);
+  fs::rename(path_, aside_);
+  if (is_copy && exists(copy_)) {
+    fs::rename(copy_, path_);
+  } else {
+    fs::create_directories(path_);
+  }
+}
+
+bool SimDisk::is_swapped() const { return exists(aside_); }
+
+void SimDisk::swap_back() {
+  if (!is_swapped()) return;
+  sync_file_system(-1);
   fs::remove_all(path_);
-  fs::create_directories(path_);
-  ++boots_;
+  fs::rename(aside_, path_);
+}
+
+void SimDisk::copy() {
+  if (exists(aside_)) return;
+  fs::remove_all(copy_);
+  // With extended attributes, which std::filesystem leaves out.
+  const std::string command = "cp -a '" + path_ + "' '" + copy_ + "'";
+  LUNAR_CHECK(std::system(command.c_str()) == 0, "cp");
 }
 
 // --- the calls ---
@@ -254,8 +278,8 @@ ssize_t SimDisk::write(int fd, ConstBytes from, uint64_t offset, int flags) {
 int SimDisk::sync_file(int fd) { return sync(fd); }
 int SimDisk::sync_data(int fd) { return sync(fd); }
 
-int SimDisk::sync_file_system(int) {
-  if (fails(failing_syncs)) {
+int SimDisk::sync_file_system(int fd) {
+  if (fd >= 0 && fails(failing_syncs)) {
     for (auto& [key, file] : files_) settle(file);
     files_.clear();
     on_loss();
@@ -267,7 +291,7 @@ int SimDisk::sync_file_system(int) {
   names_.clear();
   for (auto at = files_.begin(); at != files_.end();) {
     const auto next = std::next(at);
-    sync(at->second.fd.get());
+    files_.erase(at);
     at = next;
   }
   return 0;

@@ -29,10 +29,14 @@ class SimDisk final : public osd::Syscalls {
   void close_files();
   // What was not synced is lost, or not. REQUIRES: close_files().
   void cut_power();
-  // The folder is empty, as after a change of the disk. REQUIRES: close_files().
-  void wipe();
+  // Another disk in the place of this one, empty or with what copy() kept; and back again. All is
+  // synced first. REQUIRES: close_files().
+  void swap_in(bool is_copy);
+  void swap_back();
+  bool is_swapped() const;
+  void copy();
 
-  // Called when unsynced data may just have gone, but for cut_power() and wipe().
+  // Called when unsynced data may just have gone, but for cut_power().
   std::function<void()> on_loss;
 
   // Faults: how many of the next calls of that kind fail.
@@ -80,7 +84,9 @@ class SimDisk final : public osd::Syscalls {
   bool fails(unsigned& left);
 
   SimHost& host_;
-  const std::string path_;       // the store
+  const std::string path_;   // the store
+  const std::string aside_;  // the real store while another one is in its place
+  const std::string copy_;
   const std::string graveyard_;  // files that names may have to be given back to
   uint64_t next_grave_ = 0;
   uint64_t boots_ = 0;

@@ -2,8 +2,10 @@
 #include "tests/sim/sim_gateway.h"
 
 #include <cstring>
+#include <optional>
 #include <utility>
 
+#include "bstore_plugin/scsi/sense.h"
 #include "common/check.h"
 #include "objecter/protocol/types.h"
 
@@ -28,23 +30,53 @@ uint64_t id_of(ConstBytes block) {
   return std::memcmp(whole.data(), block.data(), block.size()) == 0 ? id : test::kDamagedContent;
 }
 
-// Memory of a command, and what becomes of it. Owns itself: until the command has ended.
-struct Command {
-  HistoryOp record;
+constexpr unsigned kRepeats = 5;  // of Linux's sd
+constexpr Duration kRepeatPause = 100ms;
+constexpr Duration kImpatience = 3s;  // after which some commands are aborted
+
+}  // namespace
+
+// A command of the initiator, over all times that it is sent. Freed when it has ended; left behind
+// with a life that was killed.
+struct SimGateway::Command {
+  HistoryOp op;
   std::vector<std::byte> data, compare;
   msgr::RegisteredBuffer lease;
+  Bytes memory;
   test::History::Handle handle = 0;
   std::function<void(HistoryOutcome)> on_end;
+  bool is_impatient = false;
+  bool is_aborted = false;
+  unsigned sent = 0;
+  uint64_t io_id = 0;
+  msgr::TimerId timer = msgr::TimerId::kNone;
 };
 
-HistoryOutcome end_of(const HistoryOp& record, std::error_code error) {
-  if (!error) return HistoryOutcome::kGood;
+namespace {
+
+// What Linux makes of status and sense. Nothing: it sends the command again.
+std::optional<HistoryOutcome> outcome_of(const HistoryOp& op, std::error_code error,
+                                         bool is_aborted, bool is_last) {
+  const bool is_change =
+      op.command != HistoryCommand::kRead && op.command != HistoryCommand::kFlush;
+  const HistoryOutcome bad = is_change ? HistoryOutcome::kUnknown : HistoryOutcome::kFailed;
+  const bstore_plugin::Sense sense = bstore_plugin::sense_of(error, is_change, false);
+  switch (sense.status) {
+    case bstore_plugin::ScsiStatus::kGood:
+      return HistoryOutcome::kGood;
+    case bstore_plugin::ScsiStatus::kBusy:
+      return is_last ? std::optional(bad) : std::nullopt;
+    case bstore_plugin::ScsiStatus::kTaskAborted:
+      if (op.command == HistoryCommand::kCompareAndWrite || is_last || !is_aborted) return bad;
+      return std::nullopt;
+    case bstore_plugin::ScsiStatus::kCheckCondition:
+      break;
+  }
+  if (sense.key == bstore_plugin::SenseKey::kMiscompare) return HistoryOutcome::kMiscompare;
+  if (sense.key == bstore_plugin::SenseKey::kAbortedCommand && !is_last) return std::nullopt;
   if (error == OsdErrc::kLostWrites) return HistoryOutcome::kReportedLost;
-  if (error == OsdErrc::kMiscompare) return HistoryOutcome::kMiscompare;
-  if (record.command == HistoryCommand::kRead || record.command == HistoryCommand::kFlush)
-    return HistoryOutcome::kFailed;
-  return error == OsdErrc::kInvalid || error == OsdErrc::kReadOnly ? HistoryOutcome::kFailed
-                                                                   : HistoryOutcome::kUnknown;
+  if (sense.key == bstore_plugin::SenseKey::kIllegalRequest) return HistoryOutcome::kFailed;
+  return bad;
 }
 
 }  // namespace
@@ -164,70 +196,102 @@ void SimGateway::work(Life& life) {
   });
 }
 
-void SimGateway::command(const HistoryOp& record, std::function<void(HistoryOutcome)> on_end) {
+void SimGateway::command(const HistoryOp& op, std::function<void(HistoryOutcome)> on_end) {
   Life& life = *life_;
   ++commands_;
   ++life.in_flight;
-  auto* const command = new Command{record, {}, {}, {}, 0, std::move(on_end)};
-  const std::size_t bytes = record.num_blocks * kBlock;
-  const uint64_t offset = record.lba * kBlock;
-  gateway::IoOptions options;
-  options.fua = record.fua;
-  Bytes memory;
+  auto* const command = new Command();
+  command->op = op;
+  command->on_end = std::move(on_end);
+  command->is_impatient = place_.host.below(4) == 0;
+  const std::size_t bytes = op.num_blocks * kBlock;
   if (bytes > 0 && place_.host.below(2) == 0) {
     command->lease = life.client->front_end_buffers().allocate(bytes);
-    if (command->lease) {
-      memory = command->lease.bytes().subspan(0, bytes);
-      options.memory = &command->lease;
-    }
+    if (command->lease) command->memory = command->lease.bytes().subspan(0, bytes);
   }
-  if (memory.empty()) {
+  if (command->memory.empty()) {
     command->data.resize(bytes);
-    memory = command->data;
+    command->memory = command->data;
   }
-  for (uint64_t i = 0; i < record.num_blocks; ++i) {
-    fill(memory.subspan(i * kBlock, kBlock), record.ids.empty() ? 77 : record.ids[i]);
+  for (uint64_t i = 0; i < op.num_blocks; ++i) {
+    fill(command->memory.subspan(i * kBlock, kBlock), op.ids.empty() ? 77 : op.ids[i]);
   }
-  for (const uint64_t id : record.compared) {
+  for (const test::ContentId id : op.compared) {
     command->compare.resize(command->compare.size() + kBlock);
     fill(Bytes(command->compare).last(kBlock), id);
   }
-  command->handle = place_.history.invoke(client_, record);
-  auto done = [this, &life, command, memory](const gateway::IoResult& result) {
-    const std::unique_ptr<Command> owned(command);
-    const HistoryOutcome how = end_of(command->record, result.error);
-    std::vector<uint64_t> ids;
-    if (command->record.command == HistoryCommand::kRead && how == HistoryOutcome::kGood) {
-      for (uint64_t i = 0; i < command->record.num_blocks; ++i) {
-        ids.push_back(id_of(memory.subspan(i * kBlock, kBlock)));
-        last_read_[command->record.lba + i] = ids.back();
-        place_.host.mix(ids.back());
-      }
-    }
-    place_.host.mix(static_cast<uint64_t>(how));
-    if (result.error) last_error_ = result.error.message();
-    place_.history.complete(command->handle, how, ids);
-    --life.in_flight;
-    command->on_end(how);
+  set_time();
+  command->handle = place_.history.invoke(client_, op);
+  send(life, *command);
+}
+
+void SimGateway::set_time() {
+  place_.history.set_time(std::chrono::nanoseconds(place_.host.elapsed()).count());
+}
+
+void SimGateway::send(Life& life, Command& command) {
+  ++command.sent;
+  command.is_aborted = false;
+  command.io_id = life.client->next_io_id();
+  gateway::IoOptions options;
+  options.fua = command.op.fua;
+  options.io_id = command.io_id;
+  if (command.lease) options.memory = &command.lease;
+  if (command.is_impatient) {
+    command.timer = life.process.center().run_after(kImpatience, [&life, &command] {
+      command.timer = msgr::TimerId::kNone;
+      command.is_aborted = true;
+      life.image->cancel(command.io_id);
+    });
+  }
+  auto done = [this, &life, &command](const gateway::IoResult& result) {
+    on_done(life, command, result);
   };
   gateway::Image& image = *life.image;
-  switch (record.command) {
+  const uint64_t offset = command.op.lba * kBlock;
+  switch (command.op.command) {
     case HistoryCommand::kRead:
-      return image.read(offset, memory, options, std::move(done));
+      return image.read(offset, command.memory, options, std::move(done));
     case HistoryCommand::kWrite:
-      return image.write(offset, memory, options, std::move(done));
+      return image.write(offset, command.memory, options, std::move(done));
     case HistoryCommand::kFlush:
       return image.flush(options, std::move(done));
     case HistoryCommand::kDiscard:
-      return image.discard(offset, bytes, options, std::move(done));
+      return image.discard(offset, command.memory.size(), options, std::move(done));
     case HistoryCommand::kWriteZeroes:
-      return image.write_zeroes(offset, bytes, options, std::move(done));
+      return image.write_zeroes(offset, command.memory.size(), options, std::move(done));
     case HistoryCommand::kCompareAndWrite:
-      return image.compare_and_write(offset, command->compare, memory, options, std::move(done));
+      return image.compare_and_write(offset, command.compare, command.memory, options,
+                                     std::move(done));
     case HistoryCommand::kWriteSame:
     case HistoryCommand::kOrwrite:
       LUNAR_CHECK(false, "not of this workload");
   }
+}
+
+void SimGateway::on_done(Life& life, Command& command, const gateway::IoResult& result) {
+  life.process.center().cancel(std::exchange(command.timer, msgr::TimerId::kNone));
+  if (result.error) last_error_ = result.error.message();
+  const std::optional<HistoryOutcome> outcome =
+      outcome_of(command.op, result.error, command.is_aborted, command.sent > kRepeats);
+  if (!outcome) {
+    life.process.center().run_after(kRepeatPause, [this, &life, &command] { send(life, command); });
+    return;
+  }
+  std::vector<test::ContentId> ids;
+  if (command.op.command == HistoryCommand::kRead && *outcome == HistoryOutcome::kGood) {
+    for (uint64_t i = 0; i < command.op.num_blocks; ++i) {
+      ids.push_back(id_of(command.memory.subspan(i * kBlock, kBlock)));
+      last_read_[command.op.lba + i] = ids.back();
+      place_.host.mix(ids.back());
+    }
+  }
+  place_.host.mix(static_cast<uint64_t>(*outcome));
+  set_time();
+  place_.history.complete(command.handle, *outcome, ids);
+  --life.in_flight;
+  const std::unique_ptr<Command> owned(&command);
+  command.on_end(*outcome);
 }
 
 }  // namespace lunar::sim

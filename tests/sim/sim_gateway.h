@@ -29,6 +29,8 @@ struct Workload {
 };
 
 // A process with an image open, and initiators that work on it, each with one command at a time.
+// They do what Linux does with status and sense: BUSY and ABORTED COMMAND are sent again, and what
+// takes too long is aborted, and sent again unless it must not be done twice.
 class SimGateway {
  public:
   static constexpr uint64_t kBlock = 4096;
@@ -73,7 +75,11 @@ class SimGateway {
     std::shared_ptr<gateway::Image> image;
     unsigned in_flight = 0;
   };
+  struct Command;
   void open(Life& life);
+  void send(Life& life, Command& command);
+  void on_done(Life& life, Command& command, const gateway::IoResult& result);
+  void set_time();
   void work(Life& life);
   HistoryOp choose();
 

@@ -38,7 +38,6 @@ class Run {
 
  private:
   void say(const std::string& text) {
-    history_.set_time(std::chrono::nanoseconds(host_.elapsed()).count());
     if (options_.is_verbose) {
       fmt::print("{:>12.6f} {}\n", std::chrono::duration<double>(host_.elapsed()).count(), text);
     }
@@ -62,6 +61,7 @@ class Run {
   bool make_image();
   void play();
   void strike(const Fault& fault);
+  void swap_stores(SimServer& server, bool is_copy, Duration length);
   bool heal();
   void read_everything();
   void judge();
@@ -75,6 +75,7 @@ class Run {
   std::vector<std::unique_ptr<SimGateway>> gateways_;
   uint64_t next_id_ = 1;
   bool may_have_damage_ = false;
+  bool is_healed_ = false;
   RunResult result_;
 };
 
@@ -156,6 +157,8 @@ void Run::play() {
 }
 
 void Run::strike(const Fault& fault) {
+  if (is_healed_) return;
+  history_.set_time(std::chrono::nanoseconds(host_.elapsed()).count());
   say(fault.to_string());
   history_.note(fault.to_string());
   SimServer& server = *servers_[fault.target % kServers];
@@ -238,17 +241,43 @@ void Run::strike(const Fault& fault) {
       gateway.turn_back_clock(std::chrono::hours(24));
       gateway.restart_after(fault.length);
       break;
+    case Fault::Kind::kNewStore:
+    case Fault::Kind::kOldCopy:
+      if (fault.kind == Fault::Kind::kOldCopy) server.disk().copy();
+      swap_stores(server, fault.kind == Fault::Kind::kOldCopy, fault.length);
+      break;
   }
+}
+
+// The real store is started once more, so that a copy is known to be old; then the other one.
+void Run::swap_stores(SimServer& server, bool is_copy, Duration length) {
+  server.kill();
+  history_.server_crashed(server.id(), false);
+  server.restart_after(10ms);
+  host_.after(2s, [this, &server, is_copy, length] {
+    if (!server.is_ready() || is_healed_) return;
+    history_.server_crashed(server.id(), false);
+    server.stop_and_swap(is_copy);
+    server.restart_after(10ms);
+    host_.after(length, [this, &server] {
+      if (is_healed_) return;
+      history_.server_crashed(server.id(), false);
+      server.swap_back();
+      server.restart_after(10ms);
+    });
+  });
 }
 
 bool Run::heal() {
   say("heal");
+  is_healed_ = true;
   for (const auto& server : servers_) {
     SimDisk& disk = server->disk();
     disk.failing_syncs = disk.failing_opens = disk.failing_unlinks = disk.failing_renames = 0;
     disk.is_full = false;
     disk.slowness = {};
     server->pause(false);
+    if (server->disk().is_swapped()) server->swap_back();
     if (may_have_damage_ && server->is_running()) {  // a store whose disk failed is to be restarted
       server->kill();
       history_.server_crashed(server->id(), false);

@@ -22,7 +22,7 @@ void SimServer::make_store() {
   const auto made = osd::make_file_store(disk_.path(), place_.fsid, id_, &disk_);
   LUNAR_CHECK(made, "a store in an empty folder");
   if (id_ == 0) record_first_map();
-  disk_.sync_file_system(0);
+  disk_.sync_file_system(-1);
 }
 
 void SimServer::record_first_map() {
@@ -103,6 +103,19 @@ void SimServer::kill() {
 void SimServer::cut_power() {
   kill();
   disk_.cut_power();
+}
+
+void SimServer::stop_and_swap(bool is_copy) {
+  kill();
+  disk_.swap_in(is_copy);
+  if (is_copy) return;
+  const auto made = osd::make_file_store(disk_.path(), place_.fsid, id_, &disk_);
+  LUNAR_CHECK(made, "a store in an empty folder");
+}
+
+void SimServer::swap_back() {
+  kill();
+  disk_.swap_back();
 }
 
 void SimServer::restart_after(Duration delay) {

@@ -30,6 +30,9 @@ class SimServer {
   void start();
   void kill();       // kill -9
   void cut_power();  // kill, and the disk loses what it may lose
+  // Another store in the place of its own: one just made, or what disk().copy() kept.
+  void stop_and_swap(bool is_copy);
+  void swap_back();
   void restart_after(Duration delay);
   void pause(bool is_paused);  // SIGSTOP, SIGCONT
   bool is_running() const noexcept { return life_ != nullptr; }
