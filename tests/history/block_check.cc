@@ -137,8 +137,14 @@ BlockCheck::Result BlockCheck::run(uint64_t block, std::span<const History::Hand
   drop_useless();
   steps_.clear();
   for (uint32_t i = 0; i < commands_.size(); ++i) {
-    steps_.push_back({commands_[i].invoked, false, i});
-    if (commands_[i].ends != History::kNever) steps_.push_back({commands_[i].ends, true, i});
+    const Command& command = commands_[i];
+    steps_.push_back({command.invoked, StepKind::kBegin, i});
+    if (command.ends != History::kNever) {
+      steps_.push_back({command.ends, StepKind::kEnd, i});
+    }
+    if (command.is_optional && command.repeats_until > 0 && command.repeats_until < command.ends) {
+      steps_.push_back({command.repeats_until, StepKind::kLastRepeat, i});
+    }
   }
   std::sort(steps_.begin(), steps_.end());
   layers_.assign(1, {});
@@ -161,8 +167,10 @@ BlockCheck::Result BlockCheck::run(uint64_t block, std::span<const History::Hand
     }
     last = each.at;
     now_ = each.at;
-    if (!each.is_end) {
+    if (each.kind == StepKind::kBegin) {
       begin(each.command);
+    } else if (each.kind == StepKind::kLastRepeat) {
+      repeat(each.command);
     } else if (!end(each.command)) {
       culprit_ = commands_[each.command].handle;
       return is_undecided_ ? Result::kUndecided : Result::kUnexplained;
@@ -233,8 +241,7 @@ bool BlockCheck::force(uint32_t which) {
       const BlockState state = found_[i];
       if (state.done & bit) {
         kept.push_back(state);
-        if (fits(state, commands_[which])) step(state, which);  // once more
-        continue;
+        if (commands_[which].repeats_until == 0) continue;  // else it may come behind others again
       }
       for (const uint32_t each : pending_) {
         if (can_step(state, commands_[each]) && !has_better_twin(state, each)) step(state, each);
@@ -256,6 +263,24 @@ bool BlockCheck::force(uint32_t which) {
   }
   for (BlockState& state : states_) state.done &= ~bit;
   return true;
+}
+
+// The last moment at which a command whose outcome is not known takes effect once more.
+void BlockCheck::repeat(uint32_t which) {
+  const Command& command = commands_[which];
+  begin_search();
+  for (const BlockState& state : states_) add(state);
+  for (std::size_t i = 0; i < found_.size(); ++i) {
+    const BlockState state = found_[i];
+    if ((state.done & command.bit()) == 0) continue;
+    if (fits(state, command)) step(state, which);
+    for (const uint32_t each : pending_) {
+      if (can_step(state, commands_[each]) && !has_better_twin(state, each)) step(state, each);
+    }
+    if (found_.size() > kMaxStates) break;
+  }
+  is_undecided_ = found_.size() > kMaxStates;
+  states_ = found_;
 }
 
 // Puts into the order, or not, all that may be there already: before a loss, which may undo what

@@ -82,12 +82,13 @@ class BlockCheck {
     bool is_explained = false;  // kMiscompare
     uint64_t bit() const { return slot < 0 ? 0 : uint64_t{1} << slot; }
   };
+  enum class StepKind : uint8_t { kBegin, kLastRepeat, kEnd };
   struct Step {  // of the event list
     Position at;
-    bool is_end;
+    StepKind kind;
     uint32_t command;
     bool operator<(const Step& other) const {
-      return at != other.at ? at < other.at : is_end < other.is_end;
+      return at != other.at ? at < other.at : kind < other.kind;
     }
   };
   // What the block held, and below it what it held before: what a loss may bring back. A graph,
@@ -116,6 +117,7 @@ class BlockCheck {
   bool end(uint32_t which);
   void let_go(uint32_t which);
   bool force(uint32_t which);
+  void repeat(uint32_t which);
   void try_all();
   bool fits(const BlockState& state, const Command& command) const;
   bool can_step(const BlockState& state, const Command& command) const;

@@ -133,6 +133,19 @@ TEST_F(HistoryCheckerTest, AcceptsAWriteThatTakesEffectTwiceIfThatIsAllowed) {
   expect_clean();
 }
 
+TEST_F(HistoryCheckerTest, AcceptsThatOfAnUnknownWriteTooUntilItIsGivenUp) {
+  history_.let_writes_repeat();
+  const Handle twice = begin_write(1, 5, 17);
+  read(2, 5, 17);
+  write(2, 5, 18);
+  ended(twice, HistoryOutcome::kUnknown);
+  read(2, 5, 17);
+  write(2, 5, 19);
+  expect_clean();
+  read(2, 5, 17);
+  expect_fault(HistoryFault::kStale, 5);
+}
+
 TEST_F(HistoryCheckerTest, FindsAWriteThatTakesEffectAgainAfterItsEnd) {
   history_.let_writes_repeat();
   write(1, 5, 17);

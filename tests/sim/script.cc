@@ -87,6 +87,9 @@ Script make_script(RandomEngine& random, Duration length, unsigned servers, unsi
       fault.at = std::min(near + milliseconds(0, below(2) == 0 ? 50 : 1500), Duration(length));
       if (is_of_gateway(fault.kind) == is_of_gateway(before.kind)) fault.target = before.target;
     }
+    // A copy of the authority's own store is found out by nobody: docs/durability.md.
+    const bool swaps = fault.kind == Fault::Kind::kNewStore || fault.kind == Fault::Kind::kOldCopy;
+    if (swaps && fault.target == 0) fault.target = 1;
     fault.length = below(3) == 0 ? milliseconds(5000, 40000) : milliseconds(10, 5000);
     fault.count = 1 + static_cast<unsigned>(below(below(2) == 0 ? 3 : 40));
     script.push_back(fault);
