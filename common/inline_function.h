@@ -47,8 +47,8 @@ class InlineFunction<R(Args...)> {
   InlineFunction() noexcept = default;
   InlineFunction(std::nullptr_t) noexcept {}  // NOLINT(google-explicit-constructor)
 
-  // Takes the callable. Its move constructor must not throw, which the compiler checks. What is made
-  // of another kind of stored function that is empty, or of a null pointer, is empty.
+  // Takes the callable. Its move constructor must not throw, which the compiler checks. What is
+  // made of another kind of stored function that is empty, or of a null pointer, is empty.
   template <typename F>
   requires(!std::is_same_v<std::remove_cvref_t<F>, InlineFunction> &&
            std::is_invocable_r_v<R, std::remove_cvref_t<F>&, Args...>)

@@ -54,9 +54,9 @@ Outcome<std::unique_ptr<Messenger>> Messenger::create(EventCenter& center, Netwo
                                options.instance, kMaxInstanceBytes));
   }
   if (options.nonce == 0) {
-    options.nonce = static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                              wall_now().time_since_epoch())
-                                              .count());
+    options.nonce = static_cast<uint64_t>(
+        std::chrono::duration_cast<std::chrono::nanoseconds>(wall_now().time_since_epoch())
+            .count());
   }
   return std::make_unique<AsyncMessenger>(center, stack, std::move(options), keyring, perf,
                                           *dispatcher);

@@ -83,7 +83,7 @@ void FrameReceiver::resume() {
 }
 
 bool FrameReceiver::place_in_pool() {
-  is_unwanted_ = !handler_->admits_payload();
+  is_unwanted_ = !handler_->can_take_payload();
   if (!is_unwanted_) {
     RegisteredBuffer buffer = pool_.allocate(decoder_.header().data_length.value());
     if (buffer) {

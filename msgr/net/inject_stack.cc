@@ -115,7 +115,7 @@ class InjectLink final : public Link, private LinkHandler {
     return target;
   }
 
-  bool admits_payload() override { return handler_->admits_payload(); }
+  bool can_take_payload() override { return handler_->can_take_payload(); }
 
   void on_frame(ReceivedFrame frame) override {
     if (strikes()) return break_link();

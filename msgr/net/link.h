@@ -52,7 +52,7 @@ struct LinkHandler {
   // Asked when the data goes into a buffer of the link's own: whether it may take one. While it may
   // not, nothing more is delivered, and the link asks again: soon, or at once after
   // resume_reading(). Frames without data are not asked about. Must not close the link.
-  virtual bool admits_payload() { return true; }
+  virtual bool can_take_payload() { return true; }
   virtual void on_frame(ReceivedFrame frame) = 0;
   // The link failed or the peer closed it. Last call; it may destroy the link.
   virtual void on_closed(std::error_code why) = 0;

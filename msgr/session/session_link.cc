@@ -36,9 +36,8 @@ constexpr auto kWithdrawalGrace = 50ms;
 constexpr auto kShutDownLimit = 200ms;
 
 uint64_t wall_clock_ns() noexcept {
-  return static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::nanoseconds>(
-                                   wall_now().time_since_epoch())
-                                   .count());
+  return static_cast<uint64_t>(
+      std::chrono::duration_cast<std::chrono::nanoseconds>(wall_now().time_since_epoch()).count());
 }
 
 }  // namespace
@@ -266,7 +265,7 @@ void SessionLink::on_sequenced(ReceivedFrame frame) {
   owner_.on_message(std::move(frame));
 }
 
-bool SessionLink::admits_payload() {
+bool SessionLink::can_take_payload() {
   is_stalled_ = is_throttled_ && state_ == State::kUp;
   return !is_stalled_;
 }

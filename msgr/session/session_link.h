@@ -88,7 +88,7 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
 
   Bytes payload_for(const FrameHeader& header, ConstBytes front) override;
   void on_frame(ReceivedFrame frame) override;
-  bool admits_payload() override;
+  bool can_take_payload() override;
   void on_closed(std::error_code why) override { fail(why); }
   void pause() override { is_throttled_ = true; }
   void resume() override;

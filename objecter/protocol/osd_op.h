@@ -105,11 +105,11 @@ struct OsdOpHeader {
 };
 // Bits of OsdOpHeader::flags.
 enum OpFlag : uint16_t {
-  kOpMetadata = 1,    // a metadata object: durable versions, crash-atomic, durable when answered
+  kOpMetadata = 1,  // a metadata object: durable versions, crash-atomic, durable when answered
   // May be executed again after a server restart, and by whoever hears that it timed out. Only for
   // what is as well done twice as once: docs/durability.md, "What is done twice".
   kOpIdempotent = 2,
-  kOpOneSided = 4,    // the payload is described, not sent; needs the session's feature bit
+  kOpOneSided = 4,  // the payload is described, not sent; needs the session's feature bit
 };
 
 // What became of one step. A value.

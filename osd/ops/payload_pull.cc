@@ -21,8 +21,7 @@ PullFault PayloadPull::check(const msgr::RegisteredBuffer& buffer) const {
   if (op_.is_given_up) return PullFault::kGivenUp;
   if (!buffer.is_registered()) return PullFault::kNoMemory;
   if (!op_.may_use_keys(delivery_.link_generation)) return PullFault::kStale;
-  return op_.lease_is_over(monotonic_now()) ? PullFault::kLeaseOver
-                                                             : PullFault::kNone;
+  return op_.lease_is_over(monotonic_now()) ? PullFault::kLeaseOver : PullFault::kNone;
 }
 
 uint32_t PayloadPull::length_of(uint32_t fragment) const noexcept {

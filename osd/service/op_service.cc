@@ -113,7 +113,7 @@ void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
   LUNAR_TRACE(lunar_osd, op_received, op->io_id(), op->header.tid, op->header.attempt,
               connection.peer().entity.c_str(), op->header.pg.pool, op->header.pg.seed,
               static_cast<uint64_t>(op->payload_bytes()));
-  if (answer_resend(connection, op)) return;
+  if (try_answer_resend(connection, op)) return;
   if (is_stopping_) return refuse(connection, *op, OsdErrc::kShutdown);
   if (const OsdErrc error = check_op(op->header, options_.limits); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
@@ -122,7 +122,7 @@ void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
 }
 
 // Before anything can refuse the op: a refusal says that it was not executed.
-bool OpService::answer_resend(msgr::Connection& connection, const ClientOpRef& op) {
+bool OpService::try_answer_resend(msgr::Connection& connection, const ClientOpRef& op) {
   const auto known = connections_.find(connection.id());
   if (known == connections_.end() || !sessions_.knows(known->second, op->header.tid)) return false;
   sessions_.submit(connection, known->second, op);

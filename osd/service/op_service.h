@@ -66,7 +66,7 @@ class OpService final : private ClientSessionsHost {
   const OpTracker& tracker() const noexcept { return tracker_; }
 
  private:
-  bool answer_resend(msgr::Connection& connection, const ClientOpRef& op);
+  bool try_answer_resend(msgr::Connection& connection, const ClientOpRef& op);
   void admit(msgr::Connection& connection, ClientOpRef op);
   OsdErrc check_target(const ClientOp& op) const;
   void wait_for_map(msgr::Connection& connection, ClientOpRef op);

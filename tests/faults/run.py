@@ -5,8 +5,8 @@
   run.py [--rounds N] [--seed S] [--seconds T] [KIND...]
 
 Every round: recorded load, the fault, restart, re-login, more load, full read-back, verdict. The seed of a round is
-printed; the choices of a round depend on it alone, the moments at which the kernel runs whom do not. Without KIND, all
-but full-disk, which needs root.
+printed; the choices of a round depend on it alone, the moments at which the kernel runs whom do not. Without KIND,
+all but full-disk, which needs root.
 """
 
 import argparse

@@ -6,6 +6,7 @@
 #include <algorithm>
 #include <cerrno>
 #include <utility>
+
 #include "common/host.h"
 
 namespace lunar::msgr::rdma {
