@@ -46,6 +46,22 @@ TEST_F(OpExecutorTest, AFailedReadIsAnIoErrorAndNothingChanges) {
   EXPECT_EQ(content("a", 0, 1), "1");
 }
 
+TEST_F(OpExecutorTest, ADamagedObjectIsReplacedAtTheVersionThatWasSeen) {
+  run(Vector("a").write(0, "1"));
+  store->lose({{1, "a"}});
+  turn();
+  const OpResultRef refused = run(Vector("a").read(0, 1));
+  EXPECT_EQ(refused->header.error, OsdErrc::kIoError);
+  const ObjectVersion seen = refused->header.version;
+  const ObjectVersion other{seen.incarnation, seen.counter + 1};
+  EXPECT_EQ(error_of(Vector("a").assert_version(other).add(OpCode::kDelete, 0, 0)),
+            OsdErrc::kVersionMismatch);
+  EXPECT_EQ(error_of(Vector("a").read(0, 1)), OsdErrc::kIoError);
+  EXPECT_EQ(error_of(Vector("a").assert_version(seen).write(0, "2")), OsdErrc::kIoError);
+  EXPECT_EQ(error_of(Vector("a").assert_version(seen).add(OpCode::kDelete, 0, 0)), OsdErrc::kOk);
+  EXPECT_EQ(content("a", 0, 1), std::string(1, '\0'));
+}
+
 TEST_F(OpExecutorTest, ListGivesThePgsNamesInPages) {
   objecter::OsdMap map;
   objecter::PoolInfo pool_info;
