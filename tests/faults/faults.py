@@ -2,15 +2,20 @@
 """Rounds of faults on real programs: recorded load, a fault, restart, more load, read-back, verdict."""
 
 import collections
+import fcntl
+import json
+import os
 import pathlib
 import random
 import re
 import shutil
 import signal
+import struct
 import subprocess
 import tempfile
 import threading
 import time
+import uuid
 
 from lunar_e2e import Cluster, Load, PrivateTgtd, admin_command, wait_until
 from lunar_e2e.env import built, child_environment, program
@@ -399,11 +404,88 @@ class FullDisk(Stand):
             raise FaultError(f"space was freed, and commands still fail: {self.reports[LAST_CLIENT]}")
 
 
+class PowerCut(Stand):
+    """Servers lose what their ext4 has not on its disk, as in a power cut, and find another boot id. Needs root, for
+    the mounts."""
+
+    SHUTDOWN = 0x8004587d  # EXT4_IOC_SHUTDOWN (FS_IOC_SHUTDOWN)
+    NO_LOG_FLUSH = 2
+
+    def __init__(self, folder):
+        self.disks = pathlib.Path(folder) / "disks"
+        self.cluster_options = {"objecter_op_timeout": "10s", "osd_data": f"{self.disks}/$id/osd"}
+        super().__init__(folder)
+
+    def start(self):
+        for osd in range(NUM_OSDS):
+            (self.disks / str(osd)).mkdir(parents=True)
+            with open(self._image_of(osd), "wb") as file:
+                file.truncate(256 << 20)
+            subprocess.run([program("mkfs.ext4"), "-q", str(self._image_of(osd))], check=True)
+            self._mount(osd)
+        super().start()
+        # tgtd has a mount namespace of its own, and with it the disks: they could not be unmounted.
+        for osd in range(NUM_OSDS):
+            subprocess.run([program("nsenter"), "--mount", "--target", str(self.tgtd.process.pid),
+                            program("umount"), str(self.disks / str(osd))], check=True)
+        return self
+
+    def _image_of(self, osd):
+        return self.folder / f"disk.{osd}"
+
+    def _mount(self, osd):
+        subprocess.run([program("mount"), "-o", "loop", str(self._image_of(osd)), str(self.disks / str(osd))],
+                       check=True)
+
+    def stop(self):
+        try:
+            super().stop()
+        finally:
+            for osd in range(NUM_OSDS):
+                subprocess.run([program("umount"), "-l", str(self.disks / str(osd))], check=False)
+
+    def fault(self, choices, seconds):
+        self.pause(choices, seconds / 2)
+        victims = choices.sample(range(NUM_OSDS), choices.choice((1, 2, 3)))
+        for osd in victims:
+            self.cut_power(osd)
+        self.pause(choices, 0.3)
+        for osd in sorted(victims):
+            self.start_server(osd)
+
+    def remove_image(self):
+        # The image stays: each `lunar rm` is a new client, is told of the loss, and so never ends well.
+        self.lun.delete()
+
+    def cut_power(self, osd):
+        process = self.cluster.osds[osd]
+        process.send(signal.SIGSTOP)  # it acknowledges nothing while its disk goes
+        stat = pathlib.Path(f"/proc/{process.pid}/stat")
+        wait_until(lambda: stat.read_text().rsplit(")", 1)[1].split()[0] == "T", 10, "the server to stop")
+        folder = self.disks / str(osd)
+        descriptor = os.open(folder, os.O_RDONLY)
+        try:
+            fcntl.ioctl(descriptor, self.SHUTDOWN, struct.pack("I", self.NO_LOG_FLUSH))
+        finally:
+            os.close(descriptor)
+        self.faults.server_crashed(osd, loses_cache=True)
+        self.cluster.kill_osd(osd)
+        wait_until(lambda: subprocess.run([program("umount"), str(folder)], check=False,
+                                          capture_output=True).returncode == 0, 20, "the disk to be free")
+        self._mount(osd)
+        record = folder / "osd" / "runtime.json"
+        runtime = json.loads(record.read_text())
+        runtime["boot_id"] = str(uuid.uuid4())
+        record.write_text(json.dumps(runtime))
+
+
 def _name_of(kind):
     return re.sub(r"(?<!^)([A-Z])", r"-\1", kind.__name__).lower()
 
 
-KINDS = {_name_of(kind): kind for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, FullDisk)}
+KINDS = {_name_of(kind): kind
+         for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, FullDisk, PowerCut)}
+NEED_ROOT = ("full-disk", "power-cut")
 
 
 def run_rounds(kind, rounds, seed, seconds=1.5, keep=True, say=print):

@@ -5,8 +5,8 @@
   run.py [--rounds N] [--seed S] [--seconds T] [KIND...]
 
 Every round: recorded load, the fault, restart, re-login, more load, full read-back, verdict. The seed of a round is
-printed; the choices of a round depend on it alone, the moments at which the kernel runs whom do not. Without KIND,
-all but full-disk, which needs root.
+printed; the choices of a round depend on it alone, the moments at which the kernel runs whom do not.
+Without KIND: all but full-disk and power-cut, which need root.
 """
 
 import argparse
@@ -39,7 +39,7 @@ def main():
     first = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1 << 31)
     print(f"seed {first}", flush=True)
     num_found = 0
-    for kind in arguments.kinds or [name for name in faults.KINDS if name != "full-disk"]:
+    for kind in arguments.kinds or [name for name in faults.KINDS if name not in faults.NEED_ROOT]:
         done = 0
 
         def say(text):

@@ -112,6 +112,15 @@ void BlockCheck::drop_useless() {
     }
     return;
   }
+  // A MISCOMPARE sees every content but one.
+  for (const Command& miscompare : commands_) {
+    if (miscompare.role != Role::kMiscompare || miscompare.is_explained) continue;
+    for (const Command& command : commands_) {
+      if (!command.is_optional || command.content == miscompare.compared) continue;
+      Position& until = wanted[command.content];
+      until = std::max(until, miscompare.ends);
+    }
+  }
   std::erase_if(commands_, [&](const Command& command) {
     const auto found = wanted.find(command.content);
     return command.is_optional && (found == wanted.end() || found->second < command.invoked);

@@ -578,6 +578,22 @@ TEST_F(HistoryCheckerTest, AcceptsAMiscompareThatAnUnansweredAttemptExplains) {
   expect_clean();
 }
 
+TEST_F(HistoryCheckerTest, AcceptsAMiscompareOfAnAttemptThatIsOverAndWasOverwrittenUnseen) {
+  const Handle attempt = swap(1, 5, kZeroContent, 17, kUnknown);
+  history_.close_window(attempt);
+  swap(1, 5, kZeroContent, 17, kMiscompare);
+  write(1, 5, 18);
+  read(1, 5, 18);
+  expect_clean();
+}
+
+TEST_F(HistoryCheckerTest, FindsAFalseMiscompareAfterAnUnknownWriteThatWasOverwritten) {
+  history_.close_window(write(1, 5, 16, kUnknown));
+  write(1, 5, 17);
+  swap(1, 5, 17, 18, kMiscompare);
+  expect_fault(HistoryFault::kFalseMiscompare, 5);
+}
+
 TEST_F(HistoryCheckerTest, FindsAMiscompareThatWrote) {
   swap(1, 5, 16, 17, kMiscompare);
   read(1, 5, 17);
