@@ -119,8 +119,10 @@ void FileTransfer::overwrite(const ObjectId& id, TransferRef op) {
       const bool is_absent = file.error() == system_error(ENOENT);
       return finish(std::move(op), is_absent ? system_error(ENOSPC) : file.error());
     }
+    const uint64_t offset = op->offset;  // before op moves: arguments have no order
+    const uint64_t length = op->from.size();
     env_.pool.run(
-        [this, file = *file, offset = op->offset, length = op->from.size()] {
+        [this, file = *file, offset, length] {
           return is_allocated(env_.tree.syscalls(), file->fd.get(), offset, length);
         },
         [this, file = *file, op = std::move(op)](Result<bool> allocated) mutable {
