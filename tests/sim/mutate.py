@@ -1,0 +1,90 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""Takes mends back, one at a time, and asks whether the simulator notices.
+
+    tests/sim/mutate.py [--seeds N] [NAME...]
+
+Each file tests/sim/mutations/NAME.patch undoes one mend. Its head says what has to be found, and under which faults:
+
+    # finds: REGEX        one of the faults that the simulator names has to match
+    # script: NAME        of tests/sim/scripts; without one the faults are made from the seeds
+    # seeds: N            how many runs at most
+
+A copy of the tree is patched and lunar-sim is built in it (with ccache that takes a minute). The exit code is 0 if
+each mutation was found.
+"""
+import argparse
+import os
+import pathlib
+import re
+import subprocess
+import sys
+import tempfile
+
+ROOT = pathlib.Path(__file__).resolve().parents[2]
+MUTATIONS = ROOT / "tests/sim/mutations"
+
+
+def head_of(patch):
+    head = {"seeds": "200"}
+    for line in patch.read_text().splitlines():
+        if not line.startswith("#"):
+            break
+        found = re.match(r"# (finds|script|seeds): (.*)", line)
+        if found:
+            head[found[1]] = found[2].strip()
+    return head
+
+
+def build(tree):
+    environment = dict(os.environ, CCACHE_BASEDIR=str(tree), CCACHE_NOHASHDIR="1",
+                       CCACHE_SLOPPINESS="pch_defines,time_macros")
+    dependencies = tree / "build/deps"
+    dependencies.parent.mkdir(exist_ok=True)
+    if not dependencies.exists() and (ROOT / "build/deps").exists():
+        dependencies.symlink_to(ROOT / "build/deps")
+    for command in (["cmake", "--preset", "release"], ["ninja", "-C", "build/release", "lunar-sim"]):
+        subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
+    return tree / "build/release/tests/sim/lunar-sim"
+
+
+def is_found(simulator, head, seeds):
+    command = [str(simulator), "--seed", "1", "--runs", str(seeds), "--jobs", "2"]
+    if "script" in head:
+        command += ["--script", str(ROOT / "tests/sim/scripts" / head["script"])]
+    done = subprocess.run(command, stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
+    wrong = [line.strip() for line in done.stdout.splitlines() if re.match(r"  \S", line)]
+    for line in wrong:
+        if re.search(head["finds"], line):
+            return line
+    return None
+
+
+def main():
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--seeds", type=int, help="runs at most, instead of what the mutation says")
+    parser.add_argument("names", nargs="*", help="of mutations; all without any")
+    given = parser.parse_args()
+    patches = sorted(MUTATIONS.glob("*.patch"))
+    if given.names:
+        patches = [MUTATIONS / f"{name}.patch" for name in given.names]
+    missed = 0
+    with tempfile.TemporaryDirectory(prefix="lunar-mutate-") as folder:
+        tree = pathlib.Path(folder) / "tree"
+        subprocess.run(["git", "worktree", "add", "--detach", "-q", str(tree), "HEAD"], cwd=ROOT, check=True)
+        try:
+            for patch in patches:
+                head = head_of(patch)
+                subprocess.run(["git", "checkout", "-q", "."], cwd=tree, check=True)
+                subprocess.run(["git", "apply", str(patch)], cwd=tree, check=True)
+                line = is_found(build(tree), head, given.seeds or int(head["seeds"]))
+                missed += line is None
+                print(f"{patch.stem}: {'found: ' + line[:140] if line else 'MISSED'}", flush=True)
+        finally:
+            subprocess.run(["git", "worktree", "remove", "--force", str(tree)], cwd=ROOT, check=False)
+    print(f"{len(patches)} mutations, {missed} missed")
+    return 1 if missed or not patches else 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
