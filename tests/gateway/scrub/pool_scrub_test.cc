@@ -273,11 +273,22 @@ TEST_F(PoolScrubTest, DataBeyondTheEndIsKeptIfTheImageGrew) {
 }
 
 TEST_F(PoolScrubTest, AnObjectThatCannotBeReadIsZeroedWhereItCannot) {
-  const ImageId id = make_image("one");
+  // An image whose second object is alone on its server: the READs that fail are of no other one.
+  ImageId id = make_image("one");
+  const auto is_alone = [&] {
+    const auto* const store = &store_of(data_object_name(id, 1));
+    return store != &store_of(data_object_name(id, 0)) &&
+           store != &store_of(header_object_name(id)) && store != &store_of("lunar_directory");
+  };
+  while (!is_alone()) {
+    ASSERT_TRUE(wait<void>([&](auto done) {
+      remove_image(*gateway, {"lunar", "one"}, {}, std::move(done));
+    }));
+    id = make_image("one");
+  }
   const std::string object = data_object_name(id, 1);
   osd::FaultyStore& store = store_of(object);
   store.fail_next(osd::FaultyStore::Call::kRead, make_error_code(OsdErrc::kIoError));
-  // The one read that fails may be of either object, if one server has both.
   const ScrubReport report = scrub();
   ASSERT_EQ(report.findings.size(), 1u);
   const ScrubFinding damaged = report.findings.front();
