@@ -207,10 +207,10 @@ std::vector<Buffer> seeds() {
   add(kMap, 0, encoded(some_map()));
   add(kMapResealed, 0, encoded(some_map()));
   add(kJson, 0, as_const_bytes(json));
-  add(kHello, 0, encoded(ServerHello{id, 1, 2, 3, 4, true}));
+  add(kHello, 0, encoded(ServerHello{id, 1, id, 2, 3, 4, true}));
   add(kSubscribe, 0, encoded(MapSubscribe{4}));
   add(kCancelNote, 0, encoded(CancelNote{5}));
-  add(kBoot, 0, encoded(OsdBoot{1, id, id, 3, 4, {msgr::Address::loopback(6801)}}));
+  add(kBoot, 0, encoded(OsdBoot{1, id, id, 3, {1, 2}, 4, {msgr::Address::loopback(6801)}}));
   add(kBootReply, 0, encoded(OsdBootReply{OsdErrc::kExists, 0, "osd.1 is up already"}));
   add(kCommandReply, 0, encoded(CommandReply{OsdErrc::kOk, 4, "{}"}));
   return out;
