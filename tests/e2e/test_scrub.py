@@ -19,7 +19,7 @@ MIB = 1 << 20
 class ScrubTest(TestCase):
     def setUp(self):
         super().setUp()
-        self.cluster = self.start_cluster()
+        self.cluster = self.start_cluster(options={"ms_session_timeout": "5s"})
         self.source = self.folder / "source"
         self.source.write_bytes(os.urandom(6 * MIB))
         self.cluster.lunar("import", self.source, "rbd/one", "--object-size", "1M")
