@@ -131,6 +131,9 @@ class Stand:
 
     def remove_image(self):
         self.lun.delete()
+        # tgtd does not wait for the registration to be struck.
+        wait_until(lambda: not self.cluster.lunar_json("info", self.image)["registrations"], 60,
+                   "the image to be closed")
         self.cluster.lunar("rm", self.image)
 
     def luns(self):
