@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "tests/sim/sim_gateway.h"
 
+#include <algorithm>
 #include <cstring>
 #include <optional>
 #include <utility>
@@ -158,6 +159,10 @@ HistoryOp SimGateway::choose() {
   HistoryOp record;
   record.num_blocks = static_cast<uint32_t>(1 + host.below(workload_.most_blocks));
   record.lba = host.below(workload_.image_blocks - record.num_blocks + 1);
+  if (workload_.stays_within_objects) {
+    const uint64_t left = workload_.object_blocks - record.lba % workload_.object_blocks;
+    record.num_blocks = static_cast<uint32_t>(std::min<uint64_t>(record.num_blocks, left));
+  }
   const uint64_t dice = host.below(100);
   if (dice < 35) {
     record.command = HistoryCommand::kRead;

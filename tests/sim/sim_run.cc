@@ -95,8 +95,10 @@ bool Run::set_up() {
   const SimGateway::Place gateway_place{host_, wire_, history_, addresses,
                                         [this] { return next_id_++; }};
   for (unsigned i = 0; i < kGateways; ++i) {
+    Workload workload;
+    workload.stays_within_objects = options_.stays_within_objects;
     gateways_.push_back(
-        std::make_unique<SimGateway>(gateway_place, static_cast<int>(i + 1), Workload()));
+        std::make_unique<SimGateway>(gateway_place, static_cast<int>(i + 1), workload));
   }
   if (!run_for(60s, [this] { return all_servers_ready(); })) {
     std::string why;
