@@ -442,6 +442,10 @@ bool BlockCheck::may_be_lost(const Layer& layer, std::size_t loss, Position at) 
   const Command& command = commands_[layer.command];
   if (leniency_.flushed_may_go || command.acknowledged > at) return true;
   if (command.is_fua || claims_.is_durable(command.acknowledged, at)) return false;
+  return is_told(command, loss);
+}
+
+bool BlockCheck::is_told(const Command& command, std::size_t loss) {
   if (leniency_.losses_need_no_telling) return true;
   const int client = history_.ops()[command.handle].client;
   const auto flush = claims_.untold(loss, client, command.acknowledged);
@@ -479,10 +483,17 @@ void BlockCheck::lose(std::size_t loss, Position at) {
         add(left);
       }
       if (!may_be_lost(layer, loss, at)) continue;
-      const uint64_t undone = done & ~commands_[layer.command].bit();  // it may be done again
-      if (layer.below != kNone) todo.emplace_back(layer.below, undone);
-      for (uint32_t link = layer.more_below; link != kNone; link = links_[link].next) {
-        todo.emplace_back(links_[link].layer, undone);
+      // In flight: it may be done again; or this part of it was done, and is lost, while others are
+      // not done yet.
+      const Command& command = commands_[layer.command];
+      const bool is_in_flight = command.acknowledged > at && command.acknowledged < History::kNever;
+      std::vector<uint64_t> afterwards{done & ~command.bit()};
+      if (is_in_flight && !command.is_fua && is_told(command, loss)) afterwards.push_back(done);
+      for (const uint64_t each : afterwards) {
+        if (layer.below != kNone) todo.emplace_back(layer.below, each);
+        for (uint32_t link = layer.more_below; link != kNone; link = links_[link].next) {
+          todo.emplace_back(links_[link].layer, each);
+        }
       }
     }
   }

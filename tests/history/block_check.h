@@ -132,6 +132,7 @@ class BlockCheck {
   void lose(std::size_t loss, Position at);
   void put_link(uint32_t layer, uint32_t below);
   bool may_be_lost(const Layer& layer, std::size_t loss, Position at);
+  bool is_told(const Command& command, std::size_t loss);
 
   const History& history_;
   const FlushClaims& claims_;

@@ -33,7 +33,6 @@ std::size_t FlushClaims::slot_of(int client) {
 }
 
 FlushClaims::FlushClaims(const History& history) {
-  std::vector<std::pair<Position, const History::Op*>> tellings;  // by the end
   bool is_in_loss = false;
   for (std::size_t i = 0; i < history.events().size(); ++i) {
     const History::Event& event = history.events()[i];
@@ -53,8 +52,7 @@ FlushClaims::FlushClaims(const History& history) {
       case History::Event::Kind::kComplete: {
         const History::Op& op = history.ops()[event.op];
         if (op.outcome == HistoryOutcome::kReportedLost) {
-          slot_of(op.client);
-          tellings.emplace_back(at, &op);
+          tellings_.push_back({op.client, op.invoked, at});
         }
         if (op.command != HistoryCommand::kFlush || op.outcome != HistoryOutcome::kGood) break;
         all_good_.add(op.invoked, at, event.op);
@@ -65,29 +63,21 @@ FlushClaims::FlushClaims(const History& history) {
         break;
     }
   }
-  // From the last loss to the first: the earliest invocation of a telling that ends after it.
-  AfterLoss after;
-  for (const int client : clients_) after.of.push_back({client});
-  afterwards_.resize(losses_.size());
-  std::size_t next = tellings.size();
-  for (std::size_t loss = losses_.size(); loss-- > 0;) {
-    for (; next > 0 && tellings[next - 1].first > losses_[loss].begins; --next) {
-      const History::Op& op = *tellings[next - 1].second;
-      after.told_anybody = std::min(after.told_anybody, op.invoked);
-      for (Claim& claim : after.of) {
-        if (claim.client == op.client) claim.told_itself = std::min(claim.told_itself, op.invoked);
-      }
-    }
-    afterwards_[loss] = after;
-  }
 }
 
 std::optional<History::Handle> FlushClaims::untold(std::size_t loss, int client,
                                                    Position acknowledged) const {
-  const AfterLoss& after = afterwards_[loss];
+  Position told_itself = History::kNever;
+  Position told_anybody = History::kNever;
+  for (const Telling& telling : tellings_) {
+    if (telling.ended < losses_[loss].begins) continue;
+    told_anybody = std::min(told_anybody, telling.invoked);
+    if (telling.client == client && telling.invoked > acknowledged) {
+      told_itself = std::min(told_itself, telling.invoked);
+    }
+  }
   for (std::size_t slot = 0; slot < good_.size(); ++slot) {
-    const Position until =
-        after.of[slot].client == client ? after.of[slot].told_itself : after.told_anybody;
+    const Position until = clients_[slot] == client ? told_itself : told_anybody;
     if (good_[slot].last_invoked(until) > acknowledged) return good_[slot].last_handle(until);
   }
   return std::nullopt;

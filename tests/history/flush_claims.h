@@ -28,7 +28,9 @@ class FlushClaims {
   }
 
   // The flush that claims, untold, that a write survived losses()[loss]: of `client`, acknowledged
-  // at `acknowledged` and not flushed before the loss.
+  // at `acknowledged` and not flushed before the loss. To `client` a telling counts if it was
+  // invoked after that: one that was on its way already says nothing of a write that was not
+  // done. To other clients any telling after the loss counts, as with errors of fsync(2).
   std::optional<History::Handle> untold(std::size_t loss, int client,
                                         History::Position acknowledged) const;
 
@@ -43,22 +45,18 @@ class FlushClaims {
     History::Position last_invoked(History::Position at) const;
     History::Handle last_handle(History::Position at) const;
   };
-  // The end of what a client's GOOD flushes claim after a loss: when it, or anybody, was told.
-  struct Claim {
+  struct Telling {  // a flush that answered kReportedLost
     int client = 0;
-    History::Position told_itself = History::kNever;
-  };
-  struct AfterLoss {
-    History::Position told_anybody = History::kNever;
-    std::vector<Claim> of;  // by slot
+    History::Position invoked = 0;
+    History::Position ended = 0;
   };
   std::size_t slot_of(int client);
 
   std::vector<Loss> losses_;
   Flushes all_good_;
-  std::vector<int> clients_;           // by slot
-  std::vector<Flushes> good_;          // by slot
-  std::vector<AfterLoss> afterwards_;  // by loss
+  std::vector<int> clients_;       // by slot
+  std::vector<Flushes> good_;      // by slot
+  std::vector<Telling> tellings_;  // by the end
 };
 
 }  // namespace lunar::test
