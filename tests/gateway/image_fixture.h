@@ -15,31 +15,10 @@
 #include "gateway/image.h"
 #include "gateway/image_directory.h"
 #include "tests/osd/server/server_fixture.h"
+#include "tests/support/borrowed_stack.h"
 #include "tests/support/turn_until.h"
 
 namespace lunar::gateway {
-
-// Lends the fixture's network to a Client, which owns the stack that it gets.
-class BorrowedStack final : public msgr::NetworkStack {
- public:
-  explicit BorrowedStack(msgr::NetworkStack& stack) : stack_(stack) {}
-  std::unique_ptr<msgr::PendingConnect> connect(msgr::EventCenter& center,
-                                                const msgr::Address& peer,
-                                                msgr::ConnectDone done) override {
-    return stack_.connect(center, peer, std::move(done));
-  }
-  Outcome<std::unique_ptr<msgr::Listener>> listen(msgr::EventCenter& center,
-                                                  const msgr::Address& local,
-                                                  msgr::AcceptCallback on_accept) override {
-    return stack_.listen(center, local, std::move(on_accept));
-  }
-  msgr::BufferPool& buffers() noexcept override { return stack_.buffers(); }
-  msgr::BufferPool& front_end_buffers() noexcept override { return stack_.front_end_buffers(); }
-  bool supports_one_sided() const noexcept override { return stack_.supports_one_sided(); }
-
- private:
-  msgr::NetworkStack& stack_;
-};
 
 // Images on three servers in memory, on one loop.
 class ImageFixture : public osd::ServerFixture {
@@ -75,7 +54,7 @@ class ImageFixture : public osd::ServerFixture {
       EXPECT_TRUE(config->set(name, value));
     }
     for (const auto& [name, value] : settings_) EXPECT_TRUE(config->set(name, value)) << name;
-    auto made = Client::create(*config, {instance, 0}, std::make_unique<BorrowedStack>(stack),
+    auto made = Client::create(*config, {instance, 0}, std::make_unique<msgr::BorrowedStack>(stack),
                                *center, perf_);
     EXPECT_TRUE(made) << made.error().message;
     configs_.push_back(std::move(config));

@@ -9,18 +9,19 @@
 #include <sys/wait.h>
 #include <unistd.h>
 
+#include <CLI/CLI.hpp>
+#include <algorithm>
 #include <cerrno>
 #include <chrono>
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
-#include <fstream>
 #include <map>
 #include <string>
-#include <string_view>
 #include <vector>
 
 #include "common/random.h"
+#include "common/result.h"
 #include "tests/sim/sim_run.h"
 
 namespace {
@@ -29,22 +30,36 @@ using namespace lunar;
 using namespace lunar::sim;
 namespace fs = std::filesystem;
 
-constexpr const char* kUsage = R"(lunar-sim: simulated clusters, each run from its seed
+// A folder for the stores of all runs, removed with all that is in it, whatever a run left there.
+class RunFolders {
+ public:
+  explicit RunFolders(const fs::path& parent) {
+    std::string name = (parent / "lunar-sim-XXXXXX").string();
+    if (::mkdtemp(name.data()) == nullptr) {
+      fmt::print(stderr,
+                 "lunar-sim: cannot make a folder in {}: {}; choose another with --folder\n",
+                 parent.string(), system_error(errno).message());
+      std::exit(2);
+    }
+    root_ = name;
+  }
+  ~RunFolders() { remove(root_); }
+  RunFolders(const RunFolders&) = delete;
 
-  lunar-sim [--seed N] [--runs N | --time SECONDS] [--jobs N] [--length SECONDS]
-            [--script FILE] [--verbose] [--twice] [--shrink]
+  fs::path make() {
+    fs::path folder = root_ / std::to_string(next_++);
+    fs::create_directory(folder);
+    return folder;
+  }
+  static void remove(const fs::path& folder) {
+    std::error_code ignored;
+    fs::remove_all(folder, ignored);
+  }
 
-  --seed N      of the first run; the others have N+1, N+2 … (default: by chance, printed)
-  --runs N      how many (default 1); --time S: as many as fit into S seconds
-  --jobs N      how many at the same time (default 1)
-  --length S    simulated seconds of load under faults (default 60)
-  --script FILE the faults, one a line: MILLISECONDS KIND TARGET LENGTH_MS COUNT
-  --within-objects  no command goes to two servers: without it, about one run in 250 shows that the
-                loss of a part of a command in flight is not always told (docs/durability.md)
-  --twice       each run twice: both must be the same
-  --shrink      takes faults out of the script of a run that failed, as long as it fails
-The exit code is 0 if nothing was wrong.
-)";
+ private:
+  fs::path root_;
+  uint64_t next_ = 0;
+};
 
 struct Options {
   uint64_t seed = 0;
@@ -53,7 +68,8 @@ struct Options {
   unsigned jobs = 1;
   bool is_twice = false;
   bool is_shrinking = false;
-  RunOptions run;
+  RunOptions run;  // without a seed and a folder: each run has its own
+  RunFolders* folders = nullptr;
 };
 
 // What the child tells: a line of numbers, the faults, the script.
@@ -69,6 +85,7 @@ struct Told {
 };
 
 struct Job {
+  fs::path folder;
   pid_t pid = -1;
   int fd = -1;
   uint64_t seed = 0;
@@ -76,10 +93,7 @@ struct Job {
   std::string text;
 };
 
-[[noreturn]] void run_child(RunOptions options, int out) {
-  char folder[] = "/dev/shm/lunar-sim-XXXXXX";
-  if (::mkdtemp(folder) == nullptr) _exit(3);
-  options.folder = folder;
+[[noreturn]] void run_child(const RunOptions& options, int out) {
   const RunResult result = run_once(options);
   std::string text = fmt::format("result {} {} {} {} {}\n", result.trace_hash,
                                  std::chrono::duration<double>(result.simulated).count(),
@@ -96,17 +110,16 @@ struct Job {
     if (n <= 0) break;
     at += static_cast<std::size_t>(n);
   }
-  std::error_code ignored;
-  fs::remove_all(folder, ignored);
   std::fflush(stdout);
   _exit(0);
 }
 
-Job start(const RunOptions& options, uint64_t seed, unsigned round) {
+Job start(RunFolders& folders, const RunOptions& options, uint64_t seed, unsigned round) {
   std::fflush(stdout);
   int ends[2];
   if (::pipe(ends) != 0) std::abort();
   Job job;
+  job.folder = folders.make();
   job.seed = seed;
   job.round = round;
   job.pid = ::fork();
@@ -114,7 +127,8 @@ Job start(const RunOptions& options, uint64_t seed, unsigned round) {
     ::close(ends[0]);
     RunOptions child = options;
     child.seed = seed;
-    run_child(std::move(child), ends[1]);
+    child.folder = job.folder;
+    run_child(child, ends[1]);
   }
   ::close(ends[1]);
   job.fd = ends[0];
@@ -166,20 +180,21 @@ std::pair<Job, Told> wait_for_one(std::vector<Job>& jobs) {
       ::close(job.fd);
       int status = 0;
       ::waitpid(job.pid, &status, 0);
+      RunFolders::remove(job.folder);
       Told told = parse(job, status);
       return {std::move(job), std::move(told)};
     }
   }
 }
 
-Told run_alone(const RunOptions& options, uint64_t seed) {
+Told run_alone(RunFolders& folders, const RunOptions& options, uint64_t seed) {
   std::vector<Job> jobs;
-  jobs.push_back(start(options, seed, 0));
+  jobs.push_back(start(folders, options, seed, 0));
   return wait_for_one(jobs).second;
 }
 
 // Fewer faults, as long as something is wrong.
-Script shrink(const RunOptions& options, uint64_t seed, Script script) {
+Script shrink(RunFolders& folders, const RunOptions& options, uint64_t seed, Script script) {
   for (std::size_t step = std::max<std::size_t>(1, script.size() / 2);; step /= 2) {
     for (std::size_t at = 0; at < script.size();) {
       RunOptions smaller = options;
@@ -188,7 +203,7 @@ Script shrink(const RunOptions& options, uint64_t seed, Script script) {
       const auto from = smaller.script.begin() + static_cast<std::ptrdiff_t>(at);
       smaller.script.erase(
           from, from + static_cast<std::ptrdiff_t>(std::min(step, smaller.script.size() - at)));
-      if (run_alone(smaller, seed).faults.empty())
+      if (run_alone(folders, smaller, seed).faults.empty())
         at += step;
       else
         script = smaller.script;
@@ -206,8 +221,8 @@ void report(const Options& options, uint64_t seed, const Told& told) {
   // A run from a script is another run than that which made the script.
   as_was.has_script = true;
   as_was.script = script;
-  if (options.is_shrinking && !run_alone(as_was, seed).faults.empty()) {
-    script = shrink(as_was, seed, script);
+  if (options.is_shrinking && !run_alone(*options.folders, as_was, seed).faults.empty()) {
+    script = shrink(*options.folders, as_was, seed, script);
   }
   fmt::print("  faults of the run:\n");
   for (const Fault& fault : script) fmt::print("    {}\n", fault.to_string());
@@ -233,8 +248,8 @@ int run_all(const Options& options) {
     const bool is_over =
         options.time > 0 ? seconds() > options.time : next >= options.runs * rounds;
     if (!is_over && jobs.size() < options.jobs) {
-      jobs.push_back(
-          start(options.run, options.seed + next / rounds, static_cast<unsigned>(next % rounds)));
+      jobs.push_back(start(*options.folders, options.run, options.seed + next / rounds,
+                           static_cast<unsigned>(next % rounds)));
       ++next;
       continue;
     }
@@ -283,47 +298,42 @@ int main(int argc, char** argv) {
 
   Options options;
   options.seed = random_u64() % 1'000'000'000;
-  for (int i = 1; i < argc; ++i) {
-    const std::string_view name = argv[i];
-    const auto value = [&]() -> const char* {
-      if (i + 1 < argc) return argv[++i];
-      fmt::print(stderr, "{}", kUsage);
-      std::exit(2);
-    };
-    if (name == "--seed") {
-      options.seed = std::strtoull(value(), nullptr, 10);
-    } else if (name == "--runs") {
-      options.runs = std::strtoull(value(), nullptr, 10);
-    } else if (name == "--time") {
-      options.time = std::strtod(value(), nullptr);
-    } else if (name == "--jobs") {
-      options.jobs = static_cast<unsigned>(std::strtoul(value(), nullptr, 10));
-    } else if (name == "--length") {
-      options.run.length = std::chrono::seconds(std::strtol(value(), nullptr, 10));
-    } else if (name == "--script") {
-      std::ifstream file(value());
-      options.run.has_script = true;
-      for (std::string line; std::getline(file, line);) {
-        if (line.empty() || line[0] == '#') continue;
-        const auto fault = Fault::parse(line);
-        if (!fault) {
-          fmt::print(stderr, "lunar-sim: this is no fault: {}\n", line);
-          return 2;
-        }
-        options.run.script.push_back(*fault);
-      }
-    } else if (name == "--within-objects") {
-      options.run.stays_within_objects = true;
-    } else if (name == "--verbose") {
-      options.run.is_verbose = true;
-    } else if (name == "--twice") {
-      options.is_twice = true;
-    } else if (name == "--shrink") {
-      options.is_shrinking = true;
-    } else {
-      fmt::print(stderr, "{}", kUsage);
-      return name == "--help" ? 0 : 2;
+  std::string script;
+  fs::path folder = fs::exists("/dev/shm") ? fs::path("/dev/shm") : fs::temp_directory_path();
+  CLI::App app(
+      "lunar-sim: simulated clusters, each run from its seed. Ends with 0 if none went wrong.");
+  app.add_option("--seed", options.seed,
+                 "of the first run; the others have N+1, N+2 … (default: by chance, printed)");
+  app.add_option("--runs", options.runs, "how many (default 1)");
+  app.add_option("--time", options.time, "as many as fit into so many seconds")->excludes("--runs");
+  app.add_option("--jobs", options.jobs, "how many at the same time (default 1)")
+      ->check(CLI::Range(1, 256));
+  app.add_option_function<long>(
+         "--length",
+         [&options](long seconds) { options.run.length = std::chrono::seconds(seconds); },
+         "simulated seconds of load under faults (default 60)")
+      ->check(CLI::Range(1L, 86'400L));
+  app.add_option("--script", script,
+                 "the faults, one a line: MILLISECONDS KIND TARGET LENGTH_MS COUNT")
+      ->check(CLI::ExistingFile);
+  app.add_option("--folder", folder,
+                 "where the stores are while a run lasts (default: in memory, /dev/shm)")
+      ->check(CLI::ExistingDirectory);
+  app.add_flag("--verbose", options.run.is_verbose, "say what happens");
+  app.add_flag("--twice", options.is_twice, "each run twice: both must be the same");
+  app.add_flag("--shrink", options.is_shrinking,
+               "take faults out of the script of a run that failed, as long as it fails");
+  CLI11_PARSE(app, argc, argv);
+  if (!script.empty()) {
+    auto faults = read_script(script);
+    if (!faults) {
+      fmt::print(stderr, "lunar-sim: {}\n", faults.error().message);
+      return 2;
     }
+    options.run.has_script = true;
+    options.run.script = std::move(*faults);
   }
+  RunFolders folders(folder);
+  options.folders = &folders;
   return run_all(options);
 }

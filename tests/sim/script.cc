@@ -5,6 +5,7 @@
 
 #include <algorithm>
 #include <array>
+#include <fstream>
 #include <sstream>
 
 namespace lunar::sim {
@@ -55,6 +56,19 @@ std::optional<Fault> Fault::parse(const std::string& line) {
   fault.length = std::chrono::milliseconds(length_ms);
   fault.kind = static_cast<Kind>(found - kNames.begin());
   return fault;
+}
+
+Outcome<Script> read_script(const std::string& path) {
+  std::ifstream file(path);
+  if (!file) return failure(std::errc::io_error, "cannot read the script " + path);
+  Script script;
+  for (std::string line; std::getline(file, line);) {
+    if (line.empty() || line[0] == '#') continue;
+    const auto fault = Fault::parse(line);
+    if (!fault) return failure(std::errc::invalid_argument, "no fault: " + line);
+    script.push_back(*fault);
+  }
+  return script;
 }
 
 Script make_script(RandomEngine& random, Duration length, unsigned servers, unsigned gateways) {

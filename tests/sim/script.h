@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/random.h"
+#include "common/result.h"
 #include "tests/sim/sim_host.h"
 
 namespace lunar::sim {
@@ -48,6 +49,8 @@ struct Fault {
 using Script = std::vector<Fault>;
 
 // Faults for `length` of simulated time, by chance; a run of this many servers and gateways.
+// From a file with one fault a line; empty lines and those that begin with # are left out.
+Outcome<Script> read_script(const std::string& path);
 Script make_script(RandomEngine& random, Duration length, unsigned servers, unsigned gateways);
 
 }  // namespace lunar::sim

@@ -9,6 +9,7 @@
 #include "bstore_plugin/scsi/sense.h"
 #include "common/check.h"
 #include "objecter/protocol/types.h"
+#include "tests/support/borrowed_stack.h"
 
 namespace lunar::sim {
 namespace {
@@ -108,7 +109,7 @@ void SimGateway::start() {
     LUNAR_CHECK(set, "an option of the simulation");
   }
   auto client = gateway::Client::create(life.config, {instance_, 0},
-                                        std::make_unique<BorrowedStack>(life.process.stack),
+                                        std::make_unique<msgr::BorrowedStack>(life.process.stack),
                                         life.process.center(), life.perf);
   LUNAR_CHECK(client, "a client can be made");
   life.client = std::move(*client);
@@ -159,10 +160,6 @@ HistoryOp SimGateway::choose() {
   HistoryOp record;
   record.num_blocks = static_cast<uint32_t>(1 + host.below(workload_.most_blocks));
   record.lba = host.below(workload_.image_blocks - record.num_blocks + 1);
-  if (workload_.stays_within_objects) {
-    const uint64_t left = workload_.object_blocks - record.lba % workload_.object_blocks;
-    record.num_blocks = static_cast<uint32_t>(std::min<uint64_t>(record.num_blocks, left));
-  }
   const uint64_t dice = host.below(100);
   if (dice < 35) {
     record.command = HistoryCommand::kRead;

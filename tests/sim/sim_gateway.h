@@ -25,8 +25,7 @@ struct Workload {
   Duration longest_pause = std::chrono::milliseconds(150);  // of a worker, between its commands
   uint64_t image_blocks = 32;
   uint64_t object_blocks = 4;
-  uint64_t most_blocks = 6;           // of one command
-  bool stays_within_objects = false;  // no command is carried out by two servers
+  uint64_t most_blocks = 6;  // of one command
 };
 
 // A process with an image open, and initiators that work on it, each with one command at a time.

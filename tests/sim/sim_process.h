@@ -50,26 +50,4 @@ struct SimProcess {
   msgr::LoopbackStack stack;
 };
 
-// The network of a process for who wants to own it.
-class BorrowedStack final : public msgr::NetworkStack {
- public:
-  explicit BorrowedStack(msgr::NetworkStack& stack) : stack_(stack) {}
-  std::unique_ptr<msgr::PendingConnect> connect(msgr::EventCenter& center,
-                                                const msgr::Address& peer,
-                                                msgr::ConnectDone done) override {
-    return stack_.connect(center, peer, std::move(done));
-  }
-  Outcome<std::unique_ptr<msgr::Listener>> listen(msgr::EventCenter& center,
-                                                  const msgr::Address& local,
-                                                  msgr::AcceptCallback on_accept) override {
-    return stack_.listen(center, local, std::move(on_accept));
-  }
-  msgr::BufferPool& buffers() noexcept override { return stack_.buffers(); }
-  msgr::BufferPool& front_end_buffers() noexcept override { return stack_.front_end_buffers(); }
-  bool supports_one_sided() const noexcept override { return stack_.supports_one_sided(); }
-
- private:
-  msgr::NetworkStack& stack_;
-};
-
 }  // namespace lunar::sim

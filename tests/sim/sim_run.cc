@@ -8,6 +8,7 @@
 
 #include "gateway/image_directory.h"
 #include "tests/history/history_checker.h"
+#include "tests/support/borrowed_stack.h"
 
 namespace lunar::sim {
 namespace {
@@ -96,7 +97,6 @@ bool Run::set_up() {
                                         [this] { return next_id_++; }};
   for (unsigned i = 0; i < kGateways; ++i) {
     Workload workload;
-    workload.stays_within_objects = options_.stays_within_objects;
     gateways_.push_back(
         std::make_unique<SimGateway>(gateway_place, static_cast<int>(i + 1), workload));
   }
@@ -117,7 +117,7 @@ bool Run::make_image() {
     return wrong("an option of the simulation");
   }
   auto made = gateway::Client::create(*config, {"admin", 0},
-                                      std::make_unique<BorrowedStack>(process->stack),
+                                      std::make_unique<msgr::BorrowedStack>(process->stack),
                                       process->center(), *perf);
   if (!made) return wrong(made.error().message);
   gateway::Client* const client = made->release();

@@ -17,7 +17,6 @@ struct RunOptions {
   std::string folder;                          // empty; for the disks
   std::vector<Fault> script;                   // empty: made from the seed
   bool has_script = false;
-  bool stays_within_objects = false;  // Workload
   bool is_verbose = false;
 };
 
