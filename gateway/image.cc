@@ -12,8 +12,6 @@ namespace {
 
 using objecter::OsdErrc;
 
-bool changes_image(IoType type) noexcept { return type != IoType::kRead && type != IoType::kFlush; }
-
 // What of the `length` bytes from `begin` on, in one object, has the state of the first of them.
 Image::Allocation allocation_in(const objecter::ExtentMap& map, uint64_t begin, uint64_t length) {
   Image::Allocation out{length, false};
@@ -45,6 +43,7 @@ Image::Image(std::shared_ptr<OpenHeader> header, Client& client, const OpenOptio
       id_(header_->header().id),
       pool_(header_->pool()),
       layout_(header_->header().layout),
+      writes_(client.objecter().writes_of(id_)),
       options_(options) {}
 
 Image::~Image() { header_->stop(); }
@@ -65,7 +64,7 @@ void Image::close(UniqueFunction<void(Outcome<void>)> done) {
 std::error_code Image::refusal_of(const IoWork& work) const noexcept {
   if (is_closing_) return make_error_code(OsdErrc::kShutdown);
   if (header_->is_fenced()) return make_error_code(OsdErrc::kFenced);
-  if (options_.read_only && changes_image(work.type)) return make_error_code(OsdErrc::kReadOnly);
+  if (options_.read_only && work.changes()) return make_error_code(OsdErrc::kReadOnly);
   if (work.offset > size() || work.length > size() - work.offset) {
     return make_error_code(OsdErrc::kInvalid);
   }

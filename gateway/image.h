@@ -85,7 +85,8 @@ class Image : public std::enable_shared_from_this<Image> {
   // Bytes become old | from; atomic per object.
   void or_write(uint64_t offset, ConstBytes from, const IoOptions& options, ImageIoDone done);
   // Every write that was done before this call is durable at done, whoever wrote it. kLostWrites if
-  // a server has lost acknowledged writes: told by each flush until one that nobody cancelled.
+  // a server has lost acknowledged writes: told by each flush until one that nobody cancelled, and
+  // that began after every write which may be part of the loss had ended.
   void flush(const IoOptions& options, ImageIoDone done);
 
   // A run of bytes from an offset on that are all allocated, or all not.
@@ -123,6 +124,7 @@ class Image : public std::enable_shared_from_this<Image> {
   const ImageId id_;                          // id, pool and layout: of header_, for every IO
   const objecter::PoolId pool_;
   const StripeLayout layout_;
+  const std::shared_ptr<objecter::ImageWrites> writes_;  // of all handles of the image
   const OpenOptions options_;
   bool is_closing_ = false;  // close() was called: nothing new enters ios_
   IosInFlight ios_;

@@ -42,6 +42,9 @@ class ObjecterImpl final : public Objecter,
   Tid submit(ObjectOp op, OpDone done) override;
   Tid flush(PoolId pool, ImageId image, uint64_t io_id,
             UniqueFunction<void(std::error_code)> done) override;
+  std::shared_ptr<ImageWrites> writes_of(ImageId image) override {
+    return sessions_.writes_of(image);
+  }
   void on_loss_unheard(ImageId image) override { sessions_.on_loss_unheard(image); }
   void cancel(Tid tid) override;
   Tid list(PgId pg, std::string cursor, uint32_t limit,

@@ -15,6 +15,7 @@
 #include "msgr/event_center.h"
 #include "msgr/messenger.h"
 #include "objecter/delivery.h"
+#include "objecter/image_writes.h"
 #include "objecter/protocol/osd_map.h"
 #include "objecter/protocol/osd_op.h"
 
@@ -108,9 +109,13 @@ class Objecter {
   // FLUSH to every OSD of the pool, whoever wrote: done with the first error when all answered, but
   // kLostWrites before any other. Passes ops that wait because of the limits in flight. Covers the
   // writes of this image that were done before the call. The Tid cancels all of it.
-  // With kLostWrites the loss counts as heard, and no further flush says it again.
+  // With kLostWrites the loss counts as heard, and no further flush says it again; but if a write
+  // (writes_of()) was in flight that may be part of it, the next flush does.
   virtual Tid flush(PoolId pool, ImageId image, uint64_t io_id,
                     UniqueFunction<void(std::error_code)> done) = 0;
+  // Where whoever changes the image says when a write of several ops begins and ends, so that no
+  // flush hides that a part of it was lost. The same object for all who hold it.
+  virtual std::shared_ptr<ImageWrites> writes_of(ImageId image) = 0;
   // Whom the last kLostWrites of the image was for could not be told: the next flush says it again.
   virtual void on_loss_unheard(ImageId image) = 0;
 

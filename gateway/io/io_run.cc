@@ -55,6 +55,7 @@ void IoRun::start(std::shared_ptr<Image> image, const IoWork& work, const IoOpti
   owner.client().counters().extents.add(split.extents);
   LUNAR_TRACE(lunar_gateway, io_split, io->io_id_, trace_value(split.reason), split.extents,
               work.offset, work.length);
+  if (work.changes()) owner.writes_->begin(io->write_);
   io->submit_more();
 }
 
@@ -200,6 +201,7 @@ void IoRun::finish() {
   count_in(counters);
   LUNAR_TRACE(lunar_gateway, io_done, io_id_, result_.error.value(),
               result_.error ? 0 : work_.length);
+  image_->writes_->end(write_);
   image_->ios_.remove(*this);
   ImageIoDone done = std::move(done_);
   const IoResult result = result_;

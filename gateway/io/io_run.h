@@ -53,9 +53,10 @@ class IoRun : public boost::intrusive::list_base_hook<> {
   const msgr::RegisteredBuffer* memory_;  // or null: IoOptions::memory
   uint64_t io_id_;
   ImageIoDone done_;
-  ExtentCursor cursor_;      // at the next extent to submit
-  uint32_t next_index_ = 0;  // extents submitted
-  IoResult result_;          // joined from the replies so far
+  ExtentCursor cursor_;                 // at the next extent to submit
+  uint32_t next_index_ = 0;             // extents submitted
+  objecter::ImageWrites::Write write_;  // if it changes the image, while its ops are under way
+  IoResult result_;                     // joined from the replies so far
   bool is_cancelled_ = false;
   boost::container::small_vector<SubmittedExtent, 4> in_flight_;
   std::chrono::steady_clock::time_point started_;

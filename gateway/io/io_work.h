@@ -53,6 +53,8 @@ struct IoWork {
   static IoWork write_zeroes(uint64_t offset, uint64_t length) noexcept {
     return on_range(IoType::kWriteZeroes, offset, length);
   }
+  bool changes() const noexcept { return type != IoType::kRead && type != IoType::kFlush; }
+
   static IoWork flush() noexcept { return on_range(IoType::kFlush, 0, 0); }
 
  private:

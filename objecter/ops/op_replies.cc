@@ -185,11 +185,13 @@ std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
     LossReports& losses = op.session->losses();
     if (header.error == OsdErrc::kLostWrites) {
       unflushed.on_loss_reported(image, header.verifier, op.flush_mark);
-      losses.on_loss(image, header.steps.empty() ? 0 : header.steps.front().value);
+      const uint64_t loss = header.steps.empty() ? 0 : header.steps.front().value;
+      if (losses.on_loss(image, loss)) sessions_.on_new_loss(image);
       counters_.lost_writes.add();
     } else if (header.error == OsdErrc::kOk) {
       if (unflushed.on_flush(image, header.verifier, op.flush_mark)) {
         losses.on_loss(image, 0);
+        sessions_.on_new_loss(image);
         counters_.lost_writes.add();
         LUNAR_ERROR(kObjecter, "osd.{} lost writes of image {:x} that it had acknowledged", op.osd,
                     image);

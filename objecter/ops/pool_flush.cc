@@ -13,9 +13,10 @@ Tid PoolFlush::submit(PoolId pool, ImageId image, uint64_t io_id,
   object_op.image = image;
   object_op.io_id = io_id;
   Op& op = submission_.add(OpKind::kPoolFlush, std::move(object_op),
-                           [this, image, done = std::move(done)](OpReply reply) mutable {
+                           [this, image, oldest = sessions_.oldest_write(image),
+                            done = std::move(done)](OpReply reply) mutable {
                              if (reply.error == OsdErrc::kLostWrites) {
-                               sessions_.on_loss_heard(image);
+                               sessions_.on_loss_heard(image, oldest);
                              }
                              if (done) done(reply.error);
                            });

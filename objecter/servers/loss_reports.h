@@ -3,6 +3,7 @@
 
 #include <cstdint>
 #include <unordered_map>
+#include <utility>
 
 #include "objecter/protocol/types.h"
 
@@ -14,11 +15,11 @@ namespace lunar::objecter {
 class LossReports {
  public:
   // A FLUSH of the image is about to end with kLostWrites. `loss` is the server's number of it; 0:
-  // it was noticed here.
-  void on_loss(ImageId image, uint64_t loss) {
+  // it was noticed here. True if it is another one than before.
+  bool on_loss(ImageId image, uint64_t loss) {
     HeardLoss& report = images_[image];
-    if (loss != 0) report.loss = loss;
     report.is_heard = false;
+    return loss == 0 || std::exchange(report.loss, loss) != loss;
   }
   // The callers of the FLUSHes that ended so far know.
   void on_heard(ImageId image) { set_heard(image, true); }

@@ -149,7 +149,32 @@ void OsdSessions::send_waiting(OsdSession& session) {
   }
 }
 
-void OsdSessions::on_loss_heard(ImageId image) {
+std::shared_ptr<ImageWrites> OsdSessions::writes_of(ImageId image) {
+  std::shared_ptr<ImageWrites> writes = find_writes(image);
+  if (writes != nullptr) return writes;
+  std::erase_if(writes_, [](const auto& each) { return each.second.expired(); });
+  writes = std::make_shared<ImageWrites>();
+  writes_.emplace(image, writes);
+  return writes;
+}
+
+std::shared_ptr<ImageWrites> OsdSessions::find_writes(ImageId image) const {
+  const auto found = writes_.find(image);
+  return found == writes_.end() ? nullptr : found->second.lock();
+}
+
+uint64_t OsdSessions::oldest_write(ImageId image) const {
+  const std::shared_ptr<ImageWrites> writes = find_writes(image);
+  return writes == nullptr ? UINT64_MAX : writes->oldest();
+}
+
+void OsdSessions::on_new_loss(ImageId image) {
+  if (const auto writes = find_writes(image)) writes->on_loss();
+}
+
+void OsdSessions::on_loss_heard(ImageId image, uint64_t oldest_write) {
+  const std::shared_ptr<ImageWrites> writes = find_writes(image);
+  if (writes != nullptr && !writes->are_losses_told(oldest_write)) return;
   for (auto& [id, session] : sessions_) session->losses().on_heard(image);
 }
 

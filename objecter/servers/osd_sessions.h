@@ -6,6 +6,7 @@
 
 #include "msgr/event_center.h"
 #include "objecter/cluster/server_table.h"
+#include "objecter/image_writes.h"
 #include "objecter/ops/counters.h"
 #include "objecter/ops/op_ending.h"
 #include "objecter/ops/payload_delivery.h"
@@ -52,8 +53,14 @@ class OsdSessions {
   // Lets go of all connections. REQUIRES: no ops.
   void clear() { sessions_.clear(); }
 
-  // The callers of the FLUSHes of the image that ended with kLostWrites know, or could not be told.
-  void on_loss_heard(ImageId image);
+  std::shared_ptr<ImageWrites> writes_of(ImageId image);
+  // What ImageWrites::oldest() says of the image; if nobody has it open there is none to wait for.
+  uint64_t oldest_write(ImageId image) const;
+  // A server names a loss of the image that it had not named before.
+  void on_new_loss(ImageId image);
+  // The caller of a FLUSH of the image that ended with kLostWrites knows, which began when this was
+  // the oldest write; or could not be told.
+  void on_loss_heard(ImageId image, uint64_t oldest_write);
   void on_loss_unheard(ImageId image);
 
   // Calls fn(const OsdSession&) for each.
@@ -73,6 +80,7 @@ class OsdSessions {
   bool should_move(const OsdSession& session) const;
   void watch_addresses();
   void move_on();
+  std::shared_ptr<ImageWrites> find_writes(ImageId image) const;  // null: nobody has it open
 
   msgr::EventCenter& center_;
   ServerTable& servers_;
@@ -81,6 +89,7 @@ class OsdSessions {
   ObjecterCounters& counters_;
   OsdMapRef map_;  // null before the first, and then there are no sessions
   std::unordered_map<OsdId, std::unique_ptr<OsdSession>> sessions_;
+  std::unordered_map<ImageId, std::weak_ptr<ImageWrites>> writes_;
   msgr::TimerId address_timer_ = msgr::TimerId::kNone;  // runs while some session should_move()
   bool is_shut_down_ = false;
 };

@@ -197,6 +197,44 @@ TEST_F(PoolFlushTest, NamesTheLossThatItsCallerHasHeardOfInTheNext) {
   EXPECT_FALSE(*error);
 }
 
+TEST_F(PoolFlushTest, AFlushThatBeganBeforeAWriteEndedDoesNotCountAsHeard) {
+  const auto writes = objecter->writes_of(77);
+  ImageWrites::Write in_flight;
+  writes->begin(in_flight);
+  flush();
+  settle();
+  lose(1, 4711);
+  answer_all();
+  ASSERT_EQ(error, make_error_code(OsdErrc::kLostWrites));
+  writes->end(in_flight);
+  flush();
+  settle();
+  EXPECT_EQ(osd(1).ops[0].op.steps[0].version.incarnation, 0u) << "the initiator has not heard";
+  lose(1, 4711);
+  answer_all();
+  EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites));
+  flush();
+  settle();
+  EXPECT_EQ(osd(1).ops[0].op.steps[0].version.incarnation, 4711u);
+  answer_all();
+  EXPECT_FALSE(*error);
+}
+
+TEST_F(PoolFlushTest, WritesOfAnotherImageDoNotMatterToALoss) {
+  const auto writes = objecter->writes_of(78);
+  ImageWrites::Write in_flight;
+  writes->begin(in_flight);
+  flush(77);
+  settle();
+  lose(1, 4711);
+  answer_all();
+  flush(77);
+  settle();
+  EXPECT_EQ(osd(1).ops[0].op.steps[0].version.incarnation, 4711u);
+  answer_all();
+  writes->end(in_flight);
+}
+
 TEST_F(PoolFlushTest, DoesNotSayThatALossWasHeardWhoseFlushHadTimedOut) {
   flush();
   settle();
