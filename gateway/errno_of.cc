@@ -47,6 +47,8 @@ int errno_of_osd(objecter::OsdErrc code) noexcept {
       return EPROTONOSUPPORT;
     case OsdErrc::kBusy:
       return EBUSY;
+    case OsdErrc::kWatchLost:
+      return ENOTCONN;
     case OsdErrc::kStaleMap:
     case OsdErrc::kRetryInline:
       return EAGAIN;

@@ -51,6 +51,23 @@ class ObjecterImpl final : public Objecter,
            UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
   void command(OsdId osd, std::string json, std::chrono::nanoseconds timeout,
                UniqueFunction<void(Outcome<std::string>)> done) override;
+  void watch(ObjectId, uint64_t, WatchHandler&,
+             UniqueFunction<void(std::error_code)> done) override {
+    center_.post([done = std::move(done)]() mutable { done(OsdErrc::kIncompatible); });
+  }
+  void unwatch(ObjectId, uint64_t, UniqueFunction<void(std::error_code)> done) override {
+    center_.post([done = std::move(done)]() mutable { done(OsdErrc::kIncompatible); });
+  }
+  Result<std::chrono::nanoseconds> watch_check(const ObjectId&, uint64_t) const override {
+    return failure(OsdErrc::kWatchLost);
+  }
+  void notify(ObjectId, std::vector<std::byte>, std::chrono::milliseconds,
+              UniqueFunction<void(Result<NotifyResult>)> done) override {
+    center_.post([done = std::move(done)]() mutable { done(failure(OsdErrc::kIncompatible)); });
+  }
+  void list_watchers(ObjectId, UniqueFunction<void(Result<WatcherList>)> done) override {
+    center_.post([done = std::move(done)]() mutable { done(failure(OsdErrc::kIncompatible)); });
+  }
   std::string ops_in_flight_json() const override;
   std::string sessions_json() const override;
   void shutdown(UniqueFunction<void()> done) override;

@@ -18,6 +18,7 @@
 #include "objecter/image_writes.h"
 #include "objecter/protocol/osd_map.h"
 #include "objecter/protocol/osd_op.h"
+#include "objecter/watch_handler.h"
 
 namespace lunar::objecter {
 
@@ -136,6 +137,32 @@ class Objecter {
   // may have been executed), kShutdown, and whatever the server says.
   virtual void command(OsdId osd, std::string json, std::chrono::nanoseconds timeout,
                        UniqueFunction<void(Outcome<std::string>)> done) = 0;
+
+  // Watches the object under this cookie, which no other watch of it by this Objecter may have
+  // (kExists). After done without error the watch lives until unwatch() or on_watch_lost(): it is
+  // taken up again after a lost connection, a restart of the server, or a move to another one.
+  // `handler` is borrowed until one of these two, or an error of `done`, or shutdown(), after which
+  // it is not called any more. It may be called before `done` runs. Errors: kNoSuchObject, kBusy
+  // (too many watches), kIncompatible (the server knows no watches), and those of submit().
+  virtual void watch(ObjectId object, uint64_t cookie, WatchHandler& handler,
+                     UniqueFunction<void(std::error_code)> done) = 0;
+  // Ends a watch. done without error: the server has it no more. Later calls for a watch that is
+  // lost or unknown ask the server all the same: for what an earlier call left behind.
+  virtual void unwatch(ObjectId object, uint64_t cookie,
+                       UniqueFunction<void(std::error_code)> done) = 0;
+  // How long ago the server was last known to have the watch: it has it for the watch timeout from
+  // then, whatever happens. kWatchLost: no such watch, or it is not confirmed yet.
+  virtual Result<std::chrono::nanoseconds> watch_check(const ObjectId& object,
+                                                       uint64_t cookie) const = 0;
+  // Tells every watcher of the object, this process's too, and waits up to `timeout` (at most
+  // WatchLimits::kMaxTimeout) for their acks. `payload` has at most WatchLimits::kMaxPayloadBytes
+  // (kTooLarge). Watchers that time out are no error. After a restart of the server they may be
+  // told twice. kNoSuchObject, kBusy (too many notifies at once), and those of submit().
+  virtual void notify(ObjectId object, std::vector<std::byte> payload,
+                      std::chrono::milliseconds timeout,
+                      UniqueFunction<void(Result<NotifyResult>)> done) = 0;
+  // Who watches the object. kNoSuchObject, kIncompatible, and those of submit().
+  virtual void list_watchers(ObjectId object, UniqueFunction<void(Result<WatcherList>)> done) = 0;
 
   // JSON for the admin socket: ops in flight (tid, object, osd, age, attempts, state), sessions.
   virtual std::string ops_in_flight_json() const = 0;

@@ -40,6 +40,7 @@ Sense sense_of(const std::error_code& error, bool is_write, bool is_busy_on_time
     case OsdErrc::kNoSuchObject:
     case OsdErrc::kNoSuchAttribute:
     case OsdErrc::kIncompatible:
+    case OsdErrc::kWatchLost:
       return check_condition(SenseKey::kNotReady, Asc::kNotReadyCauseNotReportable);
     case OsdErrc::kReadOnly:
     case OsdErrc::kNotPermitted:

@@ -39,6 +39,16 @@ const char* name_of(OpCode code) noexcept {
       return "orwrite";
     case OpCode::kFlush:
       return "flush";
+    case OpCode::kWatch:
+      return "watch";
+    case OpCode::kUnwatch:
+      return "unwatch";
+    case OpCode::kNotify:
+      return "notify";
+    case OpCode::kNotifyAck:
+      return "notify-ack";
+    case OpCode::kListWatchers:
+      return "list-watchers";
   }
   return "unknown";
 }

@@ -2,6 +2,7 @@
 #include "objecter/protocol/osd_op.h"
 
 #include "objecter/protocol/codec/fields.h"
+#include "objecter/protocol/watch.h"
 
 namespace lunar::objecter {
 namespace {
@@ -13,7 +14,7 @@ constexpr uint8_t kPushedWithCrc = 3;
 constexpr uint64_t kMaxWholeReadBytes = 1u << 20;  // what a kRead of length 0 may return
 
 // Which fields a step carries on the wire, in this order. The table of docs/protocol-osd.md.
-enum Field : uint8_t {
+enum Field : uint16_t {
   kOffset = 1,
   kLength = 2,
   kData = 4,  // data_length
@@ -21,6 +22,7 @@ enum Field : uint8_t {
   kName = 16,
   kLengthIsData = 32,  // not sent: length is data_length
   kHeard = 64,         // version.incarnation: a loss
+  kCookie = 128,       // offset, which is no place in the object, and makes length none
 };
 
 // The Field bits, or kUnknownCode.
@@ -34,6 +36,7 @@ int fields_of(OpCode code) noexcept {
       return kOffset | kLength;
     case OpCode::kStat:
     case OpCode::kDelete:
+    case OpCode::kListWatchers:
       return 0;
     case OpCode::kFlush:
       return kHeard;
@@ -55,6 +58,14 @@ int fields_of(OpCode code) noexcept {
       return kLength;
     case OpCode::kSetXattr:
       return kName | kData;
+    case OpCode::kWatch:
+      return kCookie | kLength;
+    case OpCode::kUnwatch:
+      return kCookie;
+    case OpCode::kNotify:
+      return kLength | kData;
+    case OpCode::kNotifyAck:
+      return kCookie | kLength | kData;
   }
   return kUnknownCode;
 }
@@ -63,7 +74,7 @@ void put_step(ByteWriter& w, const SubOp& step) {
   const int fields = fields_of(step.code);
   w.put(step.code);
   w.put(step.flags);
-  if (fields & kOffset) w.put(step.offset);
+  if (fields & (kOffset | kCookie)) w.put(step.offset);
   if (fields & kLength) w.put(step.length);
   if (fields & kData) w.put(step.data_length);
   if (fields & kVersionField) {
@@ -83,7 +94,7 @@ SubOp get_step(ByteReader& r) {
     r.mark_bad();
     return step;
   }
-  if (fields & kOffset) step.offset = r.get<uint64_t>();
+  if (fields & (kOffset | kCookie)) step.offset = r.get<uint64_t>();
   if (fields & kLength) step.length = r.get<uint64_t>();
   if (fields & kData) step.data_length = r.get<uint32_t>();
   if (fields & kLengthIsData) step.length = step.data_length;
@@ -106,7 +117,8 @@ bool step_is_valid(const SubOp& step) noexcept {
   if (fields == kUnknownCode || (step.flags & ~kAllStepFlags) != 0) return false;
   if (!(fields & kData) && step.data_length != 0) return false;
   if ((fields & kLengthIsData) && step.length != step.data_length) return false;
-  if ((fields & (kOffset | kLength | kLengthIsData)) && !range_is_valid(step)) return false;
+  const bool has_range = (fields & (kOffset | kLength | kLengthIsData)) && !(fields & kCookie);
+  if (has_range && !range_is_valid(step)) return false;
   switch (step.code) {
     case OpCode::kRead:
       if (step.length == 0) return step.offset == 0;
@@ -129,6 +141,13 @@ bool step_is_valid(const SubOp& step) noexcept {
       return is_valid_object_name(step.name);
     case OpCode::kSetXattr:
       return is_valid_object_name(step.name) && step.data_length <= OsdOpHeader::kMaxXattrBytes;
+    case OpCode::kWatch:
+      return step.length <= 1;
+    case OpCode::kNotify:
+      return step.length > 0 && step.data_length <= WatchLimits::kMaxPayloadBytes &&
+             step.length <= static_cast<uint64_t>(WatchLimits::kMaxTimeout.count());
+    case OpCode::kNotifyAck:
+      return step.length > 0 && step.data_length <= WatchLimits::kMaxPayloadBytes;
     default:
       return true;
   }
@@ -158,6 +177,9 @@ uint64_t max_reply_bytes(const SubOp& step) noexcept {
       return OsdOpHeader::kMaxXattrBytes;
     case OpCode::kList:
       return 4 + step.length * (4 + ObjectId::kMaxNameBytes);
+    case OpCode::kNotify:
+    case OpCode::kListWatchers:
+      return WatchLimits::kMaxResultBytes;
     default:
       return 0;
   }
@@ -177,7 +199,8 @@ bool is_valid(const OsdOpView& op) noexcept {
   uint64_t returned = 0;
   for (const SubOp& step : op.steps) {
     if (!step_is_valid(step)) return false;
-    const bool is_alone = step.code == OpCode::kFlush || step.code == OpCode::kList;
+    const bool is_alone =
+        step.code == OpCode::kFlush || step.code == OpCode::kList || is_of_watches(step.code);
     if (is_alone && op.steps.size() != 1) return false;
     sent += step.data_length;
     if (step.code == OpCode::kRead) returned += max_reply_bytes(step);

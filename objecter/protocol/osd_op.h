@@ -32,6 +32,11 @@ enum class MessageType : uint16_t {
   kCommand = 20,       // front: JSON, as `ceph tell` would send; meta.tid; admin entities only
   kCommandReply = 21,  // CommandReply, with the meta.tid of its kCommand
   kMapCurrent = 22,    // MapSubscribe: the sender has no newer map than this
+  // Of watch.h; only if both ends have the feature bit.
+  kWatchNotify = 23,  // WatchNotify, to a watcher; acked by a kNotifyAck op
+  kWatchLost = 24,    // WatchLost, to a watcher
+  kWatchPing = 25,    // WatchPing, to a server
+  kWatchPong = 26,    // WatchPing: the answer, with the same stamp
 };
 
 enum class OpCode : uint16_t {
@@ -57,10 +62,20 @@ enum class OpCode : uint16_t {
   // Of a server, not of an object.
   kFlush =
       32,  // makes every write of the image durable; version: heard → value: loss, unless heard
+  // Of the watches of an object, which are in the memory of its server; the only step of their op.
+  // kNoSuchObject if the object is absent, but for UNWATCH and NOTIFY_ACK. `offset` is a cookie.
+  kWatch = 33,    // cookie; length 1: again, of a client that had it → value: the watch timeout,
+                  // ms. kWatchLost: again, and it is gone
+  kUnwatch = 34,  // cookie; no such watch is not an error
+  kNotify = 35,   // length: timeout, ms; data → NotifyResult, when all acked or it is over
+  kNotifyAck = 36,    // cookie; length: notify_id; data: the reply
+  kListWatchers = 37  // → WatcherList
 };
 constexpr bool changes_object(OpCode code) noexcept {
   return code >= OpCode::kWrite && code < OpCode::kFlush;
 }
+// Ops on the watches of an object.
+constexpr bool is_of_watches(OpCode code) noexcept { return code > OpCode::kFlush; }
 
 // Bits of SubOp::flags. The hints are the caller's, and a store may ignore them.
 enum SubOpFlag : uint16_t {

@@ -58,6 +58,8 @@ const char* describe(OsdErrc code) noexcept {
       return "made by an incompatible version";
     case OsdErrc::kBusy:
       return "busy";
+    case OsdErrc::kWatchLost:
+      return "the watch of the object is lost";
   }
   return "unknown object server error";
 }

@@ -72,10 +72,11 @@ enum class OsdErrc : int32_t {
   kUnreachable = 22,      // no server answered to bootstrap from
   kIncompatible = 23,     // a map or header version this build does not know
   kBusy = 24,             // not now; the same again later may succeed
+  kWatchLost = 25,        // the server has no such watch (any more): it expired
 };
 
 // Numbers above are of a newer peer: a decoder refuses them.
-inline constexpr OsdErrc kLastErrc = OsdErrc::kBusy;
+inline constexpr OsdErrc kLastErrc = OsdErrc::kWatchLost;
 constexpr bool is_known_errc(int32_t value) noexcept {
   return value >= 0 && value <= static_cast<int32_t>(kLastErrc);
 }

@@ -24,8 +24,9 @@ TEST(TypesTest, NumbersOnTheWireNeverChange) {
   EXPECT_EQ(static_cast<int>(OsdErrc::kStaleMap), 14);
   EXPECT_EQ(static_cast<int>(OsdErrc::kUnknownOutcome), 16);
   EXPECT_EQ(static_cast<int>(OsdErrc::kBusy), 24);
-  EXPECT_TRUE(is_known_errc(24));
-  EXPECT_FALSE(is_known_errc(25));
+  EXPECT_EQ(static_cast<int>(OsdErrc::kWatchLost), 25);
+  EXPECT_TRUE(is_known_errc(25));
+  EXPECT_FALSE(is_known_errc(26));
   EXPECT_FALSE(is_known_errc(-1));
 }
 
