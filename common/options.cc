@@ -219,6 +219,8 @@ constexpr OptionSpec kOptions[] = {
  "'lunar status' calls a server nearfull of whose store at least this share is used."},
 {"osd_client_session_timeout", kDuration, "1m", "10ms..24h", 0,
  "A server remembers a client that has no connection for this time."},
+{"osd_client_watch_timeout", kDuration, "30s", "100ms..1h", kCeph,
+ "A watch of an object lives while its client is connected, and for this time without a connection."},
 {"osd_client_results_max", kUint, "4096", "16..1000000", 0,
  "A server remembers this many results of each client, so that a resend is answered alike; at the limit new ops "
  "wait."},

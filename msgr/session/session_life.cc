@@ -113,7 +113,8 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
   const bool one_sided =
       environment_.options.one_sided && (greeted.peer.features_supported & kFeatureOneSided) != 0;
   set_peer(PeerIdentity{greeted.peer.entity, greeted.peer.instance, greeted.peer.nonce,
-                        greeted.is_authenticated, link->peer_address(), one_sided});
+                        greeted.is_authenticated, link->peer_address(), one_sided,
+                        (greeted.peer.features_supported & kFeatureWatches) != 0});
   const std::size_t replayed = exchange_.begin(ready, peer_cookie, peer_in_seq, policy_);
   pacing_.on_link_up(center().now());
   set_open(true);

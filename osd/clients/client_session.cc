@@ -66,6 +66,7 @@ void ClientSession::submit(msgr::Connection& connection, ClientOpRef op) {
   hear(connection);
   op->client = client_;
   op->session = id_;
+  op->nonce = nonce_;
   if (state_ == State::kFenced) return reject(*op, OsdErrc::kFenced);
   if (state_ == State::kRefused) return reject(*op, OsdErrc::kBusy);
   const Tid tid = op->header.tid;
@@ -222,12 +223,13 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
   Entry& entry = at->second;
   --executing_;
   const bool wants_cancel = entry.wants_cancel;
-  // A FLUSH may have told of lost writes, which is told only once. An op whose payload could not be
-  // had was not executed: it comes again, unless it was cancelled. One below oldest_ has moved here
-  // from another server, and may come again too: the client waits for it.
+  // A FLUSH may have told of lost writes, which is told only once, and a NOTIFY has told others. An
+  // op whose payload could not be had was not executed: it comes again, unless it was cancelled.
+  // One below oldest_ has moved here from another server, and may come again too: the client waits
+  // for it.
   const bool comes_again = result->header.error == OsdErrc::kRetryInline;
   const bool is_kept = (!comes_again || wants_cancel) && state_ != State::kFenced &&
-                       (op->changes() || op->is(OpCode::kFlush));
+                       (op->changes() || op->is(OpCode::kFlush) || op->is(OpCode::kNotify));
   if (is_kept) {
     entry.was_executed = !comes_again;
     remember(entry, comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result);

@@ -25,6 +25,10 @@ class ClientSessionsHost {
   virtual bool take_back(const ClientOpRef& op) = 0;
   virtual void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) = 0;
   virtual void send_cancelled(msgr::Connection& connection, Tid tid) = 0;
+  // The starts of this client up to this nonce are served no more.
+  virtual void on_fenced(const ClientName& client, uint64_t up_to_nonce) {
+    (void)client, (void)up_to_nonce;
+  }
 
  protected:
   ~ClientSessionsHost() = default;

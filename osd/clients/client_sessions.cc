@@ -138,6 +138,7 @@ void ClientSessions::fence_older(const ClientSession& session) {
               older.nonce());
     older.fence();
   }
+  host_.on_fenced(session.client(), session.nonce() - 1);
 }
 
 uint64_t ClientSessions::newest_nonce(const ClientName& client) const {
@@ -156,6 +157,7 @@ void ClientSessions::fence(const ClientName& client, uint64_t nonce, UniqueFunct
       if (session.nonce() <= nonce && session.state() != State::kFenced) session.fence();
     }
   }
+  host_.on_fenced(client, nonce);
   if (!is_executing(client, nonce)) return done();
   fence_waiters_.push_back({client, nonce, std::move(done)});
 }

@@ -67,6 +67,7 @@ struct ClientOp {
   std::shared_ptr<const ClientName> client;
   objecter::OsdMapRef map;                              // that its target was checked against
   uint64_t session = 0;                                 // id in ClientSessions
+  uint64_t nonce = 0;                                   // of its client's start
   std::weak_ptr<msgr::RemoteMemory> client_memory;      // of the connection that brought it
   msgr::RegisteredBuffer staged;                        // a payload that was pulled whole
   std::chrono::steady_clock::time_point waiting_since;  // for buffers; 0 if never
@@ -105,6 +106,11 @@ struct ClientOp {
     return header.steps.size() == 1 && header.steps[0].code == code;
   }
   bool is_metadata() const noexcept { return (header.flags & objecter::kOpMetadata) != 0; }
+  bool is_of_watches() const noexcept { return objecter::is_of_watches(header.steps.front().code); }
+  // If it succeeds, the object does not exist after it.
+  bool deletes() const noexcept { return header.steps.back().code == OpCode::kDelete; }
+  // Nothing else may happen to its object meanwhile: it changes it, or what others see of it.
+  bool is_exclusive() const noexcept { return is_of_watches() || changes(); }
   bool changes() const noexcept {
     for (const SubOp& step : header.steps)
       if (objecter::changes_object(step.code)) return true;

@@ -47,7 +47,8 @@ OsdErrc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
   uint64_t buffers = 0;
   uint64_t reply = 0;
   for (const SubOp& step : op.steps) {
-    if (step.code == OpCode::kFlush) return OsdErrc::kOk;  // alone, as a LIST
+    // Alone, as a LIST.
+    if (step.code == OpCode::kFlush || objecter::is_of_watches(step.code)) return OsdErrc::kOk;
     if (step.code == OpCode::kList)
       return max_reply_bytes(step) <= limits.max_reply_bytes ? OsdErrc::kOk : OsdErrc::kTooLarge;
     if (const OsdErrc error = check_step(step, limits, metadata); error != OsdErrc::kOk)

@@ -60,7 +60,7 @@ bool OpExecutor::advance(const ObjectId& id, bool has_turn) {
   ObjectQueue& queue = found->second;
   while (!queue.waiting.empty()) {
     const ClientOpRef op = queue.waiting.front();
-    const bool is_exclusive = op->changes();
+    const bool is_exclusive = op->is_exclusive();
     if (queue.running > 0 && (is_exclusive || queue.is_exclusive)) return true;
     const bool is_behind = !has_turn && !buffer_queue_.empty() && needs_buffers(*op, env_.limits);
     if (is_behind || !start(op)) {

@@ -14,7 +14,7 @@
 
 namespace lunar::osd {
 
-// Executes ops: those on one object in the order they came, a change by itself, neighbouring reads
+// Executes ops: those on one object in the order they came, a change or an op of its watches by itself, neighbouring reads
 // together; those on different objects side by side. FLUSH and LIST wait for no object. Once the
 // pool is short, ops that need buffers of it get them in the order in which they began to wait.
 // Loop-bound. Owns ops from submit() until they end; borrows what the environment names.
@@ -40,7 +40,7 @@ class OpExecutor {
   struct ObjectQueue {
     std::deque<ClientOpRef> waiting;
     uint32_t running = 0;
-    bool is_exclusive = false;  // the running op changes the object: it is the only one
+    bool is_exclusive = false;  // the running op is: it is the only one
   };
   using Queues = std::map<ObjectId, ObjectQueue>;
 

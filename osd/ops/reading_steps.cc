@@ -62,6 +62,14 @@ void ReadingSteps::start() {
       return get_xattr();
     case OpCode::kCmpExt:
       return compare();
+    // The rest of these is done when the op has its turn no more: service/watch_ops.h.
+    case OpCode::kWatch:
+    case OpCode::kNotify:
+    case OpCode::kListWatchers:
+      return stat();
+    case OpCode::kUnwatch:
+    case OpCode::kNotifyAck:
+      return run_.step_done(OsdErrc::kOk);
     default:
       return run_.step_done(OsdErrc::kInvalid);
   }

@@ -17,6 +17,11 @@ constexpr uint8_t trace_store_kind(OpCode code) noexcept {
     case OpCode::kMapExtents:
       return kTraceStoreRead;
     case OpCode::kStat:
+    case OpCode::kWatch:
+    case OpCode::kUnwatch:
+    case OpCode::kNotify:
+    case OpCode::kNotifyAck:
+    case OpCode::kListWatchers:
     case OpCode::kAssertVersion:
       return kTraceStoreStat;
     case OpCode::kCmpExt:

@@ -148,7 +148,10 @@ Outcome<msgr::Address> OsdServer::listen(StartArguments& arguments) {
   return outside;
 }
 
-void OsdServer::on_ready() { accepted_.push({}); }
+void OsdServer::on_ready() {
+  ops_->on_serving();
+  accepted_.push({});
+}
 
 void OsdServer::on_refused(const Error& error) {
   if (is_starting_)
@@ -234,6 +237,8 @@ void OsdServer::on_message(msgr::Connection& connection, msgr::InMessage message
       return maps_->subscribe(connection, message.front);
     case MessageType::kOsdBoot:
       return maps_->boot(connection, message.front);
+    case MessageType::kWatchPing:
+      return ops_->on_watch_ping(connection, message.front);
     case MessageType::kCommand:
       return commands_->on_command(connection, message);
     default:
@@ -242,7 +247,10 @@ void OsdServer::on_message(msgr::Connection& connection, msgr::InMessage message
   }
 }
 
-void OsdServer::on_link(msgr::Connection& connection, bool up) { maps_->on_link(connection, up); }
+void OsdServer::on_link(msgr::Connection& connection, bool up) {
+  maps_->on_link(connection, up);
+  ops_->on_link(connection, up);
+}
 
 void OsdServer::on_reset(msgr::Connection& connection, std::error_code why) {
   if (AuthorityLink* const link = authority_of(connection)) return link->on_reset(connection, why);

@@ -30,6 +30,7 @@ constexpr std::pair<const char*, const char*> kShown[] = {
     {"ops in flight", "the ops that have arrived and have not ended"},
     {"dump_ops_in_flight", "the ops that have arrived and have not ended"},
     {"dump_historic_ops", "the slowest ops that have ended"},
+    {"dump_watchers", "who watches which objects"},
     {"sessions", "the clients that this server knows"},
     {"unflushed", "the images with unflushed or lost writes, and the damaged objects"},
     {"fences", "the starts of clients that are refused from now on"},
@@ -137,6 +138,8 @@ CommandReply CommandService::show(std::string_view prefix) const {
     reply.text = with_.ops.tracker().historic_json(now);
   else if (prefix == "sessions")
     reply.text = with_.ops.sessions().to_json();
+  else if (prefix == "dump_watchers")
+    reply.text = with_.ops.watches().to_json();
   else if (prefix == "unflushed")
     reply.text = ledger_ != nullptr ? ledger_->to_json() : "{}";
   else if (prefix == "fences")

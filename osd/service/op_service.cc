@@ -37,10 +37,16 @@ OpService::OpService(const OpDependencies& borrowed)
       tracker_(borrowed.perf, borrowed.options.tracking),
       one_sided_(borrowed.perf),
       sessions_(static_cast<ClientSessionsHost&>(*this), borrowed.fences,
-                borrowed.options.sessions) {}
+                borrowed.options.sessions),
+      watches_(center_, borrowed.options.watches, borrowed.perf,
+               static_cast<uint32_t>(borrowed.versions.incarnation())),
+      watch_ops_(watches_, [this](ClientOpRef op, OpResultRef result) {
+        end(std::move(op), std::move(result));
+      }) {}
 
 void OpService::start(UnflushedLedger& ledger) {
   ledger_ = &ledger;
+  if (maps_.map() != nullptr) watches_.on_map(maps_.map(), store_.identity().osd);
   executor_.emplace(OpEnvironment{center_, store_, versions_, ledger, options_.limits, one_sided_},
                     options_.executor, [this](ClientOpRef op, OpResultRef result) {
                       on_executed(std::move(op), std::move(result));
@@ -54,6 +60,7 @@ void OpService::tick(TimePoint now) {
     refuse(*waiter.connection, *waiter.op, OsdErrc::kStaleMap);
   sessions_.answer_held(overdue);
   sessions_.expire(now);
+  watches_.tick();
   tracker_.complain(now);
   if (executor_) executor_->buffers_freed();
 }
@@ -62,6 +69,7 @@ void OpService::tick(TimePoint now) {
 
 void OpService::on_open(msgr::Connection& connection) {
   const bool remembers = sessions_.remembers(connection.peer());
+  watches_.on_open(connection);
   connections_[connection.id()] = sessions_.open(connection);
   send_hello(connection, remembers);
 }
@@ -82,6 +90,7 @@ void OpService::send_hello(msgr::Connection& connection, bool remembers) {
 
 void OpService::on_reset(msgr::Connection& connection) {
   map_waiters_.erase(connection);
+  watches_.on_reset(connection);
   const auto known = connections_.find(connection.id());
   if (known == connections_.end()) return;
   sessions_.close(connection, known->second, monotonic_now());
@@ -89,6 +98,7 @@ void OpService::on_reset(msgr::Connection& connection) {
 }
 
 void OpService::on_map(Epoch epoch) {
+  watches_.on_map(maps_.map(), store_.identity().osd);
   for (MapWaiters::Waiter& waiter : map_waiters_.take_until(epoch))
     admit(*waiter.connection, std::move(waiter.op));
 }
@@ -196,13 +206,21 @@ void OpService::finish_later(ClientOpRef op, OsdErrc error) {
 }
 
 bool OpService::take_back(const ClientOpRef& op) {
-  if (!executor_->take_back(op)) return false;
+  if (!executor_->take_back(op) && !watch_ops_.take_back(*op)) return false;
   LUNAR_TRACE(lunar_osd, op_cancelled, op->io_id(), op->header.tid);
   tracker_.ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
   return true;
 }
 
 void OpService::on_executed(ClientOpRef op, OpResultRef result) {
+  if (result->header.error == OsdErrc::kOk) {
+    if (op->is_of_watches()) return watch_ops_.run(std::move(op), *result);
+    if (op->deletes()) watches_.on_deleted(op->object);
+  }
+  end(std::move(op), std::move(result));
+}
+
+void OpService::end(ClientOpRef op, OpResultRef result) {
   tracker_.ended(*op, result->header.error, result->data_bytes(), monotonic_now());
   sessions_.on_executed(std::move(op), std::move(result));
 }
@@ -242,6 +260,10 @@ void OpService::send_cancelled(msgr::Connection& connection, Tid tid) {
   send_front(connection, MessageType::kCancelled, std::move(front));
 }
 
+void OpService::on_fenced(const ClientName& client, uint64_t up_to_nonce) {
+  watches_.on_fenced(client.entity, client.instance, up_to_nonce);
+}
+
 // --- the server's own ---
 
 void OpService::remove_object(const ObjectId& id, UniqueFunction<void()> done) {
@@ -250,6 +272,7 @@ void OpService::remove_object(const ObjectId& id, UniqueFunction<void()> done) {
 
 void OpService::stop() {
   is_stopping_ = true;
+  watches_.stop();
   if (!executor_) return;
   for (const ClientOpRef& op : executor_->stop())
     sessions_.on_executed(op, make_error_result(*op, OsdErrc::kShutdown));

@@ -16,6 +16,7 @@
 #include "osd/ops/reply_message.h"
 #include "osd/service/map_waiters.h"
 #include "osd/service/server_options.h"
+#include "osd/service/watch_ops.h"
 
 namespace lunar::osd {
 
@@ -44,6 +45,12 @@ class OpService final : private ClientSessionsHost {
   void on_op(msgr::Connection& connection, msgr::InMessage message);
   void on_cancel(msgr::Connection& connection, ConstBytes front);
   void on_reset(msgr::Connection& connection);
+  void on_link(msgr::Connection& connection, bool is_up) { watches_.on_link(connection, is_up); }
+  void on_watch_ping(msgr::Connection& connection, ConstBytes front) {
+    watches_.on_ping(connection, front);
+  }
+  // The cluster has us as up.
+  void on_serving() { watches_.on_serving(); }
   // A newer map is ours, durably.
   void on_map(Epoch epoch);
 
@@ -64,6 +71,7 @@ class OpService final : private ClientSessionsHost {
 
   ClientSessions& sessions() noexcept { return sessions_; }
   const OpTracker& tracker() const noexcept { return tracker_; }
+  const WatchTable& watches() const noexcept { return watches_; }
 
  private:
   bool try_answer_resend(msgr::Connection& connection, const ClientOpRef& op);
@@ -73,12 +81,14 @@ class OpService final : private ClientSessionsHost {
   void refuse(msgr::Connection& connection, const ClientOp& op, OsdErrc error);
   void finish_later(ClientOpRef op, OsdErrc error);
   void on_executed(ClientOpRef op, OpResultRef result);
+  void end(ClientOpRef op, OpResultRef result);
   void send_hello(msgr::Connection& connection, bool remembers);
   // ClientSessionsHost
   void execute(ClientOpRef op) override;
   bool take_back(const ClientOpRef& op) override;
   void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) override;
   void send_cancelled(msgr::Connection& connection, Tid tid) override;
+  void on_fenced(const ClientName& client, uint64_t up_to_nonce) override;
 
   msgr::EventCenter& center_;
   ObjectStore& store_;
@@ -89,6 +99,8 @@ class OpService final : private ClientSessionsHost {
   OpTracker tracker_;
   OneSidedCounters one_sided_;
   ClientSessions sessions_;
+  WatchTable watches_;
+  WatchOps watch_ops_;
   std::optional<BoundedExecutor> executor_;  // empty before start()
   // Those that are up, by id(), with the session each belongs to.
   std::map<uint64_t, ClientSessions::SessionId> connections_;

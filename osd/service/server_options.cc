@@ -31,6 +31,8 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
       std::min(options.limits.max_read_bytes, options.limits.max_reply_bytes);
   options.sessions.timeout = config.get_duration("osd_client_session_timeout");
   options.sessions.limits.max_results = config.get_uint("osd_client_results_max");
+  options.watches.timeout =
+      std::chrono::ceil<std::chrono::milliseconds>(config.get_duration("osd_client_watch_timeout"));
   options.executor.max_executing = config.get_uint("osd_client_message_cap");
   options.nearfull_ratio = config.get_double("mon_osd_nearfull_ratio");
   options.grace = config.get_duration("osd_heartbeat_grace");

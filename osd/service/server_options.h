@@ -13,6 +13,7 @@
 #include "osd/ops/bounded_executor.h"
 #include "osd/ops/op_check.h"
 #include "osd/ops/op_tracker.h"
+#include "osd/watch/watch_table.h"
 
 namespace lunar::osd {
 
@@ -20,6 +21,7 @@ namespace lunar::osd {
 struct OsdServerOptions {
   OpLimits limits;                                  // osd_max_object_size, osd_max_write_size
   ClientSessions::Options sessions;                 // osd_client_session_timeout, …_results_max
+  WatchTable::Options watches;                      // osd_client_watch_timeout
   BoundedExecutor::Limits executor;                 // osd_client_message_cap
   OpTracker::Options tracking;                      // osd_op_history_*, osd_op_complaint_time
   std::vector<msgr::Address> bootstrap;             // mon_host: where the cluster may be found

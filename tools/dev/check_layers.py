@@ -62,9 +62,10 @@ OSD_ARROWS = {
     "records": [""],
     "ops": ["", "records"],
     "clients": ["", "records", "ops"],
+    "watch": ["", "records"],
     "map": ["", "records"],
-    "service": ["", "records", "ops", "clients", "map"],
-    "server": ["", "records", "ops", "clients", "map", "service"],
+    "service": ["", "records", "ops", "clients", "watch", "map"],
+    "server": ["", "records", "ops", "clients", "watch", "map", "service"],
     "daemon": ["", "store", "map", "service", "server"],
 }
 
