@@ -17,6 +17,7 @@
 #include "objecter/ops/status_json.h"
 #include "objecter/servers/osd_sessions.h"
 #include "objecter/servers/server_commands.h"
+#include "objecter/watch/linger_ops.h"
 
 namespace lunar::objecter {
 namespace {
@@ -51,22 +52,26 @@ class ObjecterImpl final : public Objecter,
            UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
   void command(OsdId osd, std::string json, std::chrono::nanoseconds timeout,
                UniqueFunction<void(Outcome<std::string>)> done) override;
-  void watch(ObjectId, uint64_t, WatchHandler&,
+  void watch(ObjectId object, uint64_t cookie, WatchHandler& handler,
              UniqueFunction<void(std::error_code)> done) override {
-    center_.post([done = std::move(done)]() mutable { done(OsdErrc::kIncompatible); });
+    lingers_.watch(std::move(object), cookie, handler, std::move(done));
   }
-  void unwatch(ObjectId, uint64_t, UniqueFunction<void(std::error_code)> done) override {
-    center_.post([done = std::move(done)]() mutable { done(OsdErrc::kIncompatible); });
+  void unwatch(ObjectId object, uint64_t cookie,
+               UniqueFunction<void(std::error_code)> done) override {
+    lingers_.unwatch(std::move(object), cookie, std::move(done));
   }
-  Result<std::chrono::nanoseconds> watch_check(const ObjectId&, uint64_t) const override {
-    return failure(OsdErrc::kWatchLost);
+  Result<std::chrono::nanoseconds> watch_check(const ObjectId& object,
+                                               uint64_t cookie) const override {
+    return lingers_.check(object, cookie);
   }
-  void notify(ObjectId, std::vector<std::byte>, std::chrono::milliseconds,
+  void notify(ObjectId object, std::vector<std::byte> payload, std::chrono::milliseconds timeout,
               UniqueFunction<void(Result<NotifyResult>)> done) override {
-    center_.post([done = std::move(done)]() mutable { done(failure(OsdErrc::kIncompatible)); });
+    center_.assert_in_loop();
+    watch_calls_.notify(std::move(object), std::move(payload), timeout, std::move(done));
   }
-  void list_watchers(ObjectId, UniqueFunction<void(Result<WatcherList>)> done) override {
-    center_.post([done = std::move(done)]() mutable { done(failure(OsdErrc::kIncompatible)); });
+  void list_watchers(ObjectId object, UniqueFunction<void(Result<WatcherList>)> done) override {
+    center_.assert_in_loop();
+    watch_calls_.list_watchers(std::move(object), std::move(done));
   }
   std::string ops_in_flight_json() const override;
   std::string sessions_json() const override;
@@ -112,6 +117,8 @@ class ObjecterImpl final : public Objecter,
   OpSubmission submission_;
   PoolFlush flush_;
   OpReplies replies_;
+  WatchCalls watch_calls_;
+  LingerOps lingers_;
   EpochWaiters waiters_;
   ServerCommands commands_;
 
@@ -137,6 +144,8 @@ ObjecterImpl::ObjecterImpl(msgr::EventCenter& center, Options options, PerfRegis
                   {options.op_timeout, messenger_options.limits.max_data_bytes}),
       flush_(table_, deadlines_, ending_, submission_, sessions_),
       replies_(table_, delivery_, ending_, sessions_, submission_, maps_, counters_),
+      watch_calls_(submission_, ending_, sessions_),
+      lingers_(center, watch_calls_, table_, ending_, sessions_, counters_),
       waiters_(center, [this](std::chrono::nanoseconds waited) { return explain_no_map(waited); }),
       commands_(center, counters_, *this) {}
 
@@ -250,6 +259,12 @@ void ObjecterImpl::on_message(msgr::Connection& connection, msgr::InMessage mess
       break;
     case MessageType::kCommandReply:
       return commands_.on_reply(server, message);
+    case MessageType::kWatchNotify:
+      return lingers_.on_notify(server, message.front);
+    case MessageType::kWatchLost:
+      return lingers_.on_lost(server, message.front);
+    case MessageType::kWatchPong:
+      return lingers_.on_pong(server, message.front);
     default:
       break;
   }
@@ -268,6 +283,7 @@ void ObjecterImpl::on_hello(const ServerRef& server, ConstBytes front) {
   server->on_hello(*hello);
   counters_.session_open.add();
   const bool is_meant = sessions_.on_hello(server);
+  lingers_.on_hello(server);
   commands_.on_hello(server);
   maps_.on_hello(server);
   if (!is_meant) maps_.ask_newest();
@@ -281,6 +297,7 @@ void ObjecterImpl::on_reset(msgr::Connection& connection, std::error_code why) {
   LUNAR_LOG(kObjecter, 1, "session with {} lost: {}", server->address().to_string(), why.message());
   if (had_session) counters_.session_reset.add();
   sessions_.on_reset(server);
+  lingers_.on_reset(server);
   commands_.on_reset(*server, why);
   maps_.on_lost(*server);
 }
@@ -301,6 +318,7 @@ void ObjecterImpl::on_new_map(OsdMapRef map) {
   sessions_.on_new_map(map);
   submission_.retarget_all();
   sessions_.send_waiting();
+  lingers_.on_new_map(map);
   commands_.on_new_map(map);
   waiters_.on_new_map(std::move(map));
 }
@@ -326,6 +344,7 @@ void ObjecterImpl::shutdown(UniqueFunction<void()> done) {
   is_shutting_down_ = true;
   shutdown_done_ = std::move(done);
   maps_.stop();
+  lingers_.shut_down();
   submission_.shut_down();
   sessions_.shut_down();
   table_.for_each(

@@ -142,8 +142,10 @@ class Objecter {
   // (kExists). After done without error the watch lives until unwatch() or on_watch_lost(): it is
   // taken up again after a lost connection, a restart of the server, or a move to another one.
   // `handler` is borrowed until one of these two, or an error of `done`, or shutdown(), after which
-  // it is not called any more. It may be called before `done` runs. Errors: kNoSuchObject, kBusy
-  // (too many watches), kIncompatible (the server knows no watches), and those of submit().
+  // it is not called any more. It may be called before `done` runs. A cookie whose last watch was
+  // lost, or given up without an answer, waits until the server has let go of that. Errors:
+  // kNoSuchObject, kBusy (too many watches), kIncompatible (the server knows no watches), and those
+  // of submit().
   virtual void watch(ObjectId object, uint64_t cookie, WatchHandler& handler,
                      UniqueFunction<void(std::error_code)> done) = 0;
   // Ends a watch. done without error: the server has it no more. Later calls for a watch that is

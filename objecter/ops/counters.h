@@ -77,6 +77,15 @@ struct ObjecterCounters {
       group.counter("keys_revoked", "keys that were revoked before a reply came on their own link");
   PerfCounter& payload_copied = group.counter(
       "payload_copied", "bytes of payload that were copied into the memory of the caller", "bytes");
+  PerfGauge& linger_active = group.gauge("linger_active", "watches of this client");
+  PerfCounter& linger_send = group.counter("linger_send", "WATCH ops for new watches");
+  PerfCounter& linger_resend =
+      group.counter("linger_resend", "WATCH ops that took a watch up again");
+  PerfCounter& linger_ping =
+      group.counter("linger_ping", "pings of servers that have watches of this client");
+  PerfCounter& watch_lost = group.counter("watch_lost", "watches that were lost");
+  PerfCounter& watch_notify =
+      group.counter("watch_notify", "notifies that came to watches of this client");
   PerfGauge& command_active = group.gauge("command_active", "commands that wait for their answer");
   PerfCounter& command_send = group.counter("command_send", "commands that were sent");
   PerfGauge& map_epoch = group.gauge("map_epoch", "epoch of the newest cluster map that is known");

@@ -50,6 +50,7 @@ enum class OpState : uint8_t {
 // What an op's target is computed from.
 enum class OpKind : uint8_t {
   kObject,       // the object's name
+  kOfWatches,    // as kObject, but never throttled
   kPg,           // object_op.object.pool and pg are given (LIST)
   kServerFlush,  // osd is given: the FLUSH of one server, on behalf of a kPoolFlush
   kPoolFlush,    // goes to no server; ends with the last of its kServerFlush

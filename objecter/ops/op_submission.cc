@@ -97,7 +97,8 @@ void OpSubmission::begin(Op& op) {
     ending_.end(op, OsdErrc::kShutdown);
     return;
   }
-  // FLUSH and LIST carry nothing and must get through when writes are stuck.
+  // FLUSH, LIST and ops of watches carry next to nothing and must get through when writes are
+  // stuck.
   if (op.kind == OpKind::kObject && !table_.admit(op)) {
     counters_.op_throttled.add();
     LUNAR_TRACE(lunar_objecter, op_wait, op.object_op.io_id, op.tid, op.attempt + 1,
@@ -135,6 +136,7 @@ void OpSubmission::target(Op& op) {
       assign(op, op.osd);
       return;
     case OpKind::kPg:
+    case OpKind::kOfWatches:
     case OpKind::kObject: {
       const Targeting::OpTarget target =
           op.kind == OpKind::kPg ? targeting_.of_pg(*pool, op.pg)
@@ -172,7 +174,8 @@ void OpSubmission::retarget(Op& op) {
     return;
   }
   const bool is_placed = op.state == OpState::kWaitSession || op.state == OpState::kSent;
-  const bool can_move = op.kind == OpKind::kObject || op.kind == OpKind::kPg;
+  const bool can_move = op.kind == OpKind::kObject || op.kind == OpKind::kOfWatches ||
+                        op.kind == OpKind::kPg;
   if (!is_placed || !can_move || new_target(op) == op.osd) return;
   if (op.may_be_executed() && !op.is_repeatable) {
     // The server it went to may have applied it, and the new one cannot know.
