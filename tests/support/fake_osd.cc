@@ -181,6 +181,12 @@ void FakeOsd::on_message(msgr::Connection& connection, msgr::InMessage message) 
       send(connection, MessageType::kOsdBootReply, encoded(on_boot ? on_boot(*boot) : up));
       return;
     }
+    case MessageType::kWatchPing:
+      ++watch_pings;
+      if (answers_watch_pings) {
+        send(connection, MessageType::kWatchPong, {message.front.begin(), message.front.end()});
+      }
+      return;
     default:
       ADD_FAILURE() << "osd." << id_ << " got a message of type " << message.meta.type;
   }

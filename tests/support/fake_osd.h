@@ -54,6 +54,7 @@ class FakeOsd final : private msgr::Dispatcher {
   // Called for each OsdBoot. Empty: the server is up in `map`.
   std::function<objecter::OsdBootReply(const objecter::OsdBoot&)> on_boot;
   bool confirms_cancels = true;
+  bool answers_watch_pings = true;
 
   // Ops that arrived and are not answered, in order.
   std::deque<Received> ops;
@@ -62,6 +63,7 @@ class FakeOsd final : private msgr::Dispatcher {
   std::vector<std::string> commands;
   std::vector<objecter::OsdBoot> boots;
   uint64_t sessions = 0;
+  uint64_t watch_pings = 0;
   uint64_t ops_seen = 0;
   std::size_t peers() const noexcept { return peers_.size(); }  // with a session just now
 
