@@ -188,8 +188,11 @@ constexpr OptionSpec kOptions[] = {
  "name."},
 {"lunar_open_timeout", kDuration, "2s", "10ms..1m", 0,
  "Opening a LUN waits up to this time for the cluster."},
-{"lunar_header_poll", kDuration, "2s", "10ms..1h", 0,
- "An open image reads its header this often, to find a new size."},
+{"lunar_header_poll", kDuration, "30s", "10ms..1h", 0,
+ "An open image looks this often whether its header has changed, should a notify have been missed."},
+{"lunar_lock_timeout", kDuration, "15s", "10ms..10m", 0,
+ "A gateway without a connection for this time is dead to whoever needs the lock of an image that it has: it is "
+ "fenced at every server, and its lock is taken over."},
 {"lunar_one_sided_threshold", kSize, "128K", "4K..1TiB", 0,
  "Extents of this many bytes and more are moved by RDMA READ or WRITE where the link can; lunar-perf-msgr client "
  "--crossover measures the best value for a device (128K is that of soft-RoCE)."},

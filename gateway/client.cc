@@ -3,6 +3,7 @@
 
 #include <unistd.h>
 
+#include <atomic>
 #include <chrono>
 
 #include "common/host.h"
@@ -13,10 +14,14 @@
 namespace lunar::gateway {
 namespace {
 
+// Each client of the process has another one: two with the same would fence each other.
 std::string process_instance() {
+  static std::atomic<unsigned> clients{0};
   char host[256] = "localhost";
   if (gethostname(host, sizeof host) == 0) host[sizeof host - 1] = '\0';
-  return std::string(host) + "/" + std::to_string(getpid());
+  std::string instance = std::string(host) + "/" + std::to_string(getpid());
+  if (const unsigned earlier = clients++; earlier != 0) instance += "." + std::to_string(earlier);
+  return instance;
 }
 
 uint64_t time_nonce() {
@@ -84,6 +89,28 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
 }
 
 Client::~Client() = default;
+
+void Client::shutdown(UniqueFunction<void()> done) {
+  is_shut_down_ = true;
+  while (!pauses_.empty()) {
+    Pause& pause = pauses_.front();
+    pauses_.pop_front();
+    pause.sleeper_.close();  // may end the coroutine, and the pause with it
+  }
+  objecter_->shutdown(std::move(done));
+}
+
+Client::Pause::Pause(Client& client) : client_(client), sleeper_(client.center_) {
+  if (client.is_shut_down_) {
+    sleeper_.close();
+  } else {
+    client.pauses_.push_back(*this);
+  }
+}
+
+Client::Pause::~Pause() {
+  if (is_linked()) client_.pauses_.erase(client_.pauses_.iterator_to(*this));
+}
 
 Outcome<objecter::PoolInfo> Client::find_pool(const std::string& name) const {
   const auto map = objecter_->map();

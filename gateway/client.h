@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <boost/intrusive/list.hpp>
+#include <chrono>
 #include <cstdint>
 #include <memory>
 #include <string>
@@ -10,6 +12,7 @@
 #include "common/perf_counters.h"
 #include "common/result.h"
 #include "common/unique_function.h"
+#include "msgr/awaiters.h"
 #include "msgr/event_center.h"
 #include "msgr/messenger.h"
 #include "objecter/objecter.h"
@@ -76,14 +79,35 @@ class Client {
   // Unique in this process and, very likely, in the cluster: the high half is random. Never 0.
   uint64_t next_io_id() noexcept { return next_io_id_++; }
 
-  // Ends every op (kShutdown) and OSD session; `done` runs once, later, when nothing is left. Once.
-  void shutdown(UniqueFunction<void()> done) { objecter_->shutdown(std::move(done)); }
+  // Ends every pause, op (kShutdown) and OSD session; `done` runs once, later, when nothing is
+  // left. Once.
+  void shutdown(UniqueFunction<void()> done);
+
+  // A wait of a task that uses the client: shutdown() ends it. In the frame of one coroutine.
+  //
+  //   Client::Pause pause(client);
+  //   const std::error_code ended = co_await pause.sleep(500ms);
+  //   if (ended) co_return failure(ended);
+  class Pause : public boost::intrusive::list_base_hook<> {
+   public:
+    explicit Pause(Client& client);
+    ~Pause();
+    // Ends with an error at once when the client shuts down, or has.
+    auto sleep(std::chrono::nanoseconds delay) noexcept { return sleeper_.sleep(delay); }
+
+   private:
+    friend class Client;
+    Client& client_;
+    msgr::Sleeper sleeper_;
+  };
 
  private:
   Client(const Config& config, msgr::EventCenter& center, PerfRegistry& perf);
 
   const Config& config_;
   msgr::EventCenter& center_;
+  bool is_shut_down_ = false;  // shutdown() was called
+  boost::intrusive::list<Pause, boost::intrusive::constant_time_size<false>> pauses_;
   // These are never null once create() has returned, but for the keyring.
   const std::unique_ptr<GatewayCounters> counters_;
   const std::unique_ptr<DeliveryPolicy> delivery_policy_;

@@ -29,7 +29,7 @@ Image::Allocation allocation_in(const objecter::ExtentMap& map, uint64_t begin, 
 
 void Image::open(Client& client, const ImageSpec& spec, const OpenOptions& options,
                  UniqueFunction<void(Outcome<std::shared_ptr<Image>>)> done) {
-  OpenHeader::open(client, spec, options.read_only,
+  OpenHeader::open(client, spec, options,
                    [&client, options,
                     done = std::move(done)](Outcome<std::shared_ptr<OpenHeader>> header) mutable {
                      if (!header) return done(failure(header.error()));
@@ -46,11 +46,17 @@ Image::Image(std::shared_ptr<OpenHeader> header, Client& client, const OpenOptio
       writes_(client.objecter().writes_of(id_)),
       options_(options) {}
 
-Image::~Image() { header_->stop(); }
+Image::~Image() {
+  if (is_closing_) return;
+  header_->stop();
+  header_->strike({});
+}
 
 const ImageSpec& Image::spec() const noexcept { return header_->spec(); }
 const Uuid& Image::uuid() const noexcept { return header_->header().uuid; }
 uint64_t Image::size() const noexcept { return header_->header().size; }
+
+void Image::on_fenced() noexcept { header_->on_fenced(); }
 
 void Image::close(UniqueFunction<void(Outcome<void>)> done) {
   LUNAR_CHECK(!is_closing_, "image closed twice");

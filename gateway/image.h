@@ -11,6 +11,7 @@
 #include "gateway/image_header.h"
 #include "gateway/io/ios_in_flight.h"
 #include "gateway/io_options.h"
+#include "gateway/open_options.h"
 
 namespace lunar::gateway {
 
@@ -20,12 +21,11 @@ class OpenHeader;
 // was discarded, reads as zeroes. What it is made of is described in docs/image.md.
 //
 // Loop-bound to the client's center. Shared: every IO holds a reference, so it may be let go at any
-// time, also while IO is in flight; close() first strikes its registration, which otherwise stays
-// in the header and keeps `lunar rm` from removing the image. Borrows the client, which outlives
-// it.
+// time, also while IO is in flight: its last reference gone, it gives up the lock by itself, and
+// close() says when. Borrows the client, which outlives it.
 //
-// While it is open it looks every lunar_header_poll whether its header has changed: it adopts a new
-// size, and refuses all IO from then on (kFenced) once somebody has struck its registration.
+// While it is open it watches its header: it adopts a new size, and refuses all IO from then on
+// (kFenced) once somebody has struck its registration, or a server has refused it.
 //
 // The IO calls, common to all of them:
 // - offset and length are bytes, of any alignment. A range that reaches beyond the image ends with
@@ -40,15 +40,12 @@ class OpenHeader;
 //   kMiscompare (compare and write). docs/errors.md has what becomes of them.
 class Image : public std::enable_shared_from_this<Image> {
  public:
-  struct OpenOptions {
-    // Registers nothing, so that others may remove or shrink the image meanwhile; IOs that would
-    // change it end with kReadOnly.
-    bool read_only = false;
-  };
-  // Finds the image and registers the client in its header. The client must have a map. Takes three
-  // round trips to servers, each bounded by objecter_op_timeout. Errors are sentences: kNoSuchPool,
-  // kNoSuchObject (no image of that name), kBusy (it is being removed, or 64 gateways are
-  // registered), kCorrupt and kIncompatible (its header), kTimedOut.
+  using OpenOptions = gateway::OpenOptions;
+  // Finds the image and takes its lock. The client must have a map. Takes six round trips to
+  // servers, each bounded by objecter_op_timeout, and what OpenOptions say of waiting. Errors are
+  // sentences: kNoSuchPool, kNoSuchObject (no image of that name), kBusy (it is being removed, or
+  // locked by those whom the sentence names), kFenced, kCorrupt and kIncompatible (its header),
+  // kTimedOut.
   static void open(Client& client, const ImageSpec& spec, const OpenOptions& options,
                    UniqueFunction<void(Outcome<std::shared_ptr<Image>>)> done);
   ~Image();  // REQUIRES: no IO is in flight; true by itself, as each holds a reference
@@ -117,6 +114,7 @@ class Image : public std::enable_shared_from_this<Image> {
   friend class IoRun;
 
   Image(std::shared_ptr<OpenHeader> header, Client& client, const OpenOptions& options);
+  void on_fenced() noexcept;                                      // a server has refused an op
   std::error_code refusal_of(const IoWork& work) const noexcept;  // success: it may be carried out
 
   Client& client_;

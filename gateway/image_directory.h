@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
 #include <cstdint>
 #include <string>
 #include <vector>
@@ -61,10 +62,27 @@ struct VersionedHeader {
 void find_image(Client& client, const ImageSpec& spec,
                 UniqueFunction<void(Outcome<VersionedHeader>)> done);
 
-// kBusy, with the names, while a gateway has it open. Deletes the data, then the header, then the
-// name; one that was interrupted is finished by doing it again. kCorrupt for a name without a
-// header that has data: the header was lost, and the name is all that leads to the data.
-// `on_progress` may be empty.
+// Somebody who has an image open. A value.
+struct Holder {
+  Registration registration;  // of a reader: as it would be, it is not in the header
+  bool is_reader = false;     // it only watches
+  bool is_connected = false;  // its watch has a connection to the server of the header
+  std::chrono::milliseconds silent_for{0};  // since it had one; 0 if that is not known
+  bool is_dead = false;  // for lunar_lock_timeout: the next one who needs its lock fences it
+};
+struct ImageStatus {
+  ImageHeader header;
+  std::vector<Holder> holders;
+};
+// The header, and who has the image open, as `rbd status` shows it.
+void image_status(Client& client, const ImageSpec& spec,
+                  UniqueFunction<void(Outcome<ImageStatus>)> done);
+
+// kBusy, with the names, while somebody alive has it open; a dead gateway is waited for, at most
+// lunar_lock_timeout and a little, fenced at every server of the pool, and struck. Deletes the
+// data, then the header, then the name; one that was interrupted is finished by doing it again.
+// kCorrupt for a name without a header that has data: the header was lost, and the name is all that
+// leads to the data. `on_progress` may be empty.
 void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
                   UniqueFunction<void(Outcome<void>)> done);
 
@@ -72,16 +90,15 @@ struct ResizeOptions {
   uint64_t size = 0;           // bytes, as validate_image_size() wants it
   bool allows_shrink = false;  // the data beyond `size` may be destroyed
 };
-// Growing is allowed while the image is open: gateways notice within lunar_header_poll. Shrinking
+// Growing is allowed while the image is open: gateways are told. Shrinking
 // is refused unless it is allowed (kNotPermitted), and while any has the image open (kBusy); it
 // publishes the size and then deletes, so that what was refused has destroyed nothing.
 // `on_progress` may be empty.
 void resize_image(Client& client, const ImageSpec& spec, const ResizeOptions& options,
                   OnProgress on_progress, UniqueFunction<void(Outcome<void>)> done);
 
-// Strikes every registration of `instance`, a gateway that is gone for good, from the header.
-// invalid_argument if there is none. The caller fences it first, or a write of it that is still
-// under way may land later.
+// Fences every registration of `instance` at every server of the pool, and strikes it from the
+// header. invalid_argument if there is none.
 void unregister(Client& client, const ImageSpec& spec, const std::string& instance,
                 UniqueFunction<void(Outcome<void>)> done);
 

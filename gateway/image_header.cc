@@ -56,15 +56,16 @@ class HeaderFields {
   bool is_ok_ = false;
 };
 
-std::optional<ImageId> parse_id(std::string_view text) {
+// 16 lower-case hex digits.
+std::optional<uint64_t> parse_hex(std::string_view text) {
   if (text.size() != 16) return std::nullopt;
-  ImageId id = 0;
+  uint64_t number = 0;
   for (const char c : text) {
     const auto digit = std::string_view("0123456789abcdef").find(c);
     if (digit == std::string_view::npos) return std::nullopt;
-    id = id << 4 | digit;
+    number = number << 4 | digit;
   }
-  return id == 0 ? std::nullopt : std::optional<ImageId>(id);
+  return number;
 }
 
 bool is_name_char(char c) noexcept {
@@ -72,43 +73,63 @@ bool is_name_char(char c) noexcept {
          c == '_' || c == '-';
 }
 
-std::optional<Registration> parse_registration(const Json& json) {
+Json json_of(const Registration& registration) {
+  return {{"entity", registration.entity},
+          {"instance", registration.instance},
+          {"nonce", registration.nonce},
+          {"cookie", image_id_text(registration.cookie)},
+          {"lock", lock_mode_name(registration.lock)}};
+}
+
+std::optional<Registration> parse_registration(const Json& json, uint64_t format) {
   HeaderFields fields(json);
   Registration out;
   out.entity = fields.text("entity", 128);
   out.instance = fields.text("instance", 256);
   out.nonce = fields.number("nonce");
+  out.lock = LockMode::kShared;  // what they were before there were locks
+  if (format >= 2) {
+    const auto cookie = parse_hex(fields.text("cookie", 16));
+    const std::string lock = fields.text("lock", 16);
+    const bool is_shared = lock == lock_mode_name(LockMode::kShared);
+    if (!cookie || (!is_shared && lock != lock_mode_name(LockMode::kExclusive))) return {};
+    out.cookie = *cookie;
+    out.lock = is_shared ? LockMode::kShared : LockMode::kExclusive;
+  }
   if (!fields.is_ok()) return std::nullopt;
   return out;
 }
 
 }  // namespace
 
-Registration* ImageHeader::find_registration(std::string_view entity, std::string_view instance) {
-  const auto found = std::find_if(registrations.begin(), registrations.end(), [&](const auto& r) {
-    return r.entity == entity && r.instance == instance;
-  });
+const char* lock_mode_name(LockMode mode) noexcept {
+  return mode == LockMode::kShared ? "shared" : "exclusive";
+}
+
+const Registration* ImageHeader::find_registration(uint64_t cookie) const {
+  const auto found = std::find_if(registrations.begin(), registrations.end(),
+                                  [&](const auto& each) { return each.cookie == cookie; });
   return found == registrations.end() ? nullptr : &*found;
 }
 
 std::string encode(const ImageHeader& header) {
   Json registrations = Json::array();
   for (const auto& each : header.registrations) {
-    registrations.push_back(
-        {{"entity", each.entity}, {"instance", each.instance}, {"nonce", each.nonce}});
+    registrations.push_back(json_of(each));
   }
-  const Json json = {{"format", ImageHeader::kFormat},
-                     {"id", image_id_text(header.id)},
-                     {"name", header.name},
-                     {"uuid", header.uuid.to_string()},
-                     {"size", header.size},
-                     {"object_size", header.layout.object_size},
-                     {"stripe_unit", header.layout.stripe_unit},
-                     {"stripe_count", header.layout.stripe_count},
-                     {"state", header.state == ImageState::kReady ? "ready" : "removing"},
-                     {"trimmed_from", header.trimmed_from},
-                     {"features", header.features},
-                     {"registrations", std::move(registrations)}};
+  Json json = {{"format", ImageHeader::kFormat},
+               {"id", image_id_text(header.id)},
+               {"name", header.name},
+               {"uuid", header.uuid.to_string()},
+               {"size", header.size},
+               {"object_size", header.layout.object_size},
+               {"stripe_unit", header.layout.stripe_unit},
+               {"stripe_count", header.layout.stripe_count},
+               {"state", header.state == ImageState::kReady ? "ready" : "removing"},
+               {"trimmed_from", header.trimmed_from},
+               {"features", header.features},
+               {"registrations", std::move(registrations)}};
+  if (header.resizer) json["resizer"] = json_of(*header.resizer);
   return json.dump(1);
 }
 
@@ -121,13 +142,14 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   HeaderFields fields(json);
   const uint64_t format = fields.number("format");
   if (!fields.is_ok()) return corrupt("is not a Lunar image header");
-  if (format != ImageHeader::kFormat) {
+  if (format == 0 || format > ImageHeader::kFormat) {
     return failure(OsdErrc::kIncompatible, "image header " + object + " has format " +
                                                std::to_string(format) +
-                                               ", this build knows format 1: use a newer build");
+                                               ", this build knows formats 1 and 2: use a newer "
+                                               "build");
   }
   ImageHeader header;
-  const auto id = parse_id(fields.text("id", 16));
+  const auto id = parse_hex(fields.text("id", 16));
   header.name = fields.text("name", 128);
   const auto uuid = Uuid::parse(fields.text("uuid", 36));
   header.size = fields.number("size");
@@ -142,11 +164,15 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
                                                each.dump() + ", which this build lacks");
   }
   for (const auto& each : fields.array("registrations", ImageHeader::kMaxRegistrations)) {
-    auto registration = parse_registration(each);
+    auto registration = parse_registration(each, format);
     if (!registration) return corrupt("has a damaged registration");
     header.registrations.push_back(std::move(*registration));
   }
-  if (!fields.is_ok() || !id || !uuid || !is_valid_image_name(header.name)) {
+  if (json.contains("resizer")) {
+    header.resizer = parse_registration(json["resizer"], format);
+    if (!header.resizer) return corrupt("has a damaged resizer");
+  }
+  if (!fields.is_ok() || !id || *id == 0 || !uuid || !is_valid_image_name(header.name)) {
     return corrupt("lacks a member or has one of the wrong type");
   }
   if (state != "ready" && state != "removing") return corrupt("has an unknown state");

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -19,12 +20,29 @@ namespace lunar::gateway {
 
 using objecter::ImageId;
 
-// A gateway that has the image open, as rbd's watchers are: written by opening, struck by closing
-// or by `lunar unregister`. While there is one the image is neither removed nor shrunk. A value.
+// Who may write beside whoever has opened the image.
+enum class LockMode : uint8_t {
+  kExclusive,  // this start of this gateway, and no other
+  kShared,     // all who have opened it so; their initiators coordinate themselves
+};
+const char* lock_mode_name(LockMode mode) noexcept;  // "exclusive", "shared"
+
+// An open of the image for writing: written by opening, struck by closing, by `lunar unregister`,
+// or by whoever finds its gateway dead. While there is one the image is neither removed nor shrunk.
+// Its watch on the header object has the same cookie. A value.
 struct Registration {
   std::string entity;    // "client.admin"
   std::string instance;  // which gateway: Client::Identity::instance
   uint64_t nonce = 0;    // which start of it
+  uint64_t cookie = 0;   // which open of it: random. 0: of a build that did not watch
+  LockMode lock = LockMode::kExclusive;
+
+  bool is_of_start(const Registration& other) const noexcept {
+    return nonce == other.nonce && is_of_gateway(other);
+  }
+  bool is_of_gateway(const Registration& other) const noexcept {
+    return entity == other.entity && instance == other.instance;
+  }
   friend bool operator==(const Registration&, const Registration&) = default;
 };
 
@@ -34,10 +52,11 @@ enum class ImageState : uint8_t {
 };
 
 // What an image is: one JSON object, `<id>.header`. A value. docs/image.md has the format.
-// Name, size, state, trimmed_from and registrations change; the rest stays for the image's life.
+// Name, size, state, trimmed_from, registrations and resizer change; the rest stays for the image's
+// life.
 struct ImageHeader {
-  static constexpr unsigned kFormat = 1;                   // a header of another format is refused
-  static constexpr std::size_t kMaxRegistrations = 64;     // opening one more is refused
+  static constexpr unsigned kFormat = 2;                   // 1 is read too; a later one is refused
+  static constexpr std::size_t kMaxRegistrations = 1024;   // opening one more is refused
   static constexpr uint64_t kMaxSize = uint64_t{1} << 52;  // 4 PiB
   static constexpr uint64_t kSizeUnit = 4096;              // bytes
 
@@ -50,9 +69,12 @@ struct ImageHeader {
   uint64_t trimmed_from = 0;  // largest size it ever had: growing again clears up to here first
   std::vector<std::string> features;  // none are known yet: an image that has one is refused
   std::vector<Registration> registrations;
+  // Who is changing its size, or began to and was interrupted: no two do it at once. Its watch is
+  // that of a reader.
+  std::optional<Registration> resizer;
 
   // Null if there is none. Good until registrations change.
-  Registration* find_registration(std::string_view entity, std::string_view instance);
+  const Registration* find_registration(uint64_t cookie) const;
 };
 
 // The JSON text of the header object.

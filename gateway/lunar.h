@@ -34,8 +34,10 @@ typedef void (*lunar_callback_t)(lunar_completion_t completion, void* arg);
 
 /* For `op_flags`. Force Unit Access: what is written is durable when the IO is complete. */
 enum { LUNAR_OP_FLAG_FUA = 1 };
-/* For `flags` of lunar_open(). Registers nothing in the image; changes end with -EROFS. */
-enum { LUNAR_OPEN_READ_ONLY = 1 };
+/* For `flags` of lunar_open(). READ_ONLY takes no lock; changes end with -EROFS. Without a flag the
+ * image's lock is taken, and nobody else can write. SHARED: beside others that share it. TAKEOVER:
+ * whoever has the lock is fenced and loses it. */
+enum { LUNAR_OPEN_READ_ONLY = 1, LUNAR_OPEN_SHARED = 2, LUNAR_OPEN_TAKEOVER = 4 };
 
 typedef struct {
   uint64_t size;         /* bytes */
@@ -86,14 +88,15 @@ LUNAR_API int lunar_image_resize2(lunar_cluster_t cluster, const char* spec, uin
 LUNAR_API int64_t lunar_image_list(lunar_cluster_t cluster, const char* pool, char* names,
                                    size_t length);
 
-/* Opens an image; `*image` is set on success. -ENOENT, -EBUSY (it is being removed, or 64 gateways
- * have it open). */
+/* Opens an image; `*image` is set on success. -ENOENT, -EBUSY (it is being removed, or somebody
+ * alive has its lock: lunar_last_error() says who). A dead holder is waited for, at most
+ * lunar_lock_timeout and a little, and fenced. */
 LUNAR_API int lunar_open(lunar_cluster_t cluster, const char* spec, int flags,
                          lunar_image_t* image);
 /* Waits for IO in flight, strikes the registration, frees the handle whatever it returns: an error
  * is that of striking. */
 LUNAR_API int lunar_close(lunar_image_t image);
-/* What the image is now: its size follows a resize within lunar_header_poll. */
+/* What the image is now: its size follows a resize at once. */
 LUNAR_API int lunar_stat(lunar_image_t image, lunar_image_info_t* info);
 
 /* A completion serves one IO. `callback` may be NULL; `arg` is handed to it. Freed by

@@ -36,6 +36,13 @@ Outcome<BsOptions> BsOptions::parse(std::string_view text) {
       out.cluster = value;
     } else if (name == "pool") {
       out.pool = value;
+    } else if (name == "lock") {
+      const auto lock = gateway::parse_open_lock(value);
+      if (!lock) {
+        return failure(std::errc::invalid_argument,
+                       "bsopts: lock=" + value + " is not known: exclusive, takeover or shared");
+      }
+      out.lock = *lock;
     } else {
       out.overrides[name] = value;
     }

@@ -6,15 +6,18 @@
 #include <string_view>
 
 #include "common/result.h"
+#include "gateway/open_options.h"
 
 namespace lunar::bstore_plugin {
 
-// What bsopts say: "conf=FILE;id=ID;cluster=NAME;pool=POOL;OPTION=VALUE;…", all of it optional.
+// What bsopts say: "conf=FILE;id=ID;cluster=NAME;pool=POOL;lock=LOCK;OPTION=VALUE;…", all of it
+// optional.
 struct BsOptions {
   std::string conf;
   std::string id = "admin";
   std::string cluster = "lunar";
   std::string pool;  // for paths without one
+  gateway::OpenLock lock = gateway::OpenLock::kExclusive;
   std::map<std::string, std::string> overrides;
 
   // An Error for an item without '=', or one that holds a key (tgtd logs bsopts).

@@ -16,6 +16,7 @@ using lunar::Outcome;
 using lunar::bstore_plugin::SharedCluster;
 using lunar::gateway::Image;
 using lunar::gateway::ImageSpec;
+using lunar::gateway::OpenOptions;
 
 constexpr uint32_t kMaxTransferBytes = 16u << 20;
 constexpr uint32_t kMaxUnmapDescriptors = 256;
@@ -25,8 +26,8 @@ constexpr uint32_t kMaxCompareAndWriteBlocks = 255;  // one byte in the CDB
 // after bs_open has given up.
 class LunOpening : public std::enable_shared_from_this<LunOpening> {
  public:
-  LunOpening(lunar::gateway::Client& client, ImageSpec spec)
-      : client_(client), spec_(std::move(spec)) {}
+  LunOpening(lunar::gateway::Client& client, ImageSpec spec, OpenOptions options)
+      : client_(client), spec_(std::move(spec)), options_(options) {}
 
   void start(std::chrono::nanoseconds timeout) {
     client_.objecter().wait_for_map(
@@ -42,7 +43,7 @@ class LunOpening : public std::enable_shared_from_this<LunOpening> {
  private:
   void on_map(Outcome<lunar::objecter::OsdMapRef> map) {
     if (!map) return finish(failure(map.error()));
-    Image::open(client_, spec_, {},
+    Image::open(client_, spec_, options_,
                 [self = shared_from_this()](Outcome<std::shared_ptr<Image>> image) {
                   self->finish(std::move(image));
                 });
@@ -57,13 +58,15 @@ class LunOpening : public std::enable_shared_from_this<LunOpening> {
 
   lunar::gateway::Client& client_;  // never destroyed
   const ImageSpec spec_;
+  const OpenOptions options_;
   bool is_given_up_ = false;
   std::optional<Outcome<std::shared_ptr<Image>>> outcome_;  // set once, unless given up before
 };
 
-Outcome<std::shared_ptr<Image>> open_image(SharedCluster& cluster, const ImageSpec& spec) {
+Outcome<std::shared_ptr<Image>> open_image(SharedCluster& cluster, const ImageSpec& spec,
+                                           OpenOptions options) {
   const auto timeout = cluster.config().get_duration("lunar_open_timeout");
-  const auto opening = std::make_shared<LunOpening>(cluster.client(), spec);
+  const auto opening = std::make_shared<LunOpening>(cluster.client(), spec, options);
   opening->start(timeout);
   if (cluster.run_until([opening] { return opening->is_over(); }, timeout)) {
     return opening->take();
@@ -114,7 +117,7 @@ int lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info
   }
   const auto spec = ImageSpec::parse(text);
   if (!spec) return refuse("backing store " + spec.error().message);
-  auto opened = open_image(*cluster, *spec);
+  auto opened = open_image(*cluster, *spec, {.lock = options.lock});
   if (!opened) return refuse("LUN " + spec->to_string() + ": " + opened.error().message);
   image = std::move(*opened);
   fill_info(*image, *cluster, block_bytes, info);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "bstore_plugin/lun/shared_cluster.h"
 
+#include <fmt/core.h>
 #include <poll.h>
 #include <sys/eventfd.h>
 #include <unistd.h>
@@ -9,6 +10,7 @@
 
 #include "bstore_plugin/lun/last_error.h"
 #include "common/check.h"
+#include "common/crc32c.h"
 #include "common/file.h"
 #include "common/log.h"
 #include "common/log_config.h"
@@ -36,14 +38,17 @@ std::string control_port() {
   return "0";
 }
 
-// The same after a restart of this tgtd, different for any other: PeerIdentity::instance.
-std::string instance_name(const Config& config) {
-  std::string given = config.get_string("lunar_client_instance");
-  if (!given.empty()) return given;
-  char host[256] = "localhost";
-  if (gethostname(host, sizeof host) == 0) host[sizeof host - 1] = '\0';
-  const char* socket = std::getenv("TGT_IPC_SOCKET");
-  return std::string(host) + "/tgtd." + (socket != nullptr ? socket : control_port());
+// The same after a restart of this tgtd, different for any other, and for every other cluster
+// handle of this one: PeerIdentity::instance.
+std::string instance_name(const Config& config, const BsOptions& options) {
+  std::string name = config.get_string("lunar_client_instance");
+  if (name.empty()) {
+    char host[256] = "localhost";
+    if (gethostname(host, sizeof host) == 0) host[sizeof host - 1] = '\0';
+    const char* socket = std::getenv("TGT_IPC_SOCKET");
+    name = std::string(host) + "/tgtd." + (socket != nullptr ? socket : control_port());
+  }
+  return fmt::format("{}.{:08x}", name, crc32c(0, as_const_bytes(options.cluster_key())));
 }
 
 }  // namespace
@@ -85,7 +90,7 @@ Outcome<void> SharedCluster::start(const BsOptions& options) {
   center_ = std::move(*center);
   center_->adopt_thread();
   gateway::Client::Identity identity;
-  identity.instance = instance_name(*config_);
+  identity.instance = instance_name(*config_, options);
   auto client = gateway::Client::create(*config_, std::move(identity), *center_, *perf_);
   if (!client) return failure(client.error());
   client_ = std::move(*client);

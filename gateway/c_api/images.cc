@@ -64,7 +64,9 @@ int64_t lunar_image_list(lunar_cluster_t cluster, const char* pool, char* names,
 int lunar_open(lunar_cluster_t cluster, const char* text, int flags, lunar_image_t* out) {
   const auto spec = ImageSpec::parse(text);
   if (!spec) return report(spec.error());
-  const Image::OpenOptions options{.read_only = (flags & LUNAR_OPEN_READ_ONLY) != 0};
+  Image::OpenOptions options{.read_only = (flags & LUNAR_OPEN_READ_ONLY) != 0};
+  if ((flags & LUNAR_OPEN_SHARED) != 0) options.lock = lunar::gateway::OpenLock::kShared;
+  if ((flags & LUNAR_OPEN_TAKEOVER) != 0) options.lock = lunar::gateway::OpenLock::kTakeover;
   auto image = cluster->wait<std::shared_ptr<Image>>(
       [&](auto done) { Image::open(*cluster->client, *spec, options, done); });
   if (!image) return report(image.error());

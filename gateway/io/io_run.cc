@@ -202,6 +202,7 @@ void IoRun::finish() {
   LUNAR_TRACE(lunar_gateway, io_done, io_id_, result_.error.value(),
               result_.error ? 0 : work_.length);
   image_->writes_->end(write_);
+  if (result_.error == objecter::OsdErrc::kFenced) image_->on_fenced();
   image_->ios_.remove(*this);
   ImageIoDone done = std::move(done_);
   const IoResult result = result_;

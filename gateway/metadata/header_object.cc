@@ -5,15 +5,16 @@
 
 #include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/metadata_object.h"
+#include "msgr/awaiters.h"
 
 namespace lunar::gateway {
 namespace {
 
+constexpr std::chrono::seconds kTellingTimeout{5};
+
 using objecter::ObjectId;
 using objecter::OsdErrc;
 using objecter::PoolId;
-
-ObjectId header_of(PoolId pool, ImageId id) { return {pool, header_object_name(id)}; }
 
 Error no_such_image(const ImageSpec& spec) {
   return {make_error_code(OsdErrc::kNoSuchObject), "no image '" + spec.image + "' in pool '" +
@@ -23,6 +24,8 @@ Error no_such_image(const ImageSpec& spec) {
 
 }  // namespace
 
+ObjectId header_of(PoolId pool, ImageId id) { return {pool, header_object_name(id)}; }
+
 Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec) {
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
@@ -31,11 +34,20 @@ Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec) {
   const auto named = directory->find(spec.image);
   if (named == directory->end()) co_return failure(no_such_image(spec));
 
-  const ObjectId object = header_of(pool->id, named->second);
+  Outcome<VersionedHeader> found = co_await read_header(client, pool->id, named->second);
+  if (!found && found.error().code == OsdErrc::kNoSuchObject)
+    co_return failure(no_such_image(spec));
+  co_return found;
+}
+
+Task<Outcome<VersionedHeader>> read_header(Client& client, PoolId pool, ImageId id) {
+  const ObjectId object = header_of(pool, id);
   const uint64_t io_id = client.next_io_id();
   const Result<MetadataContent> content = co_await read_metadata(client, object, io_id);
   if (!content) co_return failure(metadata_error("read", object, content.error()));
-  if (!content->exists) co_return failure(no_such_image(spec));
+  if (!content->exists) {
+    co_return failure(OsdErrc::kNoSuchObject, "image header " + object.name + " is gone");
+  }
   auto header = decode_image_header(content->text, object.name);
   if (!header) co_return failure(header.error());
   VersionedHeader found;
@@ -68,6 +80,21 @@ Task<Outcome<void>> update_header(Client& client, PoolId pool, ImageId id, Heade
   };
   Outcome<void> updated = co_await update_metadata(client, object, std::move(edit_text));
   co_return updated;
+}
+
+Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, PoolId pool, ImageId id,
+                                                    std::chrono::milliseconds timeout) {
+  const ObjectId object = header_of(pool, id);
+  std::vector<std::byte> nothing;
+  msgr::Completion<Result<objecter::NotifyResult>> told;
+  client.objecter().notify(object, std::move(nothing), timeout, told.callback());
+  Result<objecter::NotifyResult> result = co_await told;
+  co_return result;
+}
+
+void tell_of_change_later(Client& client, PoolId pool, ImageId id) {
+  client.objecter().notify(header_of(pool, id), {}, kTellingTimeout,
+                           [](const Result<objecter::NotifyResult>&) {});
 }
 
 Task<Outcome<void>> delete_header(Client& client, PoolId pool, ImageId id) {

@@ -1,19 +1,27 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
+
 #include "common/result.h"
 #include "common/task.h"
 #include "common/unique_function.h"
 #include "gateway/client.h"
 #include "gateway/image_directory.h"
 #include "gateway/image_header.h"
+#include "objecter/protocol/watch.h"
 
 namespace lunar::gateway {
 
 // The header object of an image. Tasks, as those of metadata_object.h; errors are sentences.
 
+objecter::ObjectId header_of(objecter::PoolId pool, ImageId id);
+
 // Looks the name up in the pool's directory and reads the header. kNoSuchPool, kNoSuchObject.
 Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec);
+
+// Reads the header of an image whose id is known. kNoSuchObject if there is none.
+Task<Outcome<VersionedHeader>> read_header(Client& client, objecter::PoolId pool, ImageId id);
 
 // Writes the header whole, whatever was there.
 Task<Outcome<void>> write_header(Client& client, objecter::PoolId pool, ImageHeader header);
@@ -24,6 +32,13 @@ using HeaderEditor = UniqueFunction<Outcome<void>(ImageHeader&)>;
 // Changes a header by read, edit, compare-and-swap. kNoSuchObject if there is none any more.
 Task<Outcome<void>> update_header(Client& client, objecter::PoolId pool, ImageId id,
                                   HeaderEditor edit);
+
+// Notifies whoever has the image open that its header has changed, and waits at most `timeout`
+// until they have read it. Nobody watches: nobody missed it.
+Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, objecter::PoolId pool,
+                                                    ImageId id, std::chrono::milliseconds timeout);
+// The same without waiting.
+void tell_of_change_later(Client& client, objecter::PoolId pool, ImageId id);
 
 // Success if there is none.
 Task<Outcome<void>> delete_header(Client& client, objecter::PoolId pool, ImageId id);

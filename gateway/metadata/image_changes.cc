@@ -6,7 +6,10 @@
 
 #include "gateway/image_directory.h"
 #include "gateway/metadata/directory_object.h"
+#include "gateway/metadata/fence.h"
 #include "gateway/metadata/header_object.h"
+#include "gateway/metadata/holders.h"
+#include "gateway/metadata/open_header.h"
 #include "gateway/metadata/pool_objects.h"
 #include "gateway/metadata/run_to_done.h"
 #include "gateway/metadata/trim.h"
@@ -15,18 +18,39 @@ namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
-using objecter::PoolId;
 
+constexpr std::chrono::seconds kTellingTimeout{5};
+
+using objecter::PoolInfo;
+
+Error is_open(const ImageHeader& header, const char* what, const std::string& who) {
+  return {make_error_code(OsdErrc::kBusy), std::string(what) + " image '" + header.name +
+                                               "' refused: it is open by " + who +
+                                               "; close it there, or fence that gateway with "
+                                               "'lunar unregister POOL/IMAGE INSTANCE'"};
+}
+
+// Inside the compare-and-swap: nobody has opened it since one looked.
 Outcome<void> require_unregistered(const ImageHeader& header, const char* what) {
   if (header.registrations.empty()) return {};
   std::string who;
   for (const auto& each : header.registrations) {
     who += (who.empty() ? "" : ", ") + each.entity + " at " + each.instance;
   }
-  return failure(OsdErrc::kBusy, std::string(what) + " image '" + header.name +
-                                     "' refused: it is open by " + who +
-                                     "; close it there, or strike a dead gateway with 'lunar "
-                                     "unregister POOL/IMAGE INSTANCE'");
+  return failure(is_open(header, what, who));
+}
+
+// Before that: the dead do not count, and readers do.
+// `own_cookie`: a watch of the caller, or 0.
+Task<Outcome<void>> require_closed(Client& client, PoolInfo pool, ImageHeader header,
+                                   const char* what, uint64_t own_cookie) {
+  Outcome<std::vector<Holder>> living = co_await find_living(client, pool, header.id);
+  if (!living) co_return failure(living.error());
+  std::erase_if(*living, [own_cookie](const Holder& each) {
+    return own_cookie != 0 && each.registration.cookie == own_cookie;
+  });
+  if (living->empty()) co_return Outcome<void>();
+  co_return failure(is_open(header, what, names_of(*living)));
 }
 
 // The header may be gone and the name left, from an interrupted removal, which has deleted the data
@@ -79,6 +103,8 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   if (!pool) co_return failure(pool.error());
   const ImageHeader& header = found->header;
 
+  const Outcome<void> closed = co_await require_closed(client, *pool, header, "removing", 0);
+  if (!closed) co_return failure(closed.error());
   HeaderEditor mark = [](ImageHeader& current) -> Outcome<void> {
     if (auto free = require_unregistered(current, "removing"); !free) return free;
     current.state = ImageState::kRemoving;
@@ -100,14 +126,16 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   co_return dropped;
 }
 
-// What has to be cleared before an image of this header may have `size` bytes; empty: nothing.
+// What has to be cleared on the way from this header to `size` bytes; empty: nothing. An earlier
+// shrink may have been interrupted: then there is data beyond the end of this header.
 struct StaleRange {
   uint64_t from = 0;
   uint64_t to = 0;
 };
 StaleRange stale_range(const ImageHeader& header, uint64_t size) {
   if (size < header.size) return {size, header.size};
-  const uint64_t old_data_end = std::min(size, header.trimmed_from);
+  const uint64_t old_data_end =
+      size == header.size ? header.trimmed_from : std::min(size, header.trimmed_from);
   if (old_data_end > header.size) return {header.size, old_data_end};
   return {};
 }
@@ -120,50 +148,126 @@ Error shrinks(const ImageSpec& spec, const ImageHeader& header, uint64_t size) {
               "--allow-shrink"};
 }
 
-// A smaller size is published before the end is cleared: whoever opens the image meanwhile has the
-// new size, and a shrink that is refused has cleared nothing. A larger one after it.
-Task<Outcome<void>> resize(Client& client, ImageSpec spec, ResizeOptions options,
-                           OnProgress on_progress) {
-  const uint64_t size = options.size;
-  if (auto r = validate_image_size(size); !r) co_return failure(r.error());
-  const Outcome<VersionedHeader> found = co_await find_header(client, spec);
-  if (!found) co_return failure(found.error());
-  const auto pool = client.find_pool(spec.pool);
-  if (!pool) co_return failure(pool.error());
-  const ImageHeader& header = found->header;
-  if (header.state == ImageState::kRemoving) {
-    co_return failure(OsdErrc::kBusy,
-                      "image '" + header.name + "' is being removed: finish with 'lunar rm'");
+// A resizer whose process has ended is fenced and struck; kBusy if it lives.
+Task<Outcome<void>> strike_dead_resizer(Client& client, PoolInfo pool, ImageHeader header,
+                                        Registration mine) {
+  const Registration other = *header.resizer;
+  header.registrations = {other};
+  const Outcome<std::vector<Holder>> holders = co_await find_holders(client, pool.id, header);
+  if (!holders) co_return failure(holders.error());
+  if (!holders->front().is_dead) {
+    co_return failure(OsdErrc::kBusy, "image '" + header.name + "' is being resized by " +
+                                          names_of({holders->front()}) + ": wait until it is done");
   }
-  HeaderEditor publish = [&spec, options, size](ImageHeader& current) -> Outcome<void> {
-    if (size < current.size) {
-      if (auto free = require_unregistered(current, "shrinking"); !free) return free;
-      if (!options.allows_shrink) return failure(shrinks(spec, current, size));
-      current.trimmed_from = std::max(current.trimmed_from, current.size);
-    }
-    current.size = size;
+  if (!other.is_of_start(mine)) {
+    const Outcome<void> fenced = co_await fence_start(client, pool, other);
+    if (!fenced) co_return failure(fenced.error());
+  }
+  HeaderEditor strike = [&other](ImageHeader& current) -> Outcome<void> {
+    if (current.resizer == other) current.resizer.reset();
     return {};
   };
-  const bool is_shrinking = size < header.size;
-  if (is_shrinking) {
-    const Outcome<void> shrunk =
-        co_await update_header(client, pool->id, header.id, std::move(publish));
-    if (!shrunk) co_return failure(shrunk.error());
-  }
+  Outcome<void> struck = co_await update_header(client, pool.id, header.id, std::move(strike));
+  co_return struck;
+}
 
-  const StaleRange stale = stale_range(header, size);
+// Makes `mine` the resizer, and publishes a smaller size in the same step: whoever opens the image
+// from now on has the new size. Gives the header as it was before.
+Task<Outcome<ImageHeader>> begin_resize(Client& client, PoolInfo pool, ImageSpec spec, ImageId id,
+                                        ResizeOptions options, Registration mine) {
+  for (;;) {
+    ImageHeader before;
+    HeaderEditor edit = [&](ImageHeader& current) -> Outcome<void> {
+      if (current.state == ImageState::kRemoving) {
+        return failure(OsdErrc::kBusy,
+                       "image '" + current.name + "' is being removed: finish with 'lunar rm'");
+      }
+      if (current.resizer && current.resizer->cookie == mine.cookie) return {};  // it is done
+      before = current;
+      if (current.resizer) return failure(OsdErrc::kBusy, "another resizer");
+      if (options.size < current.size) {
+        if (auto free = require_unregistered(current, "shrinking"); !free) return free;
+        if (!options.allows_shrink) return failure(shrinks(spec, current, options.size));
+        current.trimmed_from = std::max(current.trimmed_from, current.size);
+        current.size = options.size;
+      }
+      current.resizer = mine;
+      return {};
+    };
+    const Outcome<void> begun = co_await update_header(client, pool.id, id, std::move(edit));
+    if (begun) co_return before;
+    if (!before.resizer) co_return failure(begun.error());
+    const Outcome<void> struck = co_await strike_dead_resizer(client, pool, before, mine);
+    if (!struck) co_return failure(struck.error());
+  }
+}
+
+// A smaller size is published before the end is cleared, so that a shrink which is refused has
+// cleared nothing; a larger one after it.
+Task<Outcome<void>> resize_watched(Client& client, PoolInfo pool, ImageSpec spec, ImageId id,
+                                   ResizeOptions options, Registration mine,
+                                   OnProgress on_progress) {
+  const Outcome<ImageHeader> before = co_await begin_resize(client, pool, spec, id, options, mine);
+  if (!before) co_return failure(before.error());
+  const StaleRange stale = stale_range(*before, options.size);
   if (stale.from < stale.to) {
     const std::error_code trimmed =
-        co_await trim_image(client, pool->id, header, stale.from, stale.to, std::move(on_progress));
+        co_await trim_image(client, pool.id, *before, stale.from, stale.to, std::move(on_progress));
     if (trimmed) {
-      co_return failure(trimmed, "clearing image '" + spec.image +
-                                     "' from its old end failed: " + trimmed.message());
+      co_return failure(trimmed, "clearing image '" + spec.image + "' from its old end failed: " +
+                                     trimmed.message() + "; repeat the command");
     }
   }
-  if (is_shrinking) co_return Outcome<void>();
+  HeaderEditor finish = [&](ImageHeader& current) -> Outcome<void> {
+    if (!current.resizer) return {};  // it is done
+    if (current.resizer->cookie != mine.cookie) {
+      return failure(OsdErrc::kFenced,
+                     "resizing image '" + current.name + "' was taken over by another resize");
+    }
+    current.size = options.size;
+    current.resizer.reset();
+    return {};
+  };
+  Outcome<void> finished = co_await update_header(client, pool.id, id, std::move(finish));
+  if (finished) {  // a gateway that does not hear of it finds out by its poll
+    const auto told = co_await tell_of_change(client, pool.id, id, kTellingTimeout);
+    static_cast<void>(told);
+  }
+  co_return finished;
+}
 
-  Outcome<void> published = co_await update_header(client, pool->id, header.id, std::move(publish));
-  co_return published;
+// `header` is as it was found, `mine` the watch of the caller on it.
+Task<Outcome<void>> resize_found(Client& client, ImageSpec spec, ImageHeader header,
+                                 ResizeOptions options, Registration mine, OnProgress on_progress) {
+  const auto pool = client.find_pool(spec.pool);
+  if (!pool) co_return failure(pool.error());
+  if (options.size < header.size) {
+    if (!options.allows_shrink) co_return failure(shrinks(spec, header, options.size));
+    const Outcome<void> closed =
+        co_await require_closed(client, *pool, header, "shrinking", mine.cookie);
+    if (!closed) co_return failure(closed.error());
+  }
+  Outcome<void> resized = co_await resize_watched(client, *pool, spec, header.id, options, mine,
+                                                  std::move(on_progress));
+  co_return resized;
+}
+
+Task<Outcome<void>> resize(Client& client, ImageSpec spec, ResizeOptions options,
+                           OnProgress on_progress) {
+  if (auto r = validate_image_size(options.size); !r) co_return failure(r.error());
+  const OpenOptions reading{.read_only = true};
+  msgr::Completion<Outcome<std::shared_ptr<OpenHeader>>> opened;
+  OpenHeader::open(client, spec, reading, opened.callback());
+  const Outcome<std::shared_ptr<OpenHeader>> found = co_await opened;
+  if (!found) co_return failure(found.error());
+  const std::shared_ptr<OpenHeader> watch = *found;
+  const ImageHeader header = watch->header();
+  const Registration mine = watch->registration();
+  Outcome<void> resized =
+      co_await resize_found(client, spec, header, options, mine, std::move(on_progress));
+  watch->stop();
+  watch->strike({});
+  co_return resized;
 }
 
 Task<Outcome<void>> strike(Client& client, ImageSpec spec, std::string instance) {
@@ -171,6 +275,12 @@ Task<Outcome<void>> strike(Client& client, ImageSpec spec, std::string instance)
   if (!found) co_return failure(found.error());
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
+  for (std::size_t i = 0; i < found->header.registrations.size(); ++i) {
+    const Registration who = found->header.registrations[i];
+    if (who.instance != instance) continue;
+    const Outcome<void> fenced = co_await fence_start(client, *pool, who);
+    if (!fenced) co_return failure(fenced.error());
+  }
   HeaderEditor edit = [&instance](ImageHeader& header) -> Outcome<void> {
     const auto erased = std::erase_if(
         header.registrations, [&](const Registration& each) { return each.instance == instance; });
@@ -181,6 +291,7 @@ Task<Outcome<void>> strike(Client& client, ImageSpec spec, std::string instance)
   };
   Outcome<void> struck =
       co_await update_header(client, pool->id, found->header.id, std::move(edit));
+  if (struck) tell_of_change_later(client, pool->id, found->header.id);
   co_return struck;
 }
 

@@ -6,6 +6,7 @@
 #include "common/random.h"
 #include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/header_object.h"
+#include "gateway/metadata/holders.h"
 #include "gateway/metadata/run_to_done.h"
 
 namespace lunar::gateway {
@@ -45,6 +46,20 @@ Task<Outcome<std::vector<ImageSummary>>> list(Client& client, std::string pool_n
   co_return images;
 }
 
+Task<Outcome<ImageStatus>> status_of(Client& client, ImageSpec spec) {
+  const Outcome<VersionedHeader> found = co_await find_header(client, spec);
+  if (!found) co_return failure(found.error());
+  const auto pool = client.find_pool(spec.pool);
+  if (!pool) co_return failure(pool.error());
+  const ImageHeader header = found->header;
+  Outcome<std::vector<Holder>> holders = co_await find_holders(client, pool->id, header);
+  if (!holders) co_return failure(holders.error());
+  ImageStatus status;
+  status.header = header;
+  status.holders = std::move(*holders);
+  co_return status;
+}
+
 }  // namespace
 
 StripeLayout layout_with_defaults(Client& client, const std::string& pool_name,
@@ -73,6 +88,11 @@ void create_image(Client& client, const ImageSpec& spec, const CreateOptions& op
 void list_images(Client& client, const std::string& pool,
                  UniqueFunction<void(Outcome<std::vector<ImageSummary>>)> done) {
   run_to_done(client.center(), list(client, pool), std::move(done));
+}
+
+void image_status(Client& client, const ImageSpec& spec,
+                  UniqueFunction<void(Outcome<ImageStatus>)> done) {
+  run_to_done(client.center(), status_of(client, spec), std::move(done));
 }
 
 void find_image(Client& client, const ImageSpec& spec,

@@ -4,56 +4,54 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/random.h"
 #include "gateway/metadata/header_object.h"
+#include "gateway/metadata/image_lock.h"
 #include "gateway/metadata/metadata_object.h"
 #include "gateway/metadata/run_to_done.h"
 
 namespace lunar::gateway {
 namespace {
 
+using namespace std::chrono_literals;
 using objecter::ObjectId;
 using objecter::ObjectVersion;
 using objecter::OsdErrc;
 
-// An earlier start of the same gateway left its registration: that one is taken over.
-Outcome<void> add_registration(const Client& client, ImageHeader& header) {
-  if (auto* mine = header.find_registration(client.entity(), client.instance())) {
-    mine->nonce = client.nonce();
-    return {};
-  }
-  if (header.registrations.size() >= ImageHeader::kMaxRegistrations) {
-    return failure(OsdErrc::kBusy, "image '" + header.name +
-                                       "' has 64 registrations already: strike dead ones with "
-                                       "'lunar unregister'");
-  }
-  header.registrations.push_back({client.entity(), client.instance(), client.nonce()});
-  return {};
-}
+constexpr std::chrono::seconds kTryAgain{1};
 
-bool is_ours(const Registration& each, const Client& client) {
-  return each.entity == client.entity() && each.instance == client.instance() &&
-         each.nonce == client.nonce();
+Registration new_registration(const Client& client, const OpenOptions& options) {
+  Registration mine;
+  mine.entity = client.entity();
+  mine.instance = client.instance();
+  mine.nonce = client.nonce();
+  mine.cookie = random_u64() | 1;
+  mine.lock = options.lock == OpenLock::kShared ? LockMode::kShared : LockMode::kExclusive;
+  return mine;
 }
 
 }  // namespace
 
-OpenHeader::OpenHeader(Client& client, ImageSpec spec, objecter::PoolId pool, bool is_read_only,
-                       VersionedHeader found)
+OpenHeader::OpenHeader(Client& client, ImageSpec spec, objecter::PoolInfo pool,
+                       const OpenOptions& options, VersionedHeader found)
     : client_(client),
       spec_(std::move(spec)),
-      pool_(pool),
-      is_read_only_(is_read_only),
+      pool_(std::move(pool)),
+      options_(options),
+      registration_(new_registration(client, options)),
       header_(std::move(found.header)),
       version_(found.version),
       until_next_poll_(client.center()) {}
 
-void OpenHeader::open(Client& client, const ImageSpec& spec, bool is_read_only,
+// --- opening ---
+
+void OpenHeader::open(Client& client, const ImageSpec& spec, const OpenOptions& options,
                       UniqueFunction<void(Outcome<std::shared_ptr<OpenHeader>>)> done) {
-  run_to_done(client.center(), open_in_order(client, spec, is_read_only), std::move(done));
+  run_to_done(client.center(), open_in_order(client, spec, options), std::move(done));
 }
 
 Task<Outcome<std::shared_ptr<OpenHeader>>> OpenHeader::open_in_order(Client& client, ImageSpec spec,
-                                                                     bool is_read_only) {
+                                                                     OpenOptions options) {
   Outcome<VersionedHeader> found = co_await find_header(client, spec);
   if (!found) co_return failure(found.error());
   if (found->header.state == ImageState::kRemoving) {
@@ -62,47 +60,131 @@ Task<Outcome<std::shared_ptr<OpenHeader>>> OpenHeader::open_in_order(Client& cli
   }
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
-  if (!is_read_only) {
-    HeaderEditor edit = [&client](ImageHeader& header) { return add_registration(client, header); };
-    const Outcome<void> registered =
-        co_await update_header(client, pool->id, found->header.id, std::move(edit));
-    if (!registered) co_return failure(registered.error());
-    Outcome<VersionedHeader> with_ours = co_await find_header(client, spec);
-    if (!with_ours) co_return failure(with_ours.error());
-    found = std::move(with_ours);
-  }
   const std::shared_ptr<OpenHeader> self(
-      new OpenHeader(client, spec, pool->id, is_read_only, std::move(*found)));
-  poll(self);
+      new OpenHeader(client, spec, *pool, options, std::move(*found)));
+  const Outcome<void> opened = co_await open_found(self);
+  if (!opened) {
+    self->stop();
+    self->strike({});
+    co_return failure(opened.error());
+  }
+  follow(self);
   co_return self;
 }
 
-Detached OpenHeader::poll(std::shared_ptr<OpenHeader> self) {
+// The watch comes first: a registration without one is that of a dead gateway.
+Task<Outcome<void>> OpenHeader::open_found(std::shared_ptr<OpenHeader> self) {
+  Client& client = self->client_;
+  const ImageId id = self->header_.id;
+  const std::error_code watched = co_await watch(self);
+  if (watched) co_return failure(metadata_error("watch", header_of(self->pool(), id), watched));
+  if (!self->options_.read_only) {
+    self->is_registered_ = true;  // it may be, from now on
+    const objecter::PoolInfo pool = self->pool_;
+    const Registration mine = self->registration_;
+    const OpenOptions options = self->options_;
+    const Outcome<void> locked = co_await take_lock(client, pool, id, mine, options);
+    if (!locked) co_return failure(locked.error());
+  }
+  Outcome<VersionedHeader> found = co_await read_header(client, self->pool(), id);
+  if (!found) co_return failure(found.error());
+  self->adopt(std::move(*found));
+  if (self->is_fenced_) {
+    co_return failure(OsdErrc::kFenced, "image '" + self->spec_.to_string() +
+                                            "' was taken over while it was being opened");
+  }
+  co_return Outcome<void>();
+}
+
+Task<std::error_code> OpenHeader::watch(std::shared_ptr<OpenHeader> self) {
+  const ObjectId object = header_of(self->pool(), self->header_.id);
+  objecter::WatchHandler& handler = *self;
+  self->is_watching_ = true;
+  msgr::Completion<std::error_code> watched;
+  self->client_.objecter().watch(object, self->registration_.cookie, handler, watched.callback());
+  const std::error_code error = co_await watched;
+  if (error) self->is_watching_ = false;
+  co_return error;
+}
+
+// --- while it is open ---
+
+// Reads the header when there is a reason to. Acks come after that.
+Detached OpenHeader::follow(std::shared_ptr<OpenHeader> self) {
   Client& client = self->client_;
   const auto interval = client.config().get_duration("lunar_header_poll");
-  if (interval.count() == 0) co_return;
-  const ObjectId object{self->pool_, header_object_name(self->header_.id)};
-  const ImageSpec spec = self->spec_;
-  while (true) {
-    const std::error_code stopped = co_await self->until_next_poll_.sleep(interval);
-    if (stopped) co_return;
-    const ObjectVersion version = self->version_;
-    const uint64_t io_id = client.next_io_id();
-    const Result<bool> has_changed = co_await has_metadata_changed(client, object, version, io_id);
+  const ObjectId object = header_of(self->pool(), self->header_.id);
+  for (;;) {
+    if (self->acks_.empty() && self->is_watching_) {
+      const std::error_code stopped = co_await self->until_next_poll_.sleep(interval);
+      if (stopped) co_return;
+    }
+    const bool was_lost = !self->is_watching_;
+    if (was_lost) {
+      const bool is_back = co_await watch_again(self);
+      if (!is_back) co_return;
+    }
+    auto acks = std::exchange(self->acks_, {});
+    if (acks.empty() && !was_lost) {
+      const ObjectVersion version = self->version_;
+      const uint64_t io_id = client.next_io_id();
+      const Result<bool> changed = co_await has_metadata_changed(client, object, version, io_id);
+      if (self->is_stopped_) co_return;
+      if (!changed || !*changed) continue;
+    }
+    Outcome<VersionedHeader> found = co_await read_header(client, self->pool(), self->header_.id);
     if (self->is_stopped_) co_return;
-    if (!has_changed || !*has_changed) continue;
-    Outcome<VersionedHeader> found = co_await find_header(client, spec);
-    if (self->is_stopped_) co_return;
-    if (found && found->header.id == self->header_.id) self->adopt(std::move(*found));
+    if (!found && found.error().code == OsdErrc::kNoSuchObject) {
+      self->fence("the image was removed");
+      co_return;
+    }
+    if (!found) {  // whoever waits for the acks is told by their absence
+      const std::error_code stopped = co_await self->until_next_poll_.sleep(kTryAgain);
+      if (stopped) co_return;
+      continue;
+    }
+    self->adopt(std::move(*found));
+    for (objecter::NotifyReply& ack : acks) ack({});
   }
 }
 
+// Until it has a watch again: true. False: it is over.
+Task<bool> OpenHeader::watch_again(std::shared_ptr<OpenHeader> self) {
+  for (;;) {
+    const std::error_code error = co_await watch(self);
+    if (self->is_stopped_) co_return false;
+    if (!error) co_return true;
+    if (error == OsdErrc::kNoSuchObject || error == OsdErrc::kFenced) {
+      self->fence(error == OsdErrc::kFenced ? "a server refuses this gateway"
+                                            : "the image was removed");
+      co_return false;
+    }
+    const std::error_code stopped = co_await self->until_next_poll_.sleep(kTryAgain);
+    if (stopped) co_return false;
+  }
+}
+
+void OpenHeader::on_notify(const objecter::NotifyEvent&, objecter::NotifyReply ack) {
+  if (is_stopped_ || is_fenced_) return ack({});
+  acks_.push_back(std::move(ack));
+  until_next_poll_.wake();
+}
+
+void OpenHeader::on_watch_lost(std::error_code error) {
+  is_watching_ = false;
+  LUNAR_LOG(kGateway, 0, "image {}: the watch was lost: {}", spec_.to_string(), error.message());
+  until_next_poll_.wake();
+}
+
+void OpenHeader::fence(const std::string& why) {
+  if (is_fenced_) return;
+  is_fenced_ = true;
+  LUNAR_ERROR(kGateway, "image {}: {}: fenced, IO is refused", spec_.to_string(), why);
+}
+
 void OpenHeader::adopt(VersionedHeader found) {
-  const auto* mine = found.header.find_registration(client_.entity(), client_.instance());
-  if (!is_read_only_ && !is_fenced_ && (mine == nullptr || !is_ours(*mine, client_))) {
-    is_fenced_ = true;
-    LUNAR_ERROR(kGateway, "image {}: the registration of {} was struck: fenced, IO is refused",
-                spec_.to_string(), client_.instance());
+  if (is_registered_ && found.header.find_registration(registration_.cookie) == nullptr) {
+    fence("the registration of " + client_.instance() + " was struck");
   }
   const uint64_t old_size = header_.size;
   header_ = std::move(found.header);
@@ -112,25 +194,51 @@ void OpenHeader::adopt(VersionedHeader found) {
   if (on_resize_) on_resize_(header_.size);
 }
 
+// --- the end ---
+
 void OpenHeader::stop() {
   is_stopped_ = true;
+  for (objecter::NotifyReply& ack : std::exchange(acks_, {})) ack({});
   until_next_poll_.close();
 }
 
 void OpenHeader::strike(UniqueFunction<void(Outcome<void>)> done) {
-  run_to_done(client_.center(), strike_in_order(shared_from_this()), std::move(done));
+  const auto self = shared_from_this();
+  run_to_done<Outcome<void>>(client_.center(), strike_once(self),
+                             [self, done = std::move(done)](Outcome<void> struck) mutable {
+                               end_watch(self, struck);
+                               if (done) done(std::move(struck));
+                             });
 }
 
-Task<Outcome<void>> OpenHeader::strike_in_order(std::shared_ptr<OpenHeader> self) {
-  if (self->is_read_only_ || self->is_fenced_) co_return Outcome<void>();
-  HeaderEditor edit = [&self](ImageHeader& header) -> Outcome<void> {
+Task<Outcome<void>> OpenHeader::strike_once(std::shared_ptr<OpenHeader> self) {
+  if (!self->is_registered_ || self->is_fenced_) co_return Outcome<void>();
+  const uint64_t cookie = self->registration_.cookie;
+  HeaderEditor edit = [cookie](ImageHeader& header) -> Outcome<void> {
     std::erase_if(header.registrations,
-                  [&](const Registration& each) { return is_ours(each, self->client_); });
+                  [cookie](const Registration& each) { return each.cookie == cookie; });
     return {};
   };
   Outcome<void> struck =
-      co_await update_header(self->client_, self->pool_, self->header_.id, std::move(edit));
+      co_await update_header(self->client_, self->pool(), self->header_.id, std::move(edit));
+  if (!struck && struck.error().code == OsdErrc::kNoSuchObject) struck = Outcome<void>();
   co_return struck;
+}
+
+// The watch stays until the registration is out: one without it would be that of a dead gateway,
+// and this gateway would be fenced for it.
+Detached OpenHeader::end_watch(std::shared_ptr<OpenHeader> self, Outcome<void> struck) {
+  Client& client = self->client_;
+  while (!struck && struck.error().code != OsdErrc::kFenced) {
+    Client::Pause pause(client);
+    const std::error_code ended = co_await pause.sleep(kTryAgain);
+    if (ended) co_return;
+    Outcome<void> again = co_await strike_once(self);
+    struck = std::move(again);
+  }
+  if (!std::exchange(self->is_watching_, false)) co_return;
+  const ObjectId object = header_of(self->pool(), self->header_.id);
+  client.objecter().unwatch(object, self->registration_.cookie, [self](std::error_code) {});
 }
 
 }  // namespace lunar::gateway

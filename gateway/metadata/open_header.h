@@ -3,6 +3,8 @@
 
 #include <cstdint>
 #include <memory>
+#include <string>
+#include <vector>
 
 #include "common/result.h"
 #include "common/task.h"
@@ -10,53 +12,75 @@
 #include "gateway/client.h"
 #include "gateway/image_directory.h"
 #include "gateway/image_header.h"
+#include "gateway/open_options.h"
 #include "msgr/awaiters.h"
+#include "objecter/watch_handler.h"
 
 namespace lunar::gateway {
 
-// The header of an open image: registers the gateway in it, looks every lunar_header_poll whether
-// it has changed, and strikes the registration at the end. Loop-bound to the client's center.
-// Shared with its own poll, which ends soon after stop(). Borrows the client, which outlives it.
-class OpenHeader : public std::enable_shared_from_this<OpenHeader> {
+// The header of an open image: watches the header object, takes the image's lock by a registration
+// in it, reads it again when somebody notifies of a change (and every lunar_header_poll, should one
+// be missed), and strikes the registration at the end. Loop-bound to the client's center. Shared
+// with its own task, which ends soon after stop(). Borrows the client, which outlives it.
+class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private objecter::WatchHandler {
  public:
-  // Errors are sentences: kNoSuchPool, kNoSuchObject, kBusy for an image that is being removed or
-  // has no room for another registration. Read-only: registers nothing. `done` runs once, later.
-  static void open(Client& client, const ImageSpec& spec, bool is_read_only,
+  // Errors are sentences: kNoSuchPool, kNoSuchObject, kBusy for an image that is being removed, has
+  // no room for another registration, or is locked by somebody else. Read-only: registers nothing.
+  // `done` runs once, later.
+  static void open(Client& client, const ImageSpec& spec, const OpenOptions& options,
                    UniqueFunction<void(Outcome<std::shared_ptr<OpenHeader>>)> done);
 
   const ImageSpec& spec() const noexcept { return spec_; }
-  objecter::PoolId pool() const noexcept { return pool_; }
+  objecter::PoolId pool() const noexcept { return pool_.id; }
   // As it was found last. All but size, state and registrations is the same for the image's life.
   const ImageHeader& header() const noexcept { return header_; }
-  // Somebody else struck our registration: another gateway may have taken over.
+  // Ours, in the header or, of a read-only one, not: then its cookie is that of the watch.
+  const Registration& registration() const noexcept { return registration_; }
+  // Somebody else struck our registration, a server refuses us, or the image was removed: another
+  // gateway may have taken over.
   bool is_fenced() const noexcept { return is_fenced_; }
+  // A server has refused an op of ours with kFenced.
+  void on_fenced() noexcept { is_fenced_ = true; }
   // Runs on_resize(new size) whenever the header is found with another size. Empty: no longer.
   void watch_size(UniqueFunction<void(uint64_t)> on_resize) { on_resize_ = std::move(on_resize); }
 
-  // Ends the poll: nothing changes any more.
+  // Nothing changes any more. Once; strike() follows.
   void stop();
-  // Takes our registration out, unless there is none or somebody else has struck it. `done` runs
-  // once, later.
+  // Takes our registration out, unless there is none or somebody else has struck it, and ends the
+  // watch. `done` runs once, later, with the outcome of the first attempt; it is tried again until
+  // the client shuts down. REQUIRES: stop().
   void strike(UniqueFunction<void(Outcome<void>)> done);
 
  private:
-  OpenHeader(Client& client, ImageSpec spec, objecter::PoolId pool, bool is_read_only,
+  OpenHeader(Client& client, ImageSpec spec, objecter::PoolInfo pool, const OpenOptions& options,
              VersionedHeader found);
   static Task<Outcome<std::shared_ptr<OpenHeader>>> open_in_order(Client& client, ImageSpec spec,
-                                                                  bool is_read_only);
-  static Task<Outcome<void>> strike_in_order(std::shared_ptr<OpenHeader> self);
-  static Detached poll(std::shared_ptr<OpenHeader> self);
+                                                                  OpenOptions options);
+  static Task<Outcome<void>> open_found(std::shared_ptr<OpenHeader> self);
+  static Task<std::error_code> watch(std::shared_ptr<OpenHeader> self);
+  static Task<Outcome<void>> strike_once(std::shared_ptr<OpenHeader> self);
+  static Detached end_watch(std::shared_ptr<OpenHeader> self, Outcome<void> struck);
+  static Detached follow(std::shared_ptr<OpenHeader> self);
+  static Task<bool> watch_again(std::shared_ptr<OpenHeader> self);
   void adopt(VersionedHeader found);
+  void fence(const std::string& why);
+
+  void on_notify(const objecter::NotifyEvent& event, objecter::NotifyReply ack) override;
+  void on_watch_lost(std::error_code error) override;
 
   Client& client_;
   const ImageSpec spec_;
-  const objecter::PoolId pool_;
-  const bool is_read_only_;
+  const objecter::PoolInfo pool_;
+  const OpenOptions options_;
+  const Registration registration_;  // ours; of a read-only one only the cookie counts
   ImageHeader header_;
   objecter::ObjectVersion version_;  // of header_
-  bool is_fenced_ = false;           // never of a read-only one
+  bool is_registered_ = false;  // our registration was in the header, and we have not struck it
+  bool is_fenced_ = false;
   bool is_stopped_ = false;
-  msgr::Sleeper until_next_poll_;  // closed with is_stopped_
+  bool is_watching_ = false;                 // the objecter has `this` as a handler
+  std::vector<objecter::NotifyReply> acks_;  // of notifies since the header was read
+  msgr::Sleeper until_next_poll_;            // closed with is_stopped_
   UniqueFunction<void(uint64_t)> on_resize_;
 };
 

@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "gateway/metadata/directory_object.h"
+#include "gateway/metadata/fence.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/metadata_object.h"
 #include "gateway/metadata/run_to_done.h"
@@ -301,22 +302,6 @@ Task<Outcome<std::string>> mend_damaged(RepairWork& work) {
   co_return done;
 }
 
-// Refuses its ops from now on, at every server of the pool.
-Task<Outcome<void>> fence_everywhere(Client& client, PoolInfo pool, Registration gateway) {
-  const std::string fence = nlohmann::json{
-      {"prefix", "osd fence"},
-      {"entity", gateway.entity},
-      {"instance", gateway.instance},
-      {"nonce", gateway.nonce}}.dump();
-  for (const auto& member : pool.members) {
-    msgr::Completion<Outcome<std::string>> answered;
-    client.objecter().command(member.osd, fence, kFenceTimeout, answered.callback());
-    const Outcome<std::string> answer = co_await answered;
-    if (!answer) co_return failure(answer.error());
-  }
-  co_return Outcome<void>();
-}
-
 Task<Outcome<std::string>> mend_registration(RepairWork& work) {
   Client& client = work.client;
   const std::string instance = work.finding.subject.substr(image_id_text(work.id).size() + 1);
@@ -324,7 +309,7 @@ Task<Outcome<std::string>> mend_registration(RepairWork& work) {
   for (const Registration& each : header->registrations) {
     if (each.instance != instance) continue;
     const PoolInfo pool = work.pool;
-    const Outcome<void> fenced = co_await fence_everywhere(client, pool, each);
+    const Outcome<void> fenced = co_await fence_start(client, pool, each);
     if (!fenced) co_return failure(fenced.error());
   }
   HeaderEditor strike = [&instance](ImageHeader& current) -> Outcome<void> {

@@ -63,12 +63,18 @@ CommandReply refuse(OsdErrc error, std::string sentence) { return {error, 0, std
 
 // --- messages ---
 
-bool CommandService::may_command(const msgr::Connection& connection) const {
+bool CommandService::may_command(const msgr::Connection& connection,
+                                 const std::string& text) const {
   if (!with_.options.auth_required) return true;
   const msgr::PeerIdentity& peer = connection.peer();
   const auto& admins = with_.options.admins;
-  return peer.is_authenticated &&
-         std::find(admins.begin(), admins.end(), peer.entity) != admins.end();
+  if (!peer.is_authenticated) return false;
+  if (std::find(admins.begin(), admins.end(), peer.entity) != admins.end()) return true;
+  // A gateway takes an image over from another one with the same key: whoever has that key could
+  // fence it in any case, by a start of its instance.
+  if (command_prefix(text) != "osd fence") return false;
+  const auto client = client_of(Json::parse(text, nullptr, false));
+  return client && client->entity == peer.entity;
 }
 
 void CommandService::on_command(msgr::Connection& connection, const msgr::InMessage& message) {
@@ -84,12 +90,12 @@ void CommandService::on_command(msgr::Connection& connection, const msgr::InMess
     objecter::encode(reply, front);
     send_front(*open, MessageType::kCommandReply, std::move(front), tid);
   };
-  if (!may_command(connection))
-    return answer(refuse(OsdErrc::kNotPermitted,
-                         fmt::format("{} is not permitted to send commands; osd_admin_entities "
-                                     "names who is",
-                                     connection.peer().entity)));
   const std::string text(as_text(message.front));
+  if (!may_command(connection, text))
+    return answer(refuse(OsdErrc::kNotPermitted,
+                         fmt::format("{} is not permitted to send commands but 'osd fence' of "
+                                     "gateways of its own; osd_admin_entities names who is",
+                                     connection.peer().entity)));
   LUNAR_LOG(kOsd, 1, "command of {}: {}", connection.peer().entity, command_prefix(text));
   run(text, answer);
 }

@@ -43,7 +43,7 @@ class CommandService {
   void add_admin_commands(AdminSocket& socket);
 
  private:
-  bool may_command(const msgr::Connection& connection) const;
+  bool may_command(const msgr::Connection& connection, const std::string& text) const;
   void run(const std::string& text, Done done);
   void fence(const std::string& text, Done done);
   void unfence(const std::string& text, Done done);

@@ -15,7 +15,7 @@ WRITE_ERROR = 0x0c
 class LostWritesTest(LunarTestCase):
     def setUp(self):
         super().setUp()
-        self.start_lunar()
+        self.start_lunar(bsopts="lock=shared")
         self.lun = self.new_lun(size="64M", object_size="1M")
 
     def write_everywhere(self, pattern):

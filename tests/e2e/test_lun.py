@@ -26,6 +26,7 @@ class IdentityTest(LunarTestCase):
         return self.command(lun.url, "vpd", "0x80")["serial"]
 
     def test_identity_follows_the_image_wherever_it_is_exported(self):
+        self.bsopts = "lock=shared"
         first = self.new_lun("rbd/first", "64M")
         other_target = self.tgtd.add_target()
         second = self.new_lun("rbd/second", "64M", target=other_target)

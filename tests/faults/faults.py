@@ -62,6 +62,7 @@ def judge(files):
 
 class Stand:
     """A cluster and a tgtd on which rounds are run, one image for each."""
+    bsopts = None
 
     # Of the kind: what differs from the stand's defaults.
     num_osds = NUM_OSDS
@@ -127,7 +128,7 @@ class Stand:
 
     def make_image(self):
         self.cluster.create_image(self.image, f"{IMAGE_BYTES >> 20}M", object_size=f"{OBJECT_BYTES >> 20}M")
-        self.lun = self.target.add_lun("lunar", self.image)
+        self.lun = self.target.add_lun("lunar", self.image, bsopts=self.bsopts)
 
     def remove_image(self):
         self.lun.delete()
@@ -204,7 +205,7 @@ class Stand:
     def start_tgtd(self):
         self.tgtd.start()
         self.target = self.tgtd.add_target()
-        self.lun = self.target.add_lun("lunar", self.image)
+        self.lun = self.target.add_lun("lunar", self.image, bsopts=self.bsopts)
         self.faults.note("tgtd was started again, with the LUN")
 
 
@@ -295,6 +296,7 @@ class StopServer(Stand):
 class KillGatewayOfTwo(Stand):
     """kill -9 of one of two tgtds that share an image, both under load; half of the time a server stalls meanwhile,
     with commands of the dead one before it."""
+    bsopts = "lock=shared"
 
     def start(self):
         super().start()
@@ -311,7 +313,7 @@ class KillGatewayOfTwo(Stand):
 
     def make_image(self):
         super().make_image()
-        self.other_lun = self.other_target.add_lun("lunar", self.image)
+        self.other_lun = self.other_target.add_lun("lunar", self.image, bsopts=self.bsopts)
 
     def remove_image(self):
         self.other_lun.delete()
@@ -373,7 +375,7 @@ class FullDisk(Stand):
 
     def make_image(self):
         self.cluster.create_image(self.image, "128M", object_size=f"{OBJECT_BYTES >> 20}M")
-        self.lun = self.target.add_lun("lunar", self.image)
+        self.lun = self.target.add_lun("lunar", self.image, bsopts=self.bsopts)
 
     def choose_load_options(self, _choices):
         return {"span": self.span, "max_op": "1M", "no_discards": True}

@@ -117,6 +117,29 @@ TEST_F(ImageDirectoryTest, WhatWasCutOffDoesNotComeBack) {
   EXPECT_TRUE(close(image));
 }
 
+// Both clear [8 MiB, …) before they publish: what was written after the first would be lost.
+TEST_F(ImageDirectoryTest, TwoResizesAtOnceDoNotMeet) {
+  ASSERT_TRUE(create("disk", 16 * kMiB));
+  ASSERT_TRUE(resize("disk", 8 * kMiB));
+  std::vector<Outcome<void>> ended;
+  Client* other = make_client("other");
+  for (Client* each : {gateway, other}) {
+    resize_image(*each, {"lunar", "disk"}, {.size = 16 * kMiB}, {},
+                 [&ended](Outcome<void> outcome) { ended.push_back(std::move(outcome)); });
+  }
+  ASSERT_TRUE(test::turn_until(*center, [&] { return ended.size() == 2; }));
+  EXPECT_TRUE(ended[0] || ended[1]);
+  for (const Outcome<void>& each : ended) {
+    EXPECT_TRUE(each || each.error().code == OsdErrc::kBusy) << each.error().message;
+  }
+  const auto found = wait<VersionedHeader>([&](auto done) {
+    find_image(*gateway, {"lunar", "disk"}, std::move(done));
+  });
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->header.size, 16 * kMiB);
+  EXPECT_FALSE(found->header.resizer);
+}
+
 TEST_F(ImageDirectoryTest, AGatewayThatWasStruckIsFenced) {
   create_and_open(8 * kMiB);
   Client* other = make_client("other");
@@ -128,19 +151,44 @@ TEST_F(ImageDirectoryTest, AGatewayThatWasStruckIsFenced) {
   EXPECT_TRUE(close(image));
 }
 
-TEST_F(ImageDirectoryTest, TwoGatewaysRegisterBeside) {
+TEST_F(ImageDirectoryTest, ATakeoverFencesWhoHasItOpen) {
+  create_and_open(8 * kMiB);
+  ASSERT_FALSE(write(0, std::string(512, 'x')));
+  Client* other = make_client("other");
+  auto taken = open(*other, "disk", {.lock = OpenLock::kTakeover});
+  ASSERT_TRUE(taken) << taken.error().message;
+  EXPECT_EQ(write(0, std::string(512, 'y')), OsdErrc::kFenced) << "no server does it";
+  std::swap(image, *taken);
+  EXPECT_EQ(read(0, 512), std::string(512, 'x'));
+  EXPECT_FALSE(write(0, std::string(512, 'z')));
+  EXPECT_TRUE(close(*taken)) << "has nothing to give up any more";
+  EXPECT_TRUE(close(image));
+}
+
+TEST_F(ImageDirectoryTest, ARefusalByAServerFencesTheImageAtOnce) {
   create_and_open(8 * kMiB);
   Client* other = make_client("other");
-  auto second = open(*other, "disk");
-  ASSERT_TRUE(second);
-  const auto found = wait<VersionedHeader>([&](auto done) {
-    find_image(*gateway, {"lunar", "disk"}, std::move(done));
-  });
-  ASSERT_TRUE(found);
-  EXPECT_EQ(found->header.registrations.size(), 2u);
-  EXPECT_TRUE(close(*second));
-  second->reset();
+  auto taken = open(*other, "disk", {.lock = OpenLock::kTakeover});
+  ASSERT_TRUE(taken);
+  EXPECT_EQ(write(0, std::string(512, 'y')), OsdErrc::kFenced);
+  const IoResult flushed = io([&](auto done) { image->flush({}, done); });
+  EXPECT_EQ(flushed.error, OsdErrc::kFenced);
+  EXPECT_TRUE(close(*taken));
   EXPECT_TRUE(close(image));
+}
+
+TEST_F(ImageDirectoryTest, AReaderIsNamedByARemoval) {
+  ASSERT_TRUE(create("disk", 8 * kMiB));
+  Client* other = make_client("other");
+  auto reader = open(*other, "disk", {.read_only = true});
+  ASSERT_TRUE(reader);
+  const auto removed = remove("disk");
+  ASSERT_FALSE(removed);
+  EXPECT_EQ(removed.error().code, OsdErrc::kBusy);
+  EXPECT_NE(removed.error().message.find("other (reading)"), std::string::npos)
+      << removed.error().message;
+  EXPECT_TRUE(close(*reader));
+  EXPECT_TRUE(remove("disk"));
 }
 
 TEST_F(ImageDirectoryTest, BadSizesAndLayoutsAreRefused) {

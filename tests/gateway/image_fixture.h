@@ -27,6 +27,7 @@ class ImageFixture : public osd::ServerFixture {
   // `settings` are the clients' configuration, beside what every test needs.
   explicit ImageFixture(const msgr::LoopbackOptions& network = {}, Settings settings = {})
       : ServerFixture(network), settings_(std::move(settings)) {
+    options.watches.timeout = std::chrono::milliseconds(200);
     for (osd::OsdId id = 0; id < 3; ++id) start(id);
     connect_client("maker");
     make_pool("lunar");
@@ -45,17 +46,19 @@ class ImageFixture : public osd::ServerFixture {
     std::erase_if(clients_, [client](const auto& each) { return each.get() == client; });
   }
 
-  Client* make_client(const std::string& instance) {
+  Client* make_client(const std::string& instance) { return make_client(instance, stack); }
+  Client* make_client(const std::string& instance, msgr::NetworkStack& network) {
     auto config = std::make_unique<Config>();
     for (const auto& [name, value] : {std::pair{"mon_host", "127.0.0.1:6800"},
                                       {"auth_client_required", "none"},
-                                      {"lunar_header_poll", "10ms"},
+                                      {"lunar_header_poll", "1h"},  // notifies do
+                                      {"lunar_lock_timeout", "50ms"},
                                       {"objecter_op_timeout", "2s"}}) {
       EXPECT_TRUE(config->set(name, value));
     }
     for (const auto& [name, value] : settings_) EXPECT_TRUE(config->set(name, value)) << name;
-    auto made = Client::create(*config, {instance, 0}, std::make_unique<msgr::BorrowedStack>(stack),
-                               *center, perf_);
+    auto made = Client::create(*config, {instance, 0},
+                               std::make_unique<msgr::BorrowedStack>(network), *center, perf_);
     EXPECT_TRUE(made) << made.error().message;
     configs_.push_back(std::move(config));
     clients_.push_back(std::move(*made));
@@ -80,14 +83,14 @@ class ImageFixture : public osd::ServerFixture {
     });
   }
   Outcome<std::shared_ptr<Image>> open(Client& client, const std::string& name,
-                                       bool read_only = false) {
+                                       const OpenOptions& options = {}) {
     return wait<std::shared_ptr<Image>>([&](auto done) {
-      Image::open(client, {"lunar", name}, {read_only}, std::move(done));
+      Image::open(client, {"lunar", name}, options, std::move(done));
     });
   }
-  void create_and_open(uint64_t size, StripeLayout layout = {}) {
+  void create_and_open(uint64_t size, StripeLayout layout = {}, const OpenOptions& options = {}) {
     ASSERT_TRUE(create("disk", size, layout));
-    auto opened = open(*gateway, "disk");
+    auto opened = open(*gateway, "disk", options);
     ASSERT_TRUE(opened) << opened.error().message;
     image = std::move(*opened);
   }

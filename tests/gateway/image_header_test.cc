@@ -16,7 +16,8 @@ ImageHeader sample() {
   header.size = 10u << 20;
   header.layout = {.object_size = 1u << 20, .stripe_unit = 65536, .stripe_count = 4};
   header.trimmed_from = 1u << 30;
-  header.registrations.push_back({"client.admin", "host/tgtd.0", 42});
+  header.registrations.push_back(
+      {"client.admin", "host/tgtd.0", 42, 0xfedcba9876543210, LockMode::kShared});
   return header;
 }
 
@@ -42,10 +43,23 @@ TEST(ImageHeaderTest, DecodesWhatItEncodes) {
 
 TEST(ImageHeaderTest, AnotherFormatIsNamedAsSuch) {
   const auto decoded =
-      decode_image_header(replaced(encode(sample()), "\"format\": 1", "\"format\": 2"), "x.header");
+      decode_image_header(replaced(encode(sample()), "\"format\": 2", "\"format\": 3"), "x.header");
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kIncompatible);
-  EXPECT_NE(decoded.error().message.find("format 2"), std::string::npos);
+  EXPECT_NE(decoded.error().message.find("format 3"), std::string::npos);
+}
+
+TEST(ImageHeaderTest, RegistrationsOfFormat1HaveNoCookieAndShare) {
+  std::string text = replaced(encode(sample()), "\"format\": 2", "\"format\": 1");
+  text = replaced(text, "\"cookie\": \"fedcba9876543210\",", "");
+  const auto decoded = decode_image_header(text, "x.header");
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  ASSERT_EQ(decoded->registrations.size(), 1u);
+  EXPECT_EQ(decoded->registrations[0].cookie, 0u);
+  EXPECT_EQ(decoded->registrations[0].lock, LockMode::kShared);
+  const auto again = decode_image_header(encode(*decoded), "x.header");
+  ASSERT_TRUE(again) << again.error().message;
+  EXPECT_EQ(again->registrations, decoded->registrations);
 }
 
 TEST(ImageHeaderTest, AnUnknownFeatureIsRefused) {

@@ -95,9 +95,10 @@ class OneSidedSoakTest : private Network,
 };
 
 TEST_P(OneSidedSoakTest, EveryByteIsTheLastOneWritten) {
-  create_and_open(kImageBytes, {.object_size = 2 * kMiB, .stripe_unit = 2 * kMiB});
+  const OpenOptions shared{.lock = OpenLock::kShared};
+  create_and_open(kImageBytes, {.object_size = 2 * kMiB, .stripe_unit = 2 * kMiB}, shared);
   Client* second = make_client("second");
-  auto opened = open(*second, "disk");
+  auto opened = open(*second, "disk", shared);
   ASSERT_TRUE(opened) << opened.error().message;
   std::shared_ptr<Image> seconds = std::move(*opened);
   MixedIo mixed(havoc.random, kImageBytes, kRegions);

@@ -91,7 +91,7 @@ SimGateway::SimGateway(const Place& place, int client, const Workload& workload)
       last_read_(workload.image_blocks) {}
 
 void SimGateway::start() {
-  if (life_ != nullptr) return;
+  if (life_ != nullptr || is_retired_) return;
   msgr::LoopbackOptions network;
   network.one_sided = true;
   life_ = new Life(place_, instance_, network);
@@ -123,12 +123,39 @@ void SimGateway::open(Life& life) {
   };
   life.client->objecter().wait_for_map(20s, [this, &life, again](Outcome<objecter::OsdMapRef> map) {
     if (!map) return again(map.error().message);
-    gateway::Image::open(*life.client, {"lunar", "disk"}, {},
+    gateway::Image::open(*life.client, {"lunar", "disk"}, {.lock = choose_lock()},
                          [this, &life, again](Outcome<std::shared_ptr<gateway::Image>> image) {
                            if (!image) return again(image.error().message);
                            life.image = std::move(*image);
-                           for (unsigned i = 0; i < workload_.workers; ++i) work(life);
+                           on_open(life);
                          });
+  });
+}
+
+gateway::OpenLock SimGateway::choose_lock() {
+  if (!workload_.is_exclusive) return gateway::OpenLock::kShared;
+  const bool takes_over = place_.host.below(20) == 0;
+  return takes_over ? gateway::OpenLock::kTakeover : gateway::OpenLock::kExclusive;
+}
+
+// What the gateway before has sent has been carried out by now, or never will be.
+void SimGateway::on_open(Life& life) {
+  if (workload_.is_exclusive) {
+    set_time();
+    for (int each = 1; each <= workload_.gateways; ++each) {
+      if (each != client_) place_.history.close_windows(each, instance_ + " has the lock");
+    }
+  }
+  for (unsigned i = 0; i < workload_.workers; ++i) work(life);
+}
+
+// Somebody else has the image. A tgtd is started again by whoever looks after it.
+void SimGateway::on_fenced(Life& life) {
+  if (life_ != &life || is_restart_due_) return;
+  life.process.center().run_after(1s, [this, &life] {
+    if (life_ != &life) return;
+    kill();
+    restart_after(1s);
   });
 }
 
@@ -292,6 +319,7 @@ void SimGateway::on_done(Life& life, Command& command, const gateway::IoResult& 
   set_time();
   place_.history.complete(command.handle, *outcome, ids);
   --life.in_flight;
+  if (result.error == OsdErrc::kFenced && workload_.is_exclusive) on_fenced(life);
   const std::unique_ptr<Command> owned(&command);
   command.on_end(*outcome);
 }

@@ -25,7 +25,9 @@ struct Workload {
   Duration longest_pause = std::chrono::milliseconds(150);  // of a worker, between its commands
   uint64_t image_blocks = 32;
   uint64_t object_blocks = 4;
-  uint64_t most_blocks = 6;  // of one command
+  int gateways = 2;           // of the image: clients 1, 2 …
+  bool is_exclusive = false;  // one of them has the lock, and the others wait for it
+  uint64_t most_blocks = 6;   // of one command
 };
 
 // A process with an image open, and initiators that work on it, each with one command at a time.
@@ -46,6 +48,10 @@ class SimGateway {
 
   void start();
   void kill();
+  void retire() {  // for good
+    is_retired_ = true;
+    kill();
+  }
   void restart_after(Duration delay);
   void pause(bool is_paused);
   void turn_back_clock(Duration by) { wall_offset_ -= by; }  // from the next start on
@@ -77,6 +83,9 @@ class SimGateway {
   };
   struct Command;
   void open(Life& life);
+  gateway::OpenLock choose_lock();
+  void on_open(Life& life);
+  void on_fenced(Life& life);
   void send(Life& life, Command& command);
   void on_done(Life& life, Command& command, const gateway::IoResult& result);
   void set_time();
@@ -90,6 +99,7 @@ class SimGateway {
   Life* life_ = nullptr;  // left behind when it ends
   bool is_working_ = true;
   bool is_restart_due_ = false;
+  bool is_retired_ = false;
   Duration wall_offset_{};
   uint64_t commands_ = 0;
   std::string last_error_;

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <iterator>
 #include <optional>
 #include <utility>
 
@@ -34,6 +35,7 @@ class Run {
     result_.simulated = host_.elapsed();
     result_.turns = host_.turns();
     for (const auto& gateway : gateways_) result_.commands += gateway->commands();
+    for (const auto& gateway : retired_) result_.commands += gateway->commands();
     return std::move(result_);
   }
 
@@ -64,6 +66,8 @@ class Run {
   void strike(const Fault& fault);
   void swap_stores(SimServer& server, bool is_copy, Duration length);
   bool heal();
+  // One gateway at a time has the image: of a third of the seeds.
+  bool is_exclusive() const { return options_.seed % 3 == 0; }
   void read_everything();
   void judge();
   bool run_command(SimGateway& gateway, const HistoryOp& op, HistoryOutcome* how);
@@ -74,6 +78,8 @@ class Run {
   test::History history_;
   std::vector<std::unique_ptr<SimServer>> servers_;
   std::vector<std::unique_ptr<SimGateway>> gateways_;
+  std::vector<std::unique_ptr<SimGateway>>
+      retired_;  // what is planned for them may still refer to them
   uint64_t next_id_ = 1;
   bool may_have_damage_ = false;
   bool is_healed_ = false;
@@ -97,6 +103,8 @@ bool Run::set_up() {
                                         [this] { return next_id_++; }};
   for (unsigned i = 0; i < kGateways; ++i) {
     Workload workload;
+    workload.gateways = kGateways;
+    workload.is_exclusive = is_exclusive();
     gateways_.push_back(
         std::make_unique<SimGateway>(gateway_place, static_cast<int>(i + 1), workload));
   }
@@ -286,6 +294,12 @@ bool Run::heal() {
     }
     if (SimNetwork* network = server->network()) network->heal();
     if (!server->is_running()) server->restart_after(1s);
+  }
+  if (is_exclusive()) {  // the first one is to have it
+    gateways_[0]->kill();
+    for (unsigned i = 1; i < kGateways; ++i) gateways_[i]->retire();
+    std::move(gateways_.begin() + 1, gateways_.end(), std::back_inserter(retired_));
+    gateways_.resize(1);
   }
   for (const auto& gateway : gateways_) {
     gateway->pause(false);

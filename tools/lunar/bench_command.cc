@@ -45,22 +45,10 @@ Outcome<bool> has_data(ClusterHandle& cluster, gateway::Image& image, uint64_t l
   return failure(error, "looking for data in the image failed: " + error.message());
 }
 
-// A write bench destroys what it writes over: that is nobody's, or is given up in so many words.
+// A write bench destroys what it writes over: there is nothing, or it is given up in so many words.
+// Nobody else has the image open: its lock is ours.
 Outcome<void> refuse_used(ClusterHandle& cluster, gateway::Image& image,
                           const BenchArguments& arguments) {
-  const auto found = cluster.wait<gateway::VersionedHeader>(
-      [&](auto done) { gateway::find_image(cluster.client(), image.spec(), std::move(done)); });
-  if (!found) return failure(found.error());
-  for (const auto& each : found->header.registrations) {
-    if (each.entity == cluster.client().entity() && each.instance == cluster.client().instance()) {
-      continue;
-    }
-    return failure(objecter::OsdErrc::kBusy,
-                   "image '" + arguments.spec + "' is open by " + each.entity + " at " +
-                       each.instance +
-                       ", whose data a write bench would destroy: close it there, or strike a dead "
-                       "gateway with 'lunar unregister'");
-  }
   if (arguments.overwrites) return {};
   const BenchOptions& options = arguments.options;
   const bool is_random = arguments.pattern == "rand";
@@ -78,15 +66,15 @@ Outcome<void> refuse_used(ClusterHandle& cluster, gateway::Image& image,
 Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
-  auto image = (*cluster)->open_image(arguments.spec, false);
-  if (!image) return failure(image.error());
   BenchOptions options = arguments.options;
+  options.is_read = arguments.type == "read";
+  auto image = (*cluster)->open_image(arguments.spec, options.is_read);
+  if (!image) return failure(image.error());
   if (options.io_size == 0 || options.io_size > (*image)->size()) {
     static_cast<void>((*cluster)->close_image(std::move(*image)));
     return failure(std::errc::invalid_argument,
                    "--io-size must be from 1 byte to the image's size");
   }
-  options.is_read = arguments.type == "read";
   if (!options.is_read) {
     if (const auto free = refuse_used(**cluster, **image, arguments); !free) {
       static_cast<void>((*cluster)->close_image(std::move(*image)));

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <algorithm>
+#include <charconv>
 #include <chrono>
 #include <cstdio>
 #include <filesystem>
@@ -21,6 +22,7 @@ constexpr std::chrono::seconds kUsageTimeout{5};
 constexpr std::size_t kMaxMapBytes = 16u << 20;
 
 struct ClusterArguments {
+  std::string image;
   std::string pool;
   std::string pool_again;
   std::string object;
@@ -225,6 +227,13 @@ Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments
 }
 
 Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) {
+  uint64_t nonce = 0;
+  const std::string& text = arguments.nonce;
+  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), nonce);
+  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+    return failure(std::errc::invalid_argument,
+                   "'" + text + "' is no nonce: it is a number, 'lunar info' shows it");
+  }
   const auto map_text = send(context, -1, {{"prefix", "osd ls"}});
   if (!map_text) return failure(map_text.error());
   const Json ids = Json::parse(*map_text, nullptr, /*allow_exceptions=*/false);
@@ -233,7 +242,7 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
                              {{"prefix", "osd fence"},
                               {"entity", arguments.entity},
                               {"instance", arguments.instance},
-                              {"nonce", std::strtoull(arguments.nonce.c_str(), nullptr, 10)}});
+                              {"nonce", nonce}});
     if (!answer) return failure(answer.error());
   }
   return {};
@@ -249,8 +258,14 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
       return ask(context, {{"prefix", prefix}});
     });
   };
-  context.add(app, "status", "the cluster in a few lines, and what is wrong with it",
-              [&context] { return show_status(context); });
+  auto* status =
+      context.add(app, "status",
+                  "the cluster in a few lines, and what is wrong with it; or who has an image open",
+                  [&context, arguments] {
+                    return arguments->image.empty() ? show_status(context)
+                                                    : show_image_status(context, arguments->image);
+                  });
+  status->add_option("image", arguments->image, "POOL/IMAGE");
 
   CLI::App* osd = app.add_subcommand("osd", "object servers")->require_subcommand(1);
   simple(*osd, "tree", "servers, up or down, and their pools", "osd tree");

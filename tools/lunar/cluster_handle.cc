@@ -41,7 +41,7 @@ Outcome<std::shared_ptr<gateway::Image>> ClusterHandle::open_image(const std::st
                                                                    bool read_only) {
   const auto spec = gateway::ImageSpec::parse(text);
   if (!spec) return failure(spec.error());
-  const gateway::Image::OpenOptions options{.read_only = read_only};
+  const gateway::OpenOptions options{.read_only = read_only};
   return wait<std::shared_ptr<gateway::Image>>(
       [&](auto done) { gateway::Image::open(*client_, *spec, options, std::move(done)); });
 }

@@ -39,6 +39,8 @@ class CommandContext {
 };
 
 // One function per file of subcommands; each adds its own to `app`.
+// Who has POOL/IMAGE open.
+Outcome<void> show_image_status(CommandContext& context, const std::string& spec);
 void add_image_commands(CLI::App& app, CommandContext& context);
 void add_transfer_commands(CLI::App& app, CommandContext& context);
 void add_bench_command(CLI::App& app, CommandContext& context);

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <algorithm>
+#include <chrono>
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
@@ -38,8 +40,13 @@ void print_header(const CommandContext& context, const std::string& spec,
   std::printf("  striping      %u objects of %s units\n", header.layout.stripe_count,
               size_text(header.layout.stripe_unit).c_str());
   if (header.state == gateway::ImageState::kRemoving) std::puts("  being removed");
+  if (header.resizer) {
+    std::printf("  being resized by %s at %s, or that was interrupted: repeat 'lunar resize'\n",
+                header.resizer->entity.c_str(), header.resizer->instance.c_str());
+  }
   for (const auto& each : header.registrations) {
-    std::printf("  open by       %s at %s\n", each.entity.c_str(), each.instance.c_str());
+    std::printf("  open by       %s at %s, %s\n", each.entity.c_str(), each.instance.c_str(),
+                gateway::lock_mode_name(each.lock));
   }
 }
 
@@ -106,38 +113,67 @@ Outcome<void> change(CommandContext& context, const std::string& text, const cha
   });
 }
 
-// Fences the gateway on every server first, so that a write of it that is still under way cannot
-// land after another one has taken over.
 Outcome<void> unregister(CommandContext& context, const ImageArguments& arguments) {
   const auto spec = ImageSpec::parse(arguments.spec);
   if (!spec) return failure(spec.error());
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
-  gateway::Client& client = (*cluster)->client();
-  const auto found = (*cluster)->wait<gateway::VersionedHeader>(
-      [&](auto done) { gateway::find_image(client, *spec, std::move(done)); });
-  if (!found) return failure(found.error());
-  const auto pool = client.find_pool(spec->pool);
-  if (!pool) return failure(pool.error());
-  for (const auto& each : found->header.registrations) {
-    if (each.instance != arguments.instance) continue;
-    const nlohmann::json fence = {{"prefix", "osd fence"},
-                                  {"entity", each.entity},
-                                  {"instance", each.instance},
-                                  {"nonce", each.nonce}};
-    for (const auto& member : pool->members) {
-      const auto fenced = (*cluster)->wait<std::string>([&](auto done) {
-        client.objecter().command(member.osd, fence.dump(), std::chrono::seconds(10),
-                                  std::move(done));
-      });
-      if (!fenced) return failure(fenced.error());
-    }
+  return (*cluster)->wait<void>([&](auto done) {
+    gateway::unregister((*cluster)->client(), *spec, arguments.instance, std::move(done));
+  });
+}
+
+const char* state_of(const gateway::Holder& holder) {
+  if (holder.is_dead) return "dead";
+  return holder.is_connected ? "connected" : "no connection";
+}
+
+nlohmann::json json_of(const gateway::Holder& holder) {
+  const gateway::Registration& who = holder.registration;
+  return {{"entity", who.entity},
+          {"instance", who.instance},
+          {"nonce", std::to_string(who.nonce)},
+          {"cookie", gateway::image_id_text(who.cookie)},
+          {"lock", holder.is_reader ? "none" : gateway::lock_mode_name(who.lock)},
+          {"state", state_of(holder)},
+          {"silent_seconds", std::chrono::duration<double>(holder.silent_for).count()}};
+}
+
+// All who have it open, or those only that may write.
+Outcome<void> show_holders(CommandContext& context, const std::string& text, bool is_of_locks) {
+  const auto spec = ImageSpec::parse(text);
+  if (!spec) return failure(spec.error());
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  auto status = (*cluster)->wait<gateway::ImageStatus>(
+      [&](auto done) { gateway::image_status((*cluster)->client(), *spec, std::move(done)); });
+  if (!status) return failure(status.error());
+  if (is_of_locks) {
+    std::erase_if(status->holders, [](const gateway::Holder& each) { return each.is_reader; });
   }
-  return (*cluster)->wait<void>(
-      [&](auto done) { gateway::unregister(client, *spec, arguments.instance, std::move(done)); });
+  auto json = nlohmann::json::array();
+  for (const gateway::Holder& each : status->holders) json.push_back(json_of(each));
+  if (context.wants_json()) {
+    std::puts(json.dump(1).c_str());
+    return {};
+  }
+  if (status->holders.empty()) std::puts(is_of_locks ? "no lock" : "no watchers");
+  for (const gateway::Holder& each : status->holders) {
+    const gateway::Registration& who = each.registration;
+    std::printf("%-10s %s at %s, nonce %llu, cookie %s, %s\n",
+                each.is_reader ? "read-only" : gateway::lock_mode_name(who.lock),
+                who.entity.c_str(), who.instance.c_str(),
+                static_cast<unsigned long long>(who.nonce),
+                gateway::image_id_text(who.cookie).c_str(), state_of(each));
+  }
+  return {};
 }
 
 }  // namespace
+
+Outcome<void> show_image_status(CommandContext& context, const std::string& spec) {
+  return show_holders(context, spec, false);
+}
 
 void add_image_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<ImageArguments>();
@@ -185,6 +221,11 @@ void add_image_commands(CLI::App& app, CommandContext& context) {
       context.add(app, "unregister", "fence a gateway that is gone and strike it from an image",
                   [&context, arguments] { return unregister(context, *arguments); }));
   struck->add_option("instance", arguments->instance, "as 'lunar info' shows it")->required();
+
+  CLI::App* lock = app.add_subcommand("lock", "who may write an image")->require_subcommand(1);
+  with_spec(
+      context.add(*lock, "ls", "list who has the lock of an image, dead or alive",
+                  [&context, arguments] { return show_holders(context, arguments->spec, true); }));
 }
 
 }  // namespace lunar::tools

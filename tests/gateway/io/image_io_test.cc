@@ -170,7 +170,7 @@ TEST_F(ImageIoTest, CloseWaitsForIoInFlight) {
 
 TEST_F(ImageIoTest, AReadOnlyImageRefusesChanges) {
   create_and_open(8 * kMiB);
-  auto reader = open(*gateway, "disk", /*read_only=*/true);
+  auto reader = open(*gateway, "disk", {.read_only = true});
   ASSERT_TRUE(reader);
   ASSERT_TRUE(close(image));
   image = *reader;

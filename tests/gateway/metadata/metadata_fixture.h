@@ -11,7 +11,9 @@ namespace lunar::gateway {
 // An ImageFixture that also runs tasks.
 class MetadataFixture : public ImageFixture {
  protected:
-  MetadataFixture() { pool = gateway->find_pool("lunar")->id; }
+  explicit MetadataFixture(Settings settings = {}) : ImageFixture({}, std::move(settings)) {
+    pool = gateway->find_pool("lunar")->id;
+  }
 
   // Runs a task to its end.
   template <typename T>

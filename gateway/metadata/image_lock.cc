@@ -1,0 +1,121 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/metadata/image_lock.h"
+
+#include <algorithm>
+#include <chrono>
+#include <utility>
+
+#include "gateway/metadata/header_object.h"
+#include "gateway/metadata/holders.h"
+
+namespace lunar::gateway {
+namespace {
+
+using namespace std::chrono_literals;
+using objecter::OsdErrc;
+using objecter::PoolInfo;
+
+constexpr std::chrono::milliseconds kLookAgain{250};
+
+Outcome<void> refuse_unless_open(const ImageHeader& header, const Registration& mine) {
+  if (header.state == ImageState::kRemoving) {
+    return failure(OsdErrc::kBusy,
+                   "image '" + header.name + "' is being removed: finish with 'lunar rm'");
+  }
+  for (const Registration& each : header.registrations) {
+    if (each.is_of_gateway(mine) && each.nonce > mine.nonce) {
+      return failure(OsdErrc::kFenced, "image '" + header.name + "' is open by a later start of " +
+                                           mine.instance +
+                                           ": end one of the two, or give this one another "
+                                           "lunar_client_instance");
+    }
+  }
+  if (header.registrations.size() >= ImageHeader::kMaxRegistrations) {
+    return failure(OsdErrc::kBusy, "image '" + header.name + "' is open " +
+                                       std::to_string(header.registrations.size()) +
+                                       " times, and no more are possible");
+  }
+  return {};
+}
+
+Error is_held(const ImageHeader& header, const std::vector<Holder>& holders) {
+  return {make_error_code(OsdErrc::kBusy),
+          "image '" + header.name + "' is open by " + names_of(holders) +
+              ": close it there, or open it with lock=takeover, which fences that gateway, or on "
+              "all sides with lock=shared, if the initiators coordinate themselves"};
+}
+
+void keep_conflicts(std::vector<Holder>& holders, const std::vector<Registration>& conflicts) {
+  std::erase_if(holders, [&](const Holder& each) {
+    return std::find(conflicts.begin(), conflicts.end(), each.registration) == conflicts.end();
+  });
+}
+
+}  // namespace
+
+std::optional<OpenLock> parse_open_lock(std::string_view word) noexcept {
+  if (word == "exclusive") return OpenLock::kExclusive;
+  if (word == "takeover") return OpenLock::kTakeover;
+  if (word == "shared") return OpenLock::kShared;
+  return std::nullopt;
+}
+
+std::vector<Registration> conflicts_of(const ImageHeader& header, const Registration& mine) {
+  std::vector<Registration> conflicts;
+  for (const Registration& each : header.registrations) {
+    const bool excludes = each.lock == LockMode::kExclusive || mine.lock == LockMode::kExclusive;
+    if (!each.is_of_gateway(mine) && excludes) conflicts.push_back(each);
+  }
+  return conflicts;
+}
+
+Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registration mine,
+                              OpenOptions options) {
+  const auto began = client.center().now();
+  const auto patience = client.config().get_duration("lunar_lock_timeout") + 2s;
+  for (;;) {
+    std::vector<Registration> conflicts;
+    HeaderEditor edit = [&](ImageHeader& header) -> Outcome<void> {
+      conflicts.clear();
+      if (header.find_registration(mine.cookie) != nullptr) return {};
+      if (auto open = refuse_unless_open(header, mine); !open) return open;
+      conflicts = conflicts_of(header, mine);
+      if (!conflicts.empty()) return failure(OsdErrc::kBusy, "locked");
+      std::erase_if(header.registrations, [&](const Registration& each) {
+        return each.is_of_gateway(mine) && each.nonce < mine.nonce;
+      });
+      header.registrations.push_back(mine);
+      return {};
+    };
+    Outcome<void> registered = co_await update_header(client, pool.id, id, std::move(edit));
+    if (registered || conflicts.empty()) co_return registered;
+
+    const Outcome<VersionedHeader> found = co_await read_header(client, pool.id, id);
+    if (!found) co_return failure(found.error());
+    const ImageHeader header = found->header;
+    Outcome<std::vector<Holder>> holders = co_await find_holders(client, pool.id, header);
+    if (!holders) co_return failure(holders.error());
+    if (options.lock == OpenLock::kTakeover) {
+      keep_conflicts(*holders, conflicts);
+      for (Holder& each : *holders) {
+        each.is_connected = false;
+        each.is_dead = true;
+      }
+    }
+    const std::vector<Holder> judged = *holders;
+    const Outcome<void> struck = co_await strike_dead(client, pool, id, judged);
+    if (!struck) co_return failure(struck.error());
+    keep_conflicts(*holders, conflicts);
+    std::erase_if(*holders, [](const Holder& each) { return each.is_dead; });
+    if (holders->empty()) continue;  // they are struck now, or were meanwhile
+    const bool is_held_alive = std::any_of(holders->begin(), holders->end(),
+                                           [](const Holder& each) { return each.is_connected; });
+    const auto limit = is_held_alive ? options.lock_wait : std::max(options.lock_wait, patience);
+    if (client.center().now() - began >= limit) co_return failure(is_held(header, *holders));
+    Client::Pause pause(client);
+    const std::error_code ended = co_await pause.sleep(kLookAgain);
+    if (ended) co_return failure(OsdErrc::kShutdown, "the client shuts down");
+  }
+}
+
+}  // namespace lunar::gateway

@@ -1,0 +1,31 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <optional>
+#include <string_view>
+
+namespace lunar::gateway {
+
+// What an open of an image for writing does about others that have it open. The lock is held by a
+// start of a gateway: several opens of one Client do not exclude each other.
+enum class OpenLock : uint8_t {
+  kExclusive,  // nobody else writes as long as it is open; kBusy if somebody does
+  kTakeover,   // the same, but whoever has it is fenced and loses it at once
+  kShared,     // beside others that share it: their initiators coordinate themselves
+};
+// "exclusive", "takeover", "shared"; nothing for another word.
+std::optional<OpenLock> parse_open_lock(std::string_view word) noexcept;
+
+struct OpenOptions {
+  // Takes no lock and is in nobody's way but that of `rm`; IOs that would change it end with
+  // kReadOnly.
+  bool read_only = false;
+  OpenLock lock = OpenLock::kExclusive;
+  // How long to wait for somebody alive to close it. A dead one is not waited for longer than
+  // lunar_lock_timeout in any case: it is fenced, and its lock taken over.
+  std::chrono::nanoseconds lock_wait{0};
+};
+
+}  // namespace lunar::gateway

@@ -1,0 +1,152 @@
+#!/usr/bin/env python3
+# SPDX-License-Identifier: LGPL-2.1-or-later
+"""One writer at a time: who has an image, who is told, who takes over from whom."""
+
+import errno
+import os
+import signal
+import subprocess
+import time
+import unittest
+
+from lunar_e2e import LunarTestCase, wait_until
+from lunar_e2e.env import built, child_environment
+from lunar_e2e.tgt import TgtadmError
+
+NOT_READY = 2
+LOCK_TIMEOUT = 2  # seconds
+BLOCKS = 16
+
+
+class LockTest(LunarTestCase):
+    def setUp(self):
+        super().setUp()
+        self.start_lunar(options={"lunar_lock_timeout": f"{LOCK_TIMEOUT}s", "lunar_open_timeout": "30s"})
+        self.lun = self.new_lun()
+
+    def start_other(self):
+        return self.start_tgtd("other", with_lunar=True, environment=self.cluster.environment())
+
+    def write(self, lun, byte):
+        source = self.folder / f"bytes-{byte}"
+        source.write_bytes(bytes([byte]) * (BLOCKS * 512))
+        return self.command(lun.url, "write", **{"in": source}, lba=0, blocks=BLOCKS)
+
+    def content(self, lun):
+        found = self.folder / "found"
+        self.assert_good(self.command(lun.url, "read", out=found, lba=0, blocks=BLOCKS))
+        return set(found.read_bytes())
+
+    def holders(self):
+        return self.cluster.lunar_json("lock", "ls", "rbd/image")
+
+    # -- one tgtd
+
+    def test_two_luns_of_one_image_are_closed_one_by_one(self):
+        second = self.export("rbd/image")
+        self.assertEqual(len(self.holders()), 2)
+        self.lun.delete()
+        wait_until(lambda: len(self.holders()) == 1, 30, "the first LUN to be closed")
+        self.assert_good(self.write(second, 1))
+        self.assertEqual(self.content(second), {1})
+
+    def test_two_files_in_one_tgtd_do_not_fence_each_other(self):
+        copy = self.folder / "copy.conf"
+        copy.write_text(self.cluster.conf.read_text())
+        self.cluster.create_image("rbd/other", "64M")
+        other = self.export("rbd/other", bsopts=f"conf={copy}")
+        self.assert_good(self.write(self.lun, 1))
+        self.assert_good(self.write(other, 2))
+        self.assert_good(self.write(self.lun, 3))
+        self.assertEqual((self.content(self.lun), self.content(other)), ({3}, {2}))
+
+    # -- two
+
+    def test_a_second_tgtd_is_told_who_has_it_and_gets_it_after_that(self):
+        (holder,) = self.holders()
+        self.assertEqual((holder["lock"], holder["state"]), ("exclusive", "connected"))
+        target = self.start_other().add_target()
+        with self.assertRaises(TgtadmError) as refused:
+            self.export("rbd/image", target)
+        self.assertIn(holder["instance"], refused.exception.log)
+        self.assertIn(holder["instance"], self.cluster.lunar("status", "rbd/image"))
+        self.lun.delete()
+        wait_until(lambda: not self.holders(), 30, "the LUN to be closed")
+        self.assert_good(self.write(self.export("rbd/image", target), 1))
+
+    def test_shared_luns_stand_beside_each_other(self):
+        self.lun.delete()
+        wait_until(lambda: not self.holders(), 30, "the LUN to be closed")
+        first = self.export("rbd/image", bsopts="lock=shared")
+        second = self.export("rbd/image", self.start_other().add_target(), bsopts="lock=shared")
+        self.assert_good(self.write(first, 1))
+        self.assertEqual(self.content(second), {1})
+
+    def test_the_lock_of_a_killed_tgtd_is_taken_over_by_itself(self):
+        self.assert_good(self.write(self.lun, 1))
+        target = self.start_other().add_target()
+        self.tgtd.kill()
+        began = time.monotonic()
+        later = self.export("rbd/image", target)
+        took = time.monotonic() - began
+        print(f"the lock of a killed tgtd was taken over after {took:.1f} s")
+        self.assertLess(took, LOCK_TIMEOUT + 10)
+        self.assertEqual(self.content(later), {1})
+        self.assert_good(self.write(later, 2))
+        (holder,) = self.holders()
+        self.assertEqual(holder["state"], "connected")
+
+    def test_one_that_hung_changes_nothing_when_it_goes_on(self):
+        self.assert_good(self.write(self.lun, 1))
+        target = self.start_other().add_target()
+        self.tgtd.process.send(signal.SIGSTOP)
+        try:
+            later = self.export("rbd/image", target, bsopts="lock=takeover")
+            self.assert_good(self.write(later, 2))
+        finally:
+            self.tgtd.process.send(signal.SIGCONT)
+        self.assert_sense(self.write(self.lun, 3), NOT_READY, 0x04, 0x03)
+        self.assert_sense(self.command(self.lun.url, "read", out=self.folder / "none", lba=0, blocks=BLOCKS),
+                          NOT_READY, 0x04, 0x03)
+        self.assertEqual(self.content(later), {2})
+
+    def test_one_that_was_taken_over_comes_back_after_a_restart(self):
+        target = self.start_other().add_target()
+        later = self.export("rbd/image", target, bsopts="lock=takeover")
+        self.assert_sense(self.write(self.lun, 3), NOT_READY, 0x04, 0x03)
+        self.tgtd.kill()
+        self.tgtd.start()
+        self.target = self.tgtd.add_target()
+        back = self.export("rbd/image", bsopts="lock=takeover")
+        self.assert_good(self.write(back, 4))
+        self.assert_sense(self.write(later, 5), NOT_READY, 0x04, 0x03)
+        self.assertEqual(self.content(back), {4})
+
+    # -- tools
+
+    def test_a_bench_or_an_import_does_not_write_what_is_exported(self):
+        for words in (("bench", "rbd/image", "--io-type", "write", "--overwrite"), ("rm", "rbd/image")):
+            code, sentence = self.cluster.lunar_fails(*words)
+            self.assertEqual(code, errno.EBUSY, sentence)
+            self.assertIn("is open by", sentence)
+
+    def test_an_import_that_was_interrupted_leaves_an_image_that_can_be_removed(self):
+        with subprocess.Popen([str(built("lunar")), "-c", str(self.cluster.conf), "import", "-", "rbd/cut",
+                               "--size", "64M"], stdin=subprocess.PIPE,
+                              env=child_environment(self.cluster.environment())) as importing:
+            importing.stdin.write(os.urandom(1 << 20))
+            importing.stdin.flush()
+            wait_until(lambda: "cut" in self.cluster.lunar("ls", "rbd").split()
+                       and self.cluster.lunar_json("info", "rbd/cut")["registrations"], 60, "the import")
+            importing.send_signal(signal.SIGKILL)
+            importing.wait(30)
+        self.cluster.lunar("rm", "rbd/cut")
+        self.assertNotIn("cut", self.cluster.lunar("ls", "rbd").split())
+
+    def test_a_nonce_that_is_no_number_is_refused(self):
+        code, sentence = self.cluster.lunar_fails("osd", "fence", "client.admin", "gone", "12x")
+        self.assertEqual((code, "'12x' is no nonce" in sentence), (errno.EINVAL, True), sentence)
+
+
+if __name__ == "__main__":
+    unittest.main(verbosity=2)
