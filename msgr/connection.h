@@ -21,7 +21,7 @@ struct PeerIdentity {
   bool is_authenticated = false;  // it proved that it has the key of `entity`
   Address address;                // where the newest link leads, as this side sees it
   bool one_sided = false;         // both ends understand delivery descriptors
-  bool watches = false;           // it understands WATCH and NOTIFY
+  bool has_watches = false;       // it understands WATCH and NOTIFY
 };
 
 // The sending side of a connection. Loop-bound to the connection's center.

@@ -16,16 +16,18 @@ namespace lunar::objecter {
 // What WATCH, NOTIFY and LIST_WATCHERS return, and the messages beside their ops; osd_op.h has the
 // ops, docs/protocol-osd.md §8 the tables. Values.
 
+// Bounds that both ends hold. What a decoder finds above them is refused.
 struct WatchLimits {
-  static constexpr std::size_t kMaxPayloadBytes = 4096;  // of a notify, and of one reply to it
-  static constexpr std::size_t kMaxWatchers = 4096;      // that a list names
-  static constexpr std::size_t kMaxAckBytes = 1u << 20;  // replies of one notify together
-  static constexpr std::size_t kMaxIdentityBytes = 512;  // of an entity, of an instance
-  static constexpr std::size_t kMaxResultBytes = 8u << 20;
+  static constexpr std::size_t kMaxPayloadBytes = 4096;     // of a notify, and of one reply to it
+  static constexpr std::size_t kMaxWatchers = 4096;         // that a list names
+  static constexpr std::size_t kMaxAckBytes = 1u << 20;     // replies of one notify together
+  static constexpr std::size_t kMaxIdentityBytes = 512;     // of an entity, of an instance
+  static constexpr std::size_t kMaxResultBytes = 8u << 20;  // of a list, of a notify's result
   static constexpr std::chrono::milliseconds kMaxTimeout{std::chrono::minutes(10)};
 };
 
-// One start of a client, as servers tell them apart. A value.
+// One start of a client, as servers tell them apart: a later start of the same instance has a
+// greater nonce. The same three as in msgr::PeerIdentity. A value.
 struct ClientIdentity {
   std::string entity;
   std::string instance;
@@ -40,7 +42,8 @@ struct WatcherId {
   friend auto operator<=>(const WatcherId&, const WatcherId&) = default;
 };
 
-// A watch, as the server of the object has it. A value.
+// A watch, as the server of the object has it. It is there while its client is connected, and for
+// the watch timeout beyond. A value.
 struct Watcher {
   WatcherId id;
   msgr::Address address;  // where the newest link of the client led
@@ -76,7 +79,8 @@ struct NotifyResult {
   std::vector<WatcherId> missed;  // no ack came in time, or the watch was lost meanwhile
 };
 
-// A server tells a watcher of a notify; NOTIFY_ACK with this id answers.
+// A server tells a watcher of a notify; NOTIFY_ACK with this id and cookie answers. It may come
+// again, with the same id, until it is acked.
 struct WatchNotify {
   uint64_t notify_id = 0;  // of this start of the server; not 0
   ObjectId object;
@@ -86,7 +90,8 @@ struct WatchNotify {
   std::vector<std::byte> payload;
 };
 
-// A server tells a watcher that its watch is no more.
+// A server tells a watcher that its watch is no more, and why. kStaleMap: another server has the
+// object now, and is to be asked.
 struct WatchLost {
   ObjectId object;
   uint64_t cookie = 0;

@@ -96,7 +96,7 @@ Tid WatchCalls::call(const ObjectId& object, SubOp step, std::vector<std::byte> 
 
 bool WatchCalls::lacks_watches(OsdId osd) const {
   const ServerRef server = sessions_.server_of(osd);
-  return server != nullptr && server->hello() && !server->connection().peer().watches;
+  return server != nullptr && server->hello() && !server->connection().peer().has_watches;
 }
 
 }  // namespace lunar::objecter

@@ -138,7 +138,7 @@ void ClientSessions::fence_older(const ClientSession& session) {
               older.nonce());
     older.fence();
   }
-  host_.on_fenced(session.client(), session.nonce() - 1);
+  if (session.nonce() > 0) host_.on_fenced(session.client(), session.nonce() - 1);
 }
 
 uint64_t ClientSessions::newest_nonce(const ClientName& client) const {

@@ -108,7 +108,7 @@ struct ClientOp {
   bool is_metadata() const noexcept { return (header.flags & objecter::kOpMetadata) != 0; }
   bool is_of_watches() const noexcept { return objecter::is_of_watches(header.steps.front().code); }
   // If it succeeds, the object does not exist after it.
-  bool deletes() const noexcept { return header.steps.back().code == OpCode::kDelete; }
+  bool is_deletion() const noexcept { return header.steps.back().code == OpCode::kDelete; }
   // Nothing else may happen to its object meanwhile: it changes it, or what others see of it.
   bool is_exclusive() const noexcept { return is_of_watches() || changes(); }
   bool changes() const noexcept {

@@ -215,7 +215,7 @@ bool OpService::take_back(const ClientOpRef& op) {
 void OpService::on_executed(ClientOpRef op, OpResultRef result) {
   if (result->header.error == OsdErrc::kOk) {
     if (op->is_of_watches()) return watch_ops_.run(std::move(op), *result);
-    if (op->deletes()) watches_.on_deleted(op->object);
+    if (op->is_deletion()) watches_.on_deleted(op->object);
   }
   end(std::move(op), std::move(result));
 }

@@ -47,7 +47,7 @@ void WatchOps::run(ClientOpRef op, const OpResult& executed) {
       table_.unwatch(client, op->object, step.offset);
       break;
     case OpCode::kNotifyAck:
-      table_.ack(client, op->object, step.offset, step.length, op->data());
+      table_.take_ack(client, op->object, step.offset, step.length, op->data());
       break;
     default:
       add_data(*result, table_.list(op->object));

@@ -284,8 +284,8 @@ void WatchTable::send_notify(uint64_t id, const PendingNotify& notify, const Wat
   send(*watch.client, MessageType::kWatchNotify, message);
 }
 
-bool WatchTable::ack(const ClientIdentity& id, const ObjectId& object, uint64_t cookie,
-                     uint64_t notify_id, ConstBytes reply) {
+bool WatchTable::take_ack(const ClientIdentity& id, const ObjectId& object, uint64_t cookie,
+                          uint64_t notify_id, ConstBytes reply) {
   WatchingClient* const client = find(id);
   const auto at = notifies_.find(notify_id);
   if (client == nullptr || at == notifies_.end() || at->second.object != object) return false;

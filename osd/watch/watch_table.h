@@ -72,8 +72,8 @@ class WatchTable {
   // Forgets a notify: true, and its `done` does not run. False if there is none with this token.
   bool take_back(const void* token);
   // False if that notify does not wait for this watcher.
-  bool ack(const ClientIdentity& client, const ObjectId& object, uint64_t cookie,
-           uint64_t notify_id, ConstBytes reply);
+  bool take_ack(const ClientIdentity& client, const ObjectId& object, uint64_t cookie,
+                uint64_t notify_id, ConstBytes reply);
   objecter::WatcherList list(const ObjectId& object) const;
 
   // --- what ends watches ---
