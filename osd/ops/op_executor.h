@@ -14,9 +14,10 @@
 
 namespace lunar::osd {
 
-// Executes ops: those on one object in the order they came, a change or an op of its watches by itself, neighbouring reads
-// together; those on different objects side by side. FLUSH and LIST wait for no object. Once the
-// pool is short, ops that need buffers of it get them in the order in which they began to wait.
+// Executes ops: those on one object in the order they came, a change or an op of its watches by
+// itself, neighbouring reads together; those on different objects side by side. FLUSH and LIST wait
+// for no object. Once the pool is short, ops that need buffers of it get them in the order in which
+// they began to wait.
 // Loop-bound. Owns ops from submit() until they end; borrows what the environment names.
 class OpExecutor {
  public:
