@@ -23,6 +23,7 @@
 #include "common/admin/admin_replies.h"
 #include "common/admin/unix_socket.h"
 #include "common/check.h"
+#include "common/json.h"
 #include "common/mutex.h"
 #include "common/program.h"
 #include "common/signals.h"
@@ -73,12 +74,16 @@ std::string text_of(const nlohmann::json& json) {
   return json.dump(-1, ' ', false, nlohmann::json::error_handler_t::replace);
 }
 
-Outcome<AdminRequest> parse_json(std::string_view line) {
-  const auto json = nlohmann::json::parse(line, nullptr, false);
-  if (!json.is_object() || !json.contains("prefix") || !json["prefix"].is_string()) {
-    return failure(std::errc::invalid_argument,
-                   "expected a JSON object with a \"prefix\", such as {\"prefix\": \"help\"}");
-  }
+Outcome<AdminRequest> parse_object(std::string_view line) {
+  const auto parsed = parse_json<nlohmann::json>(line, {kMaxRequestBytes, 8, 64});
+  constexpr const char* kExpected =
+      "expected a JSON object with a \"prefix\", such as {\"prefix\": \"help\"}";
+  if (!parsed)
+    return failure(parsed.error().code,
+                   std::string(kExpected) + "; this " + parsed.error().message);
+  const auto& json = *parsed;
+  if (!json.is_object() || !json.contains("prefix") || !json["prefix"].is_string())
+    return failure(std::errc::invalid_argument, kExpected);
   AdminRequest request;
   for (const auto& [key, value] : json.items()) {
     if (key == "prefix") {
@@ -281,7 +286,7 @@ void AdminSocket::Impl::dispatch(SocketClient& client, std::string_view line) {
   MutexLock lock(mutex);
   AdminRequest request;
   if (line.find('{') == line.find_first_not_of(" \t\r")) {
-    auto parsed = parse_json(line);
+    auto parsed = parse_object(line);
     if (!parsed) return reply.fail(parsed.error());
     request = *std::move(parsed);
   } else {

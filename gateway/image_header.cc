@@ -6,11 +6,15 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "common/json.h"
+
 namespace lunar::gateway {
 namespace {
 
 using Json = nlohmann::json;
 using objecter::OsdErrc;
+
+constexpr JsonBounds kHeaderBounds{1 << 20, 8};
 
 // Typed reads from JSON that somebody else may have written: a missing or mistyped member makes
 // is_ok() false for good.
@@ -138,8 +142,9 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
     return failure(OsdErrc::kCorrupt, "image header " + object + " " + what +
                                           ": 'lunar scrub POOL' shows what can be done");
   };
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
-  HeaderFields fields(json);
+  const auto json = parse_json<Json>(text, kHeaderBounds);
+  if (!json) return corrupt(json.error().message);
+  HeaderFields fields(*json);
   const uint64_t format = fields.number("format");
   if (!fields.is_ok()) return corrupt("is not a Lunar image header");
   if (format == 0 || format > ImageHeader::kFormat) {
@@ -161,7 +166,7 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   header.trimmed_from = fields.number("trimmed_from");
   for (const auto& each : fields.array("features", 64)) {
     return failure(OsdErrc::kIncompatible, "image header " + object + " needs feature " +
-                                               each.dump() + ", which this build lacks");
+                                               printable_json(each) + ", which this build lacks");
   }
   for (const auto& each : fields.array("registrations", ImageHeader::kMaxRegistrations)) {
     auto registration = parse_registration(each, format);

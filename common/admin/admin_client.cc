@@ -8,6 +8,7 @@
 
 #include "common/admin/unix_socket.h"
 #include "common/admin_socket.h"
+#include "common/json.h"
 
 namespace lunar {
 namespace {
@@ -15,6 +16,7 @@ namespace {
 using Deadline = std::chrono::steady_clock::time_point;
 
 constexpr std::size_t kMaxAnswerBytes = 256u << 20;
+constexpr JsonBounds kErrorBounds{1 << 20};
 
 tl::unexpected<Error> no_answer(const std::string& path) {
   return failure(std::errc::timed_out, path + ": the program does not answer in time");
@@ -56,15 +58,16 @@ Outcome<std::string> receive(const std::string& path, int fd, std::size_t size, 
 // A failed command's answer as the Error it was.
 Outcome<std::string> unpack(std::string text) {
   if (!text.starts_with("{\"error\":{")) return text;
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (json.is_discarded() || json.size() != 1) return text;
-  const auto& error = json["error"];
+  const auto json = parse_json<nlohmann::json>(text, kErrorBounds);
+  if (!json || json->size() != 1) return text;
+  const auto& error = json->at("error");
   if (!error.contains("message") || !error["message"].is_string() || !error.contains("code") ||
-      !error["code"].is_number_integer()) {
+      !error["code"].is_number_integer() || !error.contains("category") ||
+      !error["category"].is_string()) {
     return text;
   }
   // A code of another category would lose its meaning here; the sentence is what counts.
-  const std::string category = error.value("category", "");
+  const std::string category = error["category"].get<std::string>();
   const bool is_system = category == "system" || category == "generic";
   return failure(is_system ? system_error(error["code"].get<int>())
                            : std::make_error_code(std::errc::io_error),

@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/json.h"
 #include "gateway/metadata/metadata_object.h"
 
 namespace lunar::gateway {
@@ -16,6 +17,8 @@ using objecter::OsdErrc;
 using objecter::PoolId;
 
 constexpr const char* kDirectoryObject = "lunar_directory";
+// A READ of a whole object gives no more; one member is an image.
+constexpr JsonBounds kDirectoryBounds{1 << 20, 4, JsonBounds::kNoLimit};
 
 Outcome<Directory> parse_directory(const MetadataContent& content) {
   if (!content.exists) return Directory();
@@ -28,18 +31,20 @@ ObjectId directory_of(PoolId pool) { return {pool, kDirectoryObject}; }
 
 Outcome<Directory> decode_directory(std::string_view text) {
   Directory out;
-  const Json json = Json::parse(text, nullptr, /*allow_exceptions=*/false);
   const auto corrupt =
       failure(OsdErrc::kCorrupt, std::string("object ") + kDirectoryObject +
                                      " is not a Lunar image directory: 'lunar repair POOL "
                                      "directory:lunar_directory' makes it anew from the headers");
+  const auto parsed = parse_json<Json>(text, kDirectoryBounds);
+  if (!parsed) return corrupt;
+  const Json& json = *parsed;
   if (!json.is_object() || !json.contains("format") || !json.contains("images") ||
       !json["images"].is_object()) {
     return corrupt;
   }
   if (json["format"] != 1) {
     return failure(OsdErrc::kIncompatible, std::string("object ") + kDirectoryObject +
-                                               " has format " + json["format"].dump() +
+                                               " has format " + printable_json(json["format"]) +
                                                ", this build knows format 1: use a newer build");
   }
   for (const auto& [name, id] : json["images"].items()) {

@@ -5,8 +5,10 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/json.h"
 #include "gateway/metadata/metadata_object.h"
 #include "msgr/awaiters.h"
+#include "objecter/protocol/control.h"
 #include "objecter/protocol/placement.h"
 
 namespace lunar::gateway {
@@ -43,8 +45,11 @@ Task<CommandAnswer> ask(Client& client, objecter::OsdId osd, std::string prefix)
   const Outcome<std::string> text = co_await answered;
   CommandAnswer answer;
   if (text) {
-    answer.json = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
-    if (answer.json.is_discarded()) answer.problem = "its answer is no JSON";
+    auto json = parse_json<Json>(*text, objecter::kAnswerBounds);
+    if (json)
+      answer.json = std::move(*json);
+    else
+      answer.problem = "its answer " + json.error().message;
   } else {
     answer.problem = text.error().message;
   }

@@ -11,18 +11,19 @@ namespace lunar::objecter {
 namespace {
 
 // OsdBootReply and CommandReply have the same form: an error, an epoch, a text for a person.
-void put_verdict(ByteWriter& w, OsdErrc error, Epoch epoch, std::string_view text) {
+void put_verdict(ByteWriter& w, OsdErrc error, Epoch epoch, std::string_view text,
+                 std::size_t limit) {
   w.put(error);
   w.put(epoch);
-  w.put_string(text.substr(0, CommandReply::kMaxTextBytes));
+  w.put_string(text.substr(0, limit));
 }
 
 template <typename Reply>
-Result<Reply> decode_verdict(ConstBytes front) {
+Result<Reply> decode_verdict(ConstBytes front, std::size_t limit) {
   ByteReader r(front);
   const OsdErrc error = get_errc(r);
   const auto epoch = r.get<Epoch>();
-  std::string text = r.get_string(CommandReply::kMaxTextBytes);
+  std::string text = r.get_string(limit);
   if (!r.is_finished()) return failure(OsdErrc::kInvalid);
   return Reply{error, epoch, std::move(text)};
 }
@@ -117,20 +118,30 @@ Result<OsdBoot> decode_osd_boot(ConstBytes front) {
 
 void encode(const OsdBootReply& reply, std::vector<std::byte>& out) {
   ByteWriter w(out);
-  put_verdict(w, reply.error, reply.epoch, reply.message);
+  put_verdict(w, reply.error, reply.epoch, reply.message, OsdBootReply::kMaxMessageBytes);
 }
 
 Result<OsdBootReply> decode_osd_boot_reply(ConstBytes front) {
-  return decode_verdict<OsdBootReply>(front);
+  return decode_verdict<OsdBootReply>(front, OsdBootReply::kMaxMessageBytes);
 }
 
 void encode(const CommandReply& reply, std::vector<std::byte>& out) {
   ByteWriter w(out);
-  put_verdict(w, reply.error, reply.epoch, reply.text);
+  put_verdict(w, reply.error, reply.epoch, reply.text, CommandReply::kMaxTextBytes);
 }
 
-Result<CommandReply> decode_command_reply(ConstBytes front) {
-  return decode_verdict<CommandReply>(front);
+Result<CommandReply> decode_command_reply(ConstBytes front, ConstBytes data) {
+  auto reply = decode_verdict<CommandReply>(front, CommandReply::kMaxTextBytes);
+  if (!reply || data.empty()) return reply;
+  if (!reply->text.empty() || data.size() > kMaxCommandText) return failure(OsdErrc::kInvalid);
+  reply->text = as_text(data);
+  return reply;
+}
+
+Result<std::string_view> decode_command(ConstBytes front, ConstBytes data) {
+  if (data.empty()) return as_text(front);
+  if (!front.empty() || data.size() > kMaxCommandText) return failure(OsdErrc::kInvalid);
+  return as_text(data);
 }
 
 }  // namespace lunar::objecter

@@ -3,9 +3,11 @@
 
 #include <cstdint>
 #include <string>
+#include <string_view>
 #include <vector>
 
 #include "common/bytes.h"
+#include "common/json.h"
 #include "common/result.h"
 #include "common/uuid.h"
 #include "msgr/address.h"
@@ -60,25 +62,33 @@ struct OsdBoot {
 // The authority's answer, later: when a map in which the OSD is up is durable. kStaleMap: it is not
 // the authority. kBusy, kIoError, kNoSpace, kShutdown: try again. All others are for good.
 struct OsdBootReply {
+  static constexpr std::size_t kMaxMessageBytes = 4096;
   OsdErrc error = OsdErrc::kOk;
   Epoch epoch = 0;      // the first map in which it is up; 0 with an error
   std::string message;  // a sentence, with an error
 };
 
+// The text of a command or of its answer. In the front if it is short, else in the message's data.
+inline constexpr std::size_t kMaxCommandText = 16u << 20;
+
 // The answer to a command. Nobody remembers it: a command whose session was reset may have been
 // executed.
 struct CommandReply {
-  static constexpr std::size_t kMaxTextBytes = 768u << 10;
+  static constexpr std::size_t kMaxTextBytes = 768u << 10;  // in the front
   OsdErrc error = OsdErrc::kOk;  // its number on the wire is that of OsdErrc
   Epoch epoch = 0;               // a map that shows what the command did; the client waits for it
   std::string text;              // the answer, JSON; with an error a sentence
 };
 
+// What a command and its answer may be as JSON: the map, all of it, is the largest of them.
+inline constexpr JsonBounds kAnswerBounds{kMaxCommandText};
+
 // Whether the server that said hello is the one that the map means: this OSD, on this store, in
 // this start. Ops must go to no other.
 bool is_meant(const OsdInfo& osd, const ServerHello& hello) noexcept;
 
-// Append to `out`. A text that is too long is cut.
+// Append to `out`. A text that is too long is cut: that of a command's reply is then to be sent as
+// data, and the reply encoded without it.
 void encode(const ServerHello& hello, std::vector<std::byte>& out);
 void encode(const MapSubscribe& subscribe, std::vector<std::byte>& out);
 void encode(const CancelNote& note, std::vector<std::byte>& out);
@@ -93,6 +103,9 @@ Result<MapSubscribe> decode_map_subscribe(ConstBytes front);
 Result<CancelNote> decode_cancel_note(ConstBytes front);
 Result<OsdBoot> decode_osd_boot(ConstBytes front);
 Result<OsdBootReply> decode_osd_boot_reply(ConstBytes front);
-Result<CommandReply> decode_command_reply(ConstBytes front);
+// With `data`, of a long text, the front has none. Longer than kMaxCommandText is an error, too.
+Result<CommandReply> decode_command_reply(ConstBytes front, ConstBytes data = {});
+// The text of a command, which is the front or else the data. Shown until one of them ends.
+Result<std::string_view> decode_command(ConstBytes front, ConstBytes data);
 
 }  // namespace lunar::objecter

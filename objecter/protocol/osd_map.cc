@@ -13,6 +13,13 @@ namespace {
 constexpr uint32_t kMagic = 0x50414d4c;  // "LMAP"
 constexpr std::size_t kMaxPoolName = 64;
 
+// Bytes of the encoded form, without what is counted apart.
+constexpr std::size_t kMapBytes = 4 + 2 + 16 + 8 + 4 + 8 + 4 + 4 + 4;
+constexpr std::size_t kOsdBytes = 4 + 16 + 1 + 1 + 8 + 8;  // and its addresses
+constexpr std::size_t kAddressBytes = 1 + 16 + 2;
+constexpr std::size_t kPoolBytes = 8 + 4 + 4 + 8 + 1 + 4;  // and its name and members
+constexpr std::size_t kMemberBytes = 4 + 4;
+
 void put_osd(ByteWriter& w, const OsdInfo& osd) {
   w.put(osd.id);
   w.put_bytes(osd.store.bytes);
@@ -189,7 +196,22 @@ Outcome<void> validate(const OsdMap& map) {
   if (map.epoch == 0) return refuse("its epoch is 0");
   if (map.next_pool_id == 0) return refuse("next_pool_id is 0");
   if (auto osds = validate_osds(map); !osds) return osds;
-  return validate_pools(map);
+  if (auto pools = validate_pools(map); !pools) return pools;
+  const std::size_t bytes = encoded_bytes(map);
+  if (bytes <= OsdMap::kMaxEncodedBytes) return {};
+  return failure(OsdErrc::kTooLarge,
+                 "the cluster map would have " + std::to_string(bytes) + " bytes, and at most " +
+                     std::to_string(OsdMap::kMaxEncodedBytes) +
+                     " fit into a message: remove a pool, or make pools over fewer OSDs (each OSD "
+                     "of a pool takes 8 bytes)");
+}
+
+std::size_t encoded_bytes(const OsdMap& map) noexcept {
+  std::size_t bytes = kMapBytes;
+  for (const OsdInfo& osd : map.osds) bytes += kOsdBytes + osd.addresses.size() * kAddressBytes;
+  for (const PoolInfo& pool : map.pools)
+    bytes += kPoolBytes + pool.name.size() + pool.members.size() * kMemberBytes;
+  return bytes;
 }
 
 void encode(const OsdMap& map, std::vector<std::byte>& out) {

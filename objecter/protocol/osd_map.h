@@ -61,6 +61,8 @@ struct OsdMap {
   static constexpr uint16_t kVersion = 2;  // of the encoded form; 1 is read, too
   static constexpr std::size_t kMaxOsds = 4096;
   static constexpr std::size_t kMaxPools = 4096;
+  // Of its encoded form: a map is the front of one frame, which every peer has to take.
+  static constexpr std::size_t kMaxEncodedBytes = 1u << 20;
   Uuid fsid;                    // of the cluster
   Epoch epoch = 0;              // from 1; grows by 1
   OsdId authority = 0;          // is among the osds
@@ -76,6 +78,8 @@ struct OsdMap {
 };
 using OsdMapRef = std::shared_ptr<const OsdMap>;
 
+// What encode() appends for the map.
+std::size_t encoded_bytes(const OsdMap& map) noexcept;
 // Appends the map, with a crc32c of its own at the end: front of kMap, and the record of a server.
 void encode(const OsdMap& map, std::vector<std::byte>& out);
 // Accepts what encode() makes of a map that validate() allows, and nothing else. Errors, each with
@@ -83,7 +87,8 @@ void encode(const OsdMap& map, std::vector<std::byte>& out);
 // validate().
 Outcome<OsdMap> decode_osd_map(ConstBytes bytes);
 // Checks ids, names, sizes and references, as they are said above. What decode_osd_map() and the
-// authority both demand. Error: kInvalid, with a sentence that names the OSD or pool.
+// authority both demand, its encoded size included. Errors: kInvalid, with a sentence that names
+// the OSD or pool, and kTooLarge, with one that says what makes room.
 Outcome<void> validate(const OsdMap& map);
 // As `lunar map dump --format json` shows it: all of the map, for people, scripts and backups.
 std::string to_json(const OsdMap& map);

@@ -6,6 +6,8 @@
 #include <limits>
 #include <nlohmann/json.hpp>
 
+#include "common/json.h"
+#include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
 
 namespace lunar::objecter {
@@ -143,7 +145,9 @@ std::string to_json(const OsdMap& map) {
 }
 
 Outcome<OsdMap> osd_map_from_json(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
+  const auto parsed = parse_json<Json>(text, kAnswerBounds);
+  if (!parsed) return failure(OsdErrc::kInvalid, "the cluster map " + parsed.error().message);
+  const Json& json = *parsed;
   if (!json.is_object()) return failure(OsdErrc::kInvalid, "this is not a cluster map in JSON");
   Fields fields;
   const auto format = fields.number<uint16_t>(json, "format");

@@ -8,6 +8,7 @@
 
 #include "common/size_parse.h"
 #include "msgr/errors.h"
+#include "objecter/cluster/text_message.h"
 
 namespace lunar::objecter {
 
@@ -43,6 +44,12 @@ std::string ServerCommands::describe_target(const SentCommand& command) const {
 void ServerCommands::place(Tid tid) {
   if (is_shut_down_) return finish(tid, failure(OsdErrc::kShutdown, "shutting down"));
   SentCommand& command = commands_.at(tid);
+  if (command.json.size() > kMaxCommandText) {
+    return finish(tid,
+                  failure(OsdErrc::kTooLarge,
+                          fmt::format("a command of {} bytes is not sent: at most {} are taken",
+                                      command.json.size(), kMaxCommandText)));
+  }
   if (map_ == nullptr || command.was_sent) return;
   const OsdId id = command.osd >= 0 ? command.osd : map_->authority;
   const OsdInfo* osd = map_->find_osd(id);
@@ -72,8 +79,13 @@ bool ServerCommands::may_send(const SentCommand& command) const {
 }
 
 void ServerCommands::send(Tid tid, SentCommand& command) {
-  const ConstBytes text = as_const_bytes(command.json);
-  command.server->send_front(MessageType::kCommand, {text.begin(), text.end()}, tid);
+  if (command.json.size() <= CommandReply::kMaxTextBytes) {
+    const ConstBytes text = as_const_bytes(command.json);
+    command.server->send_front(MessageType::kCommand, {text.begin(), text.end()}, tid);
+  } else {
+    command.server->connection().send(std::make_unique<TextMessage>(
+        MessageType::kCommand, tid, std::vector<std::byte>(), std::move(command.json)));
+  }
   command.was_sent = true;
   counters_.command_send.add();
 }
@@ -135,7 +147,7 @@ void ServerCommands::time_out(Tid tid) {
 
 void ServerCommands::on_reply(const ServerRef& server, const msgr::InMessage& message) {
   const auto at = commands_.find(message.meta.tid);
-  auto reply = decode_command_reply(message.front);
+  auto reply = decode_command_reply(message.front, message.data);
   if (at == commands_.end() || at->second.server != server || !at->second.was_sent ||
       at->second.answer || !reply) {
     counters_.reply_ignored.add();

@@ -119,7 +119,8 @@ void MapAuthority::next() {
         publish(std::move(*proposed));
         return;
       } else {
-        queue_.front()->refuse(OsdErrc::kInvalid, valid.error().message);
+        queue_.front()->refuse(static_cast<OsdErrc>(valid.error().code.value()),
+                               valid.error().message);
       }
     } else {
       queue_.front()->answer(map_->epoch);

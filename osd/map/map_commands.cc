@@ -7,6 +7,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "common/json.h"
 #include "common/size_parse.h"
 #include "objecter/protocol/placement.h"
 
@@ -180,7 +181,7 @@ CommandChange pool_ls(const OsdMap& map, const Json&) {
 
 CommandChange no_such_pool(const std::string& name) {
   return refuse(OsdErrc::kNoSuchPool,
-                fmt::format("there is no pool '{}'; `pool ls` lists them", name));
+                fmt::format("there is no pool '{}'; `pool ls` lists them", printable_text(name)));
 }
 
 CommandChange pool_get(const OsdMap& map, const Json& arguments) {
@@ -264,7 +265,7 @@ Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json&
       return failure(OsdErrc::kInvalid,
                      fmt::format("\"osds\": {} is not an OSD of the map; `osd ls` "
                                  "lists them",
-                                 value.dump()));
+                                 printable_json(value)));
     members.push_back({static_cast<OsdId>(*id)});
   }
   if (members.empty())
@@ -280,7 +281,7 @@ Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json&
       return failure(OsdErrc::kInvalid,
                      fmt::format("\"weights\": {} is not a number above 0 and up to "
                                  "{}",
-                                 weights[i].dump(), PoolInfo::kMaxWeight >> 16));
+                                 printable_json(weights[i]), PoolInfo::kMaxWeight >> 16));
     members[i].weight = *weight;
   }
   std::sort(members.begin(), members.end(),
@@ -327,7 +328,7 @@ CommandChange pool_create(const OsdMap& map, const Json& arguments) {
   const Json shown = describe(*pool);
   next.pools.push_back(std::move(*pool));
   if (const auto valid = objecter::validate(next); !valid)
-    return refuse(OsdErrc::kInvalid, valid.error().message);
+    return refuse(static_cast<OsdErrc>(valid.error().code.value()), valid.error().message);
   return change(std::move(next), shown);
 }
 
@@ -453,7 +454,8 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
     return refuse(OsdErrc::kInvalid, "\"map\" must hold what `map backup` wrote");
   auto restored =
       objecter::osd_map_from_json(found->is_string() ? found->get<std::string>() : found->dump());
-  if (!restored) return refuse(OsdErrc::kInvalid, restored.error().message);
+  if (!restored)
+    return refuse(static_cast<OsdErrc>(restored.error().code.value()), restored.error().message);
   if (restored->fsid != map.fsid)
     return refuse(OsdErrc::kInvalid,
                   fmt::format("that is the map of cluster {}; this is cluster {}",
@@ -507,8 +509,8 @@ const MapCommand* find_command(std::string_view prefix) {
 }  // namespace
 
 std::string command_prefix(std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
-  return json.is_object() ? text_of(json, "prefix") : std::string();
+  const auto json = parse_json<Json>(text, objecter::kAnswerBounds);
+  return json && json->is_object() ? text_of(*json, "prefix") : std::string();
 }
 
 std::string_view map_command_help() {
@@ -517,14 +519,16 @@ std::string_view map_command_help() {
 }
 
 CommandChange run_map_command(const OsdMap& map, std::string_view text) {
-  const Json json = Json::parse(text, nullptr, false);
+  const auto parsed = parse_json<Json>(text, objecter::kAnswerBounds);
+  if (!parsed) return refuse(OsdErrc::kInvalid, "the command " + parsed.error().message);
+  const Json& json = *parsed;
   if (!json.is_object() || text_of(json, "prefix").empty())
     return refuse(OsdErrc::kInvalid, "a command is a JSON object with a \"prefix\"");
   const std::string prefix = text_of(json, "prefix");
   const MapCommand* command = find_command(prefix);
   if (command == nullptr)
-    return refuse(OsdErrc::kInvalid,
-                  fmt::format("unknown command '{}'; known are {}", prefix, map_command_help()));
+    return refuse(OsdErrc::kInvalid, fmt::format("unknown command '{}'; known are {}",
+                                                 printable_text(prefix), map_command_help()));
   return command->run(map, json);
 }
 

@@ -9,7 +9,9 @@
 #include <utility>
 
 #include "common/host.h"
+#include "common/json.h"
 #include "common/log.h"
+#include "objecter/cluster/text_message.h"
 #include "osd/map/map_commands.h"
 
 namespace lunar::osd {
@@ -48,6 +50,15 @@ const char* fullness(const ObjectStore::Usage& usage, double nearfull_ratio) {
   return usage.total > 0 && static_cast<double>(usage.used) >= nearfull ? "nearfull" : "ok";
 }
 
+// Bytes of a command of somebody who is no admin: nothing longer is even parsed.
+constexpr std::size_t kMaxForeignCommand = 4096;
+
+// Null for what is no JSON within bounds: it has no arguments.
+Json parse_command(std::string_view text) {
+  auto json = parse_json<Json>(text, objecter::kAnswerBounds);
+  return json ? std::move(*json) : Json();
+}
+
 // The client that a command names by "entity" and "instance".
 Outcome<ClientName> client_of(const Json& arguments) {
   ClientName client{text_of(arguments, "entity"), text_of(arguments, "instance")};
@@ -73,30 +84,48 @@ bool CommandService::may_command(const msgr::Connection& connection,
   // A gateway takes an image over from another one with the same key: whoever has that key could
   // fence it in any case, by a start of its instance.
   if (command_prefix(text) != "osd fence") return false;
-  const auto client = client_of(Json::parse(text, nullptr, false));
+  if (text.size() > kMaxForeignCommand) return false;
+  const auto client = client_of(parse_command(text));
   return client && client->entity == peer.entity;
 }
 
 void CommandService::on_command(msgr::Connection& connection, const msgr::InMessage& message) {
-  const auto answer = [to = connection.weak_from_this(),
-                       tid = message.meta.tid](CommandReply reply) {
+  const std::size_t longest =
+      std::min<std::size_t>(objecter::kMaxCommandText, with_.options.limits.max_reply_bytes);
+  const auto answer = [to = connection.weak_from_this(), tid = message.meta.tid,
+                       longest](CommandReply reply) {
     const msgr::ConnectionRef open = to.lock();
     if (!open || !open->is_open()) return;
-    if (reply.text.size() > CommandReply::kMaxTextBytes) {
+    if (reply.text.size() > longest) {
       reply.error = OsdErrc::kTooLarge;
-      reply.text = "the answer is too long for a message; ask the admin socket of that server";
+      reply.text = fmt::format(
+          "the answer has {} bytes, and a message takes at most {}: ask the server's admin socket, "
+          "or for less",
+          reply.text.size(), longest);
     }
+    std::string long_text;
+    if (reply.text.size() > CommandReply::kMaxTextBytes) std::swap(long_text, reply.text);
     std::vector<std::byte> front;
     objecter::encode(reply, front);
-    send_front(*open, MessageType::kCommandReply, std::move(front), tid);
+    if (long_text.empty())
+      return send_front(*open, MessageType::kCommandReply, std::move(front), tid);
+    open->send(std::make_unique<objecter::TextMessage>(MessageType::kCommandReply, tid,
+                                                       std::move(front), std::move(long_text)));
   };
-  const std::string text(as_text(message.front));
+  const auto command = objecter::decode_command(message.front, message.data);
+  if (!command)
+    return answer(refuse(OsdErrc::kInvalid,
+                         fmt::format("a command has at most {} bytes, in the front or the data of "
+                                     "its message",
+                                     objecter::kMaxCommandText)));
+  const std::string text(*command);
   if (!may_command(connection, text))
     return answer(refuse(OsdErrc::kNotPermitted,
                          fmt::format("{} is not permitted to send commands but 'osd fence' of "
                                      "gateways of its own; osd_admin_entities names who is",
                                      connection.peer().entity)));
-  LUNAR_LOG(kOsd, 1, "command of {}: {}", connection.peer().entity, command_prefix(text));
+  LUNAR_LOG(kOsd, 1, "command of {}: {}", connection.peer().entity,
+            printable_text(command_prefix(text)));
   run(text, answer);
 }
 
@@ -162,7 +191,7 @@ CommandReply CommandService::show(std::string_view prefix) const {
 }
 
 void CommandService::fence(const std::string& text, Done done) {
-  const Json json = Json::parse(text, nullptr, false);
+  const Json json = parse_command(text);
   const auto client = client_of(json);
   if (!client) return done(refuse(OsdErrc::kInvalid, client.error().message));
   // Without a nonce: every start up to now. Nonces grow with time, in whatever unit.
@@ -186,7 +215,7 @@ void CommandService::fence(const std::string& text, Done done) {
 }
 
 void CommandService::unfence(const std::string& text, Done done) {
-  const auto client = client_of(Json::parse(text, nullptr, false));
+  const auto client = client_of(parse_command(text));
   if (!client) return done(refuse(OsdErrc::kInvalid, client.error().message));
   with_.fences.unfence(*client, [this, done = std::move(done)](std::error_code error) mutable {
     done(fence_reply(error));

@@ -13,6 +13,7 @@
 #include <charconv>
 #include <nlohmann/json.hpp>
 
+#include "common/json.h"
 #include "common/log.h"
 #include "osd/store/runtime_record.h"
 
@@ -53,8 +54,9 @@ struct Decoded {
   std::string unknown_feature;
 };
 std::optional<Decoded> decode(std::string_view text) {
-  const auto json = nlohmann::json::parse(text, nullptr, false);
-  if (!json.is_object()) return std::nullopt;
+  const auto parsed = parse_json<nlohmann::json>(text, {64 * 1024});
+  if (!parsed || !parsed->is_object()) return std::nullopt;
+  const nlohmann::json& json = *parsed;
   const auto version = json.find("format");
   if (version == json.end() || !version->is_number_integer()) return std::nullopt;
   Decoded decoded;
@@ -73,7 +75,7 @@ std::optional<Decoded> decode(std::string_view text) {
     if (feature == kSidecarFeature) {
       decoded.format.attributes = AttributeHome::kSidecar;
     } else if (feature != kXattrFeature) {
-      decoded.unknown_feature = feature.dump();
+      decoded.unknown_feature = printable_json(feature);
     }
   }
   return decoded;

@@ -8,6 +8,8 @@
 #include <cstring>
 #include <nlohmann/json.hpp>
 
+#include "common/json.h"
+
 namespace lunar::osd {
 namespace {
 
@@ -49,8 +51,9 @@ RuntimeRecord RuntimeRecord::read(const StoreTree& tree) {
   record.is_lost = true;
   auto bytes = tree.read_small(kRuntimeFile, 64 * 1024);
   if (!bytes) return record;
-  const auto json = nlohmann::json::parse(as_text(*bytes), nullptr, false);
-  if (!json.is_object()) return record;
+  const auto parsed = parse_json<nlohmann::json>(as_text(*bytes), {64 * 1024});
+  if (!parsed || !parsed->is_object()) return record;
+  const nlohmann::json& json = *parsed;
   const auto boot_id = json.find("boot_id");
   if (boot_id == json.end() || !boot_id->is_string()) return record;
   record.instance = {boot_id->get<std::string>(), number_in(json, "device"),

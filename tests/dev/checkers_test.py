@@ -13,6 +13,7 @@ sys.path.insert(0, DEV)
 sys.dont_write_bytecode = True
 
 import check_coroutines  # noqa: E402
+import check_json  # noqa: E402
 import check_layers  # noqa: E402
 import check_text  # noqa: E402
 import junit_summary  # noqa: E402
@@ -255,6 +256,26 @@ class Tracked(unittest.TestCase):
     def test_nothing_at_all_is_an_error(self):
         with tempfile.TemporaryDirectory() as empty, self.assertRaises(SystemExit):
             tracked.tracked(empty)
+
+
+class JsonParsers(unittest.TestCase):
+    def found(self, path, text):
+        with tempfile.TemporaryDirectory() as root:
+            os.makedirs(os.path.dirname(os.path.join(root, path)))
+            with open(os.path.join(root, path), "w", encoding="utf-8") as file:
+                file.write("#include <nlohmann/json.hpp>\n" + text)
+            return list(check_json.findings(root))
+
+    def test_any_parser_but_ours_is_found(self):
+        for call in ("const Json json = Json::parse(text, nullptr, false);", "auto j = nlohmann::json::parse(text);",
+                     "nlohmann::ordered_json::sax_parse(t, &h)", "if (json::accept(text)) return;",
+                     "auto j = json::from_cbor(bytes);", "file >> json;"):
+            self.assertEqual(len(self.found("osd/a.cc", call)), 1, call)
+
+    def test_ours_the_one_place_comments_and_tests_are_not(self):
+        self.assertEqual(self.found("osd/a.cc", "auto j = parse_json<Json>(text, kBounds);  // Json::parse()"), [])
+        self.assertEqual(self.found("common/json.cc", "Json json = Json::parse(text);"), [])
+        self.assertEqual(self.found("tests/osd/a_test.cc", "json::parse(text)"), [])
 
 
 class JunitSummary(unittest.TestCase):

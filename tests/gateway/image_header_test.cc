@@ -89,6 +89,29 @@ TEST(ImageHeaderTest, DamageIsCorruptionThatNamesTheObject) {
   }
 }
 
+// Whoever may write the header must not end every gateway that reads it.
+TEST(ImageHeaderTest, NestingWithoutEndIsCorruption) {
+  const std::string deep = std::string(400'000, '[') + std::string(400'000, ']');
+  for (const char* member : {"\"features\": []", "\"format\": 1", "\"size\": 10485760"}) {
+    const std::string name = std::string(member).substr(0, std::string(member).find(':'));
+    const std::string bad = replaced(encode(sample()), member, name + ": [" + deep + "]");
+    const auto decoded = decode_image_header(bad, "x.header");
+    ASSERT_FALSE(decoded) << member;
+    EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kCorrupt);
+    EXPECT_NE(decoded.error().message.find("is nested more than"), std::string::npos);
+    EXPECT_LT(decoded.error().message.size(), 300u);
+  }
+}
+
+TEST(ImageHeaderTest, AFeatureIsNamedInAFewCharacters) {
+  const auto decoded =
+      decode_image_header(replaced(encode(sample()), "\"features\": []",
+                                   "\"features\": [\"" + std::string(100'000, 'x') + "\"]"),
+                          "x.header");
+  ASSERT_FALSE(decoded);
+  EXPECT_LT(decoded.error().message.size(), 300u);
+}
+
 TEST(ImageHeaderTest, ObjectNamesAreFixedWidth) {
   EXPECT_EQ(header_object_name(0xab), "00000000000000ab.header");
   EXPECT_EQ(data_object_name(0xab, 0x10), "00000000000000ab.0000000000000010");

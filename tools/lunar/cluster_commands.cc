@@ -7,7 +7,9 @@
 #include <nlohmann/json.hpp>
 
 #include "common/file.h"
+#include "common/json.h"
 #include "gateway/image_directory.h"
+#include "objecter/protocol/control.h"
 #include "tools/lunar/command.h"
 
 // osd, pool, map, status: JSON commands to the map authority, as `ceph` sends them to a monitor.
@@ -19,7 +21,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::chrono::seconds kTimeout{30};
 constexpr std::chrono::seconds kUsageTimeout{5};
-constexpr std::size_t kMaxMapBytes = 16u << 20;
+constexpr std::size_t kMaxMapBytes = objecter::kMaxCommandText;
 
 struct ClusterArguments {
   std::string image;
@@ -71,16 +73,32 @@ Outcome<std::string> send(CommandContext& context, objecter::OsdId osd, const Js
   });
 }
 
+// Null if it is no JSON within bounds.
+Json parse_answer(std::string_view text) {
+  auto json = parse_json<Json>(text, objecter::kAnswerBounds);
+  return json ? std::move(*json) : Json();
+}
+
 Outcome<void> ask(CommandContext& context, const Json& request) {
   const auto answer = send(context, -1, request);
   if (!answer) return failure(answer.error());
-  const Json json = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
-  if (context.wants_json() || json.is_discarded()) {
+  const Json json = parse_answer(*answer);
+  if (context.wants_json() || json.is_null()) {
     std::puts(answer->c_str());
   } else {
     print_plain(json);
   }
   return {};
+}
+
+// Members of an answer, whose types are another program's business.
+std::string text_in(const Json& json, const char* name, const char* otherwise) {
+  const bool is_there = json.is_object() && json.contains(name) && json[name].is_string();
+  return is_there ? printable_text(json[name].get_ref<const std::string&>()) : otherwise;
+}
+uint64_t number_in(const Json& json, const char* name) {
+  const bool is_there = json.is_object() && json.contains(name) && json[name].is_number_unsigned();
+  return is_there ? json[name].get<uint64_t>() : 0;
 }
 
 // What is wrong with a server that is up, in a sentence; empty if nothing is. `is_error`: IO fails.
@@ -90,14 +108,14 @@ std::string complaint_of(CommandContext& context, const objecter::OsdInfo& osd, 
     return "osd." + std::to_string(osd.id) +
            " does not say how full it is: " + answer.error().message;
   }
-  const Json usage = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
-  const std::string state = usage.is_object() ? usage.value("state", "ok") : "ok";
+  const Json usage = parse_answer(*answer);
+  const std::string state = text_in(usage, "state", "ok");
   if (state == "ok") return {};
   is_error = state == "full";
-  const auto percent = usage.value("used", uint64_t{0}) * 100 /
-                       std::max<uint64_t>(usage.value("total", uint64_t{1}), 1);
+  const auto percent =
+      number_in(usage, "used") * 100 / std::max<uint64_t>(number_in(usage, "total"), 1);
   return "osd." + std::to_string(osd.id) + " is " + state + ": " + std::to_string(percent) +
-         "% used, " + size_text(usage.value("available", uint64_t{0})) +
+         "% used, " + size_text(number_in(usage, "available")) +
          (is_error ? " left: writes that need space fail; remove images or UNMAP"
                    : " left: remove images, or give it a larger disk");
 }
@@ -106,7 +124,7 @@ std::string complaint_of(CommandContext& context, const objecter::OsdInfo& osd, 
 Outcome<void> show_status(CommandContext& context) {
   const auto answer = send(context, -1, {{"prefix", "status"}});
   if (!answer) return failure(answer.error());
-  Json json = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
+  Json json = parse_answer(*answer);
   if (!json.is_object()) return ask(context, {{"prefix", "status"}});
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
@@ -153,17 +171,18 @@ Outcome<void> refuse_other_file(const std::string& file, const std::string& map_
   std::error_code none;
   if (!std::filesystem::exists(std::filesystem::symlink_status(file, none))) return {};
   const auto there = read_file(file, kMaxMapBytes);
-  const Json was = there ? Json::parse(*there, nullptr, /*allow_exceptions=*/false) : Json();
-  const Json is = Json::parse(map_text, nullptr, /*allow_exceptions=*/false);
+  const Json was = there ? parse_answer(*there) : Json();
+  const Json is = parse_answer(map_text);
   const bool is_backup = was.is_object() && is.is_object() && was.contains("fsid") &&
                          was.contains("epoch") && was["epoch"].is_number_unsigned();
   if (is_backup && was["fsid"] == is["fsid"] && was["epoch"] <= is["epoch"]) return {};
   const std::string what = !is_backup ? "is there already, and is no backup of a map."
                            : was["fsid"] != is["fsid"]
                                ? "has the map of another cluster."
-                               : "has epoch " + was["epoch"].dump() +
+                               : "has epoch " + printable_json(was["epoch"]) +
                                      " of the map, and the authority only epoch " +
-                                     is["epoch"].dump() + ": is it what is to be restored?";
+                                     printable_json(is["epoch"]) +
+                                     ": is it what is to be restored?";
   return failure(std::errc::file_exists,
                  file + " " + what + " Name another file, or add --overwrite");
 }
@@ -215,13 +234,13 @@ Outcome<void> remove_pool(CommandContext& context, const ClusterArguments& argum
 Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments) {
   const auto text = read_file(arguments.file, kMaxMapBytes);
   if (!text) return failure(text.error());
-  const Json map = Json::parse(*text, nullptr, /*allow_exceptions=*/false);
-  if (map.is_discarded()) {
-    return failure(std::errc::invalid_argument,
-                   arguments.file + " is not JSON; give a file that 'lunar map backup' wrote");
+  const auto map = parse_json<Json>(*text, objecter::kAnswerBounds);
+  if (!map) {
+    return failure(map.error().code, arguments.file + " " + map.error().message +
+                                         "; give a file that 'lunar map backup' wrote");
   }
   return ask(context, {{"prefix", "map restore"},
-                       {"map", map},
+                       {"map", *map},
                        {"osd_lost", arguments.osds},
                        {"yes_i_really_mean_it", arguments.is_sure}});
 }
@@ -236,8 +255,8 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
   }
   const auto map_text = send(context, -1, {{"prefix", "osd ls"}});
   if (!map_text) return failure(map_text.error());
-  const Json ids = Json::parse(*map_text, nullptr, /*allow_exceptions=*/false);
-  for (const auto& id : ids) {
+  for (const auto& id : parse_answer(*map_text)) {
+    if (!id.is_number_unsigned()) continue;
     const auto answer = send(context, id.get<objecter::OsdId>(),
                              {{"prefix", "osd fence"},
                               {"entity", arguments.entity},

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/admin_socket.h"
+#include "common/json.h"
 #include "common/keyring.h"
 #include "tools/lunar/command.h"
 
@@ -23,6 +24,12 @@ struct LocalArguments {
   std::string file;
   std::string entity;
 };
+
+// A member of an answer, whose type is another program's business.
+std::string text_in(const Json& json, const char* name) {
+  const bool is_there = json.is_object() && json.contains(name) && json[name].is_string();
+  return is_there ? json[name].get<std::string>() : std::string();
+}
 
 // One line per step, so that the first one that fails says what to mend.
 Outcome<void> check(CommandContext& context, const LocalArguments& arguments) {
@@ -87,10 +94,10 @@ Outcome<void> last_error(CommandContext& context, const LocalArguments& argument
       std::puts(answer->c_str());
       continue;
     }
-    const Json errors = Json::parse(*answer, nullptr, /*allow_exceptions=*/false);
-    if (!errors.is_array()) continue;
-    for (const auto& each : errors) {
-      std::printf("%s %s\n", each.value("time", "").c_str(), each.value("error", "").c_str());
+    const auto errors = parse_json<Json>(*answer, {1 << 20});
+    if (!errors || !errors->is_array()) continue;
+    for (const auto& each : *errors) {
+      std::printf("%s %s\n", text_in(each, "time").c_str(), text_in(each, "error").c_str());
     }
   }
   if (answered) return {};

@@ -7,6 +7,8 @@
 #include <nlohmann/json.hpp>
 #include <sstream>
 
+#include "common/json.h"
+
 namespace lunar::perf_msgr {
 namespace {
 
@@ -110,8 +112,8 @@ std::string describe(const LoadOptions& options, const std::string& transport, R
       out["send_calls"] = report.send_calls;
       out["receive_calls"] = report.receive_calls;
     }
-    const Json counters = Json::parse(report.perf_dump, nullptr, false);
-    if (!counters.is_discarded()) out["perf"] = counters;
+    const auto counters = parse_json<Json>(report.perf_dump, {1 << 20});
+    if (counters) out["perf"] = *counters;
     return out.dump(1) + "\n";
   }
   std::string text =

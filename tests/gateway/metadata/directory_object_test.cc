@@ -39,5 +39,16 @@ TEST_F(DirectoryObjectTest, ANameIsDroppedOnlyIfItIsThatOfTheImage) {
   EXPECT_TRUE(names().empty());
 }
 
+TEST_F(DirectoryObjectTest, NestingWithoutEndIsCorruption) {
+  const std::string deep = std::string(400'000, '[') + std::string(400'000, ']');
+  for (const std::string& bad : {R"({"format": )" + deep + R"(, "images": {}})",
+                                 R"({"format": 1, "images": {"disk": )" + deep + "}}"}) {
+    const auto decoded = decode_directory(bad);
+    ASSERT_FALSE(decoded);
+    EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kCorrupt);
+    EXPECT_LT(decoded.error().message.size(), 300u);
+  }
+}
+
 }  // namespace
 }  // namespace lunar::gateway

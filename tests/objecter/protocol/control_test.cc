@@ -89,7 +89,8 @@ TEST(ControlTest, RepliesCarryTheirSentence) {
   ASSERT_TRUE(command);
   EXPECT_EQ(command->epoch, 12u);
   EXPECT_EQ(command->text, "{\"a\":1}");
-  expect_exact(encoded(CommandReply{OsdErrc::kBusy, 1, "no"}), decode_command_reply);
+  expect_exact(encoded(CommandReply{OsdErrc::kBusy, 1, "no"}),
+               [](ConstBytes in) { return decode_command_reply(in); });
   expect_exact(encoded(OsdBootReply{OsdErrc::kBusy, 1, "no"}), decode_osd_boot_reply);
 }
 
@@ -170,6 +171,26 @@ TEST(ControlTest, AddressBytesAreChecked) {
   bad = bytes;
   bad[first_family - 1] = std::byte{OsdInfo::kMaxAddresses + 1};
   EXPECT_FALSE(decode_osd_boot(bad)) << "too many";
+}
+
+TEST(ControlTest, ALongAnswerIsTheDataOfItsMessage) {
+  const Buffer front = encoded(CommandReply{OsdErrc::kOk, 12, ""});
+  const std::string text(kMaxCommandText, 'x');
+  const auto reply = decode_command_reply(front, as_const_bytes(text));
+  ASSERT_TRUE(reply);
+  EXPECT_EQ(reply->epoch, 12u);
+  EXPECT_EQ(reply->text, text);
+  EXPECT_FALSE(decode_command_reply(front, as_const_bytes(text + "x")));
+  const Buffer both = encoded(CommandReply{OsdErrc::kOk, 12, "{}"});
+  EXPECT_FALSE(decode_command_reply(both, as_const_bytes("{}")));
+}
+
+TEST(ControlTest, ACommandIsTheFrontOrTheData) {
+  const std::string text = "{}";
+  EXPECT_EQ(decode_command(as_const_bytes(text), {}), "{}");
+  EXPECT_EQ(decode_command({}, as_const_bytes(text)), "{}");
+  EXPECT_FALSE(decode_command(as_const_bytes(text), as_const_bytes(text)));
+  EXPECT_FALSE(decode_command({}, as_const_bytes(std::string(kMaxCommandText + 1, 'x'))));
 }
 
 }  // namespace

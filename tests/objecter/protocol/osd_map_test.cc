@@ -5,6 +5,7 @@
 #include <gtest/gtest.h>
 
 #include "common/crc32c.h"
+#include "objecter/protocol/control.h"
 
 namespace lunar::objecter {
 namespace {
@@ -121,6 +122,62 @@ TEST(OsdMapTest, TheFormatBeforeIsRead) {
   EXPECT_EQ(*read, map);
 }
 
+// As many pools over as many OSDs as a message takes, to the byte: the name of the last pool has
+// the length that is missing.
+OsdMap largest_map() {
+  OsdMap map = some_map();
+  map.osds.clear();
+  for (OsdId id = 0; id < 64; ++id) map.osds.push_back({id, Uuid{}, {}, false});
+  map.pools.clear();
+  while (encoded_bytes(map) < OsdMap::kMaxEncodedBytes) {
+    PoolInfo pool;
+    pool.id = map.next_pool_id++;
+    pool.name = "pool-" + std::to_string(pool.id);
+    for (OsdId id = 0; id < 64; ++id) pool.members.push_back({id, PoolInfo::kMaxWeight});
+    map.pools.push_back(std::move(pool));
+  }
+  map.pools.pop_back();
+  PoolInfo& last = map.pools.back();
+  for (std::size_t lacks = OsdMap::kMaxEncodedBytes - encoded_bytes(map); lacks > 0;) {
+    if (lacks < 60) {
+      last.name += std::string(lacks, 'x');
+      break;
+    }
+    PoolInfo more = last;
+    more.id = map.next_pool_id++;
+    more.name = "more-" + std::to_string(more.id);
+    more.members.clear();
+    for (OsdId id = 0; id < 64 && encoded_bytes(map) + 50 + 8 * more.members.size() + 8 <
+                                      OsdMap::kMaxEncodedBytes;
+         ++id)
+      more.members.push_back({id, 1});
+    map.pools.push_back(more);
+    lacks = OsdMap::kMaxEncodedBytes - encoded_bytes(map);
+  }
+  return map;
+}
+
+TEST(OsdMapTest, ItsEncodedSizeIsKnown) {
+  EXPECT_EQ(encoded(some_map()).size(), encoded_bytes(some_map()));
+}
+
+TEST(OsdMapTest, IsValidUpToTheSizeOfAMessage) {
+  OsdMap map = largest_map();
+  ASSERT_EQ(encoded_bytes(map), OsdMap::kMaxEncodedBytes);
+  ASSERT_TRUE(validate(map)) << validate(map).error().message;
+  const Buffer bytes = encoded(map);
+  EXPECT_EQ(bytes.size(), OsdMap::kMaxEncodedBytes);
+  EXPECT_EQ(*decode_osd_map(bytes), map);
+  EXPECT_LT(to_json(map).size(), kAnswerBounds.bytes);
+  EXPECT_EQ(*osd_map_from_json(to_json(map)), map);
+
+  map.pools.back().name += "x";
+  const auto valid = validate(map);
+  ASSERT_FALSE(valid);
+  EXPECT_EQ(valid.error().code, make_error_code(OsdErrc::kTooLarge));
+  EXPECT_THAT(valid.error().message, HasSubstr("1048577 bytes"));
+}
+
 TEST(OsdMapTest, FindsByIdAndName) {
   const OsdMap map = some_map();
   EXPECT_EQ(map.find_osd(5)->addresses.size(), 1u);
@@ -209,6 +266,9 @@ TEST(OsdMapJsonTest, WhatIsWrongIsNamed) {
   EXPECT_THAT(with("\"store\": \"mem\"", "\"store\": \"tape\"").error().message,
               HasSubstr("'store'"));
   EXPECT_THAT(with("\"osds\"", "\"osd\"").error().message, HasSubstr("'osds'"));
+  EXPECT_THAT(
+      with("12,", std::string(400'000, '[') + std::string(400'000, ']') + ",").error().message,
+      HasSubstr("is nested more than"));
   EXPECT_EQ(with("\"format\": 2", "\"format\": 3").error().code,
             make_error_code(OsdErrc::kIncompatible));
   for (const char* bad : {"", "[]", "{", "3", "{\"osds\": {}}", "null"}) {

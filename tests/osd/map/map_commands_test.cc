@@ -104,6 +104,38 @@ TEST_F(MapCommandsTest, PoolCreateTakesWhatAUserTypes) {
   EXPECT_EQ(run({{"prefix", "pool get"}, {"pool", "rbd"}}), pool);
 }
 
+TEST_F(MapCommandsTest, PoolCreateFillsTheMapAndIsThenRefused) {
+  for (int id = 3; id < 64; ++id) boot(id, Uuid::random());
+  OsdErrc error = OsdErrc::kOk;
+  std::string sentence;
+  std::size_t pools = 0;
+  for (; error == OsdErrc::kOk && pools < 4096; ++pools) {
+    CommandChange change = run_map_command(
+        map, json{{"prefix", "pool create"}, {"pool", "p" + std::to_string(pools)}}.dump());
+    error = change.reply.error;
+    sentence = change.reply.text;
+    if (change.next) {
+      change.next->epoch = map.epoch + 1;
+      map = std::move(*change.next);
+    }
+  }
+  EXPECT_EQ(error, OsdErrc::kTooLarge);
+  EXPECT_GT(pools, 1800u);
+  EXPECT_NE(sentence.find("remove a pool"), std::string::npos) << sentence;
+  std::vector<std::byte> bytes;
+  objecter::encode(map, bytes);
+  EXPECT_LE(bytes.size(), OsdMap::kMaxEncodedBytes);
+  // What is there can be saved and put back.
+  const std::string saved = run_map_command(map, R"({"prefix": "map backup"})").reply.text;
+  const CommandChange restored = run_map_command(
+      map, json{{"prefix", "map restore"}, {"map", saved}, {"yes_i_really_mean_it", true}}.dump());
+  EXPECT_EQ(restored.reply.error, OsdErrc::kOk) << restored.reply.text;
+  // One more server does not fit either, and is told so by validate() when the map is published.
+  OsdMap more = *boot_osd(map, boot_of(64, Uuid::random())).next;
+  const auto valid = objecter::validate(more);
+  EXPECT_TRUE(valid || valid.error().code == OsdErrc::kTooLarge);
+}
+
 TEST_F(MapCommandsTest, OsdMapIsWhereOpsGo) {
   run({{"prefix", "pool create"}, {"pool", "p"}, {"pg_num", 64}, {"osds", "1,2"}});
   const objecter::PoolInfo& pool = *map.find_pool(std::string_view("p"));
@@ -256,6 +288,29 @@ TEST_F(MapCommandsTest, GarbageIsRefusedWithASentence) {
     EXPECT_EQ(change.reply.error, OsdErrc::kInvalid) << text;
     EXPECT_FALSE(change.reply.text.empty()) << text;
     EXPECT_FALSE(change.next) << text;
+  }
+}
+
+TEST_F(MapCommandsTest, NestingWithoutEndIsRefusedWithASentence) {
+  const std::string deep = std::string(400'000, '[') + std::string(400'000, ']');
+  for (const std::string& start :
+       {R"({"prefix": "map restore", "map": )", R"({"prefix": "pool create", "osds": )",
+        R"({"prefix": "pool create", "osds": [0], "weights": )", R"({"prefix": )"}) {
+    const std::string text = start + deep + "}";
+    EXPECT_EQ(command_prefix(text), "");
+    const CommandChange change = run_map_command(map, text);
+    EXPECT_EQ(change.reply.error, OsdErrc::kInvalid);
+    EXPECT_EQ(change.reply.text, "the command is nested more than 16 deep");
+  }
+}
+
+TEST_F(MapCommandsTest, WhatIsSaidOfAnArgumentIsShort) {
+  const std::string text(400'000, 'x');
+  for (const json& request :
+       {json{{"prefix", text}}, json{{"prefix", "pool get"}, {"pool", text}},
+        json{{"prefix", "pool create"}, {"pool", "a"}, {"osds", {text}}},
+        json{{"prefix", "pool create"}, {"pool", "a"}, {"osds", {0}}, {"weights", {text}}}}) {
+    EXPECT_LT(run_map_command(map, request.dump()).reply.text.size(), 500u);
   }
 }
 
