@@ -60,11 +60,12 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
   messenger_options->instance = client->identity_.instance;
   messenger_options->nonce = client->identity_.nonce;
 
-  if (messenger_options->auth_required) {
-    auto keyring = Keyring::load(config.get_string("keyring"));
-    if (!keyring) return failure(keyring.error());
+  // A server may ask for a proof that this side does not.
+  auto keyring = Keyring::load(config.get_string("keyring"));
+  if (!keyring && messenger_options->auth_required) return failure(keyring.error());
+  if (keyring) {
     client->keyring_ = std::make_unique<Keyring>(std::move(*keyring));
-    if (client->keyring_->find(config.name()) == nullptr) {
+    if (messenger_options->auth_required && client->keyring_->find(config.name()) == nullptr) {
       return failure(std::errc::permission_denied,
                      "keyring " + config.get_string("keyring") + " has no key for " +
                          client->entity_ + ": add it, or choose another entity with -n or id=");

@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include <sys/stat.h>
+
 #include <cstdlib>
 #include <exception>
 #include <map>
@@ -7,6 +9,8 @@
 
 #include "bstore_plugin/lun/last_error.h"
 #include "bstore_plugin/lun/lun.h"
+#include "bstore_plugin/lun/run_in_time.h"
+#include "bstore_plugin/lun/shared_cluster.h"
 #include "bstore_plugin/lun/tgt_version.h"
 #include "bstore_plugin/plugin_api.h"
 #include "common/log.h"
@@ -52,11 +56,31 @@ void take_data_buffers(SharedCluster& cluster, const lunar_host& host) {
                  "travels inline");
 }
 
+// Reads files, which may be where nobody answers.
+Outcome<std::string> find_cluster_key(const BsOptions& options) {
+  using Key = Outcome<std::string>;
+  auto key = run_in_time<Key>(
+      [options]() -> Key {
+        struct stat status {};
+        if (!options.conf.empty() && ::stat(options.conf.c_str(), &status) == 0 &&
+            !S_ISREG(status.st_mode)) {
+          return failure(std::errc::invalid_argument,
+                         "bsopts: conf=" + options.conf + " is not a regular file");
+        }
+        return options.cluster_key();
+      },
+      kFileTimeout);
+  if (!key) return failure(no_file_in_time(options));
+  return std::move(*key);
+}
+
 // The cluster that these options name, opened if it is the first LUN of it. An Error if it cannot
 // be, or if overrides differ from those it was opened with.
 Outcome<SharedCluster*> find_or_open_cluster(const BsOptions& options, const lunar_host& host) {
   auto& clusters = plugin().clusters;
-  const auto found = clusters.find(options.cluster_key());
+  const auto key = find_cluster_key(options);
+  if (!key) return failure(key.error());
+  const auto found = clusters.find(*key);
   if (found != clusters.end()) {
     if (options.overrides.empty() || options.overrides == found->second->overrides()) {
       return found->second;
@@ -65,12 +89,9 @@ Outcome<SharedCluster*> find_or_open_cluster(const BsOptions& options, const lun
                    "bsopts: the cluster is already open as client." + options.id +
                        " with other options; give every LUN of it the same");
   }
-  auto cluster = SharedCluster::create(options, host);
+  auto cluster = SharedCluster::create(options, host, check_version_once);
   if (!cluster) return cluster;
-  if (auto checked = check_version_once((*cluster)->config()); !checked) {
-    return failure(checked.error());
-  }
-  clusters[options.cluster_key()] = *cluster;
+  clusters[*key] = *cluster;
   take_data_buffers(**cluster, host);
   return cluster;
 }

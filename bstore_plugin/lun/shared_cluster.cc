@@ -9,9 +9,11 @@
 #include <cstdlib>
 
 #include "bstore_plugin/lun/last_error.h"
+#include "bstore_plugin/lun/run_in_time.h"
 #include "common/check.h"
 #include "common/crc32c.h"
 #include "common/file.h"
+#include "common/keyring.h"
 #include "common/log.h"
 #include "common/log_config.h"
 
@@ -53,27 +55,56 @@ std::string instance_name(const Config& config, const BsOptions& options) {
 
 }  // namespace
 
-Outcome<SharedCluster*> SharedCluster::create(const BsOptions& options, const lunar_host& host) {
-  // On failure what was begun is left behind on purpose: it may be in tgtd's loop already, and the
-  // next attempt makes another. LUN creation is rare.
-  auto* cluster = new SharedCluster(host);
-  if (auto started = cluster->start(options); !started) return failure(started.error());
-  return cluster;
+Error no_file_in_time(const BsOptions& options) {
+  const std::string conf = options.conf.empty() ? "the configuration" : "conf=" + options.conf;
+  return {std::make_error_code(std::errc::timed_out),
+          "bsopts: " + conf +
+              ", or the keyring that it names, cannot be read: it is on a file system that does "
+              "not answer, or too many earlier ones were; copy both to a local disk"};
 }
 
-Outcome<void> SharedCluster::start(const BsOptions& options) {
+Outcome<SharedCluster*> SharedCluster::create(const BsOptions& options, const lunar_host& host,
+                                              Outcome<void> (*accept)(const Config&)) {
+  // What is in tgtd's loop already stays for good, whatever becomes of it.
+  std::unique_ptr<SharedCluster> cluster(new SharedCluster(host));
+  auto started = cluster->start(options, accept);
+  if (cluster->is_attached_) {
+    SharedCluster* const kept = cluster.release();
+    if (started) return kept;
+  }
+  return failure(started.error());
+}
+
+Outcome<void> SharedCluster::load_config(const BsOptions& options) {
   const auto name = EntityName::parse("client." + options.id);
   if (!name) {
     return failure(std::errc::invalid_argument,
                    "bsopts: id '" + options.id + "' is not valid; it is the ID of client.ID");
   }
-  config_ = std::make_unique<Config>(*name, options.cluster);
-  if (auto r = config_->load(options.conf); !r) return r;
-  for (const auto& [option, value] : options.overrides) {
-    if (auto r = config_->set(option, value); !r) {
-      return failure(r.error().code, "bsopts: " + r.error().message);
-    }
-  }
+  using Loaded = Outcome<std::unique_ptr<Config>>;
+  auto loaded = run_in_time<Loaded>(
+      [options, name = *name]() -> Loaded {
+        auto config = std::make_unique<Config>(name, options.cluster);
+        if (auto r = config->load(options.conf); !r) return failure(r.error());
+        for (const auto& [option, value] : options.overrides) {
+          if (auto r = config->set(option, value); !r)
+            return failure(r.error().code, "bsopts: " + r.error().message);
+        }
+        // Only whether that ends: it is read again, where its errors matter.
+        const auto keyring = Keyring::load(config->get_string("keyring"));
+        return config;
+      },
+      kFileTimeout);
+  if (!loaded) return failure(no_file_in_time(options));
+  if (!*loaded) return failure(loaded->error());
+  config_ = std::move(**loaded);
+  return {};
+}
+
+Outcome<void> SharedCluster::start(const BsOptions& options,
+                                   Outcome<void> (*accept)(const Config&)) {
+  if (auto loaded = load_config(options); !loaded) return loaded;
+  if (auto accepted = accept(*config_); !accepted) return accepted;
   overrides_ = options.overrides;
   config_->freeze();
   is_busy_on_timeout_ = config_->get_string("lunar_sense_on_timeout") == "busy";
@@ -103,6 +134,7 @@ Outcome<void> SharedCluster::start(const BsOptions& options) {
 }
 
 Outcome<void> SharedCluster::attach_to_loop() {
+  is_attached_ = true;
   completion_fd_ = eventfd(0, EFD_NONBLOCK | EFD_CLOEXEC);
   const auto on_center = [](void* self) {
     static_cast<SharedCluster*>(self)->on_center_readable();

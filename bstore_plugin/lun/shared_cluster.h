@@ -23,18 +23,26 @@
 
 namespace lunar::bstore_plugin {
 
+// For a configuration and a keyring to be read: tgtd does nothing else meanwhile.
+inline constexpr std::chrono::milliseconds kFileTimeout{2000};
+// What is said when they were not.
+Error no_file_in_time(const BsOptions& options);
+
 // A cluster handle that all LUNs of a cluster share: its client, on an event loop that is embedded
-// in tgtd's. Lives on tgtd's thread. Never destroyed: tgtd exits without closing LUNs.
+// in tgtd's. Lives on tgtd's thread. Never destroyed once it is in that loop: tgtd exits without
+// closing LUNs.
 //
 // Two ways into the center: its fd becomes readable (process, then hand finished commands to tgt),
 // or a command was submitted (process once before tgtd next waits, so that a burst leaves in one
 // writev). tgt allows completions only in the former, so the latter wakes an eventfd for them.
 class SharedCluster {
  public:
-  // Reads the configuration and begins to look for the cluster. An Error if something of that
-  // cannot be.
-  static Outcome<SharedCluster*> create(const BsOptions& options, const lunar_host& host);
-  ~SharedCluster() = delete;
+  // Reads the configuration, and if `accept` has nothing against it, begins to look for the
+  // cluster. An Error if something of that cannot be.
+  static Outcome<SharedCluster*> create(const BsOptions& options, const lunar_host& host,
+                                        Outcome<void> (*accept)(const Config&));
+  // REQUIRES: it is not in tgtd's loop.
+  ~SharedCluster() = default;
 
   gateway::Client& client() noexcept { return *client_; }
   const Config& config() const noexcept { return *config_; }
@@ -57,7 +65,8 @@ class SharedCluster {
   using Commands = boost::intrusive::list<ScsiCommand, boost::intrusive::constant_time_size<false>>;
 
   explicit SharedCluster(const lunar_host& host) : host_(host) {}
-  Outcome<void> start(const BsOptions& options);
+  Outcome<void> start(const BsOptions& options, Outcome<void> (*accept)(const Config&));
+  Outcome<void> load_config(const BsOptions& options);
   Outcome<void> attach_to_loop();
   void serve_admin_socket();
   void on_center_readable();
@@ -75,6 +84,7 @@ class SharedCluster {
   std::unique_ptr<AdminSocket> admin_;
   std::vector<AdminSocket::ServedCommand> admin_commands_;
   std::map<std::string, std::string> overrides_;
+  bool is_attached_ = false;  // to tgtd's loop, for good
   bool is_busy_on_timeout_ = false;
   int completion_fd_ = -1;
   Commands running_;   // each command is in one of these two

@@ -3,6 +3,7 @@
 """Mistakes of users: each gets a sentence that names the thing, and tgtd goes on."""
 
 import json
+import os
 import re
 import shutil
 import struct
@@ -87,6 +88,37 @@ class LunTest(LunarTestCase):
         self.assert_refused("rbd/new", "has format 99, this build knows format 1")
         _, sentence = self.cluster.lunar_fails("info", "rbd/new")
         self.assertIn("has format 99", sentence)
+
+
+    def test_image_header_that_is_nested_without_end(self):
+        self.cluster.create_image("rbd/new", "64M")
+        (header,) = [path for path in self.cluster.store_folder(0).glob("pool.*/*/*/o.*")
+                     if b'"name": "new"' in path.read_bytes() and b'"uuid"' in path.read_bytes()]
+        self.cluster.kill_osd(0)
+        deep = "[" * 400000 + "]" * 400000
+        header.write_text(header.read_text().replace('"features": []', f'"features": [{deep}]'))
+        self.cluster.start_osd(0)
+        self.assert_refused("rbd/new", "is nested more than 8 deep")
+        _, sentence = self.cluster.lunar_fails("info", "rbd/new")
+        self.assertIn("is nested more than 8 deep", sentence)
+        self.assertLess(len(sentence), 500)
+
+    def test_conf_that_is_a_pipe(self):
+        pipe = self.folder / "pipe.conf"
+        os.mkfifo(pipe)
+        started = time.monotonic()
+        self.assert_refused("rbd/good", "is not a regular file", f"conf={pipe}")
+        self.assertLess(time.monotonic() - started, 5)
+
+    def test_luns_that_fail_leave_no_descriptor_behind(self):
+        folder = f"/proc/{self.tgtd.process.pid}/fd"
+        descriptors = lambda: len(os.listdir(folder))  # noqa: E731
+        bsopts = "auth_client_required=psk;keyring=/no/such.keyring;id=other"
+        self.assert_refused("rbd/good", "/no/such.keyring", bsopts)
+        before = descriptors()
+        for _ in range(5):
+            self.assert_refused("rbd/good", "/no/such.keyring", bsopts)
+        self.assertEqual(descriptors(), before)
 
 
 class ServerTest(TestCase):
