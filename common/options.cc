@@ -71,14 +71,24 @@ constexpr OptionSpec kOptions[] = {
 {"ms_max_backoff", kDuration, "15s", "1ms..10m", kCeph,
  "The time between two attempts to reconnect grows up to this one."},
 {"ms_dispatch_throttle_bytes", kSize, "100M", "1MiB..64GiB", kCeph,
- "No link takes data while received messages of more than this many bytes wait to be done with."},
+ "A connection takes no data while received messages of more than this many bytes wait to be done with; all "
+ "connections together hold up to three times as much, of which each entity and connection has a share."},
+{"ms_max_unread_messages", kUint, "16384", "64..100000000", 0,
+ "A server closes the session of a peer that has not taken this many messages."},
+{"ms_max_sessions_per_entity", kUint, "1024", "1..1000000", 0,
+ "A server has up to this many sessions of one entity; more are refused."},
+{"ms_max_handshakes", kUint, "1024", "8..1000000", 0,
+ "Up to this many links that peers made are in their handshake; beyond it the oldest one of the address that has "
+ "most is closed."},
+{"ms_max_handshakes_per_host", kUint, "128", "1..1000000", 0,
+ "Up to this many links from one address (of IPv6, one /64) are in their handshake; beyond it the oldest is closed."},
 {"ms_keepalive_interval", kDuration, "5s", "10ms..1h", 0,
  "A link on which nothing has arrived for this time is sent a keepalive, which its peer has to answer."},
 {"ms_keepalive_timeout", kDuration, "15s", "10ms..1h", 0,
  "A link on which nothing has arrived for this time is dead and is closed."},
 {"ms_session_timeout", kDuration, "1m", "10ms..24h", 0,
  "A server keeps a session that has no link for this time."},
-{"ms_max_front_bytes", kSize, "1MiB", "64K..16MiB", 0,
+{"ms_max_front_bytes", kSize, "1MiB", "1MiB..16MiB", 0,
  "A frame whose front has more bytes is refused."},
 {"ms_max_data_bytes", kSize, "64MiB", "1MiB..1GiB", 0,
  "A frame whose data has more bytes is refused."},
@@ -159,7 +169,8 @@ constexpr OptionSpec kOptions[] = {
 
 // -- authentication
 {"auth_client_required", kChoice, "psk", "none|psk", kCeph,
- "Clients ask this proof of servers; none is accepted on loopback addresses only."},
+ "Clients ask this proof of servers; with none they talk to servers on loopback addresses only, unless the server "
+ "asks, and then both prove."},
 {"auth_cluster_required", kChoice, "psk", "none|psk", kCeph,
  "Servers ask this proof of each other; none is accepted on loopback addresses only."},
 {"auth_service_required", kChoice, "psk", "none|psk", kCeph,
@@ -224,11 +235,19 @@ constexpr OptionSpec kOptions[] = {
  "A server remembers a client that has no connection for this time."},
 {"osd_client_watch_timeout", kDuration, "30s", "100ms..1h", kCeph,
  "A watch of an object lives while its client is connected, and for this time without a connection."},
+{"osd_client_sessions_max", kUint, "8192", "16..1000000", 0,
+ "A server remembers up to this many sessions of clients; the ops of more are answered BUSY."},
+{"osd_client_sessions_per_entity", kUint, "2048", "1..1000000", 0,
+ "A server remembers up to this many sessions of one entity; beyond it those without a connection are forgotten, the "
+ "oldest first."},
+{"osd_client_reply_bytes", kSize, "32M", "1MiB..64GiB", 0,
+ "READs of one connection begin while their data, until it has left, is below this many bytes; all connections "
+ "together have up to three times as much, of which each entity and connection has a share."},
 {"osd_client_results_max", kUint, "4096", "16..1000000", 0,
  "A server remembers this many results of each client, so that a resend is answered alike; at the limit new ops "
  "wait."},
 {"osd_client_message_cap", kUint, "1024", "1..1000000", kCeph,
- "A server executes up to this many ops at a time; more wait in the order in which they came."},
+ "A server executes up to this many ops at a time; more wait, and their clients take turns."},
 {"osd_heartbeat_grace", kDuration, "20s", "10ms..1h", kCeph,
  "A server that has had no session with the map authority for this time is marked down."},
 {"osd_admin_entities", kString, "client.admin", "", 0,

@@ -43,6 +43,8 @@ class MsgrCategory final : public std::error_category {
         return "a newer link took over the session";
       case MsgrErrc::kStaleKey:
         return "the key belongs to a link that is gone";
+      case MsgrErrc::kTooMany:
+        return "the peer has as many sessions of this entity as it takes";
       case MsgrErrc::kKeyTakenBack:
         return "the link was dropped to take a remote key back";
     }

@@ -24,6 +24,7 @@ enum class MsgrErrc {
   kReplaced,         // a newer link took over the session
   kStaleKey,         // a key of a link that is not up any more
   kKeyTakenBack,     // the link was dropped because that alone takes a key back
+  kTooMany,          // the peer has as many sessions of this entity as it takes
 };
 
 const std::error_category& msgr_category() noexcept;

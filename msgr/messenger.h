@@ -56,6 +56,10 @@ struct MessengerOptions {
   std::chrono::nanoseconds keepalive_timeout{std::chrono::seconds(15)};  // above the interval
   std::chrono::nanoseconds session_timeout{std::chrono::seconds(60)};  // a server's, without a link
   uint64_t dispatch_throttle_bytes = 100u << 20;                       // 0: no limit
+  uint64_t max_unread_messages = 16384;                                // of an accepted session
+  uint64_t max_sessions = 1024;                                        // accepted, of one entity
+  uint64_t max_handshakes = 1024;                                      // of links that peers made
+  uint64_t max_handshakes_per_host = 128;                              // … from one address
   FrameLimits limits;                   // of frames that are received, and of our own
   uint64_t inject_socket_failures = 0;  // one in about so many sends or receives; 0 is never
   double inject_delay_probability = 0;  // share of received frames

@@ -72,6 +72,10 @@ Outcome<MessengerOptions> MessengerOptions::from_config(const Config& config) {
   options.keepalive_timeout = config.get_duration("ms_keepalive_timeout");
   options.session_timeout = config.get_duration("ms_session_timeout");
   options.dispatch_throttle_bytes = config.get_size("ms_dispatch_throttle_bytes");
+  options.max_unread_messages = config.get_uint("ms_max_unread_messages");
+  options.max_sessions = config.get_uint("ms_max_sessions_per_entity");
+  options.max_handshakes = config.get_uint("ms_max_handshakes");
+  options.max_handshakes_per_host = config.get_uint("ms_max_handshakes_per_host");
   options.limits.max_front_bytes = as_uint32(config.get_size("ms_max_front_bytes"));
   options.limits.max_data_bytes = as_uint32(config.get_size("ms_max_data_bytes"));
   options.inject_socket_failures = config.get_uint("ms_inject_socket_failures");

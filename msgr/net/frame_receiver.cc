@@ -8,6 +8,7 @@ namespace lunar::msgr {
 namespace {
 
 constexpr std::chrono::milliseconds kStallRetry{2};
+constexpr std::chrono::milliseconds kUnwantedRetry{20};  // the handler may resume() before
 
 }  // namespace
 
@@ -92,7 +93,8 @@ bool FrameReceiver::place_in_pool() {
     }
   }
   // Back-pressure: no reading until memory is back. Pools do not tell, so ask now and then.
-  stall_timer_ = center_.run_after(kStallRetry, [this] { retry_stalled(); });
+  const auto pause = is_unwanted_ ? kUnwantedRetry : kStallRetry;
+  stall_timer_ = center_.run_after(pause, [this] { retry_stalled(); });
   return false;
 }
 

@@ -33,7 +33,10 @@ class FrameReceiver {
   FrameReceiver(const FrameReceiver&) = delete;
   FrameReceiver& operator=(const FrameReceiver&) = delete;
 
-  void set_handler(LinkHandler* handler) noexcept { handler_ = handler; }
+  void set_handler(LinkHandler* handler) noexcept {
+    handler_ = handler;
+    if (handler != nullptr) decoder_.set_max_front(handler->max_front_bytes());
+  }
   LinkHandler* handler() const noexcept { return handler_; }
   void pause() noexcept { is_paused_ = true; }
   void resume();

@@ -53,6 +53,8 @@ struct LinkHandler {
   // not, nothing more is delivered, and the link asks again: soon, or at once after
   // resume_reading(). Frames without data are not asked about. Must not close the link.
   virtual bool can_take_payload() { return true; }
+  // The longest front that it takes, if that is less than the link's limit.
+  virtual uint32_t max_front_bytes() const noexcept { return UINT32_MAX; }
   virtual void on_frame(ReceivedFrame frame) = 0;
   // The link failed or the peer closed it. Last call; it may destroy the link.
   virtual void on_closed(std::error_code why) = 0;

@@ -18,6 +18,9 @@ namespace {
 constexpr int kReadsPerTurn = 8;
 constexpr std::size_t kBytesPerTurn = 4u << 20;
 
+constexpr std::size_t kReadAhead = 64u << 10;
+constexpr std::size_t kHandshakeReadAhead = 1u << 10;
+
 void run_all(std::vector<IoDone>& unsent, std::error_code why) {
   for (IoDone& sent : unsent) sent(why);
 }
@@ -47,6 +50,9 @@ StreamLink::~StreamLink() {
 void StreamLink::set_handler(LinkHandler* handler) {
   center_.assert_in_loop();
   receiver_.set_handler(handler);
+  // A link in its handshake costs what it sends.
+  const std::size_t longest = handler == nullptr ? 0 : handler->max_front_bytes();
+  reader_.set_read_ahead(longest < kReadAhead ? kHandshakeReadAhead : kReadAhead);
   if (state_ == State::kFailed) {
     center_.post([this, alive = alive_] {
       if (*alive) report_failure();

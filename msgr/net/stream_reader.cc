@@ -8,7 +8,6 @@
 namespace lunar::msgr {
 namespace {
 
-constexpr std::size_t kBufferBytes = 64u << 10;
 constexpr std::size_t kShortReadAhead = 4u << 10;  // a header, a front, and little payload
 constexpr std::size_t kLargePayload = 32u << 10;
 
@@ -24,10 +23,13 @@ bool StreamReader::decode() {
 }
 
 StreamReader::Received StreamReader::receive(ByteStream& stream) {
-  if (!buffer_) buffer_.reset(new std::byte[kBufferBytes]);
+  if (buffer_bytes_ != read_ahead_) {
+    buffer_.reset(new std::byte[read_ahead_]);
+    buffer_bytes_ = read_ahead_;
+  }
   const Bytes target = receiver_.payload_target();
   const bool is_short = !target.empty() || receiver_.last_data_bytes() >= kLargePayload;
-  const std::size_t ahead = is_short ? kShortReadAhead : kBufferBytes;
+  const std::size_t ahead = is_short ? std::min(kShortReadAhead, buffer_bytes_) : buffer_bytes_;
   const std::array<iovec, 2> iovecs = {iovec{target.data(), target.size()},
                                        iovec{buffer_.get(), ahead}};
   ++counters_.receive_calls;

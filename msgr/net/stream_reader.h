@@ -31,6 +31,8 @@ class StreamReader {
   StreamReader(const StreamReader&) = delete;
   StreamReader& operator=(const StreamReader&) = delete;
 
+  // How much is read ahead at most, from the next receive() on.
+  void set_read_ahead(std::size_t bytes) noexcept { read_ahead_ = bytes; }
   // Bytes were read ahead and not decoded; no event of the stream will tell of them.
   bool has_unread() const noexcept { return begin_ != end_; }
   // Decodes what was read ahead. Returns whether to go on: the link may be paused, over or
@@ -43,7 +45,9 @@ class StreamReader {
   FrameReceiver& receiver_;
   LinkCounters& counters_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false once destroyed
-  std::unique_ptr<std::byte[]> buffer_;                               // made when first needed
+  std::size_t read_ahead_ = 64u << 10;
+  std::unique_ptr<std::byte[]> buffer_;  // made when first needed
+  std::size_t buffer_bytes_ = 0;
   std::size_t begin_ = 0;  // of what is not decoded, in buffer_
   std::size_t end_ = 0;
 };

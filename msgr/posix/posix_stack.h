@@ -18,8 +18,9 @@ struct PosixStackOptions {
   std::string tcp_congestion;  // empty: the host's default
   uint32_t tcp_rcvbuf = 0;     // bytes; 0: the host's default, which adapts
   int backlog = 512;
-  std::size_t buffer_budget_bytes = 256u << 20;  // of received data not yet given back
-  std::size_t buffer_cached_bytes = 32u << 20;   // of free slices kept
+  // Of received data and of replies, not yet given back: above the shares of both.
+  std::size_t buffer_budget_bytes = 512u << 20;
+  std::size_t buffer_cached_bytes = 32u << 20;  // of free slices kept
   BufferPool* buffers = nullptr;  // another's, borrowed, in place of a pool of its own
 };
 

@@ -1,21 +1,31 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <fmt/format.h>
+
 #include <algorithm>
+#include <array>
 #include <optional>
 #include <utility>
 
-#include "common/log.h"
+#include "common/log_limited.h"
 #include "msgr/errors.h"
 #include "msgr/session/async_messenger.h"
 #include "msgr/session/upgrade.h"
 
 // The accepting side of a handshake: greet, then give the link to the session it asks for, or to a
-// new one. The number of handshakes under way is bounded: beyond it the oldest one is ended, so
-// that peers which connect and send nothing cannot keep others out.
+// new one. The number of handshakes under way is bounded, in all and for each address: beyond it
+// the oldest one of the address that has too many, or most, is ended. So peers that connect and
+// send nothing keep nobody out but, at the worst, others at their own address.
 
 namespace lunar::msgr {
 namespace {
 
-constexpr std::size_t kMaxIncoming = 256;
+// What a host can have many of is one host.
+Address host_of(const Address& peer) {
+  constexpr std::size_t kPrefixBytes = 8;
+  std::array<uint8_t, 16> raw = peer.raw();
+  if (peer.is_ipv6()) std::fill(raw.begin() + kPrefixBytes, raw.end(), uint8_t{0});
+  return Address::from_raw(peer.family(), raw, 0);
+}
 
 tl::expected<SessionRequest, HandshakeFailure> read_request(Result<ReceivedFrame> received) {
   if (!received) {
@@ -56,13 +66,43 @@ std::optional<HandshakeFailure> answer(FrameChannel& channel, RequestVerdict ver
 
 }  // namespace
 
+AsyncMessenger::IncomingHandshakes::iterator AsyncMessenger::enter(FrameChannel& channel) {
+  const Address host = host_of(channel.link().peer_address());
+  const auto place = incoming_.insert(incoming_.end(), {&channel, host});
+  if (++incoming_of_[host] > options_.max_handshakes_per_host) {
+    end_oldest_of(host);
+  } else if (incoming_.size() > options_.max_handshakes) {
+    end_oldest_of(std::max_element(incoming_of_.begin(), incoming_of_.end(),
+                                   [](const auto& a, const auto& b) { return a.second < b.second; })
+                      ->first);
+  }
+  return place;
+}
+
+void AsyncMessenger::leave(IncomingHandshakes::iterator place) {
+  const auto count = incoming_of_.find(place->host);
+  if (--count->second == 0) incoming_of_.erase(count);
+  incoming_.erase(place);
+}
+
+void AsyncMessenger::end_oldest_of(const Address& host) {
+  const auto oldest = std::find_if(incoming_.begin(), incoming_.end(),
+                                   [&](const auto& each) { return each.host == host; });
+  counters.handshakes_replaced.add();
+  oldest->channel->abort(make_error_code(MsgrErrc::kReplaced));
+}
+
+bool AsyncMessenger::has_too_many_sessions(const std::string& entity) const {
+  const auto count = std::count_if(sessions_.begin(), sessions_.end(), [&](const auto& session) {
+    return session->target().is_unset() && session->peer().entity == entity;
+  });
+  return static_cast<uint64_t>(count) >= options_.max_sessions;
+}
+
 Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
   auto channel =
       std::make_unique<FrameChannel>(center, std::move(link), options_.connection_ready_timeout);
-  const auto place = incoming_.insert(incoming_.end(), channel.get());
-  if (incoming_.size() > kMaxIncoming) {
-    incoming_.front()->abort(make_error_code(MsgrErrc::kReplaced));
-  }
+  const auto place = enter(*channel);
   HandshakeParty party = make_party(channel->link());
   const RaceRank ours{party.hello.listening, party.hello.nonce};
   GreetResult greeted = co_await greet_as_acceptor(*channel, std::move(party));
@@ -75,7 +115,7 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
         upgrade_as_acceptor(std::move(setup), channel, greeted->peer.features_supported);
     UpgradeFailure not_upgraded = co_await upgrade;
     failure = std::move(not_upgraded);
-    *place = channel.get();
+    place->channel = channel.get();
   }
   while (!failure) {
     Result<ReceivedFrame> received = co_await channel->receive();
@@ -85,8 +125,18 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
       break;
     }
     Routed routed = route(policy, *greeted, *request, ours);
+    if (routed.is_new && has_too_many_sessions(greeted->peer.entity)) {
+      counters.sessions_refused.add();
+      failure = HandshakeFailure(
+          make_error_code(MsgrErrc::kTooMany),
+          fmt::format("{} has {} sessions here, as many as one entity may have: close some, or "
+                      "raise ms_max_sessions_per_entity",
+                      greeted->peer.entity, options_.max_sessions),
+          true);
+      break;
+    }
     if (routed.verdict == RequestVerdict::kWelcome && !is_shutting_down_) {
-      incoming_.erase(place);
+      leave(place);
       auto incoming = std::make_unique<IncomingLink>();
       incoming->channel = std::move(channel);
       incoming->greeted = std::move(*greeted);
@@ -102,11 +152,13 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
     const uint64_t generation = routed.session ? routed.session->exchange().generation() : 0;
     failure = answer(*channel, routed.verdict, *request, generation);
   }
-  incoming_.erase(place);
+  leave(place);
   counters.handshakes_failed.add();
   if (failure->code == MsgrErrc::kAuthFailed) counters.auth_failed.add();
-  LUNAR_LOG(kMs, failure->code == MsgrErrc::kAuthFailed ? 0 : 1, "link from {} refused: {}",
-            channel->link().peer_address().to_string(), failure->sentence);
+  const bool is_loud =
+      failure->code == MsgrErrc::kAuthFailed || failure->code == MsgrErrc::kTooMany;
+  LUNAR_LOG_LIMITED(kMs, is_loud ? 0 : 1, "link from {} refused: {}",
+                    channel->link().peer_address().to_string(), failure->sentence);
   ++closing_channel_count_;
   if (failure->tells_peer) {
     HandshakeError error = failure->for_peer();

@@ -82,7 +82,7 @@ void AsyncMessenger::shutdown(UniqueFunction<void()> done) {
   listeners_.clear();
   const auto sessions = sessions_;
   for (const auto& session : sessions) session->close();
-  while (!incoming_.empty()) incoming_.front()->abort(make_error_code(MsgrErrc::kClosed));
+  while (!incoming_.empty()) incoming_.front().channel->abort(make_error_code(MsgrErrc::kClosed));
   end_if_idle();
 }
 

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <list>
+#include <map>
 #include <memory>
 #include <string>
 #include <vector>
@@ -38,7 +39,18 @@ class AsyncMessenger final : public Messenger, public SessionEnvironment {
   bool is_shutting_down() const noexcept override { return is_shutting_down_; }
   void on_session_ended(Session& session) override;
 
+  // A handshake of a link that a peer made.
+  struct IncomingHandshake {
+    FrameChannel* channel;
+    Address host;  // who made it: its address without the port; of IPv6, the /64
+  };
+  using IncomingHandshakes = std::list<IncomingHandshake>;
+
   // acceptor.cc: a link that came in, until a session has it.
+  IncomingHandshakes::iterator enter(FrameChannel& channel);
+  void leave(IncomingHandshakes::iterator place);
+  void end_oldest_of(const Address& host);
+  bool has_too_many_sessions(const std::string& entity) const;
   Detached accept(std::unique_ptr<Link> link, Policy policy);
   Routed route(Policy policy, const Greeted& greeted, const SessionRequest& request,
                const RaceRank& ours);
@@ -52,7 +64,8 @@ class AsyncMessenger final : public Messenger, public SessionEnvironment {
   SessionCounters session_counters_;
   std::vector<std::unique_ptr<Listener>> listeners_;
   std::vector<std::shared_ptr<Session>> sessions_;
-  std::list<FrameChannel*> incoming_;  // handshakes of links that peers made, oldest first
+  IncomingHandshakes incoming_;                 // oldest first
+  std::map<Address, std::size_t> incoming_of_;  // how many of incoming_ each host has; none is 0
   int closing_channel_count_ = 0;
   bool is_shutting_down_ = false;
   UniqueFunction<void()> shutdown_done_;  // set from shutdown() until it is done

@@ -15,6 +15,9 @@
 
 namespace lunar::msgr {
 
+// Of a frame of a handshake; docs/protocol.md §3.
+inline constexpr uint32_t kMaxHandshakeFront = 4096;
+
 // A link during its handshake: one coroutine sends and awaits its frames. Ends by itself with
 // kTimedOut when the handshake takes too long.
 // Loop-bound. Owns the link until release() or the end of close(); one of them comes before the
@@ -54,6 +57,7 @@ class FrameChannel final : public LinkHandler {
 
  private:
   Bytes payload_for(const FrameHeader& header, ConstBytes front) override;
+  uint32_t max_front_bytes() const noexcept override { return kMaxHandshakeFront; }
   void on_frame(ReceivedFrame frame) override;
   void on_closed(std::error_code why) override;
   void begin_close();

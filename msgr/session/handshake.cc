@@ -49,6 +49,14 @@ std::string refusal(const std::string& entity) {
   return fmt::format("authentication of {} failed: compare its key here and there", entity);
 }
 
+// Anybody who is asked on the way could be that server.
+std::string explain_unproven(const Hello& peer, const Address& address) {
+  return fmt::format(
+      "{} at {} asks for no proof, and none is asked of it: without authentication only loopback "
+      "addresses are talked to; set auth_client_required = psk, or name the server by one",
+      peer.entity, address.to_string());
+}
+
 }  // namespace
 
 std::optional<std::string> find_mismatch(const Hello& ours, const Hello& theirs) {
@@ -105,7 +113,11 @@ Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party
   }
   Greeted greeted;
   greeted.peer = std::move(*peer);
-  if (!party.hello.auth_required && !greeted.peer.auth_required) co_return std::move(greeted);
+  if (!party.hello.auth_required && !greeted.peer.auth_required) {
+    const Address address = channel.link().peer_address();
+    if (!address.is_loopback()) co_return auth_failure(explain_unproven(greeted.peer, address));
+    co_return std::move(greeted);
+  }
 
   const auto name = EntityName::parse(party.hello.entity);
   const Secret* key = party.keyring != nullptr && name ? party.keyring->find(*name) : nullptr;

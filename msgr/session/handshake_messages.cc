@@ -182,7 +182,8 @@ Result<SessionRequest> SessionRequest::decode(bool is_reconnect, ConstBytes fron
   request.lossy = (flags & kSessionLossy) != 0;
   request.peer_to_peer = (flags & kSessionPeerToPeer) != 0;
   if ((flags & ~(kSessionLossy | kSessionPeerToPeer)) != 0 || request.cookie.is_zero() ||
-      request.is_new() == is_reconnect || (request.is_new() && request.in_seq != 0) ||
+      request.generation > kMaxGeneration || request.is_new() == is_reconnect ||
+      (request.is_new() && request.in_seq != 0) ||
       (request.lossy && (request.peer_to_peer || is_reconnect))) {
     in.mark_bad();
   }
@@ -206,7 +207,8 @@ Result<SessionReady> SessionReady::decode(ConstBytes front) {
   ready.in_seq = in.get<uint64_t>();
   const auto flags = in.get<uint8_t>();
   ready.lossy = (flags & kSessionLossy) != 0;
-  if ((flags & ~kSessionLossy) != 0 || ready.cookie.is_zero() || ready.generation == 0) {
+  if ((flags & ~kSessionLossy) != 0 || ready.cookie.is_zero() || ready.generation == 0 ||
+      ready.generation > kMaxGeneration) {
     in.mark_bad();
   }
   return checked(in, ready);
@@ -224,6 +226,7 @@ Result<SessionRetry> SessionRetry::decode(ConstBytes front) {
   SessionRetry retry;
   retry.reason = in.get<RetryReason>();
   retry.generation = in.get<uint64_t>();
+  if (retry.generation > kMaxGeneration) in.mark_bad();
   if (retry.reason != RetryReason::kStaleGeneration && retry.reason != RetryReason::kLostRace) {
     in.mark_bad();
   }
@@ -286,6 +289,8 @@ MsgrErrc to_errc(HandshakeFault fault) noexcept {
       return MsgrErrc::kAuthFailed;
     case HandshakeFault::kShuttingDown:
       return MsgrErrc::kClosedByPeer;
+    case HandshakeFault::kTooMany:
+      return MsgrErrc::kTooMany;
     case HandshakeFault::kProtocol:
       break;
   }
@@ -296,6 +301,7 @@ HandshakeFault to_fault(std::error_code error) noexcept {
   if (error == MsgrErrc::kFeatureMismatch) return HandshakeFault::kFeatureMismatch;
   if (error == MsgrErrc::kAuthFailed) return HandshakeFault::kAuthFailed;
   if (error == MsgrErrc::kClosed) return HandshakeFault::kShuttingDown;
+  if (error == MsgrErrc::kTooMany) return HandshakeFault::kTooMany;
   return HandshakeFault::kProtocol;
 }
 

@@ -84,6 +84,9 @@ struct AuthDone {
   static Result<AuthDone> decode(ConstBytes front);
 };
 
+// Links of a session, counted. No session has so many: a number above is made up, to make it wrap.
+inline constexpr uint64_t kMaxGeneration = uint64_t{1} << 48;
+
 // What the connecting side wants: a new session (peer_cookie zero), or one of before.
 struct SessionRequest {
   Cookie cookie;              // the sender's
@@ -125,6 +128,7 @@ enum class HandshakeFault : uint32_t {
   kFeatureMismatch = 2,  // version or feature bits
   kAuthFailed = 3,
   kShuttingDown = 4,
+  kTooMany = 5,  // sessions of this entity
 };
 struct HandshakeError {
   HandshakeFault fault = HandshakeFault::kProtocol;

@@ -70,6 +70,7 @@ class SendQueue {
   bool has_finished() const noexcept { return !finished_.empty(); }
   // Nothing waits and nothing is unacknowledged.
   bool is_idle() const noexcept { return queued_count_ == 0 && unacked_.empty(); }
+  std::size_t size() const noexcept { return queued_count_ + unacked_.size(); }
   std::size_t queued_count() const noexcept { return queued_count_; }
   std::size_t unacked_count() const noexcept { return unacked_.size(); }
   uint64_t acked() const noexcept { return acked_; }

@@ -3,7 +3,7 @@
 
 #include <utility>
 
-#include "common/log.h"
+#include "common/log_limited.h"
 #include "msgr/errors.h"
 #include "tracing/tracepoints.h"
 
@@ -35,6 +35,14 @@ void Session::send(std::unique_ptr<OutMessage> message) {
   LUNAR_TRACE(lunar_msgr, frame_queued, message->meta().trace_id, message->meta().tid, id(),
               message->meta().type);
   exchange_.queue().push(std::move(message));
+  if (target().is_unset() && exchange_.queue().size() > environment_.options.max_unread_messages) {
+    environment_.counters.sessions_refused.add();
+    LUNAR_LOG_LIMITED(kMs, 0,
+                      "conn {}: closed, {} has {} messages here that it did not take; "
+                      "ms_max_unread_messages is the limit",
+                      id(), peer().entity, exchange_.queue().size());
+    return close();
+  }
   if (link_ != nullptr) {
     link_->pump();
   } else if (!begins_connecting_ && !target().is_unset()) {
@@ -128,20 +136,18 @@ Bytes Session::place_payload(const FrameHeader& header, ConstBytes front) {
   return environment_.dispatcher.payload_for(*this, meta, front, header.data_length.value());
 }
 
-void Session::on_message(ReceivedFrame frame) {
+void Session::on_message(ReceivedFrame frame, FairShares::Held held) {
   InMessage message;
   message.meta =
       MessageMeta{frame.header.message_type.value(), static_cast<Priority>(frame.header.priority),
                   frame.header.tid.value(), frame.header.trace_id.value()};
-  // What the dispatcher placed is its own memory: only ours is throttled.
-  const std::size_t held = frame.front.size() + frame.buffer.bytes().size();
+  // What the dispatcher placed is its own memory: only ours is counted.
+  if (!held) held = environment_.throttle->hold(share_, frame.front.size());
   message.link_generation = link_->generation();
   message.front = std::move(frame.front);
   message.data = frame.data;
   message.buffer = std::move(frame.buffer);
-  const uint64_t waits_before = environment_.throttle->waits();
-  message.release_throttle = environment_.throttle->hold(held);
-  environment_.counters.throttle_waits.add(environment_.throttle->waits() - waits_before);
+  message.release_throttle = environment_.throttle->releaser(std::move(held));
   environment_.dispatcher.on_message(*this, std::move(message));
 }
 

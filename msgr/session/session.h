@@ -81,7 +81,7 @@ class Session final : public Connection, private SessionLinkOwner, private Sessi
 
   // SessionLinkOwner
   Bytes place_payload(const FrameHeader& header, ConstBytes front) override;
-  void on_message(ReceivedFrame frame) override;
+  void on_message(ReceivedFrame frame, FairShares::Held held) override;
   void on_closed_by_peer() override;
   void on_link_idle() override;
   void on_messages_finished() override;
@@ -99,6 +99,7 @@ class Session final : public Connection, private SessionLinkOwner, private Sessi
   bool is_wake_posted_ = false;
 
   SessionExchange exchange_;
+  FairShares::ShareRef share_;  // of the dispatch throttle; null before the first link
   ReconnectPacing pacing_;
   SessionConnector connector_;
   std::unique_ptr<SessionLink> link_;       // from adopt() until it is closed; then exists()

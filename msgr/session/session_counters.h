@@ -28,6 +28,8 @@ struct SessionCounters {
       group.counter("replays", "messages that were sent again on a new link of their session");
   PerfCounter& voids_out =
       group.counter("voids_out", "empty frames that were sent in place of a withdrawn message");
+  PerfCounter& messages_too_long =
+      group.counter("msgs_too_long", "messages that were not sent because no frame takes them");
   PerfCounter& links_up = group.counter("links_up", "links whose handshake succeeded");
   PerfCounter& links_lost =
       group.counter("links_lost", "links that failed after their handshake had succeeded");
@@ -41,8 +43,16 @@ struct SessionCounters {
   PerfCounter& sessions_opened = group.counter("sessions_opened", "sessions that were opened");
   PerfCounter& resets =
       group.counter("resets", "sessions that were lost, with everything unanswered on them");
-  PerfCounter& throttle_waits = group.counter(
-      "throttle_waits", "times that reading stopped because ms_dispatch_throttle_bytes were held");
+  PerfCounter& throttle_waits =
+      group.counter("throttle_waits",
+                    "times that a link stopped reading because its share of memory was used up");
+  PerfCounter& send_timeouts = group.counter(
+      "send_timeouts", "links that were dropped because the peer did not read what it was sent");
+  PerfCounter& sessions_refused =
+      group.counter("sessions_refused",
+                    "sessions that were refused or closed because of a limit of their entity");
+  PerfCounter& handshakes_replaced = group.counter(
+      "handshakes_replaced", "handshakes that were ended because too many were under way");
   PerfCounter& keepalive_timeouts = group.counter(
       "keepalive_timeouts", "links that were dropped because the peer gave no sign of life");
   PerfGauge& sessions = group.gauge("sessions", "connections that exist now");

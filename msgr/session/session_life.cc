@@ -2,7 +2,7 @@
 #include <utility>
 
 #include "common/check.h"
-#include "common/log.h"
+#include "common/log_limited.h"
 #include "msgr/errors.h"
 #include "msgr/session/session.h"
 #include "tracing/tracepoints.h"
@@ -85,6 +85,9 @@ void Session::on_failed_connect(std::error_code why) {
     if (why == MsgrErrc::kAuthFailed) environment_.counters.auth_failed.add();
     reset(why);
   } else {
+    if (why == MsgrErrc::kTooMany)
+      LUNAR_LOG_LIMITED(kMs, 0, "conn {}: {} refuses another session of {}: {}", id(),
+                        target().to_string(), environment_.options.entity, why.message());
     LUNAR_LOG(kMs, 5, "conn {}: cannot reach {}: {}", id(), target().to_string(), why.message());
   }
 }
@@ -115,6 +118,7 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
   set_peer(PeerIdentity{greeted.peer.entity, greeted.peer.instance, greeted.peer.nonce,
                         greeted.is_authenticated, link->peer_address(), one_sided,
                         (greeted.peer.features_supported & kFeatureWatches) != 0});
+  if (share_ == nullptr) share_ = environment_.throttle->open(peer().entity);
   const std::size_t replayed = exchange_.begin(ready, peer_cookie, peer_in_seq, policy_);
   pacing_.on_link_up(center().now());
   set_open(true);
@@ -139,6 +143,7 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
                                    .options = environment_.options,
                                    .counters = environment_.counters,
                                    .throttle = *environment_.throttle,
+                                   .share = share_,
                                    .queue = exchange_.queue(),
                                    .in_seq = exchange_.in_seq(),
                                    .connection_id = id(),

@@ -7,7 +7,7 @@
 
 #include "common/check.h"
 #include "common/host.h"
-#include "common/log.h"
+#include "common/log_limited.h"
 #include "msgr/errors.h"
 #include "msgr/session/handshake_messages.h"
 #include "tracing/tracepoints.h"
@@ -20,8 +20,8 @@
 // Signs of life. Each side sends a kKeepalive every interval, whatever else it sends, and counts
 // any frame, or the beginning of a payload, as a sign of life.
 //
-// The dispatch throttle stops a link at the first data that it would have to take memory for. What
-// has no data passes: acknowledgements, signs of life, cancels, maps, boots. What is behind that
+// The dispatch throttle stops a link at the first data that is above its share. What has no data
+// passes: acknowledgements, signs of life, cancels, maps, boots. What is behind that
 // data waits in the transport, so a side whose link is stalled does not judge the peer; it still
 // shows life itself.
 
@@ -53,7 +53,6 @@ SessionLink::~SessionLink() {
 void SessionLink::start() {
   last_received_ = last_message_ = context_.center.now();
   link_->set_handler(this);
-  context_.throttle.add(*this);
   if (context_.options.keepalive_interval.count() > 0) {
     tick_timer_ =
         context_.center.run_after(context_.options.keepalive_interval, [this] { tick(); });
@@ -87,9 +86,19 @@ void SessionLink::send_next() {
   next.message->encode(*link_, context_.generation, body);
   std::size_t data_bytes = 0;
   for (ConstBytes bytes : body.data) data_bytes += bytes.size();
-  LUNAR_CHECK(body.front.size() <= context_.options.limits.max_front_bytes &&
-                  data_bytes <= context_.options.limits.max_data_bytes,
-              "a message above the limits of a frame");
+  const FrameLimits& limits = context_.options.limits;
+  if (body.front.size() > limits.max_front_bytes || data_bytes > limits.max_data_bytes) {
+    // Its number must not be missing. Who waits for an answer to it times out.
+    LUNAR_ERROR(kMs,
+                "conn {}: a message of type {} has a front of {} and data of {} bytes, and is not "
+                "sent: raise ms_max_front_bytes and ms_max_data_bytes on all hosts",
+                context_.connection_id, meta.type, body.front.size(), data_bytes);
+    context_.counters.messages_too_long.add();
+    frame.header.tag = static_cast<uint8_t>(FrameTag::kVoid);
+    ++messages_on_link_;
+    link_->send(std::move(frame), [this, seq = next.seq](std::error_code) { on_sent(seq); });
+    return;
+  }
   LUNAR_TRACE(lunar_msgr, frame_sent, meta.trace_id, meta.tid, context_.connection_id, next.seq,
               meta.type, static_cast<uint32_t>(body.front.size()),
               static_cast<uint32_t>(data_bytes));
@@ -180,6 +189,8 @@ void SessionLink::revoke(const RemoteKey& key, InlineFunction<void()> done) {
 Bytes SessionLink::payload_for(const FrameHeader& header, ConstBytes front) {
   if (state_ != State::kUp) return {};
   last_received_ = context_.center.now();
+  arriving_bytes_ = header.data_length.value();
+  held_.give_back();
   if (header.tag != static_cast<uint8_t>(FrameTag::kMessage)) {
     fail(make_error_code(MsgrErrc::kBadFrame));
     return {};
@@ -245,6 +256,7 @@ void SessionLink::on_frame(ReceivedFrame frame) {
 
 void SessionLink::on_sequenced(ReceivedFrame frame) {
   arriving_ = {};
+  FairShares::Held held = std::move(held_);
   const uint64_t seq = frame.header.seq.value();
   if (seq <= context_.in_seq) return;  // abandoned when it was all but here
   if (seq != context_.in_seq + 1) {
@@ -262,16 +274,22 @@ void SessionLink::on_sequenced(ReceivedFrame frame) {
   context_.counters.messages_in.add();
   context_.counters.bytes_in.add(bytes);
   context_.counters.payload_copied.add(frame.copied_bytes);
-  owner_.on_message(std::move(frame));
+  owner_.on_message(std::move(frame), std::move(held));
 }
 
+// Asked again and again while there is no memory for what is admitted.
 bool SessionLink::can_take_payload() {
-  is_stalled_ = is_throttled_ && state_ == State::kUp;
-  return !is_stalled_;
+  if (state_ != State::kUp || held_) return true;
+  if (!context_.throttle.accepts(*this, *context_.share, arriving_bytes_)) {
+    if (!std::exchange(is_stalled_, true)) context_.counters.throttle_waits.add();
+    return false;
+  }
+  is_stalled_ = false;
+  held_ = context_.throttle.hold(context_.share, arriving_bytes_);
+  return true;
 }
 
 void SessionLink::resume() {
-  is_throttled_ = false;
   if (!is_stalled_) return;
   last_received_ = context_.center.now();
   link_->resume_reading();
@@ -290,6 +308,14 @@ void SessionLink::tick() {
     fail(make_error_code(MsgrErrc::kTimedOut));
     return;
   }
+  // A server may be stopped by its throttle, and not read for long: only its clients have to.
+  if (context_.may_idle_out && is_unread(now)) {
+    context_.counters.send_timeouts.add();
+    LUNAR_LOG_LIMITED(kMs, 0, "conn {}: link dropped, the peer does not read what it asked for",
+                      context_.connection_id);
+    fail(make_error_code(MsgrErrc::kTimedOut));
+    return;
+  }
   if (context_.may_idle_out && context_.queue.is_idle() && !is_stalled_ &&
       now - last_message_ > options.connection_idle_timeout) {
     owner_.on_link_idle();
@@ -299,6 +325,21 @@ void SessionLink::tick() {
   if (!keepalive) return;
   send_control(FrameTag::kKeepalive, keepalive->encode(),
                [this](std::error_code) { keepalives_.on_sent(); });
+}
+
+// A client that does not read can still send keepalives, and what it asked for is kept in memory.
+// It has to take all of it, or at least 1 MiB, in the time in which it has to give a sign of life.
+bool SessionLink::is_unread(EventCenter::Clock::time_point now) {
+  constexpr uint64_t kLeast = 1u << 20;
+  const uint64_t sent = link_->counters().bytes_sent;
+  const std::size_t queued = link_->queued_bytes();
+  if (send_watch_.queued != 0) {
+    const bool has_moved =
+        sent - send_watch_.sent >= std::min<uint64_t>(send_watch_.queued, kLeast);
+    if (!has_moved) return now - send_watch_.since > context_.options.keepalive_timeout;
+  }
+  send_watch_ = {now, queued, sent};
+  return false;
 }
 
 void SessionLink::on_keepalive(const ReceivedFrame& frame) {
@@ -351,6 +392,7 @@ void SessionLink::shut_down(std::error_code why) {
   // The peer closes the link when it has read this. We go on reading until then, and throw away
   // what comes: closing with bytes unread could cost the peer what we have just said.
   if (is_stalled_) resume();
+  held_.give_back();
   unlink();  // from the throttle's readers
   send_control(FrameTag::kClose, {}, {});
   close_timer_ = context_.center.run_after(kShutDownLimit, [this] {
@@ -363,6 +405,7 @@ void SessionLink::begin_close() {
   if (state_ == State::kClosing) return;
   state_ = State::kClosing;
   arriving_ = {};
+  held_.give_back();
   unlink();  // from the throttle's readers
   // One turn later, so that the link is not destroyed inside its own callback.
   link_->close([this] { context_.center.post([this] { owner_.on_link_closed(why_); }); });

@@ -23,8 +23,9 @@ namespace lunar::msgr {
 struct SessionLinkOwner {
   // As LinkHandler::payload_for(), for a message that is new.
   virtual Bytes place_payload(const FrameHeader& header, ConstBytes front) = 0;
-  // A message in its order, once. May call anything of the session.
-  virtual void on_message(ReceivedFrame frame) = 0;
+  // A message in its order, once, and what its data holds of the throttle. May call anything of the
+  // session.
+  virtual void on_message(ReceivedFrame frame, FairShares::Held held) = 0;
   // The peer said kClose; the link is being closed.
   virtual void on_closed_by_peer() = 0;
   // No message for connection_idle_timeout, and none on its way.
@@ -44,6 +45,7 @@ struct SessionLinkContext {
   const MessengerOptions& options;
   SessionCounters& counters;
   DispatchThrottle& throttle;
+  FairShares::ShareRef share;  // of the throttle, by this connection
   SendQueue& queue;
   uint64_t& in_seq;  // highest sequence number received in order; the link counts it on
   uint64_t connection_id = 0;
@@ -90,7 +92,6 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   void on_frame(ReceivedFrame frame) override;
   bool can_take_payload() override;
   void on_closed(std::error_code why) override { fail(why); }
-  void pause() override { is_throttled_ = true; }
   void resume() override;
 
   void send_next();
@@ -103,6 +104,7 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   void send_ack();
   void send_keepalive_ack();
   void tick();
+  bool is_unread(EventCenter::Clock::time_point now);
   void begin_close();
   void report_finished();
 
@@ -111,16 +113,24 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
     uint64_t tid = 0;
     bool is_placed = false;  // in memory of the dispatcher's
   };
+  // What the link had to send at some time, to see whether it does.
+  struct SendWatch {
+    EventCenter::Clock::time_point since;
+    std::size_t queued = 0;  // 0: nothing is watched
+    uint64_t sent = 0;
+  };
 
   const SessionLinkContext context_;
   std::unique_ptr<Link> link_;
   SessionLinkOwner& owner_;
   State state_ = State::kUp;
-  std::error_code why_;            // set once it is not up
-  Arriving arriving_;              // the payload that has a place and is not complete
+  std::error_code why_;          // set once it is not up
+  Arriving arriving_;            // the payload that has a place and is not complete
+  uint32_t arriving_bytes_ = 0;  // of the payload whose place was asked for last
+  FairShares::Held held_;        // for it, if it goes into memory of the link's own
+  SendWatch send_watch_;
   uint32_t messages_on_link_ = 0;  // given to it and not yet sent
-  bool is_throttled_ = false;      // the dispatch throttle is full
-  bool is_stalled_ = false;        // … and data has arrived that has to wait for it
+  bool is_stalled_ = false;        // data has arrived that has to wait for the throttle
   OwedAck owed_ack_;               // of nothing unless up
   KeepaliveExchange keepalives_;
   KeyRevocations revocations_;

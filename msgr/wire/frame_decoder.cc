@@ -33,7 +33,9 @@ FrameDecoder::DecodeEvent FrameDecoder::feed(ConstBytes& in) {
         break;
       }
       case Stage::kFront: {
-        if (!fill(front_, have_, in)) return DecodeEvent::kNeedBytes;
+        while (fill(front_, have_, in) && front_.size() < header_.front_length.value())
+          grow_front();
+        if (have_ < header_.front_length.value()) return DecodeEvent::kNeedBytes;
         const DecodeEvent event = front_done();
         if (event != DecodeEvent::kNeedBytes) return event;
         break;
@@ -73,10 +75,17 @@ FrameDecoder::DecodeEvent FrameDecoder::fail_with(std::error_code error) {
 
 FrameDecoder::DecodeEvent FrameDecoder::header_done() {
   if (const auto error = check_frame_header(header_, limits_)) return fail_with(error);
-  front_.resize(header_.front_length.value());
+  if (header_.front_length.value() > max_front_) return fail_with(MsgrErrc::kTooLong);
   have_ = 0;
+  grow_front();
   stage_ = Stage::kFront;
   return DecodeEvent::kNeedBytes;
+}
+
+// A header costs its sender 64 bytes, and must not cost us the length that it names.
+void FrameDecoder::grow_front() {
+  constexpr std::size_t kFirst = 4096;
+  front_.resize(std::min<std::size_t>(header_.front_length.value(), std::max(kFirst, 2 * have_)));
 }
 
 FrameDecoder::DecodeEvent FrameDecoder::front_done() {

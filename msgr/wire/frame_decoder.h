@@ -26,6 +26,9 @@ class FrameDecoder {
 
   explicit FrameDecoder(const FrameLimits& limits) noexcept : limits_(limits) {}
 
+  // Of the frames to come: the limit given at construction, or this if it is less.
+  void set_max_front(uint32_t bytes) noexcept { max_front_ = bytes; }
+
   // Uses bytes from the front of `in`, which it shortens by them, up to the first event.
   // REQUIRES: what the last event asked for was done.
   DecodeEvent feed(ConstBytes& in);
@@ -62,14 +65,16 @@ class FrameDecoder {
 
   DecodeEvent fail_with(std::error_code error);
   DecodeEvent header_done();
+  void grow_front();
   DecodeEvent front_done();
   void start_over() noexcept;
 
   const FrameLimits limits_;
+  uint32_t max_front_ = UINT32_MAX;
   Stage stage_ = Stage::kHeader;
   std::size_t have_ = 0;  // bytes of the present stage
   FrameHeader header_{};
-  std::vector<std::byte> front_;
+  std::vector<std::byte> front_;  // grows with what arrives
   Bytes data_;
   RegisteredBuffer buffer_;
   std::size_t copied_ = 0;  // of the payload

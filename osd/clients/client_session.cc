@@ -9,11 +9,13 @@
 namespace lunar::osd {
 
 ClientSession::ClientSession(ClientSessionsHost& host, FenceTable& fences, const Limits& limits,
-                             Id id, std::shared_ptr<const ClientName> client, uint64_t nonce,
-                             State state)
+                             ReplyMemory& replies, Id id, std::shared_ptr<const ClientName> client,
+                             uint64_t nonce, State state)
     : host_(host),
       fences_(fences),
       limits_(limits),
+      replies_(replies),
+      reply_share_(replies.shares->open(client->entity)),
       id_(id),
       client_(std::move(client)),
       nonce_(nonce),
@@ -106,6 +108,11 @@ bool ClientSession::must_hold(const ClientOp& op) {
     claim();
     return true;
   }
+  if (const uint64_t bytes = op.reply_bytes();
+      bytes != 0 && !replies_.shares->allows(*reply_share_, bytes)) {
+    replies_.is_awaited = true;
+    return true;
+  }
   return !has_room();
 }
 
@@ -132,6 +139,9 @@ void ClientSession::on_claimed(std::error_code error) {
 void ClientSession::execute(Entry& entry) {
   entry.is_executing = true;
   ++executing_;
+  if (const uint64_t bytes = entry.op->reply_bytes(); bytes != 0)
+    entry.op->reply_share =
+        std::make_shared<msgr::FairShares::Held>(replies_.shares->hold(reply_share_, bytes));
   host_.execute(entry.op);
 }
 
@@ -237,6 +247,7 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
     forget(at);
   }
   reply(*op, std::move(result));
+  op->reply_share.reset();  // the reply has it
   if (wants_cancel && connection() != nullptr) host_.send_cancelled(*connection(), tid);
 }
 
@@ -249,6 +260,7 @@ void ClientSession::cancel(msgr::Connection& connection, Tid tid) {
       return;
     }
     --executing_;
+    at->second.op->reply_share.reset();
   }
   if (at == entries_.end() || !at->second.result) {
     // The op may still come, overtaken by the cancel: then it is answered by this.
@@ -292,6 +304,7 @@ void ClientSession::fence() {
       }
       entry.is_executing = false;
       --executing_;
+      entry.op->reply_share.reset();
     }
     if (entry.op) reject(*entry.op, OsdErrc::kFenced);
     forget(here);

@@ -55,8 +55,15 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   // kFenced, kRefused: for good; what comes is answered with an error.
   enum class State : uint8_t { kWaiting, kOpen, kFenced, kRefused };
 
-  ClientSession(ClientSessionsHost& host, FenceTable& fences, const Limits& limits, Id id,
-                std::shared_ptr<const ClientName> client, uint64_t nonce, State state);
+  // What the sessions share of the memory for replies.
+  struct ReplyMemory {
+    std::shared_ptr<msgr::FairShares> shares;
+    bool is_awaited = false;  // some session holds ops until there is more
+  };
+
+  ClientSession(ClientSessionsHost& host, FenceTable& fences, const Limits& limits,
+                ReplyMemory& replies, Id id, std::shared_ptr<const ClientName> client,
+                uint64_t nonce, State state);
 
   Id id() const noexcept { return id_; }
   const ClientName& client() const noexcept { return *client_; }
@@ -67,6 +74,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   bool knows(Tid tid) const { return entries_.contains(tid); }
   bool is_connected() const noexcept { return !connections_.empty(); }
   bool is_executing() const noexcept { return executing_ > 0; }
+  // When the last connection went. REQUIRES: not is_connected().
+  TimePoint closed_at() const noexcept { return closed_; }
   // Nothing is under way, and there has been no connection for `timeout`.
   bool is_expired(TimePoint now, std::chrono::nanoseconds timeout) const noexcept;
 
@@ -81,6 +90,10 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void on_executed(ClientOpRef op, OpResultRef result);
   void on_delivered(uint64_t connection_id, Tid tid);
 
+  // Begins what is held, as far as it may begin by now.
+  void begin_held() {
+    if (!held_.empty()) release_held();
+  }
   // Those that are held since `limit` or before are told to come again.
   void answer_held(TimePoint limit);
   // No older start executes any more: begins what was held. REQUIRES: kWaiting.
@@ -136,6 +149,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   ClientSessionsHost& host_;
   FenceTable& fences_;
   const Limits& limits_;
+  ReplyMemory& replies_;
+  const msgr::FairShares::ShareRef reply_share_;
   const Id id_;
   const std::shared_ptr<const ClientName> client_;
   const uint64_t nonce_;

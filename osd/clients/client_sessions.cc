@@ -5,14 +5,22 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "common/log.h"
+#include "common/log_limited.h"
 
 namespace lunar::osd {
 
 using State = ClientSession::State;
 
+namespace {
+constexpr uint64_t kSmallReplies = 64u << 10;  // bytes that each session may read in any case
+}  // namespace
+
 ClientSessions::ClientSessions(ClientSessionsHost& host, FenceTable& fences, Options options)
-    : host_(host), fences_(fences), options_(options) {}
+    : host_(host),
+      fences_(fences),
+      options_(options),
+      replies_{std::make_shared<msgr::FairShares>(
+          msgr::FairShares::Limits{options.reply_bytes * 3, options.reply_bytes, kSmallReplies})} {}
 
 ClientSessions::~ClientSessions() = default;
 
@@ -48,26 +56,52 @@ ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
   }
   State state = State::kWaiting;
   if (!is_newest) {
-    LUNAR_LOG(kOsd, 0, "{} start {} is fenced: a newer one was seen, or an operator fenced it",
-              name.to_string(), peer.nonce);
+    LUNAR_LOG_LIMITED(kOsd, 0,
+                      "{} start {} is fenced: a newer one was seen, or an operator fenced it",
+                      name.to_string(), peer.nonce);
     state = State::kFenced;
-  } else if (sessions_.size() >= options_.max_sessions) {
-    LUNAR_LOG(kOsd, 0, "{} is refused: {} client sessions are open", name.to_string(),
-              sessions_.size());
+  } else if (!can_make_room_for(name.entity)) {
+    LUNAR_LOG_LIMITED(kOsd, 0,
+                      "{} is refused: there are {} sessions of clients, {} of them of {}; "
+                      "osd_client_sessions_max and osd_client_sessions_per_entity are the limits",
+                      name.to_string(), sessions_.size(), sessions_of_[name.entity], name.entity);
     state = State::kRefused;
   }
   const SessionId id = next_id_++;
   const auto session =
-      std::make_shared<ClientSession>(host_, fences_, options_.limits, id,
+      std::make_shared<ClientSession>(host_, fences_, options_.limits, replies_, id,
                                       std::make_shared<const ClientName>(name), peer.nonce, state);
   sessions_.emplace(id, session);
-  family.push_back(id);
+  ++sessions_of_[name.entity];
+  families_[name].push_back(id);
+  fences_.on_arrived(name);  // room may have been made by dropping the last start that was there
   session->attach(connection);
   if (state == State::kWaiting) {
     fence_older(*session);
     open_if_alone(*session);
   }
   return id;
+}
+
+// Whoever comes and goes pushes out what is remembered of itself, and of nobody else.
+bool ClientSessions::can_make_room_for(const std::string& entity) {
+  const auto count = sessions_of_.find(entity);
+  if (count != sessions_of_.end() && count->second >= options_.max_sessions_of_entity) {
+    const ClientSession* oldest = nullptr;
+    for (const auto& [id, session] : sessions_) {
+      if (session->client().entity != entity || !session->is_expired(TimePoint::max(), {}))
+        continue;
+      if (oldest == nullptr || session->closed_at() < oldest->closed_at()) oldest = session.get();
+    }
+    if (oldest == nullptr) return false;
+    drop(oldest->id());
+  }
+  return sessions_.size() < options_.max_sessions;
+}
+
+void ClientSessions::begin_held() {
+  if (!std::exchange(replies_.is_awaited, false)) return;
+  for (const auto& [id, session] : sessions_) session->begin_held();
 }
 
 void ClientSessions::close(msgr::Connection& connection, SessionId id, TimePoint now) {
@@ -97,6 +131,8 @@ void ClientSessions::drop(SessionId id) {
     fences_.on_left(family->first);
     families_.erase(family);
   }
+  const auto count = sessions_of_.find(found->second->client().entity);
+  if (--count->second == 0) sessions_of_.erase(count);
   sessions_.erase(found);
 }
 
@@ -125,6 +161,7 @@ void ClientSessions::on_executed(ClientOpRef op, OpResultRef result) {
 
 void ClientSessions::on_delivered(SessionId id, uint64_t connection_id, Tid tid) {
   if (ClientSession* const session = find(id)) session->on_delivered(connection_id, tid);
+  begin_held();
 }
 
 // --- fences ---
@@ -134,8 +171,8 @@ void ClientSessions::fence_older(const ClientSession& session) {
   for (const SessionId other : family) {
     ClientSession& older = *sessions_.at(other);
     if (other == session.id() || older.state() == State::kFenced) continue;
-    LUNAR_LOG(kOsd, 0, "{} start {} fences start {}", session.client().to_string(), session.nonce(),
-              older.nonce());
+    LUNAR_LOG_LIMITED(kOsd, 0, "{} start {} fences start {}", session.client().to_string(),
+                      session.nonce(), older.nonce());
     older.fence();
   }
   if (session.nonce() > 0) host_.on_fenced(session.client(), session.nonce() - 1);

@@ -24,6 +24,8 @@ class ClientSessions {
     std::chrono::nanoseconds timeout{std::chrono::minutes(1)};  // without a connection
     ClientSession::Limits limits{};                             // of each session
     std::size_t max_sessions = 8192;
+    std::size_t max_sessions_of_entity = 2048;
+    uint64_t reply_bytes = 32u << 20;  // data of replies, of one session; of all, three times that
   };
   using TimePoint = ClientSession::TimePoint;
   using SessionId = ClientSession::Id;
@@ -56,6 +58,8 @@ class ClientSessions {
   // `done` runs when nothing of theirs executes any more; at once if so already.
   void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done);
 
+  // Begins what was held for want of memory for replies, if some may have come free.
+  void begin_held();
   // Those held by any session since `limit` or before are told to come again: nothing that they
   // wait for may need what they hold.
   void answer_held(TimePoint limit);
@@ -75,6 +79,7 @@ class ClientSessions {
   using ClientStarts = std::vector<SessionId>;
 
   ClientSession* find(SessionId id) const;
+  bool can_make_room_for(const std::string& entity);
   void fence_older(const ClientSession& session);
   void open_if_alone(ClientSession& session);
   void settle(ClientSession& session);
@@ -84,6 +89,8 @@ class ClientSessions {
   ClientSessionsHost& host_;
   FenceTable& fences_;
   const Options options_;
+  ClientSession::ReplyMemory replies_;
+  std::map<std::string, std::size_t> sessions_of_;  // how many each entity has; none is 0
   std::map<SessionId, std::shared_ptr<ClientSession>> sessions_;
   std::map<ClientName, ClientStarts> families_;
   std::vector<FenceWaiter> fence_waiters_;

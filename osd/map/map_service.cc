@@ -5,7 +5,7 @@
 
 #include <utility>
 
-#include "common/log.h"
+#include "common/log_limited.h"
 #include "msgr/errors.h"
 #include "objecter/protocol/osd_op.h"
 
@@ -238,7 +238,7 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
   booting_.insert(connection.id());
   authority_->boot(std::move(*boot), [this, osd, reply_to, peer = connection.shared_from_this()](
                                          objecter::OsdBootReply reply) {
-    if (reply.error != OsdErrc::kOk) LUNAR_LOG(kMap, 0, "refused: {}", reply.message);
+    if (reply.error != OsdErrc::kOk) LUNAR_LOG_LIMITED(kMap, 0, "refused: {}", reply.message);
     const auto waits = booting_.find(peer->id());
     const bool gone = waits == booting_.end();
     if (!gone) booting_.erase(waits);

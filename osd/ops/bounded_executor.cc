@@ -16,27 +16,54 @@ BoundedExecutor::BoundedExecutor(const OpEnvironment& environment, const Limits&
 
 void BoundedExecutor::submit(ClientOpRef op) {
   if (must_wait()) {
-    waiting_.push_back(std::move(op));
+    auto& queue = waiting_[op->session];
+    if (queue.empty()) turns_.push_back(op->session);
+    queue.push_back(std::move(op));
+    ++waiting_count_;
     return;
   }
   ++executing_;
   executor_.submit(std::move(op));
 }
 
+bool BoundedExecutor::has_room(uint64_t session) const {
+  if (!must_wait()) return true;
+  if (waiting_count_ >= limits_.max_waiting) return false;
+  const auto own = waiting_.find(session);
+  return own == waiting_.end() || own->second.size() < limits_.max_waiting_of_one;
+}
+
+// The first op of the session whose turn it is.
+ClientOpRef BoundedExecutor::take_waiting() {
+  const auto turn = waiting_.find(turns_.front());
+  turns_.pop_front();
+  ClientOpRef op = std::move(turn->second.front());
+  turn->second.pop_front();
+  --waiting_count_;
+  if (turn->second.empty())
+    waiting_.erase(turn);
+  else
+    turns_.push_back(turn->first);
+  return op;
+}
+
 void BoundedExecutor::start_waiting() {
-  while (executing_ < limits_.max_executing && !waiting_.empty()) {
+  while (executing_ < limits_.max_executing && waiting_count_ != 0) {
     ++executing_;
-    ClientOpRef op = std::move(waiting_.front());
-    waiting_.pop_front();
-    executor_.submit(std::move(op));
+    executor_.submit(take_waiting());
   }
 }
 
 bool BoundedExecutor::take_back(const ClientOpRef& op) {
-  const auto at = std::find(waiting_.begin(), waiting_.end(), op);
-  if (at != waiting_.end()) {
-    waiting_.erase(at);
-    return true;
+  if (const auto own = waiting_.find(op->session); own != waiting_.end()) {
+    if (std::erase(own->second, op) != 0) {
+      --waiting_count_;
+      if (own->second.empty()) {
+        std::erase(turns_, own->first);
+        waiting_.erase(own);
+      }
+      return true;
+    }
   }
   if (!executor_.cancel(op)) return false;
   --executing_;
@@ -71,6 +98,10 @@ void BoundedExecutor::on_executed(ClientOpRef op, OpResultRef result) {
   start_waiting();
 }
 
-std::deque<ClientOpRef> BoundedExecutor::stop() { return std::exchange(waiting_, {}); }
+std::deque<ClientOpRef> BoundedExecutor::stop() {
+  std::deque<ClientOpRef> taken;
+  while (waiting_count_ != 0) taken.push_back(take_waiting());
+  return taken;
+}
 
 }  // namespace lunar::osd

@@ -10,21 +10,23 @@
 
 namespace lunar::osd {
 
-// An OpExecutor that executes at most so many ops at once; the others wait in the order in which
-// they came. Removes objects for the server itself, too, in the order of the clients' ops on them.
-// Loop-bound. Owns what waits; borrows what the environment names.
+// An OpExecutor that executes at most so many ops at once; the others wait, those of a session in
+// the order in which they came, and the sessions take turns. Removes objects for the server itself,
+// too, in the order of the clients' ops on them. Loop-bound. Owns what waits; borrows what the
+// environment names.
 class BoundedExecutor {
  public:
   struct Limits {
     std::size_t max_executing = 1024;
-    std::size_t max_waiting = 65536;  // above it clients are told kBusy
+    std::size_t max_waiting = 65536;        // above it clients are told kBusy
+    std::size_t max_waiting_of_one = 4096;  // … of one session
   };
   // `on_done` runs once per submitted op, later, unless take_back() or stop() took it out.
   BoundedExecutor(const OpEnvironment& environment, const Limits& limits,
                   OpExecutor::OnDone on_done);
 
-  // False if too many ops wait already.
-  bool has_room() const noexcept { return !must_wait() || waiting_.size() < limits_.max_waiting; }
+  // False if too many ops wait already, in all or of this session.
+  bool has_room(uint64_t session) const;
   // REQUIRES: has_room(), stop() was not called, and check_op() found nothing wrong with the op.
   void submit(ClientOpRef op);
   // Takes an op out that has not begun: true, and nothing of it will happen.
@@ -43,14 +45,19 @@ class BoundedExecutor {
  private:
   // Nothing overtakes what waits, also not inside on_done_, where one more may execute.
   bool must_wait() const noexcept {
-    return executing_ >= limits_.max_executing || !waiting_.empty();
+    return executing_ >= limits_.max_executing || waiting_count_ != 0;
   }
   void start_waiting();
   void on_executed(ClientOpRef op, OpResultRef result);
 
   const Limits limits_;
   OpExecutor::OnDone on_done_;
-  std::deque<ClientOpRef> waiting_;  // empty unless executing_ is at the limit, or in on_done_
+  ClientOpRef take_waiting();
+
+  // By session; no queue is empty. None unless executing_ is at the limit, or in on_done_.
+  std::map<uint64_t, std::deque<ClientOpRef>> waiting_;
+  std::deque<uint64_t> turns_;     // the sessions of waiting_, the next one first
+  std::size_t waiting_count_ = 0;  // ops in waiting_
   std::map<const ClientOp*, UniqueFunction<void()>> removals_;  // ops of our own, with the executor
   std::size_t executing_ = 0;                                   // with the executor
   OpExecutor executor_;

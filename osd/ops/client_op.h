@@ -11,6 +11,7 @@
 #include "common/bytes.h"
 #include "msgr/buffer.h"
 #include "msgr/connection.h"
+#include "msgr/fair_shares.h"
 #include "msgr/message.h"
 #include "objecter/protocol/osd_map.h"
 #include "osd/object_store.h"
@@ -72,6 +73,9 @@ struct ClientOp {
   msgr::RegisteredBuffer staged;                        // a payload that was pulled whole
   std::chrono::steady_clock::time_point waiting_since;  // for buffers; 0 if never
   std::chrono::steady_clock::time_point arrived;
+  // What its reply may hold, from its beginning until the reply has let go of its data. Null if the
+  // op reads nothing.
+  std::shared_ptr<msgr::FairShares::Held> reply_share;
   ClientOpState state = ClientOpState::kArrived;
   bool is_given_up = false;  // cancelled or fenced while it executes
   bool is_absent_lost =
@@ -100,6 +104,15 @@ struct ClientOp {
   }
   bool lease_is_over(std::chrono::steady_clock::time_point now) const noexcept {
     return header.delivery && now - arrived > std::chrono::milliseconds(header.delivery->lease_ms);
+  }
+  // Bytes of the pool that its reply needs at most.
+  uint64_t reply_bytes() const noexcept {
+    constexpr uint64_t kWhole = 1u << 20;  // an object that is read whole
+    uint64_t bytes = 0;
+    for (const SubOp& step : header.steps)
+      if (step.code == OpCode::kRead || step.code == OpCode::kSparseRead)
+        bytes += step.length == 0 ? kWhole : step.length;
+    return bytes;
   }
   uint64_t io_id() const noexcept { return message.meta.trace_id; }
   bool is(OpCode code) const noexcept {

@@ -35,12 +35,13 @@ class ReplyMessage final : public msgr::OutMessage,
     PerfCounter& reads_again;  // replies that said kRetryInline for data they had let go of
   };
   // `can_be_read_again`: the op changes nothing, and the result has buffers of the pool.
-  ReplyMessage(msgr::MessageMeta meta, OsdReplyHeader header, OpResultRef result, Push push,
-               bool can_be_read_again, TimePoint now, ReplyCounters counters,
-               InlineFunction<void()> released)
+  ReplyMessage(msgr::MessageMeta meta, OsdReplyHeader header, OpResultRef result,
+               std::shared_ptr<msgr::FairShares::Held> share, Push push, bool can_be_read_again,
+               TimePoint now, ReplyCounters counters, InlineFunction<void()> released)
       : OutMessage(meta),
         header_(std::move(header)),
         result_(std::move(result)),
+        share_(std::move(share)),
         push_(push),
         can_be_read_again_(can_be_read_again),
         since_(now),
@@ -48,6 +49,7 @@ class ReplyMessage final : public msgr::OutMessage,
         released_(std::move(released)) {}
   ~ReplyMessage() override {
     result_.reset();  // the buffers go back first
+    share_.reset();
     released_();
   }
   void encode(msgr::Link&, uint64_t link_generation, msgr::EncodedMessage& out) override {
@@ -80,6 +82,7 @@ class ReplyMessage final : public msgr::OutMessage,
   void let_go() noexcept {
     if (!can_be_read_again_ || is_on_link_) return;
     result_.reset();
+    share_.reset();
     unlink();  // from WaitingReplies
   }
 
@@ -96,7 +99,8 @@ class ReplyMessage final : public msgr::OutMessage,
   }
 
   const OsdReplyHeader header_;
-  OpResultRef result_;  // null once its data was let go of
+  OpResultRef result_;                             // null once its data was let go of
+  std::shared_ptr<msgr::FairShares::Held> share_;  // of the pool, by that data
   const Push push_;
   const bool can_be_read_again_;
   const TimePoint since_;

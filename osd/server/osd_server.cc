@@ -4,7 +4,7 @@
 #include <chrono>
 #include <utility>
 
-#include "common/log.h"
+#include "common/log_limited.h"
 
 // Start and shutdown are coroutines. Both use `this`: the owner destroys a server only after they
 // have ended, and shutdown() ends a start that is under way.
@@ -242,8 +242,8 @@ void OsdServer::on_message(msgr::Connection& connection, msgr::InMessage message
     case MessageType::kCommand:
       return commands_->on_command(connection, message);
     default:
-      LUNAR_LOG(kOsd, 1, "{} sent a message of unknown type {}; it is ignored",
-                connection.peer().entity, message.meta.type);
+      LUNAR_LOG_LIMITED(kOsd, 1, "{} sent a message of unknown type {}; it is ignored",
+                        connection.peer().entity, message.meta.type);
   }
 }
 

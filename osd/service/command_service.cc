@@ -83,8 +83,7 @@ bool CommandService::may_command(const msgr::Connection& connection,
   if (std::find(admins.begin(), admins.end(), peer.entity) != admins.end()) return true;
   // A gateway takes an image over from another one with the same key: whoever has that key could
   // fence it in any case, by a start of its instance.
-  if (command_prefix(text) != "osd fence") return false;
-  if (text.size() > kMaxForeignCommand) return false;
+  if (text.size() > kMaxForeignCommand || command_prefix(text) != "osd fence") return false;
   const auto client = client_of(parse_command(text));
   return client && client->entity == peer.entity;
 }

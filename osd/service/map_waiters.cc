@@ -5,26 +5,36 @@
 
 namespace lunar::osd {
 
-std::deque<MapWaiters::Waiter> MapWaiters::take_until(Epoch epoch) {
+template <typename Predicate>
+std::deque<MapWaiters::Waiter> MapWaiters::take_if(Predicate&& is_taken) {
   std::deque<Waiter> taken;
   for (Waiter& waiter : std::exchange(waiters_, {})) {
-    auto& into = waiter.op->header.epoch > epoch ? waiters_ : taken;
-    into.push_back(std::move(waiter));
+    if (is_taken(waiter)) {
+      forget_one(waiter.connection.get());
+      taken.push_back(std::move(waiter));
+    } else {
+      waiters_.push_back(std::move(waiter));
+    }
   }
   return taken;
+}
+
+void MapWaiters::forget_one(const msgr::Connection* connection) {
+  const auto count = counts_.find(connection);
+  if (--count->second == 0) counts_.erase(count);
+}
+
+std::deque<MapWaiters::Waiter> MapWaiters::take_until(Epoch epoch) {
+  return take_if([epoch](const Waiter& waiter) { return waiter.op->header.epoch <= epoch; });
 }
 
 std::deque<MapWaiters::Waiter> MapWaiters::take_arrived_until(
     std::chrono::steady_clock::time_point limit) {
-  std::deque<Waiter> taken;
-  for (Waiter& waiter : std::exchange(waiters_, {})) {
-    auto& into = waiter.op->arrived > limit ? waiters_ : taken;
-    into.push_back(std::move(waiter));
-  }
-  return taken;
+  return take_if([limit](const Waiter& waiter) { return waiter.op->arrived <= limit; });
 }
 
 void MapWaiters::erase(const msgr::Connection& connection) {
+  if (counts_.erase(&connection) == 0) return;
   std::erase_if(waiters_,
                 [&](const Waiter& waiter) { return waiter.connection.get() == &connection; });
 }
@@ -35,6 +45,7 @@ ClientOpRef MapWaiters::take(const msgr::Connection& connection, Tid tid) {
   });
   if (at == waiters_.end()) return nullptr;
   ClientOpRef op = std::move(at->op);
+  forget_one(&connection);
   waiters_.erase(at);
   return op;
 }

@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <deque>
+#include <map>
 #include <utility>
 
 #include "osd/ops/client_op.h"
@@ -23,6 +24,7 @@ class MapWaiters {
   // Waits for the epoch that the op names.
   void add(msgr::Connection& connection, ClientOpRef op) {
     waiters_.push_back({connection.shared_from_this(), std::move(op)});
+    ++counts_[&connection];
   }
   // Takes out those that wait for this epoch or an older one, in the order in which they came.
   std::deque<Waiter> take_until(Epoch epoch);
@@ -34,9 +36,19 @@ class MapWaiters {
   ClientOpRef take(const msgr::Connection& connection, Tid tid);
 
   std::size_t size() const noexcept { return waiters_.size(); }
+  // Of this connection.
+  std::size_t size_of(const msgr::Connection& connection) const noexcept {
+    const auto at = counts_.find(&connection);
+    return at == counts_.end() ? 0 : at->second;
+  }
 
  private:
+  template <typename Predicate>
+  std::deque<Waiter> take_if(Predicate&& is_taken);
+  void forget_one(const msgr::Connection* connection);
+
   std::deque<Waiter> waiters_;
+  std::map<const msgr::Connection*, std::size_t> counts_;  // of waiters_; none is 0
 };
 
 }  // namespace lunar::osd

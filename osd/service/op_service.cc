@@ -6,7 +6,7 @@
 #include <utility>
 
 #include "common/host.h"
-#include "common/log.h"
+#include "common/log_limited.h"
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/placement.h"
 #include "osd/ops/payload_push.h"
@@ -59,6 +59,7 @@ void OpService::tick(TimePoint now) {
   for (MapWaiters::Waiter& waiter : map_waiters_.take_arrived_until(overdue))
     refuse(*waiter.connection, *waiter.op, OsdErrc::kStaleMap);
   sessions_.answer_held(overdue);
+  sessions_.begin_held();
   sessions_.expire(now);
   watches_.tick();
   tracker_.complain(now);
@@ -110,7 +111,7 @@ void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
   op->arrived = monotonic_now();
   auto header = objecter::decode_osd_op(message.front, message.data.size());
   if (!header || header->tid != message.meta.tid) {
-    LUNAR_LOG(kOsd, 1, "{} sent an op that cannot be read", connection.peer().entity);
+    LUNAR_LOG_LIMITED(kOsd, 1, "{} sent an op that cannot be read", connection.peer().entity);
     op->header.tid = message.meta.tid;
     if (message.meta.tid != 0) refuse(connection, *op, OsdErrc::kInvalid);
     return;
@@ -172,7 +173,8 @@ OsdErrc OpService::check_target(const ClientOp& op) const {
 void OpService::wait_for_map(msgr::Connection& connection, ClientOpRef op) {
   // The authority has the newest map: a newer epoch was seen before its store was restored.
   if (maps_.is_authority()) return refuse(connection, *op, OsdErrc::kIncompatible);
-  if (map_waiters_.size() >= options_.executor.max_waiting)
+  if (map_waiters_.size() >= options_.executor.max_waiting ||
+      map_waiters_.size_of(connection) >= options_.executor.max_waiting_of_one)
     return refuse(connection, *op, OsdErrc::kBusy);
   map_waiters_.add(connection, std::move(op));
   maps_.want_newer();
@@ -195,7 +197,7 @@ void OpService::on_cancel(msgr::Connection& connection, ConstBytes front) {
 
 void OpService::execute(ClientOpRef op) {
   if (is_stopping_) return finish_later(std::move(op), OsdErrc::kShutdown);
-  if (!executor_->has_room()) return finish_later(std::move(op), OsdErrc::kBusy);
+  if (!executor_->has_room(op->session)) return finish_later(std::move(op), OsdErrc::kBusy);
   executor_->submit(std::move(op));
 }
 
@@ -244,8 +246,8 @@ void OpService::send_reply(msgr::Connection& connection, const ClientOp& op, OpR
   const uint64_t connection_id = connection.id();
   const bool can_be_read_again = !op.changes() && has_buffers(*result);
   auto reply = std::make_unique<ReplyMessage>(
-      meta, std::move(header), std::move(result), push, can_be_read_again, monotonic_now(),
-      ReplyMessage::ReplyCounters{one_sided_, tracker_.reads_again()},
+      meta, std::move(header), std::move(result), op.reply_share, push, can_be_read_again,
+      monotonic_now(), ReplyMessage::ReplyCounters{one_sided_, tracker_.reads_again()},
       [this, session, connection_id, tid = op.header.tid] {
         sessions_.on_delivered(session, connection_id, tid);
         executor_->buffers_freed();

@@ -33,6 +33,9 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   options.sessions.limits.max_results = config.get_uint("osd_client_results_max");
   options.watches.timeout =
       std::chrono::ceil<std::chrono::milliseconds>(config.get_duration("osd_client_watch_timeout"));
+  options.sessions.max_sessions = config.get_uint("osd_client_sessions_max");
+  options.sessions.max_sessions_of_entity = config.get_uint("osd_client_sessions_per_entity");
+  options.sessions.reply_bytes = config.get_size("osd_client_reply_bytes");
   options.executor.max_executing = config.get_uint("osd_client_message_cap");
   options.nearfull_ratio = config.get_double("mon_osd_nearfull_ratio");
   options.grace = config.get_duration("osd_heartbeat_grace");

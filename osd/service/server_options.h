@@ -20,7 +20,7 @@ namespace lunar::osd {
 // How a server behaves. A value; from_config() names the option of each.
 struct OsdServerOptions {
   OpLimits limits;                                  // osd_max_object_size, osd_max_write_size
-  ClientSessions::Options sessions;                 // osd_client_session_timeout, …_results_max
+  ClientSessions::Options sessions;                 // osd_client_…, but for …_message_cap
   WatchTable::Options watches;                      // osd_client_watch_timeout
   BoundedExecutor::Limits executor;                 // osd_client_message_cap
   OpTracker::Options tracking;                      // osd_op_history_*, osd_op_complaint_time

@@ -219,6 +219,29 @@ INSTANTIATE_TEST_SUITE_P(
                     Damage{64, MsgrErrc::kBadCrc}, Damage{69, MsgrErrc::kBadCrc},
                     Damage{72, MsgrErrc::kBadCrc}));
 
+TEST(FrameDecoderLimitTest, AFrontTakesMemoryAsItArrives) {
+  Wire wire;
+  const std::string front(100'000, 'f');
+  append_frame(wire, 1, front, "");
+  Sink sink;
+  EXPECT_TRUE(sink.feed(ConstBytes(wire).first(64)));
+  EXPECT_LE(sink.decoder.front().size(), 4096u);
+  EXPECT_TRUE(sink.feed(ConstBytes(wire).subspan(64, 5000)));
+  EXPECT_LE(sink.decoder.front().size(), 10'000u);
+  EXPECT_TRUE(sink.feed(ConstBytes(wire).subspan(5064)));
+  ASSERT_EQ(sink.frames.size(), 1u);
+  EXPECT_EQ(sink.frames[0], "1:" + front + ":");
+}
+
+TEST(FrameDecoderLimitTest, AHandlerMayTakeLess) {
+  Wire wire;
+  append_frame(wire, 1, std::string(11, 'f'), "");
+  Sink sink;
+  sink.decoder.set_max_front(10);
+  EXPECT_FALSE(sink.feed(ConstBytes(wire).first(64)));
+  EXPECT_EQ(sink.decoder.error(), MsgrErrc::kTooLong);
+}
+
 TEST(FrameDecoderLimitTest, ALengthAboveTheLimitIsRefusedBeforeAnythingIsAllocated) {
   FrameLimits limits;
   limits.max_front_bytes = 10;

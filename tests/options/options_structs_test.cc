@@ -33,8 +33,8 @@ TEST_F(OptionsStructsTest, MessengerOptionsHaveTheTablesDefaults) {
   const auto made = msgr::MessengerOptions::from_config(empty_);
   ASSERT_TRUE(made) << made.error().message;
   const msgr::MessengerOptions& read = *made;
-  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v] =
-      plain;
+  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w,
+                                x, y, z] = plain;
   EXPECT_SAME(entity);
   EXPECT_SAME(instance);
   EXPECT_SAME(nonce);
@@ -52,6 +52,10 @@ TEST_F(OptionsStructsTest, MessengerOptionsHaveTheTablesDefaults) {
   EXPECT_SAME(keepalive_timeout);
   EXPECT_SAME(session_timeout);
   EXPECT_SAME(dispatch_throttle_bytes);
+  EXPECT_SAME(max_unread_messages);
+  EXPECT_SAME(max_sessions);
+  EXPECT_SAME(max_handshakes);
+  EXPECT_SAME(max_handshakes_per_host);
   EXPECT_SAME(limits.max_front_bytes);
   EXPECT_SAME(limits.max_data_bytes);
   EXPECT_SAME(inject_socket_failures);
@@ -120,6 +124,7 @@ TEST_F(OptionsStructsTest, OsdServerOptionsHaveTheTablesDefaults) {
   EXPECT_SAME(nearfull_ratio);
   EXPECT_SAME(executor.max_executing);
   EXPECT_SAME(executor.max_waiting);
+  EXPECT_SAME(executor.max_waiting_of_one);
   EXPECT_TRUE(plain.bootstrap.empty() && read.bootstrap.empty());
   EXPECT_SAME(grace);
   EXPECT_SAME(retry_interval);
@@ -145,13 +150,15 @@ TEST_F(OptionsStructsTest, LimitsAndSessionsOfAServerHaveTheTablesDefaults) {
   EXPECT_SAME(limits.max_buffer_wait);
   EXPECT_SAME(limits.max_hold);
   EXPECT_SAME(limits.reply_patience);
-  [[maybe_unused]] const auto& [g, h, i] = plain.sessions;
+  [[maybe_unused]] const auto& [g, h, i, gg, hh] = plain.sessions;
   [[maybe_unused]] const auto& [j, k, l] = plain.sessions.limits;
   EXPECT_SAME(sessions.timeout);
   EXPECT_SAME(sessions.limits.max_results);
   EXPECT_SAME(sessions.limits.max_result_bytes);
   EXPECT_SAME(sessions.limits.max_held);
   EXPECT_SAME(sessions.max_sessions);
+  EXPECT_SAME(sessions.max_sessions_of_entity);
+  EXPECT_SAME(sessions.reply_bytes);
 }
 
 // What a server hands on to what it is made of.

@@ -55,48 +55,43 @@ TEST(ConnectionRaceTest, ExactlyOneSideGoesOn) {
 }
 
 struct FakeReader final : ThrottledReader {
-  void pause() override { paused = true; }
-  void resume() override { paused = false; }
-  bool paused = false;
+  void resume() override { ++resumed; }
+  int resumed = 0;
 };
 
-TEST(DispatchThrottleTest, PausesAllReadersWhileFull) {
+TEST(DispatchThrottleTest, AReaderAboveItsShareWaitsUntilSomethingIsGivenBack) {
   auto throttle = std::make_shared<DispatchThrottle>(100);
-  FakeReader one;
-  throttle->add(one);
-  auto first = throttle->hold(60);
-  EXPECT_FALSE(one.paused);
-  auto second = throttle->hold(60);
-  EXPECT_TRUE(one.paused);
-  FakeReader late;
-  throttle->add(late);
-  EXPECT_TRUE(late.paused);
-  first();
-  EXPECT_FALSE(one.paused);
-  EXPECT_FALSE(late.paused);
-  EXPECT_EQ(throttle->held_bytes(), 60u);
-  second();
+  const auto share = throttle->open("client.a");
+  FakeReader reader;
+  ASSERT_TRUE(throttle->accepts(reader, *share, 120)) << "the first may have any size";
+  auto release = throttle->releaser(throttle->hold(share, 120));
+  EXPECT_EQ(throttle->held_bytes(), 120u);
+  EXPECT_FALSE(throttle->accepts(reader, *share, 10));
+  EXPECT_EQ(reader.resumed, 0);
+  release();
+  EXPECT_EQ(reader.resumed, 1);
   EXPECT_EQ(throttle->held_bytes(), 0u);
-  EXPECT_EQ(throttle->waits(), 1u);
+  EXPECT_TRUE(throttle->accepts(reader, *share, 10));
 }
 
 TEST(DispatchThrottleTest, ForgetsAReaderThatIsGone) {
   auto throttle = std::make_shared<DispatchThrottle>(10);
-  InlineFunction<void()> release;
+  const auto share = throttle->open("client.a");
+  auto release = throttle->releaser(throttle->hold(share, 10));
   {
     FakeReader gone;
-    throttle->add(gone);
-    release = throttle->hold(10);
+    EXPECT_FALSE(throttle->accepts(gone, *share, 10));
   }
   release();
-  EXPECT_FALSE(throttle->is_full());
+  EXPECT_EQ(throttle->held_bytes(), 0u);
 }
 
 TEST(DispatchThrottleTest, ZeroMeansNoLimit) {
   auto throttle = std::make_shared<DispatchThrottle>(0);
-  auto release = throttle->hold(1u << 30);
-  EXPECT_FALSE(throttle->is_full());
-  release();
+  const auto share = throttle->open("client.a");
+  const auto held = throttle->hold(share, 1u << 30);
+  FakeReader reader;
+  EXPECT_TRUE(throttle->accepts(reader, *share, 1u << 30));
 }
 
 }  // namespace

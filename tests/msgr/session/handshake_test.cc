@@ -266,8 +266,76 @@ TEST_F(HandshakeTest, AServerThatSaysNothingIsTriedAgain) {
   EXPECT_TRUE(client.events.resets.empty());
 }
 
-TEST_F(HandshakeTest, HandshakesUnderWayAreBoundedAndTheOldestEndsFirst) {
+TEST_F(HandshakeTest, AFrontOfAHandshakeIsShort) {
   add_server();
+  connect_raw();
+  raw_.send(FrameTag::kHello, std::vector<std::byte>(kMaxHandshakeFront + 1));
+  EXPECT_TRUE(raw_is_closed());
+  EXPECT_FALSE(raw_.has(FrameTag::kHandshakeError)) << "nothing was read";
+}
+
+TEST_F(HandshakeTest, AGenerationThatWouldWrapIsRefused) {
+  add_server();
+  for (const uint64_t generation : {UINT64_MAX, kMaxGeneration + 1}) {
+    RawPeer raw;
+    raw.connect(stack_, *center_, address_);
+    ASSERT_TRUE(until([&] { return raw.is_connected(); }));
+    raw.send(FrameTag::kHello, raw_hello("client.a").encode());
+    ASSERT_TRUE(until([&] { return raw.has(FrameTag::kHello); }));
+    SessionRequest request;
+    request.cookie = Cookie::random();
+    request.generation = generation;
+    raw.send(FrameTag::kSessionNew, request.encode());
+    ASSERT_TRUE(until([&] { return raw.is_closed(); }));
+    EXPECT_FALSE(raw.has(FrameTag::kSessionReady));
+    raw.close();
+  }
+}
+
+TEST_F(HandshakeTest, WithoutProofOnlyLoopbackAddressesAreTalkedTo) {
+  for (const char* address : {"127.0.0.1:7", "192.0.2.1:7"}) {
+    RawPeer raw;
+    auto listener = stack_.listen(*center_, *Address::parse(address),
+                                  [&](std::unique_ptr<Link> link) { raw.use(std::move(link)); });
+    ASSERT_TRUE(listener) << listener.error().message;
+    Node& client = add_node(quick_options("client.a"));
+    client.messenger->connect(*Address::parse(address), Policy::kLosslessClient);
+    ASSERT_TRUE(until([&] { return raw.is_connected(); }));
+    raw.send(FrameTag::kHello, raw_hello("osd.0").encode());
+    ASSERT_TRUE(until(
+        [&] { return raw.has(FrameTag::kSessionNew) || raw.has(FrameTag::kHandshakeError); }));
+    EXPECT_EQ(raw.has(FrameTag::kSessionNew), std::string(address).starts_with("127."));
+    raw.close();
+    shut_down(client);
+  }
+}
+
+TEST_F(HandshakeTest, AnEntityHasOnlySoManySessions) {
+  MessengerOptions options = quick_options("osd.0");
+  options.max_sessions = 3;
+  Node& server = add_node(options);
+  address_ = *server.messenger->bind(Address::loopback(), Policy::kStatefulServer);
+  for (int i = 0; i < 3; ++i) {
+    MessengerOptions client = quick_options("client.a");
+    client.instance = "instance-" + std::to_string(i);
+    EXPECT_EQ(outcome(add_node(client)), std::error_code());
+  }
+  connect_raw();
+  raw_.send(FrameTag::kHello, raw_hello("client.a").encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kHello));
+  SessionRequest request;
+  request.cookie = Cookie::random();
+  raw_.send(FrameTag::kSessionNew, request.encode());
+  ASSERT_TRUE(raw_gets(FrameTag::kHandshakeError));
+  EXPECT_EQ(raw_.error()->fault, HandshakeFault::kTooMany);
+  EXPECT_NE(raw_.error()->sentence.find("client.a has 3 sessions here"), std::string::npos);
+  EXPECT_EQ(outcome(add_node(quick_options("client.b"))), std::error_code());
+}
+
+TEST_F(HandshakeTest, HandshakesUnderWayAreBoundedAndTheOldestEndsFirst) {
+  MessengerOptions options = quick_options("osd.0");
+  options.max_handshakes_per_host = 256;
+  address_ = *add_node(options).messenger->bind(Address::loopback(), Policy::kStatefulServer);
   std::vector<std::unique_ptr<RawPeer>> raws;
   for (int i = 0; i < 300; ++i) {
     raws.push_back(std::make_unique<RawPeer>());

@@ -476,6 +476,37 @@ TEST_F(SessionTest, DataThatTheDispatcherPlacedIsNotThrottled) {
   EXPECT_EQ(as_text(memory), std::string(50'000, 'y'));
 }
 
+TEST_F(SessionTest, ASessionWhosePeerTakesNoMessagesIsClosed) {
+  MessengerOptions server = quick_options("osd.0");
+  server.max_unread_messages = 100;
+  open(server, quick_options("client.a"));
+  injector_.black_hole = true;
+  for (uint64_t tid = 1; tid <= 101; ++tid)
+    accepted().send(std::make_unique<ProbeMessage>(reply_, meta(tid), "a reply"));
+  EXPECT_TRUE(until([&] { return server_->events.resets.size() == 1; }));
+  EXPECT_EQ(server_->events.resets[0], MsgrErrc::kClosed);
+  EXPECT_EQ(counter(*server_, "sessions_refused"), 1u);
+}
+
+TEST_F(SessionTest, OneConnectionCannotTakeTheMemoryOfTheNext) {
+  MessengerOptions server = quick_options("osd.0");
+  server.dispatch_throttle_bytes = 100'000;
+  open(server, quick_options("client.a"));
+  MessengerOptions same = quick_options("client.a");
+  same.instance = "another";
+  const ConnectionRef second = add_node(same).messenger->connect(address_, Policy::kLosslessClient);
+  server_->events.keep_messages = true;
+  for (uint64_t tid = 1; tid <= 30; ++tid)
+    connection_->send(
+        std::make_unique<ProbeMessage>(probe_, meta(tid), "", std::string(40'000, 'x')));
+  ASSERT_TRUE(until([&] { return counter(*server_, "throttle_waits") == 1; }));
+  const std::size_t before = server_->events.received.size();
+  second->send(std::make_unique<ProbeMessage>(probe_, meta(99), "", std::string(20'000, 'y')));
+  ASSERT_TRUE(until([&] { return server_->events.received.size() > before; }));
+  EXPECT_EQ(server_->events.received.back().tid, 99u);
+  server_->events.keep_messages = false;
+}
+
 // --- payload ---
 
 TEST_F(SessionTest, MessagesLetGoOfTheirPayloadWhenTheLinkIsThroughWithIt) {

@@ -94,6 +94,55 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
   std::vector<Tid> cancelled;
 };
 
+TEST_F(ClientSessionsTest, AnEntityPushesOutItselfAndNobodyElse) {
+  make_sessions({.max_sessions = 8, .max_sessions_of_entity = 3});
+  const auto come_and_go = [&](const std::string& entity, uint64_t nonce) {
+    FakeConnection& connection = connect(entity, nonce);
+    write(connection, 1);
+    if (!running.empty()) end(1);
+    disconnect(connection);
+  };
+  come_and_go("client.good", 1);
+  for (uint64_t nonce = 1; nonce <= 50; ++nonce) come_and_go("client.evil", nonce);
+  EXPECT_LE(sessions->size(), 4u);
+  FakeConnection& good = connect("client.good", 1);
+  replies.clear();
+  write(good, 1);
+  EXPECT_TRUE(running.empty()) << "its result is still remembered";
+  ASSERT_EQ(replies.size(), 1u);
+}
+
+TEST_F(ClientSessionsTest, AnEntityHasOnlySoManySessionsAtATime) {
+  make_sessions({.max_sessions = 8, .max_sessions_of_entity = 1});
+  connect("client.a", 1);
+  FakeConnection& second = connect("client.a", 2);
+  write(second, 1);
+  EXPECT_EQ(replies.back().error, OsdErrc::kBusy);
+  FakeConnection& other = connect("client.b", 1);
+  write(other, 1);
+  EXPECT_EQ(running.size(), 1u);
+  end(1);
+}
+
+TEST_F(ClientSessionsTest, ReadsWaitWhileTheRepliesOfTheSessionHoldTheirShare) {
+  make_sessions({.reply_bytes = 100'000});
+  FakeConnection& a = connect("client.a", 1);
+  FakeConnection& b = connect("client.b", 1);
+  const auto read = [&](FakeConnection& connection, Tid tid) {
+    submit(connection, Vector("a").read(0, 30'000).tid(tid));
+  };
+  for (Tid tid = 1; tid <= 6; ++tid) read(a, tid);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1, 2, 3, 4}));
+  read(b, 11);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1, 2, 3, 4, 11})) << "it has a share of its own";
+  end(1);
+  sessions->begin_held();
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{2, 3, 4, 11, 5}));
+  for (const Tid tid : {2, 3, 4, 11, 5}) end(tid);
+  sessions->begin_held();
+  end(6);
+}
+
 TEST_F(ClientSessionsTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);

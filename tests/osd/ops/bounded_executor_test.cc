@@ -38,13 +38,34 @@ TEST_F(BoundedExecutorTest, OpsAboveTheLimitWaitInTheOrderTheyCame) {
   submit(2, "b");
   submit(3, "c");
   EXPECT_EQ(store->held(Call::kWrite), 1u);
-  EXPECT_FALSE(bounded->has_room());
+  EXPECT_FALSE(bounded->has_room(0));
   for (int i = 0; i < 3; ++i) {
     store->release(Call::kWrite);
     turn();
   }
   EXPECT_EQ(order, (std::vector<Tid>{1, 2, 3}));
-  EXPECT_TRUE(bounded->has_room());
+  EXPECT_TRUE(bounded->has_room(0));
+}
+
+TEST_F(BoundedExecutorTest, SessionsTakeTurnsHoweverManyOpsOneHas) {
+  make({.max_executing = 1, .max_waiting = 20, .max_waiting_of_one = 6});
+  store->hold(Call::kWrite);
+  const auto submit_of = [&](uint64_t session, Tid tid) {
+    const ClientOpRef op = Vector("o" + std::to_string(tid)).write(0, "x").tid(tid).op();
+    op->session = session;
+    bounded->submit(op);
+    turn();
+  };
+  for (Tid tid = 1; tid <= 7; ++tid) submit_of(1, tid);
+  EXPECT_FALSE(bounded->has_room(1)) << "it has six that wait";
+  EXPECT_TRUE(bounded->has_room(2));
+  submit_of(2, 101);
+  submit_of(2, 102);
+  for (int i = 0; i < 9; ++i) {
+    store->release(Call::kWrite);
+    turn();
+  }
+  EXPECT_EQ(order, (std::vector<Tid>{1, 2, 101, 3, 102, 4, 5, 6, 7}));
 }
 
 TEST_F(BoundedExecutorTest, AnOpThatComesWhileAnotherEndsDoesNotOvertakeWhatWaits) {
@@ -57,7 +78,7 @@ TEST_F(BoundedExecutorTest, AnOpThatComesWhileAnotherEndsDoesNotOvertakeWhatWait
                   });
   on_first_end = [&] {
     bounded->submit(Vector("a").write(0, "z").tid(3).op());
-    EXPECT_FALSE(bounded->has_room());
+    EXPECT_FALSE(bounded->has_room(0));
   };
   store->hold(Call::kWrite);
   submit(1, "a");
