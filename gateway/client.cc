@@ -93,24 +93,24 @@ Client::~Client() = default;
 
 void Client::shutdown(UniqueFunction<void()> done) {
   is_shut_down_ = true;
-  while (!pauses_.empty()) {
-    Pause& pause = pauses_.front();
-    pauses_.pop_front();
-    pause.sleeper_.close();  // may end the coroutine, and the pause with it
+  while (!delays_.empty()) {
+    RetryDelay& delay = delays_.front();
+    delays_.pop_front();
+    delay.sleeper_.close();  // may end the coroutine, and the delay with it
   }
   objecter_->shutdown(std::move(done));
 }
 
-Client::Pause::Pause(Client& client) : client_(client), sleeper_(client.center_) {
+Client::RetryDelay::RetryDelay(Client& client) : client_(client), sleeper_(client.center_) {
   if (client.is_shut_down_) {
     sleeper_.close();
   } else {
-    client.pauses_.push_back(*this);
+    client.delays_.push_back(*this);
   }
 }
 
-Client::Pause::~Pause() {
-  if (is_linked()) client_.pauses_.erase(client_.pauses_.iterator_to(*this));
+Client::RetryDelay::~RetryDelay() {
+  if (is_linked()) client_.delays_.erase(client_.delays_.iterator_to(*this));
 }
 
 Outcome<objecter::PoolInfo> Client::find_pool(const std::string& name) const {

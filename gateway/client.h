@@ -79,20 +79,22 @@ class Client {
   // Unique in this process and, very likely, in the cluster: the high half is random. Never 0.
   uint64_t next_io_id() noexcept { return next_io_id_++; }
 
-  // Ends every pause, op (kShutdown) and OSD session; `done` runs once, later, when nothing is
+  // Ends every delay, op (kShutdown) and OSD session; `done` runs once, later, when nothing is
   // left. Once.
   void shutdown(UniqueFunction<void()> done);
 
-  // A wait of a task that uses the client: shutdown() ends it. In the frame of one coroutine.
+  // A task that uses the client waits before it tries again: shutdown() ends that. In the frame of
+  // one coroutine.
   //
-  //   Client::Pause pause(client);
-  //   const std::error_code ended = co_await pause.sleep(500ms);
+  //   Client::RetryDelay delay(client);
+  //   const std::error_code ended = co_await delay.sleep(500ms);
   //   if (ended) co_return failure(ended);
-  class Pause : public boost::intrusive::list_base_hook<> {
+  class RetryDelay : public boost::intrusive::list_base_hook<> {
    public:
-    explicit Pause(Client& client);
-    ~Pause();
+    explicit RetryDelay(Client& client);
+    ~RetryDelay();
     // Ends with an error at once when the client shuts down, or has.
+    // Once at a time.
     auto sleep(std::chrono::nanoseconds delay) noexcept { return sleeper_.sleep(delay); }
 
    private:
@@ -107,7 +109,7 @@ class Client {
   const Config& config_;
   msgr::EventCenter& center_;
   bool is_shut_down_ = false;  // shutdown() was called
-  boost::intrusive::list<Pause, boost::intrusive::constant_time_size<false>> pauses_;
+  boost::intrusive::list<RetryDelay, boost::intrusive::constant_time_size<false>> delays_;
   // These are never null once create() has returned, but for the keyring.
   const std::unique_ptr<GatewayCounters> counters_;
   const std::unique_ptr<DeliveryPolicy> delivery_policy_;

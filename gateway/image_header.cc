@@ -173,8 +173,8 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
     if (!registration) return corrupt("has a damaged registration");
     header.registrations.push_back(std::move(*registration));
   }
-  if (json.contains("resizer")) {
-    header.resizer = parse_registration(json["resizer"], format);
+  if (json->contains("resizer")) {
+    header.resizer = parse_registration((*json)["resizer"], format);
     if (!header.resizer) return corrupt("has a damaged resizer");
   }
   if (!fields.is_ok() || !id || *id == 0 || !uuid || !is_valid_image_name(header.name)) {

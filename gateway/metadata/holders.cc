@@ -120,8 +120,8 @@ Task<Outcome<std::vector<Holder>>> find_living(Client& client, PoolInfo pool, Im
     const bool is_decided = std::all_of(holders->begin(), holders->end(),
                                         [](const Holder& each) { return each.is_connected; });
     if (is_decided || client.center().now() >= deadline) co_return holders;
-    Client::Pause pause(client);
-    const std::error_code ended = co_await pause.sleep(kLookAgain);
+    Client::RetryDelay delay(client);
+    const std::error_code ended = co_await delay.sleep(kLookAgain);
     if (ended) co_return failure(objecter::OsdErrc::kShutdown, "the client shuts down");
   }
 }

@@ -112,8 +112,8 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
                                            [](const Holder& each) { return each.is_connected; });
     const auto limit = is_held_alive ? options.lock_wait : std::max(options.lock_wait, patience);
     if (client.center().now() - began >= limit) co_return failure(is_held(header, *holders));
-    Client::Pause pause(client);
-    const std::error_code ended = co_await pause.sleep(kLookAgain);
+    Client::RetryDelay delay(client);
+    const std::error_code ended = co_await delay.sleep(kLookAgain);
     if (ended) co_return failure(OsdErrc::kShutdown, "the client shuts down");
   }
 }

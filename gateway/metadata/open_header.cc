@@ -230,8 +230,8 @@ Task<Outcome<void>> OpenHeader::strike_once(std::shared_ptr<OpenHeader> self) {
 Detached OpenHeader::end_watch(std::shared_ptr<OpenHeader> self, Outcome<void> struck) {
   Client& client = self->client_;
   while (!struck && struck.error().code != OsdErrc::kFenced) {
-    Client::Pause pause(client);
-    const std::error_code ended = co_await pause.sleep(kTryAgain);
+    Client::RetryDelay delay(client);
+    const std::error_code ended = co_await delay.sleep(kTryAgain);
     if (ended) co_return;
     Outcome<void> again = co_await strike_once(self);
     struck = std::move(again);

@@ -3,7 +3,6 @@
 // the finding if it is still there; what they delete, they delete at the version that they saw.
 #include <algorithm>
 #include <charconv>
-#include <chrono>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -27,7 +26,6 @@ using objecter::OsdErrc;
 using objecter::PoolInfo;
 
 constexpr std::size_t kObjectsLookedAt = 256;  // of a lost header, for their size
-constexpr std::chrono::seconds kFenceTimeout{10};
 constexpr int kFlushTries = 3;
 
 Error changed_meanwhile(const std::string& what) {

@@ -29,16 +29,16 @@ struct WatchLimits {
 // One start of a client, as servers tell them apart: a later start of the same instance has a
 // greater nonce. The same three as in msgr::PeerIdentity. A value.
 struct ClientIdentity {
-  std::string entity;
-  std::string instance;
-  uint64_t nonce = 0;
+  std::string entity;    // "client.admin"
+  std::string instance;  // which gateway or program
+  uint64_t nonce = 0;    // which start of it
   friend auto operator<=>(const ClientIdentity&, const ClientIdentity&) = default;
 };
 
 // Who watches: a watch is one cookie of one start of a client on one object. A value.
 struct WatcherId {
-  ClientIdentity client;
-  uint64_t cookie = 0;  // the client's choice
+  ClientIdentity client;  // whose watch it is
+  uint64_t cookie = 0;    // the client's choice
   friend auto operator<=>(const WatcherId&, const WatcherId&) = default;
 };
 
@@ -46,8 +46,8 @@ struct WatcherId {
 // the watch timeout beyond. A value.
 struct Watcher {
   WatcherId id;
-  msgr::Address address;  // where the newest link of the client led
-  bool is_connected = false;
+  msgr::Address address;                          // where the newest link of the client led
+  bool is_connected = false;                      // its client has a link to the server
   std::chrono::milliseconds disconnected_for{0};  // 0 if it is connected
 };
 
@@ -62,13 +62,13 @@ struct WatchSettling {
 
 // What LIST_WATCHERS returns. Who is not in it is dead only if it is settled. A value.
 struct WatcherList {
-  WatchSettling settling;
-  std::vector<Watcher> watchers;
+  WatchSettling settling;         // of the server that answers
+  std::vector<Watcher> watchers;  // dead ones too, until they expire
 };
 
 // One watcher's answer to a notify. A value.
 struct NotifyAck {
-  WatcherId who;
+  WatcherId who;                 // whose answer it is
   std::vector<std::byte> reply;  // empty too if the replies before it were kMaxAckBytes together
 };
 
@@ -82,12 +82,12 @@ struct NotifyResult {
 // A server tells a watcher of a notify; NOTIFY_ACK with this id and cookie answers. It may come
 // again, with the same id, until it is acked.
 struct WatchNotify {
-  uint64_t notify_id = 0;  // of this start of the server; not 0
-  ObjectId object;
-  uint64_t cookie = 0;
-  ClientIdentity notifier;
+  uint64_t notify_id = 0;                // of this start of the server; not 0
+  ObjectId object;                       // what is watched
+  uint64_t cookie = 0;                   // which watch of it
+  ClientIdentity notifier;               // who tells
   std::chrono::milliseconds timeout{0};  // how long it waits for the ack
-  std::vector<std::byte> payload;
+  std::vector<std::byte> payload;        // what it tells
 };
 
 // A server tells a watcher that its watch is no more, and why. kStaleMap: another server has the

@@ -2,16 +2,19 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """One writer at a time: who has an image, who is told, who takes over from whom."""
 
+import collections
+import concurrent.futures
 import errno
+import json
 import os
+import random
 import signal
 import subprocess
 import time
 import unittest
 
-from lunar_e2e import LunarTestCase, wait_until
+from lunar_e2e import LunarTestCase, TestCase, TgtadmError, wait_until
 from lunar_e2e.env import built, child_environment
-from lunar_e2e.tgt import TgtadmError
 
 NOT_READY = 2
 LOCK_TIMEOUT = 2  # seconds
@@ -146,6 +149,80 @@ class LockTest(LunarTestCase):
     def test_a_nonce_that_is_no_number_is_refused(self):
         code, sentence = self.cluster.lunar_fails("osd", "fence", "client.admin", "gone", "12x")
         self.assertEqual((code, "'12x' is no nonce" in sentence), (errno.EINVAL, True), sentence)
+
+
+class RaceTest(TestCase):
+    """Many processes open, resize, remove and make the same few images at once, and some of them are killed."""
+
+    NAMES = ("rbd/a", "rbd/b", "rbd/c")
+    ALLOWED = (0, errno.EBUSY, errno.ENOENT, errno.EEXIST, errno.EPERM)
+
+    def setUp(self):
+        super().setUp()
+        self.cluster = self.start_cluster(options={"lunar_lock_timeout": "1s", "osd_client_watch_timeout": "2s"})
+        self.failures = []
+        self.counts = collections.Counter()
+
+    def command(self, choices):
+        name = choices.choice(self.NAMES)
+        return choices.choice((
+            ["create", name, "--size", "16M", "--object-size", "1M"],
+            ["rm", name],
+            ["resize", name, "--size", f"{choices.randint(1, 32)}M", "--allow-shrink"],
+            ["bench", name, "--io-type", "write", "--io-total", "256K", "--io-size", "64K", "--overwrite"],
+            ["bench", name, "--io-type", "read", "--io-total", "256K", "--io-size", "64K"],
+            ["info", name]))
+
+    def work(self, seed, until):
+        choices = random.Random(seed)
+        while time.monotonic() < until:
+            words = self.command(choices)
+            with subprocess.Popen([str(built("lunar")), "-c", str(self.cluster.conf), *words], text=True,
+                                  stdout=subprocess.DEVNULL, stderr=subprocess.PIPE,
+                                  env=child_environment(self.cluster.environment())) as running:
+                try:
+                    if choices.random() < 0.15:
+                        try:
+                            running.wait(choices.uniform(0.02, 0.2))
+                        except subprocess.TimeoutExpired:
+                            running.kill()
+                            running.wait(30)
+                            self.counts["killed"] += 1
+                            continue
+                    _, said = running.communicate(timeout=100)
+                except subprocess.TimeoutExpired:
+                    running.kill()
+                    said = "did not end"
+                self.counts[words[0], running.returncode] += 1
+                if running.returncode not in self.ALLOWED:
+                    self.failures.append((words, running.returncode, said))
+
+    def findings(self):
+        done = subprocess.run([str(built("lunar")), "-c", str(self.cluster.conf), "--format", "json", "scrub", "rbd"],
+                              text=True, stdout=subprocess.PIPE, check=False, timeout=120,
+                              env=child_environment(self.cluster.environment()))
+        self.assertIn(done.returncode, (0, errno.EUCLEAN))
+        return [each["name"] for each in json.loads(done.stdout)["findings"]]
+
+    def test_no_image_is_lost_or_stuck(self):
+        seed = random.randrange(1 << 31)
+        seconds = float(os.environ.get("LUNAR_RACE_SECONDS", "15"))
+        print(f"seed {seed}")
+        until = time.monotonic() + seconds
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for done in [pool.submit(self.work, seed + each, until) for each in range(8)]:
+                done.result()
+        print(dict(self.counts))
+        self.assertEqual(self.failures, [])
+        for name in self.cluster.lunar("ls", "rbd").split():
+            self.cluster.lunar("bench", f"rbd/{name}", "--io-type", "write", "--io-total", "64K", "--io-size", "64K",
+                               "--overwrite")
+            self.cluster.lunar("rm", f"rbd/{name}")
+        self.assertEqual(self.cluster.lunar("ls", "rbd"), "")
+        # What a killed 'create' leaves is a header without a name, and nothing else is left.
+        self.assertEqual([each for each in self.findings() if not each.startswith("half-made:")], [])
+        self.cluster.lunar("repair", "rbd", "--all")
+        self.assertEqual(self.findings(), [])
 
 
 if __name__ == "__main__":
