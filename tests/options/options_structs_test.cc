@@ -120,7 +120,7 @@ TEST_F(OptionsStructsTest, OsdServerOptionsHaveTheTablesDefaults) {
   const auto made = osd::OsdServerOptions::from_config(empty_);
   ASSERT_TRUE(made) << made.error().message;
   const osd::OsdServerOptions& read = *made;
-  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j] = plain;
+  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k] = plain;
   EXPECT_SAME(nearfull_ratio);
   EXPECT_SAME(executor.max_executing);
   EXPECT_SAME(executor.max_waiting);
