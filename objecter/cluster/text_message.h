@@ -18,15 +18,16 @@ namespace lunar::objecter {
 // peer receives it like any data: it waits, unlike a command without data, for the peer's share of
 // the dispatch throttle.
 // Loop-bound. Owned by the connection, as every OutMessage. Immutable, so it may be encoded for any
-// number of links; a reconnect sends it again, unlike the command itself, which is sent once only in
-// the life of a session (ServerCommands).
+// number of links; a reconnect sends it again, unlike the command itself, which is sent once only
+// in the life of a session (ServerCommands).
 class TextMessage final : public msgr::OutMessage {
  public:
   // `front` is that of the message type without its text: empty for a command, and for a reply what
   // encode() makes of it. `tid` is the command's. REQUIRES: the text is not empty.
   TextMessage(MessageType type, Tid tid, std::vector<std::byte> front, std::string text)
       : OutMessage(meta_of(type, tid)), front_(std::move(front)), text_(std::move(text)) {}
-  // The same for every link; the text is lent, and stays where it is until the message is destroyed.
+  // The same for every link; the text is lent, and stays where it is until the message is
+  // destroyed.
   void encode(msgr::Link&, uint64_t, msgr::EncodedMessage& out) override {
     out.front = front_;
     out.data.push_back(as_const_bytes(text_));
@@ -43,7 +44,7 @@ class TextMessage final : public msgr::OutMessage {
   }
 
   const std::vector<std::byte> front_;  // copied for each link
-  const std::string text_;  // not empty
+  const std::string text_;              // not empty
 };
 
 }  // namespace lunar::objecter

@@ -19,7 +19,7 @@ from tracked import tracked
 
 THE_PLACE = "common/json.cc"
 PARSERS = re.compile(
-    r"\b(?:[Jj]son|basic_json<[^;]*>)\s*::\s*(?:parse|accept|sax_parse|from_\w+)\s*\(|"
+    r"\b(?:\w*[Jj]son|basic_json<[^;]*>)\s*::\s*(?:parse|accept|sax_parse|from_\w+)\s*\(|"
     r"\b(?:cin|stream|file|in|input)\s*>>\s*\w*[Jj]son\w*|\"_json(?:_pointer)?\b")
 
 
