@@ -1,0 +1,78 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#pragma once
+
+#include <boost/intrusive/list.hpp>
+#include <memory>
+#include <vector>
+
+#include "bstore_plugin/tcp/command_buffers.h"
+#include "bstore_plugin/tcp/fast_connection.h"
+#include "bstore_plugin/tcp/read_ahead.h"
+#include "common/perf_counters.h"
+
+namespace lunar::bstore_plugin {
+
+// What the transport asks of tgtd's loop.
+class TgtLoop {
+ public:
+  virtual ~TgtLoop() = default;
+  virtual void schedule_turn() = 0;  // FastTransport::turn() once before the loop waits
+  virtual void schedule_tick() = 0;  // FastTransport::tick() in a second
+};
+
+// All iSCSI/TCP connections of this tgtd that the plugin drives.
+// On tgtd's thread. Owns the connections and the memory; borrows the loop and the registry.
+class FastTransport : private FastConnectionHost {
+ public:
+  static constexpr int kLingerTicks = 5;
+
+  FastTransport(TgtLoop& loop, PerfRegistry& perf) : loop_(loop), counters_(perf) {}
+  ~FastTransport() override;
+
+  // The connection of that descriptor if it is `handle`'s; null if it is not driven here.
+  FastConnection* find(int fd, const void* handle) const noexcept {
+    const auto index = static_cast<std::size_t>(fd);
+    if (index >= by_fd_.size() || by_fd_[index] == nullptr) return nullptr;
+    return by_fd_[index]->handle == handle ? &by_fd_[index]->connection : nullptr;
+  }
+  // Drives it from now on, and calls `tgt` for it. REQUIRES: fd >= 0; find() is null.
+  FastConnection& adopt(int fd, const void* handle, std::unique_ptr<TgtConnection> tgt,
+                        FastConnection::Wanted wanted);
+  // tgt has closed it.
+  void forget(FastConnection& connection);
+
+  void turn();
+  void tick();
+
+  CommandBuffers& buffers() noexcept { return buffers_; }
+  FastCounters& counters() noexcept { return counters_; }
+
+ private:
+  struct Driven {
+    const void* handle;  // tgt's connection
+    std::unique_ptr<TgtConnection> tgt;
+    FastConnection connection;
+    int linger_ticks = 0;  // left; 0 unless it lingers
+  };
+  using Schedule = boost::intrusive::list<
+      FastConnection,
+      boost::intrusive::member_hook<FastConnection, decltype(FastConnection::hook),
+                                    &FastConnection::hook>,
+      boost::intrusive::constant_time_size<false>>;
+
+  void schedule(FastConnection& connection) override;
+  void start_lingering(FastConnection& connection) override;
+  void bury();
+
+  TgtLoop& loop_;
+  FastCounters counters_;
+  CommandBuffers buffers_;
+  ReadAheadBlocks blocks_;
+  std::vector<std::unique_ptr<Driven>> by_fd_;
+  // Closed by tgt, perhaps from inside themselves; their commands may still have buffers.
+  std::vector<std::unique_ptr<Driven>> forgotten_;
+  Schedule scheduled_;
+  bool is_ticking_ = false;
+};
+
+}  // namespace lunar::bstore_plugin
