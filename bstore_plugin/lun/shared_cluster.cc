@@ -21,6 +21,9 @@ namespace lunar::bstore_plugin {
 namespace {
 
 constexpr std::chrono::milliseconds kAbortTick{100};
+// A turn of tgtd's loop that brings nothing costs a microsecond: the most that a lone command
+// waits.
+constexpr int kMaxTurnsPutOff = 16;
 
 // The value of -C/--control-port on tgtd's command line: it tells two tgtd of one host apart.
 std::string control_port() {
@@ -149,9 +152,7 @@ Outcome<void> SharedCluster::attach_to_loop() {
       host_.watch_fd(completion_fd_, on_completions, this) != 0) {
     return failure(last_system_error(), "cannot join tgtd's event loop");
   }
-  center_->set_same_thread_hook([this] {
-    host_.schedule([](void* self) { static_cast<SharedCluster*>(self)->on_turn(); }, this);
-  });
+  center_->set_same_thread_hook([this] { schedule_turn(); });
   return {};
 }
 
@@ -188,12 +189,13 @@ bool SharedCluster::run_until(UniqueFunction<bool()> is_over, std::chrono::nanos
     pollfd ready{center_->fd(), POLLIN, 0};
     if (poll(&ready, 1, static_cast<int>(left.count())) < 0 && errno != EINTR) break;
   }
-  on_turn();  // what finished meanwhile is handed over from tgtd's loop
+  center_->process();  // what finished meanwhile is handed over from tgtd's loop
   return is_over();
 }
 
 void SharedCluster::on_command_started(ScsiCommand& command) {
   running_.push_back(command);
+  has_new_commands_ = true;
   if (!is_abort_timer_set_) watch_for_aborts();
 }
 
@@ -217,7 +219,20 @@ void SharedCluster::on_center_readable() {
   hand_over();
 }
 
-void SharedCluster::on_turn() { center_->process(); }
+void SharedCluster::schedule_turn() {
+  host_.schedule([](void* self) { static_cast<SharedCluster*>(self)->on_turn(); }, this);
+}
+
+void SharedCluster::on_turn() {
+  if (has_new_commands_ && turns_put_off_ < kMaxTurnsPutOff) {
+    has_new_commands_ = false;
+    ++turns_put_off_;
+    return schedule_turn();
+  }
+  has_new_commands_ = false;
+  turns_put_off_ = 0;
+  center_->process();
+}
 
 void SharedCluster::hand_over() {
   // tgt may submit the next command inside complete(): only what was finished before is handed

@@ -35,6 +35,8 @@ Error no_file_in_time(const BsOptions& options);
 // Two ways into the center: its fd becomes readable (process, then hand finished commands to tgt),
 // or a command was submitted (process once before tgtd next waits, so that a burst leaves in one
 // writev). tgt allows completions only in the former, so the latter wakes an eventfd for them.
+// While turns of tgtd's loop still bring commands, the latter is put off: those of several
+// connections, and of one that has more than a turn takes, leave together.
 class SharedCluster {
  public:
   // Reads the configuration, and if `accept` has nothing against it, begins to look for the
@@ -46,6 +48,7 @@ class SharedCluster {
 
   gateway::Client& client() noexcept { return *client_; }
   const Config& config() const noexcept { return *config_; }
+  PerfRegistry& perf() noexcept { return *perf_; }
   const lunar_host& host() const noexcept { return host_; }
   bool is_busy_on_timeout() const noexcept { return is_busy_on_timeout_; }
   const std::map<std::string, std::string>& overrides() const noexcept { return overrides_; }
@@ -71,6 +74,7 @@ class SharedCluster {
   void serve_admin_socket();
   void on_center_readable();
   void on_turn();
+  void schedule_turn();
   void hand_over();
   void watch_for_aborts();
 
@@ -90,7 +94,9 @@ class SharedCluster {
   Commands running_;   // each command is in one of these two
   Commands finished_;  // to be handed to tgt
   bool is_abort_timer_set_ = false;
-  bool is_in_fd_turn_ = false;  // hand_over() follows: completion_fd_ need not be written
+  bool has_new_commands_ = false;  // since the center's turn was last put off
+  int turns_put_off_ = 0;          // in a row
+  bool is_in_fd_turn_ = false;     // hand_over() follows: completion_fd_ need not be written
 };
 
 }  // namespace lunar::bstore_plugin
