@@ -16,6 +16,7 @@
 #include <sys/epoll.h>
 
 #include "bstore_plugin/plugin_api.h"
+#include "bstore_plugin/tcp/tcp_hook.h"
 #include "bstore_plugin/transport_hook.h"
 
 // tgt's headers include nothing themselves: their order matters.
@@ -162,6 +163,7 @@ static const struct lunar_host host = {
     .is_aborted = host_is_aborted,
     .resized = host_resized,
     .take_data_buffers = lunar_take_data_buffers,
+    .take_tcp = lunar_take_tcp,
     .log = host_log,
 };
 

@@ -51,6 +51,9 @@ struct lunar_host {
   void (*resized)(void* lu, uint64_t size);
   /* Has tgtd take its data buffers from lunar_plugin_alloc_buffer(). 0, or -1 if it cannot. */
   int (*take_data_buffers)(void);
+  /* Has the plugin drive tgtd's iSCSI/TCP connections; counts into `registry`, a
+   * lunar::PerfRegistry that is never destroyed. 0, or -1 if it cannot. */
+  int (*take_tcp)(void* registry);
   /* One line to tgtd's log. */
   void (*log)(int is_error, const char* line);
 };

@@ -34,25 +34,32 @@ static void free_data_buf(struct iscsi_connection* connection, void* buffer) {
   if (!lunar_plugin_free_buffer(buffer)) plain_free(connection, buffer);
 }
 
-int lunar_take_data_buffers(void) {
+struct iscsi_transport* lunar_find_tcp_transport(void) {
   static struct iscsi_transport own;
+  struct iscsi_transport* found = NULL;
   struct list_head *head, *at;
-  if (plain_alloc) return 0;
-  if (!iscsi_transport_register) return -1;
+  if (!iscsi_transport_register) return NULL;
   own.name = "lunar";
   iscsi_transport_register(&own);
   head = own.iscsi_transport_siblings.next;  // ours is the last, so this is the bare head
-  for (at = own.iscsi_transport_siblings.prev; at != head; at = at->prev) {
+  for (at = own.iscsi_transport_siblings.prev; at != head && !found; at = at->prev) {
     struct iscsi_transport* transport =
         list_entry(at, struct iscsi_transport, iscsi_transport_siblings);
-    if (strcmp(transport->name, "iscsi") || !transport->alloc_data_buf || !transport->free_data_buf)
-      continue;
-    plain_alloc = transport->alloc_data_buf;
-    plain_free = transport->free_data_buf;
-    transport->alloc_data_buf = alloc_data_buf;
-    transport->free_data_buf = free_data_buf;
-    break;
+    if (!strcmp(transport->name, "iscsi") && transport->alloc_data_buf && transport->free_data_buf)
+      found = transport;
   }
   list_del(&own.iscsi_transport_siblings);
-  return plain_alloc ? 0 : -1;
+  return found;
+}
+
+int lunar_take_data_buffers(void) {
+  struct iscsi_transport* transport;
+  if (plain_alloc) return 0;
+  transport = lunar_find_tcp_transport();
+  if (!transport) return -1;
+  plain_alloc = transport->alloc_data_buf;
+  plain_free = transport->free_data_buf;
+  transport->alloc_data_buf = alloc_data_buf;
+  transport->free_data_buf = free_data_buf;
+  return 0;
 }

@@ -5,3 +5,7 @@
  * for good; repeated calls do nothing. 0, or -1 if this tgtd has no such transport: then payload
  * travels inline. On tgtd's thread. */
 int lunar_take_data_buffers(void);
+
+struct iscsi_transport;
+/* tgtd's TCP transport, or NULL if it has none that has the functions we know. */
+struct iscsi_transport* lunar_find_tcp_transport(void);

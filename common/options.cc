@@ -209,6 +209,9 @@ constexpr OptionSpec kOptions[] = {
  "--crossover measures the best value for a device (128K is that of soft-RoCE)."},
 {"lunar_tgt_version_check", kChoice, "refuse", "refuse|warn", 0,
  "The plugin refuses to work in a tgtd of another version than it was built for, or only warns of it."},
+{"lunar_fast_iscsi", kBool, "true", "", 0,
+ "The plugin drives tgtd's iSCSI/TCP connections, to every LUN, with fewer system calls; iSER is left alone. It "
+ "stays on until tgtd ends, and needs exactly the tgt version that the plugin was built for."},
 {"lunar_sense_on_timeout", kChoice, "aborted", "aborted|busy", 0,
  "An initiator is told ABORTED COMMAND (aborted) or BUSY (busy) when servers do not answer."},
 {"lunar_max_unmap", kSize, "512MiB", "1MiB..1TiB", 0,

@@ -30,6 +30,7 @@ struct Plugin {
   // Of the first cluster that has any: tgt takes a buffer before it knows the LUN. Commands of
   // another cluster find it foreign and send its bytes inline.
   gateway::DataBuffers* data_buffers = nullptr;
+  bool drives_tcp = false;  // tgtd's iSCSI/TCP connections are driven by us
 };
 
 Plugin& plugin() {
@@ -50,6 +51,7 @@ void take_data_buffers(SharedCluster& cluster, const lunar_host& host) {
   Plugin& self = plugin();
   if (self.data_buffers != nullptr || cluster.data_buffers() == nullptr) return;
   self.data_buffers = cluster.data_buffers();
+  if (self.drives_tcp) return;  // which takes its buffers from lunar_plugin_alloc_buffer()
   if (host.take_data_buffers() == 0) return;
   remember_error(host,
                  "this tgtd has no iSCSI/TCP transport whose buffers could be registered: payload "
@@ -74,6 +76,22 @@ Outcome<std::string> find_cluster_key(const BsOptions& options) {
   return std::move(*key);
 }
 
+// It knows structures of tgt that no header has, so a version that is only warned of is refused
+// here.
+void take_tcp(SharedCluster& cluster, const lunar_host& host) {
+  Plugin& self = plugin();
+  if (self.drives_tcp || !cluster.config().get_bool("lunar_fast_iscsi")) return;
+  if (!*self.version_check) {
+    return remember_error(host,
+                          "lunar_fast_iscsi is not used: " + self.version_check->error().message);
+  }
+  if (host.take_tcp(&cluster.perf()) != 0) {
+    return remember_error(host,
+                          "lunar_fast_iscsi is not used: this tgtd has no iSCSI/TCP transport");
+  }
+  self.drives_tcp = true;
+}
+
 // The cluster that these options name, opened if it is the first LUN of it. An Error if it cannot
 // be, or if overrides differ from those it was opened with.
 Outcome<SharedCluster*> find_or_open_cluster(const BsOptions& options, const lunar_host& host) {
@@ -92,6 +110,7 @@ Outcome<SharedCluster*> find_or_open_cluster(const BsOptions& options, const lun
   auto cluster = SharedCluster::create(options, host, check_version_once);
   if (!cluster) return cluster;
   clusters[*key] = *cluster;
+  take_tcp(**cluster, host);
   take_data_buffers(**cluster, host);
   return cluster;
 }

@@ -1,0 +1,280 @@
+// SPDX-License-Identifier: GPL-2.0-only
+// tgt's side of the fast iSCSI/TCP. tgt's code for a connection stays as it is, with its login,
+// its digests and its tasks; what is replaced is what drives it. Its transport "iscsi" is a table
+// of function pointers: reading, writing, asking for events and data buffers are ours from
+// lunar_take_tcp() on. A connection is taken over the first time that one of them is called for it,
+// which gives it an event handler of ours too.
+//
+// tgt's handlers are called just when tgt's own event handler would call them: receiving while tgt
+// asks for EPOLLIN, sending while it asks for EPOLLOUT. They end the process in any other case.
+
+#include "bstore_plugin/tcp/tcp_hook.h"
+
+#include <netdb.h>
+#include <netinet/tcp.h>
+#include <stddef.h>
+#include <stdio.h>
+#include <stdlib.h>
+#include <string.h>
+#include <sys/epoll.h>
+#include <sys/socket.h>
+
+#include "bstore_plugin/tcp/tcp_api.h"
+#include "bstore_plugin/transport_hook.h"
+
+// clang-format off
+#include "iscsi/iscsid.h"
+#include "work.h"
+// clang-format on
+
+// A tgtd without iSCSI has none of these.
+extern void iscsi_rx_handler(struct iscsi_connection* connection) __attribute__((weak));
+extern int iscsi_tx_handler(struct iscsi_connection* connection) __attribute__((weak));
+extern void conn_close(struct iscsi_connection* connection) __attribute__((weak));
+
+// tgt 1.0.85 keeps a connection of its TCP transport in such a struct, which no header has. Only fd
+// is used, and compared with what tgt says of the connection before it is trusted.
+struct tcp_private {
+  int fd;
+  struct list_head siblings;
+  int nop[4];
+  long ttt;
+  struct iscsi_connection connection;
+};
+
+static struct iscsi_transport plain;  // what we replaced; its name is NULL until then
+static struct event_data turn_event;
+static struct tgt_work tick_work;
+
+static int fd_of(const struct iscsi_connection* connection) {
+  return ((const struct tcp_private*)((const char*)connection -
+                                      offsetof(struct tcp_private, connection)))
+      ->fd;
+}
+
+// -- what the C++ side asks of tgt
+
+static void host_receive(void* connection) { iscsi_rx_handler(connection); }
+static void host_send(void* connection) { iscsi_tx_handler(connection); }
+static void host_close(void* connection) { conn_close(connection); }
+
+static enum lunar_tcp_phase host_phase(const void* handle) {
+  const struct iscsi_connection* connection = handle;
+  switch (connection->state) {
+    case STATE_SCSI:
+      return LUNAR_TCP_FULL;
+    case STATE_CLOSE:
+      return LUNAR_TCP_CLOSING;
+    default:
+      return LUNAR_TCP_NEGOTIATING;
+  }
+}
+
+static int host_has_output(const void* handle) {
+  const struct iscsi_connection* connection = handle;
+  return connection->tx_task || !list_empty(&connection->tx_clist);
+}
+
+static void host_set_closing(void* handle) {
+  struct iscsi_connection* connection = handle;
+  connection->state = STATE_CLOSE;
+}
+
+static void host_watch(int fd, int events) {
+  if (tgt_event_modify(fd, events)) eprintf("lunar: cannot watch connection %d\n", fd);
+}
+
+static void run_turn(struct event_data* event) {
+  (void)event;
+  lunar_tcp_turn();
+}
+static void host_schedule_turn(void) { tgt_add_sched_event(&turn_event); }
+
+static void run_tick(void* unused) {
+  (void)unused;
+  lunar_tcp_tick();
+}
+static void host_schedule_tick(void) { add_work(&tick_work, 1); }
+
+static const struct lunar_tcp_host host = {
+    .receive = host_receive,
+    .send = host_send,
+    .phase = host_phase,
+    .has_output = host_has_output,
+    .set_closing = host_set_closing,
+    .close = host_close,
+    .watch = host_watch,
+    .schedule_turn = host_schedule_turn,
+    .schedule_tick = host_schedule_tick,
+};
+
+// -- taking over a connection
+
+static void on_ready(int fd, int events, void* connection) {
+  struct lunar_tcp_connection* own = lunar_tcp_find(fd, connection);
+  if (own) lunar_tcp_on_ready(own, events);
+}
+
+// Whether `fd` has the peer that tgt knows for the connection.
+static int is_its_socket(struct iscsi_connection* connection, int fd) {
+  struct sockaddr_storage known, found;
+  socklen_t known_bytes = sizeof(known), found_bytes = sizeof(found);
+  if (fd < 0 || plain.ep_getpeername(connection, (struct sockaddr*)&known, &known_bytes)) return 0;
+  return !getpeername(fd, (struct sockaddr*)&found, &found_bytes) && known_bytes == found_bytes &&
+         !memcmp(&known, &found, known_bytes);
+}
+
+// NULL if it stays tgt's.
+static struct lunar_tcp_connection* take_over(struct iscsi_connection* connection, int wants_input,
+                                              int wants_output) {
+  const int fd = fd_of(connection);
+  int on = 0;
+  if (connection->closed || connection->state == STATE_CLOSE) return NULL;
+  if (!is_its_socket(connection, fd)) return NULL;  // has no peer any more: tgt will find out
+  setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));  // may be set, in the middle of a PDU
+  tgt_event_del(fd);
+  if (tgt_event_add(fd, EPOLLIN, on_ready, connection)) {
+    eprintf("lunar: no memory to watch connection %d, which is closed\n", fd);
+    connection->state = STATE_CLOSE;
+    return NULL;
+  }
+  return lunar_tcp_adopt(fd, connection, wants_input, wants_output);
+}
+
+static struct lunar_tcp_connection* driven(const struct iscsi_connection* connection) {
+  return lunar_tcp_find(fd_of(connection), connection);
+}
+
+// -- what tgt asks of the transport
+
+static int is_within(const void* at, size_t bytes, const void* begin, size_t capacity) {
+  const char* first = at;
+  const char* lowest = begin;
+  return first >= lowest && bytes <= capacity && (size_t)(first - lowest) <= capacity - bytes;
+}
+
+static size_t data_capacity(const struct iscsi_task* task) {
+  const struct iscsi_cmd* command = (const struct iscsi_cmd*)&task->req;
+  const size_t known = lunar_tcp_capacity(task->data);
+  const size_t immediate = ntoh24(task->req.dlength), expected = ntohl(command->data_length);
+  if (known) return known;
+  if (task_opcode(task) != ISCSI_OP_SCSI_CMD || immediate > expected) return (immediate + 3) & ~3UL;
+  return (expected + 3) & ~3UL;
+}
+
+// Whether what tgt wants to receive in full feature phase belongs where it would put it. tgt takes
+// offset and length of a DATA-OUT, and whether there is room for AHS or data at all, from the PDU.
+static int has_place(const struct iscsi_connection* connection, const void* to, size_t bytes) {
+  const struct iscsi_task* task = connection->rx_task;
+  const int opcode = connection->req.bhs.opcode & ISCSI_OPCODE_MASK;
+  if (is_within(to, bytes, connection, sizeof(*connection))) return 1;  // header, digest
+  if (!task) return 0;
+  if (opcode == ISCSI_OP_SCSI_CMD && task->ahs &&
+      is_within(to, bytes, task->ahs, connection->req.bhs.hlength * 4u))
+    return 1;
+  if (opcode == ISCSI_OP_SCSI_DATA_OUT && task_in_scsi(task)) return 0;  // has all it needs
+  return task->data && is_within(to, bytes, task->data, data_capacity(task));
+}
+
+static size_t fast_read(struct iscsi_connection* connection, void* to, size_t bytes) {
+  struct lunar_tcp_connection* own = driven(connection);
+  const int is_full = connection->state == STATE_SCSI;
+  // Called because tgt waits for input; in negotiation it then waits for nothing else.
+  if (!own) own = take_over(connection, 1, is_full && host_has_output(connection));
+  if (is_full && !has_place(connection, to, bytes)) {
+    eprintf(
+        "lunar: connection %d is closed: the data of a PDU (opcode %x) has no place in its "
+        "command's buffer\n",
+        fd_of(connection), connection->req.bhs.opcode & ISCSI_OPCODE_MASK);
+    lunar_tcp_refused();
+    return 0;
+  }
+  return own ? (size_t)lunar_tcp_read(own, to, bytes) : plain.ep_read(connection, to, bytes);
+}
+
+static size_t fast_write_begin(struct iscsi_connection* connection, void* from, size_t bytes) {
+  struct lunar_tcp_connection* own = driven(connection);
+  const int is_full = connection->state == STATE_SCSI;
+  const void* base = NULL;
+  if (!own) own = take_over(connection, is_full, 1);
+  if (!own) return plain.ep_write_begin(connection, from, bytes);
+  if (is_full && connection->tx_task) {
+    base = scsi_get_in_buffer(&connection->tx_task->scmd);
+    if (!base) base = connection->tx_task->data;
+  }
+  return (size_t)lunar_tcp_write(own, from, bytes, base);
+}
+
+static void fast_write_end(struct iscsi_connection* connection) {
+  if (!driven(connection)) plain.ep_write_end(connection);
+}
+
+static void fast_event_modify(struct iscsi_connection* connection, int events) {
+  const int wants_input = !!(events & EPOLLIN), wants_output = !!(events & EPOLLOUT);
+  struct lunar_tcp_connection* own = driven(connection);
+  if (own) {
+    lunar_tcp_set_wanted(own, wants_input, wants_output);
+  } else if (!take_over(connection, wants_input, wants_output)) {
+    plain.ep_event_modify(connection, events);
+  }
+}
+
+static size_t fast_close(struct iscsi_connection* connection) {
+  struct lunar_tcp_connection* own = driven(connection);
+  if (own) lunar_tcp_forget(own);
+  return plain.ep_close(connection);
+}
+
+static void fast_release(struct iscsi_connection* connection) {
+  struct lunar_tcp_connection* own = driven(connection);
+  if (own) lunar_tcp_forget(own);  // only if tgt has not closed it
+  plain.ep_release(connection);
+}
+
+static struct iscsi_task* fast_alloc_task(struct iscsi_connection* connection, size_t ext_bytes) {
+  struct iscsi_task* task = plain.alloc_task(connection, ext_bytes);
+  struct lunar_tcp_connection* own = driven(connection);
+  if (task && own) lunar_tcp_add_task(own);
+  return task;
+}
+
+static void fast_free_task(struct iscsi_task* task) {
+  struct lunar_tcp_connection* own = task->conn ? driven(task->conn) : NULL;
+  if (own) lunar_tcp_remove_task(own);
+  plain.free_task(task);
+}
+
+static void* fast_alloc_data_buf(struct iscsi_connection* connection, size_t bytes) {
+  const struct iscsi_hdr* header = &connection->req.bhs;
+  const int is_for_read = (header->opcode & ISCSI_OPCODE_MASK) != ISCSI_OP_SCSI_CMD ||
+                          !(header->flags & ISCSI_FLAG_CMD_WRITE);
+  return lunar_tcp_allocate(driven(connection), bytes, is_for_read);
+}
+
+// Buffers from before the take-over come here too, and NULL.
+static void fast_free_data_buf(struct iscsi_connection* connection, void* buffer) {
+  if (buffer && !lunar_tcp_release(buffer)) plain.free_data_buf(connection, buffer);
+}
+
+int lunar_take_tcp(void* registry) {
+  struct iscsi_transport* transport;
+  if (plain.name) return 0;
+  if (!iscsi_rx_handler || !iscsi_tx_handler || !conn_close) return -1;
+  transport = lunar_find_tcp_transport();
+  if (!transport) return -1;
+  tgt_init_sched_event(&turn_event, run_turn, NULL);
+  tick_work.func = run_tick;
+  lunar_tcp_start(&host, registry);
+  plain = *transport;
+  transport->ep_read = fast_read;
+  transport->ep_write_begin = fast_write_begin;
+  transport->ep_write_end = fast_write_end;
+  transport->ep_event_modify = fast_event_modify;
+  transport->ep_close = fast_close;
+  transport->ep_release = fast_release;
+  transport->alloc_task = fast_alloc_task;
+  transport->free_task = fast_free_task;
+  transport->alloc_data_buf = fast_alloc_data_buf;
+  transport->free_data_buf = fast_free_data_buf;
+  return 0;
+}
