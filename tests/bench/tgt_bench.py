@@ -1,8 +1,9 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Compares backing stores inside one tgtd: bs_null, bs_rdwr on tmpfs, and lunar.
+"""Compares backing stores of tgtd: bs_null, bs_rdwr on tmpfs, and lunar. stock-NAME is the store in
+a tgtd whose own iSCSI/TCP is left as it is (lunar_fast_iscsi = false).
 
-    tgt_bench.py [--rounds N] [--seconds S] [--workloads 4k,4k1,1m] [--stores null,rdwr,lunar]
+    tgt_bench.py [--rounds N] [--seconds S] [--workloads 4k,4k1,1m] [--stores stock-null,…,lunar]
                  [--osds N] [--osd-store mem|file] [--output FILE]
 
 Every round measures each store once, in turning order, so that whatever else the machine does
@@ -31,52 +32,64 @@ WORKLOADS = {
     "4k1": [("randread", 4096, 1), ("randwrite", 4096, 1)],
     "1m": [("read", MIB, 8), ("write", MIB, 8)],
 }
-STORES = ("null", "rdwr", "lunar")
+STORES = ("stock-null", "stock-rdwr", "stock-lunar", "null", "rdwr", "lunar")
+
+
+def is_stock(store):
+    return store.startswith("stock-")
 
 
 class Bench:
-    """One tgtd with a LUN per store, each as large as the span and written once."""
+    """A LUN per store, each as large as the span and written once, in one tgtd with and one without
+    the plugin's iSCSI/TCP."""
 
     def __init__(self, folder, fast_folder, options):
         self.folder = folder
         self.fast_folder = fast_folder
         self.options = options
         self.cluster = None
-        self.tgtd = None
+        self.tgtds = {}  # by is_stock()
         self.urls = {}
 
     def __enter__(self):
         span = self.options.span_mib * MIB
-        with_lunar = "lunar" in self.options.stores
-        if with_lunar:
-            self.cluster = Cluster(self.fast_folder / "cluster", num_osds=self.options.osds,
-                                   store=self.options.osd_store,
-                                   options={"ms_tcp_congestion": "cubic",
-                                            "objecter_op_timeout": "20s"}).start()
-            self.cluster.create_image("rbd/bench", span)
-        environment = self.cluster.environment() if with_lunar else None
-        self.tgtd = PrivateTgtd(self.folder / "tgt", with_lunar=with_lunar,
-                                environment=environment).start()
-        target = self.tgtd.add_target()
+        self.cluster = Cluster(self.fast_folder / "cluster", num_osds=self.options.osds,
+                               store=self.options.osd_store,
+                               options={"ms_tcp_congestion": "cubic",
+                                        "objecter_op_timeout": "20s"}).start()
+        kinds = {is_stock(store) for store in self.options.stores}
+        targets = {stock: self._start_tgtd(stock) for stock in kinds}
         for store in self.options.stores:
-            self.urls[store] = target.add_lun(store, self._backing_store(store, span)).url
+            lun = targets[is_stock(store)].add_lun(store.removeprefix("stock-"), self._backing_store(store, span))
+            self.urls[store] = lun.url
         for store in self.options.stores:
-            if store != "null":
+            if not store.endswith("null"):
                 self.measure(store, "write", MIB, 8, ops=self.options.span_mib)
         return self
 
     def __exit__(self, *_):
-        if self.tgtd:
-            self.tgtd.stop()
+        for tgtd in self.tgtds.values():
+            tgtd.stop()
         if self.cluster:
             self.cluster.stop()
 
+    def _start_tgtd(self, stock):
+        environment = self.cluster.environment()
+        if stock:
+            conf = self.folder / "stock.conf"
+            conf.write_text(self.cluster.conf.read_text() + "[client]\nlunar_fast_iscsi = false\n")
+            environment["LUNAR_CONF"] = str(conf)
+        self.tgtds[stock] = PrivateTgtd(self.folder / ("stock" if stock else "tgt"), with_lunar=True,
+                                        environment=environment).start()
+        return self.tgtds[stock].add_target()
+
     def _backing_store(self, store, span):
-        if store == "null":
+        if store.endswith("null"):
             return str(self.options.span_mib)
-        if store == "lunar":
-            return "rbd/bench"
-        path = self.fast_folder / "disk"
+        if store.endswith("lunar"):
+            self.cluster.create_image(f"rbd/{store}", span)
+            return f"rbd/{store}"
+        path = self.fast_folder / store
         with open(path, "wb") as file:
             file.truncate(span)
         return path
@@ -84,14 +97,16 @@ class Bench:
     def measure(self, store, access, size, depth, **length):
         load = Load("bench", self.urls[store], self.folder / "load.log", access=access, size=size,
                     depth=depth, span=self.options.span_mib * MIB, **length)
-        before = self._tgtd_cpu_ns()
+        tgtd = self.tgtds[is_stock(store)]
+        before = self._cpu_ns(tgtd)
         (report,) = load.finish()
-        cpu_us = (self._tgtd_cpu_ns() - before) / 1000
+        cpu_us = (self._cpu_ns(tgtd) - before) / 1000
         return {**report, "tgtd_cpu_us": cpu_us / max(1, report["iops"] * report["seconds"])}
 
-    def _tgtd_cpu_ns(self):
+    @staticmethod
+    def _cpu_ns(tgtd):
         """Processor time of all threads of tgtd that still live; those of bs_rdwr stay."""
-        threads = pathlib.Path(f"/proc/{self.tgtd.process.pid}/task").glob("*/schedstat")
+        threads = pathlib.Path(f"/proc/{tgtd.process.pid}/task").glob("*/schedstat")
         return sum(int(thread.read_text().split()[0]) for thread in threads)
 
 
@@ -135,14 +150,18 @@ def print_summary(title, summary):
     print(title)
     for store, figures in summary.items():
         iops, rate = figures["iops"], figures["mb_per_s"]
-        print(f"  {store:6} {iops['median']:9.0f} IOPS ({iops['min']:.0f}..{iops['max']:.0f})"
+        print(f"  {store:11} {iops['median']:9.0f} IOPS ({iops['min']:.0f}..{iops['max']:.0f})"
               f" {rate['median']:8.1f} MB/s  p50 {figures['p50_us']['median']:.0f} us"
               f"  p99 {figures['p99_us']['median']:.0f} us"
               f"  tgtd {figures['tgtd_cpu_us']['median']:.1f} us of CPU per op"
               f" ({figures['tgtd_cpu_us']['min']:.1f}..{figures['tgtd_cpu_us']['max']:.1f})")
     subject = list(summary)[-1]
-    for other, ratio in summary[subject]["ratio_to"].items():
-        print(f"  {subject}/{other}: {ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})")
+    pairs = [(subject, other) for other in summary if other != subject]
+    pairs += [(store, f"stock-{store}") for store in summary
+              if f"stock-{store}" in summary and store != subject]
+    for mine, other in pairs:
+        ratio = summary[mine]["ratio_to"][other]
+        print(f"  {mine}/{other}: {ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})")
     sys.stdout.flush()
 
 
