@@ -242,10 +242,10 @@ Task<Outcome<void>> resize_found(Client& client, ImageSpec spec, ImageHeader hea
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
   if (options.size < header.size) {
-    if (!options.allows_shrink) co_return failure(shrinks(spec, header, options.size));
     const Outcome<void> closed =
         co_await require_closed(client, *pool, header, "shrinking", mine.cookie);
     if (!closed) co_return failure(closed.error());
+    if (!options.allows_shrink) co_return failure(shrinks(spec, header, options.size));
   }
   Outcome<void> resized = co_await resize_watched(client, *pool, spec, header.id, options, mine,
                                                   std::move(on_progress));

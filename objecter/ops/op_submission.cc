@@ -174,8 +174,8 @@ void OpSubmission::retarget(Op& op) {
     return;
   }
   const bool is_placed = op.state == OpState::kWaitSession || op.state == OpState::kSent;
-  const bool can_move = op.kind == OpKind::kObject || op.kind == OpKind::kOfWatches ||
-                        op.kind == OpKind::kPg;
+  const bool can_move =
+      op.kind == OpKind::kObject || op.kind == OpKind::kOfWatches || op.kind == OpKind::kPg;
   if (!is_placed || !can_move || new_target(op) == op.osd) return;
   if (op.may_be_executed() && !op.is_repeatable) {
     // The server it went to may have applied it, and the new one cannot know.

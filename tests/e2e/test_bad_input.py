@@ -83,9 +83,9 @@ class LunTest(LunarTestCase):
                      if b'"name": "new"' in path.read_bytes() and b'"format"' in path.read_bytes()
                      and b'"uuid"' in path.read_bytes()]
         self.cluster.kill_osd(0)
-        header.write_text(header.read_text().replace('"format": 1', '"format": 99'))
+        header.write_text(header.read_text().replace('"format": 2', '"format": 99'))
         self.cluster.start_osd(0)
-        self.assert_refused("rbd/new", "has format 99, this build knows format 1")
+        self.assert_refused("rbd/new", "has format 99, this build knows formats 1 and 2")
         _, sentence = self.cluster.lunar_fails("info", "rbd/new")
         self.assertIn("has format 99", sentence)
 

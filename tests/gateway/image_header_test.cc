@@ -92,7 +92,7 @@ TEST(ImageHeaderTest, DamageIsCorruptionThatNamesTheObject) {
 // Whoever may write the header must not end every gateway that reads it.
 TEST(ImageHeaderTest, NestingWithoutEndIsCorruption) {
   const std::string deep = std::string(400'000, '[') + std::string(400'000, ']');
-  for (const char* member : {"\"features\": []", "\"format\": 1", "\"size\": 10485760"}) {
+  for (const char* member : {"\"features\": []", "\"format\": 2", "\"size\": 10485760"}) {
     const std::string name = std::string(member).substr(0, std::string(member).find(':'));
     const std::string bad = replaced(encode(sample()), member, name + ": [" + deep + "]");
     const auto decoded = decode_image_header(bad, "x.header");

@@ -293,7 +293,7 @@ TEST_F(MapCommandsTest, GarbageIsRefusedWithASentence) {
 
 TEST_F(MapCommandsTest, NestingWithoutEndIsRefusedWithASentence) {
   const std::string deep = std::string(400'000, '[') + std::string(400'000, ']');
-  for (const std::string& start :
+  for (const std::string start :
        {R"({"prefix": "map restore", "map": )", R"({"prefix": "pool create", "osds": )",
         R"({"prefix": "pool create", "osds": [0], "weights": )", R"({"prefix": )"}) {
     const std::string text = start + deep + "}";
