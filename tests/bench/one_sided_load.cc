@@ -70,7 +70,8 @@ Outcome<void> run(int argc, char** argv) {
   }
   auto cluster = ClusterHandle::open((*program)->config(), (*program)->perf());
   if (!cluster) return lunar::failure(cluster.error());
-  auto image = (*cluster)->open_image((*program)->arguments().front(), false);
+  auto image = (*cluster)->open_image((*program)->arguments().front(),
+                                      {.lock = lunar::gateway::OpenLock::kShared});
   if (!image) return lunar::failure(image.error());
   auto served = serve(**cluster, **image, (*program)->perf());
   auto closed = (*cluster)->close_image(std::move(*image));

@@ -290,7 +290,7 @@ Outcome<void> run(int argc, char** argv) {
   }
   auto cluster = ClusterHandle::open((*program)->config(), (*program)->perf());
   if (!cluster) return failure(cluster.error());
-  auto image = (*cluster)->open_image(words[0], false);
+  auto image = (*cluster)->open_image(words[0], {});
   if (!image) return failure(image.error());
   Check check(**cluster, **image, (*program)->perf());
   auto checked = is_mixed  ? check.mixed(number(words[2]), number(words[3]) * kMiB)

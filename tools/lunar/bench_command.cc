@@ -68,7 +68,7 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
   if (!cluster) return failure(cluster.error());
   BenchOptions options = arguments.options;
   options.is_read = arguments.type == "read";
-  auto image = (*cluster)->open_image(arguments.spec, options.is_read);
+  auto image = (*cluster)->open_image(arguments.spec, {.read_only = options.is_read});
   if (!image) return failure(image.error());
   if (options.io_size == 0 || options.io_size > (*image)->size()) {
     static_cast<void>((*cluster)->close_image(std::move(*image)));

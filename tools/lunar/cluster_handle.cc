@@ -37,11 +37,10 @@ void ClusterHandle::run_until(InlineFunction<bool()> finished) {
   }
 }
 
-Outcome<std::shared_ptr<gateway::Image>> ClusterHandle::open_image(const std::string& text,
-                                                                   bool read_only) {
+Outcome<std::shared_ptr<gateway::Image>> ClusterHandle::open_image(
+    const std::string& text, const gateway::OpenOptions& options) {
   const auto spec = gateway::ImageSpec::parse(text);
   if (!spec) return failure(spec.error());
-  const gateway::OpenOptions options{.read_only = read_only};
   return wait<std::shared_ptr<gateway::Image>>(
       [&](auto done) { gateway::Image::open(*client_, *spec, options, std::move(done)); });
 }

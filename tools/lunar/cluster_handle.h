@@ -36,7 +36,8 @@ class ClusterHandle {
   }
   void run_until(InlineFunction<bool()> finished);
 
-  Outcome<std::shared_ptr<gateway::Image>> open_image(const std::string& spec, bool read_only);
+  Outcome<std::shared_ptr<gateway::Image>> open_image(const std::string& spec,
+                                                      const gateway::OpenOptions& options);
   Outcome<void> close_image(std::shared_ptr<gateway::Image> image);
 
  private:

@@ -49,7 +49,7 @@ Outcome<void> check(CommandContext& context, const LocalArguments& arguments) {
               map->fsid.to_string().c_str(), static_cast<unsigned long long>(map->epoch), up,
               map->osds.size());
   if (arguments.spec.empty()) return {};
-  auto image = (*cluster)->open_image(arguments.spec, true);
+  auto image = (*cluster)->open_image(arguments.spec, {.read_only = true});
   if (!image) return failure(image.error());
   std::printf("image          %s, %s\n", arguments.spec.c_str(),
               size_text((*image)->size()).c_str());

@@ -301,7 +301,7 @@ Outcome<void> check_input(int fd, const std::optional<uint64_t>& known,
 // An image that this command has just made. It is removed again if its data did not get into it.
 Outcome<void> fill_image(ClusterHandle& cluster, CommandContext& context, int fd, uint64_t bytes,
                          const std::optional<uint64_t>& known, const TransferArguments& arguments) {
-  auto image = cluster.open_image(arguments.to, false);
+  auto image = cluster.open_image(arguments.to, {});
   if (!image) return failure(image.error());
   Outcome<void> done;
   {
@@ -352,7 +352,7 @@ Outcome<void> import_file(CommandContext& context, const TransferArguments& argu
 Outcome<void> export_image(CommandContext& context, const TransferArguments& arguments) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
-  auto image = (*cluster)->open_image(arguments.from, true);
+  auto image = (*cluster)->open_image(arguments.from, {.read_only = true});
   if (!image) return failure(image.error());
   UniqueFd file;
   const bool is_stdout = arguments.to == "-";
