@@ -17,14 +17,14 @@ import threading
 import time
 import uuid
 
-from lunar_e2e import Cluster, Load, PrivateTgtd, admin_command, wait_until
+from lunar_e2e import Cluster, Load, LoadError, PrivateTgtd, TgtadmError, admin_command, wait_until
 from lunar_e2e.env import built, child_environment, program
+from lunar_e2e.load import CLEAN, COMMAND_FAILED, UNUSABLE
 
 NUM_OSDS = 3
 IMAGE_BYTES = 16 << 20
 OBJECT_BYTES = 1 << 20
 LAST_CLIENT = 9
-CLEAN = 0
 
 
 class FaultError(AssertionError):
@@ -48,6 +48,10 @@ class FaultLog:
 
     def server_crashed(self, osd, loses_cache):
         self._put(f"s {osd} {int(loses_cache)}")
+
+    def close_windows(self, client, text):
+        """What the client has not had done by now is not done any more."""
+        self._put(f"X {client} {text}")
 
     def close(self):
         self._file.close()
@@ -96,6 +100,7 @@ class Stand:
         choices = random.Random(seed)
         folder = self.folder / f"round-{number}"
         folder.mkdir()
+        self.round_folder = folder
         self.reports = {}
         self.image = f"rbd/round-{number}"
         self.make_image()
@@ -195,12 +200,15 @@ class Stand:
         self.faults.note(f"server {osd} was started again")
 
     def kill_tgtd(self):
-        pid = self.tgtd.process.pid
-        self.tgtd.kill()
+        self.kill_gateway(self.tgtd)
+        self.faults.note("tgtd was killed")
+
+    def kill_gateway(self, tgtd):
+        pid = tgtd.process.pid
+        tgtd.kill()
         for socket in self.cluster.gateway_sockets():
             if f".{pid}." in socket.name:
                 socket.unlink()  # a killed process leaves it
-        self.faults.note("tgtd was killed")
 
     def start_tgtd(self):
         self.tgtd.start()
@@ -343,6 +351,93 @@ class KillGatewayOfTwo(Stand):
         finally:
             if stalls:
                 timer.join()
+
+
+class TakeOver(KillGatewayOfTwo):
+    """One of two tgtds has an image, under load, and loses it to the other: it is killed, hangs, or goes on working.
+    What it does when it goes on changes nothing."""
+    bsopts = None
+    cluster_options = {**Stand.cluster_options, "lunar_lock_timeout": "2s", "lunar_open_timeout": "30s",
+                       "ms_keepalive_interval": "500ms", "ms_keepalive_timeout": "2s"}
+    MOST_SECONDS = 20  # until the other one has it
+
+    def make_image(self):
+        Stand.make_image(self)
+        self.other_lun = None
+        self.longest = 0
+
+    def remove_image(self):
+        Stand.remove_image(self)
+
+    def luns(self):
+        return [self.lun]
+
+    def choose_load_options(self, _choices):
+        # What is refused is tried again for so long, which keeps others from being begun, and has ended
+        # when the first one has the image again.
+        return {"retry_seconds": 2, "connections": 2, "depth": 6}
+
+    def load(self, folder, lun, client, seed, seconds, final_pass=False, **more):
+        load = super().load(folder, lun, client, seed, seconds, final_pass, **more)
+        if client == 1:
+            self.first_load = load
+        return load
+
+    def finish(self, load):
+        try:
+            super().finish(load)
+        except LoadError as error:
+            if load.client != 1 or error.code not in (COMMAND_FAILED, UNUSABLE):
+                raise
+            self.reports.pop(load.client, None)
+
+    def fault(self, choices, seconds):
+        self.pause(choices, seconds / 2)
+        how = choices.choice(("killed", "hangs", "hangs, and is waited for", "is alive"))
+        self.faults.note(f"the first tgtd {how}")
+        if how == "killed":
+            self.kill_tgtd()
+        elif how != "is alive":
+            self.tgtd.process.send(signal.SIGSTOP)
+        began = time.monotonic()
+        try:
+            self._export_there(None if how in ("killed", "hangs, and is waited for") else "lock=takeover")
+            took = time.monotonic() - began
+            self.faults.close_windows(1, f"the second tgtd has the image after {took:.1f} s")
+            if took > self.MOST_SECONDS:
+                raise FaultError(f"the takeover took {took:.1f} s: the first tgtd {how}")
+            load = self.load(self.round_folder, self.other_lun, 2, choices.randrange(1 << 31), seconds,
+                             connections=2, depth=6)
+            self.pause(choices, 0.5)
+        finally:
+            if how != "killed":
+                self.tgtd.process.send(signal.SIGCONT)
+        self.finish(load)
+        self.finish(self.first_load)
+        self.longest = max(self.longest, took)
+        if how != "killed":
+            self.kill_tgtd()
+        self.tgtd.start()
+        self.target = self.tgtd.add_target()
+        self.lun = self.target.add_lun("lunar", self.image, bsopts="lock=takeover")
+        self.faults.note("the first tgtd has the image again")
+        self.kill_gateway(self.other)  # it is fenced
+        self.other.start()
+        self.other_target = self.other.add_target()
+
+    def _export_there(self, bsopts):
+        def is_exported():
+            try:
+                self.other_lun = self.other_target.add_lun("lunar", self.image, bsopts=bsopts)
+            except TgtadmError as error:
+                if "is open by" not in error.log:
+                    raise
+                return False
+            return True
+        wait_until(is_exported, self.MOST_SECONDS + 10, "the second tgtd to have the image")
+
+    def run_round(self, number, seed, seconds):
+        return f"{super().run_round(number, seed, seconds)}; taken over after {self.longest:.1f} s"
 
 
 class FullDisk(Stand):
@@ -489,7 +584,7 @@ def _name_of(kind):
 
 
 KINDS = {_name_of(kind): kind
-         for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, FullDisk, PowerCut)}
+         for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, TakeOver, FullDisk, PowerCut)}
 NEED_ROOT = ("full-disk", "power-cut")
 
 

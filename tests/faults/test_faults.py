@@ -43,6 +43,9 @@ class FaultRoundsTest(unittest.TestCase):
     def test_kill_gateway_of_two(self):
         self.run_rounds("kill-gateway-of-two", rounds=1)
 
+    def test_take_over(self):
+        self.run_rounds("take-over")
+
     def test_stop_server(self):
         self.run_rounds("stop-server", rounds=1)
 
