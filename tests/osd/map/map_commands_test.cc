@@ -108,7 +108,14 @@ TEST_F(MapCommandsTest, PoolCreateFillsTheMapAndIsThenRefused) {
   for (int id = 3; id < 64; ++id) boot(id, Uuid::random());
   OsdErrc error = OsdErrc::kOk;
   std::string sentence;
-  std::size_t pools = 0;
+  run({{"prefix", "pool create"}, {"pool", "p0"}});
+  while (map.pools.size() < 1750) {  // each command looks at the whole map
+    objecter::PoolInfo pool = map.pools.back();
+    pool.id = map.next_pool_id++;
+    pool.name = "p" + std::to_string(map.pools.size());
+    map.pools.push_back(std::move(pool));
+  }
+  std::size_t pools = map.pools.size();
   for (; error == OsdErrc::kOk && pools < 4096; ++pools) {
     CommandChange change = run_map_command(
         map, json{{"prefix", "pool create"}, {"pool", "p" + std::to_string(pools)}}.dump());
