@@ -30,15 +30,19 @@ Registration reader_of(const objecter::Watcher& watcher) {
   return reader;
 }
 
-bool is_alive_by_another_open(const Holder& dead, const std::vector<Holder>& holders) {
-  return std::any_of(holders.begin(), holders.end(), [&](const Holder& each) {
-    return each.is_connected && each.registration.is_of_start(dead.registration);
-  });
-}
-
 bool is_own(const Client& client, const Registration& who) {
   return who.entity == client.entity() && who.instance == client.instance() &&
          who.nonce == client.nonce();
+}
+
+// Fencing is of a whole start, so none of its opens is dead while it is there by another one.
+void revive_connected_starts(std::vector<Holder>& holders) {
+  for (Holder& each : holders) {
+    if (!each.is_dead) continue;
+    each.is_dead = std::none_of(holders.begin(), holders.end(), [&](const Holder& other) {
+      return other.is_connected && other.registration.is_of_start(each.registration);
+    });
+  }
 }
 
 }  // namespace
@@ -63,6 +67,7 @@ std::vector<Holder> judge_holders(const ImageHeader& header, const WatcherList& 
     holder->silent_for = watcher.disconnected_for;
     holder->is_dead = !watcher.is_connected && watcher.disconnected_for >= lock_timeout;
   }
+  revive_connected_starts(holders);
   return holders;
 }
 
@@ -74,7 +79,12 @@ Task<Outcome<std::vector<Holder>>> find_holders(Client& client, PoolId pool, Ima
   if (!watchers) {
     co_return failure(metadata_error("listing the watchers", object, watchers.error()));
   }
-  co_return judge_holders(header, *watchers, client.config().get_duration("lunar_lock_timeout"));
+  std::vector<Holder> holders =
+      judge_holders(header, *watchers, client.config().get_duration("lunar_lock_timeout"));
+  for (Holder& each : holders) {  // we are here, whatever became of a watch
+    if (is_own(client, each.registration)) each.is_dead = false;
+  }
+  co_return holders;
 }
 
 Task<Outcome<void>> strike_dead(Client& client, PoolInfo pool, ImageId id,
@@ -84,10 +94,8 @@ Task<Outcome<void>> strike_dead(Client& client, PoolInfo pool, ImageId id,
     const Holder& each = holders[i];
     if (!each.is_dead || each.is_reader) continue;
     const Registration who = each.registration;
-    if (!is_own(client, who) && !is_alive_by_another_open(each, holders)) {
-      const Outcome<void> fenced = co_await fence_start(client, pool, who);
-      if (!fenced) co_return failure(fenced.error());
-    }
+    const Outcome<void> fenced = co_await fence_start(client, pool, who);
+    if (!fenced) co_return failure(fenced.error());
     struck.push_back(who);
     LUNAR_LOG(kGateway, 0, "image {}: striking the registration of {} at {}", image_id_text(id),
               who.entity, who.instance);

@@ -16,7 +16,8 @@ namespace lunar::gateway {
 
 // The registrations of the header, then the watches without one. A registration is dead if its
 // watch has been without a connection for `lock_timeout`, or if it has none, and had the time to
-// come back since the server of the header started. Pure.
+// come back since the server of the header started; but not while its start is connected by the
+// watch of another open, as fencing ends both. Pure.
 std::vector<Holder> judge_holders(const ImageHeader& header, const objecter::WatcherList& watchers,
                                   std::chrono::nanoseconds lock_timeout);
 
@@ -26,8 +27,8 @@ std::vector<Holder> judge_holders(const ImageHeader& header, const objecter::Wat
 Task<Outcome<std::vector<Holder>>> find_holders(Client& client, objecter::PoolId pool,
                                                 ImageHeader header);
 
-// Fences the dead among them at every server of the pool, and then strikes them. One whose gateway
-// has the image open by another handle too is only struck.
+// Fences the dead among them at every server of the pool, and then strikes them. Errors as those of
+// fence_start(); nothing is struck then.
 Task<Outcome<void>> strike_dead(Client& client, objecter::PoolInfo pool, ImageId id,
                                 std::vector<Holder> holders);
 

@@ -148,18 +148,20 @@ Error shrinks(const ImageSpec& spec, const ImageHeader& header, uint64_t size) {
               "--allow-shrink"};
 }
 
-// A resizer whose process has ended is fenced and struck; kBusy if it lives.
+// A resizer whose process has ended is fenced and struck; one of ours that failed is struck: all
+// its ops have ended. kBusy if it lives.
 Task<Outcome<void>> strike_dead_resizer(Client& client, PoolInfo pool, ImageHeader header,
                                         Registration mine) {
   const Registration other = *header.resizer;
   header.registrations = {other};
   const Outcome<std::vector<Holder>> holders = co_await find_holders(client, pool.id, header);
   if (!holders) co_return failure(holders.error());
-  if (!holders->front().is_dead) {
+  const bool is_left_over = other.is_of_start(mine) && !holders->front().is_connected;
+  if (!is_left_over && !holders->front().is_dead) {
     co_return failure(OsdErrc::kBusy, "image '" + header.name + "' is being resized by " +
                                           names_of({holders->front()}) + ": wait until it is done");
   }
-  if (!other.is_of_start(mine)) {
+  if (!is_left_over) {
     const Outcome<void> fenced = co_await fence_start(client, pool, other);
     if (!fenced) co_return failure(fenced.error());
   }

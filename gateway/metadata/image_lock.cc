@@ -81,9 +81,6 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
       if (auto open = refuse_unless_open(header, mine); !open) return open;
       conflicts = conflicts_of(header, mine);
       if (!conflicts.empty()) return failure(OsdErrc::kBusy, "locked");
-      std::erase_if(header.registrations, [&](const Registration& each) {
-        return each.is_of_gateway(mine) && each.nonce < mine.nonce;
-      });
       header.registrations.push_back(mine);
       return {};
     };
@@ -116,6 +113,17 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
     const std::error_code ended = co_await delay.sleep(kLookAgain);
     if (ended) co_return failure(OsdErrc::kShutdown, "the client shuts down");
   }
+}
+
+Task<Outcome<void>> strike_earlier_starts(Client& client, PoolInfo pool, ImageHeader header,
+                                          Registration mine) {
+  std::vector<Holder> earlier;
+  for (const Registration& each : header.registrations) {
+    if (!each.is_of_gateway(mine) || each.nonce >= mine.nonce) continue;
+    earlier.push_back({.registration = each, .is_dead = true});
+  }
+  Outcome<void> struck = co_await strike_dead(client, pool, header.id, earlier);
+  co_return struck;
 }
 
 }  // namespace lunar::gateway

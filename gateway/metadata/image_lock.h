@@ -14,7 +14,7 @@ namespace lunar::gateway {
 
 // Whose registrations stand against `mine`: those of other gateways, if either side excludes
 // others. An earlier start of the same gateway does not: every server refuses its ops from the
-// first that `mine` sends there. Pure.
+// first that `mine` sends there. It stays registered, as some servers may never see one. Pure.
 std::vector<Registration> conflicts_of(const ImageHeader& header, const Registration& mine);
 
 // Puts `mine` into the header, which takes the image's lock: a compare-and-swap decides who has it.
@@ -24,5 +24,11 @@ std::vector<Registration> conflicts_of(const ImageHeader& header, const Registra
 // metadata_object.h.
 Task<Outcome<void>> take_lock(Client& client, objecter::PoolInfo pool, ImageId id,
                               Registration mine, OpenOptions options);
+
+// Fences the earlier starts of the gateway of `mine` that the header names at every server of the
+// pool, and strikes them. Until that has succeeded another gateway has to fence them before it may
+// write. Errors as those of fence_start().
+Task<Outcome<void>> strike_earlier_starts(Client& client, objecter::PoolInfo pool,
+                                          ImageHeader header, Registration mine);
 
 }  // namespace lunar::gateway

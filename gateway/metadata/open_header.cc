@@ -69,7 +69,19 @@ Task<Outcome<std::shared_ptr<OpenHeader>>> OpenHeader::open_in_order(Client& cli
     co_return failure(opened.error());
   }
   follow(self);
+  if (!options.read_only) strike_earlier(self);
   co_return self;
+}
+
+// Nobody waits for that: a server may be down, and the image serves without it.
+Detached OpenHeader::strike_earlier(std::shared_ptr<OpenHeader> self) {
+  const objecter::PoolInfo pool = self->pool_;
+  const ImageHeader header = self->header_;
+  const Registration mine = self->registration_;
+  const Outcome<void> struck = co_await strike_earlier_starts(self->client_, pool, header, mine);
+  if (struck) co_return;
+  LUNAR_LOG(kGateway, 0, "image {}: an earlier start of this gateway stays registered: {}",
+            self->spec_.to_string(), struck.error().message);
 }
 
 // The watch comes first: a registration without one is that of a dead gateway.

@@ -57,6 +57,7 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   static Task<Outcome<std::shared_ptr<OpenHeader>>> open_in_order(Client& client, ImageSpec spec,
                                                                   OpenOptions options);
   static Task<Outcome<void>> open_found(std::shared_ptr<OpenHeader> self);
+  static Detached strike_earlier(std::shared_ptr<OpenHeader> self);
   static Task<std::error_code> watch(std::shared_ptr<OpenHeader> self);
   static Task<Outcome<void>> strike_once(std::shared_ptr<OpenHeader> self);
   static Detached end_watch(std::shared_ptr<OpenHeader> self, Outcome<void> struck);

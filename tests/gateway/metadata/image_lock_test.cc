@@ -83,9 +83,16 @@ TEST_F(JudgeHoldersTest, OneWithoutAWatchIsDeadOnlyIfItCouldHaveComeBack) {
   EXPECT_TRUE(judge().is_dead);
 }
 
-TEST_F(JudgeHoldersTest, TheWatchOfAnotherOpenOrStartIsNotItsOwn) {
-  watchers_.watchers = {watcher_of(registration("one", 1, 12)),
-                        watcher_of(registration("one", 2, 11))};
+TEST_F(JudgeHoldersTest, AnOpenWithoutAWatchIsNotDeadWhileItsStartHasAnother) {
+  const Registration two = registration("one", 1, 12);
+  watchers_.watchers = {watcher_of(two)};
+  EXPECT_FALSE(judge().is_dead) << "fencing would end both";
+  watchers_.watchers = {watcher_of(two, std::chrono::seconds(15))};
+  EXPECT_TRUE(judge().is_dead);
+}
+
+TEST_F(JudgeHoldersTest, TheWatchOfAnotherStartIsNotItsOwn) {
+  watchers_.watchers = {watcher_of(registration("one", 2, 11))};
   EXPECT_TRUE(judge().is_dead);
 }
 

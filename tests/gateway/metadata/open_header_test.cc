@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "gateway/metadata/open_header.h"
 
+#include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/header_object.h"
+#include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
 namespace lunar::gateway {
@@ -80,8 +82,40 @@ TEST_F(OpenHeaderTest, ARestartedGatewayTakesItsRegistrationOver) {
   open_header(*gateway);
   Client* restarted = make_client("gateway");
   const Opened header = open_header(*restarted);
-  ASSERT_EQ(header->header().registrations.size(), 1u);
-  EXPECT_EQ(header->header().registrations[0].nonce, restarted->nonce());
+  ASSERT_NE(header, nullptr);
+  const auto registered = [&] {
+    const auto found = run(find_header(*restarted, {"lunar", "disk"}));
+    return found ? found->header.registrations : std::vector<Registration>{};
+  };
+  ASSERT_TRUE(test::turn_until(*center, [&] { return registered().size() == 1; }));
+  EXPECT_EQ(registered()[0].nonce, restarted->nonce());
+}
+
+// A server that the new start has not spoken to would carry out what the old one still sends, also
+// beside a third gateway: that one has to find the old one in the header, and to fence it.
+TEST_F(OpenHeaderTest, AnEarlierStartStaysRegisteredWhileAServerHasNotFencedIt) {
+  open_header(*gateway);
+  const auto found = run(find_header(*gateway, {"lunar", "disk"}));
+  ASSERT_TRUE(found);
+  const auto info = gateway->find_pool("lunar");
+  const auto osd_of = [&](const std::string& object) {
+    return objecter::osd_of_pg(*info, objecter::pg_of_object(*info, object));
+  };
+  // One that has neither the directory nor the header.
+  objecter::OsdId away = 0;
+  while (away == osd_of(directory_of(pool).name) ||
+         away == osd_of(header_object_name(found->header.id))) {
+    ++away;
+  }
+  Client* restarted = make_client("gateway");
+  stop(away);
+  const Opened header = open_header(*restarted);
+  ASSERT_NE(header, nullptr);
+  center->run_until_idle();
+  const auto after = run(find_header(*restarted, {"lunar", "disk"}));
+  ASSERT_TRUE(after);
+  EXPECT_EQ(after->header.registrations.size(), 2u);
+  start(away);
 }
 
 // A later start of the gateway has the same instance and another nonce.
