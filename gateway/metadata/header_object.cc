@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "gateway/metadata/header_object.h"
 
+#include <chrono>
 #include <utility>
 
 #include "gateway/metadata/directory_object.h"
@@ -82,12 +83,11 @@ Task<Outcome<void>> update_header(Client& client, PoolId pool, ImageId id, Heade
   co_return updated;
 }
 
-Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, PoolId pool, ImageId id,
-                                                    std::chrono::milliseconds timeout) {
+Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, PoolId pool, ImageId id) {
   const ObjectId object = header_of(pool, id);
   std::vector<std::byte> nothing;
   msgr::Completion<Result<objecter::NotifyResult>> told;
-  client.objecter().notify(object, std::move(nothing), timeout, told.callback());
+  client.objecter().notify(object, std::move(nothing), kTellingTimeout, told.callback());
   Result<objecter::NotifyResult> result = co_await told;
   co_return result;
 }

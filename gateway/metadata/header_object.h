@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <chrono>
-
 #include "common/result.h"
 #include "common/task.h"
 #include "common/unique_function.h"
@@ -33,10 +31,10 @@ using HeaderEditor = UniqueFunction<Outcome<void>(ImageHeader&)>;
 Task<Outcome<void>> update_header(Client& client, objecter::PoolId pool, ImageId id,
                                   HeaderEditor edit);
 
-// Notifies whoever has the image open that its header has changed, and waits at most `timeout`
+// Notifies whoever has the image open that its header has changed, and waits some seconds at most
 // until they have read it. Nobody watches: nobody missed it.
 Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, objecter::PoolId pool,
-                                                    ImageId id, std::chrono::milliseconds timeout);
+                                                    ImageId id);
 // The same without waiting.
 void tell_of_change_later(Client& client, objecter::PoolId pool, ImageId id);
 

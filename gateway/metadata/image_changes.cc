@@ -19,8 +19,6 @@ namespace {
 
 using objecter::OsdErrc;
 
-constexpr std::chrono::seconds kTellingTimeout{5};
-
 using objecter::PoolInfo;
 
 Error is_open(const ImageHeader& header, const char* what, const std::string& who) {
@@ -232,7 +230,7 @@ Task<Outcome<void>> resize_watched(Client& client, PoolInfo pool, ImageSpec spec
   };
   Outcome<void> finished = co_await update_header(client, pool.id, id, std::move(finish));
   if (finished) {  // a gateway that does not hear of it finds out by its poll
-    const auto told = co_await tell_of_change(client, pool.id, id, kTellingTimeout);
+    const auto told = co_await tell_of_change(client, pool.id, id);
     static_cast<void>(told);
   }
   co_return finished;

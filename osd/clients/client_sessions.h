@@ -58,7 +58,7 @@ class ClientSessions {
   // `done` runs when nothing of theirs executes any more; at once if so already.
   void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done);
 
-  // Begins what was held for want of memory for replies, if some may have come free.
+  // Begins what was held as replies had no memory left, if some may have come free.
   void begin_held();
   // Those held by any session since `limit` or before are told to come again: nothing that they
   // wait for may need what they hold.

@@ -28,7 +28,7 @@ class Reserve {
   // What data must leave free: bytes; does not wait.
   uint64_t kept_free() const noexcept { return bytes_ - held_ + margin(); }
 
-  // Repeats `call` (which returns an error_code) while it fails for want of space and a step of the
+  // Repeats `call` (which returns an error_code) while it finds no space and a step of the
   // reserve can still be given.
   template <typename Call>
   std::error_code use_for(Call&& call) {

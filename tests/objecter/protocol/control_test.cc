@@ -4,32 +4,10 @@
 #include <gtest/gtest.h>
 
 #include "objecter/protocol/osd_map.h"
+#include "tests/objecter/protocol/exact_decoding.h"
 
 namespace lunar::objecter {
 namespace {
-
-using Buffer = std::vector<std::byte>;
-
-template <typename T>
-Buffer encoded(const T& value) {
-  Buffer out;
-  encode(value, out);
-  return out;
-}
-
-// Every shorter prefix and one byte more must be refused, and reading must stay inside the span
-// (what ASan watches: each prefix is a heap block of its own).
-template <typename Decode>
-void expect_exact(const Buffer& whole, Decode decode) {
-  ASSERT_TRUE(decode(ConstBytes(whole)).has_value());
-  for (std::size_t length = 0; length < whole.size(); ++length) {
-    const Buffer part(whole.begin(), whole.begin() + static_cast<std::ptrdiff_t>(length));
-    EXPECT_FALSE(decode(ConstBytes(part)).has_value()) << "prefix of " << length;
-  }
-  Buffer more = whole;
-  more.push_back(std::byte{0});
-  EXPECT_FALSE(decode(ConstBytes(more)).has_value());
-}
 
 ServerHello some_hello() {
   ServerHello hello;
