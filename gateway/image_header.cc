@@ -183,6 +183,8 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   if (state != "ready" && state != "removing") return corrupt("has an unknown state");
   header.state = state == "ready" ? ImageState::kReady : ImageState::kRemoving;
   header.id = *id;
+  // Whoever may write one image's header must not have another one's data removed.
+  if (header_object_name(*id) != object) return corrupt("is of image " + image_id_text(*id));
   header.uuid = *uuid;
   if (auto r = validate(header.layout); !r) return corrupt("is wrong: " + r.error().message);
   if (auto r = validate_image_size(header.size); !r)

@@ -80,7 +80,7 @@ struct ImageHeader {
 // The JSON text of the header object.
 std::string encode(const ImageHeader& header);
 // Errors: kCorrupt for what does not parse or breaks a rule, kIncompatible for another format or an
-// unknown feature. `object` names it in their sentences.
+// unknown feature. `object` is the name of the object, which has to be that of the header's id.
 Outcome<ImageHeader> decode_image_header(std::string_view json, const std::string& object);
 
 // Names of an image's objects: the id, then what it is.

@@ -29,7 +29,7 @@ std::string replaced(std::string text, const std::string& from, const std::strin
 
 TEST(ImageHeaderTest, DecodesWhatItEncodes) {
   const ImageHeader header = sample();
-  const auto decoded = decode_image_header(encode(header), "x.header");
+  const auto decoded = decode_image_header(encode(header), "0123456789abcdef.header");
   ASSERT_TRUE(decoded) << decoded.error().message;
   EXPECT_EQ(decoded->id, header.id);
   EXPECT_EQ(decoded->name, header.name);
@@ -41,9 +41,18 @@ TEST(ImageHeaderTest, DecodesWhatItEncodes) {
   EXPECT_EQ(decoded->state, ImageState::kReady);
 }
 
+// An entity that may write this header may not write that of another image: what is done to "its"
+// image by an administrator must not be done to that one.
+TEST(ImageHeaderTest, TheHeaderOfAnotherImageIsRefused) {
+  const auto decoded = decode_image_header(encode(sample()), "0123456789abcdee.header");
+  ASSERT_FALSE(decoded);
+  EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kCorrupt);
+  EXPECT_NE(decoded.error().message.find("is of image 0123456789abcdef"), std::string::npos);
+}
+
 TEST(ImageHeaderTest, AnotherFormatIsNamedAsSuch) {
-  const auto decoded =
-      decode_image_header(replaced(encode(sample()), "\"format\": 2", "\"format\": 3"), "x.header");
+  const auto decoded = decode_image_header(
+      replaced(encode(sample()), "\"format\": 2", "\"format\": 3"), "0123456789abcdef.header");
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kIncompatible);
   EXPECT_NE(decoded.error().message.find("format 3"), std::string::npos);
@@ -52,19 +61,20 @@ TEST(ImageHeaderTest, AnotherFormatIsNamedAsSuch) {
 TEST(ImageHeaderTest, RegistrationsOfFormat1HaveNoCookieAndShare) {
   std::string text = replaced(encode(sample()), "\"format\": 2", "\"format\": 1");
   text = replaced(text, "\"cookie\": \"fedcba9876543210\",", "");
-  const auto decoded = decode_image_header(text, "x.header");
+  const auto decoded = decode_image_header(text, "0123456789abcdef.header");
   ASSERT_TRUE(decoded) << decoded.error().message;
   ASSERT_EQ(decoded->registrations.size(), 1u);
   EXPECT_EQ(decoded->registrations[0].cookie, 0u);
   EXPECT_EQ(decoded->registrations[0].lock, LockMode::kShared);
-  const auto again = decode_image_header(encode(*decoded), "x.header");
+  const auto again = decode_image_header(encode(*decoded), "0123456789abcdef.header");
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(again->registrations, decoded->registrations);
 }
 
 TEST(ImageHeaderTest, AnUnknownFeatureIsRefused) {
   const auto decoded = decode_image_header(
-      replaced(encode(sample()), "\"features\": []", "\"features\": [\"journal\"]"), "x.header");
+      replaced(encode(sample()), "\"features\": []", "\"features\": [\"journal\"]"),
+      "0123456789abcdef.header");
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kIncompatible);
   EXPECT_NE(decoded.error().message.find("journal"), std::string::npos);
@@ -82,10 +92,10 @@ TEST(ImageHeaderTest, DamageIsCorruptionThatNamesTheObject) {
         replaced(good, "\"stripe_unit\": 65536", "\"stripe_unit\": 0"),
         replaced(good, "\"ready\"", "\"dreaming\""),
         replaced(good, "\"nonce\": 42", "\"nonce\": []")}) {
-    const auto decoded = decode_image_header(bad, "x.header");
+    const auto decoded = decode_image_header(bad, "0123456789abcdef.header");
     ASSERT_FALSE(decoded) << bad;
     EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kCorrupt) << bad;
-    EXPECT_NE(decoded.error().message.find("x.header"), std::string::npos);
+    EXPECT_NE(decoded.error().message.find("0123456789abcdef.header"), std::string::npos);
   }
 }
 
@@ -95,7 +105,7 @@ TEST(ImageHeaderTest, NestingWithoutEndIsCorruption) {
   for (const char* member : {"\"features\": []", "\"format\": 2", "\"size\": 10485760"}) {
     const std::string name = std::string(member).substr(0, std::string(member).find(':'));
     const std::string bad = replaced(encode(sample()), member, name + ": [" + deep + "]");
-    const auto decoded = decode_image_header(bad, "x.header");
+    const auto decoded = decode_image_header(bad, "0123456789abcdef.header");
     ASSERT_FALSE(decoded) << member;
     EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kCorrupt);
     EXPECT_NE(decoded.error().message.find("is nested more than"), std::string::npos);
@@ -107,7 +117,7 @@ TEST(ImageHeaderTest, AFeatureIsNamedInAFewCharacters) {
   const auto decoded =
       decode_image_header(replaced(encode(sample()), "\"features\": []",
                                    "\"features\": [\"" + std::string(100'000, 'x') + "\"]"),
-                          "x.header");
+                          "0123456789abcdef.header");
   ASSERT_FALSE(decoded);
   EXPECT_LT(decoded.error().message.size(), 300u);
 }

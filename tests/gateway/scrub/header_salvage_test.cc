@@ -32,7 +32,7 @@ TEST(HeaderSalvageTest, TakesWhatTheTextStillSays) {
   const ImageHeader before = original();
   std::string text = encode(before);
   text[text.find("\"format\"") + 2] = '\0';
-  ASSERT_FALSE(decode_image_header(text, "x.header"));
+  ASSERT_FALSE(decode_image_header(text, "00c0ffee00c0ffee.header"));
   const auto header = salvage_header(remains_of(text), {});
   ASSERT_TRUE(header) << header.error().message;
   EXPECT_EQ(header->uuid, before.uuid);
@@ -55,7 +55,7 @@ TEST(HeaderSalvageTest, ALostHeaderHoldsAllDataThatThereIs) {
   EXPECT_EQ(header->size, 28 * kMiB);
   EXPECT_EQ(header->layout, StripeLayout());
   EXPECT_EQ(header->name, "disk1");
-  EXPECT_TRUE(decode_image_header(encode(*header), "x.header"));
+  EXPECT_TRUE(decode_image_header(encode(*header), "00c0ffee00c0ffee.header"));
 }
 
 TEST(HeaderSalvageTest, WhatIsGivenCountsMoreThanTheText) {
