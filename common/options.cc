@@ -254,7 +254,7 @@ constexpr OptionSpec kOptions[] = {
 {"osd_heartbeat_grace", kDuration, "20s", "10ms..1h", kCeph,
  "A server that has had no session with the map authority for this time is marked down."},
 {"osd_admin_entities", kString, "client.admin", "", 0,
- "These entities, separated by commas, are allowed to send commands when authentication is on."},
+ "These entities, separated by commas, may do everything, whatever their capabilities in the cluster map say."},
 {"osd_op_history_size", kUint, "20", "0..10000", kRun|kCeph,
  "The admin command dump_historic_ops shows up to this many finished ops."},
 {"osd_op_history_duration", kDuration, "10m", "1s..24h", kRun|kCeph,

@@ -125,7 +125,9 @@ Outcome<objecter::PoolInfo> Client::find_pool(const std::string& name) const {
   for (const auto& each : map->pools) known += (known.empty() ? "" : ", ") + each.name;
   return failure(objecter::OsdErrc::kNoSuchPool,
                  "no pool '" + name + "'; there " +
-                     (known.empty() ? "are none: make one with 'lunar pool create " + name + "'"
+                     (known.empty() ? "are none that " + entity_ +
+                                          " may see: make one with 'lunar pool create " + name +
+                                          "', or see 'lunar auth get " + entity_ + "'"
                                     : "are: " + known));
 }
 

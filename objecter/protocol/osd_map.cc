@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "common/crc32c.h"
+#include "objecter/protocol/capabilities.h"
 #include "objecter/protocol/codec/fields.h"
 
 namespace lunar::objecter {
@@ -19,6 +20,7 @@ constexpr std::size_t kOsdBytes = 4 + 16 + 1 + 1 + 8 + 8;  // and its addresses
 constexpr std::size_t kAddressBytes = 1 + 16 + 2;
 constexpr std::size_t kPoolBytes = 8 + 4 + 4 + 8 + 1 + 4;  // and its name and members
 constexpr std::size_t kMemberBytes = 4 + 4;
+constexpr std::size_t kEntityBytes = 4 + 4;  // and its texts
 
 void put_osd(ByteWriter& w, const OsdInfo& osd) {
   w.put(osd.id);
@@ -72,6 +74,20 @@ PoolInfo get_pool(ByteReader& r) {
   return pool;
 }
 
+bool get_entities(ByteReader& r, OsdMap& map) {
+  map.enforces_caps = get_flag(r);
+  const auto count = r.get<uint32_t>();
+  if (count > OsdMap::kMaxEntities || !r.can_hold(count, kEntityBytes)) return false;
+  map.entities.reserve(count);
+  for (uint32_t i = 0; i < count && r.ok(); ++i) {
+    EntityInfo entity;
+    entity.entity = r.get_string(EntityInfo::kMaxNameBytes);
+    entity.caps = r.get_string(Capabilities::kMaxTextBytes);
+    map.entities.push_back(std::move(entity));
+  }
+  return map.has_caps();
+}
+
 bool get_map(ByteReader& r, uint16_t version, OsdMap& map) {
   map.fsid = get_uuid(r);
   map.epoch = r.get<Epoch>();
@@ -85,6 +101,7 @@ bool get_map(ByteReader& r, uint16_t version, OsdMap& map) {
   if (pools > OsdMap::kMaxPools || !r.can_hold(pools, 29)) return false;
   map.pools.reserve(pools);
   for (uint32_t i = 0; i < pools && r.ok(); ++i) map.pools.push_back(get_pool(r));
+  if (version > 2 && !get_entities(r, map)) return false;
   return r.is_finished();
 }
 
@@ -171,6 +188,27 @@ Outcome<void> validate_pools(const OsdMap& map) {
   return {};
 }
 
+bool is_entity_name(std::string_view name) noexcept {
+  return !name.empty() && name.size() <= EntityInfo::kMaxNameBytes &&
+         std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 127; });
+}
+
+Outcome<void> validate_entities(const OsdMap& map) {
+  if (map.entities.size() > OsdMap::kMaxEntities) return refuse("too many entities");
+  std::string_view before;
+  for (const EntityInfo& entity : map.entities) {
+    if (!is_entity_name(entity.entity)) return refuse("an entity has no name of graphic ASCII");
+    if (entity.entity <= before)
+      return refuse("entity " + entity.entity + " is out of order or twice there");
+    before = entity.entity;
+    const auto capabilities = parse_capabilities(entity.caps);
+    if (!capabilities) return refuse(entity.entity + ": " + capabilities.error().message);
+    if (to_string(*capabilities) != entity.caps)
+      return refuse(entity.entity + " has capabilities that are not in their normal form");
+  }
+  return {};
+}
+
 }  // namespace
 
 const OsdInfo* OsdMap::find_osd(OsdId id) const noexcept {
@@ -191,19 +229,27 @@ const PoolInfo* OsdMap::find_pool(std::string_view name) const noexcept {
   return at != pools.end() ? &*at : nullptr;
 }
 
+const EntityInfo* OsdMap::find_entity(std::string_view name) const noexcept {
+  const auto at = std::lower_bound(
+      entities.begin(), entities.end(), name,
+      [](const EntityInfo& entity, std::string_view key) { return entity.entity < key; });
+  return at != entities.end() && at->entity == name ? &*at : nullptr;
+}
+
 Outcome<void> validate(const OsdMap& map) {
   if (map.fsid.is_nil()) return refuse("it has no cluster id");
   if (map.epoch == 0) return refuse("its epoch is 0");
   if (map.next_pool_id == 0) return refuse("next_pool_id is 0");
   if (auto osds = validate_osds(map); !osds) return osds;
   if (auto pools = validate_pools(map); !pools) return pools;
+  if (auto entities = validate_entities(map); !entities) return entities;
   const std::size_t bytes = encoded_bytes(map);
   if (bytes <= OsdMap::kMaxEncodedBytes) return {};
   return failure(OsdErrc::kTooLarge,
                  "the cluster map would have " + std::to_string(bytes) + " bytes, and at most " +
                      std::to_string(OsdMap::kMaxEncodedBytes) +
                      " fit into a message: remove a pool, or make pools over fewer OSDs (each OSD "
-                     "of a pool takes 8 bytes)");
+                     "of a pool takes 8 bytes), or remove entities that are not in use");
 }
 
 std::size_t encoded_bytes(const OsdMap& map) noexcept {
@@ -211,6 +257,10 @@ std::size_t encoded_bytes(const OsdMap& map) noexcept {
   for (const OsdInfo& osd : map.osds) bytes += kOsdBytes + osd.addresses.size() * kAddressBytes;
   for (const PoolInfo& pool : map.pools)
     bytes += kPoolBytes + pool.name.size() + pool.members.size() * kMemberBytes;
+  if (!map.has_caps()) return bytes;
+  bytes += 1 + 4;
+  for (const EntityInfo& entity : map.entities)
+    bytes += kEntityBytes + entity.entity.size() + entity.caps.size();
   return bytes;
 }
 
@@ -218,7 +268,8 @@ void encode(const OsdMap& map, std::vector<std::byte>& out) {
   const std::size_t start = out.size();
   ByteWriter w(out);
   w.put(kMagic);
-  w.put(OsdMap::kVersion);
+  // What older clients are sent is what they can read.
+  w.put(map.has_caps() ? OsdMap::kVersion : uint16_t{2});
   w.put_bytes(map.fsid.bytes);
   w.put(map.epoch);
   w.put(map.authority);
@@ -227,6 +278,14 @@ void encode(const OsdMap& map, std::vector<std::byte>& out) {
   for (const OsdInfo& osd : map.osds) put_osd(w, osd);
   w.put(static_cast<uint32_t>(map.pools.size()));
   for (const PoolInfo& pool : map.pools) put_pool(w, pool);
+  if (map.has_caps()) {
+    w.put(map.enforces_caps);
+    w.put(static_cast<uint32_t>(map.entities.size()));
+    for (const EntityInfo& entity : map.entities) {
+      w.put_string(entity.entity);
+      w.put_string(entity.caps);
+    }
+  }
   w.put(crc32c(0, ConstBytes(out).subspan(start)));
 }
 

@@ -55,12 +55,22 @@ struct PoolInfo {
   friend bool operator==(const PoolInfo&, const PoolInfo&) = default;
 };
 
-// Which servers and pools there are, at one epoch. Changed by the authority alone, into a copy with
-// the next epoch; immutable once published, and shared as OsdMapRef.
+// What an entity may do (capabilities.h). Keys are not here: they are in keyrings. A value.
+struct EntityInfo {
+  static constexpr std::size_t kMaxNameBytes = 129;
+  std::string entity;  // client.ID; graphic ASCII
+  std::string caps;    // as to_string() of what was read from it; empty: nothing
+  friend bool operator==(const EntityInfo&, const EntityInfo&) = default;
+};
+
+// Which servers and pools there are, at one epoch, and who may do what. Changed by the authority
+// alone, into a copy with the next epoch; immutable once published, and shared as OsdMapRef.
 struct OsdMap {
-  static constexpr uint16_t kVersion = 2;  // of the encoded form; 1 is read, too
+  // Of the encoded form; older ones are read, too. A map without entities is written as 2.
+  static constexpr uint16_t kVersion = 3;
   static constexpr std::size_t kMaxOsds = 4096;
   static constexpr std::size_t kMaxPools = 4096;
+  static constexpr std::size_t kMaxEntities = 4096;
   // Of its encoded form: a map is the front of one frame, which every peer has to take.
   static constexpr std::size_t kMaxEncodedBytes = 1u << 20;
   Uuid fsid;                    // of the cluster
@@ -69,11 +79,17 @@ struct OsdMap {
   std::vector<OsdInfo> osds;    // sorted by id
   std::vector<PoolInfo> pools;  // sorted by id
   PoolId next_pool_id = 1;      // above every id that was ever given to a pool
+  // Whoever is not in `entities` may do nothing. False in clusters that were made before there were
+  // capabilities, until somebody says so, and in what clients are shown.
+  bool enforces_caps = false;
+  std::vector<EntityInfo> entities;  // sorted by name
 
   // Null if there is none. What is found lives as long as the map.
   const OsdInfo* find_osd(OsdId id) const noexcept;
   const PoolInfo* find_pool(PoolId id) const noexcept;
   const PoolInfo* find_pool(std::string_view name) const noexcept;
+  const EntityInfo* find_entity(std::string_view name) const noexcept;
+  bool has_caps() const noexcept { return enforces_caps || !entities.empty(); }
   friend bool operator==(const OsdMap&, const OsdMap&) = default;
 };
 using OsdMapRef = std::shared_ptr<const OsdMap>;

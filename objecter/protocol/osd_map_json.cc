@@ -137,10 +137,20 @@ std::string to_json(const OsdMap& map) {
                      {"store", kind != kStoreNames.end() ? kind->second : "unknown"},
                      {"members", std::move(members)}});
   }
-  const Json json = {
-      {"format", OsdMap::kVersion}, {"fsid", map.fsid.to_string()},     {"epoch", map.epoch},
-      {"authority", map.authority}, {"next_pool_id", map.next_pool_id}, {"osds", std::move(osds)},
-      {"pools", std::move(pools)}};
+  Json json = {{"format", map.has_caps() ? OsdMap::kVersion : 2},
+               {"fsid", map.fsid.to_string()},
+               {"epoch", map.epoch},
+               {"authority", map.authority},
+               {"next_pool_id", map.next_pool_id},
+               {"osds", std::move(osds)},
+               {"pools", std::move(pools)}};
+  if (map.has_caps()) {
+    Json entities = Json::array();
+    for (const EntityInfo& entity : map.entities)
+      entities.push_back({{"entity", entity.entity}, {"caps", entity.caps}});
+    json["enforces_caps"] = map.enforces_caps;
+    json["entities"] = std::move(entities);
+  }
   return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
@@ -164,6 +174,11 @@ Outcome<OsdMap> osd_map_from_json(std::string_view text) {
   for (const Json& osd : fields.array(json, "osds"))
     map.osds.push_back(read_osd(fields, osd, format));
   for (const Json& pool : fields.array(json, "pools")) map.pools.push_back(read_pool(fields, pool));
+  if (fields.first_bad().empty() && format > 2) {
+    map.enforces_caps = fields.flag(json, "enforces_caps");
+    for (const Json& entity : fields.array(json, "entities"))
+      map.entities.push_back({fields.text(entity, "entity"), fields.text(entity, "caps")});
+  }
   if (!fields.first_bad().empty()) {
     return failure(OsdErrc::kInvalid,
                    "the cluster map lacks a good value for '" + fields.first_bad() + "'");

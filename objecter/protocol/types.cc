@@ -51,7 +51,7 @@ const char* describe(OsdErrc code) noexcept {
     case OsdErrc::kShutdown:
       return "shutting down";
     case OsdErrc::kNotPermitted:
-      return "not permitted for this entity";
+      return "not permitted for this entity ('lunar auth get' shows what it may do)";
     case OsdErrc::kUnreachable:
       return "no object server answered";
     case OsdErrc::kIncompatible:

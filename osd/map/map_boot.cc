@@ -83,6 +83,7 @@ OsdMap make_first_map(const Uuid& fsid, objecter::OsdId authority, const Uuid& s
   map.fsid = fsid;
   map.epoch = 1;
   map.authority = authority;
+  map.enforces_caps = true;
   map.osds.push_back({authority, store, {}, false});
   return map;
 }

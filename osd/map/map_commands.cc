@@ -10,11 +10,13 @@
 #include "common/json.h"
 #include "common/size_parse.h"
 #include "objecter/protocol/placement.h"
+#include "osd/map/auth_commands.h"
+#include "osd/map/command_arguments.h"
 
 namespace lunar::osd {
 namespace {
 
-using Json = nlohmann::ordered_json;
+using Json = CommandJson;
 using objecter::OsdErrc;
 using objecter::OsdId;
 using objecter::OsdInfo;
@@ -22,43 +24,6 @@ using objecter::OsdMap;
 using objecter::PoolId;
 using objecter::PoolInfo;
 using objecter::StoreKind;
-
-std::string show(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace);
-}
-
-CommandChange answer(const OsdMap& map, const Json& json) {
-  return {{OsdErrc::kOk, map.epoch, show(json)}, std::nullopt};
-}
-CommandChange refuse(OsdErrc error, std::string sentence) {
-  return {{error, 0, std::move(sentence)}, std::nullopt};
-}
-CommandChange change(OsdMap next, const Json& json) {
-  return {{OsdErrc::kOk, 0, show(json)}, std::move(next)};
-}
-
-// Arguments come as JSON values, or as the text a user typed.
-std::string text_of(const Json& arguments, const char* name) {
-  const auto found = arguments.find(name);
-  return found != arguments.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
-
-std::optional<uint64_t> number_of(const Json& value) {
-  if (value.is_number_unsigned()) return value.get<uint64_t>();
-  if (!value.is_string()) return std::nullopt;
-  const std::string text = value.get<std::string>();
-  uint64_t number = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), number);
-  if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  return number;
-}
-
-bool flag_of(const Json& arguments, const char* name) {
-  const auto found = arguments.find(name);
-  if (found == arguments.end()) return false;
-  if (found->is_boolean()) return found->get<bool>();
-  return found->is_string() && (*found == "true" || *found == "1");
-}
 
 const char* store_name(StoreKind kind) {
   switch (kind) {
@@ -101,7 +66,8 @@ CommandChange status(const OsdMap& map, const Json&) {
                       {"authority", fmt::format("osd.{}", map.authority)},
                       {"num_osds", map.osds.size()},
                       {"num_up_osds", up},
-                      {"num_pools", map.pools.size()}});
+                      {"num_pools", map.pools.size()},
+                      {"capabilities", map.enforces_caps ? "enforced" : "not enforced"}});
 }
 
 CommandChange osd_ls(const OsdMap& map, const Json&) {
@@ -215,7 +181,7 @@ CommandChange pool_rm(const OsdMap& map, const Json& arguments) {
   const std::string name = text_of(arguments, "pool");
   const PoolInfo* pool = map.find_pool(std::string_view(name));
   if (pool == nullptr) return no_such_pool(name);
-  if (!flag_of(arguments, "yes_i_really_really_mean_it"))
+  if (!is_set(arguments, "yes_i_really_really_mean_it"))
     return refuse(OsdErrc::kNotPermitted,
                   fmt::format("removing pool '{}' destroys every image in it for good; if that is "
                               "meant, repeat with --yes-i-really-really-mean-it",
@@ -368,7 +334,7 @@ CommandChange osd_replace(const OsdMap& map, const Json& arguments) {
       return refuse(OsdErrc::kExists,
                     fmt::format("store {} is osd.{} in the map", store->to_string(), osd.id));
   const bool is_same = known.store == *store;
-  if (!flag_of(arguments, "yes_i_really_mean_it"))
+  if (!is_set(arguments, "yes_i_really_mean_it"))
     return refuse(
         OsdErrc::kNotPermitted,
         is_same ? fmt::format("taking any start of store {} for osd.{} gives up what was written "
@@ -479,9 +445,12 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   // A pool id is never used twice.
   restored->next_pool_id = std::max(restored->next_pool_id, map.next_pool_id);
   restored->epoch = std::max(restored->epoch, map.epoch) + kRestoreGap;
+  // A backup that knows no capabilities takes none away, and none brings back a cluster without.
+  if (!restored->has_caps()) restored->entities = map.entities;
+  restored->enforces_caps = restored->enforces_caps || map.enforces_caps;
   if (const auto known = bring_up_to_date(*restored, map, *lost, replaced); !known)
     return refuse(static_cast<OsdErrc>(known.error().code.value()), known.error().message);
-  if (!flag_of(arguments, "yes_i_really_mean_it"))
+  if (!is_set(arguments, "yes_i_really_mean_it"))
     return refuse(OsdErrc::kNotPermitted,
                   "restoring a map brings back its pools and drops the ones made since, with their "
                   "objects; if that is meant, repeat with --yes-i-really-mean-it");
@@ -491,13 +460,16 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
 struct MapCommand {
   std::string_view prefix;
   CommandChange (*run)(const OsdMap&, const Json&);
+  bool is_showing = false;  // for whoever may see the cluster, not only for admins
 };
 constexpr MapCommand kCommands[] = {
-    {"status", &status},           {"osd ls", &osd_ls},       {"osd tree", &osd_tree},
-    {"osd dump", &map_dump},       {"osd down", &osd_down},   {"osd rm", &osd_rm},
-    {"osd replace", &osd_replace}, {"pool ls", &pool_ls},     {"pool get", &pool_get},
-    {"pool create", &pool_create}, {"osd map", &osd_map},     {"pool rm", &pool_rm},
-    {"map dump", &map_dump},       {"map backup", &map_dump}, {"map restore", &map_restore},
+    {"status", &status, true},     {"osd ls", &osd_ls, true},       {"osd tree", &osd_tree, true},
+    {"osd map", &osd_map, true},   {"osd dump", &map_dump},         {"osd down", &osd_down},
+    {"osd rm", &osd_rm},           {"osd replace", &osd_replace},   {"pool ls", &pool_ls, true},
+    {"pool get", &pool_get, true}, {"pool create", &pool_create},   {"pool rm", &pool_rm},
+    {"map dump", &map_dump},       {"map backup", &map_dump},       {"map restore", &map_restore},
+    {"auth ls", &auth_ls},         {"auth get", &auth_get},         {"auth caps", &auth_caps},
+    {"auth rm", &auth_rm},         {"auth enforce", &auth_enforce},
 };
 
 const MapCommand* find_command(std::string_view prefix) {
@@ -515,7 +487,12 @@ std::string command_prefix(std::string_view text) {
 
 std::string_view map_command_help() {
   return "status, osd ls|tree|dump|map|down|rm|replace, pool ls|get|create|rm, map "
-         "dump|backup|restore";
+         "dump|backup|restore, auth ls|get|caps|rm|enforce";
+}
+
+bool is_showing_map_command(std::string_view prefix) {
+  const MapCommand* command = find_command(prefix);
+  return command != nullptr && command->is_showing;
 }
 
 CommandChange run_map_command(const OsdMap& map, std::string_view text) {

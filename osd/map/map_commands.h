@@ -25,6 +25,8 @@ using BootChange = MapChange<objecter::OsdBootReply>;
 // Pure functions of a map. A refusal is a sentence that says what to do.
 CommandChange run_map_command(const objecter::OsdMap& map, std::string_view text);
 std::string_view map_command_help();
+// Changes nothing, and shows nothing of what entities may do.
+bool is_showing_map_command(std::string_view prefix);
 
 // The "prefix" of a command; empty if it is no JSON object that has one.
 std::string command_prefix(std::string_view text);

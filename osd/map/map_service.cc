@@ -23,10 +23,11 @@ void send_front(msgr::Connection& connection, MessageType type, std::vector<std:
   connection.send(std::make_unique<msgr::SimpleMessage>(meta, std::move(front)));
 }
 
-MapService::MapService(msgr::EventCenter& center, ServerRecords& records, MapServiceHost& host,
-                       OsdMapRef map, Options options)
+MapService::MapService(msgr::EventCenter& center, ServerRecords& records, AccessControl& access,
+                       MapServiceHost& host, OsdMapRef map, Options options)
     : center_(center),
       records_(records),
+      access_(access),
       host_(host),
       options_(std::move(options)),
       map_(std::move(map)) {
@@ -174,7 +175,7 @@ void MapService::want_newer() {
 
 void MapService::send_map(msgr::Connection& connection) {
   std::vector<std::byte> front;
-  objecter::encode(*map_, front);
+  objecter::encode(*visible_map(map_, *access_.permissions_of(connection.peer(), map_)), front);
   send_front(connection, MessageType::kMap, std::move(front));
 }
 

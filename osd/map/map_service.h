@@ -11,6 +11,7 @@
 #include "msgr/messenger.h"
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
+#include "osd/access/access_control.h"
 #include "osd/map/authority_link.h"
 #include "osd/map/map_authority.h"
 #include "osd/object_store.h"
@@ -33,7 +34,7 @@ class MapServiceHost {
 
 // This server's copy of the cluster map: kept durably, pushed to whoever subscribed, changed by the
 // authority (which is us, or at the end of an AuthorityLink). On the authority also: who is up.
-// Loop-bound. Borrows records and messenger.
+// Loop-bound. Borrows records, access and messenger.
 class MapService final : private BootingServer {
  public:
   struct Options {
@@ -47,8 +48,8 @@ class MapService final : private BootingServer {
   };
 
   // `map` is the store's, or null.
-  MapService(msgr::EventCenter& center, ServerRecords& records, MapServiceHost& host,
-             objecter::OsdMapRef map, Options options);
+  MapService(msgr::EventCenter& center, ServerRecords& records, AccessControl& access,
+             MapServiceHost& host, objecter::OsdMapRef map, Options options);
   ~MapService();
 
   const objecter::OsdMapRef& map() const noexcept override { return map_; }
@@ -97,6 +98,7 @@ class MapService final : private BootingServer {
 
   msgr::EventCenter& center_;
   ServerRecords& records_;
+  AccessControl& access_;
   MapServiceHost& host_;
   const Options options_;
   objecter::OsdMapRef map_;

@@ -59,6 +59,8 @@ Outcome<void> OsdServer::load() {
   auto fences = FenceTable::load(store_);
   if (!fences) return failure(fences.error());
   fences_ = std::move(*fences);
+  access_ = std::make_unique<AccessControl>(
+      AccessControl::Options{options_.auth_required, options_.admins});
   MapService::Options service;
   service.identity = identity;
   service.incarnation = starts_->incarnation();
@@ -67,12 +69,13 @@ Outcome<void> OsdServer::load() {
   service.grace = options_.grace;
   service.retry_interval = options_.retry_interval;
   service.auth_required = options_.auth_required;
-  maps_ = std::make_unique<MapService>(center_, store_, static_cast<MapServiceHost&>(*this),
-                                       map ? *map : nullptr, service);
-  ops_ = std::make_unique<OpService>(
-      OpService::OpDependencies{center_, store_, options_, *versions_, *fences_, *maps_, perf_});
-  commands_ = std::make_unique<CommandService>(
-      CommandService::CommandDependencies{center_, store_, options_, *fences_, *maps_, *ops_});
+  maps_ =
+      std::make_unique<MapService>(center_, store_, *access_, static_cast<MapServiceHost&>(*this),
+                                   map ? *map : nullptr, service);
+  ops_ = std::make_unique<OpService>(OpService::OpDependencies{
+      center_, store_, options_, *versions_, *fences_, *access_, *maps_, perf_});
+  commands_ = std::make_unique<CommandService>(CommandService::CommandDependencies{
+      center_, store_, options_, *fences_, *access_, *maps_, *ops_});
   purger_ =
       std::make_unique<PoolPurger>(store_, [this](const ObjectId& id, UniqueFunction<void()> done) {
         ops_->remove_object(id, std::move(done));

@@ -97,6 +97,7 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   std::unique_ptr<StoreStarts> starts_;
   std::unique_ptr<ObjectVersions> versions_;
   std::unique_ptr<FenceTable> fences_;
+  std::unique_ptr<AccessControl> access_;
   std::unique_ptr<MapService> maps_;
   // Made by start(); a later one is there only if those before it are. The ledger is null when its
   // records cannot be read, the messenger when it cannot be made.

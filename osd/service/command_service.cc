@@ -12,7 +12,7 @@
 #include "common/json.h"
 #include "common/log.h"
 #include "objecter/cluster/text_message.h"
-#include "osd/map/map_commands.h"
+#include "osd/map/command_arguments.h"
 
 namespace lunar::osd {
 
@@ -21,11 +21,6 @@ using objecter::MessageType;
 using Json = nlohmann::ordered_json;
 
 namespace {
-
-std::string text_of(const Json& arguments, const char* name) {
-  const auto found = arguments.find(name);
-  return found != arguments.end() && found->is_string() ? found->get<std::string>() : std::string();
-}
 
 // What a server shows of itself; over the admin socket and as a command to it.
 constexpr std::pair<const char*, const char*> kShown[] = {
@@ -39,6 +34,11 @@ constexpr std::pair<const char*, const char*> kShown[] = {
     {"store usage",
      "the size of the store and how much of it is used, in bytes; ok, nearfull or full"},
 };
+
+bool is_shown(std::string_view prefix) {
+  return std::any_of(std::begin(kShown), std::end(kShown),
+                     [prefix](const auto& each) { return prefix == each.first; });
+}
 
 // Below this much room a server is full: some write of an initiator finds none.
 constexpr uint64_t kFullBytes = 1 << 20;
@@ -68,7 +68,9 @@ Outcome<ClientName> client_of(const Json& arguments) {
   return client;
 }
 
-CommandReply refuse(OsdErrc error, std::string sentence) { return {error, 0, std::move(sentence)}; }
+CommandReply refusal(OsdErrc error, std::string sentence) {
+  return {error, 0, std::move(sentence)};
+}
 
 }  // namespace
 
@@ -76,14 +78,17 @@ CommandReply refuse(OsdErrc error, std::string sentence) { return {error, 0, std
 
 bool CommandService::may_command(const msgr::Connection& connection,
                                  const std::string& text) const {
-  if (!with_.options.auth_required) return true;
   const msgr::PeerIdentity& peer = connection.peer();
-  const auto& admins = with_.options.admins;
-  if (!peer.is_authenticated) return false;
-  if (std::find(admins.begin(), admins.end(), peer.entity) != admins.end()) return true;
+  const PermissionsRef permissions = with_.access.permissions_of(peer, with_.maps.map());
+  if (permissions->is_admin()) return true;
+  if (text.size() > kMaxForeignCommand) return false;
+  const std::string prefix = command_prefix(text);
+  if (permissions->may_show() && (is_shown(prefix) || is_showing_map_command(prefix))) return true;
+  if (prefix != "osd fence" && prefix != "osd unfence") return false;
+  if (permissions->may_fence()) return true;
   // A gateway takes an image over from another one with the same key: whoever has that key could
   // fence it in any case, by a start of its instance.
-  if (text.size() > kMaxForeignCommand || command_prefix(text) != "osd fence") return false;
+  if (prefix != "osd fence" || !peer.is_authenticated) return false;
   const auto client = client_of(parse_command(text));
   return client && client->entity == peer.entity;
 }
@@ -113,16 +118,17 @@ void CommandService::on_command(msgr::Connection& connection, const msgr::InMess
   };
   const auto command = objecter::decode_command(message.front, message.data);
   if (!command)
-    return answer(refuse(OsdErrc::kInvalid,
-                         fmt::format("a command has at most {} bytes, in the front or the data of "
-                                     "its message",
-                                     objecter::kMaxCommandText)));
+    return answer(refusal(OsdErrc::kInvalid,
+                          fmt::format("a command has at most {} bytes, in the front or the data of "
+                                      "its message",
+                                      objecter::kMaxCommandText)));
   const std::string text(*command);
   if (!may_command(connection, text))
-    return answer(refuse(OsdErrc::kNotPermitted,
-                         fmt::format("{} is not permitted to send commands but 'osd fence' of "
-                                     "gateways of its own; osd_admin_entities names who is",
-                                     connection.peer().entity)));
+    return answer(refusal(OsdErrc::kNotPermitted,
+                          fmt::format("{} is not permitted to send this command: 'allow x' permits "
+                                      "those that show the cluster and fence, 'allow *' all of "
+                                      "them (`lunar auth caps`, or osd_admin_entities)",
+                                      connection.peer().entity)));
   LUNAR_LOG(kOsd, 1, "command of {}: {}", connection.peer().entity,
             printable_text(command_prefix(text)));
   run(text, answer);
@@ -157,8 +163,7 @@ void CommandService::run(const std::string& text, Done done) {
   const std::string prefix = command_prefix(text);
   if (prefix == "osd fence") return fence(text, std::move(done));
   if (prefix == "osd unfence") return unfence(text, std::move(done));
-  for (const auto& [name, help] : kShown)
-    if (prefix == name) return done(show(prefix));
+  if (is_shown(prefix)) return done(show(prefix));
   with_.maps.command(text, std::move(done));
 }
 
@@ -192,12 +197,12 @@ CommandReply CommandService::show(std::string_view prefix) const {
 void CommandService::fence(const std::string& text, Done done) {
   const Json json = parse_command(text);
   const auto client = client_of(json);
-  if (!client) return done(refuse(OsdErrc::kInvalid, client.error().message));
+  if (!client) return done(refusal(OsdErrc::kInvalid, client.error().message));
   // Without a nonce: every start up to now. Nonces grow with time, in whatever unit.
   uint64_t nonce = 0;
   if (const auto given = json.find("nonce"); given != json.end()) {
     if (!given->is_number_unsigned())
-      return done(refuse(OsdErrc::kInvalid, "\"nonce\" must be a number"));
+      return done(refusal(OsdErrc::kInvalid, "\"nonce\" must be a number"));
     nonce = given->get<uint64_t>();
   } else {
     nonce =
@@ -215,7 +220,7 @@ void CommandService::fence(const std::string& text, Done done) {
 
 void CommandService::unfence(const std::string& text, Done done) {
   const auto client = client_of(parse_command(text));
-  if (!client) return done(refuse(OsdErrc::kInvalid, client.error().message));
+  if (!client) return done(refusal(OsdErrc::kInvalid, client.error().message));
   with_.fences.unfence(*client, [this, done = std::move(done)](std::error_code error) mutable {
     done(fence_reply(error));
   });
@@ -223,7 +228,7 @@ void CommandService::unfence(const std::string& text, Done done) {
 
 CommandReply CommandService::fence_reply(std::error_code error) const {
   if (!error) return {OsdErrc::kOk, with_.maps.epoch(), with_.fences.to_json()};
-  return refuse(wire_error(error), "the fence cannot be recorded: " + error.message());
+  return refusal(wire_error(error), "the fence cannot be recorded: " + error.message());
 }
 
 }  // namespace lunar::osd

@@ -9,6 +9,7 @@
 #include "common/unique_function.h"
 #include "msgr/connection.h"
 #include "objecter/protocol/control.h"
+#include "osd/access/access_control.h"
 #include "osd/map/map_service.h"
 #include "osd/records/unflushed_ledger.h"
 #include "osd/service/op_service.h"
@@ -29,6 +30,7 @@ class CommandService {
     ObjectStore& store;
     const OsdServerOptions& options;
     FenceTable& fences;
+    AccessControl& access;
     MapService& maps;
     OpService& ops;
   };

@@ -9,6 +9,7 @@
 
 #include "common/host.h"
 #include "msgr/connection.h"
+#include "osd/access/access_control.h"
 #include "osd/clients/client_sessions.h"
 #include "osd/map/map_service.h"
 #include "osd/ops/bounded_executor.h"
@@ -31,6 +32,7 @@ class OpService final : private ClientSessionsHost {
     const OsdServerOptions& options;
     ObjectVersions& versions;
     FenceTable& fences;
+    AccessControl& access;
     MapService& maps;
     PerfRegistry& perf;
   };
@@ -74,6 +76,12 @@ class OpService final : private ClientSessionsHost {
   const WatchTable& watches() const noexcept { return watches_; }
 
  private:
+  struct OpenConnection {
+    msgr::ConnectionRef connection;
+    ClientSessions::SessionId session;
+    PermissionsRef permissions;  // under the map that is ours
+  };
+  void renew_permissions();
   bool try_answer_resend(msgr::Connection& connection, const ClientOpRef& op);
   void admit(msgr::Connection& connection, ClientOpRef op);
   OsdErrc check_target(const ClientOp& op) const;
@@ -94,6 +102,7 @@ class OpService final : private ClientSessionsHost {
   ObjectStore& store_;
   const OsdServerOptions& options_;
   ObjectVersions& versions_;
+  AccessControl& access_;
   MapService& maps_;
   UnflushedLedger* ledger_ = nullptr;  // null before start()
   OpTracker tracker_;
@@ -101,10 +110,9 @@ class OpService final : private ClientSessionsHost {
   ClientSessions sessions_;
   WatchTable watches_;
   WatchOps watch_ops_;
-  std::optional<BoundedExecutor> executor_;  // empty before start()
-  // Those that are up, by id(), with the session each belongs to.
-  std::map<uint64_t, ClientSessions::SessionId> connections_;
-  MapWaiters map_waiters_;  // of connections_
+  std::optional<BoundedExecutor> executor_;         // empty before start()
+  std::map<uint64_t, OpenConnection> connections_;  // by id(), until on_reset()
+  MapWaiters map_waiters_;                          // of connections_
   WaitingReplies waiting_replies_;
   bool is_stopping_ = false;
 };

@@ -382,6 +382,22 @@ void WatchTable::on_fenced(const std::string& entity, const std::string& instanc
   }
 }
 
+void WatchTable::drop_if(
+    const std::function<bool(const std::string& entity, const ObjectId& object)>& ends) {
+  std::vector<ClientIdentity> watching;
+  for (const auto& [id, client] : clients_)
+    if (!client.watches.empty()) watching.push_back(id);
+  for (const ClientIdentity& id : watching) {
+    WatchingClient& client = clients_.at(id);
+    for (const auto& [object, cookie] : std::set(client.watches)) {
+      if (!ends(id.entity, object)) continue;
+      counters_.watch_lost.add();
+      drop(client, object, cookie, OsdErrc::kNotPermitted);
+    }
+    forget_if_gone(client);
+  }
+}
+
 void WatchTable::on_map(const objecter::OsdMapRef& map, objecter::OsdId us) {
   if (map_ != nullptr) {
     for (const PoolInfo& pool : map->pools) {

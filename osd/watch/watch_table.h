@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstddef>
 #include <cstdint>
+#include <functional>
 #include <map>
 #include <memory>
 #include <optional>
@@ -81,6 +82,8 @@ class WatchTable {
   void on_deleted(const ObjectId& object);
   // All starts of this client up to this nonce lose their watches, and are told.
   void on_fenced(const std::string& entity, const std::string& instance, uint64_t up_to_nonce);
+  // Watches for which `ends` says so end, with kNotPermitted.
+  void drop_if(const std::function<bool(const std::string& entity, const ObjectId& object)>& ends);
   // A map is ours: watches of PGs that it gives to others end, and those of pools that are gone.
   void on_map(const objecter::OsdMapRef& map, objecter::OsdId us);
   // The cluster serves ops here from now on; the first call counts.

@@ -3,6 +3,7 @@
 """Keys: the right one opens a LUN, a wrong one does not, and no key is written anywhere else."""
 
 import base64
+import errno
 import json
 import os
 import re
@@ -96,6 +97,52 @@ class AuthTest(LunarTestCase):
 
     def last_errors(self):
         return [admin_command(socket, "last-error") for socket in self.cluster.gateway_sockets()]
+
+    def gateway_of(self, entity, name):
+        """Exports an image as this entity."""
+        return self.export(name, bsopts=f"conf={self.cluster.conf};id={entity}")
+
+    def test_capabilities_open_what_they_name_and_nothing_else(self):
+        self.start_lunar(num_osds=2, authenticate=True)
+        lunar = self.cluster.lunar
+        for entity in ("client.gw", "client.none"):
+            lunar("keyring", "add", self.cluster.keyring, entity)
+        for osd in range(2):
+            self.cluster.restart_osd(osd)  # with these keys
+        for name in ("rbd/mine", "rbd/other"):
+            self.cluster.create_image(name, "64M")
+
+        with self.assertRaises(TgtadmError):
+            self.gateway_of("none", "rbd/mine")
+        self.assertRegex(json.dumps(self.last_errors()), "no pool 'rbd'.*client.none may see")
+        answer = lunar("auth", "caps", "client.gw", "profile gateway pool=rbd image=mine")
+        self.assertRegex(answer, "allow rw pool=rbd image=mine image_id=[0-9a-f]{16}")
+
+        mine = self.gateway_of("gw", "rbd/mine")
+        self.verify(mine.url, bytes="4M", seed=5)
+        with self.assertRaises(TgtadmError):
+            self.gateway_of("gw", "rbd/other")
+        self.assertRegex(json.dumps(self.last_errors()), "not permitted for this entity")
+        as_gateway = ("-c", self.cluster.conf, "--id", "gw")
+        for words in (("ls", "rbd"), ("info", "rbd/other"), ("rm", "rbd/mine"), ("rm", "rbd/other"),
+                      ("create", "rbd/new", "--size", "64M"), ("status",), ("osd", "tree"),
+                      ("map", "dump"), ("auth", "ls"), ("auth", "caps", "client.gw", "allow *"),
+                      ("scrub", "rbd"), ("export", "rbd/other", self.folder / "stolen")):
+            with self.subTest(command=words):
+                code, sentence = self.cluster.lunar_fails(*words, *as_gateway)
+                self.assertIn(code, (errno.EPERM, errno.EHOSTUNREACH), sentence)
+                self.assertIn("ermitted", sentence)
+        self.assertFalse((self.folder / "stolen").exists())
+
+        # A change counts at once, for the LUN that is open.
+        lunar("auth", "caps", "client.gw", "profile rbd-read-only pool=rbd image=mine")
+        self.assert_sense(self.command(mine.url, "write", lba=0), "DATA PROTECT")
+        self.assert_good(self.command(mine.url, "read", lba=0))
+        lunar("auth", "rm", "client.gw")
+        self.assertNotIn("client.gw", lunar("auth", "ls"))
+        self.assert_sense(self.command(mine.url, "read", lba=0), "")
+        lunar("auth", "caps", "client.gw", "profile gateway pool=rbd image=mine")
+        self.assert_good(self.command(mine.url, "write", lba=0))
 
     def test_keyring_that_others_may_read_is_refused(self):
         cluster = self.start_cluster(num_osds=1, authenticate=True)

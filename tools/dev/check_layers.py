@@ -63,9 +63,10 @@ OSD_ARROWS = {
     "ops": ["", "records"],
     "clients": ["", "records", "ops"],
     "watch": ["", "records"],
-    "map": ["", "records"],
-    "service": ["", "records", "ops", "clients", "watch", "map"],
-    "server": ["", "records", "ops", "clients", "watch", "map", "service"],
+    "access": [],
+    "map": ["", "records", "access"],
+    "service": ["", "records", "ops", "clients", "watch", "access", "map"],
+    "server": ["", "records", "ops", "clients", "watch", "access", "map", "service"],
     "daemon": ["", "store", "map", "service", "server"],
 }
 

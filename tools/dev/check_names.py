@@ -55,10 +55,10 @@ BE_AND_MODALS = {
 }
 THIRD_PERSON = {
     "accepts", "allows", "asks", "awaits", "begins", "blocks", "carries", "changes", "connects", "contains",
-    "creates", "covers", "drops", "ends", "equals", "executes", "exists", "expects", "fails", "fills", "fits",
-    "follows", "frees", "gets", "gives", "goes", "holds", "keeps", "lacks", "leaves", "lies", "listens", "logs",
-    "looks", "loses", "makes", "matches", "meets", "moves", "names", "offers", "owes", "owns", "passes",
-    "pulls", "pushes", "reaches", "reads", "remembers", "replaces", "requires", "returns", "runs", "says",
+    "creates", "covers", "drops", "ends", "enforces", "equals", "executes", "exists", "expects", "fails", "fills",
+    "fits", "follows", "frees", "gets", "gives", "goes", "holds", "keeps", "lacks", "leaves", "lies", "listens",
+    "logs", "looks", "loses", "makes", "matches", "meets", "moves", "names", "offers", "owes", "owns", "passes",
+    "pulls", "pushes", "reaches", "reads", "remembers", "replaces", "requires", "returns", "runs", "says", "sees",
     "sends", "serves", "shares", "shows", "spans", "starts", "stays", "stores", "supports", "takes", "tells",
     "travels", "uses", "waits", "wins", "works", "writes",
 }

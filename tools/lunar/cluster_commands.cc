@@ -79,18 +79,6 @@ Json parse_answer(std::string_view text) {
   return json ? std::move(*json) : Json();
 }
 
-Outcome<void> ask(CommandContext& context, const Json& request) {
-  const auto answer = send(context, -1, request);
-  if (!answer) return failure(answer.error());
-  const Json json = parse_answer(*answer);
-  if (context.wants_json() || json.is_null()) {
-    std::puts(answer->c_str());
-  } else {
-    print_plain(json);
-  }
-  return {};
-}
-
 // Members of an answer, whose types are another program's business.
 std::string text_in(const Json& json, const char* name, const char* otherwise) {
   const bool is_there = json.is_object() && json.contains(name) && json[name].is_string();
@@ -125,7 +113,7 @@ Outcome<void> show_status(CommandContext& context) {
   const auto answer = send(context, -1, {{"prefix", "status"}});
   if (!answer) return failure(answer.error());
   Json json = parse_answer(*answer);
-  if (!json.is_object()) return ask(context, {{"prefix", "status"}});
+  if (!json.is_object()) return ask_authority(context, {{"prefix", "status"}});
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
   std::string health = "HEALTH_OK";
@@ -226,7 +214,7 @@ Outcome<void> remove_pool(CommandContext& context, const ClusterArguments& argum
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
   if (auto free = refuse_open_images(**cluster, arguments.pool); !free) return free;
-  return ask(
+  return ask_authority(
       context,
       {{"prefix", "pool rm"}, {"pool", arguments.pool}, {"yes_i_really_really_mean_it", true}});
 }
@@ -239,10 +227,10 @@ Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments
     return failure(map.error().code, arguments.file + " " + map.error().message +
                                          "; give a file that 'lunar map backup' wrote");
   }
-  return ask(context, {{"prefix", "map restore"},
-                       {"map", *map},
-                       {"osd_lost", arguments.osds},
-                       {"yes_i_really_mean_it", arguments.is_sure}});
+  return ask_authority(context, {{"prefix", "map restore"},
+                                 {"map", *map},
+                                 {"osd_lost", arguments.osds},
+                                 {"yes_i_really_mean_it", arguments.is_sure}});
 }
 
 Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) {
@@ -269,12 +257,24 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
 
 }  // namespace
 
+Outcome<void> ask_authority(CommandContext& context, const Json& request) {
+  const auto answer = send(context, -1, request);
+  if (!answer) return failure(answer.error());
+  const Json json = parse_answer(*answer);
+  if (context.wants_json() || json.is_null()) {
+    std::puts(answer->c_str());
+  } else {
+    print_plain(json);
+  }
+  return {};
+}
+
 void add_cluster_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<ClusterArguments>();
   const auto simple = [&context](CLI::App& parent, const char* name, const char* help,
                                  const char* prefix) {
     context.add(parent, name, help, [&context, prefix] {
-      return ask(context, {{"prefix", prefix}});
+      return ask_authority(context, {{"prefix", prefix}});
     });
   };
   auto* status =
@@ -294,17 +294,18 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
     auto* command = context.add(
         *osd, verb, verb == std::string("rm") ? "forget a server that no pool uses" : "mark down",
         [&context, arguments, verb] {
-          return ask(context, {{"prefix", std::string("osd ") + verb}, {"osd", arguments->osd}});
+          return ask_authority(context,
+                               {{"prefix", std::string("osd ") + verb}, {"osd", arguments->osd}});
         });
     command->add_option("osd", arguments->osd, "id")->required();
   }
   auto* replaced =
       context.add(*osd, "replace", "accept a new store for a server whose store is lost",
                   [&context, arguments] {
-                    return ask(context, {{"prefix", "osd replace"},
-                                         {"osd", arguments->osd},
-                                         {"store", arguments->store},
-                                         {"yes_i_really_mean_it", arguments->is_sure}});
+                    return ask_authority(context, {{"prefix", "osd replace"},
+                                                   {"osd", arguments->osd},
+                                                   {"store", arguments->store},
+                                                   {"yes_i_really_mean_it", arguments->is_sure}});
                   });
   replaced->add_option("osd", arguments->osd, "id")->required();
   replaced->add_option("store", arguments->store, "UUID of the new store")->required();
@@ -312,7 +313,7 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
                      "all objects on the old store are lost");
   auto* mapped = context.add(
       *osd, "map", "PG and server of an object, whether it exists or not", [&context, arguments] {
-        return ask(
+        return ask_authority(
             context,
             {{"prefix", "osd map"}, {"pool", arguments->pool}, {"object", arguments->object}});
       });
@@ -327,9 +328,9 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
 
   CLI::App* pool = app.add_subcommand("pool", "pools")->require_subcommand(1);
   simple(*pool, "ls", "names", "pool ls");
-  auto* created =
-      context.add(*pool, "create", "make a pool; its servers are fixed from then on",
-                  [&context, arguments] { return ask(context, pool_create_request(*arguments)); });
+  auto* created = context.add(
+      *pool, "create", "make a pool; its servers are fixed from then on",
+      [&context, arguments] { return ask_authority(context, pool_create_request(*arguments)); });
   created->add_option("pool", arguments->pool, "name")->required();
   created->add_option("--pg-num", arguments->pg_num, "placement groups");
   add_size_option(*created, "--object-size", arguments->object_size, "of its images, by default");
@@ -337,7 +338,7 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   created->add_option("--osds", arguments->osds, "ids; default: every server")->delimiter(',');
   created->add_option("--weights", arguments->weights, "one per server")->delimiter(',');
   auto* got = context.add(*pool, "get", "a pool's settings", [&context, arguments] {
-    return ask(context, {{"prefix", "pool get"}, {"pool", arguments->pool}});
+    return ask_authority(context, {{"prefix", "pool get"}, {"pool", arguments->pool}});
   });
   got->add_option("pool", arguments->pool, "name")->required();
   auto* removed = context.add(*pool, "rm", "remove a pool with all its images",

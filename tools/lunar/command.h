@@ -4,6 +4,7 @@
 #include <CLI/CLI.hpp>
 #include <functional>
 #include <memory>
+#include <nlohmann/json.hpp>
 #include <string>
 
 #include "common/program.h"
@@ -38,14 +39,17 @@ class CommandContext {
   std::unique_ptr<ClusterHandle> cluster_;  // null until cluster() has succeeded
 };
 
-// One function per file of subcommands; each adds its own to `app`.
+// Sends a command to the map authority, and prints the answer.
+Outcome<void> ask_authority(CommandContext& context, const nlohmann::ordered_json& request);
 // Who has POOL/IMAGE open.
 Outcome<void> show_image_status(CommandContext& context, const std::string& spec);
+// One function per file of subcommands; each adds its own to `app`.
 void add_image_commands(CLI::App& app, CommandContext& context);
 void add_transfer_commands(CLI::App& app, CommandContext& context);
 void add_bench_command(CLI::App& app, CommandContext& context);
 void add_scrub_commands(CLI::App& app, CommandContext& context);
 void add_cluster_commands(CLI::App& app, CommandContext& context);
+void add_auth_commands(CLI::App& app, CommandContext& context);
 void add_local_commands(CLI::App& app, CommandContext& context);
 void add_rdma_commands(CLI::App& app, CommandContext& context);
 

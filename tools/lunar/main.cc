@@ -37,6 +37,7 @@ int run(int argc, char** argv) {
   lunar::tools::add_bench_command(app, context);
   lunar::tools::add_scrub_commands(app, context);
   lunar::tools::add_cluster_commands(app, context);
+  lunar::tools::add_auth_commands(app, context);
   lunar::tools::add_local_commands(app, context);
   lunar::tools::add_rdma_commands(app, context);
 

@@ -34,6 +34,13 @@ OsdMap some_map() {
   return map;
 }
 
+OsdMap map_with_caps() {
+  OsdMap map = some_map();
+  map.enforces_caps = true;
+  map.entities = {{"client.backup", "allow r pool=rbd"}, {"client.gw1", "allow rw, allow x"}};
+  return map;
+}
+
 Buffer encoded(const OsdMap& map) {
   Buffer out;
   encode(map, out);
@@ -49,12 +56,19 @@ Buffer resealed(Buffer bytes) {
 }
 
 TEST(OsdMapTest, SurvivesTheWire) {
-  const OsdMap map = some_map();
-  ASSERT_TRUE(validate(map)) << validate(map).error().message;
-  const auto read = decode_osd_map(encoded(map));
-  ASSERT_TRUE(read) << read.error().message;
-  EXPECT_EQ(*read, map);
+  OsdMap not_enforced = map_with_caps();
+  not_enforced.enforces_caps = false;
+  OsdMap none = map_with_caps();
+  none.entities.clear();
+  for (const OsdMap& map : {some_map(), map_with_caps(), not_enforced, none}) {
+    ASSERT_TRUE(validate(map)) << validate(map).error().message;
+    const auto read = decode_osd_map(encoded(map));
+    ASSERT_TRUE(read) << read.error().message;
+    EXPECT_EQ(*read, map);
+  }
 }
+
+// What clients are sent has no entities: clients of before capabilities read it.
 
 TEST(OsdMapTest, EncodingIsPinned) {
   const Buffer bytes = encoded(some_map());
@@ -63,7 +77,7 @@ TEST(OsdMapTest, EncodingIsPinned) {
 }
 
 TEST(OsdMapTest, AnyDamageIsNoticed) {
-  const Buffer whole = encoded(some_map());
+  const Buffer whole = encoded(map_with_caps());
   for (std::size_t at = 0; at < whole.size(); ++at) {
     Buffer bad = whole;
     bad[at] ^= std::byte{0x10};
@@ -78,7 +92,7 @@ TEST(OsdMapTest, AnyDamageIsNoticed) {
 }
 
 TEST(OsdMapTest, DamageBehindAGoodChecksumIsRefusedOrValid) {
-  const Buffer whole = encoded(some_map());
+  const Buffer whole = encoded(map_with_caps());
   for (std::size_t at = 0; at + 4 < whole.size(); ++at) {
     for (int value : {0x01, 0x80, 0xff}) {
       Buffer bad = whole;
@@ -102,7 +116,7 @@ TEST(OsdMapTest, AnotherFormatIsNamed) {
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().code, make_error_code(OsdErrc::kIncompatible));
   EXPECT_THAT(read.error().message, HasSubstr("version 9"));
-  EXPECT_THAT(read.error().message, HasSubstr("version 2"));
+  EXPECT_THAT(read.error().message, HasSubstr("version 3"));
 }
 
 // As a server of before the incarnations wrote it into its store.
@@ -159,6 +173,7 @@ OsdMap largest_map() {
 
 TEST(OsdMapTest, ItsEncodedSizeIsKnown) {
   EXPECT_EQ(encoded(some_map()).size(), encoded_bytes(some_map()));
+  EXPECT_EQ(encoded(map_with_caps()).size(), encoded_bytes(map_with_caps()));
 }
 
 TEST(OsdMapTest, IsValidUpToTheSizeOfAMessage) {
@@ -233,6 +248,22 @@ const BadMap kBadMaps[] = {
     {"no_weight", "no weight", [](OsdMap& m) { m.pools[1].members[0].weight = 0; }},
     {"weight_too_big", "too much weight", [](OsdMap& m) { m.pools[1].members[0].weight = ~0u; }},
     {"store_kind", "unknown kind", [](OsdMap& m) { m.pools[0].store = static_cast<StoreKind>(9); }},
+    {"entity_name", "graphic ASCII",
+     [](OsdMap& m) {
+       m.entities = {{"client. x", ""}};
+     }},
+    {"entity_twice", "client.a is out of order",
+     [](OsdMap& m) {
+       m.entities = {{"client.a", ""}, {"client.a", ""}};
+     }},
+    {"entity_caps", "client.a: capabilities",
+     [](OsdMap& m) {
+       m.entities = {{"client.a", "r"}};
+     }},
+    {"entity_caps_form", "normal form",
+     [](OsdMap& m) {
+       m.entities = {{"client.a", "allow  r"}};
+     }},
 };
 INSTANTIATE_TEST_SUITE_P(All, BadMapTest, testing::ValuesIn(kBadMaps),
                          [](const auto& info) { return info.param.name; });
@@ -242,6 +273,7 @@ TEST(OsdMapJsonTest, ComesBackEqual) {
   const auto read = osd_map_from_json(to_json(map));
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, map);
+  EXPECT_EQ(*osd_map_from_json(to_json(map_with_caps())), map_with_caps());
   EXPECT_THAT(to_json(map), HasSubstr("\"127.0.0.1:6800\""));
 }
 
@@ -269,7 +301,7 @@ TEST(OsdMapJsonTest, WhatIsWrongIsNamed) {
   EXPECT_THAT(
       with("12,", std::string(400'000, '[') + std::string(400'000, ']') + ",").error().message,
       HasSubstr("is nested more than"));
-  EXPECT_EQ(with("\"format\": 2", "\"format\": 3").error().code,
+  EXPECT_EQ(with("\"format\": 2", "\"format\": 4").error().code,
             make_error_code(OsdErrc::kIncompatible));
   for (const char* bad : {"", "[]", "{", "3", "{\"osds\": {}}", "null"}) {
     EXPECT_FALSE(osd_map_from_json(bad)) << bad;

@@ -5,6 +5,7 @@
 
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <utility>
 #include <vector>
@@ -30,14 +31,23 @@ class RawClient final : private msgr::Dispatcher {
   };
   RawClient(msgr::EventCenter& center, msgr::NetworkStack& stack, const msgr::Address& server,
             std::string instance = "raw", uint64_t nonce = 1)
+      : RawClient(center, stack, server, {nullptr, "client.raw", std::move(instance), nonce}) {}
+  struct Identity {
+    const Keyring* keyring = nullptr;  // null: without authentication
+    std::string entity;
+    std::string instance = "raw";
+    uint64_t nonce = 1;
+  };
+  RawClient(msgr::EventCenter& center, msgr::NetworkStack& stack, const msgr::Address& server,
+            const Identity& identity)
       : center_(center) {
     msgr::MessengerOptions options;
-    options.auth_required = false;
-    options.entity = "client.raw";
-    options.instance = std::move(instance);
-    options.nonce = nonce;
-    messenger_ = std::move(*msgr::Messenger::create(center, stack, options, nullptr, nullptr,
-                                                    static_cast<msgr::Dispatcher*>(this)));
+    options.auth_required = identity.keyring != nullptr;
+    options.entity = identity.entity;
+    options.instance = identity.instance;
+    options.nonce = identity.nonce;
+    messenger_ = std::move(*msgr::Messenger::create(center, stack, options, identity.keyring,
+                                                    nullptr, static_cast<msgr::Dispatcher*>(this)));
     connection_ = messenger_->connect(server, msgr::Policy::kLosslessClient);
     center_.run_until_idle();
   }
@@ -156,12 +166,13 @@ class ServerFixture : public ::testing::Test {
     osd.server = std::move(*server);
     osd.server->set_on_refused([&osd](const Error& error) { osd.refused = error.message; });
     msgr::MessengerOptions messenger;
-    messenger.auth_required = false;
+    messenger.auth_required = keyring.has_value();
     messenger.entity = "osd." + std::to_string(id);
     messenger.instance = messenger.entity;
     if (throttle_bytes != 0) messenger.dispatch_throttle_bytes = throttle_bytes;
     const msgr::Address at = msgr::Address::loopback(static_cast<uint16_t>(6800 + id));
-    osd.server->start(stack, messenger, nullptr, {{at}, {}}, [&osd](Outcome<msgr::Address> ready) {
+    const Keyring* keys = keyring ? &*keyring : nullptr;
+    osd.server->start(stack, messenger, keys, {{at}, {}}, [&osd](Outcome<msgr::Address> ready) {
       if (ready)
         osd.address = *ready;
       else
@@ -180,15 +191,15 @@ class ServerFixture : public ::testing::Test {
     osd.server.reset();
   }
 
-  void connect_client(std::string instance = "gateway") {
+  void connect_client(std::string instance = "gateway", std::string entity = "client.admin") {
     objecter::Objecter::Options objecter_options;
     for (auto& [id, osd] : osds) objecter_options.bootstrap.push_back(osd.address);
     msgr::MessengerOptions messenger;
-    messenger.auth_required = false;
-    messenger.entity = "client.admin";
+    messenger.auth_required = keyring.has_value();
+    messenger.entity = std::move(entity);
     messenger.instance = std::move(instance);
-    client = std::move(
-        *objecter::Objecter::create(*center, stack, messenger, objecter_options, nullptr, nullptr));
+    client = std::move(*objecter::Objecter::create(*center, stack, messenger, objecter_options,
+                                                   keyring ? &*keyring : nullptr, nullptr));
     turn();
   }
   objecter::CommandReply command(std::string json, OsdId osd = -1) {
@@ -257,7 +268,8 @@ class ServerFixture : public ::testing::Test {
 
   const Uuid fsid = Uuid::random();
   OsdServerOptions options;
-  uint64_t throttle_bytes = 0;  // of servers started from now on; 0: as usual
+  std::optional<Keyring> keyring;  // of servers and clients, made with keys from now on
+  uint64_t throttle_bytes = 0;     // of servers started from now on; 0: as usual
   std::unique_ptr<msgr::EventCenter> center;
   msgr::LoopbackStack stack;
   std::map<OsdId, Osd> osds;

@@ -1,0 +1,66 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/access/access_control.h"
+
+#include <algorithm>
+#include <memory>
+#include <utility>
+
+namespace lunar::osd {
+
+using objecter::OsdMap;
+using objecter::OsdMapRef;
+
+namespace {
+
+constexpr std::string_view kServerPrefix = "osd.";
+
+PermissionsRef make(Permissions::Role role) { return std::make_shared<const Permissions>(role); }
+
+}  // namespace
+
+AccessControl::AccessControl(Options options)
+    : options_(std::move(options)),
+      everything_(make(Permissions::Role::kAdmin)),
+      nothing_(std::make_shared<const Permissions>(objecter::Capabilities(), OsdMap())) {}
+
+PermissionsRef AccessControl::permissions_of(const msgr::PeerIdentity& peer, const OsdMapRef& map) {
+  if (options_.auth_required && !peer.is_authenticated) return nothing_;
+  return permissions_of(peer.entity, map);
+}
+
+PermissionsRef AccessControl::permissions_of(const std::string& entity, const OsdMapRef& map) {
+  if (!options_.auth_required) return everything_;
+  if (map != map_) {
+    known_.clear();
+    map_ = map;
+  }
+  const auto known = known_.find(entity);
+  if (known != known_.end()) return known->second;
+  return known_.emplace(entity, decide(entity)).first->second;
+}
+
+PermissionsRef AccessControl::decide(const std::string& entity) const {
+  const auto& admins = options_.admins;
+  if (std::find(admins.begin(), admins.end(), entity) != admins.end()) return everything_;
+  if (entity.starts_with(kServerPrefix)) return make(Permissions::Role::kServer);
+  if (map_ == nullptr) return nothing_;
+  if (!map_->enforces_caps) return make(Permissions::Role::kClient);
+  const objecter::EntityInfo* info = map_->find_entity(entity);
+  if (info == nullptr) return nothing_;
+  const auto capabilities = objecter::parse_capabilities(info->caps);
+  if (!capabilities) return nothing_;
+  return std::make_shared<const Permissions>(*capabilities, *map_);
+}
+
+OsdMapRef visible_map(const OsdMapRef& map, const Permissions& permissions) {
+  if (permissions.sees_whole_map()) return map;
+  OsdMap shown = *map;
+  std::erase_if(shown.pools, [&](const objecter::PoolInfo& pool) {
+    return !permissions.allows_seeing(pool.id);
+  });
+  shown.enforces_caps = false;
+  shown.entities.clear();
+  return std::make_shared<const OsdMap>(std::move(shown));
+}
+
+}  // namespace lunar::osd

@@ -1,0 +1,29 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstdint>
+#include <nlohmann/json.hpp>
+#include <optional>
+#include <string>
+
+#include "osd/map/map_commands.h"
+
+namespace lunar::osd {
+
+// What the files of commands share: their arguments, which come as JSON values or as the text that
+// a user typed, and the three ways in which a command ends. Pure functions.
+
+using CommandJson = nlohmann::ordered_json;
+
+// Empty if there is none, or it is no text.
+std::string text_of(const CommandJson& arguments, const char* name);
+std::optional<uint64_t> number_of(const CommandJson& value);
+bool is_set(const CommandJson& arguments, const char* name);
+
+// Nothing changes, and this is the answer.
+CommandChange answer(const objecter::OsdMap& map, const CommandJson& json);
+CommandChange refuse(objecter::OsdErrc error, std::string sentence);
+// The next map, and the answer when it is durable.
+CommandChange change(objecter::OsdMap next, const CommandJson& json);
+
+}  // namespace lunar::osd
