@@ -17,6 +17,7 @@ add_library(lunar_options INTERFACE)
 target_compile_options(lunar_options INTERFACE -Wall -Wextra -Werror -fno-omit-frame-pointer)
 target_compile_definitions(lunar_options INTERFACE _GNU_SOURCE)
 target_include_directories(lunar_options INTERFACE ${PROJECT_SOURCE_DIR})
+target_link_options(lunar_options INTERFACE -Wl,-z,relro,-z,now)
 if(CMAKE_CXX_COMPILER_ID STREQUAL "Clang")
   target_compile_options(lunar_options INTERFACE -Wthread-safety)
 elseif(LUNAR_SANITIZE)  # GCC's manual: sanitizers make it warn where nothing is wrong

@@ -301,12 +301,12 @@ void AdminSocket::Impl::dispatch(SocketClient& client, std::string_view line) {
   found->second.handler(request, std::move(reply));
 }
 
-Outcome<std::unique_ptr<AdminSocket>> AdminSocket::create(const std::string& path) {
+Outcome<std::unique_ptr<AdminSocket>> AdminSocket::create(const std::string& path, mode_t mode) {
   auto impl = std::make_shared<Impl>();
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
   if (!wake) return tl::unexpected<Error>(file_error(path, "no eventfd", last_system_error()));
   impl->replies = std::make_shared<internal::AdminReplies>(std::move(wake));
-  auto listener = listen_unix(path);
+  auto listener = listen_unix(path, mode);
   if (!listener) {
     return failure(listener.error().code, "admin socket " + listener.error().message);
   }

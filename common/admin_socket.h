@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <map>
 #include <memory>
@@ -66,8 +68,9 @@ class AdminReply {
 class AdminSocket {
  public:
   // Listens on `path`, and makes nothing but the socket: its folder has to be there. The socket of
-  // a dead process is replaced; one that answers is an error. Errors explain themselves.
-  static Outcome<std::unique_ptr<AdminSocket>> create(const std::string& path);
+  // a dead process is replaced; one that answers is an error. Errors explain themselves. `mode` is
+  // that of the file: who may write to it may send commands.
+  static Outcome<std::unique_ptr<AdminSocket>> create(const std::string& path, mode_t mode = 0600);
   ~AdminSocket();  // removes the file
   AdminSocket(const AdminSocket&) = delete;
   AdminSocket& operator=(const AdminSocket&) = delete;

@@ -40,6 +40,8 @@ constexpr OptionSpec kOptions[] = {
  "A server writes its process id to this file; if it is empty, no file is written."},
 {"admin_socket", kString, "${run_dir}/$cluster-$name.$pid.asok", "", kCeph,
  "A running program takes commands at this Unix socket; if it is empty, it takes none."},
+{"admin_socket_mode", kChoice, "0600", "0600|0660", kCeph,
+ "A server's admin socket has this mode; 0660 lets the group of its process send commands."},
 
 // -- messenger
 {"ms_type", kChoice, "async+posix", "async+posix|async+rdma", kCeph,

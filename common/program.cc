@@ -92,6 +92,10 @@ bool cluster_ok(std::string_view cluster) {
   return !cluster.empty() && cluster.find('/') == std::string_view::npos && cluster[0] != '.';
 }
 
+mode_t admin_socket_mode(const Config& config) {
+  return config.get_string("admin_socket_mode") == "0660" ? 0660 : 0600;
+}
+
 }  // namespace
 
 std::string_view version() noexcept { return LUNAR_VERSION; }
@@ -151,7 +155,7 @@ Outcome<void> Program::serve_admin_socket() {
   const std::string path = config_->get_string("admin_socket");
   if (path.empty()) return {};
   if (auto made = make_directories(parent_directory(path)); !made) return made;
-  auto socket = AdminSocket::create(path);
+  auto socket = AdminSocket::create(path, admin_socket_mode(*config_));
   if (!socket) return tl::unexpected<Error>(socket.error());
   admin_socket_ = *std::move(socket);
   admin_socket_->add_standard_commands(*config_, *perf_);

@@ -67,14 +67,14 @@ Outcome<void> remove_stale(const std::string& path, const sockaddr_un& address) 
 
 }  // namespace
 
-Outcome<UniqueFd> listen_unix(const std::string& path) {
+Outcome<UniqueFd> listen_unix(const std::string& path, mode_t mode) {
   constexpr int kBacklog = 16;
   const auto address = unix_address(path);
   if (!address) return tl::unexpected<Error>(address.error());
   UniqueFd fd = new_socket();
   if (!fd)
     return tl::unexpected<Error>(file_error(path, "cannot make a socket", last_system_error()));
-  ::fchmod(fd.get(), S_IRUSR | S_IWUSR);  // Linux: the file made by bind() has this mode
+  ::fchmod(fd.get(), mode);  // Linux: the file made by bind() has this mode, less the umask
   if (!bind_to(fd.get(), *address)) {
     const auto code = last_system_error();
     if (code != std::errc::address_in_use) {
@@ -87,6 +87,9 @@ Outcome<UniqueFd> listen_unix(const std::string& path) {
       return tl::unexpected<Error>(file_error(path, "cannot listen", last_system_error()));
     }
   }
+  // It was created with less, by the umask, never with more.
+  if (::chmod(path.c_str(), mode) != 0)
+    return tl::unexpected<Error>(file_error(path, "cannot set the mode", last_system_error()));
   if (::listen(fd.get(), kBacklog) != 0) {
     return tl::unexpected<Error>(file_error(path, "cannot listen", last_system_error()));
   }

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <sys/types.h>
+
 #include <chrono>
 #include <string>
 
@@ -9,10 +11,10 @@
 
 namespace lunar {
 
-// A listening unix socket at `path`, mode 0600, non-blocking. The file of a dead process is
-// replaced. Errors: address_in_use if something answers there or the file is no socket,
+// A listening unix socket at `path`, non-blocking, whose file has `mode`. The file of a dead
+// process is replaced. Errors: address_in_use if something answers there or the file is no socket,
 // filename_too_long.
-Outcome<UniqueFd> listen_unix(const std::string& path);
+Outcome<UniqueFd> listen_unix(const std::string& path, mode_t mode = 0600);
 
 // Connected, then non-blocking; waits at most `timeout` (above zero) for a busy listener. Error:
 // connection_refused or no_such_file_or_directory if nobody listens.

@@ -78,6 +78,7 @@ Outcome<void> OsdProcess::set_up() {
   auto center = msgr::EventCenter::create({.name = "lunar-osd"});
   if (!center) return failure(center.error(), "cannot make an event loop");
   center_ = std::move(*center);
+  service_manager_.emplace(*center_);
   setup_status_ = ExitStatus::kNetwork;
   auto stack = msgr::make_network_stack(config, &program_.perf());
   if (!stack) return failure(stack.error());
@@ -128,9 +129,13 @@ void OsdProcess::on_signal() {
   while (::read(signals_.get(), &info, sizeof info) == sizeof info) {
     if (info.ssi_signo != SIGHUP) {
       ends_.push({});
-    } else if (const auto reopened = log_reopen(); !reopened) {
+      continue;
+    }
+    service_manager_->reloading();
+    if (const auto reopened = log_reopen(); !reopened) {
       LUNAR_ERROR(kOsd, "{}", reopened.error().message);
     }
+    service_manager_->reloaded();
   }
 }
 
@@ -140,6 +145,7 @@ Detached OsdProcess::start_up() {
   msgr::Completion<Outcome<msgr::Address>> started;
   server_->start(*stack_, std::move(messenger_), keyring_ ? &*keyring_ : nullptr,
                  std::move(listen_), started.callback());
+  service_manager_->starting("waiting for the map to have this server as up");
   const Outcome<msgr::Address> address = co_await started;
   if (address)
     announce(*address);
@@ -155,12 +161,14 @@ void OsdProcess::announce(const msgr::Address& address) {
     server_->add_admin_commands(*socket);
   fmt::print(stderr, "{}\n", line);
   std::fflush(stderr);
+  service_manager_->ready(fmt::format("serving at {}", address.to_string()));
   daemon_.started();
 }
 
 Detached OsdProcess::end() {
   const Result<OsdExit> why = co_await ends_.next();
   status_ = why->status;
+  service_manager_->stopping();
   if (why->sentence.empty())
     LUNAR_LOG(kOsd, 1, "ending");
   else

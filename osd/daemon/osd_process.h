@@ -13,6 +13,7 @@
 #include "common/task.h"
 #include "msgr/awaiters.h"
 #include "osd/daemon/daemon.h"
+#include "osd/daemon/service_manager.h"
 #include "osd/server/osd_server.h"
 
 namespace lunar::osd {
@@ -66,6 +67,7 @@ class OsdProcess {
   std::unique_ptr<msgr::NetworkStack> stack_;
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<OsdServer> server_;
+  std::optional<ServiceManager> service_manager_;
   std::vector<Config::Observer> observers_;
   PidFile pid_file_;
   UniqueFd signals_;

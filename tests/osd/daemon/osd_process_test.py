@@ -34,9 +34,9 @@ def environment():
 class Server:
     """A running lunar-osd, ready or ended."""
 
-    def __init__(self, words):
+    def __init__(self, words, more_environment=None):
         self.process = subprocess.Popen(words, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
-                                        text=True, env=environment())
+                                        text=True, env={**environment(), **(more_environment or {})})
         self.lines = []
         self.address = None
         self._settled = threading.Event()
@@ -129,8 +129,8 @@ class OsdProcessTest(unittest.TestCase):
                                     *(["--mkmap"] if osd == 0 else []))
         self.assertEqual(status, 0, said)
 
-    def start(self, osd=0, *more):
-        server = Server(self.words(osd, *more))
+    def start(self, osd=0, *more, environment=None):
+        server = Server(self.words(osd, *more), environment)
         self.servers.append(server)
         self.assertIsNotNone(server.address, server.output())
         return server
@@ -305,6 +305,40 @@ class OsdProcessTest(unittest.TestCase):
         self.io("pool", "p")  # logs a command, after the signal was taken
         self.assertEqual(server.end(), 0)
         self.assertIn("pool create", log.read_text())
+
+    def test_systemd_hears_how_it_is(self):
+        self.make()
+        heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
+        self.addCleanup(heard.close)
+        heard.bind(str(self.folder / "notify"))
+        heard.settimeout(TIMEOUT)
+
+        def wait_for(word):
+            while True:
+                lines = heard.recv(4096).decode().splitlines()
+                if word in lines:
+                    return lines
+        server = self.start(environment={"NOTIFY_SOCKET": str(self.folder / "notify"),
+                                         "WATCHDOG_USEC": "100000"})
+        self.assertIn(f"STATUS=serving at {server.address}", wait_for("READY=1"))
+        wait_for("WATCHDOG=1")
+        wait_for("WATCHDOG=1")  # again, while nothing happens
+        server.process.send_signal(signal.SIGHUP)
+        reloading = wait_for("RELOADING=1")
+        self.assertTrue(any(line.startswith("MONOTONIC_USEC=") for line in reloading), reloading)
+        wait_for("READY=1")
+        server.process.send_signal(signal.SIGTERM)
+        wait_for("STOPPING=1")
+        self.assertEqual(server.end(), 0)
+
+    def test_the_admin_socket_can_be_the_groups(self):
+        self.make()
+        for words, mode in (((), 0o600), (("--admin-socket-mode", "0660"), 0o660)):
+            server = self.start(0, *words)
+            (path,) = self.folder.glob("*.asok")
+            self.assertEqual(path.stat().st_mode & 0o777, mode)
+            self.assertEqual(server.end(), 0)
+        self.assertIn("admin_socket_mode", self.refused(1, "--admin-socket-mode", "0666"))
 
     def test_daemonize_returns_when_it_serves(self):
         self.make()
