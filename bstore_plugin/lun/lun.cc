@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <optional>
 
+#include "bstore_plugin/lun/backing_store.h"
 #include "bstore_plugin/lun/last_error.h"
 #include "bstore_plugin/scsi/scsi_command.h"
 #include "common/log.h"
@@ -13,6 +14,8 @@ namespace {
 
 using lunar::failure;
 using lunar::Outcome;
+using lunar::bstore_plugin::find_image;
+using lunar::bstore_plugin::kFileTimeout;
 using lunar::bstore_plugin::SharedCluster;
 using lunar::gateway::Image;
 using lunar::gateway::ImageSpec;
@@ -111,11 +114,7 @@ int lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info
     return refuse("block size " + std::to_string(block_bytes) +
                   " is not supported: use 512 … 4096 bytes");
   }
-  std::string text = path == nullptr ? "" : path;
-  if (text.find('/') == std::string::npos && !options.pool.empty()) {
-    text = options.pool + "/" + text;
-  }
-  const auto spec = ImageSpec::parse(text);
+  const auto spec = find_image(path == nullptr ? "" : path, options.pool, kFileTimeout);
   if (!spec) return refuse("backing store " + spec.error().message);
   auto opened = open_image(*cluster, *spec, {.lock = options.lock});
   if (!opened) return refuse("LUN " + spec->to_string() + ": " + opened.error().message);
