@@ -24,7 +24,7 @@ int run(int argc, char** argv) {
     return kUsageError;
   }
   lunar::tools::CommandContext context(**program);
-  CLI::App app("Lunar: LUNs over Async RDMA. Images, pools, servers and gateways.", "lunar");
+  CLI::App app("Lunar, LUNs over Async RDMA: images, pools, servers and gateways.", "lunar");
   app.footer(lunar::Program::common_help());
   app.set_version_flag("--version", lunar::version_line("lunar"));
   app.require_subcommand(1);
