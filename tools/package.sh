@@ -50,12 +50,15 @@ show_sizes() {
 }
 
 make_deb() {
-  local work=$LUNAR_ROOT/build/package/deb.work tree options=noddebs
+  local work=$LUNAR_ROOT/build/package/deb.work tree place options=noddebs
   tree=$work/lunar-storage
   [ $symbols = 0 ] || options=""
   say "copying the tree"
   copy_tree "$tree"
   cp -a "$tree/packaging/debian" "$tree/debian"
+  for place in sysusers tmpfiles; do  # debhelper wants them beside the rest, before it begins
+    cp "$tree/packaging/systemd/$place.conf" "$tree/debian/lunar-storage-common.$place"
+  done
   if [ -n "$version" ]; then
     sed -i "1s/([^)]*)/($version)/" "$tree/debian/changelog"
   fi
@@ -70,6 +73,7 @@ make_deb() {
   }
   mkdir -p "$output"
   rm -f "$output"/*.deb
+  cp "$work/build.log" "$output/"
   mv "$work"/*.deb "$work"/*.changes "$work"/*.buildinfo "$output/"
   rm -rf "$tree"
   show_sizes
