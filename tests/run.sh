@@ -13,6 +13,7 @@
 #   vm          guests under Debian's kernel: rdma_rxe, kernel initiator
 #   clang       unit tests built by clang, thread-safety analysis as errors
 #   bench       benchmarks
+#   package     packages: packed, installed, used, upgraded under IO, removed; `package-short` only looks at them
 #   all         check unit e2e vm tsan fuzz-smoke (the default, and what CI runs)
 #   sanitizers  asan tsan fuzz-smoke
 #
@@ -94,6 +95,15 @@ lane_tests() {
   fi
 }
 
+# By a script, not ctest: it packs what is built. See docs/packaging.md.
+lane_package() {
+  if build release lunar_installed && tests/packaging/install_test.sh "${@:2}" 2>&1 | tee "$logs/$1.log"; then
+    record "$1" 1 0 "all of it holds"
+  else
+    record "$1" 0 1 "$(tail -n 1 "$logs/$1.log")" "tests/packaging/install_test.sh"
+  fi
+}
+
 lane_check() {
   if tools/dev/check.sh 2>&1 | tee "$logs/check.log"; then
     record check 1 0 "all rules hold"
@@ -115,6 +125,8 @@ run_lane() {
     vm) lane_tests vm release '^vm$' 1 ;;
     clang) lane_tests clang clang '^unit$' "$jobs" ;;
     bench) lane_tests bench release '^bench$' 1 ;;
+    package) lane_package package ;;
+    package-short) lane_package package-short --short ;;
   esac
 }
 
@@ -124,7 +136,7 @@ while [ $# -gt 0 ]; do
   case $1 in
     all) lanes+=("${ALL[@]}") ;;
     sanitizers) lanes+=("${SANITIZERS[@]}") ;;
-    check | unit | e2e | asan | tsan | fuzz-smoke | vm | clang | bench) lanes+=("$1") ;;
+    check | unit | e2e | asan | tsan | fuzz-smoke | vm | clang | bench | package | package-short) lanes+=("$1") ;;
     -h | --help) usage && exit 0 ;;
     --) shift && ctest_options=("$@") && break ;;
     *) usage >&2 && die "unknown lane '$1'" ;;

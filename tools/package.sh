@@ -9,8 +9,8 @@
 #   --version VERSION  of the packages, instead of the changelog's
 #   --debug-symbols    make packages of debug symbols too, which takes minutes
 #
-# A build takes what ccache has of the preset release. LUNAR_JOBS: number of parallel compilations. LUNAR_BUILD_LOCK: a
-# file that is locked while something compiles.
+# A build takes what ccache has of the preset release. LUNAR_JOBS: number of parallel compilations.
+# LUNAR_BUILD_LOCK: a file that is locked while something compiles.
 set -euo pipefail
 # shellcheck source=tools/dev/lib.sh
 . "$(dirname "$0")/dev/lib.sh"
@@ -50,7 +50,7 @@ show_sizes() {
 }
 
 make_deb() {
-  local work=$LUNAR_ROOT/build/package/deb.work tree place options=noddebs
+  local work=$LUNAR_ROOT/build/package/deb.work tree place options=1
   tree=$work/lunar-storage
   [ $symbols = 0 ] || options=""
   say "copying the tree"
@@ -63,7 +63,8 @@ make_deb() {
     sed -i "1s/([^)]*)/($version)/" "$tree/debian/changelog"
   fi
   export CCACHE_BASEDIR=$tree CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
-  export DEB_BUILD_OPTIONS="${options:+noautodbgsym }nocheck parallel=$(nproc)"
+  DEB_BUILD_OPTIONS="${options:+noautodbgsym }nocheck parallel=$(nproc)"
+  export DEB_BUILD_OPTIONS
   export LUNAR_BUILT=$built LUNAR_NINJA_OPTIONS=-j${LUNAR_JOBS:-$(nproc)}
   say "building; the log is $work/build.log"
   # Build-Depends name the packages of Debian; what is here from elsewhere does as well.

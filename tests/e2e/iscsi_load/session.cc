@@ -74,6 +74,13 @@ Endpoint parse_url(const std::string& url) {
   if (lun == std::string::npos || lun + 1 == url.size() || url.size() - lun > 6) return endpoint;
   if (url.find_first_not_of("0123456789", lun + 1) != std::string::npos) return endpoint;
   endpoint.portal = url.substr(kScheme.size(), target - kScheme.size());
+  if (const size_t at = endpoint.portal.find('@'); at != std::string::npos) {
+    const size_t percent = std::min(endpoint.portal.find('%'), at);
+    endpoint.user = endpoint.portal.substr(0, percent);
+    endpoint.password =
+        endpoint.portal.substr(std::min(percent + 1, at), at - std::min(percent + 1, at));
+    endpoint.portal.erase(0, at + 1);
+  }
   endpoint.lun = std::stoi(url.substr(lun + 1));
   endpoint.target = url.substr(target + 1, lun - target - 1);
   return endpoint;
@@ -103,6 +110,8 @@ void Session::connect(std::function<void(std::string)> done) {
   iscsi_set_session_type(iscsi_, ISCSI_SESSION_NORMAL);
   iscsi_set_header_digest(iscsi_, ISCSI_HEADER_DIGEST_NONE);
   iscsi_set_targetname(iscsi_, endpoint_.target.c_str());
+  if (!endpoint_.user.empty())
+    iscsi_set_initiator_username_pwd(iscsi_, endpoint_.user.c_str(), endpoint_.password.c_str());
   auto connected = [](iscsi_context*, int status, void*, void* self) {
     auto* session = static_cast<Session*>(self);
     if (status == SCSI_STATUS_GOOD) return session->login();

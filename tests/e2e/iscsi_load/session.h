@@ -22,10 +22,12 @@ struct Endpoint {
   std::string portal;  // "127.0.0.1:3260"
   std::string target;  // IQN
   int lun = 1;
+  std::string user, password;  // CHAP, if the user is not empty
   std::string initiator = "iqn.2024-05.io.lunar:iscsi-load";
 };
 
-// Takes iscsi://HOST[:PORT]/TARGET/LUN. An empty target in the result means that it is not one.
+// Takes iscsi://[USER%PASSWORD@]HOST[:PORT]/TARGET/LUN. An empty target in the result means that it
+// is not one.
 Endpoint parse_url(const std::string& url);
 
 struct SessionOptions {
