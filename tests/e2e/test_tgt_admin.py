@@ -2,12 +2,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """LUNs by the ways that tgt's users have: Debian's tgt-admin and targets.conf, Pacemaker's agent, and lunar-luns."""
 
-import os
 import pathlib
 import subprocess
 import unittest
 
-from lunar_e2e import LunarTestCase
+from lunar_e2e import LunarTestCase, TestCase
 from lunar_e2e.env import child_environment, find_built, program
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -35,8 +34,8 @@ class TgtWaysTest(LunarTestCase):
                                   **self.cluster.environment()})
 
     def run_words(self, *words, status=0, **more):
-        result = subprocess.run([str(word) for word in words], text=True, capture_output=True, timeout=60, check=False,
-                                env={**self.environment(), **more})
+        result = subprocess.run([str(word) for word in words], text=True, capture_output=True, timeout=60,
+                                check=False, env={**self.environment(), **more})
         said = result.stdout + result.stderr
         self.assertEqual(result.returncode, status, said + self.tgtd.log()[-2000:])
         return said
@@ -161,7 +160,7 @@ class LunarLunsTest(TgtWaysTest):
                               "-C", CONTROL_PORT, *words, status=status)
 
     def test_it_makes_what_is_missing_and_leaves_what_is_there(self):
-        text = (f"target {IQN} initiator-address=127.0.0.1 chap=alice:apasswordof16c mutual-chap=gw:anotherof16chars\n"
+        text = (f"target {IQN} initiator-address=127.0.0.1 chap=alice:apasswordof16c mutual-chap=gw:anotherof16char\n"
                 f"lun {IQN} 1 rbd/disk1 conf={self.cluster.conf}  # the first\n")
         said = self.luns(text)
         self.assertIn(f"LUN 1 of {IQN} is rbd/disk1", said)
@@ -183,6 +182,8 @@ class LunarLunsTest(TgtWaysTest):
         self.assert_good(self.command(self.url(2), "read", lba=0, blocks=1))
         self.delete_target()
 
+
+class LunsFileTest(TestCase):
     def test_mistakes_in_the_file_are_sentences(self):
         for text, sentence in (
                 ("disk rbd/disk1\n", "luns:1: 'disk' is not known"),
@@ -191,7 +192,12 @@ class LunarLunsTest(TgtWaysTest):
                 (f"target {IQN} initiator-address=ALL chap=alice\n", "chap takes USER:PASSWORD"),
                 (f"target {IQN} initiator-address=ALL\nlun {IQN} 0 rbd/disk1\n", "luns:2: '0' is not the number"),
                 (f"target {IQN} initiator-address=ALL\nlun {IQN} 1 rbd/disk1 a=b,c\n", "'a=b,c' is not NAME=VALUE")):
-            self.assertIn(sentence, self.luns(text, status=2))
+            path = self.folder / "luns"
+            path.write_text(text)
+            result = subprocess.run([ROOT / "tools" / "lunar-luns", "--file", path], text=True, capture_output=True,
+                                    timeout=60, check=False)
+            self.assertEqual(result.returncode, 2, text)
+            self.assertIn(sentence, result.stderr)
 
 
 if __name__ == "__main__":

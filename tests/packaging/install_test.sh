@@ -143,7 +143,7 @@ base_system() {
     step "making a Debian 12"
     mkdir -p "$(dirname "$base")"
     debian_sources | sed '/^deb-src/d' >"$work/sources"
-    mmdebstrap --quiet --variant=apt --include=systemd,systemd-sysv,iproute2,procps,logrotate bookworm "$base.new" \
+    mmdebstrap --quiet --variant=apt --include=systemd,systemd-sysv,iproute2,procps bookworm "$base.new" \
       - <"$work/sources"
     mv "$base.new" "$base"
   fi
@@ -209,7 +209,7 @@ make_cluster() {
 }
 
 URL=iscsi://alice%apasswordof16c@127.0.0.1/iqn.2024-05.io.lunar:disk1/1
-load() { guest lunar-iscsi-load verify --json --url "$URL" "$@"; }
+load() { guest lunar-iscsi-load verify --json --initially-anything --url "$URL" "$@"; }
 has_lun() { guest sh -c "tgtadm --lld iscsi --mode target --op show | grep -q 'Backing store path: rbd/disk1'"; }
 
 luns_come_with_the_cluster() {
@@ -248,14 +248,16 @@ use_it() {
 upgrade() {
   local io
   step "upgrade with IO under way"
-  load --seconds 25 --bytes 100G >"$work/io.json" 2>"$work/io.err" &
+  # As Linux does, the initiator repeats what ends with BUSY.
+  load --bytes 6G --max-op 1M --retry-seconds 60 >"$work/io.json" 2>"$work/io.err" &
   io=$!
-  wait_for 20 sh -c "nsenter --target $leader --all pgrep -x lunar-iscsi-lo"
+  wait_for 20 guest pgrep -x lunar-iscsi-loa # as the kernel cuts it
   before=$(guest pgrep -x lunar-osd | tr '\n' ' ')
   expect "dpkg installs them" guest sh -c 'DEBIAN_FRONTEND=noninteractive dpkg -i /srv/new/*.deb'
   expect "no server was restarted by it" test "$before" = "$(guest pgrep -x lunar-osd | tr '\n' ' ')"
   guest systemctl restart lunar-osd@1
   guest systemctl restart lunar-osd@0
+  kill -0 $io || { cat "$work/io.err" "$work/io.json" && die "the IO ended during the upgrade"; }
   wait $io || { cat "$work/io.err" "$work/io.json" && die "the IO failed during the upgrade"; }
   step "$(jq -r '.[] | "verified, \(.verdict): \(.bytes_written / 1e6 | floor) MB written"' "$work/io.json")"
 }
@@ -302,7 +304,7 @@ if [ $short = 0 ]; then
   mkdir "$work/guest/srv/new"
   cp "$packages"/*.deb "$work/guest/srv/new/"
   offline_guest sh -ec 'apt-get -qq update; cd /srv; apt-get -qq download lunar >/dev/null
-    apt-get -qq install -y --no-install-recommends /srv/old/*.deb' >"$work/install.log" 2>&1 ||
+    apt-get -qq install -y --no-install-recommends logrotate /srv/old/*.deb' >"$work/install.log" 2>&1 ||
     { tail -n 30 "$work/install.log" && die "apt-get install failed"; }
   boot
   make_cluster
