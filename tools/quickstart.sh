@@ -4,11 +4,12 @@
 # cluster and a private tgtd, exports an image, does verified IO to it and shows the trace of one
 # write. Then it stops and removes everything, except with --keep.
 #
-#   tools/quickstart.sh [--keep] [--listen ADDRESS] [--bin-dir DIR]
+#   tools/quickstart.sh [--keep] [--listen ADDRESS] [--chap] [--bin-dir DIR]
 #   tools/quickstart.sh --stop FOLDER
 #
 #   --keep            leave it running, and print how to log in and how to stop it
-#   --listen ADDRESS  address for initiators (127.0.0.1); anybody who reaches it can use the LUN
+#   --listen ADDRESS  address for initiators (127.0.0.1); without --chap anybody who reaches it can use the LUN
+#   --chap            initiators have to give a name and a password (CHAP), which is made for this run
 #   --bin-dir DIR     use the programs in this build instead of setting up and building
 #   --stop FOLDER     end and remove what an earlier run with --keep has left
 #
@@ -26,6 +27,9 @@ TARGETS=(lunar lunar-osd bs_lunar lunar-iscsi-load)
 VERIFY_BYTES=${LUNAR_QUICKSTART_BYTES:-256M}
 
 keep=0
+chap=0
+user=initiator
+password=""
 listen=127.0.0.1
 bin_dir=""
 stop_folder=""
@@ -214,8 +218,14 @@ export_image() {
   shown tgtadm --lld iscsi --mode target --op new --tid 1 --targetname $TARGET
   shown tgtadm --lld iscsi --mode logicalunit --op new --tid 1 --lun 1 --bstype lunar \
     --backing-store $IMAGE || die "tgtadm shows only a code; $(lunar gateway last-error 2>&1 | head -n 1)"
+  if [ $chap = 1 ]; then
+    password=$(od -An -N6 -tx1 /dev/urandom | tr -d ' ')
+    shown tgtadm --lld iscsi --mode account --op new --user $user --password "$password"
+    shown tgtadm --lld iscsi --mode account --op bind --tid 1 --user $user
+  fi
+  # ALL: whoever reaches the portal may log in, with the password if there is one.
   shown tgtadm --lld iscsi --mode target --op bind --tid 1 --initiator-address ALL
-  url=iscsi://$portal/$TARGET/1
+  url=iscsi://${password:+$user%$password@}$portal/$TARGET/1
 }
 
 load() { "$bin_dir/tests/e2e/iscsi_load/lunar-iscsi-load" "$@" --url "$url"; }
@@ -283,7 +293,7 @@ trace_one_write() {
 }
 
 show_login() {
-  local there=$portal address
+  local there=$portal address setting
   if [ "$listen" = 127.0.0.1 ]; then
     address=$(ip -o route get 192.0.2.1 2>/dev/null | sed -n 's/.* src \([^ ]*\).*/\1/p')
     there=${address:-ADDRESS}:${portal##*:}
@@ -293,6 +303,13 @@ show_login() {
   fi
   cat <<END
     $ iscsiadm --mode discovery --type sendtargets --portal $there
+END
+  if [ $chap = 1 ]; then
+    for setting in "authmethod --value CHAP" "username --value $user" "password --value $password"; do
+      echo "    $ iscsiadm --mode node --targetname $TARGET --op update --name node.session.auth.$setting"
+    done
+  fi
+  cat <<END
     $ iscsiadm --mode node --targetname $TARGET --portal $there --login
     $ lsblk --scsi                       # the new disk: mkfs, mount, use it
     $ iscsiadm --mode node --targetname $TARGET --portal $there --logout
@@ -346,6 +363,7 @@ main() {
   while [ $# -gt 0 ]; do
     case $1 in
       --keep) keep=1 ;;
+      --chap) chap=1 ;;
       --listen | --bin-dir | --stop)
         [ $# -gt 1 ] || die "$1 needs a value after it"
         case $1 in

@@ -53,7 +53,9 @@ class QuickstartTest(TestCase):
         self.assertEqual(self.left_behind(), [])
 
     def test_keep_and_stop(self):
-        said = self.quickstart("--bin-dir", build_dir(), "--keep").stdout
+        said = self.quickstart("--bin-dir", build_dir(), "--keep", "--chap").stdout
+        self.assertRegex(said, r"--name node.session.auth.password --value [0-9a-f]{12}")
+        self.assertIn("no mismatch", said)
         (stop,) = re.findall(r"tools/quickstart.sh (--stop \S+)", said)
         self.assertNotEqual(self.left_behind(), [])
         self.quickstart(*stop.split())

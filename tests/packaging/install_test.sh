@@ -228,7 +228,7 @@ END
   wait_for 60 has_lun
   wait_for 30 load --bytes 1M
   step "tgtd is killed, and its LUN comes back"
-  guest systemctl kill --signal=KILL tgt
+  guest systemctl kill --kill-who=main --signal=KILL tgt
   wait_for 60 has_lun
 }
 
@@ -278,8 +278,7 @@ remove() {
     DEBIAN_FRONTEND=noninteractive apt-get -qq remove lunar-storage-common liblunar1 lunar-trace'
   expect "no server runs" sh -c "! nsenter --target $leader --all pgrep -x lunar-osd"
   expect "configuration is kept" guest test -e /etc/lunar/lunar.conf
-  guest sh -ec 'DEBIAN_FRONTEND=noninteractive apt-get -qq purge lunar-storage-common lunar-osd tgt-lunar \
-    lunar-tests liblunar1 liblunar-dev lunar-trace'
+  guest dpkg --purge lunar-osd tgt-lunar lunar-storage-common # the others have no configuration
   guest sh -c 'find / -xdev \( -path /proc -o -path /sys -o -path /srv -o -path /var/log/journal \) -prune -o \
     -name "*lunar*" -print' >"$work/left" || :
   grep -vE '^/var/lib/lunar|^/etc/lunar(/lunar\.[a-z.0-9]*keyring)?$|^/var/(cache|lib/apt)/|^/(tmp|var/tmp)/' \

@@ -28,6 +28,7 @@ ARROWS = {
     "gateway": ["objecter"],
     "bstore_plugin": ["gateway"],
     "osd": ["msgr", "objecter/protocol", "objecter/cluster"],
+    "packaging": ["common"],
     "tools": ["gateway", "objecter", "msgr", "osd", "bstore_plugin", "tracing/analysis"],
 }
 
