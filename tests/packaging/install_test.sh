@@ -249,7 +249,7 @@ upgrade() {
   local io
   step "upgrade with IO under way"
   # As Linux does, the initiator repeats what ends with BUSY.
-  load --bytes 6G --max-op 1M --retry-seconds 60 >"$work/io.json" 2>"$work/io.err" &
+  load --bytes 4G --max-op 1M --retry-seconds 60 >"$work/io.json" 2>"$work/io.err" &
   io=$!
   wait_for 20 guest pgrep -x lunar-iscsi-loa # as the kernel cuts it
   before=$(guest pgrep -x lunar-osd | tr '\n' ' ')
