@@ -29,18 +29,6 @@ copy_tree() {
   cp -a "$(readlink -f "$LUNAR_DEPS")" "$to/build/deps"
 }
 
-# locked CMD...: while nobody else compiles, if somebody is to be asked.
-locked() {
-  if [ -z "${LUNAR_BUILD_LOCK:-}" ] || [ -n "$built" ]; then
-    "$@"
-  else
-    (
-      flock 8
-      "$@" 8>&-
-    ) 8>"$LUNAR_BUILD_LOCK"
-  fi
-}
-
 show_sizes() {
   printf '%10s  %10s  %s\n' "KiB packed" "installed" package
   for package in "$output"/*.deb; do
@@ -68,7 +56,7 @@ make_deb() {
   export LUNAR_BUILT=$built LUNAR_NINJA_OPTIONS=-j${LUNAR_JOBS:-$(nproc)}
   say "building; the log is $work/build.log"
   # Build-Depends name the packages of Debian; what is here from elsewhere does as well.
-  (cd "$tree" && locked dpkg-buildpackage --build=binary --no-sign --no-check-builddeps) >"$work/build.log" 2>&1 || {
+  (cd "$tree" && dpkg-buildpackage --build=binary --no-sign --no-check-builddeps) >"$work/build.log" 2>&1 || {
     tail -n 40 "$work/build.log" >&2
     die "the build failed: see $work/build.log"
   }
@@ -88,7 +76,7 @@ make_rpm() {
   export CCACHE_BASEDIR=$work/BUILD/lunar-storage CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
   export LUNAR_BUILT=$built LUNAR_NINJA_OPTIONS=-j${LUNAR_JOBS:-$(nproc)}
   say "building; the log is $work/build.log"
-  locked rpmbuild -bb --nodeps --define "_topdir $work" --define "lunar_version ${version:-0.1.0}" \
+  rpmbuild -bb --nodeps --define "_topdir $work" --define "lunar_version ${version:-0.1.0}" \
     --define "tgt_upstream $(head -n 1 "$LUNAR_DEPS/tgt/UPSTREAM_VERSION")" \
     "$LUNAR_ROOT/packaging/lunar.spec" >"$work/build.log" 2>&1 || {
     tail -n 40 "$work/build.log" >&2
@@ -116,6 +104,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
+export LUNAR_BUILD_LOCK=${LUNAR_BUILD_LOCK:-/dev/null}
 [ -n "$kind" ] || die "say deb or rpm"
 output=$(realpath -m "${output:-$LUNAR_ROOT/build/package/$kind}")
 [ -z "$built" ] || built=$(cd "$built" 2>/dev/null && pwd) || die "there is no such build"

@@ -237,6 +237,9 @@ use_it() {
   expect "a wrong password is refused" \
     sh -c "! nsenter --target $leader --all lunar-iscsi-load verify --bytes 1M --url ${URL/apass/wrong}"
   expect "IO verifies" load --bytes 128M --mix full
+  step "autopkgtest"
+  cp "$LUNAR_ROOT/packaging/debian/tests/export-lun" "$work/guest/srv/"
+  expect "it exports a LUN" guest /srv/export-lun
   step "reload and rotation"
   guest logrotate --force /etc/logrotate.d/lunar
   guest systemctl reload lunar-osd@0
