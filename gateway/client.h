@@ -50,7 +50,7 @@ class Client {
 
   // What it is made of. The references stay good until the client is destroyed. Before there is a
   // map (Objecter::map()), opening and changing images ends with kUnreachable.
-  objecter::Objecter& objecter() noexcept { return *objecter_; }
+  objecter::Objecter& objecter() const noexcept { return *objecter_; }
   msgr::EventCenter& center() noexcept { return center_; }
   const Config& config() const noexcept { return config_; }
   GatewayCounters& counters() noexcept { return *counters_; }

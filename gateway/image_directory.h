@@ -4,6 +4,8 @@
 #include <chrono>
 #include <cstdint>
 #include <string>
+#include <system_error>
+#include <utility>
 #include <vector>
 
 #include "common/result.h"
@@ -24,13 +26,27 @@ namespace lunar::gateway {
 // objecter_op_timeout.
 //
 // Errors are sentences for people. Codes told apart, of all: kNoSuchPool, kNoSuchObject (no image
-// of that name), kTimedOut, kFenced, kCorrupt and kIncompatible (a header or directory that this
-// build cannot read).
+// of that name), kTimedOut, kFenced, kCorrupt and kIncompatible (a header or name that this build
+// cannot read, or a pool that is to be converted).
 
 struct ImageSummary {
   std::string name;
-  ImageId id = 0;  // never 0
+  ImageId id = 0;  // 0 if it was not asked for, or cannot be read
 };
+struct ListOptions {
+  bool wants_ids = false;  // which takes an op for each image
+};
+struct ImageList {
+  // A server that does not say which names it has.
+  struct MissingServer {
+    objecter::OsdId osd = -1;
+    std::error_code error;
+  };
+  std::vector<ImageSummary> images;  // by name
+  std::vector<MissingServer> missing;
+};
+// "osd.2 is down: the images whose names are there are missing"; REQUIRES: some are missing.
+Error missing_error(const ImageList& list);
 
 struct CreateOptions {
   uint64_t size = 0;  // bytes, as validate_image_size() wants it
@@ -50,9 +66,21 @@ StripeLayout layout_with_defaults(Client& client, const std::string& pool, uint6
 void create_image(Client& client, const ImageSpec& spec, const CreateOptions& options,
                   UniqueFunction<void(Outcome<ImageHeader>)> done);
 
-// By name, in order. Includes images whose removal was interrupted.
-void list_images(Client& client, const std::string& pool,
-                 UniqueFunction<void(Outcome<std::vector<ImageSummary>>)> done);
+// Includes images whose removal was interrupted. A server that is down hides only the names that
+// are on it, and is told.
+void list_images(Client& client, const std::string& pool, const ListOptions& options,
+                 UniqueFunction<void(Outcome<ImageList>)> done);
+
+// What became of the directory that a pool has of an earlier build: one object with all names.
+struct PoolConversion {
+  uint64_t converted = 0;  // names that have an object of their own now
+  std::vector<std::pair<std::string, std::string>> renamed;  // old, new: the name was taken
+};
+// Makes an object for each name of such a directory, and shuts out builds that know no other. One
+// that was interrupted is finished by doing it again; images may be open meanwhile. `on_progress`
+// may be empty.
+void convert_pool(Client& client, const std::string& pool, OnProgress on_progress,
+                  UniqueFunction<void(Outcome<PoolConversion>)> done);
 
 // The header as it is now.
 struct VersionedHeader {

@@ -154,7 +154,7 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
                                                "build");
   }
   ImageHeader header;
-  const auto id = parse_hex(fields.text("id", 16));
+  const auto id = parse_image_id(fields.text("id", 16));
   header.name = fields.text("name", 128);
   const auto uuid = Uuid::parse(fields.text("uuid", 36));
   header.size = fields.number("size");
@@ -177,7 +177,7 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
     header.resizer = parse_registration((*json)["resizer"], format);
     if (!header.resizer) return corrupt("has a damaged resizer");
   }
-  if (!fields.is_ok() || !id || *id == 0 || !uuid || !is_valid_image_name(header.name)) {
+  if (!fields.is_ok() || !id || !uuid || !is_valid_image_name(header.name)) {
     return corrupt("lacks a member or has one of the wrong type");
   }
   if (state != "ready" && state != "removing") return corrupt("has an unknown state");
@@ -197,6 +197,11 @@ std::string image_id_text(ImageId id) {
   char text[17];
   std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(id));
   return text;
+}
+
+std::optional<ImageId> parse_image_id(std::string_view text) {
+  const auto id = parse_hex(text);
+  return id && *id != 0 ? id : std::nullopt;
 }
 
 std::string header_object_name(ImageId id) { return image_id_text(id) + ".header"; }

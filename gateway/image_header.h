@@ -85,6 +85,7 @@ Outcome<ImageHeader> decode_image_header(std::string_view json, const std::strin
 
 // Names of an image's objects: the id, then what it is.
 std::string image_id_text(ImageId id);                         // 16 lower-case hex digits
+std::optional<ImageId> parse_image_id(std::string_view text);  // the same back; never 0
 std::string header_object_name(ImageId id);                    // "<id>.header"
 std::string data_object_name(ImageId id, uint64_t object_no);  // "<id>.<object_no, 16 digits>"
 

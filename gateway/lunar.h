@@ -84,9 +84,13 @@ LUNAR_API int lunar_image_resize(lunar_cluster_t cluster, const char* spec, uint
 LUNAR_API int lunar_image_resize2(lunar_cluster_t cluster, const char* spec, uint64_t size,
                                   int allow_shrink);
 /* Names as consecutive NUL-terminated strings; returns the bytes needed, writes none if more than
- * `length`. */
+ * `length`. -EHOSTUNREACH: a server does not say which names it has. */
 LUNAR_API int64_t lunar_image_list(lunar_cluster_t cluster, const char* pool, char* names,
                                    size_t length);
+/* The same; names that are there are returned also if `*missing` servers do not say which they
+ * have: lunar_last_error() says who. */
+LUNAR_API int64_t lunar_image_list2(lunar_cluster_t cluster, const char* pool, char* names,
+                                    size_t length, int* missing);
 
 /* Opens an image; `*image` is set on success. -ENOENT, -EBUSY (it is being removed, or somebody
  * alive has its lock: lunar_last_error() says who). A dead holder is waited for, at most

@@ -20,7 +20,9 @@ namespace lunar::gateway {
 // in use meanwhile: what is deleted is deleted only if it has not changed since it was looked at.
 
 enum class FindingKind : uint8_t {
-  kDirectory,      // the pool's directory cannot be read
+  kDirectory,      // a directory of an earlier format, or one that cannot be read
+  kDamagedName,    // the object of a name cannot be read
+  kTwoNames,       // an image that is found under several names
   kLostHeader,     // a name and data, and no header
   kDamagedHeader,  // a header that cannot be read
   kHalfMade,       // a header without a name or data
@@ -67,7 +69,7 @@ struct ScrubReport {
 };
 
 // Looks, and changes nothing. `on_progress` may be empty. Errors: kNoSuchPool; kNoSuchObject for an
-// image that is not in the directory, kCorrupt if it is asked for and the directory cannot be read.
+// image that is asked for and is not there, kCorrupt if its name cannot be read.
 void scrub_pool(Client& client, const std::string& pool, const ScrubOptions& options,
                 OnProgress on_progress, UniqueFunction<void(Outcome<ScrubReport>)> done);
 

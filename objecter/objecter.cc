@@ -48,7 +48,7 @@ class ObjecterImpl final : public Objecter,
   }
   void on_loss_unheard(ImageId image) override { sessions_.on_loss_unheard(image); }
   void cancel(Tid tid) override;
-  Tid list(PgId pg, std::string cursor, uint32_t limit,
+  Tid list(PgId pg, ListScope scope, std::string cursor, uint32_t limit,
            UniqueFunction<void(Result<std::vector<std::string>>)> done) override;
   void command(OsdId osd, std::string json, std::chrono::nanoseconds timeout,
                UniqueFunction<void(Outcome<std::string>)> done) override;
@@ -197,10 +197,10 @@ void ObjecterImpl::cancel(Tid tid) {
   ending_.interrupt(*op, OsdErrc::kCancelled, CancelReason::kAbort);
 }
 
-Tid ObjecterImpl::list(PgId pg, std::string cursor, uint32_t limit,
+Tid ObjecterImpl::list(PgId pg, ListScope scope, std::string cursor, uint32_t limit,
                        UniqueFunction<void(Result<std::vector<std::string>>)> done) {
   center_.assert_in_loop();
-  std::optional<ObjectOp> object_op = make_list_op(pg, std::move(cursor), limit);
+  std::optional<ObjectOp> object_op = make_list_op(pg, scope, std::move(cursor), limit);
   const bool is_valid = object_op.has_value();
   Op& op = submission_.add(
       OpKind::kPg, is_valid ? std::move(*object_op) : ObjectOp{},

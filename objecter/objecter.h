@@ -55,6 +55,12 @@ struct ObjectOp {
   std::chrono::nanoseconds timeout{0};  // from submit to done; 0: Options::op_timeout
 };
 
+// What a LIST is for.
+enum class ListScope : uint8_t {
+  kPg,      // the objects of its PG
+  kServer,  // those of all PGs of the pool that are on the same server: one walk for all of them
+};
+
 // Sends each op to the OSD that holds its object, and again when the map or the session changes,
 // until it is answered, cancelled or out of time.
 // Loop-bound to its center; every done runs there, exactly once, and never inside the call that
@@ -126,9 +132,10 @@ class Objecter {
   // done is left alone.
   virtual void cancel(Tid tid) = 0;
 
-  // Names of one PG's objects after `cursor` (empty: from the first), sorted, at most `limit` (1 …
-  // OsdOpHeader::kMaxListed); an empty page is the end. Errors: kInvalid, and those of submit().
-  virtual Tid list(PgId pg, std::string cursor, uint32_t limit,
+  // Names of objects after `cursor` (empty: from the first), sorted, at most `limit` (1 …
+  // OsdOpHeader::kMaxListed); an empty page is the end. Errors: kInvalid (also of a server that
+  // lists only PG by PG), and those of submit().
+  virtual Tid list(PgId pg, ListScope scope, std::string cursor, uint32_t limit,
                    UniqueFunction<void(Result<std::vector<std::string>>)> done) = 0;
 
   // A JSON command for the map authority (`osd`, `pool`, `map` …), or for one OSD if `osd` >= 0.

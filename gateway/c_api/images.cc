@@ -51,12 +51,22 @@ int lunar_image_resize2(lunar_cluster_t cluster, const char* text, uint64_t size
 }
 
 int64_t lunar_image_list(lunar_cluster_t cluster, const char* pool, char* names, size_t length) {
-  using Images = std::vector<lunar::gateway::ImageSummary>;
-  const auto images = cluster->wait<Images>(
-      [&](auto done) { lunar::gateway::list_images(*cluster->client, pool, done); });
-  if (!images) return report(images.error());
+  int missing = 0;
+  const int64_t size = lunar_image_list2(cluster, pool, names, length, &missing);
+  return missing == 0 ? size : -EHOSTUNREACH;
+}
+
+int64_t lunar_image_list2(lunar_cluster_t cluster, const char* pool, char* names, size_t length,
+                          int* missing) {
+  using lunar::gateway::ImageList;
+  *missing = 0;
+  const auto list = cluster->wait<ImageList>(
+      [&](auto done) { lunar::gateway::list_images(*cluster->client, pool, {}, done); });
+  if (!list) return report(list.error());
+  *missing = static_cast<int>(list->missing.size());
+  if (*missing != 0) report(missing_error(*list));
   std::string joined;
-  for (const auto& image : *images) joined.append(image.name).push_back('\0');
+  for (const auto& image : list->images) joined.append(image.name).push_back('\0');
   if (joined.size() <= length) std::memcpy(names, joined.data(), joined.size());
   return static_cast<int64_t>(joined.size());
 }

@@ -4,8 +4,8 @@
 #include <chrono>
 #include <utility>
 
-#include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_object.h"
 #include "msgr/awaiters.h"
 
 namespace lunar::gateway {
@@ -30,12 +30,13 @@ ObjectId header_of(PoolId pool, ImageId id) { return {pool, header_object_name(i
 Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec) {
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
-  const Outcome<Directory> directory = co_await read_directory(client, pool->id);
-  if (!directory) co_return failure(directory.error());
-  const auto named = directory->find(spec.image);
-  if (named == directory->end()) co_return failure(no_such_image(spec));
+  const objecter::PoolInfo pool_info = *pool;
+  const std::string name = spec.image;
+  const Outcome<ImageId> named = co_await find_name(client, pool_info, name);
+  if (!named) co_return failure(named.error());
 
-  Outcome<VersionedHeader> found = co_await read_header(client, pool->id, named->second);
+  const ImageId id = *named;
+  Outcome<VersionedHeader> found = co_await read_header(client, pool->id, id);
   if (!found && found.error().code == OsdErrc::kNoSuchObject)
     co_return failure(no_such_image(spec));
   co_return found;
@@ -45,7 +46,7 @@ Task<Outcome<VersionedHeader>> read_header(Client& client, PoolId pool, ImageId 
   const ObjectId object = header_of(pool, id);
   const uint64_t io_id = client.next_io_id();
   const Result<MetadataContent> content = co_await read_metadata(client, object, io_id);
-  if (!content) co_return failure(metadata_error("read", object, content.error()));
+  if (!content) co_return failure(metadata_error(client, "read", object, content.error()));
   if (!content->exists) {
     co_return failure(OsdErrc::kNoSuchObject, "image header " + object.name + " is gone");
   }

@@ -15,7 +15,7 @@ namespace lunar::gateway {
 
 objecter::ObjectId header_of(objecter::PoolId pool, ImageId id);
 
-// Looks the name up in the pool's directory and reads the header. kNoSuchPool, kNoSuchObject.
+// Looks the name up in the pool and reads the header. kNoSuchPool, kNoSuchObject.
 Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec);
 
 // Reads the header of an image whose id is known. kNoSuchObject if there is none.

@@ -77,7 +77,7 @@ Task<Outcome<std::vector<Holder>>> find_holders(Client& client, PoolId pool, Ima
   client.objecter().list_watchers(object, listed.callback());
   const Result<WatcherList> watchers = co_await listed;
   if (!watchers) {
-    co_return failure(metadata_error("listing the watchers", object, watchers.error()));
+    co_return failure(metadata_error(client, "listing the watchers", object, watchers.error()));
   }
   std::vector<Holder> holders =
       judge_holders(header, *watchers, client.config().get_duration("lunar_lock_timeout"));

@@ -5,10 +5,10 @@
 #include <utility>
 
 #include "gateway/image_directory.h"
-#include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/fence.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/holders.h"
+#include "gateway/metadata/name_object.h"
 #include "gateway/metadata/open_header.h"
 #include "gateway/metadata/pool_objects.h"
 #include "gateway/metadata/run_to_done.h"
@@ -56,12 +56,16 @@ Task<Outcome<void>> require_closed(Client& client, PoolInfo pool, ImageHeader he
 Task<Outcome<void>> drop_left_over_name(Client& client, ImageSpec spec, Error why) {
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
-  const Outcome<Directory> directory = co_await read_directory(client, pool->id);
-  if (!directory) co_return failure(directory.error());
-  const auto named = directory->find(spec.image);
-  if (named == directory->end()) co_return failure(why);
-  const std::string prefix = image_id_text(named->second) + ".";
-  const PoolObjects data = co_await list_objects(client, *pool, prefix);
+  const PoolInfo pool_info = *pool;
+  const std::string name = spec.image;
+  const Outcome<ImageId> named = co_await find_name(client, pool_info, name);
+  if (!named) {
+    const bool is_absent = named.error().code == OsdErrc::kNoSuchObject;
+    co_return failure(is_absent ? why : named.error());
+  }
+  const ImageId id = *named;
+  const std::string prefix = image_id_text(id) + ".";
+  const PoolObjects data = co_await list_objects(client, pool_info, prefix);
   if (!data.names.empty()) {
     co_return failure(OsdErrc::kCorrupt,
                       "image '" + spec.image +
@@ -79,15 +83,8 @@ Task<Outcome<void>> drop_left_over_name(Client& client, ImageSpec spec, Error wh
                                                        data.unlisted.front().error.message() +
                                                        "): start it first");
   }
-  bool was_there = false;
-  DirectoryEditor edit = [&](Directory& directory) -> Outcome<bool> {
-    was_there = directory.erase(spec.image) != 0 || was_there;
-    return was_there;
-  };
-  const Outcome<void> dropped = co_await update_directory(client, pool->id, std::move(edit));
-  if (!dropped) co_return failure(dropped.error());
-  if (!was_there) co_return failure(why);
-  co_return Outcome<void>();
+  Outcome<void> dropped = co_await drop_name(client, pool->id, name, id);
+  co_return dropped;
 }
 
 Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progress) {

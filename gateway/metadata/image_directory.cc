@@ -4,9 +4,10 @@
 #include <utility>
 
 #include "common/random.h"
-#include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/holders.h"
+#include "gateway/metadata/name_object.h"
+#include "gateway/metadata/old_directory.h"
 #include "gateway/metadata/run_to_done.h"
 
 namespace lunar::gateway {
@@ -24,6 +25,9 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
   header.uuid = Uuid::random();
   header.size = options.size;
   header.layout = options.layout;
+  const objecter::PoolInfo pool_info = *pool;
+  const Outcome<void> closed = co_await close_old_directory(client, pool_info);
+  if (!closed) co_return failure(closed.error());
   const Outcome<void> written = co_await write_header(client, pool->id, header);
   if (!written) co_return failure(written.error());
 
@@ -36,14 +40,26 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
   co_return header;
 }
 
-Task<Outcome<std::vector<ImageSummary>>> list(Client& client, std::string pool_name) {
+Task<Outcome<ImageList>> list(Client& client, std::string pool_name, ListOptions options) {
   const auto pool = client.find_pool(pool_name);
   if (!pool) co_return failure(pool.error());
-  const Outcome<Directory> directory = co_await read_directory(client, pool->id);
-  if (!directory) co_return failure(directory.error());
-  std::vector<ImageSummary> images;
-  for (const auto& [name, id] : *directory) images.push_back({name, id});
-  co_return images;
+  const objecter::PoolInfo pool_info = *pool;
+  const Outcome<ImageNames> names = co_await list_names(client, pool_info);
+  if (!names) co_return failure(names.error());
+  ImageList list;
+  for (const auto& each : names->unlisted) list.missing.push_back({each.osd, each.error});
+  if (!options.wants_ids) {
+    for (const std::string& name : names->names) list.images.push_back({name, 0});
+    co_return list;
+  }
+  std::vector<std::string> to_read = names->names;
+  const std::vector<ReadName> read = co_await read_names(client, pool_info, std::move(to_read));
+  for (const ReadName& each : read) {
+    if (each.content && !each.content->exists) continue;  // it is gone meanwhile
+    const auto id = each.content ? decode_name(each.content->text, each.name) : Outcome<ImageId>(0);
+    list.images.push_back({each.name, id.value_or(0)});
+  }
+  co_return list;
 }
 
 Task<Outcome<ImageStatus>> status_of(Client& client, ImageSpec spec) {
@@ -80,14 +96,25 @@ StripeLayout layout_with_defaults(Client& client, const std::string& pool_name,
   return layout;
 }
 
+Error missing_error(const ImageList& list) {
+  std::string who;
+  for (const auto& each : list.missing) {
+    who += (who.empty() ? "osd." : ", osd.") + std::to_string(each.osd) + " (" +
+           each.error.message() + ")";
+  }
+  return {make_error_code(objecter::OsdErrc::kUnreachable),
+          who + (list.missing.size() == 1 ? " does" : " do") +
+              " not answer: the images whose names are there are missing from the list"};
+}
+
 void create_image(Client& client, const ImageSpec& spec, const CreateOptions& options,
                   UniqueFunction<void(Outcome<ImageHeader>)> done) {
   run_to_done(client.center(), create(client, spec, options), std::move(done));
 }
 
-void list_images(Client& client, const std::string& pool,
-                 UniqueFunction<void(Outcome<std::vector<ImageSummary>>)> done) {
-  run_to_done(client.center(), list(client, pool), std::move(done));
+void list_images(Client& client, const std::string& pool, const ListOptions& options,
+                 UniqueFunction<void(Outcome<ImageList>)> done) {
+  run_to_done(client.center(), list(client, pool, options), std::move(done));
 }
 
 void image_status(Client& client, const ImageSpec& spec,

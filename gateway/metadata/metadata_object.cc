@@ -4,6 +4,7 @@
 #include <utility>
 
 #include "msgr/awaiters.h"
+#include "objecter/protocol/placement.h"
 
 namespace lunar::gateway {
 namespace {
@@ -26,6 +27,26 @@ ObjectOp metadata_op(const ObjectId& object, uint64_t io_id) {
   return op;
 }
 
+ObjectOp read_op(const ObjectId& object, uint64_t io_id) {
+  ObjectOp op = metadata_op(object, io_id);
+  op.flags |= objecter::kOpIdempotent;
+  SubOp read;
+  read.code = OpCode::kRead;
+  read.length = 0;  // all of it
+  op.steps.push_back(read);
+  return op;
+}
+
+Result<MetadataContent> content_of(const OpReply& reply) {
+  MetadataContent content;
+  content.version = reply.version;
+  if (reply.error == OsdErrc::kNoSuchObject) return content;
+  if (reply.error) return failure(reply.error);
+  content.exists = true;
+  content.text = as_text(reply.data);
+  return content;
+}
+
 SubOp assert_version(ObjectVersion version) {
   SubOp step;
   step.code = OpCode::kAssertVersion;
@@ -36,23 +57,18 @@ SubOp assert_version(ObjectVersion version) {
 }  // namespace
 
 Task<Result<MetadataContent>> read_metadata(Client& client, ObjectId object, uint64_t io_id) {
-  ObjectOp op = metadata_op(object, io_id);
-  op.flags |= objecter::kOpIdempotent;
-  SubOp read;
-  read.code = OpCode::kRead;
-  read.length = 0;  // all of it
-  op.steps.push_back(read);
-
+  ObjectOp op = read_op(object, io_id);
   msgr::Completion<OpReply> answered;
   client.objecter().submit(std::move(op), answered.callback());
   const OpReply reply = co_await answered;
-  MetadataContent content;
-  content.version = reply.version;
-  if (reply.error == OsdErrc::kNoSuchObject) co_return content;
-  if (reply.error) co_return failure(reply.error);
-  content.exists = true;
-  content.text = as_text(reply.data);  // valid: we run inside the op's done
-  co_return content;
+  co_return content_of(reply);  // its data is valid: we run inside the op's done
+}
+
+void read_metadata_later(Client& client, ObjectId object,
+                         UniqueFunction<void(Result<MetadataContent>)> done) {
+  client.objecter().submit(
+      read_op(object, client.next_io_id()),
+      [done = std::move(done)](const OpReply& reply) mutable { done(content_of(reply)); });
 }
 
 Task<std::error_code> swap_metadata(Client& client, ObjectId object, ObjectVersion expected,
@@ -93,7 +109,7 @@ Task<Outcome<void>> update_metadata(Client& client, ObjectId object, MetadataEdi
   const uint64_t io_id = client.next_io_id();
   for (int round = 1;; ++round) {
     const Result<MetadataContent> content = co_await read_metadata(client, object, io_id);
-    if (!content) co_return failure(metadata_error("read", object, content.error()));
+    if (!content) co_return failure(metadata_error(client, "read", object, content.error()));
 
     Outcome<MetadataEdit> wanted = edit(*content);
     if (!wanted) co_return failure(wanted.error());
@@ -108,13 +124,23 @@ Task<Outcome<void>> update_metadata(Client& client, ObjectId object, MetadataEdi
     const bool must_look_again =
         error == OsdErrc::kVersionMismatch || error == OsdErrc::kUnknownOutcome;
     if (!must_look_again || round == kMaxUpdateRounds) {
-      co_return failure(metadata_error("update", object, error));
+      co_return failure(metadata_error(client, "update", object, error));
     }
   }
 }
 
-Error metadata_error(const char* what, const ObjectId& object, std::error_code code) {
-  return {code, std::string(what) + " of " + object.name + " failed: " + code.message()};
+Error metadata_error(const Client& client, const char* what, const ObjectId& object,
+                     std::error_code code) {
+  std::string text = std::string(what) + " of " + object.name + " failed: " + code.message();
+  const auto map = client.objecter().map();
+  const objecter::PoolInfo* pool = map ? map->find_pool(object.pool) : nullptr;
+  const bool is_silent = code == OsdErrc::kTimedOut || code == OsdErrc::kUnreachable;
+  if (!is_silent || pool == nullptr) return {code, text};
+  const objecter::OsdId id = objecter::osd_of_pg(*pool, objecter::pg_of_object(*pool, object.name));
+  const auto* osd = map->find_osd(id);
+  text += "; osd." + std::to_string(id) + ", which has it, ";
+  text += osd != nullptr && osd->up ? "does not answer" : "is down: start it";
+  return {code, text};
 }
 
 }  // namespace lunar::gateway

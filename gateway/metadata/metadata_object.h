@@ -14,7 +14,7 @@
 namespace lunar::gateway {
 
 // A small object that is read whole and replaced whole, with compare-and-swap by its version: image
-// headers and the directory of a pool. Tasks, loop-bound to the client's center. Each ends: the
+// headers and image names. Tasks, loop-bound to the client's center. Each ends: the
 // client answers every op, at the latest when it is shut down, and outlives the task.
 
 struct MetadataContent {
@@ -25,6 +25,10 @@ struct MetadataContent {
 
 Task<Result<MetadataContent>> read_metadata(Client& client, objecter::ObjectId object,
                                             uint64_t io_id);
+
+// The same for several at once, without a task for each. `done` runs once, later.
+void read_metadata_later(Client& client, objecter::ObjectId object,
+                         UniqueFunction<void(Result<MetadataContent>)> done);
 
 // Replaces the content (an empty optional deletes the object) if the version is still `expected`,
 // durably. kVersionMismatch otherwise. kUnknownOutcome if a server restarted in between.
@@ -48,7 +52,8 @@ using MetadataEditor = UniqueFunction<Outcome<MetadataEdit>(const MetadataConten
 // error of `edit` ends it. Errors name the object.
 Task<Outcome<void>> update_metadata(Client& client, objecter::ObjectId object, MetadataEditor edit);
 
-// "read of 0123.header failed: …": an Error from a code.
-Error metadata_error(const char* what, const objecter::ObjectId& object, std::error_code code);
+// "read of 0123.header failed: …": an Error from a code. Names the server if that did not answer.
+Error metadata_error(const Client& client, const char* what, const objecter::ObjectId& object,
+                     std::error_code code);
 
 }  // namespace lunar::gateway

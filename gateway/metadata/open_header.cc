@@ -89,7 +89,8 @@ Task<Outcome<void>> OpenHeader::open_found(std::shared_ptr<OpenHeader> self) {
   Client& client = self->client_;
   const ImageId id = self->header_.id;
   const std::error_code watched = co_await watch(self);
-  if (watched) co_return failure(metadata_error("watch", header_of(self->pool(), id), watched));
+  if (watched)
+    co_return failure(metadata_error(client, "watch", header_of(self->pool(), id), watched));
   if (!self->options_.read_only) {
     self->is_registered_ = true;  // it may be, from now on
     const objecter::PoolInfo pool = self->pool_;

@@ -17,42 +17,50 @@ using objecter::OsdId;
 using objecter::PgId;
 
 constexpr uint32_t kPageNames = 10'000;
-constexpr std::size_t kPgsInFlight = 8;
+constexpr std::size_t kPagesInFlight = 16;
 
-// One page of a PG.
-struct ListedPage {
+// A listing under way, of a server or, if that is an older one, of one of its PGs.
+struct Listing {
+  OsdId osd = -1;
   PgId pg;
+  objecter::ListScope scope = objecter::ListScope::kServer;
+  std::string cursor;
+};
+struct ListedPage {
+  Listing of;
   Result<std::vector<std::string>> names;
 };
 
-// Which PG is asked for which page.
+// Whom to ask for which page.
 class ListWalk {
  public:
   ListWalk(Client& client, const objecter::PoolInfo& pool, std::string prefix)
-      : client_(client), pool_(pool), prefix_(std::move(prefix)) {
+      : client_(client), prefix_(std::move(prefix)) {
     for (uint32_t seed = 0; seed < pool.pg_num; ++seed) {
-      waiting_.push_back({PgId{pool.id, seed}, prefix_});
+      const PgId pg{pool.id, seed};
+      pgs_[objecter::osd_of_pg(pool, pg)].push_back(pg);
     }
     const auto map = client.objecter().map();
-    for (const auto& member : pool.members) {
-      const auto* osd = map->find_osd(member.osd);
-      if (osd == nullptr || !osd->up) failed_[member.osd] = OsdErrc::kUnreachable;
+    for (const auto& [osd, pgs] : pgs_) {
+      const auto* info = map->find_osd(osd);
+      if (info == nullptr || !info->up) {
+        failed_[osd] = OsdErrc::kUnreachable;
+      } else {
+        waiting_.push_back({osd, pgs.front(), objecter::ListScope::kServer, prefix_});
+      }
     }
   }
 
   // Asks for as many pages as may be in flight; false if nothing is.
   bool fill(msgr::Inbox<ListedPage>& answers) {
-    while (!waiting_.empty() && in_flight_ < kPgsInFlight) {
-      auto [pg, cursor] = std::move(waiting_.front());
+    while (!waiting_.empty() && in_flight_ < kPagesInFlight) {
+      Listing next = std::move(waiting_.front());
       waiting_.pop_front();
-      if (const auto failed = failed_.find(osd_of(pg)); failed != failed_.end()) {
-        found_.unlisted.push_back({pg, failed->first, failed->second});
-        continue;
-      }
+      if (failed_.contains(next.osd)) continue;
       ++in_flight_;
-      client_.objecter().list(pg, std::move(cursor), kPageNames,
-                              [&answers, pg = pg](Result<std::vector<std::string>> names) {
-                                answers.push({pg, std::move(names)});
+      client_.objecter().list(next.pg, next.scope, next.cursor, kPageNames,
+                              [&answers, next](Result<std::vector<std::string>> names) {
+                                answers.push({next, std::move(names)});
                               });
     }
     return in_flight_ != 0;
@@ -60,35 +68,43 @@ class ListWalk {
 
   void take(ListedPage page) {
     --in_flight_;
+    const OsdId osd = page.of.osd;
+    if (!page.names && page.names.error() == OsdErrc::kInvalid &&
+        page.of.scope == objecter::ListScope::kServer) {  // it is an older one
+      for (const PgId pg : pgs_[osd]) {
+        waiting_.push_back({osd, pg, objecter::ListScope::kPg, prefix_});
+      }
+      return;
+    }
     if (!page.names) {
-      failed_.emplace(osd_of(page.pg), page.names.error());
-      found_.unlisted.push_back({page.pg, osd_of(page.pg), page.names.error()});
+      failed_.emplace(osd, page.names.error());
       return;
     }
     // The cursor is the prefix, so the names that begin with it come first.
     const auto end = std::find_if(page.names->begin(), page.names->end(),
                                   [this](const auto& name) { return !name.starts_with(prefix_); });
     const bool has_more = end == page.names->end() && page.names->size() == kPageNames;
-    if (has_more) waiting_.push_back({page.pg, page.names->back()});
-    found_.names.insert(found_.names.end(), std::make_move_iterator(page.names->begin()),
-                        std::make_move_iterator(end));
+    if (has_more) waiting_.push_back({osd, page.of.pg, page.of.scope, page.names->back()});
+    names_.insert(names_.end(), std::make_move_iterator(page.names->begin()),
+                  std::make_move_iterator(end));
   }
 
   PoolObjects take_found() {
-    std::sort(found_.names.begin(), found_.names.end());
-    return std::move(found_);
+    PoolObjects found;
+    found.names = std::move(names_);
+    std::sort(found.names.begin(), found.names.end());
+    for (const auto& [osd, error] : failed_) found.unlisted.push_back({osd, error});
+    return found;
   }
 
  private:
-  OsdId osd_of(PgId pg) const { return objecter::osd_of_pg(pool_, pg); }
-
   Client& client_;
-  const objecter::PoolInfo& pool_;
   const std::string prefix_;
-  std::deque<std::pair<PgId, std::string>> waiting_;  // a PG, and the name to go on after
-  std::map<OsdId, std::error_code> failed_;           // not asked again
+  std::map<OsdId, std::vector<PgId>> pgs_;
+  std::deque<Listing> waiting_;
+  std::map<OsdId, std::error_code> failed_;  // not asked again
   std::size_t in_flight_ = 0;
-  PoolObjects found_;
+  std::vector<std::string> names_;
 };
 
 }  // namespace

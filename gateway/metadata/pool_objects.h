@@ -11,21 +11,21 @@
 
 namespace lunar::gateway {
 
-// The names of a pool's objects, as its servers list them. A walk through the files of the pool on
-// each server: for repair, not for the path of an IO. A task, as those of metadata_object.h.
+// The names of a pool's objects, as its servers list them. Each page is a walk through the files of
+// the pool on a server: for listing and repair, not for the path of an IO. A task, as those of
+// metadata_object.h.
 struct PoolObjects {
-  // A PG whose objects are not known, or not all of them.
-  struct UnlistedPg {
-    objecter::PgId pg;
-    objecter::OsdId osd = -1;  // which should have listed it
+  // A server whose objects are not known, or not all of them.
+  struct UnlistedServer {
+    objecter::OsdId osd = -1;
     std::error_code error;
   };
-  std::vector<std::string> names;  // sorted
-  std::vector<UnlistedPg> unlisted;
+  std::vector<std::string> names;        // sorted
+  std::vector<UnlistedServer> unlisted;  // sorted
 };
 
-// All names that begin with `prefix`; "" is every one. A server that fails or is down is not asked
-// again: its other PGs are unlisted too.
+// All names that begin with `prefix`; "" is every one. Each server is asked page by page, and all
+// at once; one that fails or is down is not asked again.
 Task<PoolObjects> list_objects(Client& client, objecter::PoolInfo pool, std::string prefix);
 
 }  // namespace lunar::gateway

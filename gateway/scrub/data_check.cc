@@ -41,7 +41,7 @@ class DataWalk {
     }
     for (const auto& [id, facts] : survey.images) {
       const auto header = header_of(survey, id);
-      if (!header && directory_name(survey, id).empty() && survey.names) continue;
+      if (!header && name_of(survey, id).empty() && survey.knows_all_names()) continue;
       const uint64_t bytes = header ? header->layout.object_size : survey.pool.object_size;
       for (const uint64_t number : facts.data) {
         std::string name = data_object_name(id, number);
@@ -50,7 +50,7 @@ class DataWalk {
         objects_.push_back({std::move(name), id, number, bytes});
       }
     }
-    for (const auto& pg : survey.unlisted) silent_[pg.osd] = pg.error;
+    for (const auto& each : survey.unlisted) silent_[each.osd] = each.error;
   }
 
   std::size_t size() const noexcept { return objects_.size(); }

@@ -5,6 +5,8 @@
 #include <map>
 #include <utility>
 
+#include "gateway/metadata/name_object.h"
+
 namespace lunar::gateway {
 namespace {
 
@@ -21,7 +23,8 @@ class FindingSearch {
 
   ScrubReport run() {
     look_at_servers();
-    look_at_directory();
+    look_at_old_directory();
+    look_at_names();
     for (const auto& [id, facts] : survey_.images) look_at_image(id, facts);
     if (survey_.is_whole) look_at_foreign();
     look_at_damaged();
@@ -43,8 +46,8 @@ class FindingSearch {
 
   void look_at_servers() {
     std::map<objecter::OsdId, std::string> silent;
-    for (const auto& pg : survey_.unlisted) {
-      silent.emplace(pg.osd, "its objects are not listed: " + pg.error.message());
+    for (const auto& each : survey_.unlisted) {
+      silent.emplace(each.osd, "its objects are not listed: " + each.error.message());
     }
     for (const ServerFacts& server : survey_.servers) {
       if (!server.problem.empty()) {
@@ -59,26 +62,74 @@ class FindingSearch {
                                  [](const ServerFacts& server) { return server.problem.empty(); });
   }
 
-  void look_at_directory() {
-    if (survey_.names) return;
-    if (!survey_.directory.is_damaged()) {
-      report_.unchecked.push_back("the directory: " + survey_.directory.error.message());
+  void look_at_old_directory() {
+    const std::string object = old_directory_of(survey_.pool.id).name;
+    if (!survey_.old_names && !survey_.old_directory.is_damaged()) {
+      report_.unchecked.push_back("object " + object + ": " +
+                                  survey_.old_directory.error.message());
+    } else if (!survey_.old_names) {
+      add(FindingKind::kDirectory, object,
+          "object " + object + " cannot be read (" + survey_.old_directory.error.message() +
+              "): no image can be made, and names are missing if it still had some",
+          "take over the names that can be read of it, and put it in order");
+    } else if (!survey_.old_names->images.empty()) {
+      add(FindingKind::kDirectory, object,
+          "the pool has a directory of an earlier format with " +
+              count_of(survey_.old_names->images.size(), "image"),
+          "convert it, as 'lunar pool convert' does");
+    }
+  }
+
+  void look_at_names() {
+    std::map<ImageId, std::size_t> names;
+    for (const auto& [name, facts] : survey_.names) {
+      if (facts.id != 0) {
+        if (++names[facts.id] == 2 && survey_.images.contains(facts.id)) look_at_two(facts.id);
+      } else if (survey_.is_whole) {
+        look_at_bad_name(name, facts);
+      }
+    }
+  }
+
+  void look_at_bad_name(const std::string& name, const PoolSurvey::NameFacts& facts) {
+    const std::string object = name_object_of(survey_.pool.id, name).name;
+    if (facts.is_of_newer_build) {
+      report_.unchecked.push_back("name '" + name + "' is of a newer build");
       return;
     }
-    std::size_t headers = 0;
-    for (const auto& [id, facts] : survey_.images) headers += header_of(survey_, id) ? 1 : 0;
-    add(FindingKind::kDirectory, "lunar_directory",
-        "the directory, which names the images, cannot be read (" +
-            survey_.directory.error.message() + "): no image of the pool can be opened",
-        survey_.is_listed()
-            ? "make it anew from " + count_of(headers, "header") + " and what can be read of it"
-            : "");
+    if (facts.object.error && !facts.object.is_damaged()) {
+      report_.unchecked.push_back("name '" + name + "': " + facts.object.error.message());
+      return;
+    }
+    const std::vector<ImageId> owners = nameless_images_of(survey_, name);
+    const bool is_certain = owners.size() == 1 && survey_.is_listed();
+    add(FindingKind::kDamagedName, name,
+        "the object of image name '" + name + "' (" + object +
+            ") cannot be read: the image cannot "
+            "be opened",
+        is_certain ? "make it anew: the header of image " + image_id_text(owners.front()) +
+                         " has this name"
+                   : "delete it, with what it leads to, which no header says",
+        !is_certain);
+  }
+
+  void look_at_two(ImageId id) {
+    const std::vector<std::string> names = names_of(survey_, id);
+    const auto header = header_of(survey_, id);
+    const bool is_one_of_them =
+        header && std::find(names.begin(), names.end(), header->name) != names.end();
+    std::string list;
+    for (const std::string& name : names) list += (list.empty() ? "'" : ", '") + name + "'";
+    add(FindingKind::kTwoNames, image_id_text(id),
+        "one image is found under the names " + list + ", and removing one would leave the other",
+        is_one_of_them ? "keep '" + header->name + "', which its header has, and delete the others"
+                       : "");
   }
 
   void look_at_image(ImageId id, const ImageFacts& facts) {
     ++report_.images;
     report_.objects += facts.data.size();
-    const std::string name = directory_name(survey_, id);
+    const std::string name = name_of(survey_, id);
     const std::string text = image_id_text(id);
     if (facts.header.error) return look_at_bad_header(id, facts);
     if (!facts.header.is_there) return look_at_no_header(id, facts, name);
@@ -93,7 +144,8 @@ class FindingSearch {
           "the removal of image '" + header->name + "' was begun and not finished",
           "finish it: delete its " + count_of(facts.data.size(), "object") +
               ", its header and its name");
-    } else if (survey_.names && name.empty()) {
+    } else if (name.empty() && survey_.is_listed() && survey_.old_names &&
+               !is_unread(header->name)) {
       look_at_unnamed(id, facts, *header);
     }
     look_beyond_end(id, facts, *header);
@@ -124,14 +176,14 @@ class FindingSearch {
     if (!name.empty() && facts.data.empty() && survey_.is_listed()) {
       add(FindingKind::kHalfRemoved, image_id_text(id),
           "image '" + name + "' has neither header nor data: its removal was not finished",
-          "take its name out of the directory");
+          "delete its name");
     } else if (!name.empty() && !facts.data.empty()) {
       add(FindingKind::kLostHeader, image_id_text(id),
           "image '" + name + "' has " + count_of(facts.data.size(), "data object") +
               " and no header: it was lost, and the image cannot be opened",
           "make a header from its name and objects, with what is given by --size and --object-size",
           true);
-    } else if (name.empty() && survey_.names && survey_.is_listed()) {
+    } else if (name.empty() && survey_.knows_all_names()) {
       add(FindingKind::kOrphan, image_id_text(id),
           count_of(facts.data.size(), "data object") +
               " of an image that has neither header nor name",
@@ -140,8 +192,8 @@ class FindingSearch {
   }
 
   void look_at_unnamed(ImageId id, const ImageFacts& facts, const ImageHeader& header) {
-    const auto taken = survey_.names->find(header.name);
-    if (facts.data.empty() && header.registrations.empty() && survey_.is_listed()) {
+    const bool is_taken = survey_.names.contains(header.name);
+    if (facts.data.empty() && header.registrations.empty()) {
       add(FindingKind::kHalfMade, image_id_text(id),
           "a header of an image '" + header.name +
               "' that has neither data nor a name: its making "
@@ -151,9 +203,8 @@ class FindingSearch {
     }
     add(FindingKind::kUnnamed, image_id_text(id),
         "image '" + header.name + "' has a header and " +
-            count_of(facts.data.size(), "data object") + ", and no name in the directory",
-        "enter it as '" +
-            (taken == survey_.names->end() ? header.name : spare_name(header.name, id)) + "'");
+            count_of(facts.data.size(), "data object") + ", and no name",
+        "enter it as '" + (is_taken ? spare_name(header.name, id) : header.name) + "'");
   }
 
   void look_beyond_end(ImageId id, const ImageFacts& facts, const ImageHeader& header) {
@@ -202,7 +253,13 @@ class FindingSearch {
     }
   }
 
-  // What servers refuse to read; header and directory were looked at above.
+  // There is an object of this name, and nobody knows of which image.
+  bool is_unread(const std::string& name) const {
+    const auto found = survey_.names.find(name);
+    return found != survey_.names.end() && found->second.id == 0;
+  }
+
+  // What servers refuse to read; headers and names were looked at above.
   void look_at_damaged() {
     for (const ServerFacts& server : survey_.servers) {
       for (const std::string& name : server.damaged) {
@@ -229,6 +286,10 @@ const char* finding_kind_text(FindingKind kind) noexcept {
   switch (kind) {
     case FindingKind::kDirectory:
       return "directory";
+    case FindingKind::kDamagedName:
+      return "damaged-name";
+    case FindingKind::kTwoNames:
+      return "two-names";
     case FindingKind::kLostHeader:
       return "lost-header";
     case FindingKind::kDamagedHeader:
@@ -262,21 +323,36 @@ std::optional<ImageHeader> header_of(const PoolSurvey& survey, ImageId id) {
   return header ? std::optional(std::move(*header)) : std::nullopt;
 }
 
-std::string directory_name(const PoolSurvey& survey, ImageId id) {
-  if (!survey.names) return {};
-  const auto found = std::find_if(survey.names->begin(), survey.names->end(),
-                                  [id](const auto& entry) { return entry.second == id; });
-  return found == survey.names->end() ? std::string() : found->first;
+std::string name_of(const PoolSurvey& survey, ImageId id) {
+  const std::vector<std::string> names = names_of(survey, id);
+  return names.empty() ? std::string() : names.front();
+}
+
+std::vector<std::string> names_of(const PoolSurvey& survey, ImageId id) {
+  std::vector<std::string> names;
+  for (const auto& [name, facts] : survey.names) {
+    if (facts.id == id) names.push_back(name);
+  }
+  if (!names.empty() || !survey.old_names) return names;
+  for (const auto& [name, named] : survey.old_names->images) {
+    if (named == id) names.push_back(name);
+  }
+  return names;
+}
+
+std::vector<ImageId> nameless_images_of(const PoolSurvey& survey, const std::string& name) {
+  std::vector<ImageId> found;
+  for (const auto& [id, facts] : survey.images) {
+    const auto header = header_of(survey, id);
+    if (header && header->name == name && name_of(survey, id).empty()) found.push_back(id);
+  }
+  return found;
 }
 
 std::string image_label(const PoolSurvey& survey, ImageId id) {
-  if (std::string name = directory_name(survey, id); !name.empty()) return name;
+  if (std::string name = name_of(survey, id); !name.empty()) return name;
   if (const auto header = header_of(survey, id)) return header->name;
   return image_id_text(id);
-}
-
-std::string spare_name(const std::string& name, ImageId id) {
-  return name.substr(0, 100) + "-" + image_id_text(id);
 }
 
 ScrubReport find_in(const PoolSurvey& survey) { return FindingSearch(survey).run(); }

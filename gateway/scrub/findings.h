@@ -3,6 +3,7 @@
 
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "gateway/image_header.h"
 #include "gateway/pool_scrub.h"
@@ -13,13 +14,15 @@ namespace lunar::gateway {
 // From what the servers say to what is wrong: findings that need no reading of data. Pure.
 ScrubReport find_in(const PoolSurvey& survey);
 
-// The image's name in the directory, or that in its header, or its id.
+// The image's name, or that in its header, or its id.
 std::string image_label(const PoolSurvey& survey, ImageId id);
 // The header that was read, if it is one that this build knows.
 std::optional<ImageHeader> header_of(const PoolSurvey& survey, ImageId id);
-// Of an image whose name another one has.
-std::string spare_name(const std::string& name, ImageId id);
-// The name that the directory has for the image; empty: none.
-std::string directory_name(const PoolSurvey& survey, ImageId id);
+// The name under which the image is found; empty: none.
+std::string name_of(const PoolSurvey& survey, ImageId id);
+// All of them, sorted: more than one is a finding.
+std::vector<std::string> names_of(const PoolSurvey& survey, ImageId id);
+// The images whose headers have this name, and that are found under none.
+std::vector<ImageId> nameless_images_of(const PoolSurvey& survey, const std::string& name);
 
 }  // namespace lunar::gateway

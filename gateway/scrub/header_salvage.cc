@@ -100,8 +100,8 @@ Outcome<ImageHeader> salvage_header(const HeaderRemains& remains, const HeaderGu
   return header;
 }
 
-Directory salvage_directory(std::string_view text) {
-  Directory names;
+NameTable salvage_directory(std::string_view text) {
+  NameTable names;
   for (std::size_t at = text.find('"'); at != std::string_view::npos; at = text.find('"', at + 1)) {
     const auto name = quoted(text.substr(at));
     if (!name || !is_valid_image_name(*name)) continue;

@@ -8,7 +8,7 @@
 
 #include "common/result.h"
 #include "gateway/image_header.h"
-#include "gateway/metadata/directory_object.h"
+#include "gateway/metadata/old_directory.h"
 #include "gateway/pool_scrub.h"
 
 namespace lunar::gateway {
@@ -16,7 +16,7 @@ namespace lunar::gateway {
 // What is known of an image whose header cannot be used.
 struct HeaderRemains {
   ImageId id = 0;
-  std::string name;             // in the directory; may be empty
+  std::string name;             // under which it is found; may be empty
   std::string_view text;        // of the header, damaged; may be empty
   StripeLayout default_layout;  // of the pool
   uint64_t end_object = 0;      // above the numbers of all data objects
@@ -29,7 +29,7 @@ struct HeaderRemains {
 // breaks a rule or does not hold the data. Pure.
 Outcome<ImageHeader> salvage_header(const HeaderRemains& remains, const HeaderGuess& guess);
 
-// The entries of a directory's text that still read as such. Pure.
-Directory salvage_directory(std::string_view text);
+// The entries of an old directory's text that still read as such. Pure.
+NameTable salvage_directory(std::string_view text);
 
 }  // namespace lunar::gateway

@@ -6,10 +6,11 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
-#include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/fence.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_object.h"
+#include "gateway/metadata/old_directory.h"
 #include "gateway/metadata/run_to_done.h"
 #include "gateway/pool_scrub.h"
 #include "gateway/scrub/findings.h"
@@ -121,37 +122,76 @@ Task<Outcome<uint64_t>> delete_data(RepairWork& work, std::vector<uint64_t> numb
 
 Task<Outcome<std::string>> mend_directory(RepairWork& work) {
   Client& client = work.client;
+  const ObjectId object = old_directory_of(work.pool.id);
+  const SurveyedObject found = co_await survey_object(client, object);
+  if (found.error && !found.is_damaged())
+    co_return failure(failed_at("the directory", found.error));
+  std::string said;
+  if (found.error || (found.is_there && !decode_old_directory(found.text))) {
+    OldDirectory salvaged;
+    salvaged.is_closed = true;
+    salvaged.images = salvage_directory(found.text);
+    const objecter::ObjectVersion version = found.version;
+    std::optional<std::string> text = encode_old_directory(salvaged);
+    const uint64_t io_id = client.next_io_id();
+    const std::error_code error =
+        co_await swap_metadata(client, object, version, std::move(text), io_id);
+    if (error) co_return failure(failed_at("the directory", error));
+    said = "put the directory in order; ";
+  }
+  msgr::Completion<Outcome<PoolConversion>> converted;
+  convert_pool(client, work.pool.name, {}, converted.callback());
+  const Outcome<PoolConversion> conversion = co_await converted;
+  if (!conversion) co_return failure(conversion.error());
+  co_return said + "converted " + std::to_string(conversion->converted) + " names";
+}
+
+Task<Outcome<std::string>> mend_name(RepairWork& work) {
+  Client& client = work.client;
   const PoolInfo pool = work.pool;
+  const std::string name = work.finding.subject;
   const SurveyScope scope;
   const Outcome<PoolSurvey> survey = co_await survey_pool(client, pool, scope);
   if (!survey) co_return failure(survey.error());
-  if (survey->names || !survey->directory.is_damaged()) {
-    co_return failure(changed_meanwhile("the directory"));
+  const ObjectId object = name_object_of(pool.id, name);
+  const SurveyedObject found = co_await survey_object(client, object);
+  const bool is_damaged =
+      found.is_damaged() || (found.is_there && !decode_name(found.text, object.name));
+  if (!is_damaged) co_return failure(changed_meanwhile("name '" + name + "'"));
+  const std::vector<ImageId> owners = nameless_images_of(*survey, name);
+  const bool is_certain = owners.size() == 1 && survey->is_listed();
+  if (!is_certain && !work.finding.must_be_named) {
+    co_return failure(changed_meanwhile("name '" + name + "'"));
   }
-  if (!survey->is_listed()) {
-    co_return failure(survey->unlisted.front().error,
-                      "osd." + std::to_string(survey->unlisted.front().osd) +
-                          " does not list its objects, and its images would be left out: start it "
-                          "first");
-  }
-  Directory names;
-  std::set<ImageId> named;
-  for (const auto& [name, id] : salvage_directory(survey->directory.text)) {
-    if (survey->images.contains(id) && named.insert(id).second) names[name] = id;
-  }
-  for (const auto& [id, facts] : survey->images) {
-    const auto header = header_of(*survey, id);
-    if (!header || !named.insert(id).second) continue;
-    if (!names.emplace(header->name, id).second) names[spare_name(header->name, id)] = id;
-  }
-  const ObjectId object = directory_of(pool.id);
-  const objecter::ObjectVersion version = survey->directory.version;
-  std::optional<std::string> text = encode_directory(names);
+  std::optional<std::string> text;
+  if (is_certain) text = encode_name(owners.front());
+  const objecter::ObjectVersion version = found.version;
   const uint64_t io_id = client.next_io_id();
   const std::error_code error =
       co_await swap_metadata(client, object, version, std::move(text), io_id);
-  if (error) co_return failure(failed_at("the directory", error));
-  co_return "made the directory anew, with " + std::to_string(names.size()) + " images";
+  if (error) co_return failure(failed_at("name '" + name + "'", error));
+  co_return is_certain ? "made name '" + name + "' anew, of image " + image_id_text(owners.front())
+                       : "deleted name '" + name + "'";
+}
+
+Task<Outcome<std::string>> mend_two_names(RepairWork& work) {
+  Client& client = work.client;
+  const objecter::PoolId pool = work.pool.id;
+  const ImageId id = work.id;
+  const auto header = header_of(work.survey, id);
+  const std::vector<std::string> names = names_of(work.survey, id);
+  if (!header || std::find(names.begin(), names.end(), header->name) == names.end()) {
+    co_return failure(changed_meanwhile(work.finding.name()));
+  }
+  std::string deleted;
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string name = names[i];
+    if (name == header->name) continue;
+    const Outcome<void> dropped = co_await drop_name(client, pool, name, id);
+    if (!dropped) co_return failure(dropped.error());
+    deleted += (deleted.empty() ? "'" : ", '") + name + "'";
+  }
+  co_return "deleted name " + deleted + " of image '" + header->name + "'";
 }
 
 Task<Outcome<std::string>> mend_header(RepairWork& work) {
@@ -159,7 +199,7 @@ Task<Outcome<std::string>> mend_header(RepairWork& work) {
   const std::set<uint64_t>& data = work.facts().data;
   HeaderRemains remains;
   remains.id = work.id;
-  remains.name = directory_name(work.survey, work.id);
+  remains.name = name_of(work.survey, work.id);
   remains.text = work.facts().header.text;
   remains.default_layout = layout_with_defaults(client, work.pool.name, 0, 0, 0);
   remains.end_object = data.empty() ? 0 : *data.rbegin() + 1;
@@ -205,7 +245,7 @@ Task<Outcome<std::string>> mend_unnamed(RepairWork& work) {
   const ImageId id = work.id;
   const auto header = header_of(work.survey, id);
   std::string name = header->name;
-  if (work.survey.names->contains(name)) name = spare_name(name, id);
+  if (work.survey.names.contains(name)) name = spare_name(name, id);
   if (name != header->name) {
     HeaderEditor rename = [&name](ImageHeader& current) -> Outcome<void> {
       current.name = name;
@@ -216,14 +256,14 @@ Task<Outcome<std::string>> mend_unnamed(RepairWork& work) {
   }
   const Outcome<void> added = co_await add_name(client, pool, name, id);
   if (!added) co_return failure(added.error());
-  co_return "entered image '" + name + "' into the directory";
+  co_return "entered image '" + name + "'";
 }
 
 Task<Outcome<std::string>> mend_half_removed(RepairWork& work) {
   Client& client = work.client;
   const objecter::PoolId pool = work.pool.id;
   const ImageId id = work.id;
-  const std::string name = directory_name(work.survey, id);
+  const std::string name = name_of(work.survey, id);
   const std::string label = work.label();
   if (work.facts().header.is_there) {
     StillHolds still_holds = [id](const PoolSurvey& now, uint64_t) {
@@ -248,7 +288,7 @@ Task<Outcome<std::string>> mend_orphan(RepairWork& work) {
   const ImageId id = work.id;
   StillHolds still_holds = [id](const PoolSurvey& now, uint64_t) {
     const SurveyedObject& header = now.images.at(id).header;
-    return now.names && directory_name(now, id).empty() && !header.is_there && !header.error;
+    return now.knows_all_names() && name_of(now, id).empty() && !header.is_there && !header.error;
   };
   std::vector<uint64_t> numbers(work.facts().data.begin(), work.facts().data.end());
   const Outcome<uint64_t> deleted =
@@ -348,6 +388,10 @@ Task<Outcome<std::string>> repair_of(RepairWork& work) {
   switch (work.finding.kind) {
     case FindingKind::kDirectory:
       return mend_directory(work);
+    case FindingKind::kDamagedName:
+      return mend_name(work);
+    case FindingKind::kTwoNames:
+      return mend_two_names(work);
     case FindingKind::kLostHeader:
     case FindingKind::kDamagedHeader:
       return mend_header(work);
@@ -387,8 +431,9 @@ Task<Outcome<std::string>> mend(Client& client, std::string pool_name, ScrubFind
   if (!pool) co_return failure(pool.error());
   RepairWork work{client, *pool, finding, guess, {}, image_of(finding.subject)};
   const FindingKind kind = finding.kind;
-  const bool is_of_image = kind != FindingKind::kDirectory && kind != FindingKind::kForeign &&
-                           kind != FindingKind::kDamaged && kind != FindingKind::kLostWrites;
+  const bool is_of_image = kind != FindingKind::kDirectory && kind != FindingKind::kDamagedName &&
+                           kind != FindingKind::kForeign && kind != FindingKind::kDamaged &&
+                           kind != FindingKind::kLostWrites;
   if (is_of_image) {
     const Outcome<void> same = co_await look_again(work);
     if (!same) co_return failure(same.error());

@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "gateway/scrub/pool_survey.h"
 
+#include <algorithm>
 #include <chrono>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "common/json.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_object.h"
 #include "msgr/awaiters.h"
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/placement.h"
@@ -22,15 +24,10 @@ using objecter::OsdErrc;
 constexpr std::chrono::seconds kCommandTimeout{10};
 constexpr std::size_t kHexDigits = 16;
 
-std::optional<uint64_t> parse_hex(std::string_view text) noexcept {
-  if (text.size() != kHexDigits) return std::nullopt;
-  uint64_t value = 0;
-  for (const char c : text) {
-    const auto digit = std::string_view("0123456789abcdef").find(c);
-    if (digit == std::string_view::npos) return std::nullopt;
-    value = value << 4 | digit;
-  }
-  return value;
+// A number of 16 hex digits, which may be 0.
+std::optional<uint64_t> parse_number(std::string_view text) noexcept {
+  if (text == "0000000000000000") return 0;
+  return parse_image_id(text);
 }
 
 // The answer of a command; null if there is none, and then why in `problem`.
@@ -99,30 +96,75 @@ Task<ServerFacts> ask_server(Client& client, objecter::PoolId pool, objecter::Os
 }
 
 // Puts the names of objects where they belong.
-void sort_objects(PoolSurvey& survey, const std::vector<std::string>& names,
-                  const std::string& directory_object) {
+void sort_objects(PoolSurvey& survey, const std::vector<std::string>& names) {
+  const std::string old_directory = old_directory_of(survey.pool.id).name;
   for (const std::string& name : names) {
     if (const auto data = parse_data_object(name)) {
       survey.images[data->image].data.insert(data->number);
     } else if (const auto header = parse_header_object(name)) {
       survey.images[*header];
-    } else if (name != directory_object) {
+    } else if (name != old_directory && image_name_of(name).empty()) {
       survey.foreign.push_back(name);
     }
   }
 }
 
-void read_names(PoolSurvey& survey) {
-  if (survey.directory.error) return;
-  survey.names.emplace();
-  if (!survey.directory.is_there) return;
-  auto names = decode_directory(survey.directory.text);
-  if (names) {
-    survey.names = std::move(*names);
-  } else {
-    survey.directory.error = names.error().code;
-    survey.names.reset();
+void add_unlisted(PoolSurvey& survey, const std::vector<PoolObjects::UnlistedServer>& unlisted) {
+  for (const auto& each : unlisted) {
+    if (!survey.failure_of(each.osd)) survey.unlisted.push_back(each);
   }
+}
+
+void add_name_facts(PoolSurvey& survey, const ReadName& read) {
+  if (read.content && !read.content->exists) return;  // it is gone meanwhile
+  PoolSurvey::NameFacts& facts = survey.names[read.name];
+  if (!read.content) {
+    facts.object.error = read.content.error();
+    return;
+  }
+  facts.object.is_there = true;
+  facts.object.text = read.content->text;
+  facts.object.version = read.content->version;
+  const auto id = decode_name(read.content->text, name_object_of(survey.pool.id, read.name).name);
+  facts.is_of_newer_build = !id && id.error().code == OsdErrc::kIncompatible;
+  facts.id = id.value_or(0);
+}
+
+void read_old_names(PoolSurvey& survey) {
+  if (survey.old_directory.error) return;
+  survey.old_names.emplace();
+  if (!survey.old_directory.is_there) return;
+  auto names = decode_old_directory(survey.old_directory.text);
+  if (names) {
+    survey.old_names = std::move(*names);
+  } else {
+    survey.old_directory.error = names.error().code;
+    survey.old_names.reset();
+  }
+}
+
+// Names of all images, with the object that had them before.
+Task<bool> survey_names(Client& client, PoolSurvey& survey) {
+  const objecter::PoolInfo pool = survey.pool;
+  const std::string prefix(kNamePrefix);
+  const PoolObjects objects = co_await list_objects(client, pool, prefix);
+  add_unlisted(survey, objects.unlisted);
+  std::vector<std::string> names;
+  for (const std::string& object : objects.names) {
+    if (std::string name = image_name_of(object); !name.empty()) names.push_back(std::move(name));
+  }
+  const std::vector<ReadName> read = co_await read_names(client, pool, std::move(names));
+  for (const ReadName& each : read) add_name_facts(survey, each);
+  const ObjectId old_directory = old_directory_of(pool.id);
+  const std::error_code unanswered = survey.failure_of(survey.osd_of(old_directory.name));
+  if (unanswered) {
+    survey.old_directory.error = unanswered;
+    co_return true;
+  }
+  SurveyedObject found = co_await survey_object(client, old_directory);
+  survey.old_directory = std::move(found);
+  read_old_names(survey);
+  co_return true;
 }
 
 }  // namespace
@@ -131,29 +173,34 @@ bool SurveyedObject::is_damaged() const noexcept {
   return error == OsdErrc::kIoError || error == OsdErrc::kCorrupt || error == OsdErrc::kTooLarge;
 }
 
+bool PoolSurvey::knows_all_names() const noexcept {
+  return is_listed() && old_names.has_value() &&
+         std::all_of(names.begin(), names.end(),
+                     [](const auto& each) { return each.second.id != 0; });
+}
+
 objecter::OsdId PoolSurvey::osd_of(const std::string& object) const {
   return objecter::osd_of_pg(pool, objecter::pg_of_object(pool, object));
 }
 
 std::error_code PoolSurvey::failure_of(objecter::OsdId osd) const {
-  for (const auto& pg : unlisted) {
-    if (pg.osd == osd) return pg.error;
+  for (const auto& each : unlisted) {
+    if (each.osd == osd) return each.error;
   }
   return {};
 }
 
 std::optional<DataObjectName> parse_data_object(std::string_view name) noexcept {
   if (name.size() != 2 * kHexDigits + 1 || name[kHexDigits] != '.') return std::nullopt;
-  const auto image = parse_hex(name.substr(0, kHexDigits));
-  const auto number = parse_hex(name.substr(kHexDigits + 1));
-  if (!image || *image == 0 || !number) return std::nullopt;
+  const auto image = parse_image_id(name.substr(0, kHexDigits));
+  const auto number = parse_number(name.substr(kHexDigits + 1));
+  if (!image || !number) return std::nullopt;
   return DataObjectName{*image, *number};
 }
 
 std::optional<ImageId> parse_header_object(std::string_view name) noexcept {
   if (name.size() < kHexDigits || name.substr(kHexDigits) != ".header") return std::nullopt;
-  const auto image = parse_hex(name.substr(0, kHexDigits));
-  return image && *image != 0 ? image : std::nullopt;
+  return parse_image_id(name.substr(0, kHexDigits));
 }
 
 Task<SurveyedObject> survey_object(Client& client, ObjectId object) {
@@ -177,32 +224,29 @@ Task<SurveyedObject> survey_object(Client& client, ObjectId object) {
 Task<Outcome<PoolSurvey>> survey_pool(Client& client, objecter::PoolInfo pool, SurveyScope scope) {
   PoolSurvey survey;
   survey.pool = pool;
-  const ObjectId directory = directory_of(pool.id);
   ImageId id = scope.id;
   if (!scope.image.empty()) {
-    const Outcome<Directory> names = co_await read_directory(client, pool.id);
-    if (!names) co_return failure(names.error());
-    const auto named = names->find(scope.image);
-    if (named == names->end()) {
-      co_return failure(OsdErrc::kNoSuchObject, "no image '" + scope.image + "' in pool '" +
-                                                    pool.name + "': see 'lunar ls " + pool.name +
-                                                    "'");
-    }
-    id = named->second;
+    const std::string name = scope.image;
+    const Outcome<ImageId> named = co_await find_name(client, pool, name);
+    if (!named) co_return failure(named.error());
+    id = *named;
   }
   survey.is_whole = id == 0;
   const std::string prefix = survey.is_whole ? std::string() : image_id_text(id) + ".";
   // Objects first, then the names: an image that is made meanwhile has its name by then.
   const PoolObjects objects = co_await list_objects(client, pool, prefix);
-  survey.unlisted = objects.unlisted;
-  sort_objects(survey, objects.names, directory.name);
-  SurveyedObject directory_found = co_await survey_object(client, directory);
-  survey.directory = std::move(directory_found);
-  read_names(survey);
+  add_unlisted(survey, objects.unlisted);
+  sort_objects(survey, objects.names);
+  co_await survey_names(client, survey);
   if (!survey.is_whole) {
     survey.images[id];
-  } else if (survey.names) {
-    for (const auto& [name, named] : *survey.names) survey.images[named];
+  } else {
+    for (const auto& [name, facts] : survey.names) {
+      if (facts.id != 0) survey.images[facts.id];
+    }
+    if (survey.old_names) {
+      for (const auto& [name, named] : survey.old_names->images) survey.images[named];
+    }
   }
   for (auto& [id, facts] : survey.images) {
     const ObjectId header{pool.id, header_object_name(id)};

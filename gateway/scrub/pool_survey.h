@@ -13,7 +13,7 @@
 #include "common/task.h"
 #include "gateway/client.h"
 #include "gateway/image_header.h"
-#include "gateway/metadata/directory_object.h"
+#include "gateway/metadata/old_directory.h"
 #include "gateway/metadata/pool_objects.h"
 
 namespace lunar::gateway {
@@ -52,17 +52,25 @@ struct PoolSurvey {
     std::set<uint64_t> data;  // numbers of its data objects
     SurveyedObject header;
   };
+  struct NameFacts {
+    SurveyedObject object;
+    ImageId id = 0;                  // 0: it cannot be read
+    bool is_of_newer_build = false;  // then neither
+  };
 
   objecter::PoolInfo pool;
-  bool is_whole = true;  // of the whole pool, and not of one image
-  SurveyedObject directory;
-  std::optional<Directory> names;        // nothing: the directory cannot be read
-  std::map<ImageId, ImageFacts> images;  // every id that a name or an object has
-  std::vector<std::string> foreign;      // objects that are none of an image
+  bool is_whole = true;                    // of the whole pool, and not of one image
+  std::map<std::string, NameFacts> names;  // that have an object; also of other images
+  SurveyedObject old_directory;            // of an earlier format, or closed
+  std::optional<OldDirectory> old_names;   // nothing: it cannot be read
+  std::map<ImageId, ImageFacts> images;    // every id that a name or an object has
+  std::vector<std::string> foreign;        // objects that are none of an image
   std::vector<ServerFacts> servers;
-  std::vector<PoolObjects::UnlistedPg> unlisted;
+  std::vector<PoolObjects::UnlistedServer> unlisted;
 
   bool is_listed() const noexcept { return unlisted.empty(); }
+  // An image for which there is no name has none.
+  bool knows_all_names() const noexcept;
   // The server that holds the object.
   objecter::OsdId osd_of(const std::string& object) const;
   // Why that server has not listed its objects; success: it has.

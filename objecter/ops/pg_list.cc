@@ -5,13 +5,14 @@
 
 namespace lunar::objecter {
 
-std::optional<ObjectOp> make_list_op(PgId pg, std::string cursor, uint32_t limit) {
+std::optional<ObjectOp> make_list_op(PgId pg, ListScope scope, std::string cursor, uint32_t limit) {
   if (pg.pool == 0 || limit == 0 || limit > OsdOpHeader::kMaxListed) return std::nullopt;
   if (!cursor.empty() && !is_valid_object_name(cursor)) return std::nullopt;
   ObjectOp op;
   op.object.pool = pg.pool;
   SubOp& step = op.steps.emplace_back();
   step.code = OpCode::kList;
+  if (scope == ListScope::kServer) step.flags = kOfServer;
   step.name = std::move(cursor);
   step.length = limit;
   return op;

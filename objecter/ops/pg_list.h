@@ -10,10 +10,10 @@
 
 namespace lunar::objecter {
 
-// LIST of one PG, as an op and its answer. Pure.
+// LIST, as an op and its answer. Pure.
 
 // Nothing if the PG, the cursor or the limit breaks a rule of docs/protocol-osd.md.
-std::optional<ObjectOp> make_list_op(PgId pg, std::string cursor, uint32_t limit);
+std::optional<ObjectOp> make_list_op(PgId pg, ListScope scope, std::string cursor, uint32_t limit);
 // The names of one page, or why there are none.
 Result<std::vector<std::string>> names_of(const OpReply& reply, uint32_t limit);
 

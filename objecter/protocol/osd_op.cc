@@ -8,6 +8,7 @@ namespace lunar::objecter {
 namespace {
 
 constexpr uint16_t kAllStepFlags = kFua | kFadviseDontNeed | kFadviseSequential;
+constexpr uint16_t kListFlags = kOfServer;
 constexpr uint16_t kAllOpFlags = kOpMetadata | kOpIdempotent | kOpOneSided;
 constexpr uint8_t kPushed = 1;
 constexpr uint8_t kPushedWithCrc = 3;
@@ -114,7 +115,8 @@ bool range_is_valid(const SubOp& step) noexcept {
 
 bool step_is_valid(const SubOp& step) noexcept {
   const int fields = fields_of(step.code);
-  if (fields == kUnknownCode || (step.flags & ~kAllStepFlags) != 0) return false;
+  const uint16_t known_flags = step.code == OpCode::kList ? kListFlags : kAllStepFlags;
+  if (fields == kUnknownCode || (step.flags & ~known_flags) != 0) return false;
   if (!(fields & kData) && step.data_length != 0) return false;
   if ((fields & kLengthIsData) && step.length != step.data_length) return false;
   const bool has_range = (fields & (kOffset | kLength | kLengthIsData)) && !(fields & kCookie);

@@ -47,7 +47,7 @@ enum class OpCode : uint16_t {
   kStat = 3,           // → value: size in bytes; kNoSuchObject if absent
   kMapExtents = 4,     // offset, length → ExtentMap of what is allocated (absent object: empty)
   kGetXattr = 5,       // name →
-  kList = 6,           // per PG, paged: name is the cursor, length the page size → names
+  kList = 6,           // paged: name is the cursor, length the page size → names
   kAssertVersion = 7,  // version; kVersionMismatch unless the object is at it
   kCmpExt = 8,         // offset, length, data; kMiscompare with the offset of the first difference
   // Change the object.
@@ -82,6 +82,7 @@ enum SubOpFlag : uint16_t {
   kFua = 1,                // durable before the reply
   kFadviseDontNeed = 2,    // hint: it is not read again soon
   kFadviseSequential = 4,  // hint: what follows is read or written next
+  kOfServer = 8,           // kList: all PGs that this server has of the pool, not the op's alone
 };
 
 // One step of an op vector.

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <chrono>
 #include <utility>
+#include <vector>
 
 #include "common/host.h"
 #include "objecter/protocol/placement.h"
@@ -19,15 +20,28 @@ namespace {
 // The messenger takes buffers from the same pool, and does not say when it gives them back.
 constexpr std::chrono::milliseconds kBufferRetry{5};
 
-// Called on threads of the store: refers to an immutable map only.
-struct PgFilter {
-  objecter::OsdMapRef map;
-  PgId pg;
-
-  bool operator()(const std::string& name) const {
-    const objecter::PoolInfo* pool = map->find_pool(pg.pool);
-    return pool != nullptr && objecter::pg_of_object(*pool, name) == pg;
+// The names that a LIST is for: of its PG, or of all PGs that are where that one is. Called on
+// threads of the store: refers to an immutable map only.
+class ListFilter {
+ public:
+  ListFilter(objecter::OsdMapRef map, PgId pg, bool is_of_server)
+      : map_(std::move(map)), pool_(map_->find_pool(pg.pool)) {
+    if (pool_ == nullptr) return;
+    is_listed_.resize(pool_->pg_num);
+    const objecter::OsdId osd = objecter::osd_of_pg(*pool_, pg);
+    for (uint32_t seed = 0; seed < pool_->pg_num; ++seed) {
+      is_listed_[seed] =
+          seed == pg.seed || (is_of_server && objecter::osd_of_pg(*pool_, {pg.pool, seed}) == osd);
+    }
   }
+  bool operator()(const std::string& name) const {
+    return pool_ != nullptr && is_listed_[objecter::pg_of_object(*pool_, name).seed];
+  }
+
+ private:
+  const objecter::OsdMapRef map_;
+  const objecter::PoolInfo* const pool_;  // of map_; or null
+  std::vector<bool> is_listed_;           // by seed
 };
 
 }  // namespace
@@ -181,7 +195,7 @@ void OpExecutor::list(ClientOpRef op) {
   LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
   const SubOp& step = op->header.steps.front();
   env_.store.list(op->header.pg.pool, step.name, static_cast<uint32_t>(step.length),
-                  PgFilter{op->map, op->header.pg},
+                  ListFilter(op->map, op->header.pg, (step.flags & objecter::kOfServer) != 0),
                   [this, op](Result<std::vector<std::string>> names) mutable {
                     auto result = std::make_shared<OpResult>();
                     OsdReplyHeader& header = result->header;

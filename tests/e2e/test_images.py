@@ -8,13 +8,14 @@ import json
 import os
 import random
 import subprocess
+import time
 import unittest
 
-from lunar_e2e import TestCase, admin_command
-from lunar_e2e.env import built, find_built, restart_preloaded
+from lunar_e2e import TestCase, admin_command, wait_until
+from lunar_e2e.env import built, child_environment, find_built, restart_preloaded
 
 MIB, GIB = 1 << 20, 1 << 30
-EPERM, ENOENT, ENOMEM, EEXIST, EINVAL = 1, 2, 12, 17, 22
+EPERM, ENOENT, ENOMEM, EEXIST, EINVAL, ETIMEDOUT, EHOSTUNREACH = 1, 2, 12, 17, 22, 110, 113
 
 
 class ToolTest(TestCase):
@@ -48,6 +49,25 @@ class ToolTest(TestCase):
             self.assertEqual((code, "'none'" in sentence), (ENOENT, True), sentence)
         code, sentence = self.cluster.lunar_fails("ls", "nowhere")
         self.assertIn("no pool 'nowhere'; there are: rbd", sentence)
+
+    def test_a_server_that_is_down_hides_only_the_names_that_are_on_it(self):
+        names = [f"disk{number}" for number in range(12)]
+        for name in names:
+            self.cluster.lunar("create", f"rbd/{name}", "--size", "64M")
+        server = {name: self.cluster.lunar_json("osd", "map", "rbd", "lunar_id." + name)["osd"] for name in names}
+        self.cluster.kill_osd(2)
+        wait_until(lambda: self.cluster.lunar_json("status")["num_up_osds"] == 2, 60, "osd.2 to be down")
+        result = subprocess.run([str(built("lunar")), "-c", str(self.cluster.conf), "ls", "rbd"], text=True,
+                                capture_output=True, check=False, timeout=60,
+                                env=child_environment(self.cluster.environment()))
+        self.assertEqual(result.stdout.split(), sorted(name for name in names if server[name] != 2))
+        self.assertEqual(result.returncode, EHOSTUNREACH)
+        self.assertIn("osd.2", result.stderr)
+        hidden = next(name for name in names if server[name] == 2)
+        began = time.monotonic()
+        code, sentence = self.cluster.lunar_fails("--objecter-op-timeout", "2s", "info", f"rbd/{hidden}")
+        self.assertEqual((code, "osd.2, which has it, is down" in sentence), (ETIMEDOUT, True), sentence)
+        self.assertLess(time.monotonic() - began, 15)
 
     def test_status_says_that_all_is_well(self):
         status = self.cluster.lunar_json("status")
@@ -140,7 +160,7 @@ class ToolTest(TestCase):
         before = self.allocated()
         self.cluster.lunar("import", source, "rbd/a")
         data = source.stat().st_blocks * 512
-        self.assertLessEqual(self.allocated() - before, data + MIB)  # headers, directory
+        self.assertLessEqual(self.allocated() - before, data + MIB)  # headers, names
         back = self.folder / "back"
         self.cluster.lunar("export", "rbd/a", back)
         self.assertTrue(filecmp.cmp(source, back, shallow=False))

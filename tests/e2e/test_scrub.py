@@ -103,19 +103,38 @@ class ScrubTest(TestCase):
         self.assertEqual(self.cluster.lunar_json("info", "rbd/one")["uuid"], self.one["uuid"])
         self.assert_one_is_whole()
 
-    def test_a_damaged_directory_is_made_from_the_headers(self):
-        self.plant("lunar_directory", lambda path: path.write_bytes(os.urandom(100)))
-        _, sentence = self.cluster.lunar_fails("ls", "rbd")
-        self.assertIn("lunar repair", sentence)
-        self.assertEqual(list(self.scrub()), ["directory:lunar_directory"])
+    def drop_name(self, name):
+        self.plant("lunar_id." + name, lambda path: path.unlink())
+
+    def test_a_damaged_name_is_made_from_the_header(self):
+        self.plant("lunar_id.one", lambda path: path.write_bytes(os.urandom(100)))
+        self.assertEqual(self.cluster.lunar("ls", "rbd").split(), ["one", "two"])
+        _, sentence = self.cluster.lunar_fails("info", "rbd/one")
+        self.assertIn("lunar scrub", sentence)
+        self.assertEqual(list(self.scrub()), ["damaged-name:one"])
         self.repair("--all")
         self.assertEqual(self.scrub(), {})
+        self.assert_one_is_whole()
+
+    def test_a_pool_of_an_earlier_build_is_converted(self):
+        ids = {name: self.cluster.lunar_json("info", "rbd/" + name)["id"] for name in ("one", "two")}
+        for name in ids:
+            self.drop_name(name)
+        directory = json.dumps({"format": 1, "images": ids})
+        self.plant("lunar_directory", lambda path: path.write_text(directory))
+        for words in (("ls", "rbd"), ("info", "rbd/one"), ("create", "rbd/three", "--size", "8M")):
+            _, sentence = self.cluster.lunar_fails(*words)
+            self.assertIn("'lunar pool convert rbd'", sentence)
+        self.assertIn("2 names converted", self.cluster.lunar("pool", "convert", "rbd"))
         self.assertEqual(self.cluster.lunar("ls", "rbd").split(), ["one", "two"])
+        self.assertEqual(json.loads(self.file_of("lunar_directory").read_text()), {"format": 2, "images": {}})
+        self.assertEqual(self.scrub(), {})
         self.assert_one_is_whole()
 
     def test_half_made_unnamed_and_half_removed_images_are_mended_together(self):
         two = self.cluster.lunar_json("info", "rbd/two")["id"]
-        self.plant_json("lunar_directory", lambda directory: directory["images"].clear())
+        self.drop_name("one")
+        self.drop_name("two")
         self.cluster.lunar("create", "rbd/three", "--size", "8M")
         three = self.cluster.lunar_json("info", "rbd/three")["id"]
         self.plant_json(three + ".header", lambda header: header.update(state="removing"))
@@ -128,7 +147,7 @@ class ScrubTest(TestCase):
 
     def test_data_of_no_image_is_deleted_if_it_is_named(self):
         self.plant(self.one["id"] + ".header", lambda path: path.unlink())
-        self.plant_json("lunar_directory", lambda directory: directory["images"].pop("one"))
+        self.drop_name("one")
         name = "orphan:" + self.one["id"]
         self.assertEqual(list(self.scrub()), [name])
         code, said, _ = self.run_tool("repair", "rbd")
@@ -175,7 +194,7 @@ class ScrubTest(TestCase):
         self.assertEqual(self.scrub(), {})
 
     def test_findings_are_explained_to_people(self):
-        self.plant_json("lunar_directory", lambda directory: directory["images"].pop("one"))
+        self.drop_name("one")
         code, said, errors = self.run_tool("scrub", "rbd")
         self.assertEqual(code, errno.EUCLEAN)
         self.assertIn(f"unnamed:{self.one['id']}\n  image 'one' has a header and 6 data objects", said)

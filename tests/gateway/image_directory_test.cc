@@ -1,12 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "gateway/image_directory.h"
 
+#include <nlohmann/json.hpp>
+
+#include "common/json.h"
+#include "gateway/metadata/name_object.h"
+#include "gateway/metadata/run_to_done.h"
 #include "tests/gateway/image_fixture.h"
 
 namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
+using objecter::PoolId;
 
 constexpr uint64_t kMiB = 1u << 20;
 
@@ -14,11 +20,12 @@ class ImageDirectoryTest : public ImageFixture {
  protected:
   std::vector<std::string> names() {
     std::vector<std::string> out;
-    const auto images = wait<std::vector<ImageSummary>>(
-        [&](auto done) { list_images(*gateway, "lunar", std::move(done)); });
-    EXPECT_TRUE(images);
-    if (images) {
-      for (const auto& image : *images) out.push_back(image.name);
+    const auto list =
+        wait<ImageList>([&](auto done) { list_images(*gateway, "lunar", {}, std::move(done)); });
+    EXPECT_TRUE(list);
+    if (list) {
+      EXPECT_TRUE(list->missing.empty());
+      for (const auto& each : list->images) out.push_back(each.name);
     }
     return out;
   }
@@ -41,6 +48,44 @@ TEST_F(ImageDirectoryTest, ListsWhatWasCreatedUntilItIsRemoved) {
   EXPECT_EQ(names(), (std::vector<std::string>{"one", "two"}));
   ASSERT_TRUE(remove("one"));
   EXPECT_EQ(names(), std::vector<std::string>{"two"});
+}
+
+TEST_F(ImageDirectoryTest, EachImageCostsTheSameHoweverManyThereAre) {
+  const auto cost_of = [&](const std::string& name) {
+    const auto counter = [&](const char* which) {
+      const auto json =
+          parse_json<nlohmann::json>(perf_.dump("objecter"), JsonBounds{.bytes = 1 << 20});
+      return json->at("objecter").at(which).get<uint64_t>();
+    };
+    const uint64_t ops = counter("op");
+    const uint64_t bytes = counter("op_send_bytes");
+    EXPECT_TRUE(create(name, 8 * kMiB));
+    return std::pair(counter("op") - ops, counter("op_send_bytes") - bytes);
+  };
+  ASSERT_TRUE(create("image0000", 8 * kMiB));  // closes the directory of earlier builds
+  const auto first = cost_of("image0001");
+  for (int i = 2; i < 300; ++i) ASSERT_TRUE(create("image" + std::to_string(1000 + i), 8 * kMiB));
+  EXPECT_EQ(cost_of("image9999"), first);
+  EXPECT_LE(first.first, 6u);
+  EXPECT_EQ(names().size(), 301u);
+}
+
+// 10,000 names are listed page by page, and without an op for each.
+TEST_F(ImageDirectoryTest, ManyNamesAreListedInFewOps) {
+  constexpr int kNames = 10'000;
+  const PoolId pool = gateway->find_pool("lunar")->id;
+  int added = 0;
+  for (int i = 0; i < kNames; ++i) {
+    run_to_done<Outcome<void>>(*center,
+                               add_name(*gateway, pool, "n" + std::to_string(10'000 + i), i + 1),
+                               [&](const Outcome<void>& done) { added += done ? 1 : 0; });
+    if (i % 100 != 99) continue;
+    ASSERT_TRUE(test::turn_until(*center, [&] { return added == i + 1; }));
+  }
+  const auto began = std::chrono::steady_clock::now();
+  EXPECT_EQ(names().size(), static_cast<std::size_t>(kNames));
+  const std::chrono::duration<double> took = std::chrono::steady_clock::now() - began;
+  EXPECT_LT(took.count(), 1.0);
 }
 
 TEST_F(ImageDirectoryTest, ANameIsTakenOnce) {

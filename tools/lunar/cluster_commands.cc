@@ -187,10 +187,10 @@ Outcome<void> backup(CommandContext& context, const ClusterArguments& arguments)
 // The images that somebody has open keep their pool. What cannot be read keeps nothing: a pool
 // whose servers are gone for good must be removable.
 Outcome<void> refuse_open_images(ClusterHandle& cluster, const std::string& pool) {
-  const auto images = cluster.wait<std::vector<gateway::ImageSummary>>(
-      [&](auto done) { gateway::list_images(cluster.client(), pool, std::move(done)); });
-  if (!images) return {};
-  for (const auto& image : *images) {
+  const auto list = cluster.wait<gateway::ImageList>(
+      [&](auto done) { gateway::list_images(cluster.client(), pool, {}, std::move(done)); });
+  if (!list) return {};
+  for (const auto& image : list->images) {
     const gateway::ImageSpec spec{pool, image.name};
     const auto found = cluster.wait<gateway::VersionedHeader>(
         [&](auto done) { gateway::find_image(cluster.client(), spec, std::move(done)); });
@@ -200,6 +200,30 @@ Outcome<void> refuse_open_images(ClusterHandle& cluster, const std::string& pool
                    "pool '" + pool + "' is not removed: image '" + spec.to_string() +
                        "' is open by " + user.entity + " at " + user.instance +
                        "; close it there, or strike a dead gateway with 'lunar unregister'");
+  }
+  return {};
+}
+
+Outcome<void> convert_pool(CommandContext& context, const ClusterArguments& arguments) {
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  gateway::Client& client = (*cluster)->client();
+  ProgressLine line("converting", context.shows_progress());
+  const auto conversion = (*cluster)->wait<gateway::PoolConversion>([&](auto done) {
+    gateway::convert_pool(
+        client, arguments.pool, [&line](uint64_t at, uint64_t total) { line.show(at, total); },
+        std::move(done));
+  });
+  if (!conversion) return failure(conversion.error());
+  if (context.wants_json()) {
+    Json renamed = Json::object();
+    for (const auto& [from, to] : conversion->renamed) renamed[from] = to;
+    std::puts(Json{{"converted", conversion->converted}, {"renamed", renamed}}.dump(1).c_str());
+    return {};
+  }
+  std::printf("%llu names converted\n", static_cast<unsigned long long>(conversion->converted));
+  for (const auto& [from, to] : conversion->renamed) {
+    std::printf("image '%s' is now '%s': another image has its name\n", from.c_str(), to.c_str());
   }
   return {};
 }
@@ -337,6 +361,10 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   created->add_option("--store", arguments->store, "file or mem");
   created->add_option("--osds", arguments->osds, "ids; default: every server")->delimiter(',');
   created->add_option("--weights", arguments->weights, "one per server")->delimiter(',');
+  auto* converted =
+      context.add(*pool, "convert", "give each image name of an older pool an object",
+                  [&context, arguments] { return convert_pool(context, *arguments); });
+  converted->add_option("pool", arguments->pool, "name")->required();
   auto* got = context.add(*pool, "get", "a pool's settings", [&context, arguments] {
     return ask_authority(context, {{"prefix", "pool get"}, {"pool", arguments->pool}});
   });

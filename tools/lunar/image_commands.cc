@@ -70,20 +70,24 @@ Outcome<void> create(CommandContext& context, const ImageArguments& arguments) {
 Outcome<void> list(CommandContext& context, const ImageArguments& arguments) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
-  const auto images = (*cluster)->wait<std::vector<gateway::ImageSummary>>([&](auto done) {
-    gateway::list_images((*cluster)->client(), arguments.pool, std::move(done));
+  const gateway::ListOptions options{.wants_ids = context.wants_json()};
+  const auto list = (*cluster)->wait<gateway::ImageList>([&](auto done) {
+    gateway::list_images((*cluster)->client(), arguments.pool, options, std::move(done));
   });
-  if (!images) return failure(images.error());
+  if (!list) return failure(list.error());
   auto names = nlohmann::json::array();
-  for (const auto& image : *images) {
+  for (const auto& image : list->images) {
     if (context.wants_json()) {
-      names.push_back({{"name", image.name}, {"id", gateway::image_id_text(image.id)}});
+      const std::string id = image.id == 0 ? "" : gateway::image_id_text(image.id);
+      names.push_back({{"name", image.name}, {"id", id}});
     } else {
       std::puts(image.name.c_str());
     }
   }
   if (context.wants_json()) std::puts(names.dump(1).c_str());
-  return {};
+  if (list->missing.empty()) return {};
+  std::fflush(stdout);
+  return failure(gateway::missing_error(*list));
 }
 
 Outcome<void> info(CommandContext& context, const ImageArguments& arguments) {

@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Interrupted changes, which ImageDirectoryTest cannot make.
-#include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/header_object.h"
+#include "gateway/metadata/name_object.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
 namespace lunar::gateway {
@@ -19,8 +19,7 @@ class ImageChangesTest : public MetadataFixture {
     });
   }
   bool has_name(const std::string& name) {
-    const auto directory = run(read_directory(*gateway, pool));
-    return directory && directory->count(name) != 0;
+    return run(find_name(*gateway, *gateway->find_pool("lunar"), name)).has_value();
   }
 };
 

@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "gateway/metadata/open_header.h"
 
-#include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/header_object.h"
+#include "gateway/metadata/name_object.h"
 #include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
@@ -101,9 +101,9 @@ TEST_F(OpenHeaderTest, AnEarlierStartStaysRegisteredWhileAServerHasNotFencedIt) 
   const auto osd_of = [&](const std::string& object) {
     return objecter::osd_of_pg(*info, objecter::pg_of_object(*info, object));
   };
-  // One that has neither the directory nor the header.
+  // One that has neither the name nor the header.
   objecter::OsdId away = 0;
-  while (away == osd_of(directory_of(pool).name) ||
+  while (away == osd_of(name_object_of(pool, "disk").name) ||
          away == osd_of(header_object_name(found->header.id))) {
     ++away;
   }

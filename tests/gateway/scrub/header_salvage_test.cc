@@ -97,8 +97,8 @@ TEST(HeaderSalvageTest, ADirectoryGivesTheEntriesThatReadAsSuch) {
   const std::string text =
       "{\"format\": 1, \"images\": {\"a\": \"00c0ffee00c0ffef\", \"b\": \"00c0ffee\", \"-c\": "
       "\"00c0ffee00c0fff1\", \"d\": \"00c0ffee00c0fff3\", \"e\": \"00c0f";
-  const Directory names = salvage_directory(text);
-  EXPECT_EQ(names, (Directory{{"a", 0x00c0ffee00c0ffefu}, {"d", 0x00c0ffee00c0fff3u}}));
+  const NameTable names = salvage_directory(text);
+  EXPECT_EQ(names, (NameTable{{"a", 0x00c0ffee00c0ffefu}, {"d", 0x00c0ffee00c0fff3u}}));
 }
 
 }  // namespace

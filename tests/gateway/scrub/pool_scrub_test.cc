@@ -4,9 +4,10 @@
 
 #include <algorithm>
 
-#include "gateway/metadata/directory_object.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_object.h"
+#include "gateway/metadata/old_directory.h"
 #include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
@@ -213,14 +214,59 @@ TEST_F(PoolScrubTest, ADamagedHeaderKeepsWhatCanBeReadOfIt) {
   EXPECT_EQ(after->header.size, before->header.size);
 }
 
-TEST_F(PoolScrubTest, ADamagedDirectoryIsMadeFromTheHeaders) {
+TEST_F(PoolScrubTest, ADamagedNameIsMadeFromTheHeaderThatHasIt) {
   make_image("one");
   make_image("two");
-  put("lunar_directory", "\0\0not a directory", objecter::kOpMetadata);
+  put("lunar_id.one", "?", objecter::kOpMetadata);
+  ASSERT_FALSE(open(*gateway, "one"));
+  EXPECT_EQ(content("two", 4096), std::string(4096, 'x'));
+  const ScrubReport report = scrub();
+  ASSERT_EQ(report.findings.size(), 1u);
+  EXPECT_EQ(report.findings[0].name(), "damaged-name:one");
+  EXPECT_FALSE(report.findings[0].must_be_named);
+  expect_repaired("damaged-name:one");
+  EXPECT_EQ(content("one", 4096), std::string(4096, 'x'));
+}
+
+TEST_F(PoolScrubTest, ADamagedNameOfNoHeaderIsDeletedOnlyByName) {
+  put("lunar_id.one", "?", objecter::kOpMetadata);
+  put("00c0ffee00c0ffee.0000000000000001", "data");  // which may be its
+  const ScrubReport report = scrub();
+  ASSERT_EQ(report.findings.size(), 1u);
+  EXPECT_EQ(report.findings[0].name(), "damaged-name:one");
+  EXPECT_TRUE(report.findings[0].must_be_named);
+  ASSERT_TRUE(repair("damaged-name:one"));
+  EXPECT_EQ(found(), Strings{"orphan:00c0ffee00c0ffee"});
+  EXPECT_TRUE(create("one", 8 * kMiB));
+}
+
+TEST_F(PoolScrubTest, OfTwoNamesThatOfTheHeaderIsKept) {
+  const ImageId id = make_image("one");
+  ASSERT_TRUE(run(add_name(*gateway, pool, "another", id)));
+  EXPECT_EQ(found("one"), Strings{"two-names:" + image_id_text(id)});
+  expect_repaired("two-names:" + image_id_text(id));
+  EXPECT_EQ(content("one", 4096), std::string(4096, 'x'));
+  EXPECT_FALSE(open(*gateway, "another"));
+}
+
+TEST_F(PoolScrubTest, ADirectoryOfAnEarlierFormatIsConverted) {
+  const ImageId id = make_image("one");
+  ASSERT_TRUE(run(drop_name(*gateway, pool, "one", id)));
+  put("lunar_directory", encode_old_directory({.is_closed = false, .images = {{"one", id}}}),
+      objecter::kOpMetadata);
   EXPECT_EQ(found(), Strings{"directory:lunar_directory"});
   expect_repaired("directory:lunar_directory");
   EXPECT_EQ(content("one", 4096), std::string(4096, 'x'));
-  EXPECT_EQ(content("two", 4096), std::string(4096, 'x'));
+}
+
+TEST_F(PoolScrubTest, OfADamagedDirectoryTheEntriesThatReadAsSuchAreTakenOver) {
+  const ImageId id = make_image("one");
+  ASSERT_TRUE(run(drop_name(*gateway, pool, "one", id)));
+  put("lunar_directory", "?? \"one\": \"" + image_id_text(id) + "\", \"two\": \"00",
+      objecter::kOpMetadata);
+  EXPECT_EQ(found(), Strings{"directory:lunar_directory"});
+  expect_repaired("directory:lunar_directory");
+  EXPECT_EQ(content("one", 4096), std::string(4096, 'x'));
 }
 
 TEST_F(PoolScrubTest, DataOfNoImageIsDeletedOnlyByName) {
@@ -278,7 +324,8 @@ TEST_F(PoolScrubTest, AnObjectThatCannotBeReadIsZeroedWhereItCannot) {
   const auto is_alone = [&] {
     const auto* const store = &store_of(data_object_name(id, 1));
     return store != &store_of(data_object_name(id, 0)) &&
-           store != &store_of(header_object_name(id)) && store != &store_of("lunar_directory");
+           store != &store_of(header_object_name(id)) && store != &store_of("lunar_id.one") &&
+           store != &store_of("lunar_directory");
   };
   while (!is_alone()) {
     ASSERT_TRUE(wait<void>([&](auto done) {

@@ -349,7 +349,8 @@ TEST_F(PoolFlushTest, ListPagesThroughOnePg) {
   std::optional<Result<std::vector<std::string>>> page;
   const auto list = [&](std::string cursor) {
     page.reset();
-    objecter->list(pg, std::move(cursor), 2, [&](auto names) { page = std::move(names); });
+    objecter->list(pg, ListScope::kPg, std::move(cursor), 2,
+                   [&](auto names) { page = std::move(names); });
     settle();
   };
   const OsdId owner = osd_of_pg(map.pools[0], pg);
@@ -376,7 +377,7 @@ TEST_F(PoolFlushTest, ListPagesThroughOnePg) {
   EXPECT_EQ(page->error(), make_error_code(OsdErrc::kInvalid)) << "more than was asked for";
   list("bad/cursor");
   EXPECT_EQ(page->error(), make_error_code(OsdErrc::kInvalid));
-  objecter->list({1, 64}, "", 2, [&](auto names) { page = std::move(names); });
+  objecter->list({1, 64}, ListScope::kPg, "", 2, [&](auto names) { page = std::move(names); });
   settle();
   EXPECT_EQ(page->error(), make_error_code(OsdErrc::kInvalid)) << "the pool has 64 PGs";
 }

@@ -2,6 +2,7 @@
 // That a vector is all or nothing, and what LIST returns.
 #include "osd/ops/op_executor.h"
 
+#include "objecter/protocol/placement.h"
 #include "tests/osd/ops/executor_fixture.h"
 
 namespace lunar::osd {
@@ -79,6 +80,34 @@ TEST_F(OpExecutorTest, ListGivesThePgsNamesInPages) {
   turn();
   const std::string data = text_of(*results.at(op->header.tid));
   EXPECT_EQ(*objecter::decode_names(as_const_bytes(data)), (std::vector<std::string>{"b", "c"}));
+}
+
+TEST_F(OpExecutorTest, ListOfAServerGivesTheNamesOfAllItsPgs) {
+  objecter::OsdMap map;
+  objecter::PoolInfo pool_info;
+  pool_info.id = 1;
+  pool_info.pg_num = 16;
+  pool_info.members = {{0}, {1}};
+  map.pools.push_back(pool_info);
+  const auto published = std::make_shared<const objecter::OsdMap>(map);
+  std::vector<std::string> expected;  // by server of PG 0
+  const auto osd_of = [&](objecter::PgId pg) { return objecter::osd_of_pg(pool_info, pg); };
+  for (int i = 0; i < 60; ++i) {
+    const std::string name = "n" + std::to_string(100 + i);
+    run(Vector(name).write(0, "x"));
+    const auto pg = objecter::pg_of_object(pool_info, name);
+    if (osd_of(pg) == osd_of({1, 0})) expected.push_back(name);
+  }
+  Vector list("");
+  list.add(OpCode::kList, 0, 1000, "", 0, "");
+  const ClientOpRef op = list.op();
+  op->header.steps.front().flags = objecter::kOfServer;
+  op->map = published;
+  executor->submit(op);
+  turn();
+  const std::string data = text_of(*results.at(op->header.tid));
+  EXPECT_EQ(*objecter::decode_names(as_const_bytes(data)), expected);
+  EXPECT_LT(expected.size(), 60u);
 }
 
 }  // namespace

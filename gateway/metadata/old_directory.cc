@@ -1,0 +1,197 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "gateway/metadata/old_directory.h"
+
+#include <nlohmann/json.hpp>
+#include <utility>
+
+#include "common/json.h"
+#include "gateway/image_directory.h"
+#include "gateway/metadata/header_object.h"
+#include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_object.h"
+#include "gateway/metadata/run_to_done.h"
+#include "objecter/protocol/placement.h"
+
+namespace lunar::gateway {
+namespace {
+
+using Json = nlohmann::json;
+using objecter::ObjectId;
+using objecter::OsdErrc;
+using objecter::PoolId;
+using objecter::PoolInfo;
+
+constexpr const char* kObjectName = "lunar_directory";
+// A READ of a whole object gives no more; one member is an image.
+constexpr JsonBounds kBounds{1 << 20, 4, JsonBounds::kNoLimit};
+constexpr uint64_t kOpenFormat = 1;
+constexpr uint64_t kClosedFormat = 2;
+
+Error must_convert(const std::string& pool, const OldDirectory& directory) {
+  const std::string what = directory.is_closed
+                               ? "converting the directory of pool '" + pool + "' was interrupted"
+                               : "pool '" + pool + "' has a directory of an earlier format";
+  return {make_error_code(OsdErrc::kIncompatible),
+          what + ": run 'lunar pool convert " + pool + "'"};
+}
+
+bool is_down(const Client& client, const PoolInfo& pool, const ObjectId& object) {
+  const auto map = client.objecter().map();
+  const auto* osd =
+      map->find_osd(objecter::osd_of_pg(pool, objecter::pg_of_object(pool, object.name)));
+  return osd == nullptr || !osd->up;
+}
+
+}  // namespace
+
+ObjectId old_directory_of(PoolId pool) { return {pool, kObjectName}; }
+
+Outcome<OldDirectory> decode_old_directory(std::string_view text) {
+  const auto corrupt =
+      failure(OsdErrc::kCorrupt, std::string("object ") + kObjectName +
+                                     " is not a Lunar image directory: 'lunar repair POOL "
+                                     "directory:lunar_directory' takes over what can be read");
+  const auto parsed = parse_json<Json>(text, kBounds);
+  if (!parsed) return corrupt;
+  const Json& json = *parsed;
+  if (!json.is_object() || !json.contains("format") || !json.contains("images") ||
+      !json["images"].is_object()) {
+    return corrupt;
+  }
+  if (json["format"] != kOpenFormat && json["format"] != kClosedFormat) {
+    return failure(OsdErrc::kIncompatible, std::string("object ") + kObjectName + " has format " +
+                                               printable_json(json["format"]) +
+                                               ", this build knows 1 and 2: use a newer build");
+  }
+  OldDirectory out;
+  out.is_closed = json["format"] == kClosedFormat;
+  for (const auto& [name, id_text] : json["images"].items()) {
+    const auto id =
+        id_text.is_string() ? parse_image_id(id_text.get_ref<const std::string&>()) : std::nullopt;
+    if (!is_valid_image_name(name) || !id) return corrupt;
+    out.images[name] = *id;
+  }
+  return out;
+}
+
+std::string encode_old_directory(const OldDirectory& directory) {
+  Json images = Json::object();
+  for (const auto& [name, id] : directory.images) images[name] = image_id_text(id);
+  const uint64_t format = directory.is_closed ? kClosedFormat : kOpenFormat;
+  return Json{{"format", format}, {"images", std::move(images)}}.dump(1);
+}
+
+Task<Outcome<void>> require_no_old_directory(Client& client, PoolInfo pool) {
+  const ObjectId object = old_directory_of(pool.id);
+  if (is_down(client, pool, object)) co_return Outcome<void>();
+  const uint64_t io_id = client.next_io_id();
+  const Result<MetadataContent> content = co_await read_metadata(client, object, io_id);
+  if (!content || !content->exists) co_return Outcome<void>();
+  const Outcome<OldDirectory> directory = decode_old_directory(content->text);
+  if (!directory) co_return failure(directory.error());
+  if (!directory->images.empty()) co_return failure(must_convert(pool.name, *directory));
+  co_return Outcome<void>();
+}
+
+Task<Outcome<void>> close_old_directory(Client& client, PoolInfo pool) {
+  const ObjectId object = old_directory_of(pool.id);
+  if (is_down(client, pool, object)) co_return Outcome<void>();
+  MetadataEditor edit = [&pool](const MetadataContent& content) -> Outcome<MetadataEdit> {
+    OldDirectory directory;
+    if (content.exists) {
+      auto decoded = decode_old_directory(content.text);
+      if (!decoded) return failure(decoded.error());
+      directory = std::move(*decoded);
+      if (directory.is_closed && directory.images.empty()) return MetadataEdit{};
+      if (!directory.images.empty()) return failure(must_convert(pool.name, directory));
+    }
+    directory.is_closed = true;
+    return MetadataEdit{MetadataEdit::Action::kWrite, encode_old_directory(directory)};
+  };
+  Outcome<void> closed = co_await update_metadata(client, object, std::move(edit));
+  co_return closed;
+}
+
+// --- conversion ---
+
+namespace {
+
+// Shuts earlier builds out and gives the names that are left to convert.
+Task<Outcome<NameTable>> begin_conversion(Client& client, PoolId pool) {
+  NameTable images;
+  MetadataEditor edit = [&images](const MetadataContent& content) -> Outcome<MetadataEdit> {
+    OldDirectory directory;
+    if (content.exists) {
+      auto decoded = decode_old_directory(content.text);
+      if (!decoded) return failure(decoded.error());
+      directory = std::move(*decoded);
+    }
+    images = directory.images;
+    if (directory.is_closed) return MetadataEdit{};
+    directory.is_closed = true;
+    return MetadataEdit{MetadataEdit::Action::kWrite, encode_old_directory(directory)};
+  };
+  const ObjectId object = old_directory_of(pool);
+  const Outcome<void> begun = co_await update_metadata(client, object, std::move(edit));
+  if (!begun) co_return failure(begun.error());
+  co_return images;
+}
+
+// Gives the image an object for its name; under a spare name, which its header gets too, if another
+// image has that one. The name it has then.
+Task<Outcome<std::string>> convert_name(Client& client, PoolId pool, std::string name, ImageId id) {
+  const Outcome<void> added = co_await add_name(client, pool, name, id);
+  if (added) co_return name;
+  if (added.error().code != OsdErrc::kExists) co_return failure(added.error());
+  const std::string spare = spare_name(name, id);
+  HeaderEditor rename = [&spare](ImageHeader& header) -> Outcome<void> {
+    header.name = spare;
+    return {};
+  };
+  const Outcome<void> renamed = co_await update_header(client, pool, id, std::move(rename));
+  if (!renamed && renamed.error().code != OsdErrc::kNoSuchObject) {
+    co_return failure(renamed.error());
+  }
+  const Outcome<void> entered = co_await add_name(client, pool, spare, id);
+  if (!entered) co_return failure(entered.error());
+  co_return spare;
+}
+
+Task<Outcome<PoolConversion>> convert(Client& client, std::string pool_name,
+                                      OnProgress on_progress) {
+  const auto pool = client.find_pool(pool_name);
+  if (!pool) co_return failure(pool.error());
+  const PoolId pool_id = pool->id;
+  const Outcome<NameTable> images = co_await begin_conversion(client, pool_id);
+  if (!images) co_return failure(images.error());
+  PoolConversion conversion;
+  for (auto each = images->begin(); each != images->end(); ++each) {
+    const std::string name = each->first;
+    const ImageId id = each->second;
+    const Outcome<std::string> entered = co_await convert_name(client, pool_id, name, id);
+    if (!entered) {
+      co_return failure(entered.error().code, "converting image '" + name + "' failed: " +
+                                                  entered.error().message + "; repeat the command");
+    }
+    if (*entered != name) conversion.renamed.emplace_back(name, *entered);
+    ++conversion.converted;
+    if (on_progress) on_progress(conversion.converted, images->size());
+  }
+  MetadataEditor finish = [](const MetadataContent&) -> Outcome<MetadataEdit> {
+    const OldDirectory nothing{.is_closed = true, .images = {}};
+    return MetadataEdit{MetadataEdit::Action::kWrite, encode_old_directory(nothing)};
+  };
+  const ObjectId object = old_directory_of(pool_id);
+  const Outcome<void> finished = co_await update_metadata(client, object, std::move(finish));
+  if (!finished) co_return failure(finished.error());
+  co_return conversion;
+}
+
+}  // namespace
+
+void convert_pool(Client& client, const std::string& pool, OnProgress on_progress,
+                  UniqueFunction<void(Outcome<PoolConversion>)> done) {
+  run_to_done(client.center(), convert(client, pool, std::move(on_progress)), std::move(done));
+}
+
+}  // namespace lunar::gateway
