@@ -44,7 +44,12 @@ Image::Image(std::shared_ptr<OpenHeader> header, Client& client, const OpenOptio
       pool_(header_->pool()),
       layout_(header_->header().layout),
       writes_(client.objecter().writes_of(id_)),
-      options_(options) {}
+      options_(options) {
+  header_->watch_ends([this](uint64_t end, UniqueFunction<void()> done) {
+    ios_.when_none_beyond(end, std::move(done));
+    client_.center().post([self = shared_from_this()] { self->ios_.notify(); });
+  });
+}
 
 Image::~Image() {
   if (is_closing_) return;
@@ -54,7 +59,7 @@ Image::~Image() {
 
 const ImageSpec& Image::spec() const noexcept { return header_->spec(); }
 const Uuid& Image::uuid() const noexcept { return header_->header().uuid; }
-uint64_t Image::size() const noexcept { return header_->header().size; }
+uint64_t Image::size() const noexcept { return header_->size(); }
 
 void Image::on_fenced() noexcept { header_->on_fenced(); }
 
@@ -64,7 +69,7 @@ void Image::close(UniqueFunction<void(Outcome<void>)> done) {
   header_->stop();
   ios_.when_none(
       [header = header_, done = std::move(done)]() mutable { header->strike(std::move(done)); });
-  client_.center().post([self = shared_from_this()] { self->ios_.notify_if_none(); });
+  client_.center().post([self = shared_from_this()] { self->ios_.notify(); });
 }
 
 std::error_code Image::refusal_of(const IoWork& work) const noexcept {

@@ -118,9 +118,10 @@ struct ResizeOptions {
   uint64_t size = 0;           // bytes, as validate_image_size() wants it
   bool allows_shrink = false;  // the data beyond `size` may be destroyed
 };
-// Growing is allowed while the image is open: gateways are told. Shrinking
-// is refused unless it is allowed (kNotPermitted), and while any has the image open (kBusy); it
-// publishes the size and then deletes, so that what was refused has destroyed nothing.
+// Also while the image is open: gateways are told. Shrinking is refused unless it is allowed
+// (kNotPermitted). It waits until whoever has the image open uses the end no more, and fences the
+// dead; kBusy if somebody alive does not let go in time, and then nothing has changed. Only after
+// that is anything deleted. One that was interrupted is finished, or undone, by the next resize.
 // `on_progress` may be empty.
 void resize_image(Client& client, const ImageSpec& spec, const ResizeOptions& options,
                   OnProgress on_progress, UniqueFunction<void(Outcome<void>)> done);

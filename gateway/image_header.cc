@@ -85,6 +85,22 @@ Json json_of(const Registration& registration) {
           {"lock", lock_mode_name(registration.lock)}};
 }
 
+struct NamedState {
+  ImageState state;
+  const char* name;
+};
+constexpr NamedState kStates[] = {{ImageState::kReady, "ready"},
+                                  {ImageState::kRemoving, "removing"},
+                                  {ImageState::kShrinking, "shrinking"},
+                                  {ImageState::kGrowing, "growing"}};
+
+std::optional<ImageState> parse_state(const std::string& name) {
+  for (const NamedState& each : kStates) {
+    if (name == each.name) return each.state;
+  }
+  return std::nullopt;
+}
+
 std::optional<Registration> parse_registration(const Json& json, uint64_t format) {
   HeaderFields fields(json);
   Registration out;
@@ -110,6 +126,13 @@ const char* lock_mode_name(LockMode mode) noexcept {
   return mode == LockMode::kShared ? "shared" : "exclusive";
 }
 
+const char* image_state_name(ImageState state) noexcept {
+  for (const NamedState& each : kStates) {
+    if (state == each.state) return each.name;
+  }
+  return "?";
+}
+
 const Registration* ImageHeader::find_registration(uint64_t cookie) const {
   const auto found = std::find_if(registrations.begin(), registrations.end(),
                                   [&](const auto& each) { return each.cookie == cookie; });
@@ -121,7 +144,9 @@ std::string encode(const ImageHeader& header) {
   for (const auto& each : header.registrations) {
     registrations.push_back(json_of(each));
   }
-  Json json = {{"format", ImageHeader::kFormat},
+  const unsigned format =
+      header.is_resizing() ? ImageHeader::kResizingFormat : ImageHeader::kFormat;
+  Json json = {{"format", format},
                {"id", image_id_text(header.id)},
                {"name", header.name},
                {"uuid", header.uuid.to_string()},
@@ -129,10 +154,11 @@ std::string encode(const ImageHeader& header) {
                {"object_size", header.layout.object_size},
                {"stripe_unit", header.layout.stripe_unit},
                {"stripe_count", header.layout.stripe_count},
-               {"state", header.state == ImageState::kReady ? "ready" : "removing"},
+               {"state", image_state_name(header.state)},
                {"trimmed_from", header.trimmed_from},
                {"features", header.features},
                {"registrations", std::move(registrations)}};
+  if (header.is_resizing()) json["resize_to"] = header.resize_to;
   if (header.resizer) json["resizer"] = json_of(*header.resizer);
   return json.dump(1);
 }
@@ -147,10 +173,10 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   HeaderFields fields(*json);
   const uint64_t format = fields.number("format");
   if (!fields.is_ok()) return corrupt("is not a Lunar image header");
-  if (format == 0 || format > ImageHeader::kFormat) {
+  if (format == 0 || format > ImageHeader::kResizingFormat) {
     return failure(OsdErrc::kIncompatible, "image header " + object + " has format " +
                                                std::to_string(format) +
-                                               ", this build knows formats 1 and 2: use a newer "
+                                               ", this build knows formats 1 to 3: use a newer "
                                                "build");
   }
   ImageHeader header;
@@ -162,7 +188,7 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   header.layout.stripe_unit = fields.number("stripe_unit");
   const uint64_t stripe_count = fields.number("stripe_count");
   header.layout.stripe_count = static_cast<uint32_t>(std::min<uint64_t>(stripe_count, UINT32_MAX));
-  const std::string state = fields.text("state", 16);
+  const auto state = parse_state(fields.text("state", 16));
   header.trimmed_from = fields.number("trimmed_from");
   for (const auto& each : fields.array("features", 64)) {
     return failure(OsdErrc::kIncompatible, "image header " + object + " needs feature " +
@@ -180,8 +206,14 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   if (!fields.is_ok() || !id || !uuid || !is_valid_image_name(header.name)) {
     return corrupt("lacks a member or has one of the wrong type");
   }
-  if (state != "ready" && state != "removing") return corrupt("has an unknown state");
-  header.state = state == "ready" ? ImageState::kReady : ImageState::kRemoving;
+  if (!state) return corrupt("has an unknown state");
+  header.state = *state;
+  if (header.is_resizing()) {
+    header.resize_to = fields.number("resize_to");
+    if (!fields.is_ok()) return corrupt("does not say which size it is to have");
+    if (auto r = validate_image_size(header.resize_to); !r)
+      return corrupt("is wrong: " + r.error().message);
+  }
   header.id = *id;
   // Whoever may write one image's header must not have another one's data removed.
   if (header_object_name(*id) != object) return corrupt("is of image " + image_id_text(*id));

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <algorithm>
 #include <cstdint>
 #include <optional>
 #include <string>
@@ -48,14 +49,20 @@ struct Registration {
 
 enum class ImageState : uint8_t {
   kReady,
-  kRemoving,  // `rm` has begun: it can only be finished
+  kRemoving,   // `rm` has begun: it can only be finished
+  kShrinking,  // its end is being given up, to `resize_to`; while that is below `size`, nothing of
+               // it is lost yet; then it can only be finished
+  kGrowing,    // to `resize_to`: what was cut off there earlier is being cleared
 };
 
+const char* image_state_name(ImageState state) noexcept;  // "ready", "removing", …
+
 // What an image is: one JSON object, `<id>.header`. A value. docs/image.md has the format.
-// Name, size, state, trimmed_from, registrations and resizer change; the rest stays for the image's
-// life.
+// Name, size, state, resize_to, trimmed_from, registrations and resizer change; the rest stays for
+// the image's life.
 struct ImageHeader {
   static constexpr unsigned kFormat = 2;                   // 1 is read too; a later one is refused
+  static constexpr unsigned kResizingFormat = 3;           // of kShrinking and kGrowing
   static constexpr std::size_t kMaxRegistrations = 1024;   // opening one more is refused
   static constexpr uint64_t kMaxSize = uint64_t{1} << 52;  // 4 PiB
   static constexpr uint64_t kSizeUnit = 4096;              // bytes
@@ -66,6 +73,7 @@ struct ImageHeader {
   uint64_t size = 0;  // bytes, a multiple of kSizeUnit
   StripeLayout layout;
   ImageState state = ImageState::kReady;
+  uint64_t resize_to = 0;     // bytes, the size to come; 0 unless kShrinking or kGrowing
   uint64_t trimmed_from = 0;  // largest size it ever had: growing again clears up to here first
   std::vector<std::string> features;  // none are known yet: an image that has one is refused
   std::vector<Registration> registrations;
@@ -73,6 +81,13 @@ struct ImageHeader {
   // that of a reader.
   std::optional<Registration> resizer;
 
+  bool is_resizing() const noexcept {
+    return state == ImageState::kShrinking || state == ImageState::kGrowing;
+  }
+  // Bytes that may be read and written: the end that is being given up is no part of it.
+  uint64_t usable_size() const noexcept {
+    return state == ImageState::kShrinking ? std::min(size, resize_to) : size;
+  }
   // Null if there is none. Good until registrations change.
   const Registration* find_registration(uint64_t cookie) const;
 };

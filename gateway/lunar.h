@@ -77,10 +77,10 @@ LUNAR_API int lunar_image_create(lunar_cluster_t cluster, const char* spec, uint
 /* -EBUSY: somebody has the image open. A removal that was interrupted is finished by another one.
  */
 LUNAR_API int lunar_image_remove(lunar_cluster_t cluster, const char* spec);
-/* Grows it; possible while it is open. -EPERM: `size` is smaller than it is. */
+/* Grows it. Both are possible while it is open. -EPERM: `size` is smaller than it is. */
 LUNAR_API int lunar_image_resize(lunar_cluster_t cluster, const char* spec, uint64_t size);
 /* The same; with allow_shrink not 0 it may become smaller, which destroys the data at its end.
- * -EBUSY: shrinking while somebody has it open. */
+ * -EBUSY: somebody alive who has it open did not give up the end in time; nothing has changed. */
 LUNAR_API int lunar_image_resize2(lunar_cluster_t cluster, const char* spec, uint64_t size,
                                   int allow_shrink);
 /* Names as consecutive NUL-terminated strings; returns the bytes needed, writes none if more than

@@ -209,7 +209,7 @@ void IoRun::finish() {
   const std::shared_ptr<Image> image = std::move(image_);
   delete this;
   done(result);
-  image->ios_.notify_if_none();
+  image->ios_.notify();
 }
 
 void IoRun::count_in(GatewayCounters& counters) const {

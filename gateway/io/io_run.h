@@ -26,6 +26,13 @@ class IoRun : public boost::intrusive::list_base_hook<> {
   static void start(std::shared_ptr<Image> image, const IoWork& work, const IoOptions& options,
                     ImageIoDone done);
   uint64_t io_id() const noexcept { return io_id_; }
+  // The byte of the image behind the last one that it reads or changes.
+  uint64_t end() const noexcept {
+    return work_.length > UINT64_MAX - work_.offset ? UINT64_MAX : work_.offset + work_.length;
+  }
+  // Which one of its image it is, by the time of its start.
+  uint64_t order() const noexcept { return order_; }
+  void set_order(uint64_t order) noexcept { order_ = order; }
   // Asks every op in flight to end; the IO then ends with kCancelled unless all of them were done.
   void cancel();
 
@@ -52,6 +59,7 @@ class IoRun : public boost::intrusive::list_base_hook<> {
   bool fua_;
   const msgr::RegisteredBuffer* memory_;  // or null: IoOptions::memory
   uint64_t io_id_;
+  uint64_t order_ = 0;
   ImageIoDone done_;
   ExtentCursor cursor_;                 // at the next extent to submit
   uint32_t next_index_ = 0;             // extents submitted

@@ -122,7 +122,8 @@ Task<std::error_code> OpenHeader::watch(std::shared_ptr<OpenHeader> self) {
 
 // --- while it is open ---
 
-// Reads the header when there is a reason to. Acks come after that.
+// Reads the header when there is a reason to. Acks come after that, and when no IO beyond the end
+// of the image is in flight: whoever shrinks it may cut then.
 Detached OpenHeader::follow(std::shared_ptr<OpenHeader> self) {
   Client& client = self->client_;
   const auto interval = client.config().get_duration("lunar_header_poll");
@@ -137,7 +138,7 @@ Detached OpenHeader::follow(std::shared_ptr<OpenHeader> self) {
       const bool is_back = co_await watch_again(self);
       if (!is_back) co_return;
     }
-    auto acks = std::exchange(self->acks_, {});
+    Acks acks = std::exchange(self->acks_, {});
     if (acks.empty() && !was_lost) {
       const ObjectVersion version = self->version_;
       const uint64_t io_id = client.next_io_id();
@@ -146,7 +147,10 @@ Detached OpenHeader::follow(std::shared_ptr<OpenHeader> self) {
       if (!changed || !*changed) continue;
     }
     Outcome<VersionedHeader> found = co_await read_header(client, self->pool(), self->header_.id);
-    if (self->is_stopped_) co_return;
+    if (self->is_stopped_) {
+      ack_without_ios(self, std::move(acks));
+      co_return;
+    }
     if (!found && found.error().code == OsdErrc::kNoSuchObject) {
       self->fence("the image was removed");
       co_return;
@@ -157,8 +161,32 @@ Detached OpenHeader::follow(std::shared_ptr<OpenHeader> self) {
       continue;
     }
     self->adopt(std::move(*found));
+    if (acks.empty()) continue;
+    const uint64_t end = self->size();
+    co_await wait_for_ends(self, end);
     for (objecter::NotifyReply& ack : acks) ack({});
+    if (self->is_stopped_) co_return;
   }
+}
+
+// True, when no IO that reaches beyond `end` is in flight.
+Task<bool> OpenHeader::wait_for_ends(std::shared_ptr<OpenHeader> self, uint64_t end) {
+  if (!self->when_ended_) co_return true;
+  msgr::Completion<std::error_code> ended;
+  UniqueFunction<void(std::error_code)> on_ended = ended.callback();
+  self->when_ended_(end, [on_ended = std::move(on_ended)]() mutable { on_ended({}); });
+  const std::error_code nothing = co_await ended;
+  co_return !nothing;
+}
+
+// Of one that begins no more IO: what it has in flight may be beyond any end.
+Detached OpenHeader::ack_without_ios(std::shared_ptr<OpenHeader> self, Acks acks) {
+  if (self->is_stopped_ && !self->is_struck_) {  // strike() acks them
+    for (objecter::NotifyReply& ack : acks) self->acks_.push_back(std::move(ack));
+    co_return;
+  }
+  if (!self->is_struck_) co_await wait_for_ends(self, 0);
+  for (objecter::NotifyReply& ack : acks) ack({});
 }
 
 // Until it has a watch again: true. False: it is over.
@@ -178,7 +206,12 @@ Task<bool> OpenHeader::watch_again(std::shared_ptr<OpenHeader> self) {
 }
 
 void OpenHeader::on_notify(const objecter::NotifyEvent&, objecter::NotifyReply ack) {
-  if (is_stopped_ || is_fenced_) return ack({});
+  if (is_stopped_ || is_fenced_) {
+    Acks one;
+    one.push_back(std::move(ack));
+    ack_without_ios(shared_from_this(), std::move(one));
+    return;
+  }
   acks_.push_back(std::move(ack));
   until_next_poll_.wake();
 }
@@ -199,24 +232,26 @@ void OpenHeader::adopt(VersionedHeader found) {
   if (is_registered_ && found.header.find_registration(registration_.cookie) == nullptr) {
     fence("the registration of " + client_.instance() + " was struck");
   }
-  const uint64_t old_size = header_.size;
+  const uint64_t old_size = size();
   header_ = std::move(found.header);
   version_ = found.version;
-  if (header_.size == old_size) return;
-  LUNAR_LOG(kGateway, 1, "image {}: size {} -> {}", spec_.to_string(), old_size, header_.size);
-  if (on_resize_) on_resize_(header_.size);
+  if (size() == old_size) return;
+  LUNAR_LOG(kGateway, 1, "image {}: size {} -> {}", spec_.to_string(), old_size, size());
+  if (on_resize_) on_resize_(size());
 }
 
 // --- the end ---
 
 void OpenHeader::stop() {
   is_stopped_ = true;
-  for (objecter::NotifyReply& ack : std::exchange(acks_, {})) ack({});
+  when_ended_ = nullptr;
   until_next_poll_.close();
 }
 
 void OpenHeader::strike(UniqueFunction<void(Outcome<void>)> done) {
   const auto self = shared_from_this();
+  is_struck_ = true;
+  for (objecter::NotifyReply& ack : std::exchange(acks_, {})) ack({});
   run_to_done<Outcome<void>>(client_.center(), strike_once(self),
                              [self, done = std::move(done)](Outcome<void> struck) mutable {
                                end_watch(self, struck);

@@ -34,6 +34,8 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   objecter::PoolId pool() const noexcept { return pool_.id; }
   // As it was found last. All but size, state and registrations is the same for the image's life.
   const ImageHeader& header() const noexcept { return header_; }
+  // Bytes that may be read and written.
+  uint64_t size() const noexcept { return header_.usable_size(); }
   // Ours, in the header or, of a read-only one, not: then its cookie is that of the watch.
   const Registration& registration() const noexcept { return registration_; }
   // Somebody else struck our registration, a server refuses us, or the image was removed: another
@@ -41,6 +43,11 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   bool is_fenced() const noexcept { return is_fenced_; }
   // A server has refused an op of ours with kFenced.
   void on_fenced() noexcept { is_fenced_ = true; }
+  // Runs `when_ended(end, done)` when somebody has to know that no IO beyond byte `end` is in
+  // flight any more: from the call on it starts none, and `done` runs when those that it had have
+  // ended. Until stop().
+  using WhenEnded = UniqueFunction<void(uint64_t end, UniqueFunction<void()> done)>;
+  void watch_ends(WhenEnded when_ended) { when_ended_ = std::move(when_ended); }
   // Runs on_resize(new size) whenever the header is found with another size. Empty: no longer.
   void watch_size(UniqueFunction<void(uint64_t)> on_resize) { on_resize_ = std::move(on_resize); }
 
@@ -48,7 +55,7 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   void stop();
   // Takes our registration out, unless there is none or somebody else has struck it, and ends the
   // watch. `done` runs once, later, with the outcome of the first attempt; it is tried again until
-  // the client shuts down. REQUIRES: stop().
+  // the client shuts down. REQUIRES: stop(), and no IO is in flight.
   void strike(UniqueFunction<void(Outcome<void>)> done);
 
  private:
@@ -63,6 +70,9 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   static Detached end_watch(std::shared_ptr<OpenHeader> self, Outcome<void> struck);
   static Detached follow(std::shared_ptr<OpenHeader> self);
   static Task<bool> watch_again(std::shared_ptr<OpenHeader> self);
+  using Acks = std::vector<objecter::NotifyReply>;
+  static Task<bool> wait_for_ends(std::shared_ptr<OpenHeader> self, uint64_t end);
+  static Detached ack_without_ios(std::shared_ptr<OpenHeader> self, Acks acks);
   void adopt(VersionedHeader found);
   void fence(const std::string& why);
 
@@ -79,9 +89,11 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   bool is_registered_ = false;  // our registration was in the header, and we have not struck it
   bool is_fenced_ = false;
   bool is_stopped_ = false;
-  bool is_watching_ = false;                 // the objecter has `this` as a handler
-  std::vector<objecter::NotifyReply> acks_;  // of notifies since the header was read
-  msgr::Sleeper until_next_poll_;            // closed with is_stopped_
+  bool is_struck_ = false;         // strike() was called: no IO is in flight
+  bool is_watching_ = false;       // the objecter has `this` as a handler
+  Acks acks_;                      // of notifies since the header was read
+  msgr::Sleeper until_next_poll_;  // closed with is_stopped_
+  WhenEnded when_ended_;
   UniqueFunction<void(uint64_t)> on_resize_;
 };
 

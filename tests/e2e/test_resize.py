@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""An image grows under a connected initiator, and does not shrink under one."""
+"""An image grows and shrinks under a connected initiator."""
 
+import json
 import unittest
 
 from lunar_e2e import LunarTestCase, wait_until
@@ -10,7 +11,7 @@ from lunar_e2e.held_session import HeldSession
 MIB = 1 << 20
 GOOD, CHECK_CONDITION = 0, 2
 UNIT_ATTENTION = 0x6
-BUSY = 16  # EBUSY
+EPERM, BUSY = 1, 16
 
 
 class ResizeTest(LunarTestCase):
@@ -45,19 +46,41 @@ class ResizeTest(LunarTestCase):
             self.assertEqual(answer, (CHECK_CONDITION, UNIT_ATTENTION, 0x2a09))
             self.assertEqual(session.test_unit_ready()[0], GOOD)
 
-    def test_shrinking_is_refused_while_open_and_done_once_closed(self):
+    def test_an_open_image_shrinks_and_grows_under_load(self):
         self.assert_good(self.command(self.lun.url, "write", lba=65536, blocks=2048, pattern="1"))
         code, sentence = self.cluster.lunar_fails("resize", "rbd/image", "--size", "32M")
-        self.assertEqual(code, BUSY)
-        self.assertIn("it is open by client.admin", sentence)
+        self.assertEqual(code, EPERM)
+        self.assertIn("--allow-shrink", sentence)
         self.assertEqual(self.capacity(), 64 * MIB)
-
-        self.lun.delete()
-        self.cluster.lunar("resize", "rbd/image", "--size", "32M", "--allow-shrink")
+        running = self.start_load("verify", self.lun.url, bytes="64M", seed=42, span="16M")
+        self.wait_for_writes(running)
+        with HeldSession(self.lun) as session:
+            self.assertEqual(session.test_unit_ready()[0], GOOD)
+            self.cluster.lunar("resize", "rbd/image", "--size", "32M", "--allow-shrink")
+            self.assertEqual(session.test_unit_ready(), (CHECK_CONDITION, UNIT_ATTENTION, 0x2a09))
+        self.assertEqual(self.capacity(), 32 * MIB)
+        self.assert_sense(self.command(self.lun.url, "write", lba=65536, pattern="2"), 0x5, 0x21)
         self.cluster.lunar("resize", "rbd/image", "--size", "64M")
-        self.lun = self.export("rbd/image")
+        self.assertEqual(self.capacity(), 64 * MIB)
         answer = self.command(self.lun.url, "read", lba=65536, blocks=1)
         self.assertEqual(answer["data"], "00" * 512)  # what was cut off does not come back
+        (report,) = running.finish()
+        self.assertEqual(report["verdict"], "clean")
+
+    def test_info_shows_a_shrink_that_was_interrupted(self):
+        self.cluster.lunar("create", "rbd/other", "--size", "64M")
+        header = self.cluster.lunar_json("info", "rbd/other")
+        (path,) = [path for osd in range(3)
+                   for path in self.cluster.store_folder(osd).glob(f"pool.*/*/*/o.{header['id']}.header")]
+        osd = int(path.relative_to(self.cluster.folder).parts[0].split(".")[1])
+        self.cluster.kill_osd(osd)
+        header.update(format=3, state="shrinking", resize_to=32 * MIB)
+        path.write_text(json.dumps(header))
+        self.cluster.start_osd(osd)
+        self.assertIn("shrinking      to 32 MiB", self.cluster.lunar("info", "rbd/other"))
+        self.assertIn("interrupted: repeat 'lunar resize'", self.cluster.lunar("info", "rbd/other"))
+        self.cluster.lunar("resize", "rbd/other", "--size", "64M")
+        self.assertEqual(self.cluster.lunar_json("info", "rbd/other")["state"], "ready")
 
     def test_a_write_bench_is_refused_while_open(self):
         words = ["bench", "rbd/image", "--io-type", "write", "--io-size", "4K", "--io-total", "64K"]

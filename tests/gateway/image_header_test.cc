@@ -52,10 +52,10 @@ TEST(ImageHeaderTest, TheHeaderOfAnotherImageIsRefused) {
 
 TEST(ImageHeaderTest, AnotherFormatIsNamedAsSuch) {
   const auto decoded = decode_image_header(
-      replaced(encode(sample()), "\"format\": 2", "\"format\": 3"), "0123456789abcdef.header");
+      replaced(encode(sample()), "\"format\": 2", "\"format\": 4"), "0123456789abcdef.header");
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kIncompatible);
-  EXPECT_NE(decoded.error().message.find("format 3"), std::string::npos);
+  EXPECT_NE(decoded.error().message.find("format 4"), std::string::npos);
 }
 
 TEST(ImageHeaderTest, RegistrationsOfFormat1HaveNoCookieAndShare) {
@@ -148,6 +148,27 @@ TEST(ImageSizeTest, IsAMultipleOfFourKibibytes) {
   EXPECT_FALSE(validate_image_size(0));
   EXPECT_FALSE(validate_image_size(4097));
   EXPECT_FALSE(validate_image_size(ImageHeader::kMaxSize + 4096));
+}
+
+TEST(ImageHeaderTest, OneThatIsBeingResizedIsRefusedByEarlierBuildsAndHasItsSmallerSize) {
+  ImageHeader header = sample();
+  header.state = ImageState::kShrinking;
+  header.resize_to = header.size / 2;
+  const std::string text = encode(header);
+  EXPECT_NE(text.find("\"format\": 3"), std::string::npos);
+  const auto decoded = decode_image_header(text, "0123456789abcdef.header");
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(decoded->state, ImageState::kShrinking);
+  EXPECT_EQ(decoded->size, header.size);
+  EXPECT_EQ(decoded->usable_size(), header.size / 2);
+  header.state = ImageState::kGrowing;
+  header.resize_to = header.size * 2;
+  EXPECT_EQ(decode_image_header(encode(header), "0123456789abcdef.header")->usable_size(),
+            header.size);
+  header.state = ImageState::kReady;
+  EXPECT_EQ(encode(header).find("resize_to"), std::string::npos);
+  EXPECT_FALSE(
+      decode_image_header(replaced(text, "resize_to", "resize_at"), "0123456789abcdef.header"));
 }
 
 }  // namespace

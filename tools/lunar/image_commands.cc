@@ -24,6 +24,13 @@ struct ImageArguments {
   bool allows_shrink = false;
 };
 
+std::string resizer_text(const ImageHeader& header) {
+  const std::string repeat = "repeat 'lunar resize' to finish, or give the old size to undo, it";
+  if (!header.resizer) return ", and that was interrupted: " + repeat;
+  return " by " + header.resizer->entity + " at " + header.resizer->instance +
+         "; if that was interrupted, " + repeat;
+}
+
 void print_header(const CommandContext& context, const std::string& spec,
                   const ImageHeader& header) {
   if (context.wants_json()) {
@@ -40,9 +47,10 @@ void print_header(const CommandContext& context, const std::string& spec,
   std::printf("  striping      %u objects of %s units\n", header.layout.stripe_count,
               size_text(header.layout.stripe_unit).c_str());
   if (header.state == gateway::ImageState::kRemoving) std::puts("  being removed");
-  if (header.resizer) {
-    std::printf("  being resized by %s at %s, or that was interrupted: repeat 'lunar resize'\n",
-                header.resizer->entity.c_str(), header.resizer->instance.c_str());
+  if (header.is_resizing()) {
+    std::printf("  %s      to %s (%llu bytes)%s\n", image_state_name(header.state),
+                size_text(header.resize_to).c_str(),
+                static_cast<unsigned long long>(header.resize_to), resizer_text(header).c_str());
   }
   for (const auto& each : header.registrations) {
     std::printf("  open by       %s at %s, %s\n", each.entity.c_str(), each.instance.c_str(),
@@ -201,8 +209,7 @@ void add_image_commands(CLI::App& app, CommandContext& context) {
                         [&context, arguments] { return info(context, *arguments); }));
 
   auto* resized = with_spec(context.add(
-      app, "resize", "grow an image (also while open), or shrink one that nobody has open",
-      [&context, arguments] {
+      app, "resize", "grow or shrink an image, also while it is open", [&context, arguments] {
         return change(
             context, arguments->spec, "resizing",
             [&](auto& client, const auto& spec, auto progress, auto done) {

@@ -9,12 +9,23 @@ namespace {
 TEST(IosInFlightAloneTest, WithNoneTheWaiterRunsOnceWhenAsked) {
   IosInFlight ios;
   int runs = 0;
-  ios.notify_if_none();
+  ios.notify();
   ios.when_none([&runs] { ++runs; });
   EXPECT_EQ(runs, 0);
-  ios.notify_if_none();
-  ios.notify_if_none();
+  ios.notify();
+  ios.notify();
   EXPECT_EQ(runs, 1);
+}
+
+TEST(IosInFlightAloneTest, WithNoneThatReachesBeyondTheWaiterRunsOnceWhenAsked) {
+  IosInFlight ios;
+  int runs = 0;
+  ios.when_none_beyond(4096, [&runs] { ++runs; });
+  ios.when_none_beyond(0, [&runs] { ++runs; });
+  EXPECT_EQ(runs, 0);
+  ios.notify();
+  ios.notify();
+  EXPECT_EQ(runs, 2);
 }
 
 class IosInFlightTest : public ImageFixture {
