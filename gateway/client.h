@@ -34,7 +34,7 @@ class Client {
   // fence name all three. Two clients of one entity and one instance at a time fence each other.
   struct Identity {
     std::string instance;  // the same after a restart of the same gateway; empty: of this process
-    uint64_t nonce = 0;    // which start of it; 0: from the time
+    uint64_t nonce = 0;    // which start of it: start_nonce.h; 0: from the time
   };
 
   // Reads the keyring and begins to look for the cluster; does not wait for it:

@@ -61,7 +61,7 @@ const ImageSpec& Image::spec() const noexcept { return header_->spec(); }
 const Uuid& Image::uuid() const noexcept { return header_->header().uuid; }
 uint64_t Image::size() const noexcept { return header_->size(); }
 
-void Image::on_fenced() noexcept { header_->on_fenced(); }
+void Image::on_fenced() { header_->on_fenced(); }
 
 void Image::close(UniqueFunction<void(Outcome<void>)> done) {
   LUNAR_CHECK(!is_closing_, "image closed twice");

@@ -7,20 +7,25 @@
 #include <unistd.h>
 
 #include <cstdlib>
+#include <optional>
 
 #include "bstore_plugin/lun/last_error.h"
 #include "bstore_plugin/lun/run_in_time.h"
 #include "common/check.h"
 #include "common/crc32c.h"
 #include "common/file.h"
+#include "common/host.h"
 #include "common/keyring.h"
 #include "common/log.h"
 #include "common/log_config.h"
+#include "common/random.h"
+#include "gateway/start_nonce.h"
 
 namespace lunar::bstore_plugin {
 namespace {
 
 constexpr std::chrono::milliseconds kAbortTick{100};
+constexpr std::chrono::milliseconds kAskTimeout{2000};  // which starts servers know
 // A turn of tgtd's loop that brings nothing costs a microsecond: the most that a lone command
 // waits.
 constexpr int kMaxTurnsPutOff = 16;
@@ -125,6 +130,7 @@ Outcome<void> SharedCluster::start(const BsOptions& options,
   center_->adopt_thread();
   gateway::Client::Identity identity;
   identity.instance = instance_name(*config_, options);
+  identity.nonce = choose_nonce(identity.instance);
   auto client = gateway::Client::create(*config_, std::move(identity), *center_, *perf_);
   if (!client) return failure(client.error());
   client_ = std::move(*client);
@@ -134,6 +140,33 @@ Outcome<void> SharedCluster::start(const BsOptions& options,
   if (auto attached = attach_to_loop(); !attached) return attached;
   serve_admin_socket();
   return {};
+}
+
+// 0, from the time, if nobody can be asked; the client says why.
+uint64_t SharedCluster::choose_nonce(const std::string& instance) {
+  PerfRegistry perf;
+  auto probe = gateway::Client::create(*config_, {}, *center_, perf);
+  if (!probe) return 0;
+  std::optional<gateway::KnownStarts> known;
+  gateway::find_known_starts(**probe, instance, kAskTimeout,
+                             [&known](gateway::KnownStarts found) { known = std::move(found); });
+  bool is_over = false;
+  run_until([&known] { return known.has_value(); }, 2 * kAskTimeout);
+  (*probe)->shutdown([&is_over] { is_over = true; });
+  while (!run_until([&is_over] { return is_over; }, kAskTimeout)) {
+  }
+  if (!known) return 0;
+  for (const objecter::OsdId osd : known->silent) {
+    LUNAR_LOG(kTgt, 0,
+              "osd.{} does not say which starts of {} it knows: if this clock was put back it may "
+              "refuse this one",
+              osd, instance);
+  }
+  const auto clock = wall_now().time_since_epoch();
+  return gateway::nonce_after(
+      *known,
+      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(clock).count()),
+      random_u64());
 }
 
 Outcome<void> SharedCluster::attach_to_loop() {

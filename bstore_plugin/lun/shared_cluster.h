@@ -70,6 +70,7 @@ class SharedCluster {
   explicit SharedCluster(const lunar_host& host) : host_(host) {}
   Outcome<void> start(const BsOptions& options, Outcome<void> (*accept)(const Config&));
   Outcome<void> load_config(const BsOptions& options);
+  uint64_t choose_nonce(const std::string& instance);
   Outcome<void> attach_to_loop();
   void serve_admin_socket();
   void on_center_readable();

@@ -19,6 +19,7 @@ using objecter::ObjectVersion;
 using objecter::OsdErrc;
 
 constexpr std::chrono::seconds kTryAgain{1};
+constexpr std::chrono::seconds kAskWhetherFenced{2};
 
 Registration new_registration(const Client& client, const OpenOptions& options) {
   Registration mine;
@@ -129,6 +130,10 @@ Detached OpenHeader::follow(std::shared_ptr<OpenHeader> self) {
   const auto interval = client.config().get_duration("lunar_header_poll");
   const ObjectId object = header_of(self->pool(), self->header_.id);
   for (;;) {
+    if (self->is_fenced_) {
+      const bool is_back = co_await wait_until_let_in(self);
+      if (!is_back) co_return;
+    }
     if (self->acks_.empty() && self->is_watching_) {
       const std::error_code stopped = co_await self->until_next_poll_.sleep(interval);
       if (stopped) co_return;
@@ -138,6 +143,7 @@ Detached OpenHeader::follow(std::shared_ptr<OpenHeader> self) {
       const bool is_back = co_await watch_again(self);
       if (!is_back) co_return;
     }
+    if (self->is_fenced_) continue;
     Acks acks = std::exchange(self->acks_, {});
     if (acks.empty() && !was_lost) {
       const ObjectVersion version = self->version_;
@@ -152,7 +158,8 @@ Detached OpenHeader::follow(std::shared_ptr<OpenHeader> self) {
       co_return;
     }
     if (!found && found.error().code == OsdErrc::kNoSuchObject) {
-      self->fence("the image was removed");
+      self->lose("the image was removed");
+      ack_without_ios(self, std::move(acks));
       co_return;
     }
     if (!found) {  // whoever waits for the acks is told by their absence
@@ -189,20 +196,69 @@ Detached OpenHeader::ack_without_ios(std::shared_ptr<OpenHeader> self, Acks acks
   for (objecter::NotifyReply& ack : acks) ack({});
 }
 
-// Until it has a watch again: true. False: it is over.
+// Until it has a watch again, or is fenced: true. False: it is over.
 Task<bool> OpenHeader::watch_again(std::shared_ptr<OpenHeader> self) {
   for (;;) {
     const std::error_code error = co_await watch(self);
     if (self->is_stopped_) co_return false;
     if (!error) co_return true;
-    if (error == OsdErrc::kNoSuchObject || error == OsdErrc::kFenced) {
-      self->fence(error == OsdErrc::kFenced ? "a server refuses this gateway"
-                                            : "the image was removed");
+    if (error == OsdErrc::kNoSuchObject) {
+      self->lose("the image was removed");
       co_return false;
+    }
+    if (error == OsdErrc::kFenced) {
+      self->fence("a server refuses this gateway");
+      co_return true;
     }
     const std::error_code stopped = co_await self->until_next_poll_.sleep(kTryAgain);
     if (stopped) co_return false;
   }
+}
+
+// An operator may let us in again. Whoever takes over strikes our registration, after fencing us at
+// every server: if it is there when the header can be read, and then no server refuses us, nobody
+// has. True: it is not fenced any more.
+Task<bool> OpenHeader::wait_until_let_in(std::shared_ptr<OpenHeader> self) {
+  Client& client = self->client_;
+  Acks acks = std::exchange(self->acks_, {});
+  ack_without_ios(self, std::move(acks));
+  for (;;) {
+    if (self->is_lost_) co_return false;
+    const std::error_code stopped = co_await self->until_next_poll_.sleep(kAskWhetherFenced);
+    if (stopped) co_return false;
+    if (!self->is_watching_) {
+      const std::error_code error = co_await watch(self);
+      if (self->is_stopped_) co_return false;
+      if (error) continue;
+    }
+    Outcome<VersionedHeader> found = co_await read_header(client, self->pool(), self->header_.id);
+    if (self->is_stopped_) co_return false;
+    if (!found && found.error().code == OsdErrc::kNoSuchObject) self->lose("the image was removed");
+    if (!found) continue;
+    self->adopt(std::move(*found));
+    if (self->is_lost_) co_return false;
+    const std::error_code refused = co_await ask_all_servers(self);
+    if (self->is_stopped_) co_return false;
+    if (refused) continue;
+    self->is_fenced_ = false;
+    LUNAR_LOG(kGateway, 0, "image {}: no server refuses this gateway any more: IO goes on",
+              self->spec_.to_string());
+    co_return true;
+  }
+}
+
+// Success if all of the pool carry out an op of ours, which changes nothing.
+Task<std::error_code> OpenHeader::ask_all_servers(std::shared_ptr<OpenHeader> self) {
+  objecter::Objecter& objecter = self->client_.objecter();
+  const ImageId id = self->header_.id;
+  msgr::Completion<std::error_code> flushed;
+  objecter.flush(self->pool(), id, self->client_.next_io_id(), flushed.callback());
+  std::error_code error = co_await flushed;
+  if (error == OsdErrc::kLostWrites) {  // that is for a flush of the initiator's
+    objecter.on_loss_unheard(id);
+    error = {};
+  }
+  co_return error;
 }
 
 void OpenHeader::on_notify(const objecter::NotifyEvent&, objecter::NotifyReply ack) {
@@ -228,9 +284,20 @@ void OpenHeader::fence(const std::string& why) {
   LUNAR_ERROR(kGateway, "image {}: {}: fenced, IO is refused", spec_.to_string(), why);
 }
 
+void OpenHeader::lose(const std::string& why) {
+  is_lost_ = true;
+  fence(why);
+}
+
+void OpenHeader::on_fenced() {
+  if (is_fenced_) return;
+  fence("a server refuses this gateway");
+  client_.center().post([self = shared_from_this()] { self->until_next_poll_.wake(); });
+}
+
 void OpenHeader::adopt(VersionedHeader found) {
   if (is_registered_ && found.header.find_registration(registration_.cookie) == nullptr) {
-    fence("the registration of " + client_.instance() + " was struck");
+    lose("the registration of " + client_.instance() + " was struck");
   }
   const uint64_t old_size = size();
   header_ = std::move(found.header);

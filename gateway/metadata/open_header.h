@@ -39,10 +39,10 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   // Ours, in the header or, of a read-only one, not: then its cookie is that of the watch.
   const Registration& registration() const noexcept { return registration_; }
   // Somebody else struck our registration, a server refuses us, or the image was removed: another
-  // gateway may have taken over.
+  // gateway may have taken over. Ends if none has, and every server carries out our ops again.
   bool is_fenced() const noexcept { return is_fenced_; }
   // A server has refused an op of ours with kFenced.
-  void on_fenced() noexcept { is_fenced_ = true; }
+  void on_fenced();
   // Runs `when_ended(end, done)` when somebody has to know that no IO beyond byte `end` is in
   // flight any more: from the call on it starts none, and `done` runs when those that it had have
   // ended. Until stop().
@@ -73,8 +73,11 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   using Acks = std::vector<objecter::NotifyReply>;
   static Task<bool> wait_for_ends(std::shared_ptr<OpenHeader> self, uint64_t end);
   static Detached ack_without_ios(std::shared_ptr<OpenHeader> self, Acks acks);
+  static Task<bool> wait_until_let_in(std::shared_ptr<OpenHeader> self);
+  static Task<std::error_code> ask_all_servers(std::shared_ptr<OpenHeader> self);
   void adopt(VersionedHeader found);
   void fence(const std::string& why);
+  void lose(const std::string& why);
 
   void on_notify(const objecter::NotifyEvent& event, objecter::NotifyReply ack) override;
   void on_watch_lost(std::error_code error) override;
@@ -88,6 +91,7 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   objecter::ObjectVersion version_;  // of header_
   bool is_registered_ = false;  // our registration was in the header, and we have not struck it
   bool is_fenced_ = false;
+  bool is_lost_ = false;  // fenced for good: the registration is gone, or the image
   bool is_stopped_ = false;
   bool is_struck_ = false;         // strike() was called: no IO is in flight
   bool is_watching_ = false;       // the objecter has `this` as a handler

@@ -311,6 +311,11 @@ void ClientSession::fence() {
   }
 }
 
+void ClientSession::let_in() {
+  LUNAR_CHECK(state_ == State::kFenced, "a client session that is not fenced is let in");
+  state_ = State::kWaiting;
+}
+
 void ClientSession::reject(const ClientOp& op, OsdErrc error) {
   reply(op, make_error_result(op, error));
 }

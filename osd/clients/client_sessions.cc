@@ -199,6 +199,20 @@ void ClientSessions::fence(const ClientName& client, uint64_t nonce, UniqueFunct
   fence_waiters_.push_back({client, nonce, std::move(done)});
 }
 
+void ClientSessions::unfence(const ClientName& client) {
+  const auto family = families_.find(client);
+  if (family == families_.end()) return;
+  const uint64_t newest = newest_nonce(client);
+  for (const SessionId id : ClientStarts(family->second)) {
+    ClientSession& session = *sessions_.at(id);
+    const bool is_let_in = session.state() == State::kFenced && session.nonce() == newest &&
+                           fences_.allows(client, session.nonce());
+    if (!is_let_in) continue;
+    session.let_in();
+    open_if_alone(session);
+  }
+}
+
 bool ClientSessions::is_executing(const ClientName& client, uint64_t up_to_nonce) const {
   const auto family = families_.find(client);
   if (family == families_.end()) return false;

@@ -57,6 +57,8 @@ class ClientSessions {
   // Fences the client's starts that this server knows, by an operator's command.
   // `done` runs when nothing of theirs executes any more; at once if so already.
   void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done);
+  // The fence table has just let the client in again: its newest start is served, if it is here.
+  void unfence(const ClientName& client);
 
   // Begins what was held as replies had no memory left, if some may have come free.
   void begin_held();

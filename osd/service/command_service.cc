@@ -221,9 +221,11 @@ void CommandService::fence(const std::string& text, Done done) {
 void CommandService::unfence(const std::string& text, Done done) {
   const auto client = client_of(parse_command(text));
   if (!client) return done(refusal(OsdErrc::kInvalid, client.error().message));
-  with_.fences.unfence(*client, [this, done = std::move(done)](std::error_code error) mutable {
-    done(fence_reply(error));
-  });
+  with_.fences.unfence(
+      *client, [this, client = *client, done = std::move(done)](std::error_code error) mutable {
+        if (!error) with_.ops.sessions().unfence(client);
+        done(fence_reply(error));
+      });
 }
 
 CommandReply CommandService::fence_reply(std::error_code error) const {

@@ -125,6 +125,26 @@ class LockTest(LunarTestCase):
         self.assert_sense(self.write(later, 5), NOT_READY, 0x04, 0x03)
         self.assertEqual(self.content(back), {4})
 
+    def test_one_whose_clock_was_put_back_comes_back_at_once(self):
+        (who,) = self.holders()
+        self.tgtd.kill()
+        tomorrow = int((time.time() + 86400) * 1e6)  # what a start of a clock that was ahead has left
+        self.cluster.lunar("osd", "fence", who["entity"], who["instance"], tomorrow)
+        self.tgtd.start()
+        self.target = self.tgtd.add_target()
+        back = self.export("rbd/image")
+        self.assert_good(self.write(back, 6))
+        self.assertEqual(self.content(back), {6})
+
+    def test_one_that_an_operator_fenced_goes_on_when_it_is_let_in_again(self):
+        (who,) = self.holders()
+        self.assert_good(self.write(self.lun, 7))
+        self.cluster.lunar("osd", "fence", who["entity"], who["instance"], who["nonce"])
+        self.assert_sense(self.write(self.lun, 8), NOT_READY, 0x04, 0x03)
+        self.cluster.lunar("osd", "unfence", who["entity"], who["instance"])
+        wait_until(lambda: self.write(self.lun, 9)["status"] == "GOOD", 30, "the gateway to go on")
+        self.assertEqual(self.content(self.lun), {9})
+
     # -- tools
 
     def test_a_bench_or_an_import_does_not_write_what_is_exported(self):

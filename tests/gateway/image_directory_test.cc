@@ -220,6 +220,25 @@ TEST_F(ImageDirectoryTest, ARefusalByAServerFencesTheImageAtOnce) {
   EXPECT_TRUE(close(image));
 }
 
+TEST_F(ImageDirectoryTest, AGatewayThatAnOperatorLetInAgainGoesOn) {
+  create_and_open(8 * kMiB);
+  ASSERT_FALSE(write(0, std::string(512, 'x')));
+  const auto at_all = [&](const std::string& prefix) {
+    for (objecter::OsdId osd = 0; osd < 3; ++osd) {
+      const nlohmann::json json{
+          {"prefix", prefix}, {"entity", gateway->entity()}, {"instance", gateway->instance()}};
+      EXPECT_EQ(command(json.dump(), osd).error, OsdErrc::kOk);
+    }
+  };
+  at_all("osd fence");
+  EXPECT_EQ(write(0, std::string(512, 'y')), OsdErrc::kFenced);
+  EXPECT_EQ(write(0, std::string(512, 'y')), OsdErrc::kFenced);
+  at_all("osd unfence");
+  EXPECT_TRUE(test::turn_until(*center, [&] { return !write(0, std::string(512, 'z')); }));
+  EXPECT_EQ(read(0, 512), std::string(512, 'z'));
+  EXPECT_TRUE(close(image));
+}
+
 TEST_F(ImageDirectoryTest, AReaderIsNamedByARemoval) {
   ASSERT_TRUE(create("disk", 8 * kMiB));
   Client* other = make_client("other");

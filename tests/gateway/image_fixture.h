@@ -47,7 +47,8 @@ class ImageFixture : public osd::ServerFixture {
   }
 
   Client* make_client(const std::string& instance) { return make_client(instance, stack); }
-  Client* make_client(const std::string& instance, msgr::NetworkStack& network) {
+  Client* make_client(const std::string& instance, msgr::NetworkStack& network,
+                      uint64_t nonce = 0) {
     auto config = std::make_unique<Config>();
     for (const auto& [name, value] : {std::pair{"mon_host", "127.0.0.1:6800"},
                                       {"auth_client_required", "none"},
@@ -57,7 +58,7 @@ class ImageFixture : public osd::ServerFixture {
       EXPECT_TRUE(config->set(name, value));
     }
     for (const auto& [name, value] : settings_) EXPECT_TRUE(config->set(name, value)) << name;
-    auto made = Client::create(*config, {instance, 0},
+    auto made = Client::create(*config, {instance, nonce},
                                std::make_unique<msgr::BorrowedStack>(network), *center, perf_);
     EXPECT_TRUE(made) << made.error().message;
     configs_.push_back(std::move(config));

@@ -279,6 +279,21 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
   return {};
 }
 
+// Every start of it that no newer one has replaced.
+Outcome<void> unfence(CommandContext& context, const ClusterArguments& arguments) {
+  const auto map_text = send(context, -1, {{"prefix", "osd ls"}});
+  if (!map_text) return failure(map_text.error());
+  for (const auto& id : parse_answer(*map_text)) {
+    if (!id.is_number_unsigned()) continue;
+    const auto answer = send(context, id.get<objecter::OsdId>(),
+                             {{"prefix", "osd unfence"},
+                              {"entity", arguments.entity},
+                              {"instance", arguments.instance}});
+    if (!answer) return failure(answer.error());
+  }
+  return {};
+}
+
 }  // namespace
 
 Outcome<void> ask_authority(CommandContext& context, const Json& request) {
@@ -344,6 +359,10 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   mapped->add_option("pool", arguments->pool, "name")->required();
   mapped->add_option("object", arguments->object, "name: ID.header, or ID.NUMBER in 16 hex digits")
       ->required();
+  auto* let_in = context.add(*osd, "unfence", "let a gateway in again that 'osd fence' shut out",
+                             [&context, arguments] { return unfence(context, *arguments); });
+  let_in->add_option("entity", arguments->entity, "client.ID")->required();
+  let_in->add_option("instance", arguments->instance, "as 'lunar info' shows it")->required();
   auto* fenced = context.add(*osd, "fence", "refuse a gateway's ops on every server",
                              [&context, arguments] { return fence(context, *arguments); });
   fenced->add_option("entity", arguments->entity, "client.ID")->required();

@@ -453,6 +453,28 @@ TEST_F(ClientSessionsTest, AnOperatorsFenceHoldsUntilANewerStart) {
   EXPECT_EQ(running.size(), 1u);
 }
 
+TEST_F(ClientSessionsTest, ALiveSessionIsLetInAgainByUnfence) {
+  FakeConnection& a = connect("client.a", 5);
+  const ClientName name{"client.a", "host"};
+  fences->fence(name, 5, [](std::error_code) {});
+  sessions->fence(name, 5, [] {});
+  write(a, 1);
+  EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
+  fences->unfence(name, [](std::error_code) {});
+  sessions->unfence(name);
+  write(a, 2);
+  EXPECT_EQ(running.size(), 1u);
+}
+
+TEST_F(ClientSessionsTest, AStartThatANewerOneFencedIsNotLetInByUnfence) {
+  FakeConnection& older = connect("client.a", 5);
+  connect("client.a", 6);
+  fences->unfence({"client.a", "host"}, [](std::error_code) {});
+  sessions->unfence({"client.a", "host"});
+  write(older, 1);
+  EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
+}
+
 TEST_F(ClientSessionsTest, AnOperatorsFenceAnswersWhenNothingExecutesAnyMore) {
   FakeConnection& a = connect("client.a", 5);
   write(a, 1);
