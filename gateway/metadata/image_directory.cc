@@ -9,9 +9,24 @@
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
 #include "gateway/metadata/run_to_done.h"
+#include "objecter/protocol/placement.h"
 
 namespace lunar::gateway {
 namespace {
+
+// Random, and with a header on a server that is up, if one is.
+ImageId choose_id(const Client& client, const objecter::PoolInfo& pool) {
+  constexpr int kTries = 256;
+  const auto map = client.objecter().map();
+  ImageId id = 0;
+  for (int i = 0; i < kTries; ++i) {
+    id = random_u64() | 1;
+    const auto* osd = map->find_osd(
+        objecter::osd_of_pg(pool, objecter::pg_of_object(pool, header_object_name(id))));
+    if (osd != nullptr && osd->up) break;
+  }
+  return id;
+}
 
 Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions options) {
   const auto pool = client.find_pool(spec.pool);
@@ -20,7 +35,7 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
   if (auto r = validate(options.layout); !r) co_return failure(r.error());
 
   ImageHeader header;
-  header.id = random_u64() | 1;
+  header.id = choose_id(client, *pool);
   header.name = spec.image;
   header.uuid = Uuid::random();
   header.size = options.size;

@@ -69,6 +69,25 @@ class ToolTest(TestCase):
         self.assertEqual((code, "osd.2, which has it, is down" in sentence), (ETIMEDOUT, True), sentence)
         self.assertLess(time.monotonic() - began, 15)
 
+    def test_without_the_authority_images_go_on_and_what_is_waited_for_is_said(self):
+        def osd_of(thing):
+            return self.cluster.lunar_json("osd", "map", "rbd", thing)["osd"]
+        for number in range(100):
+            name = f"disk{number}"
+            made = self.cluster.lunar_json("create", f"rbd/{name}", "--size", "64M")
+            if 0 not in (osd_of("lunar_id." + name), osd_of(made["id"] + ".header")):
+                break
+        self.cluster.kill_osd(0)
+        self.assertEqual(self.cluster.lunar_json("info", f"rbd/{name}"), made)
+        self.cluster.lunar("resize", f"rbd/{name}", "--size", "128M")
+        began = time.monotonic()
+        with subprocess.Popen([str(built("lunar")), "-c", str(self.cluster.conf), "osd", "tree"], text=True,
+                              stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+                              env=child_environment(self.cluster.environment())) as waiting:
+            self.assertIn("waiting for osd.0, the map authority,", waiting.stderr.readline())
+            self.assertLess(time.monotonic() - began, 5)  # a second, and what a busy machine adds
+            waiting.kill()
+
     def test_status_says_that_all_is_well(self):
         status = self.cluster.lunar_json("status")
         self.assertEqual((status["health"], status["health_details"]), ("HEALTH_OK", []))

@@ -265,11 +265,11 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
     return failure(std::errc::invalid_argument,
                    "'" + text + "' is no nonce: it is a number, 'lunar info' shows it");
   }
-  const auto map_text = send(context, -1, {{"prefix", "osd ls"}});
-  if (!map_text) return failure(map_text.error());
-  for (const auto& id : parse_answer(*map_text)) {
-    if (!id.is_number_unsigned()) continue;
-    const auto answer = send(context, id.get<objecter::OsdId>(),
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  const auto map = (*cluster)->client().objecter().map();  // needs no authority
+  for (const auto& osd : map->osds) {
+    const auto answer = send(context, osd.id,
                              {{"prefix", "osd fence"},
                               {"entity", arguments.entity},
                               {"instance", arguments.instance},
@@ -281,11 +281,11 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
 
 // Every start of it that no newer one has replaced.
 Outcome<void> unfence(CommandContext& context, const ClusterArguments& arguments) {
-  const auto map_text = send(context, -1, {{"prefix", "osd ls"}});
-  if (!map_text) return failure(map_text.error());
-  for (const auto& id : parse_answer(*map_text)) {
-    if (!id.is_number_unsigned()) continue;
-    const auto answer = send(context, id.get<objecter::OsdId>(),
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  const auto map = (*cluster)->client().objecter().map();  // needs no authority
+  for (const auto& osd : map->osds) {
+    const auto answer = send(context, osd.id,
                              {{"prefix", "osd unfence"},
                               {"entity", arguments.entity},
                               {"instance", arguments.instance}});

@@ -3,7 +3,14 @@
 
 #include <poll.h>
 
+#include <cstdio>
+
 namespace lunar::tools {
+namespace {
+
+constexpr std::chrono::duration<int, std::milli> kLookEvery{200};
+
+}  // namespace
 
 Outcome<std::unique_ptr<ClusterHandle>> ClusterHandle::open(const Config& config,
                                                             PerfRegistry& perf) {
@@ -15,6 +22,7 @@ Outcome<std::unique_ptr<ClusterHandle>> ClusterHandle::open(const Config& config
   if (!client) return failure(client.error());
   handle->client_ = std::move(*client);
   const auto timeout = config.get_duration("objecter_op_timeout");
+  handle->notes_.emplace(std::chrono::steady_clock::now(), timeout);
   auto map = handle->wait<objecter::OsdMapRef>(
       [&](auto done) { handle->client_->objecter().wait_for_map(timeout, std::move(done)); });
   if (!map) return failure(map.error());
@@ -32,8 +40,20 @@ void ClusterHandle::run_until(InlineFunction<bool()> finished) {
   center_->process();
   while (!finished()) {
     pollfd ready{center_->fd(), POLLIN, 0};
-    if (poll(&ready, 1, -1) < 0) continue;  // EINTR: the center is asked again
+    if (poll(&ready, 1, kLookEvery.count()) < 0) continue;  // EINTR: the center is asked again
     center_->process();
+    say_what_is_waited_for();
+  }
+}
+
+void ClusterHandle::say_what_is_waited_for() {
+  const auto now = std::chrono::steady_clock::now();
+  if (!notes_ || now < next_look_) return;
+  next_look_ = now + kLookEvery;
+  const auto& objecter = client_->objecter();
+  for (const std::string& note : notes_->look(
+           objecter.ops_in_flight_json(), objecter.sessions_json(), objecter.map().get(), now)) {
+    std::fprintf(stderr, "lunar: %s\n", note.c_str());
   }
 }
 

@@ -12,6 +12,7 @@
 #include "gateway/client.h"
 #include "gateway/image.h"
 #include "msgr/event_center.h"
+#include "tools/lunar/waiting_notes.h"
 
 namespace lunar::tools {
 
@@ -42,8 +43,12 @@ class ClusterHandle {
 
  private:
   ClusterHandle() = default;
+  void say_what_is_waited_for();
+
   std::unique_ptr<msgr::EventCenter> center_;
   std::unique_ptr<gateway::Client> client_;
+  std::optional<WaitingNotes> notes_;
+  WaitingNotes::TimePoint next_look_;
 };
 
 }  // namespace lunar::tools
