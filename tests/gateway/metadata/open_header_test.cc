@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "gateway/metadata/open_header.h"
 
+#include <nlohmann/json.hpp>
+
+#include "common/json.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/name_object.h"
 #include "objecter/protocol/placement.h"
@@ -76,6 +79,33 @@ TEST_F(OpenHeaderTest, AReadOnlyOneRegistersNothingAndIsNeverFenced) {
   set_size(16 * kMiB);
   ASSERT_TRUE(test::turn_until(*center, [&] { return is_seen; }));
   EXPECT_FALSE(header->is_fenced());
+}
+
+// A replacement of a header syncs its file and its folder.
+TEST_F(OpenHeaderTest, OpeningReplacesTheHeaderOnceAndAnIdleImageNever) {
+  const auto replaced = [&] {
+    std::size_t calls = 0;
+    for (auto& [id, osd] : osds) calls += osd.store->calls(osd::FaultyStore::Call::kReplace);
+    return calls;
+  };
+  const auto ops = [&] {
+    const auto json =
+        parse_json<nlohmann::json>(perf_.dump("objecter"), JsonBounds{.bytes = 1 << 20});
+    return json->at("objecter").at("op").get<uint64_t>();
+  };
+  const std::size_t before = replaced();
+  const Opened header = open_header(*gateway);
+  const std::size_t opened = replaced();
+  const uint64_t ops_before = ops();
+  ASSERT_TRUE(test::turn_until(*center, [&] { return ops() >= ops_before + 20; }));  // polls
+  const std::size_t idle = replaced();
+  header->stop();
+  EXPECT_TRUE(strike(header));
+  std::printf("header fsyncs: %zu per open, %zu per close, %zu while idle\n",
+              2 * (opened - before), 2 * (replaced() - idle), 2 * (idle - opened));
+  EXPECT_EQ(opened - before, 1u);
+  EXPECT_EQ(idle, opened);
+  EXPECT_EQ(replaced() - idle, 1u);
 }
 
 TEST_F(OpenHeaderTest, ARestartedGatewayTakesItsRegistrationOver) {
