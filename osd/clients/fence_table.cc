@@ -2,10 +2,14 @@
 #include "osd/clients/fence_table.h"
 
 #include <algorithm>
+#include <map>
 #include <nlohmann/json.hpp>
+#include <string_view>
+#include <tuple>
 #include <utility>
 
 #include "common/bytes.h"
+#include "common/check.h"
 
 namespace lunar::osd {
 namespace {
@@ -13,6 +17,9 @@ constexpr char kRecord[] = "clients";
 constexpr uint16_t kRecordVersion = 2;
 constexpr uint16_t kRecordWithoutOlder = 1;  // did not say which clients had older starts
 constexpr std::size_t kMaxNameBytes = 512;
+static_assert(ClientName::kMaxEntityBytes <= kMaxNameBytes &&
+                  ClientName::kMaxInstanceBytes <= kMaxNameBytes,
+              "what gets into a record has to come out again");
 }  // namespace
 
 FenceTable::FenceTable(ServerRecords& records)
@@ -70,22 +77,38 @@ void FenceTable::evict() {
     return each.second.fenced_up_to != 0 || each.second.used == clock_ ||
            present_.contains(each.first);
   };
-  const auto rank = [](const auto& each) {
-    return std::pair(each.second.has_older, each.second.used);
+  std::size_t left = 0;
+  std::map<std::string_view, std::size_t> of_entity;
+  for (const auto& each : clients_) {
+    if (is_kept(each)) continue;
+    ++left;
+    ++of_entity[each.first.entity];
+  }
+  const auto rank = [&of_entity](const auto& each) {
+    return std::tuple(SIZE_MAX - of_entity[each.first.entity], each.second.has_older,
+                      each.second.used);
   };
-  const auto count = static_cast<std::size_t>(std::count_if(
-      clients_.begin(), clients_.end(), [&](const auto& each) { return !is_kept(each); }));
-  for (std::size_t left = count; left > kMaxClients; --left) {
+  for (; left > kMaxClients; --left) {
     auto oldest = clients_.end();
     for (auto at = clients_.begin(); at != clients_.end(); ++at) {
       if (is_kept(*at)) continue;
       if (oldest == clients_.end() || rank(*at) < rank(*oldest)) oldest = at;
     }
+    --of_entity[oldest->first.entity];
     clients_.erase(oldest);
   }
 }
 
 void FenceTable::fence(const ClientName& client, uint64_t nonce, StoreDone done) {
+  LUNAR_CHECK(client.is_valid(), "a fence of a name that no record holds");
+  const auto fences = std::count_if(clients_.begin(), clients_.end(), [&](const auto& each) {
+    return each.first.entity == client.entity && each.first != client &&
+           each.second.fenced_up_to != 0;
+  });
+  if (static_cast<std::size_t>(fences) >= kMaxFencesOfEntity)
+    return writer_.save([done = std::move(done)](std::error_code) mutable {
+      done(make_error_code(objecter::OsdErrc::kBusy));
+    });
   Entry& entry = clients_[client];
   entry.fenced_up_to = std::max(entry.fenced_up_to, nonce);
   writer_.save(std::move(done));
@@ -140,10 +163,11 @@ bool FenceTable::decode(ConstBytes record) {
   return reader.is_finished();
 }
 
-std::string FenceTable::to_json() const {
+std::string FenceTable::to_json(const std::string& entity) const {
   using Json = nlohmann::ordered_json;
   Json out = Json::array();
   for (const auto& [client, entry] : clients_) {
+    if (!entity.empty() && client.entity != entity) continue;
     out.push_back({{"entity", client.entity},
                    {"instance", client.instance},
                    {"newest_nonce", entry.newest},

@@ -23,8 +23,10 @@ namespace lunar::osd {
 class FenceTable {
  public:
   // The most that are kept, beside those that are present or fenced by an operator: the longest
-  // unseen go first, and of them those of which no older start was ever seen here.
+  // unseen go first, and of them those of which no older start was ever seen here; but always of
+  // the entity that has most, so that none can make another's be forgotten.
   static constexpr std::size_t kMaxClients = 1024;
+  static constexpr std::size_t kMaxFencesOfEntity = 1024;  // of an operator
 
   static Outcome<std::unique_ptr<FenceTable>> load(ServerRecords& records);
 
@@ -39,13 +41,14 @@ class FenceTable {
   // Makes `nonce` the newest start of the client; lower ones are fenced when done runs.
   void claim(const ClientName& client, uint64_t nonce, StoreDone done);
 
-  // An operator's: every nonce up to `nonce` is fenced from this call on, durably at done.
+  // An operator's: every nonce up to `nonce` is fenced from this call on, durably at done. kBusy:
+  // the entity has too many. REQUIRES: client.is_valid().
   void fence(const ClientName& client, uint64_t nonce, StoreDone done);
   void unfence(const ClientName& client, StoreDone done);
 
   // Runs done when no record is being written; at once if so already.
   void settle(UniqueFunction<void()> done);
-  std::string to_json() const;
+  std::string to_json(const std::string& entity = {}) const;  // of one entity, or empty: of all
 
  private:
   struct Entry {

@@ -30,7 +30,7 @@ constexpr std::pair<const char*, const char*> kShown[] = {
     {"dump_watchers", "who watches which objects"},
     {"sessions", "the clients that this server knows"},
     {"unflushed", "the images with unflushed or lost writes, and the damaged objects"},
-    {"fences", "the starts of clients that are refused from now on"},
+    {"fences", "the starts of clients that are refused from now on; of one entity="},
     {"store usage",
      "the size of the store and how much of it is used, in bytes; ok, nearfull or full"},
 };
@@ -62,9 +62,10 @@ Json parse_command(std::string_view text) {
 // The client that a command names by "entity" and "instance".
 Outcome<ClientName> client_of(const Json& arguments) {
   ClientName client{text_of(arguments, "entity"), text_of(arguments, "instance")};
-  if (client.entity.empty() || client.instance.empty())
+  if (!client.is_valid())
     return failure(OsdErrc::kInvalid,
-                   "name the client by \"entity\" and \"instance\"; `sessions` lists them");
+                   "name the client by \"entity\" and \"instance\", of at most 129 and 256 graphic "
+                   "characters; `sessions` lists them");
   return client;
 }
 
@@ -84,13 +85,12 @@ bool CommandService::may_command(const msgr::Connection& connection,
   if (text.size() > kMaxForeignCommand) return false;
   const std::string prefix = command_prefix(text);
   if (permissions->may_show() && (is_shown(prefix) || is_showing_map_command(prefix))) return true;
-  if (prefix != "osd fence" && prefix != "osd unfence") return false;
-  if (permissions->may_fence()) return true;
-  // A gateway takes an image over from another one with the same key: whoever has that key could
-  // fence it in any case, by a start of its instance.
-  if (prefix != "osd fence" || !peer.is_authenticated) return false;
-  const auto client = client_of(parse_command(text));
-  return client && client->entity == peer.entity;
+  const bool is_fencing = prefix == "osd fence" || prefix == "osd unfence";
+  if (is_fencing && permissions->may_fence()) return true;
+  // A gateway asks which of its starts servers know, and takes an image over from another one with
+  // the same key: whoever has that key could fence it in any case, by a start of its instance.
+  if ((prefix != "osd fence" && prefix != "fences") || !peer.is_authenticated) return false;
+  return text_of(parse_command(text), "entity") == peer.entity;
 }
 
 void CommandService::on_command(msgr::Connection& connection, const msgr::InMessage& message) {
@@ -163,11 +163,11 @@ void CommandService::run(const std::string& text, Done done) {
   const std::string prefix = command_prefix(text);
   if (prefix == "osd fence") return fence(text, std::move(done));
   if (prefix == "osd unfence") return unfence(text, std::move(done));
-  if (is_shown(prefix)) return done(show(prefix));
+  if (is_shown(prefix)) return done(show(prefix, text_of(parse_command(text), "entity")));
   with_.maps.command(text, std::move(done));
 }
 
-CommandReply CommandService::show(std::string_view prefix) const {
+CommandReply CommandService::show(std::string_view prefix, const std::string& entity) const {
   CommandReply reply;
   reply.epoch = with_.maps.epoch();
   const auto now = monotonic_now();
@@ -182,7 +182,7 @@ CommandReply CommandService::show(std::string_view prefix) const {
   else if (prefix == "unflushed")
     reply.text = ledger_ != nullptr ? ledger_->to_json() : "{}";
   else if (prefix == "fences")
-    reply.text = with_.fences.to_json();
+    reply.text = with_.fences.to_json(entity);
   else {
     const ObjectStore::Usage usage = with_.store.usage();
     reply.text = Json({{"total", usage.total},
@@ -212,9 +212,10 @@ void CommandService::fence(const std::string& text, Done done) {
   with_.fences.fence(
       *client, nonce,
       [this, client = *client, nonce, done = std::move(done)](std::error_code error) mutable {
-        if (error) return done(fence_reply(error));
-        with_.ops.sessions().fence(
-            client, nonce, [this, done = std::move(done)]() mutable { done(fence_reply({})); });
+        if (error) return done(fence_reply(error, client));
+        with_.ops.sessions().fence(client, nonce, [this, client, done = std::move(done)]() mutable {
+          done(fence_reply({}, client));
+        });
       });
 }
 
@@ -224,12 +225,17 @@ void CommandService::unfence(const std::string& text, Done done) {
   with_.fences.unfence(
       *client, [this, client = *client, done = std::move(done)](std::error_code error) mutable {
         if (!error) with_.ops.sessions().unfence(client);
-        done(fence_reply(error));
+        done(fence_reply(error, client));
       });
 }
 
-CommandReply CommandService::fence_reply(std::error_code error) const {
-  if (!error) return {OsdErrc::kOk, with_.maps.epoch(), with_.fences.to_json()};
+CommandReply CommandService::fence_reply(std::error_code error, const ClientName& client) const {
+  if (!error) return {OsdErrc::kOk, with_.maps.epoch(), with_.fences.to_json(client.entity)};
+  if (error == OsdErrc::kBusy)
+    return refusal(OsdErrc::kBusy,
+                   fmt::format("{} has {} fences at this server already: lift some with `osd "
+                               "unfence`",
+                               client.entity, FenceTable::kMaxFencesOfEntity));
   return refusal(wire_error(error), "the fence cannot be recorded: " + error.message());
 }
 

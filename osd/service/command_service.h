@@ -49,8 +49,9 @@ class CommandService {
   void run(const std::string& text, Done done);
   void fence(const std::string& text, Done done);
   void unfence(const std::string& text, Done done);
-  objecter::CommandReply show(std::string_view prefix) const;
-  objecter::CommandReply fence_reply(std::error_code error) const;
+  // `entity`: of which it is to be shown, where that matters; empty: of all.
+  objecter::CommandReply show(std::string_view prefix, const std::string& entity) const;
+  objecter::CommandReply fence_reply(std::error_code error, const ClientName& client) const;
 
   const CommandDependencies with_;
   const UnflushedLedger* ledger_ = nullptr;  // null before start()

@@ -136,11 +136,12 @@ class AuthTest(LunarTestCase):
 
         # A change counts at once, for the LUN that is open.
         lunar("auth", "caps", "client.gw", "profile rbd-read-only pool=rbd image=mine")
-        self.assert_sense(self.command(mine.url, "write", lba=0), "DATA PROTECT")
+        data_protect = (0x7, 0x27)
+        self.assert_sense(self.command(mine.url, "write", lba=0), *data_protect)
         self.assert_good(self.command(mine.url, "read", lba=0))
         lunar("auth", "rm", "client.gw")
         self.assertNotIn("client.gw", lunar("auth", "ls"))
-        self.assert_sense(self.command(mine.url, "read", lba=0), "")
+        self.assertEqual(self.command(mine.url, "read", lba=0)["status"], "CHECK CONDITION")
         lunar("auth", "caps", "client.gw", "profile gateway pool=rbd image=mine")
         self.assert_good(self.command(mine.url, "write", lba=0))
 

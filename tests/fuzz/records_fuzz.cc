@@ -86,7 +86,7 @@ void load(const std::string& key, msgr::EventCenter& center, Records& records) {
     const osd::StoreIdentity identity{Uuid::random(), Uuid::random(), 0};
     return expect_sentence(osd::StoreStarts::load(records, identity, nullptr));
   }
-  if (key == "fences") return expect_sentence(osd::FenceTable::load(records));
+  if (key == "clients") return expect_sentence(osd::FenceTable::load(records));
   if (key == "unflushed" || key == "losses") return load_ledger(center, records);
   expect_sentence(osd::ObjectVersions::load(records, 7));
 }

@@ -49,15 +49,39 @@ TEST_F(FenceTableTest, RemembersLongestWhoseOlderStartsMayComeBack) {
 }
 
 TEST_F(FenceTableTest, ForgetsTheLongestUnseenOfMany) {
-  claim(gateway, 5);
+  const ClientName tool{"client.admin", "host/tool"};
+  claim(tool, 5);
   pass_tools(10);
-  fences->on_arrived(gateway);
-  fences->on_left(gateway);  // seen after those
+  fences->on_arrived(tool);
+  fences->on_left(tool);  // seen after those
   pass_tools(FenceTable::kMaxClients - 5);
-  EXPECT_EQ(fences->newest_nonce(gateway), 5u);
+  EXPECT_EQ(fences->newest_nonce(tool), 5u);
   EXPECT_EQ(fences->newest_nonce({"client.admin", "host:0"}), 0u);
   pass_tools(kMany);
-  EXPECT_EQ(fences->newest_nonce(gateway), 0u) << "the table is bounded";
+  EXPECT_EQ(fences->newest_nonce(tool), 0u) << "the table is bounded";
+}
+
+TEST_F(FenceTableTest, NoEntityMakesThoseOfAnotherBeForgotten) {
+  claim(gateway, 5);
+  pass_tools(2 * kMany);
+  EXPECT_EQ(fences->newest_nonce(gateway), 5u);
+  EXPECT_FALSE(fences->allows(gateway, 4));
+}
+
+TEST_F(FenceTableTest, AnEntityHasABoundedNumberOfFences) {
+  const auto fence = [this](const ClientName& client) {
+    std::error_code result = make_error_code(objecter::OsdErrc::kTimedOut);
+    fences->fence(client, 1, [&](std::error_code error) { result = error; });
+    turn();
+    return result;
+  };
+  for (std::size_t i = 0; i < FenceTable::kMaxFencesOfEntity; ++i)
+    ASSERT_FALSE(fence({"client.evil", "host/" + std::to_string(i)}));
+  EXPECT_EQ(fence({"client.evil", "host/more"}), objecter::OsdErrc::kBusy);
+  EXPECT_FALSE(fence({"client.evil", "host/0"})) << "again";
+  EXPECT_FALSE(fence(gateway));
+  load();
+  EXPECT_FALSE(fences->allows(gateway, 1));
 }
 
 TEST_F(FenceTableTest, NeverForgetsAnOperatorsFence) {

@@ -17,6 +17,7 @@ namespace {
 using objecter::MessageType;
 using objecter::OsdMap;
 using testing::HasSubstr;
+using testing::Not;
 
 constexpr objecter::ImageId kDisk1 = 0x00c0ffee00c0ffee;
 constexpr char kOwnData[] = "00c0ffee00c0ffee.0000000000000000";
@@ -207,6 +208,28 @@ TEST_F(OsdServerAccessTest, AnImagesEntityLearnsOfNothingElse) {
   };
   EXPECT_EQ(fence("client.admin"), OsdErrc::kNotPermitted);
   EXPECT_EQ(fence("client.disk1"), OsdErrc::kOk);
+  // Of its own starts it hears, and of nobody else's.
+  const auto own = ask(raw, R"({"prefix": "fences", "entity": "client.disk1"})");
+  EXPECT_EQ(own.error, OsdErrc::kOk);
+  EXPECT_THAT(own.text, HasSubstr("client.disk1"));
+  EXPECT_THAT(own.text, Not(HasSubstr("client.admin")));
+  EXPECT_EQ(ask(raw, R"({"prefix": "fences", "entity": "client.admin"})").error,
+            OsdErrc::kNotPermitted);
+}
+
+// A name that the record of fences does not hold kept the server from starting again.
+TEST_F(OsdServerAccessTest, AFenceOfAnImpossibleNameIsRefused) {
+  give("client.disk1", kOwnImage);
+  RawClient raw(*center, stack, osds[0].address, as("client.disk1"));
+  for (const std::string& instance : {std::string(600, 'x'), std::string("a b"), std::string()})
+    EXPECT_EQ(ask(raw, R"({"prefix": "osd fence", "entity": "client.disk1", "nonce": 1,)"
+                       R"( "instance": ")" +
+                           instance + "\"}")
+                  .error,
+              OsdErrc::kInvalid);
+  stop(0);
+  start(0);
+  EXPECT_EQ(osds[0].refused, "");
 }
 
 TEST_F(OsdServerAccessTest, WhoMayShowTheClusterMayNotChangeIt) {
