@@ -41,6 +41,7 @@ make_deb() {
   local work=$LUNAR_ROOT/build/package/deb.work tree place options=1
   tree=$work/lunar-storage
   [ $symbols = 0 ] || options=""
+  command -v dh >/dev/null || die "debhelper is not installed: install the package debhelper"
   say "copying the tree"
   copy_tree "$tree"
   cp -a "$tree/packaging/debian" "$tree/debian"

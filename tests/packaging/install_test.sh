@@ -300,6 +300,9 @@ new_version=$(dpkg-deb -f "$packages"/lunar-osd_*.deb Version)
 look
 if [ $short = 0 ]; then
   [ "$(id -u)" = 0 ] || die "the long form has to be root's"
+  for program in mmdebstrap systemd-nspawn jq; do
+    command -v $program >/dev/null || die "$program is not installed: install mmdebstrap, systemd-container and jq"
+  done
   base_system
   step "installing"
   [ -n "$from" ] && cp -a "$from" "$work/guest/srv/old" || older "$new_version~earlier" "$work/guest/srv/old"
