@@ -38,7 +38,7 @@ show_sizes() {
 }
 
 make_deb() {
-  local work=$LUNAR_ROOT/build/package/deb.work tree place options=1
+  local work=$output.work tree place options=1
   tree=$work/lunar-storage
   [ $symbols = 0 ] || options=""
   command -v dh >/dev/null || die "debhelper is not installed: install the package debhelper"
@@ -70,7 +70,7 @@ make_deb() {
 }
 
 make_rpm() {
-  local work=$LUNAR_ROOT/build/package/rpm.work
+  local work=$output.work
   command -v rpmbuild >/dev/null || die "rpmbuild is not installed: install the package rpm or rpm-build"
   say "copying the tree"
   copy_tree "$work/BUILD/lunar-storage"
