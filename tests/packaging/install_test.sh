@@ -198,7 +198,8 @@ make_cluster() {
     systemctl enable --quiet lunar-osd@0 lunar-osd@1
     systemctl start lunar-osd@0 lunar-osd@1
     lunar-cli pool create rbd
-    lunar-cli create rbd/disk1 --size 2G'
+    lunar-cli create rbd/disk1 --size 2G
+    lunar-cli auth caps client.gw1 "profile gateway pool=rbd image=disk1"'
   expect "systemd says at which address osd.1 serves" \
     sh -c "nsenter --target $leader --all systemctl show -p StatusText lunar-osd@1 | grep 'serving at 127.0.0.1:6801'"
   expect "no server runs as root" sh -c "! nsenter --target $leader --all pgrep -u root -x lunar-osd"
