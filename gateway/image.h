@@ -114,7 +114,7 @@ class Image : public std::enable_shared_from_this<Image> {
   friend class IoRun;
 
   Image(std::shared_ptr<OpenHeader> header, Client& client, const OpenOptions& options);
-  void on_fenced();                                      // a server has refused an op
+  void on_fenced();                                               // a server has refused an op
   std::error_code refusal_of(const IoWork& work) const noexcept;  // success: it may be carried out
 
   Client& client_;

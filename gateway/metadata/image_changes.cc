@@ -59,6 +59,9 @@ Task<Outcome<void>> drop_left_over_name(Client& client, ImageSpec spec, Error wh
     co_return failure(is_absent ? why : named.error());
   }
   const ImageId id = *named;
+  const Outcome<VersionedHeader> found = co_await read_header(client, pool->id, id);
+  if (found) co_return failure(why);  // of another image, that was made meanwhile
+  if (found.error().code != OsdErrc::kNoSuchObject) co_return failure(found.error());
   const std::string prefix = image_id_text(id) + ".";
   const PoolObjects data = co_await list_objects(client, pool_info, prefix);
   if (!data.names.empty()) {

@@ -49,7 +49,8 @@ std::map<OsdId, WaitingNotes::ServerWait> WaitingNotes::waits_in(const std::stri
     const std::chrono::duration<double> age(op.value("age", 0.0));
     wait.age = std::max(wait.age, std::chrono::duration_cast<std::chrono::nanoseconds>(age));
   }
-  for (const Json& session : list_in(parse(sessions), "sessions")) {
+  const Json known = parse(sessions);
+  for (const Json& session : list_in(known, "sessions")) {
     const auto wait = waits.find(session.value("osd", kNoServer));
     if (wait == waits.end()) continue;
     wait->second.is_connected =

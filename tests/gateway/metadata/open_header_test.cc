@@ -101,8 +101,8 @@ TEST_F(OpenHeaderTest, OpeningReplacesTheHeaderOnceAndAnIdleImageNever) {
   const std::size_t idle = replaced();
   header->stop();
   EXPECT_TRUE(strike(header));
-  std::printf("header fsyncs: %zu per open, %zu per close, %zu while idle\n",
-              2 * (opened - before), 2 * (replaced() - idle), 2 * (idle - opened));
+  std::printf("header fsyncs: %zu per open, %zu per close, %zu while idle\n", 2 * (opened - before),
+              2 * (replaced() - idle), 2 * (idle - opened));
   EXPECT_EQ(opened - before, 1u);
   EXPECT_EQ(idle, opened);
   EXPECT_EQ(replaced() - idle, 1u);
