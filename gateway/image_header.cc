@@ -101,6 +101,12 @@ std::optional<ImageState> parse_state(const std::string& name) {
   return std::nullopt;
 }
 
+// As handshakes have them: what stands in sentences and logs, and what a server can fence.
+bool is_name(const std::string& text) {
+  return !text.empty() &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
+}
+
 std::optional<Registration> parse_registration(const Json& json, uint64_t format) {
   HeaderFields fields(json);
   Registration out;
@@ -116,7 +122,7 @@ std::optional<Registration> parse_registration(const Json& json, uint64_t format
     out.cookie = *cookie;
     out.lock = is_shared ? LockMode::kShared : LockMode::kExclusive;
   }
-  if (!fields.is_ok()) return std::nullopt;
+  if (!fields.is_ok() || !is_name(out.entity) || !is_name(out.instance)) return std::nullopt;
   return out;
 }
 

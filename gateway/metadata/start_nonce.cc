@@ -50,7 +50,8 @@ Task<KnownStarts> ask_all(Client& probe, std::string instance, std::chrono::nano
   probe.objecter().wait_for_map(patience, got.callback());
   const Outcome<objecter::OsdMapRef> map = co_await got;
   if (!map) co_return known;
-  const std::string command = Json{{"prefix", "fences"}, {"entity", probe.entity()}}.dump();
+  const std::string command =
+      Json{{"prefix", "fences"}, {"entity", probe.entity()}, {"instance", instance}}.dump();
   const auto left = std::max<std::chrono::nanoseconds>(deadline - probe.center().now(),
                                                        std::chrono::milliseconds(100));
   // All are asked at once, and all have answered at the end.

@@ -239,7 +239,9 @@ const EntityInfo* OsdMap::find_entity(std::string_view name) const noexcept {
 Outcome<void> validate(const OsdMap& map) {
   if (map.fsid.is_nil()) return refuse("it has no cluster id");
   if (map.epoch == 0) return refuse("its epoch is 0");
+  if (map.epoch > OsdMap::kMaxEpoch) return refuse("its epoch is above 2^62");
   if (map.next_pool_id == 0) return refuse("next_pool_id is 0");
+  if (map.next_pool_id > OsdMap::kMaxPoolId) return refuse("next_pool_id is above 2^20");
   if (auto osds = validate_osds(map); !osds) return osds;
   if (auto pools = validate_pools(map); !pools) return pools;
   if (auto entities = validate_entities(map); !entities) return entities;

@@ -71,6 +71,9 @@ struct OsdMap {
   static constexpr std::size_t kMaxOsds = 4096;
   static constexpr std::size_t kMaxPools = 4096;
   static constexpr std::size_t kMaxEntities = 4096;
+  // So that there is always a next one. Servers look at every id that a pool has had.
+  static constexpr Epoch kMaxEpoch = Epoch{1} << 62;
+  static constexpr PoolId kMaxPoolId = 1u << 20;
   // Of its encoded form: a map is the front of one frame, which every peer has to take.
   static constexpr std::size_t kMaxEncodedBytes = 1u << 20;
   Uuid fsid;                    // of the cluster

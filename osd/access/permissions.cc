@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/access/permissions.h"
 
+#include <algorithm>
 #include <charconv>
 
 namespace lunar::osd {
@@ -15,18 +16,46 @@ namespace {
 // docs/image.md, "Objects": what a name leads to, and what a pool had instead before.
 constexpr std::string_view kNamePrefix = "lunar_id.";
 constexpr std::string_view kOldDirectory = "lunar_directory";
+constexpr std::string_view kHeaderSuffix = ".header";
+constexpr std::string_view kFirstNumber = "0000000000000000";
+constexpr std::size_t kDigits = 16;
 
 bool is_of_names(std::string_view object) noexcept {
   return object.starts_with(kNamePrefix) || object == kOldDirectory;
 }
 
-// Whether the object is "<id in 16 hex digits>.…".
+// Of 16 lower-case hex digits; 0 for anything else.
+uint64_t number_of(std::string_view digits) noexcept {
+  const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
+  if (digits.size() != kDigits || !std::all_of(digits.begin(), digits.end(), is_digit)) return 0;
+  uint64_t number = 0;
+  std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
+  return number;
+}
+
+bool is_header(std::string_view object) noexcept {
+  return object.size() == kDigits + kHeaderSuffix.size() && object.ends_with(kHeaderSuffix);
+}
+
+// Whether the object is the header of this image, or holds data of it.
 bool is_of_image(std::string_view object, ImageId image) noexcept {
-  constexpr std::size_t kDigits = 16;
-  if (object.size() <= kDigits || object[kDigits] != '.') return false;
-  ImageId id = 0;
-  const auto [end, error] = std::from_chars(object.data(), object.data() + kDigits, id, 16);
-  return error == std::errc() && end == object.data() + kDigits && id == image;
+  if (object.size() <= kDigits || image == 0) return false;
+  if (number_of(object.substr(0, kDigits)) != image) return false;
+  if (is_header(object)) return true;
+  const std::string_view number = object.substr(kDigits + 1);
+  return object[kDigits] == '.' && (number_of(number) != 0 || number == kFirstNumber);
+}
+
+// A server keeps all metadata objects in memory and rewrites them: only what is meant to be one may
+// be made one. And what is changed for one image must not be marked as another's.
+bool is_as_images_are(const objecter::OsdOpHeader& op) noexcept {
+  const bool changes = std::any_of(op.steps.begin(), op.steps.end(), [](const auto& step) {
+    return objecter::changes_object(step.code);
+  });
+  if (!changes) return true;
+  const bool is_metadata = (op.flags & objecter::kOpMetadata) != 0;
+  if (is_metadata != (is_header(op.object) || is_of_names(op.object))) return false;
+  return op.image == 0 || is_of_image(op.object, op.image);
 }
 
 // The accesses that a step needs on this object.
@@ -77,6 +106,7 @@ bool Permissions::allows(const PoolGrant& grant, PoolId pool, std::string_view o
 
 bool Permissions::allows(const objecter::OsdOpHeader& op) const noexcept {
   if (has_all_objects_) return true;
+  if (!is_as_images_are(op)) return false;
   for (const objecter::SubOp& step : op.steps) {
     const uint8_t access = access_for(step.code, op.object);
     bool is_allowed = false;

@@ -16,7 +16,8 @@ namespace lunar::osd {
 // r: reads data and metadata, watches, lists the objects of a pool. w: changes them, flushes,
 // notifies. x: changes which images a pool has (their names); without a pool also commands that
 // show the cluster, and fences. A grant with image= is for the objects of that image alone, and the
-// object that has its name can only be read.
+// object that has its name can only be read. Objects have the names of docs/image.md; metadata are
+// headers and names alone.
 class Permissions {
  public:
   enum class Role {

@@ -4,9 +4,10 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <queue>
 #include <string_view>
-#include <tuple>
 #include <utility>
+#include <vector>
 
 #include "common/bytes.h"
 #include "common/check.h"
@@ -73,45 +74,55 @@ void FenceTable::on_left(const ClientName& client) {
 }
 
 void FenceTable::evict() {
-  const auto is_kept = [this](const auto& each) {
-    return each.second.fenced_up_to != 0 || each.second.used == clock_ ||
-           present_.contains(each.first);
-  };
+  using At = std::map<ClientName, Entry>::iterator;
   std::size_t left = 0;
-  std::map<std::string_view, std::size_t> of_entity;
-  for (const auto& each : clients_) {
-    if (is_kept(each)) continue;
+  std::map<std::string_view, std::vector<At>> of_entity;  // those that may go
+  for (auto at = clients_.begin(); at != clients_.end(); ++at) {
+    const bool is_kept =
+        at->second.fenced_up_to != 0 || at->second.used == clock_ || present_.contains(at->first);
+    if (is_kept) continue;
     ++left;
-    ++of_entity[each.first.entity];
+    of_entity[at->first.entity].push_back(at);
   }
-  const auto rank = [&of_entity](const auto& each) {
-    return std::tuple(SIZE_MAX - of_entity[each.first.entity], each.second.has_older,
-                      each.second.used);
-  };
+  if (left <= kMaxClients) return;
+  std::priority_queue<std::pair<std::size_t, std::string_view>> largest;
+  for (auto& [entity, entries] : of_entity) {
+    std::sort(entries.begin(), entries.end(), [](const At& a, const At& b) {  // the last goes first
+      return std::pair(a->second.has_older, a->second.used) >
+             std::pair(b->second.has_older, b->second.used);
+    });
+    largest.emplace(entries.size(), entity);
+  }
+  std::vector<At> gone;  // after the loop: the names are in them
   for (; left > kMaxClients; --left) {
-    auto oldest = clients_.end();
-    for (auto at = clients_.begin(); at != clients_.end(); ++at) {
-      if (is_kept(*at)) continue;
-      if (oldest == clients_.end() || rank(*at) < rank(*oldest)) oldest = at;
-    }
-    --of_entity[oldest->first.entity];
-    clients_.erase(oldest);
+    const std::string_view entity = largest.top().second;
+    largest.pop();
+    std::vector<At>& entries = of_entity[entity];
+    gone.push_back(entries.back());
+    entries.pop_back();
+    if (!entries.empty()) largest.emplace(entries.size(), entity);
   }
+  for (const At& at : gone) clients_.erase(at);
 }
 
 void FenceTable::fence(const ClientName& client, uint64_t nonce, StoreDone done) {
   LUNAR_CHECK(client.is_valid(), "a fence of a name that no record holds");
-  const auto fences = std::count_if(clients_.begin(), clients_.end(), [&](const auto& each) {
-    return each.first.entity == client.entity && each.first != client &&
-           each.second.fenced_up_to != 0;
+  std::size_t all = 0;
+  std::size_t of_entity = 0;
+  for (const auto& [name, entry] : clients_) {
+    if (entry.fenced_up_to == 0 || name == client) continue;
+    ++all;
+    if (name.entity == client.entity) ++of_entity;
+  }
+  const bool has_room = all < kMaxFences && of_entity < kMaxFencesOfEntity;
+  const bool is_anything = nonce != 0;  // no start of it was ever here
+  if (has_room && is_anything) {
+    Entry& entry = clients_[client];
+    entry.fenced_up_to = std::max(entry.fenced_up_to, nonce);
+  }
+  writer_.save([has_room, done = std::move(done)](std::error_code error) mutable {
+    done(error || has_room ? error : make_error_code(objecter::OsdErrc::kBusy));
   });
-  if (static_cast<std::size_t>(fences) >= kMaxFencesOfEntity)
-    return writer_.save([done = std::move(done)](std::error_code) mutable {
-      done(make_error_code(objecter::OsdErrc::kBusy));
-    });
-  Entry& entry = clients_[client];
-  entry.fenced_up_to = std::max(entry.fenced_up_to, nonce);
-  writer_.save(std::move(done));
 }
 
 void FenceTable::unfence(const ClientName& client, StoreDone done) {
@@ -163,11 +174,12 @@ bool FenceTable::decode(ConstBytes record) {
   return reader.is_finished();
 }
 
-std::string FenceTable::to_json(const std::string& entity) const {
+std::string FenceTable::to_json(const std::string& entity, const std::string& instance) const {
   using Json = nlohmann::ordered_json;
   Json out = Json::array();
   for (const auto& [client, entry] : clients_) {
     if (!entity.empty() && client.entity != entity) continue;
+    if (!instance.empty() && client.instance != instance) continue;
     out.push_back({{"entity", client.entity},
                    {"instance", client.instance},
                    {"newest_nonce", entry.newest},

@@ -26,7 +26,9 @@ class FenceTable {
   // unseen go first, and of them those of which no older start was ever seen here; but always of
   // the entity that has most, so that none can make another's be forgotten.
   static constexpr std::size_t kMaxClients = 1024;
-  static constexpr std::size_t kMaxFencesOfEntity = 1024;  // of an operator
+  // Of commands. They are kept until they are lifted, so more are refused.
+  static constexpr std::size_t kMaxFences = 8192;
+  static constexpr std::size_t kMaxFencesOfEntity = 256;
 
   static Outcome<std::unique_ptr<FenceTable>> load(ServerRecords& records);
 
@@ -42,13 +44,14 @@ class FenceTable {
   void claim(const ClientName& client, uint64_t nonce, StoreDone done);
 
   // An operator's: every nonce up to `nonce` is fenced from this call on, durably at done. kBusy:
-  // the entity has too many. REQUIRES: client.is_valid().
+  // there are too many, of the entity or in all. REQUIRES: client.is_valid().
   void fence(const ClientName& client, uint64_t nonce, StoreDone done);
   void unfence(const ClientName& client, StoreDone done);
 
   // Runs done when no record is being written; at once if so already.
   void settle(UniqueFunction<void()> done);
-  std::string to_json(const std::string& entity = {}) const;  // of one entity, or empty: of all
+  // Of one entity and instance; empty: of all.
+  std::string to_json(const std::string& entity = {}, const std::string& instance = {}) const;
 
  private:
   struct Entry {

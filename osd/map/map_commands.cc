@@ -445,8 +445,9 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   // A pool id is never used twice.
   restored->next_pool_id = std::max(restored->next_pool_id, map.next_pool_id);
   restored->epoch = std::max(restored->epoch, map.epoch) + kRestoreGap;
-  // A backup that knows no capabilities takes none away, and none brings back a cluster without.
-  if (!restored->has_caps()) restored->entities = map.entities;
+  // What was taken from an entity since is not given back, and no cluster is without capabilities
+  // again. Only one that was made anew has none of its own to keep.
+  if (!map.entities.empty() || !restored->has_caps()) restored->entities = map.entities;
   restored->enforces_caps = restored->enforces_caps || map.enforces_caps;
   if (const auto known = bring_up_to_date(*restored, map, *lost, replaced); !known)
     return refuse(static_cast<OsdErrc>(known.error().code.value()), known.error().message);

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 
 #include "common/log_limited.h"
@@ -87,7 +88,7 @@ void MapService::stop(UniqueFunction<void()> done) {
 void MapService::publish(OsdMapRef map) {
   map_ = std::move(map);
   LUNAR_LOG(kMap, 1, "map epoch {}", map_->epoch);
-  for (const auto& [id, subscriber] : subscribers_) send_map(*subscriber);
+  for (auto& [id, subscriber] : subscribers_) send_map(subscriber);
   if (std::string why = why_replaced(); !why.empty())
     return on_refused(OsdErrc::kExists, std::move(why));
   host_.on_map(map_);
@@ -173,17 +174,20 @@ void MapService::want_newer() {
 
 // --- messages ---
 
-void MapService::send_map(msgr::Connection& connection) {
+// Each once on a session, which loses none: asking again costs a client as much as us.
+void MapService::send_map(MapSubscriber& to) {
   std::vector<std::byte> front;
-  objecter::encode(*visible_map(map_, *access_.permissions_of(connection.peer(), map_)), front);
-  send_front(connection, MessageType::kMap, std::move(front));
+  objecter::encode(*visible_map(map_, *access_.permissions_of(to.connection->peer(), map_)), front);
+  to.sent = map_->epoch;
+  send_front(*to.connection, MessageType::kMap, std::move(front));
 }
 
 void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   const auto wanted = objecter::decode_map_subscribe(front);
   if (!wanted) return;
-  subscribers_.emplace(connection.id(), connection.shared_from_this());
-  if (map_ && map_->epoch > wanted->epoch) return send_map(connection);
+  MapSubscriber& subscriber = subscribers_[connection.id()];
+  subscriber.connection = connection.shared_from_this();
+  if (map_ && map_->epoch > std::max(wanted->epoch, subscriber.sent)) return send_map(subscriber);
   std::vector<std::byte> current;
   objecter::encode(objecter::MapSubscribe{epoch()}, current);
   send_front(connection, MessageType::kMapCurrent, std::move(current));

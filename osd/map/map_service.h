@@ -81,6 +81,11 @@ class MapService final : private BootingServer {
     msgr::TimerId timer = msgr::TimerId::kNone;  // runs while there is none, or no link
   };
 
+  struct MapSubscriber {
+    msgr::ConnectionRef connection;
+    objecter::Epoch sent = 0;  // the newest map that this session was sent
+  };
+
   objecter::OsdBoot make_boot() override;
   void on_newer_map(objecter::OsdMap map) override;
   void on_booted(objecter::Epoch epoch) override;
@@ -89,7 +94,7 @@ class MapService final : private BootingServer {
   void publish(objecter::OsdMapRef map);
   void save_next();
   void ready_if_up();
-  void send_map(msgr::Connection& connection);
+  void send_map(MapSubscriber& to);
   Outcome<void> may_boot(const msgr::Connection& connection, const objecter::OsdBoot& boot) const;
   std::string why_replaced() const;
   bool is_live(OsdId osd) const;
@@ -103,7 +108,7 @@ class MapService final : private BootingServer {
   const Options options_;
   objecter::OsdMapRef map_;
   std::vector<msgr::Address> addresses_;
-  std::map<uint64_t, msgr::ConnectionRef> subscribers_;  // by id(), until on_closed()
+  std::map<uint64_t, MapSubscriber> subscribers_;  // by id(), until on_closed()
   std::unique_ptr<MapAuthority> authority_;
   std::map<OsdId, WatchedOsd> watched_;  // on the authority
   std::multiset<uint64_t> booting_;      // id() of those whose boot is being decided

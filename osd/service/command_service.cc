@@ -30,7 +30,7 @@ constexpr std::pair<const char*, const char*> kShown[] = {
     {"dump_watchers", "who watches which objects"},
     {"sessions", "the clients that this server knows"},
     {"unflushed", "the images with unflushed or lost writes, and the damaged objects"},
-    {"fences", "the starts of clients that are refused from now on; of one entity="},
+    {"fences", "the starts of clients that are refused from now on; of one entity=, instance="},
     {"store usage",
      "the size of the store and how much of it is used, in bytes; ok, nearfull or full"},
 };
@@ -90,7 +90,8 @@ bool CommandService::may_command(const msgr::Connection& connection,
   // A gateway asks which of its starts servers know, and takes an image over from another one with
   // the same key: whoever has that key could fence it in any case, by a start of its instance.
   if ((prefix != "osd fence" && prefix != "fences") || !peer.is_authenticated) return false;
-  return text_of(parse_command(text), "entity") == peer.entity;
+  const auto client = client_of(parse_command(text));
+  return client && client->entity == peer.entity;
 }
 
 void CommandService::on_command(msgr::Connection& connection, const msgr::InMessage& message) {
@@ -163,11 +164,11 @@ void CommandService::run(const std::string& text, Done done) {
   const std::string prefix = command_prefix(text);
   if (prefix == "osd fence") return fence(text, std::move(done));
   if (prefix == "osd unfence") return unfence(text, std::move(done));
-  if (is_shown(prefix)) return done(show(prefix, text_of(parse_command(text), "entity")));
+  if (is_shown(prefix)) return done(show(prefix, parse_command(text)));
   with_.maps.command(text, std::move(done));
 }
 
-CommandReply CommandService::show(std::string_view prefix, const std::string& entity) const {
+CommandReply CommandService::show(std::string_view prefix, const Json& arguments) const {
   CommandReply reply;
   reply.epoch = with_.maps.epoch();
   const auto now = monotonic_now();
@@ -182,7 +183,7 @@ CommandReply CommandService::show(std::string_view prefix, const std::string& en
   else if (prefix == "unflushed")
     reply.text = ledger_ != nullptr ? ledger_->to_json() : "{}";
   else if (prefix == "fences")
-    reply.text = with_.fences.to_json(entity);
+    reply.text = with_.fences.to_json(text_of(arguments, "entity"), text_of(arguments, "instance"));
   else {
     const ObjectStore::Usage usage = with_.store.usage();
     reply.text = Json({{"total", usage.total},
@@ -230,12 +231,14 @@ void CommandService::unfence(const std::string& text, Done done) {
 }
 
 CommandReply CommandService::fence_reply(std::error_code error, const ClientName& client) const {
-  if (!error) return {OsdErrc::kOk, with_.maps.epoch(), with_.fences.to_json(client.entity)};
+  if (!error)
+    return {OsdErrc::kOk, with_.maps.epoch(), with_.fences.to_json(client.entity, client.instance)};
   if (error == OsdErrc::kBusy)
-    return refusal(OsdErrc::kBusy,
-                   fmt::format("{} has {} fences at this server already: lift some with `osd "
-                               "unfence`",
-                               client.entity, FenceTable::kMaxFencesOfEntity));
+    return refusal(
+        OsdErrc::kBusy,
+        fmt::format("there are {} fences of {} at this server already, or {} in all: "
+                    "lift some with `osd unfence`",
+                    FenceTable::kMaxFencesOfEntity, client.entity, FenceTable::kMaxFences));
   return refusal(wire_error(error), "the fence cannot be recorded: " + error.message());
 }
 

@@ -10,6 +10,7 @@
 #include "msgr/connection.h"
 #include "objecter/protocol/control.h"
 #include "osd/access/access_control.h"
+#include "osd/map/command_arguments.h"
 #include "osd/map/map_service.h"
 #include "osd/records/unflushed_ledger.h"
 #include "osd/service/op_service.h"
@@ -49,8 +50,7 @@ class CommandService {
   void run(const std::string& text, Done done);
   void fence(const std::string& text, Done done);
   void unfence(const std::string& text, Done done);
-  // `entity`: of which it is to be shown, where that matters; empty: of all.
-  objecter::CommandReply show(std::string_view prefix, const std::string& entity) const;
+  objecter::CommandReply show(std::string_view prefix, const CommandJson& arguments) const;
   objecter::CommandReply fence_reply(std::error_code error, const ClientName& client) const;
 
   const CommandDependencies with_;

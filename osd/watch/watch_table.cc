@@ -163,7 +163,9 @@ Result<milliseconds> WatchTable::watch(const ClientIdentity& id, const ObjectId&
   }
   const auto known = objects_.find(object);
   const std::size_t others = known == objects_.end() ? 0 : known->second.watches.size();
-  if (others >= options_.max_watches_of_object ||
+  // No entity takes all: it has no more than what is left for others.
+  const std::size_t own = known == objects_.end() ? 0 : watches_of(id.entity, known->second);
+  if (own + others >= options_.max_watches_of_object ||
       client.watches.size() >= options_.max_watches_of_client) {
     counters_.watch_refused.add();
     LUNAR_LOG(kOsd, 0, "{} ({}) may not watch {}: {} watch it, and the client has {} watches",
@@ -177,6 +179,12 @@ Result<milliseconds> WatchTable::watch(const ClientIdentity& id, const ObjectId&
   ++watches_;
   publish();
   return options_.timeout;
+}
+
+std::size_t WatchTable::watches_of(const std::string& entity, const WatchedObject& watched) const {
+  return static_cast<std::size_t>(
+      std::count_if(watched.watches.begin(), watched.watches.end(),
+                    [&](const WatchKey& watch) { return watch.client->id.entity == entity; }));
 }
 
 void WatchTable::unwatch(const ClientIdentity& id, const ObjectId& object, uint64_t cookie) {

@@ -37,7 +37,7 @@ class WatchTable {
  public:
   struct Options {
     std::chrono::milliseconds timeout{std::chrono::seconds(30)};  // osd_client_watch_timeout
-    std::size_t max_watches_of_object = 2048;
+    std::size_t max_watches_of_object = 4096;
     std::size_t max_watches_of_client = 16'384;  // of one start
     std::size_t max_notifies_of_object = 64;     // that wait for acks
     std::size_t max_notifies_of_client = 64;
@@ -61,8 +61,9 @@ class WatchTable {
   // --- ops on an object that exists, in the order of its other ops ---
 
   // The watch timeout. `is_again`: the client says that it had this watch; kWatchLost if it may
-  // have been taken for dead since. kBusy: too many watches. One that is here is confirmed, and its
-  // client told again of the notifies that it did not ack.
+  // have been taken for dead since. kBusy: too many watches, of the object, of this start, or of
+  // its entity on the object: as many as there is room for others. One that is here is confirmed,
+  // and its client told again of the notifies that it did not ack.
   Result<std::chrono::milliseconds> watch(const ClientIdentity& client, const ObjectId& object,
                                           uint64_t cookie, bool is_again);
   void unwatch(const ClientIdentity& client, const ObjectId& object, uint64_t cookie);
@@ -137,6 +138,7 @@ class WatchTable {
   };
   using Objects = std::map<ObjectId, WatchedObject>;
 
+  std::size_t watches_of(const std::string& entity, const WatchedObject& watched) const;
   WatchingClient& client_of(const ClientIdentity& id);
   WatchingClient* find(const ClientIdentity& id);
   void update_connected(WatchingClient& client);

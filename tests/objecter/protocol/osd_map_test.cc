@@ -248,6 +248,9 @@ const BadMap kBadMaps[] = {
     {"no_weight", "no weight", [](OsdMap& m) { m.pools[1].members[0].weight = 0; }},
     {"weight_too_big", "too much weight", [](OsdMap& m) { m.pools[1].members[0].weight = ~0u; }},
     {"store_kind", "unknown kind", [](OsdMap& m) { m.pools[0].store = static_cast<StoreKind>(9); }},
+    {"last_epoch", "above 2^62", [](OsdMap& m) { m.epoch = OsdMap::kMaxEpoch + 1; }},
+    {"pool_ids_without_end", "above 2^20",
+     [](OsdMap& m) { m.next_pool_id = OsdMap::kMaxPoolId + 1; }},
     {"entity_name", "graphic ASCII",
      [](OsdMap& m) {
        m.entities = {{"client. x", ""}};

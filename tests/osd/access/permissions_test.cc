@@ -50,6 +50,8 @@ bool allows(const Permissions& permissions, OpCode code, const std::string& obje
   op.object = object;
   op.image = image;
   op.steps.emplace_back().code = code;
+  const bool is_metadata = object.ends_with(".header") || object.starts_with("lunar_");
+  if (is_metadata) op.flags |= objecter::kOpMetadata;
   return permissions.allows(op);
 }
 
@@ -133,6 +135,44 @@ TEST(PermissionsTest, AnImageIsFlushedAndMarkedByItsOwnAlone) {
   EXPECT_FALSE(allows(disk1, OpCode::kFlush, "", kRbd, kDisk1 + 1));
   EXPECT_FALSE(allows(disk1, OpCode::kFlush, "", kRbd, 0));
   EXPECT_FALSE(allows(disk1, OpCode::kWrite, kData, kRbd, kDisk1 + 1));
+}
+
+// What is neither data nor a header would be nobody's, for ever; and every server keeps metadata
+// objects in memory.
+TEST(PermissionsTest, AnImageHasNoObjectsButItsOwnKinds) {
+  const Permissions disk1 = permissions("allow rw pool=rbd image=disk1 image_id=00c0ffee00c0ffee");
+  for (const char* object :
+       {"00c0ffee00c0ffee.x", "00c0ffee00c0ffee.header2", "00c0ffee00c0ffee.0000000000000001.x",
+        "00C0FFEE00C0FFEE.header", "00c0ffee00c0ffee.000000000000000A", "00c0ffee00c0ffee."}) {
+    EXPECT_FALSE(allows(disk1, OpCode::kWrite, object, kRbd, kDisk1)) << object;
+    EXPECT_FALSE(allows(disk1, OpCode::kRead, object, kRbd, kDisk1)) << object;
+  }
+  EXPECT_TRUE(allows(disk1, OpCode::kWrite, "00c0ffee00c0ffee.0000000000000000"));
+}
+
+TEST(PermissionsTest, MetadataAreHeadersAndNamesAlone) {
+  const Permissions all = permissions("allow rwx");
+  objecter::OsdOpHeader op;
+  op.pg.pool = kRbd;
+  op.steps.emplace_back().code = OpCode::kWriteFull;
+  for (const bool is_metadata : {false, true}) {
+    op.flags = is_metadata ? objecter::kOpMetadata : 0;
+    op.object = kHeader;
+    EXPECT_EQ(all.allows(op), is_metadata);
+    op.object = kName;
+    EXPECT_EQ(all.allows(op), is_metadata);
+    op.object = kData;
+    EXPECT_EQ(all.allows(op), !is_metadata);
+    op.object = "00c0ffee00c0ffee.more";
+    EXPECT_EQ(all.allows(op), !is_metadata);
+  }
+}
+
+TEST(PermissionsTest, WhatIsChangedIsMarkedAsItsOwnImages) {
+  const Permissions all = permissions("allow rwx");
+  EXPECT_TRUE(allows(all, OpCode::kWrite, kData, kRbd, kDisk1));
+  EXPECT_TRUE(allows(all, OpCode::kWrite, kData, kRbd, 0));
+  EXPECT_FALSE(allows(all, OpCode::kWrite, kData, kRbd, kDisk1 + 1));
 }
 
 TEST(PermissionsTest, AnImageThatWasNotLookedUpIsNone) {

@@ -84,6 +84,14 @@ TEST_F(FenceTableTest, AnEntityHasABoundedNumberOfFences) {
   EXPECT_FALSE(fences->allows(gateway, 1));
 }
 
+// Entries of starts that never were grew without a bound, and forgetting them took minutes.
+TEST_F(FenceTableTest, FencingWhatNeverWasLeavesNothing) {
+  for (int i = 0; i < 10; ++i)
+    fences->fence({"client.evil", "host/" + std::to_string(i)}, 0, [](std::error_code) {});
+  turn();
+  EXPECT_EQ(fences->to_json(), "[]");
+}
+
 TEST_F(FenceTableTest, NeverForgetsAnOperatorsFence) {
   fences->fence(gateway, 9, [](std::error_code) {});
   turn();

@@ -98,6 +98,20 @@ TEST_F(AuthCommandsTest, RestoringAnOldMapKeepsThem) {
   EXPECT_NE(map.find_entity("client.a"), nullptr);
 }
 
+TEST_F(AuthCommandsTest, RestoringGivesNothingBackThatWasTakenSince) {
+  run(caps("client.a", "allow r"));
+  run(caps("client.stolen", "allow *"));
+  const std::string backup = objecter::to_json(map);
+  run({{"prefix", "auth rm"}, {"entity", "client.stolen"}});
+  const CommandJson restore = {
+      {"prefix", "map restore"}, {"map", backup}, {"yes_i_really_mean_it", true}};
+  run(restore);
+  EXPECT_EQ(map.find_entity("client.stolen"), nullptr);
+  map.entities.clear();  // made anew: the backup is all that there is
+  run(restore);
+  EXPECT_NE(map.find_entity("client.a"), nullptr);
+}
+
 TEST_F(AuthCommandsTest, OnlyAdminsHearOfEntities) {
   for (const char* prefix : {"auth ls", "auth get", "auth caps", "auth rm", "auth enforce",
                              "osd dump", "map dump", "map backup", "map restore", "pool create",

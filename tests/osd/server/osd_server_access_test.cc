@@ -60,6 +60,8 @@ class OsdServerAccessTest : public ServerFixture {
     op.epoch = client->map()->epoch;
     op.object = object;
     op.image = image;
+    const bool is_metadata = object.ends_with(".header") || object.starts_with("lunar_");
+    if (is_metadata) op.flags |= objecter::kOpMetadata;
     op.pg =
         object.empty() ? objecter::PgId{pool(in).id, 0} : objecter::pg_of_object(pool(in), object);
     objecter::SubOp& step = op.steps.emplace_back();
@@ -209,12 +211,13 @@ TEST_F(OsdServerAccessTest, AnImagesEntityLearnsOfNothingElse) {
   EXPECT_EQ(fence("client.admin"), OsdErrc::kNotPermitted);
   EXPECT_EQ(fence("client.disk1"), OsdErrc::kOk);
   // Of its own starts it hears, and of nobody else's.
-  const auto own = ask(raw, R"({"prefix": "fences", "entity": "client.disk1"})");
+  const auto own = ask(raw, R"({"prefix": "fences", "entity": "client.disk1", "instance": "i"})");
   EXPECT_EQ(own.error, OsdErrc::kOk);
   EXPECT_THAT(own.text, HasSubstr("client.disk1"));
   EXPECT_THAT(own.text, Not(HasSubstr("client.admin")));
-  EXPECT_EQ(ask(raw, R"({"prefix": "fences", "entity": "client.admin"})").error,
-            OsdErrc::kNotPermitted);
+  for (const char* other : {R"({"prefix": "fences", "entity": "client.admin", "instance": "i"})",
+                            R"({"prefix": "fences", "entity": "client.disk1"})"})
+    EXPECT_EQ(ask(raw, other).error, OsdErrc::kNotPermitted) << other;
 }
 
 // A name that the record of fences does not hold kept the server from starting again.
@@ -262,6 +265,17 @@ TEST_F(OsdServerAccessTest, AChangeCountsAtOnceAndEndsWatches) {
   EXPECT_EQ(map->pools[0].name, "secret");
   give("client.disk1", kOwnImage);
   EXPECT_EQ(ask(raw, OpCode::kRead, kOwnData, "rbd", kDisk1), OsdErrc::kOk);
+}
+
+// Each map costs us up to a mebibyte, and asking for it some bytes.
+TEST_F(OsdServerAccessTest, AMapIsSentOnceToASession) {
+  RawClient raw(*center, stack, osds[0].address, as("client.new"));
+  map_of(raw);
+  for (int i = 0; i < 10; ++i) raw.send(MessageType::kMapSubscribe, objecter::MapSubscribe{0});
+  EXPECT_EQ(raw.count(MessageType::kMap), 1u);
+  EXPECT_EQ(raw.count(MessageType::kMapCurrent), 10u);
+  make_pool("more");
+  EXPECT_EQ(raw.count(MessageType::kMap), 2u);
 }
 
 TEST_F(OsdServerAccessTest, WatchesThatAreStillAllowedStay) {

@@ -433,10 +433,21 @@ TEST_F(OsdServerWatchesTest, AServerThatStopsAnswersNotifies) {
 class BoundedWatchesTest : public OsdServerWatchesTest {
  protected:
   BoundedWatchesTest() {
-    options.watches.max_watches_of_object = 2;
+    options.watches.max_watches_of_object = 4;
     options.watches.max_notifies_of_object = 1;
   }
 };
+
+// Whoever may only read an image must not keep its gateway from watching it.
+TEST_F(BoundedWatchesTest, AnEntityLeavesRoomForAnother) {
+  Listener silent;
+  for (uint64_t cookie = 1; cookie < 9; ++cookie) watch(*client, cookie, silent);
+  auto first = std::move(client);
+  connect_client("other", "client.other");
+  EXPECT_FALSE(watch(*client, 1, silent));
+  end(*client);
+  client = std::move(first);
+}
 
 TEST_F(BoundedWatchesTest, TooManyWatchesOrNotifiesAreRefused) {
   Listener silent;
