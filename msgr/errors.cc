@@ -24,7 +24,7 @@ class MsgrCategory final : public std::error_category {
       case MsgrErrc::kBadBanner:
         return "the peer does not speak Lunar's protocol";
       case MsgrErrc::kFeatureMismatch:
-        return "the peer lacks a required feature, or requires one this side lacks";
+        return "the two sides have no version, feature or mode (ms_client_mode) in common";
       case MsgrErrc::kAuthFailed:
         return "authentication failed";
       case MsgrErrc::kSessionReset:
@@ -43,6 +43,10 @@ class MsgrCategory final : public std::error_category {
         return "a newer link took over the session";
       case MsgrErrc::kStaleKey:
         return "the key belongs to a link that is gone";
+      case MsgrErrc::kBadRecord:
+        return "a record of TLS does not verify: it was changed on its way";
+      case MsgrErrc::kRenewed:
+        return "a secure link is replaced by one with new keys";
       case MsgrErrc::kTooMany:
         return "the peer has as many sessions of this entity as it takes";
       case MsgrErrc::kKeyTakenBack:

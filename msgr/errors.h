@@ -24,6 +24,8 @@ enum class MsgrErrc {
   kReplaced,         // a newer link took over the session
   kStaleKey,         // a key of a link that is not up any more
   kKeyTakenBack,     // the link was dropped because that alone takes a key back
+  kBadRecord,        // a record of TLS does not verify: it was changed on the way
+  kRenewed,          // a secure link has carried enough for one set of keys
   kTooMany,          // the peer has as many sessions of this entity as it takes
 };
 

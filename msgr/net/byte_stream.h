@@ -4,8 +4,10 @@
 #include <sys/uio.h>
 
 #include <cstddef>
+#include <memory>
 #include <span>
 #include <system_error>
+#include <vector>
 
 #include "common/inline_function.h"
 #include "msgr/address.h"
@@ -42,7 +44,7 @@ class ByteStream {
   virtual StreamResult receive(std::span<const iovec> iovecs) = 0;
 
   // Calls on_ready on the loop as long as the stream is ready for any of `events`, or is broken.
-  // Called once.
+  // Called again, it replaces on_ready. REQUIRES: not inside on_ready.
   virtual std::error_code start(FdEvents events, InlineFunction<void(FdEvents)> on_ready) = 0;
   virtual void set_events(FdEvents events) = 0;
   // Why the stream hung up, if it knows.
@@ -50,6 +52,16 @@ class ByteStream {
 
   virtual Address local_address() const = 0;
   virtual Address peer_address() const = 0;
+};
+
+// Makes the stream that a link goes on over, on top of the one that it had. For one link.
+class StreamWrap {
+ public:
+  virtual ~StreamWrap() = default;
+  // Takes `below`, which may have been started, and what was read from it and belongs to the new
+  // stream. Called on the loop of `center`, and not inside a callback of `below`.
+  virtual std::unique_ptr<ByteStream> wrap(EventCenter& center, std::unique_ptr<ByteStream> below,
+                                           std::vector<std::byte> unread) = 0;
 };
 
 }  // namespace lunar::msgr

@@ -40,9 +40,12 @@ class FrameReceiver {
   LinkHandler* handler() const noexcept { return handler_; }
   void pause() noexcept { is_paused_ = true; }
   void resume();
+  // As pause() and resume(), for the link itself.
+  void set_held(bool is_held) noexcept { is_held_ = is_held; }
   // Somebody wants frames, and there is memory for them.
   bool wants_bytes() const noexcept {
-    return !is_stopped_ && handler_ != nullptr && !is_paused_ && stall_timer_ == TimerId::kNone;
+    return !is_stopped_ && handler_ != nullptr && !is_paused_ && !is_held_ &&
+           stall_timer_ == TimerId::kNone;
   }
 
   // Takes bytes from the front of `in`, which is not this object's and shortened by them.
@@ -74,6 +77,7 @@ class FrameReceiver {
   LinkHandler* handler_ = nullptr;
   std::size_t last_data_bytes_ = 0;
   bool is_paused_ = false;
+  bool is_held_ = false;
   bool is_stopped_ = false;
   TimerId stall_timer_ = TimerId::kNone;  // set while the payload at hand waits for memory, or …
   bool is_unwanted_ = false;              // … for the handler to admit it

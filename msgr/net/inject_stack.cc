@@ -53,6 +53,9 @@ class InjectLink final : public Link, private LinkHandler {
   }
   void revoke(const RemoteKey& key, IoDone done) override { inner_->revoke(key, std::move(done)); }
 
+  void wrap_stream(std::unique_ptr<StreamWrap> wrap) override {
+    inner_->wrap_stream(std::move(wrap));
+  }
   void pause_reading() override {
     is_paused_ = true;
     inner_->pause_reading();

@@ -2,12 +2,14 @@
 #pragma once
 
 #include <cstdint>
+#include <memory>
 #include <system_error>
 
 #include "common/inline_function.h"
 #include "common/result.h"
 #include "msgr/address.h"
 #include "msgr/buffer.h"
+#include "msgr/net/byte_stream.h"
 #include "msgr/wire/frame.h"
 
 namespace lunar::msgr {
@@ -20,6 +22,7 @@ struct LinkCapabilities {
   bool one_sided = false;           // remote_read() and remote_write() work
   uint32_t eager_bytes = 0;         // a frame up to this travels without a copy at the receiver
   uint32_t max_fragment_bytes = 0;  // of one remote_read() or remote_write()
+  bool can_wrap = false;            // wrap_stream() works
 };
 
 // What a link has done so far. Loop-bound.
@@ -84,6 +87,13 @@ class Link {
   // Bytes queued and not yet given to the transport: what a session uses to stop encoding more.
   virtual std::size_t queued_bytes() const noexcept = 0;
   virtual LinkCounters counters() const noexcept { return {}; }
+
+  // Goes on over the stream that `wrap` makes: what was queued before leaves over the old one, and
+  // what arrives behind the frame that was delivered last belongs to the new one. Nothing is
+  // delivered until then. An error of the new stream is the end of the link.
+  // REQUIRES: capabilities().can_wrap; nothing is sent until the new stream is there,
+  // which its wrap tells.
+  virtual void wrap_stream(std::unique_ptr<StreamWrap> wrap) { (void)wrap; }
 
   // Stops and resumes delivery of frames; what has been begun may still be completed. A paused
   // link exerts back-pressure on the peer (socket buffer, credits).

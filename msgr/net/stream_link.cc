@@ -38,6 +38,7 @@ StreamLink::StreamLink(EventCenter& center, std::unique_ptr<ByteStream> stream, 
       receiver_(center, pool, options.limits, *this, counters_),
       reader_(receiver_, counters_) {
   capabilities_.eager_bytes = options.limits.max_data_bytes;
+  capabilities_.can_wrap = true;
 }
 
 StreamLink::~StreamLink() {
@@ -117,6 +118,31 @@ void StreamLink::on_ready(FdEvents events) {
   }
 }
 
+// --- another stream ---
+
+void StreamLink::wrap_stream(std::unique_ptr<StreamWrap> wrap) {
+  center_.assert_in_loop();
+  if (!is_open()) return;
+  wrap_ = std::move(wrap);
+  receiver_.set_held(true);
+  if (!is_reading_) update_events();
+  if (queue_.is_empty()) schedule_wrap();
+}
+
+// One turn later: neither inside a callback of the stream nor while the reader decodes.
+void StreamLink::schedule_wrap() {
+  center_.post([this, alive = alive_] {
+    if (*alive && is_open()) wrap();
+  });
+}
+
+void StreamLink::wrap() {
+  stream_ = std::exchange(wrap_, nullptr)->wrap(center_, std::move(stream_), reader_.take_unread());
+  is_started_ = false;
+  receiver_.set_held(false);
+  update_events();
+}
+
 // --- sending ---
 
 void StreamLink::send(Frame frame, IoDone sent) {
@@ -155,6 +181,7 @@ void StreamLink::flush() {
   std::vector<IoDone> finished = std::move(finished_);
   counters_.frames_sent += queue_.advance(result.bytes, finished);
   if (!queue_.is_empty()) schedule_flush();
+  if (queue_.is_empty() && wrap_ != nullptr) schedule_wrap();
   const std::shared_ptr<bool> alive = alive_;
   run_all(finished, {});
   if (!*alive) return;
@@ -212,6 +239,7 @@ std::vector<IoDone> StreamLink::end(State state, std::error_code why) {
   state_ = state;
   error_ = why;
   stream_.reset();
+  wrap_.reset();
   receiver_.stop();
   return queue_.take_unsent();
 }

@@ -37,6 +37,7 @@ class StreamLink : public Link, private FrameReceiver::Owner {
   void send(Frame frame, IoDone sent) override;
   std::size_t queued_bytes() const noexcept override { return queue_.queued_bytes(); }
   LinkCounters counters() const noexcept override { return counters_; }
+  void wrap_stream(std::unique_ptr<StreamWrap> wrap) override;
   void pause_reading() override;
   void resume_reading() override;
   void abandon_payload(uint64_t tid) override;
@@ -60,6 +61,9 @@ class StreamLink : public Link, private FrameReceiver::Owner {
   void update_events();
   bool wants_bytes() const noexcept { return is_open() && receiver_.wants_bytes(); }
 
+  void schedule_wrap();
+  void wrap();
+
   void schedule_flush();
   void flush();
 
@@ -78,6 +82,7 @@ class StreamLink : public Link, private FrameReceiver::Owner {
   const Address peer_;
   const std::shared_ptr<bool> alive_;   // false once destroyed; what is posted looks first
   std::unique_ptr<ByteStream> stream_;  // null unless open
+  std::unique_ptr<StreamWrap> wrap_;    // waits until what is queued has left; then it is null
   State state_ = State::kOpen;
   std::error_code error_;  // set unless open
   LinkCounters counters_;

@@ -22,6 +22,12 @@ bool StreamReader::decode() {
   return goes_on;
 }
 
+std::vector<std::byte> StreamReader::take_unread() {
+  std::vector<std::byte> unread(buffer_.get() + begin_, buffer_.get() + end_);
+  begin_ = end_ = 0;
+  return unread;
+}
+
 StreamReader::Received StreamReader::receive(ByteStream& stream) {
   if (buffer_bytes_ != read_ahead_) {
     buffer_.reset(new std::byte[read_ahead_]);

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <vector>
 
 #include "common/bytes.h"
 #include "msgr/net/byte_stream.h"
@@ -38,6 +39,8 @@ class StreamReader {
   // Decodes what was read ahead. Returns whether to go on: the link may be paused, over or
   // destroyed by the handler of a frame.
   bool decode();
+  // What was read ahead, for another reader. Not while it decodes.
+  std::vector<std::byte> take_unread();
   // One system call. REQUIRES: not has_unread().
   Received receive(ByteStream& stream);
 

@@ -54,6 +54,7 @@ class SocketStream final : public ByteStream {
   }
 
   std::error_code start(FdEvents events, InlineFunction<void(FdEvents)> on_ready) override {
+    watch_ = FdWatch();  // an fd is watched once
     auto watch = center_.watch(fd_.get(), events, std::move(on_ready));
     if (!watch) return watch.error();
     watch_ = std::move(*watch);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "msgr/loopback/loopback_stack.h"
 #include "msgr/posix/posix_stack.h"
+#include "tests/msgr/tls/tls_stack.h"
 #include "tests/msgr/transport_test.h"
 
 namespace lunar::msgr {
@@ -18,11 +19,16 @@ std::unique_ptr<NetworkStack> make_posix(std::size_t buffer_budget_bytes) {
   return std::move(*PosixStack::create(options));
 }
 
+std::unique_ptr<NetworkStack> make_tls(std::size_t buffer_budget_bytes) {
+  return std::make_unique<TlsStack>(make_posix(buffer_budget_bytes));
+}
+
 }  // namespace
 
 std::vector<Transport> transports_under_test() {
   return {{"Loopback", "127.0.0.1:0", make_loopback},
           {"PosixIpv4", "127.0.0.1:0", make_posix},
+          {"Tls", "127.0.0.1:0", make_tls},
           {"PosixIpv6", "[::1]:0", make_posix}};
 }
 

@@ -53,7 +53,8 @@ MSGR_ARROWS = {
     "rdma/memory": ["", "rdma", "rdma/queue", "rdma/device"],
     "rdma/link": ["", "wire", "net", "rdma", "rdma/queue", "rdma/device", "rdma/memory"],
     "rdma/setup": ["", "net", "rdma", "rdma/device", "rdma/memory", "rdma/link"],
-    "session": ["", "event", "wire", "net"],
+    "tls": ["", "event", "net"],
+    "session": ["", "event", "wire", "net", "tls"],
 }
 
 # Inside osd/, its root being what a store is (object_store.h).

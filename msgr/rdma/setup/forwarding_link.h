@@ -22,6 +22,9 @@ class ForwardingLink final : public Link {
   std::size_t queued_bytes() const noexcept override { return inner_->queued_bytes(); }
   LinkCounters counters() const noexcept override { return inner_->counters(); }
   void send(Frame frame, IoDone sent) override { inner_->send(std::move(frame), std::move(sent)); }
+  void wrap_stream(std::unique_ptr<StreamWrap> wrap) override {
+    inner_->wrap_stream(std::move(wrap));
+  }
   void pause_reading() override { inner_->pause_reading(); }
   void resume_reading() override { inner_->resume_reading(); }
   void abandon_payload(uint64_t tid) override { inner_->abandon_payload(tid); }
