@@ -17,8 +17,6 @@ constexpr uint8_t kCeph = kOptionCeph;
 constexpr std::string_view kNoIwarp =
     "iwarp: Lunar's QPs are those of RoCE and InfiniBand; over an iWARP card use async+posix";
 constexpr std::string_view kNoRoce15 = "1: RoCE v1.5 is in no device's GID table; take 2, or auto";
-constexpr std::string_view kNoSecure =
-    "secure: encryption on the wire is not part of this version yet; use crc";
 
 // clang-format off
 // name, type, default, accepted, flags,
@@ -46,8 +44,19 @@ constexpr OptionSpec kOptions[] = {
 // -- messenger
 {"ms_type", kChoice, "async+posix", "async+posix|async+rdma", kCeph,
  "Messages travel over TCP (async+posix), or over RDMA with TCP beside it (async+rdma)."},
-{"ms_mode", kChoice, "crc", "crc", 0,
- "Frames on the wire are protected by checksums (crc).", kNoSecure},
+{"ms_cluster_mode", kChoice, "crc secure", "crc|secure|crc secure|secure crc", kCeph,
+ "Links between servers are protected by checksums (crc) or by TLS with the key of the entity (secure); of two modes "
+ "the first is preferred by who connects, and of one the other is refused."},
+{"ms_service_mode", kChoice, "crc secure", "crc|secure|crc secure|secure crc", kCeph,
+ "A server takes links of clients that are protected by checksums (crc), by TLS with the key of the client (secure), "
+ "or either; it refuses the others."},
+{"ms_client_mode", kChoice, "crc secure", "crc|secure|crc secure|secure crc", kCeph,
+ "A client's links are protected by checksums (crc) or by TLS with its key (secure); of two modes the first is "
+ "preferred, and of one the other is refused."},
+{"ms_secure_max_bytes", kSize, "64GiB", "64KiB..64TiB", 0,
+ "A secure link that has carried this many bytes is replaced by another one of its session, with new keys."},
+{"ms_secure_max_age", kDuration, "8h", "100ms..168h", 0,
+ "A secure link that is this old is replaced by another one of its session, with new keys."},
 {"ms_bind_ipv4", kBool, "true", "", kCeph,
  "A server may listen on an IPv4 address; if it may not, one without public_addr listens on IPv6."},
 {"ms_bind_ipv6", kBool, "true", "", kCeph,

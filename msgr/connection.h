@@ -22,6 +22,7 @@ struct PeerIdentity {
   Address address;                // where the newest link leads, as this side sees it
   bool one_sided = false;         // both ends understand delivery descriptors
   bool has_watches = false;       // it understands WATCH and NOTIFY
+  bool is_secure = false;         // the newest link is inside TLS
 };
 
 // The sending side of a connection. Loop-bound to the connection's center.

@@ -47,6 +47,16 @@ Outcome<std::unique_ptr<Messenger>> Messenger::create(EventCenter& center, Netwo
                    fmt::format("{} is to authenticate its peers and has no keys; give it a keyring",
                                options.entity));
   }
+  const std::string_view own = options.entity;
+  for (const std::string_view peer : {"client.admin", "osd.0"}) {
+    if (options.modes.of(own, peer).takes_crc || (keyring != nullptr && keyring->size() > 0)) {
+      continue;
+    }
+    return failure(std::errc::invalid_argument,
+                   fmt::format("{} is to take only secure links ({}) and has no keys; give it a "
+                               "keyring",
+                               own, WireModesByPeer::option(own, peer)));
+  }
   if (options.instance.empty()) options.instance = fmt::format("{}-{}", host_id(), getpid());
   if (!is_graphic(options.instance) || options.instance.size() > kMaxInstanceBytes) {
     return failure(std::errc::invalid_argument,

@@ -17,6 +17,7 @@
 #include "msgr/dispatcher.h"
 #include "msgr/event_center.h"
 #include "msgr/net/network_stack.h"
+#include "msgr/wire_modes.h"
 
 namespace lunar::msgr {
 
@@ -42,8 +43,11 @@ struct MessengerOptions {
   std::string instance;       // see PeerIdentity; empty: made from host id and pid
   uint64_t nonce = 0;         // 0: made from the time
   bool auth_required = true;  // of peers that connect to us, and of servers we connect to
-  bool crc_data = true;       // put a crc over payload that is sent
-  bool one_sided = true;      // tell peers that delivery descriptors are understood
+  WireModesByPeer modes;      // ms_cluster_mode, ms_service_mode, ms_client_mode
+  uint64_t secure_max_bytes = 64ull << 30;                         // of a secure link, …
+  std::chrono::nanoseconds secure_max_age{std::chrono::hours(8)};  // … then a new one
+  bool crc_data = true;   // put a crc over payload that is sent
+  bool one_sided = true;  // tell peers that delivery descriptors are understood
   bool tcp_nodelay = true;
   std::string tcp_congestion;  // empty: the host's default
   uint32_t tcp_rcvbuf = 0;     // bytes; 0: the host's default

@@ -59,6 +59,13 @@ Outcome<MessengerOptions> MessengerOptions::from_config(const Config& config) {
   MessengerOptions options;
   options.entity = config.name().to_string();
   options.auth_required = requires_authentication(config);
+  const auto modes_of = [&](std::string_view name) {
+    return *WireModes::parse(config.get_string(name));  // a choice: one of those words
+  };
+  options.modes = {modes_of("ms_cluster_mode"), modes_of("ms_service_mode"),
+                   modes_of("ms_client_mode")};
+  options.secure_max_bytes = config.get_size("ms_secure_max_bytes");
+  options.secure_max_age = config.get_duration("ms_secure_max_age");
   options.crc_data = config.get_bool("ms_crc_data");
   options.one_sided = config.get_bool("ms_async_rdma_one_sided");
   options.tcp_nodelay = config.get_bool("ms_tcp_nodelay");

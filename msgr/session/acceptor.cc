@@ -111,8 +111,8 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
   if (!failure) {
     UpgradeSetup setup(center, stack, options_.connection_ready_timeout,
                        [this](std::unique_ptr<FrameChannel> over) { dispose(std::move(over)); });
-    Task<UpgradeFailure> upgrade =
-        upgrade_as_acceptor(std::move(setup), channel, greeted->peer.features_supported);
+    Task<UpgradeFailure> upgrade = upgrade_as_acceptor(
+        std::move(setup), channel, greeted->peer.features_supported, greeted->is_secure);
     UpgradeFailure not_upgraded = co_await upgrade;
     failure = std::move(not_upgraded);
     place->channel = channel.get();
@@ -155,8 +155,9 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
   leave(place);
   counters.handshakes_failed.add();
   if (failure->code == MsgrErrc::kAuthFailed) counters.auth_failed.add();
-  const bool is_loud =
-      failure->code == MsgrErrc::kAuthFailed || failure->code == MsgrErrc::kTooMany;
+  const bool is_loud = failure->code == MsgrErrc::kAuthFailed ||
+                       failure->code == MsgrErrc::kTooMany ||
+                       failure->code == MsgrErrc::kFeatureMismatch;
   LUNAR_LOG_LIMITED(kMs, is_loud ? 0 : 1, "link from {} refused: {}",
                     channel->link().peer_address().to_string(), failure->sentence);
   ++closing_channel_count_;

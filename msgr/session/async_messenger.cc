@@ -106,7 +106,7 @@ HandshakeParty AsyncMessenger::make_party(const Link& link) const {
     hello.listening = listening;
     break;
   }
-  return HandshakeParty(std::move(hello), keyring);
+  return HandshakeParty(std::move(hello), keyring, options_.modes);
 }
 
 void AsyncMessenger::dispose(std::unique_ptr<FrameChannel> channel) {

@@ -1,10 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "msgr/session/auth.h"
 
-#include <nettle/hkdf.h>
 #include <nettle/hmac.h>
 #include <nettle/memops.h>
 
+#include "common/key_derivation.h"
 #include "common/random.h"
 
 namespace lunar::msgr {
@@ -28,14 +28,16 @@ Proof hmac(ConstBytes key, std::string_view label, ConstBytes message) noexcept 
   return proof;
 }
 
-Secret expand(const hmac_sha256_ctx& pseudo_random_key, std::string_view label) {
-  Secret key(Keyring::kKeyBytes);
-  hmac_sha256_ctx context = pseudo_random_key;
-  hkdf_expand(&context, reinterpret_cast<nettle_hash_update_func*>(hmac_sha256_update),
-              reinterpret_cast<nettle_hash_digest_func*>(hmac_sha256_digest), SHA256_DIGEST_SIZE,
-              label.size(), raw(as_const_bytes(label)), key.size(), raw(key.bytes()));
-  wipe_memory(&context, sizeof context);
-  return key;
+constexpr std::string_view kChannelLabel = "lunar msgr 1 tls-exporter";
+
+std::string to_hex(ConstBytes bytes) {
+  constexpr std::string_view kDigits = "0123456789abcdef";
+  std::string text;
+  for (const std::byte byte : bytes) {
+    text += kDigits[std::to_integer<unsigned>(byte) >> 4];
+    text += kDigits[std::to_integer<unsigned>(byte) & 15];
+  }
+  return text;
 }
 
 }  // namespace
@@ -57,6 +59,11 @@ Transcript::Digest Transcript::digest() const noexcept {
   return digest;
 }
 
+void Transcript::bind_channel(ConstBytes binding) noexcept {
+  sha256_update(&hash_, kChannelLabel.size(), raw(as_const_bytes(kChannelLabel)));
+  sha256_update(&hash_, binding.size(), raw(binding));
+}
+
 Proof make_client_proof(const Secret& key, const Transcript& until_challenge,
                         const Challenge& own_challenge) noexcept {
   std::array<std::byte, SHA256_DIGEST_SIZE + std::tuple_size_v<Challenge>> message;
@@ -70,21 +77,12 @@ Proof make_server_proof(const Secret& key, const Transcript& until_client_proof)
   return hmac(key.bytes(), "lunar msgr 1 server proof", until_client_proof.digest());
 }
 
-SessionKeys derive_session_keys(const Secret& key, const Transcript& whole) {
-  const Transcript::Digest salt = whole.digest();
-  hmac_sha256_ctx context;
-  hmac_sha256_set_key(&context, salt.size(), raw(ConstBytes(salt)));
-  Secret pseudo_random_key(SHA256_DIGEST_SIZE);
-  hkdf_extract(&context, reinterpret_cast<nettle_hash_update_func*>(hmac_sha256_update),
-               reinterpret_cast<nettle_hash_digest_func*>(hmac_sha256_digest), SHA256_DIGEST_SIZE,
-               key.size(), raw(key.bytes()), raw(pseudo_random_key.bytes()));
-  hmac_sha256_set_key(&context, pseudo_random_key.size(),
-                      raw(ConstBytes(pseudo_random_key.bytes())));
-  SessionKeys keys;
-  keys.to_acceptor = expand(context, "lunar msgr 1 to acceptor");
-  keys.to_connector = expand(context, "lunar msgr 1 to connector");
-  wipe_memory(&context, sizeof context);
-  return keys;
+Secret derive_tls_psk(const Secret& key) { return derive_key(key, "lunar msgr 1 tls psk"); }
+
+std::string tls_identity(const std::string& entity, const Secret& key) {
+  constexpr std::size_t kMarkBytes = 8;
+  const Secret mark = derive_key(key, "lunar msgr 1 key mark");
+  return entity + "#" + to_hex(ConstBytes(mark.bytes()).first(kMarkBytes));
 }
 
 bool is_same_proof(const Proof& a, const Proof& b) noexcept {

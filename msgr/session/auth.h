@@ -19,17 +19,12 @@ class Transcript {
   using Digest = std::array<std::byte, SHA256_DIGEST_SIZE>;
   Transcript() noexcept;
   void add(FrameTag tag, ConstBytes front) noexcept;
+  // The TLS connection that all of it is said over. REQUIRES: nothing was added.
+  void bind_channel(ConstBytes binding) noexcept;
   Digest digest() const noexcept;  // of what was added so far; more may follow
 
  private:
   sha256_ctx hash_;
-};
-
-// Keys that both sides derive when they have proven that they hold the same pre-shared key; for
-// encrypted frames, which do not exist yet.
-struct SessionKeys {
-  Secret to_acceptor;  // 32 bytes each; empty without authentication
-  Secret to_connector;
 };
 
 // HMAC-SHA256 with the key of the connecting entity, docs/protocol.md §4. The two labels make that
@@ -37,8 +32,11 @@ struct SessionKeys {
 Proof make_client_proof(const Secret& key, const Transcript& until_challenge,
                         const Challenge& own_challenge) noexcept;
 Proof make_server_proof(const Secret& key, const Transcript& until_client_proof) noexcept;
-// HKDF over the whole transcript.
-SessionKeys derive_session_keys(const Secret& key, const Transcript& whole);
+// The key of TLS, by HKDF of the connecting entity's, so that no two things are ever made with the
+// same bytes, docs/protocol.md §4.2; and the name that TLS knows it by, the entity and a mark of
+// the key.
+Secret derive_tls_psk(const Secret& key);
+std::string tls_identity(const std::string& entity, const Secret& key);
 
 // Takes the same time wherever the first difference is.
 bool is_same_proof(const Proof& a, const Proof& b) noexcept;

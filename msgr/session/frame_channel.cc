@@ -39,8 +39,20 @@ void FrameChannel::send(FrameTag tag, std::vector<std::byte> front) {
 void FrameChannel::abort(std::error_code why) {
   begin_close();
   const bool had_ended = frames_.is_closed();
-  frames_.cancel(why);  // nobody awaits it while there is a tap
+  const bool was_securing = std::exchange(is_securing_, false);
+  frames_.cancel(why);  // nobody awaits it while there is a tap, or while TLS begins
+  if (was_securing) return binding_.close(why);  // may destroy this
   if (!had_ended && tap_) tell_tap(failure(why));
+}
+
+void FrameChannel::secure(tls::TlsParty party) {
+  if (has_ended()) return binding_.close(make_error_code(MsgrErrc::kClosed));
+  is_securing_ = true;
+  link_->wrap_stream(std::make_unique<tls::TlsWrap>(
+      std::move(party), [this, alive = alive_](const tls::ChannelBinding& binding) {
+        if (!*alive || !std::exchange(is_securing_, false)) return;
+        binding_.push(binding);  // may destroy this
+      }));
 }
 
 Task<void> FrameChannel::close() {
@@ -89,6 +101,11 @@ void FrameChannel::on_frame(ReceivedFrame frame) {
 }
 
 void FrameChannel::on_closed(std::error_code why) {
+  if (std::exchange(is_securing_, false)) {
+    frames_.close(why);   // nobody awaits it
+    binding_.close(why);  // may destroy this
+    return;
+  }
   if (!tap_) return frames_.close(why);  // may destroy this
   frames_.close(why);
   tell_tap(failure(why));  // may destroy this

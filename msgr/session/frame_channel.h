@@ -12,6 +12,7 @@
 #include "msgr/event_center.h"
 #include "msgr/net/link.h"
 #include "msgr/session/handshake_messages.h"
+#include "msgr/tls/tls_stream.h"
 
 namespace lunar::msgr {
 
@@ -33,6 +34,13 @@ class FrameChannel final : public LinkHandler {
   // link's callback, so that it can release() the link before the next frame is delivered.
   Inbox<ReceivedFrame>::Next receive() noexcept { return frames_.next(); }
   void send(FrameTag tag, std::vector<std::byte> front);
+  // Goes on inside TLS: what was sent leaves before, everything else is said inside, after
+  //   channel.secure(std::move(party));
+  //   Result<tls::ChannelBinding> binding = co_await channel.secured();
+  // which is what TLS lets both sides know, or why the link ended. Once. REQUIRES: the link can be
+  // wrapped.
+  void secure(tls::TlsParty party);
+  Inbox<tls::ChannelBinding>::Next secured() noexcept { return binding_.next(); }
   // Until it is called with an empty one, `tap` gets what receive() would give, at once. The end
   // comes there and stays with receive().
   using Tap = InlineFunction<void(Result<ReceivedFrame>)>;
@@ -72,6 +80,8 @@ class FrameChannel final : public LinkHandler {
   bool was_replaced_ = false;  // the tap, from within itself
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
   Inbox<ReceivedFrame> frames_;
+  bool is_securing_ = false;  // until the binding is there or the link ended
+  Inbox<tls::ChannelBinding> binding_;
   Inbox<std::monostate> sent_;
   Inbox<std::monostate> closed_;
 };

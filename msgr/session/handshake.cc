@@ -11,6 +11,8 @@
 namespace lunar::msgr {
 namespace {
 
+constexpr std::string_view kAServer = "osd.0";  // whom a connector finds, whichever it is
+
 tl::unexpected<HandshakeFailure> give_up(HandshakeFailure failure) {
   return tl::unexpected<HandshakeFailure>(std::move(failure));
 }
@@ -38,6 +40,17 @@ void say(FrameChannel& channel, Transcript& transcript, FrameTag tag,
   channel.send(tag, std::move(front));
 }
 
+tl::unexpected<HandshakeFailure> mismatch(std::string sentence) {
+  return give_up(
+      HandshakeFailure(make_error_code(MsgrErrc::kFeatureMismatch), std::move(sentence), true));
+}
+
+// The link has ended, so that nobody can be told. `refused` is what a wrong key means.
+tl::unexpected<HandshakeFailure> insecure(std::error_code why, std::string refused) {
+  std::string sentence = why == MsgrErrc::kAuthFailed ? std::move(refused) : why.message();
+  return give_up(HandshakeFailure(why, std::move(sentence), false));
+}
+
 Challenge random_challenge() {
   Challenge challenge;
   random_bytes(challenge);
@@ -49,6 +62,13 @@ std::string refusal(const std::string& entity) {
   return fmt::format("authentication of {} failed: compare its key here and there", entity);
 }
 
+std::string refusal_by(const Hello& peer, const Hello& own) {
+  return fmt::format(
+      "{} and {} have different keys of {}, or the server does not know it: compare "
+      "its key here and there",
+      own.entity, peer.entity, own.entity);
+}
+
 // Anybody who is asked on the way could be that server.
 std::string explain_unproven(const Hello& peer, const Address& address) {
   return fmt::format(
@@ -57,7 +77,59 @@ std::string explain_unproven(const Hello& peer, const Address& address) {
       peer.entity, address.to_string());
 }
 
+// A side that takes secure links only, and one that offers none.
+std::optional<std::string> find_mismatch_of_modes(const Hello& strict, const Hello& other) {
+  if ((strict.features_required & ~other.features_supported & kFeatureSecure) == 0) {
+    return std::nullopt;
+  }
+  const auto strict_option = WireModesByPeer::option(strict.entity, other.entity);
+  const auto other_option = WireModesByPeer::option(other.entity, strict.entity);
+  return fmt::format(
+      "{} takes only secure links ({} = secure), and {} offers none: have {} of {} name secure, "
+      "with a keyring, or that of {} crc too; if both do, somebody between them changes their "
+      "hellos",
+      strict.entity, strict_option, other.entity, other_option, other.entity, strict.entity);
+}
+
+// Whether our end can be what our options ask for: none, or the sentence why not.
+std::optional<std::string> find_own_lack(const Hello& ours) {
+  if ((ours.features_required & ~ours.features_supported & kFeatureSecure) == 0) {
+    return std::nullopt;
+  }
+  return fmt::format(
+      "{} takes only secure links, and this one cannot be secure: links of rdma_cm are not, and "
+      "without a keyring none is; set ms_async_rdma_cm = false, or let the modes name crc",
+      ours.entity);
+}
+
+bool can_secure(const FrameChannel& channel, const HandshakeParty& party) {
+  return channel.link().capabilities().can_wrap && party.keyring != nullptr &&
+         party.keyring->size() > 0;
+}
+
+tls::TlsParty make_tls_party(bool is_connector, const std::string& entity, const Secret& key) {
+  tls::TlsParty party;
+  party.is_connector = is_connector;
+  party.keys.push_back({tls_identity(entity, key), derive_tls_psk(key)});
+  return party;
+}
+
 }  // namespace
+
+void say_modes(Hello& hello, const WireModesByPeer& modes, std::string_view peer, bool can_secure) {
+  const WireModes& taken = modes.of(hello.entity, peer);
+  if (taken.takes_secure && can_secure) hello.features_supported |= kFeatureSecure;
+  if (taken.wants_secure && can_secure) hello.features_supported |= kFeaturePrefersSecure;
+  if (!taken.takes_crc) hello.features_required |= kFeatureSecure;
+}
+
+bool is_agreed_secure(const Hello& connector, const Hello& acceptor) noexcept {
+  const uint64_t both = connector.features_supported & acceptor.features_supported;
+  const uint64_t required = connector.features_required | acceptor.features_required;
+  const bool is_wanted = (required & kFeatureSecure) != 0 ||
+                         (connector.features_supported & kFeaturePrefersSecure) != 0;
+  return (both & kFeatureSecure) != 0 && is_wanted;
+}
 
 std::optional<std::string> find_mismatch(const Hello& ours, const Hello& theirs) {
   if (std::min(ours.version, theirs.version) <
@@ -66,6 +138,8 @@ std::optional<std::string> find_mismatch(const Hello& ours, const Hello& theirs)
                        ours.oldest_version, ours.version, ours.entity, theirs.oldest_version,
                        theirs.version, theirs.entity);
   }
+  if (auto modes = find_mismatch_of_modes(ours, theirs)) return modes;
+  if (auto modes = find_mismatch_of_modes(theirs, ours)) return modes;
   if (const uint64_t lacking = theirs.features_required & ~ours.features_supported; lacking != 0) {
     return fmt::format("{} requires features {:#x} that {} does not have", theirs.entity, lacking,
                        ours.entity);
@@ -102,18 +176,18 @@ tl::expected<ReceivedFrame, HandshakeFailure> expect_frame(Result<ReceivedFrame>
 
 Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party) {
   Transcript transcript;
+  say_modes(party.hello, party.modes, kAServer, can_secure(channel, party));
+  if (auto lack = find_own_lack(party.hello)) co_return mismatch(std::move(*lack));
   say(channel, transcript, FrameTag::kHello, party.hello.encode());
 
   Result<ReceivedFrame> received = co_await channel.receive();
   auto peer = read<Hello>(std::move(received), FrameTag::kHello, transcript, "hello");
   if (!peer) co_return give_up(std::move(peer.error()));
-  if (auto mismatch = find_mismatch(party.hello, *peer)) {
-    co_return give_up(
-        HandshakeFailure(make_error_code(MsgrErrc::kFeatureMismatch), *mismatch, true));
-  }
+  if (auto why = find_mismatch(party.hello, *peer)) co_return mismatch(std::move(*why));
   Greeted greeted;
   greeted.peer = std::move(*peer);
-  if (!party.hello.auth_required && !greeted.peer.auth_required) {
+  greeted.is_secure = is_agreed_secure(party.hello, greeted.peer);
+  if (!greeted.is_secure && !party.hello.auth_required && !greeted.peer.auth_required) {
     const Address address = channel.link().peer_address();
     if (!address.is_loopback()) co_return auth_failure(explain_unproven(greeted.peer, address));
     co_return std::move(greeted);
@@ -124,6 +198,12 @@ Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party
   if (key == nullptr) {
     co_return auth_failure(
         fmt::format("{} has no key of its own in its keyring", party.hello.entity));
+  }
+  if (greeted.is_secure) {
+    channel.secure(make_tls_party(true, party.hello.entity, *key));
+    Result<tls::ChannelBinding> binding = co_await channel.secured();
+    if (!binding) co_return insecure(binding.error(), refusal_by(greeted.peer, party.hello));
+    transcript.bind_channel(*binding);
   }
   Result<ReceivedFrame> challenged = co_await channel.receive();
   auto challenge = read<AuthChallenge>(std::move(challenged), FrameTag::kAuthChallenge, transcript,
@@ -145,7 +225,6 @@ Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party
                                        greeted.peer.entity, party.hello.entity));
   }
   greeted.is_authenticated = true;
-  greeted.keys = derive_session_keys(*key, transcript);
   co_return std::move(greeted);
 }
 
@@ -154,14 +233,23 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
   Result<ReceivedFrame> received = co_await channel.receive();
   auto peer = read<Hello>(std::move(received), FrameTag::kHello, transcript, "hello");
   if (!peer) co_return give_up(std::move(peer.error()));
-  if (auto mismatch = find_mismatch(party.hello, *peer)) {
-    co_return give_up(
-        HandshakeFailure(make_error_code(MsgrErrc::kFeatureMismatch), *mismatch, true));
-  }
+  say_modes(party.hello, party.modes, peer->entity, can_secure(channel, party));
+  if (auto lack = find_own_lack(party.hello)) co_return mismatch(std::move(*lack));
+  if (auto why = find_mismatch(party.hello, *peer)) co_return mismatch(std::move(*why));
   say(channel, transcript, FrameTag::kHello, party.hello.encode());
   Greeted greeted;
   greeted.peer = std::move(*peer);
-  if (!party.hello.auth_required && !greeted.peer.auth_required) co_return std::move(greeted);
+  greeted.is_secure = is_agreed_secure(greeted.peer, party.hello);
+  if (!greeted.is_secure && !party.hello.auth_required && !greeted.peer.auth_required) {
+    co_return std::move(greeted);
+  }
+  const Secret key = key_or_decoy(party.keyring, greeted.peer.entity);
+  if (greeted.is_secure) {
+    channel.secure(make_tls_party(false, greeted.peer.entity, key));
+    Result<tls::ChannelBinding> binding = co_await channel.secured();
+    if (!binding) co_return insecure(binding.error(), refusal(greeted.peer.entity));
+    transcript.bind_channel(*binding);
+  }
 
   AuthChallenge challenge;
   challenge.challenge = random_challenge();
@@ -172,7 +260,6 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
   auto proof =
       read<AuthProof>(std::move(answered), FrameTag::kAuthProof, transcript, "the client's proof");
   if (!proof) co_return give_up(std::move(proof.error()));
-  const Secret key = key_or_decoy(party.keyring, greeted.peer.entity);
   const Proof expected = make_client_proof(key, until_challenge, proof->challenge);
   if (!is_same_proof(proof->proof, expected)) {
     co_return auth_failure(refusal(greeted.peer.entity));
@@ -181,7 +268,6 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
   done.proof = make_server_proof(key, transcript);
   say(channel, transcript, FrameTag::kAuthDone, done.encode());
   greeted.is_authenticated = true;
-  greeted.keys = derive_session_keys(key, transcript);
   co_return std::move(greeted);
 }
 

@@ -11,18 +11,21 @@
 #include "msgr/session/auth.h"
 #include "msgr/session/frame_channel.h"
 #include "msgr/session/handshake_messages.h"
+#include "msgr/wire_modes.h"
 
 namespace lunar::msgr {
 
 // The first half of a handshake, the same for every session: versions, features, who we are and
 // that we are it (docs/protocol.md §3, §4). The session's own half follows on the same channel.
 
-// Our side. The keyring is borrowed and may be null.
+// Our side. The keyring is borrowed and may be null. The hello says nothing of the modes: that
+// depends on the peer.
 struct HandshakeParty {
-  HandshakeParty(Hello own_hello, const Keyring* own_keyring)
-      : hello(std::move(own_hello)), keyring(own_keyring) {}
+  HandshakeParty(Hello own_hello, const Keyring* own_keyring, const WireModesByPeer& own_modes = {})
+      : hello(std::move(own_hello)), keyring(own_keyring), modes(own_modes) {}
   Hello hello;
   const Keyring* keyring;
+  WireModesByPeer modes;
 };
 
 // What the other side turned out to be.
@@ -30,7 +33,7 @@ struct Greeted {
   Greeted() = default;
   Hello peer;
   bool is_authenticated = false;
-  SessionKeys keys;
+  bool is_secure = false;  // the link goes on inside TLS; implies is_authenticated
 };
 
 // Why a handshake ended, for our log and, unless it was the peer or the link that ended it, for the
@@ -50,6 +53,10 @@ using GreetResult = tl::expected<Greeted, HandshakeFailure>;
 Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party);
 Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party);
 
+// Says in a hello which modes its sender takes of a link with `peer`, if it can be secure.
+void say_modes(Hello& hello, const WireModesByPeer& modes, std::string_view peer, bool can_secure);
+// Whether both take secure links, and one of them requires it or the connector prefers it.
+bool is_agreed_secure(const Hello& connector, const Hello& acceptor) noexcept;
 // Whether two sides can talk: none, or the sentence why not.
 std::optional<std::string> find_mismatch(const Hello& ours, const Hello& theirs);
 

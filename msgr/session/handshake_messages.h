@@ -24,10 +24,11 @@ inline constexpr uint16_t kOldestProtocolVersion = 1;
 // Feature bits. A peer that requires one the other lacks ends the handshake.
 inline constexpr uint64_t kFeatureSessions = 1u << 0;  // sequence numbers, acks, replay
 inline constexpr uint64_t kFeatureOneSided = 1u << 1;  // delivery descriptors
-// 1u << 2 is reserved for encrypted frames.
-inline constexpr uint64_t kFeatureRdma = 1u << 3;     // carrying a session over to RDMA
-inline constexpr uint64_t kFeatureStores = 1u << 4;   // SERVER_HELLO and OSD_BOOT name the store
-inline constexpr uint64_t kFeatureWatches = 1u << 5;  // WATCH and NOTIFY
+inline constexpr uint64_t kFeatureSecure = 1u << 2;  // TLS after the hellos; required: nothing else
+inline constexpr uint64_t kFeatureRdma = 1u << 3;    // carrying a session over to RDMA
+inline constexpr uint64_t kFeatureStores = 1u << 4;  // SERVER_HELLO and OSD_BOOT name the store
+inline constexpr uint64_t kFeatureWatches = 1u << 5;        // WATCH and NOTIFY
+inline constexpr uint64_t kFeaturePrefersSecure = 1u << 8;  // of a connector that takes both
 inline constexpr uint64_t kFeaturesSupported =
     kFeatureSessions | kFeatureOneSided | kFeatureStores | kFeatureWatches;
 inline constexpr uint64_t kFeaturesRequired = kFeatureSessions | kFeatureStores;

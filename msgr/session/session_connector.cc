@@ -4,7 +4,7 @@
 #include <string>
 #include <string_view>
 
-#include "common/log.h"
+#include "common/log_limited.h"
 #include "msgr/errors.h"
 #include "msgr/session/upgrade.h"
 
@@ -49,8 +49,8 @@ Task<Result<OpenedLink>> SessionConnector::connect() {
     UpgradeSetup setup(
         environment_.center, environment_.stack, timeout,
         [this](std::unique_ptr<FrameChannel> over) { environment_.dispose(std::move(over)); });
-    Task<UpgradeFailure> upgrade =
-        upgrade_as_connector(std::move(setup), channel_, greeted->peer.features_supported);
+    Task<UpgradeFailure> upgrade = upgrade_as_connector(
+        std::move(setup), channel_, greeted->peer.features_supported, greeted->is_secure);
     UpgradeFailure not_upgraded = co_await upgrade;
     failed = std::move(not_upgraded);
   }
@@ -68,8 +68,9 @@ Task<Result<OpenedLink>> SessionConnector::connect() {
     failed = std::move(greeted.error());
   }
   environment_.counters.handshakes_failed.add();
-  LUNAR_LOG(kMs, 1, "conn {}: no session with {}: {}", connection_id_, target_.to_string(),
-            failed->sentence);
+  LUNAR_LOG_LIMITED(kMs, failed->code == MsgrErrc::kFeatureMismatch ? 0 : 1,
+                    "conn {}: no session with {}: {}", connection_id_, target_.to_string(),
+                    failed->sentence);
   if (failed->tells_peer) {
     HandshakeError error = failed->for_peer();
     co_await channel_->close_with(std::move(error));

@@ -33,6 +33,9 @@ struct SessionCounters {
   PerfCounter& links_up = group.counter("links_up", "links whose handshake succeeded");
   PerfCounter& links_lost =
       group.counter("links_lost", "links that failed after their handshake had succeeded");
+  PerfCounter& links_secure = group.counter("links_secure", "links that went on inside TLS");
+  PerfCounter& links_renewed =
+      group.counter("links_renewed", "secure links that were replaced by one with new keys");
   PerfCounter& handshakes_failed =
       group.counter("handshakes_failed", "links whose handshake failed");
   PerfCounter& auth_failed =

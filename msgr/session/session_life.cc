@@ -113,11 +113,13 @@ void Session::adopt_incoming() {
 void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const SessionReady& ready,
                     const Cookie& peer_cookie, uint64_t peer_in_seq) {
   const bool is_first = !exchange_.exists();
-  const bool one_sided =
-      environment_.options.one_sided && (greeted.peer.features_supported & kFeatureOneSided) != 0;
+  const bool one_sided =  // what moves by itself would not be inside TLS
+      environment_.options.one_sided && !greeted.is_secure &&
+      (greeted.peer.features_supported & kFeatureOneSided) != 0;
   set_peer(PeerIdentity{greeted.peer.entity, greeted.peer.instance, greeted.peer.nonce,
                         greeted.is_authenticated, link->peer_address(), one_sided,
-                        (greeted.peer.features_supported & kFeatureWatches) != 0});
+                        (greeted.peer.features_supported & kFeatureWatches) != 0,
+                        greeted.is_secure});
   if (share_ == nullptr) share_ = environment_.throttle->open(peer().entity);
   const std::size_t replayed = exchange_.begin(ready, peer_cookie, peer_in_seq, policy_);
   pacing_.on_link_up(center().now());
@@ -127,6 +129,7 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
 
   const uint64_t generation = exchange_.generation();
   environment_.counters.links_up.add();
+  if (greeted.is_secure) environment_.counters.links_secure.add();
   if (LUNAR_TRACE_ENABLED(lunar_msgr, link_up)) {
     LUNAR_TRACE(lunar_msgr, link_up, id(), peer().address.to_string().c_str(), generation);
   }
@@ -149,6 +152,8 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
                                    .connection_id = id(),
                                    .generation = generation,
                                    .is_lossy = exchange_.is_lossy(),
+                                   .is_secure = greeted.is_secure,
+                                   .is_renewed_here = !target().is_unset(),
                                    .may_idle_out = target().is_unset()};
   SessionLinkOwner& owner = *this;
   link_ = std::make_unique<SessionLink>(context, std::move(link), owner);

@@ -51,7 +51,7 @@ SessionLink::~SessionLink() {
 }
 
 void SessionLink::start() {
-  last_received_ = last_message_ = context_.center.now();
+  started_ = last_received_ = last_message_ = context_.center.now();
   link_->set_handler(this);
   if (context_.options.keepalive_interval.count() > 0) {
     tick_timer_ =
@@ -63,6 +63,7 @@ void SessionLink::start() {
 // --- sending ---
 
 void SessionLink::pump() {
+  if (state_ == State::kUp && is_worn_out()) return fail(make_error_code(MsgrErrc::kRenewed));
   while (state_ == State::kUp && context_.queue.has_next() &&
          link_->queued_bytes() < kMaxQueuedBytes && messages_on_link_ < kMaxMessagesOnLink) {
     send_next();
@@ -302,6 +303,7 @@ void SessionLink::tick() {
   tick_timer_ = context_.center.run_after(options.keepalive_interval, [this] { tick(); });
   if (state_ != State::kUp) return;
   const auto now = context_.center.now();
+  if (is_worn_out()) return fail(make_error_code(MsgrErrc::kRenewed));
   if (is_stalled_) last_received_ = now;
   if (now - last_received_ > options.keepalive_timeout) {
     context_.counters.keepalive_timeouts.add();
@@ -325,6 +327,16 @@ void SessionLink::tick() {
   if (!keepalive) return;
   send_control(FrameTag::kKeepalive, keepalive->encode(),
                [this](std::error_code) { keepalives_.on_sent(); });
+}
+
+// Whether it has carried what may be carried under one set of keys. The peer that does not connect
+// waits for the other one to see it, and for as much again.
+bool SessionLink::is_worn_out() const {
+  if (!context_.is_secure || context_.is_lossy) return false;
+  const uint64_t factor = context_.is_renewed_here ? 1 : 2;
+  const LinkCounters done = link_->counters();
+  return done.bytes_sent + done.bytes_received > factor * context_.options.secure_max_bytes ||
+         context_.center.now() - started_ > factor * context_.options.secure_max_age;
 }
 
 // A client that does not read can still send keepalives, and what it asked for is kept in memory.

@@ -51,7 +51,9 @@ struct SessionLinkContext {
   uint64_t connection_id = 0;
   uint64_t generation = 0;
   bool is_lossy = false;
-  bool may_idle_out = false;  // ends the session after connection_idle_timeout without a message
+  bool is_secure = false;
+  bool is_renewed_here = false;  // a secure one, by failing with kRenewed: we make the next one
+  bool may_idle_out = false;     // ends the session after connection_idle_timeout without a message
 };
 
 // One link of a session while it carries frames: sends what the queue has, acknowledges what
@@ -104,6 +106,7 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   void send_ack();
   void send_keepalive_ack();
   void tick();
+  bool is_worn_out() const;
   bool is_unread(EventCenter::Clock::time_point now);
   void begin_close();
   void report_finished();
@@ -136,6 +139,7 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   KeyRevocations revocations_;
   EventCenter::Clock::time_point last_received_;  // a sign of life
   EventCenter::Clock::time_point last_message_;
+  EventCenter::Clock::time_point started_;
   TimerId ack_timer_ = TimerId::kNone;
   TimerId tick_timer_ = TimerId::kNone;
   TimerId close_timer_ = TimerId::kNone;  // bounds shut_down(), or the oldest withdrawal

@@ -136,6 +136,12 @@ UpgradeFailure stay_without_peer(LinkUpgrade& upgrade) {
   return stay(upgrade, make_error_code(MsgrErrc::kFeatureMismatch), "the peer has no RDMA");
 }
 
+// Counted as a fallback: RDMA was wanted.
+UpgradeFailure stay_secure(LinkUpgrade& upgrade) {
+  return stay(upgrade, std::make_error_code(std::errc::operation_not_supported),
+              "a secure link stays on TCP");
+}
+
 // What ends a connector's try before the new link is proven.
 UpgradeFailure end_of(LinkUpgrade& upgrade, const UpgradeEvent& event) {
   switch (event.kind) {
@@ -159,10 +165,11 @@ bool can_upgrade(EventCenter& center, NetworkStack& stack, const Link& link) {
 
 Task<UpgradeFailure> upgrade_as_connector(UpgradeSetup setup,
                                           std::unique_ptr<FrameChannel>& channel,
-                                          uint64_t peer_features) {
+                                          uint64_t peer_features, bool is_secure) {
   if (channel->has_ended()) co_return std::nullopt;  // what follows on it fails
   const std::unique_ptr<LinkUpgrade> upgrade = setup.stack.upgrade(setup.center, channel->link());
   if (upgrade == nullptr) co_return std::nullopt;
+  if (is_secure) co_return stay_secure(*upgrade);
   if ((peer_features & kFeatureRdma) == 0) co_return stay_without_peer(*upgrade);
   UpgradeTry attempt(setup, *channel, *upgrade);
 
@@ -287,10 +294,11 @@ Task<UpgradeFailure> answer_offer(UpgradeSetup& setup, std::unique_ptr<FrameChan
 }  // namespace
 
 Task<UpgradeFailure> upgrade_as_acceptor(UpgradeSetup setup, std::unique_ptr<FrameChannel>& channel,
-                                         uint64_t peer_features) {
+                                         uint64_t peer_features, bool is_secure) {
   if (channel->has_ended()) co_return std::nullopt;
   const std::unique_ptr<LinkUpgrade> upgrade = setup.stack.upgrade(setup.center, channel->link());
   if (upgrade == nullptr) co_return std::nullopt;
+  if (is_secure) co_return stay_secure(*upgrade);
   if ((peer_features & kFeatureRdma) == 0) co_return stay_without_peer(*upgrade);
   Result<ReceivedFrame> first = co_await channel->receive();
   if (!first) co_return HandshakeFailure(first.error(), first.error().message(), false);

@@ -59,14 +59,15 @@ using UpgradeFailure = std::optional<HandshakeFailure>;
 // Hello.
 bool can_upgrade(EventCenter& center, NetworkStack& stack, const Link& link);
 
-// Replace `channel` by one over a faster link if both sides can, and close the old one; else leave
+// If the handshake is inside TLS, it stays there: RDMA has none. Else they
+// replace `channel` by one over a faster link if both sides can, and close the old one; else leave
 // it as it is. A failure means that the handshake must end: on `channel`, which is there in any
 // case. `channel` is the caller's, whose frame outlives theirs; aborting it ends them.
 Task<UpgradeFailure> upgrade_as_connector(UpgradeSetup setup,
                                           std::unique_ptr<FrameChannel>& channel,
-                                          uint64_t peer_features);
+                                          uint64_t peer_features, bool is_secure);
 // Reads the frame that follows the greeting; if that is no offer, it is put back.
 Task<UpgradeFailure> upgrade_as_acceptor(UpgradeSetup setup, std::unique_ptr<FrameChannel>& channel,
-                                         uint64_t peer_features);
+                                         uint64_t peer_features, bool is_secure);
 
 }  // namespace lunar::msgr

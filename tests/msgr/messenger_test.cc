@@ -71,6 +71,14 @@ TEST_F(MessengerTest, RefusesToRequireAuthenticationWithoutKeys) {
               HasSubstr("osd.0 is to authenticate its peers and has no keys"));
 }
 
+TEST_F(MessengerTest, RefusesToBeSecureWithoutKeys) {
+  MessengerOptions options = test::without_authentication();
+  options.modes.client = *WireModes::parse("secure");
+  options.entity = "client.a";
+  EXPECT_THAT(create(options).error().message,
+              HasSubstr("client.a is to take only secure links (ms_client_mode) and has no keys"));
+}
+
 TEST_F(MessengerTest, RefusesNamesThatNoPeerWouldTake) {
   MessengerOptions options = test::without_authentication();
   options.entity = "nobody";

@@ -83,11 +83,12 @@ TEST(AuthTest, ProofsAreWhatTheProtocolSays) {
             "24a92d63b049c0cf54d551f4a20f916cc6e07c56ca54887c37779c7edd6b07ca");
   EXPECT_EQ(hex(make_server_proof(key, transcript)),
             "69c5b907f20a6441d8fc23bc28d932c12d7d314f54feb45a10629d86cc8fc35b");
-  const SessionKeys keys = derive_session_keys(key, transcript);
-  EXPECT_EQ(hex(std::as_const(keys.to_acceptor).bytes()),
-            "796a7a84bb2241bcc8aebc9ed4c7c6f9181f9918de7b94ef815a19422e557e7d");
-  EXPECT_EQ(hex(std::as_const(keys.to_connector).bytes()),
-            "ad18a2c7edf71d3bb96d8f3643bfb47a425c920ea9077a90e4c1b23f5cc7a63b");
+  const Secret psk = derive_tls_psk(key);
+  EXPECT_EQ(hex(psk.bytes()), "f56dd296d69874c03d79fa7a92e69516d533417191d199bc56a496b72b977ff0");
+  EXPECT_EQ(tls_identity("client.admin", key), "client.admin#82406b08813301f4");
+  transcript.bind_channel(challenge);
+  EXPECT_EQ(hex(make_client_proof(key, transcript, challenge)),
+            "3119b2b81945eebcf671bbe109fb314e8573eb5b3550e151b0972fa425338f84");
 }
 
 TEST(AuthTest, AnUnknownEntityHasAKeyThatNobodyHas) {

@@ -28,10 +28,11 @@ class UpgradeTest : public SessionFixture {
     EXPECT_EQ(fast_.network.buffers().bytes_in_use(), 0u);
   }
 
-  Node& add_node_on(NetworkStack& stack, MessengerOptions options) {
+  Node& add_node_on(NetworkStack& stack, MessengerOptions options,
+                    const Keyring* keyring = nullptr) {
     auto node = std::make_unique<Node>();
     auto made =
-        Messenger::create(*center_, stack, std::move(options), nullptr, &node->perf, &node->events);
+        Messenger::create(*center_, stack, std::move(options), keyring, &node->perf, &node->events);
     EXPECT_TRUE(made.has_value());
     node->messenger = std::move(*made);
     nodes_.push_back(std::move(node));
@@ -78,6 +79,29 @@ TEST_F(UpgradeTest, MessagesTravelByTheFasterLinkOnly) {
   for (uint64_t tid = 2; tid < 10; ++tid) ASSERT_TRUE(echo(tid));
   EXPECT_TRUE(injector_.cut_next_send);
   injector_.cut_next_send = false;
+}
+
+TEST_F(UpgradeTest, ASecureLinkStaysWhereTlsIs) {
+  Keyring keyring;
+  keyring.generate({"client", "a"});
+  const auto secure_options = [](std::string entity) {
+    MessengerOptions options = quick_options(std::move(entity));
+    options.modes.client = *WireModes::parse("secure");
+    return options;
+  };
+  server_ = &add_node_on(theirs_, secure_options("osd.0"), &keyring);
+  server_->events.when_message = [](Connection& from, InMessage& message) {
+    EXPECT_FALSE(from.link_capabilities().one_sided);
+    send(from, message.meta.tid, "reply");
+  };
+  address_ = *server_->messenger->bind(Address::loopback(), Policy::kStatefulServer);
+  client_ = &add_node_on(ours_, secure_options("client.a"), &keyring);
+  connection_ = client_->messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(echo(1));
+  EXPECT_EQ(ours_.succeeded + theirs_.succeeded, 0);
+  EXPECT_THAT(sentences(ours_), Contains("a secure link stays on TCP"));
+  EXPECT_THAT(sentences(theirs_), Contains("a secure link stays on TCP"));
+  for (Node* node : {client_, server_}) shut_down(*node);  // before the keyring goes
 }
 
 TEST_F(UpgradeTest, ARefusalByTheAcceptorLeavesTheOldLinkInUse) {
