@@ -98,13 +98,14 @@ std::optional<std::string> find_own_lack(const Hello& ours) {
   }
   return fmt::format(
       "{} takes only secure links, and this one cannot be secure: links of rdma_cm are not, and "
-      "without a keyring none is; set ms_async_rdma_cm = false, or let the modes name crc",
+      "without a keyring none is, nor where GnuTLS's policy forbids TLS 1.3 with a PSK; set "
+      "ms_async_rdma_cm = false, or let the modes name crc",
       ours.entity);
 }
 
 bool can_secure(const FrameChannel& channel, const HandshakeParty& party) {
   return channel.link().capabilities().can_wrap && party.keyring != nullptr &&
-         party.keyring->size() > 0;
+         party.keyring->size() > 0 && tls::is_available();
 }
 
 tls::TlsParty make_tls_party(bool is_connector, const std::string& entity, const Secret& key) {

@@ -20,13 +20,12 @@ constexpr const char* kPriority =
     "+GROUP-SECP256R1:+ECDHE-PSK:+COMP-NULL:+SIGN-ECDSA-SECP256R1-SHA256";
 constexpr std::size_t kMaxHandshakeBytes = 4096;  // of one message
 
-// Parsed once; never freed: tgtd exits while sessions live.
+// Parsed once; never freed: tgtd exits while sessions live. Null if GnuTLS, or the policy of the
+// host, knows none of these ciphers.
 gnutls_priority_t priorities() {
   static const gnutls_priority_t parsed = [] {
     gnutls_priority_t made = nullptr;
-    LUNAR_CHECK(::gnutls_priority_init(&made, kPriority, nullptr) == GNUTLS_E_SUCCESS,
-                "GnuTLS does not know a cipher of ours");
-    return made;
+    return ::gnutls_priority_init(&made, kPriority, nullptr) == GNUTLS_E_SUCCESS ? made : nullptr;
   }();
   return parsed;
 }
@@ -39,6 +38,8 @@ gnutls_datum_t datum_of(ConstBytes bytes) noexcept {
 void check(int result, const char* what) { LUNAR_CHECK(result == GNUTLS_E_SUCCESS, what); }
 
 }  // namespace
+
+bool is_available() noexcept { return priorities() != nullptr; }
 
 TlsSession::TlsSession(TlsParty party, RecordTransport& transport)
     : transport_(transport), keys_(std::move(party.keys)) {

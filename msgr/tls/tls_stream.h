@@ -28,6 +28,9 @@ struct TlsParty {
   std::vector<TlsKey> keys;
 };
 
+// Whether GnuTLS lets a link be secure: the policy of a host may forbid what it takes.
+bool is_available() noexcept;
+
 // Bytes that the two ends of one TLS connection know, and nobody else: its tls-exporter of RFC
 // 9266.
 using ChannelBinding = std::array<std::byte, 32>;
