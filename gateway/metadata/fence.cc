@@ -22,7 +22,8 @@ Task<Outcome<void>> fence_start(Client& client, objecter::PoolInfo pool, Registr
       {"prefix", "osd fence"},
       {"entity", who.entity},
       {"instance", who.instance},
-      {"nonce", who.nonce}}.dump();
+      {"nonce", who.nonce},
+      {"for", "takeover"}}.dump();
   // All are asked at once, and all have answered at the end.
   std::deque<msgr::Completion<Outcome<std::string>>> answers;
   for (const auto& member : pool.members) {

@@ -57,7 +57,7 @@ ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
   State state = State::kWaiting;
   if (!is_newest) {
     LUNAR_LOG_LIMITED(kOsd, 0,
-                      "{} start {} is fenced: a newer one was seen, or an operator fenced it",
+                      "{} start {} is fenced: a newer one was seen, or a command fenced it",
                       name.to_string(), peer.nonce);
     state = State::kFenced;
   } else if (!can_make_room_for(name.entity)) {
@@ -186,7 +186,10 @@ uint64_t ClientSessions::newest_nonce(const ClientName& client) const {
   return newest;
 }
 
-void ClientSessions::fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done) {
+void ClientSessions::fence(const ClientName& client, uint64_t nonce,
+                           UniqueFunction<void(bool)> done) {
+  if (nonce != 0 && fences_.allows(client, nonce))
+    return done(false);  // lifted while it was recorded
   const auto family = families_.find(client);
   if (family != families_.end()) {
     for (const SessionId id : ClientStarts(family->second)) {
@@ -195,11 +198,12 @@ void ClientSessions::fence(const ClientName& client, uint64_t nonce, UniqueFunct
     }
   }
   host_.on_fenced(client, nonce);
-  if (!is_executing(client, nonce)) return done();
+  if (!is_executing(client, nonce)) return done(true);
   fence_waiters_.push_back({client, nonce, std::move(done)});
 }
 
 void ClientSessions::unfence(const ClientName& client) {
+  answer_fences();
   const auto family = families_.find(client);
   if (family == families_.end()) return;
   const uint64_t newest = newest_nonce(client);
@@ -232,21 +236,29 @@ void ClientSessions::open_if_alone(ClientSession& session) {
 // An op of the session has ended or was taken back: it may have been the last one that a newer
 // start, or a fence, waits for.
 void ClientSessions::settle(ClientSession& session) {
-  if (session.state() != State::kFenced || session.is_executing()) return;
+  if (session.is_executing()) return;
+  if (session.state() != State::kFenced) return answer_fences();
   const SessionId id = session.id();
   const bool is_gone = !session.is_connected();
   const ClientStarts family = families_.at(session.client());
   for (const SessionId other : family)
     if (ClientSession* const waiting = find(other)) open_if_alone(*waiting);
   if (is_gone) drop(id);
+  answer_fences();
+}
+
+// Those that nothing executes of any more, and those that were lifted while they waited.
+void ClientSessions::answer_fences() {
   for (std::size_t i = 0; i < fence_waiters_.size();) {
-    if (is_executing(fence_waiters_[i].client, fence_waiters_[i].nonce)) {
+    const FenceWaiter& waiter = fence_waiters_[i];
+    const bool is_fenced = !fences_.allows(waiter.client, waiter.nonce);
+    if (is_fenced && is_executing(waiter.client, waiter.nonce)) {
       ++i;
       continue;
     }
     auto done = std::move(fence_waiters_[i].done);
     fence_waiters_.erase(fence_waiters_.begin() + static_cast<std::ptrdiff_t>(i));
-    done();
+    done(is_fenced);
   }
 }
 

@@ -54,9 +54,10 @@ class ClientSessions {
 
   // The newest start of the client that this server knows; 0 if none.
   uint64_t newest_nonce(const ClientName& client) const;
-  // Fences the client's starts that this server knows, by an operator's command.
-  // `done` runs when nothing of theirs executes any more; at once if so already.
-  void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void()> done);
+  // Fences the client's starts up to `nonce`, which the fence table refuses already. `done(true)`
+  // runs when nothing of theirs executes any more, `done(false)` when the table allows that start
+  // again before; at once if it is so already.
+  void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void(bool)> done);
   // The fence table has just let the client in again: its newest start is served, if it is here.
   void unfence(const ClientName& client);
 
@@ -75,7 +76,7 @@ class ClientSessions {
   struct FenceWaiter {
     ClientName client;
     uint64_t nonce = 0;
-    UniqueFunction<void()> done;
+    UniqueFunction<void(bool)> done;
   };
   // The sessions of one client, oldest first; each is in sessions_. Never empty.
   using ClientStarts = std::vector<SessionId>;
@@ -85,6 +86,7 @@ class ClientSessions {
   void fence_older(const ClientSession& session);
   void open_if_alone(ClientSession& session);
   void settle(ClientSession& session);
+  void answer_fences();
   bool is_executing(const ClientName& client, uint64_t up_to_nonce) const;
   void drop(SessionId id);
 

@@ -15,8 +15,10 @@
 namespace lunar::osd {
 namespace {
 constexpr char kRecord[] = "clients";
-constexpr uint16_t kRecordVersion = 2;
-constexpr uint16_t kRecordWithoutOlder = 1;  // did not say which clients had older starts
+constexpr uint16_t kRecordVersion = 3;
+constexpr uint16_t kRecordWithoutReplaced =
+    2;                                       // did not tell an operator's fence from a takeover's
+constexpr uint16_t kRecordWithoutOlder = 1;  // nor which clients had older starts
 constexpr std::size_t kMaxNameBytes = 512;
 static_assert(ClientName::kMaxEntityBytes <= kMaxNameBytes &&
                   ClientName::kMaxInstanceBytes <= kMaxNameBytes,
@@ -40,7 +42,8 @@ Outcome<std::unique_ptr<FenceTable>> FenceTable::load(ServerRecords& records) {
 bool FenceTable::allows(const ClientName& client, uint64_t nonce) const {
   const auto found = clients_.find(client);
   return found == clients_.end() ||
-         (nonce >= found->second.newest && nonce > found->second.fenced_up_to);
+         (nonce >= found->second.newest && nonce > found->second.fenced_up_to &&
+          nonce > found->second.replaced_up_to);
 }
 
 uint64_t FenceTable::newest_nonce(const ClientName& client) const {
@@ -131,6 +134,21 @@ void FenceTable::unfence(const ClientName& client, StoreDone done) {
   writer_.save(std::move(done));
 }
 
+void FenceTable::replace(const ClientName& client, uint64_t nonce, StoreDone done) {
+  LUNAR_CHECK(client.is_valid(), "a fence of a name that no record holds");
+  Entry& entry = clients_[client];
+  entry.replaced_up_to = std::max(entry.replaced_up_to, nonce);
+  entry.has_older = true;  // it may come back
+  entry.used = ++clock_;
+  evict();
+  writer_.save(std::move(done));
+}
+
+uint64_t FenceTable::replaced_up_to(const ClientName& client) const {
+  const auto found = clients_.find(client);
+  return found == clients_.end() ? 0 : found->second.replaced_up_to;
+}
+
 void FenceTable::settle(UniqueFunction<void()> done) {
   if (!writer_.is_busy()) return done();
   writer_.save(
@@ -149,6 +167,7 @@ std::vector<std::byte> FenceTable::encode() const {
     writer.put(entry.fenced_up_to);
     writer.put(entry.used);
     writer.put(entry.has_older);
+    writer.put(entry.replaced_up_to);
   }
   return out;
 }
@@ -156,7 +175,7 @@ std::vector<std::byte> FenceTable::encode() const {
 bool FenceTable::decode(ConstBytes record) {
   ByteReader reader(record);
   const auto version = reader.get<uint16_t>();
-  if (version != kRecordVersion && version != kRecordWithoutOlder) return false;
+  if (version < kRecordWithoutOlder || version > kRecordVersion) return false;
   const auto count = reader.get<uint32_t>();
   if (!reader.can_hold(count, 4 + 4 + 24)) return false;
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
@@ -168,6 +187,9 @@ bool FenceTable::decode(ConstBytes record) {
     entry.fenced_up_to = reader.get<uint64_t>();
     entry.used = reader.get<uint64_t>();
     entry.has_older = version == kRecordWithoutOlder || reader.get<bool>();
+    // A fence that may be a takeover's is taken for one: lifting that would harm the image.
+    entry.replaced_up_to =
+        version <= kRecordWithoutReplaced ? entry.fenced_up_to : reader.get<uint64_t>();
     clock_ = std::max(clock_, entry.used);
     clients_.emplace(std::move(client), entry);
   }
@@ -183,7 +205,8 @@ std::string FenceTable::to_json(const std::string& entity, const std::string& in
     out.push_back({{"entity", client.entity},
                    {"instance", client.instance},
                    {"newest_nonce", entry.newest},
-                   {"fenced_up_to", entry.fenced_up_to}});
+                   {"fenced_up_to", std::max(entry.fenced_up_to, entry.replaced_up_to)},
+                   {"replaced_up_to", entry.replaced_up_to}});
   }
   return out.dump(2, ' ', false, Json::error_handler_t::replace);
 }

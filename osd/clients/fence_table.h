@@ -47,6 +47,11 @@ class FenceTable {
   // there are too many, of the entity or in all. REQUIRES: client.is_valid().
   void fence(const ClientName& client, uint64_t nonce, StoreDone done);
   void unfence(const ClientName& client, StoreDone done);
+  // The same for whoever takes over what the starts up to `nonce` had: nothing lifts it, only a
+  // newer start is let in. Such a client counts as one with older starts, so no bound refuses it.
+  void replace(const ClientName& client, uint64_t nonce, StoreDone done);
+  // The newest start that is fenced so; 0 if none.
+  uint64_t replaced_up_to(const ClientName& client) const;
 
   // Runs done when no record is being written; at once if so already.
   void settle(UniqueFunction<void()> done);
@@ -56,10 +61,11 @@ class FenceTable {
  private:
   struct Entry {
     uint64_t newest = 0;
-    uint64_t durable = 0;       // newest, as far as it is in the record
-    uint64_t fenced_up_to = 0;  // by an operator
-    uint64_t used = 0;          // order in which they were last seen
-    bool has_older = false;     // a start below `newest` has been here
+    uint64_t durable = 0;         // newest, as far as it is in the record
+    uint64_t fenced_up_to = 0;    // by an operator
+    uint64_t replaced_up_to = 0;  // by a takeover
+    uint64_t used = 0;            // order in which they were last seen
+    bool has_older = false;       // a start below `newest` has been here
   };
   explicit FenceTable(ServerRecords& records);
   bool decode(ConstBytes record);

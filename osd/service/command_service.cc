@@ -209,15 +209,21 @@ void CommandService::fence(const std::string& text, Done done) {
     nonce =
         std::max(with_.ops.sessions().newest_nonce(*client), with_.fences.newest_nonce(*client));
   }
+  const std::string reason = text_of(json, "for");
+  if (!reason.empty() && reason != "takeover")
+    return done(refusal(OsdErrc::kInvalid, "\"for\" can be \"takeover\" only"));
   // Durable first; then nothing of the client may still be inside the store.
-  with_.fences.fence(
-      *client, nonce,
-      [this, client = *client, nonce, done = std::move(done)](std::error_code error) mutable {
-        if (error) return done(fence_reply(error, client));
-        with_.ops.sessions().fence(client, nonce, [this, client, done = std::move(done)]() mutable {
-          done(fence_reply({}, client));
+  StoreDone recorded = [this, client = *client, nonce,
+                        done = std::move(done)](std::error_code error) mutable {
+    if (error) return done(fence_reply(error, client));
+    with_.ops.sessions().fence(
+        client, nonce, [this, client, done = std::move(done)](bool is_fenced) mutable {
+          if (is_fenced) return done(fence_reply({}, client));
+          done(refusal(OsdErrc::kCancelled, "`osd unfence` has lifted the fence meanwhile"));
         });
-      });
+  };
+  if (reason.empty()) return with_.fences.fence(*client, nonce, std::move(recorded));
+  with_.fences.replace(*client, nonce, std::move(recorded));
 }
 
 void CommandService::unfence(const std::string& text, Done done) {
@@ -225,8 +231,16 @@ void CommandService::unfence(const std::string& text, Done done) {
   if (!client) return done(refusal(OsdErrc::kInvalid, client.error().message));
   with_.fences.unfence(
       *client, [this, client = *client, done = std::move(done)](std::error_code error) mutable {
-        if (!error) with_.ops.sessions().unfence(client);
-        done(fence_reply(error, client));
+        if (error) return done(fence_reply(error, client));
+        with_.ops.sessions().unfence(client);
+        const uint64_t replaced = with_.fences.replaced_up_to(client);
+        const uint64_t newest =
+            std::max(with_.ops.sessions().newest_nonce(client), with_.fences.newest_nonce(client));
+        if (replaced == 0 || newest > replaced) return done(fence_reply({}, client));
+        done(refusal(OsdErrc::kFenced,
+                     fmt::format("{} start {} stays fenced: an image was taken over from it; "
+                                 "restart that gateway",
+                                 client.to_string(), replaced)));
       });
 }
 

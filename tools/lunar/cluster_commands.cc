@@ -279,19 +279,21 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
   return {};
 }
 
-// Every start of it that no newer one has replaced.
+// Every start of it that no newer one has replaced, and that a takeover has not fenced: a server
+// that says so keeps none of the others from being asked.
 Outcome<void> unfence(CommandContext& context, const ClusterArguments& arguments) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
   const auto map = (*cluster)->client().objecter().map();  // needs no authority
+  Outcome<void> result;
   for (const auto& osd : map->osds) {
     const auto answer = send(context, osd.id,
                              {{"prefix", "osd unfence"},
                               {"entity", arguments.entity},
                               {"instance", arguments.instance}});
-    if (!answer) return failure(answer.error());
+    if (!answer && result) result = failure(answer.error());
   }
-  return {};
+  return result;
 }
 
 }  // namespace

@@ -441,7 +441,7 @@ TEST_F(ClientSessionsTest, AnOperatorsFenceHoldsUntilANewerStart) {
   FakeConnection& a = connect("client.a", 5);
   const ClientName name{"client.a", "host"};
   fences->fence(name, 5, [](std::error_code) {});
-  sessions->fence(name, 5, [] {});
+  sessions->fence(name, 5, [](bool) {});
   write(a, 1);
   EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
   disconnect(a);
@@ -457,7 +457,7 @@ TEST_F(ClientSessionsTest, ALiveSessionIsLetInAgainByUnfence) {
   FakeConnection& a = connect("client.a", 5);
   const ClientName name{"client.a", "host"};
   fences->fence(name, 5, [](std::error_code) {});
-  sessions->fence(name, 5, [] {});
+  sessions->fence(name, 5, [](bool) {});
   write(a, 1);
   EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
   fences->unfence(name, [](std::error_code) {});
@@ -479,10 +479,45 @@ TEST_F(ClientSessionsTest, AnOperatorsFenceAnswersWhenNothingExecutesAnyMore) {
   FakeConnection& a = connect("client.a", 5);
   write(a, 1);
   bool fenced = false;
-  sessions->fence({"client.a", "host"}, 5, [&] { fenced = true; });
+  fences->fence({"client.a", "host"}, 5, [](std::error_code) {});
+  sessions->fence({"client.a", "host"}, 5, [&](bool is_fenced) { fenced = is_fenced; });
   EXPECT_FALSE(fenced);
   end(1);
   EXPECT_TRUE(fenced);
+}
+
+TEST_F(ClientSessionsTest, AFenceThatIsLiftedWhileItWaitsSaysSo) {
+  FakeConnection& a = connect("client.a", 5);
+  const ClientName name{"client.a", "host"};
+  write(a, 1);
+  fences->fence(name, 5, [](std::error_code) {});
+  std::optional<bool> fenced;
+  sessions->fence(name, 5, [&](bool is_fenced) { fenced = is_fenced; });
+  EXPECT_FALSE(fenced);
+  fences->unfence(name, [](std::error_code) {});
+  sessions->unfence(name);
+  EXPECT_EQ(fenced, false);
+  end(1);
+}
+
+// Its op ends when the session is not a fenced one any more.
+TEST_F(ClientSessionsTest, ATakeoverIsNotLiftedAndAnswersWhenNothingExecutesAnyMore) {
+  FakeConnection& a = connect("client.a", 5);
+  const ClientName name{"client.a", "host"};
+  write(a, 1);
+  fences->replace(name, 5, [](std::error_code) {});
+  std::optional<bool> fenced;
+  sessions->fence(name, 5, [&](bool is_fenced) { fenced = is_fenced; });
+  fences->unfence(name, [](std::error_code) {});
+  sessions->unfence(name);
+  EXPECT_FALSE(fenced);
+  write(a, 2);
+  EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
+  end(1);
+  EXPECT_EQ(fenced, true);
+  FakeConnection& newer = connect("client.a", 6);
+  write(newer, 1);
+  EXPECT_EQ(running.size(), 1u);
 }
 
 TEST_F(ClientSessionsTest, SessionsWithoutAConnectionExpire) {

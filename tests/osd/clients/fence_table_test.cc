@@ -92,6 +92,48 @@ TEST_F(FenceTableTest, FencingWhatNeverWasLeavesNothing) {
   EXPECT_EQ(fences->to_json(), "[]");
 }
 
+TEST_F(FenceTableTest, OnlyANewerStartEndsATakeover) {
+  claim(gateway, 5);
+  fences->replace(gateway, 5, [](std::error_code error) { EXPECT_FALSE(error); });
+  fences->fence(gateway, 5, [](std::error_code) {});
+  fences->unfence(gateway, [](std::error_code) {});
+  turn();
+  EXPECT_FALSE(fences->allows(gateway, 5));
+  EXPECT_TRUE(fences->allows(gateway, 6));
+  EXPECT_EQ(fences->replaced_up_to(gateway), 5u);
+  load();
+  fences->unfence(gateway, [](std::error_code) {});
+  turn();
+  EXPECT_FALSE(fences->allows(gateway, 5)) << "after a restart too";
+  pass_tools(kMany);
+  EXPECT_FALSE(fences->allows(gateway, 5)) << "it is remembered as one that may come back";
+  for (std::size_t i = 0; i < kMany; ++i)
+    fences->replace({"client.gw", "host/" + std::to_string(i)}, 1,
+                    [](std::error_code error) { EXPECT_FALSE(error); });
+  turn();
+}
+
+// Version 2 did not say whose a fence was.
+TEST_F(FenceTableTest, AFenceOfAnEarlierRecordIsTakenForATakeovers) {
+  std::vector<std::byte> record;
+  ByteWriter writer(record);
+  writer.put(uint16_t{2});
+  writer.put(uint32_t{1});
+  writer.put_string(gateway.entity);
+  writer.put_string(gateway.instance);
+  for (const uint64_t number : {4u, 5u, 1u}) writer.put(number);  // newest, fenced_up_to, used
+  writer.put(false);
+  store->put_record("clients", std::move(record),
+                    [](std::error_code error) { EXPECT_FALSE(error); });
+  turn();
+  load();
+  EXPECT_EQ(fences->newest_nonce(gateway), 4u);
+  fences->unfence(gateway, [](std::error_code) {});
+  turn();
+  EXPECT_FALSE(fences->allows(gateway, 5));
+  EXPECT_TRUE(fences->allows(gateway, 6));
+}
+
 TEST_F(FenceTableTest, NeverForgetsAnOperatorsFence) {
   fences->fence(gateway, 9, [](std::error_code) {});
   turn();

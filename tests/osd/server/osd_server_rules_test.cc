@@ -242,6 +242,23 @@ TEST_F(OsdServerRulesTest, AnOperatorFencesAClient) {
   EXPECT_EQ(command(R"({"prefix": "osd fence"})", 0).error, OsdErrc::kInvalid);
 }
 
+TEST_F(OsdServerRulesTest, AnOperatorDoesNotLiftATakeover) {
+  RawClient raw(*center, stack, osds[0].address, "host", 3);
+  EXPECT_EQ(answer_to(raw, op_on("a", OpCode::kRead, 1)), OsdErrc::kOk);
+  const std::string who = R"("entity": "client.raw", "instance": "host")";
+  ASSERT_EQ(command(R"({"prefix": "osd fence", "for": "takeover", )" + who + "}", 0).error,
+            OsdErrc::kOk);
+  const auto refused = command(R"({"prefix": "osd unfence", )" + who + "}", 0);
+  EXPECT_EQ(refused.error, OsdErrc::kFenced);
+  EXPECT_NE(refused.text.find("restart that gateway"), std::string::npos) << refused.text;
+  EXPECT_EQ(answer_to(raw, op_on("a", OpCode::kRead, 2)), OsdErrc::kFenced);
+  RawClient newer(*center, stack, osds[0].address, "host", 4);
+  EXPECT_EQ(answer_to(newer, op_on("a", OpCode::kRead, 1)), OsdErrc::kOk);
+  EXPECT_EQ(command(R"({"prefix": "osd unfence", )" + who + "}", 0).error, OsdErrc::kOk);
+  EXPECT_EQ(command(R"({"prefix": "osd fence", "for": "fun", )" + who + "}", 0).error,
+            OsdErrc::kInvalid);
+}
+
 TEST_F(OsdServerRulesTest, CommandsShowTheServersState) {
   EXPECT_TRUE(nlohmann::json::accept(command(R"({"prefix": "sessions"})", 0).text));
   EXPECT_TRUE(nlohmann::json::accept(command(R"({"prefix": "unflushed"})", 0).text));
