@@ -16,6 +16,7 @@ using objecter::OpReply;
 using objecter::SubOp;
 
 constexpr uint64_t kWindow = 64;
+constexpr int kRounds = 4;
 
 // The ops of a trim, in order. Walks objects, not extents: object by object it is at most one
 // delete, or one zero per stripe unit for the objects of the set that `from` cuts through.
@@ -74,8 +75,11 @@ class TrimOps {
 
 }  // namespace
 
-Task<std::error_code> trim_image(Client& client, objecter::PoolId pool, ImageHeader header,
-                                 uint64_t from, uint64_t to, OnProgress on_progress) {
+namespace {
+
+// All ops of the trim, and then a flush.
+Task<std::error_code> trim_once(Client& client, objecter::PoolId pool, ImageHeader header,
+                                uint64_t from, uint64_t to, OnProgress& on_progress) {
   TrimOps ops(client, pool, header, from, to);
   msgr::Inbox<OpReply> replies;  // this frame outlives every op: it takes all replies
   const uint64_t total = ops.whole_objects();
@@ -98,16 +102,24 @@ Task<std::error_code> trim_image(Client& client, objecter::PoolId pool, ImageHea
   }
   if (error) co_return error;
 
-  // That writes were lost earlier does not matter for what was freed here. It has been heard now,
-  // so the second flush only says whether this is durable.
-  std::error_code flush_error = objecter::OsdErrc::kLostWrites;
-  for (int tries = 0; tries < 2 && flush_error == objecter::OsdErrc::kLostWrites; ++tries) {
-    msgr::Completion<std::error_code> flushed;
-    client.objecter().flush(pool, header.id, ops.io_id(), flushed.callback());
-    const std::error_code error = co_await flushed;
-    flush_error = error;
-  }
+  msgr::Completion<std::error_code> flushed;
+  client.objecter().flush(pool, header.id, ops.io_id(), flushed.callback());
+  const std::error_code flush_error = co_await flushed;
   co_return flush_error;
+}
+
+}  // namespace
+
+// That writes were lost may be of earlier ones, which does not matter here, or of what was freed
+// just now by a server that lost its power since: it does not say which, so all is done again.
+Task<std::error_code> trim_image(Client& client, objecter::PoolId pool, ImageHeader header,
+                                 uint64_t from, uint64_t to, OnProgress on_progress) {
+  std::error_code error = objecter::OsdErrc::kLostWrites;
+  for (int round = 0; round < kRounds && error == objecter::OsdErrc::kLostWrites; ++round) {
+    const std::error_code ended = co_await trim_once(client, pool, header, from, to, on_progress);
+    error = ended;
+  }
+  co_return error;
 }
 
 }  // namespace lunar::gateway

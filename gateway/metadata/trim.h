@@ -11,8 +11,8 @@
 namespace lunar::gateway {
 
 // Frees every byte of the image in [from, to): whole objects are deleted, the rest is zeroed; then
-// flushes. At most a few dozen ops are in flight. `on_progress` may be empty. A task, as those of
-// metadata_object.h.
+// flushes, and does it again if a server says that it has lost writes meanwhile. At most a few
+// dozen ops are in flight. `on_progress` may be empty. A task, as those of metadata_object.h.
 Task<std::error_code> trim_image(Client& client, objecter::PoolId pool, ImageHeader header,
                                  uint64_t from, uint64_t to, OnProgress on_progress);
 

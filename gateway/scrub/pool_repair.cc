@@ -27,7 +27,7 @@ using objecter::OsdErrc;
 using objecter::PoolInfo;
 
 constexpr std::size_t kObjectsLookedAt = 256;  // of a lost header, for their size
-constexpr int kFlushTries = 3;
+constexpr int kRounds = 4;                     // of changes whose flush says that writes were lost
 
 Error changed_meanwhile(const std::string& what) {
   return {make_error_code(OsdErrc::kBusy), what + " has changed since it was found: scrub again"};
@@ -53,16 +53,12 @@ struct RepairWork {
   ObjectId header_object() const { return {pool.id, header_object_name(id)}; }
 };
 
-// Earlier losses are told by the first flush that asks; what matters here is that one is good.
+// kLostWrites may be of earlier writes, or of the repair's: then it is done again.
 Task<std::error_code> flush_image(RepairWork& work) {
   Client& client = work.client;
-  std::error_code error = OsdErrc::kLostWrites;
-  for (int i = 0; i < kFlushTries && error == OsdErrc::kLostWrites; ++i) {
-    msgr::Completion<std::error_code> flushed;
-    client.objecter().flush(work.pool.id, work.id, client.next_io_id(), flushed.callback());
-    const std::error_code answer = co_await flushed;
-    error = answer;
-  }
+  msgr::Completion<std::error_code> flushed;
+  client.objecter().flush(work.pool.id, work.id, client.next_io_id(), flushed.callback());
+  const std::error_code error = co_await flushed;
   co_return error;
 }
 
@@ -83,10 +79,12 @@ Task<Outcome<void>> look_again(RepairWork& work) {
 }
 
 // Deletes data objects of an image, each unless it has changed since `still_holds` held, which is
-// asked when all of them have been looked at. How many there were.
+// asked when all of them have been looked at. Adds those that were there to `deleted`; the error is
+// of the flush at the end.
 using StillHolds = UniqueFunction<bool(const PoolSurvey& now, uint64_t number)>;
-Task<Outcome<uint64_t>> delete_data(RepairWork& work, std::vector<uint64_t> numbers,
-                                    StillHolds still_holds) {
+Task<Outcome<std::error_code>> delete_data_once(RepairWork& work, std::vector<uint64_t> numbers,
+                                                StillHolds& still_holds,
+                                                std::set<uint64_t>& deleted) {
   Client& client = work.client;
   std::vector<LookedAt> looked;
   for (const uint64_t number : numbers) {
@@ -98,7 +96,6 @@ Task<Outcome<uint64_t>> delete_data(RepairWork& work, std::vector<uint64_t> numb
   const PoolInfo pool = work.pool;
   const Outcome<PoolSurvey> now = co_await survey_pool(client, pool, scope);
   if (!now) co_return failure(now.error());
-  uint64_t deleted = 0;
   for (std::size_t i = 0; i < numbers.size(); ++i) {
     const ObjectId object = work.data_object(numbers[i]);
     const LookedAt& found = looked[i];
@@ -111,11 +108,25 @@ Task<Outcome<uint64_t>> delete_data(RepairWork& work, std::vector<uint64_t> numb
     const ImageId id = work.id;
     const std::error_code error = co_await delete_unchanged(client, id, object, version);
     if (error) co_return failure(failed_at("object " + object.name, error));
-    ++deleted;
+    deleted.insert(numbers[i]);
   }
   const std::error_code flushed = co_await flush_image(work);
-  if (flushed) co_return failure(failed_at("making the deletions durable", flushed));
-  co_return deleted;
+  co_return Outcome<std::error_code>(flushed);
+}
+
+// The same until they are gone for good. How many there were.
+Task<Outcome<uint64_t>> delete_data(RepairWork& work, std::vector<uint64_t> numbers,
+                                    StillHolds still_holds) {
+  std::set<uint64_t> deleted;
+  std::error_code error = OsdErrc::kLostWrites;
+  for (int round = 0; round < kRounds && error == OsdErrc::kLostWrites; ++round) {
+    const Outcome<std::error_code> flushed =
+        co_await delete_data_once(work, numbers, still_holds, deleted);
+    if (!flushed) co_return failure(flushed.error());
+    error = *flushed;
+  }
+  if (error) co_return failure(failed_at("making the deletions durable", error));
+  co_return uint64_t{deleted.size()};
 }
 
 // --- one function for each kind ---
@@ -313,16 +324,17 @@ Task<Outcome<std::string>> mend_beyond_end(RepairWork& work) {
   co_return "deleted " + std::to_string(*deleted) + " objects";
 }
 
-Task<Outcome<std::string>> mend_damaged(RepairWork& work) {
+// What was done is kept in `done`; the error is of the flush at the end.
+Task<Outcome<std::error_code>> mend_damaged_once(RepairWork& work, std::string& done) {
   Client& client = work.client;
   const ImageId id = work.id;
   const ObjectId object{work.pool.id, work.finding.subject};
   const LookedAt found = co_await look_at(client, object);
-  std::string done;
-  if (found.error == OsdErrc::kNoSuchObject) {
+  if (found.error == OsdErrc::kNoSuchObject && !done.empty()) {
+    // It was deleted in an earlier round.
+  } else if (found.error == OsdErrc::kNoSuchObject) {
     co_return failure(changed_meanwhile("object " + object.name));
-  }
-  if (found.error == OsdErrc::kIoError) {
+  } else if (found.error == OsdErrc::kIoError) {
     const objecter::ObjectVersion version = found.version;
     const std::error_code error = co_await delete_unchanged(client, id, object, version);
     if (error) co_return failure(failed_at("object " + object.name, error));
@@ -332,11 +344,24 @@ Task<Outcome<std::string>> mend_damaged(RepairWork& work) {
   } else {
     const Outcome<uint64_t> zeroed = co_await zero_unreadable(client, id, object, found);
     if (!zeroed) co_return failure(zeroed.error());
-    done = "zeroed " + std::to_string(*zeroed) + " of " + std::to_string(found.size) +
-           " bytes of object " + object.name;
+    if (done.empty() || *zeroed != 0) {
+      done = "zeroed " + std::to_string(*zeroed) + " of " + std::to_string(found.size) +
+             " bytes of object " + object.name;
+    }
   }
   const std::error_code flushed = co_await flush_image(work);
-  if (flushed) co_return failure(failed_at("making the repair durable", flushed));
+  co_return Outcome<std::error_code>(flushed);
+}
+
+Task<Outcome<std::string>> mend_damaged(RepairWork& work) {
+  std::string done;
+  std::error_code error = OsdErrc::kLostWrites;
+  for (int round = 0; round < kRounds && error == OsdErrc::kLostWrites; ++round) {
+    const Outcome<std::error_code> flushed = co_await mend_damaged_once(work, done);
+    if (!flushed) co_return failure(flushed.error());
+    error = *flushed;
+  }
+  if (error) co_return failure(failed_at("making the repair durable", error));
   co_return done;
 }
 

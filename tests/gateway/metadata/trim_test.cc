@@ -55,6 +55,23 @@ TEST_F(TrimTest, TellsOfEveryWholeObject) {
   EXPECT_EQ(told.back(), 200u);
 }
 
+// A server lost its power after the deletes and before the flush: what was freed is there again.
+TEST_F(TrimTest, WhatAServerLostIsFreedAgain) {
+  using Call = osd::FaultyStore::Call;
+  osds[0].store->fail_next(Call::kFlush, make_error_code(std::errc::io_error));
+  osds[1].store->hold(Call::kFlush);
+  std::optional<std::error_code> result;
+  run_to_done<std::error_code>(*center, trim_image(*gateway, pool, header_, kKiB, kImageBytes, {}),
+                               [&result](std::error_code error) { result = error; });
+  ASSERT_TRUE(test::turn_until(*center, [&] { return osds[1].store->held(Call::kFlush) != 0; }));
+  ASSERT_FALSE(write(0, std::string(kImageBytes, 'x')));
+  osds[1].store->release(Call::kFlush);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+  EXPECT_FALSE(*result) << result->message();
+  EXPECT_EQ(read(0, kKiB), std::string(kKiB, 'x'));
+  EXPECT_EQ(read(kKiB, kImageBytes - kKiB), std::string(kImageBytes - kKiB, '\0'));
+}
+
 TEST_F(TrimTest, OfNothingIsDone) {
   EXPECT_FALSE(trim(kImageBytes, kImageBytes));
   EXPECT_EQ(read(0, kKiB), std::string(kKiB, 'x'));
