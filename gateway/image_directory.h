@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <system_error>
 #include <utility>
@@ -105,6 +106,12 @@ struct ImageStatus {
 // The header, and who has the image open, as `rbd status` shows it.
 void image_status(Client& client, const ImageSpec& spec,
                   UniqueFunction<void(Outcome<ImageStatus>)> done);
+
+// The header of an image of the pool that is registered as open, if there is one. Looks at every
+// header, whatever became of its name. A server that is down or does not answer hides those that it
+// has: a pool whose servers are gone for good has to be removable. Any other error is one.
+void find_open_image(Client& client, const std::string& pool,
+                     UniqueFunction<void(Outcome<std::optional<ImageHeader>>)> done);
 
 // kBusy, with the names, while somebody alive has it open; a dead gateway is waited for, at most
 // lunar_lock_timeout and a little, fenced at every server of the pool, and struck. Deletes the

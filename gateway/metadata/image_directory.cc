@@ -8,11 +8,16 @@
 #include "gateway/metadata/holders.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
+#include "gateway/metadata/pool_objects.h"
 #include "gateway/metadata/run_to_done.h"
 #include "objecter/protocol/placement.h"
 
 namespace lunar::gateway {
 namespace {
+
+using objecter::OsdErrc;
+
+constexpr std::size_t kIdDigits = 16;
 
 // Random, and with a header on a server that is up, if one is.
 ImageId choose_id(const Client& client, const objecter::PoolInfo& pool) {
@@ -91,6 +96,37 @@ Task<Outcome<ImageStatus>> status_of(Client& client, ImageSpec spec) {
   co_return status;
 }
 
+bool is_silence(std::error_code error) {
+  return error == OsdErrc::kUnreachable || error == OsdErrc::kTimedOut;
+}
+
+Task<Outcome<std::optional<ImageHeader>>> find_open(Client& client, std::string pool_name) {
+  const auto pool = client.find_pool(pool_name);
+  if (!pool) co_return failure(pool.error());
+  const objecter::PoolInfo pool_info = *pool;
+  const std::string all;
+  const PoolObjects objects = co_await list_objects(client, pool_info, all);
+  for (const auto& each : objects.unlisted) {
+    if (is_silence(each.error)) continue;
+    co_return failure(each.error, "osd." + std::to_string(each.osd) +
+                                      " does not list its objects: " + each.error.message());
+  }
+  for (std::size_t i = 0; i < objects.names.size(); ++i) {
+    const std::string& name = objects.names[i];
+    const auto id = parse_image_id(std::string_view(name).substr(0, kIdDigits));
+    if (!id || name != header_object_name(*id)) continue;
+    const ImageId image = *id;
+    const Outcome<VersionedHeader> found = co_await read_header(client, pool_info.id, image);
+    if (found && !found->header.registrations.empty()) {
+      co_return std::optional<ImageHeader>(found->header);
+    }
+    const bool is_settled =
+        found || is_silence(found.error().code) || found.error().code == OsdErrc::kNoSuchObject;
+    if (!is_settled) co_return failure(found.error());
+  }
+  co_return std::optional<ImageHeader>();
+}
+
 }  // namespace
 
 StripeLayout layout_with_defaults(Client& client, const std::string& pool_name,
@@ -130,6 +166,11 @@ void create_image(Client& client, const ImageSpec& spec, const CreateOptions& op
 void list_images(Client& client, const std::string& pool, const ListOptions& options,
                  UniqueFunction<void(Outcome<ImageList>)> done) {
   run_to_done(client.center(), list(client, pool, options), std::move(done));
+}
+
+void find_open_image(Client& client, const std::string& pool,
+                     UniqueFunction<void(Outcome<std::optional<ImageHeader>>)> done) {
+  run_to_done(client.center(), find_open(client, pool), std::move(done));
 }
 
 void image_status(Client& client, const ImageSpec& spec,

@@ -184,24 +184,23 @@ Outcome<void> backup(CommandContext& context, const ClusterArguments& arguments)
   return write_file_atomically(arguments.file, as_const_bytes(*map));
 }
 
-// The images that somebody has open keep their pool. What cannot be read keeps nothing: a pool
-// whose servers are gone for good must be removable.
+// The images that somebody has open keep their pool, and so does what cannot be read; but not a
+// server that is silent: a pool whose servers are gone for good must be removable.
 Outcome<void> refuse_open_images(ClusterHandle& cluster, const std::string& pool) {
-  const auto list = cluster.wait<gateway::ImageList>(
-      [&](auto done) { gateway::list_images(cluster.client(), pool, {}, std::move(done)); });
-  if (!list) return {};
-  for (const auto& image : list->images) {
-    const gateway::ImageSpec spec{pool, image.name};
-    const auto found = cluster.wait<gateway::VersionedHeader>(
-        [&](auto done) { gateway::find_image(cluster.client(), spec, std::move(done)); });
-    if (!found || found->header.registrations.empty()) continue;
-    const auto& user = found->header.registrations.front();
-    return failure(objecter::OsdErrc::kBusy,
-                   "pool '" + pool + "' is not removed: image '" + spec.to_string() +
-                       "' is open by " + user.entity + " at " + user.instance +
-                       "; close it there, or strike a dead gateway with 'lunar unregister'");
+  const auto open = cluster.wait<std::optional<gateway::ImageHeader>>(
+      [&](auto done) { gateway::find_open_image(cluster.client(), pool, std::move(done)); });
+  if (!open) {
+    return failure(open.error().code, "pool '" + pool +
+                                          "' is not removed, as it is not known whether an image "
+                                          "is open: " +
+                                          open.error().message);
   }
-  return {};
+  if (!*open) return {};
+  const auto& user = (*open)->registrations.front();
+  return failure(objecter::OsdErrc::kBusy,
+                 "pool '" + pool + "' is not removed: image '" + pool + "/" + (*open)->name +
+                     "' is open by " + user.entity + " at " + user.instance +
+                     "; close it there, or strike a dead gateway with 'lunar unregister'");
 }
 
 Outcome<void> convert_pool(CommandContext& context, const ClusterArguments& arguments) {

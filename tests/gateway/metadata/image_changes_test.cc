@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Interrupted changes, which ImageDirectoryTest cannot make.
 #include "gateway/metadata/header_object.h"
+#include "gateway/metadata/metadata_object.h"
 #include "gateway/metadata/name_object.h"
+#include "gateway/metadata/old_directory.h"
+#include "gateway/metadata/pool_objects.h"
+#include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
 namespace lunar::gateway {
@@ -18,6 +22,30 @@ class ImageChangesTest : public MetadataFixture {
       remove_image(*gateway, {"lunar", name}, {}, std::move(done));
     });
   }
+  Outcome<std::optional<ImageHeader>> find_open() {
+    return wait<std::optional<ImageHeader>>(
+        [&](auto done) { find_open_image(*gateway, "lunar", std::move(done)); });
+  }
+  PoolObjects objects(const std::string& prefix) {
+    std::optional<PoolObjects> found;
+    run_to_done<PoolObjects>(*center, list_objects(*gateway, *gateway->find_pool("lunar"), prefix),
+                             [&](PoolObjects objects) { found = std::move(objects); });
+    EXPECT_TRUE(test::turn_until(*center, [&] { return found.has_value(); }));
+    return found.value_or(PoolObjects());
+  }
+  void put(const objecter::ObjectId& object, const std::string& text) {
+    MetadataEditor edit = [&](const MetadataContent&) -> Outcome<MetadataEdit> {
+      return MetadataEdit{MetadataEdit::Action::kWrite, text};
+    };
+    ASSERT_TRUE(run(update_metadata(*gateway, object, std::move(edit))));
+  }
+  void edit_header(ImageId id, UniqueFunction<void(ImageHeader&)> edit) {
+    ASSERT_TRUE(run(update_header(*gateway, pool, id, [&](ImageHeader& header) {
+      edit(header);
+      return Outcome<void>();
+    })));
+  }
+  using Call = osd::FaultyStore::Call;
   bool has_name(const std::string& name) {
     return run(find_name(*gateway, *gateway->find_pool("lunar"), name)).has_value();
   }
@@ -90,6 +118,36 @@ TEST_F(ImageChangesTest, AShrunkImageIsSmallBeforeItsEndIsCleared) {
   ASSERT_TRUE(resized);
   ASSERT_TRUE(test::turn_until(*center, [&] { return size_meanwhile.has_value(); }));
   EXPECT_EQ(*size_meanwhile, 4 * kMiB);
+}
+
+TEST_F(ImageChangesTest, AnOpenImageIsFoundWithoutItsName) {
+  const auto none = find_open();
+  ASSERT_TRUE(none) << none.error().message;
+  EXPECT_FALSE(*none);
+  create_and_open(8 * kMiB);
+  ASSERT_TRUE(run(drop_name(*gateway, pool, "disk", image->id())));
+  put(old_directory_of(pool),
+      encode_old_directory({.is_closed = false, .images = {{"disk", image->id()}}}));
+  const auto found = find_open();
+  ASSERT_TRUE(found) << found.error().message;
+  ASSERT_TRUE(*found);
+  EXPECT_EQ((*found)->id, image->id());
+  EXPECT_TRUE(close(image));
+  EXPECT_FALSE(*find_open());
+}
+
+TEST_F(ImageChangesTest, WhatCannotBeReadMayBeOpenAndAServerThatIsDownHidesWhatItHas) {
+  const auto created = create("disk", 8 * kMiB);
+  ASSERT_TRUE(created);
+  stop(1);
+  ASSERT_TRUE(
+      test::turn_until(*center, [&] { return !gateway->objecter().map()->find_osd(1)->up; }));
+  EXPECT_TRUE(find_open());
+  start(1);
+  put(header_of(pool, created->id), "?");
+  const auto refused = find_open();
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, OsdErrc::kCorrupt);
 }
 
 TEST_F(ImageChangesTest, RefusalsComeLaterThanTheCall) {
