@@ -124,19 +124,25 @@ Task<Outcome<void>> strike(Client& client, ImageSpec spec, std::string instance)
   if (!found) co_return failure(found.error());
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
+  std::vector<Registration> fenced;
   for (std::size_t i = 0; i < found->header.registrations.size(); ++i) {
     const Registration who = found->header.registrations[i];
     if (who.instance != instance) continue;
-    const Outcome<void> fenced = co_await fence_start(client, *pool, who);
-    if (!fenced) co_return failure(fenced.error());
+    const Outcome<void> done = co_await fence_start(client, *pool, who);
+    if (!done) co_return failure(done.error());
+    fenced.push_back(who);
   }
-  HeaderEditor edit = [&instance](ImageHeader& header) -> Outcome<void> {
-    const auto erased = std::erase_if(
-        header.registrations, [&](const Registration& each) { return each.instance == instance; });
-    if (erased != 0) return {};
-    return failure(
-        std::errc::invalid_argument,
-        "image '" + header.name + "' has no registration of '" + instance + "': see 'lunar info'");
+  if (fenced.empty()) {
+    co_return failure(std::errc::invalid_argument, "image '" + found->header.name +
+                                                       "' has no registration of '" + instance +
+                                                       "': see 'lunar info'");
+  }
+  // A later start of that gateway that has registered meanwhile is not fenced, and stays.
+  HeaderEditor edit = [&fenced](ImageHeader& header) -> Outcome<void> {
+    std::erase_if(header.registrations, [&](const Registration& each) {
+      return std::find(fenced.begin(), fenced.end(), each) != fenced.end();
+    });
+    return {};
   };
   Outcome<void> struck =
       co_await update_header(client, pool->id, found->header.id, std::move(edit));

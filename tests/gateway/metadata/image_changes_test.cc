@@ -120,6 +120,26 @@ TEST_F(ImageChangesTest, AShrunkImageIsSmallBeforeItsEndIsCleared) {
   EXPECT_EQ(*size_meanwhile, 4 * kMiB);
 }
 
+TEST_F(ImageChangesTest, AStartThatRegistersWhileAnEarlierOneIsFencedStaysRegistered) {
+  const auto created = create("disk", 8 * kMiB);
+  ASSERT_TRUE(created);
+  const Registration older{"client.admin", "gw", 5, 55};
+  const Registration newer{"client.admin", "gw", 6, 66};
+  edit_header(created->id, [&](ImageHeader& header) { header.registrations = {older}; });
+  osds[1].store->hold(Call::kRecord);
+  std::optional<Outcome<void>> result;
+  unregister(*gateway, {"lunar", "disk"}, "gw",
+             [&](Outcome<void> outcome) { result = std::move(outcome); });
+  ASSERT_TRUE(test::turn_until(*center, [&] { return osds[1].store->held(Call::kRecord) != 0; }));
+  edit_header(created->id, [&](ImageHeader& header) { header.registrations.push_back(newer); });
+  osds[1].store->release(Call::kRecord);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+  EXPECT_TRUE(*result) << result->error().message;
+  const auto found = run(read_header(*gateway, pool, created->id));
+  ASSERT_TRUE(found);
+  EXPECT_EQ(found->header.registrations, std::vector<Registration>{newer});
+}
+
 TEST_F(ImageChangesTest, AnOpenImageIsFoundWithoutItsName) {
   const auto none = find_open();
   ASSERT_TRUE(none) << none.error().message;
