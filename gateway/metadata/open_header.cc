@@ -231,6 +231,7 @@ Task<bool> OpenHeader::wait_until_let_in(std::shared_ptr<OpenHeader> self) {
       if (self->is_stopped_) co_return false;
       if (error) continue;
     }
+    self->was_told_ = false;
     Outcome<VersionedHeader> found = co_await read_header(client, self->pool(), self->header_.id);
     if (self->is_stopped_) co_return false;
     if (!found && found.error().code == OsdErrc::kNoSuchObject) self->lose("the image was removed");
@@ -239,7 +240,8 @@ Task<bool> OpenHeader::wait_until_let_in(std::shared_ptr<OpenHeader> self) {
     if (self->is_lost_) co_return false;
     const std::error_code refused = co_await ask_all_servers(self);
     if (self->is_stopped_) co_return false;
-    if (refused) continue;
+    // A change that was told since then was acked as by one that begins no IO: it is read first.
+    if (refused || self->was_told_) continue;
     self->is_fenced_ = false;
     LUNAR_LOG(kGateway, 0, "image {}: no server refuses this gateway any more: IO goes on",
               self->spec_.to_string());
@@ -251,18 +253,26 @@ Task<bool> OpenHeader::wait_until_let_in(std::shared_ptr<OpenHeader> self) {
 Task<std::error_code> OpenHeader::ask_all_servers(std::shared_ptr<OpenHeader> self) {
   objecter::Objecter& objecter = self->client_.objecter();
   const ImageId id = self->header_.id;
-  msgr::Completion<std::error_code> flushed;
-  objecter.flush(self->pool(), id, self->client_.next_io_id(), flushed.callback());
-  std::error_code error = co_await flushed;
-  if (error == OsdErrc::kLostWrites) {  // that is for a flush of the initiator's
-    objecter.on_loss_unheard(id);
-    error = {};
+  std::error_code error;
+  bool has_lost = false;
+  // That writes are lost hides what other servers said, but not from a second flush.
+  for (int round = 0; round < 2; ++round) {
+    msgr::Completion<std::error_code> flushed;
+    objecter.flush(self->pool(), id, self->client_.next_io_id(), flushed.callback());
+    const std::error_code answer = co_await flushed;
+    error = answer;
+    if (error != OsdErrc::kLostWrites) break;
+    has_lost = true;
   }
+  if (has_lost) objecter.on_loss_unheard(id);  // that is for a flush of the initiator's
+  // Whoever may only read is refused a flush, and harms nobody.
+  if (self->options_.read_only && error == OsdErrc::kNotPermitted) error = {};
   co_return error;
 }
 
 void OpenHeader::on_notify(const objecter::NotifyEvent&, objecter::NotifyReply ack) {
   if (is_stopped_ || is_fenced_) {
+    was_told_ = true;
     Acks one;
     one.push_back(std::move(ack));
     ack_without_ios(shared_from_this(), std::move(one));

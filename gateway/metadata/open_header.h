@@ -91,7 +91,8 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   objecter::ObjectVersion version_;  // of header_
   bool is_registered_ = false;  // our registration was in the header, and we have not struck it
   bool is_fenced_ = false;
-  bool is_lost_ = false;  // fenced for good: the registration is gone, or the image
+  bool was_told_ = false;  // of a change while it was fenced, since the header was read
+  bool is_lost_ = false;   // fenced for good: the registration is gone, or the image
   bool is_stopped_ = false;
   bool is_struck_ = false;         // strike() was called: no IO is in flight
   bool is_watching_ = false;       // the objecter has `this` as a handler

@@ -54,7 +54,10 @@ void PoolFlush::on_placed(Op& pool_flush, const PoolInfo& pool) {
 
 void PoolFlush::on_server_flushed(Tid tid, std::error_code error) {
   Op& op = *table_.find(tid);
-  if (error && (!op.result.error || error == OsdErrc::kLostWrites)) op.result.error = error;
+  const auto rank = [](std::error_code each) {
+    return !each ? 0 : each == OsdErrc::kFenced ? 3 : each == OsdErrc::kLostWrites ? 2 : 1;
+  };
+  if (rank(error) > rank(op.result.error)) op.result.error = error;
   if (--op.server_flushes_left == 0) ending_.end(op, op.result.error);
 }
 

@@ -1,8 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // Resizing under open images, and what an interruption leaves.
 #include <map>
+#include <nlohmann/json.hpp>
 #include <set>
 
+#include "common/json.h"
 #include "common/random.h"
 #include "gateway/metadata/header_object.h"
 #include "objecter/protocol/placement.h"
@@ -92,6 +94,41 @@ TEST_F(ImageResizeTest, ItsEndIsRefusedBeforeAnythingIsCut) {
   EXPECT_EQ(at_refusal->state, ImageState::kShrinking);
   EXPECT_EQ(at_refusal->resize_to, 4 * kMiB);
   EXPECT_TRUE(at_refusal->resizer);
+  EXPECT_TRUE(close(image));
+}
+
+// It has read the header, and waits for the last server: what it is told by then has to be read
+// too.
+TEST_F(ImageResizeTest, AGatewayThatIsBeingLetInDoesNotMissAShrink) {
+  create_with_object_alone(1);
+  const objecter::OsdId away = server_of(data_object_name(image->id(), 1));
+  const auto at_all = [&](const std::string& prefix) {
+    for (objecter::OsdId osd = 0; osd < 3; ++osd) {
+      EXPECT_EQ(command(R"({"prefix": ")" + prefix + R"(", "entity": "client.admin", )" +
+                            R"("instance": "gateway"})",
+                        osd)
+                    .error,
+                OsdErrc::kOk);
+    }
+  };
+  const auto flushes = [&] {
+    const auto json =
+        parse_json<nlohmann::json>(perf_.dump("objecter"), JsonBounds{.bytes = 1 << 20});
+    return json->at("objecter").at("op_flush").get<uint64_t>();
+  };
+  at_all("osd fence");
+  ASSERT_EQ(write(0, "x"), OsdErrc::kFenced);
+  at_all("osd unfence");
+  stop(away);
+  const uint64_t before = flushes();
+  ASSERT_TRUE(test::turn_until(*center, [&] { return flushes() > before; }));
+  start_resize(4 * kMiB);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return header().size == 4 * kMiB; }));
+  start(away);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return !write(0, "x"); }));
+  EXPECT_EQ(image->size(), 4 * kMiB);
+  EXPECT_EQ(write(5 * kMiB, "y"), OsdErrc::kInvalid);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return resized.has_value(); }));
   EXPECT_TRUE(close(image));
 }
 

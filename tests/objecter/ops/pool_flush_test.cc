@@ -90,6 +90,20 @@ TEST_F(PoolFlushTest, LostWritesAreNotHiddenByAnotherError) {
   EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites));
 }
 
+TEST_F(PoolFlushTest, LostWritesDoNotHideAFenceAndAreToldByTheNext) {
+  flush();
+  settle();
+  lose(0, 4711);
+  osd(1).reply_next(OsdErrc::kFenced);
+  answer_all();
+  EXPECT_EQ(error, make_error_code(OsdErrc::kFenced));
+  flush();
+  settle();
+  EXPECT_EQ(osd(0).ops[0].op.steps[0].version.incarnation, 0u) << "nobody has heard of it";
+  answer_all();
+  EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites));
+}
+
 TEST_F(PoolFlushTest, ServerThatIsDownMakesItWaitUntilTheTimeout) {
   OsdMap next = map;
   next.epoch = 6;
