@@ -8,6 +8,16 @@
 namespace lunar::gateway {
 namespace {
 
+// What a fence may name.
+constexpr std::size_t kMaxEntityBytes = 129;
+constexpr std::size_t kMaxInstanceBytes = 256;
+constexpr uint64_t kNoNonce = UINT64_MAX / 2;  // those of clocks are below: a digit is damaged
+
+bool is_word(std::string_view text, std::size_t longest) noexcept {
+  return !text.empty() && text.size() <= longest &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
+}
+
 bool is_space(char c) noexcept { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
 std::string_view without_spaces(std::string_view text) {
@@ -98,6 +108,29 @@ Outcome<ImageHeader> salvage_header(const HeaderRemains& remains, const HeaderGu
   header.uuid = uuid ? *uuid : Uuid::random();
   if (quoted(value_of(remains.text, "state")) == "removing") header.state = ImageState::kRemoving;
   return header;
+}
+
+std::vector<Registration> salvage_registrations(std::string_view text) {
+  std::vector<Registration> found;
+  for (std::size_t at = text.find('{'); at != std::string_view::npos; at = text.find('{', at + 1)) {
+    const auto end = text.find('}', at);
+    if (end == std::string_view::npos) break;
+    const std::string_view object = text.substr(at, end - at + 1);
+    if (object.find('{', 1) != std::string_view::npos) continue;
+    const auto entity = quoted(value_of(object, "entity"));
+    const auto instance = quoted(value_of(object, "instance"));
+    Registration who;
+    who.nonce = number_of(object, "nonce");
+    who.cookie = number_of(object, "cookie");
+    const bool is_legible = entity && instance && is_word(*entity, kMaxEntityBytes) &&
+                            is_word(*instance, kMaxInstanceBytes) && who.nonce != 0 &&
+                            who.nonce < kNoNonce;
+    if (!is_legible) continue;
+    who.entity = *entity;
+    who.instance = *instance;
+    found.push_back(std::move(who));
+  }
+  return found;
 }
 
 NameTable salvage_directory(std::string_view text) {

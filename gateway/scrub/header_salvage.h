@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/result.h"
 #include "gateway/image_header.h"
@@ -24,10 +25,12 @@ struct HeaderRemains {
 };
 
 // A header from what was given, then what the text still says, then the defaults; the size at least
-// covers the data. Registrations are not taken over: a gateway that has the image open finds its
-// own gone and is fenced. Errors, with a sentence: invalid_argument for a layout or size that
-// breaks a rule or does not hold the data. Pure.
+// covers the data. Registrations are not taken over. Errors, with a sentence: invalid_argument for
+// a layout or size that breaks a rule or does not hold the data. Pure.
 Outcome<ImageHeader> salvage_header(const HeaderRemains& remains, const HeaderGuess& guess);
+
+// Who the text says has the image open or resizes it, as far as it still reads as such. Pure.
+std::vector<Registration> salvage_registrations(std::string_view text);
 
 // The entries of an old directory's text that still read as such. Pure.
 NameTable salvage_directory(std::string_view text);

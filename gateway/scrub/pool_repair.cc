@@ -8,6 +8,7 @@
 
 #include "gateway/metadata/fence.h"
 #include "gateway/metadata/header_object.h"
+#include "gateway/metadata/holders.h"
 #include "gateway/metadata/metadata_object.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
@@ -205,6 +206,39 @@ Task<Outcome<std::string>> mend_two_names(RepairWork& work) {
   co_return "deleted name " + deleted + " of image '" + header->name + "'";
 }
 
+// Whoever may have the image open would not hear of the header that is made anew, nor stand in the
+// way of one who opens it: those that watch the old one, and those that are legible in it.
+Task<Outcome<void>> fence_openers(RepairWork& work) {
+  Client& client = work.client;
+  ImageHeader old;
+  old.id = work.id;
+  old.registrations = salvage_registrations(work.facts().header.text);
+  std::vector<Registration> openers = old.registrations;
+  const objecter::PoolId pool_id = work.pool.id;
+  const Outcome<std::vector<Holder>> holders = co_await find_holders(client, pool_id, old);
+  if (holders) {
+    for (const Holder& each : *holders) openers.push_back(each.registration);
+  } else if (holders.error().code != OsdErrc::kNoSuchObject) {
+    co_return failure(holders.error());
+  }
+  std::vector<Registration> fenced;
+  for (std::size_t i = 0; i < openers.size(); ++i) {
+    const Registration who = openers[i];
+    const bool is_done = std::any_of(fenced.begin(), fenced.end(), [&](const Registration& each) {
+      return each.is_of_start(who);
+    });
+    if (is_done) continue;
+    if (who.entity == client.entity() && who.instance == client.instance()) {
+      co_return failure(OsdErrc::kBusy, "this process has the image open: close it first");
+    }
+    const PoolInfo pool = work.pool;
+    const Outcome<void> done = co_await fence_start(client, pool, who);
+    if (!done) co_return failure(done.error());
+    fenced.push_back(who);
+  }
+  co_return Outcome<void>();
+}
+
 Task<Outcome<std::string>> mend_header(RepairWork& work) {
   Client& client = work.client;
   const std::set<uint64_t>& data = work.facts().data;
@@ -223,6 +257,8 @@ Task<Outcome<std::string>> mend_header(RepairWork& work) {
   }
   const auto header = salvage_header(remains, work.guess);
   if (!header) co_return failure(header.error());
+  const Outcome<void> fenced = co_await fence_openers(work);
+  if (!fenced) co_return failure(fenced.error());
   const ObjectId object = work.header_object();
   const objecter::ObjectVersion version = work.facts().header.version;
   std::optional<std::string> text = encode(*header);
@@ -230,6 +266,7 @@ Task<Outcome<std::string>> mend_header(RepairWork& work) {
   const std::error_code error =
       co_await swap_metadata(client, object, version, std::move(text), io_id);
   if (error) co_return failure(failed_at("header " + object.name, error));
+  tell_of_change_later(client, work.pool.id, work.id);
   const bool is_same_lun = remains.text.find(header->uuid.to_string()) != std::string_view::npos;
   co_return "made the header of image '" + header->name +
       "' anew: " + std::to_string(header->size) + " bytes, in objects of " +

@@ -47,6 +47,19 @@ TEST(HeaderSalvageTest, LeavesOutRegistrations) {
   EXPECT_TRUE(header->registrations.empty());
 }
 
+TEST(HeaderSalvageTest, RegistrationsThatStillReadAsSuchAreFound) {
+  const auto found = salvage_registrations(
+      R"(?{"registrations": [{"cookie": 9, "entity": "client.a", "instance": "gw1", "nonce": 5},)"
+      R"({"cookie": 9, "entity": "client.a", "instance": "gw 2", "nonce": 5}, )"
+      R"({"entity": "client.a", "instance": "gw3", "nonce": 18446744073709551615},)"
+      R"({"entity": "client.b", "nonce": 6, "instance": "gw4"}, {"entity": "client.c", "inst)");
+  ASSERT_EQ(found.size(), 2u);
+  EXPECT_EQ(found[0].entity, "client.a");
+  EXPECT_EQ(found[0].instance, "gw1");
+  EXPECT_EQ(found[0].nonce, 5u);
+  EXPECT_EQ(found[1].instance, "gw4");
+}
+
 TEST(HeaderSalvageTest, ALostHeaderHoldsAllDataThatThereIs) {
   HeaderRemains remains = remains_of("");
   remains.end_object = 7;

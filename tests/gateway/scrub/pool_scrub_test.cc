@@ -214,6 +214,32 @@ TEST_F(PoolScrubTest, ADamagedHeaderKeepsWhatCanBeReadOfIt) {
   EXPECT_EQ(after->header.size, before->header.size);
 }
 
+TEST_F(PoolScrubTest, WhoHasAnImageOpenWhoseHeaderIsMadeAnewIsFenced) {
+  const ImageId id = make_image("one");
+  Client* other = make_client("other");
+  auto opened = open(*other, "one");
+  ASSERT_TRUE(opened);
+  image = *opened;
+  auto found = run(find_header(*gateway, {"lunar", "one"}));
+  ASSERT_TRUE(found);
+  found->header.registrations.push_back({"client.admin", "legible", 5, 55});
+  std::string text = encode(found->header);
+  text[text.find("\"state\"")] = '#';
+  put(header_object_name(id), text, objecter::kOpMetadata);
+  ASSERT_FALSE(write(0, "y")) << "it has not heard of it";
+  const auto done = repair("damaged-header:" + image_id_text(id));
+  ASSERT_TRUE(done) << done.error().message;
+  for (objecter::OsdId osd = 0; osd < 3; ++osd) {
+    const std::string fences = command(R"({"prefix": "fences"})", osd).text;
+    EXPECT_NE(fences.find("legible"), std::string::npos);
+  }
+  for (uint64_t at = 0; at < 8 * kMiB; at += 4 * kMiB) {
+    EXPECT_EQ(write(at, "z"), OsdErrc::kFenced);
+  }
+  EXPECT_TRUE(close(image));
+  image.reset();
+}
+
 TEST_F(PoolScrubTest, ADamagedNameIsMadeFromTheHeaderThatHasIt) {
   make_image("one");
   make_image("two");
