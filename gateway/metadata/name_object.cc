@@ -76,7 +76,15 @@ Task<Outcome<ImageId>> find_name(Client& client, PoolInfo pool, std::string name
     co_return id;
   }
   const Outcome<void> current = co_await require_no_old_directory(client, pool);
-  if (!current) co_return failure(current.error());
+  if (!current && current.error().code == OsdErrc::kIncompatible) {
+    co_return failure(current.error());
+  }
+  if (!current) {
+    co_return failure(current.error().code,
+                      "pool '" + pool.name + "' has no object for the name '" + name +
+                          "', and whether an earlier build's directory has it is not known: " +
+                          current.error().message);
+  }
   co_return failure(OsdErrc::kNoSuchObject, "no image '" + name + "' in pool '" + pool.name +
                                                 "': see 'lunar ls " + pool.name + "'");
 }

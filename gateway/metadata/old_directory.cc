@@ -83,10 +83,13 @@ std::string encode_old_directory(const OldDirectory& directory) {
 
 Task<Outcome<void>> require_no_old_directory(Client& client, PoolInfo pool) {
   const ObjectId object = old_directory_of(pool.id);
-  if (is_down(client, pool, object)) co_return Outcome<void>();
+  if (is_down(client, pool, object)) {
+    co_return failure(metadata_error(client, "read", object, OsdErrc::kUnreachable));
+  }
   const uint64_t io_id = client.next_io_id();
   const Result<MetadataContent> content = co_await read_metadata(client, object, io_id);
-  if (!content || !content->exists) co_return Outcome<void>();
+  if (!content) co_return failure(metadata_error(client, "read", object, content.error()));
+  if (!content->exists) co_return Outcome<void>();
   const Outcome<OldDirectory> directory = decode_old_directory(content->text);
   if (!directory) co_return failure(directory.error());
   if (!directory->images.empty()) co_return failure(must_convert(pool.name, *directory));

@@ -31,9 +31,8 @@ objecter::ObjectId old_directory_of(objecter::PoolId pool);
 Outcome<OldDirectory> decode_old_directory(std::string_view text);
 std::string encode_old_directory(const OldDirectory& directory);
 
-// kIncompatible, with the command to give, if the pool has names that are to be converted. Success
-// also if the server of that object is down or does
-// not answer: the images of other servers are there without it.
+// kIncompatible, with the command to give, if the pool has names that are to be converted; an error
+// too if that is not known. kUnreachable names the server of that object, if it is down.
 Task<Outcome<void>> require_no_old_directory(Client& client, objecter::PoolInfo pool);
 
 // The same for whoever makes an image: builds that know format 1 only are shut out from then on.

@@ -103,6 +103,28 @@ TEST_F(NameObjectTest, OfAServerThatIsDownAreMissingAndItIsNamed) {
       << refused.error().message;
 }
 
+TEST_F(NameObjectTest, WhetherAnAbsentOneIsAnImageIsNotKnownWithoutTheServerOfTheOldDirectory) {
+  const auto info = *gateway->find_pool("lunar");
+  const auto osd_of = [&](const std::string& object) {
+    return objecter::osd_of_pg(info, objecter::pg_of_object(info, object));
+  };
+  const objecter::OsdId away = osd_of("lunar_directory");
+  std::string name = "disk";
+  while (osd_of("lunar_id." + name) == away) name += "x";
+  EXPECT_EQ(id_of(name), 0u);
+  stop(away);
+  if (away != 0) {
+    ASSERT_TRUE(
+        test::turn_until(*center, [&] { return !gateway->objecter().map()->find_osd(away)->up; }));
+  }
+  const auto refused = run(find_name(*gateway, info, name));
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, away == 0 ? OsdErrc::kTimedOut : OsdErrc::kUnreachable);
+  EXPECT_NE(refused.error().message.find("osd." + std::to_string(away)), std::string::npos)
+      << refused.error().message;
+  start(away);
+}
+
 TEST_F(NameObjectTest, WhatIsNoNameIsCorruption) {
   const std::string deep = std::string(2000, '[') + std::string(2000, ']');
   for (const std::string& bad :
