@@ -98,17 +98,20 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
 
   const Outcome<void> closed = co_await require_closed(client, *pool, header, "removing");
   if (!closed) co_return failure(closed.error());
-  HeaderEditor mark = [](ImageHeader& current) -> Outcome<void> {
+  // The size is that of now: it may have grown since, and nobody changes it any more.
+  ImageHeader removing;
+  HeaderEditor mark = [&removing](ImageHeader& current) -> Outcome<void> {
     if (auto free = require_unregistered(current, "removing"); !free) return free;
     current.state = ImageState::kRemoving;
+    removing = current;
     return {};
   };
   const Outcome<void> marked = co_await update_header(client, pool->id, header.id, std::move(mark));
   if (!marked) co_return failure(marked.error());
 
-  const uint64_t end = std::max(header.size, header.trimmed_from);
+  const uint64_t end = std::max(removing.size, removing.trimmed_from);
   const std::error_code trimmed =
-      co_await trim_image(client, pool->id, header, 0, end, std::move(on_progress));
+      co_await trim_image(client, pool->id, removing, 0, end, std::move(on_progress));
   if (trimmed) {
     co_return failure(trimmed, "deleting the data of image '" + spec.image +
                                    "' failed: " + trimmed.message() + "; run it again");

@@ -140,6 +140,36 @@ TEST_F(ImageChangesTest, AStartThatRegistersWhileAnEarlierOneIsFencedStaysRegist
   EXPECT_EQ(found->header.registrations, std::vector<Registration>{newer});
 }
 
+TEST_F(ImageChangesTest, ARemovalDeletesWhatTheImageHasGrownByMeanwhile) {
+  const auto created = create("disk", 8 * kMiB);
+  ASSERT_TRUE(created);
+  edit_header(created->id, [&](ImageHeader& header) {
+    header.registrations = {{"client.admin", "gone", 5, 55}};
+  });
+  osds[1].store->hold(Call::kRecord);  // the removal fences that one first
+  std::optional<Outcome<void>> result;
+  remove_image(*gateway, {"lunar", "disk"}, {},
+               [&](Outcome<void> outcome) { result = std::move(outcome); });
+  ASSERT_TRUE(test::turn_until(*center, [&] { return osds[1].store->held(Call::kRecord) != 0; }));
+  edit_header(created->id, [&](ImageHeader& header) { header.size = 16 * kMiB; });
+  objecter::ObjectOp op;
+  op.object = {pool, data_object_name(created->id, 3)};
+  const std::string data = "data";
+  objecter::SubOp& step = op.steps.emplace_back();
+  step.code = objecter::OpCode::kWriteFull;
+  step.length = step.data_length = static_cast<uint32_t>(data.size());
+  op.data.push_back(as_const_bytes(data));
+  std::optional<std::error_code> made;
+  gateway->objecter().submit(std::move(op),
+                             [&](const objecter::OpReply& reply) { made = reply.error; });
+  ASSERT_TRUE(test::turn_until(*center, [&] { return made.has_value(); }));
+  ASSERT_FALSE(*made) << made->message();
+  osds[1].store->release(Call::kRecord);
+  ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+  EXPECT_TRUE(*result) << result->error().message;
+  EXPECT_EQ(objects(image_id_text(created->id)).names, std::vector<std::string>());
+}
+
 TEST_F(ImageChangesTest, AnOpenImageIsFoundWithoutItsName) {
   const auto none = find_open();
   ASSERT_TRUE(none) << none.error().message;
