@@ -53,9 +53,21 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
 
   const Outcome<void> added = co_await add_name(client, pool->id, spec.image, header.id);
   if (!added) {
-    const Outcome<void> deleted = co_await delete_header(client, pool->id, header.id);
-    static_cast<void>(deleted);  // a header without a name is in nobody's way
+    // Otherwise the name may be there, and would be left without a header.
+    if (added.error().code == OsdErrc::kExists) {
+      const Outcome<void> deleted = co_await delete_header(client, pool->id, header.id);
+      static_cast<void>(deleted);  // a header without a name is in nobody's way
+    }
     co_return failure(added.error());
+  }
+  // Before it had a name a repair may have taken the header for one that was left over.
+  const Outcome<VersionedHeader> found = co_await read_header(client, pool->id, header.id);
+  if (!found && found.error().code == OsdErrc::kNoSuchObject) {
+    const Outcome<void> dropped = co_await drop_name(client, pool->id, spec.image, header.id);
+    static_cast<void>(dropped);
+    co_return failure(OsdErrc::kBusy, "the header of image '" + spec.image +
+                                          "' was removed while the image was being made, as by "
+                                          "'lunar repair': make it again");
   }
   co_return header;
 }

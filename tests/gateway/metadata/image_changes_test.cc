@@ -200,6 +200,39 @@ TEST_F(ImageChangesTest, WhatCannotBeReadMayBeOpenAndAServerThatIsDownHidesWhatI
   EXPECT_EQ(refused.error().code, OsdErrc::kCorrupt);
 }
 
+// A repair took its header for one that was left over.
+TEST_F(ImageChangesTest, AnImageWhoseHeaderGoesWhileItIsMadeIsNotMade) {
+  ASSERT_TRUE(create("first", 8 * kMiB));  // so that there is a directory
+  const auto info = *gateway->find_pool("lunar");
+  const auto osd = objecter::osd_of_pg(info, objecter::pg_of_object(info, "lunar_id.disk"));
+  const std::size_t before = objects("").names.size();
+  for (bool is_done = false; !is_done;) {
+    osds[osd].store->hold(Call::kReplace);
+    std::optional<Outcome<ImageHeader>> made;
+    create_image(*gateway, {"lunar", "disk"}, {8 * kMiB, {}},
+                 [&](Outcome<ImageHeader> outcome) { made = std::move(outcome); });
+    ASSERT_TRUE(
+        test::turn_until(*center, [&] { return osds[osd].store->held(Call::kReplace) != 0; }));
+    // If its header is not on the same server, it is its name that waits.
+    for (const std::string& name : objects("").names) {
+      const auto id = parse_image_id(std::string_view(name).substr(0, 16));
+      if (!id || osd == objecter::osd_of_pg(info, objecter::pg_of_object(info, name))) continue;
+      const auto found = run(read_header(*gateway, pool, *id));
+      if (!found || found->header.name != "disk") continue;
+      is_done = true;
+      ASSERT_TRUE(run(delete_header(*gateway, pool, *id)));
+    }
+    osds[osd].store->release(Call::kReplace);
+    ASSERT_TRUE(test::turn_until(*center, [&] { return made.has_value(); }));
+    EXPECT_EQ(made->has_value(), !is_done);
+    if (!is_done) {
+      ASSERT_TRUE(remove("disk"));
+    }
+  }
+  EXPECT_FALSE(has_name("disk"));
+  EXPECT_EQ(objects("").names.size(), before);
+}
+
 TEST_F(ImageChangesTest, RefusalsComeLaterThanTheCall) {
   std::optional<Outcome<void>> result;
   resize_image(*gateway, {"lunar", "disk"}, {.size = 1}, {},
