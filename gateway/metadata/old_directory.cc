@@ -9,6 +9,7 @@
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/metadata_object.h"
 #include "gateway/metadata/name_object.h"
+#include "gateway/metadata/pool_objects.h"
 #include "gateway/metadata/run_to_done.h"
 #include "objecter/protocol/placement.h"
 
@@ -160,6 +161,22 @@ Task<Outcome<std::string>> convert_name(Client& client, PoolId pool, std::string
   co_return spare;
 }
 
+// A removal, or a creation, that was interrupted may leave a name without header and data: also one
+// that an earlier round of the same conversion has entered, and somebody removed since.
+Task<Outcome<bool>> is_image_there(Client& client, PoolInfo pool, ImageId id) {
+  const Outcome<VersionedHeader> found = co_await read_header(client, pool.id, id);
+  if (found || found.error().code != OsdErrc::kNoSuchObject) co_return true;
+  const std::string prefix = image_id_text(id) + ".";
+  const PoolObjects data = co_await list_objects(client, pool, prefix);
+  if (data.names.empty() && !data.unlisted.empty()) {
+    const auto& silent = data.unlisted.front();
+    co_return failure(OsdErrc::kUnreachable, "osd." + std::to_string(silent.osd) +
+                                                 " does not say whether it has data (" +
+                                                 silent.error.message() + "): start it");
+  }
+  co_return !data.names.empty();
+}
+
 Task<Outcome<PoolConversion>> convert(Client& client, std::string pool_name,
                                       OnProgress on_progress) {
   const auto pool = client.find_pool(pool_name);
@@ -171,6 +188,13 @@ Task<Outcome<PoolConversion>> convert(Client& client, std::string pool_name,
   for (auto each = images->begin(); each != images->end(); ++each) {
     const std::string name = each->first;
     const ImageId id = each->second;
+    const PoolInfo pool_info = *pool;
+    const Outcome<bool> is_there = co_await is_image_there(client, pool_info, id);
+    if (!is_there) {
+      co_return failure(is_there.error().code,
+                        "converting image '" + name + "' failed: " + is_there.error().message);
+    }
+    if (!*is_there) continue;
     const Outcome<std::string> entered = co_await convert_name(client, pool_id, name, id);
     if (!entered) {
       co_return failure(entered.error().code, "converting image '" + name + "' failed: " +

@@ -113,6 +113,23 @@ TEST_F(OldDirectoryTest, ANameThatAnotherImageHasByThenGetsANumber) {
   EXPECT_EQ(found->header.name, spare);
 }
 
+TEST_F(OldDirectoryTest, ANameThatWasRemovedAfterAnInterruptionDoesNotComeBack) {
+  const ImageId one = make_old("one");
+  const ImageId two = make_old("two");
+  put(encode_old_directory({.is_closed = true, .images = {{"one", one}, {"two", two}}}));
+  ASSERT_TRUE(run(add_name(*gateway, pool, "one", one)));
+  ASSERT_TRUE(wait<void>([&](auto done) {
+    remove_image(*gateway, {"lunar", "one"}, {}, std::move(done));
+  }));
+  const auto conversion = convert();
+  ASSERT_TRUE(conversion) << conversion.error().message;
+  EXPECT_EQ(conversion->converted, 1u);
+  const auto images = list();
+  ASSERT_TRUE(images);
+  ASSERT_EQ(images->images.size(), 1u);
+  EXPECT_EQ(images->images[0].name, "two");
+}
+
 TEST_F(OldDirectoryTest, OneThatCannotBeReadIsNamedAndNothingIsMadeBesideIt) {
   put("?");
   const auto refused = create("one", 8 * kMiB);
