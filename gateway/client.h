@@ -5,6 +5,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <set>
 #include <string>
 
 #include "common/config.h"
@@ -79,6 +80,10 @@ class Client {
   // Unique in this process and, very likely, in the cluster: the high half is random. Never 0.
   uint64_t next_io_id() noexcept { return next_io_id_++; }
 
+  // The cookies of the resizes that this client has under way: another one of this start in a
+  // header is left over from one that has ended.
+  std::set<uint64_t>& resizes() noexcept { return resizes_; }
+
   // Ends every delay, op (kShutdown) and OSD session; `done` runs once, later, when nothing is
   // left. Once.
   void shutdown(UniqueFunction<void()> done);
@@ -119,6 +124,7 @@ class Client {
   std::unique_ptr<Keyring> keyring_;  // null without authentication
   std::unique_ptr<msgr::NetworkStack> stack_;
   std::unique_ptr<objecter::Objecter> objecter_;
+  std::set<uint64_t> resizes_;
 };
 
 }  // namespace lunar::gateway

@@ -59,7 +59,7 @@ Task<Outcome<void>> strike_dead_resizer(Client& client, PoolInfo pool, ImageHead
   header.registrations = {other};
   const Outcome<std::vector<Holder>> holders = co_await find_holders(client, pool.id, header);
   if (!holders) co_return failure(holders.error());
-  const bool is_left_over = other.is_of_start(mine) && !holders->front().is_connected;
+  const bool is_left_over = other.is_of_start(mine) && !client.resizes().contains(other.cookie);
   if (!is_left_over && !holders->front().is_dead) {
     co_return failure(OsdErrc::kBusy, "image '" + header.name + "' is being resized by " +
                                           names_of({holders->front()}) + ": wait until it is done");
@@ -269,8 +269,10 @@ Task<Outcome<void>> resize(Client& client, ImageSpec spec, ResizeOptions options
   const auto pool = client.find_pool(spec.pool);
   if (pool) {
     const PoolInfo pool_info = *pool;
+    client.resizes().insert(mine.cookie);
     Outcome<void> ended =
         co_await resize_watched(client, pool_info, spec, id, options, mine, std::move(on_progress));
+    client.resizes().erase(mine.cookie);
     resized = std::move(ended);
   }
   watch->stop();

@@ -292,6 +292,26 @@ TEST_F(InterruptedResizeTest, GrowingIsBegunAnew) {
   EXPECT_EQ(header().state, ImageState::kReady);
 }
 
+// Its watch may be without a connection, as the server of the header has just restarted.
+TEST_F(InterruptedResizeTest, OneThatThisClientHasUnderWayIsNotLeftOver) {
+  ASSERT_TRUE(create("disk", 8 * kMiB));
+  interrupt(ImageState::kGrowing, 8 * kMiB, 16 * kMiB);
+  const Registration ours{other->entity(), other->instance(), other->nonce(), 77,
+                          LockMode::kShared};
+  ASSERT_TRUE(run(update_header(*other, pool, header().id, [&](ImageHeader& header) {
+    header.resizer = ours;
+    return Outcome<void>();
+  })));
+  other->resizes().insert(77);
+  const auto refused = resize(12 * kMiB);
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, OsdErrc::kBusy);
+  EXPECT_EQ(header().resizer, ours);
+  other->resizes().erase(77);
+  EXPECT_TRUE(resize(12 * kMiB));
+  EXPECT_TRUE(other->resizes().empty());
+}
+
 TEST_F(InterruptedResizeTest, AnImageCanBeRemoved) {
   ASSERT_TRUE(create("disk", 8 * kMiB));
   interrupt(ImageState::kShrinking, 8 * kMiB, 4 * kMiB);
