@@ -146,6 +146,9 @@ TEST_F(ImageChangesTest, ARemovalDeletesWhatTheImageHasGrownByMeanwhile) {
   edit_header(created->id, [&](ImageHeader& header) {
     header.registrations = {{"client.admin", "gone", 5, 55}};
   });
+  for (ImageId id = 1; id <= 30; ++id) {  // every server has this client on record then
+    ASSERT_TRUE(run(add_name(*gateway, pool, "name" + std::to_string(id), id)));
+  }
   osds[1].store->hold(Call::kRecord);  // the removal fences that one first
   std::optional<Outcome<void>> result;
   remove_image(*gateway, {"lunar", "disk"}, {},
