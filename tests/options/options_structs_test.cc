@@ -34,11 +34,14 @@ TEST_F(OptionsStructsTest, MessengerOptionsHaveTheTablesDefaults) {
   ASSERT_TRUE(made) << made.error().message;
   const msgr::MessengerOptions& read = *made;
   [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w,
-                                x, y, z] = plain;
+                                x, y, z, aa, ab, ac] = plain;
   EXPECT_SAME(entity);
   EXPECT_SAME(instance);
   EXPECT_SAME(nonce);
   EXPECT_SAME(auth_required);
+  EXPECT_SAME(modes);
+  EXPECT_SAME(secure_max_bytes);
+  EXPECT_SAME(secure_max_age);
   EXPECT_SAME(crc_data);
   EXPECT_SAME(one_sided);
   EXPECT_SAME(tcp_nodelay);
