@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // What reaches the plugin from initiators and from tgtadm: CDBs, UNMAP parameter lists, bsopts. The
 // first byte of an input chooses the parser.
