@@ -85,7 +85,7 @@ class LunTest(LunarTestCase):
         self.cluster.kill_osd(0)
         header.write_text(header.read_text().replace('"format": 2', '"format": 99'))
         self.cluster.start_osd(0)
-        self.assert_refused("rbd/new", "has format 99, this build knows formats 1 and 2")
+        self.assert_refused("rbd/new", "has format 99, this build knows formats 1 to 3")
         _, sentence = self.cluster.lunar_fails("info", "rbd/new")
         self.assertIn("has format 99", sentence)
 
@@ -188,7 +188,7 @@ class ServerTest(TestCase):
         good = record.read_bytes()
         body = good[:4] + struct.pack("<H", 99) + good[6:-4]
         record.write_bytes(body + struct.pack("<I", crc32c(body)))
-        self.assert_does_not_start(sentence="format version 99, this program knows version 2")
+        self.assert_does_not_start(sentence="format version 99, this program knows version 3")
         record.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
         self.assert_does_not_start(sentence="checksum does not match")
         record.write_bytes(good)
