@@ -124,26 +124,26 @@ class AuthTest(LunarTestCase):
             self.gateway_of("gw", "rbd/other")
         self.assertRegex(json.dumps(self.last_errors()), "not permitted for this entity")
         as_gateway = ("-c", self.cluster.conf, "--id", "gw")
-        for words in (("ls", "rbd"), ("info", "rbd/other"), ("rm", "rbd/mine"), ("rm", "rbd/other"),
+        for words in (("ls", "rbd"), ("info", "rbd/other"), ("rm", "rbd/other"),
                       ("create", "rbd/new", "--size", "64M"), ("status",), ("osd", "tree"),
                       ("map", "dump"), ("auth", "ls"), ("auth", "caps", "client.gw", "allow *"),
-                      ("scrub", "rbd"), ("export", "rbd/other", self.folder / "stolen")):
+                      ("export", "rbd/other", self.folder / "stolen")):
             with self.subTest(command=words):
                 code, sentence = self.cluster.lunar_fails(*words, *as_gateway)
-                self.assertIn(code, (errno.EPERM, errno.EHOSTUNREACH), sentence)
+                self.assertEqual(code, errno.EPERM, sentence)
                 self.assertIn("ermitted", sentence)
         self.assertFalse((self.folder / "stolen").exists())
 
         # A change counts at once, for the LUN that is open.
         lunar("auth", "caps", "client.gw", "profile rbd-read-only pool=rbd image=mine")
         data_protect = (0x7, 0x27)
-        self.assert_sense(self.command(mine.url, "write", lba=0), *data_protect)
+        self.assert_sense(self.command(mine.url, "write", lba=0, pattern="7"), *data_protect)
         self.assert_good(self.command(mine.url, "read", lba=0))
         lunar("auth", "rm", "client.gw")
         self.assertNotIn("client.gw", lunar("auth", "ls"))
         self.assertEqual(self.command(mine.url, "read", lba=0)["status"], "CHECK CONDITION")
         lunar("auth", "caps", "client.gw", "profile gateway pool=rbd image=mine")
-        self.assert_good(self.command(mine.url, "write", lba=0))
+        self.assert_good(self.command(mine.url, "write", lba=0, pattern="7"))
 
     def test_keyring_that_others_may_read_is_refused(self):
         cluster = self.start_cluster(num_osds=1, authenticate=True)

@@ -14,6 +14,8 @@ NIL = "00000000-0000-0000-0000-000000000000"
 def encoded_bytes(saved):
     """Of docs/protocol-osd.md §6."""
     size = 54
+    if "entities" in saved:
+        size += 5 + sum(8 + len(each["entity"]) + len(each["caps"]) for each in saved["entities"])
     for osd in saved["osds"]:
         size += 38 + 19 * len(osd["addresses"])
     for pool in saved["pools"]:
