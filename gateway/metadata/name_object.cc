@@ -121,6 +121,12 @@ Task<Outcome<void>> drop_name(Client& client, PoolId pool, std::string name, Ima
 Task<Outcome<ImageNames>> list_names(Client& client, PoolInfo pool) {
   const std::string prefix = kDirectoryPrefix;
   const PoolObjects objects = co_await list_objects(client, pool, prefix);
+  for (const PoolObjects::UnlistedServer& each : objects.unlisted) {
+    if (each.error != OsdErrc::kNotPermitted) continue;
+    co_return failure(OsdErrc::kNotPermitted,
+                      client.entity() + " is not permitted to list the images of pool '" +
+                          pool.name + "': 'lunar auth get' shows what it may do");
+  }
   ImageNames found;
   found.unlisted = objects.unlisted;
   bool has_old_directory = false;
