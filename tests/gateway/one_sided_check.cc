@@ -184,6 +184,9 @@ class LateCheck {
         ios_.push_back(std::move(io));
       }
     }
+    // What waits for a session with its server has no keys that could be out.
+    for (uint64_t at = 0; at < image_.size(); at += image_.layout().object_size)
+      if (auto read = read_block(at); !read) return read;
     say("ready");
     if (std::string line; !std::getline(std::cin, line)) return wrong("no line on stdin");
     for (auto& io : ios_) start(*io);
@@ -210,6 +213,15 @@ class LateCheck {
     int error = 0;
   };
 
+  Outcome<void> read_block(uint64_t at) {
+    std::vector<std::byte> block(4096);
+    return cluster_.wait<void>([&](auto done) {
+      image_.read(at, block, {}, [done = std::move(done)](const IoResult& result) mutable {
+        if (!result.error) return done({});
+        done(lunar::failure(result.error, "a READ before: " + result.error.message()));
+      });
+    });
+  }
   static void say(const char* what) {
     std::puts(what);
     std::fflush(stdout);
