@@ -33,6 +33,17 @@ class ImageChangesTest : public MetadataFixture {
     EXPECT_TRUE(test::turn_until(*center, [&] { return found.has_value(); }));
     return found.value_or(PoolObjects());
   }
+  // A server that has none of these objects: there are three, and at most two are named.
+  objecter::OsdId server_without(const std::vector<std::string>& objects) {
+    const objecter::OsdMapRef map = gateway->objecter().map();
+    const objecter::PoolInfo& info = *map->find_pool(pool);
+    objecter::OsdId osd = 0;
+    while (std::any_of(objects.begin(), objects.end(), [&](const std::string& object) {
+      return objecter::osd_of_pg(info, objecter::pg_of_object(info, object)) == osd;
+    }))
+      ++osd;
+    return osd;
+  }
   void put(const objecter::ObjectId& object, const std::string& text) {
     MetadataEditor edit = [&](const MetadataContent&) -> Outcome<MetadataEdit> {
       return MetadataEdit{MetadataEdit::Action::kWrite, text};
@@ -126,13 +137,15 @@ TEST_F(ImageChangesTest, AStartThatRegistersWhileAnEarlierOneIsFencedStaysRegist
   const Registration older{"client.admin", "gw", 5, 55};
   const Registration newer{"client.admin", "gw", 6, 66};
   edit_header(created->id, [&](ImageHeader& header) { header.registrations = {older}; });
-  osds[1].store->hold(Call::kRecord);
+  const objecter::OsdId other = server_without({header_object_name(created->id)});
+  osds[other].store->hold(Call::kRecord);
   std::optional<Outcome<void>> result;
   unregister(*gateway, {"lunar", "disk"}, "gw",
              [&](Outcome<void> outcome) { result = std::move(outcome); });
-  ASSERT_TRUE(test::turn_until(*center, [&] { return osds[1].store->held(Call::kRecord) != 0; }));
+  ASSERT_TRUE(
+      test::turn_until(*center, [&] { return osds[other].store->held(Call::kRecord) != 0; }));
   edit_header(created->id, [&](ImageHeader& header) { header.registrations.push_back(newer); });
-  osds[1].store->release(Call::kRecord);
+  osds[other].store->release(Call::kRecord);
   ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
   EXPECT_TRUE(*result) << result->error().message;
   const auto found = run(read_header(*gateway, pool, created->id));
@@ -149,11 +162,15 @@ TEST_F(ImageChangesTest, ARemovalDeletesWhatTheImageHasGrownByMeanwhile) {
   for (ImageId id = 1; id <= 30; ++id) {  // every server has this client on record then
     ASSERT_TRUE(run(add_name(*gateway, pool, "name" + std::to_string(id), id)));
   }
-  osds[1].store->hold(Call::kRecord);  // the removal fences that one first
+  // One that the removal fences first, and that has nothing of what changes meanwhile.
+  const objecter::OsdId third =
+      server_without({header_object_name(created->id), data_object_name(created->id, 3)});
+  osds[third].store->hold(Call::kRecord);
   std::optional<Outcome<void>> result;
   remove_image(*gateway, {"lunar", "disk"}, {},
                [&](Outcome<void> outcome) { result = std::move(outcome); });
-  ASSERT_TRUE(test::turn_until(*center, [&] { return osds[1].store->held(Call::kRecord) != 0; }));
+  ASSERT_TRUE(
+      test::turn_until(*center, [&] { return osds[third].store->held(Call::kRecord) != 0; }));
   edit_header(created->id, [&](ImageHeader& header) { header.size = 16 * kMiB; });
   objecter::ObjectOp op;
   op.object = {pool, data_object_name(created->id, 3)};
@@ -167,7 +184,7 @@ TEST_F(ImageChangesTest, ARemovalDeletesWhatTheImageHasGrownByMeanwhile) {
                              [&](const objecter::OpReply& reply) { made = reply.error; });
   ASSERT_TRUE(test::turn_until(*center, [&] { return made.has_value(); }));
   ASSERT_FALSE(*made) << made->message();
-  osds[1].store->release(Call::kRecord);
+  osds[third].store->release(Call::kRecord);
   ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
   EXPECT_TRUE(*result) << result->error().message;
   EXPECT_EQ(objects(image_id_text(created->id)).names, std::vector<std::string>());
