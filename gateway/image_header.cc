@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "common/json.h"
+#include "common/peer_name.h"
 
 namespace lunar::gateway {
 namespace {
@@ -60,18 +61,6 @@ class HeaderFields {
   bool is_ok_ = false;
 };
 
-// 16 lower-case hex digits.
-std::optional<uint64_t> parse_hex(std::string_view text) {
-  if (text.size() != 16) return std::nullopt;
-  uint64_t number = 0;
-  for (const char c : text) {
-    const auto digit = std::string_view("0123456789abcdef").find(c);
-    if (digit == std::string_view::npos) return std::nullopt;
-    number = number << 4 | digit;
-  }
-  return number;
-}
-
 bool is_name_char(char c) noexcept {
   return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
          c == '_' || c == '-';
@@ -101,28 +90,23 @@ std::optional<ImageState> parse_state(const std::string& name) {
   return std::nullopt;
 }
 
-// As handshakes have them: what stands in sentences and logs, and what a server can fence.
-bool is_name(const std::string& text) {
-  return !text.empty() &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
-}
-
 std::optional<Registration> parse_registration(const Json& json, uint64_t format) {
   HeaderFields fields(json);
   Registration out;
-  out.entity = fields.text("entity", 128);
-  out.instance = fields.text("instance", 256);
+  out.entity = fields.text("entity", kMaxEntityBytes);
+  out.instance = fields.text("instance", kMaxInstanceBytes);
   out.nonce = fields.number("nonce");
   out.lock = LockMode::kShared;  // what they were before there were locks
   if (format >= 2) {
-    const auto cookie = parse_hex(fields.text("cookie", 16));
+    const auto cookie = objecter::parse_hex(fields.text("cookie", 16));
     const std::string lock = fields.text("lock", 16);
     const bool is_shared = lock == lock_mode_name(LockMode::kShared);
     if (!cookie || (!is_shared && lock != lock_mode_name(LockMode::kExclusive))) return {};
     out.cookie = *cookie;
     out.lock = is_shared ? LockMode::kShared : LockMode::kExclusive;
   }
-  if (!fields.is_ok() || !is_name(out.entity) || !is_name(out.instance)) return std::nullopt;
+  if (!fields.is_ok() || !is_entity_text(out.entity) || !is_instance_text(out.instance))
+    return std::nullopt;
   return out;
 }
 
@@ -229,26 +213,6 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
     return corrupt("is wrong: " + r.error().message);
   if (header.trimmed_from > ImageHeader::kMaxSize) return corrupt("has an impossible trimmed_from");
   return header;
-}
-
-std::string image_id_text(ImageId id) {
-  char text[17];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(id));
-  return text;
-}
-
-std::optional<ImageId> parse_image_id(std::string_view text) {
-  const auto id = parse_hex(text);
-  return id && *id != 0 ? id : std::nullopt;
-}
-
-std::string header_object_name(ImageId id) { return image_id_text(id) + ".header"; }
-
-std::string data_object_name(ImageId id, uint64_t object_no) {
-  char text[34];
-  std::snprintf(text, sizeof text, "%016llx.%016llx", static_cast<unsigned long long>(id),
-                static_cast<unsigned long long>(object_no));
-  return text;
 }
 
 bool is_valid_image_name(std::string_view name) noexcept {

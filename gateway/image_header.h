@@ -12,14 +12,19 @@
 #include "common/result.h"
 #include "common/uuid.h"
 #include "gateway/splitter.h"
+#include "objecter/protocol/image_objects.h"
 #include "objecter/protocol/types.h"
 
 namespace lunar::gateway {
 
-// What an image is: its header as a value, the text of it, and the names of the image's objects.
-// All pure. Errors are sentences.
+// What an image is: its header as a value, and the text of it. All pure. Errors are sentences.
 
+// The names of an image's objects; image_objects.h has what they are.
+using objecter::data_object_name;
+using objecter::header_object_name;
+using objecter::image_id_text;
 using objecter::ImageId;
+using objecter::parse_image_id;
 
 // Who may write beside whoever has opened the image.
 enum class LockMode : uint8_t {
@@ -92,21 +97,18 @@ struct ImageHeader {
   const Registration* find_registration(uint64_t cookie) const;
 };
 
-// The JSON text of the header object.
+// The JSON text of the header object. What decode_image_header() reads back, and earlier builds
+// too, unless the image is being resized: those refuse its format then.
 std::string encode(const ImageHeader& header);
 // Errors: kCorrupt for what does not parse or breaks a rule, kIncompatible for another format or an
 // unknown feature. `object` is the name of the object, which has to be that of the header's id.
 Outcome<ImageHeader> decode_image_header(std::string_view json, const std::string& object);
 
-// Names of an image's objects: the id, then what it is.
-std::string image_id_text(ImageId id);                         // 16 lower-case hex digits
-std::optional<ImageId> parse_image_id(std::string_view text);  // the same back; never 0
-std::string header_object_name(ImageId id);                    // "<id>.header"
-std::string data_object_name(ImageId id, uint64_t object_no);  // "<id>.<object_no, 16 digits>"
-
+// What a person may call an image:
 // 1 … 128 bytes of [A-Za-z0-9._-], not beginning with a dot or dash.
 bool is_valid_image_name(std::string_view name) noexcept;
-// A multiple of kSizeUnit between kSizeUnit and kMaxSize; invalid_argument otherwise.
+// What an image may be resized to:
+// a multiple of kSizeUnit between kSizeUnit and kMaxSize; invalid_argument otherwise.
 Outcome<void> validate_image_size(uint64_t size);
 
 // Which image, as people write it: "pool/image". A value.

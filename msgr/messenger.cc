@@ -26,18 +26,13 @@ std::string host_id() {
   return "unknown-host";
 }
 
-bool is_graphic(std::string_view text) noexcept {
-  return std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
-}
-
 }  // namespace
 
 Outcome<std::unique_ptr<Messenger>> Messenger::create(EventCenter& center, NetworkStack& stack,
                                                       MessengerOptions options,
                                                       const Keyring* keyring, PerfRegistry* perf,
                                                       Dispatcher* dispatcher) {
-  if (!EntityName::parse(options.entity) || !is_graphic(options.entity) ||
-      options.entity.size() > kMaxEntityBytes) {
+  if (!EntityName::parse(options.entity) || !is_entity_text(options.entity)) {
     return failure(
         std::errc::invalid_argument,
         fmt::format("'{}' is not an entity such as client.admin or osd.0", options.entity));
@@ -47,18 +42,14 @@ Outcome<std::unique_ptr<Messenger>> Messenger::create(EventCenter& center, Netwo
                    fmt::format("{} is to authenticate its peers and has no keys; give it a keyring",
                                options.entity));
   }
-  const std::string_view own = options.entity;
-  for (const std::string_view peer : {"client.admin", "osd.0"}) {
-    if (options.modes.of(own, peer).takes_crc || (keyring != nullptr && keyring->size() > 0)) {
-      continue;
-    }
+  const bool has_keys = keyring != nullptr && keyring->size() > 0;
+  if (const auto strict = options.modes.strict_option(options.entity); !strict.empty() && !has_keys)
     return failure(std::errc::invalid_argument,
                    fmt::format("{} is to take only secure links ({}) and has no keys; give it a "
                                "keyring",
-                               own, WireModesByPeer::option(own, peer)));
-  }
+                               options.entity, strict));
   if (options.instance.empty()) options.instance = fmt::format("{}-{}", host_id(), getpid());
-  if (!is_graphic(options.instance) || options.instance.size() > kMaxInstanceBytes) {
+  if (!is_instance_text(options.instance)) {
     return failure(std::errc::invalid_argument,
                    fmt::format("instance '{}' is longer than {} bytes or not plain text",
                                options.instance, kMaxInstanceBytes));

@@ -4,6 +4,10 @@
 namespace lunar::msgr {
 namespace {
 
+constexpr std::string_view kClusterMode = "ms_cluster_mode";
+constexpr std::string_view kServiceMode = "ms_service_mode";
+constexpr std::string_view kClientMode = "ms_client_mode";
+
 bool is_client(std::string_view entity) noexcept { return entity.starts_with("client."); }
 
 }  // namespace
@@ -22,8 +26,14 @@ const WireModes& WireModesByPeer::of(std::string_view own, std::string_view peer
 }
 
 std::string_view WireModesByPeer::option(std::string_view own, std::string_view peer) noexcept {
-  if (is_client(own)) return "ms_client_mode";
-  return is_client(peer) ? "ms_service_mode" : "ms_cluster_mode";
+  if (is_client(own)) return kClientMode;
+  return is_client(peer) ? kServiceMode : kClusterMode;
+}
+
+std::string_view WireModesByPeer::strict_option(std::string_view own) const noexcept {
+  if (is_client(own)) return client.takes_crc ? std::string_view() : kClientMode;
+  if (!service.takes_crc) return kServiceMode;
+  return cluster.takes_crc ? std::string_view() : kClusterMode;
 }
 
 }  // namespace lunar::msgr

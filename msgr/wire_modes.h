@@ -32,6 +32,8 @@ struct WireModesByPeer {
   const WireModes& of(std::string_view own, std::string_view peer) const noexcept;
   // The name of the option that they are from, for sentences. Pure.
   static std::string_view option(std::string_view own, std::string_view peer) noexcept;
+  // An option by which some links of the entity `own` must be secure; empty: none must.
+  std::string_view strict_option(std::string_view own) const noexcept;
   bool operator==(const WireModesByPeer&) const = default;
 };
 

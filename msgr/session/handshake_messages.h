@@ -8,6 +8,7 @@
 #include <vector>
 
 #include "common/bytes.h"
+#include "common/peer_name.h"
 #include "common/result.h"
 #include "msgr/address.h"
 #include "msgr/errors.h"
@@ -33,8 +34,6 @@ inline constexpr uint64_t kFeaturesSupported =
     kFeatureSessions | kFeatureOneSided | kFeatureStores | kFeatureWatches;
 inline constexpr uint64_t kFeaturesRequired = kFeatureSessions | kFeatureStores;
 
-inline constexpr std::size_t kMaxEntityBytes = 129;  // TYPE.ID, 64 bytes each
-inline constexpr std::size_t kMaxInstanceBytes = 256;
 inline constexpr std::size_t kMaxSentenceBytes = 512;
 
 // 128 random bits that name one side's half of a session. Never zero.

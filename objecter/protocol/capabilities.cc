@@ -3,9 +3,8 @@
 
 #include <fmt/core.h>
 
-#include <charconv>
-
 #include "common/json.h"
+#include "objecter/protocol/image_objects.h"
 
 namespace lunar::objecter {
 namespace {
@@ -54,22 +53,13 @@ uint8_t profile_access(std::string_view name) {
   return 0;
 }
 
-// 0 for what is no id.
-ImageId image_id_of(std::string_view text) {
-  constexpr std::size_t kDigits = 16;
-  ImageId id = 0;
-  const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), id, 16);
-  const bool is_whole = error == std::errc() && end == text.data() + text.size();
-  return is_whole && text.size() == kDigits ? id : 0;
-}
-
 Outcome<void> add_restriction(std::string_view word, Grant& grant) {
   const std::size_t equals = word.find('=');
   const std::string_view key = word.substr(0, equals);
   const std::string_view value =
       equals == std::string_view::npos ? std::string_view() : word.substr(equals + 1);
-  if (key == "image_id" && grant.image_id == 0 && image_id_of(value) != 0) {
-    grant.image_id = image_id_of(value);
+  if (const auto id = parse_image_id(value); key == "image_id" && grant.image_id == 0 && id) {
+    grant.image_id = *id;
     return {};
   }
   std::string* const name = key == "pool" ? &grant.pool : key == "image" ? &grant.image : nullptr;
@@ -132,7 +122,7 @@ std::string to_string(const Capabilities& capabilities) {
     }
     if (!grant.pool.empty()) text += " pool=" + grant.pool;
     if (!grant.image.empty()) text += " image=" + grant.image;
-    if (grant.image_id != 0) text += fmt::format(" image_id={:016x}", grant.image_id);
+    if (grant.image_id != 0) text += " image_id=" + image_id_text(grant.image_id);
   }
   return text;
 }

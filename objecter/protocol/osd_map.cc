@@ -5,6 +5,7 @@
 #include <bit>
 
 #include "common/crc32c.h"
+#include "common/peer_name.h"
 #include "objecter/protocol/capabilities.h"
 #include "objecter/protocol/codec/fields.h"
 
@@ -81,7 +82,7 @@ bool get_entities(ByteReader& r, OsdMap& map) {
   map.entities.reserve(count);
   for (uint32_t i = 0; i < count && r.ok(); ++i) {
     EntityInfo entity;
-    entity.entity = r.get_string(EntityInfo::kMaxNameBytes);
+    entity.entity = r.get_string(kMaxEntityBytes);
     entity.caps = r.get_string(Capabilities::kMaxTextBytes);
     map.entities.push_back(std::move(entity));
   }
@@ -188,16 +189,11 @@ Outcome<void> validate_pools(const OsdMap& map) {
   return {};
 }
 
-bool is_entity_name(std::string_view name) noexcept {
-  return !name.empty() && name.size() <= EntityInfo::kMaxNameBytes &&
-         std::all_of(name.begin(), name.end(), [](char c) { return c > ' ' && c < 127; });
-}
-
 Outcome<void> validate_entities(const OsdMap& map) {
   if (map.entities.size() > OsdMap::kMaxEntities) return refuse("too many entities");
   std::string_view before;
   for (const EntityInfo& entity : map.entities) {
-    if (!is_entity_name(entity.entity)) return refuse("an entity has no name of graphic ASCII");
+    if (!is_entity_text(entity.entity)) return refuse("an entity has no name of graphic ASCII");
     if (entity.entity <= before)
       return refuse("entity " + entity.entity + " is out of order or twice there");
     before = entity.entity;

@@ -57,8 +57,7 @@ struct PoolInfo {
 
 // What an entity may do (capabilities.h). Keys are not here: they are in keyrings. A value.
 struct EntityInfo {
-  static constexpr std::size_t kMaxNameBytes = 129;
-  std::string entity;  // client.ID; graphic ASCII
+  std::string entity;  // client.ID, as peer_name.h has it
   std::string caps;    // as to_string() of what was read from it; empty: nothing
   friend bool operator==(const EntityInfo&, const EntityInfo&) = default;
 };

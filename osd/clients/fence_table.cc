@@ -20,8 +20,7 @@ constexpr uint16_t kRecordWithoutReplaced =
     2;                                       // did not tell an operator's fence from a takeover's
 constexpr uint16_t kRecordWithoutOlder = 1;  // nor which clients had older starts
 constexpr std::size_t kMaxNameBytes = 512;
-static_assert(ClientName::kMaxEntityBytes <= kMaxNameBytes &&
-                  ClientName::kMaxInstanceBytes <= kMaxNameBytes,
+static_assert(kMaxEntityBytes <= kMaxNameBytes && kMaxInstanceBytes <= kMaxNameBytes,
               "what gets into a record has to come out again");
 }  // namespace
 

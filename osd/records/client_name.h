@@ -1,9 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <algorithm>
 #include <compare>
 #include <string>
+
+#include "common/peer_name.h"
 
 namespace lunar::osd {
 
@@ -14,18 +15,8 @@ struct ClientName {
   std::string instance;
   friend auto operator<=>(const ClientName&, const ClientName&) = default;
   std::string to_string() const { return entity + "/" + instance; }
-
   // What a handshake allows: a name from anywhere else is checked before it gets into a record.
-  static constexpr std::size_t kMaxEntityBytes = 129;
-  static constexpr std::size_t kMaxInstanceBytes = 256;
-  bool is_valid() const noexcept {
-    const auto is_graphic = [](const std::string& text) {
-      return !text.empty() &&
-             std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
-    };
-    return entity.size() <= kMaxEntityBytes && instance.size() <= kMaxInstanceBytes &&
-           is_graphic(entity) && is_graphic(instance);
-  }
+  bool is_valid() const noexcept { return is_entity_text(entity) && is_instance_text(instance); }
 };
 
 }  // namespace lunar::osd

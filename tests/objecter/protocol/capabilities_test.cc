@@ -19,7 +19,7 @@ TEST(CapabilitiesTest, AreWrittenInOneForm) {
   EXPECT_EQ(normal("profile gateway pool=rbd"), "allow rw pool=rbd");
   EXPECT_EQ(normal("profile rbd pool=a,profile rbd-read-only pool=b"),
             "allow rwx pool=a, allow r pool=b");
-  EXPECT_EQ(normal("allow r image=disk1 pool=rbd image_id=00C0FFEE00c0ffee"),
+  EXPECT_EQ(normal("allow r image=disk1 pool=rbd image_id=00c0ffee00c0ffee"),
             "allow r pool=rbd image=disk1 image_id=00c0ffee00c0ffee");
 }
 
@@ -33,12 +33,26 @@ TEST(CapabilitiesTest, WhatIsReadIsReadTheSameAgain) {
 }
 
 TEST(CapabilitiesTest, NamesTheWordThatIsWrong) {
-  for (const char* text :
-       {"r", "allow", "allow rr", "allow rq", "allow r*", "profile", "profile root", "deny r",
-        "allow r pool", "allow r pool=", "allow r pool=a pool=b", "allow r pool=a/b",
-        "allow r image=i", "allow r pool=p image_id=00c0ffee00c0ffee",
-        "allow r pool=p image=i image_id=0", "allow r pool=p image=i image_id=0000000000000000",
-        "allow r pool=p image=i image_id=+0c0ffee00c0ffee", "allow r object=x", "allow r,,allow"})
+  for (const char* text : {"r",
+                           "allow",
+                           "allow rr",
+                           "allow rq",
+                           "allow r*",
+                           "profile",
+                           "profile root",
+                           "deny r",
+                           "allow r pool",
+                           "allow r pool=",
+                           "allow r pool=a pool=b",
+                           "allow r pool=a/b",
+                           "allow r image=i",
+                           "allow r pool=p image_id=00c0ffee00c0ffee",
+                           "allow r pool=p image=i image_id=0",
+                           "allow r pool=p image=i image_id=0000000000000000",
+                           "allow r pool=p image=i image_id=+0c0ffee00c0ffee",
+                           "allow r pool=p image=i image_id=00C0FFEE00C0FFEE",
+                           "allow r object=x",
+                           "allow r,,allow"})
     EXPECT_EQ(normal(text).substr(0, 15), "! capabilities:") << text << ": " << normal(text);
   EXPECT_NE(normal("allow r pol=rbd").find("'pol=rbd'"), std::string::npos);
   EXPECT_NE(normal("profile rdb").find("'profile rdb'"), std::string::npos);
