@@ -87,29 +87,34 @@ Task<Outcome<std::vector<Holder>>> find_holders(Client& client, PoolId pool, Ima
   co_return holders;
 }
 
-Task<Outcome<void>> strike_dead(Client& client, PoolInfo pool, ImageId id,
-                                std::vector<Holder> holders) {
-  std::vector<Registration> struck;
-  for (std::size_t i = 0; i < holders.size(); ++i) {
-    const Holder& each = holders[i];
-    if (!each.is_dead || each.is_reader) continue;
-    const Registration who = each.registration;
+Task<Outcome<void>> fence_and_strike(Client& client, PoolInfo pool, ImageId id,
+                                     std::vector<Registration> registrations) {
+  for (std::size_t i = 0; i < registrations.size(); ++i) {
+    const Registration who = registrations[i];
     const Outcome<void> fenced = co_await fence_start(client, pool, who);
     if (!fenced) co_return failure(fenced.error());
-    struck.push_back(who);
     LUNAR_LOG(kGateway, 0, "image {}: striking the registration of {} at {}", image_id_text(id),
               who.entity, who.instance);
   }
-  if (struck.empty()) co_return Outcome<void>();
-  HeaderEditor edit = [&struck](ImageHeader& header) -> Outcome<void> {
+  if (registrations.empty()) co_return Outcome<void>();
+  HeaderEditor edit = [&registrations](ImageHeader& header) -> Outcome<void> {
     std::erase_if(header.registrations, [&](const Registration& each) {
-      return std::find(struck.begin(), struck.end(), each) != struck.end();
+      return std::find(registrations.begin(), registrations.end(), each) != registrations.end();
     });
     return {};
   };
   Outcome<void> updated = co_await update_header(client, pool.id, id, std::move(edit));
   if (updated) tell_of_change_later(client, pool.id, id);
   co_return updated;
+}
+
+Task<Outcome<void>> strike_dead(Client& client, PoolInfo pool, ImageId id,
+                                std::vector<Holder> holders) {
+  std::vector<Registration> dead;
+  for (const Holder& each : holders)
+    if (each.is_dead && !each.is_reader) dead.push_back(each.registration);
+  Outcome<void> struck = co_await fence_and_strike(client, pool, id, dead);
+  co_return struck;
 }
 
 Task<Outcome<std::vector<Holder>>> find_living(Client& client, PoolInfo pool, ImageId id) {

@@ -27,8 +27,13 @@ std::vector<Holder> judge_holders(const ImageHeader& header, const objecter::Wat
 Task<Outcome<std::vector<Holder>>> find_holders(Client& client, objecter::PoolId pool,
                                                 ImageHeader header);
 
-// Fences the dead among them at every server of the pool, and then strikes them. Errors as those of
-// fence_start(); nothing is struck then.
+// Fences these registrations at every server of the pool, and then strikes exactly them: a later
+// start that has registered meanwhile is not fenced, and stays. Whoever has the image open is told.
+// Errors as those of fence_start(); nothing is struck then.
+Task<Outcome<void>> fence_and_strike(Client& client, objecter::PoolInfo pool, ImageId id,
+                                     std::vector<Registration> registrations);
+
+// The same of those that are dead.
 Task<Outcome<void>> strike_dead(Client& client, objecter::PoolInfo pool, ImageId id,
                                 std::vector<Holder> holders);
 

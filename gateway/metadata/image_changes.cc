@@ -5,7 +5,6 @@
 #include <utility>
 
 #include "gateway/image_directory.h"
-#include "gateway/metadata/fence.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/holders.h"
 #include "gateway/metadata/name_object.h"
@@ -17,7 +16,6 @@ namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
-
 using objecter::PoolInfo;
 
 Error is_open(const ImageHeader& header, const char* what, const std::string& who) {
@@ -62,24 +60,17 @@ Task<Outcome<void>> drop_left_over_name(Client& client, ImageSpec spec, Error wh
   const Outcome<VersionedHeader> found = co_await read_header(client, pool->id, id);
   if (found) co_return failure(why);  // of another image, that was made meanwhile
   if (found.error().code != OsdErrc::kNoSuchObject) co_return failure(found.error());
-  const std::string prefix = image_id_text(id) + ".";
-  const PoolObjects data = co_await list_objects(client, pool_info, prefix);
-  if (!data.names.empty()) {
+  const Outcome<bool> is_lost = co_await has_data(client, pool_info, id);
+  if (!is_lost) {
+    co_return failure(is_lost.error().code,
+                      "image '" + spec.image + "' has no header, and " + is_lost.error().message);
+  }
+  if (*is_lost) {
     co_return failure(OsdErrc::kCorrupt,
                       "image '" + spec.image +
-                          "' has data and no header: it was "
-                          "lost, and is not removed with its name; 'lunar scrub " +
+                          "' has data and no header: it was lost, and is not removed with its "
+                          "name; 'lunar scrub " +
                           spec.pool + "' shows what can be done");
-  }
-  if (!data.unlisted.empty()) {
-    co_return failure(data.unlisted.front().error, "image '" + spec.image +
-                                                       "' has no header, and "
-                                                       "osd." +
-                                                       std::to_string(data.unlisted.front().osd) +
-                                                       " does not say whether it "
-                                                       "has data (" +
-                                                       data.unlisted.front().error.message() +
-                                                       "): start it first");
   }
   Outcome<void> dropped = co_await drop_name(client, pool->id, name, id);
   co_return dropped;
@@ -96,6 +87,9 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   if (!pool) co_return failure(pool.error());
   const ImageHeader& header = found->header;
 
+  // Who may not take the name out at the end must not begin.
+  const Outcome<void> allowed = co_await require_naming_allowed(client, pool->id, spec.image);
+  if (!allowed) co_return failure(allowed.error());
   const Outcome<void> closed = co_await require_closed(client, *pool, header, "removing");
   if (!closed) co_return failure(closed.error());
   // The size is that of now: it may have grown since, and nobody changes it any more.
@@ -127,29 +121,16 @@ Task<Outcome<void>> strike(Client& client, ImageSpec spec, std::string instance)
   if (!found) co_return failure(found.error());
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
-  std::vector<Registration> fenced;
-  for (std::size_t i = 0; i < found->header.registrations.size(); ++i) {
-    const Registration who = found->header.registrations[i];
-    if (who.instance != instance) continue;
-    const Outcome<void> done = co_await fence_start(client, *pool, who);
-    if (!done) co_return failure(done.error());
-    fenced.push_back(who);
-  }
-  if (fenced.empty()) {
+  std::vector<Registration> theirs;
+  for (const Registration& each : found->header.registrations)
+    if (each.instance == instance) theirs.push_back(each);
+  if (theirs.empty()) {
     co_return failure(std::errc::invalid_argument, "image '" + found->header.name +
                                                        "' has no registration of '" + instance +
                                                        "': see 'lunar info'");
   }
-  // A later start of that gateway that has registered meanwhile is not fenced, and stays.
-  HeaderEditor edit = [&fenced](ImageHeader& header) -> Outcome<void> {
-    std::erase_if(header.registrations, [&](const Registration& each) {
-      return std::find(fenced.begin(), fenced.end(), each) != fenced.end();
-    });
-    return {};
-  };
-  Outcome<void> struck =
-      co_await update_header(client, pool->id, found->header.id, std::move(edit));
-  if (struck) tell_of_change_later(client, pool->id, found->header.id);
+  const PoolInfo pool_info = *pool;
+  Outcome<void> struck = co_await fence_and_strike(client, pool_info, found->header.id, theirs);
   co_return struck;
 }
 

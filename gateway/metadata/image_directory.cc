@@ -6,29 +6,24 @@
 #include "common/random.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/holders.h"
+#include "gateway/metadata/metadata_object.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
 #include "gateway/metadata/pool_objects.h"
 #include "gateway/metadata/run_to_done.h"
-#include "objecter/protocol/placement.h"
 
 namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
 
-constexpr std::size_t kIdDigits = 16;
-
 // Random, and with a header on a server that is up, if one is.
-ImageId choose_id(const Client& client, const objecter::PoolInfo& pool) {
+ImageId choose_id(const Client& client, objecter::PoolId pool) {
   constexpr int kTries = 256;
-  const auto map = client.objecter().map();
   ImageId id = 0;
   for (int i = 0; i < kTries; ++i) {
     id = random_u64() | 1;
-    const auto* osd = map->find_osd(
-        objecter::osd_of_pg(pool, objecter::pg_of_object(pool, header_object_name(id))));
-    if (osd != nullptr && osd->up) break;
+    if (server_of(client, header_of(pool, id)).is_up) break;
   }
   return id;
 }
@@ -40,7 +35,7 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
   if (auto r = validate(options.layout); !r) co_return failure(r.error());
 
   ImageHeader header;
-  header.id = choose_id(client, *pool);
+  header.id = choose_id(client, pool->id);
   header.name = spec.image;
   header.uuid = Uuid::random();
   header.size = options.size;
@@ -54,7 +49,8 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
   const Outcome<void> added = co_await add_name(client, pool->id, spec.image, header.id);
   if (!added) {
     // Otherwise the name may be there, and would be left without a header.
-    if (added.error().code == OsdErrc::kExists) {
+    const std::error_code why = added.error().code;
+    if (why == OsdErrc::kExists || why == OsdErrc::kNotPermitted) {
       const Outcome<void> deleted = co_await delete_header(client, pool->id, header.id);
       static_cast<void>(deleted);  // a header without a name is in nobody's way
     }
@@ -124,9 +120,8 @@ Task<Outcome<std::optional<ImageHeader>>> find_open(Client& client, std::string 
                                       " does not list its objects: " + each.error.message());
   }
   for (std::size_t i = 0; i < objects.names.size(); ++i) {
-    const std::string& name = objects.names[i];
-    const auto id = parse_image_id(std::string_view(name).substr(0, kIdDigits));
-    if (!id || name != header_object_name(*id)) continue;
+    const auto id = objecter::parse_header_object(objects.names[i]);
+    if (!id) continue;
     const ImageId image = *id;
     const Outcome<VersionedHeader> found = co_await read_header(client, pool_info.id, image);
     if (found && !found->header.registrations.empty()) {

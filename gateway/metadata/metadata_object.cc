@@ -129,17 +129,23 @@ Task<Outcome<void>> update_metadata(Client& client, ObjectId object, MetadataEdi
   }
 }
 
+ObjectServer server_of(const Client& client, const ObjectId& object) {
+  const auto map = client.objecter().map();
+  const objecter::PoolInfo* pool = map ? map->find_pool(object.pool) : nullptr;
+  if (pool == nullptr) return {};
+  const objecter::OsdId id = objecter::osd_of_pg(*pool, objecter::pg_of_object(*pool, object.name));
+  const auto* osd = map->find_osd(id);
+  return {id, osd != nullptr && osd->up};
+}
+
 Error metadata_error(const Client& client, const char* what, const ObjectId& object,
                      std::error_code code) {
   std::string text = std::string(what) + " of " + object.name + " failed: " + code.message();
-  const auto map = client.objecter().map();
-  const objecter::PoolInfo* pool = map ? map->find_pool(object.pool) : nullptr;
+  const ObjectServer server = server_of(client, object);
   const bool is_silent = code == OsdErrc::kTimedOut || code == OsdErrc::kUnreachable;
-  if (!is_silent || pool == nullptr) return {code, text};
-  const objecter::OsdId id = objecter::osd_of_pg(*pool, objecter::pg_of_object(*pool, object.name));
-  const auto* osd = map->find_osd(id);
-  text += "; osd." + std::to_string(id) + ", which has it, ";
-  text += osd != nullptr && osd->up ? "does not answer" : "is down: start it";
+  if (!is_silent || server.osd < 0) return {code, text};
+  text += "; osd." + std::to_string(server.osd) + ", which has it, ";
+  text += server.is_up ? "does not answer" : "is down: start it";
   return {code, text};
 }
 

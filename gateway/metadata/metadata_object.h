@@ -14,8 +14,8 @@
 namespace lunar::gateway {
 
 // A small object that is read whole and replaced whole, with compare-and-swap by its version: image
-// headers and image names. Tasks, loop-bound to the client's center. Each ends: the
-// client answers every op, at the latest when it is shut down, and outlives the task.
+// headers and image names. Tasks, loop-bound to the client's center. Each ends: the client answers
+// every op, at the latest when it is shut down, and outlives the task.
 
 struct MetadataContent {
   bool exists = false;
@@ -51,6 +51,14 @@ using MetadataEditor = UniqueFunction<Outcome<MetadataEdit>(const MetadataConten
 // outcome is unknown, so `edit` may run several times and must recognise its own change as done. An
 // error of `edit` ends it. Errors name the object.
 Task<Outcome<void>> update_metadata(Client& client, objecter::ObjectId object, MetadataEditor edit);
+
+// Which server has the object, as the map says now: its id, and whether it is up. -1 without a map,
+// or a pool.
+struct ObjectServer {
+  objecter::OsdId osd = -1;
+  bool is_up = false;
+};
+ObjectServer server_of(const Client& client, const objecter::ObjectId& object);
 
 // "read of 0123.header failed: …": an Error from a code. Names the server if that did not answer.
 Error metadata_error(const Client& client, const char* what, const objecter::ObjectId& object,

@@ -26,12 +26,12 @@ constexpr const char* kDirectoryPrefix = "lunar_";
 }  // namespace
 
 ObjectId name_object_of(PoolId pool, std::string_view name) {
-  return {pool, std::string(kNamePrefix).append(name)};
+  return {pool, std::string(objecter::kNamePrefix).append(name)};
 }
 
 std::string image_name_of(std::string_view object) {
-  if (!object.starts_with(kNamePrefix)) return {};
-  object.remove_prefix(kNamePrefix.size());
+  if (!object.starts_with(objecter::kNamePrefix)) return {};
+  object.remove_prefix(objecter::kNamePrefix.size());
   return is_valid_image_name(object) ? std::string(object) : std::string();
 }
 
@@ -87,6 +87,18 @@ Task<Outcome<ImageId>> find_name(Client& client, PoolInfo pool, std::string name
   }
   co_return failure(OsdErrc::kNoSuchObject, "no image '" + name + "' in pool '" + pool.name +
                                                 "': see 'lunar ls " + pool.name + "'");
+}
+
+Task<Outcome<void>> require_naming_allowed(Client& client, PoolId pool, std::string name) {
+  const ObjectId object = name_object_of(pool, name);
+  constexpr objecter::ObjectVersion kOfNone{0, UINT64_MAX};
+  const uint64_t io_id = client.next_io_id();
+  const std::error_code error =
+      co_await swap_metadata(client, object, kOfNone, std::nullopt, io_id);
+  if (error && error != OsdErrc::kVersionMismatch) {
+    co_return failure(metadata_error(client, "update", object, error));
+  }
+  co_return Outcome<void>();
 }
 
 Task<Outcome<void>> add_name(Client& client, PoolId pool, std::string name, ImageId id) {

@@ -20,8 +20,6 @@ namespace lunar::gateway {
 // Order of changes, so that an interruption leaves nothing that lies: create writes the header and
 // then the name; remove marks the header, deletes data, header, and last the name.
 
-inline constexpr std::string_view kNamePrefix = "lunar_id.";
-
 objecter::ObjectId name_object_of(objecter::PoolId pool, std::string_view name);
 // The image name that an object's name says; empty: it is no name object. Pure.
 std::string image_name_of(std::string_view object);
@@ -35,6 +33,10 @@ std::string spare_name(const std::string& name, ImageId id);
 // The id of the image of this name. kNoSuchObject; kIncompatible: the pool has a directory of an
 // earlier format, and is to be converted first. An error of its server names that server.
 Task<Outcome<ImageId>> find_name(Client& client, objecter::PoolInfo pool, std::string name);
+
+// kNotPermitted if this client may not make and remove names of the pool: asked by a change that
+// cannot happen.
+Task<Outcome<void>> require_naming_allowed(Client& client, objecter::PoolId pool, std::string name);
 
 // Makes the name that of `id`: a compare-and-swap against absence. kExists if another image has it.
 Task<Outcome<void>> add_name(Client& client, objecter::PoolId pool, std::string name, ImageId id);

@@ -11,7 +11,6 @@
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/pool_objects.h"
 #include "gateway/metadata/run_to_done.h"
-#include "objecter/protocol/placement.h"
 
 namespace lunar::gateway {
 namespace {
@@ -22,7 +21,7 @@ using objecter::OsdErrc;
 using objecter::PoolId;
 using objecter::PoolInfo;
 
-constexpr const char* kObjectName = "lunar_directory";
+constexpr std::string_view kObjectName = objecter::kOldDirectoryName;
 // A READ of a whole object gives no more; one member is an image.
 constexpr JsonBounds kBounds{1 << 20, 4, JsonBounds::kNoLimit};
 constexpr uint64_t kOpenFormat = 1;
@@ -36,20 +35,13 @@ Error must_convert(const std::string& pool, const OldDirectory& directory) {
           what + ": run 'lunar pool convert " + pool + "'"};
 }
 
-bool is_down(const Client& client, const PoolInfo& pool, const ObjectId& object) {
-  const auto map = client.objecter().map();
-  const auto* osd =
-      map->find_osd(objecter::osd_of_pg(pool, objecter::pg_of_object(pool, object.name)));
-  return osd == nullptr || !osd->up;
-}
-
 }  // namespace
 
-ObjectId old_directory_of(PoolId pool) { return {pool, kObjectName}; }
+ObjectId old_directory_of(PoolId pool) { return {pool, std::string(kObjectName)}; }
 
 Outcome<OldDirectory> decode_old_directory(std::string_view text) {
   const auto corrupt =
-      failure(OsdErrc::kCorrupt, std::string("object ") + kObjectName +
+      failure(OsdErrc::kCorrupt, std::string("object ").append(kObjectName) +
                                      " is not a Lunar image directory: 'lunar repair POOL "
                                      "directory:lunar_directory' takes over what can be read");
   const auto parsed = parse_json<Json>(text, kBounds);
@@ -60,8 +52,8 @@ Outcome<OldDirectory> decode_old_directory(std::string_view text) {
     return corrupt;
   }
   if (json["format"] != kOpenFormat && json["format"] != kClosedFormat) {
-    return failure(OsdErrc::kIncompatible, std::string("object ") + kObjectName + " has format " +
-                                               printable_json(json["format"]) +
+    return failure(OsdErrc::kIncompatible, std::string("object ").append(kObjectName) +
+                                               " has format " + printable_json(json["format"]) +
                                                ", this build knows 1 and 2: use a newer build");
   }
   OldDirectory out;
@@ -84,7 +76,7 @@ std::string encode_old_directory(const OldDirectory& directory) {
 
 Task<Outcome<void>> require_no_old_directory(Client& client, PoolInfo pool) {
   const ObjectId object = old_directory_of(pool.id);
-  if (is_down(client, pool, object)) {
+  if (!server_of(client, object).is_up) {
     co_return failure(metadata_error(client, "read", object, OsdErrc::kUnreachable));
   }
   const uint64_t io_id = client.next_io_id();
@@ -99,7 +91,7 @@ Task<Outcome<void>> require_no_old_directory(Client& client, PoolInfo pool) {
 
 Task<Outcome<void>> close_old_directory(Client& client, PoolInfo pool) {
   const ObjectId object = old_directory_of(pool.id);
-  if (is_down(client, pool, object)) co_return Outcome<void>();
+  if (!server_of(client, object).is_up) co_return Outcome<void>();
   MetadataEditor edit = [&pool](const MetadataContent& content) -> Outcome<MetadataEdit> {
     OldDirectory directory;
     if (content.exists) {
@@ -166,15 +158,8 @@ Task<Outcome<std::string>> convert_name(Client& client, PoolId pool, std::string
 Task<Outcome<bool>> is_image_there(Client& client, PoolInfo pool, ImageId id) {
   const Outcome<VersionedHeader> found = co_await read_header(client, pool.id, id);
   if (found || found.error().code != OsdErrc::kNoSuchObject) co_return true;
-  const std::string prefix = image_id_text(id) + ".";
-  const PoolObjects data = co_await list_objects(client, pool, prefix);
-  if (data.names.empty() && !data.unlisted.empty()) {
-    const auto& silent = data.unlisted.front();
-    co_return failure(OsdErrc::kUnreachable, "osd." + std::to_string(silent.osd) +
-                                                 " does not say whether it has data (" +
-                                                 silent.error.message() + "): start it");
-  }
-  co_return !data.names.empty();
+  Outcome<bool> is_there = co_await has_data(client, pool, id);
+  co_return is_there;
 }
 
 Task<Outcome<PoolConversion>> convert(Client& client, std::string pool_name,

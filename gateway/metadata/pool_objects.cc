@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "msgr/awaiters.h"
+#include "objecter/protocol/image_objects.h"
 #include "objecter/protocol/placement.h"
 
 namespace lunar::gateway {
@@ -118,6 +119,18 @@ Task<PoolObjects> list_objects(Client& client, objecter::PoolInfo pool, std::str
   }
   PoolObjects found = walk.take_found();
   co_return found;
+}
+
+Task<Outcome<bool>> has_data(Client& client, objecter::PoolInfo pool, objecter::ImageId image) {
+  const std::string prefix = objecter::image_id_text(image) + ".";
+  const PoolObjects data = co_await list_objects(client, pool, prefix);
+  if (data.names.empty() && !data.unlisted.empty()) {
+    const auto& silent = data.unlisted.front();
+    co_return failure(silent.error, "osd." + std::to_string(silent.osd) +
+                                        " does not say whether it has data of the image (" +
+                                        silent.error.message() + "): start it first");
+  }
+  co_return !data.names.empty();
 }
 
 }  // namespace lunar::gateway

@@ -28,4 +28,8 @@ struct PoolObjects {
 // at once; one that fails or is down is not asked again.
 Task<PoolObjects> list_objects(Client& client, objecter::PoolInfo pool, std::string prefix);
 
+// Whether there is any object of an image that has no header. kUnreachable, or what a server said
+// that has not listed its objects, if that leaves it open; it names that server.
+Task<Outcome<bool>> has_data(Client& client, objecter::PoolInfo pool, objecter::ImageId image);
+
 }  // namespace lunar::gateway

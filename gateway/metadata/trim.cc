@@ -73,10 +73,6 @@ class TrimOps {
   uint64_t whole_objects_ = 0;
 };
 
-}  // namespace
-
-namespace {
-
 // All ops of the trim, and then a flush.
 Task<std::error_code> trim_once(Client& client, objecter::PoolId pool, ImageHeader header,
                                 uint64_t from, uint64_t to, OnProgress& on_progress) {

@@ -263,7 +263,7 @@ class FindingSearch {
   void look_at_damaged() {
     for (const ServerFacts& server : survey_.servers) {
       for (const std::string& name : server.damaged) {
-        const auto data = parse_data_object(name);
+        const auto data = objecter::parse_data_object(name);
         if (!data || !survey_.images.contains(data->image)) continue;
         add(FindingKind::kDamaged, name,
             "object " + std::to_string(data->number) + " of image '" +

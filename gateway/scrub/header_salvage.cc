@@ -5,18 +5,12 @@
 #include <charconv>
 #include <optional>
 
+#include "common/peer_name.h"
+
 namespace lunar::gateway {
 namespace {
 
-// What a fence may name.
-constexpr std::size_t kMaxEntityBytes = 129;
-constexpr std::size_t kMaxInstanceBytes = 256;
 constexpr uint64_t kNoNonce = UINT64_MAX / 2;  // those of clocks are below: a digit is damaged
-
-bool is_word(std::string_view text, std::size_t longest) noexcept {
-  return !text.empty() && text.size() <= longest &&
-         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 127; });
-}
 
 bool is_space(char c) noexcept { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
@@ -121,10 +115,10 @@ std::vector<Registration> salvage_registrations(std::string_view text) {
     const auto instance = quoted(value_of(object, "instance"));
     Registration who;
     who.nonce = number_of(object, "nonce");
-    who.cookie = number_of(object, "cookie");
-    const bool is_legible = entity && instance && is_word(*entity, kMaxEntityBytes) &&
-                            is_word(*instance, kMaxInstanceBytes) && who.nonce != 0 &&
-                            who.nonce < kNoNonce;
+    const auto cookie = quoted(value_of(object, "cookie"));
+    who.cookie = cookie ? parse_image_id(*cookie).value_or(0) : 0;  // of the same form
+    const bool is_legible = entity && instance && is_entity_text(*entity) &&
+                            is_instance_text(*instance) && who.nonce != 0 && who.nonce < kNoNonce;
     if (!is_legible) continue;
     who.entity = *entity;
     who.instance = *instance;
@@ -141,12 +135,8 @@ NameTable salvage_directory(std::string_view text) {
     std::string_view after = without_spaces(text.substr(at + name->size() + 2));
     if (after.empty() || after.front() != ':') continue;
     const auto id_text = quoted(without_spaces(after.substr(1)));
-    if (!id_text || id_text->size() != 16) continue;
-    ImageId id = 0;
-    const auto [end, error] =
-        std::from_chars(id_text->data(), id_text->data() + id_text->size(), id, 16);
-    if (error != std::errc() || end != id_text->data() + id_text->size() || id == 0) continue;
-    names.emplace(*name, id);
+    const auto id = id_text ? parse_image_id(*id_text) : std::nullopt;
+    if (id) names.emplace(*name, *id);
   }
   return names;
 }

@@ -403,29 +403,14 @@ Task<Outcome<std::string>> mend_damaged(RepairWork& work) {
 }
 
 Task<Outcome<std::string>> mend_registration(RepairWork& work) {
-  Client& client = work.client;
   const std::string instance = work.finding.subject.substr(image_id_text(work.id).size() + 1);
   const auto header = header_of(work.survey, work.id);
-  std::vector<Registration> fenced;
-  for (std::size_t i = 0; i < header->registrations.size(); ++i) {
-    const Registration who = header->registrations[i];
-    if (who.instance != instance) continue;
-    const PoolInfo pool = work.pool;
-    const Outcome<void> done = co_await fence_start(client, pool, who);
-    if (!done) co_return failure(done.error());
-    fenced.push_back(who);
-  }
-  HeaderEditor strike = [&fenced](ImageHeader& current) -> Outcome<void> {
-    std::erase_if(current.registrations, [&](const Registration& each) {
-      return std::find(fenced.begin(), fenced.end(), each) != fenced.end();
-    });
-    return {};
-  };
-  const objecter::PoolId pool = work.pool.id;
-  const ImageId id = work.id;
-  const Outcome<void> struck = co_await update_header(client, pool, id, std::move(strike));
+  std::vector<Registration> theirs;
+  for (const Registration& each : header->registrations)
+    if (each.instance == instance) theirs.push_back(each);
+  const PoolInfo pool = work.pool;
+  const Outcome<void> struck = co_await fence_and_strike(work.client, pool, work.id, theirs);
   if (!struck) co_return failure(struck.error());
-  tell_of_change_later(client, pool, id);
   co_return "fenced " + instance + " and struck it from image '" + header->name + "'";
 }
 

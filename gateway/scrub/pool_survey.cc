@@ -22,13 +22,6 @@ using objecter::OpReply;
 using objecter::OsdErrc;
 
 constexpr std::chrono::seconds kCommandTimeout{10};
-constexpr std::size_t kHexDigits = 16;
-
-// A number of 16 hex digits, which may be 0.
-std::optional<uint64_t> parse_number(std::string_view text) noexcept {
-  if (text == "0000000000000000") return 0;
-  return parse_image_id(text);
-}
 
 // The answer of a command; null if there is none, and then why in `problem`.
 struct CommandAnswer {
@@ -99,9 +92,9 @@ Task<ServerFacts> ask_server(Client& client, objecter::PoolId pool, objecter::Os
 void sort_objects(PoolSurvey& survey, const std::vector<std::string>& names) {
   const std::string old_directory = old_directory_of(survey.pool.id).name;
   for (const std::string& name : names) {
-    if (const auto data = parse_data_object(name)) {
+    if (const auto data = objecter::parse_data_object(name)) {
       survey.images[data->image].data.insert(data->number);
-    } else if (const auto header = parse_header_object(name)) {
+    } else if (const auto header = objecter::parse_header_object(name)) {
       survey.images[*header];
     } else if (name != old_directory && image_name_of(name).empty()) {
       survey.foreign.push_back(name);
@@ -146,7 +139,7 @@ void read_old_names(PoolSurvey& survey) {
 // Names of all images, with the object that had them before.
 Task<bool> survey_names(Client& client, PoolSurvey& survey) {
   const objecter::PoolInfo pool = survey.pool;
-  const std::string prefix(kNamePrefix);
+  const std::string prefix(objecter::kNamePrefix);
   const PoolObjects objects = co_await list_objects(client, pool, prefix);
   add_unlisted(survey, objects.unlisted);
   std::vector<std::string> names;
@@ -188,19 +181,6 @@ std::error_code PoolSurvey::failure_of(objecter::OsdId osd) const {
     if (each.osd == osd) return each.error;
   }
   return {};
-}
-
-std::optional<DataObjectName> parse_data_object(std::string_view name) noexcept {
-  if (name.size() != 2 * kHexDigits + 1 || name[kHexDigits] != '.') return std::nullopt;
-  const auto image = parse_image_id(name.substr(0, kHexDigits));
-  const auto number = parse_number(name.substr(kHexDigits + 1));
-  if (!image || !number) return std::nullopt;
-  return DataObjectName{*image, *number};
-}
-
-std::optional<ImageId> parse_header_object(std::string_view name) noexcept {
-  if (name.size() < kHexDigits || name.substr(kHexDigits) != ".header") return std::nullopt;
-  return parse_image_id(name.substr(0, kHexDigits));
 }
 
 Task<SurveyedObject> survey_object(Client& client, ObjectId object) {

@@ -77,14 +77,6 @@ struct PoolSurvey {
   std::error_code failure_of(objecter::OsdId osd) const;
 };
 
-// The id and number of a data object's name; nothing for another name. Pure.
-struct DataObjectName {
-  ImageId image = 0;
-  uint64_t number = 0;
-};
-std::optional<DataObjectName> parse_data_object(std::string_view name) noexcept;
-std::optional<ImageId> parse_header_object(std::string_view name) noexcept;
-
 // Reads the metadata object, whatever is in it.
 Task<SurveyedObject> survey_object(Client& client, objecter::ObjectId object);
 

@@ -124,7 +124,7 @@ class AuthTest(LunarTestCase):
             self.gateway_of("gw", "rbd/other")
         self.assertRegex(json.dumps(self.last_errors()), "not permitted for this entity")
         as_gateway = ("-c", self.cluster.conf, "--id", "gw")
-        for words in (("ls", "rbd"), ("info", "rbd/other"), ("rm", "rbd/other"),
+        for words in (("ls", "rbd"), ("info", "rbd/other"), ("rm", "rbd/other"), ("rm", "rbd/mine"),
                       ("create", "rbd/new", "--size", "64M"), ("status",), ("osd", "tree"),
                       ("map", "dump"), ("auth", "ls"), ("auth", "caps", "client.gw", "allow *"),
                       ("export", "rbd/other", self.folder / "stolen")):
@@ -133,6 +133,7 @@ class AuthTest(LunarTestCase):
                 self.assertEqual(code, errno.EPERM, sentence)
                 self.assertIn("ermitted", sentence)
         self.assertFalse((self.folder / "stolen").exists())
+        self.verify(mine.url, bytes="4M", seed=6, initially_anything=True)
 
         # A change counts at once, for the LUN that is open.
         lunar("auth", "caps", "client.gw", "profile rbd-read-only pool=rbd image=mine")
