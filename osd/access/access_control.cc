@@ -14,21 +14,15 @@ namespace {
 
 constexpr std::string_view kServerPrefix = "osd.";
 
-PermissionsRef make(Permissions::Role role) { return std::make_shared<const Permissions>(role); }
-
 }  // namespace
 
-AccessControl::AccessControl(Options options)
-    : options_(std::move(options)),
-      everything_(make(Permissions::Role::kAdmin)),
-      nothing_(std::make_shared<const Permissions>(objecter::Capabilities(), OsdMap())) {}
-
-PermissionsRef AccessControl::permissions_of(const msgr::PeerIdentity& peer, const OsdMapRef& map) {
+const Permissions& AccessControl::permissions_of(const msgr::PeerIdentity& peer,
+                                                 const OsdMapRef& map) {
   if (options_.auth_required && !peer.is_authenticated) return nothing_;
   return permissions_of(peer.entity, map);
 }
 
-PermissionsRef AccessControl::permissions_of(const std::string& entity, const OsdMapRef& map) {
+const Permissions& AccessControl::permissions_of(const std::string& entity, const OsdMapRef& map) {
   if (!options_.auth_required) return everything_;
   if (map != map_) {
     known_.clear();
@@ -39,17 +33,16 @@ PermissionsRef AccessControl::permissions_of(const std::string& entity, const Os
   return known_.emplace(entity, decide(entity)).first->second;
 }
 
-PermissionsRef AccessControl::decide(const std::string& entity) const {
+Permissions AccessControl::decide(const std::string& entity) const {
   const auto& admins = options_.admins;
   if (std::find(admins.begin(), admins.end(), entity) != admins.end()) return everything_;
-  if (entity.starts_with(kServerPrefix)) return make(Permissions::Role::kServer);
+  if (entity.starts_with(kServerPrefix)) return Permissions(Permissions::Role::kServer);
   if (map_ == nullptr) return nothing_;
-  if (!map_->enforces_caps) return make(Permissions::Role::kClient);
+  if (!map_->enforces_caps) return Permissions(Permissions::Role::kClient);
   const objecter::EntityInfo* info = map_->find_entity(entity);
   if (info == nullptr) return nothing_;
   const auto capabilities = objecter::parse_capabilities(info->caps);
-  if (!capabilities) return nothing_;
-  return std::make_shared<const Permissions>(*capabilities, *map_);
+  return capabilities ? Permissions(*capabilities, *map_) : nothing_;
 }
 
 OsdMapRef visible_map(const OsdMapRef& map, const Permissions& permissions) {

@@ -11,7 +11,8 @@
 
 namespace lunar::osd {
 
-// Decides what a peer may do here: the one place where an identity becomes permissions.
+// Decides what a peer may do here: the one place where an identity becomes permissions. Those of a
+// map are kept until it is asked about another one.
 // Loop-bound.
 class AccessControl {
  public:
@@ -19,21 +20,22 @@ class AccessControl {
     bool auth_required = true;  // without authentication names are only claims, and all is allowed
     std::vector<std::string> admins;  // entities that may do everything, whatever the map says
   };
-  explicit AccessControl(Options options);
+  explicit AccessControl(Options options) : options_(std::move(options)) {}
 
-  // Under this map; never null. Without a map there are only admins and servers.
-  PermissionsRef permissions_of(const msgr::PeerIdentity& peer, const objecter::OsdMapRef& map);
+  // Under this map; null: there is none yet, and only admins and servers may do anything. Valid
+  // until the next call with another map.
+  const Permissions& permissions_of(const msgr::PeerIdentity& peer, const objecter::OsdMapRef& map);
   // Of a peer of which only the name is left; it was authenticated if that is required.
-  PermissionsRef permissions_of(const std::string& entity, const objecter::OsdMapRef& map);
+  const Permissions& permissions_of(const std::string& entity, const objecter::OsdMapRef& map);
 
  private:
-  PermissionsRef decide(const std::string& entity) const;
+  Permissions decide(const std::string& entity) const;
 
   const Options options_;
-  const PermissionsRef everything_;
-  const PermissionsRef nothing_;
+  const Permissions everything_{Permissions::Role::kAdmin};
+  const Permissions nothing_;
   objecter::OsdMapRef map_;  // that known_ was made from
-  std::map<std::string, PermissionsRef> known_;
+  std::map<std::string, Permissions> known_;
 };
 
 // The map as somebody with these permissions sees it: without pools that are none of its business,

@@ -2,7 +2,8 @@
 #include "osd/access/permissions.h"
 
 #include <algorithm>
-#include <charconv>
+
+#include "objecter/protocol/image_objects.h"
 
 namespace lunar::osd {
 
@@ -13,37 +14,12 @@ using objecter::PoolId;
 
 namespace {
 
-// docs/image.md, "Objects": what a name leads to, and what a pool had instead before.
-constexpr std::string_view kNamePrefix = "lunar_id.";
-constexpr std::string_view kOldDirectory = "lunar_directory";
-constexpr std::string_view kHeaderSuffix = ".header";
-constexpr std::string_view kFirstNumber = "0000000000000000";
-constexpr std::size_t kDigits = 16;
-
-bool is_of_names(std::string_view object) noexcept {
-  return object.starts_with(kNamePrefix) || object == kOldDirectory;
-}
-
-// Of 16 lower-case hex digits; 0 for anything else.
-uint64_t number_of(std::string_view digits) noexcept {
-  const auto is_digit = [](char c) { return (c >= '0' && c <= '9') || (c >= 'a' && c <= 'f'); };
-  if (digits.size() != kDigits || !std::all_of(digits.begin(), digits.end(), is_digit)) return 0;
-  uint64_t number = 0;
-  std::from_chars(digits.data(), digits.data() + digits.size(), number, 16);
-  return number;
-}
-
-bool is_header(std::string_view object) noexcept {
-  return object.size() == kDigits + kHeaderSuffix.size() && object.ends_with(kHeaderSuffix);
-}
-
 // Whether the object is the header of this image, or holds data of it.
 bool is_of_image(std::string_view object, ImageId image) noexcept {
-  if (object.size() <= kDigits || image == 0) return false;
-  if (number_of(object.substr(0, kDigits)) != image) return false;
-  if (is_header(object)) return true;
-  const std::string_view number = object.substr(kDigits + 1);
-  return object[kDigits] == '.' && (number_of(number) != 0 || number == kFirstNumber);
+  if (image == 0) return false;
+  if (const auto header = objecter::parse_header_object(object)) return *header == image;
+  const auto data = objecter::parse_data_object(object);
+  return data && data->image == image;
 }
 
 // A server keeps all metadata objects in memory and rewrites them: only what is meant to be one may
@@ -54,14 +30,16 @@ bool is_as_images_are(const objecter::OsdOpHeader& op) noexcept {
   });
   if (!changes) return true;
   const bool is_metadata = (op.flags & objecter::kOpMetadata) != 0;
-  if (is_metadata != (is_header(op.object) || is_of_names(op.object))) return false;
+  if (is_metadata !=
+      (objecter::parse_header_object(op.object).has_value() || objecter::is_of_names(op.object)))
+    return false;
   return op.image == 0 || is_of_image(op.object, op.image);
 }
 
 // The accesses that a step needs on this object.
 uint8_t access_for(OpCode code, std::string_view object) noexcept {
   if (objecter::changes_object(code))
-    return is_of_names(object) ? objecter::kAccessExecute : objecter::kAccessWrite;
+    return objecter::is_of_names(object) ? objecter::kAccessExecute : objecter::kAccessWrite;
   if (code == OpCode::kFlush || code == OpCode::kNotify) return objecter::kAccessWrite;
   return objecter::kAccessRead;
 }
@@ -87,7 +65,7 @@ Permissions::Permissions(const objecter::Capabilities& capabilities, const objec
     if (pool == nullptr || (!grant.image.empty() && grant.image_id == 0)) continue;
     grants_.push_back(
         {pool->id, grant.access, grant.image_id,
-         grant.image.empty() ? std::string() : std::string(kNamePrefix) + grant.image});
+         grant.image.empty() ? std::string() : std::string(objecter::kNamePrefix) + grant.image});
   }
   has_all_objects_ = sees_whole_map_ = is_admin_;
 }

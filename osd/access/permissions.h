@@ -1,7 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <memory>
+#include <string>
 #include <string_view>
 #include <vector>
 
@@ -11,7 +11,7 @@
 
 namespace lunar::osd {
 
-// What one entity may do at this server under one map. Immutable; shared.
+// What one entity may do at this server under one map. A value.
 //
 // r: reads data and metadata, watches, lists the objects of a pool. w: changes them, flushes,
 // notifies. x: changes which images a pool has (their names); without a pool also commands that
@@ -25,6 +25,7 @@ class Permissions {
     kClient,  // all objects: of a cluster that does not enforce capabilities
     kAdmin    // everything
   };
+  Permissions() noexcept = default;  // nothing
   explicit Permissions(Role role) noexcept;
   // What these capabilities allow in the pools of this map.
   Permissions(const objecter::Capabilities& capabilities, const objecter::OsdMap& map);
@@ -58,6 +59,5 @@ class Permissions {
   bool may_command_ = false;
   std::vector<PoolGrant> grants_;
 };
-using PermissionsRef = std::shared_ptr<const Permissions>;
 
 }  // namespace lunar::osd

@@ -177,7 +177,7 @@ void MapService::want_newer() {
 // Each once on a session, which loses none: asking again costs a client as much as us.
 void MapService::send_map(MapSubscriber& to) {
   std::vector<std::byte> front;
-  objecter::encode(*visible_map(map_, *access_.permissions_of(to.connection->peer(), map_)), front);
+  objecter::encode(*visible_map(map_, access_.permissions_of(to.connection->peer(), map_)), front);
   to.sent = map_->epoch;
   send_front(*to.connection, MessageType::kMap, std::move(front));
 }

@@ -80,13 +80,13 @@ CommandReply refusal(OsdErrc error, std::string sentence) {
 bool CommandService::may_command(const msgr::Connection& connection,
                                  const std::string& text) const {
   const msgr::PeerIdentity& peer = connection.peer();
-  const PermissionsRef permissions = with_.access.permissions_of(peer, with_.maps.map());
-  if (permissions->is_admin()) return true;
+  const Permissions& permissions = with_.access.permissions_of(peer, with_.maps.map());
+  if (permissions.is_admin()) return true;
   if (text.size() > kMaxForeignCommand) return false;
   const std::string prefix = command_prefix(text);
-  if (permissions->may_show() && (is_shown(prefix) || is_showing_map_command(prefix))) return true;
+  if (permissions.may_show() && (is_shown(prefix) || is_showing_map_command(prefix))) return true;
   const bool is_fencing = prefix == "osd fence" || prefix == "osd unfence";
-  if (is_fencing && permissions->may_fence()) return true;
+  if (is_fencing && permissions.may_fence()) return true;
   // A gateway asks which of its starts servers know, and takes an image over from another one with
   // the same key: whoever has that key could fence it in any case, by a start of its instance.
   if ((prefix != "osd fence" && prefix != "fences") || !peer.is_authenticated) return false;

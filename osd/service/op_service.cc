@@ -72,8 +72,7 @@ void OpService::tick(TimePoint now) {
 void OpService::on_open(msgr::Connection& connection) {
   const bool remembers = sessions_.remembers(connection.peer());
   watches_.on_open(connection);
-  connections_[connection.id()] = {connection.shared_from_this(), sessions_.open(connection),
-                                   access_.permissions_of(connection.peer(), maps_.map())};
+  connections_[connection.id()] = sessions_.open(connection);
   send_hello(connection, remembers);
 }
 
@@ -96,23 +95,21 @@ void OpService::on_reset(msgr::Connection& connection) {
   watches_.on_reset(connection);
   const auto known = connections_.find(connection.id());
   if (known == connections_.end()) return;
-  sessions_.close(connection, known->second.session, monotonic_now());
+  sessions_.close(connection, known->second, monotonic_now());
   connections_.erase(known);
 }
 
 void OpService::on_map(Epoch epoch) {
-  renew_permissions();
+  end_watches_not_allowed();
   watches_.on_map(maps_.map(), store_.identity().osd);
   for (MapWaiters::Waiter& waiter : map_waiters_.take_until(epoch))
     admit(*waiter.connection, std::move(waiter.op));
 }
 
 // What a client may no more, it may not go on with: its watches end. Ops that were admitted do.
-void OpService::renew_permissions() {
-  for (auto& [id, open] : connections_)
-    open.permissions = access_.permissions_of(open.connection->peer(), maps_.map());
+void OpService::end_watches_not_allowed() {
   watches_.drop_if([this](const std::string& entity, const ObjectId& object) {
-    return !access_.permissions_of(entity, maps_.map())->allows_watching(object);
+    return !access_.permissions_of(entity, maps_.map()).allows_watching(object);
   });
 }
 
@@ -147,9 +144,8 @@ void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
 // Before anything can refuse the op: a refusal says that it was not executed.
 bool OpService::try_answer_resend(msgr::Connection& connection, const ClientOpRef& op) {
   const auto known = connections_.find(connection.id());
-  if (known == connections_.end() || !sessions_.knows(known->second.session, op->header.tid))
-    return false;
-  sessions_.submit(connection, known->second.session, op);
+  if (known == connections_.end() || !sessions_.knows(known->second, op->header.tid)) return false;
+  sessions_.submit(connection, known->second, op);
   return true;
 }
 
@@ -158,15 +154,15 @@ void OpService::admit(msgr::Connection& connection, ClientOpRef op) {
   if (!maps_.may_serve()) return refuse(connection, *op, OsdErrc::kStaleMap);
   if (op->header.epoch > maps_.epoch()) return wait_for_map(connection, std::move(op));
   op->map = maps_.map();
-  const auto known = connections_.find(connection.id());
-  if (known == connections_.end()) return;
-  if (!known->second.permissions->allows(op->header))
+  if (!access_.permissions_of(connection.peer(), op->map).allows(op->header))
     return refuse(connection, *op, OsdErrc::kNotPermitted);
   if (const OsdErrc error = check_target(*op); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
   const objecter::OsdInfo* us = op->map->find_osd(store_.identity().osd);
   op->is_absent_lost = us != nullptr && op->header.pg.pool < us->lost_below;
-  sessions_.submit(connection, known->second.session, std::move(op));
+  const auto known = connections_.find(connection.id());
+  if (known == connections_.end()) return;
+  sessions_.submit(connection, known->second, std::move(op));
 }
 
 OsdErrc OpService::check_target(const ClientOp& op) const {
@@ -205,7 +201,7 @@ void OpService::on_cancel(msgr::Connection& connection, ConstBytes front) {
   if (!note || known == connections_.end()) return;
   if (const ClientOpRef op = map_waiters_.take(connection, note->tid))
     tracker_.ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
-  sessions_.cancel(connection, known->second.session, note->tid);
+  sessions_.cancel(connection, known->second, note->tid);
 }
 
 // --- what sessions ask for ---

@@ -76,12 +76,7 @@ class OpService final : private ClientSessionsHost {
   const WatchTable& watches() const noexcept { return watches_; }
 
  private:
-  struct OpenConnection {
-    msgr::ConnectionRef connection;
-    ClientSessions::SessionId session;
-    PermissionsRef permissions;  // under the map that is ours
-  };
-  void renew_permissions();
+  void end_watches_not_allowed();
   bool try_answer_resend(msgr::Connection& connection, const ClientOpRef& op);
   void admit(msgr::Connection& connection, ClientOpRef op);
   OsdErrc check_target(const ClientOp& op) const;
@@ -110,9 +105,10 @@ class OpService final : private ClientSessionsHost {
   ClientSessions sessions_;
   WatchTable watches_;
   WatchOps watch_ops_;
-  std::optional<BoundedExecutor> executor_;         // empty before start()
-  std::map<uint64_t, OpenConnection> connections_;  // by id(), until on_reset()
-  MapWaiters map_waiters_;                          // of connections_
+  std::optional<BoundedExecutor> executor_;  // empty before start()
+  // Those that are up, by id(), with the session each belongs to.
+  std::map<uint64_t, ClientSessions::SessionId> connections_;
+  MapWaiters map_waiters_;  // of connections_
   WaitingReplies waiting_replies_;
   bool is_stopping_ = false;
 };

@@ -214,8 +214,8 @@ class AccessControlTest : public ::testing::Test {
     map.enforces_caps = false;
     not_enforced_ = std::make_shared<const OsdMap>(map);
   }
-  PermissionsRef of(const std::string& entity, const objecter::OsdMapRef& map,
-                    bool is_authenticated = true) {
+  const Permissions& of(const std::string& entity, const objecter::OsdMapRef& map,
+                        bool is_authenticated = true) {
     msgr::PeerIdentity peer;
     peer.entity = entity;
     peer.is_authenticated = is_authenticated;
@@ -227,55 +227,54 @@ class AccessControlTest : public ::testing::Test {
 };
 
 TEST_F(AccessControlTest, AKeyAloneAllowsNothing) {
-  EXPECT_FALSE(allows(*of("client.new", enforced_), OpCode::kRead, kData));
-  EXPECT_FALSE(of("client.new", enforced_)->allows_seeing(kRbd));
-  EXPECT_TRUE(allows(*of("client.gw1", enforced_), OpCode::kRead, kData));
-  EXPECT_TRUE(of("client.admin", enforced_)->is_admin());
-  EXPECT_TRUE(of("client.admin", nullptr)->is_admin());
+  EXPECT_FALSE(allows(of("client.new", enforced_), OpCode::kRead, kData));
+  EXPECT_FALSE(of("client.new", enforced_).allows_seeing(kRbd));
+  EXPECT_TRUE(allows(of("client.gw1", enforced_), OpCode::kRead, kData));
+  EXPECT_TRUE(of("client.admin", enforced_).is_admin());
+  EXPECT_TRUE(of("client.admin", nullptr).is_admin());
 }
 
 TEST_F(AccessControlTest, AnIdentityThatNobodyProvedIsNothing) {
-  EXPECT_FALSE(of("client.admin", enforced_, false)->is_admin());
-  EXPECT_FALSE(allows(*of("client.gw1", enforced_, false), OpCode::kRead, kData));
+  EXPECT_FALSE(of("client.admin", enforced_, false).is_admin());
+  EXPECT_FALSE(allows(of("client.gw1", enforced_, false), OpCode::kRead, kData));
 }
 
 TEST_F(AccessControlTest, AServerHasTheMapAndNoObjects) {
-  const auto server = of("osd.1", enforced_);
-  EXPECT_TRUE(server->sees_whole_map());
-  EXPECT_FALSE(server->is_admin() || server->may_show());
-  EXPECT_FALSE(allows(*server, OpCode::kRead, kData));
+  const Permissions& server = of("osd.1", enforced_);
+  EXPECT_TRUE(server.sees_whole_map());
+  EXPECT_FALSE(server.is_admin() || server.may_show());
+  EXPECT_FALSE(allows(server, OpCode::kRead, kData));
 }
 
 TEST_F(AccessControlTest, AMapThatDoesNotEnforceAllowsObjectsToEveryKey) {
-  const auto client = of("client.new", not_enforced_);
-  EXPECT_TRUE(allows(*client, OpCode::kWrite, kData));
-  EXPECT_TRUE(allows(*client, OpCode::kList, ""));
-  EXPECT_FALSE(client->is_admin() || client->may_show() || client->sees_whole_map());
+  const Permissions& client = of("client.new", not_enforced_);
+  EXPECT_TRUE(allows(client, OpCode::kWrite, kData));
+  EXPECT_TRUE(allows(client, OpCode::kList, ""));
+  EXPECT_FALSE(client.is_admin() || client.may_show() || client.sees_whole_map());
 }
 
 TEST_F(AccessControlTest, ANewerMapCountsAtOnce) {
-  EXPECT_TRUE(allows(*of("client.gw1", enforced_), OpCode::kRead, kData));
+  EXPECT_TRUE(allows(of("client.gw1", enforced_), OpCode::kRead, kData));
   auto map = *enforced_;
   map.entities.clear();
-  EXPECT_FALSE(
-      allows(*of("client.gw1", std::make_shared<const OsdMap>(map)), OpCode::kRead, kData));
+  EXPECT_FALSE(allows(of("client.gw1", std::make_shared<const OsdMap>(map)), OpCode::kRead, kData));
 }
 
 TEST_F(AccessControlTest, WithoutAuthenticationNamesAreClaimsAndAllIsAllowed) {
   AccessControl open({false, {}});
   msgr::PeerIdentity peer;
   peer.entity = "client.any";
-  EXPECT_TRUE(open.permissions_of(peer, enforced_)->is_admin());
+  EXPECT_TRUE(open.permissions_of(peer, enforced_).is_admin());
 }
 
 TEST_F(AccessControlTest, ShowsAClientNothingOfOthers) {
-  const auto shown = visible_map(enforced_, *of("client.gw1", enforced_));
+  const auto shown = visible_map(enforced_, of("client.gw1", enforced_));
   ASSERT_EQ(shown->pools.size(), 1u);
   EXPECT_EQ(shown->pools[0].name, "rbd");
   EXPECT_FALSE(shown->has_caps());
-  EXPECT_EQ(visible_map(enforced_, *of("osd.1", enforced_)), enforced_);
-  EXPECT_TRUE(visible_map(not_enforced_, *of("client.new", not_enforced_))->entities.empty());
-  EXPECT_EQ(visible_map(not_enforced_, *of("client.new", not_enforced_))->pools.size(), 2u);
+  EXPECT_EQ(visible_map(enforced_, of("osd.1", enforced_)), enforced_);
+  EXPECT_TRUE(visible_map(not_enforced_, of("client.new", not_enforced_))->entities.empty());
+  EXPECT_EQ(visible_map(not_enforced_, of("client.new", not_enforced_))->pools.size(), 2u);
 }
 
 }  // namespace
