@@ -19,7 +19,7 @@ class Transcript {
   using Digest = std::array<std::byte, SHA256_DIGEST_SIZE>;
   Transcript() noexcept;
   void add(FrameTag tag, ConstBytes front) noexcept;
-  // The TLS connection that all of it is said over. REQUIRES: nothing was added.
+  // The TLS connection over which the rest is said: added after what was said before it.
   void bind_channel(ConstBytes binding) noexcept;
   Digest digest() const noexcept;  // of what was added so far; more may follow
 

@@ -172,9 +172,9 @@ void Session::on_messages_finished() {
 void Session::on_link_closed(std::error_code why) {
   LUNAR_TRACE(lunar_msgr, link_down, id(), why.value());
   LUNAR_LOG(kMs, 1, "conn {}: link to {} is down: {}", id(), peer().entity, why.message());
-  if (why == MsgrErrc::kRenewed) {
+  if (why == MsgrErrc::kRenewed)
     environment_.counters.links_renewed.add();
-  } else if (why != MsgrErrc::kClosed && why != MsgrErrc::kClosedByPeer)
+  else if (why != MsgrErrc::kClosed && why != MsgrErrc::kClosedByPeer)
     environment_.counters.links_lost.add();
   // With the link its keys are gone.
   for (auto& revoked : link_->take_revocations()) center().post(std::move(revoked));

@@ -232,6 +232,7 @@ void SessionLink::on_frame(ReceivedFrame frame) {
     fail(make_error_code(MsgrErrc::kBadFrame));
     return;
   }
+  has_progress_ = has_progress_ || is_sequenced || tag == FrameTag::kAck;
   switch (tag) {
     case FrameTag::kMessage:
     case FrameTag::kVoid:
@@ -330,9 +331,10 @@ void SessionLink::tick() {
 }
 
 // Whether it has carried what may be carried under one set of keys. The peer that does not connect
-// waits for the other one to see it, and for as much again.
+// waits for the other one to see it, and for as much again. One that is too long for that is
+// carried all the same: it would be begun anew on each link.
 bool SessionLink::is_worn_out() const {
-  if (!context_.is_secure || context_.is_lossy) return false;
+  if (!context_.is_secure || context_.is_lossy || !has_progress_) return false;
   const uint64_t factor = context_.is_renewed_here ? 1 : 2;
   const LinkCounters done = link_->counters();
   return done.bytes_sent + done.bytes_received > factor * context_.options.secure_max_bytes ||

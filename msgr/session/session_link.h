@@ -133,6 +133,7 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   FairShares::Held held_;        // for it, if it goes into memory of the link's own
   SendWatch send_watch_;
   uint32_t messages_on_link_ = 0;  // given to it and not yet sent
+  bool has_progress_ = false;      // something was exchanged that the next link need not repeat
   bool is_stalled_ = false;        // data has arrived that has to wait for the throttle
   OwedAck owed_ack_;               // of nothing unless up
   KeepaliveExchange keepalives_;

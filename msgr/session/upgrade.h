@@ -59,10 +59,10 @@ using UpgradeFailure = std::optional<HandshakeFailure>;
 // Hello.
 bool can_upgrade(EventCenter& center, NetworkStack& stack, const Link& link);
 
-// If the handshake is inside TLS, it stays there: RDMA has none. Else they
-// replace `channel` by one over a faster link if both sides can, and close the old one; else leave
-// it as it is. A failure means that the handshake must end: on `channel`, which is there in any
-// case. `channel` is the caller's, whose frame outlives theirs; aborting it ends them.
+// Replace `channel` by one over a faster link if both sides can, and close the old one; else leave
+// it as it is, as they do if the handshake is inside TLS, which RDMA has not. A failure means that
+// the handshake must end: on `channel`, which is there in any case. `channel` is the caller's,
+// whose frame outlives theirs; aborting it ends them.
 Task<UpgradeFailure> upgrade_as_connector(UpgradeSetup setup,
                                           std::unique_ptr<FrameChannel>& channel,
                                           uint64_t peer_features, bool is_secure);

@@ -177,6 +177,24 @@ TEST_F(SecureTest, ALinkThatHasCarriedEnoughIsReplacedAndNothingIsLost) {
   EXPECT_THAT(client.events.resets, IsEmpty());
 }
 
+TEST_F(SecureTest, AMessageThatIsLongerThanALinkMayCarryArrives) {
+  Node& server = add_server_of("secure");
+  server.events.when_message = [](Connection& from, InMessage& message) {
+    send(from, message.meta.tid, "reply");
+  };
+  MessengerOptions options = with_modes(with_auth("client.a"), "secure");
+  options.secure_max_bytes = 64u << 10;
+  Node& client = add_node(options, &keyring_);
+  ConnectionRef connection = client.messenger->connect(address_, Policy::kLosslessClient);
+  const std::string data(3'000'000, 'd');
+  for (uint64_t tid = 1; tid <= 3; ++tid) {
+    connection->send(std::make_unique<ProbeMessage>(probe_, meta(tid), "front", data));
+  }
+  ASSERT_TRUE(until([&] { return client.events.received.size() == 3; }));
+  ASSERT_EQ(server.events.received.size(), 3u);
+  EXPECT_GE(count(client, "links_renewed"), 1u);
+}
+
 // Somebody in between who passes frames on and may change them: what is said about modes.
 class FrameRelayTest : public SecureTest {
  protected:
