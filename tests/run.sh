@@ -75,7 +75,8 @@ run_ctest() {
   local lane=$1 preset=$2 label=$3 parallel=$4 counts summary
   local junit=$logs/$lane.xml log=$logs/$lane.log
   rm -f "$junit"
-  ctest --test-dir "build/$preset" -L "$label" -j "$parallel" --no-tests=error --output-on-failure \
+  # Of hundreds of tests only those that fail say something, or a log cut short hides them.
+  GTEST_BRIEF=1 ctest --test-dir "build/$preset" -L "$label" -j "$parallel" --no-tests=error --output-on-failure \
     --test-output-size-passed 1000000 --output-junit "$junit" "${ctest_options[@]}" 2>&1 | tee "$log"
   summary=$(grep -E '^[0-9]+% tests passed' "$log" | tail -n 1)
   if [ -s "$junit" ] && mapfile -t counts < <(python3 tools/dev/junit_summary.py "$junit") &&
