@@ -25,7 +25,7 @@ namespace lunar::bstore_plugin {
 namespace {
 
 constexpr std::chrono::milliseconds kAbortTick{100};
-constexpr std::chrono::milliseconds kAskTimeout{2000};  // which starts servers know
+constexpr std::chrono::milliseconds kAskTimeout{1000};  // which starts servers know
 // A turn of tgtd's loop that brings nothing costs a microsecond: the most that a lone command
 // waits.
 constexpr int kMaxTurnsPutOff = 16;
@@ -153,8 +153,7 @@ uint64_t SharedCluster::choose_nonce(const std::string& instance) {
   bool is_over = false;
   run_until([&known] { return known.has_value(); }, 2 * kAskTimeout);
   (*probe)->shutdown([&is_over] { is_over = true; });
-  while (!run_until([&is_over] { return is_over; }, kAskTimeout)) {
-  }
+  while (!is_over) run_until([&is_over] { return is_over; }, kAskTimeout);
   if (!known) return 0;
   for (const objecter::OsdId osd : known->silent) {
     LUNAR_LOG(kTgt, 0,

@@ -87,8 +87,9 @@ Outcome<UniqueFd> listen_unix(const std::string& path, mode_t mode) {
       return tl::unexpected<Error>(file_error(path, "cannot listen", last_system_error()));
     }
   }
-  // It was created with less, by the umask, never with more.
-  if (::chmod(path.c_str(), mode) != 0)
+  // It was created with less, by the umask, never with more. Others may write to the folder: what
+  // they put in its place is not followed.
+  if (::fchmodat(AT_FDCWD, path.c_str(), mode, AT_SYMLINK_NOFOLLOW) != 0)
     return tl::unexpected<Error>(file_error(path, "cannot set the mode", last_system_error()));
   if (::listen(fd.get(), kBacklog) != 0) {
     return tl::unexpected<Error>(file_error(path, "cannot listen", last_system_error()));

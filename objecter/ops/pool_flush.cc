@@ -5,6 +5,16 @@
 #include <vector>
 
 namespace lunar::objecter {
+namespace {
+
+// Which of two servers' answers the flush ends with: the higher one.
+int rank_of(std::error_code error) noexcept {
+  if (error == OsdErrc::kFenced) return 3;
+  if (error == OsdErrc::kLostWrites) return 2;
+  return error ? 1 : 0;
+}
+
+}  // namespace
 
 Tid PoolFlush::submit(PoolId pool, ImageId image, uint64_t io_id,
                       UniqueFunction<void(std::error_code)> done) {
@@ -54,10 +64,7 @@ void PoolFlush::on_placed(Op& pool_flush, const PoolInfo& pool) {
 
 void PoolFlush::on_server_flushed(Tid tid, std::error_code error) {
   Op& op = *table_.find(tid);
-  const auto rank = [](std::error_code each) {
-    return !each ? 0 : each == OsdErrc::kFenced ? 3 : each == OsdErrc::kLostWrites ? 2 : 1;
-  };
-  if (rank(error) > rank(op.result.error)) op.result.error = error;
+  if (rank_of(error) > rank_of(op.result.error)) op.result.error = error;
   if (--op.server_flushes_left == 0) ending_.end(op, op.result.error);
 }
 

@@ -17,9 +17,9 @@ namespace lunar::objecter {
 // every OSD that can hold objects of the pool. They are no object's, and pass the throttle. The
 // server flushes have the deadline; the pool flush ends with the last of them, with the first
 // error, but with kLostWrites before any other: nothing may hide that writes are lost, except
-// kFenced, after which nobody may go on, and what was lost is told again. Whoever gets kLostWrites
-// has heard of the loss, unless a write that error has heard of the loss, unless a write that may
-// be part of it was in flight (ImageWrites); until then every FLUSH of the image says it again.
+// kFenced, after which nobody may go on, and the loss is told again. Whoever gets kLostWrites has
+// heard of the loss, unless a write that may be part of it was in flight (ImageWrites); until then
+// every FLUSH of the image says it again.
 // Loop-bound. Borrows all it is given.
 class PoolFlush {
  public:

@@ -5,16 +5,16 @@
 #include <systemd/sd-daemon.h>
 
 #include <chrono>
-#include <ctime>
+
+#include "common/host.h"
 
 namespace lunar::osd {
 namespace {
 
 // sd_notify(3): RELOADING=1 goes with the time at which it was said.
-uint64_t monotonic_usec() {
-  timespec now{};
-  ::clock_gettime(CLOCK_MONOTONIC, &now);
-  return static_cast<uint64_t>(now.tv_sec) * 1000000 + static_cast<uint64_t>(now.tv_nsec) / 1000;
+int64_t monotonic_usec() {
+  const auto now = monotonic_now().time_since_epoch();
+  return std::chrono::duration_cast<std::chrono::microseconds>(now).count();
 }
 
 // Whoever is not there to hear it has not asked.

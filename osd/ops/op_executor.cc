@@ -21,27 +21,37 @@ namespace {
 constexpr std::chrono::milliseconds kBufferRetry{5};
 
 // The names that a LIST is for: of its PG, or of all PGs that are where that one is. Called on
-// threads of the store: refers to an immutable map only.
+// threads of the store, by one at a time: refers to an immutable map only. Where a PG is costs a
+// draw for each member of the pool: it is found out once, and there, not on the loop.
 class ListFilter {
  public:
   ListFilter(objecter::OsdMapRef map, PgId pg, bool is_of_server)
-      : map_(std::move(map)), pool_(map_->find_pool(pg.pool)) {
-    if (pool_ == nullptr) return;
-    is_listed_.resize(pool_->pg_num);
-    const objecter::OsdId osd = objecter::osd_of_pg(*pool_, pg);
-    for (uint32_t seed = 0; seed < pool_->pg_num; ++seed) {
-      is_listed_[seed] =
-          seed == pg.seed || (is_of_server && objecter::osd_of_pg(*pool_, {pg.pool, seed}) == osd);
+      : map_(std::move(map)),
+        pool_(map_->find_pool(pg.pool)),
+        pg_(pg),
+        is_of_server_(is_of_server) {}
+
+  bool operator()(const std::string& name) {
+    if (pool_ == nullptr) return false;
+    const PgId pg = objecter::pg_of_object(*pool_, name);
+    if (pg == pg_ || !is_of_server_) return pg == pg_;
+    if (osd_of_seed_.empty()) {
+      osd_of_seed_.assign(pool_->pg_num, kUnknown);
+      osd_ = objecter::osd_of_pg(*pool_, pg_);
     }
-  }
-  bool operator()(const std::string& name) const {
-    return pool_ != nullptr && is_listed_[objecter::pg_of_object(*pool_, name).seed];
+    objecter::OsdId& osd = osd_of_seed_[pg.seed];
+    if (osd == kUnknown) osd = objecter::osd_of_pg(*pool_, pg);
+    return osd == osd_;
   }
 
  private:
-  const objecter::OsdMapRef map_;
-  const objecter::PoolInfo* const pool_;  // of map_; or null
-  std::vector<bool> is_listed_;           // by seed
+  static constexpr objecter::OsdId kUnknown = -2;
+  objecter::OsdMapRef map_;
+  const objecter::PoolInfo* pool_;  // of map_; or null
+  PgId pg_;
+  bool is_of_server_;
+  objecter::OsdId osd_ = kUnknown;            // of pg_
+  std::vector<objecter::OsdId> osd_of_seed_;  // as far as it was asked for
 };
 
 }  // namespace
