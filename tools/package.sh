@@ -10,7 +10,6 @@
 #   --debug-symbols    make packages of debug symbols too, which takes minutes
 #
 # A build takes what ccache has of the preset release. LUNAR_JOBS: number of parallel compilations.
-# LUNAR_BUILD_LOCK: a file that is locked while something compiles.
 set -euo pipefail
 # shellcheck source=tools/dev/lib.sh
 . "$(dirname "$0")/dev/lib.sh"
@@ -105,7 +104,6 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-export LUNAR_BUILD_LOCK=${LUNAR_BUILD_LOCK:-/dev/null}
 [ -n "$kind" ] || die "say deb or rpm"
 output=$(realpath -m "${output:-$LUNAR_ROOT/build/package/$kind}")
 [ -z "$built" ] || built=$(cd "$built" 2>/dev/null && pwd) || die "there is no such build"

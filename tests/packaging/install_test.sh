@@ -24,7 +24,7 @@ while [ $# -gt 0 ]; do
   esac
   shift
 done
-work=$(mktemp -d /tmp/lunar-install.XXXXXX)
+work=$(mktemp -d "${TMPDIR:-/tmp}/lunar-install.XXXXXX")
 leader="" nspawn=""
 finish() {
   local code=$?
@@ -64,14 +64,17 @@ wait_for() {
 # -- a look
 
 look() {
-  local package contents=$work/contents
+  local package file libraries contents=$work/contents architecture multiarch
+  architecture=$(dpkg --print-architecture)
+  multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
   step "contents"
   for package in liblunar-dev liblunar1 lunar-osd lunar-storage-common lunar-tests lunar-trace tgt-lunar; do
-    expect "there is one $package" test -e "$packages/${package}"_*_amd64.deb
+    expect "there is one $package" test -e "$packages/${package}"_*_"$architecture".deb
     dpkg -x "$packages/${package}"_*.deb "$work/root"
     dpkg -c "$packages/${package}"_*.deb
   done | awk '$1 !~ /^d/ {sub(/^\./, "", $6); print $6}' | sort >"$contents"
   while read -r file; do
+    file=${file/MULTIARCH/$multiarch}
     expect "$file is packed" grep -qx "$file" "$contents"
   done <<'END'
 /etc/default/lunar
@@ -92,8 +95,8 @@ look() {
 /usr/lib/sysusers.d/lunar-storage-common.conf
 /usr/lib/tgt/backing-store/bs_lunar.so
 /usr/lib/tmpfiles.d/lunar-storage-common.conf
-/usr/lib/x86_64-linux-gnu/liblunar.so.1
-/usr/lib/x86_64-linux-gnu/pkgconfig/lunar.pc
+/usr/lib/MULTIARCH/liblunar.so.1
+/usr/lib/MULTIARCH/pkgconfig/lunar.pc
 /usr/sbin/lunar-luns
 /usr/share/man/man1/lunar-cli.1.gz
 /usr/share/man/man5/lunar.conf.5.gz
@@ -106,11 +109,12 @@ END
   expect "the SONAME is liblunar.so.1" \
     sh -c "objdump -p $work/root/usr/lib/*/liblunar.so.1 | grep 'SONAME *liblunar.so.1'"
   printf '#include <lunar/lunar.h>\nint main(void) { return lunar_last_error()[0]; }\n' >"$work/user.c"
+  libraries=$work/root/usr/lib/$multiarch
   # shellcheck disable=SC2046  # words
   expect "a program that uses liblunar compiles and runs" sh -c "cd $work && export \
-    PKG_CONFIG_SYSROOT_DIR=$work/root PKG_CONFIG_PATH=$work/root/usr/lib/x86_64-linux-gnu/pkgconfig &&
+    PKG_CONFIG_SYSROOT_DIR=$work/root PKG_CONFIG_PATH=$libraries/pkgconfig &&
     cc user.c -o user \$(pkg-config --cflags --libs lunar) &&
-    LD_LIBRARY_PATH=$work/root/usr/lib/x86_64-linux-gnu LTTNG_UST_REGISTER_TIMEOUT=0 ./user"
+    LD_LIBRARY_PATH=$libraries LTTNG_UST_REGISTER_TIMEOUT=0 ./user"
 
   step "units"
   mkdir -p "$work/root/bin"
@@ -242,7 +246,8 @@ use_it() {
   cp "$LUNAR_ROOT/packaging/debian/tests/export-lun" "$work/guest/srv/"
   expect "it exports a LUN" guest /srv/export-lun
   step "reload and rotation"
-  guest logrotate --force /etc/logrotate.d/lunar
+  guest sh -ec 'echo before >/var/log/tgt-lunar/client.gw1.log; logrotate --force /etc/logrotate.d/lunar
+    test -s /var/log/tgt-lunar/client.gw1.log.1'
   guest systemctl reload lunar-osd@0
   expect "the log goes on in a new file" guest sh -ec \
     'test -s /var/log/lunar/osd.0.log.1; test -e /var/log/lunar/osd.0.log'
