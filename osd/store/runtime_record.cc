@@ -2,10 +2,13 @@
 #include "osd/store/runtime_record.h"
 
 #include <fcntl.h>
+#include <fmt/core.h>
+#include <linux/magic.h>
 #include <sys/stat.h>
 #include <sys/statfs.h>
 
 #include <cstring>
+#include <filesystem>
 #include <nlohmann/json.hpp>
 
 #include "common/json.h"
@@ -24,6 +27,27 @@ bool flag_in(const nlohmann::json& json, const char* key, bool otherwise) {
   return found != json.end() && found->is_boolean() ? found->get<bool>() : otherwise;
 }
 
+// What the kernel's drivers call a file system below /sys/fs; null if they have no folder for each.
+const char* driver_name(const struct statfs& file_system) noexcept {
+  constexpr decltype(file_system.f_type) kXfs = 0x58465342;   // XFS_SUPER_MAGIC
+  if (file_system.f_type == EXT4_SUPER_MAGIC) return "ext4";  // ext2 and ext3 too
+  return file_system.f_type == kXfs ? "xfs" : nullptr;
+}
+
+// Inodes of sysfs are given out in turn and are not used again. 0 if there is none.
+uint64_t superblock_of(const struct statfs& file_system, const struct statx& status) {
+  const char* const driver = driver_name(file_system);
+  if (driver == nullptr) return 0;
+  std::error_code error;
+  const std::filesystem::path device = std::filesystem::read_symlink(
+      fmt::format("/sys/dev/block/{}:{}", status.stx_dev_major, status.stx_dev_minor), error);
+  const std::string name = device.filename().string();
+  if (error || name.empty()) return 0;
+  struct stat folder {};
+  return ::stat(fmt::format("/sys/fs/{}/{}", driver, name).c_str(), &folder) == 0 ? folder.st_ino
+                                                                                  : 0;
+}
+
 }  // namespace
 
 Result<MountInstance> MountInstance::of(const StoreTree& tree) {
@@ -38,11 +62,12 @@ Result<MountInstance> MountInstance::of(const StoreTree& tree) {
     return failure(last_system_error());
   }
   instance.device = (static_cast<uint64_t>(status.stx_dev_major) << 32) | status.stx_dev_minor;
-  instance.mount = status.stx_mnt_id;
   struct statfs file_system {};
   if (::fstatfs(root, &file_system) != 0) return failure(last_system_error());
   static_assert(sizeof file_system.f_fsid == sizeof instance.file_system);
   std::memcpy(&instance.file_system, &file_system.f_fsid, sizeof instance.file_system);
+  instance.superblock = superblock_of(file_system, status);
+  if (instance.superblock == 0) instance.mount = status.stx_mnt_id;
   return instance;
 }
 
@@ -57,7 +82,8 @@ RuntimeRecord RuntimeRecord::read(const StoreTree& tree) {
   const auto boot_id = json.find("boot_id");
   if (boot_id == json.end() || !boot_id->is_string()) return record;
   record.instance = {boot_id->get<std::string>(), number_in(json, "device"),
-                     number_in(json, "file_system"), number_in(json, "mount")};
+                     number_in(json, "file_system"), number_in(json, "superblock"),
+                     number_in(json, "mount")};
   record.is_clean = flag_in(json, "clean", false);
   record.is_lost = flag_in(json, "lost", true);
   return record;
@@ -67,6 +93,7 @@ std::error_code RuntimeRecord::write(const StoreTree& tree) const {
   const nlohmann::json json = {{"boot_id", instance.boot_id},
                                {"device", instance.device},
                                {"file_system", instance.file_system},
+                               {"superblock", instance.superblock},
                                {"mount", instance.mount},
                                {"clean", is_clean},
                                {"lost", is_lost}};

@@ -14,7 +14,12 @@ struct MountInstance {
   std::string boot_id;
   uint64_t device = 0;       // st_dev
   uint64_t file_system = 0;  // statfs f_fsid
-  uint64_t mount = 0;        // statx mount id, the one that is never reused where there is one
+  // Which time it is that the file system is mounted: the inode of its folder in /sys/fs, which the
+  // kernel makes with the superblock; the same in every mount namespace. 0 if it has none there.
+  uint64_t superblock = 0;
+  // Otherwise the mount id of statx(2), the one that is never reused where there is one: another
+  // one in each mount namespace. 0 if superblock is not.
+  uint64_t mount = 0;
   bool operator==(const MountInstance&) const = default;
 
   static Result<MountInstance> of(const StoreTree& tree);

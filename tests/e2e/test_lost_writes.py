@@ -3,9 +3,12 @@
 """Unflushed writes: kept when a server crashes, reported as lost after a reboot."""
 
 import json
+import pathlib
+import subprocess
 import unittest
 
 from lunar_e2e import LunarTestCase
+from lunar_e2e.env import program
 
 MIB = 1 << 20
 MEDIUM_ERROR = 0x3
@@ -89,6 +92,53 @@ class LostWritesTest(LunarTestCase):
         self.crash(reboot=True)
         self.assert_good(self.sync())
         self.assert_holds(0x77)
+
+
+class PrivateMountsTest(LunarTestCase):
+    """A server on an ext4 of its own, in a new mount namespace at each start, as its unit makes one. Needs root."""
+
+    def setUp(self):
+        super().setUp()
+        self.disk = self.folder / "disk"
+        self.disk.mkdir()
+        self.disk_image = self.folder / "disk.img"
+        with open(self.disk_image, "wb") as file:
+            file.truncate(128 << 20)
+        subprocess.run([program("mkfs.ext4"), "-q", str(self.disk_image)], check=True)
+        self.mount()
+        self.addCleanup(subprocess.run, [program("umount"), "-l", str(self.disk)], check=False)
+        self.start_lunar(num_osds=1, options={"osd_data": f"{self.disk}/osd.$id"},
+                         wrapper=[program("unshare"), "--mount", "--propagation", "slave"])
+        # tgtd has a mount namespace of its own, and with it the disk: it could not be unmounted.
+        subprocess.run([program("nsenter"), "--mount", "--target", str(self.tgtd.process.pid), program("umount"),
+                        str(self.disk)], check=True)
+        lun = self.new_lun(size="16M", object_size="1M")
+        source = self.folder / "source"
+        source.write_bytes(b"\x78" * MIB)
+        self.assert_good(self.command(lun.url, "write", **{"in": source}, lba=0, blocks=2048))
+        self.sync = lambda: self.command(lun.url, "sync")
+        self.before = self.runtime()
+
+    def mount(self):
+        subprocess.run([program("mount"), "-o", "loop", str(self.disk_image), str(self.disk)], check=True)
+
+    def runtime(self):
+        return json.loads((pathlib.Path(self.disk) / "osd.0" / "runtime.json").read_text())
+
+    def test_a_server_that_is_killed_finds_the_page_cache_again(self):
+        self.cluster.kill_osd(0)
+        self.cluster.start_osd(0)
+        self.assertEqual(self.runtime(), self.before)
+        self.assert_good(self.sync())
+
+    def test_what_happened_to_a_disk_that_was_unmounted_is_not_known(self):
+        self.cluster.kill_osd(0)
+        subprocess.run([program("umount"), str(self.disk)], check=True)
+        self.mount()
+        self.cluster.start_osd(0)
+        self.assertNotEqual(self.runtime()["superblock"], self.before["superblock"])
+        self.assert_sense(self.sync(), MEDIUM_ERROR, WRITE_ERROR)
+        self.assert_good(self.sync())
 
 
 if __name__ == "__main__":
