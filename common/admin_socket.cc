@@ -304,7 +304,7 @@ void AdminSocket::Impl::dispatch(SocketClient& client, std::string_view line) {
 Outcome<std::unique_ptr<AdminSocket>> AdminSocket::create(const std::string& path, mode_t mode) {
   auto impl = std::make_shared<Impl>();
   UniqueFd wake(::eventfd(0, EFD_CLOEXEC | EFD_NONBLOCK));
-  if (!wake) return tl::unexpected<Error>(file_error(path, "no eventfd", last_system_error()));
+  if (!wake) return failure(file_error(path, "no eventfd", last_system_error()));
   impl->replies = std::make_shared<internal::AdminReplies>(std::move(wake));
   auto listener = listen_unix(path, mode);
   if (!listener) {

@@ -110,7 +110,7 @@ Outcome<void> Config::load_file(const std::string& path) {
 
 Outcome<void> Config::load_text(std::string_view text, const std::string& origin) {
   const auto entries = parse_ini(text, origin);
-  if (!entries) return tl::unexpected<Error>(entries.error());
+  if (!entries) return failure(entries.error());
   for (const IniEntry& entry : *entries) {
     const std::string where = origin + ":" + std::to_string(entry.line);
     const OptionSpec* option = find_option(canonical_option_name(entry.name));
@@ -153,7 +153,7 @@ Outcome<void> Config::set(std::string_view name, std::string_view value) {
 Outcome<void> Config::apply(const OptionSpec& option, std::string_view value, int rank,
                             std::string source) {
   auto parsed = parse_option(option, value);
-  if (!parsed) return tl::unexpected<Error>(parsed.error());
+  if (!parsed) return failure(parsed.error());
   MutexLock lock(mutex_);
   Setting& current = values_[static_cast<std::size_t>(&option - all_options().data())];
   if (rank < current.rank) return {};  // a more specific section spoke already

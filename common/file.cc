@@ -35,7 +35,7 @@ class TemporaryFile {
 };
 
 tl::unexpected<Error> last_file_error(std::string_view path, std::string_view what) {
-  return tl::unexpected<Error>(file_error(path, what, last_system_error()));
+  return failure(file_error(path, what, last_system_error()));
 }
 
 }  // namespace
@@ -98,7 +98,7 @@ Outcome<void> write_file_atomically(const std::string& path, ConstBytes content,
   TemporaryFile file(path);
   if (file.fd() < 0) return last_file_error(path, "cannot create a temporary file beside it");
   if (const auto error = write_all(file.fd(), content)) {
-    return tl::unexpected<Error>(file_error(path, "cannot write", error));
+    return failure(file_error(path, "cannot write", error));
   }
   if (::fchmod(file.fd(), mode) != 0) return last_file_error(path, "cannot set its mode");
   if (::fsync(file.fd()) != 0) return last_file_error(path, "cannot sync");

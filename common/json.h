@@ -20,9 +20,9 @@ struct JsonBounds {
   std::size_t members = 1024;  // of one object; arrays are bounded by `bytes`
 };
 
-// The only way from a text to JSON (tools/dev/check_json.py): nothing is parsed before the text is
-// known to be within `bounds`. The error's sentence goes on from the name of the thing: "is nested
-// more than 16 deep". `Json` is nlohmann's json or ordered_json; pure.
+// The only way from a text to JSON (tools/dev/check_one_place.py): nothing is parsed before the
+// text is known to be within `bounds`. The error's sentence goes on from the name of the thing: "is
+// nested more than 16 deep". `Json` is nlohmann's json or ordered_json; pure.
 template <typename Json>
 Outcome<Json> parse_json(std::string_view text, const JsonBounds& bounds);
 

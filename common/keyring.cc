@@ -121,7 +121,7 @@ Outcome<Keyring> Keyring::load(const std::string& path) {
   const UniqueFd fd(::open(path.c_str(), O_RDONLY | O_CLOEXEC | O_NOCTTY | O_NONBLOCK));
   struct stat status {};
   if (!fd || ::fstat(fd.get(), &status) != 0) {
-    return tl::unexpected<Error>(file_error("keyring " + path, "cannot open", last_system_error()));
+    return failure(file_error("keyring " + path, "cannot open", last_system_error()));
   }
   if (!S_ISREG(status.st_mode)) {
     return failure(std::errc::invalid_argument, "keyring " + path + ": is not a regular file");
@@ -143,7 +143,7 @@ Outcome<Keyring> Keyring::load(const std::string& path) {
 
 Outcome<Keyring> Keyring::parse(std::string_view text, const std::string& origin) {
   auto entries = parse_ini(text, origin);
-  if (!entries) return tl::unexpected<Error>(entries.error());
+  if (!entries) return failure(entries.error());
   const WipeEntries wipe(*entries);
   Keyring keyring;
   for (const IniEntry& entry : *entries) {

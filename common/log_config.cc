@@ -8,7 +8,7 @@ namespace lunar {
 Outcome<std::unique_ptr<LogConfig>> LogConfig::open(Config& config) {
   const LogTarget target{.file = config.get_string("log_file"),
                          .to_stderr = config.get_bool("log_to_stderr")};
-  if (auto opened = log_open(target); !opened) return tl::unexpected<Error>(opened.error());
+  if (auto opened = log_open(target); !opened) return failure(opened.error());
   std::unique_ptr<LogConfig> self(new LogConfig);
   for (std::size_t i = 0; i < static_cast<std::size_t>(Subsystem::kCount); ++i) {
     const auto subsystem = static_cast<Subsystem>(i);

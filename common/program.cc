@@ -109,9 +109,9 @@ void forbid_core_dumps() noexcept { ::prctl(PR_SET_DUMPABLE, 0); }
 Outcome<std::unique_ptr<Program>> Program::start(int argc, const char* const* argv,
                                                  ProgramDefaults defaults) {
   auto arguments = split_arguments(argc, argv);
-  if (!arguments) return tl::unexpected<Error>(arguments.error());
+  if (!arguments) return failure(arguments.error());
   const auto name = entity_of(*arguments, defaults);
-  if (!name) return tl::unexpected<Error>(name.error());
+  if (!name) return failure(name.error());
   if (!cluster_ok(arguments->cluster)) {
     return failure(std::errc::invalid_argument,
                    "'" + arguments->cluster + "' is not the name of a cluster");
@@ -126,11 +126,11 @@ Outcome<std::unique_ptr<Program>> Program::start(int argc, const char* const* ar
   self->perf_ = std::make_unique<PerfRegistry>();
   self->arguments_ = std::move(arguments->rest);
   if (auto loaded = self->config_->load(arguments->conf); !loaded) {
-    return tl::unexpected<Error>(loaded.error());
+    return failure(loaded.error());
   }
   if (!defaults.log_to_stderr && !self->config_->is_set("log_to_stderr")) {
     if (auto set = self->config_->set("log_to_stderr", "false"); !set) {
-      return tl::unexpected<Error>(set.error());
+      return failure(set.error());
     }
   }
   for (const auto& [option, value] : arguments->options) {
@@ -140,11 +140,11 @@ Outcome<std::unique_ptr<Program>> Program::start(int argc, const char* const* ar
   }
   self->config_->freeze();
   auto log = LogConfig::open(*self->config_);
-  if (!log) return tl::unexpected<Error>(log.error());
+  if (!log) return failure(log.error());
   self->log_ = *std::move(log);
   if (defaults.serves_admin_socket) {
     if (auto served = self->serve_admin_socket(); !served) {
-      return tl::unexpected<Error>(served.error());
+      return failure(served.error());
     }
   }
   self->defaults_ = std::move(defaults);
@@ -156,7 +156,7 @@ Outcome<void> Program::serve_admin_socket() {
   if (path.empty()) return {};
   if (auto made = make_directories(parent_directory(path)); !made) return made;
   auto socket = AdminSocket::create(path, admin_socket_mode(*config_));
-  if (!socket) return tl::unexpected<Error>(socket.error());
+  if (!socket) return failure(socket.error());
   admin_socket_ = *std::move(socket);
   admin_socket_->add_standard_commands(*config_, *perf_);
   return {};

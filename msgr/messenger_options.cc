@@ -105,7 +105,7 @@ Outcome<MessengerOptions> MessengerOptions::from_config(const Config& config) {
 Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config,
                                                           PerfRegistry* perf) {
   auto options = MessengerOptions::from_config(config);
-  if (!options) return tl::unexpected<Error>(std::move(options.error()));
+  if (!options) return failure(std::move(options.error()));
   PosixStackOptions posix;
   posix.link.limits = options->limits;
   posix.link.crc_data = options->crc_data;
@@ -115,13 +115,13 @@ Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config,
   std::unique_ptr<NetworkStack> stack;
   if (config.get_string("ms_type") == "async+rdma") {
     auto rdma = rdma::RdmaOptions::from_config(config);
-    if (!rdma) return tl::unexpected<Error>(std::move(rdma.error()));
+    if (!rdma) return failure(std::move(rdma.error()));
     auto made = rdma::RdmaStack::create(std::move(*rdma), std::move(posix), perf);
-    if (!made) return tl::unexpected<Error>(std::move(made.error()));
+    if (!made) return failure(std::move(made.error()));
     stack = std::move(*made);
   } else {
     auto made = PosixStack::create(std::move(posix));
-    if (!made) return tl::unexpected<Error>(std::move(made.error()));
+    if (!made) return failure(std::move(made.error()));
     stack = std::move(*made);
   }
   const InjectOptions inject{options->inject_socket_failures, options->inject_delay_probability,

@@ -30,7 +30,7 @@ Outcome<void> send_all(const std::string& path, int fd, std::string_view text, D
     } else if (errno == EAGAIN) {
       if (!wait_ready(fd, POLLOUT, deadline)) return no_answer(path);
     } else if (errno != EINTR) {
-      return tl::unexpected<Error>(file_error(path, "cannot send", last_system_error()));
+      return failure(file_error(path, "cannot send", last_system_error()));
     }
   }
   return {};
@@ -49,7 +49,7 @@ Outcome<std::string> receive(const std::string& path, int fd, std::size_t size, 
     } else if (errno == EAGAIN) {
       if (!wait_ready(fd, POLLIN, deadline)) return no_answer(path);
     } else if (errno != EINTR) {
-      return tl::unexpected<Error>(file_error(path, "cannot receive", last_system_error()));
+      return failure(file_error(path, "cannot receive", last_system_error()));
     }
   }
   return text;
@@ -80,14 +80,14 @@ Outcome<std::string> admin_socket_request(const std::string& path, std::string_v
                                           std::chrono::milliseconds timeout) {
   const Deadline deadline = std::chrono::steady_clock::now() + timeout;
   const auto fd = connect_unix(path, timeout);
-  if (!fd) return tl::unexpected<Error>(fd.error());
+  if (!fd) return failure(fd.error());
   std::string line(request);
   for (char& c : line) {
     if (c == '\n' || c == '\0') c = ' ';  // they would end the request
   }
   line += '\n';
   if (auto sent = send_all(path, fd->get(), line, deadline); !sent) {
-    return tl::unexpected<Error>(sent.error());
+    return failure(sent.error());
   }
   const auto header = receive(path, fd->get(), sizeof(uint32_t), deadline);
   if (!header) return header;

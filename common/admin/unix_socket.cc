@@ -45,22 +45,20 @@ Outcome<void> remove_stale(const std::string& path, const sockaddr_un& address) 
   struct stat status {};
   if (::lstat(path.c_str(), &status) != 0) {
     if (errno == ENOENT) return {};
-    return tl::unexpected<Error>(file_error(path, "cannot look at it", last_system_error()));
+    return failure(file_error(path, "cannot look at it", last_system_error()));
   }
   if (!S_ISSOCK(status.st_mode)) {
     return failure(std::errc::address_in_use,
                    path + ": exists and is not a socket; move it away or choose another path");
   }
   const UniqueFd probe = new_socket();
-  if (!probe)
-    return tl::unexpected<Error>(file_error(path, "cannot make a socket", last_system_error()));
+  if (!probe) return failure(file_error(path, "cannot make a socket", last_system_error()));
   if (connect_to(probe.get(), address) || errno != ECONNREFUSED) {
     return failure(std::errc::address_in_use,
                    path + ": another program is listening there; stop it or choose another path");
   }
   if (::unlink(path.c_str()) != 0 && errno != ENOENT) {
-    return tl::unexpected<Error>(
-        file_error(path, "cannot remove a stale socket", last_system_error()));
+    return failure(file_error(path, "cannot remove a stale socket", last_system_error()));
   }
   return {};
 }
@@ -70,36 +68,35 @@ Outcome<void> remove_stale(const std::string& path, const sockaddr_un& address) 
 Outcome<UniqueFd> listen_unix(const std::string& path, mode_t mode) {
   constexpr int kBacklog = 16;
   const auto address = unix_address(path);
-  if (!address) return tl::unexpected<Error>(address.error());
+  if (!address) return failure(address.error());
   UniqueFd fd = new_socket();
-  if (!fd)
-    return tl::unexpected<Error>(file_error(path, "cannot make a socket", last_system_error()));
+  if (!fd) return failure(file_error(path, "cannot make a socket", last_system_error()));
   ::fchmod(fd.get(), mode);  // Linux: the file made by bind() has this mode, less the umask
   if (!bind_to(fd.get(), *address)) {
     const auto code = last_system_error();
     if (code != std::errc::address_in_use) {
-      return tl::unexpected<Error>(file_error(path, "cannot listen", code));
+      return failure(file_error(path, "cannot listen", code));
     }
     if (auto removed = remove_stale(path, *address); !removed) {
-      return tl::unexpected<Error>(removed.error());
+      return failure(removed.error());
     }
     if (!bind_to(fd.get(), *address)) {
-      return tl::unexpected<Error>(file_error(path, "cannot listen", last_system_error()));
+      return failure(file_error(path, "cannot listen", last_system_error()));
     }
   }
   // It was created with less, by the umask, never with more. Others may write to the folder: what
   // they put in its place is not followed.
   if (::fchmodat(AT_FDCWD, path.c_str(), mode, AT_SYMLINK_NOFOLLOW) != 0)
-    return tl::unexpected<Error>(file_error(path, "cannot set the mode", last_system_error()));
+    return failure(file_error(path, "cannot set the mode", last_system_error()));
   if (::listen(fd.get(), kBacklog) != 0) {
-    return tl::unexpected<Error>(file_error(path, "cannot listen", last_system_error()));
+    return failure(file_error(path, "cannot listen", last_system_error()));
   }
   return fd;
 }
 
 Outcome<UniqueFd> connect_unix(const std::string& path, std::chrono::milliseconds timeout) {
   const auto address = unix_address(path);
-  if (!address) return tl::unexpected<Error>(address.error());
+  if (!address) return failure(address.error());
   // Blocking at first: with a full backlog a non-blocking connect() fails and cannot be polled for,
   // a blocking one waits its turn, as long as SO_SNDTIMEO says (unix(7), socket(7)).
   UniqueFd fd(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
@@ -108,7 +105,7 @@ Outcome<UniqueFd> connect_unix(const std::string& path, std::chrono::millisecond
   if (!fd || ::setsockopt(fd.get(), SOL_SOCKET, SO_SNDTIMEO, &limit, sizeof limit) != 0 ||
       !connect_to(fd.get(), *address) || ::fcntl(fd.get(), F_SETFL, O_NONBLOCK) != 0) {
     const auto code = last_system_error();
-    return tl::unexpected<Error>(file_error(path, "cannot connect; is the program running?", code));
+    return failure(file_error(path, "cannot connect; is the program running?", code));
   }
   return fd;
 }

@@ -47,7 +47,7 @@ class Lines {
     while (at_ < text_.size()) {
       const char c = text_[at_++];
       if (c == '\n') break;
-      if (c == '\0') return fail("a zero byte; is this a text file?");
+      if (c == '\0') return failure(line_error("a zero byte; is this a text file?"));
       if (c == '\\') {
         if (skip_line_end()) continue;
         out += c;
@@ -67,14 +67,14 @@ class Lines {
       out += c;
       if (kSpaces.find(c) == std::string_view::npos) last = c;
     }
-    if (quote != 0) return fail("a quotation mark that is not closed");
+    if (quote != 0) return failure(line_error("a quotation mark that is not closed"));
     return {};
   }
 
   int line() const { return line_; }
-  tl::unexpected<Error> fail(const std::string& what) const {
-    return failure(std::errc::invalid_argument,
-                   origin_ + ":" + std::to_string(line_) + ": " + what);
+  Error line_error(const std::string& what) const {
+    return {std::make_error_code(std::errc::invalid_argument),
+            origin_ + ":" + std::to_string(line_) + ": " + what};
   }
 
  private:
@@ -125,21 +125,22 @@ Outcome<std::vector<IniEntry>> parse_ini(std::string_view text, const std::strin
   const WipeBuffer wipe(buffer);
   Lines lines(text, origin);
   while (!lines.done()) {
-    if (auto read = lines.next(buffer); !read) return tl::unexpected<Error>(read.error());
+    if (auto read = lines.next(buffer); !read) return failure(read.error());
     const std::string_view line = trim(buffer);
     if (line.empty()) continue;
     if (line.front() == '[') {
-      if (line.back() != ']') return lines.fail("a section needs its closing ]");
+      if (line.back() != ']') return failure(lines.line_error("a section needs its closing ]"));
       section = trim(line.substr(1, line.size() - 2));
-      if (section.empty()) return lines.fail("a section without a name");
+      if (section.empty()) return failure(lines.line_error("a section without a name"));
       continue;
     }
     const auto equals = line.find('=');
-    if (equals == std::string_view::npos) return lines.fail("expected 'name = value'");
+    if (equals == std::string_view::npos)
+      return failure(lines.line_error("expected 'name = value'"));
     const std::string_view name = trim(line.substr(0, equals));
-    if (name.empty()) return lines.fail("a value without a name before it");
+    if (name.empty()) return failure(lines.line_error("a value without a name before it"));
     auto value = unquote(trim(line.substr(equals + 1)));
-    if (!value) return lines.fail("text after the closing quotation mark");
+    if (!value) return failure(lines.line_error("text after the closing quotation mark"));
     entries.push_back({section, std::string(name), *std::move(value), lines.line()});
   }
   return entries;

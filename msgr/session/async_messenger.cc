@@ -41,7 +41,7 @@ Outcome<Address> AsyncMessenger::bind(const Address& address, Policy accepted) {
   auto listener = stack.listen(center, address, [this, accepted](std::unique_ptr<Link> link) {
     accept(std::move(link), accepted);
   });
-  if (!listener) return tl::unexpected<Error>(std::move(listener.error()));
+  if (!listener) return failure(std::move(listener.error()));
   const Address local = (*listener)->local_address();
   LUNAR_LOG(kMs, 1, "{} listens on {}", options_.entity, local.to_string());
   listeners_.push_back(std::move(*listener));

@@ -27,7 +27,7 @@ constexpr const char* kSidecarFeature = "xattr-sidecar";
 constexpr std::size_t kSmallFileBytes = 64 * 1024;
 
 auto explained(const std::string& path, std::string_view what, std::error_code code) {
-  return tl::unexpected<Error>(file_error(path, what, code));
+  return failure(file_error(path, what, code));
 }
 
 std::string encode(const StoreFormat& format) {

@@ -13,8 +13,8 @@ sys.path.insert(0, DEV)
 sys.dont_write_bytecode = True
 
 import check_coroutines  # noqa: E402
-import check_json  # noqa: E402
 import check_layers  # noqa: E402
+import check_one_place  # noqa: E402
 import check_text  # noqa: E402
 import junit_summary  # noqa: E402
 import tracked  # noqa: E402
@@ -258,15 +258,15 @@ class Tracked(unittest.TestCase):
             tracked.tracked(empty)
 
 
-class JsonParsers(unittest.TestCase):
+class OnePlace(unittest.TestCase):
     def found(self, path, text):
         with tempfile.TemporaryDirectory() as root:
             os.makedirs(os.path.dirname(os.path.join(root, path)))
             with open(os.path.join(root, path), "w", encoding="utf-8") as file:
                 file.write("#include <nlohmann/json.hpp>\n" + text)
-            return list(check_json.findings(root))
+            return list(check_one_place.findings(root))
 
-    def test_any_parser_but_ours_is_found(self):
+    def test_any_json_parser_but_ours_is_found(self):
         for call in ("const Json json = Json::parse(text, nullptr, false);", "auto j = nlohmann::json::parse(text);",
                      "nlohmann::ordered_json::sax_parse(t, &h)", "if (json::accept(text)) return;",
                      "auto j = json::from_cbor(bytes);", "file >> json;"):
@@ -276,6 +276,15 @@ class JsonParsers(unittest.TestCase):
         self.assertEqual(self.found("osd/a.cc", "auto j = parse_json<Json>(text, kBounds);  // Json::parse()"), [])
         self.assertEqual(self.found("common/json.cc", "Json json = Json::parse(text);"), [])
         self.assertEqual(self.found("tests/osd/a_test.cc", "json::parse(text)"), [])
+
+    def test_an_error_that_is_not_made_by_failure_is_found(self):
+        for made in ("return tl::unexpected<Error>(result.error());",
+                     "out = tl::unexpected<lunar::Error>{code, text};",
+                     "co_return tl::unexpected<std::error_code>(\n    code);"):
+            self.assertEqual(len(self.found("osd/a.cc", made)), 1, made)
+        for other in ("tl::unexpected<Error> no_answer(const std::string& path) {", "return failure(result.error());",
+                      "return tl::unexpected<HandshakeFailure>(std::move(failure));"):
+            self.assertEqual(self.found("osd/a.cc", other), [], other)
 
 
 class JunitSummary(unittest.TestCase):

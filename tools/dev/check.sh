@@ -57,14 +57,14 @@ check_columns() { python3 $dev/check_text.py columns; }
 check_names() { python3 $dev/check_names.py; }
 check_comments() { python3 $dev/check_comments.py; }
 check_unused() { python3 $dev/check_unused.py; }
-check_json() { python3 $dev/check_json.py; }
+check_one_place() { python3 $dev/check_one_place.py; }
 check_shell() {
   command -v shellcheck >/dev/null || { echo "shellcheck is not installed"; return 1; }
   with_files '*.sh' .ci/run .githooks/pre-commit -- shellcheck -x -S warning
 }
 
 failed=()
-for rule in spdx machine_paths columns layers names comments unused json coroutines tracepoints shell format \
+for rule in spdx machine_paths columns layers names comments unused one_place coroutines tracepoints shell format \
             headers; do
   start=$(date +%s%N)
   if out=$(check_$rule 2>&1); then verdict=ok; else verdict=FAILED && failed+=("$rule"); fi

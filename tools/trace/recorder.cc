@@ -104,7 +104,7 @@ Outcome<std::string> lttng(std::vector<std::string> words) {
     return failure(std::errc::io_error, "'" + joined(words) + "' failed: " + output);
   }
   close(ends[0]);
-  return tl::unexpected<Error>(pid.error());
+  return failure(pid.error());
 }
 
 std::string stamp() {
@@ -129,7 +129,7 @@ class LttngSession {
   Outcome<void> start() {
     std::vector<std::string> create = {"create", name_, "--output=" + output_};
     if (options_.is_snapshot) create.push_back("--snapshot");
-    if (auto made = lttng(create); !made) return tl::unexpected<Error>(made.error());
+    if (auto made = lttng(create); !made) return failure(made.error());
     is_made_ = true;
     std::vector<std::vector<std::string>> steps;
     steps.push_back({"enable-channel", "--userspace", "--session=" + name_, "--buffers-uid",
@@ -144,7 +144,7 @@ class LttngSession {
                      "--type=vpid", "--type=procname"});
     steps.push_back({"start", name_});
     for (const auto& step : steps) {
-      if (auto done = lttng(step); !done) return tl::unexpected<Error>(done.error());
+      if (auto done = lttng(step); !done) return failure(done.error());
     }
     return {};
   }
@@ -155,7 +155,7 @@ class LttngSession {
     steps.push_back({"stop", name_});
     steps.push_back({"destroy", name_});
     for (const auto& step : steps) {
-      if (auto done = lttng(step); !done) return tl::unexpected<Error>(done.error());
+      if (auto done = lttng(step); !done) return failure(done.error());
     }
     is_made_ = false;
     return {};
@@ -255,18 +255,18 @@ Outcome<int> record(const RecordOptions& options) {
   sigprocmask(SIG_BLOCK, &signals, nullptr);
 
   LttngSession session(name, options, output);
-  if (auto started = session.start(); !started) return tl::unexpected<Error>(started.error());
+  if (auto started = session.start(); !started) return failure(started.error());
   say_who_is_recorded();
   pid_t command = -1;
   if (!options.command.empty()) {
     const auto pid = spawn(options.command, -1);
-    if (!pid) return tl::unexpected<Error>(pid.error());
+    if (!pid) return failure(pid.error());
     command = *pid;
   } else {
     std::fprintf(stderr, "lunar-trace: recording to %s; Ctrl-C ends it\n", output.c_str());
   }
   const int code = wait_for_end(signals, options.seconds, command);
-  if (auto stopped = session.stop(); !stopped) return tl::unexpected<Error>(stopped.error());
+  if (auto stopped = session.stop(); !stopped) return failure(stopped.error());
   std::fprintf(stderr, "lunar-trace: recorded; see: lunar-trace report %s\n", output.c_str());
   return code;
 }

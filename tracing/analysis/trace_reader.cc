@@ -191,7 +191,7 @@ Outcome<std::vector<std::string>> find_traces(const std::vector<std::string>& fo
 Outcome<TraceReport> read_report(const std::vector<std::string>& folders,
                                  const TraceReport::Options& options) {
   const auto traces = find_traces(folders);
-  if (!traces) return tl::unexpected<Error>(traces.error());
+  if (!traces) return failure(traces.error());
   std::set<std::string> hosts;
   for (const std::string& trace : *traces) hosts.insert(host_of(trace));
   ClockAlign clocks;
@@ -202,13 +202,13 @@ Outcome<TraceReport> read_report(const std::vector<std::string>& folders,
       if (bt_message_get_type(message) != BT_MESSAGE_TYPE_EVENT) return;
       if (const auto event = decoder.decode(message)) clocks.add(*event, decoder.processes());
     });
-    if (!read) return tl::unexpected<Error>(read.error());
+    if (!read) return failure(read.error());
     clocks.solve(decoder.processes());
   }
   ReportSink sink(options, hosts.size() > 1 ? &clocks : nullptr);
   Reader reader;
   const auto read = reader.run(*traces, [&sink](const bt_message* message) { sink.take(message); });
-  if (!read) return tl::unexpected<Error>(read.error());
+  if (!read) return failure(read.error());
   return sink.finish();
 }
 

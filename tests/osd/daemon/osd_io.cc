@@ -33,24 +33,24 @@ class Client {
     if (!center) return failure(center.error(), "no event loop");
     center_ = std::move(*center);
     auto stack = msgr::make_network_stack(program.config());
-    if (!stack) return tl::unexpected<Error>(stack.error());
+    if (!stack) return failure(stack.error());
     stack_ = std::move(*stack);
     auto messenger = msgr::MessengerOptions::from_config(program.config());
-    if (!messenger) return tl::unexpected<Error>(messenger.error());
+    if (!messenger) return failure(messenger.error());
     auto options = objecter::Objecter::Options::from_config(program.config());
-    if (!options) return tl::unexpected<Error>(options.error());
+    if (!options) return failure(options.error());
     if (messenger->auth_required) {
       auto keyring = Keyring::load(program.config().get_string("keyring"));
-      if (!keyring) return tl::unexpected<Error>(keyring.error());
+      if (!keyring) return failure(keyring.error());
       keyring_ = std::move(*keyring);
     }
     auto objecter = objecter::Objecter::create(*center_, *stack_, *messenger, *options,
                                                keyring_ ? &*keyring_ : nullptr, &program.perf());
-    if (!objecter) return tl::unexpected<Error>(objecter.error());
+    if (!objecter) return failure(objecter.error());
     objecter_ = std::move(*objecter);
     Outcome<void> result;
     objecter_->wait_for_map(kTimeout, [&](Outcome<objecter::OsdMapRef> map) {
-      if (!map) result = tl::unexpected<Error>(map.error());
+      if (!map) result = failure(map.error());
       center_->stop();
     });
     center_->run();
