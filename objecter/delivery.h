@@ -20,8 +20,7 @@ enum class DeliveryReason : uint8_t {
   kBelowThreshold,  // smaller than lunar_one_sided_threshold
   kNotRegistered,   // no device knows the memory
   kForeignMemory,   // registered, but not with the device of this link
-  kSecureMode,      // the wire must be encrypted
-  kPeerLacks,       // the server does not do one-sided delivery
+  kPeerLacks = 5,   // the server does not do one-sided delivery; 4 is a number of traces only
   kResend,          // any sending but the first carries the data
   kLinkLacks,       // the link cannot, as TCP cannot
   kOpKind,          // only a plain READ or WRITE can

@@ -202,9 +202,10 @@ Tid ObjecterImpl::list(PgId pg, ListScope scope, std::string cursor, uint32_t li
   center_.assert_in_loop();
   std::optional<ObjectOp> object_op = make_list_op(pg, scope, std::move(cursor), limit);
   const bool is_valid = object_op.has_value();
-  Op& op = submission_.add(
-      OpKind::kPg, is_valid ? std::move(*object_op) : ObjectOp{},
-      [limit, done = std::move(done)](OpReply reply) mutable { done(names_of(reply, limit)); });
+  Op& op = submission_.add(OpKind::kPg, is_valid ? std::move(*object_op) : ObjectOp{},
+                           [limit, done = std::move(done)](OpReply reply) mutable {
+                             done(object_names_in(reply, limit));
+                           });
   op.pg = pg;
   const Tid tid = op.tid;
   if (is_valid) {

@@ -44,8 +44,9 @@ Outcome<std::string> image_of(const std::string& path, std::string_view content)
 
 }  // namespace
 
-Outcome<gateway::ImageSpec> find_image(const std::string& backing_store, const std::string& pool,
-                                       std::chrono::milliseconds timeout) {
+Outcome<gateway::ImageSpec> parse_backing_store(const std::string& backing_store,
+                                                const std::string& pool,
+                                                std::chrono::milliseconds timeout) {
   std::string text = backing_store;
   if (text.starts_with('/')) {
     using Content = Outcome<std::string>;

@@ -13,7 +13,8 @@ namespace lunar::bstore_plugin {
 // with '/', a descriptor: a small file whose first line is "lunar:POOL/IMAGE". tgt-admin and
 // Pacemaker's agent accept only what is there as a file. An Error is a sentence; it never shows
 // what is in a file that is no descriptor. Blocks for a file up to `timeout`.
-Outcome<gateway::ImageSpec> find_image(const std::string& backing_store, const std::string& pool,
-                                       std::chrono::milliseconds timeout);
+Outcome<gateway::ImageSpec> parse_backing_store(const std::string& backing_store,
+                                                const std::string& pool,
+                                                std::chrono::milliseconds timeout);
 
 }  // namespace lunar::bstore_plugin

@@ -114,7 +114,7 @@ int lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info
     return refuse("block size " + std::to_string(block_bytes) +
                   " is not supported: use 512 … 4096 bytes");
   }
-  const auto spec = find_image(path == nullptr ? "" : path, options.pool, kFileTimeout);
+  const auto spec = parse_backing_store(path == nullptr ? "" : path, options.pool, kFileTimeout);
   if (!spec) return refuse("backing store " + spec.error().message);
   auto opened = open_image(*cluster, *spec, {.lock = options.lock});
   if (!opened) return refuse("LUN " + spec->to_string() + ": " + opened.error().message);

@@ -10,8 +10,8 @@ namespace lunar::bstore_plugin {
 FastCounters::FastCounters(PerfRegistry& perf)
     : group(perf, "iscsi_tcp"),
       connections(group.gauge("connections", "iSCSI connections that the plugin drives now")),
-      kept_bytes(
-          group.gauge("kept_bytes", "data buffers that are kept for the next commands", "bytes")),
+      kept_bytes(group.gauge("kept_bytes",
+                             "bytes of data buffers that are kept for the next commands", "bytes")),
       receives(group.counter("receives", "recvmsg calls on iSCSI connections")),
       sends(group.counter("sends", "sendmsg calls on iSCSI connections")),
       blocked(group.counter("blocked", "times that an initiator's socket took no more bytes")),
@@ -42,12 +42,12 @@ long FastConnection::read(void* to, std::size_t bytes) {
       received_ += got.bytes;
       return static_cast<long>(got.bytes);
     case ReadAhead::Arrival::kEnd:
-      is_starved_ = true;
+      has_no_input_ = true;
       return 0;
     case ReadAhead::Arrival::kNothing:
       break;
   }
-  is_starved_ = true;
+  has_no_input_ = true;
   errno = EAGAIN;
   return -1;
 }
@@ -105,7 +105,7 @@ void FastConnection::turn() {
 }
 
 bool FastConnection::run_turn() {
-  if (is_lingering_) return (is_blocked_ || send_collected()) && check_end(true);
+  if (is_sending_last_) return (is_blocked_ || send_collected()) && check_end(true);
   if (!check_end(false)) return false;
   if (input_.has_bytes() && may_receive() && !receive_some()) return false;
   if (!send_some()) return false;
@@ -114,22 +114,22 @@ bool FastConnection::run_turn() {
 }
 
 void FastConnection::give_up() {
-  if (is_lingering_ && !is_forgotten_) fail();
+  if (is_sending_last_ && !is_forgotten_) fail();
 }
 
 bool FastConnection::wants_output() const {
-  // In full feature phase tgt asks at every command; what it has says it better, and does not
-  // forget the answers behind a NOP-OUT that needs none.
+  // In full feature phase tgt asks for EPOLLOUT at every command. Its queue is the better sign: it
+  // also has the answers that wait behind a NOP-OUT that needs none.
   if (tgt_.phase() == TgtConnection::Phase::kFull) return tgt_.has_output();
   return wanted_ == Wanted::kOutput || wanted_ == Wanted::kBoth;
 }
 
 bool FastConnection::receive_some() {
-  is_starved_ = false;
+  has_no_input_ = false;
   received_ = 0;
   const std::size_t held_before = held_bytes();
   int steps = 0;
-  while (may_receive() && !is_starved_ && steps < kTurnSteps) {
+  while (may_receive() && !has_no_input_ && steps < kTurnSteps) {
     const std::size_t gained = held_bytes() > held_before ? held_bytes() - held_before : 0;
     if (received_ + gained >= kTurnBytes) break;
     ++steps;
@@ -140,7 +140,7 @@ bool FastConnection::receive_some() {
   if (input_.has_bytes()) {
     if (may_receive()) host_.schedule(*this);
   } else {
-    input_.rest();
+    input_.give_block_back();
   }
   return true;
 }
@@ -161,7 +161,7 @@ bool FastConnection::send_some() {
     if (tgt_.phase() == TgtConnection::Phase::kClosing) break;
   }
   if (!check_end(true)) return false;
-  if (!is_blocked_ && !is_lingering_ && wants_output()) host_.schedule(*this);
+  if (!is_blocked_ && !is_sending_last_ && wants_output()) host_.schedule(*this);
   return true;
 }
 
@@ -181,12 +181,12 @@ bool FastConnection::send_collected() {
   return true;
 }
 
-bool FastConnection::check_end(bool may_linger) {
+bool FastConnection::check_end(bool may_send_last) {
   if (tgt_.phase() != TgtConnection::Phase::kClosing) return true;
-  if (may_linger && !is_broken_ && output_.bytes() > 0) {
-    if (!is_lingering_) {
-      is_lingering_ = true;
-      host_.start_lingering(*this);
+  if (may_send_last && !is_broken_ && output_.bytes() > 0) {
+    if (!is_sending_last_) {
+      is_sending_last_ = true;
+      host_.start_grace(*this);
     }
     return true;
   }
@@ -201,7 +201,7 @@ void FastConnection::fail() {
 
 void FastConnection::update_watch() {
   const bool is_to_receive = may_receive();
-  if (wants_input() && !is_lingering_ && !is_to_receive && (watched_ & EPOLLIN)) {
+  if (wants_input() && !is_sending_last_ && !is_to_receive && (watched_ & EPOLLIN)) {
     counters_.paused.add();
   }
   int events = 0;

@@ -56,7 +56,7 @@ class FastConnectionHost {
   virtual ~FastConnectionHost() = default;
   // FastConnection::turn() is called once, after all else that tgtd's loop has just now.
   virtual void schedule(FastConnection& connection) = 0;
-  virtual void start_lingering(FastConnection& connection) = 0;  // give_up() follows in seconds
+  virtual void start_grace(FastConnection& connection) = 0;  // give_up() follows in seconds
 };
 
 // Drives tgt's iSCSI code for one TCP connection. tgt handles one PDU per readable or writable
@@ -106,7 +106,7 @@ class FastConnection {
 
   void on_ready(int events);
   void turn();
-  // It has lingered long enough.
+  // Its grace is over.
   void give_up();
 
   int fd() const noexcept { return fd_; }
@@ -121,7 +121,7 @@ class FastConnection {
   }
   bool wants_output() const;
   std::size_t held_bytes() const noexcept { return reads_.bytes + writes_.bytes; }
-  bool may_receive() const { return wants_input() && !is_lingering_ && !is_paused(); }
+  bool may_receive() const { return wants_input() && !is_sending_last_ && !is_paused(); }
   void schedule() {
     if (!is_in_turn_) host_.schedule(*this);
   }
@@ -134,7 +134,7 @@ class FastConnection {
   bool send_some();
   bool run_turn();
   bool send_collected();
-  bool check_end(bool may_linger);
+  bool check_end(bool may_send_last);
   void fail();
   void update_watch();
 
@@ -150,11 +150,11 @@ class FastConnection {
   int watched_;               // what epoll was asked for last
   std::size_t received_ = 0;  // bytes, of this turn
   std::size_t tasks_ = 0;
-  bool is_in_turn_ = false;    // which ends by looking at all that there is to do
-  bool is_starved_ = false;    // read() has given nothing in this turn
-  bool is_blocked_ = false;    // the socket takes no more: EPOLLOUT is waited for
-  bool is_broken_ = false;     // nothing can be sent any more
-  bool is_lingering_ = false;  // tgt is done with it, but not all is sent
+  bool is_in_turn_ = false;       // which ends by looking at all that there is to do
+  bool has_no_input_ = false;     // read() has given nothing in this turn
+  bool is_blocked_ = false;       // the socket takes no more: EPOLLOUT is waited for
+  bool is_broken_ = false;        // nothing can be sent any more
+  bool is_sending_last_ = false;  // tgt is done with it, but not all is sent
   bool is_forgotten_ = false;
 };
 

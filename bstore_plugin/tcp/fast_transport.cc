@@ -35,7 +35,7 @@ void FastTransport::forget(FastConnection& connection) {
 }
 
 void FastTransport::turn() {
-  bury();
+  destroy_forgotten();
   Schedule now;
   now.swap(scheduled_);
   while (!now.empty()) {
@@ -50,8 +50,8 @@ void FastTransport::tick() {
   is_ticking_ = false;
   bool is_needed = false;
   for (std::size_t i = 0; i < by_fd_.size(); ++i) {
-    if (by_fd_[i] == nullptr || by_fd_[i]->linger_ticks == 0) continue;
-    if (--by_fd_[i]->linger_ticks == 0) {
+    if (by_fd_[i] == nullptr || by_fd_[i]->grace_ticks == 0) continue;
+    if (--by_fd_[i]->grace_ticks == 0) {
       by_fd_[i]->connection.give_up();
     } else {
       is_needed = true;
@@ -69,15 +69,15 @@ void FastTransport::schedule(FastConnection& connection) {
   scheduled_.push_back(connection);
 }
 
-void FastTransport::start_lingering(FastConnection& connection) {
-  by_fd_[static_cast<std::size_t>(connection.fd())]->linger_ticks = kLingerTicks;
+void FastTransport::start_grace(FastConnection& connection) {
+  by_fd_[static_cast<std::size_t>(connection.fd())]->grace_ticks = kGraceTicks;
   if (is_ticking_) return;
   is_ticking_ = true;
   loop_.schedule_tick();
 }
 
 // Not while a connection is being called: only from the turn's beginning.
-void FastTransport::bury() {
+void FastTransport::destroy_forgotten() {
   std::erase_if(forgotten_, [](const auto& driven) { return !driven->connection.has_buffers(); });
 }
 

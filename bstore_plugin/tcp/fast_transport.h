@@ -24,7 +24,7 @@ class TgtLoop {
 // On tgtd's thread. Owns the connections and the memory; borrows the loop and the registry.
 class FastTransport : private FastConnectionHost {
  public:
-  static constexpr int kLingerTicks = 5;
+  static constexpr int kGraceTicks = 5;
 
   FastTransport(TgtLoop& loop, PerfRegistry& perf) : loop_(loop), counters_(perf) {}
   ~FastTransport() override;
@@ -52,7 +52,7 @@ class FastTransport : private FastConnectionHost {
     const void* handle;  // tgt's connection
     std::unique_ptr<TgtConnection> tgt;
     FastConnection connection;
-    int linger_ticks = 0;  // left; 0 unless it lingers
+    int grace_ticks = 0;  // left; 0 unless only its last bytes are to be sent
   };
   using Schedule = boost::intrusive::list<
       FastConnection,
@@ -61,8 +61,8 @@ class FastTransport : private FastConnectionHost {
       boost::intrusive::constant_time_size<false>>;
 
   void schedule(FastConnection& connection) override;
-  void start_lingering(FastConnection& connection) override;
-  void bury();
+  void start_grace(FastConnection& connection) override;
+  void destroy_forgotten();
 
   TgtLoop& loop_;
   FastCounters counters_;

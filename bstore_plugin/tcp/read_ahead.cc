@@ -52,7 +52,7 @@ ReadAhead::Gained ReadAhead::read(void* to, std::size_t bytes) {
   return {Arrival::kBytes, given};
 }
 
-void ReadAhead::rest() {
+void ReadAhead::give_block_back() {
   if (block_ == nullptr || has_bytes()) return;
   blocks_.give_back(std::move(block_));
 }

@@ -48,14 +48,15 @@ class ReadAhead {
   void on_readable() noexcept { is_drained_ = false; }
   bool has_bytes() const noexcept { return begin_ != end_; }
   // Gives the block back unless it has bytes.
-  void rest();
+  void give_block_back();
 
  private:
   const int fd_;
   ReadAheadBlocks& blocks_;
   PerfCounter& calls_;
-  std::unique_ptr<std::byte[]> block_;  // null unless it has bytes, or since the last rest()
-  std::size_t begin_ = 0;               // in block_, never above end_
+  std::unique_ptr<std::byte[]>
+      block_;              // null unless it has bytes, or since the last give_block_back()
+  std::size_t begin_ = 0;  // in block_, never above end_
   std::size_t end_ = 0;
   bool is_drained_ = false;  // the socket gave less than there was room for
 };

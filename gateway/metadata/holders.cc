@@ -139,7 +139,7 @@ Task<Outcome<std::vector<Holder>>> find_living(Client& client, PoolInfo pool, Im
   }
 }
 
-std::string names_of(const std::vector<Holder>& holders) {
+std::string text_of_holders(const std::vector<Holder>& holders) {
   std::string names;
   for (const Holder& each : holders) {
     if (!names.empty()) names += ", ";

@@ -42,6 +42,6 @@ Task<Outcome<void>> strike_dead(Client& client, objecter::PoolInfo pool, ImageId
 Task<Outcome<std::vector<Holder>>> find_living(Client& client, objecter::PoolInfo pool, ImageId id);
 
 // For a sentence: "client.admin at gw1/tgtd.0, client.b at host/77 (without a connection for 3 s)".
-std::string names_of(const std::vector<Holder>& holders);
+std::string text_of_holders(const std::vector<Holder>& holders);
 
 }  // namespace lunar::gateway

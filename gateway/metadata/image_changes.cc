@@ -41,7 +41,7 @@ Task<Outcome<void>> require_closed(Client& client, PoolInfo pool, ImageHeader he
   Outcome<std::vector<Holder>> living = co_await find_living(client, pool, header.id);
   if (!living) co_return failure(living.error());
   if (living->empty()) co_return Outcome<void>();
-  co_return failure(is_open(header, what, names_of(*living)));
+  co_return failure(is_open(header, what, text_of_holders(*living)));
 }
 
 // The header may be gone and the name left, from an interrupted removal, which has deleted the data
@@ -87,7 +87,7 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   if (!pool) co_return failure(pool.error());
   const ImageHeader& header = found->header;
 
-  // Who may not take the name out at the end must not begin.
+  // Whoever is not allowed to take the name out at the end must not begin.
   const Outcome<void> allowed = co_await require_naming_allowed(client, pool->id, spec.image);
   if (!allowed) co_return failure(allowed.error());
   const Outcome<void> closed = co_await require_closed(client, *pool, header, "removing");

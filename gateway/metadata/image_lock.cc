@@ -40,7 +40,7 @@ Outcome<void> refuse_unless_open(const ImageHeader& header, const Registration& 
 
 Error is_held(const ImageHeader& header, const std::vector<Holder>& holders) {
   return {make_error_code(OsdErrc::kBusy),
-          "image '" + header.name + "' is open by " + names_of(holders) +
+          "image '" + header.name + "' is open by " + text_of_holders(holders) +
               ": close it there, or open it with lock=takeover, which fences that gateway, or on "
               "all sides with lock=shared, if the initiators coordinate themselves"};
 }

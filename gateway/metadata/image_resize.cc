@@ -62,7 +62,8 @@ Task<Outcome<void>> strike_dead_resizer(Client& client, PoolInfo pool, ImageHead
   const bool is_left_over = other.is_of_start(mine) && !client.resizes().contains(other.cookie);
   if (!is_left_over && !holders->front().is_dead) {
     co_return failure(OsdErrc::kBusy, "image '" + header.name + "' is being resized by " +
-                                          names_of({holders->front()}) + ": wait until it is done");
+                                          text_of_holders({holders->front()}) +
+                                          ": wait until it is done");
   }
   if (!is_left_over) {
     const Outcome<void> fenced = co_await fence_start(client, pool, other);
@@ -136,7 +137,7 @@ void keep_registered(std::vector<Registration>& waiting, const ImageHeader& head
 Error does_not_let_go(const ImageHeader& header, const std::vector<Holder>& holders) {
   return {make_error_code(OsdErrc::kBusy),
           "shrinking image '" + header.name +
-              "' was given up, and nothing is lost: " + names_of(holders) +
+              "' was given up, and nothing is lost: " + text_of_holders(holders) +
               " has it open and did not say in time that it uses the end no more; close it there, "
               "or fence that gateway with 'lunar unregister POOL/IMAGE INSTANCE'"};
 }

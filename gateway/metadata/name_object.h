@@ -34,8 +34,8 @@ std::string spare_name(const std::string& name, ImageId id);
 // earlier format, and is to be converted first. An error of its server names that server.
 Task<Outcome<ImageId>> find_name(Client& client, objecter::PoolInfo pool, std::string name);
 
-// kNotPermitted if this client may not make and remove names of the pool: asked by a change that
-// cannot happen.
+// kNotPermitted if this client is not allowed to make and remove names of the pool. Found out by a
+// compare-and-swap that can never succeed.
 Task<Outcome<void>> require_naming_allowed(Client& client, objecter::PoolId pool, std::string name);
 
 // Makes the name that of `id`: a compare-and-swap against absence. kExists if another image has it.

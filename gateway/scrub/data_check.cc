@@ -40,8 +40,8 @@ class DataWalk {
       refused.insert(server.damaged.begin(), server.damaged.end());
     }
     for (const auto& [id, facts] : survey.images) {
-      const auto header = header_of(survey, id);
-      if (!header && name_of(survey, id).empty() && survey.knows_all_names()) continue;
+      const auto header = decoded_header(survey, id);
+      if (!header && image_name_in(survey, id).empty() && survey.knows_all_names()) continue;
       const uint64_t bytes = header ? header->layout.object_size : survey.pool.object_size;
       for (const uint64_t number : facts.data) {
         std::string name = data_object_name(id, number);

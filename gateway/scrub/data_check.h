@@ -13,7 +13,7 @@ namespace lunar::gateway {
 
 // Reads what is allocated of the data objects in the survey that belong to an image, and adds to
 // the report what cannot be read. Leaves out what a server refuses to read, and servers that have
-// listed nothing. Client, survey and report outlive the task. True.
+// listed nothing. Client, survey and report outlive the task. Gives true in any case.
 Task<bool> check_data(Client& client, PoolSurvey& survey, ScrubOptions options,
                       OnProgress on_progress, ScrubReport& report);
 

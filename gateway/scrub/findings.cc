@@ -114,8 +114,8 @@ class FindingSearch {
   }
 
   void look_at_two(ImageId id) {
-    const std::vector<std::string> names = names_of(survey_, id);
-    const auto header = header_of(survey_, id);
+    const std::vector<std::string> names = image_names_in(survey_, id);
+    const auto header = decoded_header(survey_, id);
     const bool is_one_of_them =
         header && std::find(names.begin(), names.end(), header->name) != names.end();
     std::string list;
@@ -129,7 +129,7 @@ class FindingSearch {
   void look_at_image(ImageId id, const ImageFacts& facts) {
     ++report_.images;
     report_.objects += facts.data.size();
-    const std::string name = name_of(survey_, id);
+    const std::string name = image_name_in(survey_, id);
     const std::string text = image_id_text(id);
     if (facts.header.error) return look_at_bad_header(id, facts);
     if (!facts.header.is_there) return look_at_no_header(id, facts, name);
@@ -316,19 +316,19 @@ const char* finding_kind_text(FindingKind kind) noexcept {
   return "?";
 }
 
-std::optional<ImageHeader> header_of(const PoolSurvey& survey, ImageId id) {
+std::optional<ImageHeader> decoded_header(const PoolSurvey& survey, ImageId id) {
   const auto found = survey.images.find(id);
   if (found == survey.images.end() || !found->second.header.is_there) return std::nullopt;
   auto header = decode_image_header(found->second.header.text, header_object_name(id));
   return header ? std::optional(std::move(*header)) : std::nullopt;
 }
 
-std::string name_of(const PoolSurvey& survey, ImageId id) {
-  const std::vector<std::string> names = names_of(survey, id);
+std::string image_name_in(const PoolSurvey& survey, ImageId id) {
+  const std::vector<std::string> names = image_names_in(survey, id);
   return names.empty() ? std::string() : names.front();
 }
 
-std::vector<std::string> names_of(const PoolSurvey& survey, ImageId id) {
+std::vector<std::string> image_names_in(const PoolSurvey& survey, ImageId id) {
   std::vector<std::string> names;
   for (const auto& [name, facts] : survey.names) {
     if (facts.id == id) names.push_back(name);
@@ -343,15 +343,15 @@ std::vector<std::string> names_of(const PoolSurvey& survey, ImageId id) {
 std::vector<ImageId> nameless_images_of(const PoolSurvey& survey, const std::string& name) {
   std::vector<ImageId> found;
   for (const auto& [id, facts] : survey.images) {
-    const auto header = header_of(survey, id);
-    if (header && header->name == name && name_of(survey, id).empty()) found.push_back(id);
+    const auto header = decoded_header(survey, id);
+    if (header && header->name == name && image_name_in(survey, id).empty()) found.push_back(id);
   }
   return found;
 }
 
 std::string image_label(const PoolSurvey& survey, ImageId id) {
-  if (std::string name = name_of(survey, id); !name.empty()) return name;
-  if (const auto header = header_of(survey, id)) return header->name;
+  if (std::string name = image_name_in(survey, id); !name.empty()) return name;
+  if (const auto header = decoded_header(survey, id)) return header->name;
   return image_id_text(id);
 }
 

@@ -17,11 +17,11 @@ ScrubReport find_in(const PoolSurvey& survey);
 // The image's name, or that in its header, or its id.
 std::string image_label(const PoolSurvey& survey, ImageId id);
 // The header that was read, if it is one that this build knows.
-std::optional<ImageHeader> header_of(const PoolSurvey& survey, ImageId id);
+std::optional<ImageHeader> decoded_header(const PoolSurvey& survey, ImageId id);
 // The name under which the image is found; empty: none.
-std::string name_of(const PoolSurvey& survey, ImageId id);
+std::string image_name_in(const PoolSurvey& survey, ImageId id);
 // All of them, sorted: more than one is a finding.
-std::vector<std::string> names_of(const PoolSurvey& survey, ImageId id);
+std::vector<std::string> image_names_in(const PoolSurvey& survey, ImageId id);
 // The images whose headers have this name, and that are found under none.
 std::vector<ImageId> nameless_images_of(const PoolSurvey& survey, const std::string& name);
 

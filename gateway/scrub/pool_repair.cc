@@ -190,8 +190,8 @@ Task<Outcome<std::string>> mend_two_names(RepairWork& work) {
   Client& client = work.client;
   const objecter::PoolId pool = work.pool.id;
   const ImageId id = work.id;
-  const auto header = header_of(work.survey, id);
-  const std::vector<std::string> names = names_of(work.survey, id);
+  const auto header = decoded_header(work.survey, id);
+  const std::vector<std::string> names = image_names_in(work.survey, id);
   if (!header || std::find(names.begin(), names.end(), header->name) == names.end()) {
     co_return failure(changed_meanwhile(work.finding.name()));
   }
@@ -244,7 +244,7 @@ Task<Outcome<std::string>> mend_header(RepairWork& work) {
   const std::set<uint64_t>& data = work.facts().data;
   HeaderRemains remains;
   remains.id = work.id;
-  remains.name = name_of(work.survey, work.id);
+  remains.name = image_name_in(work.survey, work.id);
   remains.text = work.facts().header.text;
   remains.default_layout = layout_with_defaults(client, work.pool.name, 0, 0, 0);
   remains.end_object = data.empty() ? 0 : *data.rbegin() + 1;
@@ -291,7 +291,7 @@ Task<Outcome<std::string>> mend_unnamed(RepairWork& work) {
   Client& client = work.client;
   const objecter::PoolId pool = work.pool.id;
   const ImageId id = work.id;
-  const auto header = header_of(work.survey, id);
+  const auto header = decoded_header(work.survey, id);
   std::string name = header->name;
   if (work.survey.names.contains(name)) name = spare_name(name, id);
   if (name != header->name) {
@@ -311,11 +311,11 @@ Task<Outcome<std::string>> mend_half_removed(RepairWork& work) {
   Client& client = work.client;
   const objecter::PoolId pool = work.pool.id;
   const ImageId id = work.id;
-  const std::string name = name_of(work.survey, id);
+  const std::string name = image_name_in(work.survey, id);
   const std::string label = work.label();
   if (work.facts().header.is_there) {
     StillHolds still_holds = [id](const PoolSurvey& now, uint64_t) {
-      const auto header = header_of(now, id);
+      const auto header = decoded_header(now, id);
       return header && header->state == ImageState::kRemoving;
     };
     std::vector<uint64_t> numbers(work.facts().data.begin(), work.facts().data.end());
@@ -336,7 +336,8 @@ Task<Outcome<std::string>> mend_orphan(RepairWork& work) {
   const ImageId id = work.id;
   StillHolds still_holds = [id](const PoolSurvey& now, uint64_t) {
     const SurveyedObject& header = now.images.at(id).header;
-    return now.knows_all_names() && name_of(now, id).empty() && !header.is_there && !header.error;
+    return now.knows_all_names() && image_name_in(now, id).empty() && !header.is_there &&
+           !header.error;
   };
   std::vector<uint64_t> numbers(work.facts().data.begin(), work.facts().data.end());
   const Outcome<uint64_t> deleted =
@@ -348,10 +349,10 @@ Task<Outcome<std::string>> mend_orphan(RepairWork& work) {
 Task<Outcome<std::string>> mend_beyond_end(RepairWork& work) {
   const ImageId id = work.id;
   StillHolds still_holds = [id](const PoolSurvey& now, uint64_t number) {
-    const auto header = header_of(now, id);
+    const auto header = decoded_header(now, id);
     return header && number >= header->layout.object_count(header->size);
   };
-  const auto header = header_of(work.survey, id);
+  const auto header = decoded_header(work.survey, id);
   const std::set<uint64_t>& data = work.facts().data;
   std::vector<uint64_t> numbers(data.lower_bound(header->layout.object_count(header->size)),
                                 data.end());
@@ -404,7 +405,7 @@ Task<Outcome<std::string>> mend_damaged(RepairWork& work) {
 
 Task<Outcome<std::string>> mend_registration(RepairWork& work) {
   const std::string instance = work.finding.subject.substr(image_id_text(work.id).size() + 1);
-  const auto header = header_of(work.survey, work.id);
+  const auto header = decoded_header(work.survey, work.id);
   std::vector<Registration> theirs;
   for (const Registration& each : header->registrations)
     if (each.instance == instance) theirs.push_back(each);

@@ -56,7 +56,7 @@ bool FrameReceiver::handle(FrameDecoder::DecodeEvent event) {
       return *alive;
     }
     case FrameDecoder::DecodeEvent::kError:
-      owner_.receive_failed(decoder_.error());
+      owner_.on_receive_failed(decoder_.error());
       return false;
   }
   return false;

@@ -20,7 +20,7 @@ class FrameReceiver {
   // The link that it is part of.
   struct Owner {
     // The bytes are no frames. The owner calls stop().
-    virtual void receive_failed(std::error_code why) = 0;
+    virtual void on_receive_failed(std::error_code why) = 0;
     // Memory is there again.
     virtual void receive_resumed() = 0;
 

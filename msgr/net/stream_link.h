@@ -69,7 +69,7 @@ class StreamLink : public Link, private FrameReceiver::Owner {
 
   void schedule_read();
   void read();
-  void receive_failed(std::error_code why) override { fail(why); }
+  void on_receive_failed(std::error_code why) override { fail(why); }
   void receive_resumed() override;
 
   std::vector<IoDone> end(State state, std::error_code why);

@@ -63,7 +63,7 @@ void SessionLink::start() {
 // --- sending ---
 
 void SessionLink::pump() {
-  if (state_ == State::kUp && is_worn_out()) return fail(make_error_code(MsgrErrc::kRenewed));
+  if (state_ == State::kUp && must_renew()) return fail(make_error_code(MsgrErrc::kRenewed));
   while (state_ == State::kUp && context_.queue.has_next() &&
          link_->queued_bytes() < kMaxQueuedBytes && messages_on_link_ < kMaxMessagesOnLink) {
     send_next();
@@ -304,7 +304,7 @@ void SessionLink::tick() {
   tick_timer_ = context_.center.run_after(options.keepalive_interval, [this] { tick(); });
   if (state_ != State::kUp) return;
   const auto now = context_.center.now();
-  if (is_worn_out()) return fail(make_error_code(MsgrErrc::kRenewed));
+  if (must_renew()) return fail(make_error_code(MsgrErrc::kRenewed));
   if (is_stalled_) last_received_ = now;
   if (now - last_received_ > options.keepalive_timeout) {
     context_.counters.keepalive_timeouts.add();
@@ -330,10 +330,10 @@ void SessionLink::tick() {
                [this](std::error_code) { keepalives_.on_sent(); });
 }
 
-// Whether it has carried what may be carried under one set of keys. The peer that does not connect
-// waits for the other one to see it, and for as much again. One that is too long for that is
-// carried all the same: it would be begun anew on each link.
-bool SessionLink::is_worn_out() const {
+// Whether the link has reached the limit of bytes or age for one set of keys. The accepting side
+// allows twice the limit, so that the connector renews first. A link that has made no progress is
+// not renewed: a message above the limit would start over on every link.
+bool SessionLink::must_renew() const {
   if (!context_.is_secure || context_.is_lossy || !has_progress_) return false;
   const uint64_t factor = context_.is_renewed_here ? 1 : 2;
   const LinkCounters done = link_->counters();

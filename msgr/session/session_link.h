@@ -106,7 +106,7 @@ class SessionLink final : public LinkHandler, private ThrottledReader {
   void send_ack();
   void send_keepalive_ack();
   void tick();
-  bool is_worn_out() const;
+  bool must_renew() const;
   bool is_unread(EventCenter::Clock::time_point now);
   void begin_close();
   void report_finished();

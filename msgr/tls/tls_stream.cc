@@ -101,7 +101,7 @@ class TlsStream final : public ByteStream, private RecordTransport {
   }
 
   void on_below(FdEvents events);
-  void shake_hands();
+  void continue_handshake();
   bool flush();
   std::size_t make_record(IovecCursor& from);
   void fail(std::error_code why);
@@ -185,7 +185,7 @@ void TlsStream::fail(std::error_code why) {
 
 // --- the handshake ---
 
-void TlsStream::shake_hands() {
+void TlsStream::continue_handshake() {
   const int result = session_.handshake();
   if (result == GNUTLS_E_SUCCESS) {
     state_ = State::kOpen;
@@ -286,7 +286,7 @@ StreamResult TlsStream::receive(std::span<const iovec> iovecs) {
 
 void TlsStream::on_below(FdEvents events) {
   const std::shared_ptr<bool> alive = alive_;
-  if (state_ == State::kHandshake && !error_) shake_hands();
+  if (state_ == State::kHandshake && !error_) continue_handshake();
   if (!*alive) return;
   if (has(events, FdEvents::kWrite) && !error_) flush();
   update_below();

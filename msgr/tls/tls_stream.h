@@ -39,7 +39,7 @@ using ChannelBinding = std::array<std::byte, 32>;
 // GnuTLS, whose records go into and come out of the stream below in large portions. The stream
 // fails with kAuthFailed if the handshake does, and with kBadRecord if a record does not verify;
 // the peer is told by an alert. An end of the stream below is the end of this one, with or without
-// TLS's own farewell: whoever wants to know that nothing is missing says so in its frames.
+// close_notify: whoever wants to know that nothing is missing says so in its frames.
 // For one wrap(), whose stream is loop-bound to the center, owns the stream below and borrows the
 // center.
 class TlsWrap final : public StreamWrap {

@@ -33,7 +33,7 @@ struct MapHunt::State {
   bool is_started = false;
   bool is_stopped = false;
   // The two things the coroutine waits for; both are closed by stop().
-  msgr::Sleeper sleeper;           // for the next step; settle() wakes it
+  msgr::Sleeper sleeper;           // for the next step; choose() wakes it
   msgr::Inbox<SourceLoss> losses;  // of the source
 };
 
@@ -127,7 +127,7 @@ bool MapHunt::holds(const msgr::Connection& connection) const noexcept {
                      [&](const ServerRef& each) { return &each->connection() == &connection; });
 }
 
-void MapHunt::settle(const ServerRef& server) {
+void MapHunt::choose(const ServerRef& server) {
   if (state_->source != nullptr || !state_->is_asked(*server)) return;
   state_->source = server;
   state_->dropped = {};

@@ -34,7 +34,7 @@ struct MapSeeker {
 
 // The hunt for a server that answers with a map, and for another when that one dies.
 //
-// It connects to one candidate more at each step, until the seeker settle()s for the one that
+// It connects to one candidate more at each step, until the seeker chooses the one that
 // answered: this is the source, and all others are let go of. When the source is lost the hunt
 // begins anew. The messenger goes on trying each address that is asked, with its own back-off, so a
 // dead address costs one stagger; when more than max_asked are tried, the one asked longest goes.
@@ -61,7 +61,7 @@ class MapHunt {
   bool holds(const msgr::Connection& connection) const noexcept;
 
   // `server` answered: it is the source now. Ignored if there is one, or if it is not being asked.
-  void settle(const ServerRef& server);
+  void choose(const ServerRef& server);
   // The source is gone: lets go of it and asks others at once, from the first candidate on, itself
   // last of all. Without a source it does nothing.
   void drop_source();

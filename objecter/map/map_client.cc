@@ -57,9 +57,9 @@ void MapClient::subscribe(ServerConnection& server) {
   server.send(MessageType::kMapSubscribe, MapSubscribe{epoch()});
 }
 
-void MapClient::settle(const ServerRef& server) {
+void MapClient::choose(const ServerRef& server) {
   if (hunt_.source() != nullptr) return;
-  hunt_.settle(server);
+  hunt_.choose(server);
   if (hunt_.source() == nullptr) return;  // it was not being asked
   LUNAR_LOG(kMap, 1, "osd.{} at {} keeps us up to date with the cluster map",
             server->hello() ? server->hello()->osd : -1, server->address().to_string());
@@ -103,7 +103,7 @@ void MapClient::on_map(const ServerRef& server, ConstBytes front) {
     return;
   }
   counters_.map_full.add();
-  settle(server);
+  choose(server);
   if (decoded->epoch > epoch()) {
     LUNAR_LOG(kMap, 1, "cluster map {} from {}", decoded->epoch, server->address().to_string());
     LUNAR_TRACE(lunar_objecter, map_received, decoded->epoch);
@@ -120,12 +120,12 @@ void MapClient::on_current(const ServerRef& server, Epoch epoch) {
     return;
   }
   if (epoch > this->epoch()) return;  // it will send it
-  settle(server);
+  choose(server);
   on_answer(*server);
 }
 
 void MapClient::on_lost(ServerConnection& server) {
-  wanted_ = 0;  // whoever was asked may not answer
+  wanted_ = 0;  // whoever was asked might not answer
   if (hunt_.source().get() != &server) return;
   LUNAR_LOG(kMap, 1, "{} is gone, looking for another server to get maps from",
             server.address().to_string());

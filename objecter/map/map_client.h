@@ -65,7 +65,7 @@ class MapClient final : private MapSeeker {
   std::vector<msgr::Address> candidates() const override;
   void ask(ServerConnection& server) override { subscribe(server); }
   void subscribe(ServerConnection& server);
-  void settle(const ServerRef& server);
+  void choose(const ServerRef& server);
   void send_question();
   void on_answer(const ServerConnection& server);
   ServerRef authority();

@@ -18,7 +18,7 @@ std::optional<ObjectOp> make_list_op(PgId pg, ListScope scope, std::string curso
   return op;
 }
 
-Result<std::vector<std::string>> names_of(const OpReply& reply, uint32_t limit) {
+Result<std::vector<std::string>> object_names_in(const OpReply& reply, uint32_t limit) {
   if (reply.error) return failure(reply.error);
   auto names = decode_names(reply.data);
   if (names && names->size() > limit) return failure(OsdErrc::kInvalid);

@@ -15,6 +15,6 @@ namespace lunar::objecter {
 // Nothing if the PG, the cursor or the limit breaks a rule of docs/protocol-osd.md.
 std::optional<ObjectOp> make_list_op(PgId pg, ListScope scope, std::string cursor, uint32_t limit);
 // The names of one page, or why there are none.
-Result<std::vector<std::string>> names_of(const OpReply& reply, uint32_t limit);
+Result<std::vector<std::string>> object_names_in(const OpReply& reply, uint32_t limit);
 
 }  // namespace lunar::objecter

@@ -17,7 +17,6 @@ static_assert(trace_value(DeliveryReason::kEligible) == kTracePathEligible);
 static_assert(trace_value(DeliveryReason::kBelowThreshold) == kTracePathBelowThreshold);
 static_assert(trace_value(DeliveryReason::kNotRegistered) == kTracePathNotRegistered);
 static_assert(trace_value(DeliveryReason::kForeignMemory) == kTracePathForeignMemory);
-static_assert(trace_value(DeliveryReason::kSecureMode) == kTracePathSecureMode);
 static_assert(trace_value(DeliveryReason::kPeerLacks) == kTracePathPeerLacks);
 static_assert(trace_value(DeliveryReason::kResend) == kTracePathResend);
 static_assert(trace_value(DeliveryReason::kLinkLacks) == kTracePathLinkLacks);

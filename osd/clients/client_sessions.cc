@@ -32,9 +32,9 @@ ClientSession* ClientSessions::find(SessionId id) const {
 // --- connections ---
 
 bool ClientSessions::remembers(const msgr::PeerIdentity& peer) const {
-  const auto family = families_.find(ClientName{peer.entity, peer.instance});
-  if (family == families_.end()) return false;
-  return std::any_of(family->second.begin(), family->second.end(), [&](SessionId id) {
+  const auto starts = starts_of_.find(ClientName{peer.entity, peer.instance});
+  if (starts == starts_of_.end()) return false;
+  return std::any_of(starts->second.begin(), starts->second.end(), [&](SessionId id) {
     const ClientSession& session = *sessions_.at(id);
     return session.nonce() == peer.nonce && session.is_served();
   });
@@ -43,10 +43,10 @@ bool ClientSessions::remembers(const msgr::PeerIdentity& peer) const {
 ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
   const msgr::PeerIdentity& peer = connection.peer();
   const ClientName name{peer.entity, peer.instance};
-  ClientStarts& family = families_[name];
+  ClientStarts& starts = starts_of_[name];
   fences_.on_arrived(name);
   bool is_newest = fences_.allows(name, peer.nonce);
-  for (const SessionId id : family) {
+  for (const SessionId id : starts) {
     ClientSession& known = *sessions_.at(id);
     if (known.nonce() == peer.nonce) {
       known.attach(connection);
@@ -73,7 +73,7 @@ ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
                                       std::make_shared<const ClientName>(name), peer.nonce, state);
   sessions_.emplace(id, session);
   ++sessions_of_[name.entity];
-  families_[name].push_back(id);
+  starts_of_[name].push_back(id);
   fences_.on_arrived(name);  // room may have been made by dropping the last start that was there
   session->attach(connection);
   if (state == State::kWaiting) {
@@ -125,11 +125,11 @@ void ClientSessions::expire(TimePoint now) {
 void ClientSessions::drop(SessionId id) {
   const auto found = sessions_.find(id);
   if (found == sessions_.end()) return;
-  const auto family = families_.find(found->second->client());
-  std::erase(family->second, id);
-  if (family->second.empty()) {
-    fences_.on_left(family->first);
-    families_.erase(family);
+  const auto starts = starts_of_.find(found->second->client());
+  std::erase(starts->second, id);
+  if (starts->second.empty()) {
+    fences_.on_left(starts->first);
+    starts_of_.erase(starts);
   }
   const auto count = sessions_of_.find(found->second->client().entity);
   if (--count->second == 0) sessions_of_.erase(count);
@@ -149,14 +149,14 @@ void ClientSessions::submit(msgr::Connection& connection, SessionId id, ClientOp
 
 void ClientSessions::cancel(msgr::Connection& connection, SessionId id, Tid tid) {
   if (ClientSession* const session = find(id)) session->cancel(connection, tid);
-  if (ClientSession* const session = find(id)) settle(*session);
+  if (ClientSession* const session = find(id)) on_ops_ended(*session);
 }
 
 void ClientSessions::on_executed(ClientOpRef op, OpResultRef result) {
   ClientSession* const session = find(op->session);
   LUNAR_CHECK(session != nullptr, "an op outlived its session");
   session->on_executed(std::move(op), std::move(result));
-  settle(*session);
+  on_ops_ended(*session);
 }
 
 void ClientSessions::on_delivered(SessionId id, uint64_t connection_id, Tid tid) {
@@ -167,8 +167,8 @@ void ClientSessions::on_delivered(SessionId id, uint64_t connection_id, Tid tid)
 // --- fences ---
 
 void ClientSessions::fence_older(const ClientSession& session) {
-  const ClientStarts family = families_.at(session.client());
-  for (const SessionId other : family) {
+  const ClientStarts starts = starts_of_.at(session.client());
+  for (const SessionId other : starts) {
     ClientSession& older = *sessions_.at(other);
     if (other == session.id() || older.state() == State::kFenced) continue;
     LUNAR_LOG_LIMITED(kOsd, 0, "{} start {} fences start {}", session.client().to_string(),
@@ -180,9 +180,9 @@ void ClientSessions::fence_older(const ClientSession& session) {
 
 uint64_t ClientSessions::newest_nonce(const ClientName& client) const {
   uint64_t newest = 0;
-  const auto family = families_.find(client);
-  if (family == families_.end()) return newest;
-  for (const SessionId id : family->second) newest = std::max(newest, sessions_.at(id)->nonce());
+  const auto starts = starts_of_.find(client);
+  if (starts == starts_of_.end()) return newest;
+  for (const SessionId id : starts->second) newest = std::max(newest, sessions_.at(id)->nonce());
   return newest;
 }
 
@@ -190,9 +190,9 @@ void ClientSessions::fence(const ClientName& client, uint64_t nonce,
                            UniqueFunction<void(bool)> done) {
   if (nonce != 0 && fences_.allows(client, nonce))
     return done(false);  // lifted while it was recorded
-  const auto family = families_.find(client);
-  if (family != families_.end()) {
-    for (const SessionId id : ClientStarts(family->second)) {
+  const auto starts = starts_of_.find(client);
+  if (starts != starts_of_.end()) {
+    for (const SessionId id : ClientStarts(starts->second)) {
       ClientSession& session = *sessions_.at(id);
       if (session.nonce() <= nonce && session.state() != State::kFenced) session.fence();
     }
@@ -204,10 +204,10 @@ void ClientSessions::fence(const ClientName& client, uint64_t nonce,
 
 void ClientSessions::unfence(const ClientName& client) {
   answer_fences();
-  const auto family = families_.find(client);
-  if (family == families_.end()) return;
+  const auto starts = starts_of_.find(client);
+  if (starts == starts_of_.end()) return;
   const uint64_t newest = newest_nonce(client);
-  for (const SessionId id : ClientStarts(family->second)) {
+  for (const SessionId id : ClientStarts(starts->second)) {
     ClientSession& session = *sessions_.at(id);
     const bool is_let_in = session.state() == State::kFenced && session.nonce() == newest &&
                            fences_.allows(client, session.nonce());
@@ -218,9 +218,9 @@ void ClientSessions::unfence(const ClientName& client) {
 }
 
 bool ClientSessions::is_executing(const ClientName& client, uint64_t up_to_nonce) const {
-  const auto family = families_.find(client);
-  if (family == families_.end()) return false;
-  return std::any_of(family->second.begin(), family->second.end(), [&](SessionId id) {
+  const auto starts = starts_of_.find(client);
+  if (starts == starts_of_.end()) return false;
+  return std::any_of(starts->second.begin(), starts->second.end(), [&](SessionId id) {
     const ClientSession& session = *sessions_.at(id);
     return session.nonce() <= up_to_nonce && session.is_executing();
   });
@@ -228,20 +228,20 @@ bool ClientSessions::is_executing(const ClientName& client, uint64_t up_to_nonce
 
 void ClientSessions::open_if_alone(ClientSession& session) {
   if (session.state() != State::kWaiting) return;
-  for (const SessionId other : families_.at(session.client()))
+  for (const SessionId other : starts_of_.at(session.client()))
     if (other != session.id() && sessions_.at(other)->is_executing()) return;
   session.open();
 }
 
 // An op of the session has ended or was taken back: it may have been the last one that a newer
 // start, or a fence, waits for.
-void ClientSessions::settle(ClientSession& session) {
+void ClientSessions::on_ops_ended(ClientSession& session) {
   if (session.is_executing()) return;
   if (session.state() != State::kFenced) return answer_fences();
   const SessionId id = session.id();
   const bool is_gone = !session.is_connected();
-  const ClientStarts family = families_.at(session.client());
-  for (const SessionId other : family)
+  const ClientStarts starts = starts_of_.at(session.client());
+  for (const SessionId other : starts)
     if (ClientSession* const waiting = find(other)) open_if_alone(*waiting);
   if (is_gone) drop(id);
   answer_fences();

@@ -85,7 +85,7 @@ class ClientSessions {
   bool can_make_room_for(const std::string& entity);
   void fence_older(const ClientSession& session);
   void open_if_alone(ClientSession& session);
-  void settle(ClientSession& session);
+  void on_ops_ended(ClientSession& session);
   void answer_fences();
   bool is_executing(const ClientName& client, uint64_t up_to_nonce) const;
   void drop(SessionId id);
@@ -96,7 +96,7 @@ class ClientSessions {
   ClientSession::ReplyMemory replies_;
   std::map<std::string, std::size_t> sessions_of_;  // how many each entity has; none is 0
   std::map<SessionId, std::shared_ptr<ClientSession>> sessions_;
-  std::map<ClientName, ClientStarts> families_;
+  std::map<ClientName, ClientStarts> starts_of_;
   std::vector<FenceWaiter> fence_waiters_;
   SessionId next_id_ = 1;
 };

@@ -148,10 +148,9 @@ uint64_t FenceTable::replaced_up_to(const ClientName& client) const {
   return found == clients_.end() ? 0 : found->second.replaced_up_to;
 }
 
-void FenceTable::settle(UniqueFunction<void()> done) {
+void FenceTable::drain(UniqueFunction<void()> done) {
   if (!writer_.is_busy()) return done();
-  writer_.save(
-      [this, done = std::move(done)](std::error_code) mutable { settle(std::move(done)); });
+  writer_.save([this, done = std::move(done)](std::error_code) mutable { drain(std::move(done)); });
 }
 
 std::vector<std::byte> FenceTable::encode() const {

@@ -19,7 +19,7 @@ namespace lunar::osd {
 // Remembers durably which starts of a client may write no more: a nonce below the newest that ever
 // wrote here, and what an operator fenced. So a gateway that hung while its successor took over
 // stays out, also after this server restarted.
-// Loop-bound. Borrows the records, which outlive it; destroy it only after settle().
+// Loop-bound. Borrows the records, which outlive it; destroy it only after drain().
 class FenceTable {
  public:
   // The most that are kept, beside those that are present or fenced by an operator: the longest
@@ -54,7 +54,7 @@ class FenceTable {
   uint64_t replaced_up_to(const ClientName& client) const;
 
   // Runs done when no record is being written; at once if so already.
-  void settle(UniqueFunction<void()> done);
+  void drain(UniqueFunction<void()> done);
   // Of one entity and instance; empty: of all.
   std::string to_json(const std::string& entity = {}, const std::string& instance = {}) const;
 

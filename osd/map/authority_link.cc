@@ -158,7 +158,7 @@ void AuthorityLink::on_boot_reply(const ServerRef& server, ConstBytes front) {
   if (!reply) return;
   switch (reply->error) {
     case OsdErrc::kOk:
-      hunt_.settle(server);
+      hunt_.choose(server);
       last_problem_.clear();
       return us_.on_booted(reply->epoch);
     case OsdErrc::kStaleMap:  // not the authority

@@ -167,10 +167,10 @@ void ChangingSteps::finish_if_marked() {
   if (is_worth_trying && !std::exchange(has_marked_again_, true)) return wait_for_mark();
   if (is_unstable_) cursor_.env().ledger.end_write(cursor_.op().header.image);
   if (error == OsdErrc::kOk) error = mark_error_;
-  settle_damage();
+  end_damage_if_repaired();
 }
 
-void ChangingSteps::settle_damage() {
+void ChangingSteps::end_damage_if_repaired() {
   const UnflushedLedger& ledger = cursor_.env().ledger;
   const bool is_repaired = cursor_.op_result().header.error == OsdErrc::kOk &&
                            replaces_object(cursor_.op().header) && ledger.is_damaged(object());

@@ -40,7 +40,7 @@ class ChangingSteps {
   void or_write();
   void remove();
   void finish_if_marked();
-  void settle_damage();
+  void end_damage_if_repaired();
   void end_damage(std::error_code flush_error);
 
   bool is_fua() const noexcept;

@@ -47,13 +47,15 @@ OpTracker::OpTracker(PerfRegistry& perf, Options options)
       op_(perf_.counter("op", "ops of clients that have ended")),
       op_in_bytes_(
           perf_.counter("op_in_bytes", "payload bytes that came with ops or were pulled", "bytes")),
-      op_out_bytes_(perf_.counter("op_out_bytes", "data bytes of results", "bytes")),
+      op_out_bytes_(
+          perf_.counter("op_out_bytes", "bytes of data that replies to clients carried", "bytes")),
       op_latency_(perf_.time_average("op_latency", "time from the arrival of an op to its end")),
       op_latency_histogram_(perf_.histogram(
           "op_latency_histogram", "histogram of the time from the arrival of an op to its end")),
       op_r_(perf_.counter("op_r", "ops that have ended and change nothing")),
       op_r_out_bytes_(perf_.counter("op_r_out_bytes",
-                                    "data bytes of results of ops that change nothing", "bytes")),
+                                    "bytes of data that replies to ops that change nothing carried",
+                                    "bytes")),
       op_r_latency_(perf_.time_average("op_r_latency", "latency of ops that change nothing")),
       op_w_(perf_.counter("op_w", "ops that have ended and change an object")),
       op_w_in_bytes_(
@@ -67,12 +69,12 @@ OpTracker::OpTracker(PerfRegistry& perf, Options options)
                                  "waited too long for its link, or was lost with one")),
       op_wip_(perf_.gauge("op_wip", "ops that have arrived and have not ended")) {}
 
-void OpTracker::arrived(const ClientOpRef& op) {
+void OpTracker::on_arrived(const ClientOpRef& op) {
   ops_[op.get()].op = op;
   op_wip_.set(ops_.size());
 }
 
-void OpTracker::ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes, TimePoint now) {
+void OpTracker::on_ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes, TimePoint now) {
   if (ops_.erase(&op) == 0) return;
   op_wip_.set(ops_.size());
   const std::chrono::nanoseconds took = now - op.arrived;

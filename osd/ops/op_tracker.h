@@ -26,9 +26,9 @@ class OpTracker {
   OpTracker(PerfRegistry& perf, Options options);
 
   void set_options(Options options) { options_ = options; }
-  void arrived(const ClientOpRef& op);
+  void on_arrived(const ClientOpRef& op);
   // The op has ended, or was dropped.
-  void ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes, TimePoint now);
+  void on_ended(const ClientOp& op, OsdErrc error, std::size_t data_bytes, TimePoint now);
   // For ReplyMessage.
   PerfCounter& reads_again() noexcept { return reads_again_; }
   // Logs each op that has become slow since the last call. Returns how many are slow now.

@@ -262,14 +262,14 @@ void UnflushedLedger::shutdown(UniqueFunction<void()> done) {
   flush(0, std::make_shared<ClientName>(), 0,
         [this, done = std::move(done)](OsdErrc, uint64_t) mutable {
           losses_.save(
-              [this, done = std::move(done)](std::error_code) mutable { settle(std::move(done)); });
+              [this, done = std::move(done)](std::error_code) mutable { drain(std::move(done)); });
         });
 }
 
-void UnflushedLedger::settle(UniqueFunction<void()> done) {
+void UnflushedLedger::drain(UniqueFunction<void()> done) {
   RecordWriter* const busy = losses_.is_busy() ? &losses_ : marks_.is_busy() ? &marks_ : nullptr;
   if (busy == nullptr) return done();
-  busy->save([this, done = std::move(done)](std::error_code) mutable { settle(std::move(done)); });
+  busy->save([this, done = std::move(done)](std::error_code) mutable { drain(std::move(done)); });
 }
 
 std::size_t UnflushedLedger::marked_images() const noexcept {

@@ -130,7 +130,7 @@ class UnflushedLedger {
   void try_record_again();
   bool may_acknowledge() const noexcept { return !is_unrecorded_ && !has_too_many_damaged_; }
   // Waits until no record is being written.
-  void settle(UniqueFunction<void()> done);
+  void drain(UniqueFunction<void()> done);
   void forget_if_idle(ImageId image);
 
   msgr::EventCenter& center_;

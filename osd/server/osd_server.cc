@@ -201,7 +201,7 @@ Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
   ops_->drain(drained.callback());
   co_await drained;
   msgr::Completion<void> recorded;
-  fences_->settle(recorded.callback());
+  fences_->drain(recorded.callback());
   co_await recorded;
   if (ledger_) {
     msgr::Completion<void> flushed;

@@ -30,7 +30,7 @@ constexpr std::pair<const char*, const char*> kShown[] = {
     {"dump_watchers", "who watches which objects"},
     {"sessions", "the clients that this server knows"},
     {"unflushed", "the images with unflushed or lost writes, and the damaged objects"},
-    {"fences", "the starts of clients that are refused from now on; of one entity=, instance="},
+    {"fences", "fenced starts of clients; entity= and instance= select one client"},
     {"store usage",
      "the size of the store and how much of it is used, in bytes; ok, nearfull or full"},
 };

@@ -106,7 +106,7 @@ void OpService::on_map(Epoch epoch) {
     admit(*waiter.connection, std::move(waiter.op));
 }
 
-// What a client may no more, it may not go on with: its watches end. Ops that were admitted do.
+// Ends the watches that the new map does not allow. Ops that were admitted are still executed.
 void OpService::end_watches_not_allowed() {
   watches_.drop_if([this](const std::string& entity, const ObjectId& object) {
     return !access_.permissions_of(entity, maps_.map()).allows_watching(object);
@@ -137,7 +137,7 @@ void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
   if (is_stopping_) return refuse(connection, *op, OsdErrc::kShutdown);
   if (const OsdErrc error = check_op(op->header, options_.limits); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
-  tracker_.arrived(op);
+  tracker_.on_arrived(op);
   admit(connection, std::move(op));
 }
 
@@ -200,7 +200,7 @@ void OpService::on_cancel(msgr::Connection& connection, ConstBytes front) {
   const auto known = connections_.find(connection.id());
   if (!note || known == connections_.end()) return;
   if (const ClientOpRef op = map_waiters_.take(connection, note->tid))
-    tracker_.ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
+    tracker_.on_ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
   sessions_.cancel(connection, known->second, note->tid);
 }
 
@@ -221,7 +221,7 @@ void OpService::finish_later(ClientOpRef op, OsdErrc error) {
 bool OpService::take_back(const ClientOpRef& op) {
   if (!executor_->take_back(op) && !watch_ops_.take_back(*op)) return false;
   LUNAR_TRACE(lunar_osd, op_cancelled, op->io_id(), op->header.tid);
-  tracker_.ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
+  tracker_.on_ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
   return true;
 }
 
@@ -234,7 +234,7 @@ void OpService::on_executed(ClientOpRef op, OpResultRef result) {
 }
 
 void OpService::end(ClientOpRef op, OpResultRef result) {
-  tracker_.ended(*op, result->header.error, result->data_bytes(), monotonic_now());
+  tracker_.on_ended(*op, result->header.error, result->data_bytes(), monotonic_now());
   sessions_.on_executed(std::move(op), std::move(result));
 }
 
@@ -245,7 +245,7 @@ void OpService::send_reply(msgr::Connection& connection, const ClientOp& op, OpR
   header.epoch = maps_.epoch();
   header.verifier = ledger_->verifier();
   // Does nothing for an op that executed: on_executed() has counted it. Any other ends here.
-  tracker_.ended(op, header.error, 0, monotonic_now());
+  tracker_.on_ended(op, header.error, 0, monotonic_now());
   LUNAR_TRACE(lunar_osd, op_replied, op.io_id(), header.tid, static_cast<int32_t>(header.error),
               static_cast<uint64_t>(result->data_bytes()));
   msgr::MessageMeta meta;

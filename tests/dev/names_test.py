@@ -71,6 +71,22 @@ class Booleans(unittest.TestCase):
         self.assertEqual(self.names("bool crc_data; bool fua; bool tcp_nodelay;"), [])
 
 
+class Functions(unittest.TestCase):
+    def found(self, **headers):
+        files = {path.replace("__", "/") + ".h": text for path, text in headers.items()}
+        return [(path, message) for path, _, message in check_names.check_functions(files)]
+
+    def test_a_function_of_two_headers_is_found(self):
+        self.assertEqual(
+            self.found(osd__a="namespace o {\nstd::vector<int> names_of(const A& a);\n}",
+                       gateway__b="namespace g {\n// Of all.\n[[nodiscard]] inline int names_of(int b) {\n}"),
+            [("gateway/b.h", "function names_of: osd/a.h:2 has one")])
+
+    def test_overloads_of_one_header_methods_and_what_means_the_same_of_each_type_pass(self):
+        self.assertEqual(self.found(a="int f(int a);\nint f(char b);\nvoid encode(const A& a);",
+                                    b="struct B {\n  int f(int a);\n};\nvoid encode(const B& b);"), [])
+
+
 class Words(unittest.TestCase):
     def words(self, path, text):
         return [message.split("'")[3] for _, message in check_names.check_words(path, text)]

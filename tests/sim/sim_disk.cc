@@ -42,9 +42,9 @@ SimDisk::SimDisk(SimHost& host, std::string folder)
       path_(folder + "/store"),
       aside_(folder + "/aside"),
       copy_(folder + "/copy"),
-      graveyard_(folder + "/graveyard") {
+      hidden_files_(folder + "/hidden") {
   fs::create_directories(path_);
-  fs::create_directories(graveyard_);
+  fs::create_directories(hidden_files_);
 }
 
 SimDisk::~SimDisk() = default;
@@ -110,7 +110,7 @@ int SimDisk::sync(int fd) {
   const auto at = files_.find({status.st_dev, status.st_ino});
   if (is_failing) {
     if (at != files_.end()) {
-      settle(at->second);
+      decide_fate(at->second);
       files_.erase(at);
       on_loss();
     }
@@ -137,7 +137,7 @@ void SimDisk::sync_names(const std::string& folder) {
 }
 
 std::string SimDisk::keep_hidden(const std::string& path) {
-  std::string kept = graveyard_ + "/" + std::to_string(next_grave_++);
+  std::string kept = hidden_files_ + "/" + std::to_string(next_hidden_++);
   LUNAR_CHECK(::link(path.c_str(), kept.c_str()) == 0, "link");
   return kept;
 }
@@ -151,7 +151,7 @@ void SimDisk::cut_power() {
     if (!change.replaced.empty()) ::unlink(change.replaced.c_str());
   }
   names_.clear();
-  for (auto& [key, file] : files_) settle(file);
+  for (auto& [key, file] : files_) decide_fate(file);
   files_.clear();
   ++boots_;
 }
@@ -176,7 +176,7 @@ void SimDisk::undo(const NameChange& change) {
   }
 }
 
-void SimDisk::settle(UnsyncedFile& file) {
+void SimDisk::decide_fate(UnsyncedFile& file) {
   struct stat status {};
   LUNAR_CHECK(::fstat(file.fd.get(), &status) == 0, "fstat");
   const auto size = static_cast<uint64_t>(status.st_size);
@@ -280,7 +280,7 @@ int SimDisk::sync_data(int fd) { return sync(fd); }
 
 int SimDisk::sync_file_system(int fd) {
   if (fd >= 0 && fails(failing_syncs)) {
-    for (auto& [key, file] : files_) settle(file);
+    for (auto& [key, file] : files_) decide_fate(file);
     files_.clear();
     on_loss();
     return -EIO;

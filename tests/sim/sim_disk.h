@@ -80,15 +80,15 @@ class SimDisk final : public osd::Syscalls {
   void sync_names(const std::string& folder);
   std::string keep_hidden(const std::string& path);
   void undo(const NameChange& change);
-  void settle(UnsyncedFile& file);
+  void decide_fate(UnsyncedFile& file);
   bool fails(unsigned& left);
 
   SimHost& host_;
   const std::string path_;   // the store
   const std::string aside_;  // the real store while another one is in its place
   const std::string copy_;
-  const std::string graveyard_;  // files that names may have to be given back to
-  uint64_t next_grave_ = 0;
+  const std::string hidden_files_;  // files that names may have to be given back to
+  uint64_t next_hidden_ = 0;
   uint64_t boots_ = 0;
   std::map<std::pair<dev_t, ino_t>, UnsyncedFile> files_;
   std::vector<NameChange> names_;

@@ -5,11 +5,13 @@
   types     a class, structure, enumeration or alias of a header is declared once in the product's tree, nested ones
             included; a type local to a .cc file does not take the name of one in a header.
   booleans  what is bool in a header reads as a statement: is_open, has_link, accepts().
+  functions a function of a namespace is declared in one header of the product, unless it is an overload that means
+            the same of each type.
   words     a word that the glossary does not use is not part of an identifier.
 
 It reads text, not syntax.
 
-  check_names.py [--root DIR] [--only types|booleans|words]
+  check_names.py [--root DIR] [--only types|booleans|functions|words]
 """
 
 import argparse
@@ -85,6 +87,18 @@ GIVEN_BOOLEANS = {
 }
 BOOL = re.compile(r"\bbool\b(?:\s+(?:noexcept|const))?\s*&?\s+(?:\w+::)*(?P<name>[a-z]\w*)\s*(?P<call>\()?")
 
+# Functions of which each header may have one for its types, as they mean the same of each.
+OVERLOADS = {
+    "encode": "the bytes or the text of a value", "is_valid": "whether a value that came from outside can be used",
+    "validate": "the same, with a sentence", "to_string": "a value as text", "name_of": "an enumerator as text",
+    "describe": "a value as text for people", "make_error_code": "the standard library asks for it",
+    "post_done": "calls a `done` later, on its loop",
+}
+FUNCTION = re.compile(
+    r"^(?![ }#]|(?:using|template|namespace|struct|class|enum|friend|static_assert|extern|typedef)\b)"
+    r"(?:\[\[nodiscard\]\] )?(?:inline |constexpr |static )*[\w:<>,\*& ]+?[\s\*&](?P<name>[a-z]\w*)\s*\(",
+    re.MULTILINE)
+
 # word: (why, [(path pattern, identifier pattern, reason it is allowed there)])
 _FILES = "the name of a file"
 FORBIDDEN = {
@@ -156,6 +170,22 @@ def check_types(files):
                 yield place[0], place[1], f"type {place[2]}: {kept[0]}:{kept[1]} has {kept[2]}"
 
 
+def check_functions(files):
+    """Yields (path, line, message); `files` is {path: text}."""
+    places = {}
+    for path, source in files.items():
+        if path.endswith(".h"):
+            text = blank_comments_and_strings(source)
+            for match in FUNCTION.finditer(text):
+                places.setdefault(match.group("name"), {}).setdefault(path, line_of(text, match.start("name")))
+    for name, declared in sorted(places.items()):
+        if name in OVERLOADS:
+            continue
+        kept, *others = declared.items()
+        for path, line in others:
+            yield path, line, f"function {name}: {kept[0]}:{kept[1]} has one"
+
+
 def reads_as_statement(name, is_function):
     name = name.rstrip("_")
     if re.match(r"k[A-Z]", name):  # a constant: kIsInline
@@ -208,7 +238,7 @@ def check_words(path, source):
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--root", default=os.path.join(os.path.dirname(__file__), "..", ".."))
-    parser.add_argument("--only", choices=("types", "booleans", "words"))
+    parser.add_argument("--only", choices=("types", "booleans", "functions", "words"))
     args = parser.parse_args()
     files = {}
     for path in tracked(args.root, "*.h", "*.c", "*.cc"):
@@ -219,6 +249,8 @@ def main():
     found = []
     if args.only in (None, "types"):
         found += check_types(files)
+    if args.only in (None, "functions"):
+        found += check_functions(files)
     for path, text in files.items():
         if args.only in (None, "booleans") and path.endswith(".h"):
             found += [(path, *rest) for rest in check_booleans(path, text)]

@@ -54,11 +54,11 @@ void LinkOpener::on_frame(msgr::ReceivedFrame frame) {
                           fmt::format("{}: no RDMA at the server: {}", server_.to_string(), why)));
   }
   upgrade_->complete(frame.front, [this](Result<std::unique_ptr<msgr::Link>> link) {
-    completed(std::move(link));
+    on_opened(std::move(link));
   });
 }
 
-void LinkOpener::completed(Result<std::unique_ptr<msgr::Link>> link) {
+void LinkOpener::on_opened(Result<std::unique_ptr<msgr::Link>> link) {
   if (!link) return fail_with(link.error(), "cannot complete the RDMA connection");
   upgrade_->succeeded();
   close_and_forget(std::move(first_));

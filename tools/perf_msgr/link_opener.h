@@ -26,7 +26,7 @@ class LinkOpener final : msgr::LinkHandler {
 
   void connected(Result<std::unique_ptr<msgr::Link>> link);
   void prepared(Outcome<std::vector<std::byte>> offer);
-  void completed(Result<std::unique_ptr<msgr::Link>> link);
+  void on_opened(Result<std::unique_ptr<msgr::Link>> link);
   void finish(Outcome<std::unique_ptr<msgr::Link>> result);
   void fail_with(std::error_code why, const char* what);
 

@@ -57,7 +57,7 @@ class ReceiveSide final : private FrameReceiver::Owner {
   void lend_credits();
   void process_held();
   void schedule_process();
-  void receive_failed(std::error_code why) override { link_.faults.fail(why); }
+  void on_receive_failed(std::error_code why) override { link_.faults.fail(why); }
   void receive_resumed() override { process_held(); }
 
   LinkCore& link_;

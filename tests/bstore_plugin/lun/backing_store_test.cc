@@ -29,7 +29,7 @@ class BackingStoreTest : public ::testing::Test {
   std::string path() const { return folder_ + "/lun"; }
   // POOL/IMAGE, or the sentence.
   static std::string found(const std::string& backing_store, const std::string& pool = {}) {
-    const auto spec = find_image(backing_store, pool, kLong);
+    const auto spec = parse_backing_store(backing_store, pool, kLong);
     return spec ? spec->to_string() : spec.error().message;
   }
 
@@ -55,8 +55,8 @@ TEST_F(BackingStoreTest, RefusesOtherFilesWithoutShowingThem) {
     EXPECT_NE(sentence.find(path() + " does not describe a LUN"), std::string::npos) << sentence;
     EXPECT_EQ(sentence.find("secret"), std::string::npos) << sentence;
   }
-  EXPECT_FALSE(find_image(write(std::string("lunar:rbd/a\0b\n", 14)), "", kLong));
-  EXPECT_FALSE(find_image(write("lunar:\n"), "rbd", kLong));
+  EXPECT_FALSE(parse_backing_store(write(std::string("lunar:rbd/a\0b\n", 14)), "", kLong));
+  EXPECT_FALSE(parse_backing_store(write("lunar:\n"), "rbd", kLong));
 }
 
 TEST_F(BackingStoreTest, ReadsNoMoreThanALittle) {

@@ -396,7 +396,7 @@ TEST_F(FastTransportTest, SendsTheLastAnswerBeforeItCloses) {
   EXPECT_EQ(a->sockets.peer_receives(), "bye");
 }
 
-TEST_F(FastTransportTest, LingersUntilTheLastAnswerIsSent) {
+TEST_F(FastTransportTest, KeepsAClosedConnectionUntilTheLastAnswerIsSent) {
   auto a = connect();
   turn({});
   a->log.on_pdu = [&](const std::string&) {
@@ -419,7 +419,7 @@ TEST_F(FastTransportTest, LingersUntilTheLastAnswerIsSent) {
   EXPECT_EQ(received.substr(received.size() - 3), "bye");
 }
 
-TEST_F(FastTransportTest, LingersForSecondsOnly) {
+TEST_F(FastTransportTest, KeepsAClosedConnectionForSecondsOnly) {
   auto a = connect();
   turn({});
   a->log.answers.push_back(answer_of(*a, "h", 4 << 20));
@@ -433,7 +433,7 @@ TEST_F(FastTransportTest, LingersForSecondsOnly) {
     a->sockets.peer_receives(1 << 16);
     settle({a.get()});
   }
-  for (int i = 0; i < FastTransport::kLingerTicks; ++i) {
+  for (int i = 0; i < FastTransport::kGraceTicks; ++i) {
     EXPECT_EQ(a->log.closes, 0);
     if (!std::exchange(loop_.has_tick, false)) break;
     transport_.tick();

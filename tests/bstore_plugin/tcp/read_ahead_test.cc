@@ -86,9 +86,9 @@ TEST_F(ReadAheadTest, TellsTheEndAfterAllBytes) {
 TEST_F(ReadAheadTest, NeedsNoBlockWhileItHasNoBytes) {
   sockets_.peer_sends("ab");
   EXPECT_EQ(read(1), "a");
-  ahead_.rest();
+  ahead_.give_block_back();
   EXPECT_EQ(read(1), "b");
-  ahead_.rest();
+  ahead_.give_block_back();
   // The next one gets the block that this one gave back, with what was in it.
   const std::unique_ptr<std::byte[]> block = blocks_.take();
   EXPECT_EQ(static_cast<char>(block[0]), 'b');

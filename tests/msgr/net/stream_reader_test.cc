@@ -66,7 +66,7 @@ class StreamReaderTest : public ::testing::Test, private FrameReceiver::Owner {
       if (received.placed_bytes != 0 && !receiver_.feed_payload(received.placed_bytes)) return;
     }
   }
-  void receive_failed(std::error_code why) override { ADD_FAILURE() << why.message(); }
+  void on_receive_failed(std::error_code why) override { ADD_FAILURE() << why.message(); }
   void receive_resumed() override {}
 
   std::unique_ptr<EventCenter> center_;

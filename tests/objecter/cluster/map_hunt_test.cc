@@ -10,7 +10,7 @@ namespace {
 
 using Addresses = std::vector<msgr::Address>;
 
-// A seeker that sends nothing, and settles only when the test tells it to.
+// A seeker that sends nothing, and chooses only when the test tells it to.
 class MapHuntTest : public ObjecterFixture, private msgr::Dispatcher, private MapSeeker {
  protected:
   void hunt_among(int count, HuntPace pace = {200ms, 3s, 4}) {
@@ -47,9 +47,9 @@ class MapHuntTest : public ObjecterFixture, private msgr::Dispatcher, private Ma
     return all;
   }
   // Whether it is the source now.
-  bool settle_for(int id) {
+  bool choose_server(int id) {
     const ServerRef server = table.get(osd(id).address());
-    hunt->settle(server);
+    hunt->choose(server);
     return hunt->source() == server;
   }
 
@@ -88,7 +88,7 @@ TEST_F(MapHuntTest, ConnectsToOneCandidateMoreAtEachStagger) {
 TEST_F(MapHuntTest, LetsGoOfTheOthersWhenOneAnswers) {
   hunt_among(3);
   pass(210ms);
-  EXPECT_TRUE(settle_for(0));
+  EXPECT_TRUE(choose_server(0));
   ASSERT_NE(hunt->source(), nullptr);
   EXPECT_EQ(hunt->source()->address(), osd(0).address());
   EXPECT_EQ(hunt->last_asked(), nullptr);
@@ -101,10 +101,10 @@ TEST_F(MapHuntTest, BelievesOnlyWhomItAsked) {
   hunt_among(2);
   const ServerRef other = table.get(osd(1).address());
   EXPECT_FALSE(hunt->holds(*other));
-  EXPECT_FALSE(settle_for(1));
+  EXPECT_FALSE(choose_server(1));
   EXPECT_EQ(hunt->source(), nullptr);
-  EXPECT_TRUE(settle_for(0));
-  EXPECT_FALSE(settle_for(1)) << "there is a source already";
+  EXPECT_TRUE(choose_server(0));
+  EXPECT_FALSE(choose_server(1)) << "there is a source already";
   EXPECT_TRUE(hunt->holds(*hunt->source()));
   EXPECT_TRUE(hunt->holds(hunt->source()->connection()));
   EXPECT_FALSE(hunt->holds(other->connection()));
@@ -143,7 +143,7 @@ TEST_F(MapHuntTest, TheOneAskedLongestGoesWhenTooManyAreAsked) {
 
 TEST_F(MapHuntTest, ADroppedSourceIsTriedLast) {
   hunt_among(3);
-  ASSERT_TRUE(settle_for(0));
+  ASSERT_TRUE(choose_server(0));
   hunt->drop_source();
   EXPECT_EQ(hunt->source(), nullptr);
   EXPECT_EQ(connected(), addresses_of({1})) << "the next one at once";
@@ -151,18 +151,18 @@ TEST_F(MapHuntTest, ADroppedSourceIsTriedLast) {
   EXPECT_EQ(connected(), addresses_of({1, 2}));
   pass(200ms);
   EXPECT_EQ(connected(), addresses_of({0, 1, 2}));
-  EXPECT_TRUE(settle_for(2));
+  EXPECT_TRUE(choose_server(2));
 }
 
 TEST_F(MapHuntTest, ADoubtedSourceHasTimeToAnswerAnew) {
   hunt_among(2, {1s, 1s, 1});
-  ASSERT_TRUE(settle_for(0));
+  ASSERT_TRUE(choose_server(0));
   hunt->doubt_source();
   EXPECT_EQ(hunt->source(), nullptr);
   EXPECT_EQ(hunt->last_asked()->address(), osd(0).address());
   pass(900ms);
   EXPECT_EQ(connected(), addresses_of({0}));
-  EXPECT_TRUE(settle_for(0));
+  EXPECT_TRUE(choose_server(0));
   pass(10s);
   EXPECT_EQ(connected(), addresses_of({0}));
   EXPECT_EQ(osd(0).sessions, 1u);
@@ -170,7 +170,7 @@ TEST_F(MapHuntTest, ADoubtedSourceHasTimeToAnswerAnew) {
 
 TEST_F(MapHuntTest, ADoubtedSourceThatIsSilentLosesItsTurn) {
   hunt_among(2, {1s, 1s, 1});
-  ASSERT_TRUE(settle_for(0));
+  ASSERT_TRUE(choose_server(0));
   hunt->doubt_source();
   pass(1100ms);
   EXPECT_EQ(connected(), addresses_of({1}));
@@ -234,7 +234,7 @@ TEST_F(MapHuntTest, StopLetsGoOfEverybodyAndAsksNobody) {
 
 TEST_F(MapHuntTest, StopLetsGoOfTheSource) {
   hunt_among(1);
-  ASSERT_TRUE(settle_for(0));
+  ASSERT_TRUE(choose_server(0));
   hunt->stop();
   EXPECT_EQ(hunt->source(), nullptr);
   EXPECT_EQ(connected(), Addresses{});

@@ -41,14 +41,14 @@ TEST(PgListTest, NamesAreOnePageAtMost) {
   encode(Names{"a", "b"}, data);
   OpReply reply;
   reply.data = data;
-  EXPECT_EQ(names_of(reply, 2), (Names{"a", "b"}));
-  EXPECT_EQ(names_of(reply, 1).error(), make_error_code(OsdErrc::kInvalid));
+  EXPECT_EQ(object_names_in(reply, 2), (Names{"a", "b"}));
+  EXPECT_EQ(object_names_in(reply, 1).error(), make_error_code(OsdErrc::kInvalid));
 }
 
 TEST(PgListTest, AnErrorIsPassedOn) {
   OpReply reply;
   reply.error = OsdErrc::kStaleMap;
-  EXPECT_EQ(names_of(reply, 1).error(), make_error_code(OsdErrc::kStaleMap));
+  EXPECT_EQ(object_names_in(reply, 1).error(), make_error_code(OsdErrc::kStaleMap));
 }
 
 }  // namespace

@@ -87,7 +87,7 @@ TEST_F(AuthCommandsTest, ANewClusterEnforcesAndAnOldOneOnlyWhenTold) {
   EXPECT_EQ(map.entities.size(), 1u);
 }
 
-// A backup of before the capabilities must not open the cluster, nor may it forget who may what.
+// A backup from before the capabilities must neither open the cluster nor forget who may do what.
 TEST_F(AuthCommandsTest, RestoringAnOldMapKeepsThem) {
   OsdMap old = map;
   old.enforces_caps = false;
