@@ -45,22 +45,22 @@ constexpr OptionSpec kOptions[] = {
 {"ms_type", kChoice, "async+posix", "async+posix|async+rdma", kCeph,
  "Messages travel over TCP (async+posix), or over RDMA with TCP beside it (async+rdma)."},
 {"ms_cluster_mode", kChoice, "crc secure", "crc|secure|crc secure|secure crc", kCeph,
- "Links between servers are protected by checksums (crc) or by TLS with the key of the entity (secure); of two modes "
- "the first is preferred by who connects, and of one the other is refused."},
+ "Links between servers are protected by checksums (crc) or by TLS with the key of the entity (secure). With two "
+ "modes the connecting server prefers the first; with one, links of the other mode are refused."},
 {"ms_service_mode", kChoice, "crc secure", "crc|secure|crc secure|secure crc", kCeph,
  "A server takes links of clients that are protected by checksums (crc), by TLS with the key of the client (secure), "
  "or either; it refuses the others."},
 {"ms_client_mode", kChoice, "crc secure", "crc|secure|crc secure|secure crc", kCeph,
- "A client's links are protected by checksums (crc) or by TLS with its key (secure); of two modes the first is "
- "preferred, and of one the other is refused."},
+ "A client's links are protected by checksums (crc) or by TLS with its key (secure). With two modes the client "
+ "prefers the first; with one, links of the other mode are refused."},
 {"ms_secure_max_bytes", kSize, "64GiB", "64KiB..64TiB", 0,
  "A secure link that has carried this many bytes is replaced by another one of its session, with new keys."},
 {"ms_secure_max_age", kDuration, "8h", "100ms..168h", 0,
  "A secure link that is this old is replaced by another one of its session, with new keys."},
 {"ms_bind_ipv4", kBool, "true", "", kCeph,
- "A server may listen on an IPv4 address; if it may not, one without public_addr listens on IPv6."},
+ "A server can listen on an IPv4 address; if this is off, a server without public_addr listens on IPv6."},
 {"ms_bind_ipv6", kBool, "true", "", kCeph,
- "A server may listen on an IPv6 address."},
+ "A server can listen on an IPv6 address."},
 {"ms_bind_port_min", kUint, "6800", "1..65535", kCeph,
  "A server whose address names no port tries this port first."},
 {"ms_bind_port_max", kUint, "7568", "1..65535", kCeph,
@@ -180,12 +180,12 @@ constexpr OptionSpec kOptions[] = {
 
 // -- authentication
 {"auth_client_required", kChoice, "psk", "none|psk", kCeph,
- "Clients ask this proof of servers; with none they talk to servers on loopback addresses only, unless the server "
- "asks, and then both prove."},
+ "Clients require this proof from servers. With none, clients talk only to servers on loopback addresses or to "
+ "servers that require a proof; then both sides prove their keys."},
 {"auth_cluster_required", kChoice, "psk", "none|psk", kCeph,
- "Servers ask this proof of each other; none is accepted on loopback addresses only."},
+ "Servers require this proof from each other; none is accepted on loopback addresses only."},
 {"auth_service_required", kChoice, "psk", "none|psk", kCeph,
- "Servers ask this proof of clients; none is accepted on loopback addresses only."},
+ "Servers require this proof from clients; none is accepted on loopback addresses only."},
 
 // -- objecter
 {"objecter_op_timeout", kDuration, "20s", "10ms..1h", 0,
@@ -244,7 +244,7 @@ constexpr OptionSpec kOptions[] = {
 {"osd_reserve_bytes", kSize, "64MiB", "0..16GiB", 0,
  "A server holds this many bytes back, so that deletes and metadata still work on a full disk."},
 {"mon_osd_nearfull_ratio", kDouble, "0.85", "0..1", kCeph,
- "'lunar status' calls a server nearfull of whose store at least this share is used."},
+ "'lunar status' calls a server nearfull when at least this share of its store is used."},
 {"osd_client_session_timeout", kDuration, "1m", "10ms..24h", 0,
  "A server remembers a client that has no connection for this time."},
 {"osd_client_watch_timeout", kDuration, "30s", "100ms..1h", kCeph,

@@ -16,7 +16,7 @@ constexpr std::array<Described, static_cast<std::size_t>(Count::kCount)> kDescri
     {"posts", "calls that posted work requests"},
     {"sends", "segments sent that carry frames"},
     {"send_bytes", "bytes of frames sent", "bytes"},
-    {"inline_sends", "segments sent inline"},
+    {"inline_sends", "segments that were posted with IBV_SEND_INLINE"},
     {"copied_bytes", "bytes of frames sent that were copied", "bytes"},
     {"gathered_bytes", "bytes of frames sent from where they lay: copies avoided", "bytes"},
     {"receives", "segments received that carry frames"},
@@ -35,7 +35,8 @@ constexpr std::array<Described, static_cast<std::size_t>(Count::kCount)> kDescri
     {"retry_errors", "sends that the peer never acknowledged"},
     {"flushes", "work requests flushed by an ending QP"},
     {"other_errors", "work requests that failed otherwise"},
-    {"async_events", "asynchronous events about it: of a worker, about its queues and QPs"},
+    {"async_events",
+     "asynchronous verbs events that concerned this QP, or this worker's queues and QPs"},
 }};
 
 }  // namespace

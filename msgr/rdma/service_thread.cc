@@ -16,7 +16,7 @@ std::shared_ptr<LoopPort> LoopPort::open(EventCenter& center) {
 
 bool LoopPort::post(UniqueFunction<void()> fn) {
   {
-    // Held over the post: the center may not go away in the middle of it.
+    // Held over the post: the center must not go away in the middle of it.
     const MutexLock lock(mutex_);
     if (center_ != nullptr) {
       posted_.push_back(std::move(fn));

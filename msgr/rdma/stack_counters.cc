@@ -22,9 +22,9 @@ StackCounters::StackCounters(PerfRegistry* registry)
       group_(registry == nullptr ? *own_ : *registry, "rdma"),
       links_rdma_(group_.counter("links_rdma", "links made over RDMA")),
       links_tcp_(group_.counter("links_tcp", "links that stayed on TCP")),
-      fallbacks_(group_.counter("fallbacks", "links that should have been RDMA and are TCP")),
-      last_fallback_(
-          group_.gauge("last_fallback_error", "why the last one was: number of the error")),
+      fallbacks_(group_.counter("fallbacks", "links that are TCP where RDMA was wanted")),
+      last_fallback_(group_.gauge("last_fallback_error",
+                                  "error number of the last fallback from RDMA to TCP")),
       devices_(group_.gauge("devices_open", "RDMA devices in use")),
       removals_(group_.counter("devices_removed", "RDMA devices that went away while in use")) {
   group_.reading("bytes_pinned", "memory registered, once per device", bytes_pinned, "bytes");

@@ -19,7 +19,7 @@
 namespace lunar::msgr {
 namespace {
 
-// What a host can have many of is one host.
+// One host has a whole /64 of IPv6, so a /64 counts as one host.
 Address host_of(const Address& peer) {
   constexpr std::size_t kPrefixBytes = 8;
   std::array<uint8_t, 16> raw = peer.raw();

@@ -34,11 +34,12 @@ class FrameChannel final : public LinkHandler {
   // link's callback, so that it can release() the link before the next frame is delivered.
   Inbox<ReceivedFrame>::Next receive() noexcept { return frames_.next(); }
   void send(FrameTag tag, std::vector<std::byte> front);
-  // Goes on inside TLS: what was sent leaves before, everything else is said inside, after
+  // Continues inside TLS: frames sent before this call leave in the clear, later ones inside. Await
+  // secured() before sending:
   //   channel.secure(std::move(party));
   //   Result<tls::ChannelBinding> binding = co_await channel.secured();
-  // which is what TLS lets both sides know, or why the link ended. Once. REQUIRES: the link can be
-  // wrapped.
+  // which gives what only the two ends of this TLS connection know, or why the link ended. Once.
+  // REQUIRES: the link can be wrapped.
   void secure(tls::TlsParty party);
   Inbox<tls::ChannelBinding>::Next secured() noexcept { return binding_.next(); }
   // Until it is called with an empty one, `tap` gets what receive() would give, at once. The end

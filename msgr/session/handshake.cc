@@ -59,21 +59,23 @@ Challenge random_challenge() {
 
 // The same words for an unknown entity and for a wrong key.
 std::string refusal(const std::string& entity) {
-  return fmt::format("authentication of {} failed: compare its key here and there", entity);
+  return fmt::format("authentication of {} failed: compare its key in the keyrings of both hosts",
+                     entity);
 }
 
 std::string refusal_by(const Hello& peer, const Hello& own) {
   return fmt::format(
-      "{} and {} have different keys of {}, or the server does not know it: compare "
-      "its key here and there",
+      "{} and {} have different keys of {}, or the server does not know it: compare its key in the "
+      "keyrings of both hosts",
       own.entity, peer.entity, own.entity);
 }
 
 // Anybody who is asked on the way could be that server.
 std::string explain_unproven(const Hello& peer, const Address& address) {
   return fmt::format(
-      "{} at {} asks for no proof, and none is asked of it: without authentication only loopback "
-      "addresses are talked to; set auth_client_required = psk, or name the server by one",
+      "{} at {} asks for no proof and none is required of it, which is allowed on loopback "
+      "addresses "
+      "only: set auth_client_required = psk, or give the server's loopback address",
       peer.entity, address.to_string());
 }
 
@@ -85,10 +87,11 @@ std::optional<std::string> find_mismatch_of_modes(const Hello& strict, const Hel
   const auto strict_option = WireModesByPeer::option(strict.entity, other.entity);
   const auto other_option = WireModesByPeer::option(other.entity, strict.entity);
   return fmt::format(
-      "{} takes only secure links ({} = secure), and {} offers none: have {} of {} name secure, "
-      "with a keyring, or that of {} crc too; if both do, somebody between them changes their "
-      "hellos",
-      strict.entity, strict_option, other.entity, other_option, other.entity, strict.entity);
+      "{0} takes only secure links ({1} = secure) and {2} offers none: give {2} a keyring and add "
+      "secure to its {3}, or add crc to {1} of {0}; if {2} has both already, somebody on the "
+      "network "
+      "changes the hellos",
+      strict.entity, strict_option, other.entity, other_option);
 }
 
 // Whether our end can be what our options ask for: none, or the sentence why not.
@@ -97,9 +100,10 @@ std::optional<std::string> find_own_lack(const Hello& ours) {
     return std::nullopt;
   }
   return fmt::format(
-      "{} takes only secure links, and this one cannot be secure: links of rdma_cm are not, and "
-      "without a keyring none is, nor where GnuTLS's policy forbids TLS 1.3 with a PSK; set "
-      "ms_async_rdma_cm = false, or let the modes name crc",
+      "{} takes only secure links, and this one cannot be secure: that needs a keyring, "
+      "ms_async_rdma_cm = false, and a policy of GnuTLS that permits TLS 1.3 with a PSK; or add "
+      "crc "
+      "to the modes",
       ours.entity);
 }
 

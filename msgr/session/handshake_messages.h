@@ -87,7 +87,7 @@ struct AuthDone {
 // Links of a session, counted. No session has so many: a number above is made up, to make it wrap.
 inline constexpr uint64_t kMaxGeneration = uint64_t{1} << 48;
 
-// What the connecting side wants: a new session (peer_cookie zero), or one of before.
+// What the connecting side wants: a new session (peer_cookie zero), or to go on with one.
 struct SessionRequest {
   Cookie cookie;              // the sender's
   Cookie peer_cookie;         // the receiver's, as the sender knows it; zero in kSessionNew

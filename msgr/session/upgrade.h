@@ -60,9 +60,9 @@ using UpgradeFailure = std::optional<HandshakeFailure>;
 bool can_upgrade(EventCenter& center, NetworkStack& stack, const Link& link);
 
 // Replace `channel` by one over a faster link if both sides can, and close the old one; else leave
-// it as it is, as they do if the handshake is inside TLS, which RDMA has not. A failure means that
-// the handshake must end: on `channel`, which is there in any case. `channel` is the caller's,
-// whose frame outlives theirs; aborting it ends them.
+// it as it is. Inside TLS they leave it: RDMA links cannot be secure. A failure means that the
+// handshake must end: on `channel`, which is there in any case. `channel` is the caller's, whose
+// frame outlives theirs; aborting it ends them.
 Task<UpgradeFailure> upgrade_as_connector(UpgradeSetup setup,
                                           std::unique_ptr<FrameChannel>& channel,
                                           uint64_t peer_features, bool is_secure);

@@ -13,10 +13,10 @@ struct ObjecterCounters {
   PerfGroup group;
   PerfGauge& op_active = group.gauge("op_active", "ops that were submitted and are not done");
   PerfGauge& op_inflight =
-      group.gauge("op_inflight", "ops that hold part of objecter_inflight_ops");
-  PerfGauge& op_inflight_bytes =
-      group.gauge("op_inflight_bytes", "bytes of objecter_inflight_op_bytes in use", "bytes");
-  PerfCounter& op = group.counter("op", "ops submitted");
+      group.gauge("op_inflight", "ops that count towards objecter_inflight_ops");
+  PerfGauge& op_inflight_bytes = group.gauge(
+      "op_inflight_bytes", "bytes of data that count towards objecter_inflight_op_bytes", "bytes");
+  PerfCounter& op = group.counter("op", "ops that were submitted");
   PerfCounter& op_r = group.counter("op_r", "ops that only read their object");
   PerfCounter& op_w = group.counter("op_w", "ops that only change their object");
   PerfCounter& op_rmw =
@@ -77,8 +77,9 @@ struct ObjecterCounters {
       group.counter("keys_revoked", "keys that were revoked before a reply came on their own link");
   PerfCounter& payload_copied = group.counter(
       "payload_copied", "bytes of payload that were copied into the memory of the caller", "bytes");
-  PerfGauge& linger_active = group.gauge("linger_active", "watches of this client");
-  PerfCounter& linger_send = group.counter("linger_send", "WATCH ops for new watches");
+  PerfGauge& linger_active = group.gauge("linger_active", "watches that this client has now");
+  PerfCounter& linger_send =
+      group.counter("linger_send", "WATCH ops that were sent for new watches");
   PerfCounter& linger_resend =
       group.counter("linger_resend", "WATCH ops that took a watch up again");
   PerfCounter& linger_ping =

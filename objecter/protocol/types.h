@@ -68,7 +68,7 @@ enum class OsdErrc : int32_t {
   kCancelled = 18,        // by Objecter::cancel()
   kNoSuchAttribute = 19,  // the object exists, its attribute does not
   kShutdown = 20,         // one end is shutting down; not executed, or not known to be
-  kNotPermitted = 21,     // the entity may not do this: it lacks the key or the right
+  kNotPermitted = 21,     // the entity is not allowed to do this: it lacks the key or the right
   kUnreachable = 22,      // no server answered to bootstrap from
   kIncompatible = 23,     // a map or header version this build does not know
   kBusy = 24,             // not now; the same again later may succeed

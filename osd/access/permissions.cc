@@ -61,7 +61,7 @@ Permissions::Permissions(const objecter::Capabilities& capabilities, const objec
       continue;
     }
     const objecter::PoolInfo* pool = map.find_pool(std::string_view(grant.pool));
-    // An image that was not looked up is none.
+    // A grant whose image was never looked up gives nothing.
     if (pool == nullptr || (!grant.image.empty() && grant.image_id == 0)) continue;
     grants_.push_back(
         {pool->id, grant.access, grant.image_id,

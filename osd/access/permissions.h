@@ -25,7 +25,7 @@ class Permissions {
     kClient,  // all objects: of a cluster that does not enforce capabilities
     kAdmin    // everything
   };
-  Permissions() noexcept = default;  // nothing
+  Permissions() noexcept = default;  // allows nothing
   explicit Permissions(Role role) noexcept;
   // What these capabilities allow in the pools of this map.
   Permissions(const objecter::Capabilities& capabilities, const objecter::OsdMap& map);
@@ -38,9 +38,9 @@ class Permissions {
   // Whether the entity hears of this pool.
   bool allows_seeing(objecter::PoolId pool) const noexcept;
 
-  bool is_admin() const noexcept { return is_admin_; }      // any command
-  bool may_show() const noexcept { return may_command_; }   // commands that change nothing
-  bool may_fence() const noexcept { return may_command_; }  // gateways of other entities, too
+  bool is_admin() const noexcept { return is_admin_; }      // may send any command
+  bool may_show() const noexcept { return may_command_; }   // … commands that change nothing
+  bool may_fence() const noexcept { return may_command_; }  // … fence any entity's clients
   bool sees_whole_map() const noexcept { return sees_whole_map_; }
 
  private:

@@ -62,8 +62,8 @@ CommandChange auth_caps(const OsdMap& map, const CommandJson& arguments) {
   EntityInfo entity{text_of(arguments, "entity"), {}};
   if (entity.entity.size() <= kClientPrefix.size() || !entity.entity.starts_with(kClientPrefix))
     return refuse(OsdErrc::kInvalid,
-                  "\"entity\" must be client.ID: servers have no capabilities, they may what "
-                  "servers may");
+                  "\"entity\" must be client.ID: capabilities are for clients, and servers have "
+                  "fixed permissions");
   const auto capabilities = objecter::parse_capabilities(text_of(arguments, "caps"));
   if (!capabilities) return refuse(OsdErrc::kInvalid, capabilities.error().message);
   if (const auto useful = check_grants(map, *capabilities); !useful)

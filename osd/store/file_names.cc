@@ -42,13 +42,14 @@ void FileNames::remove(const ObjectId& id, bool is_durable, StoreDone done) {
                     return env_.calls.finish(std::move(done), to_store_error(error));
                   }
                   if (!is_durable && !was_absent) env_.flusher.mark_folder(ObjectPath(id).folder);
-                  // Synced also where nothing was: an earlier removal of it may not be durable yet.
+                  // Synced also where nothing was: an earlier removal of it might not be durable
+                  // yet.
                   finish_change(id, is_durable, std::move(done));
                 });
 }
 
 void FileNames::replace(const ObjectId& id, ConstBytes from, StoreDone done) {
-  // More than metadata has is data, and may not take from the reserve.
+  // More than metadata has is data, and must not take from the reserve.
   const uint64_t claimed = from.size() > kMaxMetadataBytes ? from.size() : 0;
   std::error_code refusal = check_id(id);
   if (!refusal && claimed > 0 && !env_.space.claim(claimed)) refusal = OsdErrc::kNoSpace;

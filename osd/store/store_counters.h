@@ -11,9 +11,9 @@ struct StoreCounters {
 
   PerfGroup group;
   PerfCounter& ring_bytes =
-      group.counter("ring_bytes", "read and written by calls of io_uring", "bytes");
-  PerfCounter& ring_fixed_bytes =
-      group.counter("ring_fixed_bytes", "… of them in buffers that it has fixed", "bytes");
+      group.counter("ring_bytes", "bytes that io_uring read and wrote", "bytes");
+  PerfCounter& ring_fixed_bytes = group.counter(
+      "ring_fixed_bytes", "bytes that io_uring read and wrote in fixed buffers", "bytes");
 };
 
 }  // namespace lunar::osd

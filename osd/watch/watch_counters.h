@@ -10,7 +10,8 @@ struct WatchCounters {
   explicit WatchCounters(PerfRegistry& registry) : group(registry, "osd_watch") {}
 
   PerfGroup group;
-  PerfGauge& watches = group.gauge("watches", "watches of objects");
+  PerfGauge& watches =
+      group.gauge("watches", "watches that clients have on objects of this server");
   PerfGauge& watched_objects = group.gauge("watched_objects", "objects that somebody watches");
   PerfGauge& notifies_active =
       group.gauge("notifies_active", "notifies that wait for the acks of watchers");
@@ -30,9 +31,9 @@ struct WatchCounters {
   PerfCounter& notify_refused =
       group.counter("notify_refused", "notifies that were refused because there were too many");
   PerfCounter& notify_out = group.counter("notify_out", "messages that told a watcher of a notify");
-  PerfCounter& notify_ack = group.counter("notify_ack", "acks of notifies");
+  PerfCounter& notify_ack = group.counter("notify_ack", "acks of notifies that arrived");
   PerfCounter& notify_missed =
-      group.counter("notify_missed", "acks of notifies that did not come in time");
+      group.counter("notify_missed", "watchers that did not ack a notify in time");
 };
 
 }  // namespace lunar::osd

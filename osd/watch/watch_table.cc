@@ -168,7 +168,7 @@ Result<milliseconds> WatchTable::watch(const ClientIdentity& id, const ObjectId&
   if (own + others >= options_.max_watches_of_object ||
       client.watches.size() >= options_.max_watches_of_client) {
     counters_.watch_refused.add();
-    LUNAR_LOG(kOsd, 0, "{} ({}) may not watch {}: {} watch it, and the client has {} watches",
+    LUNAR_LOG(kOsd, 0, "{} ({}) is refused a watch of {}: it has {} watches already, the client {}",
               id.entity, id.instance, object.name, others, client.watches.size());
     forget_if_gone(client);
     return failure(OsdErrc::kBusy);

@@ -28,8 +28,9 @@ namespace lunar::osd {
 // as long as the process lives. A watch lives while its client's start has a connection with a
 // link, and `timeout` beyond; whoever comes back within that has it still.
 //
-// Nobody who is not here is dead before the server has served the object's PG for longer than the
-// timeout: those who watched before it started, or at another server, are still coming back.
+// A client without a watch here counts as dead only after the server has served the object's PG for
+// longer than the timeout: until then it may be coming back from before a restart, or from another
+// server.
 //
 // Loop-bound. Shares connections of clients; borrows center and registry. REQUIRES at destruction:
 // stop() was called, and what it posted has run; or no notify was ever begun.

@@ -51,8 +51,9 @@ void add_auth_commands(CLI::App& app, CommandContext& context) {
   context.add(*auth, "ls", "entities and their capabilities", [&context] {
     return ask_authority(context, {{"prefix", "auth ls"}});
   });
-  for (const auto& [verb, help] : {std::pair("get", "what an entity may do"),
-                                   std::pair("rm", "from then on it may do nothing")}) {
+  for (const auto& [verb, help] :
+       {std::pair("get", "what an entity may do"),
+        std::pair("rm", "remove an entity's capabilities, so that it is permitted nothing")}) {
     auto* command = context.add(*auth, verb, help, [&context, arguments, verb = verb] {
       return ask_authority(
           context, {{"prefix", std::string("auth ") + verb}, {"entity", arguments->entity}});
@@ -68,12 +69,13 @@ void add_auth_commands(CLI::App& app, CommandContext& context) {
                    "'' is nothing")
       ->required();
   auto* enforced = context.add(
-      *auth, "enforce", "in a cluster of before capabilities: whoever has none may do nothing",
+      *auth, "enforce", "enforce capabilities in a cluster that was made before they existed",
       [&context, arguments] {
         return ask_authority(
             context, {{"prefix", "auth enforce"}, {"yes_i_really_mean_it", arguments->is_sure}});
       });
-  enforced->add_flag("--yes-i-really-mean-it", arguments->is_sure, "all entities in use have some");
+  enforced->add_flag("--yes-i-really-mean-it", arguments->is_sure,
+                     "confirm that every entity in use has capabilities");
 }
 
 }  // namespace lunar::tools

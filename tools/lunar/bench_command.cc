@@ -119,7 +119,8 @@ void add_bench_command(CLI::App& app, CommandContext& context) {
   add_size_option(*command, "--io-size", options.io_size, "bytes of one IO");
   add_size_option(*command, "--io-total", options.total, "bytes in all");
   command->add_option("--io-depth", options.depth, "IOs in flight")->check(CLI::Range(1, 1024));
-  command->add_option("--seed", options.seed, "of the random places; 0 takes one and prints it");
+  command->add_option("--seed", options.seed,
+                      "seed that random offsets follow from; 0 takes one and prints it");
 }
 
 }  // namespace lunar::tools

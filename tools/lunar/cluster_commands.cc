@@ -261,8 +261,9 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
   const std::string& text = arguments.nonce;
   const auto parsed = std::from_chars(text.data(), text.data() + text.size(), nonce);
   if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
-    return failure(std::errc::invalid_argument,
-                   "'" + text + "' is no nonce: it is a number, 'lunar info' shows it");
+    return failure(
+        std::errc::invalid_argument,
+        "'" + text + "' is not a nonce: give the number that 'lunar lock ls POOL/IMAGE' shows");
   }
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
@@ -328,8 +329,8 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
 
   CLI::App* osd = app.add_subcommand("osd", "object servers")->require_subcommand(1);
   simple(*osd, "tree", "servers, up or down, and their pools", "osd tree");
-  simple(*osd, "ls", "ids", "osd ls");
-  simple(*osd, "dump", "everything about them", "osd dump");
+  simple(*osd, "ls", "list the ids of all OSDs", "osd ls");
+  simple(*osd, "dump", "print all that the cluster map says of OSDs", "osd dump");
   for (const char* verb : {"down", "rm"}) {
     auto* command = context.add(
         *osd, verb, verb == std::string("rm") ? "forget a server that no pool uses" : "mark down",
@@ -371,13 +372,14 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   fenced->add_option("nonce", arguments->nonce, "fence it up to this start")->required();
 
   CLI::App* pool = app.add_subcommand("pool", "pools")->require_subcommand(1);
-  simple(*pool, "ls", "names", "pool ls");
+  simple(*pool, "ls", "list the names of all pools", "pool ls");
   auto* created = context.add(
       *pool, "create", "make a pool; its servers are fixed from then on",
       [&context, arguments] { return ask_authority(context, pool_create_request(*arguments)); });
   created->add_option("pool", arguments->pool, "name")->required();
   created->add_option("--pg-num", arguments->pg_num, "placement groups");
-  add_size_option(*created, "--object-size", arguments->object_size, "of its images, by default");
+  add_size_option(*created, "--object-size", arguments->object_size,
+                  "object size of images that are created without one");
   created->add_option("--store", arguments->store, "file or mem");
   created->add_option("--osds", arguments->osds, "ids; default: every server")->delimiter(',');
   created->add_option("--weights", arguments->weights, "one per server")->delimiter(',');
@@ -396,8 +398,8 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   removed->add_flag("--yes-i-really-really-mean-it", arguments->is_sure, "all its images are lost");
 
   CLI::App* map = app.add_subcommand("map", "the cluster map")->require_subcommand(1);
-  simple(*map, "dump", "print it", "map dump");
-  auto* saved = context.add(*map, "backup", "save it to a file",
+  simple(*map, "dump", "print the cluster map", "map dump");
+  auto* saved = context.add(*map, "backup", "save the cluster map to a file",
                             [&context, arguments] { return backup(context, *arguments); });
   saved->add_option("file", arguments->file, "file")->required();
   saved->add_flag("--overwrite", arguments->overwrites,

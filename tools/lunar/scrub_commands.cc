@@ -226,13 +226,17 @@ void add_scrub_commands(CLI::App& app, CommandContext& context) {
   }
   repaired->add_option("finding", arguments->names, "names, as scrub shows them");
   repaired->add_flag("--all", arguments->wants_all,
-                     "whatever can be mended without giving up data or guessing");
-  repaired->add_flag("--yes-i-really-mean-it", arguments->is_sure, "with --all: that, too");
+                     "make all repairs that neither give up data nor rest on a guess");
+  repaired->add_flag("--yes-i-really-mean-it", arguments->is_sure,
+                     "with --all, also make repairs that give up data or rest on a guess");
   gateway::HeaderGuess& guess = arguments->guess;
-  add_size_option(*repaired, "--size", guess.size, "of an image whose header is made anew");
-  add_size_option(*repaired, "--object-size", guess.object_size, "the same");
-  add_size_option(*repaired, "--stripe-unit", guess.stripe_unit, "the same");
-  repaired->add_option("--stripe-count", guess.stripe_count, "the same");
+  add_size_option(*repaired, "--size", guess.size, "size of an image whose header is made anew");
+  add_size_option(*repaired, "--object-size", guess.object_size,
+                  "object size of the image whose header is made anew");
+  add_size_option(*repaired, "--stripe-unit", guess.stripe_unit,
+                  "stripe unit of the image whose header is made anew");
+  repaired->add_option("--stripe-count", guess.stripe_count,
+                       "stripe count of the image whose header is made anew");
 }
 
 }  // namespace lunar::tools

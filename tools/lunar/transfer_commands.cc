@@ -388,7 +388,7 @@ void add_transfer_commands(CLI::App& app, CommandContext& context) {
   imported->add_option("from", arguments->from, "file, or - for standard input")->required();
   imported->add_option("image", arguments->to, "POOL/IMAGE")->required();
   add_size_option(*imported, "--size,-s", arguments->size,
-                  "of the image and of what is read; needed for -");
+                  "size of the image and of the input; needed for -");
   imported->add_flag("--pad", arguments->pads, "fill up with zeroes what is shorter than --size");
   imported->add_flag("--cut", arguments->cuts, "leave out what is longer than --size");
   add_size_option(*imported, "--object-size", arguments->object_size, "default: the pool's");
