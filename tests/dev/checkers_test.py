@@ -12,6 +12,7 @@ DEV = os.path.join(os.path.dirname(os.path.abspath(__file__)), "..", "..", "tool
 sys.path.insert(0, DEV)
 sys.dont_write_bytecode = True
 
+import check_classes  # noqa: E402
 import check_coroutines  # noqa: E402
 import check_layers  # noqa: E402
 import check_one_place  # noqa: E402
@@ -256,6 +257,48 @@ class Tracked(unittest.TestCase):
     def test_nothing_at_all_is_an_error(self):
         with tempfile.TemporaryDirectory() as empty, self.assertRaises(SystemExit):
             tracked.tracked(empty)
+
+
+class Classes(unittest.TestCase):
+    def sizes(self, **files):
+        with tempfile.TemporaryDirectory() as root:
+            os.makedirs(os.path.join(root, "osd"))
+            for path, text in files.items():
+                with open(os.path.join(root, "osd", path.replace("__", ".")), "w", encoding="utf-8") as file:
+                    file.write(text)
+            return list(check_classes.sizes(root)), list(check_classes.findings(root))
+
+    def test_members_and_functions_are_told_apart_and_nested_types_are_not_counted(self):
+        found, _ = self.sizes(a__h="""class A final : public B<int> {
+ public:
+  explicit A(int limit) : limit_(limit) { start(); }
+  bool operator==(const A&) const = default;
+  virtual void f(std::function<void(int)> done) = 0;
+  static constexpr int kMax = 3;
+  using Map = std::map<int, int>;
+
+ private:
+  struct Entry {
+    int a;
+    int g() const;
+  };
+  const int limit_;
+  std::map<int, void (*)(int)> table_{};
+  Map other_ GUARDED_BY(mutex_);
+};
+""")
+        self.assertEqual([(size.name, size.members, size.functions) for size in found],
+                         [("A", 3, 3), ("Entry", 1, 1)])
+
+    def test_what_is_too_large_is_found(self):
+        members = "".join(f"  int m{i}_;\n" for i in range(25))
+        functions = "".join(f"  void f{i}();\n" for i in range(49))
+        small = "  void a();\n  void b();\n  void c();\n  void d();\n"
+        self.assertEqual(len(self.sizes(a__h="class A {\n" + small + members + "};")[1]), 1)
+        self.assertEqual(len(self.sizes(a__h="class A {\n" + functions + "};")[1]), 1)
+        self.assertEqual(self.sizes(a__h="struct Values {\n" + members + "};")[1], [])
+        sources = {f"{name}__cc": f"void A::{name}() {{\n}}\n" for name in "xyz"}
+        self.assertIn("3 .cc files", self.sizes(a__h="class A {\n  void x();\n};", **sources)[1][0])
 
 
 class OnePlace(unittest.TestCase):

@@ -57,6 +57,7 @@ check_columns() { python3 $dev/check_text.py columns; }
 check_names() { python3 $dev/check_names.py; }
 check_comments() { python3 $dev/check_comments.py; }
 check_unused() { python3 $dev/check_unused.py; }
+check_classes() { python3 $dev/check_classes.py; }
 check_one_place() { python3 $dev/check_one_place.py; }
 check_shell() {
   command -v shellcheck >/dev/null || { echo "shellcheck is not installed"; return 1; }
@@ -64,8 +65,8 @@ check_shell() {
 }
 
 failed=()
-for rule in spdx machine_paths columns layers names comments unused one_place coroutines tracepoints shell format \
-            headers; do
+for rule in spdx machine_paths columns layers names classes comments unused one_place coroutines tracepoints shell \
+            format headers; do
   start=$(date +%s%N)
   if out=$(check_$rule 2>&1); then verdict=ok; else verdict=FAILED && failed+=("$rule"); fi
   printf '%-14s %-7s %5d ms\n' "$rule" "$verdict" $((($(date +%s%N) - start) / 1000000))
