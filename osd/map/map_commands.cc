@@ -461,16 +461,30 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
 struct MapCommand {
   std::string_view prefix;
   CommandChange (*run)(const OsdMap&, const Json&);
-  bool is_showing = false;  // for whoever may see the cluster, not only for admins
+  MapCommandKind kind;
 };
 constexpr MapCommand kCommands[] = {
-    {"status", &status, true},     {"osd ls", &osd_ls, true},       {"osd tree", &osd_tree, true},
-    {"osd map", &osd_map, true},   {"osd dump", &map_dump},         {"osd down", &osd_down},
-    {"osd rm", &osd_rm},           {"osd replace", &osd_replace},   {"pool ls", &pool_ls, true},
-    {"pool get", &pool_get, true}, {"pool create", &pool_create},   {"pool rm", &pool_rm},
-    {"map dump", &map_dump},       {"map backup", &map_dump},       {"map restore", &map_restore},
-    {"auth ls", &auth_ls},         {"auth get", &auth_get},         {"auth caps", &auth_caps},
-    {"auth rm", &auth_rm},         {"auth enforce", &auth_enforce},
+    {"status", &status, MapCommandKind::kShows},
+    {"osd ls", &osd_ls, MapCommandKind::kShows},
+    {"osd tree", &osd_tree, MapCommandKind::kShows},
+    {"osd map", &osd_map, MapCommandKind::kShows},
+    {"osd dump", &map_dump, MapCommandKind::kReads},
+    {"osd down", &osd_down, MapCommandKind::kChanges},
+    {"osd rm", &osd_rm, MapCommandKind::kChanges},
+    {"osd replace", &osd_replace, MapCommandKind::kChanges},
+    {"pool ls", &pool_ls, MapCommandKind::kShows},
+    {"pool get", &pool_get, MapCommandKind::kShows},
+    {"pool create", &pool_create, MapCommandKind::kChanges},
+    {"pool rm", &pool_rm, MapCommandKind::kChanges},
+    {"map dump", &map_dump, MapCommandKind::kReads},
+    // Of a backup it is said that it is the newest map, which only the authority knows.
+    {"map backup", &map_dump, MapCommandKind::kChanges},
+    {"map restore", &map_restore, MapCommandKind::kChanges},
+    {"auth ls", &auth_ls, MapCommandKind::kReads},
+    {"auth get", &auth_get, MapCommandKind::kReads},
+    {"auth caps", &auth_caps, MapCommandKind::kChanges},
+    {"auth rm", &auth_rm, MapCommandKind::kChanges},
+    {"auth enforce", &auth_enforce, MapCommandKind::kChanges},
 };
 
 const MapCommand* find_command(std::string_view prefix) {
@@ -491,9 +505,9 @@ std::string_view map_command_help() {
          "dump|backup|restore, auth ls|get|caps|rm|enforce";
 }
 
-bool is_showing_map_command(std::string_view prefix) {
+MapCommandKind kind_of_map_command(std::string_view prefix) {
   const MapCommand* command = find_command(prefix);
-  return command != nullptr && command->is_showing;
+  return command == nullptr ? MapCommandKind::kChanges : command->kind;
 }
 
 CommandChange run_map_command(const OsdMap& map, std::string_view text) {

@@ -25,8 +25,13 @@ using BootChange = MapChange<objecter::OsdBootReply>;
 // Pure functions of a map. A refusal is a sentence that says what to do.
 CommandChange run_map_command(const objecter::OsdMap& map, std::string_view text);
 std::string_view map_command_help();
-// Changes nothing, and shows nothing of what entities may do.
-bool is_showing_map_command(std::string_view prefix);
+// Who may send a command of the map, and which server answers it.
+enum class MapCommandKind : uint8_t {
+  kShows,    // changes nothing, and shows nothing of what entities may do: by each server
+  kReads,    // changes nothing: for administrators, by each server
+  kChanges,  // for administrators, by the authority; what is unknown too
+};
+MapCommandKind kind_of_map_command(std::string_view prefix);
 
 // The "prefix" of a command; empty if it is no JSON object that has one.
 std::string command_prefix(std::string_view text);

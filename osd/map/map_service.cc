@@ -195,6 +195,9 @@ void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
 
 void MapService::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
   if (authority_) return authority_->command(std::move(text), std::move(done));
+  // Whoever asks another server wants to know what the cluster was when the authority was heard.
+  if (map_ && kind_of_map_command(command_prefix(text)) != MapCommandKind::kChanges)
+    return done(run_map_command(*map_, text).reply);
   done({OsdErrc::kStaleMap, 0,
         map_ ? fmt::format("osd.{} does not change the map; the authority is osd.{}",
                            options_.identity.osd, map_->authority)

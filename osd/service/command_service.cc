@@ -84,7 +84,9 @@ bool CommandService::may_command(const msgr::Connection& connection,
   if (permissions.is_admin()) return true;
   if (text.size() > kMaxForeignCommand) return false;
   const std::string prefix = command_prefix(text);
-  if (permissions.may_show() && (is_shown(prefix) || is_showing_map_command(prefix))) return true;
+  if (permissions.may_show() &&
+      (is_shown(prefix) || kind_of_map_command(prefix) == MapCommandKind::kShows))
+    return true;
   const bool is_fencing = prefix == "osd fence" || prefix == "osd unfence";
   if (is_fencing && permissions.may_fence()) return true;
   // A gateway asks which of its starts servers know, and takes an image over from another one with

@@ -80,9 +80,20 @@ class ToolTest(TestCase):
         self.cluster.kill_osd(0)
         self.assertEqual(self.cluster.lunar_json("info", f"rbd/{name}"), made)
         self.cluster.lunar("resize", f"rbd/{name}", "--size", "128M")
+        for shows, expected in ((("osd", "tree"), '"osd.0"'), (("pool", "ls"), "rbd"), (("status",), "HEALTH_WARN"),
+                                (("auth", "ls"), ""), (("map", "dump"), '"epoch"')):
+            with self.subTest(" ".join(shows)):
+                began = time.monotonic()
+                result = subprocess.run([str(built("lunar")), "-c", str(self.cluster.conf), *shows], text=True,
+                                        capture_output=True, check=False, timeout=60,
+                                        env=child_environment(self.cluster.environment()))
+                self.assertEqual(result.returncode, 0, result.stderr)
+                self.assertIn("osd.0, the map authority, does not answer: osd.1 says what it knows", result.stderr)
+                self.assertIn(expected, result.stdout)
+                self.assertLess(time.monotonic() - began, 8)  # two seconds, and what a busy machine adds
         began = time.monotonic()
-        with subprocess.Popen([str(built("lunar")), "-c", str(self.cluster.conf), "osd", "tree"], text=True,
-                              stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
+        with subprocess.Popen([str(built("lunar")), "-c", str(self.cluster.conf), "pool", "create", "more"],
+                              text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
                               env=child_environment(self.cluster.environment())) as waiting:
             said = next((line for line in waiting.stderr if "waiting for" in line), "")
             self.assertIn("waiting for osd.0, the map authority,", said)

@@ -188,6 +188,7 @@ class RaceTest(TestCase):
         return choices.choice((
             ["create", name, "--size", "16M", "--object-size", "1M"],
             ["rm", name],
+            ["mv", name, choices.choice(self.NAMES)],
             ["resize", name, "--size", f"{choices.randint(1, 32)}M", "--allow-shrink"],
             ["bench", name, "--io-type", "write", "--io-total", "256K", "--io-size", "64K", "--overwrite"],
             ["bench", name, "--io-type", "read", "--io-total", "256K", "--io-size", "64K"],

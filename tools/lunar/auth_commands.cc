@@ -49,14 +49,14 @@ void add_auth_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<AuthArguments>();
   CLI::App* auth = app.add_subcommand("auth", "what entities may do")->require_subcommand(1);
   context.add(*auth, "ls", "entities and their capabilities", [&context] {
-    return ask_authority(context, {{"prefix", "auth ls"}});
+    return ask_any_server(context, {{"prefix", "auth ls"}});
   });
   for (const auto& [verb, help] :
        {std::pair("get", "what an entity may do"),
         std::pair("rm", "remove an entity's capabilities, so that it is permitted nothing")}) {
-    auto* command = context.add(*auth, verb, help, [&context, arguments, verb = verb] {
-      return ask_authority(
-          context, {{"prefix", std::string("auth ") + verb}, {"entity", arguments->entity}});
+    auto* command = context.add(*auth, verb, help, [&context, arguments, verb = std::string(verb)] {
+      const auto ask = verb == "get" ? ask_any_server : ask_authority;
+      return ask(context, {{"prefix", "auth " + verb}, {"entity", arguments->entity}});
     });
     command->add_option("entity", arguments->entity, "client.ID")->required();
   }

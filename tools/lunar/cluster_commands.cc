@@ -21,6 +21,7 @@ using Json = nlohmann::ordered_json;
 
 constexpr std::chrono::seconds kTimeout{30};
 constexpr std::chrono::seconds kUsageTimeout{5};
+constexpr std::chrono::milliseconds kShowTimeout{900};  // of one server, if another one can answer
 constexpr std::size_t kMaxMapBytes = objecter::kMaxCommandText;
 
 struct ClusterArguments {
@@ -73,6 +74,44 @@ Outcome<std::string> send(CommandContext& context, objecter::OsdId osd, const Js
   });
 }
 
+bool is_silence(const Error& error) {
+  return error.code == objecter::OsdErrc::kTimedOut ||
+         error.code == objecter::OsdErrc::kUnreachable ||
+         error.code == objecter::OsdErrc::kUnknownOutcome;
+}
+
+struct ServerAnswer {
+  std::string text;
+  objecter::OsdId osd = -1;  // whose it is; -1: the map authority's
+};
+
+// What changes nothing: the map authority's answer, or if it is silent that of any other server,
+// and a line on stderr that says so.
+Outcome<ServerAnswer> send_to_any(CommandContext& context, const Json& request) {
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  const objecter::OsdMapRef map = (*cluster)->client().objecter().map();
+  const auto is_other = [&map](const objecter::OsdInfo& osd) {
+    return osd.up && osd.id != map->authority;
+  };
+  const bool has_others = std::any_of(map->osds.begin(), map->osds.end(), is_other);
+  auto answer = send(context, -1, request, has_others ? kShowTimeout : kTimeout);
+  if (answer) return ServerAnswer{std::move(*answer)};
+  if (!is_silence(answer.error())) return failure(answer.error());
+  for (const objecter::OsdInfo& osd : map->osds) {
+    if (!is_other(osd)) continue;
+    auto other = send(context, osd.id, request, kShowTimeout);
+    if (!other && is_silence(other.error())) continue;
+    std::fprintf(stderr,
+                 "lunar: osd.%d, the map authority, does not answer: osd.%d says what it knows, as "
+                 "of epoch %llu of the map\n",
+                 map->authority, osd.id, static_cast<unsigned long long>(map->epoch));
+    if (!other) return failure(other.error());
+    return ServerAnswer{std::move(*other), osd.id};
+  }
+  return failure(answer.error());
+}
+
 // Null if it is no JSON within bounds.
 Json parse_answer(std::string_view text) {
   auto json = parse_json<Json>(text, objecter::kAnswerBounds);
@@ -110,10 +149,12 @@ std::string complaint_of(CommandContext& context, const objecter::OsdInfo& osd, 
 
 // As 'ceph status': what the authority says, and whether the servers have room.
 Outcome<void> show_status(CommandContext& context) {
-  const auto answer = send(context, -1, {{"prefix", "status"}});
+  const auto answer = send_to_any(context, {{"prefix", "status"}});
   if (!answer) return failure(answer.error());
-  Json json = parse_answer(*answer);
-  if (!json.is_object()) return ask_authority(context, {{"prefix", "status"}});
+  Json json = parse_answer(answer->text);
+  if (!json.is_object())
+    return failure(objecter::OsdErrc::kInvalid,
+                   "the answer is no status: " + printable_text(answer->text));
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
   std::string health = "HEALTH_OK";
@@ -121,9 +162,14 @@ Outcome<void> show_status(CommandContext& context) {
   const objecter::OsdMapRef map = (*cluster)->client().objecter().map();
   for (const objecter::OsdInfo& osd : map->osds) {
     bool is_error = false;
+    const std::string name = "osd." + std::to_string(osd.id);
+    const bool is_silent_authority = osd.id == map->authority && answer->osd >= 0;
     const std::string complaint =
-        osd.up ? complaint_of(context, osd, is_error)
-               : "osd." + std::to_string(osd.id) + " is down: IO waits for it";
+        !osd.up               ? name + " is down: IO waits for it"
+        : is_silent_authority ? name +
+                                    ", the map authority, does not answer: IO of its objects "
+                                    "waits for it, and the map cannot change"
+                              : complaint_of(context, osd, is_error);
     if (complaint.empty()) continue;
     complaints.push_back(complaint);
     if (is_error) health = "HEALTH_ERR";
@@ -298,16 +344,26 @@ Outcome<void> unfence(CommandContext& context, const ClusterArguments& arguments
 
 }  // namespace
 
-Outcome<void> ask_authority(CommandContext& context, const Json& request) {
-  const auto answer = send(context, -1, request);
-  if (!answer) return failure(answer.error());
-  const Json json = parse_answer(*answer);
+Outcome<void> print_answer(const CommandContext& context, const std::string& answer) {
+  const Json json = parse_answer(answer);
   if (context.wants_json() || json.is_null()) {
-    std::puts(answer->c_str());
+    std::puts(answer.c_str());
   } else {
     print_plain(json);
   }
   return {};
+}
+
+Outcome<void> ask_authority(CommandContext& context, const Json& request) {
+  const auto answer = send(context, -1, request);
+  if (!answer) return failure(answer.error());
+  return print_answer(context, *answer);
+}
+
+Outcome<void> ask_any_server(CommandContext& context, const Json& request) {
+  const auto answer = send_to_any(context, request);
+  if (!answer) return failure(answer.error());
+  return print_answer(context, answer->text);
 }
 
 void add_cluster_commands(CLI::App& app, CommandContext& context) {
@@ -315,7 +371,7 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   const auto simple = [&context](CLI::App& parent, const char* name, const char* help,
                                  const char* prefix) {
     context.add(parent, name, help, [&context, prefix] {
-      return ask_authority(context, {{"prefix", prefix}});
+      return ask_any_server(context, {{"prefix", prefix}});
     });
   };
   auto* status =
@@ -354,7 +410,7 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
                      "all objects on the old store are lost");
   auto* mapped = context.add(
       *osd, "map", "PG and server of an object, whether it exists or not", [&context, arguments] {
-        return ask_authority(
+        return ask_any_server(
             context,
             {{"prefix", "osd map"}, {"pool", arguments->pool}, {"object", arguments->object}});
       });
@@ -388,7 +444,7 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
                   [&context, arguments] { return convert_pool(context, *arguments); });
   converted->add_option("pool", arguments->pool, "name")->required();
   auto* got = context.add(*pool, "get", "a pool's settings", [&context, arguments] {
-    return ask_authority(context, {{"prefix", "pool get"}, {"pool", arguments->pool}});
+    return ask_any_server(context, {{"prefix", "pool get"}, {"pool", arguments->pool}});
   });
   got->add_option("pool", arguments->pool, "name")->required();
   auto* removed = context.add(*pool, "rm", "remove a pool with all its images",

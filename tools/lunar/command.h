@@ -41,6 +41,8 @@ class CommandContext {
 
 // Sends a command to the map authority, and prints the answer.
 Outcome<void> ask_authority(CommandContext& context, const nlohmann::ordered_json& request);
+// The same of what changes nothing: if the authority is silent, any other server answers.
+Outcome<void> ask_any_server(CommandContext& context, const nlohmann::ordered_json& request);
 // Who has POOL/IMAGE open.
 Outcome<void> show_image_status(CommandContext& context, const std::string& spec);
 // One function per file of subcommands; each adds its own to `app`.

@@ -313,7 +313,7 @@ TEST_F(ImageLockTest, AnImageWithoutRoomForARegistrationIsBusy) {
 }
 
 TEST_F(ImageLockTest, ManyOpensOfOneImage) {
-  constexpr std::size_t kOpens = 200;
+  constexpr std::size_t kOpens = 1000;
   std::vector<std::shared_ptr<Image>> images;
   for (std::size_t i = 0; i < kOpens; ++i) {
     auto opened = open(*gateway, "disk");
