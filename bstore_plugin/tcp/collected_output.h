@@ -56,7 +56,7 @@ class CollectedOutput {
   PerfCounter& calls_;
   std::vector<Stretch> stretches_;            // those before first_ are sent
   std::size_t first_ = 0;                     // never above stretches_.size()
-  std::size_t bytes_ = 0;                     // of the parts from first_ on
+  std::size_t bytes_ = 0;                     // of the stretches from first_ on
   CommandBuffers::Buffer* copies_ = nullptr;  // held; copies go to its end
   std::size_t copied_ = 0;
 };

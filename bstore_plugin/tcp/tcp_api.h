@@ -33,20 +33,28 @@ struct lunar_tcp_connection;
 /* By the plugin, once. `registry` is a lunar::PerfRegistry. The host is kept. */
 void lunar_tcp_start(const struct lunar_tcp_host* host, void* registry);
 
+/* The connection that was adopted for this fd and tgt connection; NULL if none was. */
 struct lunar_tcp_connection* lunar_tcp_find(int fd, const void* connection);
+/* When tgt first waits for a socket: from now on the plugin receives and sends for it. `wants_…`:
+ * whether tgt waits for input, and for room for output, as EPOLLIN and EPOLLOUT say. */
 struct lunar_tcp_connection* lunar_tcp_adopt(int fd, void* connection, int wants_input,
                                              int wants_output);
+/* When tgt closes it. What can be sent at once still is. */
 void lunar_tcp_forget(struct lunar_tcp_connection* self);
 /* As read(2) and write(2); `base` is the beginning of the data buffer that the bytes may be in. */
 long lunar_tcp_read(struct lunar_tcp_connection* self, void* to, size_t bytes);
 long lunar_tcp_write(struct lunar_tcp_connection* self, const void* from, size_t bytes,
                      const void* base);
+/* When tgt changes what it waits for; see lunar_tcp_adopt(). */
 void lunar_tcp_set_wanted(struct lunar_tcp_connection* self, int wants_input, int wants_output);
+/* When tgt begins and ends a task of the connection: how many it has decides whether it is read. */
 void lunar_tcp_add_task(struct lunar_tcp_connection* self);
 void lunar_tcp_remove_task(struct lunar_tcp_connection* self);
 /* A PDU of this connection was refused: counts it. */
 void lunar_tcp_refused(void);
 
+/* From tgtd's loop: the socket is ready (`events` of epoll); the turn that schedule_turn() asked
+ * for; and the tick, a second after schedule_tick(). They call tgt's code by lunar_tcp_host. */
 void lunar_tcp_on_ready(struct lunar_tcp_connection* self, int events);
 void lunar_tcp_turn(void);
 void lunar_tcp_tick(void);

@@ -28,7 +28,7 @@ std::string image_name_of(std::string_view object);
 std::string encode_name(ImageId id);
 Outcome<ImageId> decode_name(std::string_view text, const std::string& object);
 
-// Of an image whose name another one has.
+// The name to give an image whose own name is taken: NAME-ID. Pure.
 std::string spare_name(const std::string& name, ImageId id);
 
 // The id of the image of this name. kNoSuchObject; kIncompatible: the pool has a directory of an

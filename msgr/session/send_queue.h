@@ -29,7 +29,7 @@ class SendQueue {
     OutMessage* message = nullptr;
     bool is_replay = false;
   };
-  // Messages that are over, and callbacks of withdraw() that are due.
+  // Messages that were acknowledged or withdrawn, and callbacks of withdraw() that are due.
   struct FinishedMessages {
     std::vector<std::unique_ptr<OutMessage>> messages;
     std::vector<InlineFunction<void()>> callbacks;

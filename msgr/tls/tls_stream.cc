@@ -8,7 +8,7 @@
 #include <utility>
 
 #include "msgr/errors.h"
-#include "msgr/tls/tls_session.h"
+#include "msgr/tls/tls_engine.h"
 
 // Sending. Bytes are gathered into records of the largest size, the records into out_, and out_
 // goes to the stream below when it holds four of them, or at the end of a call. While the stream
@@ -63,7 +63,7 @@ class TlsStream final : public ByteStream, private RecordTransport {
         done_(std::move(done)),
         in_(std::move(unread)),
         in_end_(in_.size()),
-        session_(std::move(party), *this) {
+        engine_(std::move(party), *this) {
     below_events_ = FdEvents::kRead;
     error_ = below_->start(below_events_, [this](FdEvents events) { on_below(events); });
     // The connector speaks first; and what was read ahead tells nobody that it is there.
@@ -129,7 +129,7 @@ class TlsStream final : public ByteStream, private RecordTransport {
   std::vector<std::byte> out_;  // records that the stream below has not taken: from out_begin_ on
   std::size_t out_begin_ = 0;
   std::unique_ptr<std::array<std::byte, kRecordBytes>> gathered_;  // made when first needed
-  TlsSession session_;
+  TlsEngine engine_;
 };
 
 // --- records ---
@@ -186,12 +186,12 @@ void TlsStream::fail(std::error_code why) {
 // --- the handshake ---
 
 void TlsStream::continue_handshake() {
-  const int result = session_.handshake();
+  const int result = engine_.handshake();
   if (result == GNUTLS_E_SUCCESS) {
     state_ = State::kOpen;
-    has_more_ = in_begin_ != in_end_ || session_.has_plain_text();
+    has_more_ = in_begin_ != in_end_ || engine_.has_plain_text();
     flush();
-    const ChannelBinding binding = session_.finish_handshake();
+    const ChannelBinding binding = engine_.finish_handshake();
     return std::exchange(done_, {})(binding);  // may destroy this
   }
   if (::gnutls_error_is_fatal(result) == 0) {
@@ -199,7 +199,7 @@ void TlsStream::continue_handshake() {
     return;
   }
   if (!error_) {
-    session_.send_alert(result);
+    engine_.send_alert(result);
     flush();
     // Of a side that gives up without a word nothing is known.
     fail(make_error_code(has_below_ended_ ? MsgrErrc::kClosedByPeer : MsgrErrc::kAuthFailed));
@@ -225,7 +225,7 @@ std::size_t TlsStream::make_record(IovecCursor& from) {
     }
     record = Bytes(*gathered_).first(length);
   }
-  const ssize_t sent = session_.send(record);
+  const ssize_t sent = engine_.send(record);
   if (sent == static_cast<ssize_t>(record.size())) return record.size();
   fail(make_error_code(MsgrErrc::kBadRecord));  // push_record() takes everything
   return 0;
@@ -253,18 +253,18 @@ StreamResult TlsStream::receive(std::span<const iovec> iovecs) {
   IovecCursor into(iovecs);
   has_more_ = !error_ && !has_ended_;
   while (has_more_ && state_ == State::kOpen && !into.is_at_end() && result.bytes < kBytesPerCall) {
-    const ssize_t received = session_.receive(into.contiguous());
+    const ssize_t received = engine_.receive(into.contiguous());
     if (received > 0) {
       into.advance(static_cast<std::size_t>(received));
       result.bytes += static_cast<std::size_t>(received);
-    } else if (TlsSession::is_blocked(received)) {
+    } else if (TlsEngine::is_blocked(received)) {
       has_more_ = false;
     } else if (has_below_ended_ || received == 0) {
       has_ended_ = true;
       has_more_ = false;
     } else if (::gnutls_error_is_fatal(static_cast<int>(received)) != 0) {
       if (!error_) {
-        session_.send_alert(static_cast<int>(received));
+        engine_.send_alert(static_cast<int>(received));
         fail(make_error_code(MsgrErrc::kBadRecord));
       }
       has_more_ = false;

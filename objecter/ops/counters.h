@@ -63,7 +63,7 @@ struct ObjecterCounters {
   PerfCounter& inline_link_lacks = group.counter(
       "inline_link_lacks", "payloads sent inline because the link moves nothing one-sided");
   PerfCounter& inline_peer_lacks = group.counter(
-      "inline_peer_lacks", "payloads sent inline because the server does not know descriptors");
+      "inline_peer_lacks", "payloads sent inline because the server does no one-sided delivery");
   PerfCounter& inline_no_key =
       group.counter("inline_no_key", "payloads sent inline because no key was free");
   PerfCounter& inline_resend =

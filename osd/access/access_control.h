@@ -13,7 +13,7 @@ namespace lunar::osd {
 
 // Decides what a peer may do here: the one place where an identity becomes permissions. Those of a
 // map are kept until it is asked about another one.
-// Loop-bound.
+// Loop-bound. The server owns it; shares the map that it was asked about last.
 class AccessControl {
  public:
   struct Options {

@@ -11,7 +11,7 @@
 
 namespace lunar::msgr::tls {
 
-// Where a TlsSession gets and puts its records.
+// Where a TlsEngine gets and puts its records.
 struct RecordTransport {
   // As recv(2): 0 at the end; -1 and an errno, EAGAIN if there is nothing now.
   virtual ssize_t pull_record(Bytes into, int& error) = 0;
@@ -22,14 +22,14 @@ struct RecordTransport {
   ~RecordTransport() = default;
 };
 
-// GnuTLS's side of a TlsStream: a session, and the keys for its handshake. Does no I/O.
+// GnuTLS's side of a TlsStream: its state, and the keys for its handshake. Does no I/O.
 // Loop-bound. Owns both; borrows the transport.
-class TlsSession {
+class TlsEngine {
  public:
-  TlsSession(TlsParty party, RecordTransport& transport);
-  ~TlsSession();
-  TlsSession(const TlsSession&) = delete;
-  TlsSession& operator=(const TlsSession&) = delete;
+  TlsEngine(TlsParty party, RecordTransport& transport);
+  ~TlsEngine();
+  TlsEngine(const TlsEngine&) = delete;
+  TlsEngine& operator=(const TlsEngine&) = delete;
 
   // What these return is GnuTLS's: bytes, or a negative number which gnutls_strerror() explains.
   int handshake() { return ::gnutls_handshake(session_); }

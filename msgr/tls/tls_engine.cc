@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "msgr/tls/tls_session.h"
+#include "msgr/tls/tls_engine.h"
 
 #include <cerrno>
 #include <cstring>
@@ -41,7 +41,7 @@ void check(int result, const char* what) { LUNAR_CHECK(result == GNUTLS_E_SUCCES
 
 bool is_available() noexcept { return priorities() != nullptr; }
 
-TlsSession::TlsSession(TlsParty party, RecordTransport& transport)
+TlsEngine::TlsEngine(TlsParty party, RecordTransport& transport)
     : transport_(transport), keys_(std::move(party.keys)) {
   // No tickets: each handshake has its own key and its own proofs.
   const unsigned flags = GNUTLS_NONBLOCK | GNUTLS_NO_TICKETS | GNUTLS_NO_AUTO_SEND_TICKET |
@@ -73,12 +73,12 @@ TlsSession::TlsSession(TlsParty party, RecordTransport& transport)
   }
 }
 
-TlsSession::~TlsSession() {
+TlsEngine::~TlsEngine() {
   ::gnutls_deinit(session_);
   drop_credentials();
 }
 
-void TlsSession::drop_credentials() noexcept {
+void TlsEngine::drop_credentials() noexcept {
   if (connector_ != nullptr) ::gnutls_psk_free_client_credentials(connector_);
   if (acceptor_ != nullptr) ::gnutls_psk_free_server_credentials(acceptor_);
   connector_ = nullptr;
@@ -87,7 +87,7 @@ void TlsSession::drop_credentials() noexcept {
   decoy_ = Secret();
 }
 
-ChannelBinding TlsSession::finish_handshake() {
+ChannelBinding TlsEngine::finish_handshake() {
   gnutls_datum_t exported{nullptr, 0};
   check(::gnutls_session_channel_binding(session_, GNUTLS_CB_TLS_EXPORTER, &exported),
         "TLS 1.3 always has an exporter");
@@ -101,9 +101,9 @@ ChannelBinding TlsSession::finish_handshake() {
 }
 
 // GnuTLS frees the key. The same work for every identity.
-int TlsSession::find_key(gnutls_session_t session, const gnutls_datum_t* identity,
-                         gnutls_datum_t* key) {
-  const auto& self = *static_cast<TlsSession*>(::gnutls_session_get_ptr(session));
+int TlsEngine::find_key(gnutls_session_t session, const gnutls_datum_t* identity,
+                        gnutls_datum_t* key) {
+  const auto& self = *static_cast<TlsEngine*>(::gnutls_session_get_ptr(session));
   const std::string_view wanted(reinterpret_cast<const char*>(identity->data), identity->size);
   const Secret* found = &self.decoy_;
   for (const TlsKey& each : self.keys_) {
@@ -116,8 +116,8 @@ int TlsSession::find_key(gnutls_session_t session, const gnutls_datum_t* identit
   return 0;
 }
 
-ssize_t TlsSession::pull(gnutls_transport_ptr_t self, void* into, std::size_t length) {
-  auto& session = *static_cast<TlsSession*>(self);
+ssize_t TlsEngine::pull(gnutls_transport_ptr_t self, void* into, std::size_t length) {
+  auto& session = *static_cast<TlsEngine*>(self);
   int error = 0;
   const ssize_t moved =
       session.transport_.pull_record({static_cast<std::byte*>(into), length}, error);
@@ -125,8 +125,8 @@ ssize_t TlsSession::pull(gnutls_transport_ptr_t self, void* into, std::size_t le
   return moved;
 }
 
-ssize_t TlsSession::push(gnutls_transport_ptr_t self, const giovec_t* iovecs, int count) {
-  auto& session = *static_cast<TlsSession*>(self);
+ssize_t TlsEngine::push(gnutls_transport_ptr_t self, const giovec_t* iovecs, int count) {
+  auto& session = *static_cast<TlsEngine*>(self);
   ssize_t taken = 0;
   for (int i = 0; i < count; ++i) {
     session.transport_.push_record(
