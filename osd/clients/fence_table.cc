@@ -15,7 +15,8 @@
 namespace lunar::osd {
 namespace {
 constexpr char kRecord[] = "clients";
-constexpr uint16_t kRecordVersion = 3;
+constexpr uint16_t kRecordVersion = 4;
+constexpr uint16_t kRecordWithoutEntities = 3;  // knew no fences of whole entities
 constexpr uint16_t kRecordWithoutReplaced =
     2;                                       // did not tell an operator's fence from a takeover's
 constexpr uint16_t kRecordWithoutOlder = 1;  // nor which clients had older starts
@@ -39,6 +40,7 @@ Outcome<std::unique_ptr<FenceTable>> FenceTable::load(ServerRecords& records) {
 }
 
 bool FenceTable::allows(const ClientName& client, uint64_t nonce) const {
+  if (is_entity_fenced(client.entity)) return false;
   const auto found = clients_.find(client);
   return found == clients_.end() ||
          (nonce >= found->second.newest && nonce > found->second.fenced_up_to &&
@@ -133,6 +135,20 @@ void FenceTable::unfence(const ClientName& client, StoreDone done) {
   writer_.save(std::move(done));
 }
 
+void FenceTable::fence_entity(const std::string& entity, StoreDone done) {
+  LUNAR_CHECK(is_entity_text(entity), "a fence of a name that no record holds");
+  const bool has_room = is_entity_fenced(entity) || fenced_entities_.size() < kMaxFencedEntities;
+  if (has_room) fenced_entities_.insert(entity);
+  writer_.save([has_room, done = std::move(done)](std::error_code error) mutable {
+    done(error || has_room ? error : make_error_code(objecter::OsdErrc::kBusy));
+  });
+}
+
+void FenceTable::unfence_entity(const std::string& entity, StoreDone done) {
+  fenced_entities_.erase(entity);
+  writer_.save(std::move(done));
+}
+
 void FenceTable::replace(const ClientName& client, uint64_t nonce, StoreDone done) {
   LUNAR_CHECK(client.is_valid(), "a fence of a name that no record holds");
   Entry& entry = clients_[client];
@@ -167,6 +183,8 @@ std::vector<std::byte> FenceTable::encode() const {
     writer.put(entry.has_older);
     writer.put(entry.replaced_up_to);
   }
+  writer.put(static_cast<uint32_t>(fenced_entities_.size()));
+  for (const std::string& entity : fenced_entities_) writer.put_string(entity);
   return out;
 }
 
@@ -191,12 +209,22 @@ bool FenceTable::decode(ConstBytes record) {
     clock_ = std::max(clock_, entry.used);
     clients_.emplace(std::move(client), entry);
   }
+  if (version > kRecordWithoutEntities) {
+    const auto entities = reader.get<uint32_t>();
+    if (!reader.can_hold(entities, 4)) return false;
+    for (uint32_t i = 0; i < entities && reader.ok(); ++i)
+      fenced_entities_.insert(reader.get_string(kMaxNameBytes));
+  }
   return reader.is_finished();
 }
 
 std::string FenceTable::to_json(const std::string& entity, const std::string& instance) const {
   using Json = nlohmann::ordered_json;
   Json out = Json::array();
+  for (const std::string& each : fenced_entities_) {
+    if (!instance.empty() || (!entity.empty() && each != entity)) continue;
+    out.push_back({{"entity", each}, {"instance", "*"}});
+  }
   for (const auto& [client, entry] : clients_) {
     if (!entity.empty() && client.entity != entity) continue;
     if (!instance.empty() && client.instance != instance) continue;

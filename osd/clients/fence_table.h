@@ -29,6 +29,7 @@ class FenceTable {
   // Of commands. They are kept until they are lifted, so more are refused.
   static constexpr std::size_t kMaxFences = 8192;
   static constexpr std::size_t kMaxFencesOfEntity = 256;
+  static constexpr std::size_t kMaxFencedEntities = 1024;
 
   static Outcome<std::unique_ptr<FenceTable>> load(ServerRecords& records);
 
@@ -53,6 +54,14 @@ class FenceTable {
   // The newest start that is fenced so; 0 if none.
   uint64_t replaced_up_to(const ClientName& client) const;
 
+  // All clients of an entity, and all that it may ever have, until it is let in again. kBusy if
+  // there are kMaxFencedEntities.
+  void fence_entity(const std::string& entity, StoreDone done);
+  void unfence_entity(const std::string& entity, StoreDone done);
+  bool is_entity_fenced(const std::string& entity) const {
+    return fenced_entities_.contains(entity);
+  }
+
   // Runs done when no record is being written; at once if so already.
   void drain(UniqueFunction<void()> done);
   // Of one entity and instance; empty: of all.
@@ -73,6 +82,7 @@ class FenceTable {
   void evict();
 
   std::map<ClientName, Entry> clients_;
+  std::set<std::string> fenced_entities_;
   std::set<ClientName> present_;
   uint64_t clock_ = 0;
   RecordWriter writer_;

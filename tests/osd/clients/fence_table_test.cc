@@ -114,6 +114,33 @@ TEST_F(FenceTableTest, OnlyANewerStartEndsATakeover) {
 }
 
 // Version 2 did not say whose a fence was.
+TEST_F(FenceTableTest, AnEntityThatIsFencedStaysOutWithAllThatItMayEverHave) {
+  claim(gateway, 5);
+  fences->fence_entity("client.gw", [](std::error_code error) { EXPECT_FALSE(error); });
+  turn();
+  load();  // over a restart too
+  EXPECT_FALSE(fences->allows(gateway, 5));
+  EXPECT_FALSE(fences->allows(gateway, 6)) << "a later start";
+  EXPECT_FALSE(fences->allows({"client.gw", "host/another"}, 1));
+  EXPECT_TRUE(fences->allows({"client.other", "host/tgtd"}, 1));
+  fences->unfence_entity("client.gw", [](std::error_code error) { EXPECT_FALSE(error); });
+  turn();
+  load();
+  EXPECT_TRUE(fences->allows(gateway, 5));
+}
+
+TEST_F(FenceTableTest, FencesOfEntitiesAreBounded) {
+  std::vector<std::error_code> results;
+  for (std::size_t i = 0; i <= FenceTable::kMaxFencedEntities; ++i)
+    fences->fence_entity("client." + std::to_string(i),
+                         [&](std::error_code error) { results.push_back(error); });
+  fences->fence_entity("client.0", [&](std::error_code error) { results.push_back(error); });
+  turn();
+  ASSERT_EQ(results.size(), FenceTable::kMaxFencedEntities + 2);
+  EXPECT_EQ(results[FenceTable::kMaxFencedEntities], objecter::OsdErrc::kBusy);
+  EXPECT_FALSE(results.back()) << "it is fenced already";
+}
+
 TEST_F(FenceTableTest, AFenceOfAnEarlierRecordIsTakenForATakeovers) {
   std::vector<std::byte> record;
   ByteWriter writer(record);
