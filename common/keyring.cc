@@ -8,11 +8,13 @@
 #include <sys/stat.h>
 #include <unistd.h>
 
+#include <algorithm>
 #include <optional>
 #include <utility>
 
 #include "common/check.h"
 #include "common/file.h"
+#include "common/key_derivation.h"
 #include "common/parse/ini.h"
 #include "common/random.h"
 
@@ -64,11 +66,20 @@ std::optional<Secret> decode_key(std::string_view text) {
   return Secret::copy_of(buffer.bytes().first(size));
 }
 
-void append_key(std::string& text, const Secret& key) {
+// What `acceptor` knows the owner of `key` by.
+Secret derive_pair_key(const Secret& key, const EntityName& acceptor) {
+  return derive_key(key, "lunar msgr 1 key for " + acceptor.to_string());
+}
+
+void append_key(std::string& text, std::string_view option, const Secret& key) {
+  text += "\t";
+  text += option;
+  text += " = ";
   const std::size_t at = text.size();
   text.resize(at + BASE64_ENCODE_RAW_LENGTH(key.size()));
   base64_encode_raw(text.data() + at, key.size(),
                     reinterpret_cast<const uint8_t*>(key.bytes().data()));
+  text += "\n";
 }
 
 }  // namespace
@@ -153,21 +164,98 @@ Outcome<Keyring> Keyring::parse(std::string_view text, const std::string& origin
       return failure(std::errc::invalid_argument, where + "section [" + entry.section +
                                                       "] is not TYPE.ID, such as client.admin");
     }
-    if (canonical_option_name(entry.name) != "key") continue;  // caps and the like of Ceph's files
+    const std::string option = canonical_option_name(entry.name);
+    if (option == "derived_for") {
+      if (!EntityName::parse(entry.value)) {
+        return failure(std::errc::invalid_argument,
+                       where + "'" + entry.value + "' is no entity; write derived_for = osd.ID");
+      }
+      keyring.keys_[name->to_string()].derived_for = entry.value;
+      continue;
+    }
+    if (option != "key" && option != "key_previous") continue;  // caps and the like of Ceph's files
     auto key = decode_key(entry.value);
     if (!key) {
       return failure(std::errc::invalid_argument, where + "the key is not base64 of " +
                                                       std::to_string(kMinKeyBytes) + " to " +
                                                       std::to_string(kMaxKeyBytes) + " bytes");
     }
-    keyring.add(*name, *std::move(key));
+    EntityKeys& keys = keyring.keys_[name->to_string()];
+    (option == "key" ? keys.key : keys.previous) = *std::move(key);
+  }
+  for (const auto& [name, keys] : keyring.keys_) {
+    if (keys.key.empty()) {
+      return failure(std::errc::invalid_argument,
+                     origin + ": section [" + name + "] has no line key = BASE64");
+    }
   }
   return keyring;
 }
 
 const Secret* Keyring::find(const EntityName& name) const {
   const auto found = keys_.find(name.to_string());
-  return found == keys_.end() ? nullptr : &found->second;
+  return found == keys_.end() || !found->second.derived_for.empty() ? nullptr : &found->second.key;
+}
+
+std::vector<Secret> Keyring::own_keys(const EntityName& name) const {
+  std::vector<Secret> found;
+  const auto at = keys_.find(name.to_string());
+  if (at == keys_.end() || !at->second.derived_for.empty()) return found;
+  for (const Secret* key : {&at->second.key, &at->second.previous})
+    if (!key->empty()) found.push_back(key->clone());
+  return found;
+}
+
+std::vector<Secret> Keyring::pair_keys(const EntityName& connector,
+                                       const EntityName& acceptor) const {
+  std::vector<Secret> found;
+  const auto at = keys_.find(connector.to_string());
+  if (at == keys_.end()) return found;
+  const EntityKeys& keys = at->second;
+  if (!keys.derived_for.empty() && keys.derived_for != acceptor.to_string()) return found;
+  for (const Secret* key : {&keys.key, &keys.previous}) {
+    if (key->empty()) continue;
+    found.push_back(keys.derived_for.empty() ? derive_pair_key(*key, acceptor) : key->clone());
+  }
+  return found;
+}
+
+bool Keyring::has_derived() const {
+  return std::any_of(keys_.begin(), keys_.end(),
+                     [](const auto& each) { return !each.second.derived_for.empty(); });
+}
+
+bool Keyring::is_rotating(const EntityName& name) const {
+  const auto at = keys_.find(name.to_string());
+  return at != keys_.end() && !at->second.previous.empty();
+}
+
+void Keyring::begin_rotation(const EntityName& name) {
+  EntityKeys& keys = keys_.at(name.to_string());
+  keys.previous = std::move(keys.key);
+  keys.key = Secret(kKeyBytes);
+  random_bytes(keys.key.bytes());
+}
+
+void Keyring::finish_rotation(const EntityName& name) {
+  keys_.at(name.to_string()).previous = Secret();
+}
+
+Keyring Keyring::derived_for(const EntityName& holder) const {
+  Keyring derived;
+  derived.add(holder, find(holder)->clone());
+  if (holder.type != "osd") return derived;
+  for (const auto& [text, keys] : keys_) {
+    if (text == holder.to_string()) continue;
+    std::vector<Secret> pair = pair_keys(*EntityName::parse(text), holder);
+    if (pair.empty()) continue;
+    EntityKeys kept;
+    kept.key = std::move(pair[0]);
+    if (pair.size() > 1) kept.previous = std::move(pair[1]);
+    kept.derived_for = holder.to_string();
+    derived.keys_.emplace(text, std::move(kept));
+  }
+  return derived;
 }
 
 void Keyring::generate(const EntityName& name) {
@@ -177,21 +265,23 @@ void Keyring::generate(const EntityName& name) {
 }
 
 void Keyring::add(const EntityName& name, Secret key) {
-  keys_.insert_or_assign(name.to_string(), std::move(key));
+  keys_[name.to_string()] = EntityKeys{std::move(key), Secret(), {}};
 }
 
 Outcome<void> Keyring::save(const std::string& path) const {
   std::string text;
   std::size_t size = 0;  // reserved at once, so that no copy is left behind by growing
-  for (const auto& [name, key] : keys_) {
-    size += name.size() + BASE64_ENCODE_RAW_LENGTH(key.size()) + 16;
+  for (const auto& [name, keys] : keys_) {
+    size += name.size() + keys.derived_for.size() + 64 + BASE64_ENCODE_RAW_LENGTH(keys.key.size()) +
+            BASE64_ENCODE_RAW_LENGTH(keys.previous.size());
   }
   text.reserve(size);
   const WipeString wipe(text);
-  for (const auto& [name, key] : keys_) {
-    text += "[" + name + "]\n\tkey = ";
-    append_key(text, key);
-    text += "\n";
+  for (const auto& [name, keys] : keys_) {
+    text += "[" + name + "]\n";
+    if (!keys.derived_for.empty()) text += "\tderived_for = " + keys.derived_for + "\n";
+    append_key(text, "key", keys.key);
+    if (!keys.previous.empty()) append_key(text, "key_previous", keys.previous);
   }
   auto written = write_file_atomically(path, as_const_bytes(text), S_IRUSR | S_IWUSR);
   if (!written) return failure(written.error().code, "keyring " + written.error().message);

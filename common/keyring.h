@@ -5,6 +5,7 @@
 #include <map>
 #include <string>
 #include <string_view>
+#include <vector>
 
 #include "common/bytes.h"
 #include "common/config.h"
@@ -48,7 +49,9 @@ class Secret {
 void wipe_memory(void* memory, std::size_t size) noexcept;
 
 // Keys by entity, in the grammar of a Ceph keyring: "[client.admin]", then "key = BASE64". A name
-// may have one key. A value that is loaded at the start and then only read. Not thread-safe.
+// may have one key, and the one before it as "key_previous" while keys are changed. With
+// "derived_for = osd.0" they are no keys of the entity's own but what osd.0 is to know it by:
+// derived from those, and of no use anywhere else. A value. Not thread-safe.
 class Keyring {
  public:
   static constexpr std::size_t kKeyBytes = 32;  // of every key: HMAC-SHA-256
@@ -60,20 +63,45 @@ class Keyring {
   // The same of a text; `origin` stands in errors for the path, and no error quotes a key.
   static Outcome<Keyring> parse(std::string_view text, const std::string& origin);
 
-  // Null if the entity has no key. Valid until the keyring changes.
+  // The entity's own key, the newest. Null if it has none here. Valid until the keyring changes.
   const Secret* find(const EntityName& name) const;
+  // All keys of its own, the newest first.
+  std::vector<Secret> own_keys(const EntityName& name) const;
+  // The keys by which `connector` proves to `acceptor` who it is, docs/protocol.md §4: derived from
+  // its own, or kept as such. The newest first; none if the keyring has nothing for these two.
+  std::vector<Secret> pair_keys(const EntityName& connector, const EntityName& acceptor) const;
+  // Whether there is a section of the entity, with keys of either kind.
+  bool contains(const EntityName& name) const { return keys_.contains(name.to_string()); }
+  // Whether some entity is known by derived keys alone.
+  bool has_derived() const;
   std::size_t size() const noexcept { return keys_.size(); }  // entities with a key
 
   // A new random key, replacing any the entity had.
   void generate(const EntityName& name);
   // Takes the key, replacing any the entity had. REQUIRES: key.size() == kKeyBytes
   void add(const EntityName& name, Secret key);
+  // Forgets the entity; false if it is not there.
+  bool remove(const EntityName& name) { return keys_.erase(name.to_string()) != 0; }
+  // Gives an entity a new random key, and keeps the one it had as the previous one; or forgets
+  // that. REQUIRES: find(name), and is_rotating() is false for the one, true for the other.
+  void begin_rotation(const EntityName& name);
+  void finish_rotation(const EntityName& name);
+  bool is_rotating(const EntityName& name) const;
+  // What `holder` has to have: its own newest key and, if it is a server, what it is to know all
+  // others by. REQUIRES: find(holder).
+  Keyring derived_for(const EntityName& holder) const;
   // Replaces the file atomically and durably, with mode 0600. A name is written in the order of its
   // text.
   Outcome<void> save(const std::string& path) const;
 
  private:
-  std::map<std::string, Secret, std::less<>> keys_;  // by "client.admin"
+  struct EntityKeys {
+    Secret key;               // never empty
+    Secret previous;          // empty unless it is being changed
+    std::string derived_for;  // whose derived keys these are; empty: the entity's own
+    EntityKeys clone() const { return {key.clone(), previous.clone(), derived_for}; }
+  };
+  std::map<std::string, EntityKeys, std::less<>> keys_;  // by "client.admin"
 };
 
 }  // namespace lunar

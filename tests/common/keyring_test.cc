@@ -117,5 +117,74 @@ TEST(SecretTest, LivesInPagesThatCoreDumpsLeaveOut) {
   EXPECT_TRUE(left_out);
 }
 
+TEST(KeyringTest, WhatAServerHoldsIsOfUseToItAlone) {
+  const EntityName client{"client", "a"};
+  const EntityName here{"osd", "0"};
+  const EntityName there{"osd", "1"};
+  Keyring master;
+  for (const EntityName& name : {client, here, there}) master.generate(name);
+  const Keyring derived = master.derived_for(here);
+  ASSERT_EQ(derived.size(), 3u);
+  EXPECT_EQ(derived.find(client), nullptr) << "it is not the client's own";
+  EXPECT_NE(derived.find(here), nullptr);
+  const auto ours = master.pair_keys(client, here);
+  const auto kept = derived.pair_keys(client, here);
+  ASSERT_EQ(ours.size(), 1u);
+  ASSERT_EQ(kept.size(), 1u);
+  EXPECT_TRUE(kept[0].equals(ours[0].bytes()));
+  EXPECT_TRUE(derived.pair_keys(client, there).empty());
+  EXPECT_TRUE(derived.own_keys(client).empty());
+  EXPECT_TRUE(derived.has_derived());
+  EXPECT_FALSE(master.has_derived());
+  EXPECT_FALSE(kept[0].equals(master.pair_keys(client, there)[0].bytes()));
+  EXPECT_FALSE(kept[0].equals(master.find(client)->bytes()));
+}
+
+TEST(KeyringTest, AClientHoldsItsOwnNewestKeyAndNoOther) {
+  const EntityName client{"client", "a"};
+  Keyring master;
+  master.generate(client);
+  master.generate({"osd", "0"});
+  master.begin_rotation(client);
+  const Keyring held = master.derived_for(client);
+  EXPECT_EQ(held.size(), 1u);
+  const auto keys = held.own_keys(client);
+  ASSERT_EQ(keys.size(), 1u);
+  EXPECT_TRUE(keys[0].equals(master.find(client)->bytes()));
+}
+
+TEST(KeyringTest, AKeyIsChangedWhileTheOneBeforeStillCounts) {
+  const EntityName client{"client", "a"};
+  const EntityName server{"osd", "0"};
+  Keyring master;
+  master.generate(client);
+  master.generate(server);
+  const auto before = master.pair_keys(client, server);
+  master.begin_rotation(client);
+  EXPECT_TRUE(master.is_rotating(client));
+  const Keyring derived = master.derived_for(server);
+  const auto both = derived.pair_keys(client, server);
+  ASSERT_EQ(both.size(), 2u);
+  EXPECT_FALSE(both[0].equals(before[0].bytes()));
+  EXPECT_TRUE(both[1].equals(before[0].bytes()));
+  master.finish_rotation(client);
+  const auto after = master.pair_keys(client, server);
+  ASSERT_EQ(after.size(), 1u);
+  EXPECT_TRUE(after[0].equals(both[0].bytes()));
+}
+
+TEST(KeyringTest, AFileSaysWhatIsDerivedAndWhatWasBefore) {
+  const auto parsed = Keyring::parse(
+      "[client.a]\n\tderived_for = osd.0\n"
+      "\tkey = AAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n"
+      "\tkey_previous = AQAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAAA=\n",
+      "text");
+  ASSERT_TRUE(parsed) << parsed.error().message;
+  EXPECT_EQ(parsed->pair_keys({"client", "a"}, {"osd", "0"}).size(), 2u);
+  EXPECT_TRUE(parsed->pair_keys({"client", "a"}, {"osd", "1"}).empty());
+  EXPECT_FALSE(Keyring::parse("[client.a]\n\tderived_for = osd.0\n", "text"));
+  EXPECT_FALSE(Keyring::parse("[client.a]\n\tderived_for = nobody\n", "text"));
+}
+
 }  // namespace
 }  // namespace lunar

@@ -23,6 +23,8 @@ struct LocalArguments {
   std::vector<std::string> words;
   std::string file;
   std::string entity;
+  std::string output;
+  bool finishes = false;
 };
 
 // A member of an answer, whose type is another program's business.
@@ -129,13 +131,81 @@ Outcome<void> keyring_add(const LocalArguments& arguments) {
     if (!loaded) return failure(loaded.error());
     keyring = std::move(*loaded);
   }
-  if (keyring.find(*name) != nullptr) {
+  if (keyring.contains(*name)) {
     return failure(std::errc::file_exists, arguments.entity + " has a key in " + arguments.file +
                                                " already: remove it "
                                                "from the file first to make a new one");
   }
   keyring.generate(*name);
   return keyring.save(arguments.file);
+}
+
+Outcome<void> keyring_derive(const LocalArguments& arguments) {
+  const auto holder = EntityName::parse(arguments.entity);
+  if (!holder) {
+    return failure(std::errc::invalid_argument,
+                   "'" + arguments.entity + "' is no entity; write --for osd.ID or client.ID");
+  }
+  const auto keyring = Keyring::load(arguments.file);
+  if (!keyring) return failure(keyring.error());
+  if (keyring->has_derived()) {
+    return failure(std::errc::invalid_argument,
+                   arguments.file +
+                       " is itself derived: derive from the keyring that has the "
+                       "keys of all entities");
+  }
+  if (!keyring->contains(*holder)) {
+    return failure(std::errc::invalid_argument, arguments.file + " has no key of " +
+                                                    arguments.entity + ": make one with lunar " +
+                                                    "keyring add " + arguments.file + " " +
+                                                    arguments.entity);
+  }
+  return keyring->derived_for(*holder).save(arguments.output);
+}
+
+// The keyring of a file, which has the own key of this entity.
+Outcome<Keyring> load_with_own_key(const LocalArguments& arguments) {
+  const auto name = EntityName::parse(arguments.entity);
+  auto keyring = Keyring::load(arguments.file);
+  if (!keyring) return failure(keyring.error());
+  if (!name || keyring->find(*name) == nullptr) {
+    return failure(std::errc::invalid_argument,
+                   arguments.file + " has no key of " + arguments.entity +
+                       " itself: keys are changed where they were made");
+  }
+  return keyring;
+}
+
+Outcome<void> keyring_rotate(const LocalArguments& arguments) {
+  auto keyring = load_with_own_key(arguments);
+  if (!keyring) return failure(keyring.error());
+  const EntityName name = *EntityName::parse(arguments.entity);
+  if (keyring->is_rotating(name) != arguments.finishes) {
+    return failure(
+        std::errc::invalid_argument,
+        arguments.entity + (arguments.finishes
+                                ? " has no previous key in " + arguments.file
+                                : " has a previous key in " + arguments.file +
+                                      " already: forget that first, with rotate --finish, once it "
+                                      "is not used any more"));
+  }
+  if (arguments.finishes) {
+    keyring->finish_rotation(name);
+  } else {
+    keyring->begin_rotation(name);
+  }
+  return keyring->save(arguments.file);
+}
+
+Outcome<void> keyring_remove(const LocalArguments& arguments) {
+  const auto name = EntityName::parse(arguments.entity);
+  auto keyring = Keyring::load(arguments.file);
+  if (!keyring) return failure(keyring.error());
+  if (!name || !keyring->remove(*name)) {
+    return failure(std::errc::invalid_argument,
+                   arguments.file + " has no key of " + arguments.entity);
+  }
+  return keyring->save(arguments.file);
 }
 
 }  // namespace
@@ -162,6 +232,26 @@ void add_local_commands(CLI::App& app, CommandContext& context) {
                             [arguments] { return keyring_add(*arguments); });
   added->add_option("file", arguments->file, "keyring file; made with mode 0600")->required();
   added->add_option("entity", arguments->entity, "client.ID or osd.ID")->required();
+
+  auto* derived = context.add(*keyring, "derive",
+                              "make what one entity has to hold; a server cannot pose as anybody "
+                              "else with it",
+                              [arguments] { return keyring_derive(*arguments); });
+  derived->add_option("file", arguments->file, "keyring file with the keys of all")->required();
+  derived->add_option("--for", arguments->entity, "who gets it: osd.ID or client.ID")->required();
+  derived->add_option("-o,--output", arguments->output, "made, or replaced, with mode 0600")
+      ->required();
+
+  auto* rotated = context.add(*keyring, "rotate", "give an entity a new key beside the one it has",
+                              [arguments] { return keyring_rotate(*arguments); });
+  rotated->add_option("file", arguments->file, "keyring file with the keys of all")->required();
+  rotated->add_option("entity", arguments->entity, "client.ID or osd.ID")->required();
+  rotated->add_flag("--finish", arguments->finishes, "forget the previous key instead");
+
+  auto* removed = context.add(*keyring, "rm", "take the key of an entity out",
+                              [arguments] { return keyring_remove(*arguments); });
+  removed->add_option("file", arguments->file, "keyring file")->required();
+  removed->add_option("entity", arguments->entity, "client.ID or osd.ID")->required();
 }
 
 }  // namespace lunar::tools
