@@ -4,6 +4,9 @@
 #include <nettle/hmac.h>
 #include <nettle/memops.h>
 
+#include <algorithm>
+#include <utility>
+
 #include "common/key_derivation.h"
 #include "common/random.h"
 
@@ -89,18 +92,33 @@ bool is_same_proof(const Proof& a, const Proof& b) noexcept {
   return memeql_sec(a.data(), b.data(), a.size()) != 0;
 }
 
-Secret key_or_decoy(const Keyring* keyring, const std::string& entity) {
+std::vector<Secret> proof_keys(const Keyring* keyring, ProofKey kind, const std::string& connector,
+                               const std::string& acceptor) {
+  const auto name = EntityName::parse(connector);
+  const auto other = EntityName::parse(acceptor);
+  if (keyring == nullptr || !name || !other) return {};
+  return kind == ProofKey::kPair ? keyring->pair_keys(*name, *other) : keyring->own_keys(*name);
+}
+
+std::vector<Secret> keys_or_decoy(const Keyring* keyring, ProofKey kind,
+                                  const std::string& connector, const std::string& acceptor) {
   // Never destroyed: tgtd exits while sessions live.
   static const auto& seed = *new std::array<std::byte, 32>([] {
     std::array<std::byte, 32> bytes;
     random_bytes(bytes);
     return bytes;
   }());
-  const Secret* known = nullptr;
-  const auto name = EntityName::parse(entity);
-  if (keyring != nullptr && name) known = keyring->find(*name);
-  const Proof decoy = hmac(seed, "decoy", as_const_bytes(entity));
-  return known != nullptr ? known->clone() : Secret::copy_of(decoy);
+  Secret decoy = derive_key(Secret::copy_of(seed), connector);
+  std::vector<Secret> keys = proof_keys(keyring, kind, connector, acceptor);
+  if (keys.empty()) keys.push_back(std::move(decoy));
+  return keys;
+}
+
+bool KeyMark::counts(const Keyring& keyring, const std::string& connector,
+                     const std::string& acceptor) const {
+  const std::vector<Secret> keys = proof_keys(&keyring, kind, connector, acceptor);
+  return std::any_of(keys.begin(), keys.end(),
+                     [&](const Secret& key) { return tls_identity(connector, key) == text; });
 }
 
 }  // namespace lunar::msgr

@@ -4,6 +4,8 @@
 #include <nettle/sha2.h>
 
 #include <array>
+#include <string>
+#include <vector>
 
 #include "common/bytes.h"
 #include "common/keyring.h"
@@ -41,9 +43,26 @@ std::string tls_identity(const std::string& entity, const Secret& key);
 // Takes the same time wherever the first difference is.
 bool is_same_proof(const Proof& a, const Proof& b) noexcept;
 
-// The key to check a client with. For an entity without one it is a key that nobody has, the same
-// for each call with that name in this process, so that nobody can tell an unknown name from
-// a wrong key by what comes back or by when.
-Secret key_or_decoy(const Keyring* keyring, const std::string& entity);
+// What both sides make their proofs with: the connector's own key or, if both know of them, the one
+// of this pair.
+enum class ProofKey : uint8_t { kOwn, kPair };
+
+// The keys by which `connector` may prove itself to `acceptor`, the newest first; none if the
+// keyring, which may be null, has none for these two.
+std::vector<Secret> proof_keys(const Keyring* keyring, ProofKey kind, const std::string& connector,
+                               const std::string& acceptor);
+// To check a connector with: at least one. For an entity without one it is a key that nobody has,
+// the same for each call with that name in this process, so that nobody can tell an unknown name
+// from a wrong key by what comes back or by when.
+std::vector<Secret> keys_or_decoy(const Keyring* keyring, ProofKey kind,
+                                  const std::string& connector, const std::string& acceptor);
+// Names a key of a connector that has proven itself, and says nothing of it. Whether the keyring
+// still has that key for these two is what counts() says.
+struct KeyMark {
+  ProofKey kind = ProofKey::kOwn;
+  std::string text;  // its tls_identity(); empty: nobody has proven anything
+  bool counts(const Keyring& keyring, const std::string& connector,
+              const std::string& acceptor) const;
+};
 
 }  // namespace lunar::msgr

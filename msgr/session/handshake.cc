@@ -112,11 +112,26 @@ bool can_secure(const FrameChannel& channel, const HandshakeParty& party) {
          party.keyring->size() > 0 && tls::is_available();
 }
 
-tls::TlsParty make_tls_party(bool is_connector, const std::string& entity, const Secret& key) {
+tls::TlsParty make_tls_party(bool is_connector, const std::string& entity,
+                             const std::vector<Secret>& keys) {
   tls::TlsParty party;
   party.is_connector = is_connector;
-  party.keys.push_back({tls_identity(entity, key), derive_tls_psk(key)});
+  for (const Secret& key : keys) {
+    party.keys.push_back({tls_identity(entity, key), derive_tls_psk(key)});
+  }
   return party;
+}
+
+// A side that has derived keys, and one that does not know of such.
+std::optional<std::string> find_mismatch_of_keys(const Hello& strict, const Hello& other) {
+  if ((strict.features_required & ~other.features_supported & kFeaturePairKeys) == 0) {
+    return std::nullopt;
+  }
+  return fmt::format(
+      "{} holds no keys of others but those that are derived for it, and this version of {} knows "
+      "of no such: upgrade {}, or give {} the keys themselves; if its version does know, somebody "
+      "between them changes their hellos",
+      strict.entity, other.entity, other.entity, strict.entity);
 }
 
 }  // namespace
@@ -136,6 +151,11 @@ bool is_agreed_secure(const Hello& connector, const Hello& acceptor) noexcept {
   return (both & kFeatureSecure) != 0 && is_wanted;
 }
 
+ProofKey agreed_proof_key(const Hello& ours, const Hello& theirs) noexcept {
+  const uint64_t both = ours.features_supported & theirs.features_supported;
+  return (both & kFeaturePairKeys) != 0 ? ProofKey::kPair : ProofKey::kOwn;
+}
+
 std::optional<std::string> find_mismatch(const Hello& ours, const Hello& theirs) {
   if (std::min(ours.version, theirs.version) <
       std::max(ours.oldest_version, theirs.oldest_version)) {
@@ -145,6 +165,8 @@ std::optional<std::string> find_mismatch(const Hello& ours, const Hello& theirs)
   }
   if (auto modes = find_mismatch_of_modes(ours, theirs)) return modes;
   if (auto modes = find_mismatch_of_modes(theirs, ours)) return modes;
+  if (auto keys = find_mismatch_of_keys(ours, theirs)) return keys;
+  if (auto keys = find_mismatch_of_keys(theirs, ours)) return keys;
   if (const uint64_t lacking = theirs.features_required & ~ours.features_supported; lacking != 0) {
     return fmt::format("{} requires features {:#x} that {} does not have", theirs.entity, lacking,
                        ours.entity);
@@ -198,14 +220,15 @@ Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party
     co_return std::move(greeted);
   }
 
-  const auto name = EntityName::parse(party.hello.entity);
-  const Secret* key = party.keyring != nullptr && name ? party.keyring->find(*name) : nullptr;
-  if (key == nullptr) {
+  std::vector<Secret> keys = proof_keys(party.keyring, agreed_proof_key(party.hello, greeted.peer),
+                                        party.hello.entity, greeted.peer.entity);
+  if (keys.size() > 1) keys.resize(1);  // whoever has two is to use the newer one
+  if (keys.empty()) {
     co_return auth_failure(
         fmt::format("{} has no key of its own in its keyring", party.hello.entity));
   }
   if (greeted.is_secure) {
-    channel.secure(make_tls_party(true, party.hello.entity, *key));
+    channel.secure(make_tls_party(true, party.hello.entity, keys));
     Result<tls::ChannelBinding> binding = co_await channel.secured();
     if (!binding) co_return insecure(binding.error(), refusal_by(greeted.peer, party.hello));
     transcript.bind_channel(*binding);
@@ -217,9 +240,9 @@ Task<GreetResult> greet_as_connector(FrameChannel& channel, HandshakeParty party
 
   AuthProof own;
   own.challenge = random_challenge();
-  own.proof = make_client_proof(*key, transcript, own.challenge);
+  own.proof = make_client_proof(keys[0], transcript, own.challenge);
   say(channel, transcript, FrameTag::kAuthProof, own.encode());
-  const Proof expected = make_server_proof(*key, transcript);
+  const Proof expected = make_server_proof(keys[0], transcript);
 
   Result<ReceivedFrame> answered = co_await channel.receive();
   auto done =
@@ -239,6 +262,10 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
   auto peer = read<Hello>(std::move(received), FrameTag::kHello, transcript, "hello");
   if (!peer) co_return give_up(std::move(peer.error()));
   say_modes(party.hello, party.modes, peer->entity, can_secure(channel, party));
+  if (party.keyring != nullptr && party.keyring->has_derived()) {
+    party.hello.features_required |=
+        kFeaturePairKeys;  // of all alike, so that nobody learns whom we know
+  }
   if (auto lack = find_own_lack(party.hello)) co_return mismatch(std::move(*lack));
   if (auto why = find_mismatch(party.hello, *peer)) co_return mismatch(std::move(*why));
   say(channel, transcript, FrameTag::kHello, party.hello.encode());
@@ -248,9 +275,11 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
   if (!greeted.is_secure && !party.hello.auth_required && !greeted.peer.auth_required) {
     co_return std::move(greeted);
   }
-  const Secret key = key_or_decoy(party.keyring, greeted.peer.entity);
+  const ProofKey kind = agreed_proof_key(party.hello, greeted.peer);
+  const std::vector<Secret> keys =
+      keys_or_decoy(party.keyring, kind, greeted.peer.entity, party.hello.entity);
   if (greeted.is_secure) {
-    channel.secure(make_tls_party(false, greeted.peer.entity, key));
+    channel.secure(make_tls_party(false, greeted.peer.entity, keys));
     Result<tls::ChannelBinding> binding = co_await channel.secured();
     if (!binding) co_return insecure(binding.error(), refusal(greeted.peer.entity));
     transcript.bind_channel(*binding);
@@ -265,12 +294,19 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
   auto proof =
       read<AuthProof>(std::move(answered), FrameTag::kAuthProof, transcript, "the client's proof");
   if (!proof) co_return give_up(std::move(proof.error()));
-  const Proof expected = make_client_proof(key, until_challenge, proof->challenge);
-  if (!is_same_proof(proof->proof, expected)) {
+  const Secret* proven = nullptr;
+  for (const Secret& key : keys) {
+    const Proof expected = make_client_proof(key, until_challenge, proof->challenge);
+    if (is_same_proof(proof->proof, expected)) proven = &key;
+  }
+  if (proven == nullptr) co_return auth_failure(refusal(greeted.peer.entity));
+  greeted.key = {kind, tls_identity(greeted.peer.entity, *proven)};
+  // The keyring may have changed since the keys were taken from it.
+  if (!greeted.key.counts(*party.keyring, greeted.peer.entity, party.hello.entity)) {
     co_return auth_failure(refusal(greeted.peer.entity));
   }
   AuthDone done;
-  done.proof = make_server_proof(key, transcript);
+  done.proof = make_server_proof(*proven, transcript);
   say(channel, transcript, FrameTag::kAuthDone, done.encode());
   greeted.is_authenticated = true;
   co_return std::move(greeted);

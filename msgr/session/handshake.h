@@ -34,6 +34,7 @@ struct Greeted {
   Hello peer;
   bool is_authenticated = false;
   bool is_secure = false;  // the link goes on inside TLS; implies is_authenticated
+  KeyMark key;             // which a connector proved; without a text for others
 };
 
 // Why a handshake ended, for our log and, unless it was the peer or the link that ended it, for the
@@ -57,6 +58,8 @@ Task<GreetResult> greet_as_acceptor(FrameChannel& channel, HandshakeParty party)
 void say_modes(Hello& hello, const WireModesByPeer& modes, std::string_view peer, bool can_secure);
 // Whether both take secure links, and one of them requires it or the connector prefers it.
 bool is_agreed_secure(const Hello& connector, const Hello& acceptor) noexcept;
+// What both make their proofs with.
+ProofKey agreed_proof_key(const Hello& ours, const Hello& theirs) noexcept;
 // Whether two sides can talk: none, or the sentence why not.
 std::optional<std::string> find_mismatch(const Hello& ours, const Hello& theirs);
 

@@ -56,7 +56,7 @@ BE_AND_MODALS = {
     "did", "does", "wants", "needs", "knows",
 }
 THIRD_PERSON = {
-    "accepts", "allows", "asks", "awaits", "begins", "blocks", "carries", "changes", "connects", "contains",
+    "accepts", "allows", "asks", "awaits", "begins", "blocks", "carries", "changes", "connects", "contains", "counts",
     "creates", "covers", "drops", "ends", "enforces", "equals", "executes", "exists", "expects", "fails", "fills",
     "fits", "follows", "frees", "gets", "gives", "goes", "holds", "keeps", "lacks", "leaves", "lies", "listens",
     "logs", "looks", "loses", "makes", "matches", "meets", "moves", "names", "offers", "owes", "owns", "passes",

@@ -116,7 +116,7 @@ class Peer:
     # -- handshake
 
     def hello(self, auth=False):
-        front = (b"LUNARMSG" + struct.pack("<HHQQB", 1, 1, 0x11, 0x11, auth) + _string(self.entity) +
+        front = (b"LUNARMSG" + struct.pack("<HHQQB", 1, 1, 0x211, 0x11, auth) + _string(self.entity) +
                  _string(self.instance) + struct.pack("<Q", self.nonce) + bytes(19))
         self._said(HELLO, front)
         self.send(HELLO, front)
@@ -131,7 +131,9 @@ class Peer:
         return front
 
     def prove(self, key):
-        """Answers the challenge that follows the server's hello."""
+        """Answers the challenge that follows the server's hello, with the own key of the entity."""
+        extracted = hmac.new(bytes(32), key, "sha256").digest()
+        key = hmac.new(extracted, b"lunar msgr 1 key for " + self.server + b"\x01", "sha256").digest()
         self._expect(CHALLENGE)
         random = os.urandom(32)
         proof = hmac.new(key, b"lunar msgr 1 client proof" + self._transcript.digest() + random, "sha256").digest()
@@ -141,7 +143,9 @@ class Peer:
 
     def handshake(self, key=None, generation=0, pause=0):
         self.hello(auth=key is not None)
-        self._expect(HELLO)
+        front = self._expect(HELLO)
+        (length,) = struct.unpack_from("<I", front, 29)
+        self.server = front[33:33 + length]
         time.sleep(pause)  # a peer that is slow, or far away
         if key is not None:
             self.prove(key)

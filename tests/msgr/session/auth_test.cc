@@ -94,12 +94,20 @@ TEST(AuthTest, ProofsAreWhatTheProtocolSays) {
 TEST(AuthTest, AnUnknownEntityHasAKeyThatNobodyHas) {
   Keyring keyring;
   keyring.generate({"client", "admin"});
-  const Secret known = key_or_decoy(&keyring, "client.admin");
-  EXPECT_TRUE(known.equals(std::as_const(*keyring.find({"client", "admin"})).bytes()));
-  const Secret stranger = key_or_decoy(&keyring, "client.stranger");
+  const auto key = [](const Keyring* keys, const char* connector) {
+    std::vector<Secret> found = keys_or_decoy(keys, ProofKey::kPair, connector, "osd.0");
+    EXPECT_EQ(found.size(), 1u);
+    return std::move(found[0]);
+  };
+  const Secret known = key(&keyring, "client.admin");
+  const std::vector<Secret> pair = keyring.pair_keys({"client", "admin"}, {"osd", "0"});
+  EXPECT_TRUE(known.equals(pair[0].bytes()));
+  const Secret stranger = key(&keyring, "client.stranger");
   EXPECT_EQ(stranger.size(), known.size());
-  EXPECT_TRUE(stranger.equals(key_or_decoy(nullptr, "client.stranger").bytes()));
-  EXPECT_FALSE(stranger.equals(key_or_decoy(nullptr, "client.other").bytes()));
+  const Secret again = key(nullptr, "client.stranger");
+  const Secret other = key(nullptr, "client.other");
+  EXPECT_TRUE(stranger.equals(again.bytes()));
+  EXPECT_FALSE(stranger.equals(other.bytes()));
 }
 
 }  // namespace

@@ -129,7 +129,7 @@ TEST_F(HandshakeTest, AChangedHelloSpoilsTheProof) {
   const Keyring keyring = keyring_of({"client.a"});
   add_auth_server(keyring);
   connect_raw();
-  const Secret& key = *keyring.find({"client", "a"});
+  const Secret key = std::move(keyring.pair_keys({"client", "a"}, {"osd", "0"})[0]);
   Hello said = raw_hello("client.a");
   raw_.send(FrameTag::kHello, said.encode());
   ASSERT_TRUE(raw_gets(FrameTag::kAuthChallenge));
@@ -149,7 +149,7 @@ TEST_F(HandshakeTest, ASecondImplementationGetsInByTheDocument) {
   const Keyring keyring = keyring_of({"client.a"});
   Node& server = add_auth_server(keyring);
   connect_raw();
-  const Secret& key = *keyring.find({"client", "a"});
+  const Secret key = std::move(keyring.pair_keys({"client", "a"}, {"osd", "0"})[0]);
   const auto hello = raw_hello("client.a").encode();
   raw_.send(FrameTag::kHello, hello);
   ASSERT_TRUE(raw_gets(FrameTag::kAuthChallenge));

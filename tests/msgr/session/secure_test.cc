@@ -6,7 +6,7 @@
 
 #include "msgr/posix/posix_stack.h"
 #include "tests/msgr/session/byte_relay.h"
-#include "tests/msgr/session/handshake_fixture.h"
+#include "tests/msgr/session/secure_fixture.h"
 
 // Sessions inside TLS: who gets one, and what somebody between two sides can do.
 
@@ -17,38 +17,7 @@ using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 using ::testing::IsEmpty;
 
-Keyring keyring_of(std::initializer_list<const char*> names) {
-  Keyring keyring;
-  for (const char* name : names) keyring.generate(*EntityName::parse(name));
-  return keyring;
-}
-
-MessengerOptions with_modes(MessengerOptions options, std::string_view modes) {
-  const WireModes parsed = *WireModes::parse(modes);
-  options.modes = {parsed, parsed, parsed};
-  return options;
-}
-
-uint64_t count(Node& node, const std::string& name) {
-  const std::string text = node.perf.prometheus();
-  const auto at = text.find("lunar_" + name + "{");
-  EXPECT_NE(at, std::string::npos) << name;
-  return std::stoull(text.substr(text.find("} ", at) + 2));
-}
-
-class SecureTest : public HandshakeFixture {
- protected:
-  SecureTest() : keyring_(keyring_of({"client.a", "osd.0", "osd.1"})) {}
-  Node& add_server_of(std::string_view modes, std::string entity = "osd.0") {
-    Node& node = add_node(with_modes(with_auth(std::move(entity)), modes), &keyring_);
-    address_ = *node.messenger->bind(Address::loopback(), Policy::kStatefulServer);
-    return node;
-  }
-  Node& add_client_of(std::string_view modes, std::string entity = "client.a") {
-    return add_node(with_modes(with_auth(std::move(entity)), modes), &keyring_);
-  }
-  const Keyring keyring_;
-};
+class SecureTest : public SecureFixture {};
 
 TEST_F(SecureTest, TheModeIsThatWhichBothTakeAndTheConnectorPrefers) {
   struct Case {
@@ -288,6 +257,28 @@ TEST_F(FrameRelayTest, WhoTakesOnlySecureLinksIsNotTalkedOutOfIt) {
   }
 }
 
+// Both have the keys themselves, so that either would do: an older version knows of no others.
+TEST_F(FrameRelayTest, PairKeysAreNotTalkedAway) {
+  Keyring derived = keyring_.derived_for({"osd", "0"});
+  for (const bool is_derived : {false, true}) {
+    for (const bool is_unsaid : {false, true}) {
+      change_hello = [&](Hello& hello) {
+        hello.features_supported &= ~kFeaturePairKeys;
+        if (is_unsaid) hello.features_required &= ~kFeaturePairKeys;
+      };
+      Node& server = add_node(with_modes(with_auth("osd.0"), "crc"),
+                              is_derived ? &std::as_const(derived) : &keyring_);
+      address_ = *server.messenger->bind(Address::loopback(), Policy::kStatefulServer);
+      begin_relay();
+      Node& client = add_client_of("crc");
+      EXPECT_EQ(outcome(client), is_derived ? MsgrErrc::kFeatureMismatch : MsgrErrc::kAuthFailed);
+      EXPECT_EQ(server.events.opens, 0);
+      shut_down(client);
+      shut_down(server);
+    }
+  }
+}
+
 TEST_F(FrameRelayTest, WhoPrefersSecureLinksSeesThatAHelloWasChanged) {
   change_hello = [](Hello& hello) { hello.features_supported &= ~kFeatureSecure; };
   Node& server = add_server_of("secure crc");
@@ -327,7 +318,31 @@ class ByteRelayTest : public ::testing::Test {
                                                   &keyring_, &node.perf, &node.events));
   }
   bool until(const std::function<bool()>& done) { return turn_until(*center_, done); }
+  // For either way of the relay.
+  std::function<void(std::string&)> change_hellos(std::function<void(Hello&)> change) {
+    return [this, change = std::move(change)](std::string& bytes) {
+      FrameHeader header;
+      if (bytes.size() <= sizeof header || !bytes.starts_with("LNR1")) return;  // inside TLS
+      std::memcpy(&header, bytes.data(), sizeof header);
+      if (header.tag != static_cast<uint8_t>(FrameTag::kHello)) return;
+      const std::size_t size = sizeof header + header.front_length.value();
+      if (bytes.size() < size) return;
+      const auto said = std::string_view(bytes).substr(sizeof header, size - sizeof header);
+      Frame frame;
+      frame.header = header;
+      Hello hello = *Hello::decode(as_const_bytes(said));
+      change(hello);
+      frame.front = hello.encode();
+      seal_frame(frame, true);
+      const std::string rest = bytes.substr(size);
+      bytes.assign(reinterpret_cast<const char*>(&frame.header), sizeof frame.header);
+      bytes.append(as_text(frame.front));
+      bytes.append(rest);
+      ++changed_;
+    };
+  }
 
+  int changed_ = 0;  // hellos
   std::unique_ptr<EventCenter> center_;
   std::unique_ptr<PosixStack> stack_;
   Keyring keyring_;
@@ -358,25 +373,24 @@ TEST_F(ByteRelayTest, APayloadChangedOnTheWayEndsTheLinkAndTheWriteIsReplayed) {
   EXPECT_THAT(client_.events.resets, IsEmpty());
 }
 
+TEST_F(ByteRelayTest, PairKeysAreNotTalkedAwayInsideEither) {
+  begin("secure");
+  const auto change = change_hellos([](Hello& hello) {
+    hello.features_supported &= ~kFeaturePairKeys;  // both go on with the key itself
+  });
+  relay_->to_server = change;
+  relay_->to_client = change;
+  ASSERT_TRUE(until([&] { return !client_.events.resets.empty(); }));
+  EXPECT_GE(changed_, 2);
+  EXPECT_EQ(client_.events.resets[0], MsgrErrc::kAuthFailed);
+  EXPECT_EQ(server_.events.opens, 0);
+}
+
 TEST_F(ByteRelayTest, AChangedHelloSpoilsTheProofInsideToo) {
   begin("secure");
-  int changed = 0;
-  relay_->to_server = [&](std::string& bytes) {
-    FrameHeader header;
-    if (bytes.size() <= sizeof header || !bytes.starts_with("LNR1")) return;  // inside TLS
-    std::memcpy(&header, bytes.data(), sizeof header);
-    Frame frame;
-    frame.header = header;
-    Hello hello = *Hello::decode(as_const_bytes(std::string_view(bytes).substr(sizeof header)));
-    hello.nonce += 1;
-    frame.front = hello.encode();
-    seal_frame(frame, true);
-    bytes.assign(reinterpret_cast<const char*>(&frame.header), sizeof frame.header);
-    bytes.append(as_text(frame.front));
-    ++changed;
-  };
+  relay_->to_server = change_hellos([](Hello& hello) { hello.nonce += 1; });
   ASSERT_TRUE(until([&] { return !client_.events.resets.empty(); }));
-  EXPECT_GE(changed, 1);
+  EXPECT_GE(changed_, 1);
   EXPECT_EQ(client_.events.resets[0], MsgrErrc::kAuthFailed);
   EXPECT_EQ(server_.events.opens, 0);
 }
