@@ -107,7 +107,10 @@ Detached AsyncMessenger::accept(std::unique_ptr<Link> link, Policy policy) {
   const RaceRank ours{party.hello.listening, party.hello.nonce};
   GreetResult greeted = co_await greet_as_acceptor(*channel, std::move(party));
   std::optional<HandshakeFailure> failure;
-  if (!greeted) failure = std::move(greeted.error());
+  if (greeted)
+    place->greeted = &*greeted;
+  else
+    failure = std::move(greeted.error());
   if (!failure) {
     UpgradeSetup setup(center, stack, options_.connection_ready_timeout,
                        [this](std::unique_ptr<FrameChannel> over) { dispose(std::move(over)); });

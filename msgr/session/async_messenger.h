@@ -23,6 +23,7 @@ class AsyncMessenger final : public Messenger, public SessionEnvironment {
   Outcome<Address> bind(const Address& address, Policy accepted) override;
   ConnectionRef connect(const Address& peer, Policy policy) override;
   std::vector<ConnectionRef> connections() const override;
+  std::set<std::string> on_keys_changed() override;
   const MessengerOptions& options() const noexcept override { return options_; }
   void shutdown(UniqueFunction<void()> done) override;
 
@@ -43,6 +44,7 @@ class AsyncMessenger final : public Messenger, public SessionEnvironment {
   struct IncomingHandshake {
     FrameChannel* channel;
     Address host;  // who made it: its address without the port; of IPv6, the /64
+    const Greeted* greeted = nullptr;  // once it is known who it is
   };
   using IncomingHandshakes = std::list<IncomingHandshake>;
 

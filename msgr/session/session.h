@@ -57,6 +57,8 @@ class Session final : public Connection, private SessionLinkOwner, private Sessi
                        const RaceRank& theirs) const;
   // REQUIRES: judge() says kWelcome, for this request.
   void take(std::unique_ptr<IncomingLink> incoming);
+  // As Messenger::on_keys_changed(). True if the session was closed for it.
+  bool on_keys_changed();
   // For Messenger::connect(), of a lossless peer that had connected to us: from now on this side
   // connects too.
   void begin_connecting();
@@ -98,6 +100,7 @@ class Session final : public Connection, private SessionLinkOwner, private Sessi
   bool is_finish_posted_ = false;
   bool is_wake_posted_ = false;
 
+  KeyMark key_;  // that the peer has proven; without a text unless it connected
   SessionExchange exchange_;
   FairShares::ShareRef share_;  // of the dispatch throttle; null before the first link
   ReconnectPacing pacing_;

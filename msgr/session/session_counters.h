@@ -54,6 +54,8 @@ struct SessionCounters {
   PerfCounter& sessions_refused =
       group.counter("sessions_refused",
                     "sessions that were refused or closed because of a limit of their entity");
+  PerfCounter& sessions_revoked = group.counter(
+      "sessions_revoked", "sessions that were closed because their key was taken back");
   PerfCounter& handshakes_replaced = group.counter(
       "handshakes_replaced", "handshakes that were ended because too many were under way");
   PerfCounter& keepalive_timeouts = group.counter(

@@ -36,6 +36,12 @@ struct SessionEnvironment {
   SessionCounters& counters;
   std::shared_ptr<DispatchThrottle> throttle;  // shared with messages, which may outlive all this
 
+  // False if the key that a connector has proven has been taken out of our keyring since.
+  bool counts(const Greeted& greeted) const {
+    return greeted.key.text.empty() ||
+           greeted.key.counts(*keyring, greeted.peer.entity, options.entity);
+  }
+
   // What this side says in the handshake of `link`.
   virtual HandshakeParty make_party(const Link& link) const = 0;
   // Closes a channel that nobody waits for.

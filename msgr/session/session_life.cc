@@ -100,7 +100,8 @@ void Session::adopt_incoming() {
   }
   const std::unique_ptr<IncomingLink> incoming = std::move(incoming_);
   const SessionRequest& request = incoming->request;
-  if (is_ending_ || !exchange_.can_continue_with(request) || incoming->channel->has_ended()) {
+  if (is_ending_ || !exchange_.can_continue_with(request) || incoming->channel->has_ended() ||
+      !environment_.counts(incoming->greeted)) {
     environment_.dispose(std::move(incoming->channel));
     return;
   }
@@ -120,6 +121,7 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
                         greeted.is_authenticated, link->peer_address(), one_sided,
                         (greeted.peer.features_supported & kFeatureWatches) != 0,
                         greeted.is_secure});
+  key_ = greeted.key;
   if (share_ == nullptr) share_ = environment_.throttle->open(peer().entity);
   const std::size_t replayed = exchange_.begin(ready, peer_cookie, peer_in_seq, policy_);
   pacing_.on_link_up(center().now());

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <gmock/gmock.h>
 
+#include <set>
+
 #include "tests/common/temp_folder.h"
 #include "tests/msgr/session/secure_fixture.h"
 
@@ -10,6 +12,7 @@ namespace lunar::msgr {
 namespace {
 
 using ::testing::HasSubstr;
+using ::testing::IsEmpty;
 
 // Whoever has stolen what osd.1 holds.
 class StolenKeysTest : public SecureFixture, public ::testing::WithParamInterface<const char*> {
@@ -81,6 +84,56 @@ TEST_P(StolenKeysTest, BothKeysOfAnEntityOpenWhileItsKeyIsChanged) {
   for (Node* node : {&old_client, &new_client, &late_client, &server}) shut_down(*node);
 }
 
+TEST_P(StolenKeysTest, AnEntityThatLeftTheKeyringLosesItsSessions) {
+  Keyring keyring = keyring_.derived_for({"osd", "0"});
+  Node& server = add_server_of(GetParam(), "osd.0", keyring);
+  Node& client = add_client_of(GetParam());
+  EXPECT_EQ(outcome(client), std::error_code());
+  Node& other = add_client_of(GetParam(), "osd.1");
+  EXPECT_EQ(outcome(other), std::error_code());
+  ASSERT_TRUE(until([&] { return server.events.opens == 2; }));
+  Keyring without;
+  without.add({"osd", "1"}, keyring_.find({"osd", "1"})->clone());
+  keyring = std::move(without);
+  EXPECT_EQ(server.messenger->on_keys_changed(), (std::set<std::string>{"client.a"}));
+  ASSERT_TRUE(until([&] { return client.events.resets.size() >= 2; }));
+  EXPECT_EQ(client.events.resets[0], MsgrErrc::kClosedByPeer);
+  EXPECT_EQ(client.events.resets[1], MsgrErrc::kAuthFailed);
+  EXPECT_EQ(count(server, "sessions_revoked"), 1u);
+  EXPECT_THAT(other.events.resets, IsEmpty());
+  EXPECT_EQ(other.events.links_down, 0);
+  for (Node* node : {&client, &other, &server}) shut_down(*node);
+}
+
+TEST_P(StolenKeysTest, ASessionOfAKeyThatIsNoMoreGoesOnWithTheNewOne) {
+  Keyring servers = keyring_of({"client.a", "osd.0"});
+  Keyring clients = servers.derived_for({"client", "a"});  // has its own key
+  Node& server = add_server_of(GetParam(), "osd.0", servers);
+  server.events.when_message = [](Connection& from, InMessage& message) {
+    send(from, message.meta.tid, "reply");
+  };
+  Node& client = add_node(with_modes(with_auth("client.a"), GetParam()), &clients);
+  ConnectionRef connection = client.messenger->connect(address_, Policy::kLosslessClient);
+  uint64_t tid = 0;
+  const auto echo = [&] {
+    send(*connection, ++tid, "request");
+    return until([&] { return client.events.received.size() == tid; });
+  };
+  ASSERT_TRUE(echo());
+  servers.begin_rotation({"client", "a"});
+  server.messenger->on_keys_changed();
+  ASSERT_TRUE(echo());
+  EXPECT_EQ(client.events.links_down, 0) << "both keys count";
+  clients = servers.derived_for({"client", "a"});
+  servers.finish_rotation({"client", "a"});
+  server.messenger->on_keys_changed();
+  ASSERT_TRUE(echo());
+  EXPECT_EQ(client.events.links_down, 1);
+  EXPECT_THAT(client.events.resets, IsEmpty());
+  EXPECT_EQ(server.events.received.size(), tid);
+  for (Node* node : {&client, &server}) shut_down(*node);
+}
+
 INSTANTIATE_TEST_SUITE_P(Modes, StolenKeysTest, ::testing::Values("crc", "secure"));
 
 // Frame by frame, so that a handshake can be stopped anywhere.
@@ -149,6 +202,34 @@ TEST_F(RawKeysTest, WhoHoldsDerivedKeysTellsAnOlderVersionWhatToDo) {
               HasSubstr("osd.0 holds no keys of others but those that are derived for it"));
   EXPECT_THAT(raw_.error()->sentence,
               HasSubstr("upgrade client.a, or give osd.0 the keys themselves"));
+  shut_down(server);
+}
+
+TEST_F(RawKeysTest, AHandshakeThatHasProvenAKeyEndsWithThatKey) {
+  Keyring keyring = keyring_of({"client.b", "osd.0"});
+  keyring.add({"client", "a"}, keyring_.find({"client", "a"})->clone());
+  Node& server = add_server_of("crc", "osd.0", keyring);
+  ASSERT_TRUE(greet(raw_hello("client.a")));
+  ASSERT_TRUE(prove(pair_key()));
+  server.messenger->on_keys_changed();
+  EXPECT_FALSE(raw_.is_closed()) << "nothing has changed for it";
+  keyring.remove({"client", "a"});
+  EXPECT_THAT(server.messenger->on_keys_changed(), IsEmpty()) << "it has no session";
+  EXPECT_TRUE(raw_is_closed());
+  EXPECT_EQ(server.events.opens, 0);
+  EXPECT_EQ(count(server, "auth_failed"), 1u);
+  shut_down(server);
+}
+
+TEST_F(RawKeysTest, AHandshakeThatProvesAKeyTooLateIsRefused) {
+  Keyring keyring = keyring_of({"osd.0"});
+  keyring.add({"client", "a"}, keyring_.find({"client", "a"})->clone());
+  Node& server = add_server_of("crc", "osd.0", keyring);
+  ASSERT_TRUE(greet(raw_hello("client.a")));
+  keyring.remove({"client", "a"});
+  server.messenger->on_keys_changed();
+  EXPECT_FALSE(prove(pair_key()));
+  EXPECT_EQ(server.events.opens, 0);
   shut_down(server);
 }
 
