@@ -5,7 +5,7 @@
 #include <utility>
 
 #include "common/check.h"
-#include "common/log.h"
+#include "common/log_limited.h"
 #include "msgr/errors.h"
 #include "objecter/cluster/mon_host.h"
 #include "objecter/map/epoch_waiters.h"
@@ -244,9 +244,10 @@ Bytes ObjecterImpl::payload_for(msgr::Connection& connection, const msgr::Messag
 void ObjecterImpl::on_message(msgr::Connection& connection, msgr::InMessage message) {
   const ServerRef server = servers_.of(connection);
   if (server == nullptr || is_shutting_down_) return;
-  switch (static_cast<MessageType>(message.meta.type)) {
-    case MessageType::kServerHello:
-      return on_hello(server, message.front);
+  const auto type = static_cast<MessageType>(message.meta.type);
+  if (type == MessageType::kServerHello) return on_hello(server, message.front);
+  if (!server->hello()) return;  // one that is ignored, or says nothing of who it is
+  switch (type) {
     case MessageType::kOsdOpReply:
       return replies_.on_op_reply(server, std::move(message));
     case MessageType::kCancelled:
@@ -278,6 +279,12 @@ void ObjecterImpl::on_hello(const ServerRef& server, ConstBytes front) {
   if (!hello || server->hello()) {
     LUNAR_LOG(kObjecter, 0, "{} sent a hello that is {}, ignored", server->address().to_string(),
               hello ? "its second" : "damaged");
+    return;
+  }
+  if (!server->may_be(hello->osd)) {
+    LUNAR_LOG_LIMITED(
+        kObjecter, 0, "{} at {} says that it is osd.{}, and has not proven that: it is ignored",
+        server->connection().peer().entity, server->address().to_string(), hello->osd);
     return;
   }
   if (!maps_.accepts(*server, *hello)) return;

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "objecter/cluster/server_connection.h"
 
+#include <string>
+
 #include "objecter/cluster/server_table.h"
 
 namespace lunar::objecter {
@@ -15,6 +17,11 @@ ServerConnection::~ServerConnection() {
   connection_->set_context(nullptr);
   const auto at = table_.servers_.find(address_);
   if (at != table_.servers_.end() && at->second.expired()) table_.servers_.erase(at);
+}
+
+bool ServerConnection::may_be(OsdId osd) const {
+  const msgr::PeerIdentity& peer = connection_->peer();
+  return !peer.is_authenticated || peer.entity == "osd." + std::to_string(osd);
 }
 
 void ServerConnection::send_front(MessageType type, std::vector<std::byte> front, Tid tid,

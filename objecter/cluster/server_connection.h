@@ -34,6 +34,9 @@ class ServerConnection {
   // What the server said when the session began; empty before that and after a reset. Nothing but
   // map requests may be sent until it is there.
   const std::optional<ServerHello>& hello() const noexcept { return hello_; }
+  // False if the peer has proven to be another entity than this OSD. Without authentication names
+  // are only claims, and any will do. REQUIRES: is_open().
+  bool may_be(OsdId osd) const;
   // A session is open; it outlives its links.
   bool is_open() const noexcept { return is_open_; }
   // The session has a link just now, so that what is sent leaves at once.

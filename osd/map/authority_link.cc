@@ -33,16 +33,20 @@ AuthorityLink::AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messeng
   servers_.set_messenger(&messenger);
 }
 
-// The authority's own addresses first, as far as they are known, then whoever may know better.
+// The authority's own addresses first, as far as they are known, then where others say that it is,
+// then whoever may know better.
 std::vector<msgr::Address> AuthorityLink::candidates() const {
   std::vector<msgr::Address> addresses;
   const auto add = [&](const msgr::Address& address) {
     if (std::find(addresses.begin(), addresses.end(), address) == addresses.end())
       addresses.push_back(address);
   };
-  if (const objecter::OsdMapRef map = us_.map()) {
-    if (const objecter::OsdInfo* authority = map->find_osd(map->authority))
-      for (const msgr::Address& address : authority->addresses) add(address);
+  const objecter::OsdMapRef ours = us_.map();
+  for (const objecter::OsdMapRef& map : {ours, hearsay_}) {
+    if (map == nullptr) continue;
+    const objecter::OsdInfo* authority = map->find_osd(ours ? ours->authority : map->authority);
+    if (authority == nullptr) continue;
+    for (const msgr::Address& address : authority->addresses) add(address);
   }
   for (const msgr::Address& address : bootstrap_) add(address);
   return addresses;
@@ -82,6 +86,20 @@ void AuthorityLink::boot_again() {
   if (server == nullptr) return;  // it boots already
   hunt_.doubt_source();
   if (server->hello()) send_boot(*server);
+}
+
+// Whether it is for this server to say what becomes of us: it was told of us, for all we know.
+bool AuthorityLink::may_decide(const ServerConnection& server) const {
+  const objecter::OsdMapRef ours = us_.map();
+  return server.hello() && (ours == nullptr || server.hello()->osd == ours->authority);
+}
+
+// Whether the sender has proven to be the authority that we know or, before our first map, the one
+// that its map names.
+bool AuthorityLink::is_of_authority(const ServerConnection& server,
+                                    const objecter::OsdMap& map) const {
+  const objecter::OsdMapRef ours = us_.map();
+  return server.may_be(ours ? ours->authority : map.authority);
 }
 
 // An authority on another store has another history of the cluster. Its map counts only if it knows
@@ -129,22 +147,33 @@ void AuthorityLink::on_hello(ServerConnection& server, ConstBytes front) {
                     hello->fsid.to_string() + ", not to ours (" + boot.fsid.to_string() +
                     "); check mon_host");  // it counts as silent: the hunt goes on
   }
+  if (!server.may_be(hello->osd)) {
+    return complain(fmt::format("{} at {} says that it is osd.{}, and has not proven that",
+                                server.connection().peer().entity, server.address().to_string(),
+                                hello->osd));  // as above
+  }
   server.on_hello(*hello);
   subscribe(server);
   send_boot(server);
 }
 
-void AuthorityLink::on_map(const ServerConnection& server, ConstBytes front) {
+void AuthorityLink::on_map(ServerConnection& server, ConstBytes front) {
+  if (!server.hello()) return;  // it is not heard
   auto map = objecter::decode_osd_map(front);
   if (!map) {
     LUNAR_ERROR(kMap, "the map that {} sent cannot be used: {}", server.address().to_string(),
                 map.error().message);
-    if (map.error().code == OsdErrc::kIncompatible)
+    if (map.error().code == OsdErrc::kIncompatible && may_decide(server))
       us_.on_refused(OsdErrc::kIncompatible, map.error().message);
     return;
   }
   const objecter::OsdMapRef old = us_.map();
   if (map->fsid != us_.make_boot().fsid || (old && map->epoch <= old->epoch)) return;
+  if (!is_of_authority(server, *map)) {
+    if (hearsay_ == nullptr || hearsay_->epoch < map->epoch)
+      hearsay_ = std::make_shared<const objecter::OsdMap>(std::move(*map));
+    return;
+  }
   if (!is_successor(*map))
     return complain(
         fmt::format("map epoch {} that {} sent is of a map authority on another store, "
@@ -155,7 +184,7 @@ void AuthorityLink::on_map(const ServerConnection& server, ConstBytes front) {
 
 void AuthorityLink::on_boot_reply(const ServerRef& server, ConstBytes front) {
   auto reply = objecter::decode_osd_boot_reply(front);
-  if (!reply) return;
+  if (!reply || !may_decide(*server)) return;
   switch (reply->error) {
     case OsdErrc::kOk:
       hunt_.choose(server);

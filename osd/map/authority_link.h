@@ -30,8 +30,10 @@ struct BootingServer {
 
 // The way of a server that is not the authority to it: finds it by any server of the cluster, boots
 // with it, and takes its maps. One server is asked at a time (MapHunt); the one that lets us boot
-// is the source. Each new session with it is booted anew. Loop-bound. Borrows the messenger and the
-// booting server; owns the connection.
+// is the source. Each new session with it is booted anew. With authentication the map of any other
+// server says no more than where the authority may be: by a map that anybody may make up, a server
+// would give up its pools. Loop-bound. Borrows the messenger and the booting server; owns the
+// connection.
 class AuthorityLink final : private objecter::MapSeeker {
  public:
   AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger, BootingServer& us,
@@ -55,9 +57,11 @@ class AuthorityLink final : private objecter::MapSeeker {
   std::vector<msgr::Address> candidates() const override;
   void ask(objecter::ServerConnection& server) override { send_boot(server); }
   void on_hello(objecter::ServerConnection& server, ConstBytes front);
-  void on_map(const objecter::ServerConnection& server, ConstBytes front);
+  void on_map(objecter::ServerConnection& server, ConstBytes front);
   void on_boot_reply(const objecter::ServerRef& server, ConstBytes front);
   void send_boot(objecter::ServerConnection& server);
+  bool may_decide(const objecter::ServerConnection& server) const;
+  bool is_of_authority(const objecter::ServerConnection& server, const objecter::OsdMap& map) const;
   bool is_successor(const objecter::OsdMap& map) const;
   void complain(std::string problem);
   void subscribe(objecter::ServerConnection& server);
@@ -66,7 +70,8 @@ class AuthorityLink final : private objecter::MapSeeker {
   const std::vector<msgr::Address> bootstrap_;
   objecter::ServerTable servers_;
   objecter::MapHunt hunt_;
-  std::string last_problem_;  // said in the log once, not at every try
+  objecter::OsdMapRef hearsay_;  // the newest map of a server that is not the authority; or null
+  std::string last_problem_;     // said in the log once, not at every try
 };
 
 }  // namespace lunar::osd

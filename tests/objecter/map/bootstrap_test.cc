@@ -159,6 +159,30 @@ TEST_F(BootstrapTest, WrongKeyIsExplained) {
   stop_server(0);
 }
 
+TEST_F(BootstrapTest, AServerThatIsAnotherThanItHasProvenIsIgnored) {
+  Keyring keyring;
+  for (const char* entity : {"client.test", "osd.0"}) keyring.generate(*EntityName::parse(entity));
+  server_options.auth_required = client_options.auth_required = true;
+  server_keyring = client_keyring = &keyring;
+  start_servers(1);
+  osd(0).hello.osd = 1;
+  make_objecter();
+  wait(2s);
+  settle();
+  EXPECT_EQ(osd(0).sessions, 1u);
+  osd(0).push_map();
+  std::vector<std::byte> front;
+  encode(map, front);
+  osd(0).send_raw(MessageType::kMap, front);
+  pass(2100ms);
+  EXPECT_TRUE(osd(0).subscriptions.empty());
+  ASSERT_TRUE(outcome);
+  EXPECT_FALSE(*outcome);
+  EXPECT_EQ(objecter->map(), nullptr);
+  shut_down();  // before the keyring goes
+  stop_server(0);
+}
+
 TEST_F(BootstrapTest, WaitingEndsAtShutdown) {
   start_servers(1);
   osd(0).says_hello = false;

@@ -25,24 +25,29 @@ using testing::HasSubstr;
 // Servers 0 … 2 of which osd.0 is the authority, and osd.7 that boots.
 class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, private BootingServer {
  protected:
-  AuthorityLinkTest() {
+  // With authentication, if these are entities.
+  explicit AuthorityLinkTest(std::initializer_list<const char*> entities = {}) {
+    for (const char* entity : entities) keyring.generate(*EntityName::parse(entity));
+    const Keyring* keys = entities.size() == 0 ? nullptr : &keyring;
+    msgr::MessengerOptions server_options = test::without_authentication();
+    server_options.auth_required = keys != nullptr;
     msgr::EventCenter::Options options;
     options.time = &clock;
     center = std::move(*msgr::EventCenter::create(options));
     cluster.fsid = fsid;
     cluster.epoch = 5;
     for (objecter::OsdId id = 0; id < 3; ++id) {
-      servers.push_back(std::make_unique<test::FakeOsd>(*center, stack, id));
+      servers.push_back(std::make_unique<test::FakeOsd>(*center, stack, id, server_options, keys));
       cluster.osds.push_back({id, Uuid::random(), {servers.back()->start()}, true});
       servers.back()->hello.fsid = fsid;
     }
     for (auto& server : servers) server->map = cluster;
     msgr::MessengerOptions messenger_options;
-    messenger_options.auth_required = false;
+    messenger_options.auth_required = keys != nullptr;
     messenger_options.entity = messenger_options.instance = "osd.7";
     messenger_options.inject_seed = 7;  // back-off jitter that repeats
-    messenger = std::move(*msgr::Messenger::create(*center, stack, messenger_options, nullptr,
-                                                   nullptr, static_cast<msgr::Dispatcher*>(this)));
+    messenger = std::move(*msgr::Messenger::create(*center, stack, messenger_options, keys, nullptr,
+                                                   static_cast<msgr::Dispatcher*>(this)));
   }
   ~AuthorityLinkTest() override {
     link.reset();
@@ -69,6 +74,7 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
     }
   }
 
+  Keyring keyring;
   const Uuid fsid = Uuid::random();
   const Uuid store_ = Uuid::random();  // ours
   test::ManualClock clock;
@@ -247,6 +253,101 @@ TEST_F(AuthorityLinkTest, AnAuthorityOnAnotherStoreIsNotBootedWithUntilItsMapKno
   pass(2s);
   EXPECT_EQ(*ours, restored);
   EXPECT_TRUE(link->is_booted());
+}
+
+// Each server proves who it is.
+class ProvenAuthorityTest : public AuthorityLinkTest {
+ protected:
+  ProvenAuthorityTest() : AuthorityLinkTest({"osd.0", "osd.1", "osd.2", "osd.7"}) {
+    for (int id : {1, 2}) {
+      osd(id).on_boot = [](const objecter::OsdBoot&) {
+        return OsdBootReply{OsdErrc::kStaleMap, 0, "not the map authority"};
+      };
+    }
+  }
+  // A map by which a server gives up all that it has.
+  OsdMap forged() const {
+    OsdMap map = cluster;
+    map.epoch = 99;
+    map.next_pool_id = 50;
+    return map;
+  }
+};
+
+TEST_F(ProvenAuthorityTest, MapsOfOthersAreNotTaken) {
+  ours = std::make_shared<const OsdMap>(cluster);
+  osd(0).says_hello = false;
+  osd(1).map = forged();
+  osd(2).map = forged();
+  osd(2).map->authority = 2;
+  start({1, 2});
+  pass(5s);
+  EXPECT_FALSE(osd(1).subscriptions.empty());
+  EXPECT_FALSE(osd(2).subscriptions.empty());
+  osd(1).push_map();
+  osd(2).push_map();
+  pass(0s);
+  EXPECT_EQ(*ours, cluster);
+  EXPECT_FALSE(link->is_booted());
+}
+
+TEST_F(ProvenAuthorityTest, ThoseOfTheAuthorityAre) {
+  ours = std::make_shared<const OsdMap>(cluster);
+  osd(0).map->epoch = 7;
+  start({1});
+  pass(3s);
+  EXPECT_TRUE(link->is_booted());
+  EXPECT_EQ(ours->epoch, 7u);
+}
+
+TEST_F(ProvenAuthorityTest, TheFirstMapIsOfTheAuthorityThatItNames) {
+  start({1});
+  EXPECT_EQ(ours, nullptr) << "it says where the authority is, and no more";
+  pass(3s);
+  EXPECT_TRUE(link->is_booted());
+  ASSERT_NE(ours, nullptr);
+  EXPECT_EQ(*ours, cluster);
+}
+
+TEST_F(ProvenAuthorityTest, OthersSayWhereItHasGone) {
+  OsdMap old = cluster;
+  old.epoch = 3;
+  old.osds[0].addresses = {msgr::Address::loopback(1)};
+  ours = std::make_shared<const OsdMap>(old);
+  start({1});
+  pass(8s);
+  EXPECT_TRUE(link->is_booted());
+  EXPECT_EQ(*ours, cluster);
+}
+
+TEST_F(ProvenAuthorityTest, WhoSaysThatItIsTheAuthorityHasToProveIt) {
+  ours = std::make_shared<const OsdMap>(cluster);
+  osd(0).says_hello = false;
+  osd(1).hello.osd = 0;
+  osd(1).map = forged();
+  osd(1).on_boot = nullptr;
+  start({1});
+  pass(3s);
+  EXPECT_TRUE(osd(1).boots.empty());
+  EXPECT_TRUE(osd(1).subscriptions.empty());
+  EXPECT_EQ(*ours, cluster);
+}
+
+TEST_F(ProvenAuthorityTest, NobodyElseRefusesOrAcceptsUs) {
+  ours = std::make_shared<const OsdMap>(cluster);
+  osd(0).says_hello = false;
+  start({1});
+  pass(3s);
+  ASSERT_GT(osd(1).sessions, 0u);
+  for (const OsdErrc error : {OsdErrc::kOk, OsdErrc::kExists}) {
+    std::vector<std::byte> front;
+    objecter::encode(OsdBootReply{error, 9, "so says osd.1"}, front);
+    osd(1).send_raw(objecter::MessageType::kOsdBootReply, front);
+    osd(1).send_raw(objecter::MessageType::kMap, std::vector<std::byte>(100));
+    pass(0s);
+  }
+  EXPECT_FALSE(refused);
+  EXPECT_FALSE(link->is_booted());
 }
 
 TEST_F(AuthorityLinkTest, StopEndsTheSession) {
