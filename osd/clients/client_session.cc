@@ -311,6 +311,11 @@ void ClientSession::fence() {
   }
 }
 
+void ClientSession::revoke() {
+  connections_.clear();
+  if (state_ != State::kFenced) fence();
+}
+
 void ClientSession::let_in() {
   LUNAR_CHECK(state_ == State::kFenced, "a client session that is not fenced is let in");
   state_ = State::kWaiting;

@@ -100,6 +100,8 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void open();
   // Takes back what has not begun and answers it with kFenced; what executes is waited for.
   void fence();
+  // As fence(), and nobody is answered any more: it has no connection from now on.
+  void revoke();
   // It is served again, once open() says so. What it sent while it was fenced was refused for good.
   // REQUIRES: State::kFenced.
   void let_in();

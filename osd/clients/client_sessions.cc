@@ -217,6 +217,37 @@ void ClientSessions::unfence(const ClientName& client) {
   }
 }
 
+std::set<ClientSessions::SessionId> ClientSessions::revoke(const std::string& entity,
+                                                           UniqueFunction<void()> done) {
+  std::set<SessionId> revoked;
+  for (const auto& [id, session] : sessions_)
+    if (session->client().entity == entity) revoked.insert(id);
+  for (const SessionId id : revoked) {
+    ClientSession& session = *sessions_.at(id);
+    session.revoke();
+    host_.on_fenced(session.client(), session.nonce());
+    if (!session.is_executing()) drop(id);
+  }
+  answer_fences();
+  revocation_waiters_.push_back({revoked, std::move(done)});
+  answer_revocations();
+  return revoked;
+}
+
+void ClientSessions::answer_revocations() {
+  for (std::size_t i = 0; i < revocation_waiters_.size();) {
+    const auto& sessions = revocation_waiters_[i].sessions;
+    if (std::any_of(sessions.begin(), sessions.end(),
+                    [this](SessionId id) { return sessions_.contains(id); })) {
+      ++i;
+      continue;
+    }
+    auto done = std::move(revocation_waiters_[i].done);
+    revocation_waiters_.erase(revocation_waiters_.begin() + static_cast<std::ptrdiff_t>(i));
+    done();
+  }
+}
+
 bool ClientSessions::is_executing(const ClientName& client, uint64_t up_to_nonce) const {
   const auto starts = starts_of_.find(client);
   if (starts == starts_of_.end()) return false;
@@ -245,6 +276,7 @@ void ClientSessions::on_ops_ended(ClientSession& session) {
     if (ClientSession* const waiting = find(other)) open_if_alone(*waiting);
   if (is_gone) drop(id);
   answer_fences();
+  answer_revocations();
 }
 
 // Those that nothing executes of any more, and those that were lifted while they waited.

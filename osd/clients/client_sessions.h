@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <map>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -61,6 +62,12 @@ class ClientSessions {
   // The fence table has just let the client in again: its newest start is served, if it is here.
   void unfence(const ClientName& client);
 
+  // Whoever the entity's sessions belong to may not be here any more: they lose their connections,
+  // what has not begun is taken back, and their watches end. Not recorded: the same start can come
+  // back, and then begins anew. `done` runs when nothing of theirs executes any more; at once if it
+  // is so already. Returns the sessions, which are used no more.
+  std::set<SessionId> revoke(const std::string& entity, UniqueFunction<void()> done);
+
   // Begins what was held as replies had no memory left, if some may have come free.
   void begin_held();
   // Those held by any session since `limit` or before are told to come again: nothing that they
@@ -78,6 +85,10 @@ class ClientSessions {
     uint64_t nonce = 0;
     UniqueFunction<void(bool)> done;
   };
+  struct RevocationWaiter {
+    std::set<SessionId> sessions;
+    UniqueFunction<void()> done;
+  };
   // The sessions of one client, oldest first; each is in sessions_. Never empty.
   using ClientStarts = std::vector<SessionId>;
 
@@ -87,6 +98,7 @@ class ClientSessions {
   void open_if_alone(ClientSession& session);
   void on_ops_ended(ClientSession& session);
   void answer_fences();
+  void answer_revocations();
   bool is_executing(const ClientName& client, uint64_t up_to_nonce) const;
   void drop(SessionId id);
 
@@ -98,6 +110,7 @@ class ClientSessions {
   std::map<SessionId, std::shared_ptr<ClientSession>> sessions_;
   std::map<ClientName, ClientStarts> starts_of_;
   std::vector<FenceWaiter> fence_waiters_;
+  std::vector<RevocationWaiter> revocation_waiters_;
   SessionId next_id_ = 1;
 };
 

@@ -218,6 +218,15 @@ Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
 
 // --- connections ---
 
+void OsdServer::on_keys_changed() {
+  if (messenger_ == nullptr) return;
+  for (const std::string& entity : messenger_->on_keys_changed()) {
+    ops_->revoke(entity, [entity] {
+      LUNAR_LOG(kOsd, 0, "nothing of what {} has sent is carried out any more", entity);
+    });
+  }
+}
+
 AuthorityLink* OsdServer::authority_of(const msgr::Connection& connection) noexcept {
   AuthorityLink* const link = maps_->link();
   return link != nullptr && link->owns(connection) ? link : nullptr;

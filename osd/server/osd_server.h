@@ -50,6 +50,10 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
     on_refused_ = std::move(on_refused);
   }
 
+  // The keyring that start() was given has other keys: Messenger::on_keys_changed(). What entities
+  // that it has no more have sent is not begun; a line in the log says when what was has ended.
+  void on_keys_changed();
+
   // Tells the cluster that we go, waits for what executes, flushes, clears the marks, ends the
   // connections. `done` runs once, later. The store stays open. REQUIRES: called once.
   void shutdown(UniqueFunction<void()> done);

@@ -99,6 +99,12 @@ void OpService::on_reset(msgr::Connection& connection) {
   connections_.erase(known);
 }
 
+void OpService::revoke(const std::string& entity, UniqueFunction<void()> done) {
+  const auto revoked = sessions_.revoke(entity, std::move(done));
+  // What waits for a map finds no session then.
+  std::erase_if(connections_, [&](const auto& each) { return revoked.contains(each.second); });
+}
+
 void OpService::on_map(Epoch epoch) {
   end_watches_not_allowed();
   watches_.on_map(maps_.map(), store_.identity().osd);

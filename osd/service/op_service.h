@@ -51,6 +51,8 @@ class OpService final : private ClientSessionsHost {
   void on_watch_ping(msgr::Connection& connection, ConstBytes front) {
     watches_.on_ping(connection, front);
   }
+  // The entity may not be here any more, and its connections bring nothing: ClientSessions::revoke.
+  void revoke(const std::string& entity, UniqueFunction<void()> done);
   // The cluster has us as up.
   void on_serving() { watches_.on_serving(); }
   // A newer map is ours, durably.

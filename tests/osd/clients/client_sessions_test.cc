@@ -520,6 +520,41 @@ TEST_F(ClientSessionsTest, ATakeoverIsNotLiftedAndAnswersWhenNothingExecutesAnyM
   EXPECT_EQ(running.size(), 1u);
 }
 
+TEST_F(ClientSessionsTest, WhoIsRevokedIsTakenBackAsFarAsItHasNotBegun) {
+  FakeConnection& a = connect("client.a", 5);
+  FakeConnection& b = connect("client.b", 5);
+  write(a, 1);
+  queued = {2};
+  write(a, 2);
+  submit(b, Vector("b").write(0, "x").tid(7));
+  bool is_over = false;
+  const auto revoked = sessions->revoke("client.a", [&] { is_over = true; });
+  EXPECT_EQ(revoked, (std::set<ClientSessions::SessionId>{ids.at(&a)}));
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1, 7}));
+  EXPECT_FALSE(is_over) << "one is in the store";
+  end(1);
+  EXPECT_TRUE(is_over);
+  EXPECT_TRUE(replies.empty()) << "nobody is answered";
+  disconnect(a);
+  end(7);
+  EXPECT_EQ(replies.size(), 1u);
+  EXPECT_EQ(sessions->size(), 1u);
+}
+
+TEST_F(ClientSessionsTest, WhoIsRevokedAndLetInAgainBeginsAnew) {
+  FakeConnection& a = connect("client.a", 5);
+  write(a, 1);
+  end(1);
+  bool is_over = false;
+  sessions->revoke("client.a", [&] { is_over = true; });
+  EXPECT_TRUE(is_over);
+  EXPECT_FALSE(sessions->remembers(a.peer()));
+  FakeConnection& again = connect("client.a", 5);
+  write(again, 1);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
+  end(1);
+}
+
 TEST_F(ClientSessionsTest, SessionsWithoutAConnectionExpire) {
   using std::chrono::seconds;
   make_sessions({.timeout = seconds(60)});
