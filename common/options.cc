@@ -25,6 +25,8 @@ constexpr OptionSpec kOptions[] = {
 // -- who and where
 {"keyring", kString, "/etc/lunar/$cluster.$name.keyring", "", kCeph,
  "The keys of the entity are read from this file, whose mode has to be 0600."},
+{"keyring_check_interval", kDuration, "10s", "100ms..1h", 0,
+ "The keyring is read anew if it was replaced when a program looks, which is this often; SIGHUP has a server do so."},
 {"mon_host", kString, "", "", kCeph,
  "These addresses of servers, separated by commas, are where the cluster is looked for; one that answers is enough."},
 {"fsid", kString, "", "", kCeph,

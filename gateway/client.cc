@@ -61,11 +61,12 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
   messenger_options->nonce = client->identity_.nonce;
 
   // A server may ask for a proof that this side does not.
-  auto keyring = Keyring::load(config.get_string("keyring"));
-  if (!keyring && messenger_options->auth_required) return failure(keyring.error());
-  if (keyring) {
-    client->keyring_ = std::make_unique<Keyring>(std::move(*keyring));
-    if (messenger_options->auth_required && client->keyring_->find(config.name()) == nullptr) {
+  auto watch = msgr::KeyringWatch::load(center, config.get_string("keyring"), config.name());
+  if (!watch && messenger_options->auth_required) return failure(watch.error());
+  if (watch) {
+    client->keyring_ = std::move(*watch);
+    const Keyring& keyring = client->keyring_->keyring();
+    if (messenger_options->auth_required && keyring.find(config.name()) == nullptr) {
       return failure(std::errc::permission_denied,
                      "keyring " + config.get_string("keyring") + " has no key for " +
                          client->entity_ + ": add it, or choose another entity with -n or id=");
@@ -81,11 +82,14 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
   client->delivery_policy_->can_expose =
       client->stack_->supports_one_sided() && config.get_bool("ms_async_rdma_one_sided");
 
-  auto made =
-      objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),
-                                 std::move(*objecter_options), client->keyring_.get(), &perf);
+  const Keyring* keys = client->keyring_ ? &client->keyring_->keyring() : nullptr;
+  auto made = objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),
+                                         std::move(*objecter_options), keys, &perf);
   if (!made) return failure(made.error());
   client->objecter_ = std::move(*made);
+  // Whoever connects is asked for a proof the next time it does.
+  if (client->keyring_)
+    client->keyring_->start(config.get_duration("keyring_check_interval"), [] {});
   return client;
 }
 

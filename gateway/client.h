@@ -9,12 +9,12 @@
 #include <string>
 
 #include "common/config.h"
-#include "common/keyring.h"
 #include "common/perf_counters.h"
 #include "common/result.h"
 #include "common/unique_function.h"
 #include "msgr/awaiters.h"
 #include "msgr/event_center.h"
+#include "msgr/keyring_watch.h"
 #include "msgr/messenger.h"
 #include "objecter/objecter.h"
 
@@ -38,9 +38,9 @@ class Client {
     uint64_t nonce = 0;    // which start of it: start_nonce.h; 0: from the time
   };
 
-  // Reads the keyring and begins to look for the cluster; does not wait for it:
-  // Objecter::wait_for_map() does. Errors are sentences: no mon_host, no key in the keyring, a
-  // transport that this build lacks or this host cannot serve.
+  // Reads the keyring, anew when its file is replaced, and begins to look for the cluster; does not
+  // wait for it: Objecter::wait_for_map() does. Errors are sentences: no mon_host, no key in the
+  // keyring, a transport that this build lacks or this host cannot serve.
   static Outcome<std::unique_ptr<Client>> create(const Config& config, Identity identity,
                                                  msgr::EventCenter& center, PerfRegistry& perf);
   // The same over a stack that the caller chose, and that the client owns from then on.
@@ -121,7 +121,7 @@ class Client {
   Identity identity_;
   std::string entity_;
   uint64_t next_io_id_ = 1;
-  std::unique_ptr<Keyring> keyring_;  // null without authentication
+  std::unique_ptr<msgr::KeyringWatch> keyring_;  // null without authentication
   std::unique_ptr<msgr::NetworkStack> stack_;
   std::unique_ptr<objecter::Objecter> objecter_;
   std::set<uint64_t> resizes_;

@@ -69,17 +69,14 @@ Outcome<void> OsdProcess::set_up() {
   auto listen = listen_from(config);
   if (!listen) return failure(listen.error());
   listen_ = std::move(*listen);
-  if (options->auth_required) {
-    setup_status_ = ExitStatus::kNetwork;
-    auto keyring = Keyring::load(config.get_string("keyring"));
-    if (!keyring) return failure(keyring.error());
-    keyring_ = std::move(*keyring);
-  }
   auto center = msgr::EventCenter::create({.name = "lunar-osd"});
   if (!center) return failure(center.error(), "cannot make an event loop");
   center_ = std::move(*center);
   service_manager_.emplace(*center_);
   setup_status_ = ExitStatus::kNetwork;
+  if (options->auth_required) {
+    if (const auto loaded = load_keyring(); !loaded) return loaded;
+  }
   auto stack = msgr::make_network_stack(config, &program_.perf());
   if (!stack) return failure(stack.error());
   stack_ = std::move(*stack);
@@ -95,7 +92,25 @@ Outcome<void> OsdProcess::set_up() {
   });
   observe_options();
   config.freeze();
+  if (keyring_) {
+    keyring_->start(config.get_duration("keyring_check_interval"),
+                    [this] { server_->on_keys_changed(); });
+  }
   return watch_signals();
+}
+
+// One that is somebody else's would do until this server is to prove who it is.
+Outcome<void> OsdProcess::load_keyring() {
+  const Config& config = program_.config();
+  const std::string path = config.get_string("keyring");
+  auto keyring = msgr::KeyringWatch::load(*center_, path, config.name());
+  if (!keyring) return failure(keyring.error());
+  keyring_ = std::move(*keyring);
+  if (keyring_->keyring().find(config.name()) != nullptr) return {};
+  return failure(std::errc::permission_denied,
+                 fmt::format("keyring {} has no key of {} itself: make one with lunar keyring add, "
+                             "or lunar keyring derive --for {}",
+                             path, config.name().to_string(), config.name().to_string()));
 }
 
 void OsdProcess::observe_options() {
@@ -135,7 +150,11 @@ void OsdProcess::on_signal() {
     if (const auto reopened = log_reopen(); !reopened) {
       LUNAR_ERROR(kOsd, "{}", reopened.error().message);
     }
-    service_manager_->reloaded();
+    if (!keyring_) {
+      service_manager_->reloaded();
+      continue;
+    }
+    keyring_->reload([this] { service_manager_->reloaded(); });
   }
 }
 
@@ -143,7 +162,7 @@ void OsdProcess::on_signal() {
 
 Detached OsdProcess::start_up() {
   msgr::Completion<Outcome<msgr::Address>> started;
-  server_->start(*stack_, std::move(messenger_), keyring_ ? &*keyring_ : nullptr,
+  server_->start(*stack_, std::move(messenger_), keyring_ ? &keyring_->keyring() : nullptr,
                  std::move(listen_), started.callback());
   service_manager_->starting("waiting for the map to have this server as up");
   const Outcome<msgr::Address> address = co_await started;

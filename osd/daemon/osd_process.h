@@ -8,10 +8,10 @@
 #include <vector>
 
 #include "common/file.h"
-#include "common/keyring.h"
 #include "common/program.h"
 #include "common/task.h"
 #include "msgr/awaiters.h"
+#include "msgr/keyring_watch.h"
 #include "osd/daemon/daemon.h"
 #include "osd/daemon/service_manager.h"
 #include "osd/server/osd_server.h"
@@ -46,6 +46,7 @@ class OsdProcess {
   };
 
   Outcome<void> set_up();
+  Outcome<void> load_keyring();
   Outcome<void> watch_signals();
   void observe_options();
   void on_signal();
@@ -61,9 +62,9 @@ class OsdProcess {
   msgr::Inbox<OsdExit> ends_;  // the first one counts
   msgr::MessengerOptions messenger_;
   OsdServer::Listen listen_;
-  std::optional<Keyring> keyring_;  // empty without authentication
   // Made by set_up(), in this order.
   std::unique_ptr<msgr::EventCenter> center_;
+  std::unique_ptr<msgr::KeyringWatch> keyring_;  // null without authentication
   std::unique_ptr<msgr::NetworkStack> stack_;
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<OsdServer> server_;

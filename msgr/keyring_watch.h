@@ -1,0 +1,87 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <chrono>
+#include <cstdint>
+#include <memory>
+#include <string>
+#include <vector>
+
+#include "common/keyring.h"
+#include "common/result.h"
+#include "common/unique_function.h"
+#include "msgr/event_center.h"
+
+namespace lunar::msgr {
+
+// The keyring of a program that runs for long: the file is read anew when it was replaced, and when
+// somebody says so. What cannot be read, and what has lost the program's own key, changes nothing,
+// and is logged once. A file that is being written is left until it stays as it is.
+//
+// Loop-bound; the file is looked at on a thread of its own, since it might be on a file system that
+// does not answer: such a look never ends, and the keys stay those that were read before. Owns the
+// keyring; borrows the center, which outlives it. It may be destroyed at any time on the loop, but
+// inside neither of its callbacks.
+class KeyringWatch {
+ public:
+  // Reads the file, and blocks for it: for a program's start. `own` is the entity that uses it, and
+  // whose key must not get lost later if it is in there now. Errors are those of Keyring::load().
+  static Outcome<std::unique_ptr<KeyringWatch>> load(EventCenter& center, std::string file,
+                                                     const EntityName& own);
+  ~KeyringWatch();
+  KeyringWatch(const KeyringWatch&) = delete;
+  KeyringWatch& operator=(const KeyringWatch&) = delete;
+
+  // The keys that count now. The object stays where it is, and changes on the loop alone, just
+  // before `on_changed`.
+  const Keyring& keyring() const noexcept { return keyring_; }
+  // From now on looks at the file this often, and calls `on_changed` when keyring() has become what
+  // is in it: also if that are the same keys. A change is noticed by the file's inode, size and
+  // times, and taken when two looks, a second apart, have seen the same. Once.
+  void start(std::chrono::nanoseconds interval, UniqueFunction<void()> on_changed);
+  // Reads the file as it is from now on, changed or not; `done` runs once that is over, after
+  // `on_changed`, whether the file could be used or not. It is dropped if the watch goes before.
+  // REQUIRES: start().
+  void reload(UniqueFunction<void()> done);
+
+ private:
+  // What tells one state of the file from another; all zero if it is not there.
+  struct Stamp {
+    uint64_t device = 0;
+    uint64_t inode = 0;
+    int64_t size = 0;
+    int64_t modified_ns = 0;
+    int64_t changed_ns = 0;
+    bool operator==(const Stamp&) const = default;
+  };
+  // What one look at the file found: its stamp, and a keyring if it was read.
+  struct Sighting;
+  // What the thread that looks has of this, which it may outlive: null then.
+  struct Shared;
+
+  KeyringWatch(EventCenter& center, std::string file, EntityName own);
+  static Stamp stamp_of(const std::string& file);
+  void look();
+  void on_seen(Sighting& seen);
+  void take(Outcome<Keyring> loaded);
+  void complain(std::string problem);
+
+  EventCenter& center_;
+  const std::string file_;
+  const EntityName own_;
+  Keyring keyring_;
+  bool needs_own_key_ = false;  // the first keyring had one
+  // read_ differs from seen_ while the file is not settled.
+  Stamp read_;           // of what keyring_ is from, or of what could not be used
+  Stamp seen_;           // of the last look
+  std::string problem_;  // with the file; empty if there is none
+  std::chrono::nanoseconds interval_{};
+  UniqueFunction<void()> on_changed_;
+  TimerId timer_ = TimerId::kNone;                // to the next look; none while one is under way
+  bool is_looking_ = false;                       // a look is under way
+  std::vector<UniqueFunction<void()>> reloads_;   // to be done by a look that has not begun yet
+  std::vector<UniqueFunction<void()>> promised_;  // by the one that is under way
+  const std::shared_ptr<Shared> shared_;
+};
+
+}  // namespace lunar::msgr

@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/keyring_watch.h"
+
+#include <gtest/gtest.h>
+#include <sys/stat.h>
+
+#include <filesystem>
+
+#include "tests/common/temp_folder.h"
+#include "tests/support/turn_until.h"
+
+namespace lunar::msgr {
+namespace {
+
+using namespace std::chrono_literals;
+
+class KeyringWatchTest : public ::testing::Test {
+ protected:
+  KeyringWatchTest() {
+    keys_.generate(kOwn);
+    save();
+    watch_ = std::move(*KeyringWatch::load(*center_, path_, kOwn));
+  }
+  void save() { EXPECT_TRUE(keys_.save(path_)); }
+  void start(std::chrono::nanoseconds interval) {
+    watch_->start(interval, [this] { ++changes_; });
+  }
+  bool until(const std::function<bool()>& done) { return test::turn_until(*center_, done); }
+  void reload() {
+    bool is_done = false;
+    watch_->reload([&] { is_done = true; });
+    EXPECT_FALSE(is_done);
+    ASSERT_TRUE(until([&] { return is_done; }));
+  }
+  bool knows(const EntityName& name) const { return watch_->keyring().contains(name); }
+
+  static inline const EntityName kOwn{"osd", "0"};
+  static inline const EntityName kOther{"client", "a"};
+  const test::TempFolder folder_;
+  const std::string path_ = folder_ / "keyring";
+  const std::unique_ptr<EventCenter> center_ = std::move(*EventCenter::create({}));
+  Keyring keys_;
+  std::unique_ptr<KeyringWatch> watch_;
+  int changes_ = 0;
+};
+
+TEST_F(KeyringWatchTest, AFileThatWasReplacedIsReadAnew) {
+  start(5ms);
+  keys_.generate(kOther);
+  save();
+  ASSERT_TRUE(until([&] { return changes_ == 1; }));
+  EXPECT_TRUE(knows(kOther));
+  keys_.remove(kOther);
+  save();
+  ASSERT_TRUE(until([&] { return changes_ == 2; }));
+  EXPECT_FALSE(knows(kOther));
+}
+
+TEST_F(KeyringWatchTest, AFileThatStaysAsItIsIsNotRead) {
+  start(1ms);
+  const auto end = std::chrono::steady_clock::now() + 100ms;
+  until([&] { return std::chrono::steady_clock::now() > end; });
+  EXPECT_EQ(changes_, 0);
+}
+
+TEST_F(KeyringWatchTest, ItIsReadWhenSomebodySaysSo) {
+  start(1h);
+  keys_.generate(kOther);
+  save();
+  reload();
+  EXPECT_EQ(changes_, 1);
+  EXPECT_TRUE(knows(kOther));
+}
+
+TEST_F(KeyringWatchTest, WhoSaysSoTwiceSeesWhatWasThereTheSecondTime) {
+  start(1h);
+  int done = 0;
+  watch_->reload([&] { ++done; });
+  keys_.generate(kOther);
+  save();
+  watch_->reload([&] { ++done; });
+  ASSERT_TRUE(until([&] { return done == 2; }));
+  EXPECT_TRUE(knows(kOther));
+}
+
+TEST_F(KeyringWatchTest, WhatCannotBeReadLeavesTheKeysOfBefore) {
+  start(1h);
+  const Secret before = watch_->keyring().find(kOwn)->clone();
+  const auto stays = [&] {
+    reload();
+    EXPECT_EQ(changes_, 0);
+    EXPECT_TRUE(watch_->keyring().find(kOwn)->equals(before.bytes()));
+  };
+  folder_.write("keyring", "[osd.0]\n\tkey = not base64!\n");
+  stays();
+  keys_.generate(kOwn);
+  save();
+  ::chmod(path_.c_str(), 0644);
+  stays();
+  std::filesystem::remove(path_);
+  stays();
+  save();
+  reload();
+  EXPECT_EQ(changes_, 1);
+  EXPECT_TRUE(watch_->keyring().find(kOwn)->equals(keys_.find(kOwn)->bytes()));
+}
+
+TEST_F(KeyringWatchTest, TheKeyringOfAnotherServerLeavesTheKeysOfBefore) {
+  start(1h);
+  const EntityName neighbour{"osd", "1"};
+  keys_.generate(neighbour);
+  EXPECT_TRUE(keys_.derived_for(neighbour).save(path_));
+  reload();
+  EXPECT_EQ(changes_, 0);
+  EXPECT_NE(watch_->keyring().find(kOwn), nullptr);
+  folder_.write("keyring", "");  // as when it is being copied
+  reload();
+  EXPECT_EQ(changes_, 0);
+}
+
+TEST_F(KeyringWatchTest, AFileThatCouldNotBeReadIsTriedAgain) {
+  start(5ms);
+  keys_.generate(kOther);
+  save();
+  ::chmod(path_.c_str(), 0640);
+  reload();
+  EXPECT_EQ(changes_, 0);
+  ::chmod(path_.c_str(), 0600);
+  ASSERT_TRUE(until([&] { return changes_ == 1; }));
+  EXPECT_TRUE(knows(kOther));
+}
+
+TEST_F(KeyringWatchTest, ItCanGoWhileTheFileIsRead) {
+  start(1h);
+  bool is_done = false;
+  watch_->reload([&] { is_done = true; });
+  watch_.reset();
+  const auto end = std::chrono::steady_clock::now() + 50ms;
+  until([&] { return std::chrono::steady_clock::now() > end; });
+  EXPECT_FALSE(is_done);
+}
+
+}  // namespace
+}  // namespace lunar::msgr
