@@ -434,7 +434,7 @@ class BoundedWatchesTest : public OsdServerWatchesTest {
  protected:
   BoundedWatchesTest() {
     options.watches.max_watches_of_object = 4;
-    options.watches.max_notifies_of_object = 1;
+    options.watches.notifies.max_of_object = 1;
   }
 };
 

@@ -1,0 +1,50 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/watch/pg_settling.h"
+
+#include <algorithm>
+
+namespace lunar::osd {
+
+using objecter::PoolInfo;
+using std::chrono::milliseconds;
+
+namespace {
+
+bool is_placed_alike(const PoolInfo& a, const PoolInfo& b) {
+  return a.pg_num == b.pg_num && a.members == b.members;
+}
+
+}  // namespace
+
+void PgSettling::on_serving(TimePoint now) {
+  if (!serving_) serving_ = now;
+}
+
+void PgSettling::on_map(const objecter::OsdMapRef& map, TimePoint now) {
+  if (map_ != nullptr) {
+    for (const PoolInfo& pool : map->pools) {
+      const PoolInfo* const before = map_->find_pool(pool.id);
+      if (before == nullptr || !is_placed_alike(*before, pool)) changed_[pool.id] = now;
+    }
+  }
+  std::erase_if(changed_, [&](const auto& each) { return map->find_pool(each.first) == nullptr; });
+  map_ = map;
+}
+
+objecter::WatchSettling PgSettling::of_pool(objecter::PoolId pool, TimePoint now) const {
+  objecter::WatchSettling settling;
+  settling.timeout = settling.settles_in = timeout_;
+  if (!serving_) return settling;
+  TimePoint since = *serving_;
+  const auto changed = changed_.find(pool);
+  if (changed != changed_.end()) since = std::max(since, changed->second);
+  settling.settles_in =
+      std::max(milliseconds(0), std::chrono::ceil<milliseconds>(since + timeout_ - now));
+  return settling;
+}
+
+milliseconds PgSettling::served_for(TimePoint now) const {
+  return serving_ ? std::chrono::floor<milliseconds>(now - *serving_) : milliseconds(0);
+}
+
+}  // namespace lunar::osd
