@@ -19,7 +19,8 @@ ClientSession::ClientSession(ClientSessionsHost& host, FenceTable& fences, const
       id_(id),
       client_(std::move(client)),
       nonce_(nonce),
-      state_(state) {}
+      state_(state),
+      results_({limits.max_results, limits.max_result_bytes}) {}
 
 bool ClientSession::is_expired(TimePoint now, std::chrono::nanoseconds timeout) const noexcept {
   return connections_.empty() && executing_ == 0 && !is_claiming_ && now - closed_ >= timeout;
@@ -29,19 +30,16 @@ bool ClientSession::is_expired(TimePoint now, std::chrono::nanoseconds timeout) 
 
 void ClientSession::attach(msgr::Connection& connection) {
   connections_.push_back(connection.shared_from_this());
-  forget_deliveries();
+  results_.forget_deliveries();
 }
 
 void ClientSession::detach(msgr::Connection& connection, TimePoint now) {
-  if (this->connection() == &connection) forget_deliveries();
+  if (this->connection() == &connection) results_.forget_deliveries();
   const auto is_it = [&](const msgr::ConnectionRef& each) { return each.get() == &connection; };
   if (std::erase_if(connections_, is_it) == 0 || !connections_.empty()) return;
   closed_ = now;
   // Nobody waits for what has not begun; the client sends it again if it comes back.
-  for (const Tid tid : std::exchange(held_, {})) {
-    const auto entry = entries_.find(tid);
-    if (entry != entries_.end()) forget(entry);
-  }
+  for (const Tid tid : std::exchange(held_, {})) ops_.erase(tid);
 }
 
 void ClientSession::hear(msgr::Connection& connection) {
@@ -51,15 +49,7 @@ void ClientSession::hear(msgr::Connection& connection) {
                    [&](const msgr::ConnectionRef& each) { return each.get() == &connection; });
   LUNAR_CHECK(at != connections_.end(), "a message of a connection that is not attached");
   std::rotate(at, at + 1, connections_.end());
-  forget_deliveries();
-}
-
-// What another connection delivered or lost is not known any more.
-void ClientSession::forget_deliveries() {
-  for (const Tid tid : std::exchange(delivered_, {})) {
-    const auto entry = entries_.find(tid);
-    if (entry != entries_.end()) entry->second.is_delivered = false;
-  }
+  results_.forget_deliveries();
 }
 
 // --- an op arrives ---
@@ -73,15 +63,11 @@ void ClientSession::submit(msgr::Connection& connection, ClientOpRef op) {
   if (state_ == State::kRefused) return reject(*op, OsdErrc::kBusy);
   const Tid tid = op->header.tid;
   const Tid oldest = op->header.oldest_tid;
-  const auto known = entries_.find(tid);
-  if (known != entries_.end()) {
-    resend(known->second, std::move(op));
-    drop_seen(oldest);
-    return;
-  }
-  drop_seen(oldest);
+  const bool is_resend = try_resend(op);
+  results_.drop_seen(oldest);
+  if (is_resend) return;
   if (held_.size() >= limits_.max_held) return reject(*op, OsdErrc::kBusy);
-  Entry& entry = entries_[tid];
+  Entry& entry = ops_[tid];
   entry.op = std::move(op);
   if (!held_.empty() || must_hold(*entry.op)) {
     entry.op->state = ClientOpState::kHeld;
@@ -92,14 +78,21 @@ void ClientSession::submit(msgr::Connection& connection, ClientOpRef op) {
   execute(entry);
 }
 
-void ClientSession::resend(Entry& entry, ClientOpRef op) {
-  if (entry.result) {
-    entry.attempt = std::max(entry.attempt, op->header.attempt);
-    reply(*op, entry.result);
-    return;
+// Answers an op that has a result. The answer of one that executes, or will, goes to the newest
+// attempt.
+bool ClientSession::try_resend(const ClientOpRef& op) {
+  const Tid tid = op->header.tid;
+  if (const SessionResults::Entry* const known = results_.find(tid)) {
+    const OpResultRef result = known->result;
+    results_.note_attempt(tid, op->header.attempt);
+    reply(*op, result);
+    return true;
   }
-  // It executes, or will: the answer goes to the newest attempt.
-  entry.op->header.attempt = std::max(entry.op->header.attempt, op->header.attempt);
+  const auto at = ops_.find(tid);
+  if (at == ops_.end()) return false;
+  uint32_t& attempt = at->second.op->header.attempt;
+  attempt = std::max(attempt, op->header.attempt);
+  return true;
 }
 
 bool ClientSession::must_hold(const ClientOp& op) {
@@ -113,7 +106,7 @@ bool ClientSession::must_hold(const ClientOp& op) {
     replies_.is_awaited = true;
     return true;
   }
-  return !has_room();
+  return !results_.has_room();
 }
 
 // Before the first change: from then on no older start of this client is served, whatever restarts.
@@ -129,10 +122,11 @@ void ClientSession::on_claimed(std::error_code error) {
   if (!error) return release_held();
   LUNAR_ERROR(kOsd, "cannot record client {}: {}", client_->to_string(), error.message());
   for (const Tid tid : std::exchange(held_, {})) {
-    const auto entry = entries_.find(tid);
-    if (entry == entries_.end()) continue;
-    reject(*entry->second.op, wire_error(error));
-    forget(entry);
+    const auto at = ops_.find(tid);
+    if (at == ops_.end()) continue;
+    const ClientOpRef op = std::move(at->second.op);
+    ops_.erase(at);
+    reject(*op, wire_error(error));
   }
 }
 
@@ -148,22 +142,22 @@ void ClientSession::execute(Entry& entry) {
 void ClientSession::release_held() {
   const auto self = shared_from_this();  // the host may drop the session meanwhile
   while (!held_.empty()) {
-    const auto entry = entries_.find(held_.front());
-    if (entry != entries_.end() && must_hold(*entry->second.op)) return;
+    Entry& entry = ops_.at(held_.front());
+    if (must_hold(*entry.op)) return;
     held_.pop_front();
-    if (entry != entries_.end()) execute(entry->second);
+    execute(entry);
   }
 }
 
 // What is held keeps its payload, and its share of the throttle of all clients.
 void ClientSession::answer_held(TimePoint limit) {
   while (!held_.empty()) {
-    const auto entry = entries_.find(held_.front());
-    if (entry != entries_.end() && entry->second.op->arrived > limit) return;
+    const auto at = ops_.find(held_.front());
+    LUNAR_CHECK(at != ops_.end(), "an op is held and not there");
+    if (at->second.op->arrived > limit) return;
     held_.pop_front();
-    if (entry == entries_.end()) continue;
-    const ClientOpRef op = std::move(entry->second.op);
-    forget(entry);
+    const ClientOpRef op = std::move(at->second.op);
+    ops_.erase(at);
     reject(*op, OsdErrc::kRetryInline);
   }
 }
@@ -174,78 +168,30 @@ void ClientSession::open() {
   release_held();
 }
 
-// --- results ---
-
-bool ClientSession::has_room() {
-  const auto is_full = [this] {
-    return results_ >= limits_.max_results || result_bytes_ >= limits_.max_result_bytes;
-  };
-  while (is_full() && !delivered_.empty()) {
-    const auto entry = entries_.find(delivered_.front());
-    delivered_.pop_front();
-    if (entry != entries_.end() && entry->second.is_delivered) forget(entry);
-  }
-  return !is_full();
-}
-
-// The client has seen the results of the ops before `oldest`.
-void ClientSession::drop_seen(Tid oldest) {
-  if (oldest <= oldest_) return;
-  oldest_ = oldest;
-  for (auto at = entries_.begin(); at != entries_.end() && at->first < oldest;) {
-    const auto here = at++;
-    if (here->second.result) forget(here);
-  }
-}
-
-void ClientSession::remember(Entry& entry, OpResultRef result) {
-  if (entry.op) entry.attempt = entry.op->header.attempt;
-  entry.op.reset();
-  entry.is_executing = false;
-  ++results_;
-  result_bytes_ += cost(*result);
-  entry.result = std::move(result);
-}
-
-void ClientSession::forget(Entries::iterator entry) {
-  if (entry->second.result) {
-    --results_;
-    result_bytes_ -= cost(*entry->second.result);
-  }
-  entries_.erase(entry);
-}
-
 void ClientSession::on_delivered(uint64_t connection_id, Tid tid) {
   if (connection() == nullptr || connection()->id() != connection_id) return;
-  const auto entry = entries_.find(tid);
-  if (entry == entries_.end() || !entry->second.result || entry->second.is_delivered) return;
-  entry->second.is_delivered = true;
-  delivered_.push_back(tid);
-  if (!held_.empty()) release_held();
+  if (results_.on_delivered(tid)) begin_held();
 }
 
 // --- an op ends ---
 
 void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
   const Tid tid = op->header.tid;
-  const auto at = entries_.find(tid);
-  LUNAR_CHECK(at != entries_.end() && at->second.is_executing, "an op ended twice");
-  Entry& entry = at->second;
+  const auto at = ops_.find(tid);
+  LUNAR_CHECK(at != ops_.end() && at->second.is_executing, "an op ended twice");
+  const bool wants_cancel = at->second.wants_cancel;
+  ops_.erase(at);
   --executing_;
-  const bool wants_cancel = entry.wants_cancel;
   // A FLUSH may have told of lost writes, which is told only once, and a NOTIFY has told others. An
   // op whose payload could not be had was not executed: it comes again, unless it was cancelled.
-  // One below oldest_ has moved here from another server, and may come again too: the client waits
-  // for it.
+  // One below oldest() has moved here from another server, and may come again too: the client
+  // waits for it.
   const bool comes_again = result->header.error == OsdErrc::kRetryInline;
   const bool is_kept = (!comes_again || wants_cancel) && state_ != State::kFenced &&
                        (op->changes() || op->is(OpCode::kFlush) || op->is(OpCode::kNotify));
-  if (is_kept) {
-    entry.was_executed = !comes_again;
-    remember(entry, comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result);
-  } else {
-    forget(at);
-  }
+  if (is_kept)
+    results_.remember(tid, {comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result,
+                            op->header.attempt, !comes_again});
   reply(*op, std::move(result));
   op->reply_share.reset();  // the reply has it
   if (wants_cancel && connection() != nullptr) host_.send_cancelled(*connection(), tid);
@@ -253,8 +199,8 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
 
 void ClientSession::cancel(msgr::Connection& connection, Tid tid) {
   hear(connection);
-  const auto at = entries_.find(tid);
-  if (at != entries_.end() && at->second.is_executing) {
+  const auto at = ops_.find(tid);
+  if (at != ops_.end() && at->second.is_executing) {
     if (!host_.take_back(at->second.op)) {
       at->second.wants_cancel = at->second.op->is_given_up = true;
       return;
@@ -262,52 +208,58 @@ void ClientSession::cancel(msgr::Connection& connection, Tid tid) {
     --executing_;
     at->second.op->reply_share.reset();
   }
-  if (at == entries_.end() || !at->second.result) {
-    // The op may still come, overtaken by the cancel: then it is answered by this.
-    Entry& entry = at == entries_.end() ? entries_[tid] : at->second;
-    auto result = std::make_shared<OpResult>();
-    result->header.tid = tid;
-    result->header.error = OsdErrc::kCancelled;
-    if (entry.op) result->header.steps.resize(entry.op->header.steps.size());
-    std::erase(held_, tid);
-    remember(entry, std::move(result));
-    if (results_ > 2 * limits_.max_results) forget(entries_.find(tid));
-  }
+  if (results_.find(tid) == nullptr) remember_cancelled(tid);
   // A reply that was lost with another connection comes first: CANCELLED alone would say that the
   // op was not executed.
-  const auto ended = entries_.find(tid);
-  if (ended != entries_.end() && ended->second.was_executed && !ended->second.is_delivered)
-    repeat_reply(tid, ended->second);
+  repeat_lost_reply(tid);
   host_.send_cancelled(connection, tid);
   release_held();
 }
 
-void ClientSession::repeat_reply(Tid tid, const Entry& entry) {
+// The op is not executed: it was held or taken back, or may still come, overtaken by the cancel.
+// Then it is answered by this.
+void ClientSession::remember_cancelled(Tid tid) {
+  auto result = std::make_shared<OpResult>();
+  result->header.tid = tid;
+  result->header.error = OsdErrc::kCancelled;
+  uint32_t attempt = 0;
+  if (const auto at = ops_.find(tid); at != ops_.end()) {
+    attempt = at->second.op->header.attempt;
+    result->header.steps.resize(at->second.op->header.steps.size());
+    std::erase(held_, tid);
+    ops_.erase(at);
+  }
+  results_.remember_if_bounded(tid, {std::move(result), attempt});
+}
+
+void ClientSession::repeat_lost_reply(Tid tid) {
+  const SessionResults::Entry* const ended = results_.find(tid);
+  if (ended == nullptr || !ended->was_executed || ended->is_delivered) return;
   ClientOp op;
   op.header.tid = tid;
-  op.header.attempt = entry.attempt;
+  op.header.attempt = ended->attempt;
   op.client = client_;
   op.session = id_;
-  reply(op, entry.result);
+  reply(op, ended->result);
 }
 
 void ClientSession::fence() {
   state_ = State::kFenced;
   held_.clear();
-  for (auto at = entries_.begin(); at != entries_.end();) {
+  results_.clear();
+  for (auto at = ops_.begin(); at != ops_.end();) {
     const auto here = at++;
-    Entry& entry = here->second;
-    if (entry.is_executing) {
-      if (!host_.take_back(entry.op)) {
-        entry.op->is_given_up = true;
+    const ClientOpRef op = here->second.op;
+    if (here->second.is_executing) {
+      if (!host_.take_back(op)) {
+        op->is_given_up = true;
         continue;  // inside the store: waited for
       }
-      entry.is_executing = false;
       --executing_;
-      entry.op->reply_share.reset();
+      op->reply_share.reset();
     }
-    if (entry.op) reject(*entry.op, OsdErrc::kFenced);
-    forget(here);
+    ops_.erase(here);
+    reject(*op, OsdErrc::kFenced);
   }
 }
 

@@ -11,6 +11,7 @@
 
 #include "msgr/connection.h"
 #include "osd/clients/fence_table.h"
+#include "osd/clients/session_results.h"
 #include "osd/ops/client_op.h"
 
 namespace lunar::osd {
@@ -34,12 +35,10 @@ class ClientSessionsHost {
   ~ClientSessionsHost() = default;
 };
 
-// One start of one client: the ops that it sent, what became of them, and the connections that it
-// is answered on. One entry per tid: held, executing, or with a result. Results of changes and of
-// FLUSH are remembered, so that a resend is answered and not executed again; a read is executed
-// again. A remembered result goes when the client says that it has seen it (oldest_tid) or, at the
-// limit, when its messenger has acknowledged the reply: while every reply of the limit is on its
-// way new ops wait, and either an acknowledgement comes or the connection ends.
+// One start of one client: the ops that it sent, and the connections that it is answered on. Each
+// tid is that of an op which is held or executes, or has a result, or is not known. Results of
+// changes and of FLUSH are remembered; a read is executed again. While every reply of the limit of
+// results is on its way new ops wait, and either an acknowledgement comes or the connection ends.
 // Loop-bound. Borrows host, table and bounds. Shared with callbacks that may outlive it in
 // ClientSessions, which owns it.
 class ClientSession : public std::enable_shared_from_this<ClientSession> {
@@ -71,7 +70,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   State state() const noexcept { return state_; }
   bool is_served() const noexcept { return state_ == State::kOpen || state_ == State::kWaiting; }
   // Whether an op with this tid has come, or what became of it is remembered.
-  bool knows(Tid tid) const { return entries_.contains(tid); }
+  bool knows(Tid tid) const { return ops_.contains(tid) || results_.find(tid) != nullptr; }
   bool is_connected() const noexcept { return !connections_.empty(); }
   bool is_executing() const noexcept { return executing_ > 0; }
   // When the last connection went. REQUIRES: not is_connected().
@@ -115,39 +114,29 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
     Tid oldest = 0;
   };
   Summary summary() const noexcept {
-    return {executing_, held_.size(), results_, result_bytes_, oldest_};
+    return {executing_, held_.size(), results_.size(), results_.bytes(), results_.oldest()};
   }
 
  private:
-  // Has an op, or a result, and not both.
   struct Entry {
-    ClientOpRef op;
-    OpResultRef result;
-    bool is_executing = false;  // with the host
-    bool is_delivered = false;  // the peer's messenger has the reply
-    bool was_executed = false;  // the result is of the store; false for one that a cancel made
-    uint32_t attempt = 0;       // with a result: the newest that it answered
-    bool wants_cancel = false;
+    ClientOpRef op;             // never null
+    bool is_executing = false;  // with the host; else in held_
+    bool wants_cancel = false;  // only if it executes
   };
-  using Entries = std::map<Tid, Entry>;
+  using Ops = std::map<Tid, Entry>;
 
-  static std::size_t cost(const OpResult& result) { return 256 + result.data_bytes(); }
   msgr::Connection* connection() const noexcept {
     return connections_.empty() ? nullptr : connections_.back().get();
   }
   void hear(msgr::Connection& connection);
-  void forget_deliveries();
-  void resend(Entry& entry, ClientOpRef op);
+  bool try_resend(const ClientOpRef& op);
   bool must_hold(const ClientOp& op);
   void claim();
   void on_claimed(std::error_code error);
   void execute(Entry& entry);
   void release_held();
-  void drop_seen(Tid oldest);
-  void remember(Entry& entry, OpResultRef result);
-  void repeat_reply(Tid tid, const Entry& entry);
-  void forget(Entries::iterator entry);
-  bool has_room();
+  void remember_cancelled(Tid tid);
+  void repeat_lost_reply(Tid tid);
   void reject(const ClientOp& op, OsdErrc error);
   void reply(const ClientOp& op, OpResultRef result);
 
@@ -162,14 +151,11 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   State state_;
   bool is_claiming_ = false;                      // the fence table is being written; no op begins
   std::vector<msgr::ConnectionRef> connections_;  // that are up; the last one is answered
-  TimePoint closed_;  // when the last connection went; only if there is none
-  Entries entries_;
-  std::deque<Tid> held_;          // have an entry whose op has not begun; in order of arrival
-  std::deque<Tid> delivered_;     // candidates to be forgotten at the limit, oldest first
-  Tid oldest_ = 0;                // the client has seen the results of all below
-  std::size_t executing_ = 0;     // entries with is_executing
-  std::size_t results_ = 0;       // entries with a result
-  std::size_t result_bytes_ = 0;  // their cost()
+  TimePoint closed_;           // when the last connection went; only if there is none
+  Ops ops_;                    // without a result
+  std::deque<Tid> held_;       // those of ops_ that have not begun, in order of arrival
+  std::size_t executing_ = 0;  // those of ops_ that have
+  SessionResults results_;     // of ops that are not in ops_
 };
 
 }  // namespace lunar::osd

@@ -1,0 +1,75 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <cstddef>
+#include <cstdint>
+#include <deque>
+#include <map>
+#include <utility>
+
+#include "osd/ops/client_op.h"
+
+namespace lunar::osd {
+
+// The results of one start of a client that are remembered, so that a resend is answered by what
+// became of its op, and not executed again. A result goes when the client says that it has seen it
+// (oldest_tid) or, at the limit, when its messenger has acknowledged the reply.
+// Not thread-safe. Shares the results.
+class SessionResults {
+ public:
+  struct Limits {
+    std::size_t max_results = 4096;    // beyond which no op is to begin
+    std::size_t max_bytes = 8u << 20;  // … and the data of them
+  };
+  struct Entry {
+    OpResultRef result;         // never null
+    uint32_t attempt = 0;       // the newest that it answered; 0 if the op has not come yet
+    bool was_executed = false;  // the result is of the store; false for one that a cancel made
+    bool is_delivered = false;  // the peer's messenger has the reply
+  };
+
+  explicit SessionResults(Limits limits) : limits_(limits) {}
+
+  // Null if none is remembered. Valid until the next call that is not const.
+  const Entry* find(Tid tid) const;
+  // REQUIRES: none is remembered for this tid.
+  void remember(Tid tid, Entry entry);
+  // As remember(), for what comes without waiting for room: does nothing at twice the limit.
+  void remember_if_bounded(Tid tid, Entry entry) {
+    if (results_.size() < 2 * limits_.max_results) remember(tid, std::move(entry));
+  }
+  // A newer attempt of the op is answered by it too. REQUIRES: it is remembered.
+  void note_attempt(Tid tid, uint32_t attempt);
+
+  // The client has seen the results of all ops below `oldest`: forgets those. Nothing if it has
+  // said as much before.
+  void drop_seen(Tid oldest);
+  // The peer's messenger has the reply. False if that is known, or nothing is remembered.
+  bool on_delivered(Tid tid);
+  // Another connection is answered on: what was delivered on the one before is not known any more.
+  void forget_deliveries();
+  // There is room for one more, after results that were delivered were forgotten as needed.
+  bool has_room();
+  // Forgets all results.
+  void clear();
+
+  std::size_t size() const noexcept { return results_.size(); }
+  std::size_t bytes() const noexcept { return bytes_; }  // as counted for max_bytes
+  Tid oldest() const noexcept { return oldest_; }        // of drop_seen(); 0 before the first
+
+ private:
+  using Results = std::map<Tid, Entry>;
+
+  void forget(Results::iterator at);
+  bool is_full() const noexcept {
+    return results_.size() >= limits_.max_results || bytes_ >= limits_.max_bytes;
+  }
+
+  const Limits limits_;
+  Results results_;
+  std::deque<Tid> delivered_;  // in order of delivery; what is forgotten goes when it is first
+  std::size_t bytes_ = 0;      // of results_, with an overhead for each
+  Tid oldest_ = 0;
+};
+
+}  // namespace lunar::osd
