@@ -33,6 +33,7 @@ void SessionResults::drop_seen(Tid oldest) {
   if (oldest <= oldest_) return;
   oldest_ = oldest;
   while (!results_.empty() && results_.begin()->first < oldest) forget(results_.begin());
+  while (!delivered_.empty() && delivered_.front() < oldest) delivered_.pop_front();
 }
 
 bool SessionResults::on_delivered(Tid tid) {

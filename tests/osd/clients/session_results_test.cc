@@ -108,6 +108,19 @@ TEST_F(SessionResultsTest, DeliveriesOfAConnectionThatIsGoneMakeNoRoom) {
   EXPECT_TRUE(results.on_delivered(1)) << "by the next connection";
 }
 
+TEST_F(SessionResultsTest, AResultThatIsForgottenIsNoLongerAmongThoseDelivered) {
+  remember(results, 5);
+  results.on_delivered(5);
+  results.drop_seen(6);
+  remember(results, 9);
+  results.on_delivered(9);
+  remember(results, 5);  // again, from another server
+  results.on_delivered(5);
+  EXPECT_TRUE(results.has_room());
+  EXPECT_EQ(results.find(9), nullptr) << "it was delivered first";
+  EXPECT_NE(results.find(5), nullptr);
+}
+
 TEST_F(SessionResultsTest, WhatComesWithoutWaitingForRoomEndsAtTwiceTheLimit) {
   for (Tid tid = 1; tid <= 9; ++tid) results.remember_if_bounded(tid, {result_of(tid)});
   EXPECT_EQ(results.size(), 4u);
