@@ -11,6 +11,7 @@
 #include "common/host.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "msgr/awaiters.h"
 #include "objecter/cluster/text_message.h"
 #include "osd/map/command_arguments.h"
 
@@ -164,8 +165,14 @@ void CommandService::add_admin_commands(AdminSocket& socket) {
 
 void CommandService::run(const std::string& text, Done done) {
   const std::string prefix = command_prefix(text);
-  if (prefix == "osd fence") return fence(text, std::move(done));
-  if (prefix == "osd unfence") return unfence(text, std::move(done));
+  if (prefix == "osd fence") {
+    fence(text, std::move(done));
+    return;
+  }
+  if (prefix == "osd unfence") {
+    unfence(text, std::move(done));
+    return;
+  }
   if (is_shown(prefix)) return done(show(prefix, parse_command(text)));
   with_.maps.command(text, std::move(done));
 }
@@ -197,53 +204,71 @@ CommandReply CommandService::show(std::string_view prefix, const Json& arguments
   return reply;
 }
 
-void CommandService::fence(const std::string& text, Done done) {
+Detached CommandService::fence(std::string text, Done done) {
   const Json json = parse_command(text);
-  const auto client = client_of(json);
-  if (!client) return done(refusal(OsdErrc::kInvalid, client.error().message));
-  // Without a nonce: every start up to now. Nonces grow with time, in whatever unit.
-  uint64_t nonce = 0;
-  if (const auto given = json.find("nonce"); given != json.end()) {
-    if (!given->is_number_unsigned())
-      return done(refusal(OsdErrc::kInvalid, "\"nonce\" must be a number"));
-    nonce = given->get<uint64_t>();
-  } else {
-    nonce =
-        std::max(with_.ops.sessions().newest_nonce(*client), with_.fences.newest_nonce(*client));
+  const Outcome<ClientName> client = client_of(json);
+  if (!client) {
+    done(refusal(OsdErrc::kInvalid, client.error().message));
+    co_return;
   }
+  // Without a nonce: every start up to now. Nonces grow with time, in whatever unit.
+  const auto given = json.find("nonce");
+  if (given != json.end() && !given->is_number_unsigned()) {
+    done(refusal(OsdErrc::kInvalid, "\"nonce\" must be a number"));
+    co_return;
+  }
+  const uint64_t nonce = given != json.end() ? given->get<uint64_t>() : newest_nonce(*client);
   const std::string reason = text_of(json, "for");
-  if (!reason.empty() && reason != "takeover")
-    return done(refusal(OsdErrc::kInvalid, "\"for\" can be \"takeover\" only"));
+  if (!reason.empty() && reason != "takeover") {
+    done(refusal(OsdErrc::kInvalid, "\"for\" can be \"takeover\" only"));
+    co_return;
+  }
+
   // Durable first; then nothing of the client may still be inside the store.
-  StoreDone recorded = [this, client = *client, nonce,
-                        done = std::move(done)](std::error_code error) mutable {
-    if (error) return done(fence_reply(error, client));
-    with_.ops.sessions().fence(
-        client, nonce, [this, client, done = std::move(done)](bool is_fenced) mutable {
-          if (is_fenced) return done(fence_reply({}, client));
-          done(refusal(OsdErrc::kCancelled, "`osd unfence` has lifted the fence meanwhile"));
-        });
-  };
-  if (reason.empty()) return with_.fences.fence(*client, nonce, std::move(recorded));
-  with_.fences.replace(*client, nonce, std::move(recorded));
+  msgr::Completion<std::error_code> recorded;
+  if (reason.empty())
+    with_.fences.fence(*client, nonce, recorded.callback());
+  else
+    with_.fences.replace(*client, nonce, recorded.callback());
+  const std::error_code unrecorded = co_await recorded;
+  if (unrecorded) {
+    done(fence_reply(unrecorded, *client));
+    co_return;
+  }
+  msgr::Completion<bool> ended;
+  with_.ops.sessions().fence(*client, nonce, ended.callback());
+  const bool is_fenced = co_await ended;
+  if (is_fenced)
+    done(fence_reply({}, *client));
+  else
+    done(refusal(OsdErrc::kCancelled, "`osd unfence` has lifted the fence meanwhile"));
 }
 
-void CommandService::unfence(const std::string& text, Done done) {
-  const auto client = client_of(parse_command(text));
-  if (!client) return done(refusal(OsdErrc::kInvalid, client.error().message));
-  with_.fences.unfence(
-      *client, [this, client = *client, done = std::move(done)](std::error_code error) mutable {
-        if (error) return done(fence_reply(error, client));
-        with_.ops.sessions().unfence(client);
-        const uint64_t replaced = with_.fences.replaced_up_to(client);
-        const uint64_t newest =
-            std::max(with_.ops.sessions().newest_nonce(client), with_.fences.newest_nonce(client));
-        if (replaced == 0 || newest > replaced) return done(fence_reply({}, client));
-        done(refusal(OsdErrc::kFenced,
-                     fmt::format("{} start {} stays fenced: an image was taken over from it; "
-                                 "restart that gateway",
-                                 client.to_string(), replaced)));
-      });
+Detached CommandService::unfence(std::string text, Done done) {
+  const Outcome<ClientName> client = client_of(parse_command(text));
+  if (!client) {
+    done(refusal(OsdErrc::kInvalid, client.error().message));
+    co_return;
+  }
+  msgr::Completion<std::error_code> recorded;
+  with_.fences.unfence(*client, recorded.callback());
+  const std::error_code unrecorded = co_await recorded;
+  if (unrecorded) {
+    done(fence_reply(unrecorded, *client));
+    co_return;
+  }
+  with_.ops.sessions().unfence(*client);
+  const uint64_t replaced = with_.fences.replaced_up_to(*client);
+  if (replaced == 0 || newest_nonce(*client) > replaced)
+    done(fence_reply({}, *client));
+  else
+    done(refusal(OsdErrc::kFenced, fmt::format("{} start {} stays fenced: an image was taken over "
+                                               "from it; restart that gateway",
+                                               client->to_string(), replaced)));
+}
+
+uint64_t CommandService::newest_nonce(const ClientName& client) const {
+  return std::max(with_.ops.sessions().newest_nonce(client), with_.fences.newest_nonce(client));
 }
 
 CommandReply CommandService::fence_reply(std::error_code error, const ClientName& client) const {

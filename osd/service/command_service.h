@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/admin_socket.h"
+#include "common/task.h"
 #include "common/unique_function.h"
 #include "msgr/connection.h"
 #include "objecter/protocol/control.h"
@@ -48,9 +49,11 @@ class CommandService {
  private:
   bool may_command(const msgr::Connection& connection, const std::string& text) const;
   void run(const std::string& text, Done done);
-  void fence(const std::string& text, Done done);
-  void unfence(const std::string& text, Done done);
+  // Both end before the server's end: it waits for what is recorded, and for what executes.
+  Detached fence(std::string text, Done done);
+  Detached unfence(std::string text, Done done);
   objecter::CommandReply show(std::string_view prefix, const CommandJson& arguments) const;
+  uint64_t newest_nonce(const ClientName& client) const;
   objecter::CommandReply fence_reply(std::error_code error, const ClientName& client) const;
 
   const CommandDependencies with_;

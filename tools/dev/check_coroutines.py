@@ -21,7 +21,8 @@ from tracked import tracked
 
 KEYWORD = re.compile(r"\bco_(await|return|yield)\b")
 ALLOWED_FOLDERS = (
-    "msgr/", "objecter/cluster/", "gateway/metadata/", "gateway/scrub/", "osd/daemon/", "osd/server/", "tests/",
+    "msgr/", "objecter/cluster/", "gateway/metadata/", "gateway/scrub/", "osd/daemon/", "osd/server/", "osd/service/",
+    "tests/",
 )
 
 # What may stand before co_await in its statement: nothing, or `type name =`.
