@@ -74,20 +74,21 @@ void ChangingSteps::start_step() {
   const bool fua = is_fua();
   switch (now.code) {
     case OpCode::kWrite:
-      return store().write(object(), now.offset, cursor_.data(), fua, step_done());
+      return store().data.write(object(), now.offset, cursor_.data(), fua, step_done());
     case OpCode::kWriteFull:
-      return store().replace(object(), cursor_.data(), step_done());
+      return store().names.replace(object(), cursor_.data(), step_done());
     case OpCode::kWriteSame:
       return write_same();
     case OpCode::kZero:
-      return store().zero(object(), now.offset, now.length, fua, step_done());
+      return store().data.zero(object(), now.offset, now.length, fua, step_done());
     case OpCode::kTruncate:
-      return store().truncate(object(), now.length, fua ? then_flush() : StoreDone(step_done()));
+      return store().data.truncate(object(), now.length,
+                                   fua ? then_flush() : StoreDone(step_done()));
     case OpCode::kDelete:
       return remove();
     case OpCode::kSetXattr:
-      return store().set_xattr(object(), now.name, cursor_.data(),
-                               fua ? then_flush() : StoreDone(step_done()));
+      return store().names.set_xattr(object(), now.name, cursor_.data(),
+                                     fua ? then_flush() : StoreDone(step_done()));
     case OpCode::kOrWrite:
       return or_write();
     default:
@@ -102,16 +103,16 @@ void ChangingSteps::on_changed(std::error_code error) { run_.step_done(wire_erro
 StoreDone ChangingSteps::then_flush() {
   return [this](std::error_code error) {
     if (error) return run_.step_done(wire_error(error));
-    store().flush(step_done());
+    store().durability.flush(step_done());
   };
 }
 
 void ChangingSteps::remove() {
   const bool fua = is_fua();
   if (fua)
-    store().remove_durably(object(), step_done());
+    store().names.remove_durably(object(), step_done());
   else
-    store().remove(object(), step_done());
+    store().names.remove(object(), step_done());
 }
 
 void ChangingSteps::write_same() {
@@ -119,7 +120,7 @@ void ChangingSteps::write_same() {
   const ConstBytes pattern = cursor_.data();
   if (all_zero(pattern)) {
     const bool fua = is_fua();
-    return store().zero(object(), now.offset, now.length, fua, step_done());
+    return store().data.zero(object(), now.offset, now.length, fua, step_done());
   }
   Bytes buffer = cursor_.buffer().bytes();
   buffer = buffer.first(buffer.size() / pattern.size() * pattern.size());
@@ -132,23 +133,23 @@ void ChangingSteps::write_pattern(ConstBytes pattern, uint64_t written) {
   const SubOp& now = cursor_.step();
   const uint64_t length = std::min<uint64_t>(pattern.size(), now.length - written);
   const bool fua = is_fua();
-  store().write(object(), now.offset + written, pattern.first(length), fua,
-                [this, pattern, written, length](std::error_code error) {
-                  if (error || written + length == cursor_.step().length)
-                    return run_.step_done(wire_error(error));
-                  write_pattern(pattern, written + length);
-                });
+  store().data.write(object(), now.offset + written, pattern.first(length), fua,
+                     [this, pattern, written, length](std::error_code error) {
+                       if (error || written + length == cursor_.step().length)
+                         return run_.step_done(wire_error(error));
+                       write_pattern(pattern, written + length);
+                     });
 }
 
 void ChangingSteps::or_write() {
   const Bytes buffer = cursor_.buffer().bytes();
-  store().read(object(), cursor_.step().offset, buffer, [this, buffer](std::error_code error) {
+  store().data.read(object(), cursor_.step().offset, buffer, [this, buffer](std::error_code error) {
     if (error && error != make_error_code(OsdErrc::kNoSuchObject))
       return run_.step_done(wire_error(error));
     const ConstBytes data = cursor_.data();
     for (std::size_t i = 0; i < data.size(); ++i) buffer[i] |= data[i];
     const bool fua = is_fua();
-    store().write(object(), cursor_.step().offset, buffer, fua, step_done());
+    store().data.write(object(), cursor_.step().offset, buffer, fua, step_done());
   });
 }
 
@@ -177,7 +178,7 @@ void ChangingSteps::end_damage_if_repaired() {
   if (!is_repaired) return run_.reply();
   // Until the old content cannot come back by a crash, the object is damaged.
   if (!is_unstable_) return end_damage({});
-  store().flush([this](std::error_code error) { end_damage(error); });
+  store().durability.flush([this](std::error_code error) { end_damage(error); });
 }
 
 void ChangingSteps::end_damage(std::error_code flush_error) {

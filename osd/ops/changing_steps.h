@@ -44,7 +44,7 @@ class ChangingSteps {
   void end_damage(std::error_code flush_error);
 
   bool is_fua() const noexcept;
-  ObjectStore& store() noexcept { return cursor_.env().store; }
+  const OpStore& store() const noexcept { return cursor_.env().store; }
   const ObjectId& object() const noexcept { return cursor_.op().object; }
   // Ends the step. Of what could not be made durable the store tells the ledger before it calls it.
   auto step_done() noexcept {

@@ -14,7 +14,7 @@
 #include "msgr/fair_shares.h"
 #include "msgr/message.h"
 #include "objecter/protocol/osd_map.h"
-#include "osd/object_store.h"
+#include "osd/object_data.h"
 #include "osd/records/client_name.h"
 #include "osd/records/wire_error.h"
 

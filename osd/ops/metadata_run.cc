@@ -30,7 +30,7 @@ bool MetadataRun::needs_content() const noexcept {
 }
 
 void MetadataRun::load_size() {
-  env_.store.stat(op_.object, [this](Result<ObjectStore::Stat> stat) {
+  env_.store.data.stat(op_.object, [this](Result<ObjectData::Stat> stat) {
     if (stat) return load(stat->size);
     const OsdErrc error = wire_error(stat.error());
     if (error != OsdErrc::kNoSuchObject) return finish(error);
@@ -43,7 +43,7 @@ void MetadataRun::load(uint64_t size) {
   if (size > env_.limits.max_metadata_bytes) return finish(OsdErrc::kTooLarge);
   exists_ = true;
   resize(size);
-  env_.store.read(op_.object, 0, content_, [this](std::error_code error) {
+  env_.store.data.read(op_.object, 0, content_, [this](std::error_code error) {
     OsdErrc code = wire_error(error);
     if (code == OsdErrc::kOk) code = apply();
     if (code != OsdErrc::kOk) return finish(code);
@@ -130,9 +130,9 @@ void MetadataRun::change() {
 void MetadataRun::store_content() {
   const auto done = [this](std::error_code error) { finish(wire_error(error)); };
   if (exists_)
-    env_.store.replace(op_.object, is_whole_ ? whole_ : ConstBytes(content_), done);
+    env_.store.names.replace(op_.object, is_whole_ ? whole_ : ConstBytes(content_), done);
   else
-    env_.store.remove_durably(op_.object, done);
+    env_.store.names.remove_durably(op_.object, done);
 }
 
 }  // namespace lunar::osd

@@ -1,7 +1,11 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include "osd/object_store.h"
+#include "msgr/buffer.h"
+#include "msgr/event_center.h"
+#include "osd/durability.h"
+#include "osd/object_data.h"
+#include "osd/object_names.h"
 #include "osd/ops/one_sided_counters.h"
 #include "osd/ops/op_check.h"
 #include "osd/records/object_versions.h"
@@ -9,10 +13,18 @@
 
 namespace lunar::osd {
 
+// What ops use of a store. Borrowed, and outlives the executor. A value.
+struct OpStore {
+  ObjectData& data;
+  ObjectNames& names;
+  Durability& durability;     // for what the store does not make durable by itself
+  msgr::BufferPool& buffers;  // that payload is best read into and written from
+};
+
 // What the runs of all ops share. Everything is borrowed, and outlives the executor.
 struct OpEnvironment {
   msgr::EventCenter& center;
-  ObjectStore& store;
+  OpStore store;
   ObjectVersions& versions;
   UnflushedLedger& ledger;
   const OpLimits& limits;

@@ -204,24 +204,25 @@ void OpExecutor::list(ClientOpRef op) {
   ++running_;
   LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
   const SubOp& step = op->header.steps.front();
-  env_.store.list(op->header.pg.pool, step.name, static_cast<uint32_t>(step.length),
-                  ListFilter(op->map, op->header.pg, (step.flags & objecter::kOfServer) != 0),
-                  [this, op](Result<std::vector<std::string>> names) mutable {
-                    auto result = std::make_shared<OpResult>();
-                    OsdReplyHeader& header = result->header;
-                    header.tid = op->header.tid;
-                    header.steps.resize(1);
-                    if (names) {
-                      ReplyData encoded;
-                      objecter::encode(*names, encoded.small);
-                      header.steps[0].data_length = static_cast<uint32_t>(encoded.small.size());
-                      header.bytes_inline = encoded.small.size();
-                      result->data.push_back(std::move(encoded));
-                    } else {
-                      header.error = header.steps[0].error = wire_error(names.error());
-                    }
-                    finish(std::move(op), std::move(result));
-                  });
+  env_.store.names.list(op->header.pg.pool, step.name, static_cast<uint32_t>(step.length),
+                        ListFilter(op->map, op->header.pg, (step.flags & objecter::kOfServer) != 0),
+                        [this, op](Result<std::vector<std::string>> names) mutable {
+                          auto result = std::make_shared<OpResult>();
+                          OsdReplyHeader& header = result->header;
+                          header.tid = op->header.tid;
+                          header.steps.resize(1);
+                          if (names) {
+                            ReplyData encoded;
+                            objecter::encode(*names, encoded.small);
+                            header.steps[0].data_length =
+                                static_cast<uint32_t>(encoded.small.size());
+                            header.bytes_inline = encoded.small.size();
+                            result->data.push_back(std::move(encoded));
+                          } else {
+                            header.error = header.steps[0].error = wire_error(names.error());
+                          }
+                          finish(std::move(op), std::move(result));
+                        });
 }
 
 void OpExecutor::drain(UniqueFunction<void()> done) {

@@ -53,7 +53,7 @@ void OpRun::start() {
 
 // An object that was on an earlier store, now lost, must not be taken for one that is empty.
 void OpRun::find_object() {
-  cursor_.env().store.stat(cursor_.op().object, [this](Result<ObjectStore::Stat> stat) {
+  cursor_.env().store.data.stat(cursor_.op().object, [this](Result<ObjectData::Stat> stat) {
     if (stat || stat.error() != make_error_code(OsdErrc::kNoSuchObject)) return execute();
     refuse(OsdErrc::kIoError);
   });

@@ -15,7 +15,7 @@ bool PulledPayload::take_buffers() {
         [this](OsdErrc error) { run_.step_done(error); });
     return write_->take_buffers();
   }
-  staging_ = cursor_.env().store.buffers().allocate(op.header.delivery->bytes());
+  staging_ = cursor_.env().store.buffers.allocate(op.header.delivery->bytes());
   return static_cast<bool>(staging_);
 }
 

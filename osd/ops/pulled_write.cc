@@ -8,7 +8,7 @@ namespace lunar::osd {
 bool PulledWrite::take_buffers() {
   const std::size_t wanted = std::min<std::size_t>(kSlots, pull_.fragments());
   while (slots_.size() < wanted) {
-    msgr::RegisteredBuffer slot = env_.store.buffers().allocate(pull_.length_of(0));
+    msgr::RegisteredBuffer slot = env_.store.buffers.allocate(pull_.length_of(0));
     if (!slot) break;
     slots_.push_back(std::move(slot));
   }
@@ -52,9 +52,9 @@ void PulledWrite::store_next() {
   if (before_store_) std::exchange(before_store_, {})();
   const SubOp& step = op_.header.steps.front();
   const ConstBytes bytes = slots_[slot_of(next_store_)].bytes().first(pull_.length_of(next_store_));
-  env_.store.write(op_.object, step.offset + pull_.offset_of(next_store_), bytes,
-                   (step.flags & objecter::kFua) != 0,
-                   [this](std::error_code error) { on_stored(error); });
+  env_.store.data.write(op_.object, step.offset + pull_.offset_of(next_store_), bytes,
+                        (step.flags & objecter::kFua) != 0,
+                        [this](std::error_code error) { on_stored(error); });
 }
 
 void PulledWrite::on_stored(std::error_code error) {

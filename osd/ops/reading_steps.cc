@@ -77,13 +77,13 @@ void ReadingSteps::start() {
 
 // As long as the object is; unlike a range, an absent object is not empty.
 void ReadingSteps::read_whole() {
-  store().stat(object(), [this](Result<ObjectStore::Stat> stat) {
+  store().data.stat(object(), [this](Result<ObjectData::Stat> stat) {
     if (!stat) return run_.step_done(wire_error(stat.error()));
     if (stat->size > cursor_.env().limits.max_metadata_bytes)
       return run_.step_done(OsdErrc::kTooLarge);
     if (stat->size == 0) return run_.step_done(OsdErrc::kOk);
     const Bytes into = cursor_.buffer().bytes().first(stat->size);
-    store().read(object(), 0, into, [this, size = stat->size](std::error_code error) {
+    store().data.read(object(), 0, into, [this, size = stat->size](std::error_code error) {
       if (error) return run_.step_done(wire_error(error));
       cursor_.add_data(whole_data(size));
       run_.step_done(OsdErrc::kOk);
@@ -108,28 +108,28 @@ ReplyData ReadingSteps::whole_data(std::size_t size) {
 
 void ReadingSteps::read() {
   if (cursor_.step().length == 0) return read_whole();
-  store().read(object(), cursor_.step().offset, cursor_.buffer().bytes(),
-               [this](std::error_code error) {
-                 error = absent_is_zero(error);
-                 if (!error) {
-                   ReplyData data;
-                   data.buffer = std::move(cursor_.buffer());
-                   data.length = cursor_.step().length;
-                   cursor_.add_data(std::move(data));
-                 }
-                 run_.step_done(wire_error(error));
-               });
+  store().data.read(object(), cursor_.step().offset, cursor_.buffer().bytes(),
+                    [this](std::error_code error) {
+                      error = absent_is_zero(error);
+                      if (!error) {
+                        ReplyData data;
+                        data.buffer = std::move(cursor_.buffer());
+                        data.length = cursor_.step().length;
+                        cursor_.add_data(std::move(data));
+                      }
+                      run_.step_done(wire_error(error));
+                    });
 }
 
 void ReadingSteps::sparse_read() {
-  store().map_extents(object(), cursor_.step().offset, cursor_.step().length,
-                      [this](Result<objecter::ExtentMap> map) {
-                        if (!map) return run_.step_done(wire_error(map.error()));
-                        extents_ = std::move(*map);
-                        join_extents(extents_, objecter::max_extents(cursor_.step().length));
-                        cursor_.add_data(encoded(extents_));
-                        read_extent(0, 0);
-                      });
+  store().data.map_extents(object(), cursor_.step().offset, cursor_.step().length,
+                           [this](Result<objecter::ExtentMap> map) {
+                             if (!map) return run_.step_done(wire_error(map.error()));
+                             extents_ = std::move(*map);
+                             join_extents(extents_, objecter::max_extents(cursor_.step().length));
+                             cursor_.add_data(encoded(extents_));
+                             read_extent(0, 0);
+                           });
 }
 
 void ReadingSteps::read_extent(std::size_t number, uint64_t filled) {
@@ -141,26 +141,26 @@ void ReadingSteps::read_extent(std::size_t number, uint64_t filled) {
     return run_.step_done(OsdErrc::kOk);
   }
   const auto [offset, length] = extents_.extents[number];
-  store().read(object(), offset, cursor_.buffer().bytes().subspan(filled, length),
-               [this, number, filled, length = length](std::error_code error) {
-                 error = absent_is_zero(error);
-                 if (error) return run_.step_done(wire_error(error));
-                 read_extent(number + 1, filled + length);
-               });
+  store().data.read(object(), offset, cursor_.buffer().bytes().subspan(filled, length),
+                    [this, number, filled, length = length](std::error_code error) {
+                      error = absent_is_zero(error);
+                      if (error) return run_.step_done(wire_error(error));
+                      read_extent(number + 1, filled + length);
+                    });
 }
 
 void ReadingSteps::map_extents() {
-  store().map_extents(object(), cursor_.step().offset, cursor_.step().length,
-                      [this](Result<objecter::ExtentMap> map) {
-                        if (!map) return run_.step_done(wire_error(map.error()));
-                        join_extents(*map, objecter::max_extents(cursor_.step().length));
-                        cursor_.add_data(encoded(*map));
-                        run_.step_done(OsdErrc::kOk);
-                      });
+  store().data.map_extents(object(), cursor_.step().offset, cursor_.step().length,
+                           [this](Result<objecter::ExtentMap> map) {
+                             if (!map) return run_.step_done(wire_error(map.error()));
+                             join_extents(*map, objecter::max_extents(cursor_.step().length));
+                             cursor_.add_data(encoded(*map));
+                             run_.step_done(OsdErrc::kOk);
+                           });
 }
 
 void ReadingSteps::stat() {
-  store().stat(object(), [this](Result<ObjectStore::Stat> stat) {
+  store().data.stat(object(), [this](Result<ObjectData::Stat> stat) {
     if (!stat) return run_.step_done(wire_error(stat.error()));
     cursor_.result().value = stat->size;
     run_.step_done(OsdErrc::kOk);
@@ -168,17 +168,18 @@ void ReadingSteps::stat() {
 }
 
 void ReadingSteps::get_xattr() {
-  store().get_xattr(object(), cursor_.step().name, [this](Result<std::vector<std::byte>> value) {
-    if (!value) return run_.step_done(wire_error(value.error()));
-    ReplyData data;
-    data.small = std::move(*value);
-    cursor_.add_data(std::move(data));
-    run_.step_done(OsdErrc::kOk);
-  });
+  store().names.get_xattr(object(), cursor_.step().name,
+                          [this](Result<std::vector<std::byte>> value) {
+                            if (!value) return run_.step_done(wire_error(value.error()));
+                            ReplyData data;
+                            data.small = std::move(*value);
+                            cursor_.add_data(std::move(data));
+                            run_.step_done(OsdErrc::kOk);
+                          });
 }
 
 void ReadingSteps::compare() {
-  store().read(
+  store().data.read(
       object(), cursor_.step().offset, cursor_.buffer().bytes(), [this](std::error_code error) {
         error = absent_is_zero(error);
         if (error) return run_.step_done(wire_error(error));

@@ -30,7 +30,7 @@ class ReadingSteps {
   void get_xattr();
   void compare();
 
-  ObjectStore& store() noexcept { return cursor_.env().store; }
+  const OpStore& store() const noexcept { return cursor_.env().store; }
   const ObjectId& object() const noexcept { return cursor_.op().object; }
 
   StepCursor& cursor_;

@@ -16,7 +16,7 @@ bool StepCursor::take_buffers() {
   for (std::size_t i = 0; i < buffers_.size(); ++i) {
     const uint64_t bytes = buffer_bytes(op_->header.steps[i], env_.limits);
     if (bytes == 0) continue;
-    buffers_[i] = env_.store.buffers().allocate(bytes);
+    buffers_[i] = env_.store.buffers.allocate(bytes);
     if (buffers_[i]) continue;
     drop_buffers();
     return false;

@@ -73,7 +73,8 @@ Outcome<void> OsdServer::load() {
       std::make_unique<MapService>(center_, store_, *access_, static_cast<MapServiceHost&>(*this),
                                    map ? *map : nullptr, service);
   ops_ = std::make_unique<OpService>(OpService::OpDependencies{
-      center_, store_, options_, *versions_, *fences_, *access_, *maps_, perf_});
+      center_, identity, OpStore{store_, store_, store_, store_.buffers()}, options_, *versions_,
+      *fences_, *access_, *maps_, perf_});
   commands_ = std::make_unique<CommandService>(CommandService::CommandDependencies{
       center_, store_, options_, *fences_, *access_, *maps_, *ops_});
   purger_ =

@@ -45,7 +45,7 @@ bool is_shown(std::string_view prefix) {
 constexpr uint64_t kFullBytes = 1 << 20;
 
 // Ceph's words for it.
-const char* fullness(const ObjectStore::Usage& usage, double nearfull_ratio) {
+const char* fullness(const StoreSpace::Usage& usage, double nearfull_ratio) {
   if (usage.total > 0 && usage.available < kFullBytes) return "full";
   const auto nearfull = static_cast<double>(usage.total) * nearfull_ratio;
   return usage.total > 0 && static_cast<double>(usage.used) >= nearfull ? "nearfull" : "ok";
@@ -194,7 +194,7 @@ CommandReply CommandService::show(std::string_view prefix, const Json& arguments
   else if (prefix == "fences")
     reply.text = with_.fences.to_json(text_of(arguments, "entity"), text_of(arguments, "instance"));
   else {
-    const ObjectStore::Usage usage = with_.store.usage();
+    const StoreSpace::Usage usage = with_.store.usage();
     reply.text = Json({{"total", usage.total},
                        {"used", usage.used},
                        {"available", usage.available},

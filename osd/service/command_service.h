@@ -16,6 +16,7 @@
 #include "osd/records/unflushed_ledger.h"
 #include "osd/service/op_service.h"
 #include "osd/service/server_options.h"
+#include "osd/store_space.h"
 
 namespace lunar::osd {
 
@@ -29,7 +30,7 @@ class CommandService {
   using Done = UniqueFunction<void(objecter::CommandReply)>;
   struct CommandDependencies {
     msgr::EventCenter& center;
-    ObjectStore& store;
+    const StoreSpace& store;
     const OsdServerOptions& options;
     FenceTable& fences;
     AccessControl& access;

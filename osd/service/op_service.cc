@@ -30,6 +30,7 @@ bool has_buffers(const OpResult& result) noexcept {
 
 OpService::OpService(const OpDependencies& borrowed)
     : center_(borrowed.center),
+      identity_(borrowed.identity),
       store_(borrowed.store),
       options_(borrowed.options),
       versions_(borrowed.versions),
@@ -47,7 +48,7 @@ OpService::OpService(const OpDependencies& borrowed)
 
 void OpService::start(UnflushedLedger& ledger) {
   ledger_ = &ledger;
-  if (maps_.map() != nullptr) watches_.on_map(maps_.map(), store_.identity().osd);
+  if (maps_.map() != nullptr) watches_.on_map(maps_.map(), identity_.osd);
   executor_.emplace(OpEnvironment{center_, store_, versions_, ledger, options_.limits, one_sided_},
                     options_.executor, [this](ClientOpRef op, OpResultRef result) {
                       on_executed(std::move(op), std::move(result));
@@ -78,9 +79,9 @@ void OpService::on_open(msgr::Connection& connection) {
 
 void OpService::send_hello(msgr::Connection& connection, bool remembers) {
   objecter::ServerHello hello;
-  hello.fsid = store_.identity().fsid;
-  hello.osd = store_.identity().osd;
-  hello.store = store_.identity().store;
+  hello.fsid = identity_.fsid;
+  hello.osd = identity_.osd;
+  hello.store = identity_.store;
   hello.incarnation = versions_.incarnation();
   hello.verifier = ledger_->verifier();
   hello.epoch = maps_.epoch();
@@ -107,7 +108,7 @@ void OpService::revoke(const std::string& entity, UniqueFunction<void()> done) {
 
 void OpService::on_map(Epoch epoch) {
   end_watches_not_allowed();
-  watches_.on_map(maps_.map(), store_.identity().osd);
+  watches_.on_map(maps_.map(), identity_.osd);
   for (MapWaiters::Waiter& waiter : map_waiters_.take_until(epoch))
     admit(*waiter.connection, std::move(waiter.op));
 }
@@ -164,7 +165,7 @@ void OpService::admit(msgr::Connection& connection, ClientOpRef op) {
     return refuse(connection, *op, OsdErrc::kNotPermitted);
   if (const OsdErrc error = check_target(*op); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
-  const objecter::OsdInfo* us = op->map->find_osd(store_.identity().osd);
+  const objecter::OsdInfo* us = op->map->find_osd(identity_.osd);
   op->is_absent_lost = us != nullptr && op->header.pg.pool < us->lost_below;
   const auto known = connections_.find(connection.id());
   if (known == connections_.end()) return;
@@ -175,7 +176,7 @@ OsdErrc OpService::check_target(const ClientOp& op) const {
   if (!op.map) return OsdErrc::kStaleMap;
   const objecter::PoolInfo* pool = op.map->find_pool(op.header.pg.pool);
   if (pool == nullptr) return OsdErrc::kNoSuchPool;
-  const OsdId us = store_.identity().osd;
+  const OsdId us = identity_.osd;
   if (op.is(OpCode::kFlush)) {
     const bool is_member = std::any_of(pool->members.begin(), pool->members.end(),
                                        [us](const auto& each) { return each.osd == us; });

@@ -18,6 +18,7 @@
 #include "osd/service/map_waiters.h"
 #include "osd/service/server_options.h"
 #include "osd/service/watch_ops.h"
+#include "osd/store_identity.h"
 
 namespace lunar::osd {
 
@@ -28,7 +29,8 @@ class OpService final : private ClientSessionsHost {
  public:
   struct OpDependencies {
     msgr::EventCenter& center;
-    ObjectStore& store;
+    const StoreIdentity& identity;
+    OpStore store;
     const OsdServerOptions& options;
     ObjectVersions& versions;
     FenceTable& fences;
@@ -96,7 +98,8 @@ class OpService final : private ClientSessionsHost {
   void on_fenced(const ClientName& client, uint64_t up_to_nonce) override;
 
   msgr::EventCenter& center_;
-  ObjectStore& store_;
+  const StoreIdentity& identity_;
+  const OpStore store_;
   const OsdServerOptions& options_;
   ObjectVersions& versions_;
   AccessControl& access_;

@@ -17,7 +17,7 @@ class BoundedExecutorTest : public ExecutorFixture {
     turn();
   }
   void make(BoundedExecutor::Limits limits) {
-    bounded.emplace(OpEnvironment{*center, *store, *versions, *ledger, this->limits, one_sided},
+    bounded.emplace(OpEnvironment{*center, op_store(), *versions, *ledger, this->limits, one_sided},
                     limits,
                     [this](ClientOpRef op, OpResultRef) { order.push_back(op->header.tid); });
   }
@@ -70,7 +70,7 @@ TEST_F(BoundedExecutorTest, SessionsTakeTurnsHoweverManyOpsOneHas) {
 
 TEST_F(BoundedExecutorTest, AnOpThatComesWhileAnotherEndsDoesNotOvertakeWhatWaits) {
   std::function<void()> on_first_end;
-  bounded.emplace(OpEnvironment{*center, *store, *versions, *ledger, this->limits, one_sided},
+  bounded.emplace(OpEnvironment{*center, op_store(), *versions, *ledger, this->limits, one_sided},
                   BoundedExecutor::Limits{.max_executing = 1, .max_waiting = 2},
                   [&](ClientOpRef op, OpResultRef) {
                     order.push_back(op->header.tid);

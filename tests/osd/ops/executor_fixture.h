@@ -30,6 +30,7 @@ class StoreFixture : public ::testing::Test {
     store =
         std::make_unique<FaultyStore>(*center, std::make_unique<MemStore>(*center, *pool, options));
   }
+  OpStore op_store() { return {*store, *store, *store, store->buffers()}; }
   void turn() { center->run_until_idle(); }
 
   std::unique_ptr<UnflushedLedger> load_ledger(uint64_t incarnation) {
@@ -149,7 +150,7 @@ class ExecutorFixture : public StoreFixture {
   }
   void make_executor() {
     executor = std::make_unique<OpExecutor>(
-        OpEnvironment{*center, *store, *versions, *ledger, limits, one_sided},
+        OpEnvironment{*center, op_store(), *versions, *ledger, limits, one_sided},
         [this](ClientOpRef op, OpResultRef result) {
           order.push_back(op->header.tid);
           results.emplace(op->header.tid, std::move(result));

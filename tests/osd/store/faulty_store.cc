@@ -68,13 +68,6 @@ void FaultyStore::read(const ObjectId& id, uint64_t offset, Bytes into, DataDone
     inner_->read(id, offset, into, std::move(next));
   }
 }
-void FaultyStore::map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                              UniqueFunction<void(Result<ExtentMap>)> done) {
-  inner_->map_extents(id, offset, length, std::move(done));
-}
-void FaultyStore::stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) {
-  inner_->stat(id, std::move(done));
-}
 void FaultyStore::write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua,
                         DataDone done) {
   if (StoreDone next = pass(Call::kWrite, std::move(done))) {
@@ -105,18 +98,6 @@ void FaultyStore::remove_durably(const ObjectId& id, StoreDone done) {
     inner_->remove_durably(id, std::move(next));
   }
 }
-void FaultyStore::set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
-                            StoreDone done) {
-  inner_->set_xattr(id, name, value, std::move(done));
-}
-void FaultyStore::get_xattr(const ObjectId& id, const std::string& name,
-                            UniqueFunction<void(Result<AttributeValue>)> done) {
-  inner_->get_xattr(id, name, std::move(done));
-}
-void FaultyStore::list(objecter::PoolId pool, const std::string& cursor, uint32_t limit,
-                       NameFilter contains, UniqueFunction<void(Result<Names>)> done) {
-  inner_->list(pool, cursor, limit, std::move(contains), std::move(done));
-}
 void FaultyStore::flush(StoreDone done) {
   if (StoreDone next = pass(Call::kFlush, std::move(done))) inner_->flush(std::move(next));
 }
@@ -131,12 +112,6 @@ void FaultyStore::put_record(const std::string& key, std::vector<std::byte> valu
   if (StoreDone next = pass(Call::kRecord, std::move(done))) {
     inner_->put_record(key, std::move(value), std::move(next));
   }
-}
-Result<std::vector<std::byte>> FaultyStore::get_record(const std::string& key) const {
-  return inner_->get_record(key);
-}
-std::vector<std::string> FaultyStore::record_keys(const std::string& prefix) const {
-  return inner_->record_keys(prefix);
 }
 bool FaultyStore::may_have_lost_writes() const noexcept {
   return is_lost_ || inner_->may_have_lost_writes();

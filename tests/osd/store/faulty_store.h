@@ -9,19 +9,19 @@
 #include <vector>
 
 #include "msgr/event_center.h"
-#include "osd/object_store.h"
+#include "tests/osd/store/forwarding_store.h"
 
 namespace lunar::osd {
 
 // A store in front of another that fails or holds back calls of one kind when told to. Everything
 // else passes through.
 // Loop-bound. Owns the store behind it.
-class FaultyStore final : public ObjectStore {
+class FaultyStore final : public ForwardingStore {
  public:
   enum class Call : uint8_t { kRead, kWrite, kZero, kTruncate, kRemove, kReplace, kFlush, kRecord };
 
   FaultyStore(msgr::EventCenter& center, std::unique_ptr<ObjectStore> inner)
-      : center_(center), inner_(std::move(inner)) {}
+      : ForwardingStore(*inner), center_(center), inner_(std::move(inner)) {}
   ~FaultyStore() override;  // REQUIRES: nothing is held
 
   // The next `count` calls end with `error`. The store behind does not see them: a failed write
@@ -38,12 +38,7 @@ class FaultyStore final : public ObjectStore {
   void set_may_have_lost_writes(bool is_lost) { is_lost_ = is_lost; }
   ObjectStore& inner() noexcept { return *inner_; }
 
-  const StoreIdentity& identity() const noexcept override { return inner_->identity(); }
-  msgr::BufferPool& buffers() noexcept override { return inner_->buffers(); }
   void read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) override;
-  void map_extents(const ObjectId& id, uint64_t offset, uint64_t length,
-                   UniqueFunction<void(Result<ExtentMap>)> done) override;
-  void stat(const ObjectId& id, UniqueFunction<void(Result<Stat>)> done) override;
   void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua,
              DataDone done) override;
   void zero(const ObjectId& id, uint64_t offset, uint64_t length, bool fua, DataDone done) override;
@@ -51,22 +46,13 @@ class FaultyStore final : public ObjectStore {
   void remove(const ObjectId& id, StoreDone done) override;
   void replace(const ObjectId& id, ConstBytes from, StoreDone done) override;
   void remove_durably(const ObjectId& id, StoreDone done) override;
-  void set_xattr(const ObjectId& id, const std::string& name, ConstBytes value,
-                 StoreDone done) override;
-  void get_xattr(const ObjectId& id, const std::string& name,
-                 UniqueFunction<void(Result<AttributeValue>)> done) override;
-  void list(objecter::PoolId pool, const std::string& cursor, uint32_t limit, NameFilter contains,
-            UniqueFunction<void(Result<Names>)> done) override;
   void flush(StoreDone done) override;
   void set_on_loss(OnLoss on_loss) override;
   void put_record(const std::string& key, std::vector<std::byte> value, StoreDone done) override;
-  Result<std::vector<std::byte>> get_record(const std::string& key) const override;
-  std::vector<std::string> record_keys(const std::string& prefix) const override;
   bool may_have_lost_writes() const noexcept override;
   void acknowledge_loss(StoreDone done) override;
   Usage usage() const override { return usage_ ? *usage_ : inner_->usage(); }
   void set_usage(const Usage& usage) { usage_ = usage; }
-  void shutdown(UniqueFunction<void()> done) override { inner_->shutdown(std::move(done)); }
 
  private:
   struct HeldDone {
