@@ -1,0 +1,144 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/records/unflushed_marks.h"
+
+#include <optional>
+
+#include "tests/osd/ops/executor_fixture.h"
+
+namespace lunar::osd {
+namespace {
+
+using Call = FaultyStore::Call;
+
+class UnflushedMarksTest : public StoreFixture {
+ protected:
+  ~UnflushedMarksTest() override { turn(); }
+  // Not before the loop turns.
+  void mark(ImageId image) {
+    marks.wait_marked(image, [this](std::error_code error) { marked = error; });
+  }
+  void write(ImageId image) {
+    if (!marks.begin_write(image)) mark(image);
+    turn();
+    marks.end_write(image);
+  }
+  std::optional<ServerRecords::RecordValue> record() const {
+    auto found = store->get_record(UnflushedMarks::kRecord);
+    return found ? std::optional(std::move(*found)) : std::nullopt;
+  }
+
+  UnflushedMarks marks{*store, 7};
+  std::optional<std::error_code> marked;  // how the last mark() ended
+};
+
+TEST_F(UnflushedMarksTest, AMarkIsInTheRecordWhenItsDoneRuns) {
+  store->hold(Call::kRecord);
+  EXPECT_FALSE(marks.begin_write(5));
+  mark(5);
+  turn();
+  EXPECT_FALSE(marked);
+  EXPECT_FALSE(marks.begin_write(5)) << "it is not durable yet";
+  store->release(Call::kRecord);
+  turn();
+  EXPECT_EQ(marked, std::error_code());
+  EXPECT_TRUE(marks.begin_write(5));
+  UnflushedMarks read(*store, 8);
+  ASSERT_TRUE(read.decode(*record()));
+  EXPECT_EQ(read.marked(), std::vector<ImageId>{5});
+  EXPECT_TRUE(read.begin_write(5));
+}
+
+TEST_F(UnflushedMarksTest, WritesOfAnImageShareOneRecord) {
+  store->hold(Call::kRecord);
+  int done = 0;
+  for (int i = 0; i < 3; ++i) marks.wait_marked(5, [&](std::error_code) { ++done; });
+  store->release(Call::kRecord);
+  turn();
+  EXPECT_EQ(done, 3);
+  EXPECT_EQ(store->calls(Call::kRecord), 1u);
+}
+
+TEST_F(UnflushedMarksTest, AMarkThatCannotBeWrittenIsNone) {
+  store->fail_next(Call::kRecord, system_error(EIO));
+  write(5);
+  EXPECT_EQ(marked, system_error(EIO));
+  EXPECT_EQ(marks.count(), 0u);
+  EXPECT_TRUE(marks.at_risk().empty());
+}
+
+TEST_F(UnflushedMarksTest, ADurableMarkStaysWhateverBecomesOfALaterRecord) {
+  write(5);
+  store->fail_next(Call::kRecord, system_error(EIO));
+  mark(5);
+  turn();
+  EXPECT_EQ(marked, system_error(EIO));
+  EXPECT_EQ(marks.marked(), std::vector<ImageId>{5});
+}
+
+TEST_F(UnflushedMarksTest, AFlushClearsWhatWasWrittenBeforeItBegan) {
+  write(5);
+  const auto round = marks.begin_round();
+  EXPECT_TRUE(marks.remove_flushed(round));
+  EXPECT_EQ(marks.count(), 0u);
+  EXPECT_FALSE(marks.remove_flushed(round)) << "nothing is left of it";
+}
+
+TEST_F(UnflushedMarksTest, AFlushDoesNotClearWhatWasWrittenWhileItRan) {
+  write(5);
+  const auto first = marks.begin_round();
+  write(5);
+  EXPECT_FALSE(marks.remove_flushed(first));
+  EXPECT_TRUE(marks.remove_flushed(marks.begin_round()));
+}
+
+TEST_F(UnflushedMarksTest, AFlushDoesNotClearAnImageThatIsBeingWritten) {
+  write(5);
+  marks.begin_write(5);
+  EXPECT_FALSE(marks.remove_flushed(marks.begin_round()));
+  marks.end_write(5);
+}
+
+TEST_F(UnflushedMarksTest, AFlushDoesNotClearAMarkThatIsBeingSaved) {
+  store->hold(Call::kRecord);
+  mark(5);
+  EXPECT_FALSE(marks.remove_flushed(marks.begin_round()));
+  store->release(Call::kRecord);
+  turn();
+  EXPECT_EQ(marks.count(), 1u);
+}
+
+TEST_F(UnflushedMarksTest, ClearedMarksAreOutOfTheRecordOnceThatIsSaved) {
+  write(5);
+  write(6);
+  marks.remove_flushed(marks.begin_round());
+  UnflushedMarks before(*store, 8);
+  ASSERT_TRUE(before.decode(*record()));
+  EXPECT_EQ(before.count(), 2u);
+  marks.save([](std::error_code) {});
+  turn();
+  UnflushedMarks after(*store, 8);
+  ASSERT_TRUE(after.decode(*record()));
+  EXPECT_EQ(after.count(), 0u);
+}
+
+TEST_F(UnflushedMarksTest, AnImageThatIsBeingWrittenIsAtRiskBeforeItIsMarked) {
+  marks.begin_write(5);
+  EXPECT_EQ(marks.count(), 0u);
+  EXPECT_EQ(marks.at_risk(), std::vector<ImageId>{5});
+  marks.end_write(5);
+  EXPECT_TRUE(marks.at_risk().empty());
+}
+
+TEST_F(UnflushedMarksTest, ADamagedRecordIsRefused) {
+  write(5);
+  auto damaged = *record();
+  damaged.pop_back();
+  EXPECT_FALSE(UnflushedMarks(*store, 8).decode(damaged));
+  damaged = *record();
+  damaged[0] ^= std::byte{1};
+  EXPECT_FALSE(UnflushedMarks(*store, 8).decode(damaged)) << "another version";
+  EXPECT_FALSE(UnflushedMarks(*store, 8).decode({}));
+}
+
+}  // namespace
+}  // namespace lunar::osd
