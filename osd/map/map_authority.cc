@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "osd/map/map_boot.h"
 
 namespace lunar::osd {
 

@@ -1,9 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/map/map_boot.h"
+
 #include <fmt/core.h>
 
 #include <algorithm>
-
-#include "osd/map/map_commands.h"
 
 namespace lunar::osd {
 namespace {
@@ -76,16 +76,6 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
   else
     next.osds.insert(at, std::move(now));
   return {{OsdErrc::kOk, 0, {}}, std::move(next)};
-}
-
-OsdMap make_first_map(const Uuid& fsid, objecter::OsdId authority, const Uuid& store) {
-  OsdMap map;
-  map.fsid = fsid;
-  map.epoch = 1;
-  map.authority = authority;
-  map.enforces_caps = true;
-  map.osds.push_back({authority, store, {}, false});
-  return map;
 }
 
 }  // namespace lunar::osd

@@ -524,4 +524,14 @@ CommandChange run_map_command(const OsdMap& map, std::string_view text) {
   return command->run(map, json);
 }
 
+OsdMap make_first_map(const Uuid& fsid, objecter::OsdId authority, const Uuid& store) {
+  OsdMap map;
+  map.fsid = fsid;
+  map.epoch = 1;
+  map.authority = authority;
+  map.enforces_caps = true;
+  map.osds.push_back({authority, store, {}, false});
+  return map;
+}
+
 }  // namespace lunar::osd

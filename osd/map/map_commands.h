@@ -1,25 +1,17 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
-#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
 
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
+#include "osd/map/map_change.h"
 
 namespace lunar::osd {
 
-// What a change of the map comes to: an answer, and the next map if there is to be one. The
-// authority gives it its epoch.
-template <typename Reply>
-struct MapChange {
-  Reply reply;
-  std::optional<objecter::OsdMap> next;
-};
 using CommandChange = MapChange<objecter::CommandReply>;
-using BootChange = MapChange<objecter::OsdBootReply>;
 
 // The authority's commands, README.md "Commands": {"prefix": "pool create", "pool": "rbd", …}.
 // Pure functions of a map. A refusal is a sentence that says what to do.
@@ -35,9 +27,6 @@ MapCommandKind kind_of_map_command(std::string_view prefix);
 
 // The "prefix" of a command; empty if it is no JSON object that has one.
 std::string command_prefix(std::string_view text);
-
-// Whether this server may be up in this cluster, and the map in which it is.
-BootChange boot_osd(const objecter::OsdMap& map, const objecter::OsdBoot& boot);
 
 // A cluster's first map: these servers, no pools, epoch 1.
 objecter::OsdMap make_first_map(const Uuid& fsid, objecter::OsdId authority, const Uuid& store);

@@ -7,8 +7,8 @@
 #include <utility>
 
 #include "common/log_limited.h"
-#include "msgr/errors.h"
 #include "objecter/protocol/osd_op.h"
+#include "osd/map/map_boot.h"
 
 namespace lunar::osd {
 
@@ -16,30 +16,19 @@ using objecter::MessageType;
 using objecter::OsdMap;
 using objecter::OsdMapRef;
 
-void send_front(msgr::Connection& connection, MessageType type, std::vector<std::byte> front,
-                uint64_t tid) {
-  msgr::MessageMeta meta;
-  meta.type = static_cast<uint16_t>(type);
-  meta.tid = tid;
-  connection.send(std::make_unique<msgr::SimpleMessage>(meta, std::move(front)));
-}
-
 MapService::MapService(msgr::EventCenter& center, ServerRecords& records, AccessControl& access,
                        MapServiceHost& host, OsdMapRef map, Options options)
     : center_(center),
-      records_(records),
-      access_(access),
       host_(host),
       options_(std::move(options)),
-      map_(std::move(map)) {
+      map_(std::move(map)),
+      subscribers_(access),
+      watched_(center, options_.grace, [this](OsdId osd) { authority_->osd_is_down(osd); }),
+      keeper_(records, [this](OsdMapRef kept) { publish(std::move(kept)); }) {
   if (map_ && map_->authority == options_.identity.osd) {
     authority_ = std::make_unique<MapAuthority>(
-        records_, map_, [this](OsdMapRef changed) { publish(std::move(changed)); });
+        records, map_, [this](OsdMapRef changed) { publish(std::move(changed)); });
   }
-}
-
-MapService::~MapService() {
-  for (auto& [osd, server] : watched_) center_.cancel(server.timer);
 }
 
 objecter::OsdBoot MapService::make_boot() {
@@ -63,7 +52,7 @@ void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> ad
   }
   // Whoever was up has to come back in time.
   for (const objecter::OsdInfo& osd : map_->osds)
-    if (osd.up && osd.id != options_.identity.osd) start_grace(osd.id);
+    if (osd.up && osd.id != options_.identity.osd) watched_.expect(osd.id);
   authority_->boot(make_boot(), [this](objecter::OsdBootReply reply) {
     if (reply.error == OsdErrc::kOk) return on_booted(reply.epoch);
     on_refused(reply.error, std::move(reply.message));
@@ -73,14 +62,16 @@ void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> ad
 void MapService::stop(UniqueFunction<void()> done) {
   is_stopping_ = true;
   stopped_ = std::move(done);
-  for (auto& [osd, server] : watched_) center_.cancel(std::exchange(server.timer, {}));
+  watched_.stop();
   if (link_) link_->stop();  // an orderly end, by which the authority knows
   if (authority_ && !is_refused_) authority_->osd_is_down(options_.identity.osd);
   const auto finished = [this] { center_.post([this] { std::exchange(stopped_, {})(); }); };
   if (authority_ && authority_->is_busy())
     authority_->drain(finished);
-  else if (!saving_)
-    finished();  // else at the end of save_next()
+  else if (keeper_.is_busy())
+    keeper_.drain([this] { std::exchange(stopped_, {})(); });
+  else
+    finished();
 }
 
 // --- maps ---
@@ -88,7 +79,7 @@ void MapService::stop(UniqueFunction<void()> done) {
 void MapService::publish(OsdMapRef map) {
   map_ = std::move(map);
   LUNAR_LOG(kMap, 1, "map epoch {}", map_->epoch);
-  for (auto& [id, subscriber] : subscribers_) send_map(subscriber);
+  subscribers_.publish(map_);
   if (std::string why = why_replaced(); !why.empty())
     return on_refused(OsdErrc::kExists, std::move(why));
   host_.on_map(map_);
@@ -123,28 +114,8 @@ std::string MapService::why_replaced() const {
 }
 
 void MapService::on_newer_map(OsdMap map) {
-  const OsdMapRef newest = next_ ? next_ : saving_ ? saving_ : map_;
-  if (newest && map.epoch <= newest->epoch) return;
-  next_ = std::make_shared<const OsdMap>(std::move(map));
-  if (!saving_) save_next();
-}
-
-void MapService::save_next() {
-  saving_ = std::exchange(next_, nullptr);
-  std::vector<std::byte> record;
-  objecter::encode(*saving_, record);
-  records_.put_record(kMapRecord, std::move(record), [this](std::error_code error) {
-    const OsdMapRef saved = std::exchange(saving_, nullptr);
-    if (error) {
-      // It can still be served: the cluster has it, and we ask for it again after a restart.
-      LUNAR_ERROR(kMap, "map epoch {} cannot be written: {}", saved->epoch, error.message());
-    }
-    publish(saved);
-    if (next_)
-      save_next();
-    else if (stopped_ && is_stopping_)
-      std::exchange(stopped_, {})();
-  });
+  const OsdMapRef newest = keeper_.newest() ? keeper_.newest() : map_;
+  if (!newest || map.epoch > newest->epoch) keeper_.keep(std::move(map));
 }
 
 void MapService::on_booted(objecter::Epoch epoch) {
@@ -174,23 +145,9 @@ void MapService::want_newer() {
 
 // --- messages ---
 
-// Each once on a session, which loses none: asking again costs a client as much as us.
-void MapService::send_map(MapSubscriber& to) {
-  std::vector<std::byte> front;
-  objecter::encode(*visible_map(map_, access_.permissions_of(to.connection->peer(), map_)), front);
-  to.sent = map_->epoch;
-  send_front(*to.connection, MessageType::kMap, std::move(front));
-}
-
 void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   const auto wanted = objecter::decode_map_subscribe(front);
-  if (!wanted) return;
-  MapSubscriber& subscriber = subscribers_[connection.id()];
-  subscriber.connection = connection.shared_from_this();
-  if (map_ && map_->epoch > std::max(wanted->epoch, subscriber.sent)) return send_map(subscriber);
-  std::vector<std::byte> current;
-  objecter::encode(objecter::MapSubscribe{epoch()}, current);
-  send_front(connection, MessageType::kMapCurrent, std::move(current));
+  if (wanted) subscribers_.subscribe(connection, wanted->epoch, map_);
 }
 
 void MapService::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
@@ -224,7 +181,7 @@ Outcome<void> MapService::may_boot(const msgr::Connection& connection,
   // when its turn has come.
   const objecter::OsdInfo* known = map_->find_osd(boot.osd);
   if (known != nullptr && known->up && known->incarnation != boot.incarnation &&
-      is_live(boot.osd) && boot_osd(*map_, boot).reply.error == OsdErrc::kOk)
+      watched_.is_live(boot.osd) && boot_osd(*map_, boot).reply.error == OsdErrc::kOk)
     return failure(OsdErrc::kBusy, fmt::format("osd.{} runs already, at {}; it has to end first",
                                                boot.osd, known->addresses.front().to_string()));
   return {};
@@ -243,72 +200,19 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
     return reply_to(connection, {code, 0, allowed.error().message});
   }
   const OsdId osd = boot->osd;
-  booting_.insert(connection.id());
+  watched_.add_boot(connection);
   authority_->boot(std::move(*boot), [this, osd, reply_to, peer = connection.shared_from_this()](
                                          objecter::OsdBootReply reply) {
     if (reply.error != OsdErrc::kOk) LUNAR_LOG_LIMITED(kMap, 0, "refused: {}", reply.message);
-    const auto waits = booting_.find(peer->id());
-    const bool gone = waits == booting_.end();
-    if (!gone) booting_.erase(waits);
-    if (reply.error == OsdErrc::kOk) {
-      watched_[osd].connection = gone ? 0 : peer->id();
-      if (gone)
-        start_grace(osd);
-      else
-        stop_grace(osd);
-    }
-    if (gone) return;
-    reply_to(*peer, reply);
+    const bool is_here = watched_.take_boot(*peer);
+    if (reply.error == OsdErrc::kOk) watched_.on_booted(osd, is_here ? peer.get() : nullptr);
+    if (is_here) reply_to(*peer, reply);
   });
 }
 
-// --- who is up ---
-
-bool MapService::is_live(OsdId osd) const {
-  const auto server = watched_.find(osd);
-  return server != watched_.end() && server->second.connection != 0 &&
-         server->second.timer == msgr::TimerId::kNone;
-}
-
-void MapService::on_link(msgr::Connection& connection, bool up) {
-  for (auto& [osd, server] : watched_) {
-    if (server.connection != connection.id()) continue;
-    if (up)
-      stop_grace(osd);
-    else
-      start_grace(osd);
-  }
-}
-
 void MapService::on_closed(msgr::Connection& connection, std::error_code why) {
-  subscribers_.erase(connection.id());
-  booting_.erase(connection.id());
-  for (auto& [osd, server] : watched_) {
-    if (server.connection != connection.id()) continue;
-    server.connection = 0;
-    if (is_stopping_) continue;
-    if (why == make_error_code(msgr::MsgrErrc::kClosedByPeer)) {
-      stop_grace(osd);
-      authority_->osd_is_down(osd);
-    } else {
-      start_grace(osd);
-    }
-  }
-}
-
-void MapService::start_grace(OsdId osd) {
-  WatchedOsd& server = watched_[osd];
-  if (is_stopping_ || server.timer != msgr::TimerId::kNone) return;
-  server.timer = center_.run_after(
-      std::chrono::duration_cast<msgr::EventCenter::Clock::duration>(options_.grace), [this, osd] {
-        watched_[osd].timer = msgr::TimerId::kNone;
-        LUNAR_LOG(kMap, 0, "osd.{} has had no session with the authority for too long", osd);
-        authority_->osd_is_down(osd);
-      });
-}
-
-void MapService::stop_grace(OsdId osd) {
-  center_.cancel(std::exchange(watched_[osd].timer, msgr::TimerId::kNone));
+  subscribers_.on_closed(connection);
+  watched_.on_closed(connection, why);
 }
 
 }  // namespace lunar::osd

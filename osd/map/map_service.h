@@ -2,9 +2,7 @@
 #pragma once
 
 #include <chrono>
-#include <map>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -14,7 +12,12 @@
 #include "osd/access/access_control.h"
 #include "osd/map/authority_link.h"
 #include "osd/map/map_authority.h"
-#include "osd/object_store.h"
+#include "osd/map/map_keeper.h"
+#include "osd/map/map_subscribers.h"
+#include "osd/map/send_front.h"
+#include "osd/map/watched_osds.h"
+#include "osd/server_records.h"
+#include "osd/store_identity.h"
 
 namespace lunar::osd {
 
@@ -32,8 +35,9 @@ class MapServiceHost {
   ~MapServiceHost() = default;
 };
 
-// This server's copy of the cluster map: kept durably, pushed to whoever subscribed, changed by the
-// authority (which is us, or at the end of an AuthorityLink). On the authority also: who is up.
+// This server in its cluster: its map, changed by the authority (which is us, or at the end of an
+// AuthorityLink), and whether it may serve under it. MapKeeper keeps the map, MapSubscribers are
+// sent it, and on the authority WatchedOsds says who is up.
 // Loop-bound. Borrows records, access and messenger.
 class MapService final : private BootingServer {
  public:
@@ -50,7 +54,6 @@ class MapService final : private BootingServer {
   // `map` is the store's, or null.
   MapService(msgr::EventCenter& center, ServerRecords& records, AccessControl& access,
              MapServiceHost& host, objecter::OsdMapRef map, Options options);
-  ~MapService();
 
   const objecter::OsdMapRef& map() const noexcept override { return map_; }
   objecter::Epoch epoch() const noexcept { return map_ ? map_->epoch : 0; }
@@ -70,59 +73,35 @@ class MapService final : private BootingServer {
   void command(std::string text, UniqueFunction<void(objecter::CommandReply)> done);
   void want_newer();
   // The dispatcher's calls, for every connection.
-  void on_link(msgr::Connection& connection, bool up);
+  void on_link(msgr::Connection& connection, bool up) { watched_.on_link(connection, up); }
   void on_closed(msgr::Connection& connection, std::error_code why);
   AuthorityLink* link() noexcept { return link_.get(); }
 
  private:
-  // Another OSD of the cluster, as its authority watches it.
-  struct WatchedOsd {
-    uint64_t connection = 0;                     // id() of its session with us; 0 if there is none
-    msgr::TimerId timer = msgr::TimerId::kNone;  // runs while there is none, or no link
-  };
-
-  struct MapSubscriber {
-    msgr::ConnectionRef connection;
-    objecter::Epoch sent = 0;  // the newest map that this session was sent
-  };
-
   objecter::OsdBoot make_boot() override;
   void on_newer_map(objecter::OsdMap map) override;
   void on_booted(objecter::Epoch epoch) override;
   void on_refused(objecter::OsdErrc error, std::string sentence) override;
 
   void publish(objecter::OsdMapRef map);
-  void save_next();
   void ready_if_up();
-  void send_map(MapSubscriber& to);
   Outcome<void> may_boot(const msgr::Connection& connection, const objecter::OsdBoot& boot) const;
   std::string why_replaced() const;
-  bool is_live(OsdId osd) const;
-  void start_grace(OsdId osd);
-  void stop_grace(OsdId osd);
 
   msgr::EventCenter& center_;
-  ServerRecords& records_;
-  AccessControl& access_;
   MapServiceHost& host_;
   const Options options_;
   objecter::OsdMapRef map_;
   std::vector<msgr::Address> addresses_;
-  std::map<uint64_t, MapSubscriber> subscribers_;  // by id(), until on_closed()
-  std::unique_ptr<MapAuthority> authority_;
-  std::map<OsdId, WatchedOsd> watched_;  // on the authority
-  std::multiset<uint64_t> booting_;      // id() of those whose boot is being decided
-  std::unique_ptr<AuthorityLink> link_;  // on the others
-  objecter::OsdMapRef saving_;           // being written
-  objecter::OsdMapRef next_;             // to be written after it
-  bool is_ready_ = false;                // on_ready() was called
-  bool is_refused_ = false;              // on_refused() was called; for good
+  MapSubscribers subscribers_;
+  std::unique_ptr<MapAuthority> authority_;  // on the authority, else null
+  WatchedOsds watched_;                      // on the authority, else empty
+  std::unique_ptr<AuthorityLink> link_;      // on the others, once started
+  MapKeeper keeper_;                         // on the others
+  bool is_ready_ = false;                    // on_ready() was called
+  bool is_refused_ = false;                  // on_refused() was called; for good
   bool is_stopping_ = false;
   UniqueFunction<void()> stopped_;  // set only while stop() waits for a record
 };
-
-// Sends a message without data.
-void send_front(msgr::Connection& connection, objecter::MessageType type,
-                std::vector<std::byte> front, uint64_t tid = 0);
 
 }  // namespace lunar::osd

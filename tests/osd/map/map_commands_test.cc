@@ -8,6 +8,7 @@
 #include <set>
 
 #include "objecter/protocol/placement.h"
+#include "osd/map/map_boot.h"
 
 namespace lunar::osd {
 namespace {
@@ -321,20 +322,6 @@ TEST_F(MapCommandsTest, WhatIsSaidOfAnArgumentIsShort) {
   }
 }
 
-TEST_F(MapCommandsTest, BootOfAnotherClustersServerIsRefused) {
-  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
-  boot.fsid = Uuid::random();
-  const BootChange change = boot_osd(map, boot);
-  EXPECT_EQ(change.reply.error, OsdErrc::kNotPermitted);
-  EXPECT_NE(change.reply.message.find(boot.fsid.to_string()), std::string::npos);
-}
-
-TEST_F(MapCommandsTest, BootOfAnotherStoreUnderAKnownIdIsRefused) {
-  const BootChange change = boot_osd(map, boot_of(1, Uuid::random()));
-  EXPECT_EQ(change.reply.error, OsdErrc::kExists);
-  EXPECT_NE(change.reply.message.find("osd.1"), std::string::npos);
-}
-
 class MapStartsTest : public MapCommandsTest {
  protected:
   // osd.1 comes with this start, and remembers those.
@@ -347,33 +334,6 @@ class MapStartsTest : public MapCommandsTest {
     return change;
   }
 };
-
-TEST_F(MapStartsTest, ALaterStartThatRemembersTheKnownOneIsAccepted) {
-  EXPECT_EQ(start(5, {1}).reply.error, OsdErrc::kOk);
-  EXPECT_EQ(map.find_osd(1)->incarnation, 5u);
-  EXPECT_EQ(start(9, {5, 7}).reply.error, OsdErrc::kOk) << "7 was never heard of";
-  EXPECT_EQ(start(12, {5, 7, 9}).reply.error, OsdErrc::kOk);
-}
-
-TEST_F(MapStartsTest, TheSameStartMayComeAgain) {
-  start(5, {1});
-  EXPECT_EQ(start(5, {1}).reply.error, OsdErrc::kOk);
-}
-
-TEST_F(MapStartsTest, AnOlderStartIsRefused) {
-  start(5, {1});
-  const BootChange change = start(4, {1});
-  EXPECT_EQ(change.reply.error, OsdErrc::kExists);
-  EXPECT_NE(change.reply.message.find("a copy of store"), std::string::npos)
-      << change.reply.message;
-}
-
-TEST_F(MapStartsTest, ACopyThatLacksTheKnownStartIsRefusedHoweverOftenItStarts) {
-  start(5, {1});  // the original, after the copy was made
-  EXPECT_EQ(start(6, {1}).reply.error, OsdErrc::kExists);
-  EXPECT_EQ(start(99, {1, 6, 7}).reply.error, OsdErrc::kExists);
-  EXPECT_EQ(start(100, {5}).reply.error, OsdErrc::kOk);
-}
 
 TEST_F(MapStartsTest, ReplacingAStoreIsSaidInSoManyWords) {
   run({{"prefix", "pool create"}, {"pool", "p"}});

@@ -1,0 +1,37 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "osd/map/map_subscribers.h"
+
+#include <algorithm>
+#include <utility>
+#include <vector>
+
+#include "objecter/protocol/control.h"
+#include "osd/map/send_front.h"
+
+namespace lunar::osd {
+
+using objecter::MessageType;
+using objecter::OsdMapRef;
+
+void MapSubscribers::subscribe(msgr::Connection& connection, objecter::Epoch has,
+                               const OsdMapRef& map) {
+  MapSubscriber& subscriber = subscribers_[connection.id()];
+  subscriber.connection = connection.shared_from_this();
+  if (map && map->epoch > std::max(has, subscriber.sent)) return send_map(subscriber, map);
+  std::vector<std::byte> current;
+  objecter::encode(objecter::MapSubscribe{map ? map->epoch : 0}, current);
+  send_front(connection, MessageType::kMapCurrent, std::move(current));
+}
+
+void MapSubscribers::publish(const OsdMapRef& map) {
+  for (auto& [id, subscriber] : subscribers_) send_map(subscriber, map);
+}
+
+void MapSubscribers::send_map(MapSubscriber& to, const OsdMapRef& map) {
+  std::vector<std::byte> front;
+  objecter::encode(*visible_map(map, access_.permissions_of(to.connection->peer(), map)), front);
+  to.sent = map->epoch;
+  send_front(*to.connection, MessageType::kMap, std::move(front));
+}
+
+}  // namespace lunar::osd
