@@ -84,6 +84,16 @@ class Unused(unittest.TestCase):
         self.assertEqual([message for _, _, message in check_unused.check(files, "options")],
                          ["option ms_idle is read by nobody"])
 
+    def test_a_row_of_the_allowed_that_matches_nothing_is_found(self):
+        files = {"msgr/a.h": "inline int idle() { return 1; }\ninline int used() { return idle2 + 2; }",
+                 "msgr/a.cc": "int x = used();"}
+        rows = [(r"msgr/.*", r"idle", "a test sees by it"), (r"msgr/.*", r"used", "it is used, so this says nothing"),
+                (r"osd/.*", r"idle", "it is elsewhere")]
+        found = [message for _, _, message in check_unused.check(files, allowed=rows)]
+        self.assertEqual(found, ["the row (msgr/.*, used) of ALLOWED matches nothing: remove it",
+                                 "the row (osd/.*, idle) of ALLOWED matches nothing: remove it"])
+        self.assertEqual(list(check_unused.check(files, "functions", rows)), [])
+
 
 if __name__ == "__main__":
     unittest.main()

@@ -9,7 +9,7 @@
   options     rows of common/options.cc that nobody reads
 
 It reads text, not syntax, and goes by names: two things of one name hide each other. What it prints is sure, but for
-ALLOWED, which says why a thing stays.
+ALLOWED, which says why a thing stays; a row of it that nothing needs any more is a finding too.
 
   check_unused.py [--root DIR] [--only KIND]
 """
@@ -26,13 +26,12 @@ from tracked import tracked
 
 KINDS = ("undefined", "functions", "counters", "constants", "options")
 OPTIONS = "common/options.cc"
+OWN_PATH = "tools/dev/check_unused.py"
 
 # (path pattern, name pattern): why it is there although nothing of ours uses it.
 ALLOWED = [
-    (r"gateway/lunar\.h", r".*", "the C API is for other programs"),
     (r".*", r"await_(ready|suspend|resume)|initial_suspend|final_suspend|get_return_object|return_value|return_void"
             r"|unhandled_exception", "the compiler calls it"),
-    (r".*", r"begin|end|swap|name|message|default_error_condition|equivalent", "the standard library calls it"),
     (r"msgr/rdma/.*", r"rdma_counters|bytes_registered|free_bytes|has_grant|outstanding",
      "tests see by it what leaves no other trace"),
     (r"msgr/(event_center|session/\w+|wire/frame_decoder)\.h",
@@ -46,7 +45,6 @@ ALLOWED = [
     (r"common/config\.h", r"expand", "tests see by it how $variables are read"),
     (r"common/log\.h", r"log_levels", "tests look at what a change of debug_* does"),
     (r"common/log\.h", r"k(Auth|Tools)", "each has its option debug_*, as in Ceph"),
-    (r"bstore_plugin/sense\.h", r"k\w+", "the table of SCSI's sense keys is whole"),
 ]
 
 IDENTIFIER = re.compile(r"[A-Za-z_]\w*")
@@ -157,10 +155,6 @@ def functions_of(text):
     yield from scan(0, len(text), "")
 
 
-def allowed(path, name):
-    return any(re.fullmatch(where, path) and re.fullmatch(what, name) for where, what, _ in ALLOWED)
-
-
 class Sources:
     """The product's text, without comments and strings, counted once."""
 
@@ -181,7 +175,7 @@ class Sources:
 
 
 def check_functions(sources):
-    """Yields (kind, path, line, message)."""
+    """Yields (kind, path, line, name, message)."""
     declared, seen = collections.Counter(), []
     for path, text in sources.headers().items():
         for name, owner, at, is_defined, is_virtual in functions_of(text):
@@ -190,16 +184,17 @@ def check_functions(sources):
                 declared[name] += 1
     for path, text, name, owner, at, is_defined, is_virtual in seen:
         plain = name.lstrip("~")
-        if name != plain and is_defined or allowed(path, name):
+        if name != plain and is_defined:
             continue
         where = line_of(text, at)
         if not is_defined and (owner, name) not in sources.defined_in and not (
                 not owner and any(key[1] == name for key in sources.defined_in)):
-            yield "undefined", path, where, f"{owner + '::' if owner else ''}{name}() is declared and never defined"
+            yield ("undefined", path, where, name,
+                   f"{owner + '::' if owner else ''}{name}() is declared and never defined")
         elif plain in (owner, name[1:]) or is_virtual:
             continue
         elif sources.names[name] <= declared[name] + sources.defined[name]:
-            yield ("functions", path, where,
+            yield ("functions", path, where, name,
                    f"{owner + '::' if owner else ''}{name}() is used by nothing of the product")
 
 
@@ -221,8 +216,8 @@ def check_counters(sources):
     for path, text in sources.headers().items():
         for match in COUNTER.finditer(text):
             name = match.group("name")
-            if name not in used and not allowed(path, name):
-                yield "counters", path, line_of(text, match.start()), f"nothing counts with {name}"
+            if name not in used:
+                yield "counters", path, line_of(text, match.start()), name, f"nothing counts with {name}"
 
 
 CONSTANT = re.compile(
@@ -244,8 +239,8 @@ def check_constants(sources):
                 declared[item.group(1)] += 1
                 places.append((path, item.group(1), line_of(text, begin + item.start(1))))
     for path, name, line in places:
-        if sources.names[name] <= declared[name] and not allowed(path, name):
-            yield "constants", path, line, f"{name} is named by nothing of the product"
+        if sources.names[name] <= declared[name]:
+            yield "constants", path, line, name, f"{name} is named by nothing of the product"
 
 
 ROW = re.compile(r"^[ \t]*\{\s*\"([a-z]\w*)\"\s*,\s*k[A-Z]", re.MULTILINE)
@@ -257,17 +252,23 @@ def check_options(sources):
     for match in ROW.finditer(table):
         name = match.group(1)
         is_level = name.startswith("debug_") and '"debug_"' in others
-        if f'"{name}"' not in others and f"${{{name}}}" not in table and not is_level and not allowed(OPTIONS, name):
-            yield "options", OPTIONS, line_of(table, match.start(1)), f"option {name} is read by nobody"
+        if f'"{name}"' not in others and f"${{{name}}}" not in table and not is_level:
+            yield "options", OPTIONS, line_of(table, match.start(1)), name, f"option {name} is read by nobody"
 
 
-def check(files, only=None):
-    """Yields (path, line, message); `files` is {path: text}."""
+def check(files, only=None, allowed=ALLOWED):
+    """Yields (path, line, message); `files` is {path: text}. With `only`, rows of `allowed` are not checked."""
     sources = Sources(files)
+    needed = set()
     for rule in (check_functions, check_counters, check_constants, check_options):
-        for kind, path, line, message in rule(sources):
-            if only in (None, kind):
+        for kind, path, line, name, message in rule(sources):
+            rows = [row for row in allowed if re.fullmatch(row[0], path) and re.fullmatch(row[1], name)]
+            needed.update(rows)
+            if not rows and only in (None, kind):
                 yield path, line, message
+    for row in allowed:
+        if only is None and row not in needed:
+            yield OWN_PATH, 1, f"the row ({row[0]}, {row[1]}) of ALLOWED matches nothing: remove it"
 
 
 def main():
