@@ -47,26 +47,28 @@ Outcome<void> give(CommandContext& context, const AuthArguments& arguments) {
 
 void add_auth_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<AuthArguments>();
-  CLI::App* auth = app.add_subcommand("auth", "what entities may do")->require_subcommand(1);
-  context.add(*auth, "ls", "entities and their capabilities", [&context] {
+  CLI::App* auth =
+      app.add_subcommand("auth", "show and change what entities may do")->require_subcommand(1);
+  context.add(*auth, "ls", "list all entities and their capabilities", [&context] {
     return ask_any_server(context, {{"prefix", "auth ls"}});
   });
   for (const auto& [verb, help] :
-       {std::pair("get", "what an entity may do"),
+       {std::pair("get", "show what an entity may do"),
         std::pair("rm", "remove an entity's capabilities, so that it is permitted nothing")}) {
     auto* command = context.add(*auth, verb, help, [&context, arguments, verb = std::string(verb)] {
       const auto ask = verb == "get" ? ask_any_server : ask_authority;
       return ask(context, {{"prefix", "auth " + verb}, {"entity", arguments->entity}});
     });
-    command->add_option("entity", arguments->entity, "client.ID")->required();
+    command->add_option("entity", arguments->entity, "name of the entity, as client.ID")
+        ->required();
   }
   auto* given = context.add(*auth, "caps", "set all that an entity may do",
                             [&context, arguments] { return give(context, *arguments); });
-  given->add_option("entity", arguments->entity, "client.ID")->required();
+  given->add_option("entity", arguments->entity, "name of the entity, as client.ID")->required();
   given
       ->add_option("caps", arguments->caps,
-                   "such as 'profile gateway pool=rbd image=disk1', 'allow r pool=rbd, allow x'; "
-                   "'' is nothing")
+                   "capabilities, such as 'profile gateway pool=rbd image=disk1' or "
+                   "'allow r pool=rbd, allow x'; '' permits nothing")
       ->required();
   auto* enforced = context.add(
       *auth, "enforce", "enforce capabilities in a cluster that was made before they existed",

@@ -107,18 +107,21 @@ void add_bench_command(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<BenchArguments>();
   auto* command = context.add(app, "bench", "measure IO on an image that nobody else has open",
                               [&context, arguments] { return bench(context, *arguments); });
-  command->add_option("image", arguments->spec, "POOL/IMAGE")->required();
-  command->add_option("--io-type", arguments->type, "read or write")
+  command->add_option("image", arguments->spec, "name of the image, as POOL/IMAGE")->required();
+  command->add_option("--io-type", arguments->type, "what the IOs do: read or write")
       ->required()
       ->check(CLI::IsMember({"read", "write"}));
-  command->add_option("--io-pattern", arguments->pattern, "seq or rand")
+  command
+      ->add_option("--io-pattern", arguments->pattern,
+                   "where the IOs go: seq (one after the other) or rand")
       ->check(CLI::IsMember({"seq", "rand"}));
   command->add_flag("--overwrite", arguments->overwrites,
                     "let a write bench destroy data that is in the image");
   BenchOptions& options = arguments->options;
-  add_size_option(*command, "--io-size", options.io_size, "bytes of one IO");
-  add_size_option(*command, "--io-total", options.total, "bytes in all");
-  command->add_option("--io-depth", options.depth, "IOs in flight")->check(CLI::Range(1, 1024));
+  add_size_option(*command, "--io-size", options.io_size, "size of one IO");
+  add_size_option(*command, "--io-total", options.total, "bytes of all IOs together");
+  command->add_option("--io-depth", options.depth, "number of IOs in flight at a time")
+      ->check(CLI::Range(1, 1024));
   command->add_option("--seed", options.seed,
                       "seed that random offsets follow from; 0 takes one and prints it");
 }

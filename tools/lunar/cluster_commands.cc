@@ -374,27 +374,28 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
       return ask_any_server(context, {{"prefix", prefix}});
     });
   };
-  auto* status =
-      context.add(app, "status",
-                  "the cluster in a few lines, and what is wrong with it; or who has an image open",
-                  [&context, arguments] {
-                    return arguments->image.empty() ? show_status(context)
-                                                    : show_image_status(context, arguments->image);
-                  });
-  status->add_option("image", arguments->image, "POOL/IMAGE");
+  auto* status = context.add(
+      app, "status",
+      "show the cluster in a few lines, and what is wrong with it; or who has an image open",
+      [&context, arguments] {
+        return arguments->image.empty() ? show_status(context)
+                                        : show_image_status(context, arguments->image);
+      });
+  status->add_option("image", arguments->image,
+                     "show instead who has this image open, as POOL/IMAGE");
 
-  CLI::App* osd = app.add_subcommand("osd", "object servers")->require_subcommand(1);
-  simple(*osd, "tree", "servers, up or down, and their pools", "osd tree");
+  CLI::App* osd =
+      app.add_subcommand("osd", "show and change the object servers")->require_subcommand(1);
+  simple(*osd, "tree", "list the servers, up or down, with their pools", "osd tree");
   simple(*osd, "ls", "list the ids of all OSDs", "osd ls");
   simple(*osd, "dump", "print all that the cluster map says of OSDs", "osd dump");
-  for (const char* verb : {"down", "rm"}) {
-    auto* command = context.add(
-        *osd, verb, verb == std::string("rm") ? "forget a server that no pool uses" : "mark down",
-        [&context, arguments, verb] {
-          return ask_authority(context,
-                               {{"prefix", std::string("osd ") + verb}, {"osd", arguments->osd}});
-        });
-    command->add_option("osd", arguments->osd, "id")->required();
+  for (const auto& [verb, help] : {std::pair("down", "mark a server as down"),
+                                   std::pair("rm", "forget a server that no pool uses")}) {
+    auto* command = context.add(*osd, verb, help, [&context, arguments, verb = verb] {
+      return ask_authority(context,
+                           {{"prefix", std::string("osd ") + verb}, {"osd", arguments->osd}});
+    });
+    command->add_option("osd", arguments->osd, "id of the server")->required();
   }
   auto* replaced =
       context.add(*osd, "replace", "accept a new store for a server whose store is lost",
@@ -404,70 +405,93 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
                                                    {"store", arguments->store},
                                                    {"yes_i_really_mean_it", arguments->is_sure}});
                   });
-  replaced->add_option("osd", arguments->osd, "id")->required();
+  replaced->add_option("osd", arguments->osd, "id of the server")->required();
   replaced->add_option("store", arguments->store, "UUID of the new store")->required();
   replaced->add_flag("--yes-i-really-mean-it", arguments->is_sure,
-                     "all objects on the old store are lost");
+                     "confirm that all objects on the old store are lost");
   auto* mapped = context.add(
-      *osd, "map", "PG and server of an object, whether it exists or not", [&context, arguments] {
+      *osd, "map", "show the PG and the server of an object, whether it exists or not",
+      [&context, arguments] {
         return ask_any_server(
             context,
             {{"prefix", "osd map"}, {"pool", arguments->pool}, {"object", arguments->object}});
       });
-  mapped->add_option("pool", arguments->pool, "name")->required();
-  mapped->add_option("object", arguments->object, "name: ID.header, or ID.NUMBER in 16 hex digits")
+  mapped->add_option("pool", arguments->pool, "name of the pool")->required();
+  mapped
+      ->add_option("object", arguments->object,
+                   "name of the object: ID.header, or ID.NUMBER in 16 hex digits")
       ->required();
   auto* let_in = context.add(*osd, "unfence", "let a gateway in again that 'osd fence' shut out",
                              [&context, arguments] { return unfence(context, *arguments); });
-  let_in->add_option("entity", arguments->entity, "client.ID")->required();
-  let_in->add_option("instance", arguments->instance, "as 'lunar info' shows it")->required();
+  let_in->add_option("entity", arguments->entity, "entity of the gateway, as client.ID")
+      ->required();
+  let_in
+      ->add_option("instance", arguments->instance,
+                   "instance of the gateway, as 'lunar info' shows it")
+      ->required();
   auto* fenced = context.add(*osd, "fence", "refuse a gateway's ops on every server",
                              [&context, arguments] { return fence(context, *arguments); });
-  fenced->add_option("entity", arguments->entity, "client.ID")->required();
-  fenced->add_option("instance", arguments->instance, "as 'lunar info' shows it")->required();
-  fenced->add_option("nonce", arguments->nonce, "fence it up to this start")->required();
+  fenced->add_option("entity", arguments->entity, "entity of the gateway, as client.ID")
+      ->required();
+  fenced
+      ->add_option("instance", arguments->instance,
+                   "instance of the gateway, as 'lunar info' shows it")
+      ->required();
+  fenced
+      ->add_option("nonce", arguments->nonce,
+                   "nonce of the last start of the gateway that is fenced")
+      ->required();
 
-  CLI::App* pool = app.add_subcommand("pool", "pools")->require_subcommand(1);
+  CLI::App* pool = app.add_subcommand("pool", "show and change the pools")->require_subcommand(1);
   simple(*pool, "ls", "list the names of all pools", "pool ls");
   auto* created = context.add(
       *pool, "create", "make a pool; its servers are fixed from then on",
       [&context, arguments] { return ask_authority(context, pool_create_request(*arguments)); });
-  created->add_option("pool", arguments->pool, "name")->required();
-  created->add_option("--pg-num", arguments->pg_num, "placement groups");
+  created->add_option("pool", arguments->pool, "name of the pool")->required();
+  created->add_option("--pg-num", arguments->pg_num, "number of placement groups");
   add_size_option(*created, "--object-size", arguments->object_size,
                   "object size of images that are created without one");
-  created->add_option("--store", arguments->store, "file or mem");
-  created->add_option("--osds", arguments->osds, "ids; default: every server")->delimiter(',');
-  created->add_option("--weights", arguments->weights, "one per server")->delimiter(',');
+  created->add_option("--store", arguments->store, "where servers keep the objects: file or mem");
+  created
+      ->add_option("--osds", arguments->osds,
+                   "ids of the servers that get objects; without it, every server")
+      ->delimiter(',');
+  created
+      ->add_option("--weights", arguments->weights,
+                   "weights of the servers, one for each of --osds")
+      ->delimiter(',');
   auto* converted =
       context.add(*pool, "convert", "give each image name of an older pool an object",
                   [&context, arguments] { return convert_pool(context, *arguments); });
-  converted->add_option("pool", arguments->pool, "name")->required();
-  auto* got = context.add(*pool, "get", "a pool's settings", [&context, arguments] {
+  converted->add_option("pool", arguments->pool, "name of the pool")->required();
+  auto* got = context.add(*pool, "get", "show the settings of a pool", [&context, arguments] {
     return ask_any_server(context, {{"prefix", "pool get"}, {"pool", arguments->pool}});
   });
-  got->add_option("pool", arguments->pool, "name")->required();
+  got->add_option("pool", arguments->pool, "name of the pool")->required();
   auto* removed = context.add(*pool, "rm", "remove a pool with all its images",
                               [&context, arguments] { return remove_pool(context, *arguments); });
-  removed->add_option("pool", arguments->pool, "name")->required();
-  removed->add_option("again", arguments->pool_again, "its name once more");
-  removed->add_flag("--yes-i-really-really-mean-it", arguments->is_sure, "all its images are lost");
+  removed->add_option("pool", arguments->pool, "name of the pool")->required();
+  removed->add_option("again", arguments->pool_again, "name of the pool once more, to be sure");
+  removed->add_flag("--yes-i-really-really-mean-it", arguments->is_sure,
+                    "confirm that all images of the pool are lost");
 
-  CLI::App* map = app.add_subcommand("map", "the cluster map")->require_subcommand(1);
+  CLI::App* map =
+      app.add_subcommand("map", "show, save and restore the cluster map")->require_subcommand(1);
   simple(*map, "dump", "print the cluster map", "map dump");
   auto* saved = context.add(*map, "backup", "save the cluster map to a file",
                             [&context, arguments] { return backup(context, *arguments); });
-  saved->add_option("file", arguments->file, "file")->required();
+  saved->add_option("file", arguments->file, "file to write the map to")->required();
   saved->add_flag("--overwrite", arguments->overwrites,
                   "replace a file that is not an older backup of this cluster's map");
   auto* restored = context.add(*map, "restore", "put a saved map back",
                                [&context, arguments] { return restore(context, *arguments); });
-  restored->add_option("file", arguments->file, "file")->required();
+  restored->add_option("file", arguments->file, "file that 'map backup' has written")->required();
   restored
       ->add_option("--osd-lost", arguments->osds,
                    "ids of servers whose store is another one now, and the old one lost")
       ->delimiter(',');
-  restored->add_flag("--yes-i-really-mean-it", arguments->is_sure, "replaces the map in use");
+  restored->add_flag("--yes-i-really-mean-it", arguments->is_sure,
+                     "confirm that the map in use is replaced");
 }
 
 }  // namespace lunar::tools

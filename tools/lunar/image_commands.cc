@@ -211,20 +211,23 @@ Outcome<void> show_image_status(CommandContext& context, const std::string& spec
 void add_image_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<ImageArguments>();
   const auto with_spec = [arguments](CLI::App* command) {
-    command->add_option("image", arguments->spec, "POOL/IMAGE")->required();
+    command->add_option("image", arguments->spec, "name of the image, as POOL/IMAGE")->required();
     return command;
   };
-  auto* created = with_spec(context.add(app, "create", "make an image", [&context, arguments] {
-    return create(context, *arguments);
-  }));
-  add_size_option(*created, "--size,-s", arguments->size, "how large the disk is")->required();
-  add_size_option(*created, "--object-size", arguments->object_size, "default: the pool's");
-  add_size_option(*created, "--stripe-unit", arguments->stripe_unit, "default: the object size");
-  created->add_option("--stripe-count", arguments->stripe_count, "objects written side by side");
+  auto* created =
+      with_spec(context.add(app, "create", "make a new, empty image",
+                            [&context, arguments] { return create(context, *arguments); }));
+  add_size_option(*created, "--size,-s", arguments->size, "size of the new disk")->required();
+  add_size_option(*created, "--object-size", arguments->object_size,
+                  "bytes of a data object; without it, what the pool says");
+  add_size_option(*created, "--stripe-unit", arguments->stripe_unit,
+                  "bytes that go to one object before the next; without it, the object size");
+  created->add_option("--stripe-count", arguments->stripe_count,
+                      "number of objects that are written side by side");
 
   auto* listed = context.add(app, "ls", "list the images of a pool",
                              [&context, arguments] { return list(context, *arguments); });
-  listed->add_option("pool", arguments->pool, "pool")->required();
+  listed->add_option("pool", arguments->pool, "name of the pool")->required();
 
   with_spec(context.add(app, "info", "show an image's layout and who has it open",
                         [&context, arguments] { return info(context, *arguments); }));
@@ -238,9 +241,9 @@ void add_image_commands(CLI::App& app, CommandContext& context) {
               gateway::resize_image(client, spec, options, std::move(progress), std::move(done));
             });
       }));
-  add_size_option(*resized, "--size,-s", arguments->size, "the new size")->required();
+  add_size_option(*resized, "--size,-s", arguments->size, "size that the image gets")->required();
   resized->add_flag("--allow-shrink", arguments->allows_shrink,
-                    "make it smaller: the data at its end is destroyed");
+                    "make the image smaller, which destroys the data at its end");
 
   with_spec(context.add(app, "rm", "remove an image and its data", [&context, arguments] {
     return change(context, arguments->spec, "removing",
@@ -259,9 +262,12 @@ void add_image_commands(CLI::App& app, CommandContext& context) {
   auto* struck = with_spec(
       context.add(app, "unregister", "fence a gateway that is gone and strike it from an image",
                   [&context, arguments] { return unregister(context, *arguments); }));
-  struck->add_option("instance", arguments->instance, "as 'lunar info' shows it")->required();
+  struck
+      ->add_option("instance", arguments->instance,
+                   "instance of the gateway, as 'lunar info' shows it")
+      ->required();
 
-  CLI::App* lock = app.add_subcommand("lock", "who may write an image")->require_subcommand(1);
+  CLI::App* lock = app.add_subcommand("lock", "show who may write an image")->require_subcommand(1);
   with_spec(
       context.add(*lock, "ls", "list who has the lock of an image, dead or alive",
                   [&context, arguments] { return show_holders(context, arguments->spec, true); }));

@@ -214,44 +214,58 @@ void add_local_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<LocalArguments>();
   auto* checked = context.add(app, "check", "go through configuration, key, servers and an image",
                               [&context, arguments] { return check(context, *arguments); });
-  checked->add_option("image", arguments->spec, "POOL/IMAGE");
+  checked->add_option("image", arguments->spec, "image to look at as well, as POOL/IMAGE");
 
   CLI::App* gateway =
-      app.add_subcommand("gateway", "running gateways (tgtd)")->require_subcommand(1);
-  auto* errors = context.add(*gateway, "last-error", "sentences for what tgtadm shows as a code",
+      app.add_subcommand("gateway", "ask the running gateways (tgtd)")->require_subcommand(1);
+  auto* errors = context.add(*gateway, "last-error", "say in sentences what tgtadm shows as a code",
                              [&context, arguments] { return last_error(context, *arguments); });
-  errors->add_option("--socket", arguments->socket, "admin socket; default: all in run_dir");
+  errors->add_option("--socket", arguments->socket,
+                     "admin socket of the gateway; without it, all in run_dir");
 
   auto* daemon = context.add(app, "daemon", "send a command to an admin socket",
                              [arguments] { return daemon_command(*arguments); });
-  daemon->add_option("socket", arguments->socket, "path")->required();
-  daemon->add_option("command", arguments->words, "such as: perf dump")->required();
+  daemon->add_option("socket", arguments->socket, "path of the admin socket")->required();
+  daemon->add_option("command", arguments->words, "words of the command, such as: perf dump")
+      ->required();
 
-  CLI::App* keyring = app.add_subcommand("keyring", "key files")->require_subcommand(1);
+  CLI::App* keyring =
+      app.add_subcommand("keyring", "make and fill key files")->require_subcommand(1);
   auto* added = context.add(*keyring, "add", "add a new random key for an entity",
                             [arguments] { return keyring_add(*arguments); });
-  added->add_option("file", arguments->file, "keyring file; made with mode 0600")->required();
-  added->add_option("entity", arguments->entity, "client.ID or osd.ID")->required();
+  added
+      ->add_option("file", arguments->file,
+                   "keyring file, which is made with mode 0600 if it is missing")
+      ->required();
+  added->add_option("entity", arguments->entity, "entity that the key is for: client.ID or osd.ID")
+      ->required();
 
   auto* derived = context.add(*keyring, "derive",
                               "make what one entity has to hold; a server cannot pose as anybody "
                               "else with it",
                               [arguments] { return keyring_derive(*arguments); });
-  derived->add_option("file", arguments->file, "keyring file with the keys of all")->required();
-  derived->add_option("--for", arguments->entity, "who gets it: osd.ID or client.ID")->required();
-  derived->add_option("-o,--output", arguments->output, "made, or replaced, with mode 0600")
+  derived->add_option("file", arguments->file, "keyring file that has the keys of all entities")
+      ->required();
+  derived->add_option("--for", arguments->entity, "entity that gets it: osd.ID or client.ID")
+      ->required();
+  derived
+      ->add_option("-o,--output", arguments->output,
+                   "file that is made, or replaced, with mode 0600")
       ->required();
 
   auto* rotated = context.add(*keyring, "rotate", "give an entity a new key beside the one it has",
                               [arguments] { return keyring_rotate(*arguments); });
-  rotated->add_option("file", arguments->file, "keyring file with the keys of all")->required();
-  rotated->add_option("entity", arguments->entity, "client.ID or osd.ID")->required();
+  rotated->add_option("file", arguments->file, "keyring file that has the keys of all entities")
+      ->required();
+  rotated->add_option("entity", arguments->entity, "name of the entity: client.ID or osd.ID")
+      ->required();
   rotated->add_flag("--finish", arguments->finishes, "forget the previous key instead");
 
   auto* removed = context.add(*keyring, "rm", "take the key of an entity out",
                               [arguments] { return keyring_remove(*arguments); });
-  removed->add_option("file", arguments->file, "keyring file")->required();
-  removed->add_option("entity", arguments->entity, "client.ID or osd.ID")->required();
+  removed->add_option("file", arguments->file, "keyring file that has the key")->required();
+  removed->add_option("entity", arguments->entity, "name of the entity: client.ID or osd.ID")
+      ->required();
 }
 
 }  // namespace lunar::tools

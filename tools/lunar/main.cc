@@ -28,9 +28,9 @@ int run(int argc, char** argv) {
   app.footer(lunar::Program::common_help());
   app.set_version_flag("--version", lunar::version_line("lunar"));
   app.require_subcommand(1);
-  app.add_option("--format", context.format, "plain or json")
+  app.add_option("--format", context.format, "form of the output: plain or json")
       ->check(CLI::IsMember({"plain", "json"}));
-  app.add_flag("--no-progress", context.is_progress_hidden, "no progress line on stderr");
+  app.add_flag("--no-progress", context.is_progress_hidden, "show no progress line on stderr");
   app.fallthrough();
   lunar::tools::add_image_commands(app, context);
   lunar::tools::add_transfer_commands(app, context);

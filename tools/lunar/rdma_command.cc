@@ -11,11 +11,11 @@
 namespace lunar::tools {
 
 void add_rdma_commands(CLI::App& app, CommandContext& context) {
-  CLI::App* rdma = app.add_subcommand("rdma", "RDMA on this host");
+  CLI::App* rdma = app.add_subcommand("rdma", "look at the RDMA of this host");
   rdma->require_subcommand(1);
   const auto address = std::make_shared<std::string>();
   CLI::App* info = context.add(
-      *rdma, "info", "devices, GIDs, what connections would use, and what is in their way",
+      *rdma, "info", "show devices, GIDs, what connections would use, and what is in their way",
       [&context, address]() -> Outcome<void> {
         const Config& config = context.program().config();
         const std::string text = address->empty() ? config.get_string("public_addr") : *address;
@@ -30,7 +30,8 @@ void add_rdma_commands(CLI::App& app, CommandContext& context) {
         if (report.works) return {};
         return failure(std::errc::no_such_device, "RDMA does not work here; see above");
       });
-  info->add_option("address", *address, "local address of the connections; default: public_addr");
+  info->add_option("address", *address,
+                   "local address of the connections; without it, public_addr");
 }
 
 }  // namespace lunar::tools

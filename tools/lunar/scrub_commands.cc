@@ -217,18 +217,20 @@ void add_scrub_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<ScrubArguments>();
   auto* scrubbed = context.add(app, "scrub", "find what is damaged, lost or left over in a pool",
                                [&context, arguments] { return scrub(context, *arguments); });
-  auto* repaired = context.add(app, "repair", "mend what scrub has found",
+  auto* repaired = context.add(app, "repair", "mend what 'lunar scrub' has found",
                                [&context, arguments] { return repair(context, *arguments); });
   for (CLI::App* command : {scrubbed, repaired}) {
-    command->add_option("what", arguments->spec, "POOL or POOL/IMAGE")->required();
+    command->add_option("what", arguments->spec, "pool, or one image of it as POOL/IMAGE")
+        ->required();
     command->add_flag("--no-read", arguments->skips_data,
-                      "do not read the data: only what the servers know already");
+                      "look only at what the servers know already, and do not read the data");
   }
-  repaired->add_option("finding", arguments->names, "names, as scrub shows them");
+  repaired->add_option("finding", arguments->names,
+                       "names of findings, as 'lunar scrub' shows them");
   repaired->add_flag("--all", arguments->wants_all,
                      "make all repairs that neither give up data nor rest on a guess");
   repaired->add_flag("--yes-i-really-mean-it", arguments->is_sure,
-                     "with --all, also make repairs that give up data or rest on a guess");
+                     "let --all also make repairs that give up data or rest on a guess");
   gateway::HeaderGuess& guess = arguments->guess;
   add_size_option(*repaired, "--size", guess.size, "size of an image whose header is made anew");
   add_size_option(*repaired, "--object-size", guess.object_size,

@@ -385,18 +385,22 @@ void add_transfer_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<TransferArguments>();
   auto* imported = context.add(app, "import", "make an image from a file, a disk or '-'",
                                [&context, arguments] { return import_file(context, *arguments); });
-  imported->add_option("from", arguments->from, "file, or - for standard input")->required();
-  imported->add_option("image", arguments->to, "POOL/IMAGE")->required();
+  imported->add_option("from", arguments->from, "file or disk to read, or - for standard input")
+      ->required();
+  imported->add_option("image", arguments->to, "image to make, as POOL/IMAGE")->required();
   add_size_option(*imported, "--size,-s", arguments->size,
-                  "size of the image and of the input; needed for -");
-  imported->add_flag("--pad", arguments->pads, "fill up with zeroes what is shorter than --size");
-  imported->add_flag("--cut", arguments->cuts, "leave out what is longer than --size");
-  add_size_option(*imported, "--object-size", arguments->object_size, "default: the pool's");
+                  "size of the image and of the input; standard input needs it");
+  imported->add_flag("--pad", arguments->pads,
+                     "fill an input that is shorter than --size up with zeroes");
+  imported->add_flag("--cut", arguments->cuts, "leave out what an input has beyond --size");
+  add_size_option(*imported, "--object-size", arguments->object_size,
+                  "bytes of a data object; without it, what the pool says");
 
   auto* exported = context.add(app, "export", "write an image to a new file, or '-'",
                                [&context, arguments] { return export_image(context, *arguments); });
-  exported->add_option("image", arguments->from, "POOL/IMAGE")->required();
-  exported->add_option("to", arguments->to, "file, or - for standard output")->required();
+  exported->add_option("image", arguments->from, "image to read, as POOL/IMAGE")->required();
+  exported->add_option("to", arguments->to, "new file to write, or - for standard output")
+      ->required();
 }
 
 }  // namespace lunar::tools

@@ -266,44 +266,52 @@ void add_size(CLI::App& app, const std::string& name, T& value, const std::strin
 }
 
 void add_common(CLI::App& app, Arguments& arguments) {
-  app.add_option("--type", arguments.type, "transport; default: ms_type of the configuration")
+  app.add_option("--type", arguments.type,
+                 "transport that is measured; without it, ms_type of the configuration")
       ->check(CLI::IsMember({"posix", "rdma"}));
-  app.add_option("--level", arguments.level,
-                 "what is measured: sessions (messenger) or bare links; the same on both sides")
+  app.add_option(
+         "--level", arguments.level,
+         "what is measured: sessions (messenger) or bare links; client and server need equal ones")
       ->check(CLI::IsMember({"messenger", "link"}));
-  app.add_option("--threads", arguments.threads, "event loops")->check(CLI::Range(1, 64));
-  app.add_option("--busy-poll", arguments.busy_poll_us, "idle microseconds before a loop sleeps");
+  app.add_option("--threads", arguments.threads, "number of event loops, each with a thread")
+      ->check(CLI::Range(1, 64));
+  app.add_option("--busy-poll", arguments.busy_poll_us,
+                 "microseconds that an idle loop polls before it sleeps");
 }
 
 void add_client(CLI::App& app, Arguments& arguments) {
   app.add_option("server", arguments.servers, "ADDRESS:PORT of each of the server's loops")
       ->required();
-  add_size(app, "--size", arguments.bytes, "bytes of a message, or moved one-sidedly");
+  add_size(app, "--size", arguments.bytes, "bytes of a message, or of a one-sided transfer");
   add_size(app, "--reply-size", arguments.reply_bytes, "bytes of the server's reply");
-  app.add_option("--depth", arguments.depth, "ops in flight per connection")
+  app.add_option("--depth", arguments.depth, "number of ops in flight on each connection")
       ->check(CLI::Range(1u, Job::kMaxDepth));
-  app.add_option("--connections", arguments.connections)->check(CLI::Range(1, 4096));
-  app.add_option("--seconds", arguments.seconds, "how long to measure")
+  app.add_option("--connections", arguments.connections,
+                 "number of connections, over all event loops")
+      ->check(CLI::Range(1, 4096));
+  app.add_option("--seconds", arguments.seconds, "length of the measurement in seconds")
       ->check(CLI::Range(0.01, 86400.0));
-  app.add_option("--ops", arguments.ops, "how many ops to measure, instead of --seconds");
-  app.add_option("--warmup", arguments.warmup, "seconds before that which are not counted")
+  app.add_option("--ops", arguments.ops, "number of ops to measure, instead of a time");
+  app.add_option("--warmup", arguments.warmup,
+                 "seconds of load before the measurement, which are not counted")
       ->check(CLI::Range(0.0, 3600.0));
   auto* one_sided =
       app.add_option("--one-sided", arguments.one_sided,
-                     "RDMA by the client (read, write), or by the server on request, as a write "
-                     "IO (pull) or a read IO (push) does")
+                     "measure RDMA by the client (read, write), or by the server on request, as a "
+                     "write IO (pull) or a read IO (push) does")
           ->check(CLI::IsMember({"read", "write", "pull", "push"}));
   auto* crossover =
       app.add_flag("--crossover", arguments.crossover, "find the size from which one-sided wins");
   auto* is_idle = app.add_flag("--idle", arguments.idle,
-                               "only hold connections, and say what memory they take");
+                               "only hold connections, and say how much memory they take");
   auto* cycles = app.add_option("--cycles", arguments.cycles,
                                 "open, use once and close so many connections one by one");
   crossover->excludes(one_sided)->excludes(is_idle)->excludes(cycles);
   is_idle->excludes(cycles);
-  add_size(app, "--min-size", arguments.range.min_bytes, "smallest size of --crossover");
-  add_size(app, "--max-size", arguments.range.max_bytes, "largest size of --crossover");
-  app.add_option("--rounds", arguments.range.rounds, "of --crossover, alternating")
+  add_size(app, "--min-size", arguments.range.min_bytes, "smallest size that --crossover tries");
+  add_size(app, "--max-size", arguments.range.max_bytes, "largest size that --crossover tries");
+  app.add_option("--rounds", arguments.range.rounds,
+                 "how often --crossover measures each size both ways, in turn")
       ->check(CLI::Range(1, 100));
 }
 
@@ -340,13 +348,14 @@ int run(int argc, char** argv) {
   app.set_version_flag("--version", version_line("lunar-perf-msgr"));
   app.require_subcommand(1);
   app.fallthrough();
-  app.add_option("--format", arguments.format, "plain or json")
+  app.add_option("--format", arguments.format, "form of the output: plain or json")
       ->check(CLI::IsMember({"plain", "json"}));
   CLI::App* server = app.add_subcommand("server", "answer clients until SIGTERM");
   server->add_option("--bind", arguments.bind,
                      "ADDRESS:PORT of the first loop, the next ones follow; port 0 takes any");
   add_common(*server, arguments);
-  CLI::App* client = app.add_subcommand("client", "measure, print, end");
+  CLI::App* client =
+      app.add_subcommand("client", "measure against a server, print the figures and end");
   add_common(*client, arguments);
   add_client(*client, arguments);
   std::vector<std::string> words = (*program)->arguments();

@@ -44,7 +44,7 @@ struct ReportCommand {
     command->add_option("--io", io, "show everything about the IO with this id");
     command->add_option("--slowest", options.slowest, "explain so many of the slowest IOs")
         ->capture_default_str();
-    command->add_flag("--json", output.json, "print JSON");
+    command->add_flag("--json", output.json, "print the report as JSON");
     command->add_option("--html", output.html, "write one page with a timeline, without printing");
     command->add_option(
         "--chrome", output.chrome,
@@ -81,17 +81,18 @@ struct RecordCommand {
   void add_to(CLI::App& app) {
     CLI::App* command =
         app.add_subcommand("record", "Record until interrupted, or while COMMAND runs");
-    command->add_option("-o,--output", options.output, "a new folder for the trace");
-    command->add_option("--events", options.events, "which events, as lttng(1) understands them")
+    command->add_option("-o,--output", options.output, "new folder that the trace is written to");
+    command
+        ->add_option("--events", options.events, "events to record, as lttng(1) understands them")
         ->capture_default_str();
-    command->add_option("--seconds", options.seconds, "stop after so long");
+    command->add_option("--seconds", options.seconds, "stop after so many seconds");
     command->add_flag("--snapshot", options.is_snapshot,
-                      "keep only the newest in memory, and write them at the end");
-    command->add_option("--subbuf-size", options.subbuf_size, "bytes of a sub-buffer, per CPU")
+                      "keep only the newest events in memory, and write them at the end");
+    command->add_option("--subbuf-size", options.subbuf_size, "bytes of one sub-buffer of a CPU")
         ->capture_default_str();
-    command->add_option("--num-subbuf", options.num_subbuf, "sub-buffers per CPU")
+    command->add_option("--num-subbuf", options.num_subbuf, "number of sub-buffers per CPU")
         ->capture_default_str();
-    command->add_option("COMMAND", options.command, "what to run meanwhile, after --");
+    command->add_option("COMMAND", options.command, "command to run meanwhile, after --");
     command->parse_complete_callback([this] { is_chosen = true; });
   }
 
