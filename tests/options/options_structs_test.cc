@@ -1,7 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // The defaults of options are those of the table in common/options.cc: a structure of options made
-// by hand has the values that an empty configuration gives. Each structure is taken apart by a
-// structured binding first, which compiles only while every field is named here.
+// by hand has the values that an empty configuration gives. A structure with a from_config(), and
+// each one inside it, is taken apart by a structured binding first, which compiles only while every
+// field is counted here.
 
 #include <gtest/gtest.h>
 
@@ -35,6 +36,7 @@ TEST_F(OptionsStructsTest, MessengerOptionsHaveTheTablesDefaults) {
   const msgr::MessengerOptions& read = *made;
   [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w,
                                 x, y, z, aa, ab, ac] = plain;
+  [[maybe_unused]] const auto& [ad, ae] = plain.limits;
   EXPECT_SAME(entity);
   EXPECT_SAME(instance);
   EXPECT_SAME(nonce);
@@ -74,6 +76,7 @@ TEST_F(OptionsStructsTest, RdmaOptionsHaveTheTablesDefaults) {
   const msgr::rdma::RdmaOptions& read = *made;
   [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p, q, r, s, t, u, v, w,
                                 x, y, z, aa] = plain;
+  [[maybe_unused]] const auto& [ab, ac] = plain.limits;
   EXPECT_SAME(limits.max_front_bytes);
   EXPECT_SAME(limits.max_data_bytes);
   EXPECT_SAME(crc_data);
@@ -125,14 +128,29 @@ TEST_F(OptionsStructsTest, OsdServerOptionsHaveTheTablesDefaults) {
   const osd::OsdServerOptions& read = *made;
   [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k] = plain;
   EXPECT_SAME(nearfull_ratio);
-  EXPECT_SAME(executor.max_executing);
-  EXPECT_SAME(executor.max_waiting);
-  EXPECT_SAME(executor.max_waiting_of_one);
   EXPECT_TRUE(plain.bootstrap.empty() && read.bootstrap.empty());
   EXPECT_SAME(grace);
   EXPECT_SAME(retry_interval);
   EXPECT_SAME(admins);
   EXPECT_SAME(auth_required);
+}
+
+TEST_F(OptionsStructsTest, WatchesExecutorAndTrackingOfAServerHaveTheTablesDefaults) {
+  const osd::OsdServerOptions plain;
+  const auto made = osd::OsdServerOptions::from_config(empty_);
+  ASSERT_TRUE(made) << made.error().message;
+  const osd::OsdServerOptions& read = *made;
+  [[maybe_unused]] const auto& [a, b, c, d, e] = plain.watches;
+  EXPECT_SAME(watches.timeout);
+  EXPECT_SAME(watches.max_watches_of_object);
+  EXPECT_SAME(watches.max_watches_of_client);
+  EXPECT_SAME(watches.max_notifies_of_object);
+  EXPECT_SAME(watches.max_notifies_of_client);
+  [[maybe_unused]] const auto& [f, g, h] = plain.executor;
+  EXPECT_SAME(executor.max_executing);
+  EXPECT_SAME(executor.max_waiting);
+  EXPECT_SAME(executor.max_waiting_of_one);
+  [[maybe_unused]] const auto& [i, j, k] = plain.tracking;
   EXPECT_SAME(tracking.history_size);
   EXPECT_SAME(tracking.history_duration);
   EXPECT_SAME(tracking.complaint_time);
