@@ -22,13 +22,6 @@ Outcome<ClusterHandle*> CommandContext::cluster() {
   return cluster_.get();
 }
 
-CLI::App* CommandContext::add(CLI::App& parent, const std::string& name, const std::string& help,
-                              std::function<Outcome<void>()> run) {
-  CLI::App* command = parent.add_subcommand(name, help);
-  command->callback([this, run = std::move(run)] { result = run(); });
-  return command;
-}
-
 ProgressLine::~ProgressLine() {
   if (shown_ >= 0) std::fputc('\n', stderr);
 }

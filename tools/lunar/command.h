@@ -2,10 +2,10 @@
 #pragma once
 
 #include <CLI/CLI.hpp>
-#include <functional>
 #include <memory>
 #include <nlohmann/json.hpp>
 #include <string>
+#include <utility>
 
 #include "common/program.h"
 #include "common/result.h"
@@ -25,9 +25,13 @@ class CommandContext {
   // Opens it at the first call.
   Outcome<ClusterHandle*> cluster();
 
-  // Adds a subcommand whose `run` returns a sentence on failure.
-  CLI::App* add(CLI::App& parent, const std::string& name, const std::string& help,
-                std::function<Outcome<void>()> run);
+  // Adds a subcommand whose `run` returns an Outcome<void>. CLI11 keeps it, and wants it copyable.
+  template <typename Run>
+  CLI::App* add(CLI::App& parent, const std::string& name, const std::string& help, Run run) {
+    CLI::App* command = parent.add_subcommand(name, help);
+    command->callback([this, run = std::move(run)]() mutable { result = run(); });
+    return command;
+  }
   // What the chosen subcommand returned.
   Outcome<void> result;
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <barrier>
-#include <functional>
 #include <thread>
 #include <utility>
 
@@ -236,7 +235,7 @@ Outcome<Report> run_load(const Environment& environment, const LoadOptions& opti
 }
 
 Outcome<void> hold_connections(const Environment& environment, const LoadOptions& options,
-                               const std::function<void(msgr::EventCenter&)>& while_open) {
+                               UniqueFunction<void(msgr::EventCenter&)> while_open) {
   auto center = make_center(options);
   if (!center) return failure(center.error());
   LoadThread load(**center, environment, options, 0);

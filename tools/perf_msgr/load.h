@@ -3,12 +3,12 @@
 
 #include <chrono>
 #include <cstdint>
-#include <functional>
 #include <memory>
 #include <optional>
 #include <string>
 #include <vector>
 
+#include "common/unique_function.h"
 #include "tools/perf_msgr/latencies.h"
 #include "tools/perf_msgr/peer.h"
 
@@ -48,7 +48,7 @@ Outcome<Report> run_load(const Environment& environment, const LoadOptions& opti
 
 // Opens `connections` one after another, does nothing, and calls `while_open`; then closes them.
 Outcome<void> hold_connections(const Environment& environment, const LoadOptions& options,
-                               const std::function<void(msgr::EventCenter&)>& while_open);
+                               UniqueFunction<void(msgr::EventCenter&)> while_open);
 
 // Opens, uses once and closes a connection `cycles` times; what each took from connect to the end.
 Outcome<Report> run_cycles(const Environment& environment, const LoadOptions& options,

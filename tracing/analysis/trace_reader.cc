@@ -6,10 +6,10 @@
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
-#include <functional>
 #include <memory>
 #include <set>
 
+#include "common/unique_function.h"
 #include "tracing/analysis/clock_align.h"
 #include "tracing/analysis/ctf_decoder.h"
 #include "tracing/analysis/report_sink.h"
@@ -27,7 +27,7 @@ struct Put {
 template <typename T, auto put>
 using Ref = std::unique_ptr<T, Put<put>>;
 
-using OnMessage = std::function<void(const bt_message*)>;
+using OnMessage = UniqueFunction<void(const bt_message*)>;
 
 tl::unexpected<Error> failed(const std::string& what) {
   std::string why = what;

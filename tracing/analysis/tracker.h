@@ -4,10 +4,10 @@
 #include <array>
 #include <cstdint>
 #include <deque>
-#include <functional>
 #include <memory>
 #include <unordered_map>
 
+#include "common/unique_function.h"
 #include "tracing/analysis/event.h"
 #include "tracing/analysis/io_record.h"
 
@@ -25,7 +25,7 @@ class Tracker {
     std::size_t max_lingering = 20'000;
   };
   // `is_whole`: the IO began and ended within the trace. Takes the record.
-  using OnIo = std::function<void(IoRecord&& io)>;
+  using OnIo = UniqueFunction<void(IoRecord&& io)>;
 
   Tracker(const Options& options, OnIo on_io) : options_(options), on_io_(std::move(on_io)) {}
 
@@ -63,7 +63,7 @@ class Tracker {
   void hand_out(uint64_t io_id);
 
   const Options options_;
-  const OnIo on_io_;
+  OnIo on_io_;
   std::unordered_map<uint64_t, std::unique_ptr<Live>> live_;
   std::deque<EndedIo> ended_, loose_;
   Live* latest_ = nullptr;
