@@ -4,6 +4,7 @@
 #include <algorithm>
 
 #include "common/random.h"
+#include "msgr/address_codec.h"
 
 namespace lunar::msgr {
 namespace {
@@ -13,34 +14,6 @@ constexpr std::string_view kBanner = "LUNARMSG";
 
 enum HelloFlag : uint8_t { kHelloAuthRequired = 1 };
 enum SessionFlag : uint8_t { kSessionLossy = 1, kSessionPeerToPeer = 2 };
-
-void put_address(ByteWriter& out, const Address& address) {
-  out.put(static_cast<uint8_t>(address.family()));
-  out.put_bytes(std::as_bytes(std::span(address.raw())));
-  out.put(address.port());
-}
-
-Address get_address(ByteReader& in) {
-  const auto family = in.get<uint8_t>();
-  std::array<uint8_t, 16> raw{};
-  const ConstBytes bytes = in.get_bytes(raw.size());
-  const auto port = in.get<uint16_t>();
-  if (!in.ok()) return {};
-  std::memcpy(raw.data(), bytes.data(), raw.size());
-  if (family == static_cast<uint8_t>(Address::Family::kNone)) return {};
-  if (family == static_cast<uint8_t>(Address::Family::kIpv4)) {
-    if (std::any_of(raw.begin() + 4, raw.end(), [](uint8_t byte) { return byte != 0; })) {
-      in.mark_bad();
-      return {};
-    }
-    return Address::from_raw(Address::Family::kIpv4, raw, port);
-  }
-  if (family == static_cast<uint8_t>(Address::Family::kIpv6)) {
-    return Address::from_raw(Address::Family::kIpv6, raw, port);
-  }
-  in.mark_bad();
-  return {};
-}
 
 void put_cookie(ByteWriter& out, const Cookie& cookie) {
   out.put(cookie.high);
@@ -111,7 +84,7 @@ Result<Hello> Hello::decode(ConstBytes front) {
   hello.entity = get_name(in, kMaxEntityBytes);
   hello.instance = get_name(in, kMaxInstanceBytes);
   hello.nonce = in.get<uint64_t>();
-  hello.listening = get_address(in);
+  hello.listening = get_address(in, /*may_be_unset=*/true);
   // A later version may say more in flags and after the end; that it is later, and what it
   // requires, has to be readable for ever.
   const bool is_later = hello.version > kProtocolVersion;
