@@ -2,6 +2,7 @@
 #include "bstore_plugin/lun/lun.h"
 
 #include <algorithm>
+#include <memory>
 #include <optional>
 
 #include "bstore_plugin/lun/backing_store.h"
@@ -9,13 +10,14 @@
 #include "bstore_plugin/scsi/scsi_command.h"
 #include "common/log.h"
 #include "gateway/image.h"
+#include "gateway/image_opening.h"
 
 namespace {
 
 using lunar::failure;
 using lunar::Outcome;
-using lunar::bstore_plugin::find_image;
 using lunar::bstore_plugin::kFileTimeout;
+using lunar::bstore_plugin::parse_backing_store;
 using lunar::bstore_plugin::SharedCluster;
 using lunar::gateway::Image;
 using lunar::gateway::ImageSpec;
@@ -25,56 +27,17 @@ constexpr uint32_t kMaxTransferBytes = 16u << 20;
 constexpr uint32_t kMaxUnmapDescriptors = 256;
 constexpr uint32_t kMaxCompareAndWriteBlocks = 255;  // one byte in the CDB
 
-// What bs_open waits for: the map, then the image. Shared with the calls under way, which may end
-// after bs_open has given up.
-class LunOpening : public std::enable_shared_from_this<LunOpening> {
- public:
-  LunOpening(lunar::gateway::Client& client, ImageSpec spec, OpenOptions options)
-      : client_(client), spec_(std::move(spec)), options_(options) {}
-
-  void start(std::chrono::nanoseconds timeout) {
-    client_.objecter().wait_for_map(
-        timeout, [self = shared_from_this()](Outcome<lunar::objecter::OsdMapRef> map) {
-          self->on_map(std::move(map));
-        });
-  }
-  bool is_over() const noexcept { return outcome_.has_value(); }
-  Outcome<std::shared_ptr<Image>> take() { return std::move(*outcome_); }  // REQUIRES: is_over()
-  // An image that is opened from now on is closed again.
-  void give_up() { is_given_up_ = true; }
-
- private:
-  void on_map(Outcome<lunar::objecter::OsdMapRef> map) {
-    if (!map) return finish(failure(map.error()));
-    Image::open(client_, spec_, options_,
-                [self = shared_from_this()](Outcome<std::shared_ptr<Image>> image) {
-                  self->finish(std::move(image));
-                });
-  }
-  void finish(Outcome<std::shared_ptr<Image>> outcome) {
-    if (is_given_up_ && outcome) {
-      auto image = std::move(*outcome);
-      return image->close([image](const Outcome<void>&) {});
-    }
-    outcome_ = std::move(outcome);
-  }
-
-  lunar::gateway::Client& client_;  // never destroyed
-  const ImageSpec spec_;
-  const OpenOptions options_;
-  bool is_given_up_ = false;
-  std::optional<Outcome<std::shared_ptr<Image>>> outcome_;  // set once, unless given up before
-};
-
+// An image that comes after the timeout has nobody who holds it, and so gives up its lock.
 Outcome<std::shared_ptr<Image>> open_image(SharedCluster& cluster, const ImageSpec& spec,
-                                           OpenOptions options) {
+                                           const OpenOptions& options) {
   const auto timeout = cluster.config().get_duration("lunar_open_timeout");
-  const auto opening = std::make_shared<LunOpening>(cluster.client(), spec, options);
-  opening->start(timeout);
-  if (cluster.run_until([opening] { return opening->is_over(); }, timeout)) {
-    return opening->take();
+  const auto opened = std::make_shared<std::optional<Outcome<std::shared_ptr<Image>>>>();
+  lunar::gateway::open_image_when_mapped(
+      cluster.client(), spec, options, timeout,
+      [opened](Outcome<std::shared_ptr<Image>> image) { *opened = std::move(image); });
+  if (cluster.run_until([opened] { return opened->has_value(); }, timeout)) {
+    return std::move(**opened);
   }
-  opening->give_up();
   return failure(
       std::errc::timed_out,
       "the cluster did not answer within lunar_open_timeout; servers asked: mon_host = " +

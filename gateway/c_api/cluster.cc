@@ -7,14 +7,20 @@
 #include "gateway/c_api/handles.h"
 #include "gateway/c_api/last_error.h"
 #include "gateway/lunar.h"
+#include "gateway/metadata/run_to_done.h"
+#include "msgr/awaiters.h"
 
 using lunar::Error;
 using lunar::Outcome;
+using lunar::Task;
 using lunar::c_api::report;
 using lunar::c_api::result_of;
 using lunar::gateway::Client;
+using lunar::gateway::run_to_done;
 
 namespace {
+
+constexpr std::chrono::nanoseconds kNextTurn{0};
 
 int start_thread(lunar_cluster& cluster) {
   auto center = lunar::msgr::EventCenter::create({.name = "lunar-client"});
@@ -25,15 +31,34 @@ int start_thread(lunar_cluster& cluster) {
   return 0;
 }
 
-// On the thread.
-Outcome<void> make_client(lunar_cluster& cluster) {
-  if (cluster.client != nullptr) return {};
-  auto client = Client::create(cluster.config, {}, *cluster.center, cluster.perf);
-  if (!client) return failure(client.error());
-  cluster.client = std::move(*client);
-  cluster.buffers = std::make_unique<lunar::gateway::DataBuffers>(
-      cluster.client->front_end_buffers(), cluster.perf);
-  return {};
+// On the thread, as the next one. The caller waits, so the handle stays.
+Task<Outcome<void>> connect_client(lunar_cluster& cluster) {
+  if (cluster.client == nullptr) {
+    auto made = Client::create(cluster.config, {}, *cluster.center, cluster.perf);
+    if (!made) co_return failure(made.error());
+    cluster.client = std::move(*made);
+    cluster.buffers = std::make_unique<lunar::gateway::DataBuffers>(
+        cluster.client->front_end_buffers(), cluster.perf);
+  }
+  Client& client = *cluster.client;
+  const auto timeout = cluster.config.get_duration("lunar_open_timeout");
+  lunar::msgr::Completion<Outcome<lunar::objecter::OsdMapRef>> mapped;
+  client.objecter().wait_for_map(timeout, mapped.callback());
+  const Outcome<lunar::objecter::OsdMapRef> map = co_await mapped;
+  if (!map) co_return failure(map.error());
+  co_return Outcome<void>();
+}
+
+Task<Outcome<void>> end_client(lunar_cluster& cluster) {
+  if (cluster.client == nullptr) co_return Outcome<void>();
+  lunar::msgr::Completion<void> ended;
+  cluster.client->shutdown(ended.callback());
+  co_await ended;
+  lunar::msgr::Sleeper next_turn(*cluster.center);  // the client is still in its callback
+  co_await next_turn.sleep(kNextTurn);
+  cluster.buffers.reset();
+  cluster.client.reset();
+  co_return Outcome<void>();
 }
 
 }  // namespace
@@ -59,14 +84,8 @@ int lunar_connect(lunar_cluster_t cluster) {
   if (cluster->center == nullptr) {
     if (const int r = start_thread(*cluster); r != 0) return r;
   }
-  const auto timeout = cluster->config.get_duration("lunar_open_timeout");
-  return result_of(cluster->wait<void>([cluster, timeout](auto done) {
-    if (auto made = make_client(*cluster); !made) return done(std::move(made));
-    cluster->client->objecter().wait_for_map(
-        timeout, [done](Outcome<lunar::objecter::OsdMapRef> map) mutable {
-          if (!map) return done(failure(map.error()));
-          done(Outcome<void>{});
-        });
+  return result_of(cluster->wait<void>([cluster](auto done) {
+    run_to_done<Outcome<void>>(*cluster->center, connect_client(*cluster), std::move(done));
   }));
 }
 
@@ -74,14 +93,7 @@ void lunar_shutdown(lunar_cluster_t cluster) {
   if (cluster == nullptr) return;
   if (cluster->center != nullptr) {
     const auto ended = cluster->wait<void>([cluster](auto done) {
-      if (cluster->client == nullptr) return done(Outcome<void>{});
-      cluster->client->shutdown([cluster, done]() mutable {
-        cluster->center->post([cluster, done]() mutable {
-          cluster->buffers.reset();
-          cluster->client.reset();
-          done(Outcome<void>{});
-        });
-      });
+      run_to_done<Outcome<void>>(*cluster->center, end_client(*cluster), std::move(done));
     });
     static_cast<void>(ended);
     cluster->center->stop();
