@@ -20,6 +20,9 @@ using objecter::OsdErrc;
 
 constexpr std::chrono::seconds kTryAgain{1};
 constexpr std::chrono::seconds kAskWhetherFenced{2};
+// Why it is fenced.
+constexpr const char* kRemoved = "the image was removed";
+constexpr const char* kRefused = "a server refuses this gateway";
 
 Registration new_registration(const Client& client, const OpenOptions& options) {
   Registration mine;
@@ -40,8 +43,9 @@ OpenHeader::OpenHeader(Client& client, ImageSpec spec, objecter::PoolInfo pool,
       pool_(std::move(pool)),
       options_(options),
       registration_(new_registration(client, options)),
-      header_(std::move(found.header)),
-      version_(found.version),
+      newest_(std::move(found)),
+      watch_(client, header_of(pool_.id, header().id), registration_.cookie, *this),
+      fence_(client, spec_, pool_.id, header().id, options.read_only),
       until_next_poll_(client.center()) {}
 
 // --- opening ---
@@ -77,7 +81,7 @@ Task<Outcome<std::shared_ptr<OpenHeader>>> OpenHeader::open_in_order(Client& cli
 // Nobody waits for that: a server may be down, and the image serves without it.
 Detached OpenHeader::strike_earlier(std::shared_ptr<OpenHeader> self) {
   const objecter::PoolInfo pool = self->pool_;
-  const ImageHeader header = self->header_;
+  const ImageHeader header = self->header();
   const Registration mine = self->registration_;
   const Outcome<void> struck = co_await strike_earlier_starts(self->client_, pool, header, mine);
   if (struck) co_return;
@@ -88,8 +92,8 @@ Detached OpenHeader::strike_earlier(std::shared_ptr<OpenHeader> self) {
 // The watch comes first: a registration without one is that of a dead gateway.
 Task<Outcome<void>> OpenHeader::open_found(std::shared_ptr<OpenHeader> self) {
   Client& client = self->client_;
-  const ImageId id = self->header_.id;
-  const std::error_code watched = co_await watch(self);
+  const ImageId id = self->header().id;
+  const std::error_code watched = co_await self->watch_.begin();
   if (watched)
     co_return failure(metadata_error(client, "watch", header_of(self->pool(), id), watched));
   if (!self->options_.read_only) {
@@ -103,22 +107,11 @@ Task<Outcome<void>> OpenHeader::open_found(std::shared_ptr<OpenHeader> self) {
   Outcome<VersionedHeader> found = co_await read_header(client, self->pool(), id);
   if (!found) co_return failure(found.error());
   self->adopt(std::move(*found));
-  if (self->is_fenced_) {
+  if (self->is_fenced()) {
     co_return failure(OsdErrc::kFenced, "image '" + self->spec_.to_string() +
                                             "' was taken over while it was being opened");
   }
   co_return Outcome<void>();
-}
-
-Task<std::error_code> OpenHeader::watch(std::shared_ptr<OpenHeader> self) {
-  const ObjectId object = header_of(self->pool(), self->header_.id);
-  objecter::WatchHandler& handler = *self;
-  self->is_watching_ = true;
-  msgr::Completion<std::error_code> watched;
-  self->client_.objecter().watch(object, self->registration_.cookie, handler, watched.callback());
-  const std::error_code error = co_await watched;
-  if (error) self->is_watching_ = false;
-  co_return error;
 }
 
 // --- while it is open ---
@@ -128,86 +121,74 @@ Task<std::error_code> OpenHeader::watch(std::shared_ptr<OpenHeader> self) {
 Detached OpenHeader::follow(std::shared_ptr<OpenHeader> self) {
   Client& client = self->client_;
   const auto interval = client.config().get_duration("lunar_header_poll");
-  const ObjectId object = header_of(self->pool(), self->header_.id);
+  const ObjectId object = header_of(self->pool(), self->header().id);
   for (;;) {
-    if (self->is_fenced_) {
+    if (self->is_fenced()) {
       const bool is_back = co_await wait_until_let_in(self);
       if (!is_back) co_return;
     }
-    if (self->acks_.empty() && self->is_watching_) {
+    if (!self->acks_.has_any() && self->watch_.is_on()) {
       const std::error_code stopped = co_await self->until_next_poll_.sleep(interval);
       if (stopped) co_return;
     }
-    const bool was_lost = !self->is_watching_;
+    const bool was_lost = !self->watch_.is_on();
     if (was_lost) {
       const bool is_back = co_await watch_again(self);
       if (!is_back) co_return;
     }
-    if (self->is_fenced_) continue;
-    Acks acks = std::exchange(self->acks_, {});
+    if (self->is_fenced()) continue;
+    NotifyAcks::Acks acks = self->acks_.take();
     if (acks.empty() && !was_lost) {
-      const ObjectVersion version = self->version_;
+      const ObjectVersion version = self->newest_.version;
       const uint64_t io_id = client.next_io_id();
       const Result<bool> changed = co_await has_metadata_changed(client, object, version, io_id);
       if (self->is_stopped_) co_return;
       if (!changed || !*changed) continue;
     }
-    Outcome<VersionedHeader> found = co_await read_header(client, self->pool(), self->header_.id);
-    if (self->is_stopped_) {
-      ack_without_ios(self, std::move(acks));
+    const bool is_read = co_await read_again(self);
+    if (self->is_stopped_ || (self->fence_.is_lost() && !is_read)) {
+      self->acks_.give_idle(std::move(acks));
       co_return;
     }
-    if (!found && found.error().code == OsdErrc::kNoSuchObject) {
-      self->lose("the image was removed");
-      ack_without_ios(self, std::move(acks));
-      co_return;
-    }
-    if (!found) {  // whoever waits for the acks is told by their absence
+    if (!is_read) {  // whoever waits for the acks is told by their absence
       const std::error_code stopped = co_await self->until_next_poll_.sleep(kTryAgain);
       if (stopped) co_return;
       continue;
     }
-    self->adopt(std::move(*found));
     if (acks.empty()) continue;
-    const uint64_t end = self->size();
-    co_await wait_for_ends(self, end);
-    for (objecter::NotifyReply& ack : acks) ack({});
+    msgr::Completion<void> given;
+    self->acks_.give(std::move(acks), self->size(), given.callback());
+    co_await given;
     if (self->is_stopped_) co_return;
   }
 }
 
-// True, when no IO that reaches beyond `end` is in flight.
-Task<bool> OpenHeader::wait_for_ends(std::shared_ptr<OpenHeader> self, uint64_t end) {
-  if (!self->when_ended_) co_return true;
-  msgr::Completion<std::error_code> ended;
-  UniqueFunction<void(std::error_code)> on_ended = ended.callback();
-  self->when_ended_(end, [on_ended = std::move(on_ended)]() mutable { on_ended({}); });
-  const std::error_code nothing = co_await ended;
-  co_return !nothing;
-}
-
-// Of one that begins no more IO: what it has in flight may be beyond any end.
-Detached OpenHeader::ack_without_ios(std::shared_ptr<OpenHeader> self, Acks acks) {
-  if (self->is_stopped_ && !self->is_struck_) {  // strike() acks them
-    for (objecter::NotifyReply& ack : acks) self->acks_.push_back(std::move(ack));
-    co_return;
+// False: it is as it was, as stop() was called, the image was removed (it is lost then), or a
+// server does not answer.
+Task<bool> OpenHeader::read_again(std::shared_ptr<OpenHeader> self) {
+  const ImageId id = self->header().id;
+  Outcome<VersionedHeader> found = co_await read_header(self->client_, self->pool(), id);
+  if (self->is_stopped_) co_return false;
+  if (!found) {
+    if (found.error().code == OsdErrc::kNoSuchObject) self->fence_.lose(kRemoved);
+    co_return false;
   }
-  if (!self->is_struck_) co_await wait_for_ends(self, 0);
-  for (objecter::NotifyReply& ack : acks) ack({});
+  self->adopt(std::move(*found));
+  co_return true;
 }
 
 // Until it has a watch again, or is fenced: true. False: it is over.
 Task<bool> OpenHeader::watch_again(std::shared_ptr<OpenHeader> self) {
   for (;;) {
-    const std::error_code error = co_await watch(self);
+    const std::error_code error = co_await self->watch_.begin();
     if (self->is_stopped_) co_return false;
     if (!error) co_return true;
     if (error == OsdErrc::kNoSuchObject) {
-      self->lose("the image was removed");
+      self->fence_.lose(kRemoved);
       co_return false;
     }
     if (error == OsdErrc::kFenced) {
-      self->fence("a server refuses this gateway");
+      self->fence_.fence(kRefused);
       co_return true;
     }
     const std::error_code stopped = co_await self->until_next_poll_.sleep(kTryAgain);
@@ -215,103 +196,58 @@ Task<bool> OpenHeader::watch_again(std::shared_ptr<OpenHeader> self) {
   }
 }
 
-// An operator may let us in again. Whoever takes over strikes our registration, after fencing us at
-// every server: if it is there when the header can be read, and then no server refuses us, nobody
-// has. True: it is not fenced any more.
+// True: it is not fenced any more. False: it is over.
 Task<bool> OpenHeader::wait_until_let_in(std::shared_ptr<OpenHeader> self) {
-  Client& client = self->client_;
-  Acks acks = std::exchange(self->acks_, {});
-  ack_without_ios(self, std::move(acks));
-  for (;;) {
-    if (self->is_lost_) co_return false;
+  self->acks_.give_idle(self->acks_.take());
+  while (!self->fence_.is_lost()) {
     const std::error_code stopped = co_await self->until_next_poll_.sleep(kAskWhetherFenced);
     if (stopped) co_return false;
-    if (!self->is_watching_) {
-      const std::error_code error = co_await watch(self);
+    if (!self->watch_.is_on()) {
+      const std::error_code error = co_await self->watch_.begin();
       if (self->is_stopped_) co_return false;
       if (error) continue;
     }
-    self->was_told_ = false;
-    Outcome<VersionedHeader> found = co_await read_header(client, self->pool(), self->header_.id);
+    self->fence_.on_reading();
+    const bool is_read = co_await read_again(self);
     if (self->is_stopped_) co_return false;
-    if (!found && found.error().code == OsdErrc::kNoSuchObject) self->lose("the image was removed");
-    if (!found) continue;
-    self->adopt(std::move(*found));
-    if (self->is_lost_) co_return false;
-    const std::error_code refused = co_await ask_all_servers(self);
+    if (!is_read || self->fence_.is_lost()) continue;
+    const bool is_let_in = co_await self->fence_.try_to_lift();
     if (self->is_stopped_) co_return false;
-    // A change that was told since then was acked as by one that begins no IO: it is read first.
-    if (refused || self->was_told_) continue;
-    self->is_fenced_ = false;
-    LUNAR_LOG(kGateway, 0, "image {}: no server refuses this gateway any more: IO goes on",
-              self->spec_.to_string());
-    co_return true;
+    if (is_let_in) co_return true;
   }
-}
-
-// Success if all of the pool carry out an op of ours, which changes nothing.
-Task<std::error_code> OpenHeader::ask_all_servers(std::shared_ptr<OpenHeader> self) {
-  objecter::Objecter& objecter = self->client_.objecter();
-  const ImageId id = self->header_.id;
-  std::error_code error;
-  bool has_lost = false;
-  // That writes are lost hides what other servers said, but not from a second flush.
-  for (int round = 0; round < 2; ++round) {
-    msgr::Completion<std::error_code> flushed;
-    objecter.flush(self->pool(), id, self->client_.next_io_id(), flushed.callback());
-    const std::error_code answer = co_await flushed;
-    error = answer;
-    if (error != OsdErrc::kLostWrites) break;
-    has_lost = true;
-  }
-  if (has_lost) objecter.on_loss_unheard(id);  // that is for a flush of the initiator's
-  // Whoever may only read is refused a flush, and harms nobody.
-  if (self->options_.read_only && error == OsdErrc::kNotPermitted) error = {};
-  co_return error;
+  co_return false;
 }
 
 void OpenHeader::on_notify(const objecter::NotifyEvent&, objecter::NotifyReply ack) {
-  if (is_stopped_ || is_fenced_) {
-    was_told_ = true;
-    Acks one;
+  if (is_stopped_ || is_fenced()) {
+    fence_.on_told();
+    NotifyAcks::Acks one;
     one.push_back(std::move(ack));
-    ack_without_ios(shared_from_this(), std::move(one));
+    acks_.give_idle(std::move(one));
     return;
   }
-  acks_.push_back(std::move(ack));
+  acks_.add(std::move(ack));
   until_next_poll_.wake();
 }
 
 void OpenHeader::on_watch_lost(std::error_code error) {
-  is_watching_ = false;
+  watch_.on_lost();
   LUNAR_LOG(kGateway, 0, "image {}: the watch was lost: {}", spec_.to_string(), error.message());
   until_next_poll_.wake();
 }
 
-void OpenHeader::fence(const std::string& why) {
-  if (is_fenced_) return;
-  is_fenced_ = true;
-  LUNAR_ERROR(kGateway, "image {}: {}: fenced, IO is refused", spec_.to_string(), why);
-}
-
-void OpenHeader::lose(const std::string& why) {
-  is_lost_ = true;
-  fence(why);
-}
-
 void OpenHeader::on_fenced() {
-  if (is_fenced_) return;
-  fence("a server refuses this gateway");
+  if (is_fenced()) return;
+  fence_.fence(kRefused);
   client_.center().post([self = shared_from_this()] { self->until_next_poll_.wake(); });
 }
 
 void OpenHeader::adopt(VersionedHeader found) {
   if (is_registered_ && found.header.find_registration(registration_.cookie) == nullptr) {
-    lose("the registration of " + client_.instance() + " was struck");
+    fence_.lose("the registration of " + client_.instance() + " was struck");
   }
   const uint64_t old_size = size();
-  header_ = std::move(found.header);
-  version_ = found.version;
+  newest_ = std::move(found);
   if (size() == old_size) return;
   LUNAR_LOG(kGateway, 1, "image {}: size {} -> {}", spec_.to_string(), old_size, size());
   if (on_resize_) on_resize_(size());
@@ -321,14 +257,13 @@ void OpenHeader::adopt(VersionedHeader found) {
 
 void OpenHeader::stop() {
   is_stopped_ = true;
-  when_ended_ = nullptr;
+  acks_.stop();
   until_next_poll_.close();
 }
 
 void OpenHeader::strike(UniqueFunction<void(Outcome<void>)> done) {
   const auto self = shared_from_this();
-  is_struck_ = true;
-  for (objecter::NotifyReply& ack : std::exchange(acks_, {})) ack({});
+  acks_.release();
   run_to_done<Outcome<void>>(client_.center(), strike_once(self),
                              [self, done = std::move(done)](Outcome<void> struck) mutable {
                                end_watch(self, struck);
@@ -337,7 +272,7 @@ void OpenHeader::strike(UniqueFunction<void(Outcome<void>)> done) {
 }
 
 Task<Outcome<void>> OpenHeader::strike_once(std::shared_ptr<OpenHeader> self) {
-  if (!self->is_registered_ || self->is_fenced_) co_return Outcome<void>();
+  if (!self->is_registered_ || self->is_fenced()) co_return Outcome<void>();
   const uint64_t cookie = self->registration_.cookie;
   HeaderEditor edit = [cookie](ImageHeader& header) -> Outcome<void> {
     std::erase_if(header.registrations,
@@ -345,7 +280,7 @@ Task<Outcome<void>> OpenHeader::strike_once(std::shared_ptr<OpenHeader> self) {
     return {};
   };
   Outcome<void> struck =
-      co_await update_header(self->client_, self->pool(), self->header_.id, std::move(edit));
+      co_await update_header(self->client_, self->pool(), self->header().id, std::move(edit));
   if (!struck && struck.error().code == OsdErrc::kNoSuchObject) struck = Outcome<void>();
   co_return struck;
 }
@@ -361,9 +296,7 @@ Detached OpenHeader::end_watch(std::shared_ptr<OpenHeader> self, Outcome<void> s
     Outcome<void> again = co_await strike_once(self);
     struck = std::move(again);
   }
-  if (!std::exchange(self->is_watching_, false)) co_return;
-  const ObjectId object = header_of(self->pool(), self->header_.id);
-  client.objecter().unwatch(object, self->registration_.cookie, [self](std::error_code) {});
+  self->watch_.end([self](std::error_code) {});
 }
 
 }  // namespace lunar::gateway
