@@ -18,7 +18,7 @@ namespace lunar::gateway {
 // Image::open(). Loop-bound to the client's center; the client outlives the call. Arguments are
 // copied. `done` runs exactly once, later than the call, and gets a share of the image. Whoever
 // asked may have given up meanwhile: an image that `done` does not keep gives up its lock by
-// itself. Errors are sentences: those of Objecter::wait_for_map(), kTimedOut and kShutdown among
+// itself. Errors are sentences: those of Objecter::wait_for_map(), kUnreachable and kShutdown among
 // them, and those of Image::open(), which name the image. Client::shutdown() ends it early. For
 // programs that open one image as soon as they have begun, and have nothing to do before.
 void open_image_when_mapped(Client& client, const ImageSpec& spec, const OpenOptions& options,
