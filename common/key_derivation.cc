@@ -6,29 +6,22 @@
 
 #include <array>
 
+#include "common/octets.h"
+
 namespace lunar {
-namespace {
-
-const uint8_t* raw(ConstBytes bytes) noexcept {
-  return reinterpret_cast<const uint8_t*>(bytes.data());
-}
-uint8_t* raw(Bytes bytes) noexcept { return reinterpret_cast<uint8_t*>(bytes.data()); }
-
-}  // namespace
-
 Secret derive_key(const Secret& key, std::string_view info) {
   const auto update = reinterpret_cast<nettle_hash_update_func*>(hmac_sha256_update);
   const auto digest = reinterpret_cast<nettle_hash_digest_func*>(hmac_sha256_digest);
   const std::array<std::byte, SHA256_DIGEST_SIZE> no_salt{};  // RFC 5869 2.2
   hmac_sha256_ctx context;
-  hmac_sha256_set_key(&context, no_salt.size(), raw(ConstBytes(no_salt)));
+  hmac_sha256_set_key(&context, no_salt.size(), octets(ConstBytes(no_salt)));
   Secret extracted(SHA256_DIGEST_SIZE);
-  hkdf_extract(&context, update, digest, SHA256_DIGEST_SIZE, key.size(), raw(key.bytes()),
-               raw(extracted.bytes()));
-  hmac_sha256_set_key(&context, extracted.size(), raw(ConstBytes(extracted.bytes())));
+  hkdf_extract(&context, update, digest, SHA256_DIGEST_SIZE, key.size(), octets(key.bytes()),
+               octets(extracted.bytes()));
+  hmac_sha256_set_key(&context, extracted.size(), octets(ConstBytes(extracted.bytes())));
   Secret derived(Keyring::kKeyBytes);
-  hkdf_expand(&context, update, digest, SHA256_DIGEST_SIZE, info.size(), raw(as_const_bytes(info)),
-              derived.size(), raw(derived.bytes()));
+  hkdf_expand(&context, update, digest, SHA256_DIGEST_SIZE, info.size(),
+              octets(as_const_bytes(info)), derived.size(), octets(derived.bytes()));
   wipe_memory(&context, sizeof context);
   return derived;
 }

@@ -5,6 +5,7 @@
 
 #include "msgr/awaiters.h"
 #include "objecter/protocol/placement.h"
+#include "objecter/protocol/steps.h"
 
 namespace lunar::gateway {
 namespace {
@@ -45,13 +46,6 @@ Result<MetadataContent> content_of(const OpReply& reply) {
   content.exists = true;
   content.text = as_text(reply.data);
   return content;
-}
-
-SubOp assert_version(ObjectVersion version) {
-  SubOp step;
-  step.code = OpCode::kAssertVersion;
-  step.version = version;
-  return step;
 }
 
 }  // namespace

@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "msgr/awaiters.h"
+#include "objecter/protocol/steps.h"
 
 namespace lunar::gateway {
 namespace {
@@ -16,7 +17,6 @@ using objecter::ObjectVersion;
 using objecter::OpCode;
 using objecter::OpReply;
 using objecter::OsdErrc;
-using objecter::SubOp;
 
 constexpr uint64_t kGrainBytes = 4096;
 constexpr uint64_t kReadBytes = 4u << 20;
@@ -32,21 +32,6 @@ ObjectOp op_on(Client& client, const ObjectId& object) {
   op.object = object;
   op.io_id = client.next_io_id();
   return op;
-}
-
-SubOp step_of(OpCode code, uint64_t offset = 0, uint64_t length = 0) {
-  SubOp step;
-  step.code = code;
-  step.offset = offset;
-  step.length = length;
-  return step;
-}
-
-SubOp assert_at(ObjectVersion version) {
-  SubOp step;
-  step.code = OpCode::kAssertVersion;
-  step.version = version;
-  return step;
 }
 
 bool is_medium_error(std::error_code error) {
@@ -101,7 +86,7 @@ class UnreadableSearch {
 Task<LookedAt> look_at(Client& client, ObjectId object, uint16_t flags) {
   ObjectOp op = op_on(client, object);
   op.flags = static_cast<uint16_t>(flags | objecter::kOpIdempotent);
-  op.steps = {step_of(OpCode::kStat)};
+  op.steps = {make_step(OpCode::kStat)};
   msgr::Completion<OpReply> answered;
   client.objecter().submit(std::move(op), answered.callback());
   const OpReply reply = co_await answered;
@@ -117,7 +102,7 @@ Task<std::error_code> delete_unchanged(Client& client, ImageId image, ObjectId o
   ObjectOp op = op_on(client, object);
   op.image = image;
   op.flags = flags;
-  op.steps = {assert_at(version), step_of(OpCode::kDelete)};
+  op.steps = {assert_version(version), make_step(OpCode::kDelete)};
   msgr::Completion<OpReply> answered;
   client.objecter().submit(std::move(op), answered.callback());
   const OpReply reply = co_await answered;
@@ -131,7 +116,7 @@ Task<Outcome<uint64_t>> zero_unreadable(Client& client, ImageId image, ObjectId 
     const ByteRange range = search.take_next();
     ObjectOp read = op_on(client, object);
     read.flags = objecter::kOpIdempotent;
-    read.steps = {step_of(OpCode::kSparseRead, range.offset, range.length)};
+    read.steps = {make_step(OpCode::kSparseRead, range.offset, range.length)};
     msgr::Completion<OpReply> answered;
     client.objecter().submit(std::move(read), answered.callback());
     const OpReply reply = co_await answered;
@@ -148,9 +133,9 @@ Task<Outcome<uint64_t>> zero_unreadable(Client& client, ImageId image, ObjectId 
   for (std::size_t at = 0; at < bad.size(); at += kZeroesPerOp) {
     ObjectOp zero = op_on(client, object);
     zero.image = image;
-    zero.steps = {assert_at(version)};
+    zero.steps = {assert_version(version)};
     for (std::size_t i = at; i < std::min(bad.size(), at + kZeroesPerOp); ++i) {
-      zero.steps.push_back(step_of(OpCode::kZero, bad[i].offset, bad[i].length));
+      zero.steps.push_back(make_step(OpCode::kZero, bad[i].offset, bad[i].length));
       zeroed += bad[i].length;
     }
     msgr::Completion<OpReply> answered;

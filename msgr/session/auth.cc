@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/key_derivation.h"
+#include "common/octets.h"
 #include "common/random.h"
 
 namespace lunar::msgr {
@@ -15,18 +16,13 @@ namespace {
 
 static_assert(std::tuple_size_v<Proof> == SHA256_DIGEST_SIZE);
 
-const uint8_t* raw(ConstBytes bytes) noexcept {
-  return reinterpret_cast<const uint8_t*>(bytes.data());
-}
-uint8_t* raw(Bytes bytes) noexcept { return reinterpret_cast<uint8_t*>(bytes.data()); }
-
 Proof hmac(ConstBytes key, std::string_view label, ConstBytes message) noexcept {
   hmac_sha256_ctx context;
-  hmac_sha256_set_key(&context, key.size(), raw(key));
-  hmac_sha256_update(&context, label.size(), raw(as_const_bytes(label)));
-  hmac_sha256_update(&context, message.size(), raw(message));
+  hmac_sha256_set_key(&context, key.size(), octets(key));
+  hmac_sha256_update(&context, label.size(), octets(as_const_bytes(label)));
+  hmac_sha256_update(&context, message.size(), octets(message));
   Proof proof;
-  hmac_sha256_digest(&context, proof.size(), raw(Bytes(proof)));
+  hmac_sha256_digest(&context, proof.size(), octets(Bytes(proof)));
   wipe_memory(&context, sizeof context);
   return proof;
 }
@@ -52,19 +48,19 @@ void Transcript::add(FrameTag tag, ConstBytes front) noexcept {
   const le32 length(static_cast<uint32_t>(front.size()));
   sha256_update(&hash_, 1, &wire_tag);
   sha256_update(&hash_, sizeof length, length.data());
-  sha256_update(&hash_, front.size(), raw(front));
+  sha256_update(&hash_, front.size(), octets(front));
 }
 
 Transcript::Digest Transcript::digest() const noexcept {
   sha256_ctx copy = hash_;
   Digest digest;
-  sha256_digest(&copy, digest.size(), raw(Bytes(digest)));
+  sha256_digest(&copy, digest.size(), octets(Bytes(digest)));
   return digest;
 }
 
 void Transcript::bind_channel(ConstBytes binding) noexcept {
-  sha256_update(&hash_, kChannelLabel.size(), raw(as_const_bytes(kChannelLabel)));
-  sha256_update(&hash_, binding.size(), raw(binding));
+  sha256_update(&hash_, kChannelLabel.size(), octets(as_const_bytes(kChannelLabel)));
+  sha256_update(&hash_, binding.size(), octets(binding));
 }
 
 Proof make_client_proof(const Secret& key, const Transcript& until_challenge,

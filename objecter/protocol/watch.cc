@@ -2,6 +2,7 @@
 #include "objecter/protocol/watch.h"
 
 #include "objecter/protocol/codec/fields.h"
+#include "objecter/protocol/object_id_codec.h"
 
 namespace lunar::objecter {
 namespace {
@@ -77,19 +78,6 @@ uint32_t get_count(ByteReader& r, std::size_t min_bytes) noexcept {
   return r.can_hold(count, min_bytes) ? count : 0;
 }
 
-void put_object(ByteWriter& w, const ObjectId& object) {
-  w.put(object.pool);
-  w.put_string(object.name);
-}
-
-ObjectId get_object(ByteReader& r) {
-  ObjectId object;
-  object.pool = r.get<PoolId>();
-  object.name = r.get_string(ObjectId::kMaxNameBytes);
-  if (object.pool == 0 || !is_valid_object_name(object.name)) r.mark_bad();
-  return object;
-}
-
 }  // namespace
 
 void encode(const WatcherList& list, std::vector<std::byte>& out) {
@@ -158,7 +146,7 @@ Result<NotifyResult> decode_notify_result(ConstBytes data) {
 void encode(const WatchNotify& notify, std::vector<std::byte>& out) {
   ByteWriter w(out);
   w.put(notify.notify_id);
-  put_object(w, notify.object);
+  put_object_id(w, notify.object);
   w.put(notify.cookie);
   put_identity(w, notify.notifier);
   put_ms(w, notify.timeout);
@@ -169,7 +157,7 @@ Result<WatchNotify> decode_watch_notify(ConstBytes front) {
   ByteReader r(front);
   WatchNotify notify;
   notify.notify_id = r.get<uint64_t>();
-  notify.object = get_object(r);
+  notify.object = get_object_id(r);
   notify.cookie = r.get<uint64_t>();
   notify.notifier = get_identity(r);
   notify.timeout = get_ms(r);
@@ -180,7 +168,7 @@ Result<WatchNotify> decode_watch_notify(ConstBytes front) {
 
 void encode(const WatchLost& lost, std::vector<std::byte>& out) {
   ByteWriter w(out);
-  put_object(w, lost.object);
+  put_object_id(w, lost.object);
   w.put(lost.cookie);
   w.put(lost.error);
 }
@@ -188,7 +176,7 @@ void encode(const WatchLost& lost, std::vector<std::byte>& out) {
 Result<WatchLost> decode_watch_lost(ConstBytes front) {
   ByteReader r(front);
   WatchLost lost;
-  lost.object = get_object(r);
+  lost.object = get_object_id(r);
   lost.cookie = r.get<uint64_t>();
   lost.error = get_errc(r);
   if (!r.is_finished() || lost.error == OsdErrc::kOk) return failure(OsdErrc::kInvalid);

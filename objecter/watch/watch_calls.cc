@@ -5,6 +5,8 @@
 #include <memory>
 #include <utility>
 
+#include "objecter/protocol/steps.h"
+
 namespace lunar::objecter {
 namespace {
 
@@ -14,14 +16,6 @@ struct WatchCall {
   WatchCalls::CallDone done;
   OsdId osd = -1;
 };
-
-SubOp make_step(OpCode code, uint64_t offset = 0, uint64_t length = 0) {
-  SubOp step;
-  step.code = code;
-  step.offset = offset;
-  step.length = length;
-  return step;
-}
 
 }  // namespace
 

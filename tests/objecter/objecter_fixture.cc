@@ -167,13 +167,4 @@ std::vector<std::byte> pattern(std::size_t size, uint8_t first) {
   return bytes;
 }
 
-SubOp make_step(OpCode code, uint64_t offset, uint64_t length, uint32_t data_length) {
-  SubOp step;
-  step.code = code;
-  step.offset = offset;
-  step.length = length;
-  step.data_length = data_length;
-  return step;
-}
-
 }  // namespace lunar::objecter

@@ -15,6 +15,7 @@
 #include "msgr/loopback/loopback_stack.h"
 #include "objecter/objecter.h"
 #include "objecter/protocol/placement.h"
+#include "objecter/protocol/steps.h"
 #include "tests/support/fake_osd.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/messenger_options.h"
@@ -111,6 +112,5 @@ class ObjecterFixture : public testing::Test {
 };
 
 std::vector<std::byte> pattern(std::size_t size, uint8_t first = 1);
-SubOp make_step(OpCode code, uint64_t offset = 0, uint64_t length = 0, uint32_t data_length = 0);
 
 }  // namespace lunar::objecter
