@@ -168,7 +168,7 @@ class PipeStream final : public ByteStream {
   }
 
   std::error_code start(FdEvents events, InlineFunction<void(FdEvents)> on_ready) override {
-    on_ready_ = std::make_shared<InlineFunction<void(FdEvents)>>(std::move(on_ready));
+    on_ready_ = std::move(on_ready);
     set_events(events);
     return {};
   }
@@ -196,9 +196,10 @@ class PipeStream final : public ByteStream {
     }
     if (events == FdEvents::kNone || !on_ready_) return;
     const std::shared_ptr<PipeStream*> self = self_;
-    const auto on_ready = on_ready_;  // the callback may destroy this stream
-    (*on_ready)(events);
+    auto on_ready = std::move(on_ready_);  // the callback may destroy this stream
+    on_ready(events);
     if (*self == nullptr) return;
+    if (!on_ready_) on_ready_ = std::move(on_ready);  // unless it called start()
     const MutexLock lock(pair_->mutex);
     pair_->notify(static_cast<int>(index_));
   }
@@ -235,7 +236,7 @@ class PipeStream final : public ByteStream {
   const std::shared_ptr<PipeStream*> self_;
   Address local_;
   Address peer_;
-  std::shared_ptr<InlineFunction<void(FdEvents)>> on_ready_;
+  InlineFunction<void(FdEvents)> on_ready_;  // empty before start(), and while it is called
   TimerId delay_timer_ = TimerId::kNone;
   bool delayed_once_ = false;
 };

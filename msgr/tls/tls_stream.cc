@@ -77,7 +77,7 @@ class TlsStream final : public ByteStream, private RecordTransport {
   StreamResult receive(std::span<const iovec> iovecs) override;
 
   std::error_code start(FdEvents events, InlineFunction<void(FdEvents)> on_ready) override {
-    on_ready_ = std::make_shared<InlineFunction<void(FdEvents)>>(std::move(on_ready));
+    on_ready_ = std::move(on_ready);
     set_events(events);
     return {};
   }
@@ -115,8 +115,8 @@ class TlsStream final : public ByteStream, private RecordTransport {
   TlsWrap::HandshakeDone done_;                                       // empty once it ran
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);  // false once destroyed
   State state_ = State::kHandshake;
-  std::error_code error_;  // what send() and receive() give; set if kBroken
-  std::shared_ptr<InlineFunction<void(FdEvents)>> on_ready_;  // null before start()
+  std::error_code error_;                    // what send() and receive() give; set if kBroken
+  InlineFunction<void(FdEvents)> on_ready_;  // empty before start(), and while it is called
   FdEvents wanted_ = FdEvents::kNone;
   FdEvents below_events_ = FdEvents::kNone;
   bool has_more_ = false;         // receive() ended before the stream below was empty
@@ -306,17 +306,19 @@ FdEvents TlsStream::ready(FdEvents events) const noexcept {
 void TlsStream::tell(FdEvents events) {
   const auto wanted = static_cast<uint32_t>(wanted_ | FdEvents::kHangUp);
   const auto told = static_cast<FdEvents>(static_cast<uint32_t>(ready(events)) & wanted);
-  if (told == FdEvents::kNone || on_ready_ == nullptr) return;
+  if (told == FdEvents::kNone || !on_ready_) return;
   const std::shared_ptr<bool> alive = alive_;
-  const auto on_ready = on_ready_;  // the callback may destroy this stream
-  (*on_ready)(told);
-  if (*alive) tell_later();
+  auto on_ready = std::move(on_ready_);  // the callback may destroy this stream
+  on_ready(told);
+  if (!*alive) return;
+  if (!on_ready_) on_ready_ = std::move(on_ready);  // unless it called start()
+  tell_later();
 }
 
 // For what no event below tells of.
 void TlsStream::tell_later() {
   const bool has_news = error_ || (has_more_ && has(wanted_, FdEvents::kRead));
-  if (!has_news || is_call_posted_ || on_ready_ == nullptr) return;
+  if (!has_news || is_call_posted_ || !on_ready_) return;
   is_call_posted_ = true;
   center_.post([this, alive = alive_] {
     if (!*alive) return;
