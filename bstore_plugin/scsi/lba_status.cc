@@ -1,12 +1,8 @@
 // SPDX-License-Identifier: GPL-2.0-only
+#include "bstore_plugin/scsi/lba_status.h"
+
 #include <algorithm>
 #include <boost/endian/conversion.hpp>
-#include <cstring>
-
-#include "bstore_plugin/scsi/scsi_command.h"
-
-// GET LBA STATUS, SBC-4 5.10: asks the object servers what is allocated, extent by extent, until
-// the answer is full or long enough.
 
 namespace lunar::bstore_plugin {
 namespace {
@@ -16,64 +12,52 @@ constexpr std::size_t kDescriptorBytes = 16;
 constexpr std::size_t kMaxDescriptors = 64;
 // Objects looked at, so that the command ends in bounded time.
 constexpr std::size_t kMaxAsked = 256;
-constexpr uint8_t kDeallocated = 1;
+constexpr unsigned char kDeallocated = 1;
 
 }  // namespace
 
-void ScsiCommand::lba_status() {
-  if (cdb_.parameter_bytes == 0) return finish(Sense{});
-  extents_asked_ = 0;
-  next_lba_status(offset());
+LbaStatusAnswer::LbaStatusAnswer(uint64_t begin, uint32_t block_shift, std::size_t room_bytes)
+    : block_shift_(block_shift),
+      wanted_(std::clamp<std::size_t>(room_bytes / kDescriptorBytes, 1, kMaxDescriptors)),
+      next_(begin) {}
+
+bool LbaStatusAnswer::wants_more(uint64_t image_bytes) const noexcept {
+  return next_ < image_bytes && runs_.size() <= wanted_ && extents_asked_ < kMaxAsked;
 }
 
-void ScsiCommand::next_lba_status(uint64_t at) {
-  const std::size_t room =
-      std::min<std::size_t>(cdb_.parameter_bytes, command_.data_in_bytes) / kDescriptorBytes;
-  const std::size_t wanted = std::clamp<std::size_t>(room, 1, kMaxDescriptors);
-  if (at >= image_->size() || statuses_.size() > wanted || ++extents_asked_ > kMaxAsked) {
-    return send_lba_status();
+void LbaStatusAnswer::add(const gateway::Image::Allocation& found, uint64_t image_bytes) {
+  ++extents_asked_;
+  // Whole blocks: one that is partly allocated counts as allocated.
+  const uint64_t block = uint64_t{1} << block_shift_;
+  bool is_allocated = found.is_allocated;
+  uint64_t length =
+      is_allocated ? (found.length + block - 1) / block * block : found.length / block * block;
+  if (length == 0) {
+    is_allocated = true;
+    length = block;
   }
-  image_->allocation_at(at, io_id_, [this, at](Result<gateway::Image::Allocation> found) {
-    if (is_cancelled_) return finish_cancelled();
-    if (!found) {
-      gateway::IoResult failed;
-      failed.error = found.error();
-      return finish_as(failed);
-    }
-    // Whole blocks: one that is partly allocated counts as allocated.
-    const uint64_t block = uint64_t{1} << limits_.block_shift;
-    bool is_allocated = found->is_allocated;
-    uint64_t length =
-        is_allocated ? (found->length + block - 1) / block * block : found->length / block * block;
-    if (length == 0) {
-      is_allocated = true;
-      length = block;
-    }
-    length = std::min(length, image_->size() - at);
-    if (!statuses_.empty() && statuses_.back().is_allocated == is_allocated) {
-      statuses_.back().length += length;
-    } else {
-      statuses_.push_back({at, length, is_allocated});
-    }
-    next_lba_status(at + length);
-  });
+  length = std::min(length, image_bytes - next_);
+  if (!runs_.empty() && runs_.back().is_allocated == is_allocated) {
+    runs_.back().length += length;
+  } else {
+    runs_.push_back({next_, length, is_allocated});
+  }
+  next_ += length;
 }
 
-void ScsiCommand::send_lba_status() {
-  std::vector<unsigned char> out(kHeaderBytes);
-  for (const LbaStatus& status : statuses_) {
-    unsigned char descriptor[kDescriptorBytes] = {};
-    const uint64_t blocks = std::min<uint64_t>(status.length >> limits_.block_shift, UINT32_MAX);
-    boost::endian::store_big_u64(descriptor, status.begin >> limits_.block_shift);
-    boost::endian::store_big_u32(descriptor + 8, static_cast<uint32_t>(blocks));
-    descriptor[12] = status.is_allocated ? 0 : kDeallocated;
-    out.insert(out.end(), descriptor, descriptor + kDescriptorBytes);
+std::vector<std::byte> LbaStatusAnswer::encode() const {
+  std::vector<std::byte> out(kHeaderBytes + runs_.size() * kDescriptorBytes);
+  auto* at = reinterpret_cast<unsigned char*>(out.data());
+  boost::endian::store_big_u32(at, static_cast<uint32_t>(out.size() - 4));
+  at += kHeaderBytes;
+  for (const StatusRun& run : runs_) {
+    const uint64_t blocks = std::min<uint64_t>(run.length >> block_shift_, UINT32_MAX);
+    boost::endian::store_big_u64(at, run.begin >> block_shift_);
+    boost::endian::store_big_u32(at + 8, static_cast<uint32_t>(blocks));
+    at[12] = run.is_allocated ? 0 : kDeallocated;
+    at += kDescriptorBytes;
   }
-  boost::endian::store_big_u32(out.data(), static_cast<uint32_t>(out.size() - 4));
-  const std::size_t sent = std::min<std::size_t>(out.size(), cdb_.parameter_bytes);
-  std::memcpy(command_.data_in, out.data(), std::min<std::size_t>(sent, command_.data_in_bytes));
-  result_.transferred_in = static_cast<uint32_t>(sent);
-  finish(Sense{});
+  return out;
 }
 
 }  // namespace lunar::bstore_plugin

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 #include <utility>
+#include <vector>
 
 #include "bstore_plugin/lun/shared_cluster.h"
 #include "common/check.h"
@@ -299,6 +300,36 @@ void ScsiCommand::or_write() {
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
   image_->or_write(offset(), data, io_options(),
                    [this](const IoResult& result) { finish_as(result); });
+}
+
+void ScsiCommand::lba_status() {
+  if (cdb_.parameter_bytes == 0) return finish(Sense{});
+  const std::size_t room = std::min<std::size_t>(cdb_.parameter_bytes, command_.data_in_bytes);
+  lba_status_ = std::make_unique<LbaStatusAnswer>(offset(), limits_.block_shift, room);
+  ask_lba_status();
+}
+
+void ScsiCommand::ask_lba_status() {
+  if (!lba_status_->wants_more(image_->size())) return send_lba_status();
+  image_->allocation_at(lba_status_->next(), io_id_,
+                        [this](Result<gateway::Image::Allocation> found) {
+                          if (is_cancelled_) return finish_cancelled();
+                          if (!found) {
+                            IoResult failed;
+                            failed.error = found.error();
+                            return finish_as(failed);
+                          }
+                          lba_status_->add(*found, image_->size());
+                          ask_lba_status();
+                        });
+}
+
+void ScsiCommand::send_lba_status() {
+  const std::vector<std::byte> out = lba_status_->encode();
+  const std::size_t sent = std::min<std::size_t>(out.size(), cdb_.parameter_bytes);
+  std::memcpy(command_.data_in, out.data(), std::min<std::size_t>(sent, command_.data_in_bytes));
+  result_.transferred_in = static_cast<uint32_t>(sent);
+  finish(Sense{});
 }
 
 void ScsiCommand::finish_as(const IoResult& result) {

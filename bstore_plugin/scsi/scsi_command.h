@@ -4,10 +4,10 @@
 #include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <memory>
-#include <vector>
 
 #include "bstore_plugin/plugin_api.h"
 #include "bstore_plugin/scsi/cdb.h"
+#include "bstore_plugin/scsi/lba_status.h"
 #include "bstore_plugin/scsi/sense.h"
 #include "gateway/image.h"
 #include "msgr/buffer.h"
@@ -65,7 +65,7 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   void compare_and_write();
   void or_write();
   void lba_status();
-  void next_lba_status(uint64_t at);
+  void ask_lba_status();
   void send_lba_status();
 
   // Ends the command with what the image said; transferred amounts are set beforehand.
@@ -85,17 +85,11 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   bool is_cancelled_ = false;
   bool is_finished_ = false;
   lunar_scsi_result result_{};
-  msgr::RegisteredBuffer scratch_;  // VERIFY: what is stored
-  uint64_t verified_bytes_ = 0;     // VERIFY without data: good so far
-  uint32_t ranges_in_flight_ = 0;   // UNMAP
-  gateway::IoResult joined_;        // UNMAP: first error
-  struct LbaStatus {
-    uint64_t begin = 0;  // bytes
-    uint64_t length = 0;
-    bool is_allocated = false;
-  };
-  std::vector<LbaStatus> statuses_;  // GET LBA STATUS: the answer so far, in order
-  uint32_t extents_asked_ = 0;       // GET LBA STATUS
+  msgr::RegisteredBuffer scratch_;               // VERIFY: what is stored
+  uint64_t verified_bytes_ = 0;                  // VERIFY without data: good so far
+  uint32_t ranges_in_flight_ = 0;                // UNMAP
+  gateway::IoResult joined_;                     // UNMAP: first error
+  std::unique_ptr<LbaStatusAnswer> lba_status_;  // GET LBA STATUS: the answer so far
 };
 
 }  // namespace lunar::bstore_plugin
