@@ -24,16 +24,18 @@ namespace lunar::msgr {
 // inside neither of its callbacks.
 class KeyringWatch {
  public:
-  // Reads the file, and blocks for it: for a program's start. `own` is the entity that uses it, and
-  // whose key must not get lost later if it is in there now. Errors are those of Keyring::load().
+  // Reads the file, blocking. `own` is who uses it: if it has a key of its own there, a file
+  // without one is never taken later. Errors are those of Keyring::load().
   static Outcome<std::unique_ptr<KeyringWatch>> load(EventCenter& center, std::string file,
                                                      const EntityName& own);
+  // A look that is under way ends later, and tells nobody.
   ~KeyringWatch();
   KeyringWatch(const KeyringWatch&) = delete;
   KeyringWatch& operator=(const KeyringWatch&) = delete;
 
-  // The keys that count now. The object stays where it is, and changes on the loop alone, just
-  // before `on_changed`.
+  // The newest one that could be used. The reference stays good until the watch is destroyed; what
+  // it refers to changes on the loop alone, before `on_changed`. Whoever took keys out of it goes
+  // on with them.
   const Keyring& keyring() const noexcept { return keyring_; }
   // From now on looks at the file this often, and calls `on_changed` when keyring() has become what
   // is in it: also if that are the same keys. A change is noticed by the file's inode, size and
@@ -59,11 +61,18 @@ class KeyringWatch {
   // What the thread that looks has of this, which it may outlive: null then.
   struct Shared;
 
+  // At most one look is under way. The timer leads to the next one: after the interval, or sooner
+  // if the file was found changed and is to be seen so again.
   KeyringWatch(EventCenter& center, std::string file, EntityName own);
   static Stamp stamp_of(const std::string& file);
+  // Begins a look, which reads the file if somebody waits for reload(), if it was changed before
+  // the last look and has stayed so, or if it could not be used the last time.
   void look();
+  // A look is over.
   void on_seen(Sighting& seen);
+  // What was read becomes keyring(), if it can be used.
   void take(Outcome<Keyring> loaded);
+  // Once for each problem, and not at each look.
   void complain(std::string problem);
 
   EventCenter& center_;
