@@ -186,6 +186,14 @@ uint64_t ClientSessions::newest_nonce(const ClientName& client) const {
   return newest;
 }
 
+std::vector<ClientName> ClientSessions::clients_of(const std::string& entity) const {
+  std::vector<ClientName> clients;
+  for (auto at = starts_of_.lower_bound({entity, {}});
+       at != starts_of_.end() && at->first.entity == entity; ++at)
+    clients.push_back(at->first);
+  return clients;
+}
+
 void ClientSessions::fence(const ClientName& client, uint64_t nonce,
                            UniqueFunction<void(bool)> done) {
   if (nonce != 0 && fences_.allows(client, nonce))

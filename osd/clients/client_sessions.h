@@ -55,6 +55,8 @@ class ClientSessions {
 
   // The newest start of the client that this server knows; 0 if none.
   uint64_t newest_nonce(const ClientName& client) const;
+  // The clients of the entity that have sessions here.
+  std::vector<ClientName> clients_of(const std::string& entity) const;
   // Fences the client's starts up to `nonce`, which the fence table refuses already. `done(true)`
   // runs when nothing of theirs executes any more, `done(false)` when the table allows that start
   // again before; at once if it is so already.

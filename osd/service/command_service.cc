@@ -5,12 +5,14 @@
 
 #include <algorithm>
 #include <chrono>
+#include <deque>
 #include <nlohmann/json.hpp>
 #include <utility>
 
 #include "common/host.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/peer_name.h"
 #include "msgr/awaiters.h"
 #include "objecter/cluster/text_message.h"
 #include "osd/map/command_arguments.h"
@@ -156,8 +158,8 @@ void CommandService::add_admin_commands(AdminSocket& socket) {
         }));
   };
   for (const auto& [name, help] : kShown) add(name, help);
-  add("osd fence", "keep a client (entity=, instance=) from writing here");
-  add("osd unfence", "let a client (entity=, instance=) write here again");
+  add("osd fence", "keep a client (entity=, instance=), or all of an entity=, from writing here");
+  add("osd unfence", "let a client (entity=, instance=), or all of an entity=, write here again");
   add("status", "the cluster, as the map authority sees it");
 }
 
@@ -165,16 +167,30 @@ void CommandService::add_admin_commands(AdminSocket& socket) {
 
 void CommandService::run(const std::string& text, Done done) {
   const std::string prefix = command_prefix(text);
-  if (prefix == "osd fence") {
-    fence(text, std::move(done));
-    return;
-  }
-  if (prefix == "osd unfence") {
-    unfence(text, std::move(done));
-    return;
-  }
+  if (prefix == "osd fence" || prefix == "osd unfence")
+    return run_fencing(prefix == "osd fence", text, std::move(done));
   if (is_shown(prefix)) return done(show(prefix, parse_command(text)));
   with_.maps.command(text, std::move(done));
+}
+
+void CommandService::run_fencing(bool is_fence, const std::string& text, Done done) {
+  const Json arguments = parse_command(text);
+  if (arguments.contains("instance")) {
+    if (is_fence)
+      fence(text, std::move(done));
+    else
+      unfence(text, std::move(done));
+    return;
+  }
+  const std::string entity = text_of(arguments, "entity");
+  if (!is_entity_text(entity) || arguments.contains("nonce") || arguments.contains("for"))
+    return done(refusal(OsdErrc::kInvalid,
+                        "name a client by \"entity\" and \"instance\", or all clients of an "
+                        "\"entity\" by that alone; `sessions` lists them"));
+  if (is_fence)
+    fence_entity(entity, std::move(done));
+  else
+    unfence_entity(entity, std::move(done));
 }
 
 CommandReply CommandService::show(std::string_view prefix, const Json& arguments) const {
@@ -265,6 +281,42 @@ Detached CommandService::unfence(std::string text, Done done) {
     done(refusal(OsdErrc::kFenced, fmt::format("{} start {} stays fenced: an image was taken over "
                                                "from it; restart that gateway",
                                                client->to_string(), replaced)));
+}
+
+// As fence(), of all clients of the entity.
+Detached CommandService::fence_entity(std::string entity, Done done) {
+  msgr::Completion<std::error_code> recorded;
+  with_.fences.fence_entity(entity, recorded.callback());
+  const std::error_code unrecorded = co_await recorded;
+  if (unrecorded) {
+    done(fence_reply(unrecorded, {entity, {}}));
+    co_return;
+  }
+  ClientSessions& sessions = with_.ops.sessions();
+  const std::vector<ClientName> clients = sessions.clients_of(entity);
+  std::deque<msgr::Completion<bool>> ends(clients.size());  // all fenced before any is waited for
+  for (std::size_t i = 0; i < clients.size(); ++i)
+    sessions.fence(clients[i], sessions.newest_nonce(clients[i]), ends[i].callback());
+  bool are_fenced = true;
+  for (msgr::Completion<bool>& each : ends) {
+    const bool is_fenced = co_await each;
+    are_fenced = are_fenced && is_fenced;
+  }
+  if (are_fenced)
+    done(fence_reply({}, {entity, {}}));
+  else
+    done(refusal(OsdErrc::kCancelled, "`osd unfence` has lifted the fence meanwhile"));
+}
+
+Detached CommandService::unfence_entity(std::string entity, Done done) {
+  msgr::Completion<std::error_code> recorded;
+  with_.fences.unfence_entity(entity, recorded.callback());
+  const std::error_code unrecorded = co_await recorded;
+  if (!unrecorded) {
+    for (const ClientName& client : with_.ops.sessions().clients_of(entity))
+      with_.ops.sessions().unfence(client);
+  }
+  done(fence_reply(unrecorded, {entity, {}}));
 }
 
 uint64_t CommandService::newest_nonce(const ClientName& client) const {

@@ -51,8 +51,11 @@ class CommandService {
   bool may_command(const msgr::Connection& connection, const std::string& text) const;
   void run(const std::string& text, Done done);
   // Both end before the server's end: it waits for what is recorded, and for what executes.
+  void run_fencing(bool is_fence, const std::string& text, Done done);
   Detached fence(std::string text, Done done);
   Detached unfence(std::string text, Done done);
+  Detached fence_entity(std::string entity, Done done);
+  Detached unfence_entity(std::string entity, Done done);
   objecter::CommandReply show(std::string_view prefix, const CommandJson& arguments) const;
   uint64_t newest_nonce(const ClientName& client) const;
   objecter::CommandReply fence_reply(std::error_code error, const ClientName& client) const;

@@ -145,6 +145,21 @@ class LockTest(LunarTestCase):
         wait_until(lambda: self.write(self.lun, 9)["status"] == "GOOD", 30, "the gateway to go on")
         self.assertEqual(self.content(self.lun), {9})
 
+    def test_an_entity_that_is_fenced_is_out_with_its_later_starts_too(self):
+        (who,) = self.holders()
+        self.assert_good(self.write(self.lun, 10))
+        self.cluster.lunar("osd", "fence", who["entity"])
+        self.assert_sense(self.write(self.lun, 11), NOT_READY, 0x04, 0x03)
+        self.tgtd.kill()
+        self.tgtd.start()
+        self.target = self.tgtd.add_target()
+        with self.assertRaises(TgtadmError):
+            self.export("rbd/image", bsopts="lock=takeover")
+        self.cluster.lunar("osd", "unfence", who["entity"])
+        back = self.export("rbd/image", bsopts="lock=takeover")
+        self.assertEqual(self.content(back), {10})
+        self.assert_good(self.write(back, 12))
+
     # -- tools
 
     def test_a_bench_or_an_import_does_not_write_what_is_exported(self):

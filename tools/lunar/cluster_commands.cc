@@ -302,44 +302,44 @@ Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments
                                  {"yes_i_really_mean_it", arguments.is_sure}});
 }
 
-Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) {
-  uint64_t nonce = 0;
-  const std::string& text = arguments.nonce;
-  const auto parsed = std::from_chars(text.data(), text.data() + text.size(), nonce);
-  if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
-    return failure(
-        std::errc::invalid_argument,
-        "'" + text + "' is not a nonce: give the number that 'lunar lock ls POOL/IMAGE' shows");
-  }
+// To every server that the map has, without the authority: the first that fails is told, after all
+// were asked.
+Outcome<void> send_to_all(CommandContext& context, const Json& request) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
-  const auto map = (*cluster)->client().objecter().map();  // needs no authority
-  for (const auto& osd : map->osds) {
-    const auto answer = send(context, osd.id,
-                             {{"prefix", "osd fence"},
-                              {"entity", arguments.entity},
-                              {"instance", arguments.instance},
-                              {"nonce", nonce}});
-    if (!answer) return failure(answer.error());
-  }
-  return {};
-}
-
-// Every start of it that no newer one has replaced, and that a takeover has not fenced: a server
-// that says so keeps none of the others from being asked.
-Outcome<void> unfence(CommandContext& context, const ClusterArguments& arguments) {
-  auto cluster = context.cluster();
-  if (!cluster) return failure(cluster.error());
-  const auto map = (*cluster)->client().objecter().map();  // needs no authority
+  const auto map = (*cluster)->client().objecter().map();
   Outcome<void> result;
   for (const auto& osd : map->osds) {
-    const auto answer = send(context, osd.id,
-                             {{"prefix", "osd unfence"},
-                              {"entity", arguments.entity},
-                              {"instance", arguments.instance}});
+    const auto answer = send(context, osd.id, request);
     if (!answer && result) result = failure(answer.error());
   }
   return result;
+}
+
+Json fencing_request(const char* prefix, const ClusterArguments& arguments) {
+  Json request = {{"prefix", prefix}, {"entity", arguments.entity}};
+  if (!arguments.instance.empty()) request["instance"] = arguments.instance;
+  return request;
+}
+
+Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) {
+  Json request = fencing_request("osd fence", arguments);
+  if (!arguments.instance.empty()) {
+    uint64_t nonce = 0;
+    const std::string& text = arguments.nonce;
+    const auto parsed = std::from_chars(text.data(), text.data() + text.size(), nonce);
+    if (parsed.ec != std::errc() || parsed.ptr != text.data() + text.size()) {
+      return failure(
+          std::errc::invalid_argument,
+          "'" + text + "' is not a nonce: give the number that 'lunar lock ls POOL/IMAGE' shows");
+    }
+    request["nonce"] = nonce;
+  }
+  return send_to_all(context, request);
+}
+
+Outcome<void> unfence(CommandContext& context, const ClusterArguments& arguments) {
+  return send_to_all(context, fencing_request("osd unfence", arguments));
 }
 
 }  // namespace
@@ -421,26 +421,27 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
       ->add_option("object", arguments->object,
                    "name of the object: ID.header, or ID.NUMBER in 16 hex digits")
       ->required();
-  auto* let_in = context.add(*osd, "unfence", "let a gateway in again that 'osd fence' shut out",
-                             [&context, arguments] { return unfence(context, *arguments); });
+  auto* let_in =
+      context.add(*osd, "unfence", "let a gateway or an entity in again that 'osd fence' shut out",
+                  [&context, arguments] { return unfence(context, *arguments); });
   let_in->add_option("entity", arguments->entity, "entity of the gateway, as client.ID")
       ->required();
-  let_in
-      ->add_option("instance", arguments->instance,
-                   "instance of the gateway, as 'lunar info' shows it")
-      ->required();
-  auto* fenced = context.add(*osd, "fence", "refuse a gateway's ops on every server",
-                             [&context, arguments] { return fence(context, *arguments); });
+  let_in->add_option("instance", arguments->instance,
+                     "instance of the gateway, as 'lunar info' shows it; if it is missing, a fence "
+                     "of the whole entity is lifted");
+  auto* fenced =
+      context.add(*osd, "fence", "refuse the ops of a gateway, or of an entity, on every server",
+                  [&context, arguments] { return fence(context, *arguments); });
   fenced->add_option("entity", arguments->entity, "entity of the gateway, as client.ID")
       ->required();
-  fenced
-      ->add_option("instance", arguments->instance,
-                   "instance of the gateway, as 'lunar info' shows it")
-      ->required();
+  auto* instance =
+      fenced->add_option("instance", arguments->instance,
+                         "instance of the gateway, as 'lunar info' shows it; if it is missing, all "
+                         "clients of the entity are fenced, later ones too");
   fenced
       ->add_option("nonce", arguments->nonce,
                    "nonce of the last start of the gateway that is fenced")
-      ->required();
+      ->needs(instance);
 
   CLI::App* pool = app.add_subcommand("pool", "show and change the pools")->require_subcommand(1);
   simple(*pool, "ls", "list the names of all pools", "pool ls");
