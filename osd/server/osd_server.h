@@ -66,7 +66,6 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
 
   const objecter::OsdMapRef& map() const noexcept { return maps_->map(); }  // null before the first
   uint64_t incarnation() const noexcept { return starts_->incarnation(); }  // new with each object
-  uint64_t verifier() const noexcept { return ledger_ ? ledger_->verifier() : 0; }
 
  private:
   struct StartArguments;
