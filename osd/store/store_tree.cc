@@ -179,9 +179,8 @@ std::error_code StoreTree::write_all(int fd, ConstBytes from) const {
   return {};
 }
 
-std::error_code StoreTree::write_temporary(
-    const std::string& temporary, ConstBytes from,
-    const std::function<std::error_code(int fd)>& prepare) const {
+std::error_code StoreTree::write_temporary(const std::string& temporary, ConstBytes from,
+                                           UniqueFunction<std::error_code(int fd)> prepare) const {
   auto fd =
       open_file(std::string(kTemporaryFolder) + "/" + temporary, O_RDWR | O_CREAT | O_TRUNC, 0600);
   if (!fd) return fd.error();

@@ -2,7 +2,6 @@
 #pragma once
 
 #include <cstdint>
-#include <functional>
 #include <optional>
 #include <string>
 #include <string_view>
@@ -12,6 +11,7 @@
 #include "common/file.h"
 #include "common/mutex.h"
 #include "common/result.h"
+#include "common/unique_function.h"
 #include "objecter/protocol/types.h"
 #include "osd/store/syscalls.h"
 
@@ -77,9 +77,8 @@ class StoreTree {
   Result<std::vector<std::byte>> read_small(const std::string& path, std::size_t limit) const;
   std::error_code write_all(int fd, ConstBytes from) const;
   // Writes tmp/<temporary>, lets `prepare` add to it, and syncs it. On an error it is gone again.
-  std::error_code write_temporary(
-      const std::string& temporary, ConstBytes from,
-      const std::function<std::error_code(int fd)>& prepare = nullptr) const;
+  std::error_code write_temporary(const std::string& temporary, ConstBytes from,
+                                  UniqueFunction<std::error_code(int fd)> prepare = nullptr) const;
   // Replaces folder/file, atomically and durably.
   std::error_code replace_small(const std::string& folder, const std::string& file,
                                 ConstBytes from) const;
