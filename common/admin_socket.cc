@@ -278,7 +278,7 @@ AdminRequest AdminSocket::Impl::parse_words(std::string_view line) {
 std::string AdminSocket::Impl::help() {
   nlohmann::ordered_json all = nlohmann::ordered_json::object();
   for (const auto& [prefix, entry] : commands) all[prefix] = entry.help;
-  return all.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+  return json_text(all);
 }
 
 void AdminSocket::Impl::dispatch(SocketClient& client, std::string_view line) {

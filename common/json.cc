@@ -74,6 +74,10 @@ Outcome<Json> parse_json(std::string_view text, const JsonBounds& bounds) {
 template Outcome<nlohmann::json> parse_json(std::string_view, const JsonBounds&);
 template Outcome<nlohmann::ordered_json> parse_json(std::string_view, const JsonBounds&);
 
+std::string json_text(const nlohmann::ordered_json& json) {
+  return json.dump(2, ' ', false, nlohmann::ordered_json::error_handler_t::replace);
+}
+
 std::string printable_text(std::string_view text) {
   const bool is_cut = text.size() > kMostPrinted;
   std::string out(text.substr(0, kMostPrinted));

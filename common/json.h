@@ -5,6 +5,7 @@
 #include <nlohmann/json_fwd.hpp>
 #include <string>
 #include <string_view>
+#include <utility>
 
 #include "common/result.h"
 
@@ -28,6 +29,30 @@ Outcome<Json> parse_json(std::string_view text, const JsonBounds& bounds);
 
 extern template Outcome<nlohmann::json> parse_json(std::string_view, const JsonBounds&);
 extern template Outcome<nlohmann::ordered_json> parse_json(std::string_view, const JsonBounds&);
+
+// The same for an answer that is looked at as far as it goes: null for a text that is no JSON
+// within the bounds, in which nobody finds anything. Where a person reads the reason it is
+// parse_json().
+template <typename Json>
+Json parse_json_or_null(std::string_view text, const JsonBounds& bounds) {
+  auto json = parse_json<Json>(text, bounds);
+  return json ? std::move(*json) : Json();
+}
+
+// The list that an object has under this name, to go through its items; an empty one if `json` is
+// no object, has nothing of that name, or has something else there. A reference into `json`, or to
+// a list that lives as long as the program. Any thread.
+template <typename Json>
+const Json& json_list_in(const Json& json, const char* name) {
+  static const Json kEmpty = Json::array();
+  if (!json.is_object()) return kEmpty;
+  const auto found = json.find(name);
+  return found != json.end() && found->is_array() ? *found : kEmpty;
+}
+
+// JSON as people and the admin socket get it: indented by two blanks, with U+FFFD in place of
+// bytes that are no UTF-8, so that nothing in it can make this fail.
+std::string json_text(const nlohmann::ordered_json& json);
 
 // What came from outside, as it may stand in a sentence, a log line or on a terminal: cut to a few
 // dozen characters, with '?' for all that is not printable ASCII.

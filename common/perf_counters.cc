@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/check.h"
+#include "common/json.h"
 
 namespace lunar {
 namespace {
@@ -64,10 +65,6 @@ Json value_of(const PerfHistogram& histogram) {
                      {"scale_type", "log2"},
                      {"ranges", std::move(ranges)}};
   return {{"axes", Json::array({axis})}, {"values", std::move(values)}};
-}
-
-std::string text_of(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
 // Prometheus takes letters, digits and underscores in names, and wants \ " and newlines escaped in
@@ -155,7 +152,7 @@ std::string PerfRegistry::collect(std::string_view wanted, Make make) const {
     }
     if (!counters.empty()) all[name] = std::move(counters);
   }
-  return text_of(all);
+  return json_text(all);
 }
 
 std::string PerfRegistry::dump(std::string_view group) const {

@@ -58,24 +58,17 @@ T member_of(const Json& json, const char* name) {
     return found->is_number_unsigned() ? found->get<T>() : T{};
   }
 }
-const Json& list_in(const Json& json, const char* name) {
-  static const Json kEmpty = Json::array();
-  if (!json.is_object()) return kEmpty;
-  const auto found = json.find(name);
-  return found != json.end() && found->is_array() ? *found : kEmpty;
-}
-
 Task<ServerFacts> ask_server(Client& client, objecter::PoolId pool, objecter::OsdId osd) {
   ServerFacts facts;
   facts.osd = osd;
   const CommandAnswer losses = co_await ask(client, osd, "unflushed");
   facts.problem = losses.problem;
   if (!facts.problem.empty()) co_return facts;
-  for (const Json& each : list_in(losses.json, "damaged_objects")) {
+  for (const Json& each : json_list_in(losses.json, "damaged_objects")) {
     if (member_of<uint64_t>(each, "pool") != pool) continue;
     facts.damaged.insert(member_of<std::string>(each, "object"));
   }
-  for (const Json& each : list_in(losses.json, "lost_writes")) {
+  for (const Json& each : json_list_in(losses.json, "lost_writes")) {
     facts.lost_writes.insert(member_of<uint64_t>(each, "image"));
   }
   const CommandAnswer sessions = co_await ask(client, osd, "sessions");

@@ -5,6 +5,7 @@
 
 #include <nlohmann/json.hpp>
 
+#include "common/json.h"
 #include "objecter/protocol/op_names.h"
 
 namespace lunar::objecter {
@@ -34,10 +35,6 @@ double seconds(OpTime::duration duration) {
   return std::chrono::duration<double>(duration).count();
 }
 
-std::string dump(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace);
-}
-
 }  // namespace
 
 std::string ops_in_flight_json(const OpTable& table, const ServerCommands& commands_in_flight,
@@ -65,7 +62,7 @@ std::string ops_in_flight_json(const OpTable& table, const ServerCommands& comma
   commands_in_flight.for_each([&](Tid tid, OsdId osd, bool was_sent) {
     commands.push_back({{"tid", tid}, {"osd", osd}, {"sent", was_sent}});
   });
-  return dump({{"ops", std::move(ops)}, {"command_ops", std::move(commands)}});
+  return json_text({{"ops", std::move(ops)}, {"command_ops", std::move(commands)}});
 }
 
 std::string sessions_json(const OsdSessions& sessions_by_osd, Epoch epoch) {
@@ -91,7 +88,7 @@ std::string sessions_json(const OsdSessions& sessions_by_osd, Epoch epoch) {
          {"last_error",
           server == nullptr || !server->last_error() ? "" : server->last_error().message()}});
   });
-  return dump({{"epoch", epoch}, {"sessions", std::move(sessions)}});
+  return json_text({{"epoch", epoch}, {"sessions", std::move(sessions)}});
 }
 
 }  // namespace lunar::objecter

@@ -151,7 +151,7 @@ std::string to_json(const OsdMap& map) {
     json["enforces_caps"] = map.enforces_caps;
     json["entities"] = std::move(entities);
   }
-  return json.dump(2, ' ', false, Json::error_handler_t::replace);
+  return json_text(json);
 }
 
 Outcome<OsdMap> osd_map_from_json(std::string_view text) {

@@ -7,7 +7,8 @@
 
 namespace lunar::objecter {
 
-// Makes the steps of an op that a client sends; osd_op.h has what they are. All is Pure.
+// Makes the steps of an op that a client sends; osd_op.h has what they are, and which of them may
+// stand together in one op. A step owns what it holds: no data, which is the op's. All is Pure.
 
 // A step with these fields, and the others as they are by default. `offset` and `length` are bytes
 // of the object, or what the code makes of them: a cookie, a timeout. `data_length` is how many
@@ -27,7 +28,7 @@ inline SubOp make_step(OpCode code, uint64_t offset = 0, uint64_t length = 0,
 // The step that ends its op with kVersionMismatch unless the object has this version: the first of
 // a compare-and-swap. The version is one that a server has said; one that is all zero stands for
 // an object that is not there. Steps behind it are applied in the same op, so that nobody changes
-// the object in between.
+// the object in between. A step that only looks may follow it, too.
 inline SubOp assert_version(ObjectVersion version) {
   SubOp step = make_step(OpCode::kAssertVersion);
   step.version = version;

@@ -7,6 +7,7 @@
 #include <iterator>
 #include <nlohmann/json.hpp>
 
+#include "common/json.h"
 #include "common/log.h"
 #include "objecter/protocol/op_names.h"
 
@@ -22,10 +23,6 @@ const char* name_of(ClientOpState state) noexcept {
 
 double seconds(std::chrono::nanoseconds duration) {
   return static_cast<double>(duration.count()) / 1e9;
-}
-
-std::string show(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace);
 }
 
 }  // namespace
@@ -142,7 +139,7 @@ std::string OpTracker::in_flight_json(TimePoint now) const {
                    {"state", name_of(op->state)},
                    {"age", seconds(now - op->arrived)}});
   }
-  return show({{"num_ops", ops.size()}, {"ops", ops}});
+  return json_text({{"num_ops", ops.size()}, {"ops", ops}});
 }
 
 std::string OpTracker::historic_json(TimePoint now) const {
@@ -154,7 +151,7 @@ std::string OpTracker::historic_json(TimePoint now) const {
                    {"age", seconds(now - past.ended)},
                    {"result", make_error_code(past.error).message()}});
   }
-  return show({{"size", options_.history_size}, {"ops", ops}});
+  return json_text({{"size", options_.history_size}, {"ops", ops}});
 }
 
 }  // namespace lunar::osd

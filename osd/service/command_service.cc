@@ -58,8 +58,7 @@ constexpr std::size_t kMaxForeignCommand = 4096;
 
 // Null for what is no JSON within bounds: it has no arguments.
 Json parse_command(std::string_view text) {
-  auto json = parse_json<Json>(text, objecter::kAnswerBounds);
-  return json ? std::move(*json) : Json();
+  return parse_json_or_null<Json>(text, objecter::kAnswerBounds);
 }
 
 // The client that a command names by "entity" and "instance".

@@ -9,7 +9,10 @@
 
 namespace lunar::osd {
 
-std::vector<std::string> split_words(const std::string& text) {
+namespace {
+
+// The names of a list, which are separated by commas or blanks.
+std::vector<std::string> names_in(const std::string& text) {
   std::vector<std::string> words;
   std::string word;
   for (const char c : text + ",") {
@@ -20,6 +23,8 @@ std::vector<std::string> split_words(const std::string& text) {
   }
   return words;
 }
+
+}  // namespace
 
 Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   OsdServerOptions options;
@@ -39,7 +44,7 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   options.executor.max_executing = config.get_uint("osd_client_message_cap");
   options.nearfull_ratio = config.get_double("mon_osd_nearfull_ratio");
   options.grace = config.get_duration("osd_heartbeat_grace");
-  options.admins = split_words(config.get_string("osd_admin_entities"));
+  options.admins = names_in(config.get_string("osd_admin_entities"));
   options.tracking.history_size = config.get_uint("osd_op_history_size");
   options.tracking.history_duration = config.get_duration("osd_op_history_duration");
   options.tracking.complaint_time = config.get_duration("osd_op_complaint_time");

@@ -34,7 +34,4 @@ struct OsdServerOptions {
   static Outcome<OsdServerOptions> from_config(const Config& config);
 };
 
-// Words separated by commas or blanks.
-std::vector<std::string> split_words(const std::string& text);
-
 }  // namespace lunar::osd

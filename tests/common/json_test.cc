@@ -59,6 +59,25 @@ TEST(JsonTest, RefusesWhatIsNoJson) {
     EXPECT_EQ(refusal(text), "is not JSON") << text;
 }
 
+TEST(JsonTest, AnAnswerThatIsNoJsonIsNull) {
+  EXPECT_EQ(parse_json_or_null<Json>("{\"a\": 1}", kBounds), Json({{"a", 1}}));
+  EXPECT_TRUE(parse_json_or_null<Json>("nonsense", kBounds).is_null());
+  EXPECT_TRUE(parse_json_or_null<Json>("[12345678]", {9}).is_null());
+}
+
+TEST(JsonTest, AListThatIsNotThereIsEmpty) {
+  const Json json = {{"list", {1, 2}}, {"number", 3}};
+  EXPECT_EQ(json_list_in(json, "list").size(), 2u);
+  EXPECT_TRUE(json_list_in(json, "number").empty());
+  EXPECT_TRUE(json_list_in(json, "other").empty());
+  EXPECT_TRUE(json_list_in(Json(3), "list").empty());
+}
+
+TEST(JsonTest, TextHasAReplacementForWhatIsNoUtf8) {
+  EXPECT_EQ(json_text({{"a", 1}}), "{\n  \"a\": 1\n}");
+  EXPECT_EQ(json_text("\xff"), "\"\xef\xbf\xbd\"");
+}
+
 TEST(JsonTest, PrintsBoundedPlainText) {
   EXPECT_EQ(printable_text("rbd"), "rbd");
   EXPECT_EQ(printable_text("a\x1b[31m\n\xc3\xa9"), "a?[31m???");

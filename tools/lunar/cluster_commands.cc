@@ -112,12 +112,6 @@ Outcome<ServerAnswer> send_to_any(CommandContext& context, const Json& request) 
   return failure(answer.error());
 }
 
-// Null if it is no JSON within bounds.
-Json parse_answer(std::string_view text) {
-  auto json = parse_json<Json>(text, objecter::kAnswerBounds);
-  return json ? std::move(*json) : Json();
-}
-
 // Members of an answer, whose types are another program's business.
 std::string text_in(const Json& json, const char* name, const char* otherwise) {
   const bool is_there = json.is_object() && json.contains(name) && json[name].is_string();
@@ -135,7 +129,7 @@ std::string complaint_of(CommandContext& context, const objecter::OsdInfo& osd, 
     return "osd." + std::to_string(osd.id) +
            " does not say how full it is: " + answer.error().message;
   }
-  const Json usage = parse_answer(*answer);
+  const Json usage = parse_json_or_null<Json>(*answer, objecter::kAnswerBounds);
   const std::string state = text_in(usage, "state", "ok");
   if (state == "ok") return {};
   is_error = state == "full";
@@ -151,7 +145,7 @@ std::string complaint_of(CommandContext& context, const objecter::OsdInfo& osd, 
 Outcome<void> show_status(CommandContext& context) {
   const auto answer = send_to_any(context, {{"prefix", "status"}});
   if (!answer) return failure(answer.error());
-  Json json = parse_answer(answer->text);
+  Json json = parse_json_or_null<Json>(answer->text, objecter::kAnswerBounds);
   if (!json.is_object())
     return failure(objecter::OsdErrc::kInvalid,
                    "the answer is no status: " + printable_text(answer->text));
@@ -205,8 +199,8 @@ Outcome<void> refuse_other_file(const std::string& file, const std::string& map_
   std::error_code none;
   if (!std::filesystem::exists(std::filesystem::symlink_status(file, none))) return {};
   const auto there = read_file(file, kMaxMapBytes);
-  const Json was = there ? parse_answer(*there) : Json();
-  const Json is = parse_answer(map_text);
+  const Json was = there ? parse_json_or_null<Json>(*there, objecter::kAnswerBounds) : Json();
+  const Json is = parse_json_or_null<Json>(map_text, objecter::kAnswerBounds);
   const bool is_backup = was.is_object() && is.is_object() && was.contains("fsid") &&
                          was.contains("epoch") && was["epoch"].is_number_unsigned();
   if (is_backup && was["fsid"] == is["fsid"] && was["epoch"] <= is["epoch"]) return {};
@@ -345,7 +339,7 @@ Outcome<void> unfence(CommandContext& context, const ClusterArguments& arguments
 }  // namespace
 
 Outcome<void> print_answer(const CommandContext& context, const std::string& answer) {
-  const Json json = parse_answer(answer);
+  const Json json = parse_json_or_null<Json>(answer, objecter::kAnswerBounds);
   if (context.wants_json() || json.is_null()) {
     std::puts(answer.c_str());
   } else {

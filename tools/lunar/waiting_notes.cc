@@ -20,16 +20,8 @@ constexpr std::chrono::seconds kSlow{5};         // for a server that has a conn
 constexpr std::chrono::seconds kAgain{5};
 constexpr OsdId kNoServer = -1;
 
-const Json& list_in(const Json& json, const char* name) {
-  static const Json kEmpty = Json::array();
-  if (!json.is_object()) return kEmpty;
-  const auto found = json.find(name);
-  return found != json.end() && found->is_array() ? *found : kEmpty;
-}
-
 Json parse(const std::string& text) {
-  auto json = parse_json<Json>(text, objecter::kAnswerBounds);
-  return json ? std::move(*json) : Json();
+  return parse_json_or_null<Json>(text, objecter::kAnswerBounds);
 }
 
 std::string seconds_text(std::chrono::nanoseconds time) {
@@ -44,20 +36,20 @@ std::map<OsdId, WaitingNotes::ServerWait> WaitingNotes::waits_in(const std::stri
                                                                  TimePoint now) {
   std::map<OsdId, ServerWait> waits;
   const Json in_flight = parse(ops);
-  for (const Json& op : list_in(in_flight, "ops")) {
+  for (const Json& op : json_list_in(in_flight, "ops")) {
     ServerWait& wait = waits[op.value("osd", kNoServer)];
     const std::chrono::duration<double> age(op.value("age", 0.0));
     wait.age = std::max(wait.age, std::chrono::duration_cast<std::chrono::nanoseconds>(age));
   }
   const Json known = parse(sessions);
-  for (const Json& session : list_in(known, "sessions")) {
+  for (const Json& session : json_list_in(known, "sessions")) {
     const auto wait = waits.find(session.value("osd", kNoServer));
     if (wait == waits.end()) continue;
     wait->second.is_connected =
         session.value("state", "") == "open" && session.value("link", false);
   }
   std::map<uint64_t, TimePoint> commands;
-  for (const Json& command : list_in(in_flight, "command_ops")) {
+  for (const Json& command : json_list_in(in_flight, "command_ops")) {
     const auto tid = command.value("tid", uint64_t{0});
     const auto seen = commands_.find(tid);
     const TimePoint since = seen == commands_.end() ? now : seen->second;
