@@ -16,9 +16,6 @@
 
 namespace lunar {
 
-class Config;        // common/config.h
-class PerfRegistry;  // common/perf_counters.h
-
 // One command as it was asked. A value, built by the socket: {"prefix": "config set", "name":
 // "debug_ms", "value": "5"}, or plain text, whose words after the command become "args". Values
 // that are not strings arrive as their JSON text.
@@ -51,7 +48,8 @@ class AdminReply {
 
   // JSON, or text for a person. Less than 4 GiB.
   void send(std::string text);
-  // The command failed. Arrives as {"error": {"code", "message"}}; `message` is one sentence.
+  // The command failed. Arrives as {"error": {"code", "message"}}; `message` is one sentence, which
+  // names the thing and says what to do about it.
   void fail(std::error_code code, const std::string& message);
   void fail(const Error& error) { fail(error.code, error.message); }
 
@@ -83,20 +81,15 @@ class AdminSocket {
   // Runs on the socket's own thread and must not block: what belongs to a loop is posted there with
   // the reply. REQUIRES: no other handler has this prefix.
   using Handler = InlineFunction<void(const AdminRequest&, AdminReply)>;
-  // Serves `prefix` from now on, as long as what is returned lives. `help` is a full clause: what
-  // the command does.
-  // At most one handler runs at a time.
+  // Serves `prefix` from now on, as long as what is returned lives; at most one handler runs at a
+  // time. `help` is a full clause: what the command does. The commands help and version are there
+  // from the start; add_standard_commands() adds those that every program has.
   [[nodiscard]] ServedCommand add(std::string prefix, std::string help, Handler handler);
-
-  // help and version are there from the start. This adds config show|get|set|diff, perf
-  // dump|schema| histogram dump|prometheus, log dump|reopen. Both must outlive the socket.
-  void add_standard_commands(Config& config, PerfRegistry& perf);
 
  private:
   struct Impl;
   explicit AdminSocket(std::shared_ptr<Impl> impl);
   std::shared_ptr<Impl> impl_;  // shared with the ServedCommands, which hold it weakly
-  std::vector<ServedCommand> standard_commands_;  // of add_standard_commands()
 };
 
 // Made by add(). Empty when default-constructed or moved from.

@@ -6,6 +6,7 @@
 #include <csignal>
 #include <utility>
 
+#include "common/admin_commands.h"
 #include "common/file.h"
 #include "common/log.h"
 
@@ -158,11 +159,12 @@ Outcome<void> Program::serve_admin_socket() {
   auto socket = AdminSocket::create(path, admin_socket_mode(*config_));
   if (!socket) return failure(socket.error());
   admin_socket_ = *std::move(socket);
-  admin_socket_->add_standard_commands(*config_, *perf_);
+  admin_commands_ = add_standard_commands(*admin_socket_, *config_, *perf_);
   return {};
 }
 
 Program::~Program() {
+  admin_commands_.clear();
   admin_socket_.reset();
   log_.reset();
   log_flush();

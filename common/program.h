@@ -64,7 +64,8 @@ class Program {
   std::unique_ptr<Config> config_;  // first made, last destroyed: the others borrow it
   std::unique_ptr<LogConfig> log_;
   std::unique_ptr<PerfRegistry> perf_;
-  std::unique_ptr<AdminSocket> admin_socket_;  // null unless it is served
+  std::unique_ptr<AdminSocket> admin_socket_;               // null unless it is served
+  std::vector<AdminSocket::ServedCommand> admin_commands_;  // of admin_socket_, none without it
 };
 
 // A core dump or a debugger of the same user could read keys: PR_SET_DUMPABLE off. Not called in

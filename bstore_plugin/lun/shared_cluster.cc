@@ -11,6 +11,7 @@
 
 #include "bstore_plugin/lun/last_error.h"
 #include "bstore_plugin/lun/run_in_time.h"
+#include "common/admin_commands.h"
 #include "common/check.h"
 #include "common/crc32c.h"
 #include "common/file.h"
@@ -196,7 +197,7 @@ void SharedCluster::serve_admin_socket() {
                        : Outcome<std::unique_ptr<AdminSocket>>(failure(folder.error()));
   if (!socket) return remember_error(host_, "admin socket: " + socket.error().message);
   admin_ = std::move(*socket);
-  admin_->add_standard_commands(*config_, *perf_);
+  admin_commands_ = add_standard_commands(*admin_, *config_, *perf_);
   const auto on_loop = [this](const char* prefix, const char* help, auto answer) {
     admin_commands_.push_back(
         admin_->add(prefix, help, [this, answer](const AdminRequest&, AdminReply reply) {

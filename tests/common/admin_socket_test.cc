@@ -12,6 +12,7 @@
 #include <thread>
 
 #include "common/admin/unix_socket.h"
+#include "common/admin_commands.h"
 #include "common/config.h"
 #include "common/log.h"
 #include "common/perf_counters.h"
@@ -225,11 +226,12 @@ class StandardCommandsTest : public AdminSocketTest {
     AdminSocketTest::SetUp();
     ASSERT_TRUE(config_.set("mon_host", "10.0.0.1"));
     config_.freeze();
-    socket_->add_standard_commands(config_, perf_);
+    commands_ = add_standard_commands(*socket_, config_, perf_);
   }
   void TearDown() override { socket_.reset(); }
   Config config_;
   PerfRegistry perf_;
+  std::vector<AdminSocket::ServedCommand> commands_;
 };
 
 TEST_F(StandardCommandsTest, ConfigIsShownAndSet) {

@@ -1,21 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-// The commands every program answers: configuration, counters, log.
+#include "common/admin_commands.h"
 
 #include <nlohmann/json.hpp>
+#include <utility>
 
-#include "common/admin_socket.h"
-#include "common/config.h"
+#include "common/json.h"
 #include "common/log.h"
-#include "common/perf_counters.h"
 
 namespace lunar {
 namespace {
 
 using Json = nlohmann::ordered_json;
-
-std::string text_of(const Json& json) {
-  return json.dump(2, ' ', false, Json::error_handler_t::replace);
-}
 
 // Argument number `index` of a plain request, or the JSON field of the first name that is there
 // (Ceph calls a name "var" and a value "val").
@@ -31,7 +26,7 @@ std::string argument(const AdminRequest& request, std::size_t index,
 void config_show(Config& config, AdminReply reply) {
   Json all = Json::object();
   for (const auto& shown : config.show()) all[shown.name] = shown.value;
-  reply.send(text_of(all));
+  reply.send(json_text(all));
 }
 
 void config_diff(Config& config, AdminReply reply) {
@@ -41,13 +36,13 @@ void config_diff(Config& config, AdminReply reply) {
     all[shown.name] = {
         {"default", shown.default_value}, {"value", shown.value}, {"source", shown.source}};
   }
-  reply.send(text_of(all));
+  reply.send(json_text(all));
 }
 
 void config_get(Config& config, const AdminRequest& request, AdminReply reply) {
   const auto shown = config.show(argument(request, 0, {"name", "var"}));
   if (!shown) return reply.fail(shown.error());
-  reply.send(text_of({{shown->name, shown->value}}));
+  reply.send(json_text({{shown->name, shown->value}}));
 }
 
 void config_set(Config& config, const AdminRequest& request, AdminReply reply) {
@@ -55,7 +50,7 @@ void config_set(Config& config, const AdminRequest& request, AdminReply reply) {
   if (auto set = config.set(name, argument(request, 1, {"value", "val"})); !set) {
     return reply.fail(set.error());
   }
-  reply.send(text_of({{"success", name + " is set"}}));
+  reply.send(json_text({{"success", name + " is set"}}));
 }
 
 void log_dump(AdminReply reply) {
@@ -69,9 +64,11 @@ void log_dump(AdminReply reply) {
 
 }  // namespace
 
-void AdminSocket::add_standard_commands(Config& config, PerfRegistry& perf) {
-  const auto keep = [this](std::string prefix, std::string help, Handler handler) {
-    standard_commands_.push_back(add(std::move(prefix), std::move(help), std::move(handler)));
+std::vector<AdminSocket::ServedCommand> add_standard_commands(AdminSocket& socket, Config& config,
+                                                              PerfRegistry& perf) {
+  std::vector<AdminSocket::ServedCommand> commands;
+  const auto keep = [&](std::string prefix, std::string help, AdminSocket::Handler handler) {
+    commands.push_back(socket.add(std::move(prefix), std::move(help), std::move(handler)));
   };
   keep("config show", "values of all options",
        [&config](const AdminRequest&, AdminReply reply) { config_show(config, std::move(reply)); });
@@ -105,6 +102,7 @@ void AdminSocket::add_standard_commands(Config& config, PerfRegistry& perf) {
          if (auto opened = log_reopen(); !opened) return reply.fail(opened.error());
          reply.send("{}");
        });
+  return commands;
 }
 
 }  // namespace lunar
