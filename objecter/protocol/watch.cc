@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "objecter/protocol/watch.h"
 
+#include "common/peer_name.h"
 #include "objecter/protocol/codec/fields.h"
 #include "objecter/protocol/object_id_codec.h"
 
@@ -39,8 +40,9 @@ void put_identity(ByteWriter& w, const ClientIdentity& client) {
 
 ClientIdentity get_identity(ByteReader& r) {
   ClientIdentity client;
-  client.entity = r.get_string(WatchLimits::kMaxIdentityBytes);
-  client.instance = r.get_string(WatchLimits::kMaxIdentityBytes);
+  client.entity = r.get_string(kMaxEntityBytes);
+  client.instance = r.get_string(kMaxInstanceBytes);
+  if (!is_entity_text(client.entity) || !is_instance_text(client.instance)) r.mark_bad();
   client.nonce = r.get<uint64_t>();
   return client;
 }
@@ -69,7 +71,7 @@ WatchSettling get_settling(ByteReader& r) noexcept {
   return settling;
 }
 
-constexpr std::size_t kMinIdBytes = 4 + 4 + 8 + 8;
+constexpr std::size_t kMinIdBytes = 4 + 1 + 4 + 1 + 8 + 8;
 
 // How many of these follow; 0 with ok() false if there cannot be so many.
 uint32_t get_count(ByteReader& r, std::size_t min_bytes) noexcept {

@@ -21,13 +21,13 @@ struct WatchLimits {
   static constexpr std::size_t kMaxPayloadBytes = 4096;     // of a notify, and of one reply to it
   static constexpr std::size_t kMaxWatchers = 4096;         // that a list names
   static constexpr std::size_t kMaxAckBytes = 1u << 20;     // replies of one notify together
-  static constexpr std::size_t kMaxIdentityBytes = 512;     // of an entity, of an instance
   static constexpr std::size_t kMaxResultBytes = 8u << 20;  // of a list, of a notify's result
   static constexpr std::chrono::milliseconds kMaxTimeout{std::chrono::minutes(10)};
 };
 
 // One start of a client, as servers tell them apart: a later start of the same instance has a
-// greater nonce. The same three as in msgr::PeerIdentity. A value.
+// greater nonce. The same three as in msgr::PeerIdentity, and with its bounds: common/peer_name.h.
+// A value.
 struct ClientIdentity {
   std::string entity;    // "client.admin"
   std::string instance;  // which gateway or program

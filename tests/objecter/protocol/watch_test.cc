@@ -58,6 +58,19 @@ TEST(WatchProtocolTest, MessagesKeepEveryField) {
   expect_exact(encoded(WatchPing{77}), decode_watch_ping);
 }
 
+// The handshake lets in no others, so no server has a watch of one.
+TEST(WatchProtocolTest, AnIdentityThatNoClientCanHaveIsRefused) {
+  const auto is_taken = [](const ClientIdentity& client) {
+    return decode_watch_notify(encoded(WatchNotify{5, {1, "x"}, 9, client, {}, {}})).has_value();
+  };
+  EXPECT_TRUE(is_taken({std::string(129, 'e'), std::string(256, 'i'), 1}));
+  EXPECT_FALSE(is_taken({std::string(130, 'e'), "host", 1}));
+  EXPECT_FALSE(is_taken({"client.a", std::string(257, 'i'), 1}));
+  EXPECT_FALSE(is_taken({"", "host", 1}));
+  EXPECT_FALSE(is_taken({"client.a", "", 1}));
+  EXPECT_FALSE(is_taken({"client.a", "two words", 1}));
+}
+
 TEST(WatchProtocolTest, CountsThatCannotBeAreRefused) {
   Buffer bytes = encoded(WatcherList{});
   bytes[16] = std::byte{1};  // one watcher, and no bytes of it
