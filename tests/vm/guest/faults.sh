@@ -36,11 +36,13 @@ count_rdma() {
     jq -sr --argjson threads "[$(IFS=,; echo "${threads[*]}")]" \
       '[.[] | map(select(.pid as $pid | $threads | index($pid))) | length] | join(" ")'
 }
-# holdings PID: all these counts in one line that can be compared. Only fds of sockets, channels and
-# loops count: the store keeps files of objects open, and a load uses different objects in each run.
+# holdings PID: all these counts in one line that can be compared. Only fds of TCP and UDP sockets, channels and
+# loops count: the store keeps files of objects open, and a load uses different objects in each run; and lttng-ust
+# opens Unix sockets and pipes when it likes.
 holdings() {
   local qp cq mr pd fds
-  fds=$(find -L "/proc/$1/fd" -mindepth 1 -maxdepth 1 ! -type f | wc -l)
+  fds=$(find "/proc/$1/fd" -mindepth 1 -printf '%l\n' | grep -E '^(socket:|anon_inode:|/dev/infiniband/)' |
+    grep -cvFf <(awk 'FNR > 1 {print "socket:[" $7 "]"}' "/proc/$1/net/unix"))
   read -r qp cq mr pd <<<"$(count_rdma qp cq mr pd "$1")"
   echo "qp $qp cq $cq mr $mr pd $pd fd $fds"
 }
