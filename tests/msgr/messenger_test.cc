@@ -11,6 +11,7 @@
 #include "tests/msgr/session/session_fixture.h"
 #include "tests/support/descriptors.h"
 #include "tests/support/messenger_options.h"
+#include "tests/support/turn_until.h"
 
 namespace lunar::msgr {
 namespace {
@@ -31,7 +32,7 @@ class MessengerTest : public ::testing::Test {
     bool done = false;
     messenger.shutdown([&] { done = true; });
     EXPECT_FALSE(done) << "never inside the call";
-    EXPECT_TRUE(turn_until(*center_, [&] { return done; }));
+    EXPECT_TRUE(test::turn_until(*center_, [&] { return done; }));
   }
 
   std::unique_ptr<EventCenter> center_;
@@ -110,7 +111,7 @@ TEST_F(MessengerTest, SurvivesGarbage) {
   ASSERT_EQ(::send(fd, garbage.data(), garbage.size(), 0), static_cast<ssize_t>(garbage.size()));
   char byte = 0;
   ssize_t got = -1;
-  ASSERT_TRUE(turn_until(*center_, [&] {
+  ASSERT_TRUE(test::turn_until(*center_, [&] {
     got = recv(fd, &byte, 1, MSG_DONTWAIT);
     return got == 0 || (got < 0 && errno != EAGAIN);
   }));
@@ -121,7 +122,7 @@ TEST_F(MessengerTest, SurvivesGarbage) {
   auto client = std::move(*Messenger::create(*center_, *stack_, test::without_authentication(),
                                              nullptr, nullptr, &client_events));
   auto connection = client->connect(address, Policy::kLosslessClient);
-  EXPECT_TRUE(turn_until(*center_, [&] { return client_events.opens == 1; }));
+  EXPECT_TRUE(test::turn_until(*center_, [&] { return client_events.opens == 1; }));
   shut_down(*client);
   shut_down(*server);
 }
@@ -137,12 +138,12 @@ TEST_F(MessengerTest, ShutdownLeavesNoDescriptorsAndNoBuffers) {
                                                nullptr, nullptr, &client_events));
     Probe probe;
     auto connection = client->connect(address, Policy::kLosslessClient);
-    ASSERT_TRUE(turn_until(*center_, [&] { return client_events.opens == 1; }));
+    ASSERT_TRUE(test::turn_until(*center_, [&] { return client_events.opens == 1; }));
     for (uint64_t tid = 1; tid <= 50; ++tid) {
       connection->send(
           std::make_unique<ProbeMessage>(probe, meta(tid), "", std::string(100'000, 'x')));
     }
-    ASSERT_TRUE(turn_until(*center_, [&] { return events_.received.size() >= 3; }));
+    ASSERT_TRUE(test::turn_until(*center_, [&] { return events_.received.size() >= 3; }));
     shut_down(*client);
     EXPECT_EQ(probe.alive, 0);
     shut_down(*server);

@@ -7,6 +7,7 @@
 #include "msgr/posix/posix_stack.h"
 #include "tests/msgr/session/byte_relay.h"
 #include "tests/msgr/session/secure_fixture.h"
+#include "tests/support/turn_until.h"
 
 // Sessions inside TLS: who gets one, and what somebody between two sides can do.
 
@@ -297,7 +298,7 @@ class ByteRelayTest : public ::testing::Test {
     for (auto* node : {&client_, &server_}) {
       bool done = node->messenger == nullptr;
       if (!done) node->messenger->shutdown([&] { done = true; });
-      EXPECT_TRUE(turn_until(*center_, [&] { return done; }));
+      EXPECT_TRUE(test::turn_until(*center_, [&] { return done; }));
       node->messenger.reset();
     }
   }
@@ -317,7 +318,7 @@ class ByteRelayTest : public ::testing::Test {
     node.messenger = std::move(*Messenger::create(*center_, *stack_, with_modes(options, modes),
                                                   &keyring_, &node.perf, &node.events));
   }
-  bool until(const std::function<bool()>& done) { return turn_until(*center_, done); }
+  bool until(const std::function<bool()>& done) { return test::turn_until(*center_, done); }
   // For either way of the relay.
   std::function<void(std::string&)> change_hellos(std::function<void(Hello&)> change) {
     return [this, change = std::move(change)](std::string& bytes) {

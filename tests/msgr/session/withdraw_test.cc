@@ -2,7 +2,6 @@
 #include <gmock/gmock.h>
 
 #include "tests/msgr/session/session_fixture.h"
-#include "tests/support/manual_clock.h"
 
 namespace lunar::msgr {
 namespace {
@@ -12,7 +11,6 @@ using namespace std::chrono_literals;
 // Connection::withdraw() in each state a message can be in.
 class WithdrawTest : public SessionFixture {
  protected:
-  explicit WithdrawTest(TimeSource* time = nullptr) : SessionFixture(time) {}
   void SetUp() override {
     server_ = &add_server();
     client_ = &add_node(quick_options("client.a"));
@@ -148,21 +146,13 @@ TEST_F(WithdrawTest, IsDoneWhenTheSessionEndsFirst) {
   EXPECT_EQ(probe_.alive, 0);
 }
 
-// How long a link may take, on a clock that is moved by hand.
-struct OwnClock {
-  test::ManualClock clock;
-};
-class WithdrawTimeTest : private OwnClock, public WithdrawTest {
+// How long a link may take.
+class WithdrawTimeTest : public WithdrawTest {
  protected:
-  WithdrawTimeTest() : WithdrawTest(&clock) {}
   void TearDown() override { injector_.delay = {}; }
   void send_slowly(uint64_t tid) {
     injector_.delay = 40ms;
     connection_->send(std::make_unique<ProbeMessage>(probe_, meta(tid), "slow"));
-    settle();
-  }
-  void pass(std::chrono::milliseconds time) {
-    clock.advance(time);
     settle();
   }
 };
