@@ -80,7 +80,7 @@ TEST_F(ImageDirectoryTest, ManyNamesAreListedInFewOps) {
                                add_name(*gateway, pool, "n" + std::to_string(10'000 + i), i + 1),
                                [&](const Outcome<void>& done) { added += done ? 1 : 0; });
     if (i % 100 != 99) continue;
-    ASSERT_TRUE(test::turn_until(*center, [&] { return added == i + 1; }));
+    ASSERT_TRUE(until([&] { return added == i + 1; }));
   }
   const uint64_t ops = counter("op");
   const auto began = std::chrono::steady_clock::now();
@@ -142,7 +142,7 @@ TEST_F(ImageDirectoryTest, AnOpenImageSeesThatItGrew) {
   uint64_t seen = 0;
   image->watch_size([&](uint64_t size) { seen = size; });
   ASSERT_TRUE(resize("disk", 16 * kMiB));
-  ASSERT_TRUE(test::turn_until(*center, [&] { return seen != 0; }));
+  ASSERT_TRUE(until([&] { return seen != 0; }));
   EXPECT_EQ(seen, 16 * kMiB);
   EXPECT_FALSE(write(15 * kMiB, "beyond the old end"));
   EXPECT_TRUE(close(image));
@@ -172,7 +172,7 @@ TEST_F(ImageDirectoryTest, TwoResizesAtOnceDoNotMeet) {
     resize_image(*each, {"lunar", "disk"}, {.size = 16 * kMiB}, {},
                  [&ended](Outcome<void> outcome) { ended.push_back(std::move(outcome)); });
   }
-  ASSERT_TRUE(test::turn_until(*center, [&] { return ended.size() == 2; }));
+  ASSERT_TRUE(until([&] { return ended.size() == 2; }));
   EXPECT_TRUE(ended[0] || ended[1]);
   for (const Outcome<void>& each : ended) {
     EXPECT_TRUE(each || each.error().code == OsdErrc::kBusy) << each.error().message;
@@ -191,8 +191,7 @@ TEST_F(ImageDirectoryTest, AGatewayThatWasStruckIsFenced) {
   ASSERT_TRUE(wait<void>([&](auto done) {
     unregister(*other, {"lunar", "disk"}, "gateway", std::move(done));
   }));
-  EXPECT_TRUE(test::turn_until(
-      *center, [&] { return write(0, std::string(512, 'x')) == OsdErrc::kFenced; }));
+  EXPECT_TRUE(until([&] { return write(0, std::string(512, 'x')) == OsdErrc::kFenced; }));
   EXPECT_TRUE(close(image));
 }
 
@@ -236,7 +235,7 @@ TEST_F(ImageDirectoryTest, AGatewayThatAnOperatorLetInAgainGoesOn) {
   EXPECT_EQ(write(0, std::string(512, 'y')), OsdErrc::kFenced);
   EXPECT_EQ(write(0, std::string(512, 'y')), OsdErrc::kFenced);
   at_all("osd unfence");
-  EXPECT_TRUE(test::turn_until(*center, [&] { return !write(0, std::string(512, 'z')); }));
+  EXPECT_TRUE(until([&] { return !write(0, std::string(512, 'z')); }));
   EXPECT_EQ(read(0, 512), std::string(512, 'z'));
   EXPECT_TRUE(close(image));
 }

@@ -16,11 +16,10 @@
 #include "gateway/image_directory.h"
 #include "tests/osd/server/server_fixture.h"
 #include "tests/support/borrowed_stack.h"
-#include "tests/support/turn_until.h"
 
 namespace lunar::gateway {
 
-// Images on three servers in memory, on one loop.
+// Images on three servers in memory, on one loop, in virtual time.
 class ImageFixture : public osd::ServerFixture {
  protected:
   using Settings = std::vector<std::pair<std::string, std::string>>;
@@ -42,7 +41,7 @@ class ImageFixture : public osd::ServerFixture {
   void end_client(Client* client) {
     bool is_shut_down = false;
     client->shutdown([&is_shut_down] { is_shut_down = true; });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return is_shut_down; }));
+    EXPECT_TRUE(until([&] { return is_shut_down; }));
     std::erase_if(clients_, [client](const auto& each) { return each.get() == client; });
   }
 
@@ -64,7 +63,7 @@ class ImageFixture : public osd::ServerFixture {
     configs_.push_back(std::move(config));
     clients_.push_back(std::move(*made));
     Client* client = clients_.back().get();
-    EXPECT_TRUE(test::turn_until(*center, [&] { return client->objecter().map() != nullptr; }));
+    EXPECT_TRUE(until([&] { return client->objecter().map() != nullptr; }));
     return client;
   }
 
@@ -73,7 +72,7 @@ class ImageFixture : public osd::ServerFixture {
   Outcome<T> wait(Start start) {
     auto result = std::make_shared<std::optional<Outcome<T>>>();
     start([result](Outcome<T> outcome) { *result = std::move(outcome); });
-    if (!test::turn_until(*center, [&] { return result->has_value(); })) {
+    if (!until([&] { return result->has_value(); })) {
       return failure(std::errc::timed_out, "the call did not end");
     }
     return std::move(**result);
@@ -105,7 +104,7 @@ class ImageFixture : public osd::ServerFixture {
     std::optional<IoResult> result;
     start([&result](const IoResult& io) { result = io; });
     EXPECT_FALSE(result) << "done ran inside the submitting call";
-    EXPECT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+    EXPECT_TRUE(until([&] { return result.has_value(); }));
     return result ? *result : IoResult{};
   }
   std::error_code write(uint64_t offset, const std::string& data) {

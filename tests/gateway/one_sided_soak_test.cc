@@ -111,8 +111,7 @@ TEST_P(OneSidedSoakTest, EveryByteIsTheLastOneWritten) {
       ios.push_back(
           mixed.start(is_second ? *second : *gateway, is_second ? *seconds : *image, region));
     }
-    ASSERT_TRUE(test::turn_until(
-        *center,
+    ASSERT_TRUE(until(
         [&] {
           return std::all_of(ios.begin(), ios.end(),
                              [](const auto& io) { return io->result.has_value(); });

@@ -14,7 +14,8 @@ namespace lunar::test {
 
 // Time of one loop that passes only while the loop waits: turn_until() then moves it to the next
 // timer. So nothing that a test sees depends on how fast the machine is or for how long it pauses,
-// and waiting takes no time. Give it to EventCenter::Options::time.
+// and waiting takes no time. Work that never ends has to pause, as load of a test does. Give it to
+// EventCenter::Options::time.
 //
 // It is what monotonic_now() says too, for the whole process: one at a time, made before the center
 // and destroyed after it, and only in tests of one thread.

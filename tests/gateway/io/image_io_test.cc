@@ -141,7 +141,7 @@ TEST_F(ImageIoTest, ACancelledIoEndsOnceTheServerHasAnswered) {
   std::optional<IoResult> result;
   const IoOptions options{.fua = false, .io_id = gateway->next_io_id()};
   image->write(0, as_const_bytes(data), options, [&](const IoResult& io) { result = io; });
-  ASSERT_TRUE(test::turn_until(*center, [&] {
+  ASSERT_TRUE(until([&] {
     std::size_t held = 0;
     for (auto& [id, osd] : osds) held += osd.store->held(osd::FaultyStore::Call::kWrite);
     return held == 1;
@@ -150,7 +150,7 @@ TEST_F(ImageIoTest, ACancelledIoEndsOnceTheServerHasAnswered) {
   for (int turns = 0; turns < 10; ++turns) turn();
   EXPECT_FALSE(result) << "it ended while a server was still writing";
   for (auto& [id, osd] : osds) osd.store->release(osd::FaultyStore::Call::kWrite);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+  ASSERT_TRUE(until([&] { return result.has_value(); }));
 }
 
 TEST_F(ImageIoTest, AfterCloseNothingIsAccepted) {

@@ -46,7 +46,7 @@ TEST_F(IosInFlightTest, AClosedImageIsDoneAfterItsIos) {
     order.push_back("closed");
   });
   EXPECT_TRUE(order.empty());
-  ASSERT_TRUE(test::turn_until(*center, [&] { return order.size() == 2; }));
+  ASSERT_TRUE(until([&] { return order.size() == 2; }));
   EXPECT_EQ(order, (std::vector<std::string>{"io", "closed"}));
 }
 
@@ -57,7 +57,7 @@ TEST_F(IosInFlightTest, AnIoThatIsStartedAfterCloseIsRefusedAndCloseWaitsForItsD
     EXPECT_EQ(result.error, objecter::OsdErrc::kShutdown);
     order.push_back("io");
   });
-  ASSERT_TRUE(test::turn_until(*center, [&] { return order.size() == 2; }));
+  ASSERT_TRUE(until([&] { return order.size() == 2; }));
   EXPECT_EQ(order, (std::vector<std::string>{"io", "closed"}));
 }
 
@@ -76,7 +76,7 @@ TEST_F(IosInFlightTest, CancelEndsEveryIoOfTheIdAndNoOther) {
               [&](const IoResult& result) { other = result.error; });
   image->cancel(id);
   image->cancel(gateway->next_io_id());
-  ASSERT_TRUE(test::turn_until(*center, [&] { return cancelled.size() == 2 && other; }));
+  ASSERT_TRUE(until([&] { return cancelled.size() == 2 && other; }));
   EXPECT_FALSE(*other);
   for (const std::error_code& each : cancelled) EXPECT_EQ(each, objecter::OsdErrc::kCancelled);
   EXPECT_TRUE(close(image));

@@ -30,7 +30,7 @@ class ImageChangesTest : public MetadataFixture {
     std::optional<PoolObjects> found;
     run_to_done<PoolObjects>(*center, list_objects(*gateway, *gateway->find_pool("lunar"), prefix),
                              [&](PoolObjects objects) { found = std::move(objects); });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return found.has_value(); }));
+    EXPECT_TRUE(until([&] { return found.has_value(); }));
     return found.value_or(PoolObjects());
   }
   // A server that has none of these objects: there are three, and at most two are named.
@@ -127,7 +127,7 @@ TEST_F(ImageChangesTest, AShrunkImageIsSmallBeforeItsEndIsCleared) {
                  on_progress, std::move(done));
   });
   ASSERT_TRUE(resized);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return size_meanwhile.has_value(); }));
+  ASSERT_TRUE(until([&] { return size_meanwhile.has_value(); }));
   EXPECT_EQ(*size_meanwhile, 4 * kMiB);
 }
 
@@ -142,11 +142,10 @@ TEST_F(ImageChangesTest, AStartThatRegistersWhileAnEarlierOneIsFencedStaysRegist
   std::optional<Outcome<void>> result;
   unregister(*gateway, {"lunar", "disk"}, "gw",
              [&](Outcome<void> outcome) { result = std::move(outcome); });
-  ASSERT_TRUE(
-      test::turn_until(*center, [&] { return osds[other].store->held(Call::kRecord) != 0; }));
+  ASSERT_TRUE(until([&] { return osds[other].store->held(Call::kRecord) != 0; }));
   edit_header(created->id, [&](ImageHeader& header) { header.registrations.push_back(newer); });
   osds[other].store->release(Call::kRecord);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+  ASSERT_TRUE(until([&] { return result.has_value(); }));
   EXPECT_TRUE(*result) << result->error().message;
   const auto found = run(read_header(*gateway, pool, created->id));
   ASSERT_TRUE(found);
@@ -169,8 +168,7 @@ TEST_F(ImageChangesTest, ARemovalDeletesWhatTheImageHasGrownByMeanwhile) {
   std::optional<Outcome<void>> result;
   remove_image(*gateway, {"lunar", "disk"}, {},
                [&](Outcome<void> outcome) { result = std::move(outcome); });
-  ASSERT_TRUE(
-      test::turn_until(*center, [&] { return osds[third].store->held(Call::kRecord) != 0; }));
+  ASSERT_TRUE(until([&] { return osds[third].store->held(Call::kRecord) != 0; }));
   edit_header(created->id, [&](ImageHeader& header) { header.size = 16 * kMiB; });
   objecter::ObjectOp op;
   op.object = {pool, data_object_name(created->id, 3)};
@@ -182,10 +180,10 @@ TEST_F(ImageChangesTest, ARemovalDeletesWhatTheImageHasGrownByMeanwhile) {
   std::optional<std::error_code> made;
   gateway->objecter().submit(std::move(op),
                              [&](const objecter::OpReply& reply) { made = reply.error; });
-  ASSERT_TRUE(test::turn_until(*center, [&] { return made.has_value(); }));
+  ASSERT_TRUE(until([&] { return made.has_value(); }));
   ASSERT_FALSE(*made) << made->message();
   osds[third].store->release(Call::kRecord);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+  ASSERT_TRUE(until([&] { return result.has_value(); }));
   EXPECT_TRUE(*result) << result->error().message;
   EXPECT_EQ(objects(image_id_text(created->id)).names, std::vector<std::string>());
 }
@@ -210,8 +208,7 @@ TEST_F(ImageChangesTest, WhatCannotBeReadMayBeOpenAndAServerThatIsDownHidesWhatI
   const auto created = create("disk", 8 * kMiB);
   ASSERT_TRUE(created);
   stop(1);
-  ASSERT_TRUE(
-      test::turn_until(*center, [&] { return !gateway->objecter().map()->find_osd(1)->up; }));
+  ASSERT_TRUE(until([&] { return !gateway->objecter().map()->find_osd(1)->up; }));
   EXPECT_TRUE(find_open());
   start(1);
   put(header_of(pool, created->id), "?");
@@ -231,8 +228,7 @@ TEST_F(ImageChangesTest, AnImageWhoseHeaderGoesWhileItIsMadeIsNotMade) {
     std::optional<Outcome<ImageHeader>> made;
     create_image(*gateway, {"lunar", "disk"}, {8 * kMiB, {}},
                  [&](Outcome<ImageHeader> outcome) { made = std::move(outcome); });
-    ASSERT_TRUE(
-        test::turn_until(*center, [&] { return osds[osd].store->held(Call::kReplace) != 0; }));
+    ASSERT_TRUE(until([&] { return osds[osd].store->held(Call::kReplace) != 0; }));
     // If its header is not on the same server, it is its name that waits.
     for (const std::string& name : objects("").names) {
       const auto id = parse_image_id(std::string_view(name).substr(0, 16));
@@ -243,7 +239,7 @@ TEST_F(ImageChangesTest, AnImageWhoseHeaderGoesWhileItIsMadeIsNotMade) {
       ASSERT_TRUE(run(delete_header(*gateway, pool, *id)));
     }
     osds[osd].store->release(Call::kReplace);
-    ASSERT_TRUE(test::turn_until(*center, [&] { return made.has_value(); }));
+    ASSERT_TRUE(until([&] { return made.has_value(); }));
     EXPECT_EQ(made->has_value(), !is_done);
     if (!is_done) {
       ASSERT_TRUE(remove("disk"));
@@ -258,7 +254,7 @@ TEST_F(ImageChangesTest, RefusalsComeLaterThanTheCall) {
   resize_image(*gateway, {"lunar", "disk"}, {.size = 1}, {},
                [&result](Outcome<void> outcome) { result = std::move(outcome); });
   EXPECT_FALSE(result) << "done ran inside the call";
-  ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+  ASSERT_TRUE(until([&] { return result.has_value(); }));
   EXPECT_FALSE(*result);
 }
 

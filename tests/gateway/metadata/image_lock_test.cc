@@ -189,7 +189,7 @@ TEST_F(ImageLockTest, WhoeverMayWaitGetsItWhenItIsClosed) {
   Image::open(*gateway, {"lunar", "disk"}, {.lock_wait = std::chrono::seconds(60)},
               [&](auto outcome) { opened = std::move(outcome); });
   EXPECT_TRUE(close(far_image_));
-  ASSERT_TRUE(test::turn_until(*center, [&] { return opened.has_value(); }));
+  ASSERT_TRUE(until([&] { return opened.has_value(); }));
   ASSERT_TRUE(*opened) << opened->error().message;
   EXPECT_TRUE(close(**opened));
 }
@@ -255,7 +255,7 @@ TEST_F(ImageLockTest, WhoHoldsItIsShownWithItsState) {
   ASSERT_EQ(shown->holders.size(), 1u);
   EXPECT_TRUE(shown->holders[0].is_connected);
   cut_off();
-  ASSERT_TRUE(test::turn_until(*center, [&] {
+  ASSERT_TRUE(until([&] {
     shown = status();
     return shown && shown->holders.size() == 1 && shown->holders[0].is_dead;
   }));
@@ -265,7 +265,7 @@ TEST_F(ImageLockTest, OneWhoseConnectionComesBackKeepsIt) {
   open_far();
   cut_off();
   far_.is_cut_off = false;
-  ASSERT_TRUE(test::turn_until(*center, [&] {
+  ASSERT_TRUE(until([&] {
     const auto shown = status();
     return shown && shown->holders.size() == 1 && shown->holders[0].is_connected;
   }));
@@ -288,9 +288,11 @@ TEST_F(ImageLockTest, AResizeThatWasInterruptedIsTakenOverByTheNext) {
       resize_image(*gateway, {"lunar", "disk"}, {.size = 4 * kMiB}, {}, std::move(done));
     });
   };
-  Outcome<void> resized = resize();
-  while (!resized && resized.error().code == OsdErrc::kBusy)
-    resized = resize();  // it may come back
+  Outcome<void> resized;
+  EXPECT_TRUE(until([&] {  // it may come back
+    resized = resize();
+    return resized || resized.error().code != OsdErrc::kBusy;
+  }));
   EXPECT_TRUE(resized) << resized.error().message;
   const auto after = run(find_header(*gateway, {"lunar", "disk"}));
   ASSERT_TRUE(after);

@@ -29,7 +29,7 @@ class ImageResizeTest : public MetadataFixture {
   }
   Outcome<void> resize(uint64_t size) {
     start_resize(size);
-    EXPECT_TRUE(test::turn_until(*center, [&] { return resized.has_value(); }));
+    EXPECT_TRUE(until([&] { return resized.has_value(); }));
     return resized.value_or(Outcome<void>(failure(std::errc::timed_out, "it did not end")));
   }
   ImageHeader header() {
@@ -121,14 +121,14 @@ TEST_F(ImageResizeTest, AGatewayThatIsBeingLetInDoesNotMissAShrink) {
   at_all("osd unfence");
   stop(away);
   const uint64_t before = flushes();
-  ASSERT_TRUE(test::turn_until(*center, [&] { return flushes() > before; }));
+  ASSERT_TRUE(until([&] { return flushes() > before; }));
   start_resize(4 * kMiB);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return header().size == 4 * kMiB; }));
+  ASSERT_TRUE(until([&] { return header().size == 4 * kMiB; }));
   start(away);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return !write(0, "x"); }));
+  ASSERT_TRUE(until([&] { return !write(0, "x"); }));
   EXPECT_EQ(image->size(), 4 * kMiB);
   EXPECT_EQ(write(5 * kMiB, "y"), OsdErrc::kInvalid);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return resized.has_value(); }));
+  ASSERT_TRUE(until([&] { return resized.has_value(); }));
   EXPECT_TRUE(close(image));
 }
 
@@ -142,7 +142,7 @@ TEST_F(ImageResizeTest, AShrinkWaitsForWhatIsInFlightBeyond) {
   const std::string data(4096, 'x');
   image->write(5 * kMiB, as_const_bytes(data), {}, [&](const IoResult& io) { beyond = io; });
   start_resize(4 * kMiB);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return image->size() == 4 * kMiB; }));
+  ASSERT_TRUE(until([&] { return image->size() == 4 * kMiB; }));
   center->run_until_idle();
   EXPECT_FALSE(resized);
   EXPECT_EQ(header().size, 8 * kMiB) << "it was not published";
@@ -150,7 +150,7 @@ TEST_F(ImageResizeTest, AShrinkWaitsForWhatIsInFlightBeyond) {
     EXPECT_FALSE(write(0, data)) << "the rest goes on";
   }
   start(away);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return beyond && resized; }));
+  ASSERT_TRUE(until([&] { return beyond && resized; }));
   EXPECT_FALSE(beyond->error) << beyond->error.message();
   EXPECT_TRUE(*resized) << resized->error().message;
   EXPECT_EQ(header().size, 4 * kMiB);
@@ -169,12 +169,12 @@ TEST_F(ImageResizeTest, AClosingImageIsWaitedForToo) {
   image->write(5 * kMiB, as_const_bytes(data), {}, [&](const IoResult& io) { beyond = io; });
   image->close([&](Outcome<void> outcome) { closed = std::move(outcome); });
   start_resize(4 * kMiB);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return header().state == ImageState::kShrinking; }));
+  ASSERT_TRUE(until([&] { return header().state == ImageState::kShrinking; }));
   center->run_until_idle();
   EXPECT_FALSE(resized);
   EXPECT_EQ(header().size, 8 * kMiB);
   start(away);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return beyond && resized && closed; }));
+  ASSERT_TRUE(until([&] { return beyond && resized && closed; }));
   EXPECT_TRUE(*resized) << resized->error().message;
 }
 
@@ -205,7 +205,7 @@ class SlowOpenTest : public ImageResizeTest, private objecter::WatchHandler {
     bool is_watching = false;
     gateway->objecter().watch(header_of(pool, id), 77, *this,
                               [&](std::error_code error) { is_watching = !error; });
-    ASSERT_TRUE(test::turn_until(*center, [&] { return is_watching; }));
+    ASSERT_TRUE(until([&] { return is_watching; }));
     ASSERT_TRUE(run(update_header(*gateway, pool, id, [this](ImageHeader& header) {
       header.registrations.push_back(
           {gateway->entity(), gateway->instance(), gateway->nonce(), 77, LockMode::kExclusive});
@@ -246,8 +246,11 @@ class InterruptedResizeTest : public ImageResizeTest {
     })));
   }
   Outcome<void> resize_in_time(uint64_t size) {
-    Outcome<void> outcome = resize(size);
-    while (!outcome && outcome.error().code == OsdErrc::kBusy) outcome = resize(size);
+    Outcome<void> outcome;
+    until([&] {
+      outcome = resize(size);
+      return outcome || outcome.error().code != OsdErrc::kBusy;
+    });
     return outcome;
   }
 };
@@ -278,7 +281,7 @@ TEST_F(InterruptedResizeTest, AShrinkThatWasPublishedIsFinishedAndDoesNotComeBac
   interrupt(ImageState::kShrinking, 4 * kMiB, 4 * kMiB);
   const auto grown = resize_in_time(8 * kMiB);
   ASSERT_TRUE(grown) << grown.error().message;
-  ASSERT_TRUE(test::turn_until(*center, [&] { return image->size() == 8 * kMiB; }));
+  ASSERT_TRUE(until([&] { return image->size() == 8 * kMiB; }));
   EXPECT_EQ(read(0, 4 * kMiB), std::string(4 * kMiB, 'x'));
   EXPECT_EQ(read(4 * kMiB, 4 * kMiB), std::string(4 * kMiB, '\0'));
   EXPECT_TRUE(close(image));
@@ -322,19 +325,21 @@ TEST_F(InterruptedResizeTest, AnImageCanBeRemoved) {
 
 // --- under load ---
 
-// Writes blocks of an image that shrinks and grows, and knows what each must hold.
+// Writes blocks of an image that shrinks and grows, and knows what each must hold. It pauses now
+// and then, since time passes only while there is nothing to do.
 class ResizedLoad {
  public:
   static constexpr uint64_t kBlock = 4096;
+  static constexpr std::chrono::microseconds kPause{100};
 
-  ResizedLoad(Image& image, uint64_t small, uint64_t large)
-      : image_(image), small_(small), blocks_(large / kBlock, '\0') {}
+  ResizedLoad(msgr::EventCenter& center, Image& image, uint64_t small, uint64_t large)
+      : center_(center), image_(image), small_(small), blocks_(large / kBlock, '\0') {}
 
   void run(std::size_t in_flight) {
     for (std::size_t i = 0; i < in_flight; ++i) write_next();
   }
   void stop() { is_stopping_ = true; }
-  bool is_idle() const { return busy_.empty(); }
+  bool is_idle() const { return busy_.empty() && pausing_ == 0; }
   // A shrink is done: what is beyond is gone, and nothing of it is under way.
   void on_shrunk() {
     for (uint64_t block = small_ / kBlock; block < blocks_.size(); ++block) blocks_[block] = '\0';
@@ -373,10 +378,20 @@ class ResizedLoad {
                      EXPECT_EQ(io.error, OsdErrc::kInvalid) << io.error.message();
                      EXPECT_GE(block, small_ / kBlock) << "refused below the end";
                    }
-                   if (!is_stopping_) write_next();
+                   go_on(order);
                  });
   }
+  void go_on(uint64_t order) {
+    if (is_stopping_) return;
+    if (order % 16 != 0) return write_next();
+    ++pausing_;
+    center_.run_after(kPause, [this] {
+      --pausing_;
+      if (!is_stopping_) write_next();
+    });
+  }
 
+  msgr::EventCenter& center_;
   Image& image_;
   const uint64_t small_;  // bytes
   std::string blocks_;    // the letter that each holds
@@ -386,6 +401,7 @@ class ResizedLoad {
   uint64_t last_before_ = 0;
   uint64_t acked_ = 0;
   uint64_t refused_ = 0;
+  int pausing_ = 0;
   bool is_small_ = false;
   bool is_stopping_ = false;
 };
@@ -394,18 +410,24 @@ TEST_F(ImageResizeTest, UnderLoadNothingBelowIsLostAndNothingBeyondIsDoneOrComes
   constexpr uint64_t kSmall = kMiB + 64 * 4096;  // cuts an object in two
   constexpr uint64_t kLarge = 4 * kMiB;
   create_and_open(kLarge, {kMiB, kMiB, 1});
-  ResizedLoad load(*image, kSmall, kLarge);
+  ResizedLoad load(*center, *image, kSmall, kLarge);
   load.run(16);
+  const auto resize_among_writes = [&](uint64_t size) {
+    resized.reset();
+    center->run_after(ResizedLoad::kPause, [this, size] { start_resize(size); });
+    EXPECT_TRUE(until([&] { return resized.has_value(); }));
+    return resized.value_or(Outcome<void>(failure(std::errc::timed_out, "it did not end")));
+  };
   for (int round = 0; round < 25; ++round) {
-    const auto shrunk = resize(kSmall);
+    const auto shrunk = resize_among_writes(kSmall);
     ASSERT_TRUE(shrunk) << shrunk.error().message;
     load.on_shrunk();
     load.on_growing();
-    const auto grown = resize(kLarge);
+    const auto grown = resize_among_writes(kLarge);
     ASSERT_TRUE(grown) << grown.error().message;
   }
   load.stop();
-  ASSERT_TRUE(test::turn_until(*center, [&] { return load.is_idle(); }));
+  ASSERT_TRUE(until([&] { return load.is_idle(); }));
   EXPECT_GT(load.acked(), 500u);
   EXPECT_GT(load.refused(), 0u);
   for (uint64_t block = 0; block < load.blocks().size(); ++block) {

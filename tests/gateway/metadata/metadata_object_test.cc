@@ -76,7 +76,7 @@ TEST_F(MetadataObjectTest, ConcurrentUpdatesAllTakeEffect) {
                                  ++ended;
                                });
   }
-  ASSERT_TRUE(test::turn_until(*center, [&] { return ended == kUpdates; }));
+  ASSERT_TRUE(until([&] { return ended == kUpdates; }));
   EXPECT_EQ(content(), std::string(kUpdates, 'x'));
   EXPECT_GT(edits, kUpdates) << "no update had to look again";
 }

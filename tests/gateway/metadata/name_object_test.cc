@@ -63,7 +63,7 @@ TEST_F(NameObjectTest, AreListedInOrderAndReadTogether) {
   run_to_done<std::vector<ReadName>>(
       *center, read_names(*gateway, *gateway->find_pool("lunar"), {"disk7", "none", "disk200"}),
       [&](std::vector<ReadName> names) { read = std::move(names); });
-  ASSERT_TRUE(test::turn_until(*center, [&] { return read.has_value(); }));
+  ASSERT_TRUE(until([&] { return read.has_value(); }));
   ASSERT_EQ(read->size(), 3u);
   EXPECT_EQ(*decode_name((*read)[0].content->text, ""), 7u);
   EXPECT_FALSE((*read)[1].content->exists);
@@ -80,8 +80,7 @@ TEST_F(NameObjectTest, OfAServerThatIsDownAreMissingAndItIsNamed) {
     return objecter::osd_of_pg(info, objecter::pg_of_object(info, object));
   };
   stop(1);
-  ASSERT_TRUE(
-      test::turn_until(*center, [&] { return !gateway->objecter().map()->find_osd(1)->up; }));
+  ASSERT_TRUE(until([&] { return !gateway->objecter().map()->find_osd(1)->up; }));
   const ImageNames found = names();
   ASSERT_EQ(found.unlisted.size(), 1u);
   EXPECT_EQ(found.unlisted.front().osd, 1);
@@ -114,8 +113,7 @@ TEST_F(NameObjectTest, WhetherAnAbsentOneIsAnImageIsNotKnownWithoutTheServerOfTh
   EXPECT_EQ(id_of(name), 0u);
   stop(away);
   if (away != 0) {
-    ASSERT_TRUE(
-        test::turn_until(*center, [&] { return !gateway->objecter().map()->find_osd(away)->up; }));
+    ASSERT_TRUE(until([&] { return !gateway->objecter().map()->find_osd(away)->up; }));
   }
   const auto refused = run(find_name(*gateway, info, name));
   ASSERT_FALSE(refused);

@@ -25,7 +25,7 @@ class OldDirectoryTest : public MetadataFixture {
     std::optional<Result<MetadataContent>> content;
     read_metadata_later(*gateway, old_directory_of(pool),
                         [&](Result<MetadataContent> read) { content = std::move(read); });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return content.has_value(); }));
+    EXPECT_TRUE(until([&] { return content.has_value(); }));
     return content && *content ? (*content)->text : std::string();
   }
   // A pool as an earlier build left it: with this image, whose name is in the directory alone.

@@ -77,7 +77,7 @@ TEST_F(OpenHeaderTest, AReadOnlyOneRegistersNothingAndIsNeverFenced) {
   bool is_seen = false;
   header->watch_size([&is_seen](uint64_t) { is_seen = true; });
   set_size(16 * kMiB);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return is_seen; }));
+  ASSERT_TRUE(until([&] { return is_seen; }));
   EXPECT_FALSE(header->is_fenced());
 }
 
@@ -97,7 +97,7 @@ TEST_F(OpenHeaderTest, OpeningReplacesTheHeaderOnceAndAnIdleImageNever) {
   const Opened header = open_header(*gateway);
   const std::size_t opened = replaced();
   const uint64_t ops_before = ops();
-  ASSERT_TRUE(test::turn_until(*center, [&] { return ops() >= ops_before + 20; }));  // polls
+  ASSERT_TRUE(until([&] { return ops() >= ops_before + 20; }));  // polls
   const std::size_t idle = replaced();
   header->stop();
   EXPECT_TRUE(strike(header));
@@ -117,7 +117,7 @@ TEST_F(OpenHeaderTest, ARestartedGatewayTakesItsRegistrationOver) {
     const auto found = run(find_header(*restarted, {"lunar", "disk"}));
     return found ? found->header.registrations : std::vector<Registration>{};
   };
-  ASSERT_TRUE(test::turn_until(*center, [&] { return registered().size() == 1; }));
+  ASSERT_TRUE(until([&] { return registered().size() == 1; }));
   EXPECT_EQ(registered()[0].nonce, restarted->nonce());
 }
 
@@ -155,7 +155,7 @@ TEST_F(OpenHeaderTest, OneWhoseRegistrationIsTakenOverIsFencedAndStrikesNothing)
     ++changed.registrations.front().cookie;
     return Outcome<void>();
   })));
-  ASSERT_TRUE(test::turn_until(*center, [&] { return header->is_fenced(); }));
+  ASSERT_TRUE(until([&] { return header->is_fenced(); }));
   header->stop();
   EXPECT_TRUE(strike(header));
   EXPECT_EQ(registrations().size(), 1u);
@@ -166,7 +166,7 @@ TEST_F(OpenHeaderTest, AdoptsANewSizeAndSaysSo) {
   uint64_t seen = 0;
   header->watch_size([&seen](uint64_t size) { seen = size; });
   set_size(16 * kMiB);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return seen != 0; }));
+  ASSERT_TRUE(until([&] { return seen != 0; }));
   EXPECT_EQ(seen, 16 * kMiB);
   EXPECT_EQ(header->header().size, 16 * kMiB);
 }
@@ -179,7 +179,7 @@ TEST_F(OpenHeaderTest, NothingChangesAfterStop) {
   uint64_t seen = 0;
   watching->watch_size([&seen](uint64_t size) { seen = size; });
   set_size(16 * kMiB);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return seen != 0; }));
+  ASSERT_TRUE(until([&] { return seen != 0; }));
   EXPECT_EQ(stopped->header().size, 8 * kMiB);
 }
 
@@ -194,7 +194,7 @@ TEST_F(OpenHeaderTest, ItsPollEndsWithTheStopAndLetsItGo) {
     (*header)->stop();
     EXPECT_TRUE(strike(*header));
   }
-  EXPECT_TRUE(test::turn_until(*center, [&] { return weak.expired(); }));
+  EXPECT_TRUE(until([&] { return weak.expired(); }));
 }
 
 }  // namespace

@@ -13,7 +13,7 @@ class PoolObjectsTest : public MetadataFixture {
     std::optional<PoolObjects> found;
     run_to_done<PoolObjects>(*center, list_objects(*gateway, *gateway->find_pool("lunar"), prefix),
                              [&](PoolObjects objects) { found = std::move(objects); });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return found.has_value(); }));
+    EXPECT_TRUE(until([&] { return found.has_value(); }));
     return found.value_or(PoolObjects());
   }
 };
@@ -36,8 +36,7 @@ TEST_F(PoolObjectsTest, TellsWhichServerDidNotList) {
   create_and_open(200 * 4096, {4096, 4096, 1});
   EXPECT_TRUE(close(image));
   stop(1);
-  ASSERT_TRUE(
-      test::turn_until(*center, [&] { return !gateway->objecter().map()->find_osd(1)->up; }));
+  ASSERT_TRUE(until([&] { return !gateway->objecter().map()->find_osd(1)->up; }));
   const PoolObjects found = list("");
   ASSERT_EQ(found.unlisted.size(), 1u);
   EXPECT_EQ(found.unlisted.front().osd, 1);

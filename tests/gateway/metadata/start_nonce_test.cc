@@ -30,7 +30,7 @@ class StartNonceTest : public MetadataFixture {
     std::optional<KnownStarts> known;
     find_known_starts(*gateway, "tgtd", 2s, [&](KnownStarts found) { known = std::move(found); });
     EXPECT_FALSE(known) << "done ran inside the call";
-    EXPECT_TRUE(test::turn_until(*center, [&] { return known.has_value(); }));
+    EXPECT_TRUE(until([&] { return known.has_value(); }));
     return known.value_or(KnownStarts());
   }
 };
@@ -65,8 +65,7 @@ TEST_F(StartNonceTest, AGatewayRestartedWithItsClockADayBackWorksAtOnce) {
 
 TEST_F(StartNonceTest, AServerThatIsDownIsNotWaitedForAndTold) {
   stop(2);
-  ASSERT_TRUE(
-      test::turn_until(*center, [&] { return !gateway->objecter().map()->find_osd(2)->up; }));
+  ASSERT_TRUE(until([&] { return !gateway->objecter().map()->find_osd(2)->up; }));
   EXPECT_EQ(known_starts().silent, std::vector<objecter::OsdId>{2});
 }
 

@@ -30,7 +30,7 @@ class TrimTest : public MetadataFixture {
     run_to_done<std::error_code>(
         *center, trim_image(*gateway, pool, header_, from, to, std::move(on_progress)),
         [&result](std::error_code error) { result = error; });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+    EXPECT_TRUE(until([&] { return result.has_value(); }));
     return result.value_or(make_error_code(objecter::OsdErrc::kTimedOut));
   }
 
@@ -63,10 +63,10 @@ TEST_F(TrimTest, WhatAServerLostIsFreedAgain) {
   std::optional<std::error_code> result;
   run_to_done<std::error_code>(*center, trim_image(*gateway, pool, header_, kKiB, kImageBytes, {}),
                                [&result](std::error_code error) { result = error; });
-  ASSERT_TRUE(test::turn_until(*center, [&] { return osds[1].store->held(Call::kFlush) != 0; }));
+  ASSERT_TRUE(until([&] { return osds[1].store->held(Call::kFlush) != 0; }));
   ASSERT_FALSE(write(0, std::string(kImageBytes, 'x')));
   osds[1].store->release(Call::kFlush);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return result.has_value(); }));
+  ASSERT_TRUE(until([&] { return result.has_value(); }));
   EXPECT_FALSE(*result) << result->message();
   EXPECT_EQ(read(0, kKiB), std::string(kKiB, 'x'));
   EXPECT_EQ(read(kKiB, kImageBytes - kKiB), std::string(kImageBytes - kKiB, '\0'));

@@ -80,7 +80,7 @@ class PoolScrubTest : public MetadataFixture {
     std::optional<objecter::OpReply> reply;
     gateway->objecter().submit(std::move(op),
                                [&](objecter::OpReply answer) { reply = std::move(answer); });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return reply.has_value(); }));
+    EXPECT_TRUE(until([&] { return reply.has_value(); }));
     return reply.value_or(objecter::OpReply());
   }
   // Puts `text` into an object; a metadata object if so flagged.
@@ -441,7 +441,7 @@ TEST_F(PoolScrubTest, AServerThatIsDownIsToldAndItsObjectsAreNoFindings) {
   make_image("one");
   make_image("two");
   stop(2);
-  ASSERT_TRUE(test::turn_until(*center, [&] {
+  ASSERT_TRUE(until([&] {
     const auto* osd = gateway->objecter().map()->find_osd(2);
     return osd != nullptr && !osd->up;
   }));

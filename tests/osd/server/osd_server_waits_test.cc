@@ -3,7 +3,6 @@
 #include <gtest/gtest.h>
 
 #include <algorithm>
-#include <functional>
 #include <string>
 #include <vector>
 
@@ -11,7 +10,6 @@
 #include "objecter/protocol/placement.h"
 #include "osd/server/osd_server.h"
 #include "tests/osd/server/server_fixture.h"
-#include "tests/support/turn_until.h"
 
 namespace lunar::osd {
 namespace {
@@ -83,7 +81,6 @@ class OsdServerWaitsTest : private WithLinkBreaker, public ServerFixture {
     objecter::encode(op, front);
     raw.post(MessageType::kOsdOp, std::move(front), tid, data);
   }
-  bool until(const std::function<bool()>& done) { return test::turn_until(*center, done); }
   uint64_t counter(OsdId osd, const std::string& name) {
     const std::string text = osds[osd].perf->prometheus();
     const auto at = text.find("lunar_" + name + "{");

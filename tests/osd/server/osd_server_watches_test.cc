@@ -11,7 +11,6 @@
 #include "msgr/errors.h"
 #include "osd/server/osd_server.h"
 #include "tests/osd/server/server_fixture.h"
-#include "tests/support/manual_clock.h"
 
 namespace lunar::osd {
 namespace {
@@ -36,7 +35,6 @@ struct LinkCutter final : msgr::LoopbackInjector {
 // Owned by a base, so that it is made before the stack.
 struct WithLinkCutter {
   LinkCutter links;
-  test::ManualClock clock;
   msgr::LoopbackOptions network() {
     msgr::LoopbackOptions options;
     options.injector = &links;
@@ -62,13 +60,8 @@ struct Listener final : objecter::WatchHandler {
 
 class OsdServerWatchesTest : private WithLinkCutter, public ServerFixture {
  protected:
-  using WithLinkCutter::clock;
   using WithLinkCutter::links;
-  OsdServerWatchesTest() : ServerFixture(network()) {
-    msgr::EventCenter::Options timed;
-    timed.time = &clock;
-    center = std::move(*msgr::EventCenter::create(timed));
-  }
+  OsdServerWatchesTest() : ServerFixture(network()) {}
   ~OsdServerWatchesTest() override {
     links.cuts = false;
     for (auto& [name, other] : others) end(*other);
@@ -86,26 +79,18 @@ class OsdServerWatchesTest : private WithLinkCutter, public ServerFixture {
     object = {client->map()->pools.at(0).id, "header"};
   }
 
-  void pass(std::chrono::milliseconds time) {
-    turn();
-    for (; time.count() > 0; time -= 100ms) {
-      clock.advance(std::min<std::chrono::milliseconds>(time, 100ms));
-      turn();
-    }
-  }
+  void pass(std::chrono::milliseconds duration) { time.pass(*center, duration); }
   void end(objecter::Objecter& ended) {
     bool is_down = false;
     ended.shutdown([&] { is_down = true; });
-    for (int i = 0; i < 100 && !is_down; ++i) pass(100ms);
-    EXPECT_TRUE(is_down);
+    EXPECT_TRUE(until([&] { return is_down; }));
   }
   void end(OsdId id) {
     Osd& osd = osds[id];
     if (!osd.server) return;
     bool stopped = false;
     osd.server->shutdown([&] { stopped = true; });
-    for (int i = 0; i < 100 && !stopped; ++i) pass(100ms);
-    EXPECT_TRUE(stopped);
+    EXPECT_TRUE(until([&] { return stopped; }));
     osd.server.reset();
   }
   objecter::Objecter& other(const std::string& name) {
@@ -133,9 +118,7 @@ class OsdServerWatchesTest : private WithLinkCutter, public ServerFixture {
       listed = std::move(*result);
       is_done = true;
     });
-    turn();
-    for (int i = 0; i < 200 && !is_done; ++i) pass(100ms);
-    EXPECT_TRUE(is_done);
+    EXPECT_TRUE(until([&] { return is_done; }));
     return listed;
   }
   struct Told {

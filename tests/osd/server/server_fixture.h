@@ -17,6 +17,7 @@
 #include "osd/server/osd_server.h"
 #include "osd/store/mem_store.h"
 #include "tests/osd/store/faulty_store.h"
+#include "tests/support/virtual_time.h"
 
 namespace lunar::osd {
 
@@ -117,7 +118,8 @@ class RawClient final : private msgr::Dispatcher {
   msgr::ConnectionRef connection_;
 };
 
-// Servers on stores in memory and an Objecter, over a network in memory, on one loop.
+// Servers on stores in memory and an Objecter, over a network in memory, on one loop, in virtual
+// time.
 class ServerFixture : public ::testing::Test {
  protected:
   struct Osd {
@@ -129,7 +131,9 @@ class ServerFixture : public ::testing::Test {
   };
 
   explicit ServerFixture(const msgr::LoopbackOptions& network = {}) : stack(network) {
-    center = std::move(*msgr::EventCenter::create({}));
+    msgr::EventCenter::Options timed;
+    timed.time = &time;
+    center = std::move(*msgr::EventCenter::create(timed));
     options.auth_required = false;
   }
   ~ServerFixture() override {
@@ -142,7 +146,12 @@ class ServerFixture : public ::testing::Test {
     for (auto at = osds.rbegin(); at != osds.rend(); ++at) stop(at->first);
     turn();
   }
-  void turn() { center->run_until_idle(); }
+  void turn() { center->run_until_idle(); }  // no time passes
+  // Lets time pass until `done()` holds; see VirtualTime::turn_until().
+  template <typename Done>
+  bool until(Done done, std::chrono::seconds limit = std::chrono::seconds(30)) {
+    return time.turn_until(*center, std::move(done), limit);
+  }
 
   void make_store(OsdId id, const Uuid& cluster) {
     MemStore::Options store_options;
@@ -266,6 +275,7 @@ class ServerFixture : public ::testing::Test {
     return result;
   }
 
+  test::VirtualTime time;
   const Uuid fsid = Uuid::random();
   OsdServerOptions options;
   std::optional<Keyring> keyring;  // of servers and clients, made with keys from now on

@@ -6,7 +6,6 @@
 #include "objecter/protocol/placement.h"
 #include "osd/server/osd_server.h"
 #include "tests/osd/server/server_fixture.h"
-#include "tests/support/turn_until.h"
 
 namespace lunar::osd {
 namespace {
@@ -29,10 +28,6 @@ class ServerIdentityTest : public ServerFixture {
   OsdId osd_of(int i) const {
     const objecter::PoolInfo& pool = client->map()->pools.at(0);
     return objecter::osd_of_pg(pool, objecter::pg_of_object(pool, name(i)));
-  }
-  template <typename Condition>
-  bool until(Condition condition) {
-    return test::turn_until(*center, condition);
   }
   // Everything durable of a store, as `cp -a` of a file store would have it.
   std::unique_ptr<FaultyStore> copy_of(FaultyStore& store) {
