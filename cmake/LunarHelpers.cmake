@@ -60,7 +60,13 @@ function(lunar_add_test name)
     add_dependencies(${label}_tests ${name})
   endforeach()
   add_test(NAME ${name} COMMAND ${name})
+  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT})
+  lunar_test_environment(${name})
+endfunction()
+
+# lunar_test_environment(name): what every test of a compiled program runs with.
+function(lunar_test_environment name)
   set(tsan "TSAN_OPTIONS=suppressions=${PROJECT_SOURCE_DIR}/tests/tsan.supp halt_on_error=1")
-  set_tests_properties(${name} PROPERTIES LABELS "${ARG_LABELS}" TIMEOUT ${ARG_TIMEOUT}
+  set_tests_properties(${name} PROPERTIES
     ENVIRONMENT "LTTNG_UST_REGISTER_TIMEOUT=0;${tsan};UBSAN_OPTIONS=print_stacktrace=1")
 endfunction()
