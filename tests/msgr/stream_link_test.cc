@@ -10,6 +10,7 @@
 #include <sys/resource.h>
 #include <sys/socket.h>
 
+#include <cstdlib>
 #include <cstring>
 #include <memory>
 #include <string>
@@ -169,7 +170,9 @@ TEST(PosixStackTest, AnAddressOfNoInterfaceIsASentence) {
   EXPECT_NE(listener.error().message.find("192.0.2.1:0"), std::string::npos);
 }
 
-TEST(PosixStackTest, WithoutDescriptorsTheListenerWaitsAndThenAccepts) {
+// The limit is that of the whole process, in which other threads may want to open something: so
+// only in one of its own.
+void listen_without_descriptors() {
   test::ManualClock clock;
   EventCenter::Options center_options;
   center_options.time = &clock;
@@ -197,6 +200,16 @@ TEST(PosixStackTest, WithoutDescriptorsTheListenerWaitsAndThenAccepts) {
   clock.advance(milliseconds(100));
   center->run_until_idle();
   EXPECT_EQ(accepted, 1);
+}
+
+TEST(PosixStackDeathTest, WithoutDescriptorsTheListenerWaitsAndThenAccepts) {
+  GTEST_FLAG_SET(death_test_style, "threadsafe");  // starts this program again
+  EXPECT_EXIT(
+      {
+        listen_without_descriptors();
+        std::exit(HasFailure() ? 1 : 0);
+      },
+      testing::ExitedWithCode(0), "");
 }
 
 }  // namespace
