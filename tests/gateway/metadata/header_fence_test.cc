@@ -21,7 +21,7 @@ class HeaderFenceTest : public MetadataFixture {
                       [this](bool is_let_in) { is_let_in_ = is_let_in; });
   }
   bool wait_for_lift() {
-    EXPECT_TRUE(test::turn_until(*center, [&] { return is_let_in_.has_value(); }));
+    EXPECT_TRUE(until([&] { return is_let_in_.has_value(); }));
     return is_let_in_.value_or(false);
   }
   bool try_to_lift() {

@@ -22,13 +22,13 @@ class HeaderWatchTest : public MetadataFixture, private objecter::WatchHandler {
     std::optional<std::error_code> error;
     run_to_done<std::error_code>(*center, watch->begin(),
                                  [&error](std::error_code e) { error = e; });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return error.has_value(); }));
+    EXPECT_TRUE(until([&] { return error.has_value(); }));
     return error.value_or(std::error_code());
   }
   void end() {
     bool is_ended = false;
     watch->end([&is_ended](std::error_code) { is_ended = true; });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return is_ended; }));
+    EXPECT_TRUE(until([&] { return is_ended; }));
   }
   // How often the handler heard of a change that somebody has told of.
   int heard_of_a_change() {
@@ -37,7 +37,7 @@ class HeaderWatchTest : public MetadataFixture, private objecter::WatchHandler {
     run_to_done<Result<objecter::NotifyResult>>(
         *center, tell_of_change(*gateway, pool, id_),
         [&is_told](Result<objecter::NotifyResult>) { is_told = true; });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return is_told; }));
+    EXPECT_TRUE(until([&] { return is_told; }));
     return heard_ - before;
   }
 

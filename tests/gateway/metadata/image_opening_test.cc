@@ -18,7 +18,7 @@ class ImageOpeningTest : public MetadataFixture {
     if (client_ == nullptr) return;
     bool is_shut_down = false;
     client_->shutdown([&is_shut_down] { is_shut_down = true; });
-    EXPECT_TRUE(test::turn_until(*center, [&] { return is_shut_down; }));
+    EXPECT_TRUE(until([&] { return is_shut_down; }));
     client_.reset();
   }
 
@@ -73,7 +73,7 @@ TEST_F(ImageOpeningTest, AnImageThatNobodyTakesGivesUpItsLock) {
       *gateway, {"lunar", "disk"}, {}, 10s,
       [&is_open](const Outcome<Opened>& opened) { is_open = opened.has_value(); });
   EXPECT_FALSE(is_open);
-  ASSERT_TRUE(test::turn_until(*center, [&] { return is_open; }));
+  ASSERT_TRUE(until([&] { return is_open; }));
   auto again = open(*make_client("other"), "disk", {.lock = OpenLock::kExclusive});
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_TRUE(close(std::move(*again)));

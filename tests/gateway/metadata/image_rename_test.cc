@@ -110,7 +110,7 @@ TEST_F(ImageRenameTest, OfTwoAtOnceOneHappens) {
   rename_image(*other, {"lunar", "disk"}, "theirs",
                [&](Outcome<void> done) { theirs = std::move(done); });
   const auto ours = rename("disk", "ours");
-  ASSERT_TRUE(test::turn_until(*center, [&] { return theirs.has_value(); }));
+  ASSERT_TRUE(until([&] { return theirs.has_value(); }));
   ASSERT_NE(ours.has_value(), theirs->has_value());
   const std::string winner = ours ? "ours" : "theirs";
   EXPECT_EQ(name_in_header(disk->id), winner);

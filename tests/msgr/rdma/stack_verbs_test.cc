@@ -16,6 +16,7 @@
 #include "msgr/rdma/rdma_stack.h"
 #include "tests/msgr/session/session_fixture.h"
 #include "tests/support/descriptors.h"
+#include "tests/support/turn_until.h"
 
 namespace lunar::msgr::rdma {
 namespace {
@@ -145,7 +146,7 @@ class StackVerbsTest : public ::testing::Test {
     to.send(std::make_unique<SimpleMessage>(meta(tid),
                                             std::vector<std::byte>(bytes.begin(), bytes.end())));
   }
-  bool until(const std::function<bool()>& done) { return turn_until(*center_, done, 60s); }
+  bool until(const std::function<bool()>& done) { return test::turn_until(*center_, done, 60s); }
   bool echo(Side& client, const ConnectionRef& connection, uint64_t tid, std::size_t bytes = 100) {
     const std::size_t before = client.events->received.size();
     send(*connection, tid, std::string(bytes, static_cast<char>('a' + tid % 26)));

@@ -50,10 +50,6 @@ class ServerKeysTest : public ServerFixture {
     raw.post(MessageType::kOsdOp, std::move(front), tid, data);
     turn();
   }
-  template <typename Condition>
-  bool until(Condition condition) {
-    return test::turn_until(*center, condition);
-  }
   Keyring clients;  // of clients, which keep their keys
 };
 
