@@ -116,9 +116,9 @@ TEST_F(AuthCommandsTest, OnlyAdminsHearOfEntities) {
   for (const char* prefix : {"auth ls", "auth get", "auth caps", "auth rm", "auth enforce",
                              "osd dump", "map dump", "map backup", "map restore", "pool create",
                              "pool rm", "osd down", "osd rm", "osd replace", "nonsense", ""})
-    EXPECT_FALSE(is_showing_map_command(prefix)) << prefix;
+    EXPECT_NE(kind_of_map_command(prefix), MapCommandKind::kShows) << prefix;
   for (const char* prefix : {"status", "osd ls", "osd tree", "osd map", "pool ls", "pool get"})
-    EXPECT_TRUE(is_showing_map_command(prefix)) << prefix;
+    EXPECT_EQ(kind_of_map_command(prefix), MapCommandKind::kShows) << prefix;
 }
 
 }  // namespace

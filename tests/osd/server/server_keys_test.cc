@@ -5,7 +5,6 @@
 #include "objecter/protocol/placement.h"
 #include "tests/osd/server/server_fixture.h"
 #include "tests/support/fake_osd.h"
-#include "tests/support/turn_until.h"
 
 namespace lunar::osd {
 namespace {
