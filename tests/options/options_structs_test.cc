@@ -140,12 +140,13 @@ TEST_F(OptionsStructsTest, WatchesExecutorAndTrackingOfAServerHaveTheTablesDefau
   const auto made = osd::OsdServerOptions::from_config(empty_);
   ASSERT_TRUE(made) << made.error().message;
   const osd::OsdServerOptions& read = *made;
-  [[maybe_unused]] const auto& [a, b, c, d, e] = plain.watches;
+  [[maybe_unused]] const auto& [a, b, c, d] = plain.watches;
+  [[maybe_unused]] const auto& [e, e_more] = plain.watches.notifies;
   EXPECT_SAME(watches.timeout);
   EXPECT_SAME(watches.max_watches_of_object);
   EXPECT_SAME(watches.max_watches_of_client);
-  EXPECT_SAME(watches.max_notifies_of_object);
-  EXPECT_SAME(watches.max_notifies_of_client);
+  EXPECT_SAME(watches.notifies.max_of_object);
+  EXPECT_SAME(watches.notifies.max_of_client);
   [[maybe_unused]] const auto& [f, g, h] = plain.executor;
   EXPECT_SAME(executor.max_executing);
   EXPECT_SAME(executor.max_waiting);
