@@ -64,8 +64,9 @@ TEST_F(SecureTest, TheRefusalNamesBothAndTheOption) {
   ASSERT_TRUE(raw_gets(FrameTag::kHandshakeError));
   EXPECT_EQ(raw_.error()->fault, HandshakeFault::kFeatureMismatch);
   EXPECT_THAT(raw_.error()->sentence,
-              HasSubstr("osd.0 takes only secure links (ms_service_mode = secure), and client.a "
-                        "offers none: have ms_client_mode of client.a name secure"));
+              HasSubstr("osd.0 takes only secure links (ms_service_mode = secure) and client.a "
+                        "offers none: give client.a a keyring and add secure to its "
+                        "ms_client_mode"));
 }
 
 TEST_F(SecureTest, WhichOptionCountsDependsOnWhoIsThere) {
