@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
 #include "bstore_plugin/scsi/lba_status.h"
 
 #include <gtest/gtest.h>
