@@ -112,11 +112,6 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   }
   const Outcome<void> deleted = co_await delete_header(client, pool->id, header.id);
   if (!deleted) co_return failure(deleted.error());
-  // A renaming that was interrupted leaves two names.
-  if (removing.name != spec.image) {
-    const Outcome<void> other = co_await drop_name(client, pool->id, removing.name, header.id);
-    if (!other) co_return failure(other.error());
-  }
   Outcome<void> dropped = co_await drop_name(client, pool->id, spec.image, header.id);
   co_return dropped;
 }

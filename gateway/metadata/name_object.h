@@ -18,8 +18,7 @@ namespace lunar::gateway {
 // digits"}. All of a pool are its directory. Tasks, as those of metadata_object.h.
 //
 // Order of changes, so that an interruption leaves nothing that lies: create writes the header and
-// then the name; rename adds the new name, changes the header, and then drops the old name; remove
-// marks the header, deletes data, header, and last the name.
+// then the name; remove marks the header, deletes data, header, and last the name.
 
 objecter::ObjectId name_object_of(objecter::PoolId pool, std::string_view name);
 // The image name that an object's name says; empty: it is no name object. Pure.

@@ -183,7 +183,7 @@ class LockTest(LunarTestCase):
 
     def test_a_nonce_that_is_no_number_is_refused(self):
         code, sentence = self.cluster.lunar_fails("osd", "fence", "client.admin", "gone", "12x")
-        self.assertEqual((code, "'12x' is no nonce" in sentence), (errno.EINVAL, True), sentence)
+        self.assertEqual((code, "'12x' is not a nonce" in sentence), (errno.EINVAL, True), sentence)
 
 
 class RaceTest(TestCase):
@@ -203,7 +203,6 @@ class RaceTest(TestCase):
         return choices.choice((
             ["create", name, "--size", "16M", "--object-size", "1M"],
             ["rm", name],
-            ["mv", name, choices.choice(self.NAMES)],
             ["resize", name, "--size", f"{choices.randint(1, 32)}M", "--allow-shrink"],
             ["bench", name, "--io-type", "write", "--io-total", "256K", "--io-size", "64K", "--overwrite"],
             ["bench", name, "--io-type", "read", "--io-total", "256K", "--io-size", "64K"],

@@ -17,7 +17,6 @@ struct ImageArguments {
   std::string spec;
   std::string pool;
   std::string instance;
-  std::string name;
   uint64_t size = 0;
   uint64_t object_size = 0;
   uint64_t stripe_unit = 0;
@@ -136,26 +135,6 @@ Outcome<void> unregister(CommandContext& context, const ImageArguments& argument
   });
 }
 
-// As `rbd mv`, whose second argument may name the pool again.
-Outcome<void> rename(CommandContext& context, const ImageArguments& arguments) {
-  const auto spec = ImageSpec::parse(arguments.spec);
-  if (!spec) return failure(spec.error());
-  const auto to = ImageSpec::parse(arguments.name.find('/') == std::string::npos
-                                       ? spec->pool + "/" + arguments.name
-                                       : arguments.name);
-  if (!to) return failure(to.error());
-  if (to->pool != spec->pool) {
-    return failure(std::errc::invalid_argument,
-                   "an image stays in its pool, which is '" + spec->pool +
-                       "': export it, and import it as '" + arguments.name + "'");
-  }
-  auto cluster = context.cluster();
-  if (!cluster) return failure(cluster.error());
-  return (*cluster)->wait<void>([&](auto done) {
-    gateway::rename_image((*cluster)->client(), *spec, to->image, std::move(done));
-  });
-}
-
 const char* state_of(const gateway::Holder& holder) {
   if (holder.is_dead) return "dead";
   return holder.is_connected ? "connected" : "no connection";
@@ -251,13 +230,6 @@ void add_image_commands(CLI::App& app, CommandContext& context) {
                     gateway::remove_image(client, spec, std::move(progress), std::move(done));
                   });
   }));
-
-  auto* renamed =
-      with_spec(context.add(app, "mv", "give an image another name, also while it is open",
-                            [&context, arguments] { return rename(context, *arguments); }));
-  renamed->alias("rename");
-  renamed->add_option("name", arguments->name, "new name: NAME, or POOL/NAME in the same pool")
-      ->required();
 
   auto* struck = with_spec(
       context.add(app, "unregister", "fence a gateway that is gone and strike it from an image",
