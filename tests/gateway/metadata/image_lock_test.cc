@@ -2,6 +2,7 @@
 #include "gateway/metadata/image_lock.h"
 
 #include <cerrno>
+#include <cstdlib>
 
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/holders.h"
@@ -315,14 +316,16 @@ TEST_F(ImageLockTest, AnImageWithoutRoomForARegistrationIsBusy) {
 }
 
 TEST_F(ImageLockTest, ManyOpensOfOneImage) {
-  constexpr std::size_t kOpens = 1000;
+  // Each one reads and writes a header with all that are open: a thousand take 12 s.
+  const char* given = std::getenv("LUNAR_TEST_OPENS");
+  const std::size_t opens = given == nullptr ? 200 : std::stoul(given);
   std::vector<std::shared_ptr<Image>> images;
-  for (std::size_t i = 0; i < kOpens; ++i) {
+  for (std::size_t i = 0; i < opens; ++i) {
     auto opened = open(*gateway, "disk");
     ASSERT_TRUE(opened) << i << ": " << opened.error().message;
     images.push_back(*opened);
   }
-  EXPECT_EQ(registrations().size(), kOpens);
+  EXPECT_EQ(registrations().size(), opens);
   for (const auto& each : images) EXPECT_TRUE(close(each));
   EXPECT_TRUE(registrations().empty());
 }
