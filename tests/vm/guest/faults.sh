@@ -42,7 +42,7 @@ count_rdma() {
 holdings() {
   local qp cq mr pd fds
   fds=$(find "/proc/$1/fd" -mindepth 1 -printf '%l\n' | grep -E '^(socket:|anon_inode:|/dev/infiniband/)' |
-    grep -cvFf <(awk 'FNR > 1 {print "socket:[" $7 "]"}' "/proc/$1/net/unix"))
+    awk 'FNR == NR {of_unix["socket:[" $7 "]"]; next} !($0 in of_unix)' "/proc/$1/net/unix" - | wc -l)
   read -r qp cq mr pd <<<"$(count_rdma qp cq mr pd "$1")"
   echo "qp $qp cq $cq mr $mr pd $pd fd $fds"
 }
