@@ -20,6 +20,7 @@ using objecter::OsdErrc;
 
 constexpr std::chrono::seconds kTryAgain{1};
 constexpr std::chrono::seconds kAskWhetherFenced{2};
+constexpr std::chrono::seconds kLeaving{1};
 // Why it is fenced.
 constexpr const char* kRemoved = "the image was removed";
 constexpr const char* kRefused = "a server refuses this gateway";
@@ -46,7 +47,8 @@ OpenHeader::OpenHeader(Client& client, ImageSpec spec, objecter::PoolInfo pool,
       newest_(std::move(found)),
       watch_(client, header_of(pool_.id, header().id), registration_.cookie, *this),
       fence_(client, spec_, pool_.id, header().id, options.read_only),
-      until_next_poll_(client.center()) {}
+      until_next_poll_(client.center()),
+      until_left_(client.center()) {}
 
 // --- opening ---
 
@@ -264,11 +266,23 @@ void OpenHeader::stop() {
 void OpenHeader::strike(UniqueFunction<void(Outcome<void>)> done) {
   const auto self = shared_from_this();
   acks_.release();
-  run_to_done<Outcome<void>>(client_.center(), strike_once(self),
+  run_to_done<Outcome<void>>(client_.center(), leave(self),
                              [self, done = std::move(done)](Outcome<void> struck) mutable {
                                end_watch(self, struck);
                                if (done) done(std::move(struck));
                              });
+}
+
+// Who closes and then ends at once must not leave the watch behind: the next one would wait until
+// it is dead. But it waits for a moment only, as the server may be down.
+Task<Outcome<void>> OpenHeader::leave(std::shared_ptr<OpenHeader> self) {
+  Outcome<void> struck = co_await strike_once(self);
+  const bool is_out = struck || struck.error().code == OsdErrc::kFenced;
+  if (!is_out || !self->watch_.is_on()) co_return struck;
+  self->watch_.end([self](std::error_code) { self->until_left_.wake(); });
+  const std::error_code woken = co_await self->until_left_.sleep(kLeaving);
+  static_cast<void>(woken);
+  co_return struck;
 }
 
 Task<Outcome<void>> OpenHeader::strike_once(std::shared_ptr<OpenHeader> self) {

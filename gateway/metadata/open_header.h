@@ -70,6 +70,7 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   static Task<Outcome<void>> open_found(std::shared_ptr<OpenHeader> self);
   static Detached strike_earlier(std::shared_ptr<OpenHeader> self);
   static Task<Outcome<void>> strike_once(std::shared_ptr<OpenHeader> self);
+  static Task<Outcome<void>> leave(std::shared_ptr<OpenHeader> self);
   static Detached end_watch(std::shared_ptr<OpenHeader> self, Outcome<void> struck);
   static Detached follow(std::shared_ptr<OpenHeader> self);
   static Task<bool> watch_again(std::shared_ptr<OpenHeader> self);
@@ -92,6 +93,7 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
   HeaderFence fence_;
   NotifyAcks acks_;
   msgr::Sleeper until_next_poll_;
+  msgr::Sleeper until_left_;  // the watch has ended
   UniqueFunction<void(uint64_t)> on_resize_;
 };
 

@@ -71,6 +71,38 @@ TEST_F(OpenHeaderTest, RegistersTheClientAndStrikesItAtTheEnd) {
   EXPECT_TRUE(registrations().empty());
 }
 
+TEST_F(OpenHeaderTest, WhoEndsRightAfterItHasClosedLeavesNoWatchBehind) {
+  Config config;
+  EXPECT_TRUE(config.set("mon_host", "127.0.0.1:6800"));
+  EXPECT_TRUE(config.set("auth_client_required", "none"));
+  PerfRegistry perf;
+  auto made = Client::create(config, {"short", 0}, std::make_unique<msgr::BorrowedStack>(stack),
+                             *center, perf);
+  ASSERT_TRUE(made) << made.error().message;
+  Client& client = **made;
+  bool is_mapped = false;
+  client.objecter().wait_for_map(std::chrono::seconds(10),
+                                 [&](const Outcome<objecter::OsdMapRef>&) { is_mapped = true; });
+  ASSERT_TRUE(until([&] { return is_mapped; }));
+  const OpenOptions options{.read_only = true};
+  auto header = wait<Opened>([&](auto done) {
+    OpenHeader::open(client, {"lunar", "disk"}, options, std::move(done));
+  });
+  ASSERT_TRUE(header) << header.error().message;
+  (*header)->stop();
+  bool is_shut_down = false;
+  (*header)->strike(
+      [&](const Outcome<void>&) { client.shutdown([&is_shut_down] { is_shut_down = true; }); });
+  ASSERT_TRUE(until([&] { return is_shut_down; }));
+  header->reset();
+  made->reset();
+  const auto status = wait<ImageStatus>([&](auto done) {
+    image_status(*gateway, {"lunar", "disk"}, std::move(done));
+  });
+  ASSERT_TRUE(status);
+  EXPECT_TRUE(status->holders.empty());
+}
+
 TEST_F(OpenHeaderTest, AReadOnlyOneRegistersNothingAndIsNeverFenced) {
   const Opened header = open_header(*gateway, true);
   EXPECT_TRUE(registrations().empty());
