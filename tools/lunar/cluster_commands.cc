@@ -86,7 +86,7 @@ struct ServerAnswer {
 };
 
 // What changes nothing: the map authority's answer, or if it is silent that of any other server,
-// and a line on stderr that says so.
+// and a line on stderr that says so. If nobody answers soon, the authority is waited for.
 Outcome<ServerAnswer> send_to_any(CommandContext& context, const Json& request) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
@@ -109,7 +109,10 @@ Outcome<ServerAnswer> send_to_any(CommandContext& context, const Json& request) 
     if (!other) return failure(other.error());
     return ServerAnswer{std::move(*other), osd.id};
   }
-  return failure(answer.error());
+  if (!has_others) return failure(answer.error());
+  answer = send(context, -1, request);  // all are slow, or all are away
+  if (!answer) return failure(answer.error());
+  return ServerAnswer{std::move(*answer)};
 }
 
 // Members of an answer, whose types are another program's business.
