@@ -247,8 +247,9 @@ void ClientSession::fence() {
   state_ = State::kFenced;
   held_.clear();
   results_.clear();
-  for (auto at = ops_.begin(); at != ops_.end();) {
-    const auto here = at++;
+  // The newest first: taking one back lets the next one begin, which must not be one of these.
+  for (auto at = ops_.end(); at != ops_.begin();) {
+    const auto here = --at;
     const ClientOpRef op = here->second.op;
     if (here->second.is_executing) {
       if (!host_.take_back(op)) {
@@ -258,12 +259,13 @@ void ClientSession::fence() {
       --executing_;
       op->reply_share.reset();
     }
-    ops_.erase(here);
+    at = ops_.erase(here);
     reject(*op, OsdErrc::kFenced);
   }
 }
 
 void ClientSession::revoke() {
+  is_revoked_ = true;
   connections_.clear();
   if (state_ != State::kFenced) fence();
 }

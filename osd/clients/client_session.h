@@ -99,8 +99,10 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void open();
   // Takes back what has not begun and answers it with kFenced; what executes is waited for.
   void fence();
-  // As fence(), and nobody is answered any more: it has no connection from now on.
+  // As fence(), and nobody is answered any more: it has no connection from now on, and is there
+  // only until nothing of it executes.
   void revoke();
+  bool is_revoked() const noexcept { return is_revoked_; }
   // It is served again, once open() says so. What it sent while it was fenced was refused for good.
   // REQUIRES: State::kFenced.
   void let_in();
@@ -149,6 +151,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   const std::shared_ptr<const ClientName> client_;
   const uint64_t nonce_;
   State state_;
+  bool is_revoked_ = false;                       // kFenced then, without a connection
   bool is_claiming_ = false;                      // the fence table is being written; no op begins
   std::vector<msgr::ConnectionRef> connections_;  // that are up; the last one is answered
   TimePoint closed_;           // when the last connection went; only if there is none

@@ -48,6 +48,7 @@ ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
   bool is_newest = fences_.allows(name, peer.nonce);
   for (const SessionId id : starts) {
     ClientSession& known = *sessions_.at(id);
+    if (known.is_revoked()) continue;  // the new one waits until it is gone
     if (known.nonce() == peer.nonce) {
       known.attach(connection);
       return id;
@@ -202,7 +203,9 @@ void ClientSessions::fence(const ClientName& client, uint64_t nonce,
   if (starts != starts_of_.end()) {
     for (const SessionId id : ClientStarts(starts->second)) {
       ClientSession& session = *sessions_.at(id);
-      if (session.nonce() <= nonce && session.state() != State::kFenced) session.fence();
+      // One that was refused serves nothing, and letting it in later would pass the limits.
+      const bool serves = session.state() != State::kFenced && session.state() != State::kRefused;
+      if (session.nonce() <= nonce && serves) session.fence();
     }
   }
   host_.on_fenced(client, nonce);
@@ -217,8 +220,8 @@ void ClientSessions::unfence(const ClientName& client) {
   const uint64_t newest = newest_nonce(client);
   for (const SessionId id : ClientStarts(starts->second)) {
     ClientSession& session = *sessions_.at(id);
-    const bool is_let_in = session.state() == State::kFenced && session.nonce() == newest &&
-                           fences_.allows(client, session.nonce());
+    const bool is_let_in = session.state() == State::kFenced && !session.is_revoked() &&
+                           session.nonce() == newest && fences_.allows(client, session.nonce());
     if (!is_let_in) continue;
     session.let_in();
     open_if_alone(session);

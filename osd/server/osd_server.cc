@@ -1,7 +1,9 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/server/osd_server.h"
 
+#include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 
 #include "common/log_limited.h"
@@ -139,6 +141,8 @@ Outcome<msgr::Address> OsdServer::listen(StartArguments& arguments) {
                               arguments.keyring, &perf_, static_cast<msgr::Dispatcher*>(this));
   if (!messenger) return failure(messenger.error());
   messenger_ = std::move(*messenger);
+  keyring_ = arguments.keyring;
+  if (keyring_ != nullptr) entities_ = keyring_->names();
   Outcome<msgr::Address> bound = failure(std::errc::invalid_argument, "no address to listen on");
   for (const msgr::Address& address : arguments.listen.addresses) {
     bound = messenger_->bind(address, msgr::Policy::kStatefulServer);
@@ -198,6 +202,7 @@ Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
   msgr::Completion<void> purged;
   purger_->stop(purged.callback());
   co_await purged;
+  if (commands_) commands_->stop();
   msgr::Completion<void> drained;
   ops_->drain(drained.callback());
   co_await drained;
@@ -220,8 +225,14 @@ Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
 // --- connections ---
 
 void OsdServer::on_keys_changed() {
-  if (messenger_ == nullptr) return;
-  for (const std::string& entity : messenger_->on_keys_changed()) {
+  if (messenger_ == nullptr || keyring_ == nullptr) return;
+  std::set<std::string> gone = messenger_->on_keys_changed();
+  // Who has no session at this moment may still have ops here.
+  std::set<std::string> names = keyring_->names();
+  std::set_difference(entities_.begin(), entities_.end(), names.begin(), names.end(),
+                      std::inserter(gone, gone.end()));
+  entities_ = std::move(names);
+  for (const std::string& entity : gone) {
     ops_->revoke(entity, [entity] {
       LUNAR_LOG(kOsd, 0, "nothing of what {} has sent is carried out any more", entity);
     });

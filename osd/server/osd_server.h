@@ -51,7 +51,8 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   }
 
   // The keyring that start() was given has other keys: Messenger::on_keys_changed(). What entities
-  // that it has no more have sent is not begun; a line in the log says when what was has ended.
+  // that it has no more have sent is not begun, also of those that have no session at this moment;
+  // for each a line in the log says when nothing of it is carried out any more.
   void on_keys_changed();
 
   // Tells the cluster that we go, waits for what executes, flushes, clears the marks, ends the
@@ -109,6 +110,8 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   std::unique_ptr<CommandService> commands_;
   std::unique_ptr<PoolPurger> purger_;
   std::unique_ptr<msgr::Messenger> messenger_;
+  const Keyring* keyring_ = nullptr;  // the messenger's
+  std::set<std::string> entities_;    // those that the keyring had when it was looked at last
 
   msgr::TimerId tick_ = msgr::TimerId::kNone;  // runs from the first bind to shutdown()
   bool is_starting_ = false;

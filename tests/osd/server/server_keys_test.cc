@@ -78,6 +78,27 @@ TEST_F(ServerKeysTest, WhatARevokedEntityHasSentIsNotBegun) {
   EXPECT_EQ(read("another", 5), "other");
 }
 
+TEST_F(ServerKeysTest, NothingIsBegunOfAnEntityThatHasNoSessionWhenItsKeyGoes) {
+  make_pool();
+  FaultyStore& store = *osds[0].store;
+  {
+    RawClient revoked(*center, stack, osds[0].address, as("client.a"));
+    post_write(revoked, 1, "object", "begun");
+    store.hold(FaultyStore::Call::kWrite);
+    post_write(revoked, 2, "object", "first");  // in the store
+    post_write(revoked, 3, "object", "later");  // waits for its turn
+  }  // it closes its session, and what it has sent is still here
+  turn();
+  const std::size_t writes = store.calls(FaultyStore::Call::kWrite);
+  keyring->remove({"client", "a"});
+  osds[0].server->on_keys_changed();
+  turn();
+  store.release(FaultyStore::Call::kWrite);
+  turn();
+  EXPECT_EQ(store.calls(FaultyStore::Call::kWrite), writes) << "the third op was not begun";
+  EXPECT_EQ(read("object", 5), "first");
+}
+
 TEST_F(ServerKeysTest, WhoIsTakenInAgainGoesOn) {
   make_pool();
   RawClient raw(*center, stack, osds[0].address, as("client.a"));
@@ -90,6 +111,26 @@ TEST_F(ServerKeysTest, WhoIsTakenInAgainGoesOn) {
   osds[0].server->on_keys_changed();
   ASSERT_TRUE(until([&] { return raw.is_open(); }));
   post_write(raw, 2, "object", "behind");
+  ASSERT_TRUE(until([&] { return raw.count(MessageType::kOsdOpReply) == 2; }));
+  EXPECT_EQ(read("object", 6), "behind");
+}
+
+TEST_F(ServerKeysTest, WhoIsTakenInAgainWhileAnOpOfItIsInTheStoreGoesOnAfterThat) {
+  make_pool();
+  RawClient raw(*center, stack, osds[0].address, as("client.a"));
+  post_write(raw, 1, "object", "before");
+  FaultyStore& store = *osds[0].store;
+  store.hold(FaultyStore::Call::kWrite);
+  post_write(raw, 2, "object", "inside");
+  keyring->remove({"client", "a"});
+  osds[0].server->on_keys_changed();
+  turn();
+  keyring->add({"client", "a"}, clients.find({"client", "a"})->clone());
+  osds[0].server->on_keys_changed();
+  ASSERT_TRUE(until([&] { return raw.is_open(); }));
+  post_write(raw, 3, "object", "behind");
+  EXPECT_EQ(raw.count(MessageType::kOsdOpReply), 1u) << "its op before is in the store";
+  store.release(FaultyStore::Call::kWrite);
   ASSERT_TRUE(until([&] { return raw.count(MessageType::kOsdOpReply) == 2; }));
   EXPECT_EQ(read("object", 6), "behind");
 }
