@@ -138,15 +138,19 @@ void FenceTable::unfence(const ClientName& client, StoreDone done) {
 void FenceTable::fence_entity(const std::string& entity, StoreDone done) {
   LUNAR_CHECK(is_entity_text(entity), "a fence of a name that no record holds");
   const bool has_room = is_entity_fenced(entity) || fenced_entities_.size() < kMaxFencedEntities;
-  if (has_room) fenced_entities_.insert(entity);
-  writer_.save([has_room, done = std::move(done)](std::error_code error) mutable {
-    done(error || has_room ? error : make_error_code(objecter::OsdErrc::kBusy));
+  const bool is_new = has_room && fenced_entities_.insert(entity).second;
+  writer_.save([this, entity, has_room, is_new, done = std::move(done)](std::error_code e) mutable {
+    if (e && is_new) fenced_entities_.erase(entity);
+    done(e || has_room ? e : make_error_code(objecter::OsdErrc::kBusy));
   });
 }
 
 void FenceTable::unfence_entity(const std::string& entity, StoreDone done) {
-  fenced_entities_.erase(entity);
-  writer_.save(std::move(done));
+  const bool was_fenced = fenced_entities_.erase(entity) != 0;
+  writer_.save([this, entity, was_fenced, done = std::move(done)](std::error_code error) mutable {
+    if (error && was_fenced) fenced_entities_.insert(entity);
+    done(error);
+  });
 }
 
 void FenceTable::replace(const ClientName& client, uint64_t nonce, StoreDone done) {
@@ -172,7 +176,9 @@ void FenceTable::drain(UniqueFunction<void()> done) {
 std::vector<std::byte> FenceTable::encode() const {
   std::vector<std::byte> out;
   ByteWriter writer(out);
-  writer.put(kRecordVersion);
+  // As long as there is none, builds that know no fences of entities can read it.
+  const bool has_entities = !fenced_entities_.empty();
+  writer.put(has_entities ? kRecordVersion : kRecordWithoutEntities);
   writer.put(static_cast<uint32_t>(clients_.size()));
   for (const auto& [client, entry] : clients_) {
     writer.put_string(client.entity);
@@ -183,6 +189,7 @@ std::vector<std::byte> FenceTable::encode() const {
     writer.put(entry.has_older);
     writer.put(entry.replaced_up_to);
   }
+  if (!has_entities) return out;
   writer.put(static_cast<uint32_t>(fenced_entities_.size()));
   for (const std::string& entity : fenced_entities_) writer.put_string(entity);
   return out;
@@ -222,8 +229,8 @@ std::string FenceTable::to_json(const std::string& entity, const std::string& in
   using Json = nlohmann::ordered_json;
   Json out = Json::array();
   for (const std::string& each : fenced_entities_) {
-    if (!instance.empty() || (!entity.empty() && each != entity)) continue;
-    out.push_back({{"entity", each}, {"instance", "*"}});
+    if (!entity.empty() && each != entity) continue;
+    out.push_back({{"entity", each}, {"all", true}});
   }
   for (const auto& [client, entry] : clients_) {
     if (!entity.empty() && client.entity != entity) continue;

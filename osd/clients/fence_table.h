@@ -55,7 +55,7 @@ class FenceTable {
   uint64_t replaced_up_to(const ClientName& client) const;
 
   // All clients of an entity, and all that it may ever have, until it is let in again. kBusy if
-  // there are kMaxFencedEntities.
+  // there are kMaxFencedEntities. What could not be recorded is undone.
   void fence_entity(const std::string& entity, StoreDone done);
   void unfence_entity(const std::string& entity, StoreDone done);
   bool is_entity_fenced(const std::string& entity) const {

@@ -159,7 +159,7 @@ void CommandService::add_admin_commands(AdminSocket& socket) {
   for (const auto& [name, help] : kShown) add(name, help);
   add("osd fence", "keep a client (entity=, instance=), or all of an entity=, from writing here");
   add("osd unfence", "let a client (entity=, instance=), or all of an entity=, write here again");
-  add("status", "the cluster, as the map authority sees it");
+  add("status", "the cluster, by the map that this server has");
 }
 
 // --- commands ---
@@ -173,6 +173,7 @@ void CommandService::run(const std::string& text, Done done) {
 }
 
 void CommandService::run_fencing(bool is_fence, const std::string& text, Done done) {
+  if (is_stopping_) return done(refusal(OsdErrc::kShutdown, "this server is shutting down"));
   const Json arguments = parse_command(text);
   if (arguments.contains("instance")) {
     if (is_fence)
@@ -273,6 +274,12 @@ Detached CommandService::unfence(std::string text, Done done) {
     co_return;
   }
   with_.ops.sessions().unfence(*client);
+  if (with_.fences.is_entity_fenced(client->entity)) {
+    done(refusal(OsdErrc::kFenced, fmt::format("all clients of {0} are fenced: let {0} in with "
+                                               "`osd unfence` and no instance",
+                                               client->entity)));
+    co_return;
+  }
   const uint64_t replaced = with_.fences.replaced_up_to(*client);
   if (replaced == 0 || newest_nonce(*client) > replaced)
     done(fence_reply({}, *client));
@@ -288,7 +295,11 @@ Detached CommandService::fence_entity(std::string entity, Done done) {
   with_.fences.fence_entity(entity, recorded.callback());
   const std::error_code unrecorded = co_await recorded;
   if (unrecorded) {
-    done(fence_reply(unrecorded, {entity, {}}));
+    done(unrecorded == OsdErrc::kBusy
+             ? refusal(OsdErrc::kBusy, fmt::format("{} entities are fenced at this server already: "
+                                                   "let some in with `osd unfence`",
+                                                   FenceTable::kMaxFencedEntities))
+             : fence_reply(unrecorded, {entity, {}}));
     co_return;
   }
   ClientSessions& sessions = with_.ops.sessions();
@@ -296,12 +307,8 @@ Detached CommandService::fence_entity(std::string entity, Done done) {
   std::deque<msgr::Completion<bool>> ends(clients.size());  // all fenced before any is waited for
   for (std::size_t i = 0; i < clients.size(); ++i)
     sessions.fence(clients[i], sessions.newest_nonce(clients[i]), ends[i].callback());
-  bool are_fenced = true;
-  for (msgr::Completion<bool>& each : ends) {
-    const bool is_fenced = co_await each;
-    are_fenced = are_fenced && is_fenced;
-  }
-  if (are_fenced)
+  for (msgr::Completion<bool>& each : ends) co_await each;
+  if (with_.fences.is_entity_fenced(entity))
     done(fence_reply({}, {entity, {}}));
   else
     done(refusal(OsdErrc::kCancelled, "`osd unfence` has lifted the fence meanwhile"));

@@ -42,6 +42,9 @@ class CommandService {
   // The ledger is loaded, and can be shown.
   void start(const UnflushedLedger& ledger) { ledger_ = &ledger; }
 
+  // Fences and lifts nothing from now on, before the server waits for what was begun.
+  void stop() noexcept { is_stopping_ = true; }
+
   // A COMMAND message: answered on its connection, if that is still open then.
   void on_command(msgr::Connection& connection, const msgr::InMessage& message);
   // Serves commands on it; the handlers run on our loop. Both outlive the socket's use.
@@ -50,8 +53,9 @@ class CommandService {
  private:
   bool may_command(const msgr::Connection& connection, const std::string& text) const;
   void run(const std::string& text, Done done);
-  // Both end before the server's end: it waits for what is recorded, and for what executes.
   void run_fencing(bool is_fence, const std::string& text, Done done);
+  // They use this until they end. After stop() none begins, and the server waits for what is
+  // recorded and for what executes.
   Detached fence(std::string text, Done done);
   Detached unfence(std::string text, Done done);
   Detached fence_entity(std::string entity, Done done);
@@ -62,6 +66,7 @@ class CommandService {
 
   const CommandDependencies with_;
   const UnflushedLedger* ledger_ = nullptr;  // null before start()
+  bool is_stopping_ = false;
   std::vector<AdminSocket::ServedCommand> admin_commands_;
 };
 

@@ -22,6 +22,7 @@ using Json = nlohmann::ordered_json;
 constexpr std::chrono::seconds kTimeout{30};
 constexpr std::chrono::seconds kUsageTimeout{5};
 constexpr std::chrono::milliseconds kShowTimeout{900};  // of one server, if another one can answer
+constexpr int kMostAsked = 4;  // of these: who is down with the authority may still count as up
 constexpr std::size_t kMaxMapBytes = objecter::kMaxCommandText;
 
 struct ClusterArguments {
@@ -39,6 +40,7 @@ struct ClusterArguments {
   std::string store;
   bool is_sure = false;
   bool overwrites = false;
+  bool fences_all = false;  // every client of the entity
 };
 
 // A table of what the answer's objects hold in common, a list of its scalars, or the JSON itself.
@@ -98,15 +100,17 @@ Outcome<ServerAnswer> send_to_any(CommandContext& context, const Json& request) 
   auto answer = send(context, -1, request, has_others ? kShowTimeout : kTimeout);
   if (answer) return ServerAnswer{std::move(*answer)};
   if (!is_silence(answer.error())) return failure(answer.error());
+  int asked = 0;
   for (const objecter::OsdInfo& osd : map->osds) {
-    if (!is_other(osd)) continue;
+    if (!is_other(osd) || ++asked > kMostAsked) continue;
     auto other = send(context, osd.id, request, kShowTimeout);
-    if (!other && is_silence(other.error())) continue;
-    std::fprintf(stderr,
-                 "lunar: osd.%d, the map authority, does not answer: osd.%d says what it knows, as "
-                 "of epoch %llu of the map\n",
-                 map->authority, osd.id, static_cast<unsigned long long>(map->epoch));
+    // One that has no map, or is of an earlier build, sends us to the authority.
+    const bool knows_nothing = !other && other.error().code == objecter::OsdErrc::kStaleMap;
+    if (!other && (knows_nothing || is_silence(other.error()))) continue;
     if (!other) return failure(other.error());
+    std::fprintf(stderr,
+                 "lunar: osd.%d, the map authority, does not answer: osd.%d says what it knows\n",
+                 map->authority, osd.id);
     return ServerAnswer{std::move(*other), osd.id};
   }
   if (!has_others) return failure(answer.error());
@@ -159,15 +163,11 @@ Outcome<void> show_status(CommandContext& context) {
   const objecter::OsdMapRef map = (*cluster)->client().objecter().map();
   for (const objecter::OsdInfo& osd : map->osds) {
     bool is_error = false;
-    const std::string name = "osd." + std::to_string(osd.id);
-    const bool is_silent_authority = osd.id == map->authority && answer->osd >= 0;
-    const std::string complaint =
-        !osd.up               ? name + " is down: IO waits for it"
-        : is_silent_authority ? name +
-                                    ", the map authority, does not answer: IO of its objects "
-                                    "waits for it, and the map cannot change"
-                              : complaint_of(context, osd, is_error);
+    std::string complaint = osd.up ? complaint_of(context, osd, is_error)
+                                   : "osd." + std::to_string(osd.id) + " is down: IO waits for it";
     if (complaint.empty()) continue;
+    if (osd.id == map->authority && answer->osd >= 0)
+      complaint += "; it is the map authority, and the map cannot change without it";
     complaints.push_back(complaint);
     if (is_error) health = "HEALTH_ERR";
     if (health == "HEALTH_OK") health = "HEALTH_WARN";
@@ -313,15 +313,23 @@ Outcome<void> send_to_all(CommandContext& context, const Json& request) {
   return result;
 }
 
-Json fencing_request(const char* prefix, const ClusterArguments& arguments) {
+// Of one client, or of all of an entity, which has to be said: an instance that a script has lost
+// must not fence every gateway.
+Outcome<Json> fencing_request(const char* prefix, const ClusterArguments& arguments) {
+  if (arguments.fences_all != arguments.instance.empty()) {
+    return failure(std::errc::invalid_argument, "name the instance of one client of " +
+                                                    arguments.entity +
+                                                    ", or give --all for all of them");
+  }
   Json request = {{"prefix", prefix}, {"entity", arguments.entity}};
-  if (!arguments.instance.empty()) request["instance"] = arguments.instance;
+  if (!arguments.fences_all) request["instance"] = arguments.instance;
   return request;
 }
 
 Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) {
-  Json request = fencing_request("osd fence", arguments);
-  if (!arguments.instance.empty()) {
+  Outcome<Json> request = fencing_request("osd fence", arguments);
+  if (!request) return failure(request.error());
+  if (!arguments.fences_all) {
     uint64_t nonce = 0;
     const std::string& text = arguments.nonce;
     const auto parsed = std::from_chars(text.data(), text.data() + text.size(), nonce);
@@ -330,13 +338,15 @@ Outcome<void> fence(CommandContext& context, const ClusterArguments& arguments) 
           std::errc::invalid_argument,
           "'" + text + "' is not a nonce: give the number that 'lunar lock ls POOL/IMAGE' shows");
     }
-    request["nonce"] = nonce;
+    (*request)["nonce"] = nonce;
   }
-  return send_to_all(context, request);
+  return send_to_all(context, *request);
 }
 
 Outcome<void> unfence(CommandContext& context, const ClusterArguments& arguments) {
-  return send_to_all(context, fencing_request("osd unfence", arguments));
+  const Outcome<Json> request = fencing_request("osd unfence", arguments);
+  if (!request) return failure(request.error());
+  return send_to_all(context, *request);
 }
 
 }  // namespace
@@ -424,21 +434,19 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   let_in->add_option("entity", arguments->entity, "entity of the gateway, as client.ID")
       ->required();
   let_in->add_option("instance", arguments->instance,
-                     "instance of the gateway, as 'lunar info' shows it; if it is missing, a fence "
-                     "of the whole entity is lifted");
+                     "instance of the gateway, as 'lunar info' shows it");
+  let_in->add_flag("--all", arguments->fences_all, "lift the fence of the whole entity");
   auto* fenced =
       context.add(*osd, "fence", "refuse the ops of a gateway, or of an entity, on every server",
                   [&context, arguments] { return fence(context, *arguments); });
   fenced->add_option("entity", arguments->entity, "entity of the gateway, as client.ID")
       ->required();
-  auto* instance =
-      fenced->add_option("instance", arguments->instance,
-                         "instance of the gateway, as 'lunar info' shows it; if it is missing, all "
-                         "clients of the entity are fenced, later ones too");
-  fenced
-      ->add_option("nonce", arguments->nonce,
-                   "nonce of the last start of the gateway that is fenced")
-      ->needs(instance);
+  fenced->add_option("instance", arguments->instance,
+                     "instance of the gateway, as 'lunar info' shows it");
+  fenced->add_option("nonce", arguments->nonce,
+                     "nonce of the last start of the gateway that is fenced");
+  fenced->add_flag("--all", arguments->fences_all,
+                   "fence all clients of the entity, those that start later too");
 
   CLI::App* pool = app.add_subcommand("pool", "show and change the pools")->require_subcommand(1);
   simple(*pool, "ls", "list the names of all pools", "pool ls");

@@ -129,6 +129,23 @@ TEST_F(FenceTableTest, AnEntityThatIsFencedStaysOutWithAllThatItMayEverHave) {
   EXPECT_TRUE(fences->allows(gateway, 5));
 }
 
+TEST_F(FenceTableTest, ARecordWithoutFencesOfEntitiesIsOneThatEarlierBuildsRead) {
+  claim(gateway, 5);
+  const auto record = store->get_record("clients");
+  ASSERT_TRUE(record);
+  EXPECT_EQ(ByteReader(*record).get<uint16_t>(), 3);
+}
+
+TEST_F(FenceTableTest, AFenceOfAnEntityThatCannotBeRecordedIsNone) {
+  claim(gateway, 5);
+  store->fail_next(FaultyStore::Call::kRecord, make_error_code(std::errc::io_error));
+  std::error_code result;
+  fences->fence_entity("client.gw", [&](std::error_code error) { result = error; });
+  turn();
+  EXPECT_TRUE(result);
+  EXPECT_TRUE(fences->allows(gateway, 5));
+}
+
 TEST_F(FenceTableTest, FencesOfEntitiesAreBounded) {
   std::vector<std::error_code> results;
   for (std::size_t i = 0; i <= FenceTable::kMaxFencedEntities; ++i)
