@@ -170,8 +170,8 @@ void AuthorityLink::on_map(ServerConnection& server, ConstBytes front) {
   const objecter::OsdMapRef old = us_.map();
   if (map->fsid != us_.make_boot().fsid || (old && map->epoch <= old->epoch)) return;
   if (!is_of_authority(server, *map)) {
-    if (hearsay_ == nullptr || hearsay_->epoch < map->epoch)
-      hearsay_ = std::make_shared<const objecter::OsdMap>(std::move(*map));
+    // The last one counts, whatever its epoch: nobody has proven it.
+    hearsay_ = std::make_shared<const objecter::OsdMap>(std::move(*map));
     return;
   }
   if (!is_successor(*map))

@@ -152,8 +152,9 @@ void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
 
 void MapService::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
   if (authority_) return authority_->command(std::move(text), std::move(done));
-  // Whoever asks another server wants to know what the cluster was when the authority was heard.
-  if (map_ && kind_of_map_command(command_prefix(text)) != MapCommandKind::kChanges)
+  // As of when the authority was heard last. One that has not been heard since this start would
+  // show what was there before it.
+  if (may_serve() && kind_of_map_command(command_prefix(text)) != MapCommandKind::kChanges)
     return done(run_map_command(*map_, text).reply);
   done({OsdErrc::kStaleMap, 0,
         map_ ? fmt::format("osd.{} does not change the map; the authority is osd.{}",

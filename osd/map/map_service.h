@@ -101,7 +101,7 @@ class MapService final : private BootingServer {
   bool is_ready_ = false;                    // on_ready() was called
   bool is_refused_ = false;                  // on_refused() was called; for good
   bool is_stopping_ = false;
-  UniqueFunction<void()> stopped_;  // set only while stop() waits for a record
+  UniqueFunction<void()> stopped_;  // set only from stop() until it is called
 };
 
 }  // namespace lunar::osd

@@ -31,7 +31,8 @@ class LossRecorder {
 
   // A record of a loss is being written.
   bool is_recording() const noexcept { return recording_ > 0; }
-  // The last one could not be written: what is lost is durable in no record.
+  // The last one could not be written: only the marks, which have to stay, and the store's own
+  // record say that something is lost.
   bool is_unrecorded() const noexcept { return is_unrecorded_; }
   // `done` runs once no record of a loss is being written, whether it could be or not. REQUIRES:
   // is_recording().

@@ -61,7 +61,7 @@ class UnflushedMarks {
     bool is_durable = false;  // is in it
     bool is_saving = false;   // a record that has it is being written
     uint32_t writing = 0;     // writes begun and not ended
-    uint64_t last_write = 0;  // in which a write last ended
+    uint64_t last_write = 0;  // the round in which a write last ended
     std::vector<StoreDone> waiting;
   };
 
