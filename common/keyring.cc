@@ -168,7 +168,7 @@ Outcome<Keyring> Keyring::parse(std::string_view text, const std::string& origin
     if (option == "derived_for") {
       if (!EntityName::parse(entry.value)) {
         return failure(std::errc::invalid_argument,
-                       where + "'" + entry.value + "' is no entity; write derived_for = osd.ID");
+                       where + "derived_for is not an entity; write derived_for = osd.ID");
       }
       keyring.keys_[name->to_string()].derived_for = entry.value;
       continue;
@@ -218,6 +218,12 @@ std::vector<Secret> Keyring::pair_keys(const EntityName& connector,
     found.push_back(keys.derived_for.empty() ? derive_pair_key(*key, acceptor) : key->clone());
   }
   return found;
+}
+
+std::set<std::string> Keyring::names() const {
+  std::set<std::string> names;
+  for (const auto& [name, keys] : keys_) names.insert(name);
+  return names;
 }
 
 bool Keyring::has_derived() const {

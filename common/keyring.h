@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <map>
+#include <set>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -75,6 +76,7 @@ class Keyring {
   // Whether some entity is known by derived keys alone.
   bool has_derived() const;
   std::size_t size() const noexcept { return keys_.size(); }  // entities with a key
+  std::set<std::string> names() const;                        // of them: "client.admin"
 
   // A new random key, replacing any the entity had.
   void generate(const EntityName& name);
@@ -99,7 +101,6 @@ class Keyring {
     Secret key;               // never empty
     Secret previous;          // empty unless it is being changed
     std::string derived_for;  // whose derived keys these are; empty: the entity's own
-    EntityKeys clone() const { return {key.clone(), previous.clone(), derived_for}; }
   };
   std::map<std::string, EntityKeys, std::less<>> keys_;  // by "client.admin"
 };

@@ -4,8 +4,10 @@
 #include <sys/stat.h>
 
 #include <algorithm>
+#include <iterator>
 #include <mutex>
 #include <optional>
+#include <system_error>
 #include <thread>
 #include <utility>
 
@@ -74,6 +76,7 @@ void KeyringWatch::start(std::chrono::nanoseconds interval, UniqueFunction<void(
 }
 
 void KeyringWatch::reload(UniqueFunction<void()> done) {
+  LUNAR_CHECK(interval_.count() != 0, "a keyring is read anew before it is watched");
   reloads_.push_back(std::move(done));
   if (is_looking_) return;  // it may have read what was there before
   center_.cancel(std::exchange(timer_, TimerId::kNone));
@@ -87,19 +90,28 @@ void KeyringWatch::look() {
   const bool reads = !promised_.empty();
   const bool was_bad = !problem_.empty();
   const BlockAllSignals blocked;
-  std::thread([shared = shared_, file = file_, seen = seen_, read = read_, reads, was_bad] {
-    name_this_thread("lunar-keys");
-    auto sighting = std::make_unique<Sighting>();
-    // Before it is read: if it is replaced meanwhile, the next look finds another one.
-    sighting->stamp = stamp_of(file);
-    const bool is_new = sighting->stamp != read || was_bad;
-    if (reads || (is_new && sighting->stamp == seen)) sighting->keyring = Keyring::load(file);
-    const std::lock_guard lock(shared->mutex);
-    if (shared->watch == nullptr) return;
-    shared->watch->center_.post([shared, sighting = std::move(sighting)] {
-      if (shared->watch != nullptr) shared->watch->on_seen(*sighting);
-    });
-  }).detach();
+  try {
+    std::thread([shared = shared_, file = file_, seen = seen_, read = read_, reads, was_bad] {
+      name_this_thread("lunar-keys");
+      auto sighting = std::make_unique<Sighting>();
+      sighting->stamp = stamp_of(file);
+      const bool is_settled = sighting->stamp == seen || sighting->stamp == read;
+      const bool is_new = sighting->stamp != read || was_bad;
+      if (is_settled && (reads || is_new)) sighting->keyring = Keyring::load(file);
+      // What was written to meanwhile may be half of it: the next look finds another one.
+      if (stamp_of(file) != sighting->stamp) sighting->keyring.reset();
+      const std::lock_guard lock(shared->mutex);
+      if (shared->watch == nullptr) return;
+      shared->watch->center_.post([shared, sighting = std::move(sighting)] {
+        if (shared->watch != nullptr) shared->watch->on_seen(*sighting);
+      });
+    }).detach();
+  } catch (const std::system_error& error) {  // no thread to be had now
+    Sighting none;
+    none.stamp = seen_;
+    complain("keyring " + file_ + ": cannot be looked at: " + error.code().message());
+    on_seen(none);
+  }
 }
 
 void KeyringWatch::on_seen(Sighting& seen) {
@@ -108,11 +120,15 @@ void KeyringWatch::on_seen(Sighting& seen) {
   if (seen.keyring) {
     read_ = seen.stamp;
     take(std::move(*seen.keyring));
+    for (UniqueFunction<void()>& done : std::exchange(promised_, {})) done();
+  } else {  // a file that was asked for is still being written: it is asked for again
+    reloads_.insert(reloads_.begin(), std::make_move_iterator(promised_.begin()),
+                    std::make_move_iterator(promised_.end()));
+    promised_.clear();
   }
-  for (UniqueFunction<void()>& done : std::exchange(promised_, {})) done();
   if (is_looking_) return;  // somebody has asked for it just now
-  if (!reloads_.empty()) return look();
-  const bool is_settling = seen_ != read_;
+  if (!reloads_.empty() && seen.keyring) return look();
+  const bool is_settling = seen_ != read_ || !reloads_.empty();
   timer_ = center_.run_after(
       is_settling ? std::min<std::chrono::nanoseconds>(interval_, kSettle) : interval_,
       [this] { look(); });

@@ -39,7 +39,8 @@ class KeyringWatch {
   const Keyring& keyring() const noexcept { return keyring_; }
   // From now on looks at the file this often, and calls `on_changed` when keyring() has become what
   // is in it: also if that are the same keys. A change is noticed by the file's inode, size and
-  // times, and taken when two looks, a second apart, have seen the same. Once.
+  // times, and taken when two looks, a second apart or the interval if that is less, have seen the
+  // same. Once.
   void start(std::chrono::nanoseconds interval, UniqueFunction<void()> on_changed);
   // Reads the file as it is from now on, changed or not; `done` runs once that is over, after
   // `on_changed`, whether the file could be used or not. It is dropped if the watch goes before.

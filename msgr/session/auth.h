@@ -53,7 +53,7 @@ std::vector<Secret> proof_keys(const Keyring* keyring, ProofKey kind, const std:
                                const std::string& acceptor);
 // To check a connector with: at least one. For an entity without one it is a key that nobody has,
 // the same for each call with that name in this process, so that nobody can tell an unknown name
-// from a wrong key by what comes back or by when.
+// from a wrong key by what comes back.
 std::vector<Secret> keys_or_decoy(const Keyring* keyring, ProofKey kind,
                                   const std::string& connector, const std::string& acceptor);
 // Names a key of a connector that has proven itself, and says nothing of it. Whether the keyring

@@ -117,6 +117,16 @@ TEST(SecretTest, LivesInPagesThatCoreDumpsLeaveOut) {
   EXPECT_TRUE(left_out);
 }
 
+TEST(KeyringTest, NoErrorQuotesWhatMayBeAKey) {
+  const std::string key = "QUJDREVGR0hJSktMTU5PUFFSU1RVVldYWVphYmNkZWY=";
+  for (const std::string& line : {"derived_for = " + key, "key = " + key + "!"}) {
+    const auto parsed = Keyring::parse("[client.a]\n" + line + "\n", "file");
+    ASSERT_FALSE(parsed) << line;
+    EXPECT_EQ(parsed.error().message.find(key.substr(0, 8)), std::string::npos)
+        << parsed.error().message;
+  }
+}
+
 TEST(KeyringTest, WhatAServerHoldsIsOfUseToItAlone) {
   const EntityName client{"client", "a"};
   const EntityName here{"osd", "0"};

@@ -5,6 +5,7 @@
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
 
 #include "tests/common/temp_folder.h"
 #include "tests/support/turn_until.h"
@@ -26,6 +27,13 @@ class KeyringWatchTest : public ::testing::Test {
     watch_->start(interval, [this] { ++changes_; });
   }
   bool until(const std::function<bool()>& done) { return test::turn_until(*center_, done); }
+  // False if it does not hold within that time.
+  bool until_for(std::chrono::milliseconds time, const std::function<bool()>& done) {
+    const auto end = std::chrono::steady_clock::now() + time;
+    bool holds = false;
+    until([&] { return (holds = done()) || std::chrono::steady_clock::now() > end; });
+    return holds;
+  }
   void reload() {
     bool is_done = false;
     watch_->reload([&] { is_done = true; });
@@ -69,6 +77,33 @@ TEST_F(KeyringWatchTest, ItIsReadWhenSomebodySaysSo) {
   save();
   reload();
   EXPECT_EQ(changes_, 1);
+  EXPECT_TRUE(knows(kOther));
+}
+
+TEST_F(KeyringWatchTest, AFileThatIsStillBeingWrittenIsReadWhenItIsWhole) {
+  keys_.generate(kOther);
+  save();
+  start(1h);
+  reload();
+  ASSERT_TRUE(knows(kOther));
+  // In place, as an editor or scp does: the section of kOther comes last, and is missing first.
+  Keyring changed = Keyring();
+  changed.add(kOwn, keys_.find(kOwn)->clone());
+  ASSERT_TRUE(changed.save(folder_ / "beginning"));
+  const std::string beginning = folder_.read("beginning");
+  keys_.generate(kOther);
+  ASSERT_TRUE(keys_.save(folder_ / "whole"));
+  const auto write = [this](const std::string& text) {
+    std::ofstream(path_, std::ios::trunc) << text;
+  };
+  write(beginning);
+  bool is_done = false;
+  watch_->reload([&] { is_done = true; });
+  ASSERT_FALSE(until_for(100ms, [&] { return is_done; })) << "it may not be whole";
+  EXPECT_TRUE(knows(kOther));
+  write(folder_.read("whole"));
+  ASSERT_TRUE(until([&] { return is_done; }));
+  EXPECT_EQ(changes_, 2);
   EXPECT_TRUE(knows(kOther));
 }
 

@@ -160,6 +160,15 @@ Outcome<void> keyring_derive(const LocalArguments& arguments) {
                                                     "keyring add " + arguments.file + " " +
                                                     arguments.entity);
   }
+  // The only file with the keys of all must not become one that can be derived from it.
+  if (const auto there = Keyring::load(arguments.output); there) {
+    for (const std::string& name : there->names()) {
+      if (name == arguments.entity || there->find(*EntityName::parse(name)) == nullptr) continue;
+      return failure(std::errc::file_exists, arguments.output + " has the key of " + name +
+                                                 " itself: write what " + arguments.entity +
+                                                 " is to hold to another file");
+    }
+  }
   return keyring->derived_for(*holder).save(arguments.output);
 }
 
