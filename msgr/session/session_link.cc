@@ -331,14 +331,16 @@ void SessionLink::tick() {
 }
 
 // Whether the link has reached the limit of bytes or age for one set of keys. The accepting side
-// allows twice the limit, so that the connector renews first. A link that has made no progress is
-// not renewed: a message above the limit would start over on every link.
+// allows twice the limit, so that the connector renews first. A link that has made no progress with
+// what it has to send is not renewed: a message above the limit would start over on every link.
 bool SessionLink::must_renew() const {
-  if (!context_.is_secure || context_.is_lossy || !has_progress_) return false;
+  if (!context_.is_secure || context_.is_lossy) return false;
   const uint64_t factor = context_.is_renewed_here ? 1 : 2;
   const LinkCounters done = link_->counters();
-  return done.bytes_sent + done.bytes_received > factor * context_.options.secure_max_bytes ||
-         context_.center.now() - started_ > factor * context_.options.secure_max_age;
+  const uint64_t bytes = done.bytes_sent + done.bytes_received;
+  if (bytes > factor * context_.options.secure_max_bytes) return has_progress_;
+  const bool is_old = context_.center.now() - started_ > factor * context_.options.secure_max_age;
+  return is_old && (has_progress_ || context_.queue.is_idle());
 }
 
 // A client that does not read can still send keepalives, and what it asked for is kept in memory.
