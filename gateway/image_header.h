@@ -104,11 +104,11 @@ std::string encode(const ImageHeader& header);
 // unknown feature. `object` is the name of the object, which has to be that of the header's id.
 Outcome<ImageHeader> decode_image_header(std::string_view json, const std::string& object);
 
-// What a person may call an image:
-// 1 … 128 bytes of [A-Za-z0-9._-], not beginning with a dot or dash.
+// A name for an image or a pool: 1 … 128 bytes of [A-Za-z0-9._-], not beginning with a dot or
+// dash.
 bool is_valid_image_name(std::string_view name) noexcept;
-// What an image may be resized to:
-// a multiple of kSizeUnit between kSizeUnit and kMaxSize; invalid_argument otherwise.
+// A size for an image, new or resized: a multiple of kSizeUnit, from kSizeUnit to kMaxSize.
+// invalid_argument otherwise.
 Outcome<void> validate_image_size(uint64_t size);
 
 // Which image, as people write it: "pool/image". A value.

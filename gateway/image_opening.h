@@ -19,8 +19,8 @@ namespace lunar::gateway {
 // copied. `done` runs exactly once, later than the call, and gets a share of the image. Whoever
 // asked may have given up meanwhile: an image that `done` does not keep gives up its lock by
 // itself. Errors are sentences: those of Objecter::wait_for_map(), kUnreachable and kShutdown among
-// them, and those of Image::open(), which name the image. Client::shutdown() ends it early. For
-// programs that open one image as soon as they have begun, and have nothing to do before.
+// them, and those of Image::open(), which name the image. Client::shutdown() ends it early.
+// For a caller that wants one image and has no map yet: it need not wait for the map by itself.
 void open_image_when_mapped(Client& client, const ImageSpec& spec, const OpenOptions& options,
                             std::chrono::nanoseconds timeout,
                             UniqueFunction<void(Outcome<std::shared_ptr<Image>>)> done);

@@ -36,7 +36,7 @@ class HeaderFence {
   void on_reading() noexcept;
   // Asks every server of the pool to carry out an op of ours, which changes nothing. True: all did,
   // and it is not fenced any more. REQUIRES: the header was read since on_reading(), and has our
-  // registration.
+  // registration; this lives until the task has ended.
   Task<bool> try_to_lift();
 
  private:

@@ -3,6 +3,7 @@
 
 #include <utility>
 
+#include "common/check.h"
 #include "msgr/awaiters.h"
 
 namespace lunar::gateway {
@@ -12,6 +13,7 @@ HeaderWatch::HeaderWatch(Client& client, objecter::ObjectId header, uint64_t coo
     : client_(client), header_(std::move(header)), cookie_(cookie), handler_(handler) {}
 
 Task<std::error_code> HeaderWatch::begin() {
+  LUNAR_CHECK(!is_on_, "a watch is begun twice");
   is_on_ = true;
   msgr::Completion<std::error_code> watched;
   client_.objecter().watch(header_, cookie_, handler_, watched.callback());
@@ -21,7 +23,10 @@ Task<std::error_code> HeaderWatch::begin() {
 }
 
 void HeaderWatch::end(UniqueFunction<void(std::error_code)> done) {
-  if (!std::exchange(is_on_, false)) return;
+  if (!std::exchange(is_on_, false)) {
+    client_.center().post([done = std::move(done)]() mutable { done({}); });
+    return;
+  }
   client_.objecter().unwatch(header_, cookie_, std::move(done));
 }
 

@@ -12,7 +12,8 @@
 namespace lunar::gateway {
 
 // The watch of an open image on its header object. Loop-bound. Borrows the client and the handler,
-// which outlive it; the objecter has the handler while is_on().
+// which outlive it. It lives until begin() has ended, and while is_on(): the objecter has the
+// handler until then.
 class HeaderWatch {
  public:
   HeaderWatch(Client& client, objecter::ObjectId header, uint64_t cookie,
@@ -25,7 +26,8 @@ class HeaderWatch {
   Task<std::error_code> begin();
   // The handler was told that the watch is lost.
   void on_lost() noexcept { is_on_ = false; }
-  // Ends it, if it is on; else `done` is dropped. `done` holds what the handler is in.
+  // Ends it; `done` runs when the server has said so, or soon if it was not on. `done` holds what
+  // the handler is in.
   void end(UniqueFunction<void(std::error_code)> done);
 
  private:

@@ -48,7 +48,7 @@ class NotifyAcks {
 
   State state_ = State::kOpen;
   Acks owed_;
-  WhenEnded when_ended_;  // empty unless kOpen
+  WhenEnded when_ended_;  // empty unless kOpen; then too if there is no IO to wait for
 };
 
 }  // namespace lunar::gateway

@@ -72,7 +72,15 @@ Task<Outcome<std::shared_ptr<OpenHeader>>> OpenHeader::open_in_order(Client& cli
   const Outcome<void> opened = co_await open_found(self);
   if (!opened) {
     self->stop();
-    self->strike({});
+    msgr::Completion<Outcome<void>> left;
+    self->strike(left.callback());
+    // As at a close: who is refused may end at once. Not where the server is silent: it was waited
+    // for already.
+    const std::error_code why = opened.error().code;
+    if (why == OsdErrc::kBusy || why == OsdErrc::kFenced) {
+      const Outcome<void> ended = co_await left;
+      static_cast<void>(ended);
+    }
     co_return failure(opened.error());
   }
   follow(self);
@@ -278,7 +286,7 @@ void OpenHeader::strike(UniqueFunction<void(Outcome<void>)> done) {
 Task<Outcome<void>> OpenHeader::leave(std::shared_ptr<OpenHeader> self) {
   Outcome<void> struck = co_await strike_once(self);
   const bool is_out = struck || struck.error().code == OsdErrc::kFenced;
-  if (!is_out || !self->watch_.is_on()) co_return struck;
+  if (!is_out) co_return struck;
   self->watch_.end([self](std::error_code) { self->until_left_.wake(); });
   const std::error_code woken = co_await self->until_left_.sleep(kLeaving);
   static_cast<void>(woken);

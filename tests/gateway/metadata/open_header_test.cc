@@ -5,6 +5,7 @@
 
 #include "common/json.h"
 #include "gateway/metadata/header_object.h"
+#include "gateway/metadata/metadata_object.h"
 #include "gateway/metadata/name_object.h"
 #include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
@@ -71,36 +72,84 @@ TEST_F(OpenHeaderTest, RegistersTheClientAndStrikesItAtTheEnd) {
   EXPECT_TRUE(registrations().empty());
 }
 
-TEST_F(OpenHeaderTest, WhoEndsRightAfterItHasClosedLeavesNoWatchBehind) {
-  Config config;
-  EXPECT_TRUE(config.set("mon_host", "127.0.0.1:6800"));
-  EXPECT_TRUE(config.set("auth_client_required", "none"));
-  PerfRegistry perf;
-  auto made = Client::create(config, {"short", 0}, std::make_unique<msgr::BorrowedStack>(stack),
-                             *center, perf);
-  ASSERT_TRUE(made) << made.error().message;
-  Client& client = **made;
-  bool is_mapped = false;
-  client.objecter().wait_for_map(std::chrono::seconds(10),
-                                 [&](const Outcome<objecter::OsdMapRef>&) { is_mapped = true; });
-  ASSERT_TRUE(until([&] { return is_mapped; }));
-  const OpenOptions options{.read_only = true};
-  auto header = wait<Opened>([&](auto done) {
-    OpenHeader::open(client, {"lunar", "disk"}, options, std::move(done));
-  });
+// A program that opens, closes and ends at once, as `lunar export` does.
+class ShortClientTest : public OpenHeaderTest {
+ protected:
+  void SetUp() override {
+    OpenHeaderTest::SetUp();
+    EXPECT_TRUE(config_.set("mon_host", "127.0.0.1:6800"));
+    EXPECT_TRUE(config_.set("auth_client_required", "none"));
+    auto made = Client::create(config_, {"short", 0}, std::make_unique<msgr::BorrowedStack>(stack),
+                               *center, perf_);
+    ASSERT_TRUE(made) << made.error().message;
+    client_ = std::move(*made);
+    bool is_mapped = false;
+    client_->objecter().wait_for_map(
+        std::chrono::seconds(10), [&](const Outcome<objecter::OsdMapRef>&) { is_mapped = true; });
+    ASSERT_TRUE(until([&] { return is_mapped; }));
+  }
+  Outcome<Opened> open_short(const OpenOptions& options) {
+    return wait<Opened>([&](auto done) {
+      OpenHeader::open(*client_, {"lunar", "disk"}, options, std::move(done));
+    });
+  }
+  // Its shutdown begins inside the call that says so.
+  void end_client() {
+    client_->shutdown([this] { is_shut_down_ = true; });
+  }
+  void wait_for_end() {
+    ASSERT_TRUE(until([&] { return is_shut_down_; }));
+    client_.reset();
+  }
+  std::vector<Holder> holders() {
+    const auto status = wait<ImageStatus>([&](auto done) {
+      image_status(*gateway, {"lunar", "disk"}, std::move(done));
+    });
+    EXPECT_TRUE(status);
+    return status ? status->holders : std::vector<Holder>();
+  }
+
+ private:
+  Config config_;
+  PerfRegistry perf_;
+  std::unique_ptr<Client> client_;
+  bool is_shut_down_ = false;
+};
+
+TEST_F(ShortClientTest, LeavesNoWatchBehindWhenItEndsRightAfterItHasClosed) {
+  auto header = open_short({.read_only = true});
   ASSERT_TRUE(header) << header.error().message;
   (*header)->stop();
-  bool is_shut_down = false;
-  (*header)->strike(
-      [&](const Outcome<void>&) { client.shutdown([&is_shut_down] { is_shut_down = true; }); });
-  ASSERT_TRUE(until([&] { return is_shut_down; }));
+  (*header)->strike([&](const Outcome<void>&) { end_client(); });
   header->reset();
-  made->reset();
-  const auto status = wait<ImageStatus>([&](auto done) {
-    image_status(*gateway, {"lunar", "disk"}, std::move(done));
-  });
-  ASSERT_TRUE(status);
-  EXPECT_TRUE(status->holders.empty());
+  wait_for_end();
+  EXPECT_TRUE(holders().empty());
+}
+
+TEST_F(ShortClientTest, LeavesNoWatchBehindWhenItEndsRightAfterItWasRefused) {
+  const Opened theirs = open_header(*gateway);
+  const auto refused = open_short({.lock = OpenLock::kExclusive});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, OsdErrc::kBusy);
+  end_client();
+  wait_for_end();
+  ASSERT_EQ(holders().size(), 1u);
+  EXPECT_EQ(holders().front().registration, registrations().front());
+}
+
+TEST_F(ShortClientTest, DoesNotWaitLongForASilentServer) {
+  auto header = open_short({.read_only = true});
+  ASSERT_TRUE(header) << header.error().message;
+  stop(server_of(*gateway, header_of(pool, (*header)->header().id)).osd);
+  const auto begun = time.now();
+  (*header)->stop();
+  bool is_closed = false;
+  (*header)->strike([&](const Outcome<void>&) { is_closed = true; });
+  ASSERT_TRUE(until([&] { return is_closed; }));
+  EXPECT_LE(time.now() - begun, std::chrono::milliseconds(1100));
+  header->reset();
+  end_client();
+  wait_for_end();
 }
 
 TEST_F(OpenHeaderTest, AReadOnlyOneRegistersNothingAndIsNeverFenced) {
