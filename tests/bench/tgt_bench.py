@@ -1,7 +1,8 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Compares backing stores of tgtd: bs_null, bs_rdwr on tmpfs, and lunar. stock-NAME is the store in
-a tgtd whose own iSCSI/TCP is left as it is (lunar_fast_iscsi = false).
+a tgtd whose own iSCSI/TCP is left as it is (lunar_fast_iscsi = false); secure-lunar in one whose links
+to the servers are secure (ms_client_mode = secure), the servers being the same.
 
     tgt_bench.py [--rounds N] [--seconds S] [--workloads 4k,4k1,1m] [--stores stock-null,…,lunar]
                  [--osds N] [--osd-store mem|file] [--output FILE]
@@ -33,22 +34,26 @@ WORKLOADS = {
     "1m": [("read", MIB, 8), ("write", MIB, 8)],
 }
 STORES = ("stock-null", "stock-rdwr", "stock-lunar", "null", "rdwr", "lunar")
+# Of a tgtd of its own: the prefix of its stores' names, and what its conf says.
+VARIANTS = {"stock": "lunar_fast_iscsi = false", "secure": "ms_client_mode = secure"}
+EXTRA_STORES = ("secure-lunar",)  # only when named
 
 
-def is_stock(store):
-    return store.startswith("stock-")
+def split_store(store):
+    """(variant or "", backing store)"""
+    variant, _, name = store.rpartition("-")
+    return variant, name
 
 
 class Bench:
-    """A LUN per store, each as large as the span and written once, in one tgtd with and one without
-    the plugin's iSCSI/TCP."""
+    """A LUN per store, each as large as the span and written once, in one tgtd for each variant."""
 
     def __init__(self, folder, fast_folder, options):
         self.folder = folder
         self.fast_folder = fast_folder
         self.options = options
         self.cluster = None
-        self.tgtds = {}  # by is_stock()
+        self.tgtds = {}  # by variant
         self.urls = {}
 
     def __enter__(self):
@@ -57,11 +62,11 @@ class Bench:
                                store=self.options.osd_store,
                                options={"ms_tcp_congestion": "cubic",
                                         "objecter_op_timeout": "20s"}).start()
-        kinds = {is_stock(store) for store in self.options.stores}
-        targets = {stock: self._start_tgtd(stock) for stock in kinds}
+        variants = {split_store(store)[0] for store in self.options.stores}
+        targets = {variant: self._start_tgtd(variant) for variant in sorted(variants)}
         for store in self.options.stores:
-            lun = targets[is_stock(store)].add_lun(store.removeprefix("stock-"), self._backing_store(store, span))
-            self.urls[store] = lun.url
+            variant, name = split_store(store)
+            self.urls[store] = targets[variant].add_lun(name, self._backing_store(store, span)).url
         for store in self.options.stores:
             if not store.endswith("null"):
                 self.measure(store, "write", MIB, 8, ops=self.options.span_mib)
@@ -73,15 +78,15 @@ class Bench:
         if self.cluster:
             self.cluster.stop()
 
-    def _start_tgtd(self, stock):
+    def _start_tgtd(self, variant):
         environment = self.cluster.environment()
-        if stock:
-            conf = self.folder / "stock.conf"
-            conf.write_text(self.cluster.conf.read_text() + "[client]\nlunar_fast_iscsi = false\n")
+        if variant:
+            conf = self.folder / f"{variant}.conf"
+            conf.write_text(self.cluster.conf.read_text() + f"[client]\n{VARIANTS[variant]}\n")
             environment["LUNAR_CONF"] = str(conf)
-        self.tgtds[stock] = PrivateTgtd(self.folder / ("stock" if stock else "tgt"), with_lunar=True,
-                                        environment=environment).start()
-        return self.tgtds[stock].add_target()
+        self.tgtds[variant] = PrivateTgtd(self.folder / (variant or "tgt"), with_lunar=True,
+                                          environment=environment).start()
+        return self.tgtds[variant].add_target()
 
     def _backing_store(self, store, span):
         if store.endswith("null"):
@@ -97,7 +102,7 @@ class Bench:
     def measure(self, store, access, size, depth, **length):
         load = Load("bench", self.urls[store], self.folder / "load.log", access=access, size=size,
                     depth=depth, span=self.options.span_mib * MIB, **length)
-        tgtd = self.tgtds[is_stock(store)]
+        tgtd = self.tgtds[split_store(store)[0]]
         before = self._cpu_ns(tgtd)
         (report,) = load.finish()
         cpu_us = (self._cpu_ns(tgtd) - before) / 1000
@@ -157,8 +162,8 @@ def print_summary(title, summary):
               f" ({figures['tgtd_cpu_us']['min']:.1f}..{figures['tgtd_cpu_us']['max']:.1f})")
     subject = list(summary)[-1]
     pairs = [(subject, other) for other in summary if other != subject]
-    pairs += [(store, f"stock-{store}") for store in summary
-              if f"stock-{store}" in summary and store != subject]
+    pairs += [(store, f"{variant}-{store}") for store in summary for variant in VARIANTS
+              if f"{variant}-{store}" in summary and store != subject]
     for mine, other in pairs:
         ratio = summary[mine]["ratio_to"][other]
         print(f"  {mine}/{other}: {ratio['median']:.2f} ({ratio['min']:.2f}..{ratio['max']:.2f})")
@@ -192,7 +197,7 @@ def parse_arguments(arguments):
     parser.add_argument("--seconds", type=float, default=3, help="per measurement")
     parser.add_argument("--span-mib", type=int, default=256, help="size of each LUN")
     parser.add_argument("--workloads", type=listed(WORKLOADS), default=["4k"])
-    parser.add_argument("--stores", type=listed(STORES), default=list(STORES))
+    parser.add_argument("--stores", type=listed(STORES + EXTRA_STORES), default=list(STORES))
     parser.add_argument("--osds", type=int, default=1, help="object servers behind lunar")
     parser.add_argument("--osd-store", choices=("mem", "file"), default="mem",
                         help="kind of their stores; file is on tmpfs too")

@@ -46,7 +46,7 @@ def shown(counts, ops):
 
 
 def count(bench, store, access, size, depth):
-    processes = {"tgtd": bench.tgtds[tgt_bench.is_stock(store)].process.pid}
+    processes = {"tgtd": bench.tgtds[tgt_bench.split_store(store)[0]].process.pid}
     if store.endswith("lunar"):
         processes["lunar-osd"] = bench.cluster.osds[0].pid
     perfs = {name: start_counting(pid) for name, pid in processes.items()}
