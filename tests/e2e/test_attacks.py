@@ -20,7 +20,7 @@ HERE = pathlib.Path(__file__).resolve().parent
 SECONDS = 5
 OPS = 400
 # Python and a busy machine make single ops slow: what is below is not judged.
-FLOOR = 0.02  # seconds
+FLOOR = 0.005  # seconds
 
 
 def p99(latencies):
@@ -97,7 +97,7 @@ class BystanderTest(ServerTestCase):
               f"the longest {max(during) * 1e3:.0f} ms;"
               f" {self.memory() >> 20} MiB resident", file=sys.stderr)
         self.assertLessEqual(p99(during), 10 * max(before, FLOOR))
-        self.assertLess(max(during), 8, "a write waited for seconds")
+        self.assertLess(max(during), 2, "a write waited for seconds")
         self.assertGreaterEqual(len(during), OPS)
 
     def test_writes_that_wait_for_a_map(self):

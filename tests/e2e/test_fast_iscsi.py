@@ -255,8 +255,8 @@ class FaultTest(FastIscsiCase):
         reads = 400
         stalled.send(b"".join(stalled.read_pdu(0, 2048) for _ in range(reads)))
         (report,) = self.bench(self.lun.url, access="randread", size=4096, depth=1, seconds=3, span=32 * MIB)
-        self.assertGreater(report["iops"], 10)
-        self.assertLess(report["latency_us"]["p99"], 1_000_000)  # well below 10 ms when nothing else runs
+        self.assertGreater(report["iops"], 100)
+        self.assertLess(report["latency_us"]["p99"], 250_000)
         self.assertLess(self.resident_bytes() - before, 192 * MIB)  # of the 400 MiB that it asked for
         counters = self.counters()
         self.assertGreater(counters["blocked"], 0)

@@ -34,18 +34,21 @@ class VirtualTime final : public msgr::TimeSource, private SimulatedHost {
   Clock::time_point now() noexcept override { return now_; }
 
   // Turns `center`, which takes its time from here, until `done()` holds. False if that takes more
-  // than `limit` of this time, or if there is nothing left that could happen.
+  // than `limit` of this time, if there is nothing left that could happen, or after a minute of the
+  // machine's time, in which something turns round and round.
   template <typename Done>
   bool turn_until(msgr::EventCenter& center, Done done,
                   Clock::duration limit = std::chrono::seconds(30)) {
     const auto end = now_ + limit;
-    for (;;) {
+    const auto end_of_patience = Clock::now() + std::chrono::minutes(1);
+    while (Clock::now() < end_of_patience) {
       center.run_until_idle();
       if (done()) return true;
       center.run_until_idle();  // what done() began
       if (next_timer_ > end) return false;
       now_ = std::max(now_, next_timer_);
     }
+    return false;
   }
 
   // Lets `duration` pass, and runs what is due until then.

@@ -52,7 +52,7 @@ report() {
 stir() {
   local kind
   trap 'end_all; report; exit' TERM
-  while :; do
+  while kill -0 $$ 2>/dev/null; do  # also if this script is killed
     for kind in both none root other; do
       case $kind in both | root) start root lttng-sessiond ;; esac
       case $kind in both | other) start other setpriv --reuid nobody --clear-groups env HOME="$folder" \
@@ -72,7 +72,7 @@ end_helpers() {
 }
 trap end_helpers EXIT
 for ((i = 0; i < loops; i++)); do
-  (while :; do :; done) &
+  (while kill -0 $$ 2>/dev/null; do for _ in {1..100000}; do :; done; done) &
   helpers+=($!)
 done
 stir &
