@@ -314,7 +314,7 @@ class OnePlace(unittest.TestCase):
     def test_any_json_parser_but_ours_is_found(self):
         for call in ("const Json json = Json::parse(text, nullptr, false);", "auto j = nlohmann::json::parse(text);",
                      "nlohmann::ordered_json::sax_parse(t, &h)", "if (json::accept(text)) return;",
-                     "auto j = json::from_cbor(bytes);", "file >> json;"):
+                     "auto j = json::from_cbor(bytes);", "file >> json;", "config >> parsed_json;"):
             self.assertEqual(len(self.found("osd/a.cc", call)), 1, call)
 
     def test_ours_the_one_place_comments_and_tests_are_not(self):
@@ -325,7 +325,8 @@ class OnePlace(unittest.TestCase):
     def test_an_error_that_is_not_made_by_failure_is_found(self):
         for made in ("return tl::unexpected<Error>(result.error());",
                      "out = tl::unexpected<lunar::Error>{code, text};",
-                     "co_return tl::unexpected<std::error_code>(\n    code);"):
+                     "co_return tl::unexpected<std::error_code>(\n    code);",
+                     "return tl::unexpected(error);", "return tl::make_unexpected(error);"):
             self.assertEqual(len(self.found("osd/a.cc", made)), 1, made)
         for other in ("tl::unexpected<Error> no_answer(const std::string& path) {", "return failure(result.error());",
                       "return tl::unexpected<HandshakeFailure>(std::move(failure));"):
