@@ -1,6 +1,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """The kinds of faults, and rounds of them: stand.py."""
 
+import ctypes
 import fcntl
 import json
 import os
@@ -19,6 +20,8 @@ from lunar_e2e import LoadError, PrivateTgtd, TgtadmError, wait_until
 from lunar_e2e.env import program
 from lunar_e2e.load import COMMAND_FAILED, UNUSABLE
 from stand import FaultError, IMAGE_BYTES, LAST_CLIENT, NUM_OSDS, OBJECT_BYTES, Stand
+
+CLONE_NEWNET = 0x40000000  # unshare(2)
 
 
 class KillServer(Stand):
@@ -164,6 +167,7 @@ class TakeOver(KillGatewayOfTwo):
     cluster_options = {**Stand.cluster_options, "lunar_lock_timeout": "2s", "lunar_open_timeout": "30s",
                        "ms_keepalive_interval": "500ms", "ms_keepalive_timeout": "2s"}
     MOST_SECONDS = 20  # until the other one has it
+    hows = ("killed", "hangs", "hangs, and is waited for", "is alive")
 
     def make_image(self):
         Stand.make_image(self)
@@ -195,17 +199,25 @@ class TakeOver(KillGatewayOfTwo):
                 raise
             self.reports.pop(load.client, None)
 
-    def fault(self, choices, seconds):
-        self.pause(choices, seconds / 2)
-        how = choices.choice(("killed", "hangs", "hangs, and is waited for", "is alive"))
-        self.faults.note(f"the first tgtd {how}")
+    def begin(self, how):
+        """What happens to the first tgtd."""
         if how == "killed":
             self.kill_tgtd()
         elif how != "is alive":
             self.tgtd.process.send(signal.SIGSTOP)
+
+    def end(self, how):
+        if how != "killed":
+            self.tgtd.process.send(signal.SIGCONT)
+
+    def fault(self, choices, seconds):
+        self.pause(choices, seconds / 2)
+        how = choices.choice(self.hows)
+        self.faults.note(f"the first tgtd {how}")
+        self.begin(how)
         began = time.monotonic()
         try:
-            self._export_there(None if how in ("killed", "hangs, and is waited for") else "lock=takeover")
+            self._export_there(None if how == "killed" or "waited for" in how else "lock=takeover")
             took = time.monotonic() - began
             self.faults.close_windows(1, f"the second tgtd has the image after {took:.1f} s")
             if took > self.MOST_SECONDS:
@@ -214,8 +226,7 @@ class TakeOver(KillGatewayOfTwo):
                              connections=2, depth=6)
             self.pause(choices, 0.5)
         finally:
-            if how != "killed":
-                self.tgtd.process.send(signal.SIGCONT)
+            self.end(how)
         self.finish(load)
         self.finish(self.first_load)
         self.longest = max(self.longest, took)
@@ -242,6 +253,36 @@ class TakeOver(KillGatewayOfTwo):
 
     def run_round(self, number, seed, seconds):
         return f"{super().run_round(number, seed, seconds)}; taken over after {self.longest:.1f} s"
+
+
+class CutOff(TakeOver):
+    """As take-over, of a tgtd that is cut off from the servers and not from its initiator: it can send them nothing,
+    and what it has sent arrives when the other one has the image. Needs root, for a network of its own."""
+
+    tgtd_uid = 65432  # by which the kernel tells its packets from those of others
+    hows = ("is cut off", "is cut off, and is waited for")
+
+    def start(self):
+        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+            raise FaultError(f"no network of our own: {os.strerror(ctypes.get_errno())}")
+        self._ip("link", "set", "lo", "up")
+        # Rules come in the order of their numbers, and that of loopback is the first.
+        self._ip("rule", "add", "pref", "100", "lookup", "local")
+        self._ip("rule", "del", "pref", "0")
+        return super().start()
+
+    def begin(self, how):
+        for port in self.cluster.ports.values():
+            self._ip("rule", "add", "pref", "50", "uidrange", f"{self.tgtd_uid}-{self.tgtd_uid}", "ipproto", "tcp",
+                     "dport", port, "unreachable")
+
+    def end(self, how):
+        for _ in self.cluster.ports:
+            self._ip("rule", "del", "pref", "50")
+
+    @staticmethod
+    def _ip(*words):
+        subprocess.run([program("ip"), *map(str, words)], check=True)
 
 
 class FullDisk(Stand):
@@ -388,8 +429,9 @@ def _name_of(kind):
 
 
 KINDS = {_name_of(kind): kind
-         for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, TakeOver, FullDisk, PowerCut)}
-NEED_ROOT = ("full-disk", "power-cut")
+         for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, TakeOver, CutOff, FullDisk,
+                      PowerCut)}
+NEED_ROOT = ("cut-off", "full-disk", "power-cut")
 
 
 def run_rounds(kind, rounds, seed, seconds=1.5, keep=True, say=print):

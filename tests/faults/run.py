@@ -6,7 +6,7 @@
 
 Every round: recorded load, the fault, restart, re-login, more load, full read-back, verdict. The seed of a round is
 printed; the choices of a round depend on it alone, the moments at which the kernel runs whom do not.
-Without KIND: all but full-disk and power-cut, which need root.
+Without KIND: all but cut-off, full-disk and power-cut, which need root.
 """
 
 import argparse

@@ -60,6 +60,7 @@ class Stand:
     bsopts = None
 
     # Of the kind: what differs from the stand's defaults.
+    tgtd_uid = None
     num_osds = NUM_OSDS
     cluster_options = {"objecter_op_timeout": "5s"}
 
@@ -71,7 +72,8 @@ class Stand:
 
     def start(self):
         self.cluster.start()
-        self.tgtd = PrivateTgtd(self.folder / "tgt", with_lunar=True, environment=self.cluster.environment())
+        self.tgtd = PrivateTgtd(self.folder / "tgt", with_lunar=True, environment=self.cluster.environment(),
+                                uid=self.tgtd_uid)
         self.tgtd.start()
         self.target = self.tgtd.add_target()
         return self

@@ -12,6 +12,7 @@ from .process import Process, free_port, wait_until
 
 PLUGIN_FOLDER = "/usr/lib/tgt/backing-store"  # compiled into Debian's tgtd
 _CONTROL_PORT = 1  # only a suffix of the socket's name, which is ours alone
+_CAPABILITIES = "+sys_admin,+dac_override,+net_admin,+sys_nice,+ipc_lock"
 _PORT_TAKEN = ("failed to create/bind to portal", "unable to bind server socket")
 
 
@@ -96,14 +97,17 @@ class Target:
 
 class PrivateTgtd:
     """Started by start(), ended by stop(); both can be repeated, on the same port. The log goes to
-    `folder`/tgtd.log. `plugins` are files for the plugin folder; with_lunar adds bs_lunar.so."""
+    `folder`/tgtd.log. `plugins` are files for the plugin folder; with_lunar adds bs_lunar.so. With a
+    `uid` tgtd has that, and what it needs of root's capabilities."""
 
     def __init__(self, folder, plugins=(), with_lunar=False, environment=None, wrapper=(),
-                 host="127.0.0.1"):
+                 host="127.0.0.1", uid=None):
         self.folder = pathlib.Path(folder)
         self.plugins = list(plugins) + ([built("bs_lunar.so")] if with_lunar else [])
         self.environment = dict(environment or {})
         self.wrapper = list(wrapper)
+        self.user = [] if uid is None else [program("setpriv"), "--reuid", uid, "--inh-caps", _CAPABILITIES,
+                                            "--ambient-caps", _CAPABILITIES]
         self.host = host
         self.port = None
         self.targets = []
@@ -142,7 +146,7 @@ class PrivateTgtd:
         tgtd = [program("tgtd"), "-f", "-C", _CONTROL_PORT, "--iscsi",
                 f"portal={self.host}:{self.port}"]
         runtime = [f"{name}={value}" for name, value in preloaded().items()]
-        command = shlex.join([str(word) for word in [*self.wrapper, "env", *runtime, *tgtd]])
+        command = shlex.join([str(word) for word in [*self.user, *self.wrapper, "env", *runtime, *tgtd]])
         if not self.plugins:
             return ["sh", "-c", f"exec {command}"]
         plugin_folder = self.folder / "plugins"
@@ -210,7 +214,8 @@ class PrivateTgtd:
     # -- administration
 
     def _run_tgtadm(self, arguments):
-        return subprocess.run([program("tgtadm"), "-C", str(_CONTROL_PORT), *arguments],
+        # tgtd takes commands from its own user only.
+        return subprocess.run([*map(str, self.user), program("tgtadm"), "-C", str(_CONTROL_PORT), *arguments],
                               env=child_environment(self._ipc_environment()), text=True,
                               capture_output=True, timeout=60, check=False)
 
