@@ -20,9 +20,10 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::chrono::seconds kTimeout{30};
-constexpr std::chrono::seconds kUsageTimeout{5};
+constexpr std::chrono::milliseconds kUsageTimeout{1500};
 constexpr std::chrono::milliseconds kShowTimeout{900};  // of one server, if another one can answer
-constexpr int kMostAsked = 4;  // of these: who is down with the authority may still count as up
+constexpr std::size_t kMostAsked =
+    4;  // of these: who is down with the authority may still count as up
 constexpr std::size_t kMaxMapBytes = objecter::kMaxCommandText;
 
 struct ClusterArguments {
@@ -76,6 +77,36 @@ Outcome<std::string> send(CommandContext& context, objecter::OsdId osd, const Js
   });
 }
 
+struct ServerReply {
+  objecter::OsdId osd = -1;
+  Outcome<std::string> text;
+};
+
+// Of all of them at the same time: in their order, after `timeout` at the latest.
+Outcome<std::vector<ServerReply>> send_to_each(CommandContext& context,
+                                               const std::vector<objecter::OsdId>& osds,
+                                               const Json& request,
+                                               std::chrono::nanoseconds timeout) {
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  struct Asked {
+    std::vector<ServerReply> replies;
+    std::size_t num_open = 0;
+  };
+  const auto asked = std::make_shared<Asked>();
+  asked->num_open = osds.size();
+  for (const objecter::OsdId osd : osds) asked->replies.push_back({osd, {}});
+  for (std::size_t i = 0; i < osds.size(); ++i) {
+    (*cluster)->client().objecter().command(osds[i], request.dump(), timeout,
+                                            [asked, i](Outcome<std::string> text) {
+                                              asked->replies[i].text = std::move(text);
+                                              --asked->num_open;
+                                            });
+  }
+  (*cluster)->run_until([asked] { return asked->num_open == 0; });
+  return std::move(asked->replies);
+}
+
 bool is_silence(const Error& error) {
   return error.code == objecter::OsdErrc::kTimedOut ||
          error.code == objecter::OsdErrc::kUnreachable ||
@@ -100,18 +131,22 @@ Outcome<ServerAnswer> send_to_any(CommandContext& context, const Json& request) 
   auto answer = send(context, -1, request, has_others ? kShowTimeout : kTimeout);
   if (answer) return ServerAnswer{std::move(*answer)};
   if (!is_silence(answer.error())) return failure(answer.error());
-  int asked = 0;
+  std::vector<objecter::OsdId> others;
   for (const objecter::OsdInfo& osd : map->osds) {
-    if (!is_other(osd) || ++asked > kMostAsked) continue;
-    auto other = send(context, osd.id, request, kShowTimeout);
+    if (is_other(osd) && others.size() < kMostAsked) others.push_back(osd.id);
+  }
+  auto replies = send_to_each(context, others, request, kShowTimeout);
+  if (!replies) return failure(replies.error());
+  for (ServerReply& other : *replies) {
     // One that has no map, or is of an earlier build, sends us to the authority.
-    const bool knows_nothing = !other && other.error().code == objecter::OsdErrc::kStaleMap;
-    if (!other && (knows_nothing || is_silence(other.error()))) continue;
-    if (!other) return failure(other.error());
+    const bool knows_nothing =
+        !other.text && other.text.error().code == objecter::OsdErrc::kStaleMap;
+    if (!other.text && (knows_nothing || is_silence(other.text.error()))) continue;
+    if (!other.text) return failure(other.text.error());
     std::fprintf(stderr,
                  "lunar: osd.%d, the map authority, does not answer: osd.%d says what it knows\n",
-                 map->authority, osd.id);
-    return ServerAnswer{std::move(*other), osd.id};
+                 map->authority, other.osd);
+    return ServerAnswer{std::move(*other.text), other.osd};
   }
   if (!has_others) return failure(answer.error());
   answer = send(context, -1, request);  // all are slow, or all are away
@@ -130,20 +165,19 @@ uint64_t number_in(const Json& json, const char* name) {
 }
 
 // What is wrong with a server that is up, in a sentence; empty if nothing is. `is_error`: IO fails.
-std::string complaint_of(CommandContext& context, const objecter::OsdInfo& osd, bool& is_error) {
-  const auto answer = send(context, osd.id, {{"prefix", "store usage"}}, kUsageTimeout);
-  if (!answer) {
-    return "osd." + std::to_string(osd.id) +
-           " does not say how full it is: " + answer.error().message;
+std::string complaint_of(const ServerReply& usage_reply, bool& is_error) {
+  const std::string name = "osd." + std::to_string(usage_reply.osd);
+  if (!usage_reply.text) {
+    return name + " does not say how full it is: " + usage_reply.text.error().message;
   }
-  const Json usage = parse_json_or_null<Json>(*answer, objecter::kAnswerBounds);
+  const Json usage = parse_json_or_null<Json>(*usage_reply.text, objecter::kAnswerBounds);
   const std::string state = text_in(usage, "state", "ok");
   if (state == "ok") return {};
   is_error = state == "full";
   const auto percent =
       number_in(usage, "used") * 100 / std::max<uint64_t>(number_in(usage, "total"), 1);
-  return "osd." + std::to_string(osd.id) + " is " + state + ": " + std::to_string(percent) +
-         "% used, " + size_text(number_in(usage, "available")) +
+  return name + " is " + state + ": " + std::to_string(percent) + "% used, " +
+         size_text(number_in(usage, "available")) +
          (is_error ? " left: writes that need space fail; remove images or UNMAP"
                    : " left: remove images, or give it a larger disk");
 }
@@ -161,13 +195,21 @@ Outcome<void> show_status(CommandContext& context) {
   std::string health = "HEALTH_OK";
   Json complaints = Json::array();
   const objecter::OsdMapRef map = (*cluster)->client().objecter().map();
+  std::vector<objecter::OsdId> up;
+  for (const objecter::OsdInfo& osd : map->osds) {
+    if (osd.up) up.push_back(osd.id);
+  }
+  const auto usages = send_to_each(context, up, {{"prefix", "store usage"}}, kUsageTimeout);
+  if (!usages) return failure(usages.error());
+  auto usage = usages->begin();
   for (const objecter::OsdInfo& osd : map->osds) {
     bool is_error = false;
-    std::string complaint = osd.up ? complaint_of(context, osd, is_error)
+    std::string complaint = osd.up ? complaint_of(*usage++, is_error)
                                    : "osd." + std::to_string(osd.id) + " is down: IO waits for it";
     if (complaint.empty()) continue;
-    if (osd.id == map->authority && answer->osd >= 0)
+    if (osd.id == map->authority && answer->osd >= 0) {
       complaint += "; it is the map authority, and the map cannot change without it";
+    }
     complaints.push_back(complaint);
     if (is_error) health = "HEALTH_ERR";
     if (health == "HEALTH_OK") health = "HEALTH_WARN";
