@@ -3,7 +3,6 @@
 
 #include <algorithm>
 #include <charconv>
-#include <cstdio>
 
 namespace lunar::objecter {
 namespace {
@@ -11,11 +10,17 @@ namespace {
 constexpr std::size_t kDigits = 16;
 constexpr std::string_view kHeaderSuffix = ".header";
 
+// Writes kDigits digits. By hand, as each IO has a name made for it: snprintf() takes five times as
+// many instructions.
+void put_hex(char* to, uint64_t number) noexcept {
+  for (std::size_t i = kDigits; i-- > 0; number >>= 4) to[i] = "0123456789abcdef"[number & 15];
+}
+
 }  // namespace
 
 std::string image_id_text(ImageId id) {
-  char text[kDigits + 1];
-  std::snprintf(text, sizeof text, "%016llx", static_cast<unsigned long long>(id));
+  std::string text(kDigits, '0');
+  put_hex(text.data(), id);
   return text;
 }
 
@@ -35,9 +40,9 @@ std::optional<ImageId> parse_image_id(std::string_view text) noexcept {
 std::string header_object_name(ImageId id) { return image_id_text(id).append(kHeaderSuffix); }
 
 std::string data_object_name(ImageId id, uint64_t object_no) {
-  char text[2 * kDigits + 2];
-  std::snprintf(text, sizeof text, "%016llx.%016llx", static_cast<unsigned long long>(id),
-                static_cast<unsigned long long>(object_no));
+  std::string text(2 * kDigits + 1, '.');
+  put_hex(text.data(), id);
+  put_hex(text.data() + kDigits + 1, object_no);
   return text;
 }
 

@@ -125,6 +125,8 @@ TEST(ImageHeaderTest, AFeatureIsNamedInAFewCharacters) {
 TEST(ImageHeaderTest, ObjectNamesAreFixedWidth) {
   EXPECT_EQ(header_object_name(0xab), "00000000000000ab.header");
   EXPECT_EQ(data_object_name(0xab, 0x10), "00000000000000ab.0000000000000010");
+  EXPECT_EQ(data_object_name(0x0123456789abcdef, 0xfedcba9876543210),
+            "0123456789abcdef.fedcba9876543210");
 }
 
 TEST(ImageSpecTest, TakesPoolAndImage) {
