@@ -2,6 +2,7 @@
 #include "objecter/protocol/types.h"
 
 #include <algorithm>
+#include <array>
 
 namespace lunar::objecter {
 namespace {
@@ -64,6 +65,15 @@ const char* describe(OsdErrc code) noexcept {
   return "unknown object server error";
 }
 
+// By character: whether names of objects may have it. A table, as each op has its name checked.
+constexpr auto kIsOfNames = [] {
+  std::array<bool, 256> is_of_names{};
+  for (const char c : std::string_view("abcdefghijklmnopqrstuvwxyzABCDEFGHIJKLMNOPQRSTUVWXYZ"
+                                       "0123456789._-"))
+    is_of_names[static_cast<unsigned char>(c)] = true;
+  return is_of_names;
+}();
+
 class OsdCategory final : public std::error_category {
  public:
   const char* name() const noexcept override { return "lunar.osd"; }
@@ -79,10 +89,7 @@ const std::error_category& osd_category() noexcept {
 }
 
 bool is_valid_object_name(std::string_view name) noexcept {
-  const auto allowed = [](char c) {
-    return (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9') || c == '.' ||
-           c == '_' || c == '-';
-  };
+  const auto allowed = [](char c) { return kIsOfNames[static_cast<unsigned char>(c)]; };
   return !name.empty() && name.size() <= ObjectId::kMaxNameBytes &&
          std::all_of(name.begin(), name.end(), allowed);
 }

@@ -40,5 +40,14 @@ TEST(TypesTest, ObjectNamesAreChecked) {
   }
 }
 
+TEST(TypesTest, AnyOtherCharacterThanLettersDigitsAndThreeSignsIsRefused) {
+  for (int c = 0; c < 256; ++c) {
+    const bool is_letter = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z');
+    const bool is_other = (c >= '0' && c <= '9') || c == '.' || c == '_' || c == '-';
+    EXPECT_EQ(is_valid_object_name(std::string(3, static_cast<char>(c))), is_letter || is_other)
+        << c;
+  }
+}
+
 }  // namespace
 }  // namespace lunar::objecter
