@@ -23,11 +23,11 @@ SendQueue::NextMessage SendQueue::take_next() {
   next.is_replay = next.seq < next_seq();
   if (!next.is_replay) {
     LUNAR_CHECK(queued_count_ > 0, "take_next() of an empty queue");
-    auto& [priority, messages] = *queued_.begin();
-    unacked_.push_back(Sent{std::move(messages.front()), false, false});
-    messages.pop_front();
+    const auto level = std::find_if(queued_.begin(), queued_.end(),
+                                    [](const auto& each) { return !each.second.empty(); });
+    unacked_.push_back(Sent{std::move(level->second.front()), false, false});
+    level->second.pop_front();
     --queued_count_;
-    if (messages.empty()) queued_.erase(queued_.begin());
   }
   Sent& entry = at(next.seq);
   next.message = entry.message.get();
@@ -73,13 +73,11 @@ std::size_t SendQueue::restart(uint64_t peer_in_seq) {
 }
 
 bool SendQueue::withdraw(uint64_t tid, InlineFunction<void()> done, TimePoint now) {
-  for (auto level = queued_.begin(); level != queued_.end();) {
-    auto& messages = level->second;
+  for (auto& [priority, messages] : queued_) {
     for (auto& message : messages) {
       if (message->meta().tid == tid) retire(std::move(message));
     }
     queued_count_ -= static_cast<std::size_t>(std::erase(messages, nullptr));
-    level = messages.empty() ? queued_.erase(level) : std::next(level);
   }
   bool waits = false;
   for (Sent& entry : unacked_) {

@@ -93,8 +93,10 @@ class SendQueue {
   void retire(std::unique_ptr<OutMessage> message);
   void finish_withdrawals();
 
+  // By priority. One that is empty stays: most messages are taken as soon as they are pushed, and
+  // would make it anew.
   std::map<uint8_t, std::deque<std::unique_ptr<OutMessage>>, std::greater<>> queued_;
-  std::size_t queued_count_ = 0;
+  std::size_t queued_count_ = 0;  // in all of them
   std::deque<Sent> unacked_;
   uint64_t first_seq_ = 1;  // of unacked_.front()
   uint64_t cursor_ = 1;     // the number that goes on the link next

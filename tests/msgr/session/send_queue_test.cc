@@ -44,6 +44,14 @@ TEST_F(SendQueueTest, HigherPriorityGoesFirstAndOrderIsKeptWithinOne) {
   EXPECT_EQ(take_tid(), 1u);
 }
 
+TEST_F(SendQueueTest, APriorityWithoutMessagesHoldsUpNoLowerOne) {
+  queue_.push(message(1, Priority::kHighest));
+  EXPECT_EQ(take_tid(), 1u);
+  queue_.push(message(2, Priority::kLow));
+  EXPECT_EQ(take_tid(), 2u);
+  EXPECT_FALSE(queue_.has_next());
+}
+
 TEST_F(SendQueueTest, KeepsAMessageUntilItIsAcknowledged) {
   queue_.push(message(1));
   queue_.push(message(2));
