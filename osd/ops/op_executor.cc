@@ -67,29 +67,27 @@ OpExecutor::~OpExecutor() {
 void OpExecutor::submit(ClientOpRef op) {
   if (op->is(OpCode::kFlush)) return flush(std::move(op));
   if (op->is(OpCode::kList)) return list(std::move(op));
-  const ObjectId id = op->object;
-  ObjectQueue& queue = queues_[id];
+  const auto at = queues_.try_emplace(op->object).first;
+  ObjectQueue& queue = at->second;
   LUNAR_TRACE(lunar_osd, op_queued, op->io_id(), op->header.tid,
               static_cast<uint32_t>(queue.waiting.size() + queue.running));
   op->state = ClientOpState::kQueued;
   queue.waiting.push_back(std::move(op));
-  advance(id);
+  advance(at);
 }
 
 // Begins the ops that can begin now. `has_turn`: the first op of the queue is the next to get
-// buffers; false then if there are not enough of them yet.
-bool OpExecutor::advance(const ObjectId& id, bool has_turn) {
-  const auto found = queues_.find(id);
-  if (found == queues_.end()) return true;
-  ObjectQueue& queue = found->second;
+// buffers; false then if there are not enough of them yet. An empty queue goes.
+bool OpExecutor::advance(Queues::iterator at, bool has_turn) {
+  ObjectQueue& queue = at->second;
   while (!queue.waiting.empty()) {
     const ClientOpRef op = queue.waiting.front();
     const bool is_exclusive = op->is_exclusive();
     if (queue.running > 0 && (is_exclusive || queue.is_exclusive)) return true;
     const bool is_behind = !has_turn && !buffer_queue_.empty() && needs_buffers(*op, env_.limits);
-    if (is_behind || !start(op)) {
+    if (is_behind || !start(at, op)) {
       if (has_turn) return false;
-      wait_for_buffers(id, *op);
+      wait_for_buffers(at->first, *op);
       return true;
     }
     has_turn = false;
@@ -97,30 +95,32 @@ bool OpExecutor::advance(const ObjectId& id, bool has_turn) {
     ++queue.running;
     queue.is_exclusive = is_exclusive;
   }
-  if (queue.running == 0) queues_.erase(found);
+  if (queue.running == 0) queues_.erase(at);
   return true;
 }
 
-bool OpExecutor::start(const ClientOpRef& op) {
-  auto run = std::make_unique<OpRun>(
-      env_, op, [this, op](OpResultRef result) { on_run_done(op, std::move(result)); });
-  if (!run->take_buffers()) return false;
+bool OpExecutor::start(Queues::iterator at, const ClientOpRef& op) {
+  const auto run = runs_.emplace(runs_.end(), env_, op);
+  if (!run->take_buffers()) {
+    runs_.erase(run);
+    return false;
+  }
   op->state = ClientOpState::kExecuting;
   ++running_;
-  OpRun& started = *run;
-  runs_.emplace(op.get(), std::move(run));
-  started.start();
+  // The queue stays while something runs, and so both iterators are good.
+  run->start([this, at, run, op](OpResultRef result) mutable {
+    on_run_done(at, run, std::move(op), std::move(result));
+  });
   return true;
 }
 
-void OpExecutor::on_run_done(const ClientOpRef& op, OpResultRef result) {
-  const ClientOpRef kept = op;  // the run owns the reference we were given
-  runs_.erase(kept.get());
-  const auto found = queues_.find(kept->object);
-  LUNAR_CHECK(found != queues_.end() && found->second.running > 0, "an op ended twice");
-  if (--found->second.running == 0) found->second.is_exclusive = false;
-  advance(kept->object);
-  finish(kept, std::move(result));
+void OpExecutor::on_run_done(Queues::iterator at, Runs::iterator run, ClientOpRef op,
+                             OpResultRef result) {
+  runs_.erase(run);
+  LUNAR_CHECK(at->second.running > 0, "an op ended twice");
+  if (--at->second.running == 0) at->second.is_exclusive = false;
+  advance(at);
+  finish(std::move(op), std::move(result));
 }
 
 void OpExecutor::finish(ClientOpRef op, OpResultRef result) {
@@ -145,7 +145,7 @@ bool OpExecutor::cancel(const ClientOpRef& op) {
   const auto at = std::find(waiting.begin(), waiting.end(), op);
   if (at == waiting.end()) return false;
   waiting.erase(at);
-  advance(op->object);
+  advance(found);
   if (drained_ && is_idle()) env_.center.post(std::exchange(drained_, {}));
   return true;
 }
@@ -170,7 +170,8 @@ void OpExecutor::buffers_freed() {
   while (!buffer_queue_.empty()) {
     ObjectId id = std::move(buffer_queue_.front());
     buffer_queue_.pop_front();
-    if (advance(id, true)) continue;
+    const auto at = queues_.find(id);
+    if (at == queues_.end() || advance(at, true)) continue;
     buffer_queue_.push_front(std::move(id));
     return retry_later();
   }

@@ -4,9 +4,8 @@
 #include <cstddef>
 #include <cstdint>
 #include <deque>
+#include <list>
 #include <map>
-#include <memory>
-#include <unordered_map>
 
 #include "common/unique_function.h"
 #include "osd/ops/client_op.h"
@@ -39,16 +38,17 @@ class OpExecutor {
 
  private:
   struct ObjectQueue {
-    std::deque<ClientOpRef> waiting;
+    std::list<ClientOpRef> waiting;  // a deque would allocate twice for the first
     uint32_t running = 0;
     bool is_exclusive = false;  // the running op is: it is the only one
   };
   using Queues = std::map<ObjectId, ObjectQueue>;
+  using Runs = std::list<OpRun>;
 
-  void advance(const ObjectId& id) { advance(id, false); }
-  bool advance(const ObjectId& id, bool has_turn);
-  bool start(const ClientOpRef& op);
-  void on_run_done(const ClientOpRef& op, OpResultRef result);
+  void advance(Queues::iterator at) { advance(at, false); }
+  bool advance(Queues::iterator at, bool has_turn);
+  bool start(Queues::iterator at, const ClientOpRef& op);
+  void on_run_done(Queues::iterator at, Runs::iterator run, ClientOpRef op, OpResultRef result);
   void flush(ClientOpRef op);
   void list(ClientOpRef op);
   void finish(ClientOpRef op, OpResultRef result);
@@ -57,8 +57,8 @@ class OpExecutor {
 
   const OpEnvironment env_;
   OnDone on_done_;
-  Queues queues_;
-  std::unordered_map<const ClientOp*, std::unique_ptr<OpRun>> runs_;
+  Queues queues_;  // of those objects that an op waits for or runs on
+  Runs runs_;
   std::size_t running_ = 0;            // runs, flushes and lists
   std::deque<ObjectId> buffer_queue_;  // their first op waits for buffers; in order
   msgr::TimerId retry_ = msgr::TimerId::kNone;

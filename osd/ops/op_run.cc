@@ -10,12 +10,11 @@
 
 namespace lunar::osd {
 
-OpRun::OpRun(const OpEnvironment& environment, ClientOpRef op, Done done)
+OpRun::OpRun(const OpEnvironment& environment, ClientOpRef op)
     : cursor_(environment, std::move(op)),
       reads_(cursor_, *this),
       changes_(cursor_, *this),
-      payload_(cursor_, changes_, *this),
-      done_(std::move(done)) {}
+      payload_(cursor_, changes_, *this) {}
 
 bool OpRun::take_buffers() {
   if (!cursor_.take_buffers()) return gives_up_waiting();
@@ -32,7 +31,8 @@ bool OpRun::gives_up_waiting() {
   return has_no_buffers_;
 }
 
-void OpRun::start() {
+void OpRun::start(Done done) {
+  done_ = std::move(done);
   const ClientOp& op = cursor_.op();
   LUNAR_TRACE(lunar_osd, op_start, op.io_id(), op.header.tid);
   if (LUNAR_TRACE_ENABLED(lunar_osd, store_submit)) {

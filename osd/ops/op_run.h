@@ -17,7 +17,7 @@ namespace lunar::osd {
 class OpRun {
  public:
   using Done = InlineFunction<void(OpResultRef)>;
-  OpRun(const OpEnvironment& environment, ClientOpRef op, Done done);
+  OpRun(const OpEnvironment& environment, ClientOpRef op);
   OpRun(const OpRun&) = delete;
   OpRun& operator=(const OpRun&) = delete;
 
@@ -26,8 +26,8 @@ class OpRun {
   // may be payloads of ops behind it: after OpLimits' time the answer is true, and start() ends the
   // op with kRetryInline.
   bool take_buffers();
-  // Begins. `done` runs once, later, as the last thing the run does.
-  void start();
+  // Begins. `done` runs once, later, as the last thing the run does, which it may destroy.
+  void start(Done done);
 
   // For the parts of the run.
   void next();                    // begins the step that the cursor is at
@@ -46,7 +46,7 @@ class OpRun {
   ReadingSteps reads_;
   ChangingSteps changes_;
   PulledPayload payload_;
-  Done done_;
+  Done done_;                    // empty before start()
   bool is_in_start_ = false;     // of the caller: a reply has to wait until it returns
   bool has_no_buffers_ = false;  // none came free in time
 };
