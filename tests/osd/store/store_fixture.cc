@@ -3,6 +3,8 @@
 
 #include <poll.h>
 #include <stdlib.h>
+#include <sys/statvfs.h>
+#include <sys/uio.h>
 
 #include <algorithm>
 #include <cerrno>
@@ -47,9 +49,13 @@ std::size_t FakeSyscalls::count(const std::string& call) {
 }
 
 int FakeSyscalls::before(const std::string& call) {
-  std::lock_guard lock(mutex_);
-  calls_.push_back(call);
-  return rule_ ? rule_(call) : 0;
+  Rule rule;
+  {
+    std::lock_guard lock(mutex_);
+    calls_.push_back(call);
+    rule = rule_;
+  }
+  return rule ? rule(call) : 0;
 }
 
 int FakeSyscalls::open(int directory, const char* path, uint64_t flags, mode_t mode,
@@ -62,6 +68,10 @@ int FakeSyscalls::reopen(int fd, int flags) {
   return failed != 0 ? failed : Syscalls::reopen(fd, flags);
 }
 ssize_t FakeSyscalls::read(int fd, Bytes into, uint64_t offset, int flags) {
+  if ((flags & RWF_NOWAIT) != 0) {
+    ++cached_reads_;
+    if (cached_read_error_ != 0 && good_cached_reads_-- <= 0) return -cached_read_error_;
+  }
   if (are_short_) into = into.first((into.size() + 1) / 2);
   return Syscalls::read(fd, into, offset, flags);
 }
@@ -89,6 +99,18 @@ int FakeSyscalls::rename(int from_directory, const char* from, int to_directory,
 int FakeSyscalls::unlink(int directory, const char* name) {
   const int failed = before("unlink");
   return failed != 0 ? failed : Syscalls::unlink(directory, name);
+}
+int FakeSyscalls::file_system_space(int fd, struct statvfs& space) {
+  const int result = Syscalls::file_system_space(fd, space);
+  if (free_bytes_ != UINT64_MAX) space.f_bavail = free_bytes_ / space.f_frsize;
+  return result;
+}
+int64_t FakeSyscalls::seek(int fd, uint64_t offset, int whence) noexcept {
+  return seek_error_ != 0 ? -seek_error_ : Syscalls::seek(fd, offset, whence);
+}
+int FakeSyscalls::truncate(int fd, uint64_t size) {
+  const int failed = before("ftruncate");
+  return failed != 0 ? failed : Syscalls::truncate(fd, size);
 }
 int FakeSyscalls::allocate(int fd, int mode, uint64_t offset, uint64_t length) {
   const int failed = before("fallocate");

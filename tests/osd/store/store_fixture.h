@@ -34,13 +34,24 @@ class TemporaryFolder {
 // Thread-safe.
 class FakeSyscalls : public Syscalls {
  public:
-  // If not 0, the call is not made and returns this. Called on any thread.
+  // If not 0, the call is not made and returns this. Called on any thread, by several at a time.
   using Rule = std::function<int(const std::string& call)>;
   void set_rule(Rule rule);
   void fail(const std::string& call, int error);  // from now on
   void heal() { set_rule(nullptr); }
   // From now on every open fails; 0: none does. Opens are not recorded.
   void fail_open(int error) { open_error_ = error; }
+  // From now on every read of what the page cache has fails, but for the next `good` of them; 0:
+  // none does. Reads are not recorded.
+  void fail_cached_reads(int error, int good = 0) {
+    good_cached_reads_ = good;
+    cached_read_error_ = error;
+  }
+  int cached_reads() const { return cached_reads_; }
+  // From now on every seek fails; 0: none does. Seeks are not recorded.
+  void fail_seek(int error) { seek_error_ = error; }
+  // What the file system has free from now on, as it says.
+  void set_free_bytes(uint64_t bytes) { free_bytes_ = bytes; }
   // From now on a read or write moves only about half of what it could.
   void set_short_transfers() { are_short_ = true; }
   std::vector<std::string> take_calls();
@@ -55,7 +66,10 @@ class FakeSyscalls : public Syscalls {
   int sync_file_system(int fd) override;
   int rename(int from_directory, const char* from, int to_directory, const char* to) override;
   int unlink(int directory, const char* name) override;
+  int file_system_space(int fd, struct statvfs& space) override;
+  int64_t seek(int fd, uint64_t offset, int whence) noexcept override;
   int allocate(int fd, int mode, uint64_t offset, uint64_t length) override;
+  int truncate(int fd, uint64_t size) override;
   int set_up_ring(unsigned entries, io_uring* ring) override;
   int reserve_fixed_buffers(io_uring* ring, unsigned count) override;
   int set_fixed_buffer(io_uring* ring, unsigned index, Bytes memory) override;
@@ -65,6 +79,11 @@ class FakeSyscalls : public Syscalls {
   int before(const std::string& call);
   std::atomic<bool> are_short_ = false;
   std::atomic<int> open_error_ = 0;
+  std::atomic<int> cached_read_error_ = 0;
+  std::atomic<int> good_cached_reads_ = 0;
+  std::atomic<int> cached_reads_ = 0;
+  std::atomic<int> seek_error_ = 0;
+  std::atomic<uint64_t> free_bytes_ = UINT64_MAX;  // as the file system says by itself
   std::mutex mutex_;
   Rule rule_;
   std::vector<std::string> calls_;
