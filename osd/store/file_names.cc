@@ -19,6 +19,9 @@ namespace {
 
 constexpr uint64_t kMaxMetadataBytes = 1 << 20;
 
+// More than metadata has is data, and must not take from the reserve.
+bool is_data(ConstBytes from) { return from.size() > kMaxMetadataBytes; }
+
 bool is_valid_attribute_name(const std::string& name) {
   return name.size() <= kMaxAttributeNameBytes && objecter::is_valid_object_name(name);
 }
@@ -49,11 +52,11 @@ void FileNames::remove(const ObjectId& id, bool is_durable, StoreDone done) {
 }
 
 void FileNames::replace(const ObjectId& id, ConstBytes from, StoreDone done) {
-  // More than metadata has is data, and must not take from the reserve.
-  const uint64_t claimed = from.size() > kMaxMetadataBytes ? from.size() : 0;
-  std::error_code refusal = check_id(id);
-  if (!refusal && claimed > 0 && !env_.space.claim(claimed)) refusal = OsdErrc::kNoSpace;
-  if (!env_.calls.admit(refusal, done)) return;
+  if (!env_.calls.admit(check_id(id), done)) return;
+  const uint64_t claimed = is_data(from) ? from.size() : 0;
+  if (claimed > 0 && !env_.space.claim(claimed)) {
+    return env_.calls.finish(std::move(done), OsdErrc::kNoSpace);
+  }
   env_.pool.run([this, id, from] { return replace_on_thread(id, from); },
                 [this, id, claimed, done = std::move(done)](std::error_code error) mutable {
                   if (claimed > 0) env_.space.release(claimed);
@@ -70,12 +73,13 @@ std::error_code FileNames::replace_on_thread(const ObjectId& id, ConstBytes from
     if (old) return env_.attributes.copy(old->fd.get(), fd);
     return old.error() == system_error(ENOENT) ? std::error_code{} : old.error();
   };
-  return env_.reserve.use_for([&]() -> std::error_code {
+  const auto replace_file = [&]() -> std::error_code {
     if (const auto error = env_.tree.write_temporary(temporary, from, keep_attributes)) {
       return error;
     }
     return env_.tree.move_into_place(temporary, path.folder, path.file);
-  });
+  };
+  return is_data(from) ? replace_file() : env_.reserve.use_for(replace_file);
 }
 
 void FileNames::finish_change(const ObjectId& id, bool must_sync, StoreDone done) {

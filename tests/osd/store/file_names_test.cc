@@ -112,6 +112,15 @@ TEST_F(FileNamesTest, AReplaceByDataIsRefusedWhereDataHasNoSpace) {
   EXPECT_TRUE(holds(id_, bytes_));
 }
 
+// The file system had said that there is room, but others use it too.
+TEST_F(FileNamesTest, AReplaceByDataTakesNothingFromTheReserve) {
+  fail_nth("write", 1, ENOSPC);
+  EXPECT_EQ(replace(pattern(kMostMetadata + 1, 1)), OsdErrc::kNoSpace);
+  EXPECT_TRUE(reserve_.is_full());
+  EXPECT_FALSE(content_of(id_));
+  EXPECT_TRUE(temporaries_are_gone());
+}
+
 TEST_F(FileNamesTest, AReplaceGivesBackWhatItClaimedOfTheDiskHoweverItEnds) {
   const auto data = pattern(kMostMetadata + 1, 1);
   // There is room for one at a time.
@@ -122,6 +131,12 @@ TEST_F(FileNamesTest, AReplaceGivesBackWhatItClaimedOfTheDiskHoweverItEnds) {
     fake_.heal();
     EXPECT_EQ(replace(data), kNone);
   }
+  bool is_drained = false;
+  calls_.close([&] { is_drained = true; });
+  EXPECT_TRUE(is_drained);
+  EXPECT_EQ(replace(data), OsdErrc::kShutdown);
+  EXPECT_TRUE(space_.claim(data.size())) << "a refused one claims nothing";
+  space_.release(data.size());
 }
 
 TEST_F(FileNamesSidecarTest, AnAttributeThatFindsNoSpaceTakesFromTheReserve) {
