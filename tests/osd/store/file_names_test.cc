@@ -319,11 +319,11 @@ TEST_F(FileNamesTest, AFilterIsAskedOnAThreadAndDestroyedOnTheLoop) {
 TEST_F(FileNamesTest, AListingThatCannotBeReadIsAnErrorAndNotEmpty) {
   make_object(id_, bytes_);
   fake_.fail_open(EMFILE);
-  EXPECT_EQ(end_of<Result<ObjectNames::Names>>([&](auto done) {
-              names_.list(
-                  1, "", 10, [](const std::string&) { return true; }, std::move(done));
-            }).error(),
-            OsdErrc::kBusy);
+  ObjectNames::NameFilter any = [](const std::string&) { return true; };
+  const auto names = end_of<Result<ObjectNames::Names>>(
+      [&](auto done) { names_.list(1, "", 10, std::move(any), std::move(done)); });
+  ASSERT_FALSE(names);
+  EXPECT_EQ(names.error(), OsdErrc::kBusy);
 }
 
 TEST_F(FileNamesTest, ACloseWaitsForAReplaceUnderWay) {

@@ -199,13 +199,17 @@ TEST_F(FileSpaceTest, AnObjectThatCannotBeOpenedIsNotTakenForAnAbsentOne) {
   EXPECT_EQ(zero(0, 4096), OsdErrc::kBusy);
   EXPECT_EQ(truncate(10), OsdErrc::kBusy);
   EXPECT_EQ(stat().error(), OsdErrc::kBusy);
-  EXPECT_EQ(map_extents().error(), OsdErrc::kBusy);
+  const auto map = map_extents();
+  ASSERT_FALSE(map);
+  EXPECT_EQ(map.error(), OsdErrc::kBusy);
 }
 
 TEST_F(FileSpaceTest, AMapThatCannotBeReadIsAnErrorAndNotEmpty) {
   make_object(id_, bytes_);
   fake_.fail_seek(EIO);
-  EXPECT_EQ(map_extents().error(), OsdErrc::kIoError);
+  const auto map = map_extents();
+  ASSERT_FALSE(map);
+  EXPECT_EQ(map.error(), OsdErrc::kIoError);
 }
 
 TEST_F(FileSpaceTest, AnObjectThatIsAllHolesHasAnEmptyMap) {

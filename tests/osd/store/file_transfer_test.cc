@@ -170,12 +170,10 @@ TEST_F(FileTransferTest, AtDoneTheTransferHoldsTheFileNoMore) {
 }
 
 TEST_F(FileTransferTest, ACloseWaitsForTransfersUnderWay) {
+  make_object(id_, small_);
   engine_.hold_writes();
   std::vector<std::error_code> ended;
   transfer_.write(id_, 0, bytes_, false, [&](std::error_code error) { ended.push_back(error); });
-  bool is_open = false;
-  files_.open(id_, true, [&](Result<FileRef>) { is_open = true; });
-  driver_.run_until(is_open);
   bool is_drained = false;
   calls_.close([&] { is_drained = true; });
   EXPECT_EQ(write(id_, 0, small_), OsdErrc::kShutdown);
