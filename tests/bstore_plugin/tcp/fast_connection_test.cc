@@ -311,9 +311,9 @@ TEST_F(FastConnectionTest, ATurnSendsABoundedAmountAndAsksForAnother) {
     write(std::string(kPdu, 'x'));
     sent += kPdu;
   };
-  // What is collected for one call fits into the socket.
-  const int room = 1 << 20;
-  ASSERT_EQ(setsockopt(sockets_.fd(), SOL_SOCKET, SO_SNDBUFFORCE, &room, sizeof room), 0);
+  // What is collected for one call fits into the socket; any user may have as much.
+  const int room = 200'000;
+  ASSERT_EQ(setsockopt(sockets_.fd(), SOL_SOCKET, SO_SNDBUF, &room, sizeof room), 0);
   connection_.turn();
   EXPECT_GE(sent, FastConnection::kTurnBytes);
   EXPECT_LE(sent, FastConnection::kTurnBytes + FastConnection::kMaxCollected);
