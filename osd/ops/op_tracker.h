@@ -74,7 +74,7 @@ class OpTracker {
   PerfGauge& op_wip_;
 };
 
-// "osd_op(client.a/host tid 7 pool 1 pg 3 object write 4096@0, …)": for people.
+// "osd_op(client.a/host tid 7 pool 1 pg 3 object write 4096@0 …)": for people.
 std::string describe(const ClientOp& op);
 
 }  // namespace lunar::osd
