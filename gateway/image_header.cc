@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <optional>
 
+#include "common/check.h"
 #include "common/json.h"
 #include "common/peer_name.h"
 
@@ -78,16 +79,26 @@ struct NamedState {
   ImageState state;
   const char* name;
 };
-constexpr NamedState kStates[] = {{ImageState::kReady, "ready"},
-                                  {ImageState::kRemoving, "removing"},
-                                  {ImageState::kShrinking, "shrinking"},
-                                  {ImageState::kGrowing, "growing"}};
+constexpr NamedState kStates[] = {
+    {ImageState::kReady, "ready"},         {ImageState::kRemoving, "removing"},
+    {ImageState::kShrinking, "shrinking"}, {ImageState::kGrowing, "growing"},
+    {ImageState::kRenaming, "renaming"},   {ImageState::kRenamed, "renamed"}};
 
 std::optional<ImageState> parse_state(const std::string& name) {
   for (const NamedState& each : kStates) {
     if (name == each.name) return each.state;
   }
   return std::nullopt;
+}
+
+bool fits_renaming(const ImageHeader& header) {
+  if (!header.is_renaming()) return header.rename_to.empty();
+  return is_valid_image_name(header.rename_to) && header.rename_to != header.name;
+}
+
+unsigned format_of(const ImageHeader& header) {
+  if (header.is_renaming()) return ImageHeader::kRenamingFormat;
+  return header.is_resizing() ? ImageHeader::kResizingFormat : ImageHeader::kFormat;
 }
 
 std::optional<Registration> parse_registration(const Json& json, uint64_t format) {
@@ -130,13 +141,12 @@ const Registration* ImageHeader::find_registration(uint64_t cookie) const {
 }
 
 std::string encode(const ImageHeader& header) {
+  LUNAR_CHECK(fits_renaming(header), "an image header with a name to come that is none");
   Json registrations = Json::array();
   for (const auto& each : header.registrations) {
     registrations.push_back(json_of(each));
   }
-  const unsigned format =
-      header.is_resizing() ? ImageHeader::kResizingFormat : ImageHeader::kFormat;
-  Json json = {{"format", format},
+  Json json = {{"format", format_of(header)},
                {"id", image_id_text(header.id)},
                {"name", header.name},
                {"uuid", header.uuid.to_string()},
@@ -149,6 +159,7 @@ std::string encode(const ImageHeader& header) {
                {"features", header.features},
                {"registrations", std::move(registrations)}};
   if (header.is_resizing()) json["resize_to"] = header.resize_to;
+  if (header.is_renaming()) json["rename_to"] = header.rename_to;
   if (header.resizer) json["resizer"] = json_of(*header.resizer);
   return json.dump(1);
 }
@@ -163,10 +174,10 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   HeaderFields fields(*json);
   const uint64_t format = fields.number("format");
   if (!fields.is_ok()) return corrupt("is not a Lunar image header");
-  if (format == 0 || format > ImageHeader::kResizingFormat) {
+  if (format == 0 || format > ImageHeader::kRenamingFormat) {
     return failure(OsdErrc::kIncompatible, "image header " + object + " has format " +
                                                std::to_string(format) +
-                                               ", this build knows formats 1 to 3: use a newer "
+                                               ", this build knows formats 1 to 4: use a newer "
                                                "build");
   }
   ImageHeader header;
@@ -204,6 +215,8 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
     if (auto r = validate_image_size(header.resize_to); !r)
       return corrupt("is wrong: " + r.error().message);
   }
+  if (json->contains("rename_to")) header.rename_to = fields.text("rename_to", 128);
+  if (!fields.is_ok() || !fits_renaming(header)) return corrupt("has a wrong name to come");
   header.id = *id;
   // Whoever may write one image's header must not have another one's data removed.
   if (header_object_name(*id) != object) return corrupt("is of image " + image_id_text(*id));

@@ -58,27 +58,31 @@ enum class ImageState : uint8_t {
   kShrinking,  // its end is being given up, to `resize_to`; while that is below `size`, nothing of
                // it is lost yet; then it can only be finished
   kGrowing,    // to `resize_to`: what was cut off there earlier is being cleared
+  kRenaming,   // to `rename_to`, whose object is being made: `name` leads to the image
+  kRenamed,    // the object of `rename_to` leads to it; that of `name` is being dropped
 };
 
 const char* image_state_name(ImageState state) noexcept;  // "ready", "removing", …
 
 // What an image is: one JSON object, `<id>.header`. A value. docs/image.md has the format.
-// Name, size, state, resize_to, trimmed_from, registrations and resizer change; the rest stays for
-// the image's life.
+// Name, size, state, resize_to, rename_to, trimmed_from, registrations and resizer change; the rest
+// stays for the image's life.
 struct ImageHeader {
   static constexpr unsigned kFormat = 2;                   // 1 is read too; a later one is refused
   static constexpr unsigned kResizingFormat = 3;           // of kShrinking and kGrowing
+  static constexpr unsigned kRenamingFormat = 4;           // of kRenaming and kRenamed
   static constexpr std::size_t kMaxRegistrations = 1024;   // opening one more is refused
   static constexpr uint64_t kMaxSize = uint64_t{1} << 52;  // 4 PiB
   static constexpr uint64_t kSizeUnit = 4096;              // bytes
 
   ImageId id = 0;     // of its objects' names: random, never 0, never used again
-  std::string name;   // as in the pool's directory
+  std::string name;   // that of its name object; the old one while it is renamed
   Uuid uuid;          // of the LUN, through whichever gateway it is exported
   uint64_t size = 0;  // bytes, a multiple of kSizeUnit
   StripeLayout layout;
   ImageState state = ImageState::kReady;
   uint64_t resize_to = 0;     // bytes, the size to come; 0 unless kShrinking or kGrowing
+  std::string rename_to;      // the name to come, not `name`; empty unless kRenaming or kRenamed
   uint64_t trimmed_from = 0;  // largest size it ever had: growing again clears up to here first
   std::vector<std::string> features;  // none are known yet: an image that has one is refused
   std::vector<Registration> registrations;
@@ -89,6 +93,17 @@ struct ImageHeader {
   bool is_resizing() const noexcept {
     return state == ImageState::kShrinking || state == ImageState::kGrowing;
   }
+  bool is_renaming() const noexcept {
+    return state == ImageState::kRenaming || state == ImageState::kRenamed;
+  }
+  // The one whose object leads to the image for as long as the header is as it is now.
+  const std::string& lasting_name() const noexcept {
+    return state == ImageState::kRenamed ? rename_to : name;
+  }
+  // A name object of another name that leads here is left over, and counts as absent.
+  bool has_name(std::string_view wanted) const noexcept {
+    return wanted == name || (is_renaming() && wanted == rename_to);
+  }
   // Bytes that may be read and written: the end that is being given up is no part of it.
   uint64_t usable_size() const noexcept {
     return state == ImageState::kShrinking ? std::min(size, resize_to) : size;
@@ -98,7 +113,8 @@ struct ImageHeader {
 };
 
 // The JSON text of the header object. What decode_image_header() reads back, and earlier builds
-// too, unless the image is being resized: those refuse its format then.
+// too, unless the image is being resized or renamed: those refuse its format then.
+// REQUIRES: `rename_to` is as its comment says.
 std::string encode(const ImageHeader& header);
 // Errors: kCorrupt for what does not parse or breaks a rule, kIncompatible for another format or an
 // unknown feature. `object` is the name of the object, which has to be that of the header's id.

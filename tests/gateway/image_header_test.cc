@@ -52,10 +52,41 @@ TEST(ImageHeaderTest, TheHeaderOfAnotherImageIsRefused) {
 
 TEST(ImageHeaderTest, AnotherFormatIsNamedAsSuch) {
   const auto decoded = decode_image_header(
-      replaced(encode(sample()), "\"format\": 2", "\"format\": 4"), "0123456789abcdef.header");
+      replaced(encode(sample()), "\"format\": 2", "\"format\": 5"), "0123456789abcdef.header");
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kIncompatible);
-  EXPECT_NE(decoded.error().message.find("format 4"), std::string::npos);
+  EXPECT_NE(decoded.error().message.find("format 5"), std::string::npos);
+}
+
+TEST(ImageHeaderTest, WhileItIsRenamedItHasTwoNamesAndAFormatOfItsOwn) {
+  ImageHeader header = sample();
+  header.rename_to = "disk-2";
+  for (const ImageState state : {ImageState::kRenaming, ImageState::kRenamed}) {
+    header.state = state;
+    EXPECT_NE(encode(header).find("\"format\": 4"), std::string::npos);
+    const auto decoded = decode_image_header(encode(header), "0123456789abcdef.header");
+    ASSERT_TRUE(decoded) << decoded.error().message;
+    EXPECT_EQ(decoded->state, state);
+    EXPECT_EQ(decoded->rename_to, "disk-2");
+    EXPECT_TRUE(decoded->has_name("disk-1") && decoded->has_name("disk-2"));
+    EXPECT_FALSE(decoded->has_name("disk-3"));
+    EXPECT_EQ(decoded->lasting_name(), state == ImageState::kRenamed ? "disk-2" : "disk-1");
+  }
+}
+
+TEST(ImageHeaderTest, ANameToComeIsAValidOtherOneExactlyWhileItIsRenamed) {
+  ImageHeader header = sample();
+  header.state = ImageState::kRenaming;
+  header.rename_to = "disk-2";
+  const std::string good = encode(header);
+  for (const std::string& bad :
+       {replaced(good, "\"disk-2\"", "\"disk-1\""), replaced(good, "\"disk-2\"", "\".disk\""),
+        replaced(good, "\"disk-2\"", "7"), replaced(good, "\"rename_to\"", "\"other\""),
+        replaced(good, "\"renaming\"", "\"ready\"")}) {
+    const auto decoded = decode_image_header(bad, "0123456789abcdef.header");
+    ASSERT_FALSE(decoded) << bad;
+    EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kCorrupt) << bad;
+  }
 }
 
 TEST(ImageHeaderTest, RegistrationsOfFormat1HaveNoCookieAndShare) {
