@@ -121,6 +121,14 @@ void find_open_image(Client& client, const std::string& pool,
 void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
                   UniqueFunction<void(Outcome<void>)> done);
 
+// Gives an image another name, in its pool; also while it is open: whoever has it open goes on, and
+// has to be given the new name at its next start. kExists if the name is taken; kBusy while the
+// image is being removed or resized, or if somebody else renamed it meanwhile. kNotPermitted before
+// anything changes. While it goes on both names lead to the image; one that was interrupted is
+// finished by doing it again, or by any other renaming of the image.
+void rename_image(Client& client, const ImageSpec& spec, const std::string& name,
+                  UniqueFunction<void(Outcome<void>)> done);
+
 struct ResizeOptions {
   uint64_t size = 0;           // bytes, as validate_image_size() wants it
   bool allows_shrink = false;  // the data beyond `size` may be destroyed

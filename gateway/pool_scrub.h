@@ -22,12 +22,13 @@ namespace lunar::gateway {
 enum class FindingKind : uint8_t {
   kDirectory,      // a directory of an earlier format, or one that cannot be read
   kDamagedName,    // the object of a name cannot be read
-  kTwoNames,       // an image that is found under several names
+  kTwoNames,       // an image to which names lead that its header does not have
   kLostHeader,     // a name and data, and no header
   kDamagedHeader,  // a header that cannot be read
   kHalfMade,       // a header without a name or data
   kUnnamed,        // a header with data and without a name
   kHalfRemoved,    // a removal that was interrupted
+  kHalfRenamed,    // a renaming that was interrupted, or goes on
   kOrphan,         // data of no image
   kBeyondEnd,      // data beyond the end of its image
   kDamaged,        // a data object that cannot be read

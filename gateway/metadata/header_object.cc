@@ -23,6 +23,14 @@ Error no_such_image(const ImageSpec& spec) {
                                                        "'"};
 }
 
+Error is_left_over(const ImageSpec& spec, const ImageHeader& header) {
+  return {make_error_code(OsdErrc::kNoSuchObject),
+          "no image '" + spec.image + "' in pool '" + spec.pool +
+              "': the name is left over from a renaming of image '" + header.lasting_name() +
+              "'; it can be given to another image, and 'lunar repair " + spec.pool +
+              " two-names:" + image_id_text(header.id) + "' takes it out"};
+}
+
 }  // namespace
 
 ObjectId header_of(PoolId pool, ImageId id) { return {pool, header_object_name(id)}; }
@@ -39,6 +47,8 @@ Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec) {
   Outcome<VersionedHeader> found = co_await read_header(client, pool->id, id);
   if (!found && found.error().code == OsdErrc::kNoSuchObject)
     co_return failure(no_such_image(spec));
+  if (found && !found->header.has_name(spec.image))
+    co_return failure(is_left_over(spec, found->header));
   co_return found;
 }
 
@@ -82,6 +92,23 @@ Task<Outcome<void>> update_header(Client& client, PoolId pool, ImageId id, Heade
   };
   Outcome<void> updated = co_await update_metadata(client, object, std::move(edit_text));
   co_return updated;
+}
+
+Task<std::error_code> swap_header(Client& client, PoolId pool, ImageHeader header,
+                                  objecter::ObjectVersion version) {
+  const ObjectId object = header_of(pool, header.id);
+  std::optional<std::string> text = encode(header);
+  const uint64_t io_id = client.next_io_id();
+  const std::error_code error =
+      co_await swap_metadata(client, object, version, std::move(text), io_id);
+  co_return error;
+}
+
+Error is_being_renamed(const std::string& pool, const ImageHeader& header) {
+  return {make_error_code(OsdErrc::kBusy), "image '" + header.name + "' is being renamed to '" +
+                                               header.rename_to + "': finish with 'lunar mv " +
+                                               pool + "/" + header.name + " " + header.rename_to +
+                                               "'"};
 }
 
 Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, PoolId pool, ImageId id) {

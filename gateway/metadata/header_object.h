@@ -15,7 +15,8 @@ namespace lunar::gateway {
 
 objecter::ObjectId header_of(objecter::PoolId pool, ImageId id);
 
-// Looks the name up in the pool and reads the header. kNoSuchPool, kNoSuchObject.
+// Looks the name up in the pool and reads the header. kNoSuchPool; kNoSuchObject also for a name
+// that is left over: the header that it leads to does not have it.
 Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec);
 
 // Reads the header of an image whose id is known. kNoSuchObject if there is none.
@@ -30,6 +31,13 @@ using HeaderEditor = UniqueFunction<Outcome<void>(ImageHeader&)>;
 // Changes a header by read, edit, compare-and-swap. kNoSuchObject if there is none any more.
 Task<Outcome<void>> update_header(Client& client, objecter::PoolId pool, ImageId id,
                                   HeaderEditor edit);
+
+// Replaces the header if it is still at `version`; errors as those of swap_metadata().
+Task<std::error_code> swap_header(Client& client, objecter::PoolId pool, ImageHeader header,
+                                  objecter::ObjectVersion version);
+
+// kBusy: what is refused while the image is being renamed, and how to finish that.
+Error is_being_renamed(const std::string& pool, const ImageHeader& header);
 
 // Notifies whoever has the image open that its header has changed, and waits some seconds at most
 // until they have read it. Nobody watches: nobody missed it.

@@ -86,6 +86,7 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
   const ImageHeader& header = found->header;
+  if (header.is_renaming()) co_return failure(is_being_renamed(spec.pool, header));
 
   // Whoever is not allowed to take the name out at the end must not begin.
   const Outcome<void> allowed = co_await require_naming_allowed(client, pool->id, spec.image);
@@ -94,7 +95,12 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   if (!closed) co_return failure(closed.error());
   // The size is that of now: it may have grown since, and nobody changes it any more.
   ImageHeader removing;
-  HeaderEditor mark = [&removing](ImageHeader& current) -> Outcome<void> {
+  HeaderEditor mark = [&removing, &spec](ImageHeader& current) -> Outcome<void> {
+    if (current.is_renaming()) return failure(is_being_renamed(spec.pool, current));
+    if (current.name != spec.image) {
+      return failure(OsdErrc::kBusy,
+                     "image '" + spec.image + "' was renamed to '" + current.name + "' meanwhile");
+    }
     if (auto free = require_unregistered(current, "removing"); !free) return free;
     current.state = ImageState::kRemoving;
     removing = current;

@@ -7,6 +7,7 @@
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/holders.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
 #include "gateway/metadata/pool_objects.h"
@@ -46,7 +47,7 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
   const Outcome<void> written = co_await write_header(client, pool->id, header);
   if (!written) co_return failure(written.error());
 
-  const Outcome<void> added = co_await add_name(client, pool->id, spec.image, header.id);
+  const Outcome<void> added = co_await take_name(client, pool->id, spec.image, header.id);
   if (!added) {
     // Otherwise the name may be there, and would be left without a header.
     const std::error_code why = added.error().code;

@@ -89,6 +89,10 @@ Task<Outcome<ImageHeader>> begin_resize(Client& client, PoolInfo pool, ImageSpec
         return failure(OsdErrc::kBusy,
                        "image '" + current.name + "' is being removed: finish with 'lunar rm'");
       }
+      if (current.is_renaming()) {
+        published.resizer.reset();
+        return failure(is_being_renamed(spec.pool, current));
+      }
       if (current.resizer && current.resizer->cookie == mine.cookie) return {};  // it is done
       if (current.resizer) return failure(OsdErrc::kBusy, "another resizer");
       if (options.size < current.size && !options.allows_shrink) {

@@ -85,6 +85,10 @@ Task<std::error_code> swap_metadata(Client& client, ObjectId object, ObjectVersi
   co_return reply.error;
 }
 
+bool must_look_again(std::error_code swapped) noexcept {
+  return swapped == OsdErrc::kVersionMismatch || swapped == OsdErrc::kUnknownOutcome;
+}
+
 Task<Result<bool>> has_metadata_changed(Client& client, ObjectId object, ObjectVersion version,
                                         uint64_t io_id) {
   ObjectOp op = metadata_op(object, io_id);
@@ -115,9 +119,7 @@ Task<Outcome<void>> update_metadata(Client& client, ObjectId object, MetadataEdi
     const std::error_code error =
         co_await swap_metadata(client, object, expected, std::move(text), io_id);
     if (!error) co_return Outcome<void>();
-    const bool must_look_again =
-        error == OsdErrc::kVersionMismatch || error == OsdErrc::kUnknownOutcome;
-    if (!must_look_again || round == kMaxUpdateRounds) {
+    if (!must_look_again(error) || round == kMaxUpdateRounds) {
       co_return failure(metadata_error(client, "update", object, error));
     }
   }

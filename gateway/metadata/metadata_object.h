@@ -36,6 +36,9 @@ Task<std::error_code> swap_metadata(Client& client, objecter::ObjectId object,
                                     objecter::ObjectVersion expected,
                                     std::optional<std::string> text, uint64_t io_id);
 
+// Either of these two: what the change rested on has to be read again.
+bool must_look_again(std::error_code swapped) noexcept;
+
 // Whether the object has another version than `version` by now. One small op.
 Task<Result<bool>> has_metadata_changed(Client& client, objecter::ObjectId object,
                                         objecter::ObjectVersion version, uint64_t io_id);

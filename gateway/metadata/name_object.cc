@@ -101,20 +101,6 @@ Task<Outcome<void>> require_naming_allowed(Client& client, PoolId pool, std::str
   co_return Outcome<void>();
 }
 
-Task<Outcome<void>> add_name(Client& client, PoolId pool, std::string name, ImageId id) {
-  const ObjectId object = name_object_of(pool, name);
-  MetadataEditor edit = [&](const MetadataContent& content) -> Outcome<MetadataEdit> {
-    if (!content.exists) return MetadataEdit{MetadataEdit::Action::kWrite, encode_name(id)};
-    const auto named = decode_name(content.text, object.name);
-    if (!named) return failure(named.error());
-    if (*named == id) return MetadataEdit{};
-    return failure(OsdErrc::kExists,
-                   "image '" + name + "' exists: choose another name or remove it");
-  };
-  Outcome<void> added = co_await update_metadata(client, object, std::move(edit));
-  co_return added;
-}
-
 Task<Outcome<void>> drop_name(Client& client, PoolId pool, std::string name, ImageId id) {
   const ObjectId object = name_object_of(pool, name);
   MetadataEditor edit = [&](const MetadataContent& content) -> Outcome<MetadataEdit> {

@@ -18,7 +18,8 @@ namespace lunar::gateway {
 // digits"}. All of a pool are its directory. Tasks, as those of metadata_object.h.
 //
 // Order of changes, so that an interruption leaves nothing that lies: create writes the header and
-// then the name; remove marks the header, deletes data, header, and last the name.
+// then the name; remove marks the header, deletes data, header, and last the name; image_rename.cc
+// has the order of renaming. The header is the truth: a name that it does not have is left over.
 
 objecter::ObjectId name_object_of(objecter::PoolId pool, std::string_view name);
 // The image name that an object's name says; empty: it is no name object. Pure.
@@ -37,9 +38,6 @@ Task<Outcome<ImageId>> find_name(Client& client, objecter::PoolInfo pool, std::s
 // kNotPermitted if this client is not allowed to make and remove names of the pool. Found out by a
 // compare-and-swap that can never succeed.
 Task<Outcome<void>> require_naming_allowed(Client& client, objecter::PoolId pool, std::string name);
-
-// Makes the name that of `id`: a compare-and-swap against absence. kExists if another image has it.
-Task<Outcome<void>> add_name(Client& client, objecter::PoolId pool, std::string name, ImageId id);
 
 // Takes `name` out if it is that of `id`; success if it is not.
 Task<Outcome<void>> drop_name(Client& client, objecter::PoolId pool, std::string name, ImageId id);

@@ -8,6 +8,7 @@
 #include "gateway/image_directory.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/pool_objects.h"
 #include "gateway/metadata/run_to_done.h"
@@ -133,22 +134,47 @@ Task<Outcome<NameTable>> begin_conversion(Client& client, PoolId pool) {
   co_return images;
 }
 
-// Gives the image an object for its name; under a spare name, which its header gets too, if another
-// image has that one. The name it has then.
-Task<Outcome<std::string>> convert_name(Client& client, PoolId pool, std::string name, ImageId id) {
-  const Outcome<void> added = co_await add_name(client, pool, name, id);
+// Success too if the header was lost. A renaming that it may be in is over.
+Task<Outcome<void>> set_header_name(Client& client, PoolId pool, ImageId id, std::string name) {
+  HeaderEditor edit = [&name](ImageHeader& header) -> Outcome<void> {
+    if (header.is_renaming()) header.state = ImageState::kReady;
+    header.rename_to.clear();
+    header.name = name;
+    return {};
+  };
+  Outcome<void> set = co_await update_header(client, pool, id, std::move(edit));
+  if (!set && set.error().code == OsdErrc::kNoSuchObject) set = Outcome<void>();
+  co_return set;
+}
+
+// The name in the header of the image, if its object leads to the image. Empty: it does not.
+Task<std::string> entered_name(Client& client, PoolInfo pool, ImageId id) {
+  const Outcome<VersionedHeader> found = co_await read_header(client, pool.id, id);
+  if (!found) co_return std::string();
+  const std::string name = found->header.lasting_name();
+  const Outcome<ImageId> named = co_await find_name(client, pool, name);
+  if (!named || *named != id) co_return std::string();
+  co_return name;
+}
+
+// Gives the image an object for its name; under a spare name, if another image has that one. Its
+// header has the name before: a name that it does not have is left over. The name it has then.
+Task<Outcome<std::string>> convert_name(Client& client, PoolInfo pool_info, std::string name,
+                                        ImageId id) {
+  const PoolId pool = pool_info.id;
+  const std::string entered_before = co_await entered_name(client, pool_info, id);
+  if (!entered_before.empty()) co_return entered_before;
+  const Outcome<void> named = co_await set_header_name(client, pool, id, name);
+  const bool is_illegible = !named && (named.error().code == OsdErrc::kCorrupt ||
+                                       named.error().code == OsdErrc::kIncompatible);
+  if (!named && !is_illegible) co_return failure(named.error());
+  const Outcome<void> added = co_await take_name(client, pool, name, id);
   if (added) co_return name;
   if (added.error().code != OsdErrc::kExists) co_return failure(added.error());
   const std::string spare = spare_name(name, id);
-  HeaderEditor rename = [&spare](ImageHeader& header) -> Outcome<void> {
-    header.name = spare;
-    return {};
-  };
-  const Outcome<void> renamed = co_await update_header(client, pool, id, std::move(rename));
-  if (!renamed && renamed.error().code != OsdErrc::kNoSuchObject) {
-    co_return failure(renamed.error());
-  }
-  const Outcome<void> entered = co_await add_name(client, pool, spare, id);
+  const Outcome<void> renamed = co_await set_header_name(client, pool, id, spare);
+  if (!renamed) co_return failure(renamed.error());
+  const Outcome<void> entered = co_await take_name(client, pool, spare, id);
   if (!entered) co_return failure(entered.error());
   co_return spare;
 }
@@ -180,7 +206,7 @@ Task<Outcome<PoolConversion>> convert(Client& client, std::string pool_name,
                         "converting image '" + name + "' failed: " + is_there.error().message);
     }
     if (!*is_there) continue;
-    const Outcome<std::string> entered = co_await convert_name(client, pool_id, name, id);
+    const Outcome<std::string> entered = co_await convert_name(client, pool_info, name, id);
     if (!entered) {
       co_return failure(entered.error().code, "converting image '" + name + "' failed: " +
                                                   entered.error().message + "; repeat the command");

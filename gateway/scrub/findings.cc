@@ -16,6 +16,12 @@ std::string count_of(std::size_t number, const std::string& thing) {
   return std::to_string(number) + " " + thing + (number == 1 ? "" : "s");
 }
 
+std::string list_of(const std::vector<std::string>& names) {
+  std::string list;
+  for (const std::string& name : names) list += (list.empty() ? "'" : ", '") + name + "'";
+  return list;
+}
+
 // Draws the findings; one call of run().
 class FindingSearch {
  public:
@@ -81,13 +87,9 @@ class FindingSearch {
   }
 
   void look_at_names() {
-    std::map<ImageId, std::size_t> names;
+    if (!survey_.is_whole) return;
     for (const auto& [name, facts] : survey_.names) {
-      if (facts.id != 0) {
-        if (++names[facts.id] == 2 && survey_.images.contains(facts.id)) look_at_two(facts.id);
-      } else if (survey_.is_whole) {
-        look_at_bad_name(name, facts);
-      }
+      if (facts.id == 0) look_at_bad_name(name, facts);
     }
   }
 
@@ -113,17 +115,29 @@ class FindingSearch {
         !is_certain);
   }
 
+  // Of an image whose header cannot be read nobody knows which one it has.
   void look_at_two(ImageId id) {
     const std::vector<std::string> names = image_names_in(survey_, id);
-    const auto header = decoded_header(survey_, id);
-    const bool is_one_of_them =
-        header && std::find(names.begin(), names.end(), header->name) != names.end();
-    std::string list;
-    for (const std::string& name : names) list += (list.empty() ? "'" : ", '") + name + "'";
+    if (names.size() < 2) return;
     add(FindingKind::kTwoNames, image_id_text(id),
-        "one image is found under the names " + list + ", and removing one would leave the other",
-        is_one_of_them ? "keep '" + header->name + "', which its header has, and delete the others"
-                       : "");
+        "one image has the names " + list_of(names) + ", and its header does not say which", "");
+  }
+
+  void look_at_left_over_names(ImageId id, const std::string& name) {
+    const std::vector<std::string> names = left_over_names_in(survey_, id);
+    if (names.empty()) return;
+    add(FindingKind::kTwoNames, image_id_text(id),
+        "image '" + name + "' has left over " + list_of(names) +
+            ", as of a renaming: nothing is found under a name that its header does not have",
+        "delete " + list_of(names));
+  }
+
+  void look_at_renaming(ImageId id, const ImageHeader& header) {
+    add(FindingKind::kHalfRenamed, image_id_text(id),
+        "the renaming of image '" + header.name + "' to '" + header.rename_to +
+            "' was begun and not finished; it can be used meanwhile",
+        "finish it, as 'lunar mv " + survey_.pool.name + "/" + header.name + " " +
+            header.rename_to + "' does");
   }
 
   void look_at_image(ImageId id, const ImageFacts& facts) {
@@ -139,12 +153,14 @@ class FindingSearch {
       return;
     }
     if (!header) return look_at_bad_header(id, facts);
+    if (!name.empty()) look_at_left_over_names(id, name);
+    if (header->is_renaming()) look_at_renaming(id, *header);
     if (header->state == ImageState::kRemoving) {
       add(FindingKind::kHalfRemoved, text,
           "the removal of image '" + header->name + "' was begun and not finished",
           "finish it: delete its " + count_of(facts.data.size(), "object") +
               ", its header and its name");
-    } else if (name.empty() && survey_.is_listed() && survey_.old_names &&
+    } else if (name.empty() && !header->is_renaming() && survey_.is_listed() && survey_.old_names &&
                !is_unread(header->name)) {
       look_at_unnamed(id, facts, *header);
     }
@@ -156,6 +172,7 @@ class FindingSearch {
   void look_at_bad_header(ImageId id, const ImageFacts& facts) {
     const std::string object = header_object_name(id);
     const bool was_read = !facts.header.error;
+    if (was_read || facts.header.is_damaged()) look_at_two(id);
     if (!was_read && !facts.header.is_damaged()) {
       if (!survey_.failure_of(survey_.osd_of(object))) {
         report_.unchecked.push_back("header " + object + ": " + facts.header.error.message());
@@ -178,6 +195,7 @@ class FindingSearch {
           "image '" + name + "' has neither header nor data: its removal was not finished",
           "delete its name");
     } else if (!name.empty() && !facts.data.empty()) {
+      look_at_two(id);
       add(FindingKind::kLostHeader, image_id_text(id),
           "image '" + name + "' has " + count_of(facts.data.size(), "data object") +
               " and no header: it was lost, and the image cannot be opened",
@@ -193,7 +211,8 @@ class FindingSearch {
 
   void look_at_unnamed(ImageId id, const ImageFacts& facts, const ImageHeader& header) {
     const bool is_taken = survey_.names.contains(header.name);
-    if (facts.data.empty() && header.registrations.empty()) {
+    const std::vector<std::string> left_over = left_over_names_in(survey_, id);
+    if (facts.data.empty() && header.registrations.empty() && left_over.empty()) {
       add(FindingKind::kHalfMade, image_id_text(id),
           "a header of an image '" + header.name +
               "' that has neither data nor a name: its making "
@@ -204,7 +223,8 @@ class FindingSearch {
     add(FindingKind::kUnnamed, image_id_text(id),
         "image '" + header.name + "' has a header and " +
             count_of(facts.data.size(), "data object") + ", and no name",
-        "enter it as '" + (is_taken ? spare_name(header.name, id) : header.name) + "'");
+        "enter it as '" + (is_taken ? spare_name(header.name, id) : header.name) + "'" +
+            (left_over.empty() ? "" : ", and delete " + list_of(left_over)));
   }
 
   void look_beyond_end(ImageId id, const ImageFacts& facts, const ImageHeader& header) {
@@ -300,6 +320,8 @@ const char* finding_kind_text(FindingKind kind) noexcept {
       return "unnamed";
     case FindingKind::kHalfRemoved:
       return "half-removed";
+    case FindingKind::kHalfRenamed:
+      return "half-renamed";
     case FindingKind::kOrphan:
       return "orphan";
     case FindingKind::kBeyondEnd:
@@ -325,7 +347,24 @@ std::optional<ImageHeader> decoded_header(const PoolSurvey& survey, ImageId id) 
 
 std::string image_name_in(const PoolSurvey& survey, ImageId id) {
   const std::vector<std::string> names = image_names_in(survey, id);
-  return names.empty() ? std::string() : names.front();
+  const auto header = decoded_header(survey, id);
+  if (header && std::find(names.begin(), names.end(), header->lasting_name()) != names.end())
+    return header->lasting_name();
+  for (const std::string& name : names) {
+    const bool is_left_over = header && survey.names.contains(name) && !header->has_name(name);
+    if (!is_left_over) return name;
+  }
+  return {};
+}
+
+std::vector<std::string> left_over_names_in(const PoolSurvey& survey, ImageId id) {
+  std::vector<std::string> names;
+  const auto header = decoded_header(survey, id);
+  if (!header) return names;
+  for (const auto& [name, facts] : survey.names) {
+    if (facts.id == id && !header->has_name(name)) names.push_back(name);
+  }
+  return names;
 }
 
 std::vector<std::string> image_names_in(const PoolSurvey& survey, ImageId id) {

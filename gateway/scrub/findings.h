@@ -18,10 +18,13 @@ ScrubReport find_in(const PoolSurvey& survey);
 std::string image_label(const PoolSurvey& survey, ImageId id);
 // The header that was read, if it is one that this build knows.
 std::optional<ImageHeader> decoded_header(const PoolSurvey& survey, ImageId id);
-// The name under which the image is found; empty: none.
+// The name under which the image is found: of those that lead to it, one that its header has, or
+// the first if the header cannot be read. Empty: none.
 std::string image_name_in(const PoolSurvey& survey, ImageId id);
-// All of them, sorted: more than one is a finding.
+// All that lead to it, sorted.
 std::vector<std::string> image_names_in(const PoolSurvey& survey, ImageId id);
+// Those of them that its header does not have. None if it cannot be read.
+std::vector<std::string> left_over_names_in(const PoolSurvey& survey, ImageId id);
 // The images whose headers have this name, and that are found under none.
 std::vector<ImageId> nameless_images_of(const PoolSurvey& survey, const std::string& name);
 

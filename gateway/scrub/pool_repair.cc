@@ -9,7 +9,9 @@
 #include "gateway/metadata/fence.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/holders.h"
+#include "gateway/metadata/image_rename.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
 #include "gateway/metadata/run_to_done.h"
@@ -190,20 +192,32 @@ Task<Outcome<std::string>> mend_two_names(RepairWork& work) {
   Client& client = work.client;
   const objecter::PoolId pool = work.pool.id;
   const ImageId id = work.id;
-  const auto header = decoded_header(work.survey, id);
-  const std::vector<std::string> names = image_names_in(work.survey, id);
-  if (!header || std::find(names.begin(), names.end(), header->name) == names.end()) {
-    co_return failure(changed_meanwhile(work.finding.name()));
+  const std::vector<std::string> names = left_over_names_in(work.survey, id);
+  if (names.empty()) {
+    co_return failure(OsdErrc::kInvalid, work.finding.name() +
+                                             ": which name to keep is not known before the header "
+                                             "is repaired");
   }
   std::string deleted;
   for (std::size_t i = 0; i < names.size(); ++i) {
     const std::string name = names[i];
-    if (name == header->name) continue;
-    const Outcome<void> dropped = co_await drop_name(client, pool, name, id);
+    const Outcome<void> dropped = co_await drop_stale_name(client, pool, name, id);
     if (!dropped) co_return failure(dropped.error());
     deleted += (deleted.empty() ? "'" : ", '") + name + "'";
   }
-  co_return "deleted name " + deleted + " of image '" + header->name + "'";
+  co_return "deleted name " + deleted + " of image '" + work.label() + "'";
+}
+
+Task<Outcome<std::string>> mend_half_renamed(RepairWork& work) {
+  Client& client = work.client;
+  const auto begun = decoded_header(work.survey, work.id);
+  const Outcome<ImageHeader> done = co_await finish_renaming(client, work.pool.id, work.id);
+  if (!done && done.error().code == OsdErrc::kExists) {
+    co_return "left image '" + begun->name + "' its name: another image has '" + begun->rename_to +
+        "'";
+  }
+  if (!done) co_return failure(done.error());
+  co_return "the name of image '" + begun->name + "' is '" + done->name + "' now";
 }
 
 // Whoever may have the image open would not hear of the header that is made anew, nor stand in the
@@ -295,15 +309,20 @@ Task<Outcome<std::string>> mend_unnamed(RepairWork& work) {
   std::string name = header->name;
   if (work.survey.names.contains(name)) name = spare_name(name, id);
   if (name != header->name) {
-    HeaderEditor rename = [&name](ImageHeader& current) -> Outcome<void> {
-      current.name = name;
-      return {};
-    };
-    const Outcome<void> renamed = co_await update_header(client, pool, id, std::move(rename));
-    if (!renamed) co_return failure(renamed.error());
+    ImageHeader renamed = *header;
+    renamed.name = name;
+    const objecter::ObjectVersion version = work.facts().header.version;
+    const std::error_code error = co_await swap_header(client, pool, renamed, version);
+    if (error) co_return failure(failed_at("header " + work.header_object().name, error));
   }
-  const Outcome<void> added = co_await add_name(client, pool, name, id);
+  const Outcome<void> added = co_await take_name(client, pool, name, id);
   if (!added) co_return failure(added.error());
+  const std::vector<std::string> left_over = left_over_names_in(work.survey, id);
+  for (std::size_t i = 0; i < left_over.size(); ++i) {
+    const std::string other = left_over[i];
+    const Outcome<void> dropped = co_await drop_stale_name(client, pool, other, id);
+    if (!dropped) co_return failure(dropped.error());
+  }
   co_return "entered image '" + name + "'";
 }
 
@@ -311,7 +330,7 @@ Task<Outcome<std::string>> mend_half_removed(RepairWork& work) {
   Client& client = work.client;
   const objecter::PoolId pool = work.pool.id;
   const ImageId id = work.id;
-  const std::string name = image_name_in(work.survey, id);
+  const std::vector<std::string> names = image_names_in(work.survey, id);
   const std::string label = work.label();
   if (work.facts().header.is_there) {
     StillHolds still_holds = [id](const PoolSurvey& now, uint64_t) {
@@ -325,7 +344,8 @@ Task<Outcome<std::string>> mend_half_removed(RepairWork& work) {
     const Outcome<void> headless = co_await delete_header(client, pool, id);
     if (!headless) co_return failure(headless.error());
   }
-  if (!name.empty()) {
+  for (std::size_t i = 0; i < names.size(); ++i) {
+    const std::string name = names[i];
     const Outcome<void> dropped = co_await drop_name(client, pool, name, id);
     if (!dropped) co_return failure(dropped.error());
   }
@@ -454,6 +474,8 @@ Task<Outcome<std::string>> repair_of(RepairWork& work) {
       return mend_unnamed(work);
     case FindingKind::kHalfRemoved:
       return mend_half_removed(work);
+    case FindingKind::kHalfRenamed:
+      return mend_half_renamed(work);
     case FindingKind::kOrphan:
       return mend_orphan(work);
     case FindingKind::kBeyondEnd:

@@ -20,6 +20,7 @@ using Json = nlohmann::json;
 using objecter::ObjectId;
 using objecter::OpReply;
 using objecter::OsdErrc;
+using objecter::PoolInfo;
 
 constexpr std::chrono::seconds kCommandTimeout{10};
 
@@ -153,6 +154,37 @@ Task<bool> survey_names(Client& client, PoolSurvey& survey) {
   co_return true;
 }
 
+// Names that an image got or lost while they were listed: as they are after its header was read.
+Task<bool> look_at_names_again(Client& client, PoolSurvey& survey) {
+  std::map<ImageId, ImageHeader> headers;
+  for (const auto& [id, facts] : survey.images) {
+    if (!facts.header.is_there) continue;
+    auto header = decode_image_header(facts.header.text, header_object_name(id));
+    if (header) headers.emplace(id, std::move(*header));
+  }
+  std::vector<std::string> doubtful;
+  for (const auto& [id, header] : headers) {
+    for (const std::string& name : {header.name, header.rename_to}) {
+      const auto found = survey.names.find(name);
+      const bool leads_here = found != survey.names.end() && found->second.id == id;
+      if (!name.empty() && !leads_here) doubtful.push_back(name);
+    }
+  }
+  for (const auto& [name, facts] : survey.names) {
+    const auto header = headers.find(facts.id);
+    if (header != headers.end() && !header->second.has_name(name)) doubtful.push_back(name);
+  }
+  std::erase_if(doubtful, [&](const std::string& name) {
+    const std::string object = name_object_of(survey.pool.id, name).name;
+    return bool(survey.failure_of(survey.osd_of(object)));
+  });
+  for (const std::string& name : doubtful) survey.names.erase(name);
+  const PoolInfo pool = survey.pool;
+  const std::vector<ReadName> read = co_await read_names(client, pool, std::move(doubtful));
+  for (const ReadName& each : read) add_name_facts(survey, each);
+  co_return true;
+}
+
 }  // namespace
 
 bool SurveyedObject::is_damaged() const noexcept {
@@ -231,6 +263,7 @@ Task<Outcome<PoolSurvey>> survey_pool(Client& client, objecter::PoolInfo pool, S
     SurveyedObject found = co_await survey_object(client, header);
     facts.header = std::move(found);
   }
+  co_await look_at_names_again(client, survey);
   for (const auto& member : pool.members) {
     const objecter::OsdId osd = member.osd;
     ServerFacts facts = co_await ask_server(client, pool.id, osd);

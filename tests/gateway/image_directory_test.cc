@@ -4,6 +4,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/json.h"
+#include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/run_to_done.h"
 #include "tests/gateway/image_fixture.h"
@@ -77,7 +78,7 @@ TEST_F(ImageDirectoryTest, ManyNamesAreListedInFewOps) {
   int added = 0;
   for (int i = 0; i < kNames; ++i) {
     run_to_done<Outcome<void>>(*center,
-                               add_name(*gateway, pool, "n" + std::to_string(10'000 + i), i + 1),
+                               take_name(*gateway, pool, "n" + std::to_string(10'000 + i), i + 1),
                                [&](const Outcome<void>& done) { added += done ? 1 : 0; });
     if (i % 100 != 99) continue;
     ASSERT_TRUE(until([&] { return added == i + 1; }));

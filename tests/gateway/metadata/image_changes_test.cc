@@ -2,6 +2,7 @@
 // Interrupted changes, which ImageDirectoryTest cannot make.
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
 #include "gateway/metadata/pool_objects.h"
@@ -159,7 +160,7 @@ TEST_F(ImageChangesTest, ARemovalDeletesWhatTheImageHasGrownByMeanwhile) {
     header.registrations = {{"client.admin", "gone", 5, 55}};
   });
   for (ImageId id = 1; id <= 30; ++id) {  // every server has this client on record then
-    ASSERT_TRUE(run(add_name(*gateway, pool, "name" + std::to_string(id), id)));
+    ASSERT_TRUE(run(take_name(*gateway, pool, "name" + std::to_string(id), id)));
   }
   // One that the removal fences first, and that has nothing of what changes meanwhile.
   const objecter::OsdId third =

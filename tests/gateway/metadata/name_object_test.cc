@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "gateway/metadata/name_object.h"
 
+#include "gateway/metadata/name_claim.h"
 #include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
@@ -27,26 +28,26 @@ class NameObjectTest : public MetadataFixture {
 TEST_F(NameObjectTest, AnAbsentOneIsNoImage) { EXPECT_EQ(id_of("disk"), 0u); }
 
 TEST_F(NameObjectTest, ANameIsAddedOnceAndAddingItAgainIsNoError) {
-  ASSERT_TRUE(run(add_name(*gateway, pool, "disk", 7)));
-  ASSERT_TRUE(run(add_name(*gateway, pool, "disk", 7)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "disk", 7)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "disk", 7)));
   EXPECT_EQ(id_of("disk"), 7u);
 }
 
 TEST_F(NameObjectTest, ANameOfAnotherImageIsRefused) {
-  ASSERT_TRUE(run(add_name(*gateway, pool, "disk", 7)));
-  const auto added = run(add_name(*gateway, pool, "disk", 8));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "disk", 7)));
+  const auto added = run(take_name(*gateway, pool, "disk", 8));
   ASSERT_FALSE(added);
   EXPECT_EQ(added.error().code, OsdErrc::kExists);
   EXPECT_EQ(id_of("disk"), 7u);
 }
 
 TEST_F(NameObjectTest, ANameIsDroppedOnlyIfItIsThatOfTheImageAndCanBeUsedAgain) {
-  ASSERT_TRUE(run(add_name(*gateway, pool, "disk", 7)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "disk", 7)));
   ASSERT_TRUE(run(drop_name(*gateway, pool, "disk", 8)));
   EXPECT_EQ(id_of("disk"), 7u);
   ASSERT_TRUE(run(drop_name(*gateway, pool, "disk", 7)));
   EXPECT_EQ(id_of("disk"), 0u);
-  ASSERT_TRUE(run(add_name(*gateway, pool, "disk", 9)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "disk", 9)));
   EXPECT_EQ(id_of("disk"), 9u);
 }
 
@@ -54,7 +55,7 @@ TEST_F(NameObjectTest, AreListedInOrderAndReadTogether) {
   std::vector<std::string> expected;
   for (ImageId id = 1; id <= 200; ++id) {
     expected.push_back("disk" + std::to_string(id));
-    ASSERT_TRUE(run(add_name(*gateway, pool, expected.back(), id)));
+    ASSERT_TRUE(run(take_name(*gateway, pool, expected.back(), id)));
   }
   std::sort(expected.begin(), expected.end());
   EXPECT_EQ(names().names, expected);
@@ -72,7 +73,7 @@ TEST_F(NameObjectTest, AreListedInOrderAndReadTogether) {
 
 TEST_F(NameObjectTest, OfAServerThatIsDownAreMissingAndItIsNamed) {
   for (ImageId id = 1; id <= 30; ++id) {
-    ASSERT_TRUE(run(add_name(*gateway, pool, "disk" + std::to_string(id), id)));
+    ASSERT_TRUE(run(take_name(*gateway, pool, "disk" + std::to_string(id), id)));
   }
   const auto info = *gateway->find_pool("lunar");
   const auto osd_of = [&](const std::string& name) {

@@ -3,6 +3,7 @@
 
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
@@ -88,7 +89,7 @@ TEST_F(OldDirectoryTest, AConversionThatWasInterruptedIsFinished) {
   begun.is_closed = true;
   begun.images = {{"one", one}, {"two", two}};
   put(encode_old_directory(begun));
-  ASSERT_TRUE(run(add_name(*gateway, pool, "one", one)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "one", one)));
   EXPECT_TRUE(run(find_header(*gateway, {"lunar", "one"})));
   const auto missing = run(find_header(*gateway, {"lunar", "two"}));
   ASSERT_FALSE(missing);
@@ -101,7 +102,7 @@ TEST_F(OldDirectoryTest, AConversionThatWasInterruptedIsFinished) {
 
 TEST_F(OldDirectoryTest, ANameThatAnotherImageHasByThenGetsANumber) {
   const ImageId id = make_old("one");
-  ASSERT_TRUE(run(add_name(*gateway, pool, "one", 7)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "one", 7)));
   const auto conversion = convert();
   ASSERT_TRUE(conversion);
   const std::string spare = spare_name("one", id);
@@ -117,7 +118,7 @@ TEST_F(OldDirectoryTest, ANameThatWasRemovedAfterAnInterruptionDoesNotComeBack) 
   const ImageId one = make_old("one");
   const ImageId two = make_old("two");
   put(encode_old_directory({.is_closed = true, .images = {{"one", one}, {"two", two}}}));
-  ASSERT_TRUE(run(add_name(*gateway, pool, "one", one)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "one", one)));
   ASSERT_TRUE(wait<void>([&](auto done) {
     remove_image(*gateway, {"lunar", "one"}, {}, std::move(done));
   }));

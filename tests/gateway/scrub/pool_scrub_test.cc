@@ -6,6 +6,7 @@
 
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/metadata_object.h"
+#include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
 #include "objecter/protocol/placement.h"
@@ -268,11 +269,71 @@ TEST_F(PoolScrubTest, ADamagedNameOfNoHeaderIsDeletedOnlyByName) {
 
 TEST_F(PoolScrubTest, OfTwoNamesThatOfTheHeaderIsKept) {
   const ImageId id = make_image("one");
-  ASSERT_TRUE(run(add_name(*gateway, pool, "another", id)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "another", id)));
   EXPECT_EQ(found("one"), Strings{"two-names:" + image_id_text(id)});
   expect_repaired("two-names:" + image_id_text(id));
   EXPECT_EQ(content("one", 4096), std::string(4096, 'x'));
   EXPECT_FALSE(open(*gateway, "another"));
+}
+
+TEST_F(PoolScrubTest, ANameThatAnInterruptedRenamingMadeIsNoDamageAndTheRenamingIsFinished) {
+  const ImageId id = make_image("one");
+  for (const ImageState state : {ImageState::kRenaming, ImageState::kRenamed}) {
+    ASSERT_TRUE(run(update_header(*gateway, pool, id, [&](ImageHeader& header) {
+      header.state = state;
+      header.rename_to = header.name == "one" ? "new" : "one";
+      return Outcome<void>();
+    })));
+    const std::string to = run(read_header(*gateway, pool, id))->header.rename_to;
+    ASSERT_TRUE(run(take_name(*gateway, pool, to, id)));
+    EXPECT_EQ(found(), Strings{"half-renamed:" + image_id_text(id)});
+    expect_repaired("half-renamed:" + image_id_text(id));
+    EXPECT_EQ(content(to, 3), "xxx");
+  }
+}
+
+TEST_F(PoolScrubTest, ARenamingWhoseNewNameWasTakenIsUndone) {
+  const ImageId id = make_image("one");
+  make_image("two");
+  ASSERT_TRUE(run(update_header(*gateway, pool, id, [&](ImageHeader& header) {
+    header.state = ImageState::kRenaming;
+    header.rename_to = "two";
+    return Outcome<void>();
+  })));
+  expect_repaired("half-renamed:" + image_id_text(id));
+  EXPECT_EQ(content("one", 3), "xxx");
+}
+
+TEST_F(PoolScrubTest, AnImageThatIsFoundOnlyUnderANameThatItDoesNotHaveGetsItsOwn) {
+  const ImageId id = make_image("one");
+  ASSERT_TRUE(run(drop_name(*gateway, pool, "one", id)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "another", id)));
+  EXPECT_EQ(found(), Strings{"unnamed:" + image_id_text(id)});
+  expect_repaired("unnamed:" + image_id_text(id));
+  EXPECT_EQ(content("one", 3), "xxx");
+  EXPECT_FALSE(open(*gateway, "another"));
+}
+
+// Names are listed server by server, and an image may be renamed in between.
+TEST_F(PoolScrubTest, AnImageThatIsRenamedWhileNamesAreListedHasOne) {
+  ASSERT_TRUE(create("one", 8 * kMiB));
+  std::string from = "one";
+  for (int turns = 0; turns < 200; ++turns) {
+    const std::string to = from == "one" ? "two" : "one";
+    std::optional<Outcome<ScrubReport>> report;
+    std::optional<Outcome<void>> renamed;
+    scrub_pool(*gateway, "lunar", {.image = "", .reads_data = false, .only_objects = {}}, {},
+               [&](Outcome<ScrubReport> done) { report = std::move(done); });
+    for (int turn = 0; turn < turns; ++turn) center->process();
+    rename_image(*gateway, {"lunar", from}, to,
+                 [&](Outcome<void> done) { renamed = std::move(done); });
+    ASSERT_TRUE(until([&] { return report.has_value() && renamed.has_value(); }));
+    ASSERT_TRUE(*renamed) << renamed->error().message;
+    for (const ScrubFinding& each : (*report)->findings) {
+      EXPECT_EQ(each.kind, FindingKind::kHalfRenamed) << each.name() << " at turn " << turns;
+    }
+    from = to;
+  }
 }
 
 TEST_F(PoolScrubTest, ADirectoryOfAnEarlierFormatIsConverted) {
@@ -316,7 +377,7 @@ TEST_F(PoolScrubTest, AnOrphanThatBecameAnImageMeanwhileIsKept) {
   put(object, "data");
   const ScrubReport report = scrub();
   ASSERT_EQ(report.findings.size(), 1u);
-  ASSERT_TRUE(run(add_name(*gateway, pool, "back", 0x00c0ffee00c0ffeeu)));
+  ASSERT_TRUE(run(take_name(*gateway, pool, "back", 0x00c0ffee00c0ffeeu)));
   const auto refused = mend(report.findings.front());
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, OsdErrc::kBusy);
