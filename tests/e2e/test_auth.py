@@ -129,6 +129,7 @@ class AuthTest(LunarTestCase):
         self.assertRegex(json.dumps(self.last_errors()), "not permitted for this entity")
         as_gateway = ("-c", self.cluster.conf, "--id", "gw")
         for words in (("ls", "rbd"), ("info", "rbd/other"), ("rm", "rbd/other"), ("rm", "rbd/mine"),
+                      ("mv", "rbd/other", "new"), ("mv", "rbd/mine", "new"),
                       ("create", "rbd/new", "--size", "64M"), ("status",), ("osd", "tree"),
                       ("map", "dump"), ("auth", "ls"), ("auth", "caps", "client.gw", "allow *"),
                       ("export", "rbd/other", self.folder / "stolen")):

@@ -12,11 +12,11 @@ import subprocess
 import time
 import unittest
 
-from lunar_e2e import TestCase, admin_command, wait_until
+from lunar_e2e import LunarTestCase, TestCase, admin_command, wait_until
 from lunar_e2e.env import built, child_environment, find_built, restart_preloaded
 
 MIB, GIB = 1 << 20, 1 << 30
-EPERM, ENOENT, ENOMEM, EEXIST, EINVAL, ETIMEDOUT, EHOSTUNREACH = 1, 2, 12, 17, 22, 110, 113
+EPERM, ENOENT, ENOMEM, EBUSY, EEXIST, EINVAL, ETIMEDOUT, EHOSTUNREACH = 1, 2, 12, 16, 17, 22, 110, 113
 
 
 class ToolTest(TestCase):
@@ -50,6 +50,44 @@ class ToolTest(TestCase):
             self.assertEqual((code, "'none'" in sentence), (ENOENT, True), sentence)
         code, sentence = self.cluster.lunar_fails("ls", "nowhere")
         self.assertIn("no pool 'nowhere'; there are: rbd", sentence)
+
+    def test_an_image_is_renamed(self):
+        lunar, lunar_json = self.cluster.lunar, self.cluster.lunar_json
+        made = lunar_json("create", "rbd/a", "--size", "64M")
+        lunar("create", "rbd/taken", "--size", "64M")
+        lunar("mv", "rbd/a", "b")
+        lunar("rename", "rbd/b", "rbd/c")
+        self.assertEqual(lunar("ls", "rbd").split(), ["c", "taken"])
+        self.assertEqual(lunar_json("info", "rbd/c"), {**made, "name": "c"})
+        for to, expected, words in (("taken", EEXIST, "'taken' exists"), ("c", EEXIST, "has the name 'c' already"),
+                                    ("other/d", EINVAL, "stays in its pool, which is 'rbd'"),
+                                    (".d", EINVAL, "has no valid image name")):
+            code, sentence = self.cluster.lunar_fails("mv", "rbd/c", to)
+            self.assertEqual((code, words in sentence), (expected, True), sentence)
+        code, sentence = self.cluster.lunar_fails("mv", "rbd/a", "d")
+        self.assertEqual((code, "'a'" in sentence), (ENOENT, True), sentence)
+        self.assertEqual(lunar_json("info", "rbd/c"), {**made, "name": "c"})
+
+    def test_a_renaming_that_was_interrupted_is_shown_and_finished(self):
+        lunar = self.cluster.lunar
+        header = self.cluster.lunar_json("create", "rbd/a", "--size", "64M")
+        (path,) = [path for osd in range(3)
+                   for path in self.cluster.store_folder(osd).glob(f"pool.*/*/*/o.{header['id']}.header")]
+        osd = int(path.relative_to(self.cluster.folder).parts[0].split(".")[1])
+        self.cluster.kill_osd(osd)
+        header.update(format=4, state="renaming", rename_to="b")
+        path.write_text(json.dumps(header))
+        self.cluster.start_osd(osd)
+        how = "finish with 'lunar mv rbd/a b'"
+        self.assertIn(how, lunar("info", "rbd/a"))
+        self.assertIn(how, lunar("status", "rbd/a"))
+        for words in (("rm", "rbd/a"), ("resize", "rbd/a", "--size", "128M")):
+            code, sentence = self.cluster.lunar_fails(*words)
+            self.assertEqual((code, how in sentence), (EBUSY, True), sentence)
+        lunar("mv", "rbd/a", "b")
+        self.assertEqual(lunar("ls", "rbd").split(), ["b"])
+        self.assertEqual(self.cluster.lunar_json("info", "rbd/b")["state"], "ready")
+        lunar("scrub", "rbd")
 
     def test_a_server_that_is_down_hides_only_the_names_that_are_on_it(self):
         names = [f"disk{number}" for number in range(12)]
@@ -268,6 +306,22 @@ class ToolTest(TestCase):
         _, sentence = self.cluster.lunar_fails("export", "rbd/a", there)
         self.assertIn(str(there), sentence)
         self.assertEqual(there.stat().st_size, 10)
+
+
+class RenameTest(LunarTestCase):
+    def test_the_image_of_an_open_lun_is_renamed_under_load(self):
+        self.start_lunar(options={"lunar_header_poll": "100ms"})
+        lun = self.new_lun(size="64M", object_size="1M")
+        running = self.start_load("verify", lun.url, bytes="64M", seed=43, span="16M")
+        self.wait_for_writes(running)
+        for name, other in (("image", "other"), ("other", "another"), ("another", "image"), ("image", "last")):
+            self.cluster.lunar("mv", f"rbd/{name}", other)
+        (report,) = running.finish()
+        self.assertEqual(report["verdict"], "clean")
+        self.assertEqual(self.cluster.lunar("ls", "rbd").split(), ["last"])
+        self.assertIn("client.admin", self.cluster.lunar("status", "rbd/last"))
+        self.cluster.lunar("resize", "rbd/last", "--size", "128M")
+        wait_until(lambda: self.command(lun.url, "readcap")["bytes"] == 128 * MIB, 60, "the new capacity")
 
 
 class CApiTest(TestCase):

@@ -8,6 +8,7 @@ import errno
 import json
 import os
 import random
+import re
 import signal
 import subprocess
 import time
@@ -191,7 +192,7 @@ class LockTest(LunarTestCase):
 
 
 class RaceTest(TestCase):
-    """Many processes open, resize, remove and make the same few images at once, and some of them are killed."""
+    """Many processes open, resize, rename, remove and make the same few images, and some of them are killed."""
 
     NAMES = ("rbd/a", "rbd/b", "rbd/c")
     ALLOWED = (0, errno.EBUSY, errno.ENOENT, errno.EEXIST, errno.EPERM)
@@ -207,6 +208,8 @@ class RaceTest(TestCase):
         return choices.choice((
             ["create", name, "--size", "16M", "--object-size", "1M"],
             ["rm", name],
+            ["mv", name, choices.choice(self.NAMES)],
+            ["mv", name, choices.choice(self.NAMES)],
             ["resize", name, "--size", f"{choices.randint(1, 32)}M", "--allow-shrink"],
             ["bench", name, "--io-type", "write", "--io-total", "256K", "--io-size", "64K", "--overwrite"],
             ["bench", name, "--io-type", "read", "--io-total", "256K", "--io-size", "64K"],
@@ -243,6 +246,37 @@ class RaceTest(TestCase):
         self.assertIn(done.returncode, (0, errno.EUCLEAN))
         return [each["name"] for each in json.loads(done.stdout)["findings"]]
 
+    def finish_renamings(self):
+        """What a killed 'mv' has left: either of its names leads to the image, and the header says the rest."""
+        for name in self.cluster.lunar("ls", "rbd").split():
+            try:
+                header = self.cluster.lunar_json("info", f"rbd/{name}")
+            except HarnessError as error:
+                self.assertRegex(str(error), "no image")
+                continue
+            if header["state"] not in ("renaming", "renamed"):
+                continue
+            self.counts["half renamed"] += 1
+            done = subprocess.run([str(built("lunar")), "-c", str(self.cluster.conf), "mv", "rbd/" + header["name"],
+                                   header["rename_to"]], text=True, capture_output=True, check=False, timeout=100,
+                                  env=child_environment(self.cluster.environment()))
+            self.assertIn(done.returncode, (0, errno.EEXIST), done.stderr)
+
+    def assert_one_name_each(self):
+        names = collections.defaultdict(list)
+        for each in self.cluster.lunar_json("ls", "rbd"):
+            names[each["id"]].append(each["name"])
+        for image, (name, *others) in names.items():
+            self.assertEqual(others, [], image)
+            try:
+                header = self.cluster.lunar_json("info", f"rbd/{name}")
+            except HarnessError as error:  # a removal has left its name
+                self.assertRegex(str(error), "no image")
+                self.assertNotRegex(str(error), "left over")
+                continue
+            self.assertEqual((header["id"], header["name"]), (image, name))
+        self.assertEqual([each for each in self.findings() if re.match("two-names|half-renamed|unnamed", each)], [])
+
     def test_no_image_is_lost_or_stuck(self):
         seed = random.randrange(1 << 31)
         seconds = float(os.environ.get("LUNAR_RACE_SECONDS", "15"))
@@ -253,6 +287,8 @@ class RaceTest(TestCase):
                 done.result()
         print(dict(self.counts))
         self.assertEqual(self.failures, [])
+        self.finish_renamings()
+        self.assert_one_name_each()
         for name in self.cluster.lunar("ls", "rbd").split():
             try:
                 self.cluster.lunar("bench", f"rbd/{name}", "--io-type", "write", "--io-total", "64K",

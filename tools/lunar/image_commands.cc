@@ -17,6 +17,7 @@ struct ImageArguments {
   std::string spec;
   std::string pool;
   std::string instance;
+  std::string name;
   uint64_t size = 0;
   uint64_t object_size = 0;
   uint64_t stripe_unit = 0;
@@ -29,6 +30,13 @@ std::string resizer_text(const ImageHeader& header) {
   if (!header.resizer) return ", and that was interrupted: " + repeat;
   return " by " + header.resizer->entity + " at " + header.resizer->instance +
          "; if that was interrupted, " + repeat;
+}
+
+// `spec` is POOL/IMAGE, by whichever of its two names.
+std::string renaming_text(const std::string& spec, const ImageHeader& header) {
+  return "'" + header.name + "' to '" + header.rename_to +
+         "'; if that was interrupted, finish with 'lunar mv " + spec.substr(0, spec.find('/')) +
+         "/" + header.name + " " + header.rename_to + "'";
 }
 
 void print_header(const CommandContext& context, const std::string& spec,
@@ -52,6 +60,8 @@ void print_header(const CommandContext& context, const std::string& spec,
                 size_text(header.resize_to).c_str(),
                 static_cast<unsigned long long>(header.resize_to), resizer_text(header).c_str());
   }
+  if (header.is_renaming())
+    std::printf("  renaming      %s\n", renaming_text(spec, header).c_str());
   for (const auto& each : header.registrations) {
     std::printf("  open by       %s at %s, %s\n", each.entity.c_str(), each.instance.c_str(),
                 gateway::lock_mode_name(each.lock));
@@ -125,6 +135,25 @@ Outcome<void> change(CommandContext& context, const std::string& text, const cha
   });
 }
 
+// As `rbd mv`, whose second argument may name the pool again.
+Outcome<void> rename(CommandContext& context, const ImageArguments& arguments) {
+  const auto spec = ImageSpec::parse(arguments.spec);
+  if (!spec) return failure(spec.error());
+  const bool has_pool = arguments.name.find('/') != std::string::npos;
+  const auto to = ImageSpec::parse(has_pool ? arguments.name : spec->pool + "/" + arguments.name);
+  if (!to) return failure(to.error());
+  if (to->pool != spec->pool) {
+    return failure(std::errc::invalid_argument,
+                   "an image stays in its pool, which is '" + spec->pool +
+                       "': export it, and import it as '" + arguments.name + "'");
+  }
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  return (*cluster)->wait<void>([&](auto done) {
+    gateway::rename_image((*cluster)->client(), *spec, to->image, std::move(done));
+  });
+}
+
 Outcome<void> unregister(CommandContext& context, const ImageArguments& arguments) {
   const auto spec = ImageSpec::parse(arguments.spec);
   if (!spec) return failure(spec.error());
@@ -168,6 +197,9 @@ Outcome<void> show_holders(CommandContext& context, const std::string& text, boo
   if (context.wants_json()) {
     std::puts(json.dump(1).c_str());
     return {};
+  }
+  if (status->header.is_renaming()) {
+    std::printf("renaming   %s\n", renaming_text(text, status->header).c_str());
   }
   if (status->holders.empty()) std::puts(is_of_locks ? "no lock" : "no watchers");
   for (const gateway::Holder& each : status->holders) {
@@ -223,6 +255,13 @@ void add_image_commands(CLI::App& app, CommandContext& context) {
   add_size_option(*resized, "--size,-s", arguments->size, "size that the image gets")->required();
   resized->add_flag("--allow-shrink", arguments->allows_shrink,
                     "make the image smaller, which destroys the data at its end");
+
+  auto* renamed =
+      with_spec(context.add(app, "mv", "give an image another name, also while it is open",
+                            [&context, arguments] { return rename(context, *arguments); }));
+  renamed->alias("rename");
+  renamed->add_option("name", arguments->name, "new name: NAME, or POOL/NAME in the same pool")
+      ->required();
 
   with_spec(context.add(app, "rm", "remove an image and its data", [&context, arguments] {
     return change(context, arguments->spec, "removing",
