@@ -9,6 +9,7 @@
 #include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
+#include "msgr/loopback/loopback_stack.h"
 #include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
@@ -314,26 +315,50 @@ TEST_F(PoolScrubTest, AnImageThatIsFoundOnlyUnderANameThatItDoesNotHaveGetsItsOw
   EXPECT_FALSE(open(*gateway, "another"));
 }
 
+// Holds up one send of a client, and tells of it.
+struct HeldSend final : msgr::LoopbackInjector {
+  Verdict on_send(const msgr::Address&, std::size_t) override {
+    Verdict verdict;
+    if (++count == held) verdict.delay = std::chrono::seconds(1);
+    return verdict;
+  }
+  int count = 0;
+  int held = 0;
+};
+
 // Names are listed server by server, and an image may be renamed in between.
 TEST_F(PoolScrubTest, AnImageThatIsRenamedWhileNamesAreListedHasOne) {
   ASSERT_TRUE(create("one", 8 * kMiB));
-  std::string from = "one";
-  for (int turns = 0; turns < 200; ++turns) {
-    const std::string to = from == "one" ? "two" : "one";
+  HeldSend links;
+  msgr::LoopbackOptions network;
+  network.injector = &links;
+  msgr::LoopbackStack host(network, stack);
+  Client* other = make_client("other", host);
+  const Strings names{"one", "two", "three", "four", "five"};
+  std::size_t at = 0;
+  int pauses = 0;
+  for (int held = 1;; ++held) {
+    links.count = 0;
+    links.held = held;
     std::optional<Outcome<ScrubReport>> report;
-    std::optional<Outcome<void>> renamed;
-    scrub_pool(*gateway, "lunar", {.image = "", .reads_data = false, .only_objects = {}}, {},
+    scrub_pool(*other, "lunar", {.image = "", .reads_data = false, .only_objects = {}}, {},
                [&](Outcome<ScrubReport> done) { report = std::move(done); });
-    for (int turn = 0; turn < turns; ++turn) center->process();
-    rename_image(*gateway, {"lunar", from}, to,
-                 [&](Outcome<void> done) { renamed = std::move(done); });
-    ASSERT_TRUE(until([&] { return report.has_value() && renamed.has_value(); }));
-    ASSERT_TRUE(*renamed) << renamed->error().message;
-    for (const ScrubFinding& each : (*report)->findings) {
-      EXPECT_EQ(each.kind, FindingKind::kHalfRenamed) << each.name() << " at turn " << turns;
+    EXPECT_TRUE(until([&] { return links.count >= held || report.has_value(); }));
+    if (links.count < held) break;
+    ++pauses;
+    for (int i = 0; i < 2; ++i, ++at) {
+      const ImageSpec from{"lunar", names[at % names.size()]};
+      EXPECT_TRUE(wait<void>([&](auto done) {
+        rename_image(*gateway, from, names[(at + 1) % names.size()], std::move(done));
+      }));
     }
-    from = to;
+    EXPECT_TRUE(until([&] { return report.has_value(); }));
+    if (!report || !*report) break;
+    for (const ScrubFinding& each : (*report)->findings)
+      ADD_FAILURE() << each.name() << " after a pause at send " << held << ": " << each.what;
   }
+  EXPECT_GT(pauses, 5);
+  end_client(other);
 }
 
 TEST_F(PoolScrubTest, ADirectoryOfAnEarlierFormatIsConverted) {
