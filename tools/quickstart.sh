@@ -147,16 +147,20 @@ build_failed() {
 
 # -- the parts
 
-# As root, lttng-tools uses only the machine's own session daemon. In a user namespace it uses one
-# below LTTNG_HOME, to which the programs that are started here report.
-nobody() { unshare --user --map-user=1000 --map-group=1000 "$@"; }
-lttng_do() { nobody lttng --no-sessiond "$@"; }
+# As root, lttng-tools uses only the machine's own session daemon, in /run/lttng. In a user namespace
+# it uses one below LTTNG_HOME, to which the programs that are started here report; if that one sees
+# the machine's, it listens to its notifications, and ends no session any more once it has gone.
+# shellcheck disable=SC2016  # expanded by the inner shell
+as_nobody=(unshare --mount --propagation private
+  sh -c '! [ -d /run/lttng ] || mount -t tmpfs tmpfs /run/lttng && exec "$@"' sh
+  unshare --user --map-user=1000 --map-group=1000)
+lttng_do() { "${as_nobody[@]}" lttng --no-sessiond "$@"; }
 
 start_tracing() {
   export LTTNG_HOME=$work HOME=$work LTTNG_UST_REGISTER_TIMEOUT=0
-  nobody true || die "a private LTTng needs user namespaces: not in a chroot, and" \
+  "${as_nobody[@]}" true || die "a private LTTng needs user namespaces: not in a chroot, and" \
     "not with sysctl user.max_user_namespaces = 0"
-  setsid unshare --user --map-user=1000 --map-group=1000 lttng-sessiond --no-kernel \
+  setsid "${as_nobody[@]}" lttng-sessiond --no-kernel \
     </dev/null >"$work/lttng-sessiond.log" 2>&1 &
   remember lttng-sessiond $!
   wait_for 30 lttng_do list || die "lttng-sessiond does not start: $(tail -n 1 "$work/lttng-sessiond.log")"

@@ -1,9 +1,11 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """A session daemon of a test's own: it shares nothing with the machine's, and needs no group.
 
-lttng-tools uses one fixed place for root (/var/run/lttng). So, as root, the daemon and the lttng command
-run in a user namespace in which they are somebody else; then all they use is below LTTNG_HOME. A
-program to be recorded needs only environment(): it may run as root, outside the namespace, as tgtd does.
+lttng-tools uses one fixed place for root (/run/lttng). So, as root, the daemon and the lttng command run
+in a user namespace in which they are somebody else, and do not see that place: the daemon would listen to
+notifications of root's daemon, and end no session any more once that one has gone. Then all they use is
+below LTTNG_HOME. A program to be recorded needs only environment(): it may run as root, outside the
+namespaces, as tgtd does.
 """
 
 import os
@@ -13,6 +15,7 @@ import signal
 import subprocess
 import tempfile
 
+ROOTS_PLACE = "/run/lttng"
 START_SECONDS = 60
 COMMAND_SECONDS = 60
 # How long a program waits at start to be registered, so that none of its events is missed.
@@ -34,10 +37,12 @@ def _as_nobody():
     """What goes before a command so that LTTng does not take it for root."""
     if os.geteuid() != 0:
         return []
-    prefix = [_program("unshare"), "--user", "--map-user=1000", "--map-group=1000"]
+    hidden = f'! [ -d {ROOTS_PLACE} ] || mount -t tmpfs tmpfs {ROOTS_PLACE} && exec "$@"'
+    prefix = [_program("unshare"), "--mount", "--propagation", "private", "sh", "-c", hidden, "sh",
+              _program("unshare"), "--user", "--map-user=1000", "--map-group=1000"]
     probe = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
     if probe.returncode != 0:
-        raise LttngError("a private session daemon needs user namespaces (sysctl "
+        raise LttngError("a private session daemon needs mount and user namespaces (sysctl "
                          f"user.max_user_namespaces): {probe.stderr.strip()}")
     return prefix
 

@@ -4,6 +4,7 @@
 usage: record_test.py FOLDER-OF-THE-BUILT-PROGRAMS
 """
 
+import os
 import pathlib
 import subprocess
 import sys
@@ -55,6 +56,22 @@ lunar_osd:op_cancelled: { io_id = 0x100000001, tid = 42 }
 
 RUN_SECONDS = 90
 
+# Prints whether somebody connects to where root's session daemon would listen. In a mount namespace.
+ROOTS_DAEMON = """
+import private_lttng, socket
+listener = socket.socket(socket.AF_UNIX)
+listener.bind(private_lttng.ROOTS_PLACE + "/sessiond-notification")
+listener.listen()
+listener.setblocking(False)
+with private_lttng.PrivateRecording() as recording:
+    recording.stop()
+try:
+    listener.accept()
+    print("connected")
+except BlockingIOError:
+    print("alone")
+"""
+
 
 def without_context(line):
     """Provider, event and payload of a line of babeltrace2: no time, host or CPU."""
@@ -94,6 +111,15 @@ class RecordTest(unittest.TestCase):
             recording.stop()
             events = [without_context(line) for line in recording.lines()]
         self.assertEqual(events, EXPECTED)
+
+    def test_a_private_daemon_does_not_depend_on_that_of_root(self):
+        # Another user's cannot: it may not connect.
+        script = f"mount -t tmpfs tmpfs /run && mkdir -p {private_lttng.ROOTS_PLACE} && exec python3 -B -c \"$1\""
+        done = subprocess.run(["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--mount",
+                               "--propagation", "private", "sh", "-c", script, "sh", ROOTS_DAEMON],
+                              env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).resolve().parent)},
+                              capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
+        self.assertEqual((done.returncode, done.stdout), (0, "alone\n"), done.stderr)
 
     def test_a_program_runs_where_nobody_records(self):
         with private_lttng.PrivateRecording(pattern="nothing_like_this") as recording:
