@@ -4,6 +4,7 @@
 
 What travels on loopback is captured with a packet socket, which needs root."""
 
+import os
 import socket
 import struct
 import threading
@@ -28,13 +29,16 @@ class Capture:
         self.socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
         self.socket.bind(("lo", 0))
         self.socket.settimeout(0.2)
-        self.is_over = False
+        self.last = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
         return self
 
     def __exit__(self, *_):
-        self.is_over = True
+        # What came before this datagram has been seen when it is: others may never be silent.
+        self.last = os.urandom(16)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
+            sender.sendto(self.last, ("127.0.0.1", 9))
         self.thread.join()
         self.socket.close()
 
@@ -43,9 +47,11 @@ class Capture:
             try:
                 packet, address = self.socket.recvfrom(1 << 17)
             except TimeoutError:
-                if self.is_over:
+                if self.last:  # it was dropped
                     return
                 continue
+            if self.last and self.last in packet:
+                return
             ip = packet[14:]
             if address[2] == socket.PACKET_OUTGOING or ip[0] >> 4 != 4 or ip[9] != socket.IPPROTO_TCP:
                 continue  # each is seen twice
