@@ -17,7 +17,10 @@ constexpr std::array<const char*, Fault::kKinds> kNames = {
     "kill-server",      "cut-power",         "pause-server",   "kill-gateway",    "pause-gateway",
     "cut-server-links", "cut-gateway-links", "silence-server", "silence-gateway", "flaky-server",
     "fail-sync",        "fail-open",         "fail-unlink",    "fail-rename",     "full-disk",
-    "slow-disk",        "turn-back-clock",   "new-store",      "old-copy"};
+    "slow-disk",        "turn-back-clock",   "new-store",      "old-copy",        "resize",
+    "rename",           "make-image",        "remove-image",   "unregister",      "repair"};
+
+constexpr uint64_t kOperatorKinds = Fault::kKinds - static_cast<uint64_t>(Fault::Kind::kResize);
 
 bool is_of_gateway(Fault::Kind kind) {
   switch (kind) {
@@ -26,6 +29,7 @@ bool is_of_gateway(Fault::Kind kind) {
     case Fault::Kind::kCutGatewayLinks:
     case Fault::Kind::kSilenceGateway:
     case Fault::Kind::kTurnBackClock:
+    case Fault::Kind::kUnregister:
       return true;
     default:
       return false;
@@ -107,6 +111,19 @@ Script make_script(RandomEngine& random, Duration length, unsigned servers, unsi
     fault.length = below(3) == 0 ? milliseconds(5000, 40000) : milliseconds(10, 5000);
     fault.count = 1 + static_cast<unsigned>(below(below(2) == 0 ? 3 : 40));
     script.push_back(fault);
+  }
+  // An operator at work all the time, who is killed in the middle of every second command.
+  const uint64_t commands = below(3) == 0 ? 5 + below(25) : 0;
+  for (uint64_t i = 0; i < commands; ++i) {
+    Fault command;
+    command.kind = static_cast<Fault::Kind>(static_cast<uint64_t>(Fault::Kind::kResize) +
+                                            below(kOperatorKinds));
+    command.at = milliseconds(0, all);
+    if (i > 0 && below(2) == 0) command.at = script.back().at + milliseconds(0, 20);
+    command.target = static_cast<unsigned>(below(gateways));
+    command.length = below(2) == 0 ? milliseconds(1, 20) : milliseconds(1000, 60000);
+    command.count = static_cast<unsigned>(below(12));
+    script.push_back(command);
   }
   std::sort(script.begin(), script.end(),
             [](const Fault& a, const Fault& b) { return a.at < b.at; });

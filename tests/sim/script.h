@@ -33,14 +33,21 @@ struct Fault {
     kTurnBackClock,  // of the gateway, which starts again
     kNewStore,       // one just made in the place of the server's store, for a while
     kOldCopy,        // a copy of the store in its place, when the real one was started once more
+    kResize,         // by an operator, who is killed after a time, as in the rest
+    kRename,
+    kMakeImage,
+    kRemoveImage,
+    kUnregister,  // the gateway, which is fenced
+    kRepair,
   };
-  static constexpr int kKinds = 19;
+  static constexpr int kKinds = 25;
 
   Duration at{};
   Kind kind = Kind::kKillServer;
   unsigned target = 0;  // which server or gateway
-  Duration length{};    // of the state that ends by itself; or until it starts again
-  unsigned count = 0;   // of calls that fail
+  Duration length{};    // of the state that ends by itself; or until it starts again, or is killed
+  unsigned count = 0;   // of calls that fail; of an operator's commands: which size, which name
+  bool is_of_operator() const noexcept { return kind >= Kind::kResize; }
 
   std::string to_string() const;
   static std::optional<Fault> parse(const std::string& line);

@@ -9,6 +9,7 @@
 #include "bstore_plugin/scsi/sense.h"
 #include "common/check.h"
 #include "objecter/protocol/types.h"
+#include "tests/sim/sim_operator.h"
 #include "tests/support/borrowed_stack.h"
 
 namespace lunar::sim {
@@ -123,9 +124,14 @@ void SimGateway::open(Life& life) {
   };
   life.client->objecter().wait_for_map(20s, [this, &life, again](Outcome<objecter::OsdMapRef> map) {
     if (!map) return again(map.error().message);
-    gateway::Image::open(*life.client, {"lunar", "disk"}, {.lock = choose_lock()},
+    gateway::Image::open(*life.client, {kPool, kNames[has_other_name_ ? 1 : 0]},
+                         {.lock = choose_lock()},
                          [this, &life, again](Outcome<std::shared_ptr<gateway::Image>> image) {
-                           if (!image) return again(image.error().message);
+                           if (!image) {
+                             if (image.error().code == OsdErrc::kNoSuchObject)
+                               has_other_name_ = !has_other_name_;
+                             return again(image.error().message);
+                           }
                            life.image = std::move(*image);
                            on_open(life);
                          });
@@ -319,7 +325,8 @@ void SimGateway::on_done(Life& life, Command& command, const gateway::IoResult& 
   set_time();
   place_.history.complete(command.handle, *outcome, ids);
   --life.in_flight;
-  if (result.error == OsdErrc::kFenced && workload_.is_exclusive) on_fenced(life);
+  const bool may_be_fenced = workload_.is_exclusive || workload_.may_be_fenced;
+  if (result.error == OsdErrc::kFenced && may_be_fenced) on_fenced(life);
   const std::unique_ptr<Command> owned(&command);
   command.on_end(*outcome);
 }

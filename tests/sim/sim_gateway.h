@@ -25,9 +25,10 @@ struct Workload {
   Duration longest_pause = std::chrono::milliseconds(150);  // of a worker, between its commands
   uint64_t image_blocks = 32;
   uint64_t object_blocks = 4;
-  int gateways = 2;           // of the image: clients 1, 2 …
-  bool is_exclusive = false;  // one of them has the lock, and the others wait for it
-  uint64_t most_blocks = 6;   // of one command
+  int gateways = 2;            // of the image: clients 1, 2 …
+  bool is_exclusive = false;   // one of them has the lock, and the others wait for it
+  bool may_be_fenced = false;  // by an operator; of an exclusive one by the others, too
+  uint64_t most_blocks = 6;    // of one command
 };
 
 // A process with an image open, and initiators that work on it, each with one command at a time.
@@ -65,6 +66,9 @@ class SimGateway {
   // A command of the run itself; REQUIRES: has_image(). `on_end` runs once, unless it is killed.
   void command(const HistoryOp& record, std::function<void(HistoryOutcome)> on_end);
 
+  const std::string& instance() const noexcept { return instance_; }
+  void allow_fences() noexcept { workload_.may_be_fenced = true; }
+
   // Its client; null unless it runs.
   gateway::Client* client() noexcept { return life_ == nullptr ? nullptr : life_->client.get(); }
   uint64_t commands() const noexcept { return commands_; }
@@ -95,7 +99,7 @@ class SimGateway {
   const Place place_;
   const int client_;
   const std::string instance_;
-  const Workload workload_;
+  Workload workload_;
   Life* life_ = nullptr;  // left behind when it ends
   bool is_working_ = true;
   bool is_restart_due_ = false;
@@ -103,6 +107,7 @@ class SimGateway {
   Duration wall_offset_{};
   uint64_t commands_ = 0;
   std::string last_error_;
+  bool has_other_name_ = false;      // the image, when it was found last
   std::vector<uint64_t> last_read_;  // ids, for what a COMPARE AND WRITE expects
 };
 

@@ -3,13 +3,14 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <iterator>
 #include <optional>
 #include <utility>
 
-#include "gateway/image_directory.h"
+#include "objecter/protocol/types.h"
 #include "tests/history/history_checker.h"
-#include "tests/support/borrowed_stack.h"
+#include "tests/sim/sim_operator.h"
 
 namespace lunar::sim {
 namespace {
@@ -19,6 +20,8 @@ using namespace std::chrono_literals;
 constexpr unsigned kServers = 3;
 constexpr unsigned kGateways = 2;
 constexpr uint64_t kObjectBytes = Workload().object_blocks * SimGateway::kBlock;
+// What the gateways use of the image; it may be larger.
+constexpr uint64_t kImageBytes = Workload().image_blocks * SimGateway::kBlock;
 
 class Run {
  public:
@@ -28,7 +31,7 @@ class Run {
   RunResult go() {
     if (set_up()) {
       play();
-      if (heal()) read_everything();
+      if (heal() && operate("tidying up", tidying_up(kImageBytes), 180s)) read_everything();
       judge();
     }
     result_.trace_hash = host_.trace_hash();
@@ -62,6 +65,9 @@ class Run {
 
   bool set_up();
   bool make_image();
+  // Until it has ended well, again while something is busy; or it is wrong.
+  bool operate(const std::string& what, const OperatorWork& work, Duration limit);
+  OperatorWork work_of(const Fault& fault) const;
   void play();
   void strike(const Fault& fault);
   void swap_stores(SimServer& server, bool is_copy, Duration length);
@@ -76,6 +82,7 @@ class Run {
   SimHost host_;
   msgr::LoopbackStack wire_;
   test::History history_;
+  std::optional<SimOperator> operator_;
   std::vector<std::unique_ptr<SimServer>> servers_;
   std::vector<std::unique_ptr<SimGateway>> gateways_;
   std::vector<std::unique_ptr<SimGateway>>
@@ -99,6 +106,7 @@ bool Run::set_up() {
     servers_.back()->make_store();
     servers_.back()->start();
   }
+  operator_.emplace(SimOperator::Place{host_, wire_, addresses});
   const SimGateway::Place gateway_place{host_, wire_, history_, addresses,
                                         [this] { return next_id_++; }};
   for (unsigned i = 0; i < kGateways; ++i) {
@@ -116,50 +124,37 @@ bool Run::set_up() {
   return make_image();
 }
 
-bool Run::make_image() {
-  auto* const process = new SimProcess(host_, "admin", {}, wire_);
-  auto* const config = new Config();
-  auto* const perf = new PerfRegistry();
-  if (!config->set("mon_host", servers_[0]->address().to_string()) ||
-      !config->set("auth_client_required", "none")) {
-    return wrong("an option of the simulation");
+bool Run::operate(const std::string& what, const OperatorWork& work, Duration limit) {
+  const TimePoint end = host_.now() + limit;
+  for (;;) {
+    std::optional<Outcome<void>> ended;
+    operator_->begin(work, limit, [&ended](Outcome<void> how) { ended = std::move(how); });
+    run_for(end - host_.now(), [&ended] { return ended.has_value(); });
+    operator_->kill_all();
+    if (!ended) return wrong(what + " does not end");
+    if (ended->has_value()) return true;
+    say(what + ": " + ended->error().message);
+    const bool may_be_repeated = ended->error().code == objecter::OsdErrc::kBusy;
+    if (!may_be_repeated || host_.now() >= end) return wrong(what + ": " + ended->error().message);
+    run_for(2s, [] { return false; });
   }
-  auto made = gateway::Client::create(*config, {"admin", 0},
-                                      std::make_unique<msgr::BorrowedStack>(process->stack),
-                                      process->center(), *perf);
-  if (!made) return wrong(made.error().message);
-  gateway::Client* const client = made->release();
-  std::optional<std::string> error;
-  const auto create = [&] {
-    gateway::create_image(
-        *client, {"lunar", "disk"},
-        {Workload().image_blocks * SimGateway::kBlock, {kObjectBytes, kObjectBytes, 1}},
-        [&error](const Outcome<gateway::ImageHeader>& header) {
-          error = header ? "" : header.error().message;
-        });
-  };
-  client->objecter().wait_for_map(10s, [&](Outcome<objecter::OsdMapRef> map) {
-    if (!map) return void(error = map.error().message);
-    client->objecter().command(-1, R"({"prefix": "pool create", "pool": "lunar"})", 10s,
-                               [&](Outcome<std::string> answer) {
-                                 if (!answer) return void(error = answer.error().message);
-                                 create();
-                               });
-  });
-  run_for(60s, [&] { return error.has_value(); });
-  bool is_over = false;
-  client->shutdown([&is_over] { is_over = true; });
-  run_for(10s, [&] { return is_over; });
-  process->kill();
-  if (!error) return wrong("the image is not made within a minute");
-  return error->empty() || wrong("the image cannot be made: " + *error);
+}
+
+bool Run::make_image() {
+  return operate("making the pool", making_pool(), 60s) &&
+         operate("making the image", making(kNames[0], kImageBytes, kObjectBytes), 60s);
 }
 
 void Run::play() {
   result_.script = options_.has_script
                        ? options_.script
                        : make_script(host_.random(), options_.length, kServers, kGateways);
-  for (const auto& gateway : gateways_) gateway->start();
+  const bool has_operator = std::any_of(result_.script.begin(), result_.script.end(),
+                                        [](const Fault& each) { return each.is_of_operator(); });
+  for (const auto& gateway : gateways_) {
+    if (has_operator) gateway->allow_fences();  // who is silent for long may be taken for dead
+    gateway->start();
+  }
   for (const Fault& fault : result_.script) {
     host_.after(fault.at, [this, fault] { strike(fault); });
   }
@@ -256,6 +251,33 @@ void Run::strike(const Fault& fault) {
       if (fault.kind == Fault::Kind::kOldCopy) server.disk().copy();
       swap_stores(server, fault.kind == Fault::Kind::kOldCopy, fault.length);
       break;
+    case Fault::Kind::kResize:
+    case Fault::Kind::kRename:
+    case Fault::Kind::kMakeImage:
+    case Fault::Kind::kRemoveImage:
+    case Fault::Kind::kUnregister:
+    case Fault::Kind::kRepair:
+      operator_->begin(work_of(fault), fault.length, [this, fault](Outcome<void> ended) {
+        say(fault.to_string() + ": " + (ended ? "done" : ended.error().message));
+      });
+      break;
+  }
+}
+
+OperatorWork Run::work_of(const Fault& fault) const {
+  switch (fault.kind) {
+    case Fault::Kind::kResize:
+      return resizing(kImageBytes + fault.count % 3 * kObjectBytes);
+    case Fault::Kind::kRename:
+      return renaming(kNames[fault.count % 2], kNames[1 - fault.count % 2]);
+    case Fault::Kind::kMakeImage:
+      return making(kSpare, kImageBytes, kObjectBytes);
+    case Fault::Kind::kRemoveImage:
+      return removing(kSpare);
+    case Fault::Kind::kUnregister:
+      return unregistering(gateways_[fault.target % kGateways]->instance());
+    default:
+      return repairing();
   }
 }
 
@@ -281,6 +303,7 @@ void Run::swap_stores(SimServer& server, bool is_copy, Duration length) {
 bool Run::heal() {
   say("heal");
   is_healed_ = true;
+  operator_->kill_all();
   for (const auto& server : servers_) {
     SimDisk& disk = server->disk();
     disk.failing_syncs = disk.failing_opens = disk.failing_unlinks = disk.failing_renames = 0;

@@ -1,0 +1,240 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "tests/sim/sim_operator.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "common/check.h"
+#include "gateway/image_directory.h"
+#include "gateway/metadata/run_to_done.h"
+#include "gateway/pool_scrub.h"
+#include "msgr/awaiters.h"
+#include "objecter/protocol/types.h"
+#include "tests/support/borrowed_stack.h"
+
+namespace lunar::sim {
+namespace {
+
+using namespace std::chrono_literals;
+using gateway::Client;
+using msgr::Completion;
+using objecter::OsdErrc;
+
+constexpr std::chrono::seconds kPatience{10};
+
+Task<Outcome<void>> make_pool(Client& client) {
+  Completion<Outcome<std::string>> made;
+  client.objecter().command(-1, R"({"prefix": "pool create", "pool": "lunar"})", kPatience,
+                            made.callback());
+  const Outcome<std::string> answer = co_await made;
+  if (!answer) co_return failure(answer.error());
+  co_return Outcome<void>();
+}
+
+Task<Outcome<void>> make(Client& client, std::string name, uint64_t bytes, uint64_t object_bytes) {
+  const gateway::ImageSpec spec{kPool, name};
+  const gateway::CreateOptions options{bytes, {object_bytes, object_bytes, 1}};
+  Completion<Outcome<gateway::ImageHeader>> made;
+  gateway::create_image(client, spec, options, made.callback());
+  const Outcome<gateway::ImageHeader> header = co_await made;
+  if (!header) co_return failure(header.error());
+  co_return Outcome<void>();
+}
+
+Task<Outcome<void>> remove(Client& client, std::string name) {
+  const gateway::ImageSpec spec{kPool, name};
+  Completion<Outcome<void>> removed;
+  gateway::remove_image(client, spec, {}, removed.callback());
+  Outcome<void> ended = co_await removed;
+  co_return ended;
+}
+
+Task<Outcome<void>> rename(Client& client, std::string from, std::string to) {
+  const gateway::ImageSpec spec{kPool, from};
+  Completion<Outcome<void>> renamed;
+  gateway::rename_image(client, spec, to, renamed.callback());
+  Outcome<void> ended = co_await renamed;
+  co_return ended;
+}
+
+Task<Outcome<gateway::ImageHeader>> find(Client& client, std::string name) {
+  const gateway::ImageSpec spec{kPool, name};
+  Completion<Outcome<gateway::VersionedHeader>> completion;
+  gateway::find_image(client, spec, completion.callback());
+  const Outcome<gateway::VersionedHeader> found = co_await completion;
+  if (!found) co_return failure(found.error());
+  co_return found->header;
+}
+
+// By either name: the header of the image, which has at least one of them at any time.
+Task<Outcome<gateway::ImageHeader>> find_disk(Client& client) {
+  const std::string first = kNames[0];
+  Outcome<gateway::ImageHeader> found = co_await find(client, first);
+  if (found || found.error().code != OsdErrc::kNoSuchObject) co_return found;
+  const std::string second = kNames[1];
+  Outcome<gateway::ImageHeader> other = co_await find(client, second);
+  co_return other;
+}
+
+Task<Outcome<void>> resize(Client& client, uint64_t bytes) {
+  const Outcome<gateway::ImageHeader> found = co_await find_disk(client);
+  if (!found) co_return failure(found.error());
+  const gateway::ImageSpec spec{kPool, found->name};
+  const gateway::ResizeOptions options{bytes, true};
+  Completion<Outcome<void>> resized;
+  gateway::resize_image(client, spec, options, {}, resized.callback());
+  Outcome<void> ended = co_await resized;
+  co_return ended;
+}
+
+Task<Outcome<void>> unregister(Client& client, std::string instance) {
+  const Outcome<gateway::ImageHeader> found = co_await find_disk(client);
+  if (!found) co_return failure(found.error());
+  const gateway::ImageSpec spec{kPool, found->name};
+  Completion<Outcome<void>> struck;
+  gateway::unregister(client, spec, instance, struck.callback());
+  Outcome<void> ended = co_await struck;
+  co_return ended;
+}
+
+Task<Outcome<gateway::ScrubReport>> scrub(Client& client) {
+  const std::string pool = kPool;
+  const gateway::ScrubOptions options;
+  Completion<Outcome<gateway::ScrubReport>> scrubbed;
+  gateway::scrub_pool(client, pool, options, {}, scrubbed.callback());
+  Outcome<gateway::ScrubReport> report = co_await scrubbed;
+  co_return report;
+}
+
+Task<Outcome<void>> repair(Client& client) {
+  const Outcome<gateway::ScrubReport> report = co_await scrub(client);
+  if (!report) co_return failure(report.error());
+  const std::string pool = kPool;
+  const gateway::HeaderGuess guess;
+  for (const gateway::ScrubFinding& finding : report->findings) {
+    if (finding.must_be_named || finding.repair.empty()) continue;
+    Completion<Outcome<std::string>> repaired;
+    gateway::repair_finding(client, pool, finding, guess, repaired.callback());
+    const Outcome<std::string> ended = co_await repaired;
+    if (!ended && ended.error().code != OsdErrc::kBusy) {
+      co_return failure(ended.error().code, finding.name() + ": " + ended.error().message);
+    }
+  }
+  co_return Outcome<void>();
+}
+
+// Of what a disk has lost or damaged others tell.
+bool is_left_over(gateway::FindingKind kind) {
+  using gateway::FindingKind;
+  return kind != FindingKind::kDamaged && kind != FindingKind::kLostWrites &&
+         kind != FindingKind::kRegistration;
+}
+
+Task<Outcome<void>> tidy_up(Client& client, uint64_t bytes) {
+  const Outcome<void> repaired = co_await repair(client);
+  if (!repaired) co_return failure(repaired.error());
+  const Outcome<void> resized = co_await resize(client, bytes);
+  if (!resized) co_return failure(resized.error());
+  const Outcome<gateway::ImageHeader> found = co_await find_disk(client);
+  if (!found) co_return failure(found.error());
+  if (found->name != kNames[0]) {
+    const std::string from = found->name;
+    const std::string to = kNames[0];
+    const Outcome<void> renamed = co_await rename(client, from, to);
+    if (!renamed) co_return failure(renamed.error());
+  }
+  const std::string spare = kSpare;
+  const Outcome<void> removed = co_await remove(client, spare);
+  if (!removed && removed.error().code != OsdErrc::kNoSuchObject) {
+    co_return failure(removed.error());
+  }
+  const Outcome<gateway::ScrubReport> report = co_await scrub(client);
+  if (!report) co_return failure(report.error());
+  for (const gateway::ScrubFinding& finding : report->findings) {
+    if (is_left_over(finding.kind)) {
+      co_return failure(OsdErrc::kCorrupt, finding.name() + ": " + finding.what);
+    }
+  }
+  if (report->images != 1) {
+    co_return failure(OsdErrc::kCorrupt, "there are " + std::to_string(report->images) + " images");
+  }
+  co_return Outcome<void>();
+}
+
+Task<Outcome<void>> do_work(Client& client, OperatorWork work) {
+  Completion<Outcome<objecter::OsdMapRef>> waited;
+  client.objecter().wait_for_map(kPatience, waited.callback());
+  const Outcome<objecter::OsdMapRef> map = co_await waited;
+  if (!map) co_return failure(map.error());
+  Outcome<void> done = co_await work(client);
+  co_return done;
+}
+
+}  // namespace
+
+OperatorWork making_pool() { return make_pool; }
+OperatorWork making(const std::string& name, uint64_t bytes, uint64_t object_bytes) {
+  return [=](Client& client) { return make(client, name, bytes, object_bytes); };
+}
+OperatorWork removing(const std::string& name) {
+  return [=](Client& client) { return remove(client, name); };
+}
+OperatorWork renaming(const std::string& from, const std::string& to) {
+  return [=](Client& client) { return rename(client, from, to); };
+}
+OperatorWork resizing(uint64_t bytes) {
+  return [=](Client& client) { return resize(client, bytes); };
+}
+OperatorWork unregistering(const std::string& instance) {
+  return [=](Client& client) { return unregister(client, instance); };
+}
+OperatorWork repairing() { return repair; }
+OperatorWork tidying_up(uint64_t bytes) {
+  return [=](Client& client) { return tidy_up(client, bytes); };
+}
+
+struct SimOperator::Life {
+  explicit Life(const Place& place) : process(place.host, "operator", {}, place.wire) {}
+  SimProcess process;
+  Config config;
+  PerfRegistry perf;
+  std::unique_ptr<Client> client;
+};
+
+void SimOperator::begin(OperatorWork work, Duration lifetime,
+                        std::function<void(Outcome<void>)> on_end) {
+  auto* const life = new Life(place_);
+  lives_.push_back(life);
+  std::string mon_host;
+  for (const msgr::Address& server : place_.servers) {
+    mon_host += (mon_host.empty() ? "" : ",") + server.to_string();
+  }
+  for (const auto& [name, value] : {std::pair<const char*, std::string>{"mon_host", mon_host},
+                                    {"auth_client_required", "none"},
+                                    {"objecter_op_timeout", "10s"}}) {
+    const auto set = life->config.set(name, value);
+    LUNAR_CHECK(set, "an option of the simulation");
+  }
+  auto client = Client::create(life->config, {"operator." + std::to_string(++begun_), 0},
+                               std::make_unique<msgr::BorrowedStack>(life->process.stack),
+                               life->process.center(), life->perf);
+  LUNAR_CHECK(client, "a client can be made");
+  life->client = std::move(*client);
+  gateway::run_to_done<Outcome<void>>(
+      life->process.center(), do_work(*life->client, std::move(work)),
+      [this, life, on_end = std::move(on_end)](Outcome<void> ended) {
+        on_end(std::move(ended));
+        life->client->shutdown([this, life] { kill(*life); });
+      });
+  place_.host.after(lifetime, [this, life] { kill(*life); });
+}
+
+void SimOperator::kill(Life& life) {
+  if (std::erase(lives_, &life) > 0) life.process.kill();
+}
+
+void SimOperator::kill_all() {
+  while (!lives_.empty()) kill(*lives_.back());
+}
+
+}  // namespace lunar::sim
