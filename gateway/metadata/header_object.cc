@@ -23,12 +23,14 @@ Error no_such_image(const ImageSpec& spec) {
                                                        "'"};
 }
 
+constexpr int kLookups = 4;  // of a name that changes meanwhile
+
 Error is_left_over(const ImageSpec& spec, const ImageHeader& header) {
   return {make_error_code(OsdErrc::kNoSuchObject),
           "no image '" + spec.image + "' in pool '" + spec.pool +
               "': the name is left over from a renaming of image '" + header.lasting_name() +
-              "'; it can be given to another image, and 'lunar repair " + spec.pool +
-              " two-names:" + image_id_text(header.id) + "' takes it out"};
+              "'; it can be given to another image, and 'lunar scrub " + spec.pool +
+              "' shows how it is taken out"};
 }
 
 }  // namespace
@@ -40,16 +42,20 @@ Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec) {
   if (!pool) co_return failure(pool.error());
   const objecter::PoolInfo pool_info = *pool;
   const std::string name = spec.image;
-  const Outcome<ImageId> named = co_await find_name(client, pool_info, name);
-  if (!named) co_return failure(named.error());
-
-  const ImageId id = *named;
-  Outcome<VersionedHeader> found = co_await read_header(client, pool->id, id);
-  if (!found && found.error().code == OsdErrc::kNoSuchObject)
-    co_return failure(no_such_image(spec));
-  if (found && !found->header.has_name(spec.image))
-    co_return failure(is_left_over(spec, found->header));
-  co_return found;
+  ImageId looked_up = 0;
+  for (int round = 0;; ++round) {
+    const Outcome<ImageId> named = co_await find_name(client, pool_info, name);
+    if (!named) co_return failure(named.error());
+    const ImageId id = *named;
+    Outcome<VersionedHeader> found = co_await read_header(client, pool->id, id);
+    const bool is_gone = !found && found.error().code == OsdErrc::kNoSuchObject;
+    const bool is_other = found && !found->header.has_name(name);
+    if (!is_gone && !is_other) co_return found;
+    // It was removed or renamed between the two, unless the name leads there still.
+    const bool is_lasting = id == std::exchange(looked_up, id) || round == kLookups;
+    if (is_lasting && is_gone) co_return failure(no_such_image(spec));
+    if (is_lasting) co_return failure(is_left_over(spec, found->header));
+  }
 }
 
 Task<Outcome<VersionedHeader>> read_header(Client& client, PoolId pool, ImageId id) {
@@ -111,6 +117,12 @@ Error is_being_renamed(const std::string& pool, const ImageHeader& header) {
                                                "'"};
 }
 
+Error was_renamed(const ImageSpec& spec, const ImageHeader& header) {
+  return {make_error_code(OsdErrc::kBusy), "image '" + spec.image + "' was renamed to '" +
+                                               header.lasting_name() +
+                                               "' by somebody else meanwhile"};
+}
+
 Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, PoolId pool, ImageId id) {
   const ObjectId object = header_of(pool, id);
   std::vector<std::byte> nothing;
@@ -123,6 +135,18 @@ Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, PoolId pool,
 void tell_of_change_later(Client& client, PoolId pool, ImageId id) {
   client.objecter().notify(header_of(pool, id), {}, kTellingTimeout,
                            [](const Result<objecter::NotifyResult>&) {});
+}
+
+Task<Outcome<void>> delete_new_header(Client& client, PoolId pool, ImageHeader header) {
+  const std::string text = encode(header);
+  MetadataEditor edit = [&text](const MetadataContent& content) -> Outcome<MetadataEdit> {
+    MetadataEdit wanted;
+    if (content.exists && content.text == text) wanted.action = MetadataEdit::Action::kDelete;
+    return wanted;
+  };
+  const ObjectId object = header_of(pool, header.id);
+  Outcome<void> deleted = co_await update_metadata(client, object, std::move(edit));
+  co_return deleted;
 }
 
 Task<Outcome<void>> delete_header(Client& client, PoolId pool, ImageId id) {

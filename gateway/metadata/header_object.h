@@ -38,6 +38,8 @@ Task<std::error_code> swap_header(Client& client, objecter::PoolId pool, ImageHe
 
 // kBusy: what is refused while the image is being renamed, and how to finish that.
 Error is_being_renamed(const std::string& pool, const ImageHeader& header);
+// kBusy: the image that had the name when it was looked up has another one.
+Error was_renamed(const ImageSpec& spec, const ImageHeader& header);
 
 // Notifies whoever has the image open that its header has changed, and waits some seconds at most
 // until they have read it. Nobody watches: nobody missed it.
@@ -45,6 +47,9 @@ Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, objecter::Po
                                                     ImageId id);
 // The same without waiting.
 void tell_of_change_later(Client& client, objecter::PoolId pool, ImageId id);
+
+// Deletes a header that is as it was made: nobody has found, opened or renamed its image.
+Task<Outcome<void>> delete_new_header(Client& client, objecter::PoolId pool, ImageHeader header);
 
 // Success if there is none.
 Task<Outcome<void>> delete_header(Client& client, objecter::PoolId pool, ImageId id);

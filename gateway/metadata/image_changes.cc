@@ -97,10 +97,7 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   ImageHeader removing;
   HeaderEditor mark = [&removing, &spec](ImageHeader& current) -> Outcome<void> {
     if (current.is_renaming()) return failure(is_being_renamed(spec.pool, current));
-    if (current.name != spec.image) {
-      return failure(OsdErrc::kBusy,
-                     "image '" + spec.image + "' was renamed to '" + current.name + "' meanwhile");
-    }
+    if (current.name != spec.image) return failure(was_renamed(spec, current));
     if (auto free = require_unregistered(current, "removing"); !free) return free;
     current.state = ImageState::kRemoving;
     removing = current;

@@ -52,7 +52,8 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
     // Otherwise the name may be there, and would be left without a header.
     const std::error_code why = added.error().code;
     if (why == OsdErrc::kExists || why == OsdErrc::kNotPermitted) {
-      const Outcome<void> deleted = co_await delete_header(client, pool->id, header.id);
+      // If the first write of the name was done after all, somebody may have renamed the image.
+      const Outcome<void> deleted = co_await delete_new_header(client, pool->id, header);
       static_cast<void>(deleted);  // a header without a name is in nobody's way
     }
     co_return failure(added.error());
@@ -65,6 +66,11 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
     co_return failure(OsdErrc::kBusy, "the header of image '" + spec.image +
                                           "' was removed while the image was being made, as by "
                                           "'lunar repair': make it again");
+  }
+  if (found && !found->header.has_name(spec.image)) {  // renamed before we wrote the name again
+    const Outcome<void> dropped = co_await drop_stale_name(client, pool->id, spec.image, header.id);
+    static_cast<void>(dropped);  // it is left over
+    co_return found->header;
   }
   co_return header;
 }

@@ -93,6 +93,10 @@ Task<Outcome<ImageHeader>> begin_resize(Client& client, PoolInfo pool, ImageSpec
         published.resizer.reset();
         return failure(is_being_renamed(spec.pool, current));
       }
+      if (!current.has_name(spec.image)) {  // since it was looked up
+        published.resizer.reset();
+        return failure(was_renamed(spec, current));
+      }
       if (current.resizer && current.resizer->cookie == mine.cookie) return {};  // it is done
       if (current.resizer) return failure(OsdErrc::kBusy, "another resizer");
       if (options.size < current.size && !options.allows_shrink) {

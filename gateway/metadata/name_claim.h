@@ -20,8 +20,13 @@ namespace lunar::gateway {
 // Whoever decided to delete it before that write has read an older version, and fails.
 // Tasks, as those of metadata_object.h; errors are sentences.
 
-// Writes the name object of `name`, for `id`, over one that is left over too. kExists if the header
-// of another image has the name, or cannot be read.
+// kExists if the name is not to be had for `id`: the header of another image has it, or is gone or
+// illegible. kCorrupt, kIncompatible: its object is illegible.
+Task<Outcome<void>> require_name_free(Client& client, objecter::PoolId pool, std::string name,
+                                      ImageId id);
+
+// Writes the name object of `name`, for `id`, over one that is left over too. Errors as those of
+// require_name_free().
 Task<Outcome<void>> take_name(Client& client, objecter::PoolId pool, std::string name, ImageId id);
 
 // One attempt. False: somebody changed the object meanwhile, or the outcome is unknown.

@@ -134,26 +134,30 @@ Task<Outcome<NameTable>> begin_conversion(Client& client, PoolId pool) {
   co_return images;
 }
 
-// Success too if the header was lost. A renaming that it may be in is over.
-Task<Outcome<void>> set_header_name(Client& client, PoolId pool, ImageId id, std::string name) {
-  HeaderEditor edit = [&name](ImageHeader& header) -> Outcome<void> {
-    if (header.is_renaming()) header.state = ImageState::kReady;
-    header.rename_to.clear();
-    header.name = name;
-    return {};
-  };
-  Outcome<void> set = co_await update_header(client, pool, id, std::move(edit));
-  if (!set && set.error().code == OsdErrc::kNoSuchObject) set = Outcome<void>();
-  co_return set;
+// A name for a header as it was found: kBusy if it has changed since. A renaming that it may be in
+// is over.
+Task<Outcome<void>> set_header_name(Client& client, PoolId pool, VersionedHeader found,
+                                    std::string name) {
+  ImageHeader header = found.header;
+  if (header.is_renaming()) header.state = ImageState::kReady;
+  header.rename_to.clear();
+  header.name = name;
+  const objecter::ObjectVersion version = found.version;
+  const std::error_code error = co_await swap_header(client, pool, header, version);
+  if (must_look_again(error)) {
+    co_return failure(OsdErrc::kBusy, "image '" + found.header.lasting_name() + "' has changed");
+  }
+  if (error) {
+    co_return failure(metadata_error(client, "update", header_of(pool, header.id), error));
+  }
+  co_return Outcome<void>();
 }
 
 // The name in the header of the image, if its object leads to the image. Empty: it does not.
-Task<std::string> entered_name(Client& client, PoolInfo pool, ImageId id) {
-  const Outcome<VersionedHeader> found = co_await read_header(client, pool.id, id);
-  if (!found) co_return std::string();
-  const std::string name = found->header.lasting_name();
+Task<std::string> entered_name(Client& client, PoolInfo pool, VersionedHeader found) {
+  const std::string name = found.header.lasting_name();
   const Outcome<ImageId> named = co_await find_name(client, pool, name);
-  if (!named || *named != id) co_return std::string();
+  if (!named || *named != found.header.id) co_return std::string();
   co_return name;
 }
 
@@ -162,18 +166,30 @@ Task<std::string> entered_name(Client& client, PoolInfo pool, ImageId id) {
 Task<Outcome<std::string>> convert_name(Client& client, PoolInfo pool_info, std::string name,
                                         ImageId id) {
   const PoolId pool = pool_info.id;
-  const std::string entered_before = co_await entered_name(client, pool_info, id);
-  if (!entered_before.empty()) co_return entered_before;
-  const Outcome<void> named = co_await set_header_name(client, pool, id, name);
-  const bool is_illegible = !named && (named.error().code == OsdErrc::kCorrupt ||
-                                       named.error().code == OsdErrc::kIncompatible);
-  if (!named && !is_illegible) co_return failure(named.error());
+  // The header first: whoever renames the image after it was read makes us begin again.
+  const Outcome<VersionedHeader> found = co_await read_header(client, pool, id);
+  const bool is_illegible = !found && (found.error().code == OsdErrc::kCorrupt ||
+                                       found.error().code == OsdErrc::kIncompatible);
+  const bool is_lost = !found && found.error().code == OsdErrc::kNoSuchObject;
+  if (!found && !is_illegible && !is_lost) co_return failure(found.error());
+  if (found) {
+    const VersionedHeader header = *found;
+    const std::string entered_before = co_await entered_name(client, pool_info, header);
+    if (!entered_before.empty()) co_return entered_before;
+    const Outcome<void> named = co_await set_header_name(client, pool, header, name);
+    if (!named) co_return failure(named.error());
+  }
   const Outcome<void> added = co_await take_name(client, pool, name, id);
   if (added) co_return name;
   if (added.error().code != OsdErrc::kExists) co_return failure(added.error());
   const std::string spare = spare_name(name, id);
-  const Outcome<void> renamed = co_await set_header_name(client, pool, id, spare);
-  if (!renamed) co_return failure(renamed.error());
+  if (!is_lost) {
+    const Outcome<VersionedHeader> again = co_await read_header(client, pool, id);
+    if (!again) co_return failure(again.error());
+    const VersionedHeader header = *again;
+    const Outcome<void> renamed = co_await set_header_name(client, pool, header, spare);
+    if (!renamed) co_return failure(renamed.error());
+  }
   const Outcome<void> entered = co_await take_name(client, pool, spare, id);
   if (!entered) co_return failure(entered.error());
   co_return spare;

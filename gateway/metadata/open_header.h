@@ -37,7 +37,8 @@ class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private obje
 
   const ImageSpec& spec() const noexcept { return spec_; }
   objecter::PoolId pool() const noexcept { return pool_.id; }
-  // As it was found last. All but size, state and registrations is the same for the image's life.
+  // As it was found last. All but size, name, state and registrations is the same for the image's
+  // life.
   const ImageHeader& header() const noexcept { return newest_.header; }
   // Bytes that may be read and written.
   uint64_t size() const noexcept { return header().usable_size(); }

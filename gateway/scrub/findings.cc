@@ -383,7 +383,9 @@ std::vector<ImageId> nameless_images_of(const PoolSurvey& survey, const std::str
   std::vector<ImageId> found;
   for (const auto& [id, facts] : survey.images) {
     const auto header = decoded_header(survey, id);
-    if (header && header->name == name && image_name_in(survey, id).empty()) found.push_back(id);
+    if (header && header->lasting_name() == name && image_name_in(survey, id).empty()) {
+      found.push_back(id);
+    }
   }
   return found;
 }

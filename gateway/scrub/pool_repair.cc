@@ -205,7 +205,8 @@ Task<Outcome<std::string>> mend_two_names(RepairWork& work) {
     if (!dropped) co_return failure(dropped.error());
     deleted += (deleted.empty() ? "'" : ", '") + name + "'";
   }
-  co_return "deleted name " + deleted + " of image '" + work.label() + "'";
+  co_return "image '" + work.label() + "' has the name " + deleted +
+      " no more, unless it was renamed to it meanwhile";
 }
 
 Task<Outcome<std::string>> mend_half_renamed(RepairWork& work) {
@@ -281,6 +282,8 @@ Task<Outcome<std::string>> mend_header(RepairWork& work) {
       co_await swap_metadata(client, object, version, std::move(text), io_id);
   if (error) co_return failure(failed_at("header " + object.name, error));
   tell_of_change_later(client, work.pool.id, work.id);
+  const Outcome<void> named = co_await take_name(client, work.pool.id, header->name, work.id);
+  static_cast<void>(named);  // if another image has it, a scrub finds this one without a name
   const bool is_same_lun = remains.text.find(header->uuid.to_string()) != std::string_view::npos;
   co_return "made the header of image '" + header->name +
       "' anew: " + std::to_string(header->size) + " bytes, in objects of " +
@@ -308,13 +311,12 @@ Task<Outcome<std::string>> mend_unnamed(RepairWork& work) {
   const auto header = decoded_header(work.survey, id);
   std::string name = header->name;
   if (work.survey.names.contains(name)) name = spare_name(name, id);
-  if (name != header->name) {
-    ImageHeader renamed = *header;
-    renamed.name = name;
-    const objecter::ObjectVersion version = work.facts().header.version;
-    const std::error_code error = co_await swap_header(client, pool, renamed, version);
-    if (error) co_return failure(failed_at("header " + work.header_object().name, error));
-  }
+  // Also if it is the same: it may have been renamed since.
+  ImageHeader renamed = *header;
+  renamed.name = name;
+  const objecter::ObjectVersion version = work.facts().header.version;
+  const std::error_code error = co_await swap_header(client, pool, renamed, version);
+  if (error) co_return failure(failed_at("header " + work.header_object().name, error));
   const Outcome<void> added = co_await take_name(client, pool, name, id);
   if (!added) co_return failure(added.error());
   const std::vector<std::string> left_over = left_over_names_in(work.survey, id);

@@ -23,6 +23,7 @@ using objecter::OsdErrc;
 using objecter::PoolInfo;
 
 constexpr std::chrono::seconds kCommandTimeout{10};
+constexpr int kNameRounds = 4;  // of looks at names of images that are being renamed
 
 // The answer of a command; null if there is none, and then why in `problem`.
 struct CommandAnswer {
@@ -178,10 +179,44 @@ Task<bool> look_at_names_again(Client& client, PoolSurvey& survey) {
     const std::string object = name_object_of(survey.pool.id, name).name;
     return bool(survey.failure_of(survey.osd_of(object)));
   });
+  std::sort(doubtful.begin(), doubtful.end());
+  doubtful.erase(std::unique(doubtful.begin(), doubtful.end()), doubtful.end());
   for (const std::string& name : doubtful) survey.names.erase(name);
   const PoolInfo pool = survey.pool;
   const std::vector<ReadName> read = co_await read_names(client, pool, std::move(doubtful));
   for (const ReadName& each : read) add_name_facts(survey, each);
+  co_return true;
+}
+
+// Images with a header whose lasting name does not lead to them.
+std::vector<ImageId> nameless_in(const PoolSurvey& survey) {
+  std::vector<ImageId> found;
+  for (const auto& [id, facts] : survey.images) {
+    if (!facts.header.is_there) continue;
+    const auto header = decode_image_header(facts.header.text, header_object_name(id));
+    if (!header) continue;
+    const auto name = survey.names.find(header->lasting_name());
+    if (name == survey.names.end() || name->second.id != id) found.push_back(id);
+  }
+  return found;
+}
+
+// Until headers and names go together, or images are renamed faster than they are looked at.
+Task<bool> settle_names(Client& client, PoolSurvey& survey) {
+  for (int round = 0; round < kNameRounds; ++round) {
+    co_await look_at_names_again(client, survey);
+    const std::vector<ImageId> nameless = nameless_in(survey);
+    bool has_changed = false;
+    for (std::size_t i = 0; i < nameless.size(); ++i) {
+      const ImageId id = nameless[i];
+      const ObjectId object{survey.pool.id, header_object_name(id)};
+      SurveyedObject now = co_await survey_object(client, object);
+      SurveyedObject& before = survey.images[id].header;
+      has_changed |= now.version != before.version;
+      before = std::move(now);
+    }
+    if (!has_changed) co_return true;
+  }
   co_return true;
 }
 
@@ -263,7 +298,7 @@ Task<Outcome<PoolSurvey>> survey_pool(Client& client, objecter::PoolInfo pool, S
     SurveyedObject found = co_await survey_object(client, header);
     facts.header = std::move(found);
   }
-  co_await look_at_names_again(client, survey);
+  co_await settle_names(client, survey);
   for (const auto& member : pool.members) {
     const objecter::OsdId osd = member.osd;
     ServerFacts facts = co_await ask_server(client, pool.id, osd);

@@ -162,6 +162,20 @@ class ImageRenameTest : public MetadataFixture {
     far.links.delay_of_send = [count, shared]() { return (*shared)(++*count); };
     begin_rename(far, from, to);
   }
+  // True: it pauses for a second before the send of that number. False: it was done before.
+  template <typename Start>
+  bool pauses_at(int send, FarClient& far, Start start) {
+    auto is_paused = std::make_shared<bool>(false);
+    auto count = std::make_shared<int>(0);
+    far.links.delay_of_send = [is_paused, count, send] {
+      if (++*count != send) return Duration();
+      *is_paused = true;
+      return Duration(1s);
+    };
+    begin(far, std::move(start));
+    EXPECT_TRUE(until([&] { return *is_paused || !far.is_busy(); }));
+    return *is_paused && far.is_busy();
+  }
   // True: it stopped with the send of that number, and nothing of it comes any more. False: it was
   // done before.
   bool stops_at(int send, const std::string& from, const std::string& to) {
@@ -173,8 +187,10 @@ class ImageRenameTest : public MetadataFixture {
     });
     EXPECT_TRUE(until([&] { return is_stopped || !far.is_busy(); }));
     const bool was_done = !far.is_busy();
+    far.network->kill();
     end_far_client(far);
-    turn();
+    // Its replies wait for it until its session ends, in memory that its entity has.
+    if (++stopped_ % 8 == 0) time.pass(*center, 2min);
     return !was_done;
   }
 
@@ -184,6 +200,7 @@ class ImageRenameTest : public MetadataFixture {
 
  private:
   int far_made_ = 0;
+  int stopped_ = 0;
 };
 
 using Names = std::vector<std::string>;
@@ -495,6 +512,201 @@ TEST_F(ImageRenameTest, ARepairThatComesLateDropsNoNameThatIsInUseAgain) {
     ++pauses;
   }
   EXPECT_GT(pauses, 2);
+}
+
+// --- which image it is ---
+
+// One that pauses before any of its sends, while the name goes to another image, and then goes on.
+TEST_F(ImageRenameTest, ARenamingStaysWithTheImageThatHadTheName) {
+  int moves = 0;
+  for (int send = 1;; ++send) {
+    const ImageId id = make("a");
+    edit_header(id, [](ImageHeader& header) {  // c comes after that
+      header.state = ImageState::kRenaming;
+      header.rename_to = "b";
+    });
+    FarClient& late = make_far_client();
+    const bool is_paused = pauses_at(send, late, [&](auto done) {
+      rename_image(*late.client, {"lunar", "a"}, "c", std::move(done));
+    });
+    ImageId fresh = 0;
+    if (is_paused && run(finish_renaming(*gateway, pool, id)) && rename("b", "d")) {
+      fresh = make("b");
+      ++moves;
+    }
+    ASSERT_TRUE(until([&] { return !late.is_busy(); }));
+    if (fresh != 0) {
+      EXPECT_EQ(name_in_header(fresh), "b") << "paused at send " << send;
+      EXPECT_EQ(named("b"), fresh);
+    }
+    end_far_client(late);
+    for (const char* name : {"a", "b", "c", "d"}) static_cast<void>(remove(name));
+    if (!is_paused) break;
+  }
+  EXPECT_GT(moves, 2);
+}
+
+TEST_F(ImageRenameTest, AResizeAndARemovalStayWithTheImageThatHadTheName) {
+  int moves = 0;
+  for (const bool resizes : {true, false}) {
+    for (int send = 1;; ++send) {
+      const ImageId id = make("a");
+      const ImageId other = make("o");
+      FarClient& late = make_far_client();
+      const bool is_paused = pauses_at(send, late, [&](auto done) {
+        const ImageSpec spec{"lunar", "a"};
+        if (resizes) {
+          resize_image(*late.client, spec, {.size = kMiB, .allows_shrink = true}, {},
+                       std::move(done));
+        } else {
+          remove_image(*late.client, spec, {}, std::move(done));
+        }
+      });
+      const bool has_begun =
+          !header(id) || header(id)->size != 8 * kMiB || header(id)->state != ImageState::kReady;
+      const bool moved = is_paused && !has_begun && rename("a", "keep") && rename("o", "a");
+      moves += moved ? 1 : 0;
+      ASSERT_TRUE(until([&] { return !late.is_busy(); }));
+      if (moved) {
+        ASSERT_TRUE(header(id)) << "paused at send " << send;
+        EXPECT_EQ(header(id)->size, 8 * kMiB) << "paused at send " << send;
+        EXPECT_EQ(named("keep"), id) << "paused at send " << send;
+        const bool is_untouched = header(other) && header(other)->size == 8 * kMiB;
+        EXPECT_TRUE(is_untouched || (*late.result)->has_value());  // looked up after that
+      }
+      end_far_client(late);
+      for (const char* name : {"a", "o", "keep"}) static_cast<void>(remove(name));
+      if (!is_paused) break;
+    }
+  }
+  EXPECT_GT(moves, 6);
+}
+
+// Its first write of the name was done and not answered.
+TEST_F(ImageRenameTest, ACreationDeletesNoHeaderOfAnImageThatWasRenamedSince) {
+  make("first");
+  const auto info = *gateway->find_pool("lunar");
+  std::string name = "disk";
+  for (int i = 0; objecter::osd_of_pg(info, objecter::pg_of_object(info, "lunar_id." + name)) != 2;
+       ++i) {
+    name = "disk" + std::to_string(i);
+  }
+  FarClient& far = make_far_client();
+  begin(far, [&](auto done) {
+    create_image(*far.client, {"lunar", name}, {8 * kMiB, {}},
+                 [done = std::move(done)](Outcome<ImageHeader> made) mutable {
+                   done(made ? Outcome<void>() : Outcome<void>(failure(made.error())));
+                 });
+  });
+  const auto is_silent = std::make_shared<bool>(false);
+  far.links.delay_of_receive = [is_silent] { return *is_silent ? Duration(24h) : Duration(); };
+  far.links.delay_of_send = [] { return Duration(1ms); };
+  ASSERT_TRUE(until([&] { return *is_silent = named(name) != 0; }));
+  const ImageId id = named(name);
+  bool is_stopped = false;
+  osds[2].server->shutdown([&] { is_stopped = true; });
+  ASSERT_TRUE(until([&] { return is_stopped; }));
+  osds[2].server.reset();
+  start(2);
+  ASSERT_TRUE(rename(name, "precious"));
+  ASSERT_TRUE(create(name, 8 * kMiB));
+  ASSERT_TRUE(far.is_busy());
+  *is_silent = false;
+  ASSERT_TRUE(until([&] { return !far.is_busy(); }));
+  EXPECT_TRUE(header(id));
+  EXPECT_EQ(named("precious"), id);
+}
+
+TEST_F(ImageRenameTest, AHelperThatComesLateLeavesNoNameOfARemovedImage) {
+  int removals = 0;
+  for (int send = 1;; ++send) {
+    const ImageId id = make("a");
+    FarClient& late = make_far_client();
+    const bool is_paused = pauses_at(send, late, [&](auto done) {
+      rename_image(*late.client, {"lunar", "a"}, "b", std::move(done));
+    });
+    if (is_paused && header(id)->state == ImageState::kRenaming) {
+      edit_header(id, [](ImageHeader& header) {  // as by a helper who saw b taken
+        header.state = ImageState::kReady;
+        header.rename_to.clear();
+      });
+      removals += remove("a") ? 1 : 0;
+    }
+    ASSERT_TRUE(until([&] { return !late.is_busy(); }));
+    EXPECT_EQ(named("b") != 0, header(id).has_value()) << "paused at send " << send;
+    end_far_client(late);
+    for (const char* name : {"a", "b"}) static_cast<void>(remove(name));
+    if (!is_paused) break;
+  }
+  EXPECT_GT(removals, 0);
+}
+
+// Whoever may write one header only, or a disk that damaged the object of the new name.
+TEST_F(ImageRenameTest, AHeaderAloneTakesNoNameFromAnotherImageAndNotItsOwn) {
+  const ImageId victim = make("victim");
+  const ImageId mine = make("mine");
+  edit_header(mine, [](ImageHeader& header) {
+    header.state = ImageState::kRenamed;
+    header.rename_to = "victim";
+  });
+  ASSERT_TRUE(rename("mine", "new"));
+  EXPECT_EQ(named("victim"), victim);
+  EXPECT_EQ(name_in_header(victim), "victim");
+  EXPECT_EQ(names_of(mine, {"mine", "new"}), Names{"new"});
+  edit_header(mine, [](ImageHeader& header) {
+    header.state = ImageState::kRenamed;
+    header.rename_to = "absent";
+  });
+  ASSERT_TRUE(run(finish_renaming(*gateway, pool, mine)));
+  EXPECT_EQ(names_of(mine, {"new", "absent"}), Names{"absent"});
+}
+
+TEST_F(ImageRenameTest, AnIllegibleNewNameIsRefusedAndLeavesTheImageItsOwn) {
+  const ImageId id = make("a");
+  ASSERT_TRUE(run(update_metadata(
+      *gateway, name_object_of(pool, "b"), [&](const MetadataContent&) -> Outcome<MetadataEdit> {
+        return MetadataEdit{MetadataEdit::Action::kWrite, R"({"format": 2})"};
+      })));
+  const std::string before = stored(header_object_name(id));
+  EXPECT_EQ(rename("a", "b").error().code, OsdErrc::kIncompatible);
+  EXPECT_EQ(stored(header_object_name(id)), before);
+  for (const ImageState state : {ImageState::kRenaming, ImageState::kRenamed}) {
+    edit_header(id, [state](ImageHeader& header) {
+      header.state = state;
+      header.rename_to = "b";
+    });
+    EXPECT_EQ(run(finish_renaming(*gateway, pool, id)).error().code, OsdErrc::kIncompatible);
+    EXPECT_EQ(name_in_header(id), "a");
+    EXPECT_EQ(named("a"), id);
+  }
+  ASSERT_TRUE(rename("a", "c"));
+  EXPECT_EQ(named("c"), id);
+}
+
+TEST_F(ImageRenameTest, AScrubFindsNothingWrongWithAnImageThatIsRenamedAllTheTime) {
+  make("n0");
+  FarClient& far = make_far_client();
+  far.links.delay_of_send = [] { return Duration(2ms); };
+  int at = 0;
+  int renamings = 0;
+  for (int i = 0; i < 30; ++i) {
+    std::optional<Outcome<ScrubReport>> report;
+    scrub_pool(*far.client, "lunar", {.image = "", .reads_data = false, .only_objects = {}}, {},
+               [&](Outcome<ScrubReport> done) { report = std::move(done); });
+    for (int each = 0; each < 2 && !report; ++each) {
+      const int next = (at + 1) % 7;
+      ASSERT_TRUE(rename("n" + std::to_string(at), "n" + std::to_string(next)));
+      at = next;
+      ++renamings;
+      const auto then = center->now() + std::chrono::microseconds(500 + 313 * (i % 11));
+      ASSERT_TRUE(until([&] { return report.has_value() || center->now() >= then; }));
+    }
+    ASSERT_TRUE(until([&] { return report.has_value(); }));
+    ASSERT_TRUE(*report) << report->error().message;
+    for (const ScrubFinding& finding : (*report)->findings)
+      EXPECT_EQ(finding.kind, FindingKind::kHalfRenamed) << finding.name();
+  }
+  EXPECT_GT(renamings, 30);
 }
 
 // --- at random ---
