@@ -58,11 +58,11 @@ class Bench:
 
     def __enter__(self):
         span = self.options.span_mib * MIB
+        variants = {split_store(store)[0] for store in self.options.stores}
         self.cluster = Cluster(self.fast_folder / "cluster", num_osds=self.options.osds,
-                               store=self.options.osd_store,
+                               store=self.options.osd_store, authenticate="secure" in variants,
                                options={"ms_tcp_congestion": "cubic",
                                         "objecter_op_timeout": "20s"}).start()
-        variants = {split_store(store)[0] for store in self.options.stores}
         targets = {variant: self._start_tgtd(variant) for variant in sorted(variants)}
         for store in self.options.stores:
             variant, name = split_store(store)
