@@ -96,10 +96,15 @@ TEST_F(KeyringWatchTest, AFileThatIsStillBeingWrittenIsReadWhenItIsWhole) {
   const auto write = [this](const std::string& text) {
     std::ofstream(path_, std::ios::trunc) << text;
   };
-  write(beginning);
+  std::string written = beginning;
+  write(written);
   bool is_done = false;
   watch_->reload([&] { is_done = true; });
-  ASSERT_FALSE(until_for(100ms, [&] { return is_done; })) << "it may not be whole";
+  const auto goes_on = [&] {
+    write(written += '\n');
+    return is_done;
+  };
+  ASSERT_FALSE(until_for(1500ms, goes_on)) << "it may not be whole";
   EXPECT_TRUE(knows(kOther));
   write(folder_.read("whole"));
   ASSERT_TRUE(until([&] { return is_done; }));

@@ -274,7 +274,7 @@ TEST_F(OsdServerWatchesTest, WatchesSurviveARestartOfTheServer) {
   ASSERT_FALSE(watch(other("b"), 2, b));
   pass(60s);
   end(OsdId{0});
-  pass(10s);
+  pass(2s);  // so that no pause before a reconnect is long
   start(0);
   pass(12s);
   const WatcherList listed = list();
