@@ -365,6 +365,8 @@ void Run::read_everything() {
   for (const auto& gateway : gateways_) {
     HistoryOutcome how = HistoryOutcome::kFailed;
     for (int i = 0; i < 4 && how != HistoryOutcome::kGood; ++i) {
+      if (i > 0) run_for(3s, [] { return false; });  // one that finds itself fenced starts again
+      if (!run_for(60s, [&] { return gateway->has_image(); })) break;
       if (!run_command(*gateway, {HistoryCommand::kFlush}, &how)) return;
     }
     if (how != HistoryOutcome::kGood)
