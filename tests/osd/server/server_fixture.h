@@ -195,8 +195,7 @@ class ServerFixture : public ::testing::Test {
     if (!osd.server) return;
     bool stopped = false;
     osd.server->shutdown([&] { stopped = true; });
-    turn();
-    EXPECT_TRUE(stopped);
+    EXPECT_TRUE(until([&] { return stopped; }));
     osd.server.reset();
   }
 
