@@ -113,7 +113,8 @@ void image_status(Client& client, const ImageSpec& spec,
 void find_open_image(Client& client, const std::string& pool,
                      UniqueFunction<void(Outcome<std::optional<ImageHeader>>)> done);
 
-// kBusy, with the names, while somebody alive has it open; a dead gateway is waited for, at most
+// kBusy, with the names, while somebody alive has it open, and while it is renamed or if it was
+// renamed meanwhile; a dead gateway is waited for, at most
 // lunar_lock_timeout and a little, fenced at every server of the pool, and struck. Deletes the
 // data, then the header, then the name; one that was interrupted is finished by doing it again.
 // kCorrupt for a name without a header that has data: the header was lost, and the name is all that
@@ -122,9 +123,10 @@ void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
                   UniqueFunction<void(Outcome<void>)> done);
 
 // Gives an image another name, in its pool; also while it is open: whoever has it open goes on, and
-// has to be given the new name at its next start. kExists if the name is taken; kBusy while the
-// image is being removed or resized, or if somebody else renamed it meanwhile. kNotPermitted before
-// anything changes. While it goes on both names lead to the image; one that was interrupted is
+// has to be given the new name at its next start. invalid_argument for what is no name; kExists if
+// it is taken; kCorrupt or kIncompatible if its object is illegible; kBusy while the image is being
+// removed or resized, or if somebody else renamed it meanwhile. kNotPermitted before anything
+// changes. While it goes on both names lead to the image; one that was interrupted is
 // finished by doing it again, or by any other renaming of the image.
 void rename_image(Client& client, const ImageSpec& spec, const std::string& name,
                   UniqueFunction<void(Outcome<void>)> done);
@@ -134,10 +136,10 @@ struct ResizeOptions {
   bool allows_shrink = false;  // the data beyond `size` may be destroyed
 };
 // Also while the image is open: gateways are told. Shrinking is refused unless it is allowed
-// (kNotPermitted). It waits until whoever has the image open uses the end no more, and fences the
-// dead; kBusy if somebody alive does not let go in time, and then nothing has changed. Only after
-// that is anything deleted. One that was interrupted is finished, or undone, by the next resize.
-// `on_progress` may be empty.
+// (kNotPermitted), and while it is renamed (kBusy). It waits until whoever has the image open uses
+// the end no more, and fences the dead; kBusy if somebody alive does not let go in time, and then
+// nothing has changed. Only after that is anything deleted. One that was interrupted is finished,
+// or undone, by the next resize. `on_progress` may be empty.
 void resize_image(Client& client, const ImageSpec& spec, const ResizeOptions& options,
                   OnProgress on_progress, UniqueFunction<void(Outcome<void>)> done);
 

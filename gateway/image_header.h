@@ -104,7 +104,12 @@ struct ImageHeader {
   bool has_name(std::string_view wanted) const noexcept {
     return wanted == name || (is_renaming() && wanted == rename_to);
   }
-  // Bytes that may be read and written: the end that is being given up is no part of it.
+  // The object of such a name must stay: it leads to the image, or will if the renaming goes on.
+  bool needs_name(std::string_view wanted) const noexcept {
+    return has_name(wanted) && (state != ImageState::kRenamed || wanted == rename_to);
+  }
+  // Bytes that may be read and written: the end that is being given up is no part of it, so that
+  // no IO begins there any more while its gateways are waited for.
   uint64_t usable_size() const noexcept {
     return state == ImageState::kShrinking ? std::min(size, resize_to) : size;
   }

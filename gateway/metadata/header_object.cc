@@ -42,20 +42,27 @@ Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec) {
   if (!pool) co_return failure(pool.error());
   const objecter::PoolInfo pool_info = *pool;
   const std::string name = spec.image;
-  ImageId looked_up = 0;
-  for (int round = 0;; ++round) {
-    const Outcome<ImageId> named = co_await find_name(client, pool_info, name);
-    if (!named) co_return failure(named.error());
-    const ImageId id = *named;
-    Outcome<VersionedHeader> found = co_await read_header(client, pool->id, id);
+  for (int round = 0; round < kLookups; ++round) {
+    const Outcome<NameContent> before = co_await read_name(client, pool_info.id, name);
+    if (!before) co_return failure(before.error());
+    if (before->id == 0) {
+      const Outcome<ImageId> absent = co_await find_name(client, pool_info, name);
+      if (!absent) co_return failure(absent.error());
+      continue;
+    }
+    Outcome<VersionedHeader> found = co_await read_header(client, pool_info.id, before->id);
     const bool is_gone = !found && found.error().code == OsdErrc::kNoSuchObject;
     const bool is_other = found && !found->header.has_name(name);
     if (!is_gone && !is_other) co_return found;
-    // It was removed or renamed between the two, unless the name leads there still.
-    const bool is_lasting = id == std::exchange(looked_up, id) || round == kLookups;
-    if (is_lasting && is_gone) co_return failure(no_such_image(spec));
-    if (is_lasting) co_return failure(is_left_over(spec, found->header));
+    // If the name is as it was before the header was read, that is how it is.
+    const Outcome<NameContent> after = co_await read_name(client, pool_info.id, name);
+    if (!after) co_return failure(after.error());
+    if (after->version != before->version) continue;
+    if (is_gone) co_return failure(no_such_image(spec));
+    co_return failure(is_left_over(spec, found->header));
   }
+  co_return failure(OsdErrc::kBusy,
+                    "the name '" + name + "' changes all the time: repeat the command");
 }
 
 Task<Outcome<VersionedHeader>> read_header(Client& client, PoolId pool, ImageId id) {
@@ -135,18 +142,6 @@ Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, PoolId pool,
 void tell_of_change_later(Client& client, PoolId pool, ImageId id) {
   client.objecter().notify(header_of(pool, id), {}, kTellingTimeout,
                            [](const Result<objecter::NotifyResult>&) {});
-}
-
-Task<Outcome<void>> delete_new_header(Client& client, PoolId pool, ImageHeader header) {
-  const std::string text = encode(header);
-  MetadataEditor edit = [&text](const MetadataContent& content) -> Outcome<MetadataEdit> {
-    MetadataEdit wanted;
-    if (content.exists && content.text == text) wanted.action = MetadataEdit::Action::kDelete;
-    return wanted;
-  };
-  const ObjectId object = header_of(pool, header.id);
-  Outcome<void> deleted = co_await update_metadata(client, object, std::move(edit));
-  co_return deleted;
 }
 
 Task<Outcome<void>> delete_header(Client& client, PoolId pool, ImageId id) {

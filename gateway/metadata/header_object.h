@@ -16,7 +16,8 @@ namespace lunar::gateway {
 objecter::ObjectId header_of(objecter::PoolId pool, ImageId id);
 
 // Looks the name up in the pool and reads the header. kNoSuchPool; kNoSuchObject also for a name
-// that is left over: the header that it leads to does not have it.
+// that is left over: the header that it leads to does not have it. kCorrupt and kIncompatible of
+// either object; kBusy if the name leads elsewhere at each look.
 Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec);
 
 // Reads the header of an image whose id is known. kNoSuchObject if there is none.
@@ -47,9 +48,6 @@ Task<Result<objecter::NotifyResult>> tell_of_change(Client& client, objecter::Po
                                                     ImageId id);
 // The same without waiting.
 void tell_of_change_later(Client& client, objecter::PoolId pool, ImageId id);
-
-// Deletes a header that is as it was made: nobody has found, opened or renamed its image.
-Task<Outcome<void>> delete_new_header(Client& client, objecter::PoolId pool, ImageHeader header);
 
 // Success if there is none.
 Task<Outcome<void>> delete_header(Client& client, objecter::PoolId pool, ImageId id);

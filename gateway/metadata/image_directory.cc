@@ -47,18 +47,27 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
   const Outcome<void> written = co_await write_header(client, pool->id, header);
   if (!written) co_return failure(written.error());
 
-  const Outcome<void> added = co_await take_name(client, pool->id, spec.image, header.id);
-  if (!added) {
-    // Otherwise the name may be there, and would be left without a header.
-    const std::error_code why = added.error().code;
+  // The header is written again once the name leads to it: whoever decided before that it was left
+  // over, as a repair does, fails then, or has been faster and is found out.
+  const Outcome<VersionedHeader> made = co_await read_header(client, pool->id, header.id);
+  if (!made) co_return failure(made.error());
+  const objecter::ObjectVersion version = made->version;
+  const Outcome<void> taken = co_await take_name(client, pool->id, spec.image, header.id);
+  if (!taken) {
+    // Otherwise the name may be there, and would be left without a header. At its version: if the
+    // first write of the name was done after all, somebody may use the image.
+    const std::error_code why = taken.error().code;
     if (why == OsdErrc::kExists || why == OsdErrc::kNotPermitted) {
-      // If the first write of the name was done after all, somebody may have renamed the image.
-      const Outcome<void> deleted = co_await delete_new_header(client, pool->id, header);
+      const uint64_t io_id = client.next_io_id();
+      const objecter::ObjectId object = header_of(pool->id, header.id);
+      const std::error_code deleted =
+          co_await swap_metadata(client, object, version, std::nullopt, io_id);
       static_cast<void>(deleted);  // a header without a name is in nobody's way
     }
-    co_return failure(added.error());
+    co_return failure(taken.error());
   }
-  // Before it had a name a repair may have taken the header for one that was left over.
+  const std::error_code kept = co_await swap_header(client, pool->id, header, version);
+  if (!kept) co_return header;
   const Outcome<VersionedHeader> found = co_await read_header(client, pool->id, header.id);
   if (!found && found.error().code == OsdErrc::kNoSuchObject) {
     const Outcome<void> dropped = co_await drop_name(client, pool->id, spec.image, header.id);
@@ -67,12 +76,11 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
                                           "' was removed while the image was being made, as by "
                                           "'lunar repair': make it again");
   }
-  if (found && !found->header.has_name(spec.image)) {  // renamed before we wrote the name again
-    const Outcome<void> dropped = co_await drop_stale_name(client, pool->id, spec.image, header.id);
-    static_cast<void>(dropped);  // it is left over
-    co_return found->header;
-  }
-  co_return header;
+  if (!found) co_return failure(found.error());
+  const Outcome<void> dropped =
+      co_await drop_unneeded_name(client, pool->id, spec.image, header.id);
+  static_cast<void>(dropped);  // left over if it was renamed before we wrote the name again
+  co_return found->header;
 }
 
 Task<Outcome<ImageList>> list(Client& client, std::string pool_name, ListOptions options) {

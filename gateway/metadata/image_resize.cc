@@ -77,6 +77,17 @@ Task<Outcome<void>> strike_dead_resizer(Client& client, PoolInfo pool, ImageHead
   co_return struck;
 }
 
+// Inside the compare-and-swap: it may have been removed or renamed since it was looked up.
+Outcome<void> require_resizable(const ImageHeader& header, const ImageSpec& spec) {
+  if (header.state == ImageState::kRemoving) {
+    return failure(OsdErrc::kBusy,
+                   "image '" + header.name + "' is being removed: finish with 'lunar rm'");
+  }
+  if (header.is_renaming()) return failure(is_being_renamed(spec.pool, header));
+  if (header.name != spec.image) return failure(was_renamed(spec, header));
+  return {};
+}
+
 // Makes `mine` the resizer and publishes what it is about to do. Gives the header as it is then.
 Task<Outcome<ImageHeader>> begin_resize(Client& client, PoolInfo pool, ImageSpec spec, ImageId id,
                                         ResizeOptions options, Registration mine) {
@@ -84,18 +95,9 @@ Task<Outcome<ImageHeader>> begin_resize(Client& client, PoolInfo pool, ImageSpec
     ImageHeader published;
     HeaderEditor edit = [&](ImageHeader& current) -> Outcome<void> {
       published = current;
-      if (current.state == ImageState::kRemoving) {
+      if (auto resizable = require_resizable(current, spec); !resizable) {
         published.resizer.reset();
-        return failure(OsdErrc::kBusy,
-                       "image '" + current.name + "' is being removed: finish with 'lunar rm'");
-      }
-      if (current.is_renaming()) {
-        published.resizer.reset();
-        return failure(is_being_renamed(spec.pool, current));
-      }
-      if (!current.has_name(spec.image)) {  // since it was looked up
-        published.resizer.reset();
-        return failure(was_renamed(spec, current));
+        return resizable;
       }
       if (current.resizer && current.resizer->cookie == mine.cookie) return {};  // it is done
       if (current.resizer) return failure(OsdErrc::kBusy, "another resizer");

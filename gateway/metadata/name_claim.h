@@ -6,6 +6,7 @@
 #include "common/result.h"
 #include "common/task.h"
 #include "gateway/client.h"
+#include "gateway/image_directory.h"
 #include "gateway/image_header.h"
 
 namespace lunar::gateway {
@@ -15,8 +16,8 @@ namespace lunar::gateway {
 // rules that keep every image reachable by ImageHeader::lasting_name():
 // - a name object is deleted, or given to another image, at the version that was read before the
 //   header that does not need it;
-// - a name becomes the lasting one only after its object was written while the header said that it
-//   is to come; it is written also if it is there already.
+// - the lasting name of an image that has one becomes another only after that one's object was
+//   written while the header said that it is to come; it is written also if it is there already.
 // Whoever decided to delete it before that write has read an older version, and fails.
 // Tasks, as those of metadata_object.h; errors are sentences.
 
@@ -26,16 +27,24 @@ Task<Outcome<void>> require_name_free(Client& client, objecter::PoolId pool, std
                                       ImageId id);
 
 // Writes the name object of `name`, for `id`, over one that is left over too. Errors as those of
-// require_name_free().
+// require_name_free(); kBusy if it changes all the time.
 Task<Outcome<void>> take_name(Client& client, objecter::PoolId pool, std::string name, ImageId id);
 
 // One attempt. False: somebody changed the object meanwhile, or the outcome is unknown.
 Task<Outcome<bool>> try_to_take_name(Client& client, objecter::PoolId pool, std::string name,
                                      ImageId id);
 
-// Deletes the name object of `name` if it leads to `id`, whose header does not have the name.
-// Success too if there is no such object, or the header has it.
-Task<Outcome<void>> drop_stale_name(Client& client, objecter::PoolId pool, std::string name,
-                                    ImageId id);
+// Deletes the name object of `name` if it leads to `id`, whose header does not need it. Success too
+// if there is no such object, or the header needs it. kNoSuchObject without a header; kCorrupt and
+// kIncompatible of either object; kBusy as above.
+Task<Outcome<void>> drop_unneeded_name(Client& client, objecter::PoolId pool, std::string name,
+                                       ImageId id);
+
+// Gives an image that nothing leads to its name: `name`, or spare_name() if another image has that.
+// The header gets it first, at the version that was found, then its object is written; so a
+// renaming that the header says is over. The name that it has then. kBusy if the header has
+// changed.
+Task<Outcome<std::string>> give_name(Client& client, objecter::PoolId pool, VersionedHeader found,
+                                     std::string name);
 
 }  // namespace lunar::gateway

@@ -64,17 +64,24 @@ Outcome<ImageId> decode_name(std::string_view text, const std::string& object) {
   return *id;
 }
 
-Task<Outcome<ImageId>> find_name(Client& client, PoolInfo pool, std::string name) {
-  const ObjectId object = name_object_of(pool.id, name);
+Task<Outcome<NameContent>> read_name(Client& client, PoolId pool, std::string name) {
+  const ObjectId object = name_object_of(pool, name);
   const uint64_t io_id = client.next_io_id();
   const Result<MetadataContent> content = co_await read_metadata(client, object, io_id);
-  if (!content) {
-    co_return failure(metadata_error(client, "read", object, content.error()));
-  }
-  if (content->exists) {
-    Outcome<ImageId> id = decode_name(content->text, object.name);
-    co_return id;
-  }
+  if (!content) co_return failure(metadata_error(client, "read", object, content.error()));
+  NameContent found;
+  found.version = content->version;
+  if (!content->exists) co_return found;
+  const Outcome<ImageId> id = decode_name(content->text, object.name);
+  if (!id) co_return failure(id.error());
+  found.id = *id;
+  co_return found;
+}
+
+Task<Outcome<ImageId>> find_name(Client& client, PoolInfo pool, std::string name) {
+  const Outcome<NameContent> content = co_await read_name(client, pool.id, name);
+  if (!content) co_return failure(content.error());
+  if (content->id != 0) co_return content->id;
   const Outcome<void> current = co_await require_no_old_directory(client, pool);
   if (!current && current.error().code == OsdErrc::kIncompatible) {
     co_return failure(current.error());

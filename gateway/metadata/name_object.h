@@ -31,6 +31,13 @@ Outcome<ImageId> decode_name(std::string_view text, const std::string& object);
 // The name to give an image whose own name is taken: NAME-ID. Pure.
 std::string spare_name(const std::string& name, ImageId id);
 
+// The object of one name as it is. kCorrupt, kIncompatible: it is illegible.
+struct NameContent {
+  ImageId id = 0;                   // 0: there is no such object
+  objecter::ObjectVersion version;  // also of an absent one
+};
+Task<Outcome<NameContent>> read_name(Client& client, objecter::PoolId pool, std::string name);
+
 // The id of the image of this name. kNoSuchObject; kIncompatible: the pool has a directory of an
 // earlier format, and is to be converted first. An error of its server names that server.
 Task<Outcome<ImageId>> find_name(Client& client, objecter::PoolInfo pool, std::string name);

@@ -134,64 +134,32 @@ Task<Outcome<NameTable>> begin_conversion(Client& client, PoolId pool) {
   co_return images;
 }
 
-// A name for a header as it was found: kBusy if it has changed since. A renaming that it may be in
-// is over.
-Task<Outcome<void>> set_header_name(Client& client, PoolId pool, VersionedHeader found,
-                                    std::string name) {
-  ImageHeader header = found.header;
-  if (header.is_renaming()) header.state = ImageState::kReady;
-  header.rename_to.clear();
-  header.name = name;
-  const objecter::ObjectVersion version = found.version;
-  const std::error_code error = co_await swap_header(client, pool, header, version);
-  if (must_look_again(error)) {
-    co_return failure(OsdErrc::kBusy, "image '" + found.header.lasting_name() + "' has changed");
-  }
-  if (error) {
-    co_return failure(metadata_error(client, "update", header_of(pool, header.id), error));
-  }
-  co_return Outcome<void>();
-}
-
-// The name in the header of the image, if its object leads to the image. Empty: it does not.
-Task<std::string> entered_name(Client& client, PoolInfo pool, VersionedHeader found) {
-  const std::string name = found.header.lasting_name();
-  const Outcome<ImageId> named = co_await find_name(client, pool, name);
-  if (!named || *named != found.header.id) co_return std::string();
-  co_return name;
-}
-
-// Gives the image an object for its name; under a spare name, if another image has that one. Its
-// header has the name before: a name that it does not have is left over. The name it has then.
-Task<Outcome<std::string>> convert_name(Client& client, PoolInfo pool_info, std::string name,
-                                        ImageId id) {
-  const PoolId pool = pool_info.id;
-  // The header first: whoever renames the image after it was read makes us begin again.
+// Gives the image an object for its name, if it has none: under a spare name, if another image has
+// that one. The name it has then.
+Task<Outcome<std::string>> convert_name(Client& client, PoolId pool, std::string name, ImageId id) {
   const Outcome<VersionedHeader> found = co_await read_header(client, pool, id);
-  const bool is_illegible = !found && (found.error().code == OsdErrc::kCorrupt ||
-                                       found.error().code == OsdErrc::kIncompatible);
-  const bool is_lost = !found && found.error().code == OsdErrc::kNoSuchObject;
-  if (!found && !is_illegible && !is_lost) co_return failure(found.error());
   if (found) {
+    const std::string lasting = found->header.lasting_name();
+    const Outcome<NameContent> entered = co_await read_name(client, pool, lasting);
+    const bool is_illegible = !entered && (entered.error().code == OsdErrc::kCorrupt ||
+                                           entered.error().code == OsdErrc::kIncompatible);
+    if (!entered && !is_illegible) co_return failure(entered.error());
+    if (entered && entered->id == id) co_return lasting;
     const VersionedHeader header = *found;
-    const std::string entered_before = co_await entered_name(client, pool_info, header);
-    if (!entered_before.empty()) co_return entered_before;
-    const Outcome<void> named = co_await set_header_name(client, pool, header, name);
-    if (!named) co_return failure(named.error());
+    Outcome<std::string> given = co_await give_name(client, pool, header, name);
+    co_return given;
   }
-  const Outcome<void> added = co_await take_name(client, pool, name, id);
-  if (added) co_return name;
-  if (added.error().code != OsdErrc::kExists) co_return failure(added.error());
+  const std::error_code why = found.error().code;
+  const bool is_lost = why == OsdErrc::kNoSuchObject;
+  const bool is_illegible = why == OsdErrc::kCorrupt || why == OsdErrc::kIncompatible;
+  if (!is_lost && !is_illegible) co_return failure(found.error());
+  // There is no header to get a name: the object is all that leads to the data.
+  const Outcome<void> taken = co_await take_name(client, pool, name, id);
+  if (taken) co_return name;
+  if (taken.error().code != OsdErrc::kExists || is_illegible) co_return failure(taken.error());
   const std::string spare = spare_name(name, id);
-  if (!is_lost) {
-    const Outcome<VersionedHeader> again = co_await read_header(client, pool, id);
-    if (!again) co_return failure(again.error());
-    const VersionedHeader header = *again;
-    const Outcome<void> renamed = co_await set_header_name(client, pool, header, spare);
-    if (!renamed) co_return failure(renamed.error());
-  }
-  const Outcome<void> entered = co_await take_name(client, pool, spare, id);
-  if (!entered) co_return failure(entered.error());
+  const Outcome<void> spare_taken = co_await take_name(client, pool, spare, id);
+  if (!spare_taken) co_return failure(spare_taken.error());
   co_return spare;
 }
 
@@ -222,7 +190,7 @@ Task<Outcome<PoolConversion>> convert(Client& client, std::string pool_name,
                         "converting image '" + name + "' failed: " + is_there.error().message);
     }
     if (!*is_there) continue;
-    const Outcome<std::string> entered = co_await convert_name(client, pool_info, name, id);
+    const Outcome<std::string> entered = co_await convert_name(client, pool_id, name, id);
     if (!entered) {
       co_return failure(entered.error().code, "converting image '" + name + "' failed: " +
                                                   entered.error().message + "; repeat the command");

@@ -132,12 +132,17 @@ class FindingSearch {
         "delete " + list_of(names));
   }
 
-  void look_at_renaming(ImageId id, const ImageHeader& header) {
+  // The command is named only if it is about this image: a header may have another one's name.
+  void look_at_renaming(ImageId id, const ImageHeader& header, bool is_found) {
+    const auto named = survey_.names.find(header.name);
+    const bool leads_here = named != survey_.names.end() && named->second.id == id;
+    const std::string command =
+        "lunar mv " + survey_.pool.name + "/" + header.name + " " + header.rename_to;
     add(FindingKind::kHalfRenamed, image_id_text(id),
-        "the renaming of image '" + header.name + "' to '" + header.rename_to +
-            "' was begun and not finished; it can be used meanwhile",
-        "finish it, as 'lunar mv " + survey_.pool.name + "/" + header.name + " " +
-            header.rename_to + "' does");
+        "the renaming of image " + image_id_text(id) + ", '" + header.name + "', to '" +
+            header.rename_to + "' was begun and not finished" +
+            (is_found ? "; it can be used meanwhile" : ""),
+        leads_here ? "finish it, as '" + command + "' does" : "finish it, or undo it");
   }
 
   void look_at_image(ImageId id, const ImageFacts& facts) {
@@ -154,7 +159,7 @@ class FindingSearch {
     }
     if (!header) return look_at_bad_header(id, facts);
     if (!name.empty()) look_at_left_over_names(id, name);
-    if (header->is_renaming()) look_at_renaming(id, *header);
+    if (header->is_renaming()) look_at_renaming(id, *header, !name.empty());
     if (header->state == ImageState::kRemoving) {
       add(FindingKind::kHalfRemoved, text,
           "the removal of image '" + header->name + "' was begun and not finished",

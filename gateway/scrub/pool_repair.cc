@@ -201,24 +201,28 @@ Task<Outcome<std::string>> mend_two_names(RepairWork& work) {
   std::string deleted;
   for (std::size_t i = 0; i < names.size(); ++i) {
     const std::string name = names[i];
-    const Outcome<void> dropped = co_await drop_stale_name(client, pool, name, id);
+    const Outcome<void> dropped = co_await drop_unneeded_name(client, pool, name, id);
     if (!dropped) co_return failure(dropped.error());
     deleted += (deleted.empty() ? "'" : ", '") + name + "'";
   }
-  co_return "image '" + work.label() + "' has the name " + deleted +
-      " no more, unless it was renamed to it meanwhile";
+  co_return "deleted name " + deleted + ", left over from image '" + work.label() + "'";
 }
 
 Task<Outcome<std::string>> mend_half_renamed(RepairWork& work) {
   Client& client = work.client;
   const auto begun = decoded_header(work.survey, work.id);
-  const Outcome<ImageHeader> done = co_await finish_renaming(client, work.pool.id, work.id);
-  if (!done && done.error().code == OsdErrc::kExists) {
-    co_return "left image '" + begun->name + "' its name: another image has '" + begun->rename_to +
-        "'";
+  const Outcome<EndedRenaming> ended = co_await finish_renaming(client, work.pool.id, work.id);
+  if (!ended) co_return failure(ended.error());
+  const std::string name = ended->header.name;
+  const Outcome<NameContent> content = co_await read_name(client, work.pool.id, name);
+  if (!content || content->id != work.id) {
+    co_return "neither '" + begun->name + "' nor '" + begun->rename_to +
+        "' is to be had for image " + image_id_text(work.id) + ": scrub again";
   }
-  if (!done) co_return failure(done.error());
-  co_return "the name of image '" + begun->name + "' is '" + done->name + "' now";
+  if (ended->why_undone) {
+    co_return "the name of image '" + name + "' stays: " + ended->why_undone->message;
+  }
+  co_return "the name of image '" + begun->name + "' is '" + name + "' now";
 }
 
 // Whoever may have the image open would not hear of the header that is made anew, nor stand in the
@@ -283,13 +287,13 @@ Task<Outcome<std::string>> mend_header(RepairWork& work) {
   if (error) co_return failure(failed_at("header " + object.name, error));
   tell_of_change_later(client, work.pool.id, work.id);
   const Outcome<void> named = co_await take_name(client, work.pool.id, header->name, work.id);
-  static_cast<void>(named);  // if another image has it, a scrub finds this one without a name
   const bool is_same_lun = remains.text.find(header->uuid.to_string()) != std::string_view::npos;
   co_return "made the header of image '" + header->name +
       "' anew: " + std::to_string(header->size) + " bytes, in objects of " +
       std::to_string(header->layout.object_size) + " and " +
       std::to_string(header->layout.stripe_count) + " side by side; its identity as a LUN is " +
-      (is_same_lun ? "the same" : "new");
+      (is_same_lun ? "the same" : "new") +
+      (named ? std::string() : "; its name is not entered: " + named.error().message);
 }
 
 Task<Outcome<std::string>> mend_half_made(RepairWork& work) {
@@ -308,24 +312,19 @@ Task<Outcome<std::string>> mend_unnamed(RepairWork& work) {
   Client& client = work.client;
   const objecter::PoolId pool = work.pool.id;
   const ImageId id = work.id;
-  const auto header = decoded_header(work.survey, id);
-  std::string name = header->name;
-  if (work.survey.names.contains(name)) name = spare_name(name, id);
-  // Also if it is the same: it may have been renamed since.
-  ImageHeader renamed = *header;
-  renamed.name = name;
-  const objecter::ObjectVersion version = work.facts().header.version;
-  const std::error_code error = co_await swap_header(client, pool, renamed, version);
-  if (error) co_return failure(failed_at("header " + work.header_object().name, error));
-  const Outcome<void> added = co_await take_name(client, pool, name, id);
-  if (!added) co_return failure(added.error());
+  VersionedHeader found;
+  found.header = *decoded_header(work.survey, id);
+  found.version = work.facts().header.version;
+  const std::string wanted = found.header.name;
+  const Outcome<std::string> name = co_await give_name(client, pool, found, wanted);
+  if (!name) co_return failure(name.error());
   const std::vector<std::string> left_over = left_over_names_in(work.survey, id);
   for (std::size_t i = 0; i < left_over.size(); ++i) {
     const std::string other = left_over[i];
-    const Outcome<void> dropped = co_await drop_stale_name(client, pool, other, id);
+    const Outcome<void> dropped = co_await drop_unneeded_name(client, pool, other, id);
     if (!dropped) co_return failure(dropped.error());
   }
-  co_return "entered image '" + name + "'";
+  co_return "entered image '" + *name + "'";
 }
 
 Task<Outcome<std::string>> mend_half_removed(RepairWork& work) {

@@ -61,11 +61,11 @@ TEST_F(NameClaimTest, OnlyANameThatTheHeaderDoesNotHaveIsDropped) {
   const ImageId disk = make("disk");
   const ImageId other = make("other");
   ASSERT_TRUE(run(take_name(*gateway, pool, "left", disk)));
-  ASSERT_TRUE(run(drop_stale_name(*gateway, pool, "disk", disk)));
-  ASSERT_TRUE(run(drop_stale_name(*gateway, pool, "left", other)));
+  ASSERT_TRUE(run(drop_unneeded_name(*gateway, pool, "disk", disk)));
+  ASSERT_TRUE(run(drop_unneeded_name(*gateway, pool, "left", other)));
   EXPECT_EQ(named("disk"), disk);
   EXPECT_EQ(named("left"), disk);
-  ASSERT_TRUE(run(drop_stale_name(*gateway, pool, "left", disk)));
+  ASSERT_TRUE(run(drop_unneeded_name(*gateway, pool, "left", disk)));
   EXPECT_EQ(named("left"), 0u);
 }
 

@@ -5,6 +5,7 @@
 #include "gateway/metadata/metadata_object.h"
 #include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
+#include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
 namespace lunar::gateway {
@@ -148,6 +149,51 @@ TEST_F(OldDirectoryTest, NestingWithoutEndIsCorruption) {
     EXPECT_EQ(decoded.error().code, OsdErrc::kCorrupt);
     EXPECT_LT(decoded.error().message.size(), 300u);
   }
+}
+
+// An image that was renamed since it was entered. The server of its new name does not answer: it is
+// not known to be without a name, and gets none.
+TEST_F(OldDirectoryTest, AnImageKeepsItsNameWhileTheServerOfThatNameIsSilent) {
+  constexpr int kSilent = 2;
+  const auto info = *gateway->find_pool("lunar");
+  const auto has = [&](const std::string& object) {
+    return objecter::osd_of_pg(info, objecter::pg_of_object(info, object)) == kSilent;
+  };
+  if (has(old_directory_of(pool).name)) GTEST_FAIL() << "choose another server to be silent";
+  const auto name_there = [&](std::string name, bool is_there) {
+    while (has(name_object_of(pool, name).name) != is_there) name += "x";
+    return name;
+  };
+  const std::string before = name_there("before", false);
+  const std::string name = name_there("name", true);
+  ImageId id = 0;
+  for (;;) {
+    const auto made = create(name, 8 * kMiB);
+    ASSERT_TRUE(made);
+    id = made->id;
+    if (!has(header_object_name(id))) break;
+    ASSERT_TRUE(wait<void>([&](auto done) {
+      remove_image(*gateway, {"lunar", name}, {}, std::move(done));
+    }));
+  }
+  put(encode_old_directory({.is_closed = true, .images = {{before, id}}}));
+  stop(kSilent);
+  std::optional<Outcome<PoolConversion>> conversion;
+  convert_pool(*gateway, "lunar", {},
+               [&](Outcome<PoolConversion> done) { conversion = std::move(done); });
+  for (int i = 0; i < 600 && !conversion; ++i) {
+    time.pass(*center, std::chrono::seconds(1));
+    turn();
+  }
+  start(kSilent);
+  ASSERT_TRUE(until([&] { return conversion.has_value(); }));
+  EXPECT_FALSE(*conversion);
+  auto repeated = convert();
+  for (int i = 0; i < 10 && !repeated; ++i) repeated = convert();  // until it is connected again
+  ASSERT_TRUE(repeated) << repeated.error().message;
+  const auto found = run(find_header(*gateway, {"lunar", name}));
+  ASSERT_TRUE(found) << found.error().message;
+  EXPECT_EQ(found->header.name, name);
 }
 
 }  // namespace
