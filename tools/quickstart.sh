@@ -149,17 +149,18 @@ build_failed() {
 
 # As root, lttng-tools uses only the machine's own session daemon, in /run/lttng. In a user namespace
 # it uses one below LTTNG_HOME, to which the programs that are started here report; if that one sees
-# the machine's, it listens to its notifications, and ends no session any more once it has gone.
+# the machine's, it listens to its notifications, and ends no session any more once it has gone. The
+# folder is made if it is not there, since it could come later.
 # shellcheck disable=SC2016  # expanded by the inner shell
 as_nobody=(unshare --mount --propagation private
-  sh -c '! [ -d /run/lttng ] || mount -t tmpfs tmpfs /run/lttng && exec "$@"' sh
+  sh -c 'mkdir -p /run/lttng && mount -t tmpfs tmpfs /run/lttng && exec "$@"' sh
   unshare --user --map-user=1000 --map-group=1000)
 lttng_do() { "${as_nobody[@]}" lttng --no-sessiond "$@"; }
 
 start_tracing() {
   export LTTNG_HOME=$work HOME=$work LTTNG_UST_REGISTER_TIMEOUT=0
-  "${as_nobody[@]}" true || die "a private LTTng needs user namespaces: not in a chroot, and" \
-    "not with sysctl user.max_user_namespaces = 0"
+  "${as_nobody[@]}" true || die "a private LTTng needs mount and user namespaces, and a folder /run/lttng to" \
+    "hide: not in a chroot, and not with sysctl user.max_user_namespaces = 0"
   setsid "${as_nobody[@]}" lttng-sessiond --no-kernel \
     </dev/null >"$work/lttng-sessiond.log" 2>&1 &
   remember lttng-sessiond $!

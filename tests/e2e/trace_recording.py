@@ -22,6 +22,7 @@ class Recording:
         self._log = folder / "record.log"
         self._options = options
         self._daemon = PrivateRecording(pattern=None)
+        self._process = None
 
     def __enter__(self):
         self._daemon.__enter__()
@@ -31,7 +32,7 @@ class Recording:
                                     self._daemon.environment())
             wait_until(self._has_begun, 60, "lunar-trace to record")
         except BaseException:
-            self._daemon.__exit__()
+            self.__exit__()
             raise
         return self
 
@@ -55,7 +56,7 @@ class Recording:
             raise AssertionError(f"lunar-trace record ended with {code}:\n{self._process.log()}")
 
     def __exit__(self, *_):
-        if self._process.is_running():
+        if self._process is not None and self._process.is_running():
             self._process.kill()
         self._daemon.__exit__()
 

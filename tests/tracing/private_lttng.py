@@ -3,8 +3,8 @@
 
 lttng-tools uses one fixed place for root (/run/lttng). So, as root, the daemon and the lttng command run
 in a user namespace in which they are somebody else, and do not see that place: the daemon would listen to
-notifications of root's daemon, and end no session any more once that one has gone. Then all they use is
-below LTTNG_HOME. A program to be recorded needs only environment(): it may run as root, outside the
+notifications of root's daemon, and end no session any more once that one has gone. The place is made if it
+is not there, since it could come later. Then all they use is below LTTNG_HOME. A program to be recorded needs only environment(): it may run as root, outside the
 namespaces, as tgtd does.
 """
 
@@ -37,13 +37,13 @@ def _as_nobody():
     """What goes before a command so that LTTng does not take it for root."""
     if os.geteuid() != 0:
         return []
-    hidden = f'! [ -d {ROOTS_PLACE} ] || mount -t tmpfs tmpfs {ROOTS_PLACE} && exec "$@"'
+    hidden = f'mkdir -p {ROOTS_PLACE} && mount -t tmpfs tmpfs {ROOTS_PLACE} && exec "$@"'
     prefix = [_program("unshare"), "--mount", "--propagation", "private", "sh", "-c", hidden, "sh",
               _program("unshare"), "--user", "--map-user=1000", "--map-group=1000"]
     probe = subprocess.run([*prefix, "true"], capture_output=True, text=True, check=False)
     if probe.returncode != 0:
         raise LttngError("a private session daemon needs mount and user namespaces (sysctl "
-                         f"user.max_user_namespaces): {probe.stderr.strip()}")
+                         f"user.max_user_namespaces) and a folder {ROOTS_PLACE} to hide: {probe.stderr.strip()}")
     return prefix
 
 
@@ -55,6 +55,7 @@ class PrivateRecording:
         self.pattern = pattern
         self.folder = None
         self.daemon = None
+        self._log = None
 
     def __enter__(self):
         self.folder = pathlib.Path(tempfile.mkdtemp(prefix="lunar-lttng-"))
@@ -149,7 +150,9 @@ class PrivateRecording:
                 self.daemon.kill()
                 self.daemon.wait()
         self.daemon = None
-        if self.folder is not None:
+        if self._log is not None:
             self._log.close()
+            self._log = None
+        if self.folder is not None:
             shutil.rmtree(self.folder, ignore_errors=True)
             self.folder = None

@@ -6,6 +6,7 @@ usage: record_test.py FOLDER-OF-THE-BUILT-PROGRAMS
 
 import os
 import pathlib
+import signal
 import subprocess
 import sys
 import unittest
@@ -55,10 +56,13 @@ lunar_osd:op_cancelled: { io_id = 0x100000001, tid = 42 }
 """.splitlines()
 
 RUN_SECONDS = 90
+# Of one recording: its daemon begins and ends, and five commands.
+RECORDING_SECONDS = private_lttng.START_SECONDS + 6 * private_lttng.COMMAND_SECONDS
 
 # Prints whether somebody connects to where root's session daemon would listen. In a mount namespace.
 ROOTS_DAEMON = """
-import private_lttng, socket
+import os, private_lttng, socket
+os.mkdir(private_lttng.ROOTS_PLACE)
 listener = socket.socket(socket.AF_UNIX)
 listener.bind(private_lttng.ROOTS_PLACE + "/sessiond-notification")
 listener.listen()
@@ -70,6 +74,15 @@ try:
     print("connected")
 except BlockingIOError:
     print("alone")
+"""
+
+# Prints what a private daemon sees where root's makes its sockets, when root's comes later than it.
+LATE_ROOTS_DAEMON = """
+import os, pathlib, private_lttng
+with private_lttng.PrivateRecording() as recording:
+    os.makedirs(private_lttng.ROOTS_PLACE, exist_ok=True)
+    pathlib.Path(private_lttng.ROOTS_PLACE, "sessiond-notification").touch()
+    print(os.listdir(f"/proc/{recording.daemon.pid}/root" + private_lttng.ROOTS_PLACE))
 """
 
 
@@ -103,23 +116,40 @@ class RecordTest(unittest.TestCase):
             command = [self.built / "trace_plugin_host", self.built / "libtrace_plugin.so"]
             with subprocess.Popen(command, env=recording.environment(0), stdin=subprocess.PIPE,
                                   stdout=subprocess.PIPE, text=True) as host:
-                self.assertEqual(host.stdout.readline(), "enabled\n")
-                # Known to the daemon by now: it waits for the program's answer to both.
-                recording.restart()
-                host.communicate("go\n", timeout=RUN_SECONDS)
+                try:
+                    self.assertEqual(host.stdout.readline(), "enabled\n")
+                    # Known to the daemon by now: it waits for the program's answer to both.
+                    recording.restart()
+                    host.communicate("go\n", timeout=RUN_SECONDS)
+                finally:
+                    host.kill()
             self.assertEqual(host.returncode, 0)
             recording.stop()
             events = [without_context(line) for line in recording.lines()]
         self.assertEqual(events, EXPECTED)
 
+    def output_with_own_run(self, program):
+        """What a program in Python prints as root, with a /run of its own."""
+        words = ["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--mount",
+                 "--propagation", "private", "sh", "-c", 'mount -t tmpfs tmpfs /run && exec "$@"', "sh",
+                 sys.executable, "-B", "-c", program]
+        with subprocess.Popen(words, env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).resolve().parent)},
+                              stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True,
+                              start_new_session=True) as running:
+            try:
+                said, errors = running.communicate(timeout=RECORDING_SECONDS)
+            except BaseException:
+                os.killpg(running.pid, signal.SIGKILL)  # with its session daemon
+                raise
+        self.assertEqual(running.returncode, 0, errors)
+        return said
+
+    # Another user's daemon cannot depend on root's: it may not connect.
     def test_a_private_daemon_does_not_depend_on_that_of_root(self):
-        # Another user's cannot: it may not connect.
-        script = f"mount -t tmpfs tmpfs /run && mkdir -p {private_lttng.ROOTS_PLACE} && exec python3 -B -c \"$1\""
-        done = subprocess.run(["unshare", *([] if os.geteuid() == 0 else ["--user", "--map-root-user"]), "--mount",
-                               "--propagation", "private", "sh", "-c", script, "sh", ROOTS_DAEMON],
-                              env={**os.environ, "PYTHONPATH": str(pathlib.Path(__file__).resolve().parent)},
-                              capture_output=True, text=True, timeout=RUN_SECONDS, check=False)
-        self.assertEqual((done.returncode, done.stdout), (0, "alone\n"), done.stderr)
+        self.assertEqual(self.output_with_own_run(ROOTS_DAEMON), "alone\n")
+
+    def test_a_private_daemon_does_not_see_that_of_root_if_it_comes_later(self):
+        self.assertEqual(self.output_with_own_run(LATE_ROOTS_DAEMON), "[]\n")
 
     def test_a_program_runs_where_nobody_records(self):
         with private_lttng.PrivateRecording(pattern="nothing_like_this") as recording:
