@@ -28,28 +28,23 @@ class Capture:
         self.socket = socket.socket(socket.AF_PACKET, socket.SOCK_RAW, socket.htons(ETH_P_ALL))
         self.socket.setsockopt(socket.SOL_SOCKET, 33, 64 << 20)  # SO_RCVBUFFORCE
         self.socket.bind(("lo", 0))
-        self.socket.settimeout(0.2)
         self.last = None
         self.thread = threading.Thread(target=self._run)
         self.thread.start()
         return self
 
     def __exit__(self, *_):
-        # What came before this datagram has been seen when it is: others may never be silent.
+        # What came before this datagram has been seen when it is: others may never be silent. It may be dropped.
         self.last = os.urandom(16)
         with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sender:
-            sender.sendto(self.last, ("127.0.0.1", 9))
-        self.thread.join()
+            while self.thread.is_alive():
+                sender.sendto(self.last, ("127.0.0.1", 9))
+                self.thread.join(0.2)
         self.socket.close()
 
     def _run(self):
         while True:
-            try:
-                packet, address = self.socket.recvfrom(1 << 17)
-            except TimeoutError:
-                if self.last:  # it was dropped
-                    return
-                continue
+            packet, address = self.socket.recvfrom(1 << 17)
             if self.last and self.last in packet:
                 return
             ip = packet[14:]
