@@ -21,7 +21,8 @@ from lunar_e2e.env import program
 from lunar_e2e.load import COMMAND_FAILED, UNUSABLE
 from stand import FaultError, IMAGE_BYTES, LAST_CLIENT, NUM_OSDS, OBJECT_BYTES, Stand
 
-CLONE_NEWNET = 0x40000000  # unshare(2)
+CLONE_NEWNET = 0x40000000  # unshare(2), setns(2)
+LIBC = ctypes.CDLL(None, use_errno=True)
 
 
 class KillServer(Stand):
@@ -97,10 +98,10 @@ class StopServer(Stand):
     def fault(self, choices, seconds):
         self.pause(choices, 0.5)
         victims = choices.sample(range(NUM_OSDS), choices.choice((1, 1, 2)))
-        for osd in victims:
-            self.cluster.osds[osd].send(signal.SIGSTOP)
-            self.faults.note(f"server {osd} is stopped")
         try:
+            for osd in victims:
+                self.cluster.osds[osd].send(signal.SIGSTOP)
+                self.faults.note(f"server {osd} is stopped")
             time.sleep(choices.uniform(2.2, 4.5))
         finally:
             for osd in victims:
@@ -112,6 +113,7 @@ class KillGatewayOfTwo(Stand):
     """kill -9 of one of two tgtds that share an image, both under load; half of the time a server stalls meanwhile,
     with commands of the dead one before it."""
     bsopts = "lock=shared"
+    other = None
 
     def start(self):
         super().start()
@@ -122,7 +124,8 @@ class KillGatewayOfTwo(Stand):
 
     def stop(self):
         try:
-            self.other.stop()
+            if self.other:
+                self.other.stop()
         finally:
             super().stop()
 
@@ -167,7 +170,24 @@ class TakeOver(KillGatewayOfTwo):
     cluster_options = {**Stand.cluster_options, "lunar_lock_timeout": "2s", "lunar_open_timeout": "30s",
                        "ms_keepalive_interval": "500ms", "ms_keepalive_timeout": "2s"}
     MOST_SECONDS = 20  # until the other one has it
-    hows = ("killed", "hangs", "hangs, and is waited for", "is alive")
+
+    def hang(self):
+        self.tgtd.process.send(signal.SIGSTOP)
+
+    def go_on(self):
+        self.tgtd.process.send(signal.SIGCONT)
+
+    def do_nothing(self):
+        pass
+
+    # What becomes of the first tgtd: how that begins and ends, and with which bsopts the other one gets the image;
+    # without any it waits until the first one is dead.
+    hows = {
+        "is killed": (Stand.kill_tgtd, do_nothing, None),
+        "hangs": (hang, go_on, "lock=takeover"),
+        "hangs, and is waited for": (hang, go_on, None),
+        "is alive": (do_nothing, do_nothing, "lock=takeover"),
+    }
 
     def make_image(self):
         Stand.make_image(self)
@@ -199,25 +219,15 @@ class TakeOver(KillGatewayOfTwo):
                 raise
             self.reports.pop(load.client, None)
 
-    def begin(self, how):
-        """What happens to the first tgtd."""
-        if how == "killed":
-            self.kill_tgtd()
-        elif how != "is alive":
-            self.tgtd.process.send(signal.SIGSTOP)
-
-    def end(self, how):
-        if how != "killed":
-            self.tgtd.process.send(signal.SIGCONT)
-
     def fault(self, choices, seconds):
         self.pause(choices, seconds / 2)
-        how = choices.choice(self.hows)
+        how = choices.choice(list(self.hows))
+        begin, end, bsopts = self.hows[how]
         self.faults.note(f"the first tgtd {how}")
-        self.begin(how)
-        began = time.monotonic()
         try:
-            self._export_there(None if how == "killed" or "waited for" in how else "lock=takeover")
+            begin(self)
+            began = time.monotonic()
+            self._export_there(bsopts)
             took = time.monotonic() - began
             self.faults.close_windows(1, f"the second tgtd has the image after {took:.1f} s")
             if took > self.MOST_SECONDS:
@@ -226,11 +236,11 @@ class TakeOver(KillGatewayOfTwo):
                              connections=2, depth=6)
             self.pause(choices, 0.5)
         finally:
-            self.end(how)
+            end(self)
         self.finish(load)
         self.finish(self.first_load)
         self.longest = max(self.longest, took)
-        if how != "killed":
+        if self.tgtd.process:
             self.kill_tgtd()
         self.tgtd.start()
         self.target = self.tgtd.add_target()
@@ -260,29 +270,45 @@ class CutOff(TakeOver):
     and what it has sent arrives when the other one has the image. Needs root, for a network of its own."""
 
     tgtd_uid = 65432  # by which the kernel tells its packets from those of others
-    hows = ("is cut off", "is cut off, and is waited for")
+    outside = None  # a descriptor of the network from before
+
+    def cut(self):
+        for port in self.cluster.ports.values():
+            self._ip("rule", "add", "pref", "50", "uidrange", f"{self.tgtd_uid}-{self.tgtd_uid}", "ipproto", "tcp",
+                     "dport", port, "unreachable")
+
+    def heal(self):
+        while "50:" in self._ip("rule", "show", "pref", "50"):
+            self._ip("rule", "del", "pref", "50")
+
+    hows = {
+        "is cut off": (cut, heal, "lock=takeover"),
+        "is cut off, and is waited for": (cut, heal, None),
+    }
 
     def start(self):
-        if ctypes.CDLL(None, use_errno=True).unshare(CLONE_NEWNET) != 0:
+        outside = os.open("/proc/thread-self/ns/net", os.O_RDONLY)
+        if LIBC.unshare(CLONE_NEWNET) != 0:
             raise FaultError(f"no network of our own: {os.strerror(ctypes.get_errno())}")
+        self.outside = outside
         self._ip("link", "set", "lo", "up")
         # Rules come in the order of their numbers, and that of loopback is the first.
         self._ip("rule", "add", "pref", "100", "lookup", "local")
         self._ip("rule", "del", "pref", "0")
         return super().start()
 
-    def begin(self, how):
-        for port in self.cluster.ports.values():
-            self._ip("rule", "add", "pref", "50", "uidrange", f"{self.tgtd_uid}-{self.tgtd_uid}", "ipproto", "tcp",
-                     "dport", port, "unreachable")
-
-    def end(self, how):
-        for _ in self.cluster.ports:
-            self._ip("rule", "del", "pref", "50")
+    def stop(self):
+        try:
+            super().stop()
+        finally:
+            if self.outside is not None:
+                if LIBC.setns(self.outside, CLONE_NEWNET) != 0:
+                    raise FaultError(f"no way back to the network: {os.strerror(ctypes.get_errno())}")
+                os.close(self.outside)
 
     @staticmethod
     def _ip(*words):
-        subprocess.run([program("ip"), *map(str, words)], check=True)
+        return subprocess.run([program("ip"), *map(str, words)], check=True, stdout=subprocess.PIPE, text=True).stdout
 
 
 class FullDisk(Stand):
