@@ -96,12 +96,10 @@ class ToolTest(TestCase):
         server = {name: self.cluster.lunar_json("osd", "map", "rbd", "lunar_id." + name)["osd"] for name in names}
         self.cluster.kill_osd(2)
         wait_until(lambda: self.cluster.lunar_json("status")["num_up_osds"] == 2, 60, "osd.2 to be down")
-        result = subprocess.run([str(built("lunar")), "-c", str(self.cluster.conf), "ls", "rbd"], text=True,
-                                capture_output=True, check=False, timeout=60,
-                                env=child_environment(self.cluster.environment()))
-        self.assertEqual(result.stdout.split(), sorted(name for name in names if server[name] != 2))
-        self.assertEqual(result.returncode, EHOSTUNREACH)
-        self.assertIn("osd.2", result.stderr)
+        code, said, errors = self.cluster.try_lunar("ls", "rbd")
+        self.assertEqual(said.split(), sorted(name for name in names if server[name] != 2))
+        self.assertEqual(code, EHOSTUNREACH)
+        self.assertIn("osd.2", errors)
         hidden = next(name for name in names if server[name] == 2)
         began = time.monotonic()
         code, sentence = self.cluster.lunar_fails("--objecter-op-timeout", "2s", "info", f"rbd/{hidden}")
@@ -124,12 +122,10 @@ class ToolTest(TestCase):
                                 (("auth", "ls"), "client.shown"), (("map", "dump"), "epoch")):
             with self.subTest(" ".join(shows)):
                 began = time.monotonic()
-                result = subprocess.run([str(built("lunar")), "-c", str(self.cluster.conf), *shows], text=True,
-                                        capture_output=True, check=False, timeout=60,
-                                        env=child_environment(self.cluster.environment()))
-                self.assertEqual(result.returncode, 0, result.stderr)
-                self.assertIn("osd.0, the map authority, does not answer: osd.1 says what it knows", result.stderr)
-                self.assertIn(expected, result.stdout)
+                code, said, errors = self.cluster.try_lunar(*shows)
+                self.assertEqual(code, 0, errors)
+                self.assertIn("osd.0, the map authority, does not answer: osd.1 says what it knows", errors)
+                self.assertIn(expected, said)
                 self.assertLess(time.monotonic() - began, 8)  # two seconds, and what a busy machine adds
         began = time.monotonic()
         with subprocess.Popen([str(built("lunar")), "-c", str(self.cluster.conf), "pool", "create", "more"],
@@ -263,11 +259,9 @@ class ToolTest(TestCase):
 
     def import_fails(self, data, *words):
         """The sentence of an import from a pipe, after which there must be no image."""
-        result = subprocess.run([str(built("lunar")), "-c", str(self.cluster.conf), "import", "-",
-                                 "rbd/a", *words], input=data, capture_output=True, timeout=120, check=False)
-        self.assertGreater(result.returncode, 0)
+        _, errors = self.cluster.lunar_fails("import", "-", "rbd/a", *words, input=data, text=False)
         self.assertEqual(self.cluster.lunar("ls", "rbd"), "")
-        return result.stderr.decode()
+        return errors.decode()
 
     def test_a_pipe_that_is_not_as_long_as_said_makes_no_image(self):
         data = os.urandom(MIB)

@@ -51,16 +51,9 @@ class ScrubTest(TestCase):
 
     # -- looking
 
-    def run_tool(self, *words):
-        """(exit code, output, errors)"""
-        result = subprocess.run([str(word) for word in (built("lunar"), "-c", self.cluster.conf, *words)],
-                                text=True, capture_output=True, check=False, timeout=120,
-                                env=child_environment(self.cluster.environment()))
-        return result.returncode, result.stdout, result.stderr
-
     def scrub(self, what="rbd"):
         """The findings by name; the exit code must fit."""
-        code, said, errors = self.run_tool("--format", "json", "scrub", what)
+        code, said, errors = self.cluster.try_lunar("--format", "json", "scrub", what)
         report = json.loads(said)
         self.assertEqual(code, errno.EUCLEAN if report["findings"] else 0, errors)
         self.assertEqual(report["unchecked"], [])
@@ -84,7 +77,7 @@ class ScrubTest(TestCase):
         self.cluster.lunar_fails("info", "rbd/one")
         _, sentence = self.cluster.lunar_fails("rm", "rbd/one")
         self.assertIn("scrub", sentence)  # its data is not forgotten with its name
-        code, said, _ = self.run_tool("repair", "rbd", "--all")
+        code, said, _ = self.cluster.try_lunar("repair", "rbd", "--all")
         self.assertEqual((code, said), (errno.EUCLEAN, ""))
         said = self.repair(name, "--size", "6M", "--object-size", "1M")
         self.assertIn("make a header", said)
@@ -150,9 +143,9 @@ class ScrubTest(TestCase):
         self.drop_name("one")
         name = "orphan:" + self.one["id"]
         self.assertEqual(list(self.scrub()), [name])
-        code, said, _ = self.run_tool("repair", "rbd")
+        code, said, _ = self.cluster.try_lunar("repair", "rbd")
         self.assertEqual((code, said), (errno.EINVAL, ""))
-        code, said, _ = self.run_tool("repair", "rbd", "--all")
+        code, said, _ = self.cluster.try_lunar("repair", "rbd", "--all")
         self.assertEqual((code, said), (errno.EUCLEAN, ""))
         self.assertIn("deleted 6 objects", self.repair(name))
         self.assertEqual(self.scrub(), {})
@@ -185,7 +178,7 @@ class ScrubTest(TestCase):
     def test_a_server_that_is_down_is_told(self):
         self.cluster.kill_osd(2)
         wait_until(lambda: self.cluster.lunar_json("status")["num_up_osds"] == 2, 60, "osd.2 to be down")
-        code, said, _ = self.run_tool("--format", "json", "scrub", "rbd")
+        code, said, _ = self.cluster.try_lunar("--format", "json", "scrub", "rbd")
         self.assertEqual(code, errno.EHOSTUNREACH)
         report = json.loads(said)
         self.assertEqual(report["findings"], [])
@@ -195,12 +188,12 @@ class ScrubTest(TestCase):
 
     def test_findings_are_explained_to_people(self):
         self.drop_name("one")
-        code, said, errors = self.run_tool("scrub", "rbd")
+        code, said, errors = self.cluster.try_lunar("scrub", "rbd")
         self.assertEqual(code, errno.EUCLEAN)
         self.assertIn(f"unnamed:{self.one['id']}\n  image 'one' has a header and 6 data objects", said)
         self.assertIn("repair: enter it as 'one'", said)
         self.assertIn("1 finding in rbd", errors)
-        _, _, errors = self.run_tool("repair", "rbd", "unnamed:nothing")
+        _, _, errors = self.cluster.try_lunar("repair", "rbd", "unnamed:nothing")
         self.assertIn("there is no finding 'unnamed:nothing'", errors)
 
 

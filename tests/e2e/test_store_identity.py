@@ -4,11 +4,10 @@
 docs/operations.md after the authority's disk is lost."""
 
 import shutil
-import subprocess
 import unittest
 
 from lunar_e2e import TestCase, wait_until
-from lunar_e2e.env import built, child_environment
+from lunar_e2e.env import built
 from lunar_e2e.process import Process, free_port
 
 REFUSED = 4  # exit status
@@ -47,10 +46,8 @@ class StoreIdentityTest(TestCase):
         """What `lunar export` gives: (exit status, bytes)."""
         path = self.folder / "exported"
         path.unlink(missing_ok=True)
-        done = subprocess.run([built("lunar"), "-c", str(cluster.conf), "--objecter-op-timeout", "3s",
-                               "export", name, str(path)], env=child_environment(cluster.environment()),
-                              capture_output=True, check=False, timeout=120)
-        return done.returncode, path.read_bytes() if path.exists() else b""
+        code, _, _ = cluster.try_lunar("--objecter-op-timeout", "3s", "export", name, path)
+        return code, path.read_bytes() if path.exists() else b""
 
     def assert_never_wrong(self, cluster):
         """Each image reads as what was written, or fails. Returns how many were read."""

@@ -171,15 +171,20 @@ class Cluster:
                                f"{result.stdout}{result.stderr}")
         return result.stdout
 
-    def lunar_fails(self, *words, environment=None):
-        """Runs the command-line tool, which must fail: (exit code, what it wrote to stderr)."""
+    def try_lunar(self, *words, environment=None, timeout=120, **options):
+        """Runs the command-line tool, whatever comes of it: (exit code, output, errors)."""
         result = subprocess.run([str(word) for word in (built("lunar"), "-c", self.conf, *words)],
-                                text=True, capture_output=True, check=False, timeout=120,
-                                env=child_environment({**self.environment(), **(environment or {})}))
-        if result.returncode <= 0:
-            raise AssertionError(f"lunar {' '.join(map(str, words))} ended with "
-                                 f"{result.returncode}:\n{result.stdout}{result.stderr}")
-        return result.returncode, result.stderr
+                                capture_output=True, check=False, timeout=timeout,
+                                env=child_environment({**self.environment(), **(environment or {})}),
+                                **{"text": True, **options})
+        return result.returncode, result.stdout, result.stderr
+
+    def lunar_fails(self, *words, **options):
+        """Runs the command-line tool, which must fail: (exit code, what it wrote to stderr)."""
+        code, said, errors = self.try_lunar(*words, **options)
+        if code <= 0:
+            raise AssertionError(f"lunar {' '.join(map(str, words))} ended with {code}:\n{said}{errors}")
+        return code, errors
 
     def lunar(self, *words, timeout=120):
         """Runs the command-line tool; its output as text."""
