@@ -19,7 +19,7 @@ import uuid
 from lunar_e2e import LoadError, PrivateTgtd, TgtadmError, wait_until
 from lunar_e2e.env import program
 from lunar_e2e.load import COMMAND_FAILED, UNUSABLE
-from stand import FaultError, IMAGE_BYTES, LAST_CLIENT, NUM_OSDS, OBJECT_BYTES, Stand
+from stand import FaultError, LAST_CLIENT, NUM_OSDS, OBJECT_BYTES, Stand
 
 CLONE_NEWNET = 0x40000000  # unshare(2), setns(2)
 LIBC = ctypes.CDLL(None, use_errno=True)
