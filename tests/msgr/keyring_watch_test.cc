@@ -8,6 +8,7 @@
 #include <fstream>
 
 #include "tests/common/temp_folder.h"
+#include "tests/support/manual_clock.h"
 #include "tests/support/turn_until.h"
 
 namespace lunar::msgr {
@@ -18,6 +19,9 @@ using namespace std::chrono_literals;
 class KeyringWatchTest : public ::testing::Test {
  protected:
   KeyringWatchTest() {
+    EventCenter::Options timed;
+    timed.time = &clock_;
+    center_ = std::move(*EventCenter::create(timed));
     keys_.generate(kOwn);
     save();
     watch_ = std::move(*KeyringWatch::load(*center_, path_, kOwn));
@@ -26,13 +30,14 @@ class KeyringWatchTest : public ::testing::Test {
   void start(std::chrono::nanoseconds interval) {
     watch_->start(interval, [this] { ++changes_; });
   }
-  bool until(const std::function<bool()>& done) { return test::turn_until(*center_, done); }
-  // False if it does not hold within that time.
-  bool until_for(std::chrono::milliseconds time, const std::function<bool()>& done) {
-    const auto end = std::chrono::steady_clock::now() + time;
-    bool holds = false;
-    until([&] { return (holds = done()) || std::chrono::steady_clock::now() > end; });
-    return holds;
+  // A second of the center's time passes with each turn.
+  bool until(const std::function<bool()>& done) {
+    return test::turn_until(*center_, [&] {
+      if (done()) return true;
+      clock_.advance(1s);
+      center_->post([] {});  // the clock wakes nobody
+      return false;
+    });
   }
   void reload() {
     bool is_done = false;
@@ -46,14 +51,15 @@ class KeyringWatchTest : public ::testing::Test {
   static inline const EntityName kOther{"client", "a"};
   const test::TempFolder folder_;
   const std::string path_ = folder_ / "keyring";
-  const std::unique_ptr<EventCenter> center_ = std::move(*EventCenter::create({}));
+  test::ManualClock clock_;
+  std::unique_ptr<EventCenter> center_;
   Keyring keys_;
   std::unique_ptr<KeyringWatch> watch_;
   int changes_ = 0;
 };
 
 TEST_F(KeyringWatchTest, AFileThatWasReplacedIsReadAnew) {
-  start(5ms);
+  start(5s);
   keys_.generate(kOther);
   save();
   ASSERT_TRUE(until([&] { return changes_ == 1; }));
@@ -65,9 +71,9 @@ TEST_F(KeyringWatchTest, AFileThatWasReplacedIsReadAnew) {
 }
 
 TEST_F(KeyringWatchTest, AFileThatStaysAsItIsIsNotRead) {
-  start(1ms);
-  const auto end = std::chrono::steady_clock::now() + 100ms;
-  until([&] { return std::chrono::steady_clock::now() > end; });
+  start(1s);
+  int turns = 0;
+  until([&] { return ++turns == 1000; });
   EXPECT_EQ(changes_, 0);
 }
 
@@ -100,11 +106,12 @@ TEST_F(KeyringWatchTest, AFileThatIsStillBeingWrittenIsReadWhenItIsWhole) {
   write(written);
   bool is_done = false;
   watch_->reload([&] { is_done = true; });
-  const auto goes_on = [&] {
+  int turns = 0;
+  until([&] {
     write(written += '\n');
-    return is_done;
-  };
-  ASSERT_FALSE(until_for(1500ms, goes_on)) << "it may not be whole";
+    return is_done || ++turns == 1000;
+  });
+  ASSERT_FALSE(is_done) << "it may not be whole";
   EXPECT_TRUE(knows(kOther));
   write(folder_.read("whole"));
   ASSERT_TRUE(until([&] { return is_done; }));
@@ -159,7 +166,7 @@ TEST_F(KeyringWatchTest, TheKeyringOfAnotherServerLeavesTheKeysOfBefore) {
 }
 
 TEST_F(KeyringWatchTest, AFileThatCouldNotBeReadIsTriedAgain) {
-  start(5ms);
+  start(5s);
   keys_.generate(kOther);
   save();
   ::chmod(path_.c_str(), 0640);
