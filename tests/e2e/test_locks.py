@@ -286,8 +286,8 @@ class RaceTest(TestCase):
         self.finish_renamings()
         self.assert_one_name_each()
         for name in self.cluster.lunar("ls", "rbd").split():
-            code, _, errors = self.cluster.try_lunar("bench", f"rbd/{name}", "--io-type", "write", "--io-total", "64K",
-                                                     "--io-size", "64K", "--overwrite")
+            code, _, errors = self.cluster.try_lunar("bench", f"rbd/{name}", "--io-type", "write",
+                                                     "--io-total", "64K", "--io-size", "64K", "--overwrite")
             if code != 0:  # its removal was interrupted
                 self.assertRegex(errors, "is being removed|no image")
             self.cluster.lunar("rm", f"rbd/{name}")

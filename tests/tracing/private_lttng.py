@@ -4,8 +4,8 @@
 lttng-tools uses one fixed place for root (/run/lttng). So, as root, the daemon and the lttng command run
 in a user namespace in which they are somebody else, and do not see that place: the daemon would listen to
 notifications of root's daemon, and end no session any more once that one has gone. The place is made if it
-is not there, since it could come later. Then all they use is below LTTNG_HOME. A program to be recorded needs only environment(): it may run as root, outside the
-namespaces, as tgtd does.
+is not there, since it could come later. Then all they use is below LTTNG_HOME. A program to be recorded
+needs only environment(): it may run as root, outside the namespaces, as tgtd does.
 """
 
 import os
