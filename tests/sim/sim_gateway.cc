@@ -10,7 +10,6 @@
 #include "common/check.h"
 #include "objecter/protocol/types.h"
 #include "tests/sim/sim_operator.h"
-#include "tests/support/borrowed_stack.h"
 
 namespace lunar::sim {
 namespace {
@@ -95,25 +94,10 @@ void SimGateway::start() {
   if (life_ != nullptr || is_retired_) return;
   msgr::LoopbackOptions network;
   network.one_sided = true;
-  life_ = new Life(place_, instance_, network);
+  life_ = new Life({place_.host, place_.wire, place_.servers}, instance_, network);
   Life& life = *life_;
   life.process.loop.wall_offset = wall_offset_;
-  std::string mon_host;
-  for (const msgr::Address& server : place_.servers) {
-    mon_host += (mon_host.empty() ? "" : ",") + server.to_string();
-  }
-  for (const auto& [name, value] : {std::pair<const char*, std::string>{"mon_host", mon_host},
-                                    {"auth_client_required", "none"},
-                                    {"lunar_one_sided_threshold", "8192"},
-                                    {"objecter_op_timeout", "10s"}}) {
-    const auto set = life.config.set(name, value);
-    LUNAR_CHECK(set, "an option of the simulation");
-  }
-  auto client = gateway::Client::create(life.config, {instance_, 0},
-                                        std::make_unique<msgr::BorrowedStack>(life.process.stack),
-                                        life.process.center(), life.perf);
-  LUNAR_CHECK(client, "a client can be made");
-  life.client = std::move(*client);
+  life.start({{"lunar_one_sided_threshold", "8192"}});
   open(life);
 }
 

@@ -6,12 +6,9 @@
 #include <string>
 #include <vector>
 
-#include "common/config.h"
-#include "common/perf_counters.h"
-#include "gateway/client.h"
 #include "gateway/image.h"
 #include "tests/history/history.h"
-#include "tests/sim/sim_process.h"
+#include "tests/sim/sim_client.h"
 
 namespace lunar::sim {
 
@@ -69,19 +66,12 @@ class SimGateway {
   const std::string& instance() const noexcept { return instance_; }
   void allow_fences() noexcept { workload_.may_be_fenced = true; }
 
-  // Its client; null unless it runs.
-  gateway::Client* client() noexcept { return life_ == nullptr ? nullptr : life_->client.get(); }
   uint64_t commands() const noexcept { return commands_; }
   const std::string& last_error() const noexcept { return last_error_; }
 
  private:
-  struct Life {
-    Life(const Place& place, const std::string& name, const msgr::LoopbackOptions& network)
-        : process(place.host, name, network, place.wire) {}
-    SimProcess process;
-    Config config;
-    PerfRegistry perf;
-    std::unique_ptr<gateway::Client> client;
+  struct Life : SimClient {
+    using SimClient::SimClient;
     std::shared_ptr<gateway::Image> image;
     unsigned in_flight = 0;
   };

@@ -4,13 +4,11 @@
 #include <algorithm>
 #include <utility>
 
-#include "common/check.h"
 #include "gateway/image_directory.h"
 #include "gateway/metadata/run_to_done.h"
 #include "gateway/pool_scrub.h"
 #include "msgr/awaiters.h"
 #include "objecter/protocol/types.h"
-#include "tests/support/borrowed_stack.h"
 
 namespace lunar::sim {
 namespace {
@@ -123,7 +121,8 @@ Task<Outcome<void>> repair(Client& client) {
   co_return Outcome<void>();
 }
 
-// Of what a disk has lost or damaged others tell.
+// A disk may lose or damage what it has, which is none of the operators' doing; and a gateway that
+// was killed leaves its registration.
 bool is_left_over(gateway::FindingKind kind) {
   using gateway::FindingKind;
   return kind != FindingKind::kDamaged && kind != FindingKind::kLostWrites &&
@@ -193,33 +192,11 @@ OperatorWork tidying_up(uint64_t bytes) {
   return [=](Client& client) { return tidy_up(client, bytes); };
 }
 
-struct SimOperator::Life {
-  explicit Life(const Place& place) : process(place.host, "operator", {}, place.wire) {}
-  SimProcess process;
-  Config config;
-  PerfRegistry perf;
-  std::unique_ptr<Client> client;
-};
-
 void SimOperator::begin(OperatorWork work, Duration lifetime,
                         std::function<void(Outcome<void>)> on_end) {
-  auto* const life = new Life(place_);
+  auto* const life = new SimClient(place_, "operator." + std::to_string(++begun_), {});
   lives_.push_back(life);
-  std::string mon_host;
-  for (const msgr::Address& server : place_.servers) {
-    mon_host += (mon_host.empty() ? "" : ",") + server.to_string();
-  }
-  for (const auto& [name, value] : {std::pair<const char*, std::string>{"mon_host", mon_host},
-                                    {"auth_client_required", "none"},
-                                    {"objecter_op_timeout", "10s"}}) {
-    const auto set = life->config.set(name, value);
-    LUNAR_CHECK(set, "an option of the simulation");
-  }
-  auto client = Client::create(life->config, {"operator." + std::to_string(++begun_), 0},
-                               std::make_unique<msgr::BorrowedStack>(life->process.stack),
-                               life->process.center(), life->perf);
-  LUNAR_CHECK(client, "a client can be made");
-  life->client = std::move(*client);
+  life->start();
   gateway::run_to_done<Outcome<void>>(
       life->process.center(), do_work(*life->client, std::move(work)),
       [this, life, on_end = std::move(on_end)](Outcome<void> ended) {
@@ -229,7 +206,7 @@ void SimOperator::begin(OperatorWork work, Duration lifetime,
   place_.host.after(lifetime, [this, life] { kill(*life); });
 }
 
-void SimOperator::kill(Life& life) {
+void SimOperator::kill(SimClient& life) {
   if (std::erase(lives_, &life) > 0) life.process.kill();
 }
 

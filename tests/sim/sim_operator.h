@@ -8,38 +8,37 @@
 #include "common/result.h"
 #include "common/task.h"
 #include "gateway/client.h"
-#include "tests/sim/sim_process.h"
+#include "tests/sim/sim_client.h"
 
 namespace lunar::sim {
 
-// The image that gateways have open, under one of two names, and one that nobody opens.
+// There is one pool. Gateways open one image, which operators rename from one of two names to the
+// other. Operators also make and remove a second image, which no gateway opens.
 constexpr const char* kPool = "lunar";
 constexpr const char* kNames[] = {"disk", "other"};
 constexpr const char* kSpare = "spare";
 
-// What an operator types, as work for a client that has a map. The arguments are copied.
+// A command of an operator, as a function that takes a client which has the OSD map. It keeps
+// copies of the arguments.
 using OperatorWork = std::function<Task<Outcome<void>>(gateway::Client&)>;
 OperatorWork making_pool();
 OperatorWork making(const std::string& name, uint64_t bytes, uint64_t object_bytes);
 OperatorWork removing(const std::string& name);
 OperatorWork renaming(const std::string& from, const std::string& to);
-// By whatever name it has.
+// These two concern the image that gateways open, whichever name it has.
 OperatorWork resizing(uint64_t bytes);
 OperatorWork unregistering(const std::string& instance);
-// All that a scrub finds and mends without being told each.
+// A scrub, and the repair of each finding that can be mended without being named.
 OperatorWork repairing();
-// Everything that was begun is finished, under the first name and with `bytes`; the spare image is
-// gone, and a scrub finds nothing that is left over. An error says what does not hold.
+// Finishes everything that was begun: the image has the first name and `bytes`, and the second one
+// is removed. Fails if a scrub finds anything left over after that.
 OperatorWork tidying_up(uint64_t bytes);
 
-// A process that does one such thing and ends, as `lunar` does; or is killed before.
+// Runs such commands, each in a process of its own, which ends afterwards, as `lunar` does, or is
+// killed before that.
 class SimOperator {
  public:
-  struct Place {
-    SimHost& host;
-    const msgr::LoopbackStack& wire;
-    std::vector<msgr::Address> servers;
-  };
+  using Place = SimClient::Place;
   explicit SimOperator(const Place& place) : place_(place) {}
 
   // Kills it after `lifetime`. `on_end` gets the error, if there was one; it is not called for one
@@ -48,11 +47,10 @@ class SimOperator {
   void kill_all();
 
  private:
-  struct Life;
-  void kill(Life& life);
+  void kill(SimClient& life);
   const Place place_;
-  std::vector<Life*> lives_;  // that run; left behind when they end
-  unsigned begun_ = 0;        // each is an instance of its own, as processes of `lunar` are
+  std::vector<SimClient*> lives_;  // that run; left behind when they end
+  unsigned begun_ = 0;             // each is an instance of its own, as processes of `lunar` are
 };
 
 }  // namespace lunar::sim
