@@ -122,6 +122,16 @@ class OpServiceTest : public ServerFixture, private msgr::Dispatcher, private Ma
     send(connection, header(tid, OpCode::kWrite));
     turn();
   }
+  // Serves a client whose op 2, a write, stays in the store until release(). Op 1 is over: with it
+  // the start of the client was recorded.
+  RecordingConnection& serve_and_hold_a_write(const std::string& entity = "client.a") {
+    serve();
+    RecordingConnection& connection = connect(entity);
+    write(connection, 1);
+    store->hold(Call::kWrite);
+    write(connection, 2);
+    return connection;
+  }
   // Under the map after the present one.
   void write_early(RecordingConnection& connection, Tid tid) {
     OsdOpHeader op = header(tid, OpCode::kWrite);
@@ -296,11 +306,7 @@ TEST_F(OpServiceTest, NothingIsExecutedBeforeTheClusterHasThisStartAsUp) {
 TEST_F(OpServiceTest, WithoutRoomAnOpIsToldToComeAgainAndNotInsideTheCall) {
   options.executor.max_executing = 1;
   options.executor.max_waiting = 1;
-  serve();
-  RecordingConnection& a = connect();
-  write(a, 1);  // the start of the client is recorded
-  store->hold(Call::kWrite);
-  write(a, 2);
+  RecordingConnection& a = serve_and_hold_a_write();
   write(a, 3);
   a.sent.clear();
   send(a, header(4, OpCode::kWrite));
@@ -326,11 +332,7 @@ TEST_F(OpServiceTest, AnOpThatIsRefusedIsUnderWayNoMore) {
 
 TEST_F(OpServiceTest, AnOpThatIsTakenBackIsUnderWayNoMore) {
   options.executor.max_executing = 1;
-  serve();
-  RecordingConnection& a = connect();
-  write(a, 1);
-  store->hold(Call::kWrite);
-  write(a, 2);
+  RecordingConnection& a = serve_and_hold_a_write();
   write(a, 3);
   EXPECT_EQ(under_way(), 2u);
   const uint64_t ended = counted("op");
@@ -354,11 +356,7 @@ TEST_F(OpServiceTest, TheResetOfAConnectionThatIsNotKnownChangesNothing) {
 }
 
 TEST_F(OpServiceTest, ARevocationIsOverWhenNothingExecutesAnyMore) {
-  serve();
-  RecordingConnection& a = connect();
-  write(a, 1);
-  store->hold(Call::kWrite);
-  write(a, 2);
+  serve_and_hold_a_write();
   bool is_over = false;
   ops->revoke("client.a", [&] { is_over = true; });
   turn();
@@ -384,11 +382,7 @@ TEST_F(OpServiceTest, ATickForgetsClientsThatDidNotComeBack) {
 
 TEST_F(OpServiceTest, ATickNamesSlowOpsInTheLog) {
   options.tracking.complaint_time = seconds(2);
-  serve();
-  RecordingConnection& a = connect("client.slow");
-  write(a, 1);
-  store->hold(Call::kWrite);
-  write(a, 2);
+  serve_and_hold_a_write("client.slow");
   const auto is_named = [] {
     for (const std::string& line : log_recent())
       if (line.find("slow: osd_op(client.slow/host tid 2 ") != std::string::npos) return true;
@@ -403,11 +397,7 @@ TEST_F(OpServiceTest, ATickNamesSlowOpsInTheLog) {
 // --- removals ---
 
 TEST_F(OpServiceTest, ARemovalHasItsTurnAfterTheOpsThatCameBefore) {
-  serve();
-  RecordingConnection& a = connect();
-  write(a, 1);
-  store->hold(Call::kWrite);
-  write(a, 2);
+  serve_and_hold_a_write();
   const ObjectId id{pool.id, objects[0]};
   int removed = 0;
   ops->remove_object(id, [&] { ++removed; });
@@ -433,11 +423,7 @@ TEST_F(OpServiceTest, ARemovalOfWhatIsNotThereEndsLaterAndOnce) {
 
 TEST_F(OpServiceTest, AStopAnswersWhatWaitsAndWhatComesAndNotWhatExecutes) {
   options.executor.max_executing = 1;
-  serve();
-  RecordingConnection& a = connect();
-  write(a, 1);
-  store->hold(Call::kWrite);
-  write(a, 2);
+  RecordingConnection& a = serve_and_hold_a_write();
   write(a, 3);
   a.sent.clear();
   stop();
@@ -463,11 +449,7 @@ TEST_F(OpServiceTest, AResendOfWhatWasExecutedIsAnsweredFromMemoryAlsoAfterAStop
 }
 
 TEST_F(OpServiceTest, ADrainEndsWhenNothingExecutesAnyMore) {
-  serve();
-  RecordingConnection& a = connect();
-  write(a, 1);
-  store->hold(Call::kWrite);
-  write(a, 2);
+  serve_and_hold_a_write();
   stop();
   bool is_drained = false;
   ops->drain([&] { is_drained = true; });
