@@ -21,25 +21,25 @@ class FileNamesTest : public FilePartsTest {
  protected:
   using FilePartsTest::FilePartsTest;
   std::error_code remove() {
-    return end_of([&](auto done) { names_.remove(id_, std::move(done)); });
+    return driver_.wait([&](auto done) { names_.remove(id_, std::move(done)); });
   }
   std::error_code remove_durably() {
-    return end_of([&](auto done) { names_.remove_durably(id_, std::move(done)); });
+    return driver_.wait([&](auto done) { names_.remove_durably(id_, std::move(done)); });
   }
   std::error_code replace(ConstBytes from) {
-    return end_of([&](auto done) { names_.replace(id_, from, std::move(done)); });
+    return driver_.wait([&](auto done) { names_.replace(id_, from, std::move(done)); });
   }
   std::error_code set_xattr(const std::string& name, std::string_view value) {
-    return end_of(
+    return driver_.wait(
         [&](auto done) { names_.set_xattr(id_, name, as_const_bytes(value), std::move(done)); });
   }
   Result<ObjectNames::AttributeValue> get_xattr(const std::string& name) {
-    return end_of<Result<ObjectNames::AttributeValue>>(
+    return driver_.wait<Result<ObjectNames::AttributeValue>>(
         [&](auto done) { names_.get_xattr(id_, name, std::move(done)); });
   }
   // Keeps the object's file open, as a store does that has used it.
   std::weak_ptr<ObjectFile> open() {
-    return end_of<Result<FileRef>>([&](auto done) { open_later(std::move(done)); }).value();
+    return driver_.wait<Result<FileRef>>([&](auto done) { open_later(std::move(done)); }).value();
   }
   bool temporaries_are_gone() { return fs::is_empty(path_ + "/tmp"); }
   // Whether a descriptor of this process has the object's file open.
@@ -185,7 +185,7 @@ TEST_F(FileNamesTest, AFailedFolderSyncOfARemovalOrReplaceIsALoss) {
     lost_.clear();
     fail_nth("fsync", is_removal ? 1 : 2, EIO);  // the first of a replace is that of its bytes
     std::vector<ObjectId> lost_at_done;
-    const auto error = end_of([&](auto done) {
+    const auto error = driver_.wait([&](auto done) {
       StoreDone note = [&, done = std::move(done)](std::error_code got) mutable {
         lost_at_done = lost_;
         done(got);
@@ -307,7 +307,7 @@ TEST_F(FileNamesTest, AFilterIsAskedOnAThreadAndDestroyedOnTheLoop) {
     was_asked_on_loop = std::this_thread::get_id() == loop;
     return true;
   };
-  auto names = end_of<Result<ObjectNames::Names>>(
+  auto names = driver_.wait<Result<ObjectNames::Names>>(
       [&](auto done) { names_.list(1, "", 10, std::move(filter), std::move(done)); });
   ASSERT_TRUE(names);
   EXPECT_EQ(*names, ObjectNames::Names{id_.name});
@@ -320,7 +320,7 @@ TEST_F(FileNamesTest, AListingThatCannotBeReadIsAnErrorAndNotEmpty) {
   make_object(id_, bytes_);
   fake_.fail_open(EMFILE);
   ObjectNames::NameFilter any = [](const std::string&) { return true; };
-  const auto names = end_of<Result<ObjectNames::Names>>(
+  const auto names = driver_.wait<Result<ObjectNames::Names>>(
       [&](auto done) { names_.list(1, "", 10, std::move(any), std::move(done)); });
   ASSERT_FALSE(names);
   EXPECT_EQ(names.error(), OsdErrc::kBusy);

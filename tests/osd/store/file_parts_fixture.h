@@ -91,24 +91,10 @@ class FilePartsTest : public ::testing::Test, private LossSink {
     flush();  // one in the background may run yet
   }
 
-  // Calls start(done) and waits for done(result), which must not run inside the call.
-  template <typename R = std::error_code, typename Start>
-  R end_of(Start start) {
-    std::optional<R> result;
-    bool is_done = false;
-    start([&](R got) {
-      EXPECT_FALSE(is_done) << "done ran twice";
-      result.emplace(std::move(got));
-      is_done = true;
-    });
-    EXPECT_FALSE(is_done) << "done ran inside the call";
-    driver_.run_until(is_done);
-    return std::move(*result);
-  }
   std::error_code flush() {
     std::error_code result;
     bool is_done = false;
-    flusher_.flush([&](std::error_code error) {
+    flusher_.flush([&](std::error_code error) {  // inside the call if there is nothing to flush
       result = error;
       is_done = true;
     });

@@ -19,17 +19,18 @@ const std::error_code kNone;
 class FileSpaceTest : public FilePartsTest {
  protected:
   std::error_code zero(uint64_t offset, uint64_t length, bool fua = false) {
-    return end_of([&](auto done) { file_space_.zero(id_, offset, length, fua, std::move(done)); });
+    return driver_.wait(
+        [&](auto done) { file_space_.zero(id_, offset, length, fua, std::move(done)); });
   }
   std::error_code truncate(uint64_t size) {
-    return end_of([&](auto done) { file_space_.truncate(id_, size, std::move(done)); });
+    return driver_.wait([&](auto done) { file_space_.truncate(id_, size, std::move(done)); });
   }
   Result<FileSpace::Stat> stat() {
-    return end_of<Result<FileSpace::Stat>>(
+    return driver_.wait<Result<FileSpace::Stat>>(
         [&](auto done) { file_space_.stat(id_, std::move(done)); });
   }
   Result<ExtentMap> map_extents() {
-    return end_of<Result<ExtentMap>>(
+    return driver_.wait<Result<ExtentMap>>(
         [&](auto done) { file_space_.map_extents(id_, 0, 1 << 20, std::move(done)); });
   }
 
@@ -124,13 +125,13 @@ TEST_F(FileSpaceTest, AFailedSyncOfAZeroingIsALoss) {
   make_object(id_, bytes_);
   fake_.fail("fdatasync", EIO);
   std::vector<ObjectId> lost_at_done;
-  EXPECT_EQ(end_of([&](auto done) {
-              file_space_.zero(id_, 0, 4096, true,
-                               [&, done = std::move(done)](std::error_code error) mutable {
-                                 lost_at_done = lost_;
-                                 done(error);
-                               });
-            }),
+  EXPECT_EQ(driver_.wait([&](auto done) {
+    file_space_.zero(id_, 0, 4096, true,
+                     [&, done = std::move(done)](std::error_code error) mutable {
+                       lost_at_done = lost_;
+                       done(error);
+                     });
+  }),
             OsdErrc::kIoError);
   EXPECT_EQ(lost_at_done, std::vector<ObjectId>{id_});
   fake_.heal();

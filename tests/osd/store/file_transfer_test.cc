@@ -23,7 +23,7 @@ constexpr std::size_t kLoopBytes = 4096;
 class FileTransferTest : public FilePartsTest {
  protected:
   std::error_code read_into(const ObjectId& id, uint64_t offset, Bytes into) {
-    return end_of([&](auto done) { transfer_.read(id, offset, into, std::move(done)); });
+    return driver_.wait([&](auto done) { transfer_.read(id, offset, into, std::move(done)); });
   }
   std::vector<std::byte> read(uint64_t offset, std::size_t length) {
     std::vector<std::byte> bytes(length, std::byte{0xee});
@@ -31,7 +31,8 @@ class FileTransferTest : public FilePartsTest {
     return bytes;
   }
   std::error_code write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua = false) {
-    return end_of([&](auto done) { transfer_.write(id, offset, from, fua, std::move(done)); });
+    return driver_.wait(
+        [&](auto done) { transfer_.write(id, offset, from, fua, std::move(done)); });
   }
   uint64_t size_of(const ObjectId& id) { return content_of(id)->size(); }
 
@@ -215,13 +216,13 @@ TEST_F(FileTransferTest, AFuaThatHasRoomWithoutItsSyncIsALoss) {
   make_object(id_, small_);
   fail_nth("write", 1, ENOSPC);
   std::vector<ObjectId> lost_at_done;
-  EXPECT_EQ(end_of([&](auto done) {
-              transfer_.write(id_, 0, small_, true,
-                              [&, done = std::move(done)](std::error_code error) mutable {
-                                lost_at_done = lost_;
-                                done(error);
-                              });
-            }),
+  EXPECT_EQ(driver_.wait([&](auto done) {
+    transfer_.write(id_, 0, small_, true,
+                    [&, done = std::move(done)](std::error_code error) mutable {
+                      lost_at_done = lost_;
+                      done(error);
+                    });
+  }),
             OsdErrc::kNoSpace);
   EXPECT_EQ(lost_at_done, std::vector<ObjectId>{id_});
   EXPECT_EQ(engine_.writes, (Calls{{0, RWF_DSYNC}, {0, 0}}));
@@ -231,7 +232,7 @@ TEST_F(FileTransferTest, AFuaThatHasRoomWithoutItsSyncIsALoss) {
 }
 
 TEST_F(FileTransferTest, AFuaOnANewObjectWhoseFolderSyncFailsIsALoss) {
-  const bool is_open = end_of<bool>([&](auto done) {
+  const bool is_open = driver_.wait<bool>([&](auto done) {
     files_.open(id_, true,
                 [done = std::move(done)](Result<FileRef> file) mutable { done(file.has_value()); });
   });

@@ -9,7 +9,6 @@
 #include <algorithm>
 #include <cerrno>
 #include <filesystem>
-#include <optional>
 
 #include "common/random.h"
 #include "osd/store/io_engine.h"
@@ -154,24 +153,10 @@ void StoreDriver::run_until(const bool& flag) {
   }
 }
 
-template <typename R, typename Start>
-R StoreDriver::wait(Start&& start) {
-  std::optional<R> result;
-  bool is_done = false;
-  start([&](R got) {
-    EXPECT_FALSE(is_done) << "done ran twice";
-    result.emplace(std::move(got));
-    is_done = true;
-  });
-  EXPECT_FALSE(is_done) << "done ran inside the call";
-  run_until(is_done);
-  return std::move(*result);
-}
-
 using Code = std::error_code;
 
 Code StoreDriver::read(ObjectStore& store, const ObjectId& id, uint64_t offset, Bytes into) {
-  return wait<Code>([&](auto done) { store.read(id, offset, into, std::move(done)); });
+  return wait([&](auto done) { store.read(id, offset, into, std::move(done)); });
 }
 std::vector<std::byte> StoreDriver::read(ObjectStore& store, const ObjectId& id, uint64_t offset,
                                          std::size_t length) {
@@ -181,39 +166,39 @@ std::vector<std::byte> StoreDriver::read(ObjectStore& store, const ObjectId& id,
 }
 Code StoreDriver::write(ObjectStore& store, const ObjectId& id, uint64_t offset, ConstBytes from,
                         bool fua) {
-  return wait<Code>([&](auto done) { store.write(id, offset, from, fua, std::move(done)); });
+  return wait([&](auto done) { store.write(id, offset, from, fua, std::move(done)); });
 }
 Code StoreDriver::zero(ObjectStore& store, const ObjectId& id, uint64_t offset, uint64_t length,
                        bool fua) {
-  return wait<Code>([&](auto done) { store.zero(id, offset, length, fua, std::move(done)); });
+  return wait([&](auto done) { store.zero(id, offset, length, fua, std::move(done)); });
 }
 Code StoreDriver::truncate(ObjectStore& store, const ObjectId& id, uint64_t size) {
-  return wait<Code>([&](auto done) { store.truncate(id, size, std::move(done)); });
+  return wait([&](auto done) { store.truncate(id, size, std::move(done)); });
 }
 Code StoreDriver::remove(ObjectStore& store, const ObjectId& id) {
-  return wait<Code>([&](auto done) { store.remove(id, std::move(done)); });
+  return wait([&](auto done) { store.remove(id, std::move(done)); });
 }
 Code StoreDriver::remove_durably(ObjectStore& store, const ObjectId& id) {
-  return wait<Code>([&](auto done) { store.remove_durably(id, std::move(done)); });
+  return wait([&](auto done) { store.remove_durably(id, std::move(done)); });
 }
 Code StoreDriver::replace(ObjectStore& store, const ObjectId& id, ConstBytes from) {
-  return wait<Code>([&](auto done) { store.replace(id, from, std::move(done)); });
+  return wait([&](auto done) { store.replace(id, from, std::move(done)); });
 }
 Code StoreDriver::set_xattr(ObjectStore& store, const ObjectId& id, const std::string& name,
                             ConstBytes value) {
-  return wait<Code>([&](auto done) { store.set_xattr(id, name, value, std::move(done)); });
+  return wait([&](auto done) { store.set_xattr(id, name, value, std::move(done)); });
 }
 Code StoreDriver::flush(ObjectStore& store) {
-  return wait<Code>([&](auto done) { store.flush(std::move(done)); });
+  return wait([&](auto done) { store.flush(std::move(done)); });
 }
 Code StoreDriver::put_record(ObjectStore& store, const std::string& key, std::string_view value) {
   const ConstBytes bytes = as_const_bytes(value);
-  return wait<Code>([&](auto done) {
+  return wait([&](auto done) {
     store.put_record(key, {bytes.begin(), bytes.end()}, std::move(done));
   });
 }
 Code StoreDriver::acknowledge_loss(ObjectStore& store) {
-  return wait<Code>([&](auto done) { store.acknowledge_loss(std::move(done)); });
+  return wait([&](auto done) { store.acknowledge_loss(std::move(done)); });
 }
 void StoreDriver::shutdown(ObjectStore& store) {
   bool is_done = false;

@@ -7,7 +7,9 @@
 #include <functional>
 #include <memory>
 #include <mutex>
+#include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "msgr/event_center.h"
@@ -100,6 +102,20 @@ class StoreDriver {
 
   // Turns the loop until the flag is set by what it runs.
   void run_until(const bool& flag);
+  // Calls start(done) and waits for done(result), which must not run inside the call.
+  template <typename R = std::error_code, typename Start>
+  R wait(Start&& start) {
+    std::optional<R> result;
+    bool is_done = false;
+    start([&](R got) {
+      EXPECT_FALSE(is_done) << "done ran twice";
+      result.emplace(std::move(got));
+      is_done = true;
+    });
+    EXPECT_FALSE(is_done) << "done ran inside the call";
+    run_until(is_done);
+    return std::move(*result);
+  }
 
   std::error_code read(ObjectStore& store, const ObjectId& id, uint64_t offset, Bytes into);
   std::vector<std::byte> read(ObjectStore& store, const ObjectId& id, uint64_t offset,
@@ -126,9 +142,6 @@ class StoreDriver {
                                         const std::string& cursor, uint32_t limit);
 
  private:
-  // Calls start(done) and waits for done(result).
-  template <typename R, typename Start>
-  R wait(Start&& start);
   std::unique_ptr<msgr::BufferPool> buffers_;
   std::unique_ptr<msgr::EventCenter> center_;
 };
