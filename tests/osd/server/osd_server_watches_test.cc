@@ -121,6 +121,11 @@ class OsdServerWatchesTest : private WithLinkCutter, public ServerFixture {
     EXPECT_TRUE(until([&] { return is_done; }));
     return listed;
   }
+  uint64_t expired() {
+    return nlohmann::json::parse(osds[0].perf->dump("osd_watch"))
+        .at("osd_watch")
+        .at("watch_expired");
+  }
   struct Told {
     bool is_done = false;
     std::error_code error;
@@ -323,12 +328,6 @@ TEST_F(OsdServerWatchesTest, AWatcherThatIsCutOffHearsItBeforeTheServerForgetsIt
   links.cuts = true;
   pass(26s);
   EXPECT_EQ(listener.lost.size(), 1u);
-  const auto expired = [&] {
-    return nlohmann::json::parse(osds[0].perf->dump("osd_watch"))
-        .at("osd_watch")
-        .at("watch_expired")
-        .get<uint64_t>();
-  };
   EXPECT_EQ(expired(), 0u);
   pass(10s);
   EXPECT_EQ(expired(), 1u);
@@ -338,16 +337,24 @@ TEST_F(OsdServerWatchesTest, AWatcherThatIsCutOffHearsItBeforeTheServerForgetsIt
   EXPECT_EQ(listener.lost.size(), 1u);
 }
 
-TEST_F(OsdServerWatchesTest, AWatchThatWasGivenUpIsTakenFromTheServerToo) {
+// Between the two ends of a watch, 250 s and 300 s after the cut, fits the longest pause before a
+// reconnect.
+class LongWatchesTest : public OsdServerWatchesTest {
+ protected:
+  LongWatchesTest() { options.watches.timeout = 300s; }
+};
+
+TEST_F(LongWatchesTest, AWatchThatWasGivenUpIsTakenFromTheServerToo) {
   Listener listener;
   ASSERT_FALSE(watch(*client, 1, listener));
   pass(60s);
   links.cuts = true;
-  pass(26s);
+  pass(251s);
   ASSERT_EQ(listener.lost.size(), 1u);
-  links.cuts = false;  // before it expired
-  pass(4s);
+  links.cuts = false;
+  pass(20s);
   EXPECT_TRUE(list().watchers.empty());
+  EXPECT_EQ(expired(), 0u) << "nobody took it away";
   Listener again;
   EXPECT_FALSE(watch(*client, 1, again));
   pass(60s);
