@@ -43,6 +43,7 @@ using Functions = std::vector<InlineFunction<void()>>;
 constexpr int kEventsPerWait = 64;
 constexpr int kPostRoundsPerTurn = 4;  // posts by posts; more wait for the next turn
 constexpr int kTurnsPerProcess = 16;
+constexpr int kMostTurnsUntilIdle = 3'000'000;  // of run_until_idle(), which is for tests
 constexpr int kBusyTurnsPerWait = 8;  // a busy poller lets fds be looked at every so many turns
 
 uint32_t to_epoll(FdEvents events) noexcept {
@@ -474,6 +475,7 @@ int EventCenter::run_until_idle() {
     bool poller_busy = false;
     did |= im.turn(&poller_busy);
     if (did) ++turns;
+    LUNAR_CHECK(turns < kMostTurnsUntilIdle, "a loop that is never idle");
   }
   im.in_turn = false;
   im.set_timerfd();
