@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <array>
 #include <boost/endian/buffers.hpp>
 #include <boost/endian/conversion.hpp>
 #include <cstddef>
@@ -41,12 +42,19 @@ class ByteWriter {
   // Appends behind what `out` holds already.
   explicit ByteWriter(std::vector<std::byte>& out) noexcept : out_(out) {}
 
-  // An integer, an enumeration or a bool.
-  template <typename T>
-  requires std::is_integral_v<T> || std::is_enum_v<T>
-  void put(T value) {
-    const auto wire = boost::endian::native_to_little(to_unsigned(value));
-    put_bytes({reinterpret_cast<const std::byte*>(&wire), sizeof wire});
+  // Integers, enumerations and bools, in their order. The vector grows once for all of them.
+  template <typename... T>
+  requires(sizeof...(T) > 0 &&
+           ((std::is_integral_v<T> || std::is_enum_v<T>)&&...)) void put(T... values) {
+    std::array<std::byte, (sizeof(T) + ...)> wire;
+    std::byte* at = wire.data();
+    const auto add = [&at](auto value) {
+      const auto little = boost::endian::native_to_little(to_unsigned(value));
+      std::memcpy(at, &little, sizeof little);
+      at += sizeof little;
+    };
+    (add(values), ...);
+    put_bytes(wire);
   }
   // The bytes as they are, without their length: the reader has to know it.
   void put_bytes(ConstBytes bytes) { out_.insert(out_.end(), bytes.begin(), bytes.end()); }

@@ -1,10 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "objecter/protocol/osd_op.h"
 
-#include <array>
-#include <boost/endian/conversion.hpp>
-#include <cstring>  // std::memcpy
-
 #include "objecter/protocol/codec/fields.h"
 #include "objecter/protocol/watch.h"
 
@@ -75,23 +71,9 @@ int fields_of(OpCode code) noexcept {
   return kUnknownCode;
 }
 
-// Integers and enumerations, as put() writes each of them. The vector grows once for all: an op and
-// its reply have two dozen fields.
-template <typename... T>
-void put_fields(ByteWriter& w, T... values) {
-  std::array<std::byte, (sizeof(T) + ...)> wire;
-  std::size_t at = 0;
-  const auto add = [&](auto value) {
-    std::memcpy(wire.data() + at, &value, sizeof value);
-    at += sizeof value;
-  };
-  (add(boost::endian::native_to_little(values)), ...);
-  w.put_bytes(wire);
-}
-
 void put_step(ByteWriter& w, const SubOp& step) {
   const int fields = fields_of(step.code);
-  put_fields(w, step.code, step.flags);
+  w.put(step.code, step.flags);
   if (fields & (kOffset | kCookie)) w.put(step.offset);
   if (fields & kLength) w.put(step.length);
   if (fields & kData) w.put(step.data_length);
@@ -233,8 +215,8 @@ bool is_valid(const OsdOpView& op) noexcept {
 void encode(const OsdOpView& op, std::vector<std::byte>& out) {
   out.reserve(out.size() + 64 + op.object.size() + op.steps.size() * 40);
   ByteWriter w(out);
-  put_fields(w, op.tid, op.oldest_tid, op.attempt, op.flags, static_cast<uint16_t>(op.steps.size()),
-             op.epoch, op.pg.pool, op.pg.seed, op.image);
+  w.put(op.tid, op.oldest_tid, op.attempt, op.flags, static_cast<uint16_t>(op.steps.size()),
+        op.epoch, op.pg.pool, op.pg.seed, op.image);
   w.put_string(op.object);
   for (const SubOp& step : op.steps) put_step(w, step);
   if (op.delivery != nullptr) put_delivery(w, *op.delivery);
@@ -272,11 +254,10 @@ Result<OsdOpHeader> decode_osd_op(ConstBytes front, std::size_t data_bytes) {
 void encode(const OsdReplyHeader& reply, std::vector<std::byte>& out) {
   out.reserve(out.size() + 70 + reply.steps.size() * 16);
   ByteWriter w(out);
-  put_fields(w, reply.tid, reply.attempt, reply.error, reply.epoch, reply.version.incarnation,
-             reply.version.counter, reply.verifier, reply.bytes_inline, reply.bytes_one_sided,
-             static_cast<uint16_t>(reply.steps.size()));
-  for (const SubOpResult& step : reply.steps)
-    put_fields(w, step.error, step.data_length, step.value);
+  w.put(reply.tid, reply.attempt, reply.error, reply.epoch, reply.version.incarnation,
+        reply.version.counter, reply.verifier, reply.bytes_inline, reply.bytes_one_sided,
+        static_cast<uint16_t>(reply.steps.size()));
+  for (const SubOpResult& step : reply.steps) w.put(step.error, step.data_length, step.value);
   if (reply.is_pushed) w.put(reply.push_crc ? kPushedWithCrc : kPushed);
   if (reply.is_pushed && reply.push_crc) w.put(*reply.push_crc);
 }

@@ -34,6 +34,19 @@ TEST(BytesTest, IntegersAreLittleEndian) {
   EXPECT_EQ(buffer, (std::vector{std::byte{4}, std::byte{3}, std::byte{2}, std::byte{1}}));
 }
 
+TEST(BytesTest, SeveralValuesAreWrittenAsOneAfterTheOther) {
+  std::vector<std::byte> together;
+  ByteWriter(together).put(uint16_t{1}, int32_t{-2}, true, Colour::kRed);
+  std::vector<std::byte> apart;
+  ByteWriter out(apart);
+  out.put(uint16_t{1});
+  out.put(int32_t{-2});
+  out.put(true);
+  out.put(Colour::kRed);
+  EXPECT_EQ(together, apart);
+  EXPECT_EQ(together.size(), 9u);
+}
+
 TEST(BytesTest, ReadingPastTheEndGivesZeroesForGood) {
   const std::vector<std::byte> buffer(3, std::byte{0xff});
   ByteReader in(buffer);
