@@ -2,6 +2,7 @@
 #include "osd/clients/fence_table.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <map>
 #include <nlohmann/json.hpp>
 #include <queue>
@@ -21,8 +22,15 @@ constexpr uint16_t kRecordWithoutReplaced =
     2;                                       // did not tell an operator's fence from a takeover's
 constexpr uint16_t kRecordWithoutOlder = 1;  // nor which clients had older starts
 constexpr std::size_t kMaxNameBytes = 512;
+constexpr uint64_t kAllStarts = UINT64_MAX;  // the level of an entity that is fenced
 static_assert(kMaxEntityBytes <= kMaxNameBytes && kMaxInstanceBytes <= kMaxNameBytes,
               "what gets into a record has to come out again");
+
+StoreDone busy_unless_failed(StoreDone done) {
+  return [done = std::move(done)](std::error_code error) mutable {
+    done(error ? error : make_error_code(objecter::OsdErrc::kBusy));
+  };
+}
 }  // namespace
 
 FenceTable::FenceTable(ServerRecords& records)
@@ -43,8 +51,8 @@ bool FenceTable::allows(const ClientName& client, uint64_t nonce) const {
   if (is_entity_fenced(client.entity)) return false;
   const auto found = clients_.find(client);
   return found == clients_.end() ||
-         (nonce >= found->second.newest && nonce > found->second.fenced_up_to &&
-          nonce > found->second.replaced_up_to);
+         (nonce >= found->second.newest && nonce > found->second.fenced.in_force() &&
+          nonce > found->second.replaced.in_force());
 }
 
 uint64_t FenceTable::newest_nonce(const ClientName& client) const {
@@ -82,8 +90,9 @@ void FenceTable::evict() {
   std::size_t left = 0;
   std::map<std::string_view, std::vector<At>> of_entity;  // those that may go
   for (auto at = clients_.begin(); at != clients_.end(); ++at) {
-    const bool is_kept =
-        at->second.fenced_up_to != 0 || at->second.used == clock_ || present_.contains(at->first);
+    const Entry& entry = at->second;
+    const bool is_kept = entry.fenced.is_in_use() || entry.replaced.saving != 0 ||
+                         entry.used == clock_ || present_.contains(at->first);
     if (is_kept) continue;
     ++left;
     of_entity[at->first.entity].push_back(at);
@@ -109,63 +118,75 @@ void FenceTable::evict() {
   for (const At& at : gone) clients_.erase(at);
 }
 
+// The level is not destroyed while a change of it is being written.
+void FenceTable::set(FenceLevel& level, uint64_t up_to, StoreDone done) {
+  level.wanted = up_to;
+  ++level.saving;
+  const auto settle = [this, &level, up_to](std::error_code error) {
+    --level.saving;
+    if (!error)
+      level.recorded = up_to;
+    else if (level.saving == 0)
+      level.wanted = level.recorded;
+    std::erase_if(fenced_entities_, [](const auto& each) { return !each.second.is_in_use(); });
+  };
+  writer_.save(settle, std::move(done));
+}
+
 void FenceTable::fence(const ClientName& client, uint64_t nonce, StoreDone done) {
   LUNAR_CHECK(client.is_valid(), "a fence of a name that no record holds");
   std::size_t all = 0;
   std::size_t of_entity = 0;
   for (const auto& [name, entry] : clients_) {
-    if (entry.fenced_up_to == 0 || name == client) continue;
+    if (!entry.fenced.is_in_use() || name == client) continue;
     ++all;
     if (name.entity == client.entity) ++of_entity;
   }
   const bool has_room = all < kMaxFences && of_entity < kMaxFencesOfEntity;
   const bool is_anything = nonce != 0;  // no start of it was ever here
-  if (has_room && is_anything) {
-    Entry& entry = clients_[client];
-    entry.fenced_up_to = std::max(entry.fenced_up_to, nonce);
-  }
-  writer_.save([has_room, done = std::move(done)](std::error_code error) mutable {
-    done(error || has_room ? error : make_error_code(objecter::OsdErrc::kBusy));
-  });
+  if (!has_room) return writer_.save(busy_unless_failed(std::move(done)));
+  if (!is_anything) return writer_.save(std::move(done));
+  FenceLevel& level = clients_[client].fenced;
+  set(level, std::max(level.wanted, nonce), std::move(done));
 }
 
 void FenceTable::unfence(const ClientName& client, StoreDone done) {
   const auto found = clients_.find(client);
-  if (found != clients_.end()) found->second.fenced_up_to = 0;
-  writer_.save(std::move(done));
+  if (found == clients_.end() || !found->second.fenced.is_in_use())
+    return writer_.save(std::move(done));
+  set(found->second.fenced, 0, std::move(done));
 }
 
 void FenceTable::fence_entity(const std::string& entity, StoreDone done) {
   LUNAR_CHECK(is_entity_text(entity), "a fence of a name that no record holds");
-  const bool has_room = is_entity_fenced(entity) || fenced_entities_.size() < kMaxFencedEntities;
-  const bool is_new = has_room && fenced_entities_.insert(entity).second;
-  writer_.save([this, entity, has_room, is_new, done = std::move(done)](std::error_code e) mutable {
-    if (e && is_new) fenced_entities_.erase(entity);
-    done(e || has_room ? e : make_error_code(objecter::OsdErrc::kBusy));
-  });
+  if (!fenced_entities_.contains(entity) && fenced_entities_.size() >= kMaxFencedEntities)
+    return writer_.save(busy_unless_failed(std::move(done)));
+  set(fenced_entities_[entity], kAllStarts, std::move(done));
 }
 
 void FenceTable::unfence_entity(const std::string& entity, StoreDone done) {
-  const bool was_fenced = fenced_entities_.erase(entity) != 0;
-  writer_.save([this, entity, was_fenced, done = std::move(done)](std::error_code error) mutable {
-    if (error && was_fenced) fenced_entities_.insert(entity);
-    done(error);
-  });
+  const auto found = fenced_entities_.find(entity);
+  if (found == fenced_entities_.end()) return writer_.save(std::move(done));
+  set(found->second, 0, std::move(done));
+}
+
+bool FenceTable::is_entity_fenced(const std::string& entity) const {
+  const auto found = fenced_entities_.find(entity);
+  return found != fenced_entities_.end() && found->second.in_force() != 0;
 }
 
 void FenceTable::replace(const ClientName& client, uint64_t nonce, StoreDone done) {
   LUNAR_CHECK(client.is_valid(), "a fence of a name that no record holds");
   Entry& entry = clients_[client];
-  entry.replaced_up_to = std::max(entry.replaced_up_to, nonce);
   entry.has_older = true;  // it may come back
   entry.used = ++clock_;
   evict();
-  writer_.save(std::move(done));
+  set(entry.replaced, std::max(entry.replaced.wanted, nonce), std::move(done));
 }
 
 uint64_t FenceTable::replaced_up_to(const ClientName& client) const {
   const auto found = clients_.find(client);
-  return found == clients_.end() ? 0 : found->second.replaced_up_to;
+  return found == clients_.end() ? 0 : found->second.replaced.in_force();
 }
 
 void FenceTable::drain(UniqueFunction<void()> done) {
@@ -177,21 +198,21 @@ std::vector<std::byte> FenceTable::encode() const {
   std::vector<std::byte> out;
   ByteWriter writer(out);
   // As long as there is none, builds that know no fences of entities can read it.
-  const bool has_entities = !fenced_entities_.empty();
+  std::vector<std::string_view> entities;
+  for (const auto& [entity, level] : fenced_entities_)
+    if (level.wanted != 0) entities.push_back(entity);
+  const bool has_entities = !entities.empty();
   writer.put(has_entities ? kRecordVersion : kRecordWithoutEntities);
   writer.put(static_cast<uint32_t>(clients_.size()));
   for (const auto& [client, entry] : clients_) {
     writer.put_string(client.entity);
     writer.put_string(client.instance);
-    writer.put(entry.newest);
-    writer.put(entry.fenced_up_to);
-    writer.put(entry.used);
-    writer.put(entry.has_older);
-    writer.put(entry.replaced_up_to);
+    writer.put(entry.newest, entry.fenced.wanted, entry.used, entry.has_older,
+               entry.replaced.wanted);
   }
   if (!has_entities) return out;
-  writer.put(static_cast<uint32_t>(fenced_entities_.size()));
-  for (const std::string& entity : fenced_entities_) writer.put_string(entity);
+  writer.put(static_cast<uint32_t>(entities.size()));
+  for (const std::string_view entity : entities) writer.put_string(entity);
   return out;
 }
 
@@ -207,12 +228,12 @@ bool FenceTable::decode(ConstBytes record) {
     client.instance = reader.get_string(kMaxNameBytes);
     Entry entry;
     entry.newest = entry.durable = reader.get<uint64_t>();
-    entry.fenced_up_to = reader.get<uint64_t>();
+    entry.fenced.wanted = entry.fenced.recorded = reader.get<uint64_t>();
     entry.used = reader.get<uint64_t>();
     entry.has_older = version == kRecordWithoutOlder || reader.get<bool>();
     // A fence that may be a takeover's is taken for one: lifting that would harm the image.
-    entry.replaced_up_to =
-        version <= kRecordWithoutReplaced ? entry.fenced_up_to : reader.get<uint64_t>();
+    entry.replaced.wanted = entry.replaced.recorded =
+        version <= kRecordWithoutReplaced ? entry.fenced.wanted : reader.get<uint64_t>();
     clock_ = std::max(clock_, entry.used);
     clients_.emplace(std::move(client), entry);
   }
@@ -220,7 +241,7 @@ bool FenceTable::decode(ConstBytes record) {
     const auto entities = reader.get<uint32_t>();
     if (!reader.can_hold(entities, 4)) return false;
     for (uint32_t i = 0; i < entities && reader.ok(); ++i)
-      fenced_entities_.insert(reader.get_string(kMaxNameBytes));
+      fenced_entities_[reader.get_string(kMaxNameBytes)] = {kAllStarts, kAllStarts, 0};
   }
   return reader.is_finished();
 }
@@ -228,8 +249,8 @@ bool FenceTable::decode(ConstBytes record) {
 std::string FenceTable::to_json(const std::string& entity, const std::string& instance) const {
   using Json = nlohmann::ordered_json;
   Json out = Json::array();
-  for (const std::string& each : fenced_entities_) {
-    if (!entity.empty() && each != entity) continue;
+  for (const auto& [each, level] : fenced_entities_) {
+    if (level.in_force() == 0 || (!entity.empty() && each != entity)) continue;
     out.push_back({{"entity", each}, {"all", true}});
   }
   for (const auto& [client, entry] : clients_) {
@@ -238,8 +259,8 @@ std::string FenceTable::to_json(const std::string& entity, const std::string& in
     out.push_back({{"entity", client.entity},
                    {"instance", client.instance},
                    {"newest_nonce", entry.newest},
-                   {"fenced_up_to", std::max(entry.fenced_up_to, entry.replaced_up_to)},
-                   {"replaced_up_to", entry.replaced_up_to}});
+                   {"fenced_up_to", std::max(entry.fenced.in_force(), entry.replaced.in_force())},
+                   {"replaced_up_to", entry.replaced.in_force()}});
   }
   return out.dump(2, ' ', false, Json::error_handler_t::replace);
 }

@@ -102,10 +102,10 @@ void LossTable::add_damaged(const ObjectId& object) {
 
 void LossTable::repaired(const ObjectId& object, StoreDone done) {
   damaged_.erase(object);
-  save([this, object, done = std::move(done)](std::error_code error) mutable {
+  const auto settle = [this, object](std::error_code error) {
     if (error) damaged_.insert(object);  // as the record has it
-    done(error);
-  });
+  };
+  writer_.save(settle, std::move(done));
 }
 
 }  // namespace lunar::osd

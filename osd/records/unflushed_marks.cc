@@ -56,14 +56,16 @@ void UnflushedMarks::save_mark(ImageId image) {
   ImageMark& entry = images_[image];
   entry.is_saving = true;
   entry.is_marked = true;
-  writer_.save([this, image](std::error_code error) {
-    ImageMark& saved = images_[image];
-    saved.is_saving = false;
+  const auto settle = [this, image](std::error_code error) {
+    ImageMark& saved = images_.at(image);
     // A mark that is durable stays whatever becomes of this write: it may stand for a loss.
-    if (!saved.is_durable) {
-      if (!error && count() > kMaxImages) error = OsdErrc::kBusy;
-      saved.is_marked = saved.is_durable = !error;
-    }
+    if (saved.is_durable) return;
+    saved.is_marked = saved.is_durable = !error && count() <= kMaxImages;
+  };
+  writer_.save(settle, [this, image](std::error_code error) {
+    ImageMark& saved = images_.at(image);
+    if (!error && !saved.is_durable) error = OsdErrc::kBusy;
+    saved.is_saving = false;
     auto waiting = std::exchange(saved.waiting, {});
     forget_if_idle(image);
     for (auto& done : waiting) done(error);

@@ -461,6 +461,7 @@ TEST_F(ClientSessionsTest, ALiveSessionIsLetInAgainByUnfence) {
   write(a, 1);
   EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
   fences->unfence(name, [](std::error_code) {});
+  turn();
   sessions->unfence(name);
   write(a, 2);
   EXPECT_EQ(running.size(), 1u);
@@ -470,6 +471,7 @@ TEST_F(ClientSessionsTest, AStartThatANewerOneFencedIsNotLetInByUnfence) {
   FakeConnection& older = connect("client.a", 5);
   connect("client.a", 6);
   fences->unfence({"client.a", "host"}, [](std::error_code) {});
+  turn();
   sessions->unfence({"client.a", "host"});
   write(older, 1);
   EXPECT_EQ(replies.back().error, OsdErrc::kFenced);
@@ -495,6 +497,7 @@ TEST_F(ClientSessionsTest, AFenceThatIsLiftedWhileItWaitsSaysSo) {
   sessions->fence(name, 5, [&](bool is_fenced) { fenced = is_fenced; });
   EXPECT_FALSE(fenced);
   fences->unfence(name, [](std::error_code) {});
+  turn();
   sessions->unfence(name);
   EXPECT_EQ(fenced, false);
   end(1);
@@ -509,6 +512,7 @@ TEST_F(ClientSessionsTest, ATakeoverIsNotLiftedAndAnswersWhenNothingExecutesAnyM
   std::optional<bool> fenced;
   sessions->fence(name, 5, [&](bool is_fenced) { fenced = is_fenced; });
   fences->unfence(name, [](std::error_code) {});
+  turn();
   sessions->unfence(name);
   EXPECT_FALSE(fenced);
   write(a, 2);

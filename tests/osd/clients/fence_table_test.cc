@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/clients/fence_table.h"
 
+#include <functional>
+
 #include "tests/osd/ops/executor_fixture.h"
 
 namespace lunar::osd {
@@ -113,7 +115,6 @@ TEST_F(FenceTableTest, OnlyANewerStartEndsATakeover) {
   turn();
 }
 
-// Version 2 did not say whose a fence was.
 TEST_F(FenceTableTest, AnEntityThatIsFencedStaysOutWithAllThatItMayEverHave) {
   claim(gateway, 5);
   fences->fence_entity("client.gw", [](std::error_code error) { EXPECT_FALSE(error); });
@@ -146,6 +147,66 @@ TEST_F(FenceTableTest, AFenceOfAnEntityThatCannotBeRecordedIsNone) {
   EXPECT_TRUE(fences->allows(gateway, 5));
 }
 
+// Another record was written, with what had failed in it, before that was taken back.
+TEST_F(FenceTableTest, AFenceThatCouldNotBeRecordedIsInNoLaterRecord) {
+  using Change = std::function<void(StoreDone)>;
+  const ClientName other{"client.gw", "host/other"};
+  const std::vector<Change> changes = {
+      [&](StoreDone done) { fences->fence(gateway, 5, std::move(done)); },
+      [&](StoreDone done) { fences->replace(gateway, 5, std::move(done)); },
+      [&](StoreDone done) { fences->fence_entity("client.gw", std::move(done)); },
+  };
+  claim(gateway, 5);
+  for (const Change& change : changes) {
+    store->fail_next(FaultyStore::Call::kRecord, make_error_code(std::errc::io_error));
+    std::error_code result;
+    change([&](std::error_code error) { result = error; });
+    EXPECT_FALSE(fences->allows(gateway, 5)) << "it is in force from the call on";
+    claim(other, 1);  // while that is written: it waits
+    EXPECT_TRUE(result);
+    EXPECT_TRUE(fences->allows(gateway, 5));
+    load();
+    EXPECT_EQ(fences->newest_nonce(other), 1u);
+    EXPECT_TRUE(fences->allows(gateway, 5));
+  }
+}
+
+TEST_F(FenceTableTest, AFenceHoldsUntilItIsLiftedDurably) {
+  const auto lift = [&] {
+    std::error_code result;
+    for (int i = 0; i < 2; ++i) {  // that of the client, and that of the entity
+      const auto done = [&](std::error_code error) { result = error; };
+      if (i == 0)
+        fences->unfence(gateway, done);
+      else
+        fences->unfence_entity("client.gw", done);
+      EXPECT_FALSE(fences->allows(gateway, 5));
+    }
+    claim({"client.other", "host"}, 1);  // one more record
+    return result;
+  };
+  fences->fence(gateway, 5, [](std::error_code) {});
+  fences->fence_entity("client.gw", [](std::error_code) {});
+  turn();
+  store->fail_next(FaultyStore::Call::kRecord, make_error_code(std::errc::io_error), 2);
+  EXPECT_TRUE(lift());
+  EXPECT_FALSE(fences->allows(gateway, 5));
+  EXPECT_TRUE(fences->is_entity_fenced("client.gw"));
+  EXPECT_FALSE(lift());
+  EXPECT_TRUE(fences->allows(gateway, 5));
+  load();
+  EXPECT_TRUE(fences->allows(gateway, 5));
+}
+
+TEST_F(FenceTableTest, OfTwoChangesOfAFenceThatFailNothingStays) {
+  store->fail_next(FaultyStore::Call::kRecord, make_error_code(std::errc::io_error), 2);
+  fences->fence_entity("client.gw", [](std::error_code) {});
+  fences->unfence_entity("client.gw", [](std::error_code) {});
+  turn();
+  EXPECT_TRUE(fences->allows(gateway, 5));
+  EXPECT_EQ(fences->to_json(), "[]");
+}
+
 TEST_F(FenceTableTest, FencesOfEntitiesAreBounded) {
   std::vector<std::error_code> results;
   for (std::size_t i = 0; i <= FenceTable::kMaxFencedEntities; ++i)
@@ -158,6 +219,7 @@ TEST_F(FenceTableTest, FencesOfEntitiesAreBounded) {
   EXPECT_FALSE(results.back()) << "it is fenced already";
 }
 
+// Version 2 did not say whose a fence was.
 TEST_F(FenceTableTest, AFenceOfAnEarlierRecordIsTakenForATakeovers) {
   std::vector<std::byte> record;
   ByteWriter writer(record);

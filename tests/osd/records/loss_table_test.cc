@@ -135,8 +135,12 @@ TEST_F(LossTableTest, ARepairThatIsNotRecordedLeavesTheObjectDamaged) {
   table.add_damaged({1, "broken"});
   store->fail_next(Call::kRecord, system_error(EIO));
   table.repaired({1, "broken"}, [](std::error_code error) { EXPECT_TRUE(error); });
-  turn();
+  table.add_damaged({1, "another"});
+  save();  // waits for the first
   EXPECT_TRUE(table.is_damaged({1, "broken"}));
+  LossTable read(*store);
+  ASSERT_TRUE(read.decode(record()));
+  EXPECT_TRUE(read.is_damaged({1, "broken"}));
 }
 
 TEST_F(LossTableTest, MoreDamagedObjectsThanCanBeKeptAreNoted) {

@@ -66,6 +66,17 @@ TEST_F(UnflushedMarksTest, AMarkThatCannotBeWrittenIsNone) {
   EXPECT_TRUE(marks.at_risk().empty());
 }
 
+TEST_F(UnflushedMarksTest, AMarkThatCouldNotBeWrittenIsInNoLaterRecord) {
+  store->fail_next(Call::kRecord, system_error(EIO));
+  marks.wait_marked(5, [](std::error_code) {});
+  mark(6);  // waits for the first
+  turn();
+  EXPECT_EQ(marked, std::error_code());
+  UnflushedMarks read(*store, 8);
+  ASSERT_TRUE(read.decode(*record()));
+  EXPECT_EQ(read.marked(), std::vector<ImageId>{6});
+}
+
 TEST_F(UnflushedMarksTest, ADurableMarkStaysWhateverBecomesOfALaterRecord) {
   write(5);
   store->fail_next(Call::kRecord, system_error(EIO));
