@@ -187,7 +187,7 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
   // One below oldest() has moved here from another server, and may come again too: the client
   // waits for it.
   const bool comes_again = result->header.error == OsdErrc::kRetryInline;
-  const bool is_kept = (!comes_again || wants_cancel) && state_ != State::kFenced &&
+  const bool is_kept = (!comes_again || wants_cancel) && is_served() &&
                        (op->changes() || op->is(OpCode::kFlush) || op->is(OpCode::kNotify));
   if (is_kept)
     results_.remember(tid, {comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result,
@@ -201,7 +201,7 @@ void ClientSession::cancel(msgr::Connection& connection, Tid tid) {
   hear(connection);
   const auto at = ops_.find(tid);
   if (at != ops_.end() && at->second.is_executing) {
-    if (!host_.take_back(at->second.op)) {
+    if (host_.take_back({at->second.op}).empty()) {
       at->second.wants_cancel = at->second.op->is_given_up = true;
       return;
     }
@@ -243,31 +243,28 @@ void ClientSession::repeat_lost_reply(Tid tid) {
   reply(op, ended->result);
 }
 
-void ClientSession::fence() {
-  state_ = State::kFenced;
-  held_.clear();
+void ClientSession::shut_out(State state, std::vector<ClientOpRef>& executing) {
+  state_ = state;
+  if (state == State::kRevoked) connections_.clear();
   results_.clear();
-  // The newest first: taking one back lets the next one begin, which must not be one of these.
-  for (auto at = ops_.end(); at != ops_.begin();) {
-    const auto here = --at;
-    const ClientOpRef op = here->second.op;
-    if (here->second.is_executing) {
-      if (!host_.take_back(op)) {
-        op->is_given_up = true;
-        continue;  // inside the store: waited for
-      }
-      --executing_;
-      op->reply_share.reset();
-    }
-    at = ops_.erase(here);
+  for (const Tid tid : std::exchange(held_, {})) {
+    const auto at = ops_.find(tid);
+    const ClientOpRef op = std::move(at->second.op);
+    ops_.erase(at);
     reject(*op, OsdErrc::kFenced);
+  }
+  for (const auto& [tid, entry] : ops_) {
+    entry.op->is_given_up = true;  // if it is inside the store
+    executing.push_back(entry.op);
   }
 }
 
-void ClientSession::revoke() {
-  is_revoked_ = true;
-  connections_.clear();
-  if (state_ != State::kFenced) fence();
+void ClientSession::on_taken_back(const ClientOpRef& op) {
+  LUNAR_CHECK(is_shut_out(), "an op of a client that is served is taken back");
+  ops_.erase(op->header.tid);
+  --executing_;
+  op->reply_share.reset();
+  reject(*op, OsdErrc::kFenced);
 }
 
 void ClientSession::let_in() {

@@ -22,8 +22,9 @@ class ClientSessionsHost {
  public:
   // Begins an op; the host calls ClientSessions::on_executed() later, once.
   virtual void execute(ClientOpRef op) = 0;
-  // Takes an op back that has not begun: true, and on_executed() will not be called.
-  virtual bool take_back(const ClientOpRef& op) = 0;
+  // Takes those of the ops back that have not begun, all of them before another op begins in their
+  // place. Returns them: on_executed() will not be called for them.
+  virtual std::vector<ClientOpRef> take_back(const std::vector<ClientOpRef>& ops) = 0;
   virtual void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) = 0;
   virtual void send_cancelled(msgr::Connection& connection, Tid tid) = 0;
   // The starts of this client up to this nonce are served no more.
@@ -51,8 +52,9 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
     std::size_t max_held = 4096;              // ops that wait to begin; more are answered kBusy
   };
   // kWaiting: an older start of the client still executes ops; what comes is held.
-  // kFenced, kRefused: for good; what comes is answered with an error.
-  enum class State : uint8_t { kWaiting, kOpen, kFenced, kRefused };
+  // kFenced, kRefused: what comes is answered with an error; for good, unless let_in() ends a
+  // fence. kRevoked: it has no connection, and is there only until nothing of it executes.
+  enum class State : uint8_t { kWaiting, kOpen, kFenced, kRefused, kRevoked };
 
   // What the sessions share of the memory for replies.
   struct ReplyMemory {
@@ -69,6 +71,10 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   uint64_t nonce() const noexcept { return nonce_; }
   State state() const noexcept { return state_; }
   bool is_served() const noexcept { return state_ == State::kOpen || state_ == State::kWaiting; }
+  // It was served, and is no more.
+  bool is_shut_out() const noexcept {
+    return state_ == State::kFenced || state_ == State::kRevoked;
+  }
   // Whether an op with this tid has come, or what became of it is remembered.
   bool knows(Tid tid) const { return ops_.contains(tid) || results_.find(tid) != nullptr; }
   bool is_connected() const noexcept { return !connections_.empty(); }
@@ -97,12 +103,12 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void answer_held(TimePoint limit);
   // No older start executes any more: begins what was held. REQUIRES: kWaiting.
   void open();
-  // Takes back what has not begun and answers it with kFenced; what executes is waited for.
-  void fence();
-  // As fence(), and nobody is answered any more: it has no connection from now on, and is there
-  // only until nothing of it executes.
-  void revoke();
-  bool is_revoked() const noexcept { return is_revoked_; }
+  // Serves it no more: answers what is held with kFenced, and adds to `executing` the ops that the
+  // host has, to be taken back; those that have begun are waited for. With kRevoked nobody is
+  // answered any more. REQUIRES: `state` is kFenced or kRevoked.
+  void shut_out(State state, std::vector<ClientOpRef>& executing);
+  // The host has taken it back: it is answered with kFenced. REQUIRES: is_shut_out().
+  void on_taken_back(const ClientOpRef& op);
   // It is served again, once open() says so. What it sent while it was fenced was refused for good.
   // REQUIRES: State::kFenced.
   void let_in();
@@ -151,7 +157,6 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   const std::shared_ptr<const ClientName> client_;
   const uint64_t nonce_;
   State state_;
-  bool is_revoked_ = false;                       // kFenced then, without a connection
   bool is_claiming_ = false;                      // the fence table is being written; no op begins
   std::vector<msgr::ConnectionRef> connections_;  // that are up; the last one is answered
   TimePoint closed_;           // when the last connection went; only if there is none

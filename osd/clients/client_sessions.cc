@@ -48,7 +48,7 @@ ClientSessions::SessionId ClientSessions::open(msgr::Connection& connection) {
   bool is_newest = fences_.allows(name, peer.nonce);
   for (const SessionId id : starts) {
     ClientSession& known = *sessions_.at(id);
-    if (known.is_revoked()) continue;  // the new one waits until it is gone
+    if (known.state() == State::kRevoked) continue;  // the new one waits until it is gone
     if (known.nonce() == peer.nonce) {
       known.attach(connection);
       return id;
@@ -167,15 +167,24 @@ void ClientSessions::on_delivered(SessionId id, uint64_t connection_id, Tid tid)
 
 // --- fences ---
 
+// All of them before anything is taken back: what begins in its place is of somebody else.
+void ClientSessions::shut_out(const std::vector<SessionId>& ids, State state) {
+  std::vector<ClientOpRef> executing;
+  for (const SessionId id : ids) sessions_.at(id)->shut_out(state, executing);
+  for (const ClientOpRef& op : host_.take_back(executing))
+    sessions_.at(op->session)->on_taken_back(op);
+}
+
 void ClientSessions::fence_older(const ClientSession& session) {
-  const ClientStarts starts = starts_of_.at(session.client());
-  for (const SessionId other : starts) {
-    ClientSession& older = *sessions_.at(other);
-    if (other == session.id() || older.state() == State::kFenced) continue;
+  std::vector<SessionId> fenced;
+  for (const SessionId other : starts_of_.at(session.client())) {
+    const ClientSession& older = *sessions_.at(other);
+    if (other == session.id() || older.is_shut_out()) continue;
     LUNAR_LOG_LIMITED(kOsd, 0, "{} start {} fences start {}", session.client().to_string(),
                       session.nonce(), older.nonce());
-    older.fence();
+    fenced.push_back(other);
   }
+  shut_out(fenced, State::kFenced);
   if (session.nonce() > 0) host_.on_fenced(session.client(), session.nonce() - 1);
 }
 
@@ -197,20 +206,35 @@ std::vector<ClientName> ClientSessions::clients_of(const std::string& entity) co
 
 void ClientSessions::fence(const ClientName& client, uint64_t nonce,
                            UniqueFunction<void(bool)> done) {
-  if (nonce != 0 && fences_.allows(client, nonce))
-    return done(false);  // lifted while it was recorded
-  const auto starts = starts_of_.find(client);
-  if (starts != starts_of_.end()) {
-    for (const SessionId id : ClientStarts(starts->second)) {
-      ClientSession& session = *sessions_.at(id);
+  fence_starts({{client, nonce}}, std::move(done));
+}
+
+void ClientSessions::fence_entity(const std::string& entity, UniqueFunction<void(bool)> done) {
+  std::vector<FencedStarts> starts;
+  for (ClientName& client : clients_of(entity)) {
+    const uint64_t newest = newest_nonce(client);
+    starts.push_back({std::move(client), newest});
+  }
+  fence_starts(std::move(starts), std::move(done));
+}
+
+void ClientSessions::fence_starts(std::vector<FencedStarts> starts,
+                                  UniqueFunction<void(bool)> done) {
+  if (!are_fenced(starts)) return done(false);  // lifted while it was recorded
+  std::vector<SessionId> fenced;
+  for (const FencedStarts& each : starts) {
+    const auto known = starts_of_.find(each.client);
+    if (known == starts_of_.end()) continue;
+    for (const SessionId id : known->second) {
       // One that was refused serves nothing, and letting it in later would pass the limits.
-      const bool serves = session.state() != State::kFenced && session.state() != State::kRefused;
-      if (session.nonce() <= nonce && serves) session.fence();
+      const ClientSession& session = *sessions_.at(id);
+      if (session.nonce() <= each.nonce && session.is_served()) fenced.push_back(id);
     }
   }
-  host_.on_fenced(client, nonce);
-  if (!is_executing(client, nonce)) return done(true);
-  fence_waiters_.push_back({client, nonce, std::move(done)});
+  shut_out(fenced, State::kFenced);
+  for (const FencedStarts& each : starts) host_.on_fenced(each.client, each.nonce);
+  if (!are_executing(starts)) return done(true);
+  fence_waiters_.push_back({std::move(starts), std::move(done)});
 }
 
 void ClientSessions::unfence(const ClientName& client) {
@@ -220,8 +244,8 @@ void ClientSessions::unfence(const ClientName& client) {
   const uint64_t newest = newest_nonce(client);
   for (const SessionId id : ClientStarts(starts->second)) {
     ClientSession& session = *sessions_.at(id);
-    const bool is_let_in = session.state() == State::kFenced && !session.is_revoked() &&
-                           session.nonce() == newest && fences_.allows(client, session.nonce());
+    const bool is_let_in = session.state() == State::kFenced && session.nonce() == newest &&
+                           fences_.allows(client, session.nonce());
     if (!is_let_in) continue;
     session.let_in();
     open_if_alone(session);
@@ -233,9 +257,9 @@ std::set<ClientSessions::SessionId> ClientSessions::revoke(const std::string& en
   std::set<SessionId> revoked;
   for (const auto& [id, session] : sessions_)
     if (session->client().entity == entity) revoked.insert(id);
+  shut_out({revoked.begin(), revoked.end()}, State::kRevoked);
   for (const SessionId id : revoked) {
-    ClientSession& session = *sessions_.at(id);
-    session.revoke();
+    const ClientSession& session = *sessions_.at(id);
     host_.on_fenced(session.client(), session.nonce());
     if (!session.is_executing()) drop(id);
   }
@@ -259,12 +283,22 @@ void ClientSessions::answer_revocations() {
   }
 }
 
-bool ClientSessions::is_executing(const ClientName& client, uint64_t up_to_nonce) const {
-  const auto starts = starts_of_.find(client);
-  if (starts == starts_of_.end()) return false;
-  return std::any_of(starts->second.begin(), starts->second.end(), [&](SessionId id) {
-    const ClientSession& session = *sessions_.at(id);
-    return session.nonce() <= up_to_nonce && session.is_executing();
+// The fence table refuses them all.
+bool ClientSessions::are_fenced(const std::vector<FencedStarts>& starts) const {
+  return std::all_of(starts.begin(), starts.end(), [this](const FencedStarts& each) {
+    return each.nonce == 0 || !fences_.allows(each.client, each.nonce);
+  });
+}
+
+// Some op of one of them executes.
+bool ClientSessions::are_executing(const std::vector<FencedStarts>& starts) const {
+  return std::any_of(starts.begin(), starts.end(), [this](const FencedStarts& each) {
+    const auto known = starts_of_.find(each.client);
+    if (known == starts_of_.end()) return false;
+    return std::any_of(known->second.begin(), known->second.end(), [&](SessionId id) {
+      const ClientSession& session = *sessions_.at(id);
+      return session.nonce() <= each.nonce && session.is_executing();
+    });
   });
 }
 
@@ -279,7 +313,7 @@ void ClientSessions::open_if_alone(ClientSession& session) {
 // start, or a fence, waits for.
 void ClientSessions::on_ops_ended(ClientSession& session) {
   if (session.is_executing()) return;
-  if (session.state() != State::kFenced) return answer_fences();
+  if (!session.is_shut_out()) return answer_fences();
   const SessionId id = session.id();
   const bool is_gone = !session.is_connected();
   const ClientStarts starts = starts_of_.at(session.client());
@@ -293,9 +327,9 @@ void ClientSessions::on_ops_ended(ClientSession& session) {
 // Those that nothing executes of any more, and those that were lifted while they waited.
 void ClientSessions::answer_fences() {
   for (std::size_t i = 0; i < fence_waiters_.size();) {
-    const FenceWaiter& waiter = fence_waiters_[i];
-    const bool is_fenced = !fences_.allows(waiter.client, waiter.nonce);
-    if (is_fenced && is_executing(waiter.client, waiter.nonce)) {
+    const std::vector<FencedStarts>& starts = fence_waiters_[i].starts;
+    const bool is_fenced = are_fenced(starts);
+    if (is_fenced && are_executing(starts)) {
       ++i;
       continue;
     }
@@ -307,7 +341,7 @@ void ClientSessions::answer_fences() {
 
 std::string ClientSessions::to_json() const {
   using Json = nlohmann::ordered_json;
-  static constexpr const char* kStates[] = {"waiting", "open", "fenced", "refused"};
+  static constexpr const char* kStates[] = {"waiting", "open", "fenced", "refused", "revoked"};
   Json out = Json::array();
   for (const auto& [id, session] : sessions_) {
     const ClientSession::Summary summary = session->summary();

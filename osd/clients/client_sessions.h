@@ -61,7 +61,9 @@ class ClientSessions {
   // runs when nothing of theirs executes any more, `done(false)` when the table allows that start
   // again before; at once if it is so already.
   void fence(const ClientName& client, uint64_t nonce, UniqueFunction<void(bool)> done);
-  // The fence table has just let the client in again: its newest start is served, if it is here.
+  // The same of all starts of the entity that are here.
+  void fence_entity(const std::string& entity, UniqueFunction<void(bool)> done);
+  // The fence table may allow the client again: then its newest start is served, if it is here.
   void unfence(const ClientName& client);
 
   // Whoever the entity's sessions belong to may not be here any more: they lose their connections,
@@ -82,9 +84,13 @@ class ClientSessions {
   std::string to_json() const;
 
  private:
-  struct FenceWaiter {
+  // The starts of a client up to a nonce.
+  struct FencedStarts {
     ClientName client;
     uint64_t nonce = 0;
+  };
+  struct FenceWaiter {
+    std::vector<FencedStarts> starts;
     UniqueFunction<void(bool)> done;
   };
   struct RevocationWaiter {
@@ -96,12 +102,15 @@ class ClientSessions {
 
   ClientSession* find(SessionId id) const;
   bool can_make_room_for(const std::string& entity);
+  void fence_starts(std::vector<FencedStarts> starts, UniqueFunction<void(bool)> done);
   void fence_older(const ClientSession& session);
+  void shut_out(const std::vector<SessionId>& ids, ClientSession::State state);
   void open_if_alone(ClientSession& session);
   void on_ops_ended(ClientSession& session);
   void answer_fences();
   void answer_revocations();
-  bool is_executing(const ClientName& client, uint64_t up_to_nonce) const;
+  bool are_fenced(const std::vector<FencedStarts>& starts) const;
+  bool are_executing(const std::vector<FencedStarts>& starts) const;
   void drop(SessionId id);
 
   ClientSessionsHost& host_;

@@ -54,21 +54,27 @@ void BoundedExecutor::start_waiting() {
   }
 }
 
-bool BoundedExecutor::take_back(const ClientOpRef& op) {
-  if (const auto own = waiting_.find(op->session); own != waiting_.end()) {
-    if (std::erase(own->second, op) != 0) {
-      --waiting_count_;
-      if (own->second.empty()) {
-        std::erase(turns_, own->first);
-        waiting_.erase(own);
-      }
-      return true;
-    }
+bool BoundedExecutor::take_out_waiting(const ClientOpRef& op) {
+  const auto own = waiting_.find(op->session);
+  if (own == waiting_.end() || std::erase(own->second, op) == 0) return false;
+  --waiting_count_;
+  if (own->second.empty()) {
+    std::erase(turns_, own->first);
+    waiting_.erase(own);
   }
-  if (!executor_.cancel(op)) return false;
-  --executing_;
-  start_waiting();
   return true;
+}
+
+std::vector<ClientOpRef> BoundedExecutor::take_back(const std::vector<ClientOpRef>& ops) {
+  std::vector<ClientOpRef> taken;
+  std::vector<ClientOpRef> others;
+  for (const ClientOpRef& op : ops) (take_out_waiting(op) ? taken : others).push_back(op);
+  for (ClientOpRef& op : executor_.cancel(others)) {
+    --executing_;
+    taken.push_back(std::move(op));
+  }
+  start_waiting();
+  return taken;
 }
 
 // As an op of no session. It may go above the limit: there is one at a time.

@@ -4,6 +4,7 @@
 #include <cstddef>
 #include <deque>
 #include <map>
+#include <vector>
 
 #include "common/unique_function.h"
 #include "osd/ops/op_executor.h"
@@ -29,8 +30,9 @@ class BoundedExecutor {
   bool has_room(uint64_t session) const;
   // REQUIRES: has_room(), stop() was not called, and check_op() found nothing wrong with the op.
   void submit(ClientOpRef op);
-  // Takes an op out that has not begun: true, and nothing of it will happen.
-  bool take_back(const ClientOpRef& op);
+  // Takes those of the ops out that have not begun, all of them before another op begins in their
+  // place. Returns them: nothing of them will happen.
+  std::vector<ClientOpRef> take_back(const std::vector<ClientOpRef>& ops);
   // Deletes an object when the ops on it that came before have ended. `done` runs once, later,
   // whether or not there was anything to delete.
   void remove_object(const ObjectId& id, bool is_metadata, UniqueFunction<void()> done);
@@ -47,6 +49,7 @@ class BoundedExecutor {
   bool must_wait() const noexcept {
     return executing_ >= limits_.max_executing || waiting_count_ != 0;
   }
+  bool take_out_waiting(const ClientOpRef& op);
   void start_waiting();
   void on_executed(ClientOpRef op, OpResultRef result);
 

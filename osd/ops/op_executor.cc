@@ -138,16 +138,21 @@ void OpExecutor::finish(ClientOpRef op, OpResultRef result) {
   if (drained_ && is_idle()) std::exchange(drained_, {})();
 }
 
-bool OpExecutor::cancel(const ClientOpRef& op) {
-  const auto found = queues_.find(op->object);
-  if (found == queues_.end()) return false;
-  auto& waiting = found->second.waiting;
-  const auto at = std::find(waiting.begin(), waiting.end(), op);
-  if (at == waiting.end()) return false;
-  waiting.erase(at);
-  advance(found);
-  if (drained_ && is_idle()) env_.center.post(std::exchange(drained_, {}));
-  return true;
+std::vector<ClientOpRef> OpExecutor::cancel(const std::vector<ClientOpRef>& ops) {
+  std::vector<ClientOpRef> taken;
+  for (const ClientOpRef& op : ops) {
+    const auto found = queues_.find(op->object);
+    if (found == queues_.end()) continue;
+    auto& waiting = found->second.waiting;
+    const auto at = std::find(waiting.begin(), waiting.end(), op);
+    if (at == waiting.end()) continue;
+    waiting.erase(at);
+    taken.push_back(op);
+  }
+  for (const ClientOpRef& op : taken)
+    if (const auto found = queues_.find(op->object); found != queues_.end()) advance(found);
+  if (!taken.empty() && drained_ && is_idle()) env_.center.post(std::exchange(drained_, {}));
+  return taken;
 }
 
 void OpExecutor::wait_for_buffers(const ObjectId& id, ClientOp& op) {

@@ -6,6 +6,7 @@
 #include <deque>
 #include <list>
 #include <map>
+#include <vector>
 
 #include "common/unique_function.h"
 #include "osd/ops/client_op.h"
@@ -27,8 +28,9 @@ class OpExecutor {
 
   // REQUIRES: check_op() found nothing wrong with it.
   void submit(ClientOpRef op);
-  // Takes an op out that has not begun: true, and nothing of it will happen.
-  bool cancel(const ClientOpRef& op);
+  // Takes those of the ops out that have not begun, all of them before another op begins in their
+  // place. Returns them: nothing of them will happen.
+  std::vector<ClientOpRef> cancel(const std::vector<ClientOpRef>& ops);
   // Pool buffers were given back: ops that waited for some may begin.
   void buffers_freed();
 

@@ -5,7 +5,6 @@
 
 #include <algorithm>
 #include <chrono>
-#include <deque>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -159,7 +158,7 @@ void CommandService::add_admin_commands(AdminSocket& socket) {
   for (const auto& [name, help] : kShown) add(name, help);
   add("osd fence", "keep a client (entity=, instance=), or all of an entity=, from writing here");
   add("osd unfence", "let a client (entity=, instance=), or all of an entity=, write here again");
-  add("status", "the cluster, by the map that this server has");
+  add("status", "the cluster, by the map of this server; refused while the server does not serve");
 }
 
 // --- commands ---
@@ -248,6 +247,7 @@ Detached CommandService::fence(std::string text, Done done) {
     with_.fences.replace(*client, nonce, recorded.callback());
   const std::error_code unrecorded = co_await recorded;
   if (unrecorded) {
+    with_.ops.sessions().unfence(*client);  // who came meanwhile was fenced
     done(fence_reply(unrecorded, *client));
     co_return;
   }
@@ -275,8 +275,8 @@ Detached CommandService::unfence(std::string text, Done done) {
   }
   with_.ops.sessions().unfence(*client);
   if (with_.fences.is_entity_fenced(client->entity)) {
-    done(refusal(OsdErrc::kFenced, fmt::format("all clients of {0} are fenced: let {0} in with "
-                                               "`osd unfence` and no instance",
+    done(refusal(OsdErrc::kFenced, fmt::format("all clients of {0} are fenced: let them in with "
+                                               "`lunar osd unfence {0} --all`",
                                                client->entity)));
     co_return;
   }
@@ -295,19 +295,18 @@ Detached CommandService::fence_entity(std::string entity, Done done) {
   with_.fences.fence_entity(entity, recorded.callback());
   const std::error_code unrecorded = co_await recorded;
   if (unrecorded) {
+    let_in(entity);  // who came meanwhile was fenced
     done(unrecorded == OsdErrc::kBusy
              ? refusal(OsdErrc::kBusy, fmt::format("{} entities are fenced at this server already: "
-                                                   "let some in with `osd unfence`",
+                                                   "let some in with `lunar osd unfence ENTITY "
+                                                   "--all`",
                                                    FenceTable::kMaxFencedEntities))
              : fence_reply(unrecorded, {entity, {}}));
     co_return;
   }
-  ClientSessions& sessions = with_.ops.sessions();
-  const std::vector<ClientName> clients = sessions.clients_of(entity);
-  std::deque<msgr::Completion<bool>> ends(clients.size());  // all fenced before any is waited for
-  for (std::size_t i = 0; i < clients.size(); ++i)
-    sessions.fence(clients[i], sessions.newest_nonce(clients[i]), ends[i].callback());
-  for (msgr::Completion<bool>& each : ends) co_await each;
+  msgr::Completion<bool> ended;
+  with_.ops.sessions().fence_entity(entity, ended.callback());
+  co_await ended;
   if (with_.fences.is_entity_fenced(entity))
     done(fence_reply({}, {entity, {}}));
   else
@@ -318,11 +317,14 @@ Detached CommandService::unfence_entity(std::string entity, Done done) {
   msgr::Completion<std::error_code> recorded;
   with_.fences.unfence_entity(entity, recorded.callback());
   const std::error_code unrecorded = co_await recorded;
-  if (!unrecorded) {
-    for (const ClientName& client : with_.ops.sessions().clients_of(entity))
-      with_.ops.sessions().unfence(client);
-  }
+  if (!unrecorded) let_in(entity);
   done(fence_reply(unrecorded, {entity, {}}));
+}
+
+// Serves the clients of the entity that the fence table allows.
+void CommandService::let_in(const std::string& entity) {
+  for (const ClientName& client : with_.ops.sessions().clients_of(entity))
+    with_.ops.sessions().unfence(client);
 }
 
 uint64_t CommandService::newest_nonce(const ClientName& client) const {

@@ -60,6 +60,7 @@ class CommandService {
   Detached unfence(std::string text, Done done);
   Detached fence_entity(std::string entity, Done done);
   Detached unfence_entity(std::string entity, Done done);
+  void let_in(const std::string& entity);
   objecter::CommandReply show(std::string_view prefix, const CommandJson& arguments) const;
   uint64_t newest_nonce(const ClientName& client) const;
   objecter::CommandReply fence_reply(std::error_code error, const ClientName& client) const;

@@ -225,11 +225,15 @@ void OpService::finish_later(ClientOpRef op, OsdErrc error) {
   });
 }
 
-bool OpService::take_back(const ClientOpRef& op) {
-  if (!executor_->take_back(op) && !watch_ops_.take_back(*op)) return false;
-  LUNAR_TRACE(lunar_osd, op_cancelled, op->io_id(), op->header.tid);
-  tracker_.on_ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
-  return true;
+std::vector<ClientOpRef> OpService::take_back(const std::vector<ClientOpRef>& ops) {
+  std::vector<ClientOpRef> taken = executor_->take_back(ops);
+  for (const ClientOpRef& op : ops)
+    if (watch_ops_.take_back(*op)) taken.push_back(op);
+  for (const ClientOpRef& op : taken) {
+    LUNAR_TRACE(lunar_osd, op_cancelled, op->io_id(), op->header.tid);
+    tracker_.on_ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
+  }
+  return taken;
 }
 
 void OpService::on_executed(ClientOpRef op, OpResultRef result) {

@@ -6,6 +6,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <vector>
 
 #include "common/host.h"
 #include "msgr/connection.h"
@@ -92,7 +93,7 @@ class OpService final : private ClientSessionsHost {
   void send_hello(msgr::Connection& connection, bool remembers);
   // ClientSessionsHost
   void execute(ClientOpRef op) override;
-  bool take_back(const ClientOpRef& op) override;
+  std::vector<ClientOpRef> take_back(const std::vector<ClientOpRef>& ops) override;
   void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) override;
   void send_cancelled(msgr::Connection& connection, Tid tid) override;
   void on_fenced(const ClientName& client, uint64_t up_to_nonce) override;

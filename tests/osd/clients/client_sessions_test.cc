@@ -11,11 +11,12 @@ namespace {
 
 class FakeConnection final : public test::InertConnection {
  public:
-  FakeConnection(msgr::EventCenter& center, std::string entity, uint64_t nonce)
+  FakeConnection(msgr::EventCenter& center, std::string entity, uint64_t nonce,
+                 std::string instance)
       : test::InertConnection(center) {
     msgr::PeerIdentity peer;
     peer.entity = std::move(entity);
-    peer.instance = "host";
+    peer.instance = std::move(instance);
     peer.nonce = nonce;
     set_peer(peer);
   }
@@ -39,9 +40,9 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
     if (!fences) fences = std::move(*FenceTable::load(*store));
     sessions = std::make_unique<ClientSessions>(*this, *fences, options);
   }
-  FakeConnection& connect(std::string entity, uint64_t nonce) {
+  FakeConnection& connect(std::string entity, uint64_t nonce, std::string instance = "host") {
     FakeConnection& connection = *connections.emplace_back(
-        std::make_shared<FakeConnection>(*center, std::move(entity), nonce));
+        std::make_shared<FakeConnection>(*center, std::move(entity), nonce, std::move(instance)));
     ids[&connection] = sessions->open(connection);
     return connection;
   }
@@ -74,10 +75,15 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
   }
 
   void execute(ClientOpRef op) override { running.push_back(std::move(op)); }
-  bool take_back(const ClientOpRef& op) override {
-    if (!queued.contains(op->header.tid)) return false;
-    std::erase(running, op);
-    return true;
+  std::vector<ClientOpRef> take_back(const std::vector<ClientOpRef>& ops) override {
+    ++times_taken_back;
+    std::vector<ClientOpRef> taken;
+    for (const ClientOpRef& op : ops) {
+      if (!queued.contains(op->header.tid)) continue;
+      std::erase(running, op);
+      taken.push_back(op);
+    }
+    return taken;
   }
   void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) override {
     replies.push_back({&connection, op.header.tid, op.header.attempt, result->header.error});
@@ -90,6 +96,7 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
   std::map<const FakeConnection*, ClientSessions::SessionId> ids;
   std::vector<ClientOpRef> running;
   std::set<Tid> queued;  // of those, not begun
+  int times_taken_back = 0;
   std::vector<Reply> replies;
   std::vector<Tid> cancelled;
 };
@@ -557,6 +564,55 @@ TEST_F(ClientSessionsTest, WhoIsRevokedAndLetInAgainBeginsAnew) {
   write(again, 1);
   EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
   end(1);
+}
+
+// What is taken back makes room for what waits behind it, which must not be of the same entity.
+TEST_F(ClientSessionsTest, WhatSessionsThatEndTogetherHaveSentIsTakenBackAtOnce) {
+  write(connect("client.a", 1, "one"), 1);
+  write(connect("client.a", 1, "two"), 2);
+  write(connect("client.b", 1, "one"), 3);
+  queued = {1, 2, 3};
+  fences->fence_entity("client.a", [](std::error_code) {});
+  std::optional<bool> is_fenced;
+  sessions->fence_entity("client.a", [&](bool fenced) { is_fenced = fenced; });
+  EXPECT_EQ(times_taken_back, 1);
+  EXPECT_EQ(is_fenced, true);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{3}));
+  ASSERT_EQ(replies.size(), 2u);
+  for (const Reply& reply : replies) EXPECT_EQ(reply.error, OsdErrc::kFenced);
+  write(connect("client.c", 1, "one"), 4);
+  write(connect("client.c", 1, "two"), 5);
+  queued = {4, 5};
+  sessions->revoke("client.c", [] {});
+  EXPECT_EQ(times_taken_back, 2);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{3}));
+  end(3);
+}
+
+TEST_F(ClientSessionsTest, AnEntitysFenceAnswersWhenNothingOfAnyOfItsClientsExecutes) {
+  write(connect("client.a", 1, "one"), 1);
+  write(connect("client.a", 1, "two"), 2);
+  fences->fence_entity("client.a", [](std::error_code) {});
+  std::optional<bool> is_fenced;
+  sessions->fence_entity("client.a", [&](bool fenced) { is_fenced = fenced; });
+  end(2);
+  EXPECT_FALSE(is_fenced);
+  end(1);
+  EXPECT_EQ(is_fenced, true);
+}
+
+TEST_F(ClientSessionsTest, WhoComesWhileAFenceIsRecordedIsServedIfThatFails) {
+  store->fail_next(FaultyStore::Call::kRecord, make_error_code(std::errc::io_error));
+  fences->fence({"client.a", "host"}, 5, [this](std::error_code error) {
+    EXPECT_TRUE(error);
+    sessions->unfence({"client.a", "host"});
+  });
+  FakeConnection& a = connect("client.a", 5);
+  submit(a, Vector("a").read(0, 1).tid(1));  // turns the loop when it is here
+  EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kFenced}}));
+  submit(a, Vector("a").read(0, 1).tid(2));
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{2}));
+  end(2);
 }
 
 TEST_F(ClientSessionsTest, SessionsWithoutAConnectionExpire) {

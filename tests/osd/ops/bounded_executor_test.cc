@@ -95,8 +95,8 @@ TEST_F(BoundedExecutorTest, AnOpThatWaitsIsTakenBackAndOneInsideTheStoreIsNot) {
   store->hold(Call::kWrite);
   const ClientOpRef first = submit(1, "a");
   const ClientOpRef second = submit(2, "b");
-  EXPECT_FALSE(bounded->take_back(first));
-  EXPECT_TRUE(bounded->take_back(second));
+  EXPECT_TRUE(bounded->take_back({first}).empty());
+  EXPECT_EQ(bounded->take_back({second}), (std::vector{second}));
   store->release(Call::kWrite);
   turn();
   EXPECT_EQ(order, (std::vector<Tid>{1}));
@@ -109,9 +109,24 @@ TEST_F(BoundedExecutorTest, AnOpTakenBackFromAnObjectsQueueMakesRoom) {
   const ClientOpRef behind = submit(2, "a");
   submit(3, "b");
   EXPECT_EQ(store->held(Call::kWrite), 1u);
-  EXPECT_TRUE(bounded->take_back(behind));
+  EXPECT_EQ(bounded->take_back({behind}), (std::vector{behind}));
   turn();
   EXPECT_EQ(store->held(Call::kWrite), 2u);
+}
+
+TEST_F(BoundedExecutorTest, NoneOfThoseThatAreTakenBackBeginsInThePlaceOfAnother) {
+  make({.max_executing = 2, .max_waiting = 4});
+  store->hold(Call::kWrite);
+  submit(1, "a");
+  const ClientOpRef behind = submit(2, "a");
+  const ClientOpRef waiting = submit(3, "b");
+  submit(4, "c");
+  EXPECT_EQ(bounded->take_back({behind, waiting}).size(), 2u);
+  turn();
+  EXPECT_EQ(store->held(Call::kWrite), 2u);
+  store->release(Call::kWrite);
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{1, 4}));
 }
 
 TEST_F(BoundedExecutorTest, ARemovalComesAfterTheOpsBeforeIt) {

@@ -94,8 +94,8 @@ TEST_F(OpExecutorOrderTest, CancelTakesOutWhatHasNotBegun) {
   executor->submit(first);
   executor->submit(second);
   turn();
-  EXPECT_FALSE(executor->cancel(first));
-  EXPECT_TRUE(executor->cancel(second));
+  EXPECT_TRUE(executor->cancel({first}).empty());
+  EXPECT_EQ(executor->cancel({second}), (std::vector{second}));
   store->release(Call::kWrite);
   turn();
   EXPECT_EQ(order, (std::vector<Tid>{1}));
@@ -205,7 +205,7 @@ TEST_F(OpExecutorOrderTest, DrainEndsWhenTheLastOpIsCancelled) {
   executor->drain([&] { drained = true; });
   turn();
   EXPECT_FALSE(drained) << "it waits for a buffer";
-  EXPECT_TRUE(executor->cancel(op));
+  EXPECT_EQ(executor->cancel({op}), (std::vector{op}));
   EXPECT_FALSE(drained) << "later, and not inside the call";
   turn();
   EXPECT_TRUE(drained);
