@@ -26,7 +26,7 @@ struct EntityName {
   static std::optional<EntityName> parse(std::string_view text);
   // "client.admin": the section of the file, the name in the keyring and on the wire.
   std::string to_string() const { return type + "." + id; }
-  bool operator==(const EntityName&) const = default;
+  auto operator<=>(const EntityName&) const = default;
 };
 
 // The values of all options (options.h), in layers: default, file, override; a later one wins.

@@ -220,9 +220,9 @@ std::vector<Secret> Keyring::pair_keys(const EntityName& connector,
   return found;
 }
 
-std::set<std::string> Keyring::names() const {
-  std::set<std::string> names;
-  for (const auto& [name, keys] : keys_) names.insert(name);
+std::set<EntityName> Keyring::names() const {
+  std::set<EntityName> names;
+  for (const auto& [text, keys] : keys_) names.insert(*EntityName::parse(text));
   return names;
 }
 

@@ -76,7 +76,7 @@ class Keyring {
   // Whether some entity is known by derived keys alone.
   bool has_derived() const;
   std::size_t size() const noexcept { return keys_.size(); }  // entities with a key
-  std::set<std::string> names() const;                        // of them: "client.admin"
+  std::set<EntityName> names() const;                         // of them
 
   // A new random key, replacing any the entity had.
   void generate(const EntityName& name);

@@ -4,7 +4,6 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
-#include <set>
 #include <string>
 #include <vector>
 
@@ -109,9 +108,9 @@ class Messenger {
   // The keyring that create() was given has other keys; the loop is the one to change it on.
   // Accepted sessions of an entity that is not in it any more are closed; of one that has another
   // key, the link is, and the session goes on with what it proves next. Handshakes of a key that
-  // does not count any more end. Returns the entities whose sessions were closed: what came from
-  // them was given to the dispatcher before this call, or never is.
-  virtual std::set<std::string> on_keys_changed() = 0;
+  // does not count any more end. What came by a session that is closed was given to the dispatcher
+  // before this call, or never is.
+  virtual void on_keys_changed() = 0;
   // What create() was given, with instance and nonce filled in.
   virtual const MessengerOptions& options() const noexcept = 0;
 

@@ -75,19 +75,17 @@ std::vector<ConnectionRef> AsyncMessenger::connections() const {
   return all;
 }
 
-std::set<std::string> AsyncMessenger::on_keys_changed() {
-  std::set<std::string> closed;
-  if (is_shutting_down_) return closed;
+void AsyncMessenger::on_keys_changed() {
+  if (is_shutting_down_) return;
   const auto sessions = sessions_;
-  for (const auto& session : sessions)
-    if (session->on_keys_changed()) closed.insert(session->peer().entity);
+  for (const auto& session : sessions) session->on_keys_changed();
   // One that still has to prove itself is judged by the keyring as it is then.
   const auto is_over = [this](const IncomingHandshake& each) {
     return each.greeted != nullptr && !each.channel->has_ended() && !counts(*each.greeted);
   };
   while (true) {  // one that is aborted takes itself out
     const auto found = std::find_if(incoming_.begin(), incoming_.end(), is_over);
-    if (found == incoming_.end()) return closed;
+    if (found == incoming_.end()) return;
     found->channel->abort(make_error_code(MsgrErrc::kAuthFailed));
   }
 }

@@ -23,7 +23,7 @@ class AsyncMessenger final : public Messenger, public SessionEnvironment {
   Outcome<Address> bind(const Address& address, Policy accepted) override;
   ConnectionRef connect(const Address& peer, Policy policy) override;
   std::vector<ConnectionRef> connections() const override;
-  std::set<std::string> on_keys_changed() override;
+  void on_keys_changed() override;
   const MessengerOptions& options() const noexcept override { return options_; }
   void shutdown(UniqueFunction<void()> done) override;
 

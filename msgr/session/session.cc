@@ -123,22 +123,20 @@ void Session::take(std::unique_ptr<IncomingLink> incoming) {
   connector_.abort(make_error_code(MsgrErrc::kConnectionRace));
 }
 
-bool Session::on_keys_changed() {
-  if (key_.text.empty() || is_ending_) return false;
+void Session::on_keys_changed() {
+  if (key_.text.empty() || is_ending_) return;
   const Keyring& keyring = *environment_.keyring;
   const std::string& own = environment_.options.entity;
   if (const auto name = EntityName::parse(peer().entity); !name || !keyring.contains(*name)) {
     environment_.counters.sessions_revoked.add();
     LUNAR_LOG(kMs, 0, "conn {}: closed, the key of {} was taken out of the keyring", id(),
               peer().entity);
-    close();
-    return true;
+    return close();
   }
   // A link that waits in incoming_ is looked at when its turn comes.
-  if (link_ == nullptr || key_.counts(keyring, peer().entity, own)) return false;
+  if (link_ == nullptr || key_.counts(keyring, peer().entity, own)) return;
   LUNAR_LOG(kMs, 0, "conn {}: link dropped, {} has another key now", id(), peer().entity);
   link_->fail(make_error_code(MsgrErrc::kRenewed));
-  return false;
 }
 
 void Session::begin_connecting() {

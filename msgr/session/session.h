@@ -57,8 +57,8 @@ class Session final : public Connection, private SessionLinkOwner, private Sessi
                        const RaceRank& theirs) const;
   // REQUIRES: judge() says kWelcome, for this request.
   void take(std::unique_ptr<IncomingLink> incoming);
-  // As Messenger::on_keys_changed(). True if the session was closed for it.
-  bool on_keys_changed();
+  // As Messenger::on_keys_changed().
+  void on_keys_changed();
   // For Messenger::connect(), of a lossless peer that had connected to us: from now on this side
   // connects too.
   void begin_connecting();

@@ -226,13 +226,15 @@ Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
 
 void OsdServer::on_keys_changed() {
   if (messenger_ == nullptr || keyring_ == nullptr) return;
-  std::set<std::string> gone = messenger_->on_keys_changed();
+  messenger_->on_keys_changed();
   // Who has no session at this moment may still have ops here.
-  std::set<std::string> names = keyring_->names();
+  std::set<EntityName> names = keyring_->names();
+  std::vector<EntityName> gone;
   std::set_difference(entities_.begin(), entities_.end(), names.begin(), names.end(),
-                      std::inserter(gone, gone.end()));
+                      std::back_inserter(gone));
   entities_ = std::move(names);
-  for (const std::string& entity : gone) {
+  for (const EntityName& name : gone) {
+    const std::string entity = name.to_string();
     ops_->revoke(entity, [entity] {
       LUNAR_LOG(kOsd, 0, "nothing of what {} has sent is carried out any more", entity);
     });

@@ -2,7 +2,7 @@
 #pragma once
 
 #include <memory>
-#include <optional>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -50,9 +50,10 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
     on_refused_ = std::move(on_refused);
   }
 
-  // The keyring that start() was given has other keys: Messenger::on_keys_changed(). What entities
-  // that it has no more have sent is not begun, also of those that have no session at this moment;
-  // for each a line in the log says when nothing of it is carried out any more.
+  // The keyring that start() was given has other keys: Messenger::on_keys_changed(). From this call
+  // on nothing is begun of what was sent by an entity that the keyring has no more, whether it has
+  // a session at this moment or not; a line in the log says for each when nothing of it is carried
+  // out any more.
   void on_keys_changed();
 
   // Tells the cluster that we go, waits for what executes, flushes, clears the marks, ends the
@@ -111,7 +112,7 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   std::unique_ptr<PoolPurger> purger_;
   std::unique_ptr<msgr::Messenger> messenger_;
   const Keyring* keyring_ = nullptr;  // the messenger's
-  std::set<std::string> entities_;    // those that the keyring had when it was looked at last
+  std::set<EntityName> entities_;     // those that the keyring had when it was looked at last
 
   msgr::TimerId tick_ = msgr::TimerId::kNone;  // runs from the first bind to shutdown()
   bool is_starting_ = false;

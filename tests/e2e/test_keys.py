@@ -118,6 +118,20 @@ class KeysTest(LunarTestCase):
                     self.assertRegex(sentence, "key")
         self.cluster.lunar("ls", "rbd")
 
+    def test_no_other_keys_are_lost_by_deriving(self):
+        self.start()
+        keys = self.cluster.keyring.read_bytes()
+        only_copy = self.folder / "all.keyring"
+        for mode, content, expected in ((0o600, keys, "itself"), (0o644, keys, "chmod 600"), (0o600, b"[?]", "[?]")):
+            only_copy.write_bytes(content)
+            only_copy.chmod(mode)
+            with self.subTest(expected=expected):
+                code, sentence = self.cluster.lunar_fails("keyring", "derive", self.cluster.keyring, "--for", "osd.0",
+                                                          "-o", only_copy)
+                self.assertGreater(code, 0)
+                self.assertIn(expected, sentence)
+                self.assertEqual(only_copy.read_bytes(), content)
+
     # -- what changes
 
     def rotate(self, entity, servers):

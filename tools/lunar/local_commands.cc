@@ -161,12 +161,18 @@ Outcome<void> keyring_derive(const LocalArguments& arguments) {
                                                     arguments.entity);
   }
   // The only file with the keys of all must not become one that can be derived from it.
-  if (const auto there = Keyring::load(arguments.output); there) {
-    for (const std::string& name : there->names()) {
-      if (name == arguments.entity || there->find(*EntityName::parse(name)) == nullptr) continue;
-      return failure(std::errc::file_exists, arguments.output + " has the key of " + name +
-                                                 " itself: write what " + arguments.entity +
-                                                 " is to hold to another file");
+  const auto there = Keyring::load(arguments.output);
+  if (!there && there.error().code != std::errc::no_such_file_or_directory) {
+    return failure(there.error().code,
+                   there.error().message + "; it is not replaced, as it may have keys that are " +
+                       "nowhere else: mend it, name another file, or remove it if it has none");
+  }
+  if (there) {
+    for (const EntityName& name : there->names()) {
+      if (name == *holder || there->find(name) == nullptr) continue;
+      return failure(std::errc::file_exists, arguments.output + " has the key of " +
+                                                 name.to_string() + " itself: write what " +
+                                                 arguments.entity + " is to hold to another file");
     }
   }
   return keyring->derived_for(*holder).save(arguments.output);

@@ -1,8 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include <gmock/gmock.h>
 
-#include <set>
-
 #include "tests/common/temp_folder.h"
 #include "tests/msgr/session/secure_fixture.h"
 
@@ -95,7 +93,7 @@ TEST_P(StolenKeysTest, AnEntityThatLeftTheKeyringLosesItsSessions) {
   Keyring without;
   without.add({"osd", "1"}, keyring_.find({"osd", "1"})->clone());
   keyring = std::move(without);
-  EXPECT_EQ(server.messenger->on_keys_changed(), (std::set<std::string>{"client.a"}));
+  server.messenger->on_keys_changed();
   ASSERT_TRUE(until([&] { return client.events.resets.size() >= 2; }));
   EXPECT_EQ(client.events.resets[0], MsgrErrc::kClosedByPeer);
   EXPECT_EQ(client.events.resets[1], MsgrErrc::kAuthFailed);
@@ -214,7 +212,7 @@ TEST_F(RawKeysTest, AHandshakeThatHasProvenAKeyEndsWithThatKey) {
   server.messenger->on_keys_changed();
   EXPECT_FALSE(raw_.is_closed()) << "nothing has changed for it";
   keyring.remove({"client", "a"});
-  EXPECT_THAT(server.messenger->on_keys_changed(), IsEmpty()) << "it has no session";
+  server.messenger->on_keys_changed();
   EXPECT_TRUE(raw_is_closed());
   EXPECT_EQ(server.events.opens, 0);
   EXPECT_EQ(count(server, "auth_failed"), 1u);

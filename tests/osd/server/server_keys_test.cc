@@ -78,6 +78,32 @@ TEST_F(ServerKeysTest, WhatARevokedEntityHasSentIsNotBegun) {
   EXPECT_EQ(read("another", 5), "other");
 }
 
+TEST_F(ServerKeysTest, NoOpOfARevokedEntityBeginsInThePlaceOfAnotherOfIt) {
+  make_pool();
+  stop(0);
+  options.executor.max_executing = 2;
+  start(0);
+  ASSERT_TRUE(until([&] { return client->map()->find_osd(0)->up; }));
+  RawClient other(*center, stack, osds[0].address, as("client.b"));
+  RawClient one(*center, stack, osds[0].address, {&clients, "client.a", "one", 1});
+  RawClient two(*center, stack, osds[0].address, {&clients, "client.a", "two", 1});
+  for (RawClient* raw : {&one, &two}) post_write(*raw, 1, "object", "begun");
+  FaultyStore& store = *osds[0].store;
+  store.hold(FaultyStore::Call::kWrite);
+  post_write(other, 1, "object", "other");  // in the store
+  post_write(one, 2, "object", "waits");    // for the object
+  post_write(two, 2, "another", "waits");   // for the executor
+  const std::size_t writes = store.calls(FaultyStore::Call::kWrite);
+  keyring->remove({"client", "a"});
+  osds[0].server->on_keys_changed();
+  turn();
+  EXPECT_EQ(store.calls(FaultyStore::Call::kWrite), writes);
+  store.release(FaultyStore::Call::kWrite);
+  turn();
+  EXPECT_EQ(store.calls(FaultyStore::Call::kWrite), writes);
+  EXPECT_EQ(other.count(MessageType::kOsdOpReply), 1u);
+}
+
 TEST_F(ServerKeysTest, NothingIsBegunOfAnEntityThatHasNoSessionWhenItsKeyGoes) {
   make_pool();
   FaultyStore& store = *osds[0].store;
