@@ -12,13 +12,14 @@
 #include <utility>
 
 #include "common/check.h"
-#include "common/log.h"
+#include "common/log_limited.h"
 #include "common/signals.h"
 
 namespace lunar::msgr {
 namespace {
 
 constexpr std::chrono::seconds kSettle{1};  // for which a file that changed has to stay as it is
+constexpr uint32_t kUnsettledLooks = 10;    // after which a file that is being written is logged
 
 int64_t nanoseconds_of(const timespec& time) {
   return int64_t{time.tv_sec} * 1'000'000'000 + time.tv_nsec;
@@ -78,7 +79,8 @@ void KeyringWatch::start(std::chrono::nanoseconds interval, UniqueFunction<void(
 void KeyringWatch::reload(UniqueFunction<void()> done) {
   LUNAR_CHECK(interval_.count() != 0, "a keyring is read anew before it is watched");
   reloads_.push_back(std::move(done));
-  if (is_looking_) return;  // it may have read what was there before
+  if (is_looking_) return;     // it may have read what was there before
+  if (seen_ != read_) return;  // it is being written, and the next look is not to come sooner
   center_.cancel(std::exchange(timer_, TimerId::kNone));
   look();
 }
@@ -107,9 +109,10 @@ void KeyringWatch::look() {
       });
     }).detach();
   } catch (const std::system_error& error) {  // no thread to be had now
+    LUNAR_LOG_LIMITED(kAuth, 0, "keyring {}: cannot be looked at: {}; it is tried again", file_,
+                      error.code().message());
     Sighting none;
     none.stamp = seen_;
-    complain("keyring " + file_ + ": cannot be looked at: " + error.code().message());
     on_seen(none);
   }
 }
@@ -118,6 +121,7 @@ void KeyringWatch::on_seen(Sighting& seen) {
   is_looking_ = false;
   seen_ = seen.stamp;
   if (seen.keyring) {
+    unsettled_ = 0;
     read_ = seen.stamp;
     take(std::move(*seen.keyring));
     for (UniqueFunction<void()>& done : std::exchange(promised_, {})) done();
@@ -129,9 +133,20 @@ void KeyringWatch::on_seen(Sighting& seen) {
   if (is_looking_) return;  // somebody has asked for it just now
   if (!reloads_.empty() && seen.keyring) return look();
   const bool is_settling = seen_ != read_ || !reloads_.empty();
+  note_unsettled();
   timer_ = center_.run_after(
       is_settling ? std::min<std::chrono::nanoseconds>(interval_, kSettle) : interval_,
       [this] { look(); });
+}
+
+void KeyringWatch::note_unsettled() {
+  if (seen_ == read_)
+    unsettled_ = 0;
+  else if (++unsettled_ == kUnsettledLooks)
+    LUNAR_LOG(kAuth, 0,
+              "keyring {}: is written to again and again, and is read once it stays as it is; the "
+              "keys that were read before go on counting",
+              file_);
 }
 
 void KeyringWatch::take(Outcome<Keyring> loaded) {

@@ -16,7 +16,8 @@ namespace lunar::msgr {
 
 // The keyring of a program that runs for long: the file is read anew when it was replaced, and when
 // somebody says so. What cannot be read, and what has lost the program's own key, changes nothing,
-// and is logged once. A file that is being written is left until it stays as it is.
+// and is logged once. A file that is being written is left until it stays as it is; if it does not
+// for some looks, that is logged once, too.
 //
 // Loop-bound; the file is looked at on a thread of its own, since it might be on a file system that
 // does not answer: such a look never ends, and the keys stay those that were read before. Owns the
@@ -42,9 +43,10 @@ class KeyringWatch {
   // times, and taken when two looks, a second apart or the interval if that is less, have seen the
   // same. Once.
   void start(std::chrono::nanoseconds interval, UniqueFunction<void()> on_changed);
-  // Reads the file as it is from now on, changed or not; `done` runs once that is over, after
-  // `on_changed`, whether the file could be used or not. It is dropped if the watch goes before.
-  // REQUIRES: start().
+  // Reads the file, changed or not, as it is at this call or later: at once if it is as the last
+  // look saw it, else when two looks have seen the same, as in start(). `done` runs after that, and
+  // after `on_changed`, whether the file could be used or not; not as long as the file is being
+  // written or cannot be looked at. It is dropped if the watch goes before. REQUIRES: start().
   void reload(UniqueFunction<void()> done);
 
  private:
@@ -71,6 +73,8 @@ class KeyringWatch {
   void look();
   // A look is over.
   void on_seen(Sighting& seen);
+  // The last look found no file that counts.
+  void note_unsettled();
   // What was read becomes keyring(), if it can be used.
   void take(Outcome<Keyring> loaded);
   // Once for each problem, and not at each look.
@@ -82,9 +86,10 @@ class KeyringWatch {
   Keyring keyring_;
   bool needs_own_key_ = false;  // the first keyring had one
   // read_ differs from seen_ while the file is not settled.
-  Stamp read_;           // of what keyring_ is from, or of what could not be used
-  Stamp seen_;           // of the last look
-  std::string problem_;  // with the file; empty if there is none
+  Stamp read_;              // of what keyring_ is from, or of what could not be used
+  Stamp seen_;              // of the last look
+  std::string problem_;     // with the file as it was read; empty if there is none
+  uint32_t unsettled_ = 0;  // looks, one after the other, that have found it being written
   std::chrono::nanoseconds interval_{};
   UniqueFunction<void()> on_changed_;
   TimerId timer_ = TimerId::kNone;                // to the next look; none while one is under way

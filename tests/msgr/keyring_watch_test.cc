@@ -4,9 +4,11 @@
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
+#include <algorithm>
 #include <filesystem>
 #include <fstream>
 
+#include "common/log.h"
 #include "tests/common/temp_folder.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/turn_until.h"
@@ -117,6 +119,46 @@ TEST_F(KeyringWatchTest, AFileThatIsStillBeingWrittenIsReadWhenItIsWhole) {
   ASSERT_TRUE(until([&] { return is_done; }));
   EXPECT_EQ(changes_, 2);
   EXPECT_TRUE(knows(kOther));
+}
+
+// A look that came at once found what the last one had found: half a file.
+TEST_F(KeyringWatchTest, AFileThatHasChangedIsNotReadSoonerIfSomebodySaysSoAgain) {
+  start(1h);
+  keys_.generate(kOther);
+  const auto began = std::chrono::steady_clock::now();
+  save();
+  int done = 0;
+  const auto say_so_again = [&] {
+    watch_->reload([&] { ++done; });
+    return done > 0;
+  };
+  ASSERT_TRUE(until(say_so_again));
+  EXPECT_GE(std::chrono::steady_clock::now() - began, 1s);
+  EXPECT_TRUE(knows(kOther));
+}
+
+TEST_F(KeyringWatchTest, AFileThatIsWrittenToAgainAndAgainIsLoggedOnce) {
+  start(1ms);
+  const std::string text = folder_.read("keyring");
+  std::string written = text;
+  const auto lines = [] {
+    const auto all = log_recent();
+    return std::count_if(all.begin(), all.end(), [](const std::string& line) {
+      return line.find("written to again and again") != std::string::npos;
+    });
+  };
+  const auto before = lines();
+  int looks = 0;
+  const auto write_until = [&](const std::function<bool()>& is_over) {
+    return until([&] {
+      std::ofstream(path_, std::ios::trunc) << (written += '\n');
+      return is_over();
+    });
+  };
+  ASSERT_TRUE(write_until([&] { return lines() > before; }));
+  write_until([&] { return ++looks > 200; });
+  EXPECT_EQ(lines(), before + 1);
+  ASSERT_TRUE(until([&] { return changes_ == 1; }));
 }
 
 TEST_F(KeyringWatchTest, WhoSaysSoTwiceSeesWhatWasThereTheSecondTime) {
