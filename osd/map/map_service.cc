@@ -154,13 +154,26 @@ void MapService::command(std::string text, UniqueFunction<void(objecter::Command
   if (authority_) return authority_->command(std::move(text), std::move(done));
   // As of when the authority was heard last. One that has not been heard since this start would
   // show what was there before it.
-  if (may_serve() && kind_of_map_command(command_prefix(text)) != MapCommandKind::kChanges)
-    return done(run_map_command(*map_, text).reply);
-  done({OsdErrc::kStaleMap, 0,
-        map_ ? fmt::format("osd.{} does not change the map; the authority is osd.{}",
-                           options_.identity.osd, map_->authority)
-             : fmt::format("osd.{} has no map yet; it looks for the cluster at mon_host",
-                           options_.identity.osd)});
+  const bool shows = kind_of_map_command(command_prefix(text)) != MapCommandKind::kChanges;
+  if (may_serve() && shows) return done(run_map_command(*map_, text).reply);
+  const OsdId us = options_.identity.osd;
+  std::string why;
+  if (!map_)
+    why = fmt::format("osd.{} has no map yet; it looks for the cluster at mon_host", us);
+  else if (!shows)
+    why =
+        fmt::format("osd.{} does not change the map; the authority is osd.{}", us, map_->authority);
+  else if (is_refused_)
+    why = fmt::format(
+        "osd.{} serves no more, and its map may be an old one; ask osd.{}, the "
+        "authority, or another server",
+        us, map_->authority);
+  else
+    why = fmt::format(
+        "osd.{} does not serve yet, and its map may be an old one; ask osd.{}, the "
+        "authority, or another server",
+        us, map_->authority);
+  done({OsdErrc::kStaleMap, 0, std::move(why)});
 }
 
 Outcome<void> MapService::may_boot(const msgr::Connection& connection,

@@ -55,6 +55,16 @@ class ServerIdentityTest : public ServerFixture {
     raw.send(MessageType::kOsdOp, op, op.tid);
     return raw.last_reply().error;
   }
+  // And to a command.
+  objecter::CommandReply answer_to(const msgr::Address& address, const std::string& prefix) {
+    RawClient raw(*center, stack, address, "raw", ++nonce_);
+    const std::string text = R"({"prefix": ")" + prefix + "\"}";
+    raw.send(MessageType::kCommand, {as_const_bytes(text).begin(), as_const_bytes(text).end()}, 1);
+    const auto message = raw.last(MessageType::kCommandReply);
+    const auto reply = objecter::decode_command_reply(message.front, as_const_bytes(message.data));
+    EXPECT_TRUE(reply);
+    return reply ? *reply : objecter::CommandReply();
+  }
   int object_on(OsdId osd) const {
     for (int i = 0;; ++i)
       if (osd_of(i) == osd) return i;
@@ -76,6 +86,18 @@ TEST_F(ServerIdentityTest, AServerThatWasNotAcceptedAnswersNotYet) {
   start(0);
   ASSERT_TRUE(until([&] { return is_up(1); }));
   EXPECT_EQ(answer_at(osds[1].address, object), OsdErrc::kOk);
+}
+
+TEST_F(ServerIdentityTest, AServerThatWasNotAcceptedSaysWhyItShowsNothing) {
+  stop(1);
+  stop(0);
+  start(1);
+  const auto shown = answer_to(msgr::Address::loopback(6801), "status");
+  EXPECT_EQ(shown.error, OsdErrc::kStaleMap);
+  EXPECT_NE(shown.text.find("osd.1 does not serve yet"), std::string::npos) << shown.text;
+  const auto changed = answer_to(msgr::Address::loopback(6801), "pool create");
+  EXPECT_EQ(changed.error, OsdErrc::kStaleMap);
+  EXPECT_NE(changed.text.find("osd.1 does not change the map"), std::string::npos) << changed.text;
 }
 
 TEST_F(ServerIdentityTest, ClientsWaitForAServerThatWasNotAccepted) {
