@@ -126,7 +126,7 @@ class ToolTest(TestCase):
                 self.assertEqual(code, 0, errors)
                 self.assertIn("osd.0, the map authority, does not answer: osd.1 says what it knows", errors)
                 self.assertIn(expected, said)
-                self.assertLess(time.monotonic() - began, 8)  # two seconds, and what a busy machine adds
+                self.assertLess(time.monotonic() - began, 10)  # one after the other it takes 5 s for each
         began = time.monotonic()
         with subprocess.Popen([str(built("lunar")), "-c", str(self.cluster.conf), "pool", "create", "more"],
                               text=True, stderr=subprocess.PIPE, stdout=subprocess.DEVNULL,
@@ -147,7 +147,7 @@ class ToolTest(TestCase):
         try:
             began = time.monotonic()
             status = self.cluster.lunar_json("status")
-            self.assertLess(time.monotonic() - began, 8)  # two seconds, and what a busy machine adds
+            self.assertLess(time.monotonic() - began, 10)  # one after the other it takes 5 s for each
         finally:
             for osd in (1, 2):
                 self.cluster.osds[osd].send(signal.SIGCONT)

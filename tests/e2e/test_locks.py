@@ -152,6 +152,8 @@ class LockTest(LunarTestCase):
         for words in ((who["entity"],), (who["entity"], "", who["nonce"])):  # as of a variable that is not set
             code, sentence = self.cluster.lunar_fails("osd", "fence", *words)
             self.assertEqual((code, "--all" in sentence), (errno.EINVAL, True), sentence)
+        code, sentence = self.cluster.lunar_fails("osd", "fence", who["entity"], "", who["nonce"], "--all")
+        self.assertEqual((code, "a nonce is of one client" in sentence), (errno.EINVAL, True), sentence)
         self.assert_good(self.write(self.lun, 10))
         self.cluster.lunar("osd", "fence", who["entity"], "--all")
         self.assert_sense(self.write(self.lun, 11), NOT_READY, 0x04, 0x03)

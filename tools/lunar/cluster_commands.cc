@@ -20,10 +20,11 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::chrono::seconds kTimeout{30};
-constexpr std::chrono::milliseconds kUsageTimeout{1500};
+constexpr std::chrono::seconds kUsageTimeout{5};        // of all servers, asked at the same time
 constexpr std::chrono::milliseconds kShowTimeout{900};  // of one server, if another one can answer
-constexpr std::size_t kMostAsked =
-    4;  // of these: who is down with the authority may still count as up
+// So many others are asked for the silent authority, the first by id: some of them may be down as
+// well, and up in the map, which only the authority can change.
+constexpr std::size_t kMostAsked = 4;
 constexpr std::size_t kMaxMapBytes = objecter::kMaxCommandText;
 
 struct ClusterArguments {
@@ -341,18 +342,26 @@ Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments
                                  {"yes_i_really_mean_it", arguments.is_sure}});
 }
 
-// To every server that the map has, without the authority: the first that fails is told, after all
-// were asked.
+// To every server that the map has, at the same time, without the authority's help. The error is
+// that of the first by id that has not done it, and names all of those.
 Outcome<void> send_to_all(CommandContext& context, const Json& request) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
-  const auto map = (*cluster)->client().objecter().map();
-  Outcome<void> result;
-  for (const auto& osd : map->osds) {
-    const auto answer = send(context, osd.id, request);
-    if (!answer && result) result = failure(answer.error());
+  std::vector<objecter::OsdId> all;
+  for (const auto& osd : (*cluster)->client().objecter().map()->osds) all.push_back(osd.id);
+  const auto replies = send_to_each(context, all, request, kTimeout);
+  if (!replies) return failure(replies.error());
+  std::error_code first;
+  std::string sentences;
+  for (const ServerReply& reply : *replies) {
+    if (reply.text) continue;
+    const Error& error = reply.text.error();
+    if (!first) first = error.code;
+    sentences +=
+        (sentences.empty() ? "osd." : "; osd.") + std::to_string(reply.osd) + ": " + error.message;
   }
-  return result;
+  if (!first) return {};
+  return failure(first, std::move(sentences));
 }
 
 // Of one client, or of all of an entity, which has to be said: an instance that a script has lost
@@ -362,6 +371,11 @@ Outcome<Json> fencing_request(const char* prefix, const ClusterArguments& argume
     return failure(std::errc::invalid_argument, "name the instance of one client of " +
                                                     arguments.entity +
                                                     ", or give --all for all of them");
+  }
+  if (arguments.fences_all && !arguments.nonce.empty()) {
+    return failure(std::errc::invalid_argument,
+                   "a nonce is of one client, and --all means all clients of " + arguments.entity +
+                       ": give one of the two");
   }
   Json request = {{"prefix", prefix}, {"entity", arguments.entity}};
   if (!arguments.fences_all) request["instance"] = arguments.instance;
