@@ -93,8 +93,8 @@ class SendQueue {
   void retire(std::unique_ptr<OutMessage> message);
   void finish_withdrawals();
 
-  // By priority. One that is empty stays: most messages are taken as soon as they are pushed, and
-  // would make it anew.
+  // The queue of each priority that was used. An empty queue stays: most messages are taken as soon
+  // as they are pushed, and each of them would make the queue anew.
   std::map<uint8_t, std::deque<std::unique_ptr<OutMessage>>, std::greater<>> queued_;
   std::size_t queued_count_ = 0;  // in all of them
   std::deque<Sent> unacked_;

@@ -70,8 +70,10 @@ class AuthorityLink final : private objecter::MapSeeker {
   const std::vector<msgr::Address> bootstrap_;
   objecter::ServerTable servers_;
   objecter::MapHunt hunt_;
-  objecter::OsdMapRef hearsay_;  // the newest map of a server that is not the authority; or null
-  std::string last_problem_;     // said in the log once, not at every try
+  // The newest map that a server has sent which has not proven to be the authority; null if none
+  // has. Read for nothing but the authority's addresses.
+  objecter::OsdMapRef hearsay_;
+  std::string last_problem_;  // said in the log once, not at every try
 };
 
 }  // namespace lunar::osd

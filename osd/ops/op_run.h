@@ -21,10 +21,10 @@ class OpRun {
   OpRun(const OpRun&) = delete;
   OpRun& operator=(const OpRun&) = delete;
 
-  // Takes what buffers it needs. False if the pool is used up: nothing is held, call again later.
-  // No op waits for ever, since there may be none of that size at all, and since what it waits for
-  // may be payloads of ops behind it: after OpLimits' time the answer is true, and start() ends the
-  // op with kRetryInline.
+  // Takes the buffers that it needs. False if the pool has not enough of them: nothing is held,
+  // call again later. After the time of OpLimits it is true without them, and start() ends the op
+  // with kRetryInline: the pool may have none of that size at all, or payloads of ops behind this
+  // one may hold them.
   bool take_buffers();
   // Begins. `done` runs once, later, as the last thing the run does, which it may destroy.
   void start(Done done);

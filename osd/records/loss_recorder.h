@@ -31,11 +31,11 @@ class LossRecorder {
 
   // A record of a loss is being written.
   bool is_recording() const noexcept { return recording_ > 0; }
-  // The last one could not be written: only the marks, which have to stay, and the store's own
-  // record say that something is lost.
+  // The last record of a loss could not be written. Until one is, the marks and the store's own
+  // record are all that says durably that writes are lost: no mark may be removed.
   bool is_unrecorded() const noexcept { return is_unrecorded_; }
-  // `done` runs once no record of a loss is being written, whether it could be or not. REQUIRES:
-  // is_recording().
+  // `done` runs once no record of a loss is being written any more, whether that succeeded or not.
+  // REQUIRES: is_recording().
   void wait(InlineFunction<void()> done) { waiting_.push_back(std::move(done)); }
 
  private:
