@@ -169,6 +169,7 @@ void ClientSessions::on_delivered(SessionId id, uint64_t connection_id, Tid tid)
 
 // All of them before anything is taken back: what begins in its place is of somebody else.
 void ClientSessions::shut_out(const std::vector<SessionId>& ids, State state) {
+  if (ids.empty()) return;
   std::vector<ClientOpRef> executing;
   for (const SessionId id : ids) sessions_.at(id)->shut_out(state, executing);
   for (const ClientOpRef& op : host_.take_back(executing))

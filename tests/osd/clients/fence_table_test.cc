@@ -182,6 +182,7 @@ TEST_F(FenceTableTest, AFenceHoldsUntilItIsLiftedDurably) {
         fences->unfence_entity("client.gw", done);
       EXPECT_FALSE(fences->allows(gateway, 5));
     }
+    turn();
     claim({"client.other", "host"}, 1);  // one more record
     return result;
   };
