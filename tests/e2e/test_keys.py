@@ -122,7 +122,8 @@ class KeysTest(LunarTestCase):
         self.start()
         keys = self.cluster.keyring.read_bytes()
         only_copy = self.folder / "all.keyring"
-        for mode, content, expected in ((0o600, keys, "itself"), (0o644, keys, "chmod 600"), (0o600, b"[?]", "[?]")):
+        for mode, content, expected in ((0o600, keys, "itself"), (0o644, keys, "chmod 600"),
+                                        (0o600, b"[client.a]\nkey = ?\n", "base64")):
             only_copy.write_bytes(content)
             only_copy.chmod(mode)
             with self.subTest(expected=expected):

@@ -192,6 +192,10 @@ class LockTest(LunarTestCase):
         code, sentence = self.cluster.lunar_fails("osd", "fence", "client.admin", "gone", "12x")
         self.assertEqual((code, "'12x' is not a nonce" in sentence), (errno.EINVAL, True), sentence)
 
+    def test_a_fence_that_fails_says_where(self):
+        _, sentence = self.cluster.lunar_fails("osd", "fence", "client admin", "gone", 12)
+        self.assertRegex(sentence, r"osd\.0(, osd\.\d)*: name the client")
+
 
 class RaceTest(TestCase):
     """Many processes open, resize, rename, remove and make the same few images, and some of them are killed."""

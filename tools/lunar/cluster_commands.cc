@@ -352,16 +352,25 @@ Outcome<void> send_to_all(CommandContext& context, const Json& request) {
   const auto replies = send_to_each(context, all, request, kTimeout);
   if (!replies) return failure(replies.error());
   std::error_code first;
-  std::string sentences;
+  std::vector<std::pair<std::string, std::string>> failed;  // servers, and what they all say
   for (const ServerReply& reply : *replies) {
     if (reply.text) continue;
     const Error& error = reply.text.error();
     if (!first) first = error.code;
-    sentences +=
-        (sentences.empty() ? "osd." : "; osd.") + std::to_string(reply.osd) + ": " + error.message;
+    const std::string name = "osd." + std::to_string(reply.osd);
+    const auto same = std::find_if(failed.begin(), failed.end(), [&error](const auto& each) {
+      return each.second == error.message;
+    });
+    if (same != failed.end())
+      same->first += ", " + name;
+    else
+      failed.emplace_back(name, error.message);
   }
   if (!first) return {};
-  return failure(first, std::move(sentences));
+  std::string sentence;
+  for (const auto& [names, says] : failed)
+    sentence += (sentence.empty() ? "" : "; ") + names + ": " + says;
+  return failure(first, std::move(sentence));
 }
 
 // Of one client, or of all of an entity, which has to be said: an instance that a script has lost
