@@ -30,12 +30,26 @@ Outcome<void> refuse_unless_open(const ImageHeader& header, const Registration& 
                                            "lunar_client_instance");
     }
   }
-  if (header.registrations.size() >= ImageHeader::kMaxRegistrations) {
-    return failure(OsdErrc::kBusy, "image '" + header.name + "' is open " +
-                                       std::to_string(header.registrations.size()) +
-                                       " times, and no more are possible");
-  }
   return {};
+}
+
+bool is_full(const ImageHeader& header) {
+  return header.registrations.size() >= ImageHeader::kMaxRegistrations;
+}
+
+Error has_no_room(const ImageHeader& header) {
+  return {make_error_code(OsdErrc::kBusy),
+          "image '" + header.name + "' is open " + std::to_string(header.registrations.size()) +
+              " times, and no more are possible: 'lunar lock ls' shows by whom"};
+}
+
+// Those that have to go before `mine` comes. If the header is full, any dead one will do.
+std::vector<Registration> in_the_way_of(const ImageHeader& header, const Registration& mine) {
+  if (!is_full(header)) return conflicts_of(header, mine);
+  std::vector<Registration> others;
+  for (const Registration& each : header.registrations)
+    if (!each.is_of_gateway(mine)) others.push_back(each);
+  return others;
 }
 
 Error is_held(const ImageHeader& header, const std::vector<Holder>& holders) {
@@ -79,8 +93,9 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
       conflicts.clear();
       if (header.find_registration(mine.cookie) != nullptr) return {};
       if (auto open = refuse_unless_open(header, mine); !open) return open;
-      conflicts = conflicts_of(header, mine);
+      conflicts = in_the_way_of(header, mine);
       if (!conflicts.empty()) return failure(OsdErrc::kBusy, "locked");
+      if (is_full(header)) return failure(has_no_room(header));
       header.registrations.push_back(mine);
       return {};
     };
@@ -108,7 +123,9 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
     const bool is_held_alive = std::any_of(holders->begin(), holders->end(),
                                            [](const Holder& each) { return each.is_connected; });
     const auto limit = is_held_alive ? options.lock_wait : std::max(options.lock_wait, patience);
-    if (client.center().now() - began >= limit) co_return failure(is_held(header, *holders));
+    if (client.center().now() - began >= limit) {
+      co_return failure(is_full(header) ? has_no_room(header) : is_held(header, *holders));
+    }
     Client::RetryDelay delay(client);
     const std::error_code ended = co_await delay.sleep(kLookAgain);
     if (ended) co_return failure(OsdErrc::kShutdown, "the client shuts down");

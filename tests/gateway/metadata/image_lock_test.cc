@@ -164,6 +164,16 @@ class ImageLockTest : public MetadataFixture {
     EXPECT_TRUE(found);
     return found ? found->header.registrations : std::vector<Registration>{};
   }
+  template <typename Make>
+  void fill_registrations(Make make) {
+    const auto found = run(find_header(*gateway, {"lunar", "disk"}));
+    ASSERT_TRUE(found);
+    ASSERT_TRUE(run(update_header(*gateway, pool, found->header.id, [&](ImageHeader& header) {
+      for (std::size_t i = 0; header.registrations.size() < ImageHeader::kMaxRegistrations; ++i)
+        header.registrations.push_back(make(i));
+      return Outcome<void>();
+    })));
+  }
 
   FarGateway far_;
   Client* far_client_ = nullptr;
@@ -300,19 +310,31 @@ TEST_F(ImageLockTest, AResizeThatWasInterruptedIsTakenOverByTheNext) {
   EXPECT_FALSE(after->header.resizer);
 }
 
-TEST_F(ImageLockTest, AnImageWithoutRoomForARegistrationIsBusy) {
-  const auto found = run(find_header(*gateway, {"lunar", "disk"}));
-  ASSERT_TRUE(found);
-  ASSERT_TRUE(run(update_header(*gateway, pool, found->header.id, [](ImageHeader& header) {
-    for (std::size_t i = 0; i < ImageHeader::kMaxRegistrations; ++i) {
-      header.registrations.push_back(
-          registration("host" + std::to_string(i), 1, i + 1, LockMode::kShared));
-    }
-    return Outcome<void>();
-  })));
+TEST_F(ImageLockTest, ManyKilledGatewaysKeepNobodyFromOpeningTheImage) {
+  for (const LockMode lock : {LockMode::kShared, LockMode::kExclusive}) {
+    fill_registrations(
+        [lock](std::size_t i) { return registration("host" + std::to_string(i), 1, i + 1, lock); });
+    const OpenLock wanted = lock == LockMode::kShared ? OpenLock::kShared : OpenLock::kExclusive;
+    const auto opened = open(*gateway, "disk", {.lock = wanted});
+    ASSERT_TRUE(opened) << opened.error().message;
+    EXPECT_EQ(registrations().size(), 1u);
+    EXPECT_TRUE(close(*opened));
+  }
+}
+
+TEST_F(ImageLockTest, AnImageThatIsOpenAsOftenAsPossibleIsBusy) {
+  open_far({.lock = OpenLock::kShared});
+  const Registration far = registrations().at(0);
+  fill_registrations([&far](std::size_t i) {
+    Registration another = far;
+    another.cookie += i + 1;
+    return another;
+  });
   const auto refused = open(*gateway, "disk", {.lock = OpenLock::kShared});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, OsdErrc::kBusy);
+  EXPECT_NE(refused.error().message.find("1024 times"), std::string::npos)
+      << refused.error().message;
 }
 
 TEST_F(ImageLockTest, ManyOpensOfOneImage) {
