@@ -120,15 +120,15 @@ void KeyringWatch::look() {
 void KeyringWatch::on_seen(Sighting& seen) {
   is_looking_ = false;
   seen_ = seen.stamp;
+  std::vector<UniqueFunction<void()>> promised = std::exchange(promised_, {});
   if (seen.keyring) {
     unsettled_ = 0;
     read_ = seen.stamp;
     take(std::move(*seen.keyring));
-    for (UniqueFunction<void()>& done : std::exchange(promised_, {})) done();
+    for (UniqueFunction<void()>& done : promised) done();
   } else {  // a file that was asked for is still being written: it is asked for again
-    reloads_.insert(reloads_.begin(), std::make_move_iterator(promised_.begin()),
-                    std::make_move_iterator(promised_.end()));
-    promised_.clear();
+    reloads_.insert(reloads_.begin(), std::make_move_iterator(promised.begin()),
+                    std::make_move_iterator(promised.end()));
   }
   if (is_looking_) return;  // somebody has asked for it just now
   if (!reloads_.empty() && seen.keyring) return look();

@@ -17,6 +17,9 @@ namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
+using objecter::PoolId;
+
+constexpr int kTriesToKeep = 8;
 
 // Random, and with a header on a server that is up, if one is.
 ImageId choose_id(const Client& client, objecter::PoolId pool) {
@@ -27,6 +30,33 @@ ImageId choose_id(const Client& client, objecter::PoolId pool) {
     if (server_of(client, header_of(pool, id)).is_up) break;
   }
   return id;
+}
+
+// The name leads to it. Success too if somebody has changed it since.
+Task<Outcome<ImageHeader>> keep_new_header(Client& client, PoolId pool, ImageHeader header,
+                                           objecter::ObjectVersion version) {
+  std::error_code kept;
+  for (int round = 0; round < kTriesToKeep; ++round) {
+    kept = co_await swap_header(client, pool, header, version);
+    if (!kept) co_return header;
+    const Outcome<VersionedHeader> found = co_await read_header(client, pool, header.id);
+    if (!found && found.error().code == OsdErrc::kNoSuchObject) {
+      const Outcome<void> dropped = co_await drop_name(client, pool, header.name, header.id);
+      static_cast<void>(dropped);
+      co_return failure(OsdErrc::kBusy, "the header of image '" + header.name +
+                                            "' was removed while the image was being made, as by "
+                                            "'lunar repair': make it again");
+    }
+    if (!found) co_return failure(found.error());
+    if (found->version != version) {
+      const Outcome<void> dropped =
+          co_await drop_unneeded_name(client, pool, header.name, header.id);
+      static_cast<void>(dropped);  // left over if it was renamed before we wrote the name again
+      co_return found->header;
+    }
+    if (!must_look_again(kept)) break;
+  }
+  co_return failure(metadata_error(client, "update", header_of(pool, header.id), kept));
 }
 
 Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions options) {
@@ -66,21 +96,9 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
     }
     co_return failure(taken.error());
   }
-  const std::error_code kept = co_await swap_header(client, pool->id, header, version);
-  if (!kept) co_return header;
-  const Outcome<VersionedHeader> found = co_await read_header(client, pool->id, header.id);
-  if (!found && found.error().code == OsdErrc::kNoSuchObject) {
-    const Outcome<void> dropped = co_await drop_name(client, pool->id, spec.image, header.id);
-    static_cast<void>(dropped);
-    co_return failure(OsdErrc::kBusy, "the header of image '" + spec.image +
-                                          "' was removed while the image was being made, as by "
-                                          "'lunar repair': make it again");
-  }
-  if (!found) co_return failure(found.error());
-  const Outcome<void> dropped =
-      co_await drop_unneeded_name(client, pool->id, spec.image, header.id);
-  static_cast<void>(dropped);  // left over if it was renamed before we wrote the name again
-  co_return found->header;
+  const objecter::PoolId pool_id = pool->id;
+  Outcome<ImageHeader> kept = co_await keep_new_header(client, pool_id, header, version);
+  co_return kept;
 }
 
 Task<Outcome<ImageList>> list(Client& client, std::string pool_name, ListOptions options) {

@@ -48,7 +48,7 @@ std::vector<Registration> in_the_way_of(const ImageHeader& header, const Registr
   if (!is_full(header)) return conflicts_of(header, mine);
   std::vector<Registration> others;
   for (const Registration& each : header.registrations)
-    if (!each.is_of_gateway(mine)) others.push_back(each);
+    if (!each.is_of_start(mine)) others.push_back(each);
   return others;
 }
 
@@ -118,10 +118,13 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
     const Outcome<void> struck = co_await strike_dead(client, pool, id, judged);
     if (!struck) co_return failure(struck.error());
     keep_conflicts(*holders, conflicts);
-    std::erase_if(*holders, [](const Holder& each) { return each.is_dead; });
-    if (holders->empty()) continue;  // they are struck now, or were meanwhile
-    const bool is_held_alive = std::any_of(holders->begin(), holders->end(),
-                                           [](const Holder& each) { return each.is_connected; });
+    const auto dead = std::erase_if(*holders, [](const Holder& each) { return each.is_dead; });
+    const bool is_room_made = is_full(header) && dead != 0;
+    if (holders->empty() || is_room_made) continue;  // they are struck now, or were meanwhile
+    const auto living = std::count_if(holders->begin(), holders->end(),
+                                      [](const Holder& each) { return each.is_connected; });
+    const bool is_room_enough = conflicts_of(header, mine).empty();  // one that goes will do
+    const bool is_held_alive = is_room_enough ? living == std::ssize(*holders) : living != 0;
     const auto limit = is_held_alive ? options.lock_wait : std::max(options.lock_wait, patience);
     if (client.center().now() - began >= limit) {
       co_return failure(is_full(header) ? has_no_room(header) : is_held(header, *holders));

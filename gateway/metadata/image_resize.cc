@@ -114,7 +114,8 @@ Task<Outcome<ImageHeader>> begin_resize(Client& client, PoolInfo pool, ImageSpec
     };
     const Outcome<void> begun = co_await update_header(client, pool.id, id, std::move(edit));
     if (begun) co_return published;
-    if (!published.resizer) co_return failure(begun.error());
+    const bool is_held_by_another = published.resizer && published.resizer->cookie != mine.cookie;
+    if (!is_held_by_another) co_return failure(begun.error());
     const Outcome<void> struck = co_await strike_dead_resizer(client, pool, published, mine);
     if (!struck) co_return failure(struck.error());
   }

@@ -198,14 +198,14 @@ Task<Outcome<std::string>> mend_two_names(RepairWork& work) {
                                              ": which name to keep is not known before the header "
                                              "is repaired");
   }
-  std::string deleted;
+  std::string names_text;
   for (std::size_t i = 0; i < names.size(); ++i) {
     const std::string name = names[i];
     const Outcome<void> dropped = co_await drop_unneeded_name(client, pool, name, id);
     if (!dropped) co_return failure(dropped.error());
-    deleted += (deleted.empty() ? "'" : ", '") + name + "'";
+    names_text += (names_text.empty() ? "'" : ", '") + name + "'";
   }
-  co_return "deleted name " + deleted + ", left over from image '" + work.label() + "'";
+  co_return "deleted what image '" + work.label() + "' does not need of the names " + names_text;
 }
 
 Task<Outcome<std::string>> mend_half_renamed(RepairWork& work) {
@@ -213,9 +213,12 @@ Task<Outcome<std::string>> mend_half_renamed(RepairWork& work) {
   const auto begun = decoded_header(work.survey, work.id);
   const Outcome<EndedRenaming> ended = co_await finish_renaming(client, work.pool.id, work.id);
   if (!ended) co_return failure(ended.error());
-  const std::string name = ended->header.name;
+  const std::string name = ended->header.lasting_name();
   const Outcome<NameContent> content = co_await read_name(client, work.pool.id, name);
-  if (!content || content->id != work.id) {
+  const bool is_illegible = !content && (content.error().code == OsdErrc::kCorrupt ||
+                                         content.error().code == OsdErrc::kIncompatible);
+  if (!content && !is_illegible) co_return failure(content.error());
+  if (is_illegible || content->id != work.id) {
     co_return "neither '" + begun->name + "' nor '" + begun->rename_to +
         "' is to be had for image " + image_id_text(work.id) + ": scrub again";
   }

@@ -322,6 +322,33 @@ TEST_F(ImageLockTest, ManyKilledGatewaysKeepNobodyFromOpeningTheImage) {
   }
 }
 
+TEST_F(ImageLockTest, OneDeadGatewayAmongManyThatLiveMakesRoom) {
+  open_far({.lock = OpenLock::kShared});
+  const Registration far = registrations().at(0);
+  fill_registrations([&far](std::size_t i) {
+    if (i == 0) return registration("host", 1, 1, LockMode::kShared);
+    Registration another = far;
+    another.cookie += i;
+    return another;
+  });
+  const auto opened = open(*gateway, "disk", {.lock = OpenLock::kShared});
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ(registrations().size(), ImageHeader::kMaxRegistrations);
+  EXPECT_TRUE(close(*opened));
+}
+
+TEST_F(ImageLockTest, EarlierStartsOfAGatewayLeaveRoomForIt) {
+  const std::string entity = gateway->entity();
+  const std::string instance = gateway->instance();
+  fill_registrations([&](std::size_t i) {
+    return Registration{entity, instance, 1 + i, 1 + i, LockMode::kExclusive};
+  });
+  const auto opened = open(*gateway, "disk");
+  ASSERT_TRUE(opened) << opened.error().message;
+  EXPECT_EQ(registrations().size(), 1u);
+  EXPECT_TRUE(close(*opened));
+}
+
 TEST_F(ImageLockTest, AnImageThatIsOpenAsOftenAsPossibleIsBusy) {
   open_far({.lock = OpenLock::kShared});
   const Registration far = registrations().at(0);
