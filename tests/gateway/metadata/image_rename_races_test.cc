@@ -267,7 +267,7 @@ TEST_F(ImageRenameTest, ACreationDeletesNoHeaderOfAnImageThatWasRenamedSince) {
 }
 
 // A repair that takes out what a creation had left, while the creation goes on. With a restart of
-// the header's server the creation does not hear what became of what it had sent there.
+// the header's server, the creation's last write of the header is lost.
 class CreationBesideRepairTest : public ImageRenameTest,
                                  public ::testing::WithParamInterface<bool> {};
 
@@ -296,6 +296,8 @@ TEST_P(CreationBesideRepairTest, MakesNoImageThatIsLost) {
         const auto info = gateway->find_pool("lunar");
         const std::string object = finding.subject.substr(0, 16) + ".header";
         const auto osd = objecter::osd_of_pg(*info, objecter::pg_of_object(*info, object));
+        maker.links.delay_of_send = [] { return Duration(5ms); };
+        ASSERT_TRUE(until([&] { return named("n") != 0 || !maker.is_busy(); }));
         stop(osd);
         start(osd);
       }
