@@ -9,6 +9,7 @@ import unittest
 
 from lunar_e2e import LunarTestCase
 from lunar_e2e.env import program
+from lunar_e2e.process import wait_until
 
 MIB = 1 << 20
 MEDIUM_ERROR = 0x3
@@ -122,6 +123,10 @@ class PrivateMountsTest(LunarTestCase):
     def mount(self):
         subprocess.run([program("mount"), "-o", "loop", str(self.disk_image), str(self.disk)], check=True)
 
+    def loop_devices(self):
+        return subprocess.run([program("losetup"), "-n", "-j", str(self.disk_image)], check=True, text=True,
+                              stdout=subprocess.PIPE).stdout
+
     def runtime(self):
         return json.loads((pathlib.Path(self.disk) / "osd.0" / "runtime.json").read_text())
 
@@ -134,6 +139,8 @@ class PrivateMountsTest(LunarTestCase):
     def test_what_happened_to_a_disk_that_was_unmounted_is_not_known(self):
         self.cluster.kill_osd(0)
         subprocess.run([program("umount"), str(self.disk)], check=True)
+        # A mount namespace that somebody has made meanwhile has the disk too, as long as it is there.
+        wait_until(lambda: not self.loop_devices(), 120, "the disk is unmounted everywhere")
         self.mount()
         self.cluster.start_osd(0)
         self.assertNotEqual(self.runtime()["superblock"], self.before["superblock"])
