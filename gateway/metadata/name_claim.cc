@@ -121,8 +121,11 @@ Task<Outcome<std::string>> give_name(Client& client, PoolId pool, VersionedHeade
   const Outcome<void> taken = co_await take_name(client, pool, given, id);
   if (!taken) co_return failure(taken.error());
   const Outcome<void> dropped = co_await drop_unneeded_name(client, pool, given, id);
-  static_cast<void>(dropped);  // left over if it was entered and renamed before we wrote it
-  co_return given;
+  // Other failures leave it over, if it was entered and renamed before we wrote it.
+  if (dropped || dropped.error().code != OsdErrc::kNoSuchObject) co_return given;
+  const Outcome<void> undone = co_await drop_name(client, pool, given, id);
+  static_cast<void>(undone);  // left over
+  co_return failure(OsdErrc::kBusy, "image '" + name + "' was removed meanwhile");
 }
 
 }  // namespace lunar::gateway

@@ -228,7 +228,7 @@ void OpService::finish_later(ClientOpRef op, OsdErrc error) {
 std::vector<ClientOpRef> OpService::take_back(const std::vector<ClientOpRef>& ops) {
   std::vector<ClientOpRef> taken = executor_->take_back(ops);
   for (const ClientOpRef& op : ops)
-    if (watch_ops_.take_back(*op)) taken.push_back(op);
+    if (op->is(OpCode::kNotify) && watch_ops_.take_back(*op)) taken.push_back(op);
   for (const ClientOpRef& op : taken) {
     LUNAR_TRACE(lunar_osd, op_cancelled, op->io_id(), op->header.tid);
     tracker_.on_ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
