@@ -288,7 +288,10 @@ Task<Outcome<void>> resize(Client& client, ImageSpec spec, ResizeOptions options
     resized = std::move(ended);
   }
   watch->stop();
-  watch->strike({});
+  msgr::Completion<Outcome<void>> left;  // as at a close: the program may end at once
+  watch->strike(left.callback());
+  const Outcome<void> ended = co_await left;
+  static_cast<void>(ended);
   co_return resized;
 }
 

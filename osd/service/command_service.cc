@@ -186,6 +186,10 @@ void CommandService::run_fencing(bool is_fence, const std::string& text, Done do
     return done(refusal(OsdErrc::kInvalid,
                         "name a client by \"entity\" and \"instance\", or all clients of an "
                         "\"entity\" by that alone; `sessions` lists them"));
+  if (is_fence && !entity.starts_with("client."))
+    return done(refusal(OsdErrc::kInvalid, fmt::format("'{}' is not client.NAME, which is who can "
+                                                       "be fenced; `sessions` lists them",
+                                                       entity)));
   if (is_fence)
     fence_entity(entity, std::move(done));
   else

@@ -192,6 +192,11 @@ class LockTest(LunarTestCase):
         code, sentence = self.cluster.lunar_fails("osd", "fence", "client.admin", "gone", "12x")
         self.assertEqual((code, "'12x' is not a nonce" in sentence), (errno.EINVAL, True), sentence)
 
+    def test_what_is_no_client_is_not_fenced(self):
+        for entity in ("nonsense", "osd.1"):
+            code, sentence = self.cluster.lunar_fails("osd", "fence", entity, "--all")
+            self.assertEqual((code, f"'{entity}' is not client.NAME" in sentence), (errno.EINVAL, True), sentence)
+
     def test_a_fence_that_fails_says_where(self):
         _, sentence = self.cluster.lunar_fails("osd", "fence", "client admin", "gone", 12)
         self.assertRegex(sentence, r"osd\.0(, osd\.\d)*: name the client")

@@ -25,8 +25,13 @@ struct ImageArguments {
   bool allows_shrink = false;
 };
 
-std::string resizer_text(const ImageHeader& header) {
-  const std::string repeat = "repeat 'lunar resize' to finish, or give the old size to undo, it";
+std::string resizer_text(const std::string& spec, const ImageHeader& header) {
+  const bool is_cut = header.size == header.resize_to;  // there is no way back
+  const bool is_shrink = !is_cut && header.state == gateway::ImageState::kShrinking;
+  std::string repeat = "finish it with 'lunar resize " + spec + " --size " +
+                       std::to_string(header.resize_to) + (is_shrink ? " --allow-shrink" : "") +
+                       "'";
+  repeat += is_cut ? "; what was beyond is gone" : ", or give the old size to undo it";
   if (!header.resizer) return ", and that was interrupted: " + repeat;
   return " by " + header.resizer->entity + " at " + header.resizer->instance +
          "; if that was interrupted, " + repeat;
@@ -58,7 +63,8 @@ void print_header(const CommandContext& context, const std::string& spec,
   if (header.is_resizing()) {
     std::printf("  %s      to %s (%llu bytes)%s\n", image_state_name(header.state),
                 size_text(header.resize_to).c_str(),
-                static_cast<unsigned long long>(header.resize_to), resizer_text(header).c_str());
+                static_cast<unsigned long long>(header.resize_to),
+                resizer_text(spec, header).c_str());
   }
   if (header.is_renaming())
     std::printf("  renaming      %s\n", renaming_text(spec, header).c_str());

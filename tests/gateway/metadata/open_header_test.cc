@@ -93,6 +93,7 @@ class ShortClientTest : public OpenHeaderTest {
       OpenHeader::open(*client_, {"lunar", "disk"}, options, std::move(done));
     });
   }
+  Client& short_client() { return *client_; }
   // Its shutdown begins inside the call that says so.
   void end_client() {
     client_->shutdown([this] { is_shut_down_ = true; });
@@ -135,6 +136,17 @@ TEST_F(ShortClientTest, LeavesNoWatchBehindWhenItEndsRightAfterItWasRefused) {
   wait_for_end();
   ASSERT_EQ(holders().size(), 1u);
   EXPECT_EQ(holders().front().registration, registrations().front());
+}
+
+TEST_F(ShortClientTest, LeavesNoWatchBehindWhenItEndsRightAfterItHasResized) {
+  std::optional<Outcome<void>> resized;
+  resize_image(short_client(), {"lunar", "disk"}, {.size = 16 * kMiB}, {}, [&](Outcome<void> done) {
+    resized = std::move(done);
+    end_client();
+  });
+  wait_for_end();
+  ASSERT_TRUE(resized && *resized);
+  for (const Holder& each : holders()) EXPECT_FALSE(each.is_reader) << each.is_connected;
 }
 
 TEST_F(ShortClientTest, DoesNotWaitLongForASilentServer) {
