@@ -35,10 +35,11 @@ ImageId choose_id(const Client& client, objecter::PoolId pool) {
 // The name leads to it. Success too if somebody has changed it since.
 Task<Outcome<ImageHeader>> keep_new_header(Client& client, PoolId pool, ImageHeader header,
                                            objecter::ObjectVersion version) {
-  std::error_code kept;
+  std::error_code not_kept;
   for (int round = 0; round < kTriesToKeep; ++round) {
-    kept = co_await swap_header(client, pool, header, version);
-    if (!kept) co_return header;
+    const std::error_code error = co_await swap_header(client, pool, header, version);
+    if (!error) co_return header;
+    not_kept = error;
     const Outcome<VersionedHeader> found = co_await read_header(client, pool, header.id);
     if (!found && found.error().code == OsdErrc::kNoSuchObject) {
       const Outcome<void> dropped = co_await drop_name(client, pool, header.name, header.id);
@@ -54,9 +55,9 @@ Task<Outcome<ImageHeader>> keep_new_header(Client& client, PoolId pool, ImageHea
       static_cast<void>(dropped);  // left over if it was renamed before we wrote the name again
       co_return found->header;
     }
-    if (!must_look_again(kept)) break;
+    if (!must_look_again(error)) break;
   }
-  co_return failure(metadata_error(client, "update", header_of(pool, header.id), kept));
+  co_return failure(metadata_error(client, "update", header_of(pool, header.id), not_kept));
 }
 
 Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions options) {

@@ -79,8 +79,8 @@ class ResizeTest(LunarTestCase):
         self.cluster.start_osd(osd)
         shown = self.cluster.lunar("info", "rbd/other")
         self.assertIn("shrinking      to 32 MiB", shown)
-        self.assertIn(f"interrupted: finish it with 'lunar resize rbd/other --size {32 * MIB} --allow-shrink', or give "
-                      "the old size to undo it", shown)
+        self.assertIn(f"interrupted: finish it with 'lunar resize rbd/other --size {32 * MIB} --allow-shrink', or "
+                      "give the old size to undo it", shown)
         self.cluster.lunar("resize", "rbd/other", "--size", "64M")
         self.assertEqual(self.cluster.lunar_json("info", "rbd/other")["state"], "ready")
 
