@@ -61,8 +61,7 @@ Task<Outcome<VersionedHeader>> find_header(Client& client, ImageSpec spec) {
     if (is_gone) co_return failure(no_such_image(spec));
     co_return failure(is_left_over(spec, found->header));
   }
-  co_return failure(OsdErrc::kBusy,
-                    "the name '" + name + "' changes all the time: repeat the command");
+  co_return failure(changes_too_often("the name '" + name + "'"));
 }
 
 Task<Outcome<VersionedHeader>> read_header(Client& client, PoolId pool, ImageId id) {

@@ -22,7 +22,7 @@ using objecter::PoolId;
 constexpr int kTriesToKeep = 8;
 
 // Random, and with a header on a server that is up, if one is.
-ImageId choose_id(const Client& client, objecter::PoolId pool) {
+ImageId choose_id(const Client& client, PoolId pool) {
   constexpr int kTries = 256;
   ImageId id = 0;
   for (int i = 0; i < kTries; ++i) {
@@ -97,7 +97,7 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
     }
     co_return failure(taken.error());
   }
-  const objecter::PoolId pool_id = pool->id;
+  const PoolId pool_id = pool->id;
   Outcome<ImageHeader> kept = co_await keep_new_header(client, pool_id, header, version);
   co_return kept;
 }

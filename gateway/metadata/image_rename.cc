@@ -37,15 +37,9 @@ using objecter::PoolInfo;
 
 constexpr int kMaxRounds = 64;
 
-Error changes_too_often(const std::string& name) {
-  return {make_error_code(OsdErrc::kBusy),
-          "image '" + name + "' changes all the time: repeat the command"};
-}
-
 // That a name is another image's or illegible.
 bool is_not_to_be_had(const Error& error) {
-  return error.code == OsdErrc::kExists || error.code == OsdErrc::kCorrupt ||
-         error.code == OsdErrc::kIncompatible;
+  return error.code == OsdErrc::kExists || is_illegible(error.code);
 }
 
 bool is_same_renaming(const ImageHeader& one, const ImageHeader& other) {
@@ -237,7 +231,7 @@ Task<Outcome<void>> rename(Client& client, ImageSpec spec, std::string to) {
     if (!now) co_return failure(now.error());
     found = std::move(now);
   }
-  co_return failure(changes_too_often(spec.image));
+  co_return failure(changes_too_often("image '" + spec.image + "'"));
 }
 
 }  // namespace
@@ -273,7 +267,7 @@ Task<Outcome<EndedRenaming>> finish_renaming(Client& client, PoolId pool, ImageI
     if (next.is_renaming()) begun = next;
     if (!ended.why_undone) ended.why_undone = step->why_undone;
   }
-  co_return failure(changes_too_often(begun->name));
+  co_return failure(changes_too_often("image '" + begun->name + "'"));
 }
 
 void rename_image(Client& client, const ImageSpec& spec, const std::string& name,

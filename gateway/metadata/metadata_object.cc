@@ -89,6 +89,14 @@ bool must_look_again(std::error_code swapped) noexcept {
   return swapped == OsdErrc::kVersionMismatch || swapped == OsdErrc::kUnknownOutcome;
 }
 
+bool is_illegible(std::error_code read) noexcept {
+  return read == OsdErrc::kCorrupt || read == OsdErrc::kIncompatible;
+}
+
+Error changes_too_often(const std::string& what) {
+  return {make_error_code(OsdErrc::kBusy), what + " changes all the time: repeat the command"};
+}
+
 Task<Result<bool>> has_metadata_changed(Client& client, ObjectId object, ObjectVersion version,
                                         uint64_t io_id) {
   ObjectOp op = metadata_op(object, io_id);

@@ -39,6 +39,12 @@ Task<std::error_code> swap_metadata(Client& client, objecter::ObjectId object,
 // Either of these two: what the change rested on has to be read again.
 bool must_look_again(std::error_code swapped) noexcept;
 
+// The object is there, and cannot be read as what it should be.
+bool is_illegible(std::error_code read) noexcept;
+
+// Somebody was faster at every try: kBusy, "NAME changes all the time: …".
+Error changes_too_often(const std::string& what);
+
 // Whether the object has another version than `version` by now. One small op.
 Task<Result<bool>> has_metadata_changed(Client& client, objecter::ObjectId object,
                                         objecter::ObjectVersion version, uint64_t io_id);

@@ -17,11 +17,6 @@ using objecter::PoolId;
 
 constexpr int kMaxRounds = 64;
 
-Error changes_too_often(const std::string& name) {
-  return {make_error_code(OsdErrc::kBusy),
-          "the name '" + name + "' changes all the time: repeat the command"};
-}
-
 // Replaces or deletes the object at that version. False: it has changed, or that is not known.
 Task<Outcome<bool>> try_to_swap(Client& client, PoolId pool, std::string name,
                                 objecter::ObjectVersion version, std::optional<std::string> text) {
@@ -49,8 +44,7 @@ Task<Outcome<bool>> try_to_drop(Client& client, PoolId pool, std::string name, I
 
 // Whether nobody answers for the header, so that nothing is known of it.
 bool is_not_known(std::error_code error) {
-  return error != OsdErrc::kNoSuchObject && error != OsdErrc::kCorrupt &&
-         error != OsdErrc::kIncompatible;
+  return error != OsdErrc::kNoSuchObject && !is_illegible(error);
 }
 
 // What the object of the name has, if the name is to be had for `id`.
@@ -90,7 +84,7 @@ Task<Outcome<void>> take_name(Client& client, PoolId pool, std::string name, Ima
     if (!taken) co_return failure(taken.error());
     if (*taken) co_return Outcome<void>();
   }
-  co_return failure(changes_too_often(name));
+  co_return failure(changes_too_often("the name '" + name + "'"));
 }
 
 Task<Outcome<void>> drop_unneeded_name(Client& client, PoolId pool, std::string name, ImageId id) {
@@ -99,7 +93,7 @@ Task<Outcome<void>> drop_unneeded_name(Client& client, PoolId pool, std::string 
     if (!dropped) co_return failure(dropped.error());
     if (*dropped) co_return Outcome<void>();
   }
-  co_return failure(changes_too_often(name));
+  co_return failure(changes_too_often("the name '" + name + "'"));
 }
 
 Task<Outcome<std::string>> give_name(Client& client, PoolId pool, VersionedHeader found,

@@ -141,9 +141,7 @@ Task<Outcome<std::string>> convert_name(Client& client, PoolId pool, std::string
   if (found) {
     const std::string lasting = found->header.lasting_name();
     const Outcome<NameContent> entered = co_await read_name(client, pool, lasting);
-    const bool is_illegible = !entered && (entered.error().code == OsdErrc::kCorrupt ||
-                                           entered.error().code == OsdErrc::kIncompatible);
-    if (!entered && !is_illegible) co_return failure(entered.error());
+    if (!entered && !is_illegible(entered.error().code)) co_return failure(entered.error());
     if (entered && entered->id == id) co_return lasting;
     const VersionedHeader header = *found;
     Outcome<std::string> given = co_await give_name(client, pool, header, name);
@@ -151,12 +149,11 @@ Task<Outcome<std::string>> convert_name(Client& client, PoolId pool, std::string
   }
   const std::error_code why = found.error().code;
   const bool is_lost = why == OsdErrc::kNoSuchObject;
-  const bool is_illegible = why == OsdErrc::kCorrupt || why == OsdErrc::kIncompatible;
-  if (!is_lost && !is_illegible) co_return failure(found.error());
+  if (!is_lost && !is_illegible(why)) co_return failure(found.error());
   // There is no header to get a name: the object is all that leads to the data.
   const Outcome<void> taken = co_await take_name(client, pool, name, id);
   if (taken) co_return name;
-  if (taken.error().code != OsdErrc::kExists || is_illegible) co_return failure(taken.error());
+  if (taken.error().code != OsdErrc::kExists || is_illegible(why)) co_return failure(taken.error());
   const std::string spare = spare_name(name, id);
   const Outcome<void> spare_taken = co_await take_name(client, pool, spare, id);
   if (!spare_taken) co_return failure(spare_taken.error());

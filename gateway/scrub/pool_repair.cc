@@ -215,10 +215,8 @@ Task<Outcome<std::string>> mend_half_renamed(RepairWork& work) {
   if (!ended) co_return failure(ended.error());
   const std::string name = ended->header.lasting_name();
   const Outcome<NameContent> content = co_await read_name(client, work.pool.id, name);
-  const bool is_illegible = !content && (content.error().code == OsdErrc::kCorrupt ||
-                                         content.error().code == OsdErrc::kIncompatible);
-  if (!content && !is_illegible) co_return failure(content.error());
-  if (is_illegible || content->id != work.id) {
+  if (!content && !is_illegible(content.error().code)) co_return failure(content.error());
+  if (!content || content->id != work.id) {
     co_return "neither '" + begun->name + "' nor '" + begun->rename_to +
         "' is to be had for image " + image_id_text(work.id) + ": scrub again";
   }
