@@ -8,6 +8,7 @@
 #include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/config.h"
 #include "common/host.h"
 #include "common/json.h"
 #include "common/log.h"
@@ -186,9 +187,9 @@ void CommandService::run_fencing(bool is_fence, const std::string& text, Done do
     return done(refusal(OsdErrc::kInvalid,
                         "name a client by \"entity\" and \"instance\", or all clients of an "
                         "\"entity\" by that alone; `sessions` lists them"));
-  if (is_fence && !entity.starts_with("client."))
-    return done(refusal(OsdErrc::kInvalid, fmt::format("'{}' is not client.NAME, which is who can "
-                                                       "be fenced; `sessions` lists them",
+  if (is_fence && !EntityName::parse(entity))
+    return done(refusal(OsdErrc::kInvalid, fmt::format("'{}' is no entity, as client.admin is one: "
+                                                       "`sessions` lists those that are here",
                                                        entity)));
   if (is_fence)
     fence_entity(entity, std::move(done));

@@ -192,10 +192,9 @@ class LockTest(LunarTestCase):
         code, sentence = self.cluster.lunar_fails("osd", "fence", "client.admin", "gone", "12x")
         self.assertEqual((code, "'12x' is not a nonce" in sentence), (errno.EINVAL, True), sentence)
 
-    def test_what_is_no_client_is_not_fenced(self):
-        for entity in ("nonsense", "osd.1"):
-            code, sentence = self.cluster.lunar_fails("osd", "fence", entity, "--all")
-            self.assertEqual((code, f"'{entity}' is not client.NAME" in sentence), (errno.EINVAL, True), sentence)
+    def test_what_is_no_entity_is_not_fenced(self):
+        code, sentence = self.cluster.lunar_fails("osd", "fence", "nonsense", "--all")
+        self.assertEqual((code, "'nonsense' is no entity" in sentence), (errno.EINVAL, True), sentence)
 
     def test_a_fence_that_fails_says_where(self):
         _, sentence = self.cluster.lunar_fails("osd", "fence", "client admin", "gone", 12)
