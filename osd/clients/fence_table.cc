@@ -197,10 +197,10 @@ void FenceTable::drain(UniqueFunction<void()> done) {
 std::vector<std::byte> FenceTable::encode() const {
   std::vector<std::byte> out;
   ByteWriter writer(out);
-  // As long as there is none, builds that know no fences of entities can read it.
   std::vector<std::string_view> entities;
   for (const auto& [entity, level] : fenced_entities_)
     if (level.wanted != 0) entities.push_back(entity);
+  // As long as there is none, builds that know no fences of entities can read it.
   const bool has_entities = !entities.empty();
   writer.put(has_entities ? kRecordVersion : kRecordWithoutEntities);
   writer.put(static_cast<uint32_t>(clients_.size()));

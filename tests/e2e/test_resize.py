@@ -67,16 +67,20 @@ class ResizeTest(LunarTestCase):
         (report,) = running.finish()
         self.assertEqual(report["verdict"], "clean")
 
-    def test_info_shows_a_shrink_that_was_interrupted(self):
+    def create_as_interrupted(self, **fields):
+        """Makes rbd/other of 64 MiB, and changes its header in the store."""
         self.cluster.lunar("create", "rbd/other", "--size", "64M")
         header = self.cluster.lunar_json("info", "rbd/other")
         (path,) = [path for osd in range(3)
                    for path in self.cluster.store_folder(osd).glob(f"pool.*/*/*/o.{header['id']}.header")]
         osd = int(path.relative_to(self.cluster.folder).parts[0].split(".")[1])
         self.cluster.kill_osd(osd)
-        header.update(format=3, state="shrinking", resize_to=32 * MIB)
+        header.update(format=3, **fields)
         path.write_text(json.dumps(header))
         self.cluster.start_osd(osd)
+
+    def test_info_shows_a_shrink_that_was_interrupted(self):
+        self.create_as_interrupted(state="shrinking", resize_to=32 * MIB)
         shown = self.cluster.lunar("info", "rbd/other")
         self.assertIn("shrinking      to 32 MiB", shown)
         self.assertIn(f"interrupted: finish it with 'lunar resize rbd/other --size {32 * MIB} --allow-shrink', or "
@@ -85,15 +89,7 @@ class ResizeTest(LunarTestCase):
         self.assertEqual(self.cluster.lunar_json("info", "rbd/other")["state"], "ready")
 
     def test_info_shows_that_what_a_shrink_has_cut_is_gone(self):
-        self.cluster.lunar("create", "rbd/other", "--size", "64M")
-        header = self.cluster.lunar_json("info", "rbd/other")
-        (path,) = [path for osd in range(3)
-                   for path in self.cluster.store_folder(osd).glob(f"pool.*/*/*/o.{header['id']}.header")]
-        osd = int(path.relative_to(self.cluster.folder).parts[0].split(".")[1])
-        self.cluster.kill_osd(osd)
-        header.update(format=3, state="shrinking", size=32 * MIB, resize_to=32 * MIB, trimmed_from=64 * MIB)
-        path.write_text(json.dumps(header))
-        self.cluster.start_osd(osd)
+        self.create_as_interrupted(state="shrinking", size=32 * MIB, resize_to=32 * MIB, trimmed_from=64 * MIB)
         self.assertIn(f"finish it with 'lunar resize rbd/other --size {32 * MIB}'; what was beyond is gone",
                       self.cluster.lunar("info", "rbd/other"))
         self.cluster.lunar("resize", "rbd/other", "--size", str(32 * MIB))

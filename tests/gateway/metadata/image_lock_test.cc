@@ -174,6 +174,16 @@ class ImageLockTest : public MetadataFixture {
       return Outcome<void>();
     })));
   }
+  // `others`, and the rest are of the gateway that has the image open.
+  void fill_with_opens_of_far(const std::vector<Registration>& others) {
+    const Registration far = registrations().at(0);
+    fill_registrations([&](std::size_t i) {
+      if (i < others.size()) return others[i];
+      Registration another = far;
+      another.cookie += i + 1;
+      return another;
+    });
+  }
 
   FarGateway far_;
   Client* far_client_ = nullptr;
@@ -324,13 +334,7 @@ TEST_F(ImageLockTest, ManyKilledGatewaysKeepNobodyFromOpeningTheImage) {
 
 TEST_F(ImageLockTest, OneDeadGatewayAmongManyThatLiveMakesRoom) {
   open_far({.lock = OpenLock::kShared});
-  const Registration far = registrations().at(0);
-  fill_registrations([&far](std::size_t i) {
-    if (i == 0) return registration("host", 1, 1, LockMode::kShared);
-    Registration another = far;
-    another.cookie += i;
-    return another;
-  });
+  fill_with_opens_of_far({registration("host", 1, 1, LockMode::kShared)});
   const auto opened = open(*gateway, "disk", {.lock = OpenLock::kShared});
   ASSERT_TRUE(opened) << opened.error().message;
   EXPECT_EQ(registrations().size(), ImageHeader::kMaxRegistrations);
@@ -351,12 +355,7 @@ TEST_F(ImageLockTest, EarlierStartsOfAGatewayLeaveRoomForIt) {
 
 TEST_F(ImageLockTest, AnImageThatIsOpenAsOftenAsPossibleIsBusy) {
   open_far({.lock = OpenLock::kShared});
-  const Registration far = registrations().at(0);
-  fill_registrations([&far](std::size_t i) {
-    Registration another = far;
-    another.cookie += i + 1;
-    return another;
-  });
+  fill_with_opens_of_far({});
   const auto refused = open(*gateway, "disk", {.lock = OpenLock::kShared});
   ASSERT_FALSE(refused);
   EXPECT_EQ(refused.error().code, OsdErrc::kBusy);
