@@ -114,9 +114,9 @@ void find_open_image(Client& client, const std::string& pool,
                      UniqueFunction<void(Outcome<std::optional<ImageHeader>>)> done);
 
 // kBusy, with the names, while somebody alive has it open, and while it is renamed or if it was
-// renamed meanwhile; a dead gateway is waited for, at most
-// lunar_lock_timeout and a little, fenced at every server of the pool, and struck. Deletes the
-// data, then the header, then the name; one that was interrupted is finished by doing it again.
+// renamed meanwhile; a dead gateway is waited for, at most lunar_lock_timeout and a little, fenced
+// at every server of the pool, and struck. Deletes the data, then the header, then the name; one
+// that was interrupted is finished by doing it again.
 // kCorrupt for a name without a header that has data: the header was lost, and the name is all that
 // leads to the data. `on_progress` may be empty.
 void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,

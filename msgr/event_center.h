@@ -170,7 +170,8 @@ class CAPABILITY("event loop") EventCenter {
   Result<FdWatch> watch(int fd, FdEvents events, InlineFunction<void(FdEvents)> on_ready);
 
   // For tests: turns until nothing is ready and no post is queued. Timers that are not due do not
-  // count. Returns the number of turns that did something.
+  // count. Returns the number of turns that did something. Ends the program after some millions,
+  // as a timer that is due again at once would turn for ever.
   int run_until_idle();
 
  private:
