@@ -49,26 +49,61 @@ record() {
   for failure in "$@"; do failures+=("$lane: ${failure#"${failure%%[! ]*}"}"); done
 }
 
-# Configures and builds a preset once per run; only TARGET, if the build has such a target.
+# compile PRESET TARGET LOG: configures and builds a preset; only TARGET, if the build has such a target.
+compile() {
+  local target=$2
+  cmake --preset "$1" >"$3" 2>&1 || return
+  ninja -C "build/$1" -t query "$target" >/dev/null 2>&1 || target=all
+  ninja -C "build/$1" -j "$jobs" "$target" >>"$3" 2>&1
+}
+
+# Builds a preset once per run.
 declare -A built
 build() {
   local preset=$1 target=${2:-all} log=$logs/build-$1.log start=$SECONDS
   [ -z "${built[$preset.$target]:-}" ] || return "${built[$preset.$target]}"
+  end_building_ahead
   built[$preset.$target]=1
   say "building preset $preset ($target)"
-  if ! cmake --preset "$preset" >"$log" 2>&1; then
-    tail -n 40 "$log"
-    return 1
-  fi
-  ninja -C "build/$preset" -t query "$target" >/dev/null 2>&1 || target=all
-  if ! ninja -C "build/$preset" -j "$jobs" "$target" >>"$log" 2>&1; then
-    grep -E -A 12 'FAILED:|error:' "$log" | head -n 120
+  if ! compile "$preset" "$target" "$log"; then
+    grep -E -A 12 'FAILED:|[Ee]rror:|CMake Error' "$log" | head -n 120
     say "the whole log is $log"
     return 1
   fi
   say "built $preset in $((SECONDS - start)) s"
-  built[$preset.${2:-all}]=0
+  built[$preset.$target]=0
 }
+
+# What the sanitizers' lanes need is compiled while earlier ones wait for guests and timeouts, with what
+# these leave of the processors. What is not ready when it is needed, build() finishes.
+ahead=
+build_ahead() {
+  local lane
+  [ -z "$ahead" ] || return 0
+  set --
+  for lane in "${lanes[@]}"; do
+    case $lane in
+      asan) set -- "$@" asan all ;;
+      tsan) set -- "$@" tsan tsan_tests ;;
+      fuzz-smoke) set -- "$@" asan fuzz-smoke_tests ;;
+    esac
+  done
+  set -m # a process group of its own
+  (
+    trap : TERM # ninja ends by it, and so does the loop
+    chrt --idle -p 0 "$BASHPID" >/dev/null
+    while [ $# -gt 0 ] && compile "$1" "$2" "$logs/ahead-$1.log"; do shift 2; done
+  ) &
+  ahead=$!
+  set +m
+}
+end_building_ahead() {
+  [ -n "$ahead" ] || return 0
+  kill -TERM -- "-$ahead" 2>/dev/null
+  wait "$ahead"
+  ahead=
+}
+trap end_building_ahead EXIT
 
 # run_ctest LANE PRESET LABEL_REGEX JOBS: one ctest run, recorded.
 run_ctest() {
@@ -118,12 +153,18 @@ run_lane() {
   case $1 in
     check) lane_check ;;
     unit) lane_tests unit release '^unit$' "$jobs" ;;
-    e2e) lane_tests e2e release '^e2e$' 1 ;;
+    e2e)
+      build release && build_ahead
+      lane_tests e2e release '^e2e$' 1
+      ;;
     # With less IO a kind of command that is one in twenty might be left out.
     asan) LUNAR_E2E_BYTES=${LUNAR_E2E_BYTES:-1G} lane_tests asan asan '^(unit|e2e)$' 1 ;;
     tsan) lane_tests tsan tsan '^tsan$' "$jobs" tsan_tests ;;
     fuzz-smoke) lane_tests fuzz-smoke asan '^fuzz-smoke$' "$jobs" fuzz-smoke_tests ;;
-    vm) lane_tests vm release '^vm$' 1 ;;
+    vm)
+      build release && build_ahead
+      lane_tests vm release '^vm$' 1
+      ;;
     clang) lane_tests clang clang '^unit$' "$jobs" ;;
     bench) lane_tests bench release '^bench$' 1 ;;
     package) lane_package package ;;

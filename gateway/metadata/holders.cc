@@ -18,8 +18,6 @@ using objecter::PoolId;
 using objecter::PoolInfo;
 using objecter::WatcherList;
 
-constexpr std::chrono::milliseconds kLookAgain{250};
-
 Registration reader_of(const objecter::Watcher& watcher) {
   Registration reader;
   reader.entity = watcher.id.client.entity;
@@ -134,7 +132,7 @@ Task<Outcome<std::vector<Holder>>> find_living(Client& client, PoolInfo pool, Im
                                         [](const Holder& each) { return each.is_connected; });
     if (is_decided || client.center().now() >= deadline) co_return holders;
     Client::RetryDelay delay(client);
-    const std::error_code ended = co_await delay.sleep(kLookAgain);
+    const std::error_code ended = co_await delay.sleep(kHolderPoll);
     if (ended) co_return failure(objecter::OsdErrc::kShutdown, "the client shuts down");
   }
 }

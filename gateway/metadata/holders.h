@@ -37,6 +37,9 @@ Task<Outcome<void>> fence_and_strike(Client& client, objecter::PoolInfo pool, Im
 Task<Outcome<void>> strike_dead(Client& client, objecter::PoolInfo pool, ImageId id,
                                 std::vector<Holder> holders);
 
+// Between two looks at what becomes of a holder that has lost its connection.
+inline constexpr std::chrono::milliseconds kHolderPoll{250};
+
 // Those that are alive. Strikes the dead, and waits, at most lunar_lock_timeout and a little, for
 // what becomes of those that have lost their connection.
 Task<Outcome<std::vector<Holder>>> find_living(Client& client, objecter::PoolInfo pool, ImageId id);

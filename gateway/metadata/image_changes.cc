@@ -108,7 +108,7 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
 
   const uint64_t end = std::max(removing.size, removing.trimmed_from);
   const std::error_code trimmed =
-      co_await trim_image(client, pool->id, removing, 0, end, std::move(on_progress));
+      co_await trim_image(client, *pool, removing, 0, end, std::move(on_progress));
   if (trimmed) {
     co_return failure(trimmed, "deleting the data of image '" + spec.image +
                                    "' failed: " + trimmed.message() + "; run it again");

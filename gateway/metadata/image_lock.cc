@@ -15,8 +15,6 @@ using namespace std::chrono_literals;
 using objecter::OsdErrc;
 using objecter::PoolInfo;
 
-constexpr std::chrono::milliseconds kLookAgain{250};
-
 Outcome<void> refuse_unless_open(const ImageHeader& header, const Registration& mine) {
   if (header.state == ImageState::kRemoving) {
     return failure(OsdErrc::kBusy,
@@ -130,7 +128,7 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
       co_return failure(is_full(header) ? has_no_room(header) : is_held(header, *holders));
     }
     Client::RetryDelay delay(client);
-    const std::error_code ended = co_await delay.sleep(kLookAgain);
+    const std::error_code ended = co_await delay.sleep(kHolderPoll);
     if (ended) co_return failure(OsdErrc::kShutdown, "the client shuts down");
   }
 }

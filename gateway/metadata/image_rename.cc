@@ -35,8 +35,6 @@ using objecter::OsdErrc;
 using objecter::PoolId;
 using objecter::PoolInfo;
 
-constexpr int kMaxRounds = 64;
-
 // That a name is another image's or illegible.
 bool is_not_to_be_had(const Error& error) {
   return error.code == OsdErrc::kExists || is_illegible(error.code);
@@ -206,7 +204,7 @@ Task<Outcome<void>> rename(Client& client, ImageSpec spec, std::string to) {
   const ImageSpec owner{spec.pool, to};
   std::string name = spec.image;  // that it must have; the next one after a renaming that was begun
   bool is_begun = false;          // ours may be
-  for (int round = 0; round < kMaxRounds; ++round) {
+  for (int round = 0; round < kMaxSwapRounds; ++round) {
     const VersionedHeader current = *found;
     const ImageHeader& header = current.header;
     // Also if it is being renamed on; but not on its way back.
@@ -239,7 +237,7 @@ Task<Outcome<void>> rename(Client& client, ImageSpec spec, std::string to) {
 Task<Outcome<EndedRenaming>> finish_renaming(Client& client, PoolId pool, ImageId id) {
   std::optional<ImageHeader> begun;  // the renaming that is finished here
   EndedRenaming ended;
-  for (int round = 0; round < kMaxRounds; ++round) {
+  for (int round = 0; round < kMaxSwapRounds; ++round) {
     const Outcome<VersionedHeader> found = co_await read_header(client, pool, id);
     if (!found && begun && found.error().code == OsdErrc::kNoSuchObject) {  // it was removed
       const std::string late = begun->rename_to;

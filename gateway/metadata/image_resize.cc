@@ -241,8 +241,8 @@ Task<Outcome<void>> resize_watched(Client& client, PoolInfo pool, ImageSpec spec
   }
   const StaleRange stale = stale_range(published, options.size);
   if (stale.from < stale.to) {
-    const std::error_code trimmed = co_await trim_image(client, pool.id, published, stale.from,
-                                                        stale.to, std::move(on_progress));
+    const std::error_code trimmed =
+        co_await trim_image(client, pool, published, stale.from, stale.to, std::move(on_progress));
     if (trimmed) {
       co_return failure(trimmed, "clearing image '" + spec.image + "' from its old end failed: " +
                                      trimmed.message() + "; repeat the command");

@@ -42,6 +42,9 @@ bool must_look_again(std::error_code swapped) noexcept;
 // The object is there, and cannot be read as what it should be.
 bool is_illegible(std::error_code read) noexcept;
 
+// Tries to change an object by compare-and-swap, before they end with changes_too_often().
+inline constexpr int kMaxSwapRounds = 64;
+
 // Somebody was faster at every try: kBusy, "NAME changes all the time: …".
 Error changes_too_often(const std::string& what);
 

@@ -15,8 +15,6 @@ using objecter::ObjectId;
 using objecter::OsdErrc;
 using objecter::PoolId;
 
-constexpr int kMaxRounds = 64;
-
 // Replaces or deletes the object at that version. False: it has changed, or that is not known.
 Task<Outcome<bool>> try_to_swap(Client& client, PoolId pool, std::string name,
                                 objecter::ObjectVersion version, std::optional<std::string> text) {
@@ -79,7 +77,7 @@ Task<Outcome<bool>> try_to_take_name(Client& client, PoolId pool, std::string na
 }
 
 Task<Outcome<void>> take_name(Client& client, PoolId pool, std::string name, ImageId id) {
-  for (int round = 0; round < kMaxRounds; ++round) {
+  for (int round = 0; round < kMaxSwapRounds; ++round) {
     const Outcome<bool> taken = co_await try_to_take_name(client, pool, name, id);
     if (!taken) co_return failure(taken.error());
     if (*taken) co_return Outcome<void>();
@@ -88,7 +86,7 @@ Task<Outcome<void>> take_name(Client& client, PoolId pool, std::string name, Ima
 }
 
 Task<Outcome<void>> drop_unneeded_name(Client& client, PoolId pool, std::string name, ImageId id) {
-  for (int round = 0; round < kMaxRounds; ++round) {
+  for (int round = 0; round < kMaxSwapRounds; ++round) {
     const Outcome<bool> dropped = co_await try_to_drop(client, pool, name, id);
     if (!dropped) co_return failure(dropped.error());
     if (*dropped) co_return Outcome<void>();

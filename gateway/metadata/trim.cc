@@ -4,8 +4,11 @@
 #include <algorithm>
 #include <optional>
 #include <utility>
+#include <vector>
 
+#include "gateway/metadata/pool_objects.h"
 #include "msgr/awaiters.h"
+#include "objecter/protocol/image_objects.h"
 
 namespace lunar::gateway {
 namespace {
@@ -13,30 +16,64 @@ namespace {
 using objecter::ObjectOp;
 using objecter::OpCode;
 using objecter::OpReply;
+using objecter::PoolInfo;
 using objecter::SubOp;
 
 constexpr uint64_t kWindow = 64;
-constexpr int kRounds = 4;
 
-// The ops of a trim, in order. Walks objects, not extents: object by object it is at most one
-// delete, or one zero per stripe unit for the objects of the set that `from` cuts through.
-class TrimOps {
- public:
-  TrimOps(Client& client, objecter::PoolId pool, const ImageHeader& header, uint64_t from,
-          uint64_t to)
-      : pool_(pool), image_(header.id), io_id_(client.next_io_id()) {
-    const StripeLayout& layout = header.layout;
+// What a trim takes apart, object by object: bytes of the stripe set that `from` cuts through,
+// which are zeroed, and whole objects, which are deleted.
+struct TrimExtents {
+  TrimExtents(const StripeLayout& layout, uint64_t from, uint64_t to) {
     const uint64_t set_bytes = layout.object_size * layout.stripe_count;
     const uint64_t first_whole_set = (from + set_bytes - 1) / set_bytes;
     const uint64_t zero_to = std::min(to, first_whole_set * set_bytes);
-    if (from < zero_to) partial_ = ExtentCursor(layout, from, zero_to - from);
-    next_object_ = first_whole_set * layout.stripe_count;
-    end_object_ = std::max(next_object_, layout.object_count(to));
-    whole_objects_ = end_object_ - next_object_;
+    if (from < zero_to) partial = ExtentCursor(layout, from, zero_to - from);
+    first_object = first_whole_set * layout.stripe_count;
+    end_object = std::max(first_object, layout.object_count(to));
   }
 
+  uint64_t whole_objects() const noexcept { return end_object - first_object; }
+
+  ExtentCursor partial;
+  uint64_t first_object = 0;
+  uint64_t end_object = 0;
+};
+
+using ObjectNumbers = std::vector<uint64_t>;
+
+// Which of the whole objects there are. Nothing if a server did not list its own.
+Task<std::optional<ObjectNumbers>> list_whole_objects(Client& client, PoolInfo pool, ImageId image,
+                                                      TrimExtents extents) {
+  const PoolObjects found =
+      co_await list_objects(client, pool, objecter::image_id_text(image) + ".");
+  if (!found.unlisted.empty()) co_return std::nullopt;
+  ObjectNumbers numbers;
+  for (const std::string& name : found.names) {
+    const auto object = objecter::parse_data_object(name);
+    if (!object || object->number < extents.first_object || object->number >= extents.end_object)
+      continue;
+    numbers.push_back(object->number);
+  }
+  co_return std::optional(std::move(numbers));
+}
+
+// The ops of a trim, in order: at most one delete per object, or one zero per stripe unit.
+class TrimOps {
+ public:
+  // Deletes the `listed` of the whole objects, or each if they are not known.
+  TrimOps(Client& client, objecter::PoolId pool, ImageId image, const TrimExtents& extents,
+          std::optional<ObjectNumbers> listed)
+      : pool_(pool),
+        image_(image),
+        io_id_(client.next_io_id()),
+        partial_(extents.partial),
+        first_object_(extents.first_object),
+        listed_(std::move(listed)),
+        deletes_(listed_ ? listed_->size() : extents.whole_objects()) {}
+
   uint64_t io_id() const noexcept { return io_id_; }
-  uint64_t whole_objects() const noexcept { return whole_objects_; }
+  uint64_t deletes() const noexcept { return deletes_; }
 
   // Nothing once all have been given.
   std::optional<ObjectOp> next() {
@@ -48,9 +85,10 @@ class TrimOps {
       change.length = extent.length;
       return op_on(extent.object_no, change);
     }
-    if (next_object_ == end_object_) return std::nullopt;
+    if (given_deletes_ == deletes_) return std::nullopt;
     change.code = OpCode::kDelete;
-    return op_on(next_object_++, change);
+    const uint64_t at = given_deletes_++;
+    return op_on(listed_ ? (*listed_)[at] : first_object_ + at, change);
   }
 
  private:
@@ -68,17 +106,25 @@ class TrimOps {
   const ImageId image_;
   const uint64_t io_id_;
   ExtentCursor partial_;
-  uint64_t next_object_ = 0;
-  uint64_t end_object_ = 0;
-  uint64_t whole_objects_ = 0;
+  const uint64_t first_object_;
+  const std::optional<ObjectNumbers> listed_;
+  const uint64_t deletes_;
+  uint64_t given_deletes_ = 0;
 };
 
 // All ops of the trim, and then a flush.
-Task<std::error_code> trim_once(Client& client, objecter::PoolId pool, ImageHeader header,
-                                uint64_t from, uint64_t to, OnProgress& on_progress) {
-  TrimOps ops(client, pool, header, from, to);
+Task<std::error_code> trim_once(Client& client, PoolInfo pool, ImageHeader header, uint64_t from,
+                                uint64_t to, OnProgress& on_progress) {
+  const TrimExtents extents(header.layout, from, to);
+  std::optional<ObjectNumbers> listed;
+  if (extents.whole_objects() > kTrimListsFrom) {
+    std::optional<ObjectNumbers> found =
+        co_await list_whole_objects(client, pool, header.id, extents);
+    listed = std::move(found);
+  }
+  TrimOps ops(client, pool.id, header.id, extents, std::move(listed));
   msgr::Inbox<OpReply> replies;  // this frame outlives every op: it takes all replies
-  const uint64_t total = ops.whole_objects();
+  const uint64_t total = ops.deletes();
   uint64_t in_flight = 0;
   uint64_t answered = 0;
   std::error_code error;
@@ -99,7 +145,7 @@ Task<std::error_code> trim_once(Client& client, objecter::PoolId pool, ImageHead
   if (error) co_return error;
 
   msgr::Completion<std::error_code> flushed;
-  client.objecter().flush(pool, header.id, ops.io_id(), flushed.callback());
+  client.objecter().flush(pool.id, header.id, ops.io_id(), flushed.callback());
   const std::error_code flush_error = co_await flushed;
   co_return flush_error;
 }
@@ -108,10 +154,11 @@ Task<std::error_code> trim_once(Client& client, objecter::PoolId pool, ImageHead
 
 // That writes were lost may be of earlier ones, which does not matter here, or of what was freed
 // just now by a server that lost its power since: it does not say which, so all is done again.
-Task<std::error_code> trim_image(Client& client, objecter::PoolId pool, ImageHeader header,
-                                 uint64_t from, uint64_t to, OnProgress on_progress) {
+Task<std::error_code> trim_image(Client& client, PoolInfo pool, ImageHeader header, uint64_t from,
+                                 uint64_t to, OnProgress on_progress) {
   std::error_code error = objecter::OsdErrc::kLostWrites;
-  for (int round = 0; round < kRounds && error == objecter::OsdErrc::kLostWrites; ++round) {
+  for (int round = 0; round < kLostWritesRounds && error == objecter::OsdErrc::kLostWrites;
+       ++round) {
     const std::error_code ended = co_await trim_once(client, pool, header, from, to, on_progress);
     error = ended;
   }

@@ -10,10 +10,18 @@
 
 namespace lunar::gateway {
 
+// Tries to make a change whose flush says that writes were lost.
+inline constexpr int kLostWritesRounds = 4;
+
+// Of more whole objects, a trim asks the servers which of them there are: large images are mostly
+// empty, and an op for each object of 4 PiB takes a day.
+inline constexpr uint64_t kTrimListsFrom = 1024;
+
 // Frees every byte of the image in [from, to): whole objects are deleted, the rest is zeroed; then
 // flushes, and does it again if a server says that it has lost writes meanwhile. At most a few
-// dozen ops are in flight. `on_progress` may be empty. A task, as those of metadata_object.h.
-Task<std::error_code> trim_image(Client& client, objecter::PoolId pool, ImageHeader header,
+// dozen ops are in flight. `on_progress` counts deletes, and may be empty. A task, as those of
+// metadata_object.h.
+Task<std::error_code> trim_image(Client& client, objecter::PoolInfo pool, ImageHeader header,
                                  uint64_t from, uint64_t to, OnProgress on_progress);
 
 }  // namespace lunar::gateway

@@ -20,7 +20,6 @@ using objecter::OsdErrc;
 using objecter::OsdId;
 using objecter::SubOp;
 
-constexpr uint64_t kReadBytes = 4u << 20;
 constexpr std::size_t kReadsInFlight = 4;
 
 // What a read has brought: its number in DataWalk, and how it ended.
@@ -65,7 +64,7 @@ class DataWalk {
         offset_ = 0;
         continue;
       }
-      const uint64_t length = std::min(kReadBytes, object.bytes - offset_);
+      const uint64_t length = std::min(kScrubReadBytes, object.bytes - offset_);
       ++in_flight_;
       client_.objecter().submit(read_op(object.name, offset_, length),
                                 [&answers, number = next_](const OpReply& reply) {

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <utility>
 
+#include "gateway/scrub/pool_survey.h"
 #include "msgr/awaiters.h"
 #include "objecter/protocol/steps.h"
 
@@ -19,7 +20,6 @@ using objecter::OpReply;
 using objecter::OsdErrc;
 
 constexpr uint64_t kGrainBytes = 4096;
-constexpr uint64_t kReadBytes = 4u << 20;
 constexpr std::size_t kZeroesPerOp = 8;
 
 struct ByteRange {
@@ -42,8 +42,8 @@ bool is_medium_error(std::error_code error) {
 class UnreadableSearch {
  public:
   explicit UnreadableSearch(uint64_t size) {
-    for (uint64_t at = 0; at < size; at += kReadBytes) {
-      pending_.push_back({at, std::min(kReadBytes, size - at)});
+    for (uint64_t at = 0; at < size; at += kScrubReadBytes) {
+      pending_.push_back({at, std::min(kScrubReadBytes, size - at)});
     }
   }
   bool is_over() const noexcept { return pending_.empty(); }

@@ -15,6 +15,7 @@
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
 #include "gateway/metadata/run_to_done.h"
+#include "gateway/metadata/trim.h"
 #include "gateway/pool_scrub.h"
 #include "gateway/scrub/findings.h"
 #include "gateway/scrub/header_salvage.h"
@@ -30,7 +31,6 @@ using objecter::OsdErrc;
 using objecter::PoolInfo;
 
 constexpr std::size_t kObjectsLookedAt = 256;  // of a lost header, for their size
-constexpr int kRounds = 4;                     // of changes whose flush says that writes were lost
 
 Error changed_meanwhile(const std::string& what) {
   return {make_error_code(OsdErrc::kBusy), what + " has changed since it was found: scrub again"};
@@ -122,7 +122,7 @@ Task<Outcome<uint64_t>> delete_data(RepairWork& work, std::vector<uint64_t> numb
                                     StillHolds still_holds) {
   std::set<uint64_t> deleted;
   std::error_code error = OsdErrc::kLostWrites;
-  for (int round = 0; round < kRounds && error == OsdErrc::kLostWrites; ++round) {
+  for (int round = 0; round < kLostWritesRounds && error == OsdErrc::kLostWrites; ++round) {
     const Outcome<std::error_code> flushed =
         co_await delete_data_once(work, numbers, still_holds, deleted);
     if (!flushed) co_return failure(flushed.error());
@@ -416,7 +416,7 @@ Task<Outcome<std::error_code>> mend_damaged_once(RepairWork& work, std::string& 
 Task<Outcome<std::string>> mend_damaged(RepairWork& work) {
   std::string done;
   std::error_code error = OsdErrc::kLostWrites;
-  for (int round = 0; round < kRounds && error == OsdErrc::kLostWrites; ++round) {
+  for (int round = 0; round < kLostWritesRounds && error == OsdErrc::kLostWrites; ++round) {
     const Outcome<std::error_code> flushed = co_await mend_damaged_once(work, done);
     if (!flushed) co_return failure(flushed.error());
     error = *flushed;

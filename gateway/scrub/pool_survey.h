@@ -20,6 +20,9 @@ namespace lunar::gateway {
 
 // What the servers of a pool say that is in it: the facts from which a scrub draws its findings.
 
+// What one read of a data object asks for, at most.
+inline constexpr uint64_t kScrubReadBytes = 4u << 20;
+
 // A metadata object as it was found. At most one of `is_there` and `error`.
 struct SurveyedObject {
   bool is_there = false;

@@ -106,101 +106,101 @@ bool get_map(ByteReader& r, uint16_t version, OsdMap& map) {
   return r.is_finished();
 }
 
-auto refuse(std::string what) {
+auto not_valid(std::string what) {
   return failure(OsdErrc::kInvalid, "the cluster map is not valid: " + std::move(what));
 }
 
 Outcome<void> validate_osds(const OsdMap& map) {
-  if (map.osds.size() > OsdMap::kMaxOsds) return refuse("too many OSDs");
+  if (map.osds.size() > OsdMap::kMaxOsds) return not_valid("too many OSDs");
   OsdId before = -1;
   for (const OsdInfo& osd : map.osds) {
     const std::string who = "osd." + std::to_string(osd.id);
-    if (osd.id <= before) return refuse(who + " is out of order, twice there or negative");
+    if (osd.id <= before) return not_valid(who + " is out of order, twice there or negative");
     before = osd.id;
     if (osd.addresses.size() > OsdInfo::kMaxAddresses)
-      return refuse(who + " has too many addresses");
-    if (osd.up && osd.addresses.empty()) return refuse(who + " is up without an address");
+      return not_valid(who + " has too many addresses");
+    if (osd.up && osd.addresses.empty()) return not_valid(who + " is up without an address");
     if (osd.lost_below > map.next_pool_id)
-      return refuse(who + " has lost objects of pools that never were");
+      return not_valid(who + " has lost objects of pools that never were");
     for (const msgr::Address& address : osd.addresses) {
       if (address.is_unset() || address.port() == 0) {
-        return refuse(who + " has an address without a port");
+        return not_valid(who + " has an address without a port");
       }
     }
   }
   if (map.find_osd(map.authority) == nullptr) {
-    return refuse("its authority osd." + std::to_string(map.authority) + " is not in it");
+    return not_valid("its authority osd." + std::to_string(map.authority) + " is not in it");
   }
   return {};
 }
 
 Outcome<void> validate_members(const OsdMap& map, const PoolInfo& pool, const std::string& who) {
   if (pool.members.empty() || pool.members.size() > map.osds.size()) {
-    return refuse(who + " needs between one OSD and as many as there are");
+    return not_valid(who + " needs between one OSD and as many as there are");
   }
   std::vector<OsdId> ids;
   uint64_t weights = 0;
   for (const PoolInfo::Member& member : pool.members) {
     const std::string which = "osd." + std::to_string(member.osd);
     if (map.find_osd(member.osd) == nullptr) {
-      return refuse(who + " names " + which + ", which is not in the map");
+      return not_valid(who + " names " + which + ", which is not in the map");
     }
     if (member.weight > PoolInfo::kMaxWeight)
-      return refuse(who + " gives " + which + " too much weight");
+      return not_valid(who + " gives " + which + " too much weight");
     ids.push_back(member.osd);
     weights += member.weight;
   }
   std::sort(ids.begin(), ids.end());
   if (std::adjacent_find(ids.begin(), ids.end()) != ids.end()) {
-    return refuse(who + " names an OSD twice");
+    return not_valid(who + " names an OSD twice");
   }
-  if (weights == 0) return refuse(who + " has no weight on any OSD");
+  if (weights == 0) return not_valid(who + " has no weight on any OSD");
   return {};
 }
 
 Outcome<void> validate_pools(const OsdMap& map) {
-  if (map.pools.size() > OsdMap::kMaxPools) return refuse("too many pools");
+  if (map.pools.size() > OsdMap::kMaxPools) return not_valid("too many pools");
   std::vector<std::string_view> names;
   PoolId before = 0;
   for (const PoolInfo& pool : map.pools) {
     const std::string who = "pool " + std::to_string(pool.id);
-    if (pool.id <= before) return refuse(who + " is out of order or twice there");
-    if (pool.id >= map.next_pool_id) return refuse(who + " is not below next_pool_id");
+    if (pool.id <= before) return not_valid(who + " is out of order or twice there");
+    if (pool.id >= map.next_pool_id) return not_valid(who + " is not below next_pool_id");
     before = pool.id;
     if (!is_valid_object_name(pool.name) || pool.name.size() > kMaxPoolName) {
-      return refuse(who + " needs a name of up to 64 letters, digits, '.', '_' and '-'");
+      return not_valid(who + " needs a name of up to 64 letters, digits, '.', '_' and '-'");
     }
     names.push_back(pool.name);
     if (pool.pg_num == 0 || pool.pg_num > PoolInfo::kMaxPgs) {
-      return refuse(who + " needs between 1 and 65536 placement groups");
+      return not_valid(who + " needs between 1 and 65536 placement groups");
     }
     if (!std::has_single_bit(pool.object_size) || pool.object_size < PoolInfo::kMinObjectSize ||
         pool.object_size > PoolInfo::kMaxObjectSize) {
-      return refuse(who + " needs an object size that is a power of two from 4 KiB to 32 MiB");
+      return not_valid(who + " needs an object size that is a power of two from 4 KiB to 32 MiB");
     }
     if (pool.store < StoreKind::kFile || pool.store > StoreKind::kRados) {
-      return refuse(who + " has an unknown kind of store");
+      return not_valid(who + " has an unknown kind of store");
     }
     if (auto members = validate_members(map, pool, who); !members) return members;
   }
   std::sort(names.begin(), names.end());
   const auto twice = std::adjacent_find(names.begin(), names.end());
-  if (twice != names.end()) return refuse("two pools are named '" + std::string(*twice) + "'");
+  if (twice != names.end()) return not_valid("two pools are named '" + std::string(*twice) + "'");
   return {};
 }
 
 Outcome<void> validate_entities(const OsdMap& map) {
-  if (map.entities.size() > OsdMap::kMaxEntities) return refuse("too many entities");
+  if (map.entities.size() > OsdMap::kMaxEntities) return not_valid("too many entities");
   std::string_view before;
   for (const EntityInfo& entity : map.entities) {
-    if (!is_entity_text(entity.entity)) return refuse("an entity has no name of graphic ASCII");
+    if (!is_entity_text(entity.entity)) return not_valid("an entity has no name of graphic ASCII");
     if (entity.entity <= before)
-      return refuse("entity " + entity.entity + " is out of order or twice there");
+      return not_valid("entity " + entity.entity + " is out of order or twice there");
     before = entity.entity;
     const auto capabilities = parse_capabilities(entity.caps);
-    if (!capabilities) return refuse(entity.entity + ": " + capabilities.error().message);
+    if (!capabilities) return not_valid(entity.entity + ": " + capabilities.error().message);
     if (to_string(*capabilities) != entity.caps)
-      return refuse(entity.entity + " has capabilities that are not in their normal form");
+      return not_valid(entity.entity + " has capabilities that are not in their normal form");
   }
   return {};
 }
@@ -233,11 +233,11 @@ const EntityInfo* OsdMap::find_entity(std::string_view name) const noexcept {
 }
 
 Outcome<void> validate(const OsdMap& map) {
-  if (map.fsid.is_nil()) return refuse("it has no cluster id");
-  if (map.epoch == 0) return refuse("its epoch is 0");
-  if (map.epoch > OsdMap::kMaxEpoch) return refuse("its epoch is above 2^62");
-  if (map.next_pool_id == 0) return refuse("next_pool_id is 0");
-  if (map.next_pool_id > OsdMap::kMaxPoolId) return refuse("next_pool_id is above 2^20");
+  if (map.fsid.is_nil()) return not_valid("it has no cluster id");
+  if (map.epoch == 0) return not_valid("its epoch is 0");
+  if (map.epoch > OsdMap::kMaxEpoch) return not_valid("its epoch is above 2^62");
+  if (map.next_pool_id == 0) return not_valid("next_pool_id is 0");
+  if (map.next_pool_id > OsdMap::kMaxPoolId) return not_valid("next_pool_id is above 2^20");
   if (auto osds = validate_osds(map); !osds) return osds;
   if (auto pools = validate_pools(map); !pools) return pools;
   if (auto entities = validate_entities(map); !entities) return entities;

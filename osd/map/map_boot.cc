@@ -12,7 +12,7 @@ using objecter::OsdErrc;
 using objecter::OsdInfo;
 using objecter::OsdMap;
 
-BootChange refuse(OsdErrc error, std::string sentence) {
+BootChange refuse_boot(OsdErrc error, std::string sentence) {
   return {{error, 0, std::move(sentence)}, std::nullopt};
 }
 
@@ -28,13 +28,13 @@ bool is_next_start(const OsdInfo& known, const objecter::OsdBoot& boot) {
 
 BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
   if (boot.fsid != map.fsid)
-    return refuse(
+    return refuse_boot(
         OsdErrc::kNotPermitted,
         fmt::format("osd.{} belongs to cluster {}, and this is cluster {}; check mon_host, "
                     "or make the store anew with lunar-osd --mkfs --fsid {}",
                     boot.osd, boot.fsid.to_string(), map.fsid.to_string(), map.fsid.to_string()));
   if (boot.epoch > map.epoch)
-    return refuse(
+    return refuse_boot(
         OsdErrc::kIncompatible,
         fmt::format("osd.{} has map epoch {}, the authority only {}: the authority's store "
                     "was put back to an older state; restore a newer map backup there "
@@ -42,12 +42,12 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
                     boot.osd, boot.epoch, map.epoch));
   for (const OsdInfo& osd : map.osds)
     if (osd.id != boot.osd && osd.store == boot.store)
-      return refuse(OsdErrc::kExists,
-                    fmt::format("store {} is osd.{} in the map and cannot also be osd.{}",
-                                boot.store.to_string(), osd.id, boot.osd));
+      return refuse_boot(OsdErrc::kExists,
+                         fmt::format("store {} is osd.{} in the map and cannot also be osd.{}",
+                                     boot.store.to_string(), osd.id, boot.osd));
   const OsdInfo* const known = map.find_osd(boot.osd);
   if (known != nullptr && !known->store.is_nil() && known->store != boot.store)
-    return refuse(
+    return refuse_boot(
         OsdErrc::kExists,
         fmt::format(
             "osd.{} is store {} in the map, and this is another store ({}); start the "
@@ -57,7 +57,7 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
             boot.osd, known->store.to_string(), boot.store.to_string(), boot.osd,
             boot.store.to_string()));
   if (known != nullptr && known->store == boot.store && !is_next_start(*known, boot))
-    return refuse(
+    return refuse_boot(
         OsdErrc::kExists,
         fmt::format("this start of osd.{} does not follow the one that the map knows: it is on "
                     "a copy of store {}, or that was put back to an older state, and lacks "

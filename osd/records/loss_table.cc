@@ -9,8 +9,8 @@
 namespace lunar::osd {
 namespace {
 
-constexpr uint16_t kVersion = 2;
-constexpr uint16_t kVersionWithoutIds = 1;  // an image's loss had no number of its own
+constexpr uint16_t kLossesVersion = 2;
+constexpr uint16_t kLossesVersionWithoutIds = 1;  // an image's loss had no number of its own
 
 // As it is in the record.
 std::string name_of(const ClientName& client) {
@@ -29,7 +29,7 @@ LossTable::LossTable(ServerRecords& records)
 std::vector<std::byte> LossTable::encode() const {
   std::vector<std::byte> out;
   ByteWriter writer(out);
-  writer.put(kVersion);
+  writer.put(kLossesVersion);
   writer.put(verifier_);
   writer.put(static_cast<uint32_t>(losses_.size()));
   for (const auto& [image, loss] : losses_) {
@@ -49,13 +49,13 @@ std::vector<std::byte> LossTable::encode() const {
 bool LossTable::decode(ConstBytes record) {
   ByteReader reader(record);
   const auto version = reader.get<uint16_t>();
-  if (version != kVersion && version != kVersionWithoutIds) return false;
+  if (version != kLossesVersion && version != kLossesVersionWithoutIds) return false;
   verifier_ = reader.get<uint64_t>();
   const auto images = reader.get<uint32_t>();
   if (!reader.can_hold(images, 12)) return false;
   for (uint32_t i = 0; i < images && reader.ok(); ++i) {
     ImageLoss& loss = losses_[reader.get<ImageId>()];
-    loss.id = version == kVersionWithoutIds ? verifier_ : reader.get<uint64_t>();
+    loss.id = version == kLossesVersionWithoutIds ? verifier_ : reader.get<uint64_t>();
     const auto clients = reader.get<uint32_t>();
     if (!reader.can_hold(clients, 4)) return false;
     for (uint32_t c = 0; c < clients && reader.ok(); ++c)

@@ -9,7 +9,7 @@
 namespace lunar::osd {
 namespace {
 constexpr char kRecord[] = "starts";
-constexpr uint16_t kRecordVersion = 1;
+constexpr uint16_t kStartsVersion = 1;
 constexpr unsigned kRandomBits = 32;
 constexpr uint64_t kRandomMask = (uint64_t{1} << kRandomBits) - 1;
 }  // namespace
@@ -46,7 +46,7 @@ Outcome<std::unique_ptr<StoreStarts>> StoreStarts::load(ServerRecords& records,
 
 bool StoreStarts::decode(ConstBytes record) {
   ByteReader reader(record);
-  if (reader.get<uint16_t>() != kRecordVersion) return false;
+  if (reader.get<uint16_t>() != kStartsVersion) return false;
   const auto count = reader.get<uint32_t>();
   if (count == 0 || !reader.can_hold(count, 8)) return false;
   for (uint32_t i = 0; i < count; ++i) previous_.push_back(reader.get<uint64_t>());
@@ -56,7 +56,7 @@ bool StoreStarts::decode(ConstBytes record) {
 std::vector<std::byte> StoreStarts::encode() const {
   std::vector<std::byte> out;
   ByteWriter writer(out);
-  writer.put(kRecordVersion);
+  writer.put(kStartsVersion);
   writer.put(static_cast<uint32_t>(previous_.size() + 1));
   for (const uint64_t each : previous_) writer.put(each);
   writer.put(incarnation_);

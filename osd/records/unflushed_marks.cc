@@ -9,7 +9,7 @@
 
 namespace lunar::osd {
 namespace {
-constexpr uint16_t kVersion = 1;
+constexpr uint16_t kMarksVersion = 1;
 }  // namespace
 
 UnflushedMarks::UnflushedMarks(ServerRecords& records, uint64_t incarnation)
@@ -18,7 +18,7 @@ UnflushedMarks::UnflushedMarks(ServerRecords& records, uint64_t incarnation)
 std::vector<std::byte> UnflushedMarks::encode() const {
   std::vector<std::byte> out;
   ByteWriter writer(out);
-  writer.put(kVersion);
+  writer.put(kMarksVersion);
   writer.put(static_cast<uint32_t>(count()));
   for (const ImageId image : marked()) {
     writer.put(image);
@@ -29,7 +29,7 @@ std::vector<std::byte> UnflushedMarks::encode() const {
 
 bool UnflushedMarks::decode(ConstBytes record) {
   ByteReader reader(record);
-  if (reader.get<uint16_t>() != kVersion) return false;
+  if (reader.get<uint16_t>() != kMarksVersion) return false;
   const auto count = reader.get<uint32_t>();
   if (!reader.can_hold(count, 16)) return false;
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {

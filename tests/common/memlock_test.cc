@@ -3,10 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/sizes.h"
+
 namespace lunar {
 namespace {
-
-constexpr uint64_t kMiB = 1u << 20;
 
 TEST(MemlockTest, ReadsWhatIsPinnedAndTheCapability) {
   const Memlock plain = parse_proc_status(

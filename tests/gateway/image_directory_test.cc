@@ -8,14 +8,13 @@
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/run_to_done.h"
 #include "tests/gateway/image_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
 using objecter::PoolId;
-
-constexpr uint64_t kMiB = 1u << 20;
 
 class ImageDirectoryTest : public ImageFixture {
  protected:

@@ -20,18 +20,19 @@
 
 #include "common/program.h"
 #include "tests/gateway/mixed_io.h"
+#include "tests/support/sizes.h"
 #include "tools/lunar/cluster_handle.h"
 
 namespace {
 
 using lunar::Bytes;
+using lunar::kMiB;
 using lunar::Outcome;
 using lunar::gateway::Image;
 using lunar::gateway::IoResult;
 using lunar::gateway::MixedIo;
 using lunar::tools::ClusterHandle;
 
-constexpr uint64_t kMiB = 1u << 20;
 constexpr uint64_t kRegions = 3;  // each with an IO of up to a third of the image
 
 Outcome<void> wrong(const std::string& what) { return lunar::failure(std::errc::io_error, what); }

@@ -9,11 +9,11 @@
 #include "msgr/errors.h"
 #include "tests/gateway/image_fixture.h"
 #include "tests/gateway/mixed_io.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 namespace {
 
-constexpr uint64_t kMiB = 1u << 20;
 constexpr uint64_t kImageBytes = 12 * kMiB;
 constexpr uint64_t kRegions = 6;  // one IO in flight in each
 constexpr int kRounds = 100;

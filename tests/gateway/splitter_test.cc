@@ -7,11 +7,10 @@
 #include <random>
 #include <vector>
 
+#include "tests/support/sizes.h"
+
 namespace lunar::gateway {
 namespace {
-
-constexpr uint64_t kKiB = 1024;
-constexpr uint64_t kMiB = 1024 * kKiB;
 
 std::vector<ObjectExtent> split(const StripeLayout& layout, uint64_t offset, uint64_t length) {
   std::vector<ObjectExtent> out;

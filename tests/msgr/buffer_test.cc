@@ -8,10 +8,10 @@
 #include <thread>
 #include <vector>
 
+#include "tests/support/sizes.h"
+
 namespace lunar::msgr {
 namespace {
-
-constexpr std::size_t kMiB = 1u << 20;
 
 TEST(HeapBufferPoolTest, SlicesArePageAlignedAndExactlyAsLongAsAsked) {
   const auto pool = make_heap_buffer_pool(256 * kMiB, 64 * kMiB);

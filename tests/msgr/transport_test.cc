@@ -16,11 +16,10 @@
 
 #include "msgr/event/worker_thread.h"
 #include "tests/msgr/link_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::msgr {
 namespace {
-
-constexpr std::size_t kMiB = 1u << 20;
 
 class TransportTest : public testing::TestWithParam<Transport> {
  protected:

@@ -24,6 +24,9 @@ namespace lunar::objecter {
 
 using namespace std::chrono_literals;
 
+// What tests fill the buffers with that an op must leave alone after done.
+inline constexpr std::byte kPoison{0xee};
+
 // Lets a test break and stall the client's links to one server.
 struct LinkFaults final : msgr::LoopbackInjector {
   msgr::Address target;

@@ -13,7 +13,7 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::array<const char*, Fault::kKinds> kNames = {
+constexpr std::array<const char*, Fault::kKinds> kFaultNames = {
     "kill-server",      "cut-power",         "pause-server",   "kill-gateway",    "pause-gateway",
     "cut-server-links", "cut-gateway-links", "silence-server", "silence-gateway", "flaky-server",
     "fail-sync",        "fail-open",         "fail-unlink",    "fail-rename",     "full-disk",
@@ -43,8 +43,8 @@ int64_t in_ms(Duration duration) {
 }  // namespace
 
 std::string Fault::to_string() const {
-  return fmt::format("{} {} {} {} {}", in_ms(at), kNames[static_cast<std::size_t>(kind)], target,
-                     in_ms(length), count);
+  return fmt::format("{} {} {} {} {}", in_ms(at), kFaultNames[static_cast<std::size_t>(kind)],
+                     target, in_ms(length), count);
 }
 
 std::optional<Fault> Fault::parse(const std::string& line) {
@@ -54,11 +54,11 @@ std::optional<Fault> Fault::parse(const std::string& line) {
   std::string name;
   Fault fault;
   if (!(words >> at_ms >> name >> fault.target >> length_ms >> fault.count)) return std::nullopt;
-  const auto found = std::find(kNames.begin(), kNames.end(), name);
-  if (found == kNames.end()) return std::nullopt;
+  const auto found = std::find(kFaultNames.begin(), kFaultNames.end(), name);
+  if (found == kFaultNames.end()) return std::nullopt;
   fault.at = std::chrono::milliseconds(at_ms);
   fault.length = std::chrono::milliseconds(length_ms);
-  fault.kind = static_cast<Kind>(found - kNames.begin());
+  fault.kind = static_cast<Kind>(found - kFaultNames.begin());
   return fault;
 }
 

@@ -12,10 +12,10 @@ namespace {
 using ::testing::HasSubstr;
 using ::testing::StartsWith;
 
-constexpr uint32_t kBlock = 512;
-
 class PatternTest : public ::testing::Test {
  protected:
+  static constexpr uint32_t kBlock = 512;
+
   std::vector<std::byte> made(uint64_t lba, Content content, size_t num_blocks = 1) {
     std::vector<std::byte> bytes(num_blocks * kBlock, std::byte{0xee});
     pattern_.fill(lba, content, bytes);

@@ -14,11 +14,12 @@ namespace {
 using ::testing::ElementsAre;
 using ::testing::HasSubstr;
 
-constexpr uint32_t kBlock = 512;
 constexpr uint64_t kNumBlocks = 100'000;
 
 class VerifierTest : public ::testing::Test {
  protected:
+  static constexpr uint32_t kBlock = 512;
+
   std::vector<std::byte> blocks(BlockRange range, Content content) {
     std::vector<std::byte> bytes(range.num_blocks * kBlock);
     verifier_.pattern().fill(range.lba, content, bytes);

@@ -2,13 +2,13 @@
 #include <random>
 
 #include "tests/gateway/image_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
 
-constexpr uint64_t kMiB = 1u << 20;
 constexpr StripeLayout kStriped{.object_size = 65536, .stripe_unit = 4096, .stripe_count = 3};
 
 class ImageIoTest : public ImageFixture {};

@@ -2,13 +2,12 @@
 #include "gateway/metadata/header_object.h"
 
 #include "tests/gateway/metadata/metadata_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
-
-constexpr uint64_t kMiB = 1u << 20;
 
 class HeaderObjectTest : public MetadataFixture {};
 

@@ -8,13 +8,12 @@
 #include "gateway/metadata/holders.h"
 #include "msgr/loopback/loopback_stack.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
-
-constexpr uint64_t kMiB = 1u << 20;
 
 Registration registration(const std::string& instance, uint64_t nonce, uint64_t cookie,
                           LockMode lock = LockMode::kExclusive) {

@@ -14,14 +14,13 @@
 #include "gateway/pool_scrub.h"
 #include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 
 using namespace std::chrono_literals;
 using objecter::OsdErrc;
 using Duration = msgr::EventCenter::Clock::duration;
-
-constexpr uint64_t kMiB = 1u << 20;
 
 // Delays what a client sends and receives.
 struct DelayedLinks final : msgr::LoopbackInjector {

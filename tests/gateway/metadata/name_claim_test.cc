@@ -5,13 +5,12 @@
 #include "gateway/metadata/metadata_object.h"
 #include "gateway/metadata/name_object.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
-
-constexpr uint64_t kMiB = 1u << 20;
 
 class NameClaimTest : public MetadataFixture {
  protected:

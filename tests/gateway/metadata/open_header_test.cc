@@ -9,13 +9,12 @@
 #include "gateway/metadata/name_object.h"
 #include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
-
-constexpr uint64_t kMiB = 1u << 20;
 
 class OpenHeaderTest : public MetadataFixture {
  protected:

@@ -2,14 +2,13 @@
 #include "gateway/start_nonce.h"
 
 #include "tests/gateway/metadata/metadata_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 namespace {
 
 using namespace std::chrono_literals;
 using objecter::OsdErrc;
-
-constexpr uint64_t kMiB = 1u << 20;
 
 uint64_t clock_in(std::chrono::hours ahead) {
   const auto when = std::chrono::system_clock::now().time_since_epoch() + ahead;

@@ -3,10 +3,10 @@
 
 #include <gtest/gtest.h>
 
+#include "tests/support/sizes.h"
+
 namespace lunar::gateway {
 namespace {
-
-constexpr uint64_t kMiB = 1u << 20;
 
 ImageHeader original() {
   ImageHeader header;

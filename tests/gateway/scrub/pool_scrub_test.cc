@@ -12,13 +12,12 @@
 #include "msgr/loopback/loopback_stack.h"
 #include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::gateway {
 namespace {
 
 using objecter::OsdErrc;
-
-constexpr uint64_t kMiB = 1u << 20;
 
 class PoolScrubTest : public MetadataFixture {
  protected:

@@ -1,12 +1,19 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <initializer_list>
 #include <memory>
 #include <string>
 
 #include "tests/msgr/session/raw_peer.h"
 
 namespace lunar::msgr {
+
+inline Keyring keyring_of(std::initializer_list<const char*> names) {
+  Keyring keyring;
+  for (const char* name : names) keyring.generate(*EntityName::parse(name));
+  return keyring;
+}
 
 // A server and clients of it, and a peer that sends the frames that a test chooses.
 class HandshakeFixture : public SessionFixture {

@@ -11,12 +11,6 @@ namespace {
 using namespace std::chrono_literals;
 using ::testing::HasSubstr;
 
-Keyring keyring_of(std::initializer_list<const char*> names) {
-  Keyring keyring;
-  for (const char* name : names) keyring.generate(*EntityName::parse(name));
-  return keyring;
-}
-
 TEST(FindMismatchTest, NamesWhatOneSideRequiresAndTheOtherLacks) {
   const Hello ours = raw_hello("osd.0");
   Hello theirs = raw_hello("client.a");

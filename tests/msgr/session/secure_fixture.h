@@ -12,12 +12,6 @@
 
 namespace lunar::msgr {
 
-inline Keyring keyring_of(std::initializer_list<const char*> names) {
-  Keyring keyring;
-  for (const char* name : names) keyring.generate(*EntityName::parse(name));
-  return keyring;
-}
-
 inline MessengerOptions with_modes(MessengerOptions options, std::string_view modes) {
   const WireModes parsed = *WireModes::parse(modes);
   options.modes = {parsed, parsed, parsed};

@@ -15,7 +15,6 @@
 
 namespace lunar::objecter {
 
-inline constexpr std::byte kPoison{0xee};
 inline constexpr uint32_t kBytes = 200'000;
 
 inline msgr::LoopbackOptions one_sided_stack(std::size_t windows = SIZE_MAX) {

@@ -6,8 +6,6 @@
 namespace lunar::objecter {
 namespace {
 
-const std::byte kPoison{0xee};
-
 class OpEndingTest : public ObjecterFixture {
  protected:
   OpEndingTest() {

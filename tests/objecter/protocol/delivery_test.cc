@@ -6,11 +6,10 @@
 #include <functional>
 
 #include "objecter/protocol/osd_op.h"
+#include "tests/objecter/protocol/exact_decoding.h"
 
 namespace lunar::objecter {
 namespace {
-
-using Buffer = std::vector<std::byte>;
 
 DeliveryDescriptor some(DeliveryAccess access = DeliveryAccess::kPull) {
   DeliveryDescriptor delivery;
@@ -36,12 +35,6 @@ OsdOpHeader op_of(DeliveryAccess access) {
   if (access == DeliveryAccess::kPull) op.steps[0].data_length = 10'000;
   op.delivery = some(access);
   return op;
-}
-
-Buffer encoded(const OsdOpHeader& op) {
-  Buffer out;
-  encode(op, out);
-  return out;
 }
 
 TEST(DeliveryTest, BothWaysSurviveTheWireWithoutData) {

@@ -6,13 +6,12 @@
 
 #include "common/crc32c.h"
 #include "objecter/protocol/control.h"
+#include "tests/objecter/protocol/exact_decoding.h"
 
 namespace lunar::objecter {
 namespace {
 
 using testing::HasSubstr;
-using Buffer = std::vector<std::byte>;
-
 OsdMap some_map() {
   OsdMap map;
   map.fsid = *Uuid::parse("01234567-89ab-4def-8123-456789abcdef");
@@ -39,12 +38,6 @@ OsdMap map_with_caps() {
   map.enforces_caps = true;
   map.entities = {{"client.backup", "allow r pool=rbd"}, {"client.gw1", "allow rw, allow x"}};
   return map;
-}
-
-Buffer encoded(const OsdMap& map) {
-  Buffer out;
-  encode(map, out);
-  return out;
 }
 
 // With a correct checksum, so that the decoder looks at the rest.

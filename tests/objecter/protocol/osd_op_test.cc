@@ -5,10 +5,10 @@
 
 #include <functional>
 
+#include "tests/objecter/protocol/exact_decoding.h"
+
 namespace lunar::objecter {
 namespace {
-
-using Buffer = std::vector<std::byte>;
 
 SubOp step(OpCode code, uint64_t offset = 0, uint64_t length = 0, uint32_t data_length = 0,
            std::string name = {}) {
@@ -39,12 +39,6 @@ std::size_t data_of(const OsdOpHeader& op) {
   std::size_t sum = 0;
   for (const SubOp& s : op.steps) sum += s.data_length;
   return sum;
-}
-
-Buffer encoded(const OsdOpHeader& op) {
-  Buffer out;
-  encode(op, out);
-  return out;
 }
 
 void expect_equal(const OsdOpHeader& a, const OsdOpHeader& b) {

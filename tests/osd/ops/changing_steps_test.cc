@@ -9,8 +9,6 @@ namespace {
 
 using ChangingStepsTest = ExecutorFixture;
 
-std::string zeros(std::size_t count) { return std::string(count, '\0'); }
-
 TEST_F(ChangingStepsTest, WriteSameRepeatsItsPattern) {
   EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteSame, 2, 12, "abcd")), OsdErrc::kOk);
   EXPECT_EQ(content("a", 0, 15), zeros(2) + "abcdabcdabcd" + zeros(1));

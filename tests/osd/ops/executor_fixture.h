@@ -49,6 +49,8 @@ class StoreFixture : public ::testing::Test {
   std::unique_ptr<FaultyStore> store;
 };
 
+inline std::string zeros(std::size_t count) { return std::string(count, '\0'); }
+
 inline std::vector<std::byte> bytes_of(std::string_view text) {
   const ConstBytes bytes = as_const_bytes(text);
   return {bytes.begin(), bytes.end()};

@@ -9,8 +9,6 @@ namespace {
 
 using ReadingStepsTest = ExecutorFixture;
 
-std::string zeros(std::size_t count) { return std::string(count, '\0'); }
-
 TEST_F(ReadingStepsTest, ReadReturnsWhatWasWrittenAndZeroesAround) {
   EXPECT_EQ(error_of(Vector("a").write(4, "data")), OsdErrc::kOk);
   EXPECT_EQ(content("a", 2, 8), zeros(2) + "data" + zeros(2));

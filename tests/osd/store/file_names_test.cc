@@ -14,7 +14,6 @@ namespace {
 namespace fs = std::filesystem;
 using objecter::OsdErrc;
 
-const std::error_code kNone;
 constexpr std::size_t kMostMetadata = 1 << 20;  // what takes from the reserve at the most
 
 class FileNamesTest : public FilePartsTest {

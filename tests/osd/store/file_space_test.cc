@@ -14,8 +14,6 @@ namespace {
 
 using objecter::OsdErrc;
 
-const std::error_code kNone;
-
 class FileSpaceTest : public FilePartsTest {
  protected:
   std::error_code zero(uint64_t offset, uint64_t length, bool fua = false) {

@@ -14,8 +14,6 @@ using objecter::OsdErrc;
 
 class FileStoreDurabilityTest : public FileStoreTest {};
 
-const std::error_code kNone;
-
 TEST_F(FileStoreDurabilityTest, AFlushOfFewSyncsTheFilesAndTheFolderOfANewName) {
   open();
   ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);

@@ -15,8 +15,6 @@ namespace {
 namespace fs = std::filesystem;
 using objecter::OsdErrc;
 
-const std::error_code kNone;
-
 TEST_F(FileStoreTest, KeepsObjectsXattrsAndRecordsOverARestart) {
   open();
   const Uuid uuid = store_->identity().store;

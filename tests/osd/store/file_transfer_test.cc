@@ -17,7 +17,6 @@ namespace {
 using objecter::OsdErrc;
 using Calls = std::vector<RecordingEngine::EngineCall>;
 
-const std::error_code kNone;
 constexpr std::size_t kLoopBytes = 4096;
 
 class FileTransferTest : public FilePartsTest {

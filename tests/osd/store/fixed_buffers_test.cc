@@ -18,8 +18,6 @@
 namespace lunar::osd::test {
 namespace {
 
-const std::error_code kNone;
-
 // Memory of two regions side by side. It hands out nothing.
 class TwoRegions final : public msgr::BufferPool {
  public:

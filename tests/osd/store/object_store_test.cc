@@ -70,8 +70,6 @@ class ObjectStoreTest : public ::testing::TestWithParam<Kind> {
   const ObjectId id_{1, "0123.0000000000000007"};
 };
 
-const std::error_code kNone;
-
 TEST_P(ObjectStoreTest, ReadOfAnAbsentObjectSaysSoAndGivesZeroes) {
   std::vector<std::byte> into(100, std::byte{0xee});
   EXPECT_EQ(driver_.read(*store_, id_, 0, Bytes(into)), OsdErrc::kNoSuchObject);

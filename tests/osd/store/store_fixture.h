@@ -19,6 +19,8 @@
 
 namespace lunar::osd::test {
 
+inline const std::error_code kNone;  // no error
+
 // A folder that is removed with all in it.
 class TemporaryFolder {
  public:

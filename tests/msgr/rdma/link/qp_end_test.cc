@@ -6,16 +6,12 @@
 #include <memory>
 #include <string>
 
+#include "tests/support/manual_clock.h"
+
 namespace lunar::msgr::rdma {
 namespace {
 
 using namespace std::chrono_literals;
-
-// A clock that the test moves.
-struct ManualTime final : TimeSource {
-  EventCenter::Clock::time_point at{1h};
-  EventCenter::Clock::time_point now() noexcept override { return at; }
-};
 
 class QpEndTest : public testing::Test, public QpEnd::Steps {
  protected:
@@ -36,7 +32,7 @@ class QpEndTest : public testing::Test, public QpEnd::Steps {
     end_ = std::make_unique<QpEnd>(*center_, *this, life_, last_wqe, kDrainTimeout);
   }
   void pass(std::chrono::nanoseconds time) {
-    time_.at += time;
+    time_.advance(time);
     center_->run_until_idle();
   }
   // To where only the beacons are awaited.
@@ -55,7 +51,7 @@ class QpEndTest : public testing::Test, public QpEnd::Steps {
   void destroy_qp() override { did("destroy"); }
   void did(const std::string& step) { steps_ += steps_.empty() ? step : " " + step; }
 
-  ManualTime time_;
+  test::ManualClock time_;
   std::unique_ptr<EventCenter> center_;
   QpLife life_;
   std::string steps_;

@@ -11,10 +11,9 @@
 #include "msgr/rdma/link/rdma_link.h"
 #include "tests/msgr/link_fixture.h"
 #include "tests/msgr/rdma/link/joined_stack.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::msgr::rdma {
-
-inline constexpr std::size_t kMiB = 1u << 20;
 
 // The two ends of an RDMA link on a real (or software) device; the parameter: with an SRQ.
 class RdmaLinkTest : public testing::TestWithParam<bool> {

@@ -11,6 +11,7 @@
 #include "msgr/rdma/link/idle_watch.h"
 #include "msgr/rdma/link/link_table.h"
 #include "msgr/rdma/link/window_stock.h"
+#include "tests/support/manual_clock.h"
 
 namespace lunar::msgr::rdma {
 namespace {
@@ -178,20 +179,15 @@ TEST_F(WindowStockTest, ADeviceThatHasNoMoreIsNotAskedForAWhile) {
   EXPECT_EQ(times_asked_, 3);
 }
 
-struct ManualTime final : TimeSource {
-  EventCenter::Clock::time_point at{1h};
-  EventCenter::Clock::time_point now() noexcept override { return at; }
-};
-
 TEST(IdleWatchTest, LooksOnceForEachStart) {
-  ManualTime time;
+  test::ManualClock time;
   EventCenter::Options options;
   options.time = &time;
   const auto center = std::move(*EventCenter::create(std::move(options)));
   int looks = 0;
   IdleWatch watch(*center, [&] { ++looks; });
   const auto pass = [&] {
-    time.at += IdleWatch::kAfter;
+    time.advance(IdleWatch::kAfter);
     center->run_until_idle();
   };
   watch.start();

@@ -8,11 +8,10 @@
 #include <thread>
 
 #include "msgr/rdma/memory/chunk.h"
+#include "tests/support/sizes.h"
 
 namespace lunar::msgr::rdma {
 namespace {
-
-constexpr std::size_t kMiB = 1u << 20;
 
 // Without a device: memory and its growth.
 class ArenaTest : public testing::Test {

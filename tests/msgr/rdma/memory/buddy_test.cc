@@ -6,10 +6,10 @@
 #include <random>
 #include <vector>
 
+#include "tests/support/sizes.h"
+
 namespace lunar::msgr::rdma {
 namespace {
-
-constexpr std::size_t kMiB = 1u << 20;
 
 TEST(BuddyTest, OrderIsTheLeastThatHoldsTheLength) {
   EXPECT_EQ(Buddy::order_of(1), 0u);
