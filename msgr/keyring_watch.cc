@@ -76,7 +76,7 @@ void KeyringWatch::start(std::chrono::nanoseconds interval, UniqueFunction<void(
   timer_ = center_.run_after(interval_, [this] { look(); });
 }
 
-void KeyringWatch::reload(UniqueFunction<void()> done) {
+void KeyringWatch::reload(UniqueFunction<void(Outcome<void>)> done) {
   LUNAR_CHECK(interval_.count() != 0, "a keyring is read anew before it is watched");
   reloads_.push_back(std::move(done));
   if (is_looking_) return;     // it may have read what was there before
@@ -120,12 +120,17 @@ void KeyringWatch::look() {
 void KeyringWatch::on_seen(Sighting& seen) {
   is_looking_ = false;
   seen_ = seen.stamp;
-  std::vector<UniqueFunction<void()>> promised = std::exchange(promised_, {});
+  auto promised = std::exchange(promised_, {});
   if (seen.keyring) {
     unsettled_ = 0;
     read_ = seen.stamp;
     take(std::move(*seen.keyring));
-    for (UniqueFunction<void()>& done : promised) done();
+    for (auto& done : promised) {
+      if (problem_.empty())
+        done({});
+      else
+        done(failure(std::errc::invalid_argument, problem_));
+    }
   } else {  // a file that was asked for is still being written: it is asked for again
     reloads_.insert(reloads_.begin(), std::make_move_iterator(promised.begin()),
                     std::make_move_iterator(promised.end()));

@@ -45,9 +45,10 @@ class KeyringWatch {
   void start(std::chrono::nanoseconds interval, UniqueFunction<void()> on_changed);
   // Reads the file, changed or not, as it is at this call or later: at once if it is as the last
   // look saw it, else when two looks have seen the same, as in start(). `done` runs after that, and
-  // after `on_changed`, whether the file could be used or not; not as long as the file is being
-  // written or cannot be looked at. It is dropped if the watch goes before. REQUIRES: start().
-  void reload(UniqueFunction<void()> done);
+  // after `on_changed`, with the reason if the file could not be used; not as long as the file is
+  // being written or cannot be looked at. It is dropped if the watch goes before. REQUIRES:
+  // start().
+  void reload(UniqueFunction<void(Outcome<void>)> done);
 
  private:
   // What tells one state of the file from another; all zero if it is not there.
@@ -92,10 +93,11 @@ class KeyringWatch {
   uint32_t unsettled_ = 0;  // looks, one after the other, that have found it being written
   std::chrono::nanoseconds interval_{};
   UniqueFunction<void()> on_changed_;
-  TimerId timer_ = TimerId::kNone;                // to the next look; none while one is under way
-  bool is_looking_ = false;                       // a look is under way
-  std::vector<UniqueFunction<void()>> reloads_;   // to be done by a look that has not begun yet
-  std::vector<UniqueFunction<void()>> promised_;  // by the one that is under way
+  TimerId timer_ = TimerId::kNone;  // to the next look; none while one is under way
+  bool is_looking_ = false;         // a look is under way
+  std::vector<UniqueFunction<void(Outcome<void>)>>
+      reloads_;  // to be done by a look that has not begun yet
+  std::vector<UniqueFunction<void(Outcome<void>)>> promised_;  // by the one that is under way
   const std::shared_ptr<Shared> shared_;
 };
 

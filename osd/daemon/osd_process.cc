@@ -154,8 +154,28 @@ void OsdProcess::on_signal() {
       service_manager_->reloaded();
       continue;
     }
-    keyring_->reload([this] { service_manager_->reloaded(); });
+    keyring_->reload([this](const Outcome<void>&) { service_manager_->reloaded(); });
   }
+}
+
+void OsdProcess::serve_keyring_reload(AdminSocket& socket) {
+  keyring_reload_ =
+      socket.add("keyring reload", "reads the keyring anew, and fails if it cannot be used",
+                 [this](const AdminRequest&, AdminReply reply) {
+                   center_->post([this, reply = std::move(reply)]() mutable {
+                     reload_keyring(std::move(reply));
+                   });
+                 });
+}
+
+void OsdProcess::reload_keyring(AdminReply reply) {
+  if (!keyring_) return reply.send(R"({"success": "without authentication there is no keyring"})");
+  keyring_->reload([reply = std::move(reply)](const Outcome<void>& read) mutable {
+    if (read)
+      reply.send(R"({"success": "the keyring was read"})");
+    else
+      reply.fail(read.error());
+  });
 }
 
 // --- start and end ---
@@ -176,8 +196,10 @@ void OsdProcess::announce(const msgr::Address& address) {
   const std::string line =
       fmt::format("lunar-osd.{} ready {}", store_->identity().osd, address.to_string());
   LUNAR_LOG(kOsd, 1, "{}", line);
-  if (AdminSocket* socket = program_.admin_socket(); socket != nullptr)
+  if (AdminSocket* socket = program_.admin_socket(); socket != nullptr) {
     server_->add_admin_commands(*socket);
+    serve_keyring_reload(*socket);
+  }
   fmt::print(stderr, "{}\n", line);
   std::fflush(stderr);
   service_manager_->ready(fmt::format("serving at {}", address.to_string()));

@@ -50,6 +50,8 @@ class OsdProcess {
   Outcome<void> watch_signals();
   void observe_options();
   void on_signal();
+  void serve_keyring_reload(AdminSocket& socket);
+  void reload_keyring(AdminReply reply);
   void announce(const msgr::Address& address);
   Detached start_up();
   Detached end();
@@ -69,6 +71,7 @@ class OsdProcess {
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<OsdServer> server_;
   std::optional<ServiceManager> service_manager_;
+  AdminSocket::ServedCommand keyring_reload_;
   std::vector<Config::Observer> observers_;
   PidFile pid_file_;
   UniqueFd signals_;

@@ -53,10 +53,7 @@ class KeyedCluster(Cluster):
             self.reload(int(entity.split(".")[1]))
 
     def reload(self, osd):
-        log = self.osds[osd].log
-        before = log().count(READ_ANEW)
-        os.kill(self.osds[osd].pid, signal.SIGHUP)
-        wait_until(lambda: log().count(READ_ANEW) > before, 30, f"osd.{osd} to read its keyring")
+        self.lunar("daemon", f"osd.{osd}", "keyring", "reload")
 
 
 class KeysTest(LunarTestCase):
@@ -134,6 +131,21 @@ class KeysTest(LunarTestCase):
                 self.assertEqual(only_copy.read_bytes(), content)
 
     # -- what changes
+
+    def test_a_reload_says_why_a_keyring_cannot_be_used(self):
+        self.start()
+        keyring = self.cluster.keyring_of("osd.0")
+        good = keyring.read_text()
+        for text, reason in ((good.replace("[osd.0]", "[osd.7]"), "no key of osd.0 itself"),
+                             (good + "[client.x]\n\tkey = ?\n", "base64")):
+            with self.subTest(reason=reason):
+                keyring.write_text(text)
+                code, sentence = self.cluster.lunar_fails("daemon", "osd.0", "keyring", "reload")
+                self.assertGreater(code, 0)
+                self.assertIn(reason, sentence)
+        keyring.write_text(good)
+        self.cluster.reload(0)
+        self.cluster.lunar("ls", "rbd")
 
     def rotate(self, entity, servers):
         """As docs/operations.md says. `servers` are those that know it."""

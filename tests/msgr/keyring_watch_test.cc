@@ -1,12 +1,15 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "msgr/keyring_watch.h"
 
+#include <gmock/gmock.h>
 #include <gtest/gtest.h>
 #include <sys/stat.h>
 
 #include <algorithm>
 #include <filesystem>
 #include <fstream>
+#include <optional>
+#include <string>
 
 #include "common/log.h"
 #include "tests/common/temp_folder.h"
@@ -41,11 +44,14 @@ class KeyringWatchTest : public ::testing::Test {
       return false;
     });
   }
-  void reload() {
-    bool is_done = false;
-    watch_->reload([&] { is_done = true; });
-    EXPECT_FALSE(is_done);
-    ASSERT_TRUE(until([&] { return is_done; }));
+  // What it says of the file; empty if it can be used.
+  std::string reload() {
+    std::optional<Outcome<void>> read;
+    watch_->reload([&](Outcome<void> outcome) { read = std::move(outcome); });
+    EXPECT_FALSE(read);
+    EXPECT_TRUE(until([&] { return read.has_value(); }));
+    if (!read) return "nothing";
+    return *read ? "" : read->error().message;
   }
   bool knows(const EntityName& name) const { return watch_->keyring().contains(name); }
 
@@ -107,7 +113,7 @@ TEST_F(KeyringWatchTest, AFileThatIsStillBeingWrittenIsReadWhenItIsWhole) {
   std::string written = beginning;
   write(written);
   bool is_done = false;
-  watch_->reload([&] { is_done = true; });
+  watch_->reload([&](const Outcome<void>&) { is_done = true; });
   int turns = 0;
   until([&] {
     write(written += '\n');
@@ -129,7 +135,7 @@ TEST_F(KeyringWatchTest, AFileThatHasChangedIsNotReadSoonerIfSomebodySaysSoAgain
   int done = 0;
   int turns = 0;
   test::turn_until(*center_, [&] {  // no time of the center's passes
-    watch_->reload([&] { ++done; });
+    watch_->reload([&](const Outcome<void>&) { ++done; });
     center_->post([] {});
     return ++turns == 1000;
   });
@@ -165,10 +171,10 @@ TEST_F(KeyringWatchTest, AFileThatIsWrittenToAgainAndAgainIsLoggedOnce) {
 TEST_F(KeyringWatchTest, WhoSaysSoTwiceSeesWhatWasThereTheSecondTime) {
   start(1h);
   int done = 0;
-  watch_->reload([&] { ++done; });
+  watch_->reload([&](const Outcome<void>&) { ++done; });
   keys_.generate(kOther);
   save();
-  watch_->reload([&] { ++done; });
+  watch_->reload([&](const Outcome<void>&) { ++done; });
   ASSERT_TRUE(until([&] { return done == 2; }));
   EXPECT_TRUE(knows(kOther));
 }
@@ -177,7 +183,7 @@ TEST_F(KeyringWatchTest, WhatCannotBeReadLeavesTheKeysOfBefore) {
   start(1h);
   const Secret before = watch_->keyring().find(kOwn)->clone();
   const auto stays = [&] {
-    reload();
+    EXPECT_NE(reload(), "");
     EXPECT_EQ(changes_, 0);
     EXPECT_TRUE(watch_->keyring().find(kOwn)->equals(before.bytes()));
   };
@@ -190,7 +196,7 @@ TEST_F(KeyringWatchTest, WhatCannotBeReadLeavesTheKeysOfBefore) {
   std::filesystem::remove(path_);
   stays();
   save();
-  reload();
+  EXPECT_EQ(reload(), "");
   EXPECT_EQ(changes_, 1);
   EXPECT_TRUE(watch_->keyring().find(kOwn)->equals(keys_.find(kOwn)->bytes()));
 }
@@ -200,7 +206,7 @@ TEST_F(KeyringWatchTest, TheKeyringOfAnotherServerLeavesTheKeysOfBefore) {
   const EntityName neighbour{"osd", "1"};
   keys_.generate(neighbour);
   EXPECT_TRUE(keys_.derived_for(neighbour).save(path_));
-  reload();
+  EXPECT_THAT(reload(), testing::HasSubstr("has no key of osd.0 itself"));
   EXPECT_EQ(changes_, 0);
   EXPECT_NE(watch_->keyring().find(kOwn), nullptr);
   folder_.write("keyring", "");  // as when it is being copied
@@ -223,7 +229,7 @@ TEST_F(KeyringWatchTest, AFileThatCouldNotBeReadIsTriedAgain) {
 TEST_F(KeyringWatchTest, ItCanGoWhileTheFileIsRead) {
   start(1h);
   bool is_done = false;
-  watch_->reload([&] { is_done = true; });
+  watch_->reload([&](const Outcome<void>&) { is_done = true; });
   watch_.reset();
   const auto end = std::chrono::steady_clock::now() + 50ms;
   until([&] { return std::chrono::steady_clock::now() > end; });

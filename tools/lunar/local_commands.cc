@@ -15,7 +15,7 @@
 namespace lunar::tools {
 namespace {
 
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 
 struct LocalArguments {
   std::string spec;
@@ -68,11 +68,9 @@ Outcome<void> check(CommandContext& context, const LocalArguments& arguments) {
   return closed;
 }
 
-// Sockets of running gateways of this cluster: every admin socket that knows "last-error".
-std::vector<std::string> gateway_sockets(const Config& config) {
+// `pattern` is glob(3)'s.
+std::vector<std::string> find_paths(const std::string& pattern) {
   std::vector<std::string> out;
-  const std::string pattern =
-      config.get_string("run_dir") + "/" + config.cluster() + "-client.*.asok";
   glob_t found{};
   if (glob(pattern.c_str(), 0, nullptr, &found) == 0) {
     for (std::size_t i = 0; i < found.gl_pathc; ++i) out.emplace_back(found.gl_pathv[i]);
@@ -83,7 +81,10 @@ std::vector<std::string> gateway_sockets(const Config& config) {
 
 Outcome<void> last_error(CommandContext& context, const LocalArguments& arguments) {
   std::vector<std::string> sockets = {arguments.socket};
-  if (arguments.socket.empty()) sockets = gateway_sockets(context.program().config());
+  if (arguments.socket.empty()) {
+    const Config& config = context.program().config();
+    sockets = find_paths(config.get_string("run_dir") + "/" + config.cluster() + "-client.*.asok");
+  }
   bool answered = false;
   for (const std::string& socket : sockets) {
     const auto answer = admin_socket_request(socket, "last-error");
@@ -109,11 +110,65 @@ Outcome<void> last_error(CommandContext& context, const LocalArguments& argument
                      ": name one with --socket, or look into tgtd's log");
 }
 
-// As `ceph daemon SOCKET COMMAND…`.
-Outcome<void> daemon_command(const LocalArguments& arguments) {
+// Where programs that run as this entity have their admin sockets, by the configuration file.
+Outcome<std::vector<std::string>> sockets_of(const Config& config, const EntityName& entity) {
+  Config theirs(entity, config.cluster());
+  if (!config.file().empty()) {
+    if (auto loaded = theirs.load_file(config.file()); !loaded) return failure(loaded.error());
+  }
+  const auto shown = theirs.show("admin_socket");
+  if (!shown) return failure(shown.error());
+  const std::string& text = shown->value;
+  for (const std::string_view pid : {"${pid}", "$pid"}) {
+    const auto at = text.find(pid);
+    if (at == std::string::npos) continue;
+    const std::string begin = theirs.expand(text.substr(0, at));
+    const std::string end = theirs.expand(text.substr(at + pid.size()));
+    std::vector<std::string> paths = find_paths(begin + "[0-9]*" + end);
+    std::erase_if(paths, [&](const std::string& path) {  // "client.gw.1" is not "client.gw"
+      const std::string number = path.substr(begin.size(), path.size() - begin.size() - end.size());
+      return number.find_first_not_of("0123456789") != std::string::npos;
+    });
+    return paths;
+  }
+  return std::vector{theirs.expand(text)};
+}
+
+// That of the one that runs. A program that was killed leaves its own behind, which refuses
+// connections.
+Outcome<std::string> socket_of(const Config& config, const EntityName& entity) {
+  auto sockets = sockets_of(config, entity);
+  if (!sockets) return failure(sockets.error());
+  if (sockets->size() > 1) {
+    std::erase_if(*sockets, [](const std::string& path) {
+      const auto answer = admin_socket_request(path, "version");
+      return !answer && answer.error().code == std::errc::connection_refused;
+    });
+  }
+  if (sockets->size() == 1) return std::move(sockets->front());
+  if (sockets->empty()) {
+    return failure(std::errc::no_such_file_or_directory,
+                   "no running program has an admin socket of " + entity.to_string() +
+                       ": give the path of the socket");
+  }
+  std::string paths;
+  for (const std::string& path : *sockets) paths += " " + path;
+  return failure(std::errc::invalid_argument,
+                 "several programs are " + entity.to_string() + "; give the path of one:" + paths);
+}
+
+// As `ceph daemon NAME|SOCKET COMMAND…`.
+Outcome<void> daemon_command(CommandContext& context, const LocalArguments& arguments) {
   std::string request;
   for (const std::string& word : arguments.words) request += (request.empty() ? "" : " ") + word;
-  const auto answer = admin_socket_request(arguments.socket, request);
+  Outcome<std::string> socket = arguments.socket;
+  std::error_code unreadable;
+  const bool is_path = std::filesystem::exists(arguments.socket, unreadable);
+  if (const auto entity = EntityName::parse(arguments.socket); entity && !is_path) {
+    socket = socket_of(context.program().config(), *entity);
+  }
+  if (!socket) return failure(socket.error());
+  const auto answer = admin_socket_request(*socket, request);
   if (!answer) return failure(answer.error());
   std::puts(answer->c_str());
   return {};
@@ -239,8 +294,10 @@ void add_local_commands(CLI::App& app, CommandContext& context) {
                      "admin socket of the gateway; without it, all in run_dir");
 
   auto* daemon = context.add(app, "daemon", "send a command to an admin socket",
-                             [arguments] { return daemon_command(*arguments); });
-  daemon->add_option("socket", arguments->socket, "path of the admin socket")->required();
+                             [&context, arguments] { return daemon_command(context, *arguments); });
+  daemon
+      ->add_option("socket", arguments->socket, "path of the admin socket, or TYPE.ID as in osd.0")
+      ->required();
   daemon->add_option("command", arguments->words, "words of the command, such as: perf dump")
       ->required();
 

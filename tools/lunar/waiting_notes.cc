@@ -12,7 +12,7 @@ namespace lunar::tools {
 namespace {
 
 using namespace std::chrono_literals;
-using Json = nlohmann::json;
+using Json = nlohmann::ordered_json;
 using objecter::OsdId;
 
 constexpr std::chrono::milliseconds kSoon{800};  // and looked at every quarter of a second
