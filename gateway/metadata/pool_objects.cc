@@ -35,8 +35,8 @@ struct ListedPage {
 // Whom to ask for which page.
 class ListWalk {
  public:
-  ListWalk(Client& client, const objecter::PoolInfo& pool, std::string prefix)
-      : client_(client), prefix_(std::move(prefix)) {
+  ListWalk(Client& client, const objecter::PoolInfo& pool, std::string prefix, uint64_t most)
+      : client_(client), prefix_(std::move(prefix)), most_(most) {
     for (uint32_t seed = 0; seed < pool.pg_num; ++seed) {
       const PgId pg{pool.id, seed};
       pgs_[objecter::osd_of_pg(pool, pg)].push_back(pg);
@@ -54,7 +54,7 @@ class ListWalk {
 
   // Asks for as many pages as may be in flight; false if nothing is.
   bool fill(msgr::Inbox<ListedPage>& answers) {
-    while (!waiting_.empty() && in_flight_ < kPagesInFlight) {
+    while (!is_cut() && !waiting_.empty() && in_flight_ < kPagesInFlight) {
       Listing next = std::move(waiting_.front());
       waiting_.pop_front();
       if (failed_.contains(next.osd)) continue;
@@ -92,6 +92,7 @@ class ListWalk {
 
   PoolObjects take_found() {
     PoolObjects found;
+    found.is_cut = is_cut();
     found.names = std::move(names_);
     std::sort(found.names.begin(), found.names.end());
     for (const auto& [osd, error] : failed_) found.unlisted.push_back({osd, error});
@@ -99,8 +100,11 @@ class ListWalk {
   }
 
  private:
+  bool is_cut() const noexcept { return names_.size() > most_; }
+
   Client& client_;
   const std::string prefix_;
+  const uint64_t most_;
   std::map<OsdId, std::vector<PgId>> pgs_;
   std::deque<Listing> waiting_;
   std::map<OsdId, std::error_code> failed_;  // not asked again
@@ -110,8 +114,9 @@ class ListWalk {
 
 }  // namespace
 
-Task<PoolObjects> list_objects(Client& client, objecter::PoolInfo pool, std::string prefix) {
-  ListWalk walk(client, pool, std::move(prefix));
+Task<PoolObjects> list_objects(Client& client, objecter::PoolInfo pool, std::string prefix,
+                               uint64_t most) {
+  ListWalk walk(client, pool, std::move(prefix), most);
   msgr::Inbox<ListedPage> answers;  // this frame outlives every call: it takes all answers
   while (walk.fill(answers)) {
     Result<ListedPage> page = co_await answers.next();

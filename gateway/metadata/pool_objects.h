@@ -22,11 +22,14 @@ struct PoolObjects {
   };
   std::vector<std::string> names;        // sorted
   std::vector<UnlistedServer> unlisted;  // sorted
+  bool is_cut = false;                   // there are more than were asked for
 };
 
 // All names that begin with `prefix`; "" is every one. Each server is asked page by page, and all
-// at once; one that fails or is down is not asked again.
-Task<PoolObjects> list_objects(Client& client, objecter::PoolInfo pool, std::string prefix);
+// at once; one that fails or is down is not asked again. Of more than `most` names only some are
+// found, and no more pages asked for. A damaged object is listed though it may have no file.
+Task<PoolObjects> list_objects(Client& client, objecter::PoolInfo pool, std::string prefix,
+                               uint64_t most = UINT64_MAX);
 
 // Whether there is any object of an image that has no header. kUnreachable, or what a server said
 // that has not listed its objects, if that leaves it open; it names that server.

@@ -2,6 +2,7 @@
 #include "gateway/metadata/trim.h"
 
 #include <algorithm>
+#include <chrono>
 #include <optional>
 #include <utility>
 #include <vector>
@@ -16,10 +17,12 @@ namespace {
 using objecter::ObjectOp;
 using objecter::OpCode;
 using objecter::OpReply;
+using objecter::OsdErrc;
 using objecter::PoolInfo;
 using objecter::SubOp;
 
 constexpr uint64_t kWindow = 64;
+constexpr std::chrono::milliseconds kAskAgain{500};
 
 // What a trim takes apart, object by object: bytes of the stripe set that `from` cuts through,
 // which are zeroed, and whole objects, which are deleted.
@@ -34,6 +37,9 @@ struct TrimExtents {
   }
 
   uint64_t whole_objects() const noexcept { return end_object - first_object; }
+  bool holds(uint64_t object) const noexcept {
+    return object >= first_object && object < end_object;
+  }
 
   ExtentCursor partial;
   uint64_t first_object = 0;
@@ -42,20 +48,32 @@ struct TrimExtents {
 
 using ObjectNumbers = std::vector<uint64_t>;
 
-// Which of the whole objects there are. Nothing if a server did not list its own.
-Task<std::optional<ObjectNumbers>> list_whole_objects(Client& client, PoolInfo pool, ImageId image,
-                                                      TrimExtents extents) {
-  const PoolObjects found =
-      co_await list_objects(client, pool, objecter::image_id_text(image) + ".");
-  if (!found.unlisted.empty()) co_return std::nullopt;
+// Which of the whole objects there are; nothing if there are so many that asking for them takes
+// longer than deleting each that may be, or if this client may not ask. A server that is away is
+// waited for as its ops would be.
+Task<Result<std::optional<ObjectNumbers>>> list_whole_objects(Client& client, PoolInfo pool,
+                                                              ImageId image, TrimExtents extents) {
+  const auto deadline = client.center().now() + client.config().get_duration("objecter_op_timeout");
+  const std::string prefix = objecter::image_id_text(image) + ".";
+  const uint64_t most = std::max(kTrimListsFrom, extents.whole_objects() / 1024);
+  PoolObjects found = co_await list_objects(client, pool, prefix, most);
+  while (!found.unlisted.empty() && !found.is_cut) {
+    const std::error_code why = found.unlisted.front().error;
+    if (why == OsdErrc::kNotPermitted) co_return std::optional<ObjectNumbers>();
+    if (client.center().now() >= deadline) co_return failure(why);
+    Client::RetryDelay delay(client);
+    const std::error_code ended = co_await delay.sleep(kAskAgain);
+    if (ended) co_return failure(OsdErrc::kShutdown);
+    PoolObjects again = co_await list_objects(client, pool, prefix, most);
+    found = std::move(again);
+  }
+  if (found.is_cut) co_return std::optional<ObjectNumbers>();
   ObjectNumbers numbers;
   for (const std::string& name : found.names) {
     const auto object = objecter::parse_data_object(name);
-    if (!object || object->number < extents.first_object || object->number >= extents.end_object)
-      continue;
-    numbers.push_back(object->number);
+    if (object && extents.holds(object->number)) numbers.push_back(object->number);
   }
-  co_return std::optional(std::move(numbers));
+  co_return std::optional<ObjectNumbers>(std::move(numbers));
 }
 
 // The ops of a trim, in order: at most one delete per object, or one zero per stripe unit.
@@ -118,9 +136,10 @@ Task<std::error_code> trim_once(Client& client, PoolInfo pool, ImageHeader heade
   const TrimExtents extents(header.layout, from, to);
   std::optional<ObjectNumbers> listed;
   if (extents.whole_objects() > kTrimListsFrom) {
-    std::optional<ObjectNumbers> found =
+    Result<std::optional<ObjectNumbers>> found =
         co_await list_whole_objects(client, pool, header.id, extents);
-    listed = std::move(found);
+    if (!found) co_return found.error();
+    listed = std::move(*found);
   }
   TrimOps ops(client, pool.id, header.id, extents, std::move(listed));
   msgr::Inbox<OpReply> replies;  // this frame outlives every op: it takes all replies
@@ -138,7 +157,7 @@ Task<std::error_code> trim_once(Client& client, PoolInfo pool, ImageHeader heade
     const Result<OpReply> reply = co_await replies.next();
     --in_flight;
     ++answered;
-    const bool has_failed = reply->error && reply->error != objecter::OsdErrc::kNoSuchObject;
+    const bool has_failed = reply->error && reply->error != OsdErrc::kNoSuchObject;
     if (has_failed && !error) error = reply->error;
     if (on_progress && total != 0) on_progress(std::min(answered, total), total);
   }
@@ -156,9 +175,8 @@ Task<std::error_code> trim_once(Client& client, PoolInfo pool, ImageHeader heade
 // just now by a server that lost its power since: it does not say which, so all is done again.
 Task<std::error_code> trim_image(Client& client, PoolInfo pool, ImageHeader header, uint64_t from,
                                  uint64_t to, OnProgress on_progress) {
-  std::error_code error = objecter::OsdErrc::kLostWrites;
-  for (int round = 0; round < kLostWritesRounds && error == objecter::OsdErrc::kLostWrites;
-       ++round) {
+  std::error_code error = OsdErrc::kLostWrites;
+  for (int round = 0; round < kLostWritesRounds && error == OsdErrc::kLostWrites; ++round) {
     const std::error_code ended = co_await trim_once(client, pool, header, from, to, on_progress);
     error = ended;
   }

@@ -3,6 +3,7 @@
 
 #include <algorithm>
 #include <chrono>
+#include <iterator>
 #include <utility>
 #include <vector>
 
@@ -53,6 +54,21 @@ class ListFilter {
   objecter::OsdId osd_ = kUnknown;            // of pg_
   std::vector<objecter::OsdId> osd_of_seed_;  // as far as it was asked for
 };
+
+// A damaged object may have lost its file, and be there again after a crash: whoever lists what is
+// to be deleted must find it. `names` is a page, in byte order.
+void add_damaged(const UnflushedLedger& ledger, const OsdOpHeader& header, ListFilter& filter,
+                 std::vector<std::string>& names) {
+  const SubOp& step = header.steps.front();
+  std::vector<std::string> damaged = ledger.damaged_after({header.pg.pool, step.name});
+  std::erase_if(damaged, [&filter](const std::string& name) { return !filter(name); });
+  if (damaged.empty()) return;
+  std::vector<std::string> all;
+  std::set_union(names.begin(), names.end(), damaged.begin(), damaged.end(),
+                 std::back_inserter(all));
+  if (all.size() > step.length) all.resize(step.length);
+  names = std::move(all);
+}
 
 }  // namespace
 
@@ -210,9 +226,10 @@ void OpExecutor::list(ClientOpRef op) {
   ++running_;
   LUNAR_TRACE(lunar_osd, op_start, op->io_id(), op->header.tid);
   const SubOp& step = op->header.steps.front();
-  env_.store.names.list(op->header.pg.pool, step.name, static_cast<uint32_t>(step.length),
-                        ListFilter(op->map, op->header.pg, (step.flags & objecter::kOfServer) != 0),
-                        [this, op](Result<std::vector<std::string>> names) mutable {
+  ListFilter filter(op->map, op->header.pg, (step.flags & objecter::kOfServer) != 0);
+  env_.store.names.list(op->header.pg.pool, step.name, static_cast<uint32_t>(step.length), filter,
+                        [this, op, filter](Result<std::vector<std::string>> names) mutable {
+                          if (names) add_damaged(env_.ledger, op->header, filter, *names);
                           auto result = std::make_shared<OpResult>();
                           OsdReplyHeader& header = result->header;
                           header.tid = op->header.tid;

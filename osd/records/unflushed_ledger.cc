@@ -173,6 +173,15 @@ void UnflushedLedger::drain(UniqueFunction<void()> done) {
   done();
 }
 
+std::vector<std::string> UnflushedLedger::damaged_after(const ObjectId& object) const {
+  const std::set<ObjectId>& all = losses_.damaged();
+  std::vector<std::string> names;
+  for (auto at = all.upper_bound(object); at != all.end() && at->pool == object.pool; ++at) {
+    names.push_back(at->name);
+  }
+  return names;
+}
+
 std::string UnflushedLedger::to_json() const {
   using Json = nlohmann::ordered_json;
   Json out;

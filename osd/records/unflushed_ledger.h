@@ -70,6 +70,8 @@ class UnflushedLedger {
 
   // Reads of a damaged object, and writes that do not replace it whole, must fail with kIoError.
   bool is_damaged(const ObjectId& object) const { return losses_.is_damaged(object); }
+  // Names of the damaged objects of the pool that come after `object`, in byte order.
+  std::vector<std::string> damaged_after(const ObjectId& object) const;
   // It was replaced or deleted, durably.
   void repaired(const ObjectId& object, StoreDone done) {
     losses_.repaired(object, std::move(done));

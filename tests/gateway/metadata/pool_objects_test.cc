@@ -9,9 +9,10 @@ namespace {
 
 class PoolObjectsTest : public MetadataFixture {
  protected:
-  PoolObjects list(const std::string& prefix) {
+  PoolObjects list(const std::string& prefix, uint64_t most = UINT64_MAX) {
     std::optional<PoolObjects> found;
-    run_to_done<PoolObjects>(*center, list_objects(*gateway, *gateway->find_pool("lunar"), prefix),
+    run_to_done<PoolObjects>(*center,
+                             list_objects(*gateway, *gateway->find_pool("lunar"), prefix, most),
                              [&](PoolObjects objects) { found = std::move(objects); });
     EXPECT_TRUE(until([&] { return found.has_value(); }));
     return found.value_or(PoolObjects());
@@ -29,6 +30,14 @@ TEST_F(PoolObjectsTest, ListsTheObjectsOfAllServersInOrder) {
   EXPECT_EQ(list(id + ".").names.size(), 201u);
   EXPECT_EQ(list(id + ".00000000000000c").names.size(), 8u);
   EXPECT_TRUE(list("zzz").names.empty());
+  EXPECT_TRUE(close(image));
+}
+
+TEST_F(PoolObjectsTest, StopsAtMoreThanWereAskedFor) {
+  create_and_open(200 * 4096, {4096, 4096, 1});
+  ASSERT_FALSE(write(0, std::string(200 * 4096, 'x')));
+  EXPECT_FALSE(list("", 203).is_cut);
+  EXPECT_TRUE(list("", 202).is_cut);
   EXPECT_TRUE(close(image));
 }
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "gateway/metadata/trim.h"
 
+#include "gateway/metadata/pool_objects.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 #include "tests/support/sizes.h"
 
@@ -32,6 +33,28 @@ class TrimTest : public MetadataFixture {
         [&result](std::error_code error) { result = error; });
     EXPECT_TRUE(until([&] { return result.has_value(); }));
     return result.value_or(make_error_code(objecter::OsdErrc::kTimedOut));
+  }
+
+  std::vector<std::string> names_with(const std::string& prefix) {
+    std::optional<PoolObjects> found;
+    run_to_done<PoolObjects>(*center, list_objects(*gateway, pool_, prefix),
+                             [&](PoolObjects objects) { found = std::move(objects); });
+    EXPECT_TRUE(until([&] { return found.has_value(); }));
+    return found ? found->names : std::vector<std::string>();
+  }
+  void put(const std::string& name) {
+    objecter::ObjectOp op;
+    op.object = {pool_.id, name};
+    objecter::SubOp step;
+    step.code = objecter::OpCode::kWrite;
+    step.length = step.data_length = 1;
+    op.steps = {step};
+    op.data.push_back(as_const_bytes("x"));
+    std::optional<std::error_code> result;
+    gateway->objecter().submit(std::move(op),
+                               [&](const objecter::OpReply& reply) { result = reply.error; });
+    ASSERT_TRUE(until([&] { return result.has_value(); }));
+    ASSERT_FALSE(*result) << result->message();
   }
 
   ImageHeader header_;
@@ -70,22 +93,59 @@ TEST_F(TrimTest, OfALargeRangeDeletesWhatThereIs) {
   EXPECT_EQ(read(from, kImageBytes - from), std::string(kImageBytes - from, '\0'));
 }
 
-TEST_F(TrimTest, AServerThatDoesNotListItsObjectsLosesThemAllTheSame) {
+TEST_F(TrimTest, OfALargeRangeLeavesWhatIsNotInIt) {
+  const ImageId disk = header_.id;
+  const auto other = create("other", kImageBytes);
+  ASSERT_TRUE(other);
+  const uint64_t last = uint64_t{1} << 40;
+  for (const std::string& object :
+       {data_object_name(disk, last), data_object_name(disk, last - 1),
+        data_object_name(other->id, 5), data_object_name(other->id, last - 1)}) {
+    put(object);
+  }
+  ASSERT_FALSE(trim(0, last * kObjectBytes));
+  EXPECT_EQ(names_with(image_id_text(disk)),
+            (std::vector<std::string>{data_object_name(disk, last), header_object_name(disk)}));
+  EXPECT_EQ(names_with(image_id_text(other->id)).size(), 3u);
+}
+
+TEST_F(TrimTest, OfALargeRangeInStripesZeroesItsFirstSetAndDeletesTheOthers) {
+  header_.layout = {kObjectBytes, kKiB, 4};
+  const uint64_t set_bytes = 4 * kObjectBytes;
+  ASSERT_FALSE(trim(set_bytes + kKiB, uint64_t{4} << 50));
+  EXPECT_EQ(names_with(image_id_text(header_.id)).size(), 8u + 1);
+  EXPECT_EQ(read(0, set_bytes), std::string(set_bytes, 'x'));
+  for (uint64_t object = 4; object < 8;
+       ++object) {  // a unit of the set is kept, in its first object
+    const std::string kept(object == 4 ? kKiB : 0, 'x');
+    EXPECT_EQ(read(object * kObjectBytes, kObjectBytes),
+              kept + std::string(kObjectBytes - kept.size(), '\0'));
+  }
+}
+
+TEST_F(TrimTest, AServerThatIsAwayIsWaitedForBeforeItsObjectsAreKnown) {
   stop(1);
   ASSERT_TRUE(until([&] { return !gateway->objecter().map()->find_osd(1)->up; }));
-  uint64_t deletes = 0;
   std::optional<std::error_code> result;
-  run_to_done<std::error_code>(
-      *center,
-      trim_image(*gateway, pool_, header_, 0, 2 * kTrimListsFrom * kObjectBytes,
-                 [&deletes](uint64_t done, uint64_t) { deletes = done; }),
-      [&result](std::error_code error) { result = error; });
-  ASSERT_TRUE(until([&] { return deletes != 0; }));
+  run_to_done<std::error_code>(*center,
+                               trim_image(*gateway, pool_, header_, 0, uint64_t{4} << 50, {}),
+                               [&result](std::error_code error) { result = error; });
   start(1);
   ASSERT_TRUE(until([&] { return result.has_value(); }));
   EXPECT_FALSE(*result) << result->message();
-  EXPECT_EQ(deletes, 2 * kTrimListsFrom);
   EXPECT_EQ(read(0, kImageBytes), std::string(kImageBytes, '\0'));
+}
+
+TEST_F(TrimTest, AServerThatStaysAwayFailsIt) {
+  stop(1);
+  ASSERT_TRUE(until([&] { return !gateway->objecter().map()->find_osd(1)->up; }));
+  EXPECT_EQ(trim(0, uint64_t{4} << 50), objecter::OsdErrc::kUnreachable);
+  start(1);
+  ASSERT_TRUE(until([&] { return gateway->objecter().map()->find_osd(1)->up; }));
+  // It may take some tries until the client connects again.
+  std::size_t there = 0;
+  for (int i = 0; i < 30 && there < 201; ++i) there = names_with(image_id_text(header_.id)).size();
+  EXPECT_EQ(there, 201u) << "nothing was deleted";
 }
 
 // A server lost its power after the deletes and before the flush: what was freed is there again.
