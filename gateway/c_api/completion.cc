@@ -31,7 +31,7 @@ int lunar_completion::start(lunar_image& image, const lunar::gateway::IoWork& wo
 }
 
 void lunar_completion::finish(const lunar::gateway::IoResult& io) {
-  result_ = io.error ? -lunar::gateway::errno_of(io.error) : 0;
+  error_ = io.error;
   mismatch_ = io.value;
   if (callback_ != nullptr) callback_(this, arg_);
   bool is_ours = false;  // to free
@@ -42,6 +42,10 @@ void lunar_completion::finish(const lunar::gateway::IoResult& io) {
     is_ours = is_released_;
   }
   if (is_ours) delete this;
+}
+
+int lunar_completion::result() const noexcept {
+  return error_ ? -lunar::gateway::errno_of(error_) : 0;
 }
 
 void lunar_completion::wait() {

@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <system_error>
+
 #include "common/mutex.h"
 #include "gateway/io/io_work.h"
 #include "gateway/io_options.h"
@@ -19,8 +21,9 @@ struct lunar_completion {
   void finish(const lunar::gateway::IoResult& io);
   void wait();  // REQUIRES: start() has returned 0
   bool is_complete() const;
-  int result() const noexcept { return result_; }           // set once is_complete()
-  uint64_t mismatch() const noexcept { return mismatch_; }  // likewise
+  std::error_code error() const noexcept { return error_; }  // set once is_complete()
+  int result() const noexcept;                               // likewise, as a negative errno
+  uint64_t mismatch() const noexcept { return mismatch_; }   // likewise
   void release();  // once; frees it now, or when its IO is over
 
  private:
@@ -28,7 +31,7 @@ struct lunar_completion {
   const lunar_callback_t callback_;
   lunar::gateway::IoWork work_;
   lunar::gateway::IoOptions options_;
-  int result_ = 0;
+  std::error_code error_;
   uint64_t mismatch_ = 0;
   mutable lunar::Mutex mutex_;
   lunar::ConditionVariable changed_;

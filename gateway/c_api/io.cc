@@ -1,7 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 // IO on an open image: each call becomes an IoWork, started through a completion.
-#include <cstring>
-
 #include "gateway/c_api/completion.h"
 #include "gateway/c_api/handles.h"
 #include "gateway/c_api/last_error.h"
@@ -37,8 +35,8 @@ int run(lunar_image_t image, const IoWork& work, const void* buffer = nullptr) {
   int r = start(image, completion, work, {}, buffer);
   if (r == 0) {
     completion->wait();
-    r = completion->result();
-    if (r != 0) report(lunar::Error{lunar::system_error(-r), std::strerror(-r)});
+    const std::error_code error = completion->error();
+    if (error) r = report(lunar::Error{error, error.message()});
   }
   completion->release();
   return r;

@@ -2,7 +2,9 @@
 #include "gateway/metadata/holders.h"
 
 #include <algorithm>
+#include <string>
 #include <utility>
+#include <vector>
 
 #include "common/log.h"
 #include "gateway/metadata/fence.h"
@@ -138,13 +140,24 @@ Task<Outcome<std::vector<Holder>>> find_living(Client& client, PoolInfo pool, Im
 }
 
 std::string text_of_holders(const std::vector<Holder>& holders) {
-  std::string names;
+  std::vector<std::pair<std::string, int>> clients;  // and how often
   for (const Holder& each : holders) {
-    if (!names.empty()) names += ", ";
-    names += each.registration.entity + " at " + each.registration.instance;
-    if (each.is_reader) names += " (reading)";
-    if (each.is_connected) continue;
-    names += " (without a connection for " + std::to_string(each.silent_for / 1s) + " s)";
+    std::string name = each.registration.entity + " at " + each.registration.instance;
+    if (each.is_reader) name += " (reading)";
+    if (!each.is_connected) {
+      name += " (without a connection for " + std::to_string(each.silent_for / 1s) + " s)";
+    }
+    const auto same = std::find_if(clients.begin(), clients.end(),
+                                   [&name](const auto& known) { return known.first == name; });
+    if (same == clients.end())
+      clients.emplace_back(std::move(name), 1);
+    else
+      ++same->second;
+  }
+  std::string names;
+  for (const auto& [name, opens] : clients) {
+    names += (names.empty() ? "" : ", ") + name;
+    if (opens > 1) names += ", " + std::to_string(opens) + " times";
   }
   return names;
 }

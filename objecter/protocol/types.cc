@@ -44,7 +44,7 @@ const char* describe(OsdErrc code) noexcept {
     case OsdErrc::kUnknownOutcome:
       return "the server restarted: the operation may or may not have been applied";
     case OsdErrc::kTimedOut:
-      return "no answer in time; the operation may have been applied";
+      return "no answer in time; a change may have been made";
     case OsdErrc::kCancelled:
       return "cancelled";
     case OsdErrc::kNoSuchAttribute:

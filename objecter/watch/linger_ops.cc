@@ -198,12 +198,12 @@ void LingerOps::lose(LingerId id, std::error_code why) {
   const WatchName name = linger.name;
   const Tid watch = linger.tid;
   WatchHandler* const handler = linger.handler;
-  LUNAR_LOG(kObjecter, 0, "the watch of {} is lost: {}", name.first.name, why.message());
   WatchDone done = remove(id);
   // The server might still have it, or get it yet.
   const bool may_be_there = why == OsdErrc::kTimedOut || is_passing(why);
   if (may_be_there || watch != 0) leave(name, watch, {});
-  if (done) return done(why);
+  if (done) return done(why);  // it never stood
+  LUNAR_LOG(kObjecter, 0, "the watch of {} is lost: {}", name.first.name, why.message());
   counters_.watch_lost.add();
   handler->on_watch_lost(why);
 }

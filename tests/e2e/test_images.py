@@ -16,7 +16,7 @@ from lunar_e2e import LunarTestCase, TestCase, admin_command, wait_until
 from lunar_e2e.env import built, child_environment, find_built, restart_preloaded
 
 MIB, GIB = 1 << 20, 1 << 30
-EPERM, ENOENT, ENOMEM, EBUSY, EEXIST, EINVAL, ETIMEDOUT, EHOSTUNREACH = 1, 2, 12, 16, 17, 22, 110, 113
+EPERM, ENOENT, ENOMEM, EBUSY, EEXIST, EINVAL, ESHUTDOWN, ETIMEDOUT, EHOSTUNREACH = 1, 2, 12, 16, 17, 22, 108, 110, 113
 
 
 class ToolTest(TestCase):
@@ -392,6 +392,15 @@ class CApiTest(TestCase):
         result = self.api.lunar_read(opened, ctypes.c_uint64(8 * MIB), ctypes.c_size_t(512), back)
         self.assertEqual(result, -EINVAL)
         self.call("close", opened)
+
+    def test_a_write_that_fails_says_why(self):
+        image = self.open()
+        (who,) = self.osds.lunar_json("lock", "ls", "rbd/c")
+        self.osds.lunar("osd", "fence", who["entity"], who["instance"], who["nonce"])
+        result = self.api.lunar_write(image, ctypes.c_uint64(0), ctypes.c_size_t(512), bytes(512))
+        self.assertEqual(result, -ESHUTDOWN)
+        self.assertIn(b"this client was fenced", self.api.lunar_last_error())
+        self.api.lunar_close(image)
 
     def test_registered_buffers_serve_io_until_they_run_out(self):
         image = self.open()

@@ -343,7 +343,7 @@ Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments
 }
 
 // To every server that the map has, at the same time, without the authority's help. The error is
-// that of the first by id that has not done it, and names all of those.
+// that of the first by id that has not done it; it names all of those, and those that have.
 Outcome<void> send_to_all(CommandContext& context, const Json& request) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
@@ -353,11 +353,15 @@ Outcome<void> send_to_all(CommandContext& context, const Json& request) {
   if (!replies) return failure(replies.error());
   std::error_code first;
   std::vector<std::pair<std::string, std::string>> failed;  // servers, and what they all say
+  std::string done;
   for (const ServerReply& reply : *replies) {
-    if (reply.text) continue;
+    const std::string name = "osd." + std::to_string(reply.osd);
+    if (reply.text) {
+      done += (done.empty() ? "" : ", ") + name;
+      continue;
+    }
     const Error& error = reply.text.error();
     if (!first) first = error.code;
-    const std::string name = "osd." + std::to_string(reply.osd);
     const auto same = std::find_if(failed.begin(), failed.end(), [&error](const auto& each) {
       return each.second == error.message;
     });
@@ -368,8 +372,11 @@ Outcome<void> send_to_all(CommandContext& context, const Json& request) {
   }
   if (!first) return {};
   std::string sentence;
-  for (const auto& [names, says] : failed)
-    sentence += (sentence.empty() ? "" : "; ") + names + ": " + says;
+  for (const auto& [names, says] : failed) {
+    const bool is_named = says.starts_with(names + " ");
+    sentence += (sentence.empty() ? "" : "; ") + (is_named ? says : names + ": " + says);
+  }
+  sentence += "; done at " + (done.empty() ? "none" : done);
   return failure(first, std::move(sentence));
 }
 

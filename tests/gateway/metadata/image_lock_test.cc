@@ -103,6 +103,16 @@ TEST_F(JudgeHoldersTest, AWatchWithoutARegistrationIsAReader) {
   EXPECT_EQ(judge().registration.instance, "one");
 }
 
+TEST(TextOfHoldersTest, NamesAClientOnceHoweverOftenItHasTheImageOpen) {
+  const auto holder = [](const char* instance, uint64_t cookie, int silent_s) {
+    return Holder{.registration = registration(instance, 1, cookie),
+                  .is_connected = silent_s == 0,
+                  .silent_for = std::chrono::seconds(silent_s)};
+  };
+  EXPECT_EQ(text_of_holders({holder("one", 1, 0), holder("two", 2, 3), holder("one", 3, 0)}),
+            "client.a at one, 2 times, client.a at two (without a connection for 3 s)");
+}
+
 // --- images ---
 
 // A gateway on a network that can be cut off.
