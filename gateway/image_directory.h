@@ -52,6 +52,7 @@ Error missing_error(const ImageList& list);
 struct CreateOptions {
   uint64_t size = 0;  // bytes, as validate_image_size() wants it
   StripeLayout layout;
+  bool is_import = false;  // nobody opens it, until it is whole, but with OpenOptions::is_import
 };
 
 // Called now and then during long work, on the center: `done` of `total` data objects are deleted.
@@ -66,6 +67,15 @@ StripeLayout layout_with_defaults(Client& client, const std::string& pool, uint6
 // breaks a rule. Allocates no data.
 void create_image(Client& client, const ImageSpec& spec, const CreateOptions& options,
                   UniqueFunction<void(Outcome<ImageHeader>)> done);
+
+// Makes an image created with `is_import` one like all others: its content is whole, and was
+// flushed. By the client that has it open. kFenced if it has it no more.
+void finish_import(Client& client, ImageId id, const ImageSpec& spec,
+                   UniqueFunction<void(Outcome<void>)> done);
+// remove_image() of what was created with `is_import`, and of nothing else: kBusy for another image
+// that has its name by now, and if it is whole.
+void abandon_import(Client& client, ImageId id, const ImageSpec& spec,
+                    UniqueFunction<void(Outcome<void>)> done);
 
 // Includes images whose removal was interrupted. A server that is down hides only the names that
 // are on it, and is told.

@@ -82,7 +82,8 @@ struct NamedState {
 constexpr NamedState kStates[] = {
     {ImageState::kReady, "ready"},         {ImageState::kRemoving, "removing"},
     {ImageState::kShrinking, "shrinking"}, {ImageState::kGrowing, "growing"},
-    {ImageState::kRenaming, "renaming"},   {ImageState::kRenamed, "renamed"}};
+    {ImageState::kRenaming, "renaming"},   {ImageState::kRenamed, "renamed"},
+    {ImageState::kImporting, "importing"}};
 
 std::optional<ImageState> parse_state(const std::string& name) {
   for (const NamedState& each : kStates) {
@@ -97,6 +98,7 @@ bool fits_renaming(const ImageHeader& header) {
 }
 
 unsigned format_of(const ImageHeader& header) {
+  if (header.state == ImageState::kImporting) return ImageHeader::kImportingFormat;
   if (header.is_renaming()) return ImageHeader::kRenamingFormat;
   return header.is_resizing() ? ImageHeader::kResizingFormat : ImageHeader::kFormat;
 }
@@ -174,10 +176,10 @@ Outcome<ImageHeader> decode_image_header(std::string_view text, const std::strin
   HeaderFields fields(*json);
   const uint64_t format = fields.number("format");
   if (!fields.is_ok()) return corrupt("is not a Lunar image header");
-  if (format == 0 || format > ImageHeader::kRenamingFormat) {
+  if (format == 0 || format > ImageHeader::kImportingFormat) {
     return failure(OsdErrc::kIncompatible, "image header " + object + " has format " +
                                                std::to_string(format) +
-                                               ", this build knows formats 1 to 4: use a newer "
+                                               ", this build knows formats 1 to 5: use a newer "
                                                "build");
   }
   ImageHeader header;

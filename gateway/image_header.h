@@ -60,6 +60,7 @@ enum class ImageState : uint8_t {
   kGrowing,    // to `resize_to`: what was cut off there earlier is being cleared
   kRenaming,   // to `rename_to`, whose object is being made: `name` leads to the image
   kRenamed,    // the object of `rename_to` leads to it; that of `name` is being dropped
+  kImporting,  // its content is not whole: only who imports it opens it
 };
 
 const char* image_state_name(ImageState state) noexcept;  // "ready", "removing", …
@@ -71,6 +72,7 @@ struct ImageHeader {
   static constexpr unsigned kFormat = 2;                   // 1 is read too; a later one is refused
   static constexpr unsigned kResizingFormat = 3;           // of kShrinking and kGrowing
   static constexpr unsigned kRenamingFormat = 4;           // of kRenaming and kRenamed
+  static constexpr unsigned kImportingFormat = 5;          // of kImporting
   static constexpr std::size_t kMaxRegistrations = 1024;   // opening one more is refused
   static constexpr uint64_t kMaxSize = uint64_t{1} << 52;  // 4 PiB
   static constexpr uint64_t kSizeUnit = 4096;              // bytes
@@ -118,7 +120,7 @@ struct ImageHeader {
 };
 
 // The JSON text of the header object. What decode_image_header() reads back, and earlier builds
-// too, unless the image is being resized or renamed: those refuse its format then.
+// too, unless the image is being resized, renamed or imported: those refuse its format then.
 // REQUIRES: `rename_to` is as its comment says.
 std::string encode(const ImageHeader& header);
 // Errors: kCorrupt for what does not parse or breaks a rule, kIncompatible for another format or an

@@ -26,6 +26,9 @@ struct OpenOptions {
   // How long to wait for somebody alive to close it. A dead one is not waited for longer than
   // lunar_lock_timeout in any case: it is fenced, and its lock taken over.
   std::chrono::nanoseconds lock_wait{0};
+  // Opens what create_image() made with `is_import`, and nothing else: to be filled, and made whole
+  // by finish_import(). Others are refused meanwhile, readers too.
+  bool is_import = false;
 };
 
 }  // namespace lunar::gateway

@@ -28,6 +28,7 @@ enum class FindingKind : uint8_t {
   kHalfMade,       // a header without a name or data
   kUnnamed,        // a header with data and without a name
   kHalfRemoved,    // a removal that was interrupted
+  kHalfImported,   // an import that was interrupted, or goes on
   kHalfRenamed,    // a renaming that was interrupted, or goes on
   kOrphan,         // data of no image
   kBeyondEnd,      // data beyond the end of its image

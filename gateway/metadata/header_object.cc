@@ -116,6 +116,20 @@ Task<std::error_code> swap_header(Client& client, PoolId pool, ImageHeader heade
   co_return error;
 }
 
+Outcome<void> require_whole(const ImageHeader& header) {
+  if (header.state == ImageState::kRemoving) {
+    return failure(OsdErrc::kBusy,
+                   "image '" + header.name + "' is being removed: finish with 'lunar rm'");
+  }
+  if (header.state == ImageState::kImporting) {
+    return failure(OsdErrc::kBusy,
+                   "image '" + header.name +
+                       "' is being imported, or that was interrupted, and its content is not "
+                       "whole: wait, or remove it with 'lunar rm'");
+  }
+  return {};
+}
+
 Error is_being_renamed(const std::string& pool, const ImageHeader& header) {
   return {make_error_code(OsdErrc::kBusy), "image '" + header.name + "' is being renamed to '" +
                                                header.rename_to + "': finish with 'lunar mv " +

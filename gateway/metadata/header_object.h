@@ -37,6 +37,8 @@ Task<Outcome<void>> update_header(Client& client, objecter::PoolId pool, ImageId
 Task<std::error_code> swap_header(Client& client, objecter::PoolId pool, ImageHeader header,
                                   objecter::ObjectVersion version);
 
+// kBusy for an image that is not whole: it is being removed or imported, or that was interrupted.
+Outcome<void> require_whole(const ImageHeader& header);
 // kBusy: what is refused while the image is being renamed, and how to finish that.
 Error is_being_renamed(const std::string& pool, const ImageHeader& header);
 // kBusy: the image that had the name when it was looked up has another one.

@@ -76,7 +76,22 @@ Task<Outcome<void>> drop_left_over_name(Client& client, ImageSpec spec, Error wh
   co_return dropped;
 }
 
-Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progress) {
+// `imported`: what was created for an import, and no other; 0: any.
+Outcome<void> require_removable(const ImageHeader& header, const ImageSpec& spec,
+                                ImageId imported) {
+  if (header.is_renaming()) return failure(is_being_renamed(spec.pool, header));
+  if (imported == 0) return {};
+  if (header.id != imported) {
+    return failure(OsdErrc::kBusy, "image '" + header.name + "' is another one by now");
+  }
+  const bool is_whole =
+      header.state != ImageState::kImporting && header.state != ImageState::kRemoving;
+  if (!is_whole) return {};
+  return failure(OsdErrc::kBusy, "image '" + header.name + "' is whole");
+}
+
+Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progress,
+                           ImageId imported) {
   const Outcome<VersionedHeader> found = co_await find_header(client, spec);
   if (!found && found.error().code == OsdErrc::kNoSuchObject) {
     Outcome<void> dropped = co_await drop_left_over_name(client, spec, found.error());
@@ -86,7 +101,8 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
   const ImageHeader& header = found->header;
-  if (header.is_renaming()) co_return failure(is_being_renamed(spec.pool, header));
+  const Outcome<void> removable = require_removable(header, spec, imported);
+  if (!removable) co_return failure(removable.error());
 
   // Whoever is not allowed to take the name out at the end must not begin.
   const Outcome<void> allowed = co_await require_naming_allowed(client, pool->id, spec.image);
@@ -95,8 +111,8 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   if (!closed) co_return failure(closed.error());
   // The size is that of now: it may have grown since, and nobody changes it any more.
   ImageHeader removing;
-  HeaderEditor mark = [&removing, &spec](ImageHeader& current) -> Outcome<void> {
-    if (current.is_renaming()) return failure(is_being_renamed(spec.pool, current));
+  HeaderEditor mark = [&removing, &spec, imported](ImageHeader& current) -> Outcome<void> {
+    if (auto still = require_removable(current, spec, imported); !still) return still;
     if (current.name != spec.image) return failure(was_renamed(spec, current));
     if (auto free = require_unregistered(current, "removing"); !free) return free;
     current.state = ImageState::kRemoving;
@@ -117,6 +133,29 @@ Task<Outcome<void>> remove(Client& client, ImageSpec spec, OnProgress on_progres
   if (!deleted) co_return failure(deleted.error());
   Outcome<void> dropped = co_await drop_name(client, pool->id, spec.image, header.id);
   co_return dropped;
+}
+
+Task<Outcome<void>> finish(Client& client, ImageId id, ImageSpec spec) {
+  const auto pool = client.find_pool(spec.pool);
+  if (!pool) co_return failure(pool.error());
+  Registration mine;
+  mine.entity = client.entity();
+  mine.instance = client.instance();
+  mine.nonce = client.nonce();
+  HeaderEditor make_whole = [&mine](ImageHeader& current) -> Outcome<void> {
+    const auto& all = current.registrations;
+    const bool is_ours = std::any_of(all.begin(), all.end(),
+                                     [&mine](const auto& each) { return each.is_of_start(mine); });
+    const bool is_done = current.state == ImageState::kReady;
+    if (!is_ours || !(is_done || current.state == ImageState::kImporting)) {
+      return failure(OsdErrc::kFenced,
+                     "the import of image '" + current.name + "' was ended by somebody else");
+    }
+    current.state = ImageState::kReady;
+    return {};
+  };
+  Outcome<void> finished = co_await update_header(client, pool->id, id, std::move(make_whole));
+  co_return finished;
 }
 
 Task<Outcome<void>> strike(Client& client, ImageSpec spec, std::string instance) {
@@ -141,7 +180,17 @@ Task<Outcome<void>> strike(Client& client, ImageSpec spec, std::string instance)
 
 void remove_image(Client& client, const ImageSpec& spec, OnProgress on_progress,
                   UniqueFunction<void(Outcome<void>)> done) {
-  run_to_done(client.center(), remove(client, spec, std::move(on_progress)), std::move(done));
+  run_to_done(client.center(), remove(client, spec, std::move(on_progress), 0), std::move(done));
+}
+
+void finish_import(Client& client, ImageId id, const ImageSpec& spec,
+                   UniqueFunction<void(Outcome<void>)> done) {
+  run_to_done(client.center(), finish(client, id, spec), std::move(done));
+}
+
+void abandon_import(Client& client, ImageId id, const ImageSpec& spec,
+                    UniqueFunction<void(Outcome<void>)> done) {
+  run_to_done(client.center(), remove(client, spec, {}, id), std::move(done));
 }
 
 void unregister(Client& client, const ImageSpec& spec, const std::string& instance,

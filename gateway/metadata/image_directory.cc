@@ -72,6 +72,7 @@ Task<Outcome<ImageHeader>> create(Client& client, ImageSpec spec, CreateOptions 
   header.uuid = Uuid::random();
   header.size = options.size;
   header.layout = options.layout;
+  if (options.is_import) header.state = ImageState::kImporting;
   const objecter::PoolInfo pool_info = *pool;
   const Outcome<void> closed = co_await close_old_directory(client, pool_info);
   if (!closed) co_return failure(closed.error());
@@ -195,8 +196,7 @@ Error missing_error(const ImageList& list) {
            each.error.message() + ")";
   }
   return {make_error_code(objecter::OsdErrc::kUnreachable),
-          who + (list.missing.size() == 1 ? " does" : " do") +
-              " not answer: the images whose names are there are missing from the list"};
+          "no list from " + who + ": the images whose names are there are missing"};
 }
 
 void create_image(Client& client, const ImageSpec& spec, const CreateOptions& options,

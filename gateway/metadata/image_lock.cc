@@ -15,11 +15,9 @@ using namespace std::chrono_literals;
 using objecter::OsdErrc;
 using objecter::PoolInfo;
 
-Outcome<void> refuse_unless_open(const ImageHeader& header, const Registration& mine) {
-  if (header.state == ImageState::kRemoving) {
-    return failure(OsdErrc::kBusy,
-                   "image '" + header.name + "' is being removed: finish with 'lunar rm'");
-  }
+Outcome<void> refuse_unless_open(const ImageHeader& header, const Registration& mine,
+                                 const OpenOptions& options) {
+  if (auto openable = require_openable(header, options); !openable) return openable;
   for (const Registration& each : header.registrations) {
     if (each.is_of_gateway(mine) && each.nonce > mine.nonce) {
       return failure(OsdErrc::kFenced, "image '" + header.name + "' is open by a later start of " +
@@ -53,8 +51,8 @@ std::vector<Registration> in_the_way_of(const ImageHeader& header, const Registr
 Error is_held(const ImageHeader& header, const std::vector<Holder>& holders) {
   return {make_error_code(OsdErrc::kBusy),
           "image '" + header.name + "' is open by " + text_of_holders(holders) +
-              ": close it there, or open it with lock=takeover, which fences that gateway, or on "
-              "all sides with lock=shared, if the initiators coordinate themselves"};
+              ": close it there; a LUN can have lock=takeover, which fences that gateway, or "
+              "lock=shared on all sides, if the initiators coordinate themselves"};
 }
 
 void keep_conflicts(std::vector<Holder>& holders, const std::vector<Registration>& conflicts) {
@@ -64,6 +62,12 @@ void keep_conflicts(std::vector<Holder>& holders, const std::vector<Registration
 }
 
 }  // namespace
+
+Outcome<void> require_openable(const ImageHeader& header, const OpenOptions& options) {
+  if (!options.is_import) return require_whole(header);
+  if (header.state == ImageState::kImporting) return {};
+  return failure(OsdErrc::kBusy, "image '" + header.name + "' is not being imported any more");
+}
 
 std::optional<OpenLock> parse_open_lock(std::string_view word) noexcept {
   if (word == "exclusive") return OpenLock::kExclusive;
@@ -90,7 +94,7 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
     HeaderEditor edit = [&](ImageHeader& header) -> Outcome<void> {
       conflicts.clear();
       if (header.find_registration(mine.cookie) != nullptr) return {};
-      if (auto open = refuse_unless_open(header, mine); !open) return open;
+      if (auto open = refuse_unless_open(header, mine, options); !open) return open;
       conflicts = in_the_way_of(header, mine);
       if (!conflicts.empty()) return failure(OsdErrc::kBusy, "locked");
       if (is_full(header)) return failure(has_no_room(header));

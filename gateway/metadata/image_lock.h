@@ -12,6 +12,9 @@
 
 namespace lunar::gateway {
 
+// kBusy for an image that is not whole, and for one that is if it is opened to be imported.
+Outcome<void> require_openable(const ImageHeader& header, const OpenOptions& options);
+
 // Whose registrations stand against `mine`: those of other gateways, if either side excludes
 // others. An earlier start of the same gateway does not: every server refuses its ops from the
 // first that `mine` sends there. It stays registered, as some servers may never see one. Pure.

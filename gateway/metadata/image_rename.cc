@@ -117,10 +117,7 @@ Task<bool> drop_late_names(Client& client, PoolId pool, ImageHeader begun) {
 }
 
 Outcome<void> require_renamable(const std::string& pool, const ImageHeader& header) {
-  if (header.state == ImageState::kRemoving) {
-    return failure(OsdErrc::kBusy,
-                   "image '" + header.name + "' is being removed: finish with 'lunar rm'");
-  }
+  if (auto whole = require_whole(header); !whole) return whole;
   if (header.is_resizing()) {
     return failure(OsdErrc::kBusy, "image '" + header.name +
                                        "' is being resized: wait until that is done, or, if it was "

@@ -79,10 +79,7 @@ Task<Outcome<void>> strike_dead_resizer(Client& client, PoolInfo pool, ImageHead
 
 // Inside the compare-and-swap: it may have been removed or renamed since it was looked up.
 Outcome<void> require_resizable(const ImageHeader& header, const ImageSpec& spec) {
-  if (header.state == ImageState::kRemoving) {
-    return failure(OsdErrc::kBusy,
-                   "image '" + header.name + "' is being removed: finish with 'lunar rm'");
-  }
+  if (auto whole = require_whole(header); !whole) return whole;
   if (header.is_renaming()) return failure(is_being_renamed(spec.pool, header));
   if (header.name != spec.image) return failure(was_renamed(spec, header));
   return {};

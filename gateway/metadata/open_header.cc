@@ -61,10 +61,8 @@ Task<Outcome<std::shared_ptr<OpenHeader>>> OpenHeader::open_in_order(Client& cli
                                                                      OpenOptions options) {
   Outcome<VersionedHeader> found = co_await find_header(client, spec);
   if (!found) co_return failure(found.error());
-  if (found->header.state == ImageState::kRemoving) {
-    co_return failure(OsdErrc::kBusy,
-                      "image '" + spec.to_string() + "' is being removed: finish with 'lunar rm'");
-  }
+  const Outcome<void> openable = require_openable(found->header, options);
+  if (!openable) co_return failure(openable.error());
   const auto pool = client.find_pool(spec.pool);
   if (!pool) co_return failure(pool.error());
   const std::shared_ptr<OpenHeader> self(

@@ -160,6 +160,12 @@ class FindingSearch {
     if (!header) return look_at_bad_header(id, facts);
     if (!name.empty()) look_at_left_over_names(id, name);
     if (header->is_renaming()) look_at_renaming(id, *header, !name.empty());
+    if (header->state == ImageState::kImporting) {
+      add(FindingKind::kHalfImported, text,
+          "the import of image '" + header->name +
+              "' was begun and not finished: it cannot be opened, and its content is not whole",
+          "remove it, unless it is being imported now", true);
+    }
     if (header->state == ImageState::kRemoving) {
       add(FindingKind::kHalfRemoved, text,
           "the removal of image '" + header->name + "' was begun and not finished",
@@ -325,6 +331,8 @@ const char* finding_kind_text(FindingKind kind) noexcept {
       return "unnamed";
     case FindingKind::kHalfRemoved:
       return "half-removed";
+    case FindingKind::kHalfImported:
+      return "half-imported";
     case FindingKind::kHalfRenamed:
       return "half-renamed";
     case FindingKind::kOrphan:

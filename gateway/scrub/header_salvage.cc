@@ -100,7 +100,10 @@ Outcome<ImageHeader> salvage_header(const HeaderRemains& remains, const HeaderGu
   const auto uuid_text = quoted(value_of(remains.text, "uuid"));
   const auto uuid = uuid_text ? Uuid::parse(*uuid_text) : std::nullopt;
   header.uuid = uuid ? *uuid : Uuid::random();
-  if (quoted(value_of(remains.text, "state")) == "removing") header.state = ImageState::kRemoving;
+  const auto state = quoted(value_of(remains.text, "state"));
+  for (const ImageState lasting : {ImageState::kRemoving, ImageState::kImporting}) {
+    if (state == image_state_name(lasting)) header.state = lasting;
+  }
   return header;
 }
 

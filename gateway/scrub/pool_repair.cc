@@ -354,6 +354,31 @@ Task<Outcome<std::string>> mend_half_removed(RepairWork& work) {
   co_return "removed what was left of image '" + label + "'";
 }
 
+Task<Outcome<std::string>> mend_half_imported(RepairWork& work) {
+  const Outcome<std::vector<Holder>> living = co_await find_living(work.client, work.pool, work.id);
+  if (!living) co_return failure(living.error());
+  if (!living->empty()) {
+    co_return failure(OsdErrc::kBusy, "image '" + work.label() + "' is being imported by " +
+                                          text_of_holders(*living));
+  }
+  HeaderEditor give_up = [](ImageHeader& current) -> Outcome<void> {
+    if (current.state != ImageState::kImporting || !current.registrations.empty()) {
+      return failure(changed_meanwhile("image '" + current.name + "'"));
+    }
+    current.state = ImageState::kRemoving;
+    return {};
+  };
+  const Outcome<void> given_up =
+      co_await update_header(work.client, work.pool.id, work.id, std::move(give_up));
+  if (!given_up) co_return failure(given_up.error());
+  const SurveyScope scope{"", work.id};  // it was written to until now
+  Outcome<PoolSurvey> survey = co_await survey_pool(work.client, work.pool, scope);
+  if (!survey) co_return failure(survey.error());
+  work.survey = std::move(*survey);
+  Outcome<std::string> removed = co_await mend_half_removed(work);
+  co_return removed;
+}
+
 Task<Outcome<std::string>> mend_orphan(RepairWork& work) {
   const ImageId id = work.id;
   StillHolds still_holds = [id](const PoolSurvey& now, uint64_t) {
@@ -476,6 +501,8 @@ Task<Outcome<std::string>> repair_of(RepairWork& work) {
       return mend_unnamed(work);
     case FindingKind::kHalfRemoved:
       return mend_half_removed(work);
+    case FindingKind::kHalfImported:
+      return mend_half_imported(work);
     case FindingKind::kHalfRenamed:
       return mend_half_renamed(work);
     case FindingKind::kOrphan:

@@ -85,7 +85,7 @@ class LunTest(LunarTestCase):
         self.cluster.kill_osd(0)
         header.write_text(header.read_text().replace('"format": 2', '"format": 99'))
         self.cluster.start_osd(0)
-        self.assert_refused("rbd/new", "has format 99, this build knows formats 1 to 4")
+        self.assert_refused("rbd/new", "has format 99, this build knows formats 1 to 5")
         _, sentence = self.cluster.lunar_fails("info", "rbd/new")
         self.assertIn("has format 99", sentence)
 

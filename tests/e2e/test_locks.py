@@ -175,6 +175,14 @@ class LockTest(LunarTestCase):
             self.assertEqual(code, errno.EBUSY, sentence)
             self.assertIn("is open by", sentence)
 
+    def assert_is_being_imported(self, image):
+        """So nobody takes it for a whole one."""
+        self.assertIn("being imported", self.cluster.lunar("info", image))
+        for words in (("export", image, "-"), ("bench", image, "--io-type", "read"), ("mv", image, "other"),
+                      ("resize", image, "--size", "128M")):
+            code, sentence = self.cluster.lunar_fails(*words)
+            self.assertEqual((code, "is being imported" in sentence), (errno.EBUSY, True), (words, sentence))
+
     def test_an_import_that_was_interrupted_leaves_an_image_that_can_be_removed(self):
         with subprocess.Popen([str(built("lunar")), "-c", str(self.cluster.conf), "import", "-", "rbd/cut",
                                "--size", "64M"], stdin=subprocess.PIPE,
@@ -183,8 +191,11 @@ class LockTest(LunarTestCase):
             importing.stdin.flush()
             wait_until(lambda: "cut" in self.cluster.lunar("ls", "rbd").split()
                        and self.cluster.lunar_json("info", "rbd/cut")["registrations"], 60, "the import")
+            self.assert_is_being_imported("rbd/cut")
             importing.send_signal(signal.SIGKILL)
             importing.wait(30)
+        self.assert_is_being_imported("rbd/cut")
+        self.assertIn("half-imported:", self.cluster.try_lunar("scrub", "rbd/cut")[1])
         self.cluster.lunar("rm", "rbd/cut")
         self.assertNotIn("cut", self.cluster.lunar("ls", "rbd").split())
 

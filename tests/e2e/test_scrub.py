@@ -160,20 +160,20 @@ class ScrubTest(TestCase):
             importing.stdin.flush()
             wait_until(lambda: "cut" in self.cluster.lunar("ls", "rbd").split()
                        and self.cluster.lunar_json("info", "rbd/cut")["registrations"], 60, "the import")
-            self.assertEqual(self.scrub(), {})  # it is still there
+            (half,) = self.scrub()
+            self.assertTrue(half.startswith("half-imported:"), half)
+            code, _, errors = self.cluster.try_lunar("repair", "rbd", half)  # it is still there
+            self.assertEqual((code, "is being imported by" in errors), (errno.EBUSY, True), errors)
             importing.send_signal(signal.SIGKILL)
             importing.wait(30)
-        found = {}
-
-        def is_found():
-            found.update(self.scrub())
-            return bool(found)
-        wait_until(is_found, 60, "the registration to be found")
-        (name,) = found
+        wait_until(lambda: len(self.scrub()) == 2, 60, "the registration to be found")
+        (name,) = set(self.scrub()) - {half}
         self.assertTrue(name.startswith("registration:"), name)
         self.assertIn("fence that gateway", self.repair(name))
+        self.assertEqual(list(self.scrub()), [half])
+        self.assertIn("removed what was left", self.repair(half))
         self.assertEqual(self.scrub(), {})
-        self.cluster.lunar("rm", "rbd/cut")
+        self.assertNotIn("cut", self.cluster.lunar("ls", "rbd").split())
 
     def test_a_server_that_is_down_is_told(self):
         self.cluster.kill_osd(2)

@@ -82,6 +82,13 @@ class ImageFixture : public osd::ServerFixture {
       create_image(*gateway, {"lunar", name}, {size, layout}, std::move(done));
     });
   }
+  Outcome<std::shared_ptr<Image>> create_and_import(const std::string& name) {
+    const auto created = wait<ImageHeader>([&](auto done) {
+      create_image(*gateway, {"lunar", name}, {8u << 20, {}, true}, std::move(done));
+    });
+    if (!created) return failure(created.error());
+    return open(*gateway, name, {.is_import = true});
+  }
   Outcome<std::shared_ptr<Image>> open(Client& client, const std::string& name,
                                        const OpenOptions& options = {}) {
     return wait<std::shared_ptr<Image>>([&](auto done) {

@@ -52,10 +52,19 @@ TEST(ImageHeaderTest, TheHeaderOfAnotherImageIsRefused) {
 
 TEST(ImageHeaderTest, AnotherFormatIsNamedAsSuch) {
   const auto decoded = decode_image_header(
-      replaced(encode(sample()), "\"format\": 2", "\"format\": 5"), "0123456789abcdef.header");
+      replaced(encode(sample()), "\"format\": 2", "\"format\": 6"), "0123456789abcdef.header");
   ASSERT_FALSE(decoded);
   EXPECT_EQ(decoded.error().code, objecter::OsdErrc::kIncompatible);
-  EXPECT_NE(decoded.error().message.find("format 5"), std::string::npos);
+  EXPECT_NE(decoded.error().message.find("format 6"), std::string::npos);
+}
+
+TEST(ImageHeaderTest, WhileItIsImportedEarlierBuildsDoNotReadIt) {
+  ImageHeader header = sample();
+  header.state = ImageState::kImporting;
+  EXPECT_NE(encode(header).find("\"format\": 5"), std::string::npos);
+  const auto decoded = decode_image_header(encode(header), "0123456789abcdef.header");
+  ASSERT_TRUE(decoded) << decoded.error().message;
+  EXPECT_EQ(decoded->state, ImageState::kImporting);
 }
 
 TEST(ImageHeaderTest, WhileItIsRenamedItHasTwoNamesAndAFormatOfItsOwn) {

@@ -60,6 +60,9 @@ void print_header(const CommandContext& context, const std::string& spec,
   std::printf("  striping      %u objects of %s units\n", header.layout.stripe_count,
               size_text(header.layout.stripe_unit).c_str());
   if (header.state == gateway::ImageState::kRemoving) std::puts("  being removed");
+  if (header.state == gateway::ImageState::kImporting) {
+    std::puts("  being imported; if that was interrupted, its content is not whole");
+  }
   if (header.is_resizing()) {
     std::printf("  %s      to %s (%llu bytes)%s\n", image_state_name(header.state),
                 size_text(header.resize_to).c_str(),

@@ -298,20 +298,32 @@ Outcome<void> check_input(int fd, const std::optional<uint64_t>& known,
   return {};
 }
 
-// An image that this command has just made. It is removed again if its data did not get into it.
-Outcome<void> fill_image(ClusterHandle& cluster, CommandContext& context, int fd, uint64_t bytes,
+// Fills the image that this command has just made, and makes it whole.
+Outcome<void> fill_image(ClusterHandle& cluster, CommandContext& context, gateway::ImageId id,
+                         const gateway::ImageSpec& spec, int fd, uint64_t bytes,
                          const std::optional<uint64_t>& known, const TransferArguments& arguments) {
-  auto image = cluster.open_image(arguments.to, {});
+  auto image = cluster.open_image(arguments.to, {.is_import = true});
   if (!image) return failure(image.error());
   Outcome<void> done;
-  {
+  if ((*image)->id() != id) {
+    done = failure(objecter::OsdErrc::kBusy, "image '" + arguments.to + "' is another one by now");
+  } else {
     ProgressLine line("importing", context.shows_progress());
     Import import(fd, bytes, **image, line);
     done = import.run(cluster);
     if (done) done = check_input(fd, known, import.ended_at(), arguments);
   }
+  if (done) {
+    done = cluster.wait<void>([&](auto finished) {
+      gateway::finish_import(cluster.client(), id, spec, std::move(finished));
+    });
+  }
   const auto closed = cluster.close_image(std::move(*image));
-  return done ? closed : done;
+  if (done && !closed) {
+    std::fprintf(stderr, "lunar: image '%s' is whole, but closing it failed: %s\n",
+                 arguments.to.c_str(), closed.error().message.c_str());
+  }
+  return done;
 }
 
 Outcome<void> import_file(CommandContext& context, const TransferArguments& arguments) {
@@ -335,18 +347,19 @@ Outcome<void> import_file(CommandContext& context, const TransferArguments& argu
   gateway::CreateOptions options;
   options.size = (*bytes + kUnit - 1) / kUnit * kUnit;
   options.layout = gateway::layout_with_defaults(client, spec->pool, arguments.object_size, 0, 0);
+  options.is_import = true;
   const auto created = (*cluster)->wait<gateway::ImageHeader>(
       [&](auto done) { gateway::create_image(client, *spec, options, std::move(done)); });
   if (!created) return failure(created.error());
-  const auto filled = fill_image(**cluster, context, fd, *bytes, *known, arguments);
+  const auto filled =
+      fill_image(**cluster, context, created->id, *spec, fd, *bytes, *known, arguments);
   if (filled) return {};
   const auto removed = (*cluster)->wait<void>(
-      [&](auto done) { gateway::remove_image(client, *spec, {}, std::move(done)); });
+      [&](auto done) { gateway::abandon_import(client, created->id, *spec, std::move(done)); });
   const std::string& why = filled.error().message;
   if (removed) return failure(filled.error().code, why + "; no image was made");
-  return failure(filled.error().code, why + "; image '" + arguments.to +
-                                          "' is incomplete and could not be removed (" +
-                                          removed.error().message + ")");
+  return failure(filled.error().code,
+                 why + "; what was made was not removed: " + removed.error().message);
 }
 
 Outcome<void> export_image(CommandContext& context, const TransferArguments& arguments) {

@@ -22,6 +22,17 @@ class ImageChangesTest : public MetadataFixture {
       remove_image(*gateway, {"lunar", name}, {}, std::move(done));
     });
   }
+  Outcome<void> finish(ImageId id) {
+    return wait<void>([&](auto done) {
+      finish_import(*gateway, id, {"lunar", "disk"}, std::move(done));
+    });
+  }
+  std::error_code abandon(ImageId id) {
+    const auto abandoned = wait<void>([&](auto done) {
+      abandon_import(*gateway, id, {"lunar", "disk"}, std::move(done));
+    });
+    return abandoned ? std::error_code() : abandoned.error().code;
+  }
   Outcome<std::optional<ImageHeader>> find_open() {
     return wait<std::optional<ImageHeader>>(
         [&](auto done) { find_open_image(*gateway, "lunar", std::move(done)); });
@@ -83,6 +94,65 @@ TEST_F(ImageChangesTest, ARemovalThatOnlyMarkedTheHeaderIsFinished) {
   EXPECT_EQ(opened.error().code, OsdErrc::kBusy);
   EXPECT_TRUE(remove("disk"));
   EXPECT_FALSE(has_name("disk"));
+}
+
+TEST_F(ImageChangesTest, WhatIsBeingImportedIsOpenedByItsImporterAlone) {
+  const auto importing = create_and_import("disk");
+  ASSERT_TRUE(importing) << importing.error().message;
+  for (const bool is_reader : {false, true}) {
+    const auto refused = open(*make_client("other"), "disk", {.read_only = is_reader});
+    ASSERT_FALSE(refused);
+    EXPECT_EQ(refused.error().code, OsdErrc::kBusy);
+  }
+  const ImageId id = (*importing)->id();
+  ASSERT_TRUE(finish(id));
+  EXPECT_TRUE(finish(id)) << "an answer that was lost";
+  EXPECT_TRUE(close(*importing));
+  const auto other = open(*make_client("another"), "disk");
+  ASSERT_TRUE(other) << other.error().message;
+  EXPECT_TRUE(close(*other));
+  EXPECT_FALSE(open(*gateway, "disk", {.is_import = true})) << "it is whole";
+}
+
+TEST_F(ImageChangesTest, WhoDoesNotHaveItOpenDoesNotEndAnImport) {
+  const auto importing = create_and_import("disk");
+  ASSERT_TRUE(importing);
+  const ImageId id = (*importing)->id();
+  EXPECT_EQ(abandon(id), OsdErrc::kBusy) << "it is open";
+  EXPECT_TRUE(close(*importing));
+  const auto finished = finish(id);
+  ASSERT_FALSE(finished);
+  EXPECT_EQ(finished.error().code, OsdErrc::kFenced);
+  EXPECT_FALSE(open(*gateway, "disk"));
+  EXPECT_FALSE(abandon(id));
+  EXPECT_FALSE(has_name("disk"));
+}
+
+TEST_F(ImageChangesTest, WhoAbandonsAnImportRemovesNoOtherImageOfItsName) {
+  const auto first = create_and_import("disk");
+  ASSERT_TRUE(first);
+  const ImageId id = (*first)->id();
+  EXPECT_TRUE(close(*first));
+  ASSERT_TRUE(remove("disk"));
+  const auto second = create_and_import("disk");
+  ASSERT_TRUE(second);
+  EXPECT_EQ(finish(id).error().code, OsdErrc::kNoSuchObject);
+  EXPECT_TRUE(close(*second));
+  EXPECT_EQ(abandon(id), OsdErrc::kBusy) << "it is another import";
+  EXPECT_FALSE(abandon((*second)->id()));
+  ASSERT_TRUE(create("disk", 8 * kMiB));
+  EXPECT_EQ(abandon(id), OsdErrc::kBusy) << "it is whole";
+  EXPECT_TRUE(has_name("disk"));
+}
+
+TEST_F(ImageChangesTest, AnImportThatIsWholeIsNotAbandoned) {
+  const auto importing = create_and_import("disk");
+  ASSERT_TRUE(importing);
+  const ImageId id = (*importing)->id();
+  ASSERT_TRUE(finish(id));
+  EXPECT_TRUE(close(*importing));
+  EXPECT_EQ(abandon(id), OsdErrc::kBusy);
+  EXPECT_TRUE(has_name("disk"));
 }
 
 TEST_F(ImageChangesTest, RemovingWhatIsNotThereSaysSo) {

@@ -98,12 +98,14 @@ TEST(HeaderSalvageTest, AnObjectLargerThanTheObjectSizeIsRefused) {
   EXPECT_TRUE(salvage_header(remains, {.object_size = 8 * kMiB}));
 }
 
-TEST(HeaderSalvageTest, ARemovalStaysOne) {
-  ImageHeader removing = original();
-  removing.state = ImageState::kRemoving;
-  const auto header = salvage_header(remains_of(encode(removing)), {});
-  ASSERT_TRUE(header);
-  EXPECT_EQ(header->state, ImageState::kRemoving);
+TEST(HeaderSalvageTest, WhatWasNotWholeIsNotAfterwards) {
+  for (const ImageState state : {ImageState::kRemoving, ImageState::kImporting}) {
+    ImageHeader part = original();
+    part.state = state;
+    const auto header = salvage_header(remains_of(encode(part)), {});
+    ASSERT_TRUE(header);
+    EXPECT_EQ(header->state, state);
+  }
 }
 
 TEST(HeaderSalvageTest, ADirectoryGivesTheEntriesThatReadAsSuch) {

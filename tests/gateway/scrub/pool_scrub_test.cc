@@ -182,6 +182,37 @@ TEST_F(PoolScrubTest, ARemovalThatWasInterruptedIsFinished) {
   EXPECT_EQ(objects_with(image_id_text(id)), 0u);
 }
 
+TEST_F(PoolScrubTest, AnImportThatWasInterruptedIsRemoved) {
+  const ImageId id = make_image("one");
+  ASSERT_TRUE(run(update_header(*gateway, pool, id, [](ImageHeader& header) {
+    header.state = ImageState::kImporting;
+    return Outcome<void>();
+  })));
+  const ScrubReport report = scrub();
+  ASSERT_EQ(report.findings.size(), 1u);
+  EXPECT_TRUE(report.findings.front().must_be_named);
+  expect_repaired("half-imported:" + image_id_text(id));
+  EXPECT_EQ(objects_with(image_id_text(id)), 0u);
+}
+
+TEST_F(PoolScrubTest, AnImportThatGoesOnIsNotRemoved) {
+  const auto importing = create_and_import("one");
+  ASSERT_TRUE(importing);
+  const ScrubReport report = scrub();
+  ASSERT_EQ(report.findings.size(), 1u);
+  const auto repaired = mend(report.findings.front());
+  ASSERT_FALSE(repaired);
+  EXPECT_EQ(repaired.error().code, OsdErrc::kBusy);
+  image = *importing;
+  EXPECT_FALSE(write(0, std::string(4096, 'x')));
+  EXPECT_TRUE(wait<void>([&](auto done) {
+    finish_import(*gateway, image->id(), {"lunar", "one"}, std::move(done));
+  }));
+  EXPECT_TRUE(close(image));
+  image.reset();
+  EXPECT_EQ(content("one", 4096), std::string(4096, 'x'));
+}
+
 TEST_F(PoolScrubTest, ANameThatARemovalHasLeftIsTakenOut) {
   const auto made = create("one", 8 * kMiB);
   ASSERT_TRUE(made);
