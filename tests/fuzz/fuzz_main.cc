@@ -17,6 +17,7 @@
 // A mutating fuzzer without coverage feedback, so that it builds with any compiler. That is enough
 // for decoders whose seeds have all their forms. Usage: NAME [--seconds N] [--seed S] [INPUT…].
 // With INPUT files it runs just those. A crash leaves its input in crash-NAME-SEED.
+// --write-seeds FOLDER: writes them for a fuzzer that has none of its own, and ends.
 
 // Of the sanitizers, if the build has one.
 extern "C" __attribute__((weak)) void __sanitizer_set_death_callback(void (*callback)());
@@ -81,6 +82,20 @@ void mutate(Input& input, const std::vector<Input>& seeds, lunar::RandomEngine& 
   }
 }
 
+int write_seeds(const std::string& folder) {
+  int number = 0;
+  for (const Input& each : lunar::fuzz::seeds()) {
+    const std::string path = folder + "/seed-" + std::to_string(number++);
+    std::ofstream file(path, std::ios::binary);
+    file.write(reinterpret_cast<const char*>(each.data()),
+               static_cast<std::streamsize>(each.size()));
+    if (file.close(), file) continue;
+    std::fprintf(stderr, "cannot write %s\n", path.c_str());
+    return 2;
+  }
+  return 0;
+}
+
 int run_files(int count, char** names) {
   for (int i = 0; i < count; ++i) {
     std::ifstream file(names[i], std::ios::binary);
@@ -106,8 +121,11 @@ int main(int argc, char** argv) {
       seconds = std::atof(argv[next + 1]);
     } else if (option == "--seed") {
       seed = std::strtoull(argv[next + 1], nullptr, 10);
+    } else if (option == "--write-seeds") {
+      return write_seeds(argv[next + 1]);
     } else {
-      std::fprintf(stderr, "usage: %s [--seconds N] [--seed S] [INPUT...]\n", argv[0]);
+      std::fprintf(stderr, "usage: %s [--seconds N] [--seed S] [--write-seeds FOLDER] [INPUT...]\n",
+                   argv[0]);
       return 2;
     }
   }
