@@ -28,7 +28,7 @@ cd "$(dirname "$0")/.." || exit 1
 ALL=(check unit e2e vm tsan fuzz-smoke)
 SANITIZERS=(asan tsan fuzz-smoke)
 jobs=${LUNAR_JOBS:-$(nproc)}
-# A clone in another folder finds what this one compiled.
+# A clone in another folder finds what this one compiled file by file.
 export CCACHE_BASEDIR=$LUNAR_ROOT CCACHE_NOHASHDIR=1 CCACHE_SLOPPINESS=pch_defines,time_macros
 logs=$LUNAR_ROOT/build/logs
 passed=0
@@ -74,8 +74,8 @@ build() {
   built[$preset.$target]=0
 }
 
-# What the sanitizers' lanes need is compiled while earlier ones wait for guests and timeouts, with what
-# these leave of the processors. What is not ready when it is needed, build() finishes.
+# What the sanitizers' lanes need is compiled while e2e waits for timeouts and disks, by what that leaves of
+# the processors. What is not ready when it is needed, build() finishes.
 ahead=
 build_ahead() {
   local lane
@@ -90,7 +90,7 @@ build_ahead() {
   done
   set -m # a process group of its own
   (
-    trap : TERM # ninja ends by it, and so does the loop
+    trap 'exit 1' TERM # once ninja has ended by it
     chrt --idle -p 0 "$BASHPID" >/dev/null
     while [ $# -gt 0 ] && compile "$1" "$2" "$logs/ahead-$1.log"; do shift 2; done
   ) &
@@ -99,7 +99,7 @@ build_ahead() {
 }
 end_building_ahead() {
   [ -n "$ahead" ] || return 0
-  kill -TERM -- "-$ahead" 2>/dev/null
+  jobs -pr | grep -qx "$ahead" && kill -TERM -- "-$ahead"
   wait "$ahead"
   ahead=
 }
@@ -162,11 +162,14 @@ run_lane() {
     tsan) lane_tests tsan tsan '^tsan$' "$jobs" tsan_tests ;;
     fuzz-smoke) lane_tests fuzz-smoke asan '^fuzz-smoke$' "$jobs" fuzz-smoke_tests ;;
     vm)
-      build release && build_ahead
+      end_building_ahead # an emulated guest takes all processors
       lane_tests vm release '^vm$' 1
       ;;
     clang) lane_tests clang clang '^unit$' "$jobs" ;;
-    bench) lane_tests bench release '^bench$' 1 ;;
+    bench)
+      end_building_ahead
+      lane_tests bench release '^bench$' 1
+      ;;
     package) lane_package package ;;
     package-short) lane_package package-short --short ;;
   esac

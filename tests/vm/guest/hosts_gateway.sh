@@ -45,7 +45,7 @@ load_until_stopped() { # FIRST_SEED
   local seed=$1
   while [ ! -e "$OUT/load.stop" ]; do
     "$LUNAR_BUILD_DIR/tests/e2e/iscsi_load/lunar-iscsi-load" verify --url "iscsi://$portal/$iqn/1" \
-      --bytes 8M --span "${load_mib}M" --offset "$((disk_mib - load_mib))M" --max-op 8M --depth 4 \
+      --bytes 4M --span "${load_mib}M" --offset "$((disk_mib - load_mib))M" --max-op 8M --depth 4 \
       --initially-anything \
       --retry-seconds 300 --seed "$seed" --json >"$OUT/load.log" 2>&1 || return
     seed=$((seed + 1))
@@ -179,7 +179,7 @@ device_absent() {
 }
 
 connections_leave_nothing() {
-  local held cycles=200 began
+  local held cycles=$((MIB < 64 ? 60 : 200)) began
   on_peer start_perf_server "$perf_server"
   "${perf[@]}" --cycles 5 >/dev/null # makes what is made only once
   on_peer wait_for 30 "end of the first connections" perf_is_idle

@@ -41,8 +41,9 @@ def depth_of(size):
 
 
 def ops_of(size, mebibytes):
-    """As much data as is asked for, but no more than some thousand operations."""
-    return max(4 * depth_of(size), min(2000, mebibytes * MIB // size))
+    """As much data as is asked for, but no more than some thousand operations, nor too few to be in
+    flight together."""
+    return max(2 * depth_of(size), min(2000, mebibytes * MIB // size))
 
 
 def size_name(size):
