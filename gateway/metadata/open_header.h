@@ -27,7 +27,8 @@ namespace lunar::gateway {
 // the state of the watch, of a fence and of the acks of notifies. Loop-bound to the client's
 // center. Shared with its own task, which ends soon after stop(). Borrows the client, which
 // outlives it.
-class OpenHeader : public std::enable_shared_from_this<OpenHeader>, private objecter::WatchHandler {
+class OpenHeader final : public std::enable_shared_from_this<OpenHeader>,
+                         private objecter::WatchHandler {
  public:
   // Errors are sentences: kNoSuchPool, kNoSuchObject, kBusy for an image that is being removed, has
   // no room for another registration, or is locked by somebody else. Read-only: registers nothing.
