@@ -74,8 +74,8 @@ build() {
   built[$preset.$target]=0
 }
 
-# What the sanitizers' lanes need is compiled while e2e waits for timeouts and disks, by what that leaves of
-# the processors. What is not ready when it is needed, build() finishes.
+# The e2e lane mostly waits, for timeouts and disks. What the sanitizers' lanes need is compiled beside it
+# at the lowest priority; build() finishes what is not ready when it is needed.
 ahead=
 build_ahead() {
   local lane

@@ -157,7 +157,7 @@ std::string text_of_holders(const std::vector<Holder>& holders) {
   std::string names;
   for (const auto& [name, opens] : clients) {
     names += (names.empty() ? "" : ", ") + name;
-    if (opens > 1) names += ", " + std::to_string(opens) + " times";
+    if (opens > 1) names += " (" + std::to_string(opens) + " opens)";
   }
   return names;
 }

@@ -44,7 +44,7 @@ inline constexpr std::chrono::milliseconds kHolderPoll{250};
 // what becomes of those that have lost their connection.
 Task<Outcome<std::vector<Holder>>> find_living(Client& client, objecter::PoolInfo pool, ImageId id);
 
-// For a sentence: "client.admin at gw1/tgtd.0, 2 times, client.b at host/77 (without a connection
+// For a sentence: "client.admin at gw1/tgtd.0 (2 opens), client.b at host/77 (without a connection
 // for 3 s)".
 std::string text_of_holders(const std::vector<Holder>& holders);
 

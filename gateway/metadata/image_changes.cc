@@ -84,9 +84,7 @@ Outcome<void> require_removable(const ImageHeader& header, const ImageSpec& spec
   if (header.id != imported) {
     return failure(OsdErrc::kBusy, "image '" + header.name + "' is another one by now");
   }
-  const bool is_whole =
-      header.state != ImageState::kImporting && header.state != ImageState::kRemoving;
-  if (!is_whole) return {};
+  if (!require_whole(header)) return {};
   return failure(OsdErrc::kBusy, "image '" + header.name + "' is whole");
 }
 

@@ -22,7 +22,7 @@ std::vector<Registration> conflicts_of(const ImageHeader& header, const Registra
 
 // Puts `mine` into the header, which takes the image's lock: a compare-and-swap decides who has it.
 // Whoever holds it and is dead is fenced at every server of the pool, and struck. Errors are
-// sentences: kBusy names who has it, or says that it is being removed; kFenced: a newer start of
+// sentences: kBusy names who has it, or says that it is not whole; kFenced: a newer start of
 // this gateway has it. After other errors it may be in the header. A task, as those of
 // metadata_object.h.
 Task<Outcome<void>> take_lock(Client& client, objecter::PoolInfo pool, ImageId id,

@@ -30,7 +30,7 @@ namespace lunar::gateway {
 class OpenHeader final : public std::enable_shared_from_this<OpenHeader>,
                          private objecter::WatchHandler {
  public:
-  // Errors are sentences: kNoSuchPool, kNoSuchObject, kBusy for an image that is being removed, has
+  // Errors are sentences: kNoSuchPool, kNoSuchObject, kBusy for an image that is not whole, has
   // no room for another registration, or is locked by somebody else. Read-only: registers nothing.
   // `done` runs once, later.
   static void open(Client& client, const ImageSpec& spec, const OpenOptions& options,

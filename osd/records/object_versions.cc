@@ -10,7 +10,7 @@
 
 namespace lunar::osd {
 namespace {
-constexpr uint16_t kVersionsVersion = 1;
+constexpr uint16_t kBucketVersion = 1;
 
 std::string bucket_key(std::size_t index) { return fmt::format("versions.{:02x}", index); }
 }  // namespace
@@ -57,7 +57,7 @@ std::size_t ObjectVersions::bucket_of(const ObjectId& id) noexcept {
 std::vector<std::byte> ObjectVersions::encode(const Bucket& bucket) {
   std::vector<std::byte> out;
   ByteWriter writer(out);
-  writer.put(kVersionsVersion);
+  writer.put(kBucketVersion);
   writer.put(bucket.floor);
   writer.put(static_cast<uint32_t>(bucket.objects.size()));
   for (const auto& [id, metadata] : bucket.objects) {
@@ -71,7 +71,7 @@ std::vector<std::byte> ObjectVersions::encode(const Bucket& bucket) {
 
 bool ObjectVersions::decode(ConstBytes record, std::size_t index, Bucket& bucket) {
   ByteReader reader(record);
-  if (reader.get<uint16_t>() != kVersionsVersion) return false;
+  if (reader.get<uint16_t>() != kBucketVersion) return false;
   bucket.floor = reader.get<uint64_t>();
   const auto count = reader.get<uint32_t>();
   if (!reader.can_hold(count, 8 + 4 + 8 + 1)) return false;

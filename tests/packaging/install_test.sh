@@ -70,7 +70,7 @@ look() {
   step "contents"
   for package in liblunar-dev liblunar1 lunar-osd lunar-storage-common lunar-tests lunar-trace tgt-lunar; do
     expect "there is one $package" test -e "$packages/${package}"_*_"$architecture".deb
-    dpkg -x "$packages/${package}"_*.deb "$work/root"
+    dpkg -x "$packages/${package}"_*.deb "$work/tree"
     dpkg -c "$packages/${package}"_*.deb
   done | awk '$1 !~ /^d/ {sub(/^\./, "", $6); print $6}' | sort >"$contents"
   while read -r file; do
@@ -107,25 +107,25 @@ END
   expect "tgt-lunar wants the tgt that it was built for" \
     sh -c "dpkg-deb -f $packages/tgt-lunar_*.deb Depends | grep -E 'tgt \(>= 1:[0-9.]+-0\), tgt \(<< 1:[0-9.]+-999\)'"
   expect "the SONAME is liblunar.so.1" \
-    sh -c "objdump -p $work/root/usr/lib/*/liblunar.so.1 | grep 'SONAME *liblunar.so.1'"
+    sh -c "objdump -p $work/tree/usr/lib/*/liblunar.so.1 | grep 'SONAME *liblunar.so.1'"
   printf '#include <lunar/lunar.h>\nint main(void) { return lunar_last_error()[0]; }\n' >"$work/user.c"
-  libraries=$work/root/usr/lib/$multiarch
+  libraries=$work/tree/usr/lib/$multiarch
   # shellcheck disable=SC2046  # words
   expect "a program that uses liblunar compiles and runs" sh -c "cd $work && export \
-    PKG_CONFIG_SYSROOT_DIR=$work/root PKG_CONFIG_PATH=$libraries/pkgconfig &&
+    PKG_CONFIG_SYSROOT_DIR=$work/tree PKG_CONFIG_PATH=$libraries/pkgconfig &&
     cc user.c -o user \$(pkg-config --cflags --libs lunar) &&
     LD_LIBRARY_PATH=$libraries LTTNG_UST_REGISTER_TIMEOUT=0 ./user"
 
   step "units"
-  mkdir -p "$work/root/bin"
-  cp /bin/kill "$work/root/bin/"
-  cp -a /lib/systemd/system "$work/units" && cp -a "$work/units/." "$work/root/lib/systemd/system/"
-  mkdir -p "$work/root/usr/sbin" && cp /usr/sbin/tgtd /usr/sbin/tgtadm /usr/sbin/tgt-admin "$work/root/usr/sbin/"
-  (cd "$work/root/lib/systemd/system" && systemd-analyze --root="$work/root" --man=no --recursive-errors=no verify \
+  mkdir -p "$work/tree/bin"
+  cp /bin/kill "$work/tree/bin/"
+  cp -a /lib/systemd/system "$work/units" && cp -a "$work/units/." "$work/tree/lib/systemd/system/"
+  mkdir -p "$work/tree/usr/sbin" && cp /usr/sbin/tgtd /usr/sbin/tgtadm /usr/sbin/tgt-admin "$work/tree/usr/sbin/"
+  (cd "$work/tree/lib/systemd/system" && systemd-analyze --root="$work/tree" --man=no --recursive-errors=no verify \
     lunar-osd@0.service lunar-luns.service lunar.target) >"$work/said" 2>&1 || :
   expect "systemd finds nothing wrong with the units" sh -c "! grep -E 'lunar' $work/said"
   expect "lunar-osd@.service is exposed at 2.0 at most" \
-    systemd-analyze --offline=true --root="$work/root" --threshold=20 security lunar-osd@0.service
+    systemd-analyze --offline=true --root="$work/tree" --threshold=20 security lunar-osd@0.service
 
   step "lintian"
   if command -v lintian >/dev/null; then

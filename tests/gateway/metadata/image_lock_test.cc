@@ -110,7 +110,7 @@ TEST(TextOfHoldersTest, NamesAClientOnceHoweverOftenItHasTheImageOpen) {
                   .silent_for = std::chrono::seconds(silent_s)};
   };
   EXPECT_EQ(text_of_holders({holder("one", 1, 0), holder("two", 2, 3), holder("one", 3, 0)}),
-            "client.a at one, 2 times, client.a at two (without a connection for 3 s)");
+            "client.a at one (2 opens), client.a at two (without a connection for 3 s)");
 }
 
 // --- images ---
