@@ -130,6 +130,7 @@ void BlockCheck::drop_useless() {
     const Position until = wanted[command.content];
     command.is_seen_later = until > command.ends;
     for (const FlushClaims::Loss& loss : claims_.losses()) {
+      if (!loss.is_of(server_)) continue;
       command.is_always_tried |= loss.ends > command.invoked && loss.begins < until;
     }
   }
@@ -138,7 +139,32 @@ void BlockCheck::drop_useless() {
 BlockCheck::Result BlockCheck::run(uint64_t block, std::span<const History::Handle> ops,
                                    const Leniency& leniency) {
   leniency_ = leniency;
-  block_ = block;
+  if (const std::optional<int> server = history_.server_of(block)) {
+    return run_on(*server, block, ops);
+  }
+  std::vector<int> servers = claims_.servers();
+  servers.push_back(History::kEveryServer);  // one that did not crash by itself
+  bool is_undecided = false;
+  int furthest = servers.front();
+  Position reached = 0;
+  for (const int server : servers) {
+    const Result result = run_on(server, block, ops);
+    if (result == Result::kExplained) return result;
+    is_undecided |= result == Result::kUndecided;
+    const Position ended = history_.ops()[culprit_].ended;
+    if (result == Result::kUnexplained && ended > reached) {
+      reached = ended;
+      furthest = server;
+    }
+  }
+  if (is_undecided) return Result::kUndecided;
+  if (furthest == server_) return Result::kUnexplained;
+  return run_on(furthest, block, ops);
+}
+
+BlockCheck::Result BlockCheck::run_on(int server, uint64_t block,
+                                      std::span<const History::Handle> ops) {
+  server_ = server;
   possible_.clear();
   untold_.reset();
   miscompares_.clear();
@@ -169,6 +195,7 @@ BlockCheck::Result BlockCheck::run(uint64_t block, std::span<const History::Hand
   for (const Step& each : steps_) {
     const auto& losses = claims_.losses();
     for (; next_loss_ < losses.size() && losses[next_loss_].begins < each.at; ++next_loss_) {
+      if (!losses[next_loss_].is_of(server_)) continue;
       try_all();
       if (is_undecided_) return Result::kUndecided;
       if (!is_on_disk_) lose(next_loss_, std::max(last, losses[next_loss_].begins));

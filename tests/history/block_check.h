@@ -47,6 +47,10 @@ class BlockCheck {
   // `ops`: the handles of the commands that touch the block, in the order of their invocations.
   Result run(uint64_t block, std::span<const History::Handle> ops, const Leniency& leniency = {});
 
+  // The block is on one server, and only its losses concern it. Where history.server_of() does not
+  // say which, kUnexplained means on no server; what follows is then of the one that explains most.
+  int server() const { return server_; }
+
   // After kUnexplained: the command whose end has no explanation, and what the block may have held.
   History::Handle culprit() const { return culprit_; }
   const std::vector<ContentId>& possible() const { return possible_; }
@@ -111,6 +115,7 @@ class BlockCheck {
     ContentId content = kZeroContent;
   };
 
+  Result run_on(int server, uint64_t block, std::span<const History::Handle> ops);
   void collect(uint64_t block, std::span<const History::Handle> ops);
   void drop_useless();
   void begin(uint32_t which);
@@ -151,7 +156,7 @@ class BlockCheck {
   bool is_undecided_ = false;
   std::size_t next_loss_ = 0;  // the first one that was not gone through to its end
   bool is_on_disk_ = true;     // nothing was written since the last loss
-  uint64_t block_ = 0;
+  int server_ = History::kEveryServer;
   Position now_ = 0;  // of the event that is looked at
   History::Handle culprit_ = 0;
   std::vector<ContentId> possible_;

@@ -39,7 +39,11 @@ FlushClaims::FlushClaims(const History& history) {
     const auto at = static_cast<Position>(i + 1);
     switch (event.kind) {
       case History::Event::Kind::kLoss:
-        if (!is_in_loss) losses_.push_back({at, at});
+        if (!is_in_loss) losses_.push_back({at, at, event.server});
+        if (event.server != History::kEveryServer &&
+            std::find(servers_.begin(), servers_.end(), event.server) == servers_.end()) {
+          servers_.push_back(event.server);
+        }
         break;
       case History::Event::Kind::kLossBegan:
         if (!is_in_loss) losses_.push_back({at, History::kNever});

@@ -15,12 +15,17 @@ class FlushClaims {
   struct Loss {
     History::Position begins = 0;
     History::Position ends = 0;  // kNever: until the end
+    int server = History::kEveryServer;
+    // Whether it concerns the blocks of that one.
+    bool is_of(int which) const { return server == History::kEveryServer || server == which; }
   };
 
   // Borrows nothing.
   explicit FlushClaims(const History& history);
 
   const std::vector<Loss>& losses() const { return losses_; }  // in order; they do not overlap
+
+  const std::vector<int>& servers() const { return servers_; }  // with losses of their own
 
   // Whether a flush has made durable, before `at`, what was acknowledged at `acknowledged`.
   bool is_durable(History::Position acknowledged, History::Position at) const {
@@ -53,6 +58,7 @@ class FlushClaims {
   std::size_t slot_of(int client);
 
   std::vector<Loss> losses_;
+  std::vector<int> servers_;
   Flushes all_good_;
   std::vector<int> clients_;       // by slot
   std::vector<Flushes> good_;      // by slot

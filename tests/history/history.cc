@@ -19,7 +19,7 @@ std::vector<History::Handle>& History::open_of(int client) {
 }
 
 History::Position History::add(Event::Kind kind, Handle op, std::string text) {
-  events_.push_back({kind, op, time_ns_, std::move(text)});
+  events_.push_back({.kind = kind, .op = op, .time_ns = time_ns_, .text = std::move(text)});
   return static_cast<Position>(events_.size());
 }
 
@@ -83,6 +83,13 @@ void History::server_crashed(int server, bool loses_cache) {
   add(loses_cache ? Event::Kind::kLoss : Event::Kind::kNote, 0,
       fmt::format("server {} crashed{}", server,
                   loses_cache ? "; unflushed writes may be lost" : "; its page cache stayed"));
+  events_.back().server = server;
+}
+
+std::optional<int> History::server_of(uint64_t lba) const {
+  const auto found = places_.find(lba);
+  if (found == places_.end()) return std::nullopt;
+  return found->second;
 }
 
 void History::power_cut(const std::string& what) {

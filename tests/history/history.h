@@ -3,7 +3,9 @@
 
 #include <cstdint>
 #include <limits>
+#include <optional>
 #include <string>
+#include <unordered_map>
 #include <vector>
 
 namespace lunar::test {
@@ -62,6 +64,7 @@ class History {
   // The place of an event in the order, counted from 1.
   using Position = uint32_t;
   static constexpr Position kNever = std::numeric_limits<Position>::max();
+  static constexpr int kEveryServer = -1;
 
   struct Op : HistoryOp {
     int client = 0;
@@ -84,9 +87,10 @@ class History {
       kNote
     };
     Kind kind;
-    Handle op = 0;          // kInvoke, kComplete
-    int64_t time_ns = 0;    // for people: set_time()
-    std::string text = {};  // what a person is told, of all but commands
+    Handle op = 0;              // kInvoke, kComplete
+    int server = kEveryServer;  // kLoss: whose blocks
+    int64_t time_ns = 0;        // for people: set_time()
+    std::string text = {};      // what a person is told, of all but commands
   };
 
   // Commands. A client may have any number of them in flight.
@@ -111,6 +115,11 @@ class History {
   // Between the two, unflushed writes may go at any moment, more than once: write-back errors.
   void begin_loss(const std::string& why);
   void end_loss();
+  // Where the block is, always: a crash of another server does nothing to it. The verdict is
+  // sharper with it; a block without it is explained if it might be on one server, whichever.
+  void place(uint64_t lba, int server) { places_[lba] = server; }
+  std::optional<int> server_of(uint64_t lba) const;
+
   // Shown in explanations, and of no meaning to the verdict: "server 1 restarted".
   void note(const std::string& text);
 
@@ -136,6 +145,7 @@ class History {
   std::vector<Handle>& open_of(int client);
   int64_t time_ns_ = 0;
   bool may_writes_repeat_ = false;
+  std::unordered_map<uint64_t, int> places_;  // block → server
 };
 
 const char* name_of(HistoryCommand command);

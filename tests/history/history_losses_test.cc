@@ -31,6 +31,60 @@ TEST_F(HistoryCheckerTest, AcceptsAnUnflushedWriteThatSurvives) {
   expect_clean();
 }
 
+TEST_F(HistoryCheckerTest, AcceptsThatACrashOfAnotherServerDecidesNothing) {
+  write(1, 5, 17);
+  history_.server_crashed(0, true);
+  read(1, 5, 17);
+  history_.server_crashed(1, true);  // which has the block
+  flush(1, kReportedLost);
+  read(1, 5, kZeroContent);
+  expect_clean();
+}
+
+TEST_F(HistoryCheckerTest, FindsThatABlockWentBackAfterTwoCrashesOfItsServer) {
+  history_.place(5, 0);
+  write(1, 5, 17);
+  history_.server_crashed(0, true);
+  read(1, 5, 17);
+  history_.server_crashed(1, true);
+  history_.server_crashed(0, true);
+  flush(1, kReportedLost);
+  read(1, 5, kZeroContent);
+  expect_fault(HistoryFault::kWentBack, 5);
+}
+
+TEST_F(HistoryCheckerTest, FindsALossWithoutACrashOfTheServerThatHasTheBlock) {
+  history_.place(5, 0);
+  write(1, 5, 17);
+  history_.server_crashed(1, true);
+  flush(1, kReportedLost);
+  read(1, 5, kZeroContent);
+  expect_fault(HistoryFault::kStale, 5);
+}
+
+TEST_F(HistoryCheckerTest, FindsABlockThatWouldHaveToBeOnTwoServers) {
+  write(1, 5, 17);
+  flush(1);
+  write(1, 5, 18);
+  history_.server_crashed(0, true);
+  read(1, 5, 17);  // so it is on server 0
+  write(1, 5, 19);
+  history_.server_crashed(1, true);
+  flush(1, kReportedLost);
+  read(1, 5, 17);
+  expect_fault(HistoryFault::kStale, 5, "content 17");
+}
+
+TEST_F(HistoryCheckerTest, AcceptsALossOfAllServersAfterOneOfAnother) {
+  write(1, 5, 17);
+  history_.server_crashed(0, true);
+  read(1, 5, 17);
+  history_.power_cut();
+  flush(1, kReportedLost);
+  read(1, 5, kZeroContent);
+  expect_clean();
+}
+
 TEST_F(HistoryCheckerTest, FindsALossWithoutACrash) {
   write(1, 5, 17);
   history_.server_crashed(0, false);
