@@ -16,6 +16,7 @@
 #include <cstdio>
 #include <cstdlib>
 #include <filesystem>
+#include <fstream>
 #include <map>
 #include <string>
 #include <vector>
@@ -93,7 +94,13 @@ struct Job {
   std::string text;
 };
 
+// Where a run logs that is not verbose: its log is of use only if it dies.
+fs::path log_of(const fs::path& folder) { return folder / "log"; }
+
 [[noreturn]] void run_child(const RunOptions& options, int out) {
+  if (!options.is_verbose && std::freopen(log_of(options.folder).c_str(), "w", stderr) == nullptr) {
+    _exit(2);
+  }
   const RunResult result = run_once(options);
   std::string text = fmt::format("result {} {} {} {} {}\n", result.trace_hash,
                                  std::chrono::duration<double>(result.simulated).count(),
@@ -135,6 +142,16 @@ Job start(RunFolders& folders, const RunOptions& options, uint64_t seed, unsigne
   return job;
 }
 
+std::vector<std::string> last_lines(const fs::path& file, std::size_t most) {
+  std::vector<std::string> lines;
+  std::ifstream in(file);
+  for (std::string line; std::getline(in, line);) {
+    if (lines.size() == most) lines.erase(lines.begin());
+    lines.push_back(std::move(line));
+  }
+  return lines;
+}
+
 Told parse(const Job& job, int status) {
   Told told;
   std::size_t at = 0;
@@ -157,6 +174,9 @@ Told parse(const Job& job, int status) {
     told.faults.push_back(WIFSIGNALED(status)
                               ? fmt::format("the run died of signal {}", WTERMSIG(status))
                               : fmt::format("the run ended with {}", WEXITSTATUS(status)));
+    for (std::string& line : last_lines(log_of(job.folder), 30)) {
+      told.faults.push_back("log: " + std::move(line));
+    }
   }
   return told;
 }
@@ -180,8 +200,8 @@ std::pair<Job, Told> wait_for_one(std::vector<Job>& jobs) {
       ::close(job.fd);
       int status = 0;
       ::waitpid(job.pid, &status, 0);
-      RunFolders::remove(job.folder);
       Told told = parse(job, status);
+      RunFolders::remove(job.folder);
       return {std::move(job), std::move(told)};
     }
   }
@@ -273,9 +293,8 @@ int run_all(const Options& options) {
     }
   }
   fmt::print(
-      "{} runs from seed {}, {} wrong; {} commands, {} turns, {} blocks not judged; {:.0f} s "
-      "simulated "
-      "in {:.1f} s, {:.0f} times real time\n",
+      "{} runs from seed {}, {} wrong; {} commands, {} turns, {} blocks not judged; "
+      "{:.0f} s simulated in {:.1f} s, {:.0f} times real time\n",
       finished, options.seed, wrong, commands, turns, undecided, simulated, seconds(),
       simulated / seconds());
   return wrong == 0 ? 0 : 1;
@@ -319,7 +338,7 @@ int main(int argc, char** argv) {
   app.add_option("--folder", folder,
                  "where the stores are while a run lasts (default: in memory, /dev/shm)")
       ->check(CLI::ExistingDirectory);
-  app.add_flag("--verbose", options.run.is_verbose, "say what happens");
+  app.add_flag("--verbose", options.run.is_verbose, "say what happens, with the log");
   app.add_flag("--twice", options.is_twice, "each run twice: both must be the same");
   app.add_flag("--shrink", options.is_shrinking,
                "take faults out of the script of a run that failed, as long as it fails");

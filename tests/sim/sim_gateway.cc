@@ -8,6 +8,9 @@
 
 #include "bstore_plugin/scsi/sense.h"
 #include "common/check.h"
+#include "gateway/splitter.h"
+#include "objecter/protocol/image_objects.h"
+#include "objecter/protocol/placement.h"
 #include "objecter/protocol/types.h"
 #include "tests/sim/sim_operator.h"
 
@@ -169,6 +172,16 @@ void SimGateway::pause(bool is_paused) {
 }
 
 bool SimGateway::is_idle() const noexcept { return life_ == nullptr || life_->in_flight == 0; }
+
+objecter::OsdId SimGateway::server_of(uint64_t block) const {
+  const gateway::Image& image = *life_->image;
+  const uint64_t object_no =
+      gateway::ExtentCursor(image.layout(), block * kBlock, kBlock).next().object_no;
+  const objecter::OsdMapRef map = life_->client->objecter().map();
+  const objecter::PoolInfo& pool = *map->find_pool(image.pool());
+  return objecter::osd_of_pg(
+      pool, objecter::pg_of_object(pool, objecter::data_object_name(image.id(), object_no)));
+}
 
 // --- commands ---
 

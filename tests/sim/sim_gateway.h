@@ -59,6 +59,7 @@ class SimGateway {
 
   bool has_image() const noexcept { return life_ != nullptr && life_->image != nullptr; }
   bool is_idle() const noexcept;
+  objecter::OsdId server_of(uint64_t block) const;  // which has it, always; REQUIRES: has_image()
   void stop_working() noexcept { is_working_ = false; }
   // A command of the run itself; REQUIRES: has_image(). `on_end` runs once, unless it is killed.
   void command(const HistoryOp& record, std::function<void(HistoryOutcome)> on_end);

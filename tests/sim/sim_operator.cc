@@ -114,7 +114,7 @@ Task<Outcome<void>> repair(Client& client) {
     Completion<Outcome<std::string>> repaired;
     gateway::repair_finding(client, pool, finding, guess, repaired.callback());
     const Outcome<std::string> ended = co_await repaired;
-    if (!ended && ended.error().code != OsdErrc::kBusy) {
+    if (!ended) {
       co_return failure(ended.error().code, finding.name() + ": " + ended.error().message);
     }
   }
@@ -127,6 +127,20 @@ bool is_left_over(gateway::FindingKind kind) {
   using gateway::FindingKind;
   return kind != FindingKind::kDamaged && kind != FindingKind::kLostWrites &&
          kind != FindingKind::kRegistration;
+}
+
+Task<Outcome<void>> find_nothing_left_over(Client& client) {
+  const Outcome<gateway::ScrubReport> report = co_await scrub(client);
+  if (!report) co_return failure(report.error());
+  for (const gateway::ScrubFinding& finding : report->findings) {
+    if (is_left_over(finding.kind)) {
+      co_return failure(OsdErrc::kCorrupt, finding.name() + ": " + finding.what);
+    }
+  }
+  if (report->images != 1) {
+    co_return failure(OsdErrc::kCorrupt, "there are " + std::to_string(report->images) + " images");
+  }
+  co_return Outcome<void>();
 }
 
 Task<Outcome<void>> tidy_up(Client& client, uint64_t bytes) {
@@ -147,17 +161,13 @@ Task<Outcome<void>> tidy_up(Client& client, uint64_t bytes) {
   if (!removed && removed.error().code != OsdErrc::kNoSuchObject) {
     co_return failure(removed.error());
   }
-  const Outcome<gateway::ScrubReport> report = co_await scrub(client);
-  if (!report) co_return failure(report.error());
-  for (const gateway::ScrubFinding& finding : report->findings) {
-    if (is_left_over(finding.kind)) {
-      co_return failure(OsdErrc::kCorrupt, finding.name() + ": " + finding.what);
-    }
-  }
-  if (report->images != 1) {
-    co_return failure(OsdErrc::kCorrupt, "there are " + std::to_string(report->images) + " images");
-  }
-  co_return Outcome<void>();
+  const Outcome<void> clean = co_await find_nothing_left_over(client);
+  if (clean) co_return Outcome<void>();
+  // Of what a killed operator was making until its watch ended, the first scrub has said nothing.
+  const Outcome<void> repaired_again = co_await repair(client);
+  if (!repaired_again) co_return failure(repaired_again.error());
+  Outcome<void> ended = co_await find_nothing_left_over(client);
+  co_return ended;
 }
 
 Task<Outcome<void>> do_work(Client& client, OperatorWork work) {

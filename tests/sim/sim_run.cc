@@ -332,6 +332,9 @@ bool Run::heal() {
   }
   const auto is_well = [this] {
     if (!all_servers_ready()) return false;
+    for (const auto& server : servers_) {
+      if (!server->sees_all_up()) return false;  // it was cut off, or its map is old
+    }
     for (const auto& gateway : gateways_) {
       if (!gateway->has_image() || !gateway->is_idle()) return false;
     }
@@ -342,6 +345,8 @@ bool Run::heal() {
   for (const auto& server : servers_) {
     if (!server->is_ready())
       why += fmt::format(" osd.{} is not ready ({});", server->id(), server->last_exit());
+    else if (!server->sees_all_up())
+      why += fmt::format(" osd.{} knows of one that is down;", server->id());
   }
   for (const auto& gateway : gateways_) {
     if (!gateway->has_image())
@@ -387,6 +392,9 @@ void Run::read_everything() {
 }
 
 void Run::judge() {
+  for (uint64_t block = 0; gateways_[0]->has_image() && block < Workload().image_blocks; ++block) {
+    history_.place(block, gateways_[0]->server_of(block));
+  }
   const test::HistoryVerdict verdict = test::judge(history_);
   for (const test::HistoryViolation& violation : verdict.violations) {
     wrong(fmt::format("{}: {}", test::name_of(violation.fault), violation.explanation));

@@ -3,6 +3,7 @@
 
 #include <fmt/core.h>
 
+#include <algorithm>
 #include <utility>
 #include <vector>
 
@@ -90,6 +91,11 @@ void SimServer::exit(Life& life, const std::string& why) {
     if (life_ == &life) kill();
   });
   restart_after(2s);
+}
+
+bool SimServer::sees_all_up() const noexcept {
+  const std::vector<objecter::OsdInfo>& osds = life_->server->map()->osds;
+  return std::all_of(osds.begin(), osds.end(), [](const objecter::OsdInfo& osd) { return osd.up; });
 }
 
 void SimServer::kill() {

@@ -37,6 +37,8 @@ class SimServer {
   void pause(bool is_paused);  // SIGSTOP, SIGCONT
   bool is_running() const noexcept { return life_ != nullptr; }
   bool is_ready() const noexcept { return life_ != nullptr && life_->is_ready; }
+  // Whether it knows of no server that is down; REQUIRES: is_ready().
+  bool sees_all_up() const noexcept;
 
   SimDisk& disk() noexcept { return disk_; }
   SimNetwork* network() noexcept { return life_ == nullptr ? nullptr : &life_->process.network; }
