@@ -17,8 +17,9 @@
 #   all         check unit e2e vm tsan fuzz-smoke (the default, and what CI runs)
 #   sanitizers  asan tsan fuzz-smoke
 #
-# The output ends with ctest's summaries and `N passed, N failed`. The exit code is 0 only if nothing
-# failed, every lane ran at least one test, and no test was skipped. Logs are in build/logs.
+# The output ends with what failing tests said last, ctest's summaries and `N passed, N failed`. The exit
+# code is 0 only if nothing failed, every lane ran at least one test, and no test was skipped. Logs are in
+# build/logs.
 # LUNAR_JOBS: number of parallel compilations and unit tests (default: number of CPUs).
 set -uo pipefail
 cd "$(dirname "$0")/.." || exit 1
@@ -35,6 +36,7 @@ passed=0
 failed=0
 summaries=()
 failures=()
+said=()
 
 usage() { sed -n '/^#   tests\/run/,/^# LUNAR_JOBS/s/^# \{0,1\}//p' "$0"; }
 
@@ -117,6 +119,7 @@ run_ctest() {
   if [ -s "$junit" ] && mapfile -t counts < <(python3 tools/dev/junit_summary.py "$junit") &&
     [ ${#counts[@]} -gt 0 ] && [ "${counts[0]}" != "0 0" ]; then
     record "$lane" "${counts[0]% *}" "${counts[0]#* }" "$summary" "${counts[@]:1}"
+    mapfile -t -O "${#said[@]}" said < <(python3 tools/dev/junit_summary.py --said "$junit")
   else
     record "$lane" 0 1 "no tests were run" "no test has a label like $label in build/$preset"
   fi
@@ -195,6 +198,7 @@ tools/dev/setup.sh || die "setting up this machine failed: see above"
 mkdir -p "$logs"
 for lane in "${lanes[@]}"; do run_lane "$lane"; done
 
+[ -z "${said[*]}" ] || printf '%s\n' "${said[@]}"
 printf '\n%s\n' "--- ${lanes[*]}: $((SECONDS - start)) s"
 [ ${#failures[@]} -eq 0 ] || printf 'failed: %s\n' "${failures[@]}"
 printf '%s\n' "${summaries[@]}"

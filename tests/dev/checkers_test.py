@@ -344,6 +344,14 @@ class JunitSummary(unittest.TestCase):
         bad = '<testcase name="b" status="fail"><failure message=""/></testcase>'
         self.assertEqual(self.summarise(good, bad, good), (2, ["b"]))
 
+    def test_a_test_that_failed_says_why_once_more(self):
+        said = "\n".join(f"line {number}" for number in range(100))
+        cases = (f'<testcase name="b" status="fail"><failure message=""/><system-out>{said}</system-out></testcase>'
+                 '<testcase name="a" status="run"><system-out>fine</system-out></testcase>')
+        lines = junit_summary.what_was_said(f"<testsuite>{cases}</testsuite>")
+        self.assertEqual((lines[0], lines[-1]), ("b said last:", "  line 99"))
+        self.assertEqual(len(lines), 1 + junit_summary.MAX_LINES)
+
     def test_what_did_not_run_has_failed(self):
         for status in ("notrun", "disabled"):
             case = f'<testcase name="c" status="{status}"><skipped message=""/></testcase>'
