@@ -34,7 +34,8 @@ void BlockCheck::collect(uint64_t block, std::span<const History::Handle> ops) {
     Command command;
     command.handle = handle;
     command.invoked = op.invoked;
-    command.ends = op.ended;
+    const bool has_window = op.outcome == HistoryOutcome::kGood && !leniency_.windows_stay_open;
+    command.ends = has_window ? std::min(op.ended, op.closed) : op.ended;
     command.is_fua = op.fua;
     if (op.command == HistoryCommand::kRead) {
       if (op.outcome != HistoryOutcome::kGood) continue;
@@ -482,6 +483,7 @@ bool BlockCheck::is_told(const Command& command, std::size_t loss) {
 
 // Every state becomes all those that may be left of it.
 void BlockCheck::lose(std::size_t loss, Position at) {
+  const bool is_decided = !claims_.losses()[loss].is_of_some;  // what is left is on disk
   begin_search();
   std::vector<std::pair<uint32_t, uint64_t>> todo;  // layer, done
   std::unordered_map<uint64_t, std::vector<uint64_t>> visited;
@@ -498,9 +500,10 @@ void BlockCheck::lose(std::size_t loss, Position at) {
       left.done = done;
       left.content = layer.content;
       saw(left);
-      if (find_known(left.done, layer.command, left.content, true) == kNone) {
+      const bool has_survived = is_decided || layer.has_survived;
+      if (find_known(left.done, layer.command, left.content, has_survived) == kNone) {
         left.layer = index;
-        if (!layer.has_survived) {
+        if (has_survived && !layer.has_survived) {
           left.layer = static_cast<uint32_t>(layers_.size());
           Layer& on_disk = layers_.emplace_back();
           on_disk.command = layer.command;
@@ -525,7 +528,7 @@ void BlockCheck::lose(std::size_t loss, Position at) {
     }
   }
   states_ = found_;
-  is_on_disk_ = true;
+  is_on_disk_ = is_decided;
 }
 
 }  // namespace lunar::test

@@ -86,6 +86,13 @@ void History::server_crashed(int server, bool loses_cache) {
   events_.back().server = server;
 }
 
+void History::sync_failed(int server) {
+  add(Event::Kind::kLoss, 0,
+      fmt::format("a sync of server {} failed; some unflushed writes may be lost", server));
+  events_.back().server = server;
+  events_.back().is_of_some = true;
+}
+
 std::optional<int> History::server_of(uint64_t lba) const {
   const auto found = places_.find(lba);
   if (found == places_.end()) return std::nullopt;

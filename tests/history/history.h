@@ -89,6 +89,7 @@ class History {
     Kind kind;
     Handle op = 0;              // kInvoke, kComplete
     int server = kEveryServer;  // kLoss: whose blocks
+    bool is_of_some = false;    // kLoss: what it leaves need not be on disk
     int64_t time_ns = 0;        // for people: set_time()
     std::string text = {};      // what a person is told, of all but commands
   };
@@ -99,8 +100,9 @@ class History {
   // REQUIRES: the command was not completed before.
   void complete(Handle handle, HistoryOutcome outcome, std::vector<ContentId> read = {});
 
-  // The window of a command that is kUnknown or was never completed: from here on it will not take
-  // effect if it has not. Without such a call it may do so at any time.
+  // The window of a command that has not ended, or is kUnknown: from here on it will not take
+  // effect if it has not; if it is kGood later, it had. Without such a call it may do so at any
+  // time.
   void close_window(Handle handle);
   // The same of all commands that this client has begun: it was fenced, or logged in anew.
   void close_windows(int client, const std::string& why = "");
@@ -112,6 +114,9 @@ class History {
   // leaves its page cache loses nothing.
   void server_crashed(int server, bool loses_cache);
   void power_cut(const std::string& what = "all servers");
+  // A sync failed: acknowledged writes to some of the server's files may be gone. What is not may
+  // still go by the next loss, which after a crash it may not.
+  void sync_failed(int server);
   // Between the two, unflushed writes may go at any moment, more than once: write-back errors.
   void begin_loss(const std::string& why);
   void end_loss();

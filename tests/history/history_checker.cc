@@ -272,7 +272,8 @@ class Judge {
     if (!before || seen_content(*before, lba) == seen_content(op, lba)) return false;
     const FlushClaims::Loss* loss = nullptr;  // the last one before
     for (const FlushClaims::Loss& each : claims_.losses()) {
-      if (each.is_of(check_.server()) && each.begins < before->invoked) loss = &each;
+      const bool decides = each.is_of(check_.server()) && !each.is_of_some;
+      if (decides && each.begins < before->invoked) loss = &each;
     }
     if (!loss) return false;
     return std::ranges::none_of(ops, [&](Handle handle) {

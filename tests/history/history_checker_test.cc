@@ -203,6 +203,25 @@ TEST_F(HistoryCheckerTest, FindsAWriteThatHappensAfterItsWindow) {
   expect_fault(HistoryFault::kLateEffect, 5, "client 1 is fenced");
 }
 
+TEST_F(HistoryCheckerTest, FindsAWriteThatIsGoodAndHappensAfterItsWindow) {
+  const Handle late = begin_write(1, 5, 17);
+  history_.close_windows(1, "client 2 has the lock");
+  read(2, 5, kZeroContent);
+  ended(late);
+  read(2, 5, 17);
+  expect_fault(HistoryFault::kLateEffect, 5, "client 2 has the lock");
+}
+
+TEST_F(HistoryCheckerTest, AcceptsAnAnswerThatComesAfterTheWindow) {
+  const Handle late = begin_write(1, 5, 17);
+  history_.close_windows(1, "client 2 has the lock");
+  read(2, 5, 17);
+  ended(late);
+  write(2, 5, 18);
+  read(2, 5, 18);
+  expect_clean();
+}
+
 TEST_F(HistoryCheckerTest, AcceptsAWriteThatHappenedJustBeforeItsWindowClosed) {
   const Handle handle = write(1, 5, 17, kUnknown);
   history_.close_window(handle);

@@ -85,6 +85,32 @@ TEST_F(HistoryCheckerTest, AcceptsALossOfAllServersAfterOneOfAnother) {
   expect_clean();
 }
 
+TEST_F(HistoryCheckerTest, AcceptsThatAFailedSyncDecidesNothingOfOtherFiles) {
+  write(1, 5, 17);
+  history_.sync_failed(0);
+  read(1, 5, 17);
+  history_.server_crashed(0, true);
+  flush(1, kReportedLost);
+  read(1, 5, kZeroContent);
+  expect_clean();
+}
+
+TEST_F(HistoryCheckerTest, AcceptsAWriteThatIsLostByAFailedSync) {
+  write(1, 5, 17);
+  history_.sync_failed(0);
+  read(1, 5, kZeroContent);
+  flush(1, kReportedLost);
+  expect_clean();
+}
+
+TEST_F(HistoryCheckerTest, FindsAFlushedWriteThatIsLostByAFailedSync) {
+  write(1, 5, 17);
+  flush(1);
+  history_.sync_failed(0);
+  read(1, 5, kZeroContent);
+  expect_fault(HistoryFault::kFlushedLost, 5);
+}
+
 TEST_F(HistoryCheckerTest, FindsALossWithoutACrash) {
   write(1, 5, 17);
   history_.server_crashed(0, false);
