@@ -4,6 +4,7 @@
 #include <dirent.h>
 #include <fcntl.h>
 #include <sys/stat.h>
+#include <sys/statvfs.h>
 #include <sys/uio.h>
 #include <unistd.h>
 
@@ -35,6 +36,34 @@ std::string joined(int directory, const char* name) {
 
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
+constexpr uint64_t kSpaceUnit = 4096;
+
+uint64_t allocated(const struct stat& status) {
+  return static_cast<uint64_t>(status.st_blocks) * 512;
+}
+
+uint64_t allocated_by(int fd) {
+  struct stat status {};
+  return ::fstat(fd, &status) == 0 ? allocated(status) : 0;
+}
+
+// What a write to that extent would allocate.
+uint64_t holes_in(int fd, uint64_t offset, uint64_t length) {
+  const uint64_t begin = offset / kSpaceUnit * kSpaceUnit;
+  const uint64_t end = (offset + length + kSpaceUnit - 1) / kSpaceUnit * kSpaceUnit;
+  uint64_t holes = end - begin;
+  for (uint64_t at = begin; at < end;) {
+    const off_t data = ::lseek(fd, static_cast<off_t>(at), SEEK_DATA);
+    if (data < 0 || static_cast<uint64_t>(data) >= end) break;
+    const off_t hole = ::lseek(fd, data, SEEK_HOLE);
+    const uint64_t stop = hole < 0 ? end : std::min(end, static_cast<uint64_t>(hole));
+    const uint64_t last = std::min(end, (stop + kSpaceUnit - 1) / kSpaceUnit * kSpaceUnit);
+    holes -= last - static_cast<uint64_t>(data) / kSpaceUnit * kSpaceUnit;
+    at = last;
+  }
+  return holes;
+}
+
 }  // namespace
 
 SimDisk::SimDisk(SimHost& host, std::string folder)
@@ -57,6 +86,25 @@ bool SimDisk::fails(unsigned& left) {
 
 std::chrono::nanoseconds SimDisk::call_time() {
   return host_.between(std::chrono::microseconds(20), std::chrono::microseconds(400)) + slowness;
+}
+
+void SimDisk::count_space(uint64_t before, uint64_t after) {
+  if (!free_) return;
+  if (after > before)
+    *free_ -= std::min(*free_, after - before);
+  else
+    *free_ += before - after;
+}
+
+void SimDisk::count_unlinked(const std::string& path) {
+  struct stat status {};
+  if (::stat(path.c_str(), &status) == 0) count_space(allocated(status), 0);
+}
+
+int SimDisk::file_system_space(int fd, struct statvfs& space) {
+  const int result = Syscalls::file_system_space(fd, space);
+  if (result >= 0 && free_) space.f_bavail = space.f_bfree = *free_ / space.f_frsize;
+  return result;
 }
 
 void SimDisk::close_files() {
@@ -243,7 +291,6 @@ int SimDisk::open(int directory, const char* path, uint64_t flags, mode_t mode, 
   if (fails(failing_opens)) return -EMFILE;
   const std::string whole = may_create ? joined(directory, path) : std::string();
   const bool was_there = may_create && exists(whole);
-  if (may_create && !was_there && is_full) return -ENOSPC;
   if ((flags & O_TRUNC) != 0 && was_there) {
     const UniqueFd fd(::open(whole.c_str(), O_RDWR | O_CLOEXEC));
     if (fd) truncate(fd.get(), 0);
@@ -261,9 +308,11 @@ int SimDisk::reopen(int fd, int flags) {
 }
 
 ssize_t SimDisk::write(int fd, ConstBytes from, uint64_t offset, int flags) {
-  if (is_full) return -ENOSPC;
+  if (free_ && !has_room(holes_in(fd, offset, from.size()))) return -ENOSPC;
   keep_blocks(fd, offset, from.size());
+  const uint64_t before = free_ ? allocated_by(fd) : 0;
   const ssize_t written = Syscalls::write(fd, from, offset, flags & ~RWF_DSYNC);
+  if (free_) count_space(before, allocated_by(fd));
   if (written < 0 || (flags & RWF_DSYNC) == 0) return written;
   if (failing_syncs > 0) return sync(fd);
   UnsyncedFile& file = unsynced(fd);
@@ -304,6 +353,7 @@ int SimDisk::rename(int from_directory, const char* from, int to_directory, cons
   if (exists(change.to)) change.replaced = keep_hidden(change.to);
   const int result = Syscalls::rename(from_directory, from, to_directory, to);
   if (result == 0) {
+    if (!change.replaced.empty()) count_unlinked(change.replaced);
     names_.push_back(std::move(change));
   } else if (!change.replaced.empty()) {
     ::unlink(change.replaced.c_str());
@@ -317,6 +367,7 @@ int SimDisk::unlink(int directory, const char* name) {
   if (exists(change.from)) change.replaced = keep_hidden(change.from);
   const int result = Syscalls::unlink(directory, name);
   if (result == 0) {
+    count_unlinked(change.replaced);
     names_.push_back(std::move(change));
   } else if (!change.replaced.empty()) {
     ::unlink(change.replaced.c_str());
@@ -325,7 +376,8 @@ int SimDisk::unlink(int directory, const char* name) {
 }
 
 int SimDisk::make_directory(int directory, const char* name) {
-  if (is_full) return -ENOSPC;
+  if (!has_room(kSpaceUnit)) return -ENOSPC;
+  count_space(0, kSpaceUnit);
   const std::string whole = joined(directory, name);
   const int result = Syscalls::make_directory(directory, name);
   if (result == 0) names_.push_back({NameChange::Kind::kMakeFolder, whole, {}, {}});
@@ -334,9 +386,12 @@ int SimDisk::make_directory(int directory, const char* name) {
 
 int SimDisk::allocate(int fd, int mode, uint64_t offset, uint64_t length) {
   const bool frees = (mode & FALLOC_FL_PUNCH_HOLE) != 0;
-  if (is_full && !frees) return -ENOSPC;
+  if (free_ && !frees && !has_room(holes_in(fd, offset, length))) return -ENOSPC;
   keep_blocks(fd, offset, length);
-  return Syscalls::allocate(fd, mode, offset, length);
+  const uint64_t before = free_ ? allocated_by(fd) : 0;
+  const int result = Syscalls::allocate(fd, mode, offset, length);
+  if (free_) count_space(before, allocated_by(fd));
+  return result;
 }
 
 int SimDisk::truncate(int fd, uint64_t size) {
@@ -344,7 +399,9 @@ int SimDisk::truncate(int fd, uint64_t size) {
   if (::fstat(fd, &status) != 0) return -errno;
   const auto before = static_cast<uint64_t>(status.st_size);
   keep_blocks(fd, size, before > size ? before - size : 0);
-  return Syscalls::truncate(fd, size);
+  const int result = Syscalls::truncate(fd, size);
+  if (free_) count_space(allocated(status), allocated_by(fd));
+  return result;
 }
 
 }  // namespace lunar::sim

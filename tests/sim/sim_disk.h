@@ -3,6 +3,7 @@
 
 #include <functional>
 #include <map>
+#include <optional>
 #include <set>
 #include <string>
 #include <vector>
@@ -44,8 +45,12 @@ class SimDisk final : public osd::Syscalls {
   unsigned failing_opens = 0;    // EMFILE
   unsigned failing_unlinks = 0;  // EIO
   unsigned failing_renames = 0;  // EIO
-  bool is_full = false;          // ENOSPC for what would allocate
   Duration slowness{};           // of every call that blocks
+  // Somebody else takes all that is free, and gives it back. In between there is what the store
+  // frees; what would allocate more ends with ENOSPC.
+  void fill() { free_ = 0; }
+  void make_room() { free_.reset(); }
+  bool is_full() const noexcept { return free_.has_value(); }
 
   int open(int directory, const char* path, uint64_t flags, mode_t mode, uint64_t resolve) override;
   int reopen(int fd, int flags) override;
@@ -56,6 +61,7 @@ class SimDisk final : public osd::Syscalls {
   int rename(int from_directory, const char* from, int to_directory, const char* to) override;
   int unlink(int directory, const char* name) override;
   int make_directory(int directory, const char* name) override;
+  int file_system_space(int fd, struct statvfs& space) override;
   int allocate(int fd, int mode, uint64_t offset, uint64_t length) override;
   int truncate(int fd, uint64_t size) override;
   Result<std::string> boot_id() override { return "boot-" + std::to_string(boots_); }
@@ -82,6 +88,10 @@ class SimDisk final : public osd::Syscalls {
   void undo(const NameChange& change);
   void decide_fate(UnsyncedFile& file);
   bool fails(unsigned& left);
+  // Whether so much can be allocated; and what a call has made of it.
+  bool has_room(uint64_t bytes) const { return !free_ || bytes <= *free_; }
+  void count_space(uint64_t before, uint64_t after);
+  void count_unlinked(const std::string& path);
 
   SimHost& host_;
   const std::string path_;   // the store
@@ -92,6 +102,7 @@ class SimDisk final : public osd::Syscalls {
   uint64_t boots_ = 0;
   std::map<std::pair<dev_t, ino_t>, UnsyncedFile> files_;
   std::vector<NameChange> names_;
+  std::optional<uint64_t> free_;  // bytes, of a full disk
 };
 
 }  // namespace lunar::sim

@@ -51,6 +51,7 @@ struct SimGateway::Command {
   test::History::Handle handle = 0;
   std::function<void(HistoryOutcome)> on_end;
   bool is_impatient = false;
+  bool has_lock = false;  // its gateway, when it began
   bool is_aborted = false;
   unsigned sent = 0;
   uint64_t io_id = 0;
@@ -135,6 +136,7 @@ gateway::OpenLock SimGateway::choose_lock() {
 void SimGateway::on_open(Life& life) {
   if (workload_.is_exclusive) {
     set_time();
+    place_.owner = client_;
     for (int each = 1; each <= workload_.gateways; ++each) {
       if (each != client_) place_.history.close_windows(each, instance_ + " has the lock");
     }
@@ -236,6 +238,7 @@ void SimGateway::command(const HistoryOp& op, std::function<void(HistoryOutcome)
   command->op = op;
   command->on_end = std::move(on_end);
   command->is_impatient = place_.host.below(4) == 0;
+  command->has_lock = !workload_.is_exclusive || place_.owner == client_;
   const std::size_t bytes = op.num_blocks * kBlock;
   if (bytes > 0 && place_.host.below(2) == 0) {
     command->lease = life.client->front_end_buffers().allocate(bytes);
@@ -319,6 +322,10 @@ void SimGateway::on_done(Life& life, Command& command, const gateway::IoResult& 
     }
   }
   place_.host.mix(static_cast<uint64_t>(*outcome));
+  if (*outcome == HistoryOutcome::kGood && !command.has_lock) {
+    place_.wrong("served after another gateway had the lock: " +
+                 test::describe(place_.history, command.handle));
+  }
   set_time();
   place_.history.complete(command.handle, *outcome, ids);
   --life.in_flight;

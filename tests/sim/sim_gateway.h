@@ -40,6 +40,8 @@ class SimGateway {
     test::History& history;
     std::vector<msgr::Address> servers;
     std::function<test::ContentId()> next_id;  // unique in the run
+    std::function<void(std::string)> wrong;
+    int& owner;  // the client that has the image's lock, of an exclusive workload; 0: none yet
   };
   // `client` is its number in the history.
   SimGateway(const Place& place, int client, const Workload& workload);

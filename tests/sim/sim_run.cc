@@ -88,6 +88,7 @@ class Run {
   std::vector<std::unique_ptr<SimGateway>>
       retired_;  // what is planned for them may still refer to them
   uint64_t next_id_ = 1;
+  int owner_ = 0;
   bool may_have_damage_ = false;
   bool is_healed_ = false;
   RunResult result_;
@@ -100,15 +101,18 @@ bool Run::set_up() {
   for (unsigned id = 0; id < kServers; ++id) {
     servers_.push_back(std::make_unique<SimServer>(place, static_cast<osd::OsdId>(id)));
     addresses.push_back(servers_.back()->address());
-    servers_.back()->disk().on_loss = [this, id] {
-      history_.server_crashed(static_cast<int>(id), true);
-    };
+    servers_.back()->disk().on_loss = [this, id] { history_.sync_failed(static_cast<int>(id)); };
     servers_.back()->make_store();
     servers_.back()->start();
   }
   operator_.emplace(SimOperator::Place{host_, wire_, addresses});
-  const SimGateway::Place gateway_place{host_, wire_, history_, addresses,
-                                        [this] { return next_id_++; }};
+  const SimGateway::Place gateway_place{host_,
+                                        wire_,
+                                        history_,
+                                        addresses,
+                                        [this] { return next_id_++; },
+                                        [this](const std::string& sentence) { wrong(sentence); },
+                                        owner_};
   for (unsigned i = 0; i < kGateways; ++i) {
     Workload workload;
     workload.gateways = kGateways;
@@ -234,8 +238,8 @@ void Run::strike(const Fault& fault) {
       server.disk().failing_renames += fault.count;
       break;
     case Fault::Kind::kFullDisk:
-      server.disk().is_full = true;
-      later([&server] { server.disk().is_full = false; });
+      server.disk().fill();
+      later([&server] { server.disk().make_room(); });
       break;
     case Fault::Kind::kSlowDisk:
       server.disk().slowness = 20ms * (1 + fault.count);
@@ -307,7 +311,7 @@ bool Run::heal() {
   for (const auto& server : servers_) {
     SimDisk& disk = server->disk();
     disk.failing_syncs = disk.failing_opens = disk.failing_unlinks = disk.failing_renames = 0;
-    disk.is_full = false;
+    disk.make_room();
     disk.slowness = {};
     server->pause(false);
     if (server->disk().is_swapped()) server->swap_back();
@@ -392,6 +396,12 @@ void Run::read_everything() {
 }
 
 void Run::judge() {
+  for (const auto& server : servers_) {
+    if (!server->exit_for_space().empty()) {
+      wrong(fmt::format("osd.{} has ended on a full disk: {}", server->id(),
+                        server->exit_for_space()));
+    }
+  }
   for (uint64_t block = 0; gateways_[0]->has_image() && block < Workload().image_blocks; ++block) {
     history_.place(block, gateways_[0]->server_of(block));
   }

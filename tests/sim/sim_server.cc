@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <cerrno>
 #include <utility>
 #include <vector>
 
@@ -15,6 +16,10 @@
 namespace lunar::sim {
 
 using namespace std::chrono_literals;
+
+namespace {
+constexpr uint64_t kReserveBytes = 512 << 10;
+}  // namespace
 
 SimServer::SimServer(const Place& place, osd::OsdId id)
     : place_(place), id_(id), disk_(place.host, place.folder + "/osd." + std::to_string(id)) {}
@@ -58,7 +63,7 @@ void SimServer::start() {
   options.osd = id_;
   options.io = osd::FileStoreOptions::Io::kThreads;
   options.threads = 0;
-  options.reserve_bytes = 0;
+  options.reserve_bytes = kReserveBytes;
   auto store =
       osd::open_file_store(life.process.center(), life.process.stack.buffers(), options, &disk_);
   if (!store) return exit(life, store.error().message);
@@ -86,6 +91,9 @@ void SimServer::start() {
 void SimServer::exit(Life& life, const std::string& why) {
   if (std::exchange(life.is_over, true)) return;
   last_exit_ = why;
+  if (disk_.is_full() && why.find(system_error(ENOSPC).message()) != std::string::npos) {
+    exit_for_space_ = why;
+  }
   LUNAR_LOG(kOsd, 1, "osd.{} exits: {}", id_, why);
   place_.host.after(1ms, [this, &life] {
     if (life_ == &life) kill();

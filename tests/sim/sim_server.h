@@ -49,6 +49,8 @@ class SimServer {
   }
   // Why it ended by itself the last time; empty if it did not.
   const std::string& last_exit() const noexcept { return last_exit_; }
+  // The same of an end on a full disk, on which it has to start and to serve.
+  const std::string& exit_for_space() const noexcept { return exit_for_space_; }
   unsigned starts() const noexcept { return starts_; }
 
  private:
@@ -70,6 +72,7 @@ class SimServer {
   SimDisk disk_;
   Life* life_ = nullptr;  // left behind when it ends
   std::string last_exit_;
+  std::string exit_for_space_;
   unsigned starts_ = 0;
   bool is_restart_due_ = false;
 };
