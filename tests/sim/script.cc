@@ -13,12 +13,32 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::array<const char*, Fault::kKinds> kFaultNames = {
-    "kill-server",      "cut-power",         "pause-server",   "kill-gateway",    "pause-gateway",
-    "cut-server-links", "cut-gateway-links", "silence-server", "silence-gateway", "flaky-server",
-    "fail-sync",        "fail-open",         "fail-unlink",    "fail-rename",     "full-disk",
-    "slow-disk",        "turn-back-clock",   "new-store",      "old-copy",        "resize",
-    "rename",           "make-image",        "remove-image",   "unregister",      "repair"};
+constexpr std::array<const char*, Fault::kKinds> kFaultNames = {"kill-server",
+                                                                "cut-power",
+                                                                "pause-server",
+                                                                "kill-gateway",
+                                                                "pause-gateway",
+                                                                "cut-server-links",
+                                                                "cut-gateway-links",
+                                                                "silence-server",
+                                                                "silence-gateway",
+                                                                "flaky-server",
+                                                                "fail-sync",
+                                                                "fail-open",
+                                                                "fail-unlink",
+                                                                "fail-rename",
+                                                                "full-disk",
+                                                                "slow-disk",
+                                                                "turn-back-clock",
+                                                                "new-store",
+                                                                "old-copy",
+                                                                "reopen",
+                                                                "resize",
+                                                                "rename",
+                                                                "make-image",
+                                                                "remove-image",
+                                                                "unregister",
+                                                                "repair"};
 
 constexpr uint64_t kOperatorKinds = Fault::kKinds - static_cast<uint64_t>(Fault::Kind::kResize);
 
@@ -29,6 +49,7 @@ bool is_of_gateway(Fault::Kind kind) {
     case Fault::Kind::kCutGatewayLinks:
     case Fault::Kind::kSilenceGateway:
     case Fault::Kind::kTurnBackClock:
+    case Fault::Kind::kReopen:
     case Fault::Kind::kUnregister:
       return true;
     default:

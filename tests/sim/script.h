@@ -33,6 +33,7 @@ struct Fault {
     kTurnBackClock,  // of the gateway, which starts again
     kNewStore,       // one just made in the place of the server's store, for a while
     kOldCopy,        // a copy of the store in its place, when the real one was started once more
+    kReopen,         // a gateway opens the image once more, and closes what it had open
     kResize,         // by an operator, who is killed after a time, as in the rest
     kRename,
     kMakeImage,
@@ -40,7 +41,7 @@ struct Fault {
     kUnregister,  // the gateway, which is fenced
     kRepair,
   };
-  static constexpr int kKinds = 25;
+  static constexpr int kKinds = 26;
 
   Duration at{};
   Kind kind = Kind::kKillServer;

@@ -54,6 +54,7 @@ struct SimGateway::Command {
   bool has_lock = false;  // its gateway, when it began
   bool is_aborted = false;
   unsigned sent = 0;
+  std::shared_ptr<gateway::Image> image;  // that it was sent to
   uint64_t io_id = 0;
   msgr::TimerId timer = msgr::TimerId::kNone;
 };
@@ -142,6 +143,20 @@ void SimGateway::on_open(Life& life) {
     }
   }
   for (unsigned i = 0; i < workload_.workers; ++i) work(life);
+}
+
+void SimGateway::reopen() {
+  if (!has_image()) return;
+  Life& life = *life_;
+  gateway::Image::open(*life.client, {kPool, kNames[has_other_name_ ? 1 : 0]},
+                       {.lock = choose_lock()},
+                       [this, &life](Outcome<std::shared_ptr<gateway::Image>> image) {
+                         if (!image) {
+                           last_error_ = image.error().message;
+                           return;
+                         }
+                         std::exchange(life.image, std::move(*image))->close([](Outcome<void>) {});
+                       });
 }
 
 // Somebody else has the image. A tgtd is started again by whoever looks after it.
@@ -267,16 +282,17 @@ void SimGateway::set_time() {
 void SimGateway::send(Life& life, Command& command) {
   ++command.sent;
   command.is_aborted = false;
+  command.image = life.image;
   command.io_id = life.client->next_io_id();
   gateway::IoOptions options;
   options.fua = command.op.fua;
   options.io_id = command.io_id;
   if (command.lease) options.memory = &command.lease;
   if (command.is_impatient) {
-    command.timer = life.process.center().run_after(kImpatience, [&life, &command] {
+    command.timer = life.process.center().run_after(kImpatience, [&command] {
       command.timer = msgr::TimerId::kNone;
       command.is_aborted = true;
-      life.image->cancel(command.io_id);
+      command.image->cancel(command.io_id);
     });
   }
   auto done = [this, &life, &command](const gateway::IoResult& result) {

@@ -54,6 +54,8 @@ class SimGateway {
   }
   void restart_after(Duration delay);
   void pause(bool is_paused);
+  // Opens the image once more, and then closes what it had open, with commands in flight.
+  void reopen();
   void turn_back_clock(Duration by) { wall_offset_ -= by; }  // from the next start on
   SimNetwork* network() noexcept { return life_ == nullptr ? nullptr : &life_->process.network; }
   SimLoop* loop() noexcept { return life_ == nullptr ? nullptr : &life_->process.loop; }

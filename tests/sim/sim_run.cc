@@ -255,6 +255,9 @@ void Run::strike(const Fault& fault) {
       if (fault.kind == Fault::Kind::kOldCopy) server.disk().copy();
       swap_stores(server, fault.kind == Fault::Kind::kOldCopy, fault.length);
       break;
+    case Fault::Kind::kReopen:
+      gateway.reopen();
+      break;
     case Fault::Kind::kResize:
     case Fault::Kind::kRename:
     case Fault::Kind::kMakeImage:
