@@ -91,7 +91,9 @@ void SimServer::start() {
 void SimServer::exit(Life& life, const std::string& why) {
   if (std::exchange(life.is_over, true)) return;
   last_exit_ = why;
-  if (disk_.is_full() && why.find(system_error(ENOSPC).message()) != std::string::npos) {
+  // A store that was made on a full disk has no reserve.
+  if (disk_.is_full() && !disk_.is_swapped() &&
+      why.find(system_error(ENOSPC).message()) != std::string::npos) {
     exit_for_space_ = why;
   }
   LUNAR_LOG(kOsd, 1, "osd.{} exits: {}", id_, why);
