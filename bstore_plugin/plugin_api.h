@@ -33,6 +33,7 @@ struct lunar_scsi_command {
   void* data_in; /* to the initiator */
   uint32_t data_in_bytes;
   uint8_t force_unit_access; /* the caching page says WCE=0 */
+  uint8_t is_thin;           /* the LUN shows initiators what is not allocated */
 };
 
 /* What bs_lunar.c does for the C++ side. */
@@ -68,11 +69,14 @@ struct lunar_lun_info {
   uint64_t max_unmap_bytes;
   uint32_t max_unmap_descriptors;
   uint64_t max_write_same_bytes;
-  uint32_t optimal_transfer_bytes; /* the object's size */
+  uint32_t optimal_transfer_bytes; /* the object's size, at most max_transfer_bytes */
   uint8_t read_only;
 };
 
 struct lunar_lun;
+
+/* A sentence why tgtadm is refused: for the log and last-error. */
+void lunar_plugin_refuse(const char* sentence);
 
 /* Once, when tgtd loads the plugin. Opens the cluster early if there is a configuration.
  * `tgt_version` is what the headers were. */

@@ -72,9 +72,14 @@ void Image::close(UniqueFunction<void(Outcome<void>)> done) {
   client_.center().post([self = shared_from_this()] { self->ios_.notify(); });
 }
 
-std::error_code Image::refusal_of(const IoWork& work) const noexcept {
+std::error_code Image::readiness() const noexcept {
   if (is_closing_) return make_error_code(OsdErrc::kShutdown);
   if (header_->is_fenced()) return make_error_code(OsdErrc::kFenced);
+  return {};
+}
+
+std::error_code Image::refusal_of(const IoWork& work) const noexcept {
+  if (const auto error = readiness()) return error;
   if (options_.read_only && work.changes()) return make_error_code(OsdErrc::kReadOnly);
   if (work.offset > size() || work.length > size() - work.offset) {
     return make_error_code(OsdErrc::kInvalid);

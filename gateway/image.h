@@ -63,6 +63,9 @@ class Image : public std::enable_shared_from_this<Image> {
   const StripeLayout& layout() const noexcept { return layout_; }
   uint64_t size() const noexcept;  // bytes; as the header said when it was last looked at
 
+  // Success: IO is taken. If not, what every IO is refused with at once: kShutdown or kFenced.
+  std::error_code readiness() const noexcept;
+
   // Fills `into` whole.
   void read(uint64_t offset, Bytes into, const IoOptions& options, ImageIoDone done);
   // Readable by everybody at done; durable only with IoOptions::fua, or after a later flush.

@@ -67,13 +67,14 @@ void fill_info(const Image& image, const SharedCluster& cluster, uint32_t block_
   info.max_unmap_bytes = cluster.config().get_size("lunar_max_unmap");
   info.max_unmap_descriptors = kMaxUnmapDescriptors;
   info.max_write_same_bytes = cluster.config().get_size("lunar_max_write_same");
-  info.optimal_transfer_bytes = static_cast<uint32_t>(layout.object_size);
+  info.optimal_transfer_bytes =
+      static_cast<uint32_t>(std::min<uint64_t>(layout.object_size, kMaxTransferBytes));
 }
 
 }  // namespace
 
 int lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info) {
-  if (block_bytes > 4096) {
+  if (block_bytes < 512 || block_bytes > 4096) {
     return refuse("block size " + std::to_string(block_bytes) +
                   " is not supported: use 512 … 4096 bytes");
   }
@@ -84,6 +85,7 @@ int lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info
   image = std::move(*opened);
   fill_info(*image, *cluster, block_bytes, info);
 
+  reach = std::make_shared<lunar::bstore_plugin::Reach>(image);
   limits.block_shift = static_cast<uint32_t>(__builtin_ctz(block_bytes));
   limits.max_transfer_bytes = info.max_transfer_bytes;
   limits.max_compare_and_write_bytes = info.max_compare_and_write_bytes;
@@ -100,13 +102,15 @@ void lunar_lun::close() {
   image->watch_size({});
   auto closing = std::move(image);
   image.reset();
+  reach->end();
+  reach.reset();
   closing->close([name = closing->spec().to_string()](const Outcome<void>& closed) {
     if (!closed) LUNAR_ERROR(kTgt, "closing LUN {}: {}", name, closed.error().message);
   });
 }
 
 void lunar_lun::submit(const lunar_scsi_command& command) {
-  lunar::bstore_plugin::ScsiCommand::start(*cluster, image, limits, command);
+  lunar::bstore_plugin::ScsiCommand::start(*cluster, image, reach, limits, command);
 }
 
 int lunar_lun::refuse(const std::string& sentence) {

@@ -6,6 +6,7 @@
 
 #include "bstore_plugin/lun/shared_cluster.h"
 #include "bstore_plugin/plugin_api.h"
+#include "bstore_plugin/scsi/reach.h"
 #include "bstore_plugin/scsi/scsi_command.h"
 #include "gateway/image.h"
 
@@ -16,6 +17,7 @@ struct lunar_lun {
   lunar::bstore_plugin::BsOptions options;
   lunar::bstore_plugin::SharedCluster* cluster = nullptr;  // never null once created
   std::shared_ptr<lunar::gateway::Image> image;            // null while closed
+  std::shared_ptr<lunar::bstore_plugin::Reach> reach;      // as image
   lunar::bstore_plugin::LunLimits limits;
 
   // 0, or -1 after a sentence; see lunar_lun_open().

@@ -135,6 +135,8 @@ void lunar_plugin_init(const lunar_host* host, const char* tgt_version) {
   }
 }
 
+void lunar_plugin_refuse(const char* sentence) { remember_error(*plugin().host, sentence); }
+
 lunar_lun* lunar_lun_create(void* lu, const char* bsopts) {
   const lunar_host& host = *plugin().host;
   auto options = BsOptions::parse(bsopts == nullptr ? "" : bsopts);

@@ -9,6 +9,7 @@ namespace {
 
 // SPC-5 and SBC-4 op codes.
 enum CdbOpcode : uint8_t {
+  kTestUnitReady = 0x00,
   kRead6 = 0x08,
   kWrite6 = 0x0a,
   kRead10 = 0x28,
@@ -49,6 +50,8 @@ uint64_t be64(ConstBytes bytes, std::size_t at) {
 
 std::optional<CommandKind> kind_of(ConstBytes cdb) {
   switch (byte_at(cdb, 0)) {
+    case kTestUnitReady:
+      return CommandKind::kTestUnitReady;
     case kRead6:
     case kRead10:
     case kRead12:
@@ -172,6 +175,9 @@ std::optional<Cdb> parse_cdb(ConstBytes cdb) {
     case CommandKind::kGetLbaStatus:
       out.num_blocks = 0;
       out.parameter_bytes = be32(cdb, 10);
+      break;
+    case CommandKind::kTestUnitReady:
+      out.lba = out.num_blocks = 0;
       break;
     case CommandKind::kSynchronizeCache:
     case CommandKind::kPreFetch:

@@ -23,6 +23,7 @@ enum class CommandKind : uint8_t {
   kOrWrite,
   kPreFetch,
   kGetLbaStatus,
+  kTestUnitReady,
 };
 
 // A parsed CDB. SBC-4 clause 5. A value.

@@ -24,15 +24,21 @@ constexpr uint64_t kVerifiedAtOnce = 1u << 20;
 }  // namespace
 
 void ScsiCommand::start(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
-                        const LunLimits& limits, const lunar_scsi_command& command) {
-  auto* self = new ScsiCommand(cluster, std::move(image), limits, command);
+                        std::shared_ptr<Reach> reach, const LunLimits& limits,
+                        const lunar_scsi_command& command) {
+  auto* self = new ScsiCommand(cluster, std::move(image), std::move(reach), limits, command);
   cluster.on_command_started(*self);
   self->execute();
 }
 
 ScsiCommand::ScsiCommand(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
-                         const LunLimits& limits, const lunar_scsi_command& command)
-    : cluster_(cluster), image_(std::move(image)), limits_(limits), command_(command) {
+                         std::shared_ptr<Reach> reach, const LunLimits& limits,
+                         const lunar_scsi_command& command)
+    : cluster_(cluster),
+      image_(std::move(image)),
+      reach_(std::move(reach)),
+      limits_(limits),
+      command_(command) {
   io_id_ = cluster_.client().next_io_id();
 }
 
@@ -72,6 +78,8 @@ void ScsiCommand::execute() {
       return finish(Sense{});
     case CommandKind::kGetLbaStatus:
       return lba_status();
+    case CommandKind::kTestUnitReady:
+      return test_unit_ready();
   }
 }
 
@@ -98,6 +106,7 @@ bool ScsiCommand::check_cdb() {
   uint64_t limit = limits_.max_transfer_bytes;
   switch (cdb_.kind) {
     case CommandKind::kUnmap:
+    case CommandKind::kTestUnitReady:
       return true;
     case CommandKind::kWriteSame:
       limit = limits_.max_write_same_bytes;
@@ -137,7 +146,33 @@ gateway::IoOptions ScsiCommand::io_options(const void* data) const {
   return options;
 }
 
+uint64_t ScsiCommand::given_bytes() const noexcept {
+  const uint64_t given = std::min<uint64_t>(length(), command_.data_out_bytes);
+  return given >> limits_.block_shift << limits_.block_shift;
+}
+
+// Answers from what is known: a path checker asks every few seconds, and must not wait.
+void ScsiCommand::test_unit_ready() {
+  IoResult result;
+  result.error = image_->readiness();
+  if (!result.error && !reach_->is_reached()) {
+    return refuse(SenseKey::kNotReady, Asc::kNotReadyCauseNotReportable);
+  }
+  finish_as(result);
+}
+
+// FUA, SBC-4 5.13: what is read is on the medium.
 void ScsiCommand::read() {
+  if (!cdb_.fua) return read_stored();
+  image_->flush(io_options(), [this](const IoResult& result) {
+    if (result.error == objecter::OsdErrc::kLostWrites) image_->on_loss_unheard();
+    if (result.error) return finish_as(result);
+    if (is_cancelled_) return finish_cancelled();
+    read_stored();
+  });
+}
+
+void ScsiCommand::read_stored() {
   // The initiator may have room for less than it asks for: SAM-5 5.4.2, residuals.
   const uint64_t wanted = std::min<uint64_t>(length(), command_.data_in_bytes);
   result_.transferred_in = static_cast<uint32_t>(length());
@@ -146,7 +181,7 @@ void ScsiCommand::read() {
 }
 
 void ScsiCommand::write() {
-  const uint64_t given = std::min<uint64_t>(length(), command_.data_out_bytes);
+  const uint64_t given = given_bytes();
   result_.transferred_out = static_cast<uint32_t>(length());
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
   image_->write(offset(), data, io_options(command_.data_out), [this](const IoResult& result) {
@@ -168,9 +203,7 @@ void ScsiCommand::verify() {
     }
   }
   if (cdb_.byte_check == 0) return verify_medium();
-  const uint64_t bytes = cdb_.kind == CommandKind::kVerify
-                             ? length()
-                             : std::min<uint64_t>(length(), command_.data_out_bytes);
+  const uint64_t bytes = cdb_.kind == CommandKind::kVerify ? length() : given_bytes();
   if (bytes == 0) return finish(Sense{});
   scratch_ = cluster_.client().buffers().allocate(bytes);
   if (!scratch_) return finish(Sense{ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone});
@@ -222,7 +255,8 @@ void ScsiCommand::compare_with(ConstBytes stored) {
     if (std::memcmp(stored.data() + at, sent.data(), unit) == 0) continue;
     const ConstBytes compared = stored.subspan(at, unit);
     const auto differs = std::mismatch(compared.begin(), compared.end(), sent.begin()).first;
-    return miscompare_at(at + static_cast<std::size_t>(differs - compared.begin()));
+    const auto byte = at + static_cast<std::size_t>(differs - compared.begin());
+    return miscompare_at(cdb_.lba + (byte >> limits_.block_shift));
   }
   finish(Sense{});
 }
@@ -288,14 +322,14 @@ void ScsiCommand::compare_and_write() {
   image_->compare_and_write(offset(), data.first(bytes), data.subspan(bytes), io_options(),
                             [this](const IoResult& result) {
                               if (result.error == objecter::OsdErrc::kMiscompare) {
-                                return miscompare_at(result.value);
+                                return miscompare_at(result.value);  // SBC-4 5.3: a byte
                               }
                               finish_as(result);
                             });
 }
 
 void ScsiCommand::or_write() {
-  const uint64_t given = std::min<uint64_t>(length(), command_.data_out_bytes);
+  const uint64_t given = given_bytes();
   result_.transferred_out = static_cast<uint32_t>(length());
   const ConstBytes data(static_cast<const std::byte*>(command_.data_out), given);
   image_->or_write(offset(), data, io_options(),
@@ -311,6 +345,10 @@ void ScsiCommand::lba_status() {
 
 void ScsiCommand::ask_lba_status() {
   if (!lba_status_->wants_more(image_->size())) return send_lba_status();
+  if (command_.is_thin == 0) {  // fully provisioned, and all of it mapped: SBC-4 4.7
+    lba_status_->add({image_->size() - lba_status_->next(), true}, image_->size());
+    return send_lba_status();
+  }
   image_->allocation_at(lba_status_->next(), io_id_,
                         [this](Result<gateway::Image::Allocation> found) {
                           if (is_cancelled_) return finish_cancelled();
@@ -336,6 +374,10 @@ void ScsiCommand::finish_as(const IoResult& result) {
   const bool is_write = cdb_.kind != CommandKind::kRead && cdb_.kind != CommandKind::kVerify &&
                         cdb_.kind != CommandKind::kGetLbaStatus;
   ends_with_loss_ = result.error == objecter::OsdErrc::kLostWrites;
+  if (reach_ != nullptr) {
+    const bool is_of_all = cdb_.kind == CommandKind::kSynchronizeCache;
+    reach_->on_io(result.error, is_of_all ? 0 : offset(), is_of_all ? image_->size() : length());
+  }
   finish(sense_of(result.error, is_write, cluster_.is_busy_on_timeout()));
 }
 
@@ -346,9 +388,9 @@ void ScsiCommand::finish_cancelled() {
   finish_as(result);
 }
 
-void ScsiCommand::miscompare_at(uint64_t byte) {
+void ScsiCommand::miscompare_at(uint64_t information) {
   result_.has_info = 1;
-  result_.info = byte;
+  result_.info = information;
   refuse(SenseKey::kMiscompare, Asc::kMiscompareDuringVerify);
 }
 

@@ -8,6 +8,7 @@
 #include "bstore_plugin/plugin_api.h"
 #include "bstore_plugin/scsi/cdb.h"
 #include "bstore_plugin/scsi/lba_status.h"
+#include "bstore_plugin/scsi/reach.h"
 #include "bstore_plugin/scsi/sense.h"
 #include "gateway/image.h"
 #include "msgr/buffer.h"
@@ -31,9 +32,10 @@ struct LunLimits {
 // been told. Holds the image, so that closing the LUN waits for nothing.
 class ScsiCommand : public boost::intrusive::list_base_hook<> {
  public:
-  // `image` may be null: the LUN is closed.
+  // `image` may be null, and `reach` is then: the LUN is closed.
   static void start(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
-                    const LunLimits& limits, const lunar_scsi_command& command);
+                    std::shared_ptr<Reach> reach, const LunLimits& limits,
+                    const lunar_scsi_command& command);
 
   // The abort tick: cancels the IO once the initiator wants it.
   void cancel_if_aborted();
@@ -42,7 +44,8 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
 
  private:
   ScsiCommand(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
-              const LunLimits& limits, const lunar_scsi_command& command);
+              std::shared_ptr<Reach> reach, const LunLimits& limits,
+              const lunar_scsi_command& command);
 
   void execute();
   // Each refuses the command and returns false if something is not as it must be.
@@ -54,7 +57,12 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   gateway::IoOptions io_options() const;
   gateway::IoOptions io_options(const void* data) const;  // with the lease that `data` begins
 
+  // Of what was sent for length() bytes, the whole blocks.
+  uint64_t given_bytes() const noexcept;
+
+  void test_unit_ready();
   void read();
+  void read_stored();
   void write();
   void verify();
   void compare_with(ConstBytes stored);
@@ -73,10 +81,11 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   void finish_cancelled();
   void refuse(SenseKey key, Asc asc) { finish(check_condition(key, asc)); }
   void finish(Sense sense);
-  void miscompare_at(uint64_t byte);
+  void miscompare_at(uint64_t information);
 
   SharedCluster& cluster_;
   const std::shared_ptr<gateway::Image> image_;
+  const std::shared_ptr<Reach> reach_;
   const LunLimits limits_;
   const lunar_scsi_command command_;
   Cdb cdb_;

@@ -7,6 +7,15 @@ namespace lunar::bstore_plugin {
 
 using objecter::OsdErrc;
 
+bool is_unanswered(const std::error_code& error) noexcept {
+  if (!error) return false;
+  // Errors of the messenger and of sockets: no server could be asked.
+  if (error.category() != objecter::osd_category()) return true;
+  const auto code = static_cast<OsdErrc>(error.value());
+  return code == OsdErrc::kTimedOut || code == OsdErrc::kUnreachable ||
+         code == OsdErrc::kStaleMap || code == OsdErrc::kRetryInline;
+}
+
 Sense sense_of(const std::error_code& error, bool is_write, bool is_busy_on_timeout) noexcept {
   if (!error) return {};
   // Linux retries ABORTED COMMAND a few times and BUSY until its own timeout.
@@ -15,8 +24,7 @@ Sense sense_of(const std::error_code& error, bool is_write, bool is_busy_on_time
                               : check_condition(SenseKey::kAbortedCommand, Asc::kNone);
   const Sense medium_error = check_condition(
       SenseKey::kMediumError, is_write ? Asc::kWriteError : Asc::kUnrecoveredReadError);
-  // Errors of the messenger and of sockets: no server could be asked.
-  if (error.category() != objecter::osd_category()) return try_again;
+  if (is_unanswered(error)) return try_again;
   switch (static_cast<OsdErrc>(error.value())) {
     case OsdErrc::kOk:
       return {};
@@ -28,7 +36,7 @@ Sense sense_of(const std::error_code& error, bool is_write, bool is_busy_on_time
     case OsdErrc::kUnreachable:
     case OsdErrc::kStaleMap:
     case OsdErrc::kRetryInline:
-      return try_again;
+      return try_again;  // is_unanswered()
     case OsdErrc::kBusy:
     case OsdErrc::kShutdown:
       return {ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone};

@@ -57,4 +57,7 @@ constexpr Sense check_condition(SenseKey key, Asc asc) noexcept {
 // Pure.
 Sense sense_of(const std::error_code& error, bool is_write, bool is_busy_on_timeout) noexcept;
 
+// Nobody has answered: the errors that sense_of() makes "try again". Pure.
+bool is_unanswered(const std::error_code& error) noexcept;
+
 }  // namespace lunar::bstore_plugin

@@ -176,20 +176,51 @@ static int has_place(const struct iscsi_connection* connection, const void* to, 
   return task->data && is_within(to, bytes, task->data, data_capacity(task));
 }
 
+// tgt rounds lengths up in a signed int: what wraps there leaves a command with a length and no
+// buffer.
+static int fits_tgt(uint32_t length) { return length <= INT32_MAX - 3; }
+
+// Whether the additional header, which has arrived, is one that tgt can take: it subtracts 1 from
+// the length of an extended CDB, and goes on behind that without alignment.
+static int is_sound(const struct iscsi_task* task, size_t bytes) {
+  const unsigned char* at = task->ahs;
+  if (bytes >= 4 && at[2] == ISCSI_AHSTYPE_CDB) {
+    const size_t length = (size_t)at[0] << 8 | at[1];
+    if (length == 0 || length + 3 > bytes) return 0;
+    at += length + 3;
+    bytes -= length + 3;
+  }
+  if (bytes < 8 || at[2] != ISCSI_AHSTYPE_RLENGTH) return 1;
+  return fits_tgt((uint32_t)at[4] << 24 | at[5] << 16 | at[6] << 8 | at[7]);
+}
+
+static int ends_unsound_header(const struct iscsi_connection* connection, const void* to,
+                               size_t bytes) {
+  const struct iscsi_task* task = connection->rx_task;
+  const size_t whole = connection->req.bhs.hlength * 4u;
+  return task && task->ahs && is_within(to, bytes, task->ahs, whole) &&
+         (const char*)to + bytes == (const char*)task->ahs + whole && !is_sound(task, whole);
+}
+
+static size_t refuse(const struct iscsi_connection* connection, const char* what) {
+  eprintf("lunar: connection %d is closed: %s (opcode %x)\n", fd_of(connection), what,
+          connection->req.bhs.opcode & ISCSI_OPCODE_MASK);
+  lunar_tcp_refused();
+  return 0;
+}
+
 static size_t fast_read(struct iscsi_connection* connection, void* to, size_t bytes) {
   struct lunar_tcp_connection* own = driven(connection);
   const int is_full = connection->state == STATE_SCSI;
+  size_t got;
   // Called because tgt waits for input; in negotiation it then waits for nothing else.
   if (!own) own = take_over(connection, 1, is_full && host_has_output(connection));
-  if (is_full && !has_place(connection, to, bytes)) {
-    eprintf(
-        "lunar: connection %d is closed: the data of a PDU (opcode %x) has no place in its "
-        "command's buffer\n",
-        fd_of(connection), connection->req.bhs.opcode & ISCSI_OPCODE_MASK);
-    lunar_tcp_refused();
-    return 0;
-  }
-  return own ? (size_t)lunar_tcp_read(own, to, bytes) : plain.ep_read(connection, to, bytes);
+  if (is_full && !has_place(connection, to, bytes))
+    return refuse(connection, "the data of a PDU has no place in its command's buffer");
+  got = own ? (size_t)lunar_tcp_read(own, to, bytes) : plain.ep_read(connection, to, bytes);
+  if (is_full && got <= bytes && ends_unsound_header(connection, to, got))
+    return refuse(connection, "the lengths in a PDU's additional header are wrong");
+  return got;
 }
 
 static size_t fast_write_begin(struct iscsi_connection* connection, void* from, size_t bytes) {
@@ -232,8 +263,15 @@ static void fast_release(struct iscsi_connection* connection) {
 }
 
 static struct iscsi_task* fast_alloc_task(struct iscsi_connection* connection, size_t ext_bytes) {
-  struct iscsi_task* task = plain.alloc_task(connection, ext_bytes);
+  const struct iscsi_cmd* command = (const struct iscsi_cmd*)&connection->req.bhs;
   struct lunar_tcp_connection* own = driven(connection);
+  struct iscsi_task* task;
+  if ((command->opcode & ISCSI_OPCODE_MASK) == ISCSI_OP_SCSI_CMD &&
+      !fits_tgt(ntohl(command->data_length))) {
+    refuse(connection, "a command expects 2 GiB or more");
+    return NULL;  // which tgt takes for a lack of memory, and closes the connection
+  }
+  task = plain.alloc_task(connection, ext_bytes);
   if (task && own) lunar_tcp_add_task(own);
   return task;
 }

@@ -2,7 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Runs libiscsi's conformance tests (iscsi-test-cu) on a LUN and compares with what is expected.
 
-    conformance.py --bstype rdwr [--thick] [--only Unmap,Read16.Simple] [--report FILE]
+    conformance.py --bstype rdwr [--variant thick] [--only Unmap,Read16.Simple] [--report FILE]
     conformance.py --bstype lunar --update      rewrites the expectations from this run
 
 Each test is a process of its own, so that one which hangs or takes tgtd down costs no other. The
@@ -26,6 +26,14 @@ from lunar_e2e.process import Process
 
 EXPECTED_FILE = pathlib.Path(__file__).with_name("conformance_expected.txt")
 LUN_BYTES = 100 << 20
+# How the LUN is made, and set up by --params.
+VARIANTS = {
+    "thin": ({}, {"thin_provisioning": 1}),
+    "thick": ({}, {"thin_provisioning": 0}),
+    "4kn": ({"blocksize": 4096}, {"thin_provisioning": 1}),
+    "removable": ({}, {"thin_provisioning": 1, "removable": 1}),
+    "readonly": ({}, {"thin_provisioning": 1, "readonly": 1}),
+}
 RESULTS = ("pass", "fail", "skip", "hang", "crash")
 _SKIPPED = re.compile(r"\[SKIPPED\]\s*(.*)")
 _FAILED = re.compile(r"\[FAILED\]\s*(.*)")
@@ -67,10 +75,10 @@ def judge(exit_code, output):
 class Stand:
     """A tgtd with one LUN of the type under test. Made again if it is damaged."""
 
-    def __init__(self, folder, bstype, thick):
+    def __init__(self, folder, bstype, variant="thin"):
         self.folder = folder
         self.bstype = bstype
-        self.params = None if thick else {"thin_provisioning": 1}
+        self.options, self.params = VARIANTS[variant]
         self.cluster = None
         self.tgtd = None
         self.lun = None
@@ -93,7 +101,7 @@ class Stand:
         self.tgtd = PrivateTgtd(self.folder / "tgt", with_lunar=lunar,
                                 environment=environment).start()
         target = self.tgtd.add_target()
-        self.lun = target.add_lun(self.bstype, self._backing_store(), params=self.params)
+        self.lun = target.add_lun(self.bstype, self._backing_store(), params=self.params, **self.options)
 
     def _backing_store(self):
         if self.bstype == "lunar":
@@ -129,7 +137,7 @@ def run_one(stand, name, timeout):
     return Result(name, result, time.monotonic() - started, reason)
 
 
-# -- expectations: "SUITE.TEST result  # why", under a "[bstype thin|thick]" line
+# -- expectations: "SUITE.TEST result  # why", under a "[bstype variant]" line
 
 
 def read_expectations(path, section):
@@ -208,7 +216,7 @@ def run(stand, names, timeout, verbose=True):
 def parse_arguments(arguments):
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
     parser.add_argument("--bstype", choices=("rdwr", "lunar"), required=True)
-    parser.add_argument("--thick", action="store_true", help="without thin provisioning")
+    parser.add_argument("--variant", choices=VARIANTS, default="thin", help="what the LUN is like")
     parser.add_argument("--only", help="suites or tests, by name, separated by commas")
     parser.add_argument("--timeout", type=float, default=60, help="seconds per test")
     parser.add_argument("--report", type=pathlib.Path, help="write the results as JSON")
@@ -219,12 +227,12 @@ def parse_arguments(arguments):
 
 def main(arguments=None):
     options = parse_arguments(arguments)
-    section = f"{options.bstype} {'thick' if options.thick else 'thin'}"
+    section = f"{options.bstype} {options.variant}"
     folder = pathlib.Path(tempfile.mkdtemp(prefix="lunar-", dir="/tmp"))
     try:
         expected = read_expectations(options.expected, section)
         names = select(list_tests(), options.only)
-        with Stand(folder, options.bstype, options.thick) as stand:
+        with Stand(folder, options.bstype, options.variant) as stand:
             results = run(stand, names, options.timeout)
     except (HarnessError, OSError) as error:
         print(f"conformance.py: {error}", file=sys.stderr)

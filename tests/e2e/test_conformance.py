@@ -80,14 +80,14 @@ class StockTgtdTest(TestCase):
         self.assertEqual(conformance.main(arguments), 0)
 
     def test_hang_is_noticed_and_the_next_test_runs(self):
-        with conformance.Stand(self.folder, "rdwr", thick=False) as stand:
+        with conformance.Stand(self.folder, "rdwr") as stand:
             stand.tgtd.process.send(signal.SIGSTOP)
             hung = conformance.run_one(stand, "Read10.Simple", timeout=1)
             after = conformance.run_one(stand, "Read10.Simple", timeout=60)
         self.assertEqual((hung.result, after.result), ("hang", "pass"))
 
     def test_crash_is_noticed_and_the_next_test_runs(self):
-        with conformance.Stand(self.folder, "rdwr", thick=False) as stand:
+        with conformance.Stand(self.folder, "rdwr") as stand:
             stand.tgtd.process.send(signal.SIGABRT)
             stand.tgtd.process.wait(30)
             crashed = conformance.run_one(stand, "Read10.Simple", timeout=60)

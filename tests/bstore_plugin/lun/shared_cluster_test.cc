@@ -16,6 +16,7 @@
 #include <set>
 #include <thread>
 
+#include "bstore_plugin/scsi/reach.h"
 #include "gateway/image.h"
 #include "gateway/image_directory.h"
 #include "osd/map/map_authority.h"
@@ -269,7 +270,8 @@ class SharedClusterTest : public ::testing::Test {
       command.data_in = block_;
       command.data_in_bytes = sizeof block_;
     }
-    ScsiCommand::start(*cluster, std::move(of), limits_, command);
+    auto reach = of ? std::make_shared<Reach>(of) : nullptr;
+    ScsiCommand::start(*cluster, std::move(of), std::move(reach), limits_, command);
   }
   // One that ends inside the call: its LUN is closed.
   void submit_to_closed() { submit(kRead, nullptr); }
@@ -496,6 +498,24 @@ TEST_F(SharedClusterTest, TheAdminSocketAnswersFromTheLoop) {
     ASSERT_TRUE(tgtd->turn_until([&] { return answer.wait_for(0s) == std::future_status::ready; }));
     EXPECT_TRUE(answer.get()) << command;
   }
+}
+
+TEST_F(SharedClusterTest, ReachIsLostWithoutAnAnswerAndRegainedWhenTheRangeAnswers) {
+  const auto reach = std::make_shared<Reach>(image);
+  reach->on_io(make_error_code(objecter::OsdErrc::kMiscompare), 0, 512);
+  EXPECT_TRUE(reach->is_reached());  // that was an answer
+  reach->on_io(make_error_code(objecter::OsdErrc::kTimedOut), 0, image->size());
+  EXPECT_FALSE(reach->is_reached());
+  EXPECT_TRUE(tgtd->turn_until([&] { return reach->is_reached(); }));
+}
+
+TEST_F(SharedClusterTest, ReachOfAClosedLunLetsTheImageGo) {
+  const auto reach = std::make_shared<Reach>(image);
+  reach->on_io(make_error_code(objecter::OsdErrc::kTimedOut), 0, 512);
+  const auto holders = image.use_count();
+  reach->end();
+  EXPECT_LT(image.use_count(), holders);
+  EXPECT_TRUE(tgtd->turn_until(has_no_ops));
 }
 
 }  // namespace

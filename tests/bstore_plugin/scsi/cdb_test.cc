@@ -23,6 +23,14 @@ TEST(CdbTest, Read6CountsZeroAs256Blocks) {
   EXPECT_EQ(cdb->num_blocks, 256u);
 }
 
+TEST(CdbTest, TestUnitReadyNamesNoBlocks) {
+  const auto cdb = parse_cdb(bytes({0x00, 0xff, 0xff, 0xff, 0x00, 0x00}, 6));
+  ASSERT_TRUE(cdb);
+  EXPECT_EQ(cdb->kind, CommandKind::kTestUnitReady);
+  EXPECT_EQ(cdb->lba, 0u);
+  EXPECT_EQ(cdb->num_blocks, 0u);
+}
+
 TEST(CdbTest, Write16CarriesA64BitAddressAndFua) {
   const auto cdb =
       parse_cdb(bytes({0x8a, 0x08, 1, 2, 3, 4, 5, 6, 7, 8, 0x00, 0x01, 0x00, 0x02}, 16));
@@ -67,7 +75,7 @@ TEST(CdbTest, OtherServiceActionsAreNotOurs) {
 TEST(CdbTest, ShortCdbsAndUnknownOpCodesAreRefused) {
   EXPECT_FALSE(parse_cdb({}));
   EXPECT_FALSE(parse_cdb(bytes({0x88}, 10)));
-  EXPECT_FALSE(parse_cdb(bytes({0x00}, 6)));
+  EXPECT_FALSE(parse_cdb(bytes({0x01}, 6)));
   std::mt19937 random(7);
   for (int round = 0; round < 100000; ++round) {
     std::vector<std::byte> cdb(random() % 17);

@@ -35,7 +35,14 @@ TEST(SenseTest, TimeoutsFollowTheOption) {
         std::make_error_code(std::errc::connection_refused)}) {
     EXPECT_EQ(sense_of(error, true, false).key, SenseKey::kAbortedCommand);
     EXPECT_EQ(sense_of(error, true, true).status, ScsiStatus::kBusy);
+    EXPECT_TRUE(is_unanswered(error));
   }
+}
+
+TEST(SenseTest, RefusalsAreAnswers) {
+  EXPECT_FALSE(is_unanswered({}));
+  EXPECT_FALSE(is_unanswered(make_error_code(OsdErrc::kFenced)));
+  EXPECT_FALSE(is_unanswered(make_error_code(OsdErrc::kIoError)));
 }
 
 TEST(SenseTest, UnknownOutcomesAreNotRetriedByInitiators) {

@@ -6,6 +6,7 @@ import struct
 
 LOGIN, TEXT, COMMAND, TASK_MANAGEMENT, DATA_OUT, LOGOUT, NOP_OUT = 3, 4, 1, 2, 5, 6, 0
 NOP_IN, RESPONSE, TASK_MANAGEMENT_RESPONSE, DATA_IN, LOGOUT_RESPONSE, R2T = 0x20, 0x21, 0x22, 0x25, 0x26, 0x31
+SIMPLE, ORDERED, HEAD_OF_QUEUE = 1, 2, 3  # task attributes
 _IMMEDIATE, _FINAL = 0x40, 0x80
 _RESERVED = 0xffffffff
 
@@ -42,6 +43,21 @@ class Pdu:
 
     def word(self, offset):
         return struct.unpack_from(">I", self.header, offset)[0]
+
+
+class Answer:
+    """What came of a command. `sense` is (key, additional sense code and qualifier), or None."""
+
+    def __init__(self, pdu, data, sense):
+        self.tag = pdu.word(16)
+        self.status = pdu.header[3]
+        self.residual = pdu.word(44)
+        self.data = data
+        self.raw_sense = sense
+        self.sense = (sense[2] & 0xf, sense[12] << 8 | sense[13]) if len(sense) >= 14 else None
+
+    def __repr__(self):
+        return f"status {self.status:#x}, sense {self.sense}, {len(self.data)} bytes, residual {self.residual}"
 
 
 class RawInitiator:
@@ -187,8 +203,8 @@ class RawInitiator:
 
     # -- commands
 
-    def command_pdu(self, cdb, read_bytes=0, write_bytes=0, data=b"", **changes):
-        flags = _FINAL | (0x40 if read_bytes else 0) | (0x20 if write_bytes else 0) | 1
+    def command_pdu(self, cdb, read_bytes=0, write_bytes=0, data=b"", attribute=SIMPLE, **changes):
+        flags = _FINAL | (0x40 if read_bytes else 0) | (0x20 if write_bytes else 0) | attribute
         pdu = self.encode(COMMAND, flags, data=data,
                           words=(read_bytes or write_bytes, self._cmd_sn, self._exp_stat_sn,
                                  cdb + bytes(16 - len(cdb))), **changes)
@@ -240,6 +256,37 @@ class RawInitiator:
                 end = min(offset + piece, begin + length)
                 self.send(self.data_out_pdu(tag, pdu.word(20), number, offset, data[offset:end],
                                             end == begin + length))
+
+    def run(self, cdb, read_bytes=0, data=b"", **changes):
+        """The Answer to a command: `read_bytes` is what it may send, `data` what it is sent."""
+        self.send(self.command_pdu(cdb, read_bytes=read_bytes, write_bytes=len(data), data=data, **changes))
+        return self.answer()
+
+    def answer(self):
+        """To the command that is answered next."""
+        sent = bytearray()
+        while True:
+            pdu = self.receive()
+            if pdu.opcode == DATA_IN:
+                offset = pdu.word(40)
+                sent += bytes(max(0, offset + len(pdu.data) - len(sent)))
+                sent[offset:offset + len(pdu.data)] = pdu.data
+                if pdu.header[1] & 1:
+                    return Answer(pdu, bytes(sent), b"")
+            elif pdu.opcode == RESPONSE:
+                return Answer(pdu, bytes(sent), pdu.data[2:])
+            else:
+                assert pdu.opcode == NOP_IN, pdu.header
+
+    def task_management(self, function, tag=_RESERVED, lun=1):
+        """The response code to a request about the command `tag`, or about the LUN."""
+        self.send(self.encode(TASK_MANAGEMENT | _IMMEDIATE, _FINAL | function, lun=lun,
+                              words=(tag, self._cmd_sn, self._exp_stat_sn)))
+        while True:
+            pdu = self.receive()
+            if pdu.opcode == TASK_MANAGEMENT_RESPONSE:
+                return pdu.header[2]
+            assert pdu.opcode in (RESPONSE, DATA_IN, NOP_IN), pdu.header
 
     def ping(self, data=b"ping"):
         """A NOP-OUT; what comes back."""
