@@ -20,11 +20,11 @@ RELEASED = (UNIT_ATTENTION, 0x2a04)
 
 
 class ScsiCase(LunarTestCase):
-    options = {}
+    store, options = "mem", {}
 
     def setUp(self):
         super().setUp()
-        self.start_lunar(num_osds=1, options=self.options)
+        self.start_lunar(num_osds=1, store=self.store, options=self.options)
         self.lun = self.new_lun(size="64M")
 
     def logged_in(self, isid=0x1234, lun=None):
@@ -45,7 +45,7 @@ class ScsiCase(LunarTestCase):
 
 
 class ReadinessTest(ScsiCase):
-    options = {"objecter_op_timeout": "1s"}
+    store, options = "file", {"objecter_op_timeout": "1s"}
 
     def test_fenced_until_it_is_let_in_again(self):
         initiator = self.logged_in()
