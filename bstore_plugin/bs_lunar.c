@@ -136,6 +136,7 @@ static void host_schedule(void (*on_turn)(void*), void* context) {
 
 static void host_complete(void* handle, const struct lunar_scsi_result* result) {
   struct scsi_cmd* cmd = handle;
+  lunar_command_ended(cmd);
   if (scsi_get_data_dir(cmd) == DATA_READ || scsi_get_data_dir(cmd) == DATA_BIDIRECTIONAL)
     scsi_set_in_resid_by_actual(cmd, result->transferred_in);
   else
@@ -152,7 +153,7 @@ static void host_complete(void* handle, const struct lunar_scsi_result* result) 
 
 static int host_is_aborted(const void* handle) {
   const struct scsi_cmd* cmd = handle;
-  return cmd->mreq != NULL;
+  return cmd->mreq != NULL || lunar_was_preempted(cmd);
 }
 
 static void set_num_blocks(struct scsi_lu* lu, uint64_t size) {
@@ -224,6 +225,7 @@ static int perform(int host_no, struct scsi_cmd* cmd) {
   struct scsi_lu* lu = cmd->dev;
   (void)host_no;
   if (device_reserved(cmd)) return SAM_STAT_RESERVATION_CONFLICT;
+  if (lunar_was_preempted(cmd)) return SAM_STAT_TASK_ABORTED;
   if (!lu->attrs.online) return offline(cmd);
   if (changes_medium(cmd->scb)) {
     if (lu->attrs.readonly || lu->attrs.swp)
@@ -246,6 +248,7 @@ static int perform(int host_no, struct scsi_cmd* cmd) {
       .is_thin = !!lu->attrs.thinprovisioning,
   };
   set_cmd_async(cmd);
+  lunar_command_began(cmd);
   lunar_lun_submit(lunar_of(lu)->lun, &command);
   return SAM_STAT_GOOD;
 }
@@ -261,6 +264,20 @@ static int perform_get_lba_status(int host_no, struct scsi_cmd* cmd) {
 static int bs_lunar_cmd_submit(struct scsi_cmd* cmd) {
   sense_data_build(cmd, HARDWARE_ERROR, ASC_INTERNAL_FAILURE);
   return -EINVAL;
+}
+
+// tgt calculates the last block of a LUN that is closed, as after a path= that failed: of 2^64.
+static int (*core_read_capacity)(int host_no, struct scsi_cmd* cmd);
+static int (*core_read_capacity_16)(int host_no, struct scsi_cmd* cmd);
+
+static int read_capacity(int host_no, struct scsi_cmd* cmd) {
+  if (!cmd->dev->size) return offline(cmd);
+  return core_read_capacity(host_no, cmd);
+}
+
+static int read_capacity_16(int host_no, struct scsi_cmd* cmd) {
+  if (!cmd->dev->size) return offline(cmd);
+  return core_read_capacity_16(host_no, cmd);
 }
 
 static void take_commands(struct scsi_lu* lu) {
@@ -292,7 +309,13 @@ static void take_commands(struct scsi_lu* lu) {
   }
   ops[TEST_UNIT_READY].cmd_perform = perform;
   i = 0;
-  if (tgt_own) own[i++] = *tgt_own;
+  core_read_capacity = ops[READ_CAPACITY].cmd_perform;
+  ops[READ_CAPACITY].cmd_perform = read_capacity;
+  if (tgt_own) {
+    core_read_capacity_16 = tgt_own->cmd_perform;
+    own[i] = *tgt_own;
+    own[i++].cmd_perform = read_capacity_16;
+  }
   own[i].service_action = SAI_GET_LBA_STATUS;
   own[i++].cmd_perform = perform_get_lba_status;
   memset(&own[i], 0, sizeof(own[i]));

@@ -3,6 +3,7 @@
 
 #include <stdint.h>
 #include <stdio.h>
+#include <stdlib.h>
 #include <string.h>
 
 #include "bstore_plugin/core_guard.h"
@@ -19,11 +20,15 @@
 #include "iscsi/iscsid.h"
 // clang-format on
 
-#define OUT_ACTIONS 8  // REGISTER … REGISTER AND MOVE, and the end of the list
+#define OUT_ACTIONS 9  // REGISTER … REGISTER AND MOVE, and the end of the list
 #define IN_ACTIONS 5
 #define OUT_LIST_BYTES 24
 #define SMALLEST_TRANSPORT_ID 24
 #define ID_ROOM 320  // a name has at most 223 bytes
+
+// In scsi_cmd.state, of which tgt uses the lowest bits.
+#define AT_SERVERS (1UL << 16)
+#define PREEMPTED (1UL << 17)
 
 typedef int (*perform_fn)(int host_no, struct scsi_cmd* cmd);
 
@@ -126,6 +131,83 @@ static int pr_preempt(int host_no, struct scsi_cmd* cmd) {
     }
   }
   return core_action(PR_OUT_PREEMPT)(host_no, cmd);
+}
+
+// PREEMPT AND ABORT waits for a command: one of these for each.
+struct awaited {
+  struct scsi_cmd* command;
+  struct scsi_cmd* preempting;
+  struct list_head siblings;
+};
+static LIST_HEAD(all_awaited);
+
+static int awaits_any(const struct scsi_cmd* preempting) {
+  const struct awaited* each;
+  list_for_each_entry(each, &all_awaited, siblings) {
+    if (each->preempting == preempting) return 1;
+  }
+  return 0;
+}
+
+void lunar_command_began(struct scsi_cmd* cmd) { cmd->state |= AT_SERVERS; }
+
+void lunar_command_ended(struct scsi_cmd* cmd) {
+  struct awaited *each, *next;
+  cmd->state &= ~AT_SERVERS;
+  list_for_each_entry_safe(each, next, &all_awaited, siblings) {
+    struct scsi_cmd* const preempting = each->preempting;
+    if (each->command != cmd) continue;
+    list_del(&each->siblings);
+    free(each);
+    if (!awaits_any(preempting)) target_cmd_io_done(preempting, SAM_STAT_GOOD);
+  }
+}
+
+int lunar_was_preempted(const struct scsi_cmd* cmd) { return !!(cmd->state & PREEMPTED); }
+
+static void abort_commands(struct scsi_cmd* preempting, uint64_t nexus_id) {
+  struct it_nexus* const nexus = it_nexus_lookup(preempting->c_target->tid, nexus_id);
+  struct scsi_cmd* each;
+  if (!nexus || nexus == preempting->it_nexus) return;
+  list_for_each_entry(each, &nexus->cmd_list, c_hlist) {
+    struct awaited* awaited;
+    if (each->dev != preempting->dev) continue;
+    each->state |= PREEMPTED;
+    if (!(each->state & AT_SERVERS)) continue;  // waits in tgt's queue, or has ended
+    awaited = calloc(1, sizeof(*awaited));
+    if (!awaited) abort();  // a few bytes
+    awaited->command = each;
+    awaited->preempting = preempting;
+    list_add_tail(&awaited->siblings, &all_awaited);
+  }
+}
+
+// What the preempted nexuses have at the servers is cancelled, and has ended when this is answered.
+// A write that a server may yet carry out is ahead of all that comes later, on the same session.
+static int pr_preempt_and_abort(int host_no, struct scsi_cmd* cmd) {
+  struct scsi_lu* const lu = cmd->dev;
+  struct registration *each, *next;
+  LIST_HEAD(before);
+  int status;
+  // Copies, as tgt frees those that it takes out.
+  list_for_each_entry(each, &lu->registration_list, registration_siblings) {
+    struct registration* const copy = malloc(sizeof(*copy));
+    if (!copy) abort();
+    *copy = *each;
+    list_add_tail(&copy->registration_siblings, &before);
+  }
+  status = pr_preempt(host_no, cmd);
+  list_for_each_entry_safe(each, next, &before, registration_siblings) {
+    const struct registration* left = NULL;
+    list_for_each_entry(left, &lu->registration_list, registration_siblings) {
+      if (left->nexus_id == each->nexus_id && left->ctime == each->ctime) break;
+    }
+    if (status == SAM_STAT_GOOD && &left->registration_siblings == &lu->registration_list)
+      abort_commands(cmd, each->nexus_id);
+    free(each);
+  }
+  if (awaits_any(cmd)) set_cmd_async(cmd);
+  return status;
 }
 
 // SPC-4 7.6.4.6. Its length; the whole is at least 24 bytes and a multiple of 4.
@@ -252,15 +334,17 @@ static void replace(struct service_action* actions, uint32_t action, perform_fn 
 void lunar_guard_reservations(struct scsi_lu* lu) {
   struct device_type_operations* const ops = lu->dev_type_template.ops;
   if (!out_actions[0].cmd_perform) {
-    int count = copy_actions(in_actions, IN_ACTIONS, persistent_reserve_in_actions);
-    copy_actions(out_actions, OUT_ACTIONS, persistent_reserve_out_actions);
+    const int num_in = copy_actions(in_actions, IN_ACTIONS, persistent_reserve_in_actions);
+    const int num_out = copy_actions(out_actions, OUT_ACTIONS, persistent_reserve_out_actions);
+    out_actions[num_out].service_action = PR_OUT_PREEMPT_AND_ABORT;
+    out_actions[num_out].cmd_perform = pr_preempt_and_abort;
     replace(out_actions, PR_OUT_REGISTER, pr_register);
     replace(out_actions, PR_OUT_REGISTER_AND_IGNORE_EXISTING_KEY, pr_register);
     replace(out_actions, PR_OUT_RELEASE, pr_release);
     replace(out_actions, PR_OUT_PREEMPT, pr_preempt);
     replace(out_actions, PR_OUT_REGISTER_AND_MOVE, pr_register_and_move);
-    in_actions[count].service_action = PR_IN_READ_FULL_STATUS;
-    in_actions[count].cmd_perform = pr_read_full_status;
+    in_actions[num_in].service_action = PR_IN_READ_FULL_STATUS;
+    in_actions[num_in].cmd_perform = pr_read_full_status;
   }
   ops[PERSISTENT_RESERVE_OUT].service_actions = out_actions;
   ops[PERSISTENT_RESERVE_IN].service_actions = in_actions;

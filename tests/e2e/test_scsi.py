@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """What a LUN says is true: readiness, provisioning, reservations, what an administrator has set."""
 
+import signal
 import struct
 import time
 import unittest
@@ -11,10 +12,10 @@ from lunar_e2e.raw_initiator import RawInitiator
 
 MIB = 1 << 20
 NOT_READY, ILLEGAL_REQUEST, UNIT_ATTENTION, MISCOMPARE, ABORTED_COMMAND = 2, 5, 6, 0xe, 0xb
-RESERVATION_CONFLICT = 0x18
+RESERVATION_CONFLICT, TASK_ABORTED = 0x18, 0x40
 FORMAT_UNIT, MODE_SELECT_6, MODE_SENSE_6, RESERVE_6, READ_10, VERIFY_10 = 0x04, 0x15, 0x1a, 0x16, 0x28, 0x2f
 PERSISTENT_RESERVE_IN, PERSISTENT_RESERVE_OUT, GET_LBA_STATUS = 0x5e, 0x5f, 0x9e
-REGISTER, RESERVE, RELEASE, REGISTER_AND_MOVE = 0, 1, 2, 7
+REGISTER, RESERVE, RELEASE, PREEMPT_AND_ABORT, REGISTER_AND_MOVE = 0, 1, 2, 5, 7
 EXCLUSIVE, EXCLUSIVE_OF_REGISTRANTS, EXCLUSIVE_OF_ALL_REGISTRANTS = 3, 6, 8
 RELEASED = (UNIT_ATTENTION, 0x2a04)
 
@@ -209,6 +210,26 @@ class ReservationTest(ScsiCase):
                     if how[0] == REGISTER:
                         self.assertEqual(self.out(self.first, REGISTER, action_key=1).status, 0)
 
+    def test_preempt_and_abort_waits_for_what_is_under_way(self):
+        kind = EXCLUSIVE_OF_REGISTRANTS
+        self.assertEqual(self.out(self.first, RESERVE, key=1, kind=kind).status, 0)
+        server = self.cluster.osds[0]
+        server.send(signal.SIGSTOP)
+        try:
+            self.first.send(self.first.write_pdu(0, 1, b"\x01" * 512))
+            self.second.send(self.second.write_pdu(1, 1, b"\x02" * 512))
+            self.second.ping()
+            self.assertEqual(self.out(self.second, PREEMPT_AND_ABORT, key=2, action_key=1, kind=kind).status, 0)
+            self.assertEqual(self.first.answer().status, TASK_ABORTED)
+        finally:
+            server.send(signal.SIGCONT)
+        self.assertEqual(self.second.answer().status, 0)  # its own goes on
+        self.assertEqual(self.first.run(bytes(6)).sense, (UNIT_ATTENTION, 0x2a03))
+        self.assertEqual(self.read_10(self.first).status, RESERVATION_CONFLICT)
+        self.assertEqual({key: kind for key, (kind, _) in self.full_status(self.second).items()}, {2: kind, 3: None})
+        self.assertEqual(self.out(self.second, PREEMPT_AND_ABORT, key=2, action_key=3, kind=kind).status, 0)
+        self.assertEqual(list(self.full_status(self.second)), [2])
+
     def test_full_status_and_move(self):
         self.assertEqual(self.out(self.first, RESERVE, key=1, kind=EXCLUSIVE_OF_REGISTRANTS).status, 0)
         found = self.full_status(self.third)
@@ -255,6 +276,18 @@ class AdministratorTest(ScsiCase):
         self.assertNotEqual(self.command(self.lun.url, "vpd", "0x80")["serial"], before)
         self.assertEqual(self.command(self.lun.url, "vpd", "0x80")["serial"].strip(), uuid)
         self.assertEqual(self.command(self.lun.url, "vpd", "0xb0")["optimal_transfer"], MIB // 512)
+
+    def test_closed_lun_has_no_capacity(self):
+        initiator = self.logged_in()
+        self.lun.update(online=0)
+        with self.assertRaises(TgtadmError):
+            self.lun.update(path="rbd/none")
+        for cdb in (struct.pack(">B9x", 0x25), struct.pack(">BB8xIH", GET_LBA_STATUS, 0x10, 32, 0)):
+            answer = initiator.run(cdb, read_bytes=32)
+            self.assertEqual((answer.sense, answer.data), ((NOT_READY, 0x0401), b""))
+        self.lun.update(path="rbd/image")
+        self.assertEqual(initiator.run(struct.pack(">B9x", 0x25), read_bytes=8).data,
+                         struct.pack(">II", 64 * MIB // 512 - 1, 512))
 
     def test_limits_agree_with_each_other(self):
         large = self.new_lun("rbd/large", "128M", object_size="32M")

@@ -18,7 +18,7 @@ INQUIRY, MODE_SENSE_6, MODE_SENSE_10, READ_10 = 0x12, 0x1a, 0x5a, 0x28
 PERSISTENT_RESERVE_IN, PERSISTENT_RESERVE_OUT = 0x5e, 0x5f
 REGISTER, RESERVE, PREEMPT, REGISTER_AND_MOVE = 0, 1, 4, 7
 EXCLUSIVE, EXCLUSIVE_OF_ALL_REGISTRANTS = 3, 8
-ABORT_TASK = 1
+ABORT_TASK, LUN_RESET = 1, 5
 COMMANDS = int(os.environ.get("LUNAR_E2E_COMMANDS", "1500"))
 SEED = int(os.environ.get("LUNAR_E2E_SEED", "1"))
 
@@ -182,6 +182,21 @@ class QueueTest(HostileCase):
         answers = [self.initiator.answer() for _ in range(2)]
         self.assertEqual([(each.tag, each.status) for each in answers if each.tag != waiting],
                          [(self.ordered, 0), (behind, 0)])
+        self.assert_unharmed()
+
+    def test_the_lun_is_reset_by_another_after_their_connection_is_lost(self):
+        for lba in range(1, 6):
+            self.initiator.send(self.initiator.write_pdu(lba, 1, bytes(512)))
+        self.initiator.ping()
+        self.initiator.reset()
+        wait_until(lambda: self.cluster.gateway_command("perf", "dump")["iscsi_tcp"]["connections"] == 0, 30,
+                   "the connection to be closed")
+        other = RawInitiator(self.target, isid=9)
+        self.addCleanup(other.socket.close)
+        self.assertIsNone(other.login())
+        self.assertEqual(other.task_management(LUN_RESET), 0)
+        self.server.send(signal.SIGCONT)
+        wait_until(lambda: not self.cluster.gateway_command("ops in flight")["ops"], 30, "the write to end")
         self.assert_unharmed()
 
     def test_their_connection_is_lost(self):
