@@ -7,6 +7,7 @@
 
 #include "common/json.h"
 #include "tools/lunar/command.h"
+#include "tools/lunar/stop_signals.h"
 
 namespace lunar::tools {
 
@@ -36,11 +37,12 @@ json difference(const json& before, const json& after) {
 }  // namespace
 
 Bench::Bench(ClusterHandle& cluster, gateway::Image& image, const BenchOptions& options,
-             const PerfRegistry& perf)
+             const PerfRegistry& perf, ProgressLine& line)
     : cluster_(cluster),
       image_(image),
       options_(options),
       perf_(perf),
+      line_(line),
       engine_(seeded_engine(options.seed)),
       ios_(options.depth) {
   latencies_.reserve(wanted());
@@ -87,7 +89,7 @@ std::error_code Bench::run() {
 }
 
 void Bench::submit(InFlightIo& io) {
-  if (submitted_ == wanted() || error_) return;
+  if (submitted_ == wanted() || error_ || StopSignals::has_received()) return;
   const uint64_t places = image_.size() / options_.io_size;
   const uint64_t at = (options_.is_random ? engine_() : submitted_) % places * options_.io_size;
   ++submitted_;
@@ -109,6 +111,7 @@ void Bench::on_done(InFlightIo& io, const gateway::IoResult& result) {
   bytes_inline_ += result.bytes_inline;
   bytes_one_sided_ += result.bytes_one_sided;
   latencies_.push_back(std::chrono::steady_clock::now() - io.submitted);
+  line_.show(latencies_.size() * options_.io_size, wanted() * options_.io_size);
   submit(io);
 }
 

@@ -11,6 +11,7 @@
 #include "common/random.h"
 #include "gateway/image.h"
 #include "tools/lunar/cluster_handle.h"
+#include "tools/lunar/progress_line.h"
 
 namespace lunar::tools {
 
@@ -29,10 +30,10 @@ struct BenchOptions {
 class Bench {
  public:
   Bench(ClusterHandle& cluster, gateway::Image& image, const BenchOptions& options,
-        const PerfRegistry& perf);
+        const PerfRegistry& perf, ProgressLine& line);
 
   void prepare();         // memory and its contents
-  std::error_code run();  // an error: of the first IO that failed
+  std::error_code run();  // an error: of the first IO that failed. StopSignals end it early
   nlohmann::json report() const;
   std::string text() const;
 
@@ -58,6 +59,7 @@ class Bench {
   gateway::Image& image_;
   const BenchOptions options_;
   const PerfRegistry& perf_;
+  ProgressLine& line_;
   nlohmann::json perf_before_;
   RandomEngine engine_;
   std::vector<InFlightIo> ios_;

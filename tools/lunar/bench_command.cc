@@ -6,6 +6,7 @@
 #include "gateway/splitter.h"
 #include "tools/lunar/bench.h"
 #include "tools/lunar/command.h"
+#include "tools/lunar/stop_signals.h"
 
 // `lunar bench`: like `rbd bench`, one image, a fixed size and depth.
 
@@ -68,6 +69,7 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
   if (!cluster) return failure(cluster.error());
   BenchOptions options = arguments.options;
   options.is_read = arguments.type == "read";
+  const StopSignals stop_signals;  // a lock that nobody gives up would be waited for
   auto image = (*cluster)->open_image(arguments.spec, {.read_only = options.is_read});
   if (!image) return failure(image.error());
   if (options.io_size == 0 || options.io_size > (*image)->size()) {
@@ -91,13 +93,15 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
   }
   std::error_code error;
   {
-    Bench run(**cluster, **image, options, context.program().perf());
+    ProgressLine line("measuring", context.shows_progress(), ProgressUnit::kBytes);
+    Bench run(**cluster, **image, options, context.program().perf(), line);
     run.prepare();
     error = run.run();
     if (!error) std::puts(context.wants_json() ? run.report().dump(1).c_str() : run.text().c_str());
   }
   const auto closed = (*cluster)->close_image(std::move(*image));
   if (error) return failure(error, "an IO failed: " + error.message());
+  if (StopSignals::has_received()) return failure(StopSignals::error());
   return closed;
 }
 

@@ -36,13 +36,15 @@ ClusterHandle::~ClusterHandle() {
   run_until([&ended] { return ended; });
 }
 
-void ClusterHandle::run_until(InlineFunction<bool()> finished) {
+void ClusterHandle::run_until(InlineFunction<bool()> finished, int fd) {
   center_->process();
   while (!finished()) {
-    pollfd ready{center_->fd(), POLLIN, 0};
-    if (poll(&ready, 1, kLookEvery.count()) < 0) continue;  // EINTR: the center is asked again
+    pollfd ready[] = {{center_->fd(), POLLIN, 0}, {fd, POLLIN, 0}};
+    const int num_ready = poll(ready, std::size(ready), kLookEvery.count());
+    if (num_ready < 0) continue;  // EINTR: the center is asked again
     center_->process();
     say_what_is_waited_for();
+    if (ready[1].revents != 0) return;
   }
 }
 

@@ -35,7 +35,9 @@ class ClusterHandle {
     run_until([result] { return result->has_value(); });
     return std::move(**result);
   }
-  void run_until(InlineFunction<bool()> finished);
+  // Until it returns true; at the latest soon after that, if nothing happens on the loop. Also
+  // until `fd` can be read, unless it is -1.
+  void run_until(InlineFunction<bool()> finished, int fd = -1);
 
   Outcome<std::shared_ptr<gateway::Image>> open_image(const std::string& spec,
                                                       const gateway::OpenOptions& options);

@@ -22,18 +22,6 @@ Outcome<ClusterHandle*> CommandContext::cluster() {
   return cluster_.get();
 }
 
-ProgressLine::~ProgressLine() {
-  if (shown_ >= 0) std::fputc('\n', stderr);
-}
-
-void ProgressLine::show(uint64_t done, uint64_t total) {
-  if (!is_enabled_ || total == 0) return;
-  const int percent = static_cast<int>(done * 100.0 / total);
-  if (percent == shown_) return;
-  shown_ = percent;
-  std::fprintf(stderr, "\r%s %d%%", prefix_.c_str(), percent);
-}
-
 CLI::Option* add_size_option(CLI::App& command, const std::string& name, uint64_t& value,
                              const std::string& help) {
   const auto parse = [&value](const std::string& text) {

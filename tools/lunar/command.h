@@ -10,6 +10,7 @@
 #include "common/program.h"
 #include "common/result.h"
 #include "tools/lunar/cluster_handle.h"
+#include "tools/lunar/progress_line.h"
 
 namespace lunar::tools {
 
@@ -58,20 +59,6 @@ void add_cluster_commands(CLI::App& app, CommandContext& context);
 void add_auth_commands(CLI::App& app, CommandContext& context);
 void add_local_commands(CLI::App& app, CommandContext& context);
 void add_rdma_commands(CLI::App& app, CommandContext& context);
-
-// Prints "\rPREFIX 42%" to stderr while work goes on; a newline when it is destroyed after output.
-class ProgressLine {
- public:
-  ProgressLine(std::string prefix, bool is_enabled)
-      : prefix_(std::move(prefix)), is_enabled_(is_enabled) {}
-  ~ProgressLine();
-  void show(uint64_t done, uint64_t total);
-
- private:
-  const std::string prefix_;
-  const bool is_enabled_;
-  int shown_ = -1;
-};
 
 // An option that takes "10G" or a number of bytes; a wrong text is refused by the parser.
 CLI::Option* add_size_option(CLI::App& command, const std::string& name, uint64_t& value,

@@ -9,6 +9,7 @@
 
 #include "gateway/errno_of.h"
 #include "tools/lunar/command.h"
+#include "tools/lunar/stop_signals.h"
 
 namespace {
 
@@ -56,6 +57,7 @@ int run(int argc, char** argv) {
   }
   if (context.result) return 0;
   std::fprintf(stderr, "lunar: %s\n", context.result.error().message.c_str());
+  if (const int signal = lunar::tools::StopSignals::received(); signal != 0) return 128 + signal;
   return lunar::gateway::errno_of(context.result.error().code);
 }
 

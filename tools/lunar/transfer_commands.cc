@@ -13,7 +13,9 @@
 #include "common/file.h"
 #include "gateway/image_directory.h"
 #include "tools/lunar/command.h"
+#include "tools/lunar/export_target.h"
 #include "tools/lunar/sparse.h"
+#include "tools/lunar/stop_signals.h"
 
 // import and export: extent by extent, several in flight, holes stay holes on both sides.
 
@@ -31,23 +33,11 @@ struct TransferArguments {
   uint64_t object_size = 0;
   bool pads = false;
   bool cuts = false;
+  bool overwrites = false;
 };
 
 bool same_word(ConstBytes data) noexcept {
   return std::memcmp(data.data(), data.data() + 1, data.size() - 1) == 0;
-}
-
-// Reads until `into` is full or the input ends; how much there was.
-Result<std::size_t> read_full(int fd, Bytes into) {
-  std::size_t got = 0;
-  while (got < into.size()) {
-    const ssize_t n = read(fd, into.data() + got, into.size() - got);
-    if (n < 0 && errno == EINTR) continue;
-    if (n < 0) return failure(last_system_error());
-    if (n == 0) break;
-    got += static_cast<std::size_t>(n);
-  }
-  return got;
 }
 
 std::error_code write_at(int fd, ConstBytes data, uint64_t offset) {
@@ -59,6 +49,30 @@ std::error_code write_at(int fd, ConstBytes data, uint64_t offset) {
     offset += static_cast<uint64_t>(n);
   }
   return {};
+}
+
+// Reads until `into` is full or the input ends; how much there was. A pipe may be slow, which must
+// not keep the loop from its work.
+Result<std::size_t> read_full(ClusterHandle& cluster, int fd, Bytes into) {
+  std::size_t got = 0;
+  while (got < into.size()) {
+    cluster.run_until([] { return StopSignals::has_received(); }, fd);
+    if (StopSignals::has_received()) return failure(StopSignals::error().code);
+    const ssize_t n = read(fd, into.data() + got, into.size() - got);
+    if (n < 0 && errno == EINTR) continue;
+    if (n < 0) return failure(last_system_error());
+    if (n == 0) break;
+    got += static_cast<std::size_t>(n);
+  }
+  return got;
+}
+
+// Why a transfer did not come to its end.
+Error transfer_error(const char* verb, std::error_code code) {
+  if (!StopSignals::has_received()) return {code, std::string(verb) + " failed: " + code.message()};
+  Error error = StopSignals::error();
+  error.message = std::string(verb) + " " + error.message;
+  return error;
 }
 
 // Reads a file extent by extent and writes what is not zero to an image, up to `size` bytes.
@@ -73,7 +87,8 @@ class Import {
   Outcome<void> run(ClusterHandle& cluster) {
     while (offset_ < size_ && !error_) {
       cluster.run_until([this] { return extents_in_flight_ < kExtentsInFlight || error_; });
-      if (!error_) next_extent();
+      if (!error_) next_extent(cluster);
+      if (StopSignals::has_received() && !error_) error_ = StopSignals::error().code;
     }
     cluster.run_until([this] { return extents_in_flight_ == 0; });
     if (!error_) {
@@ -84,7 +99,8 @@ class Import {
       });
       cluster.run_until([&is_flushed] { return is_flushed; });
     }
-    if (error_) return failure(error_, "import failed: " + error_.message());
+    if (error_) return failure(transfer_error("import", error_));
+    line_.show(size_, size_);  // the end may be a hole
     return {};
   }
 
@@ -114,14 +130,14 @@ class Import {
     offset_ = size_;
   }
 
-  void next_extent() {
+  void next_extent(ClusterHandle& cluster) {
     skip_hole();
     if (offset_ >= size_) return;
     auto extent = std::make_shared<InputExtent>();
     const uint64_t to_boundary = kExtentBytes - offset_ % kExtentBytes;
     const uint64_t wanted = std::min<uint64_t>(to_boundary, size_ - offset_);
     extent->data.resize(wanted);
-    const auto got = read_full(fd_, extent->data);
+    const auto got = read_full(cluster, fd_, extent->data);
     if (!got) {
       error_ = got.error();
       return;
@@ -164,23 +180,22 @@ class Import {
 // to a pipe in order.
 class Export {
  public:
-  Export(int fd, bool is_sparse, gateway::Image& image, ProgressLine& line)
-      : fd_(fd), is_sparse_(is_sparse), image_(image), line_(line) {}
+  Export(ExportTarget& target, gateway::Image& image, ProgressLine& line)
+      : target_(target), is_sparse_(target.is_new_file()), image_(image), line_(line) {}
 
   Outcome<void> run(ClusterHandle& cluster) {
     for (uint64_t offset = 0; offset < image_.size() && !error_; offset += kExtentBytes) {
       cluster.run_until(
           [&] { return in_flight_.size() < (is_sparse_ ? kExtentsInFlight : 1) || error_; });
+      if (StopSignals::has_received() && !error_) error_ = StopSignals::error().code;
       if (!error_) start_extent(offset);
     }
     cluster.run_until([this] { return in_flight_.empty(); });
-    if (!error_ && is_sparse_) {
-      if (ftruncate(fd_, static_cast<off_t>(image_.size())) != 0 || fsync(fd_) != 0) {
-        error_ = last_system_error();
-      }
+    if (!error_ && is_sparse_ && ftruncate(target_.fd(), static_cast<off_t>(image_.size())) != 0) {
+      error_ = last_system_error();
     }
-    if (error_) return failure(error_, "export failed: " + error_.message());
-    return {};
+    if (error_) return failure(transfer_error("export", error_));
+    return target_.commit();
   }
 
  private:
@@ -205,16 +220,17 @@ class Export {
   }
 
   std::error_code store(const OutputExtent& extent) {
-    if (!is_sparse_) return write_all(fd_, extent.data);
+    if (!is_sparse_) return write_all(target_.fd(), extent.data);
     std::error_code error;
     for_each_nonzero_run(extent.data, kGrain, [&](std::size_t at, std::size_t length) {
       if (error) return;
-      error = write_at(fd_, ConstBytes(extent.data).subspan(at, length), extent.offset + at);
+      error =
+          write_at(target_.fd(), ConstBytes(extent.data).subspan(at, length), extent.offset + at);
     });
     return error;
   }
 
-  const int fd_;
+  ExportTarget& target_;
   const bool is_sparse_;
   gateway::Image& image_;
   ProgressLine& line_;
@@ -276,7 +292,7 @@ Outcome<uint64_t> wanted_size(const std::optional<uint64_t>& known,
 }
 
 // After the import: whether the input was what was expected of it.
-Outcome<void> check_input(int fd, const std::optional<uint64_t>& known,
+Outcome<void> check_input(ClusterHandle& cluster, int fd, const std::optional<uint64_t>& known,
                           const std::optional<uint64_t>& ended_at,
                           const TransferArguments& arguments) {
   if (known) {
@@ -292,7 +308,8 @@ Outcome<void> check_input(int fd, const std::optional<uint64_t>& known,
   }
   if (arguments.cuts) return {};
   std::byte next{};
-  const auto more = read_full(fd, {&next, 1});
+  const auto more = read_full(cluster, fd, {&next, 1});
+  if (!more && StopSignals::has_received()) return failure(transfer_error("import", more.error()));
   if (!more) return failure(file_error(name_of(arguments), "reading", more.error()));
   if (*more != 0) return too_long(arguments, "more");
   return {};
@@ -308,10 +325,10 @@ Outcome<void> fill_image(ClusterHandle& cluster, CommandContext& context, gatewa
   if ((*image)->id() != id) {
     done = failure(objecter::OsdErrc::kBusy, "image '" + arguments.to + "' is another one by now");
   } else {
-    ProgressLine line("importing", context.shows_progress());
+    ProgressLine line("importing", context.shows_progress(), ProgressUnit::kBytes);
     Import import(fd, bytes, **image, line);
     done = import.run(cluster);
-    if (done) done = check_input(fd, known, import.ended_at(), arguments);
+    if (done) done = check_input(cluster, fd, known, import.ended_at(), arguments);
   }
   if (done) {
     done = cluster.wait<void>([&](auto finished) {
@@ -348,6 +365,7 @@ Outcome<void> import_file(CommandContext& context, const TransferArguments& argu
   options.size = (*bytes + kUnit - 1) / kUnit * kUnit;
   options.layout = gateway::layout_with_defaults(client, spec->pool, arguments.object_size, 0, 0);
   options.is_import = true;
+  const StopSignals stop_signals;
   const auto created = (*cluster)->wait<gateway::ImageHeader>(
       [&](auto done) { gateway::create_image(client, *spec, options, std::move(done)); });
   if (!created) return failure(created.error());
@@ -367,23 +385,18 @@ Outcome<void> export_image(CommandContext& context, const TransferArguments& arg
   if (!cluster) return failure(cluster.error());
   auto image = (*cluster)->open_image(arguments.from, {.read_only = true});
   if (!image) return failure(image.error());
-  UniqueFd file;
-  const bool is_stdout = arguments.to == "-";
-  if (!is_stdout) {
-    file.reset(::open(arguments.to.c_str(), O_WRONLY | O_CREAT | O_EXCL | O_CLOEXEC, 0644));
-    if (!file) {
-      const Error error = file_error(arguments.to, "making", last_system_error());
-      static_cast<void>((*cluster)->close_image(std::move(*image)));
-      return failure(error);
-    }
+  auto target = ExportTarget::open(arguments.to, (*image)->size(), arguments.overwrites);
+  if (!target) {
+    static_cast<void>((*cluster)->close_image(std::move(*image)));
+    return failure(target.error());
   }
-  ProgressLine line("exporting", context.shows_progress());
-  const auto done =
-      Export(is_stdout ? STDOUT_FILENO : file.get(), !is_stdout, **image, line).run(**cluster);
+  std::optional<StopSignals> stop_signals;
+  if (target->is_new_file()) stop_signals.emplace();  // a pipe that is full would keep us from it
+  ProgressLine line("exporting", context.shows_progress(), ProgressUnit::kBytes);
+  const auto done = Export(*target, **image, line).run(**cluster);
   const auto closed = (*cluster)->close_image(std::move(*image));
-  if (!done && !is_stdout) {
-    return failure(done.error().code, done.error().message + "; " + arguments.to +
-                                          " has what was read before, and is not a copy");
+  if (!done && target->is_new_file()) {
+    return failure(done.error().code, done.error().message + "; no file was made");
   }
   return done ? closed : done;
 }
@@ -409,11 +422,15 @@ void add_transfer_commands(CLI::App& app, CommandContext& context) {
   add_size_option(*imported, "--object-size", arguments->object_size,
                   "bytes of a data object; without it, what the pool says");
 
-  auto* exported = context.add(app, "export", "write an image to a new file, or '-'",
+  auto* exported = context.add(app, "export", "write an image to a new file, a disk or '-'",
                                [&context, arguments] { return export_image(context, *arguments); });
   exported->add_option("image", arguments->from, "image to read, as POOL/IMAGE")->required();
-  exported->add_option("to", arguments->to, "new file to write, or - for standard output")
+  exported
+      ->add_option("to", arguments->to,
+                   "file to make, pipe or disk to write to, or - for standard output")
       ->required();
+  exported->add_flag("--overwrite", arguments->overwrites,
+                     "replace a file that exists, or the data of a disk");
 }
 
 }  // namespace lunar::tools
