@@ -7,6 +7,8 @@
 #include <array>
 #include <vector>
 
+#include "common/nearest_word.h"
+
 namespace lunar {
 namespace {
 
@@ -303,22 +305,6 @@ constexpr OptionSpec kOptions[] = {
 };
 // clang-format on
 
-// Edits that turn one name into the other (Levenshtein).
-std::size_t edit_distance(std::string_view a, std::string_view b) {
-  std::vector<std::size_t> row(b.size() + 1);
-  for (std::size_t j = 0; j <= b.size(); ++j) row[j] = j;
-  for (std::size_t i = 1; i <= a.size(); ++i) {
-    std::size_t diagonal = row[0];
-    row[0] = i;
-    for (std::size_t j = 1; j <= b.size(); ++j) {
-      const std::size_t replaced = diagonal + (a[i - 1] == b[j - 1] ? 0 : 1);
-      diagonal = row[j];
-      row[j] = std::min({row[j] + 1, row[j - 1] + 1, replaced});
-    }
-  }
-  return row[b.size()];
-}
-
 }  // namespace
 
 std::span<const OptionSpec> all_options() noexcept { return kOptions; }
@@ -343,17 +329,9 @@ std::string canonical_option_name(std::string_view name) {
 
 std::string_view nearest_option(std::string_view name) {
   constexpr std::size_t kLongestName = 64;
-  const std::string wanted = canonical_option_name(name.substr(0, kLongestName));
-  std::string_view best;
-  std::size_t best_distance = std::max<std::size_t>(2, wanted.size() / 3) + 1;
-  for (const OptionSpec& option : kOptions) {
-    const std::size_t distance = edit_distance(wanted, option.name);
-    if (distance < best_distance) {
-      best = option.name;
-      best_distance = distance;
-    }
-  }
-  return best;
+  std::vector<std::string_view> names;
+  for (const OptionSpec& option : kOptions) names.push_back(option.name);
+  return nearest_word(canonical_option_name(name.substr(0, kLongestName)), names);
 }
 
 }  // namespace lunar
