@@ -207,14 +207,14 @@ class ToolTest(TestCase):
 
     def test_unknown_option_of_a_subcommand(self):
         code, sentence = self.cluster.lunar_fails("create", "rbd/a", "--size", "1G", "--stripes", "4")
-        self.assertEqual((code, "--stripes" in sentence), (2, True), sentence)
+        self.assertEqual((code, "--stripes" in sentence), (os.EX_USAGE, True), sentence)
         code, sentence = self.cluster.lunar_fails("create", "rbd/a", "--sice", "1G")
         self.assertIn("'--sice' is not known", sentence)
-        self.assertEqual((code, "--size is required" in sentence), (2, True), sentence)
+        self.assertEqual((code, "--size is required" in sentence), (os.EX_USAGE, True), sentence)
         code, sentence = self.cluster.lunar_fails("crate", "rbd/a")
-        self.assertEqual((code, "crate" in sentence), (2, True), sentence)
+        self.assertEqual((code, "crate" in sentence), (os.EX_USAGE, True), sentence)
         code, sentence = self.cluster.lunar_fails("create", "rbd/a", "--size", "many")
-        self.assertEqual((code, "'many' is not a size" in sentence), (2, True), sentence)
+        self.assertEqual((code, "'many' is not a size" in sentence), (os.EX_USAGE, True), sentence)
         self.assertEqual(self.cluster.lunar("ls", "rbd"), "")
 
     def test_a_report_on_a_trace_overwrites_no_file(self):

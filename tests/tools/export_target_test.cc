@@ -13,8 +13,8 @@ namespace {
 
 class ExportTargetTest : public testing::Test {
  protected:
-  Outcome<ExportTarget> open(bool overwrites) {
-    auto target = ExportTarget::open(path_, 5, overwrites);
+  Outcome<ExportTarget> open(bool may_overwrite) {
+    auto target = ExportTarget::open(path_, 5, may_overwrite);
     const std::string_view data = "whole";
     const bool is_written = target && !write_all(target->fd(), as_const_bytes(data));
     EXPECT_EQ(is_written, target.has_value());

@@ -16,12 +16,14 @@
 namespace lunar::tools {
 
 struct BenchOptions {
-  bool is_read = false;
+  uint32_t read_percent = 0;    // of the IOs; the rest writes
   bool is_random = false;       // else one place after the other
   uint64_t io_size = 4096;      // bytes, from 1 to the image's size
   uint64_t total = 256u << 20;  // bytes
   uint32_t depth = 16;          // IOs in flight
   uint64_t seed = 1;            // of places and data
+
+  bool is_reading() const noexcept { return read_percent == 100; }  // and nothing else
 };
 
 // IOs of one size on one image, so many at a time. Their data lies in registered memory where there
@@ -49,6 +51,7 @@ class Bench {
   uint64_t wanted() const { return std::max<uint64_t>(1, options_.total / options_.io_size); }
   bool take_registered();
   void wait_for_registered();
+  bool is_next_read();
   void submit(InFlightIo& io);
   void on_done(InFlightIo& io, const gateway::IoResult& result);
   double percentile_us(double p) const;
@@ -65,6 +68,7 @@ class Bench {
   std::vector<InFlightIo> ios_;
   uint64_t submitted_ = 0;
   uint64_t in_flight_ = 0;
+  uint64_t reads_ = 0;                                          // submitted
   std::vector<std::chrono::steady_clock::duration> latencies_;  // sorted once it is over
   double seconds_ = 0;
   uint64_t bytes_inline_ = 0;

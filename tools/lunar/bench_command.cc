@@ -3,7 +3,7 @@
 #include <cstdio>
 
 #include "gateway/image_directory.h"
-#include "gateway/splitter.h"
+#include "tools/lunar/allocated_runs.h"
 #include "tools/lunar/bench.h"
 #include "tools/lunar/command.h"
 #include "tools/lunar/stop_signals.h"
@@ -18,33 +18,9 @@ struct BenchArguments {
   std::string type;
   std::string pattern = "seq";
   bool overwrites = false;
+  uint32_t mix_percent = 50;  // reads of 100 IOs, of type readwrite
   BenchOptions options{.seed = 0};
 };
-
-// Whether any of the image's first `length` bytes was written and not discarded since.
-Outcome<bool> has_data(ClusterHandle& cluster, gateway::Image& image, uint64_t length) {
-  constexpr std::size_t kInFlight = 64;
-  std::size_t in_flight = 0;
-  bool is_found = false;
-  std::error_code error;
-  uint64_t offset = 0;
-  for (gateway::ExtentCursor extents(image.layout(), 0, length);
-       !extents.is_at_end() && !is_found && !error;) {
-    cluster.run_until([&] { return in_flight < kInFlight; });
-    const uint64_t bytes = extents.next().length;
-    ++in_flight;
-    image.allocation_at(offset, image.client().next_io_id(),
-                        [&, bytes](Result<gateway::Image::Allocation> run) {
-                          --in_flight;
-                          if (!run) error = run.error();
-                          if (run && (run->is_allocated || run->length < bytes)) is_found = true;
-                        });
-    offset += bytes;
-  }
-  cluster.run_until([&in_flight] { return in_flight == 0; });
-  if (is_found || !error) return is_found;
-  return failure(error, "looking for data in the image failed: " + error.message());
-}
 
 // A write bench destroys what it writes over: there is nothing, or it is given up in so many words.
 // Nobody else has the image open: its lock is ours.
@@ -55,9 +31,10 @@ Outcome<void> refuse_used(ClusterHandle& cluster, gateway::Image& image,
   const bool is_random = arguments.pattern == "rand";
   const uint64_t touched =
       is_random ? image.size() : std::min(image.size(), std::max(options.total, options.io_size));
-  const auto used = has_data(cluster, image, touched);
+  ProgressLine line("looking for data", false);
+  const auto used = AllocatedRuns(cluster, image, line).find(touched, /*is_one_enough=*/true);
   if (!used) return failure(used.error());
-  if (!*used) return {};
+  if (used->empty()) return {};
   return failure(objecter::OsdErrc::kNotPermitted,
                  "image '" + arguments.spec +
                      "' has data where the bench would write, and it would be destroyed; if that "
@@ -68,16 +45,18 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
   BenchOptions options = arguments.options;
-  options.is_read = arguments.type == "read";
+  options.read_percent = arguments.mix_percent;
+  if (arguments.type == "read") options.read_percent = 100;
+  if (arguments.type == "write") options.read_percent = 0;
   const StopSignals stop_signals;  // a lock that nobody gives up would be waited for
-  auto image = (*cluster)->open_image(arguments.spec, {.read_only = options.is_read});
+  auto image = (*cluster)->open_image(arguments.spec, {.read_only = options.is_reading()});
   if (!image) return failure(image.error());
   if (options.io_size == 0 || options.io_size > (*image)->size()) {
     static_cast<void>((*cluster)->close_image(std::move(*image)));
     return failure(std::errc::invalid_argument,
                    "--io-size must be from 1 byte to the image's size");
   }
-  if (!options.is_read) {
+  if (!options.is_reading()) {
     if (const auto free = refuse_used(**cluster, **image, arguments); !free) {
       static_cast<void>((*cluster)->close_image(std::move(*image)));
       return free;
@@ -111,10 +90,14 @@ void add_bench_command(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<BenchArguments>();
   auto* command = context.add(app, "bench", "measure IO on an image that nobody else has open",
                               [&context, arguments] { return bench(context, *arguments); });
-  command->add_option("image", arguments->spec, "name of the image, as POOL/IMAGE")->required();
-  command->add_option("--io-type", arguments->type, "what the IOs do: read or write")
+  context.add_image_option(*command, arguments->spec, "name of the image, as [POOL/]IMAGE");
+  command->add_option("--io-type", arguments->type, "what the IOs do: read, write, readwrite or rw")
       ->required()
-      ->check(CLI::IsMember({"read", "write"}));
+      ->check(CLI::IsMember({"read", "write", "readwrite", "rw"}));
+  command
+      ->add_option("--rw-mix-read", arguments->mix_percent,
+                   "how many of 100 IOs read, of type readwrite")
+      ->check(CLI::Range(1, 99));
   command
       ->add_option("--io-pattern", arguments->pattern,
                    "where the IOs go: seq (one after the other) or rand")
@@ -124,7 +107,7 @@ void add_bench_command(CLI::App& app, CommandContext& context) {
   BenchOptions& options = arguments->options;
   add_size_option(*command, "--io-size", options.io_size, "size of one IO");
   add_size_option(*command, "--io-total", options.total, "bytes of all IOs together");
-  command->add_option("--io-depth", options.depth, "number of IOs in flight at a time")
+  command->add_option("--io-depth,--io-threads", options.depth, "number of IOs in flight at a time")
       ->check(CLI::Range(1, 1024));
   command->add_option("--seed", options.seed,
                       "seed that random offsets follow from; 0 takes one and prints it");

@@ -11,24 +11,18 @@
 #include "gateway/image_directory.h"
 #include "objecter/protocol/control.h"
 #include "tools/lunar/command.h"
+#include "tools/lunar/server_commands.h"
 
-// osd, pool, map, status: JSON commands to the map authority, as `ceph` sends them to a monitor.
+// osd, pool, map: JSON commands to the map authority, as `ceph` sends them to a monitor.
 
 namespace lunar::tools {
 namespace {
 
 using Json = nlohmann::ordered_json;
 
-constexpr std::chrono::seconds kTimeout{30};
-constexpr std::chrono::seconds kUsageTimeout{5};        // of all servers, asked at the same time
-constexpr std::chrono::milliseconds kShowTimeout{900};  // of one server, if another one can answer
-// So many others are asked for the silent authority, the first by id: some of them may be down as
-// well, and up in the map, which only the authority can change.
-constexpr std::size_t kMostAsked = 4;
 constexpr std::size_t kMaxMapBytes = objecter::kMaxCommandText;
 
 struct ClusterArguments {
-  std::string image;
   std::string pool;
   std::string pool_again;
   std::string object;
@@ -44,190 +38,6 @@ struct ClusterArguments {
   bool overwrites = false;
   bool fences_all = false;  // every client of the entity
 };
-
-// A table of what the answer's objects hold in common, a list of its scalars, or the JSON itself.
-void print_plain(const Json& json) {
-  if (json.is_object()) {
-    for (const auto& [name, value] : json.items()) {
-      std::printf(
-          "%-14s %s\n", name.c_str(),
-          value.is_string() ? value.get_ref<const std::string&>().c_str() : value.dump().c_str());
-    }
-    return;
-  }
-  for (const auto& each : json) {
-    if (!each.is_object()) {
-      std::puts(each.is_string() ? each.get_ref<const std::string&>().c_str()
-                                 : each.dump().c_str());
-      continue;
-    }
-    std::string line;
-    for (const auto& [name, value] : each.items()) {
-      line += name + "=" + (value.is_string() ? value.get<std::string>() : value.dump()) + " ";
-    }
-    std::puts(line.c_str());
-  }
-}
-
-Outcome<std::string> send(CommandContext& context, objecter::OsdId osd, const Json& request,
-                          std::chrono::nanoseconds timeout = kTimeout) {
-  auto cluster = context.cluster();
-  if (!cluster) return failure(cluster.error());
-  return (*cluster)->wait<std::string>([&](auto done) {
-    (*cluster)->client().objecter().command(osd, request.dump(), timeout, std::move(done));
-  });
-}
-
-struct ServerReply {
-  objecter::OsdId osd = -1;
-  Outcome<std::string> text;
-};
-
-// Of all of them at the same time: in their order, after `timeout` at the latest.
-Outcome<std::vector<ServerReply>> send_to_each(CommandContext& context,
-                                               const std::vector<objecter::OsdId>& osds,
-                                               const Json& request,
-                                               std::chrono::nanoseconds timeout) {
-  auto cluster = context.cluster();
-  if (!cluster) return failure(cluster.error());
-  struct Asked {
-    std::vector<ServerReply> replies;
-    std::size_t num_open = 0;
-  };
-  const auto asked = std::make_shared<Asked>();
-  asked->num_open = osds.size();
-  for (const objecter::OsdId osd : osds) asked->replies.push_back({osd, {}});
-  for (std::size_t i = 0; i < osds.size(); ++i) {
-    (*cluster)->client().objecter().command(osds[i], request.dump(), timeout,
-                                            [asked, i](Outcome<std::string> text) {
-                                              asked->replies[i].text = std::move(text);
-                                              --asked->num_open;
-                                            });
-  }
-  (*cluster)->run_until([asked] { return asked->num_open == 0; });
-  return std::move(asked->replies);
-}
-
-bool is_silence(const Error& error) {
-  return error.code == objecter::OsdErrc::kTimedOut ||
-         error.code == objecter::OsdErrc::kUnreachable ||
-         error.code == objecter::OsdErrc::kUnknownOutcome;
-}
-
-struct ServerAnswer {
-  std::string text;
-  objecter::OsdId osd = -1;  // whose it is; -1: the map authority's
-};
-
-// What changes nothing: the map authority's answer, or if it is silent that of any other server,
-// and a line on stderr that says so. If nobody answers soon, the authority is waited for.
-Outcome<ServerAnswer> send_to_any(CommandContext& context, const Json& request) {
-  auto cluster = context.cluster();
-  if (!cluster) return failure(cluster.error());
-  const objecter::OsdMapRef map = (*cluster)->client().objecter().map();
-  const auto is_other = [&map](const objecter::OsdInfo& osd) {
-    return osd.up && osd.id != map->authority;
-  };
-  const bool has_others = std::any_of(map->osds.begin(), map->osds.end(), is_other);
-  auto answer = send(context, -1, request, has_others ? kShowTimeout : kTimeout);
-  if (answer) return ServerAnswer{std::move(*answer)};
-  if (!is_silence(answer.error())) return failure(answer.error());
-  std::vector<objecter::OsdId> others;
-  for (const objecter::OsdInfo& osd : map->osds) {
-    if (is_other(osd) && others.size() < kMostAsked) others.push_back(osd.id);
-  }
-  auto replies = send_to_each(context, others, request, kShowTimeout);
-  if (!replies) return failure(replies.error());
-  for (ServerReply& other : *replies) {
-    // One that has no map, or is of an earlier build, sends us to the authority.
-    const bool knows_nothing =
-        !other.text && other.text.error().code == objecter::OsdErrc::kStaleMap;
-    if (!other.text && (knows_nothing || is_silence(other.text.error()))) continue;
-    if (!other.text) return failure(other.text.error());
-    std::fprintf(stderr,
-                 "lunar: osd.%d, the map authority, does not answer: osd.%d says what it knows\n",
-                 map->authority, other.osd);
-    return ServerAnswer{std::move(*other.text), other.osd};
-  }
-  if (!has_others) return failure(answer.error());
-  answer = send(context, -1, request);  // all are slow, or all are away
-  if (!answer) return failure(answer.error());
-  return ServerAnswer{std::move(*answer)};
-}
-
-// Members of an answer, whose types are another program's business.
-std::string text_in(const Json& json, const char* name, const char* otherwise) {
-  const bool is_there = json.is_object() && json.contains(name) && json[name].is_string();
-  return is_there ? printable_text(json[name].get_ref<const std::string&>()) : otherwise;
-}
-uint64_t number_in(const Json& json, const char* name) {
-  const bool is_there = json.is_object() && json.contains(name) && json[name].is_number_unsigned();
-  return is_there ? json[name].get<uint64_t>() : 0;
-}
-
-// What is wrong with a server that is up, in a sentence; empty if nothing is. `is_error`: IO fails.
-std::string complaint_of(const ServerReply& usage_reply, bool& is_error) {
-  const std::string name = "osd." + std::to_string(usage_reply.osd);
-  if (!usage_reply.text) {
-    return name + " does not say how full it is: " + usage_reply.text.error().message;
-  }
-  const Json usage = parse_json_or_null<Json>(*usage_reply.text, objecter::kAnswerBounds);
-  const std::string state = text_in(usage, "state", "ok");
-  if (state == "ok") return {};
-  is_error = state == "full";
-  const auto percent =
-      number_in(usage, "used") * 100 / std::max<uint64_t>(number_in(usage, "total"), 1);
-  return name + " is " + state + ": " + std::to_string(percent) + "% used, " +
-         size_text(number_in(usage, "available")) +
-         (is_error ? " left: writes that need space fail; remove images or UNMAP"
-                   : " left: remove images, or give it a larger disk");
-}
-
-// As 'ceph status': what the authority says, and whether the servers have room.
-Outcome<void> show_status(CommandContext& context) {
-  const auto answer = send_to_any(context, {{"prefix", "status"}});
-  if (!answer) return failure(answer.error());
-  Json json = parse_json_or_null<Json>(answer->text, objecter::kAnswerBounds);
-  if (!json.is_object())
-    return failure(objecter::OsdErrc::kInvalid,
-                   "the answer is no status: " + printable_text(answer->text));
-  auto cluster = context.cluster();
-  if (!cluster) return failure(cluster.error());
-  std::string health = "HEALTH_OK";
-  Json complaints = Json::array();
-  const objecter::OsdMapRef map = (*cluster)->client().objecter().map();
-  std::vector<objecter::OsdId> up;
-  for (const objecter::OsdInfo& osd : map->osds) {
-    if (osd.up) up.push_back(osd.id);
-  }
-  const auto usages = send_to_each(context, up, {{"prefix", "store usage"}}, kUsageTimeout);
-  if (!usages) return failure(usages.error());
-  auto usage = usages->begin();
-  for (const objecter::OsdInfo& osd : map->osds) {
-    bool is_error = false;
-    std::string complaint = osd.up ? complaint_of(*usage++, is_error)
-                                   : "osd." + std::to_string(osd.id) + " is down: IO waits for it";
-    if (complaint.empty()) continue;
-    if (osd.id == map->authority && answer->osd >= 0) {
-      complaint += "; it is the map authority, and the map cannot change without it";
-    }
-    complaints.push_back(complaint);
-    if (is_error) health = "HEALTH_ERR";
-    if (health == "HEALTH_OK") health = "HEALTH_WARN";
-  }
-  json["health"] = health;
-  json["health_details"] = complaints;
-  if (context.wants_json()) {
-    std::puts(json.dump(2).c_str());
-    return {};
-  }
-  json.erase("health_details");
-  print_plain(json);
-  for (const auto& complaint : complaints) {
-    std::printf("%-14s %s\n", "", complaint.get_ref<const std::string&>().c_str());
-  }
-  return {};
-}
 
 Json pool_create_request(const ClusterArguments& arguments) {
   Json request = {{"prefix", "pool create"}, {"pool", arguments.pool}};
@@ -262,7 +72,7 @@ Outcome<void> refuse_other_file(const std::string& file, const std::string& map_
 }
 
 Outcome<void> backup(CommandContext& context, const ClusterArguments& arguments) {
-  const auto map = send(context, -1, {{"prefix", "map backup"}});
+  const auto map = ask_server(context, -1, {{"prefix", "map backup"}});
   if (!map) return failure(map.error());
   if (!arguments.overwrites) {
     if (auto free = refuse_other_file(arguments.file, *map); !free) return free;
@@ -349,7 +159,7 @@ Outcome<void> send_to_all(CommandContext& context, const Json& request) {
   if (!cluster) return failure(cluster.error());
   std::vector<objecter::OsdId> all;
   for (const auto& osd : (*cluster)->client().objecter().map()->osds) all.push_back(osd.id);
-  const auto replies = send_to_each(context, all, request, kTimeout);
+  const auto replies = send_to_each(context, all, request, kAnswerTimeout);
   if (!replies) return failure(replies.error());
   std::error_code first;
   std::vector<std::pair<std::string, std::string>> failed;  // servers, and what they all say
@@ -423,28 +233,6 @@ Outcome<void> unfence(CommandContext& context, const ClusterArguments& arguments
 
 }  // namespace
 
-Outcome<void> print_answer(const CommandContext& context, const std::string& answer) {
-  const Json json = parse_json_or_null<Json>(answer, objecter::kAnswerBounds);
-  if (context.wants_json() || json.is_null()) {
-    std::puts(answer.c_str());
-  } else {
-    print_plain(json);
-  }
-  return {};
-}
-
-Outcome<void> ask_authority(CommandContext& context, const Json& request) {
-  const auto answer = send(context, -1, request);
-  if (!answer) return failure(answer.error());
-  return print_answer(context, *answer);
-}
-
-Outcome<void> ask_any_server(CommandContext& context, const Json& request) {
-  const auto answer = send_to_any(context, request);
-  if (!answer) return failure(answer.error());
-  return print_answer(context, answer->text);
-}
-
 void add_cluster_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<ClusterArguments>();
   const auto simple = [&context](CLI::App& parent, const char* name, const char* help,
@@ -453,16 +241,6 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
       return ask_any_server(context, {{"prefix", prefix}});
     });
   };
-  auto* status = context.add(
-      app, "status",
-      "show the cluster in a few lines, and what is wrong with it; or who has an image open",
-      [&context, arguments] {
-        return arguments->image.empty() ? show_status(context)
-                                        : show_image_status(context, arguments->image);
-      });
-  status->add_option("image", arguments->image,
-                     "show instead who has this image open, as POOL/IMAGE");
-
   CLI::App* osd =
       app.add_subcommand("osd", "show and change the object servers")->require_subcommand(1);
   simple(*osd, "tree", "list the servers, up or down, with their pools", "osd tree");

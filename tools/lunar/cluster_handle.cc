@@ -3,12 +3,17 @@
 
 #include <poll.h>
 
+#include <algorithm>
 #include <cstdio>
+
+#include "msgr/errors.h"
 
 namespace lunar::tools {
 namespace {
 
 constexpr std::chrono::duration<int, std::milli> kLookEvery{200};
+constexpr std::chrono::milliseconds kLockWaitIsLong{900};
+constexpr std::chrono::nanoseconds kRefusedWithin{1'000'000'000};
 
 }  // namespace
 
@@ -23,10 +28,17 @@ Outcome<std::unique_ptr<ClusterHandle>> ClusterHandle::open(const Config& config
   handle->client_ = std::move(*client);
   const auto timeout = config.get_duration("objecter_op_timeout");
   handle->notes_.emplace(std::chrono::steady_clock::now(), timeout);
-  auto map = handle->wait<objecter::OsdMapRef>(
-      [&](auto done) { handle->client_->objecter().wait_for_map(timeout, std::move(done)); });
+  // A key that is refused will be refused: that is known long before a silent server is given up.
+  Outcome<objecter::OsdMapRef> map = handle->wait_for_map(std::min(timeout, kRefusedWithin));
+  const bool is_refused = !map && map.error().code == msgr::MsgrErrc::kAuthFailed;
+  if (!map && !is_refused) map = handle->wait_for_map(timeout);
   if (!map) return failure(map.error());
   return handle;
+}
+
+Outcome<objecter::OsdMapRef> ClusterHandle::wait_for_map(std::chrono::nanoseconds timeout) {
+  return wait<objecter::OsdMapRef>(
+      [&](auto done) { client_->objecter().wait_for_map(timeout, std::move(done)); });
 }
 
 ClusterHandle::~ClusterHandle() {
@@ -57,14 +69,27 @@ void ClusterHandle::say_what_is_waited_for() {
            objecter.ops_in_flight_json(), objecter.sessions_json(), objecter.map().get(), now)) {
     std::fprintf(stderr, "lunar: %s\n", note.c_str());
   }
+  if (!lock_wait_.empty() && now - lock_wait_since_ >= kLockWaitIsLong) {
+    std::fprintf(stderr, "lunar: %s\n", lock_wait_.c_str());
+    lock_wait_.clear();
+  }
+}
+
+void ClusterHandle::begin_lock_wait(const std::string& spec) {
+  lock_wait_ = "waiting for whoever has image '" + spec + "' open: 'lunar lock ls " + spec +
+               "' says who; the dead are fenced after lunar_lock_timeout";
+  lock_wait_since_ = std::chrono::steady_clock::now();
 }
 
 Outcome<std::shared_ptr<gateway::Image>> ClusterHandle::open_image(
     const std::string& text, const gateway::OpenOptions& options) {
   const auto spec = gateway::ImageSpec::parse(text);
   if (!spec) return failure(spec.error());
-  return wait<std::shared_ptr<gateway::Image>>(
+  if (!options.read_only) begin_lock_wait(text);
+  auto image = wait<std::shared_ptr<gateway::Image>>(
       [&](auto done) { gateway::Image::open(*client_, *spec, options, std::move(done)); });
+  end_of_lock_wait();
+  return image;
 }
 
 Outcome<void> ClusterHandle::close_image(std::shared_ptr<gateway::Image> image) {

@@ -39,18 +39,26 @@ class ClusterHandle {
   // until `fd` can be read, unless it is -1.
   void run_until(InlineFunction<bool()> finished, int fd = -1);
 
+  // Whoever has the image open may be waited for, which no op in flight shows: says so once, after
+  // a second. Until end_of_lock_wait().
+  void begin_lock_wait(const std::string& spec);
+  void end_of_lock_wait() { lock_wait_.clear(); }
+
   Outcome<std::shared_ptr<gateway::Image>> open_image(const std::string& spec,
                                                       const gateway::OpenOptions& options);
   Outcome<void> close_image(std::shared_ptr<gateway::Image> image);
 
  private:
   ClusterHandle() = default;
+  Outcome<objecter::OsdMapRef> wait_for_map(std::chrono::nanoseconds timeout);
   void say_what_is_waited_for();
 
   std::unique_ptr<msgr::EventCenter> center_;
   std::unique_ptr<gateway::Client> client_;
   std::optional<WaitingNotes> notes_;
   WaitingNotes::TimePoint next_look_;
+  std::string lock_wait_;  // the sentence to say; empty once it was, and while there is none
+  WaitingNotes::TimePoint lock_wait_since_;
 };
 
 }  // namespace lunar::tools

@@ -13,13 +13,66 @@ bool CommandContext::shows_progress() const {
   return !is_progress_hidden && isatty(STDERR_FILENO) == 1;
 }
 
+// A key that is not there is a wrong key: no such file would say that of the image.
 Outcome<ClusterHandle*> CommandContext::cluster() {
-  if (cluster_ == nullptr) {
-    auto opened = ClusterHandle::open(program_.config(), program_.perf());
-    if (!opened) return failure(opened.error());
-    cluster_ = std::move(*opened);
+  if (cluster_ != nullptr) return cluster_.get();
+  const Config& config = program_.config();
+  if (config.file().empty() && !config.is_set("mon_host")) {
+    return failure(std::errc::destination_address_required,
+                   "no configuration was found in $LUNAR_CONF, /etc/lunar/lunar.conf, "
+                   "~/.lunar/config or ./lunar.conf: name the file with -c FILE, or the servers "
+                   "with --mon-host HOST:PORT");
   }
+  auto opened = ClusterHandle::open(config, program_.perf());
+  if (!opened && opened.error().code == std::errc::no_such_file_or_directory) {
+    return failure(std::errc::permission_denied, opened.error().message);
+  }
+  if (!opened) return failure(opened.error());
+  cluster_ = std::move(*opened);
   return cluster_.get();
+}
+
+CLI::Option* CommandContext::add_image_option(CLI::App& command, std::string& spec,
+                                              const std::string& help, const std::string& words) {
+  specs_.push_back(&spec);
+  return command.add_option(words, spec, help)->required();
+}
+
+CLI::Option* CommandContext::add_pool_option(CLI::App& command, std::string& name) {
+  add_default_pool(name);
+  return command.add_option("pool", name,
+                            std::string("name of the pool; without it, ") + kDefaultPool);
+}
+
+Outcome<void> CommandContext::complete_spec(std::string& spec) const {
+  const auto slash = spec.find('/');
+  if (slash == std::string::npos) {
+    spec = (pool.empty() ? kDefaultPool : pool) + "/" + spec;
+  } else if (!pool.empty() && spec.substr(0, slash) != pool) {
+    return failure(std::errc::invalid_argument,
+                   "'" + spec + "' names another pool than --pool " + pool + ": give one of them");
+  }
+  return {};
+}
+
+Outcome<void> CommandContext::begin(const std::string& command) {
+  if (command != "check") {  // which has a place for them
+    for (const std::string& warning : program_.config().warnings()) {
+      std::fprintf(stderr, "lunar: warning: %s\n", warning.c_str());
+    }
+  }
+  for (std::string* spec : specs_) {
+    if (spec->empty()) continue;
+    if (auto completed = complete_spec(*spec); !completed) return completed;
+  }
+  for (std::string* name : pools_) {
+    if (name->empty()) *name = pool.empty() ? kDefaultPool : pool;
+    if (!pool.empty() && *name != pool) {
+      return failure(std::errc::invalid_argument,
+                     "'" + *name + "' is another pool than --pool " + pool + ": give one of them");
+    }
+  }
+  return {};
 }
 
 CLI::Option* add_size_option(CLI::App& command, const std::string& name, uint64_t& value,

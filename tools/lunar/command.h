@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 #include <string>
 #include <utility>
+#include <vector>
 
 #include "common/program.h"
 #include "common/result.h"
@@ -30,20 +31,45 @@ class CommandContext {
   template <typename Run>
   CLI::App* add(CLI::App& parent, const std::string& name, const std::string& help, Run run) {
     CLI::App* command = parent.add_subcommand(name, help);
-    command->callback([this, run = std::move(run)]() mutable { result = run(); });
+    command->callback([this, name, run = std::move(run)]() mutable {
+      result = begin(name);
+      if (result) result = run();
+    });
     return command;
   }
+  // Adds the argument that names an image, which must be given; `spec` is POOL/IMAGE when the
+  // subcommand runs, whatever was typed. Borrows `spec`. For `words` other than "image".
+  CLI::Option* add_image_option(CLI::App& command, std::string& spec, const std::string& help,
+                                const std::string& words = "image");
+  // The same for the name of a pool that may be left out.
+  CLI::Option* add_pool_option(CLI::App& command, std::string& name);
+  // The same without an argument: --pool is the only way to name it.
+  void add_default_pool(std::string& name) { pools_.push_back(&name); }
+
   // What the chosen subcommand returned.
   Outcome<void> result;
+  int exit_code = 0;  // if the result is a success
 
   std::string format = "plain";
+  std::string pool;  // --pool; empty: kDefaultPool
   bool is_progress_hidden = false;
 
+  static constexpr const char* kDefaultPool = "rbd";
+
  private:
+  // After everything was parsed, before a subcommand runs: completes specs and pools, and says what
+  // is misspelt in the configuration file.
+  Outcome<void> begin(const std::string& command);
+  Outcome<void> complete_spec(std::string& spec) const;
+
   Program& program_;
+  std::vector<std::string*> specs_;         // of all subcommands
+  std::vector<std::string*> pools_;         // the same
   std::unique_ptr<ClusterHandle> cluster_;  // null until cluster() has succeeded
 };
 
+// In the form that the user wants.
+void print_json(const CommandContext& context, const nlohmann::ordered_json& json);
 // Sends a command to the map authority, and prints the answer.
 Outcome<void> ask_authority(CommandContext& context, const nlohmann::ordered_json& request);
 // The same of what changes nothing: if the authority is silent, any other server answers.
@@ -54,7 +80,10 @@ Outcome<void> show_image_status(CommandContext& context, const std::string& spec
 void add_image_commands(CLI::App& app, CommandContext& context);
 void add_transfer_commands(CLI::App& app, CommandContext& context);
 void add_bench_command(CLI::App& app, CommandContext& context);
+void add_copy_commands(CLI::App& app, CommandContext& context);
+void add_usage_commands(CLI::App& app, CommandContext& context);
 void add_scrub_commands(CLI::App& app, CommandContext& context);
+void add_status_commands(CLI::App& app, CommandContext& context);
 void add_cluster_commands(CLI::App& app, CommandContext& context);
 void add_auth_commands(CLI::App& app, CommandContext& context);
 void add_local_commands(CLI::App& app, CommandContext& context);

@@ -25,8 +25,9 @@ auto is_there(const std::string& path, const char* what) {
 
 }  // namespace
 
-Outcome<ExportTarget> ExportTarget::open(const std::string& path, uint64_t bytes, bool overwrites) {
-  ExportTarget target(path, overwrites);
+Outcome<ExportTarget> ExportTarget::open(const std::string& path, uint64_t bytes,
+                                         bool may_overwrite) {
+  ExportTarget target(path, may_overwrite);
   if (path == "-") {
     target.own_fd_ = STDOUT_FILENO;
     return target;
@@ -42,7 +43,7 @@ Outcome<ExportTarget> ExportTarget::open(const std::string& path, uint64_t bytes
     if (auto opened = target.open_in_place(there, bytes); !opened) return failure(opened.error());
     return target;
   }
-  if (!overwrites) {
+  if (!may_overwrite) {
     return is_there(path, "exists: name another file, or add --overwrite to replace it");
   }
   std::error_code unresolved;  // the file is replaced, not the link that leads to it
@@ -66,7 +67,7 @@ Outcome<void> ExportTarget::open_partial(mode_t mode) {
 // A disk has other data, which the image's zeroes have to replace as well.
 Outcome<void> ExportTarget::open_in_place(const struct stat& there, uint64_t bytes) {
   is_disk_ = S_ISBLK(there.st_mode);
-  if (is_disk_ && !overwrites_) {
+  if (is_disk_ && !may_overwrite_) {
     return is_there(path_, "is a disk: add --overwrite if what is on it may be destroyed");
   }
   const int exclusive = is_disk_ ? O_EXCL : 0;  // refused while it is mounted: open(2)
@@ -86,7 +87,7 @@ Outcome<void> ExportTarget::open_in_place(const struct stat& there, uint64_t byt
 std::error_code ExportTarget::take_name() {
   const char* from = partial_.c_str();
   const char* to = path_.c_str();
-  if (overwrites_) {
+  if (may_overwrite_) {
     return rename(from, to) == 0 ? std::error_code() : last_system_error();
   }
   if (renameat2(AT_FDCWD, from, AT_FDCWD, to, RENAME_NOREPLACE) == 0) return {};

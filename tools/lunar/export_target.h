@@ -18,9 +18,9 @@ namespace lunar::tools {
 class ExportTarget {
  public:
   // `path` is a file to make, a pipe or disk that is there, or "-". `bytes` of the image must fit
-  // on a disk. file_exists for a file or disk that is there, unless `overwrites`: nothing is
+  // on a disk. file_exists for a file or disk that is there, unless `may_overwrite`: nothing is
   // changed then.
-  static Outcome<ExportTarget> open(const std::string& path, uint64_t bytes, bool overwrites);
+  static Outcome<ExportTarget> open(const std::string& path, uint64_t bytes, bool may_overwrite);
   ExportTarget(ExportTarget&&) noexcept = default;
   ExportTarget& operator=(ExportTarget&&) = delete;
   ~ExportTarget();
@@ -33,15 +33,15 @@ class ExportTarget {
   Outcome<void> commit();
 
  private:
-  ExportTarget(std::string path, bool overwrites)
-      : path_(std::move(path)), overwrites_(overwrites) {}
+  ExportTarget(std::string path, bool may_overwrite)
+      : path_(std::move(path)), may_overwrite_(may_overwrite) {}
   Outcome<void> open_partial(mode_t mode);
   Outcome<void> open_in_place(const struct stat& there, uint64_t bytes);
   std::error_code take_name();
 
   std::string path_;
   std::string partial_;  // the file until commit(); empty for what is written in place
-  bool overwrites_;
+  bool may_overwrite_;
   bool is_disk_ = false;
   UniqueFd file_;
   int own_fd_ = -1;  // standard output, which stays open; -1 if there is a file_

@@ -4,14 +4,18 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "common/json.h"
 #include "gateway/image_directory.h"
 #include "tools/lunar/command.h"
+#include "tools/lunar/text_table.h"
 
 namespace lunar::tools {
 namespace {
 
 using gateway::ImageHeader;
 using gateway::ImageSpec;
+
+constexpr JsonBounds kHeaderText{4 << 20};  // our own text
 
 struct ImageArguments {
   std::string spec;
@@ -23,6 +27,7 @@ struct ImageArguments {
   uint64_t stripe_unit = 0;
   uint32_t stripe_count = 0;
   bool allows_shrink = false;
+  bool wants_long = false;
 };
 
 std::string resizer_text(const std::string& spec, const ImageHeader& header) {
@@ -47,7 +52,8 @@ std::string renaming_text(const std::string& spec, const ImageHeader& header) {
 void print_header(const CommandContext& context, const std::string& spec,
                   const ImageHeader& header) {
   if (context.wants_json()) {
-    std::puts(encode(header).c_str());
+    const auto json = parse_json_or_null<nlohmann::ordered_json>(encode(header), kHeaderText);
+    std::puts(json_text(with_text_ids(json)).c_str());
     return;
   }
   std::printf("image %s\n", spec.c_str());
@@ -94,16 +100,69 @@ Outcome<void> create(CommandContext& context, const ImageArguments& arguments) {
   return {};
 }
 
-Outcome<void> list(CommandContext& context, const ImageArguments& arguments) {
-  auto cluster = context.cluster();
-  if (!cluster) return failure(cluster.error());
-  const gateway::ListOptions options{.wants_ids = context.wants_json()};
-  const auto list = (*cluster)->wait<gateway::ImageList>([&](auto done) {
-    gateway::list_images((*cluster)->client(), arguments.pool, options, std::move(done));
+// As much of the image as `rbd ls -l` shows; null if it is gone by now.
+struct ListedImage {
+  std::string name;
+  Outcome<gateway::VersionedHeader> found;
+};
+
+// The headers of all of them, some at a time.
+std::vector<ListedImage> find_all(ClusterHandle& cluster, const std::string& pool,
+                                  const gateway::ImageList& list) {
+  constexpr std::size_t kInFlight = 32;
+  std::vector<ListedImage> images(list.images.size());
+  std::size_t in_flight = 0;
+  for (std::size_t i = 0; i < images.size(); ++i) {
+    cluster.run_until([&in_flight] { return in_flight < kInFlight; });
+    images[i].name = list.images[i].name;
+    ++in_flight;
+    gateway::find_image(cluster.client(), {pool, images[i].name},
+                        [&in_flight, to = &images[i].found](auto found) {
+                          *to = std::move(found);
+                          --in_flight;
+                        });
+  }
+  cluster.run_until([&in_flight] { return in_flight == 0; });
+  std::erase_if(images, [](const ListedImage& each) {
+    return !each.found && each.found.error().code == objecter::OsdErrc::kNoSuchObject;
   });
-  if (!list) return failure(list.error());
+  return images;
+}
+
+const char* lock_of(const ImageHeader& header) {
+  if (header.registrations.empty()) return "";
+  return gateway::lock_mode_name(header.registrations.front().lock);
+}
+
+Outcome<void> print_long_list(CommandContext& context, ClusterHandle& cluster,
+                              const std::string& pool, const gateway::ImageList& list) {
+  auto json = nlohmann::ordered_json::array();
+  TextTable table({"NAME", ">SIZE", "STATE", "LOCK"});
+  Outcome<void> result;
+  for (const ListedImage& each : find_all(cluster, pool, list)) {
+    if (!each.found) {
+      if (result) result = failure(each.found.error());
+      table.add({each.name, "-", "unknown", ""});
+      json.push_back({{"name", each.name}, {"state", "unknown"}});
+      continue;
+    }
+    const ImageHeader& header = each.found->header;
+    const char* state = image_state_name(header.state);
+    table.add({each.name, size_text(header.size), state, lock_of(header)});
+    json.push_back({{"name", each.name},
+                    {"id", gateway::image_id_text(header.id)},
+                    {"size", header.size},
+                    {"state", state},
+                    {"lock", lock_of(header)}});
+  }
+  const std::string text = context.wants_json() ? json_text(json) + "\n" : table.text();
+  std::fputs(text.c_str(), stdout);
+  return result;
+}
+
+void print_names(const CommandContext& context, const gateway::ImageList& list) {
   auto names = nlohmann::json::array();
-  for (const auto& image : list->images) {
+  for (const auto& image : list.images) {
     if (context.wants_json()) {
       const std::string id = image.id == 0 ? "" : gateway::image_id_text(image.id);
       names.push_back({{"name", image.name}, {"id", id}});
@@ -112,9 +171,26 @@ Outcome<void> list(CommandContext& context, const ImageArguments& arguments) {
     }
   }
   if (context.wants_json()) std::puts(names.dump(1).c_str());
-  if (list->missing.empty()) return {};
+}
+
+Outcome<void> list(CommandContext& context, const ImageArguments& arguments) {
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  const bool wants_ids = context.wants_json() && !arguments.wants_long;
+  const auto list = (*cluster)->wait<gateway::ImageList>([&](auto done) {
+    gateway::list_images((*cluster)->client(), arguments.pool, {.wants_ids = wants_ids},
+                         std::move(done));
+  });
+  if (!list) return failure(list.error());
+  Outcome<void> result;
+  if (arguments.wants_long) {
+    result = print_long_list(context, **cluster, arguments.pool, *list);
+  } else {
+    print_names(context, *list);
+  }
   std::fflush(stdout);
-  return failure(gateway::missing_error(*list));
+  if (!list->missing.empty()) return failure(gateway::missing_error(*list));
+  return result;
 }
 
 Outcome<void> info(CommandContext& context, const ImageArguments& arguments) {
@@ -138,10 +214,15 @@ Outcome<void> change(CommandContext& context, const std::string& text, const cha
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
   ProgressLine line(verb, context.shows_progress());
-  return (*cluster)->wait<void>([&](auto done) {
-    start((*cluster)->client(), *spec,
-          [&line](uint64_t at, uint64_t total) { line.show(at, total); }, std::move(done));
-  });
+  const auto on_progress = [&line, cluster = *cluster](uint64_t at, uint64_t total) {
+    cluster->end_of_lock_wait();
+    line.show(at, total);
+  };
+  (*cluster)->begin_lock_wait(text);
+  const auto result = (*cluster)->wait<void>(
+      [&](auto done) { start((*cluster)->client(), *spec, on_progress, std::move(done)); });
+  (*cluster)->end_of_lock_wait();
+  return result;
 }
 
 // As `rbd mv`, whose second argument may name the pool again.
@@ -230,14 +311,16 @@ Outcome<void> show_image_status(CommandContext& context, const std::string& spec
 
 void add_image_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<ImageArguments>();
-  const auto with_spec = [arguments](CLI::App* command) {
-    command->add_option("image", arguments->spec, "name of the image, as POOL/IMAGE")->required();
+  const auto with_spec = [&context, arguments](CLI::App* command) {
+    context.add_image_option(*command, arguments->spec, "name of the image, as [POOL/]IMAGE");
     return command;
   };
   auto* created =
       with_spec(context.add(app, "create", "make a new, empty image",
                             [&context, arguments] { return create(context, *arguments); }));
-  add_size_option(*created, "--size,-s", arguments->size, "size of the new disk")->required();
+  add_size_option(*created, "--size,-s", arguments->size,
+                  "size of the new disk: 10G, or bytes (a plain number is MiB for rbd)")
+      ->required();
   add_size_option(*created, "--object-size", arguments->object_size,
                   "bytes of a data object; without it, what the pool says");
   add_size_option(*created, "--stripe-unit", arguments->stripe_unit,
@@ -247,7 +330,8 @@ void add_image_commands(CLI::App& app, CommandContext& context) {
 
   auto* listed = context.add(app, "ls", "list the images of a pool",
                              [&context, arguments] { return list(context, *arguments); });
-  listed->add_option("pool", arguments->pool, "name of the pool")->required();
+  context.add_pool_option(*listed, arguments->pool);
+  listed->add_flag("-l,--long", arguments->wants_long, "show size, state and lock of each as well");
 
   with_spec(context.add(app, "info", "show an image's layout and who has it open",
                         [&context, arguments] { return info(context, *arguments); }));
@@ -261,7 +345,9 @@ void add_image_commands(CLI::App& app, CommandContext& context) {
               gateway::resize_image(client, spec, options, std::move(progress), std::move(done));
             });
       }));
-  add_size_option(*resized, "--size,-s", arguments->size, "size that the image gets")->required();
+  add_size_option(*resized, "--size,-s", arguments->size,
+                  "size that the image gets: 10G, or bytes (a plain number is MiB for rbd)")
+      ->required();
   resized->add_flag("--allow-shrink", arguments->allows_shrink,
                     "make the image smaller, which destroys the data at its end");
 

@@ -284,7 +284,8 @@ void add_local_commands(CLI::App& app, CommandContext& context) {
   const auto arguments = std::make_shared<LocalArguments>();
   auto* checked = context.add(app, "check", "go through configuration, key, servers and an image",
                               [&context, arguments] { return check(context, *arguments); });
-  checked->add_option("image", arguments->spec, "image to look at as well, as POOL/IMAGE");
+  context.add_image_option(*checked, arguments->spec, "image to look at as well, as [POOL/]IMAGE")
+      ->required(false);
 
   CLI::App* gateway =
       app.add_subcommand("gateway", "ask the running gateways (tgtd)")->require_subcommand(1);

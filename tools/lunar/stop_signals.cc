@@ -49,4 +49,11 @@ Error StopSignals::error() {
           std::string("interrupted by SIG") + (name != nullptr ? name : "?")};
 }
 
+Error StopSignals::error_of(const std::string& what, std::error_code code) {
+  if (!has_received()) return {code, what + " failed: " + code.message()};
+  Error interrupted = error();
+  interrupted.message = what + " " + interrupted.message;
+  return interrupted;
+}
+
 }  // namespace lunar::tools

@@ -23,10 +23,12 @@ class StopSignals {
   static bool has_received() noexcept { return received() != 0; }
   // "interrupted by SIGINT". REQUIRES: has_received().
   static Error error();
+  // Why something, such as "export", did not come to its end: that, or the code's own reason.
+  static Error error_of(const std::string& what, std::error_code code);
 
  private:
   static constexpr int kSignals[] = {SIGINT, SIGTERM, SIGHUP};
-  struct sigaction before_[std::size(kSignals)];
+  struct sigaction before_[3];  // of each of them
 };
 
 }  // namespace lunar::tools

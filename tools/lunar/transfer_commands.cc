@@ -14,6 +14,7 @@
 #include "gateway/image_directory.h"
 #include "tools/lunar/command.h"
 #include "tools/lunar/export_target.h"
+#include "tools/lunar/new_image.h"
 #include "tools/lunar/sparse.h"
 #include "tools/lunar/stop_signals.h"
 
@@ -27,8 +28,9 @@ constexpr std::size_t kExtentBytes = 4u << 20;
 constexpr std::size_t kExtentsInFlight = 8;
 
 struct TransferArguments {
-  std::string from;
-  std::string to;
+  std::string from;   // file, of an import
+  std::string image;  // POOL/IMAGE
+  std::string to;     // file, of an export
   uint64_t size = 0;  // 0: not given
   uint64_t object_size = 0;
   bool pads = false;
@@ -67,14 +69,6 @@ Result<std::size_t> read_full(ClusterHandle& cluster, int fd, Bytes into) {
   return got;
 }
 
-// Why a transfer did not come to its end.
-Error transfer_error(const char* verb, std::error_code code) {
-  if (!StopSignals::has_received()) return {code, std::string(verb) + " failed: " + code.message()};
-  Error error = StopSignals::error();
-  error.message = std::string(verb) + " " + error.message;
-  return error;
-}
-
 // Reads a file extent by extent and writes what is not zero to an image, up to `size` bytes.
 class Import {
  public:
@@ -91,15 +85,8 @@ class Import {
       if (StopSignals::has_received() && !error_) error_ = StopSignals::error().code;
     }
     cluster.run_until([this] { return extents_in_flight_ == 0; });
-    if (!error_) {
-      bool is_flushed = false;
-      image_.flush({}, [&](const gateway::IoResult& result) {
-        error_ = result.error;
-        is_flushed = true;
-      });
-      cluster.run_until([&is_flushed] { return is_flushed; });
-    }
-    if (error_) return failure(transfer_error("import", error_));
+    if (!error_) error_ = flush_image(cluster, image_);
+    if (error_) return failure(StopSignals::error_of("import", error_));
     line_.show(size_, size_);  // the end may be a hole
     return {};
   }
@@ -194,7 +181,7 @@ class Export {
     if (!error_ && is_sparse_ && ftruncate(target_.fd(), static_cast<off_t>(image_.size())) != 0) {
       error_ = last_system_error();
     }
-    if (error_) return failure(transfer_error("export", error_));
+    if (error_) return failure(StopSignals::error_of("export", error_));
     return target_.commit();
   }
 
@@ -309,42 +296,15 @@ Outcome<void> check_input(ClusterHandle& cluster, int fd, const std::optional<ui
   if (arguments.cuts) return {};
   std::byte next{};
   const auto more = read_full(cluster, fd, {&next, 1});
-  if (!more && StopSignals::has_received()) return failure(transfer_error("import", more.error()));
+  if (!more && StopSignals::has_received())
+    return failure(StopSignals::error_of("import", more.error()));
   if (!more) return failure(file_error(name_of(arguments), "reading", more.error()));
   if (*more != 0) return too_long(arguments, "more");
   return {};
 }
 
-// Fills the image that this command has just made, and makes it whole.
-Outcome<void> fill_image(ClusterHandle& cluster, CommandContext& context, gateway::ImageId id,
-                         const gateway::ImageSpec& spec, int fd, uint64_t bytes,
-                         const std::optional<uint64_t>& known, const TransferArguments& arguments) {
-  auto image = cluster.open_image(arguments.to, {.is_import = true});
-  if (!image) return failure(image.error());
-  Outcome<void> done;
-  if ((*image)->id() != id) {
-    done = failure(objecter::OsdErrc::kBusy, "image '" + arguments.to + "' is another one by now");
-  } else {
-    ProgressLine line("importing", context.shows_progress(), ProgressUnit::kBytes);
-    Import import(fd, bytes, **image, line);
-    done = import.run(cluster);
-    if (done) done = check_input(cluster, fd, known, import.ended_at(), arguments);
-  }
-  if (done) {
-    done = cluster.wait<void>([&](auto finished) {
-      gateway::finish_import(cluster.client(), id, spec, std::move(finished));
-    });
-  }
-  const auto closed = cluster.close_image(std::move(*image));
-  if (done && !closed) {
-    std::fprintf(stderr, "lunar: image '%s' is whole, but closing it failed: %s\n",
-                 arguments.to.c_str(), closed.error().message.c_str());
-  }
-  return done;
-}
-
 Outcome<void> import_file(CommandContext& context, const TransferArguments& arguments) {
-  const auto spec = gateway::ImageSpec::parse(arguments.to);
+  const auto spec = gateway::ImageSpec::parse(arguments.image);
   if (!spec) return failure(spec.error());
   UniqueFd file;
   const bool is_stdin = arguments.from == "-";
@@ -359,31 +319,25 @@ Outcome<void> import_file(CommandContext& context, const TransferArguments& argu
   if (!bytes) return failure(bytes.error());
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
-  gateway::Client& client = (*cluster)->client();
   constexpr uint64_t kUnit = gateway::ImageHeader::kSizeUnit;
   gateway::CreateOptions options;
   options.size = (*bytes + kUnit - 1) / kUnit * kUnit;
-  options.layout = gateway::layout_with_defaults(client, spec->pool, arguments.object_size, 0, 0);
-  options.is_import = true;
-  const StopSignals stop_signals;
-  const auto created = (*cluster)->wait<gateway::ImageHeader>(
-      [&](auto done) { gateway::create_image(client, *spec, options, std::move(done)); });
-  if (!created) return failure(created.error());
-  const auto filled =
-      fill_image(**cluster, context, created->id, *spec, fd, *bytes, *known, arguments);
-  if (filled) return {};
-  const auto removed = (*cluster)->wait<void>(
-      [&](auto done) { gateway::abandon_import(client, created->id, *spec, std::move(done)); });
-  const std::string& why = filled.error().message;
-  if (removed) return failure(filled.error().code, why + "; no image was made");
-  return failure(filled.error().code,
-                 why + "; what was made was not removed: " + removed.error().message);
+  options.layout =
+      gateway::layout_with_defaults((*cluster)->client(), spec->pool, arguments.object_size, 0, 0);
+  return make_filled_image(
+      **cluster, arguments.image, options, [&](gateway::Image& image) -> Outcome<void> {
+        ProgressLine line("importing", context.shows_progress(), ProgressUnit::kBytes);
+        Import import(fd, *bytes, image, line);
+        const auto done = import.run(**cluster);
+        if (!done) return failure(done.error());
+        return check_input(**cluster, fd, *known, import.ended_at(), arguments);
+      });
 }
 
 Outcome<void> export_image(CommandContext& context, const TransferArguments& arguments) {
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
-  auto image = (*cluster)->open_image(arguments.from, {.read_only = true});
+  auto image = (*cluster)->open_image(arguments.image, {.read_only = true});
   if (!image) return failure(image.error());
   auto target = ExportTarget::open(arguments.to, (*image)->size(), arguments.overwrites);
   if (!target) {
@@ -413,7 +367,7 @@ void add_transfer_commands(CLI::App& app, CommandContext& context) {
                                [&context, arguments] { return import_file(context, *arguments); });
   imported->add_option("from", arguments->from, "file or disk to read, or - for standard input")
       ->required();
-  imported->add_option("image", arguments->to, "image to make, as POOL/IMAGE")->required();
+  context.add_image_option(*imported, arguments->image, "image to make, as [POOL/]IMAGE");
   add_size_option(*imported, "--size,-s", arguments->size,
                   "size of the image and of the input; standard input needs it");
   imported->add_flag("--pad", arguments->pads,
@@ -424,7 +378,7 @@ void add_transfer_commands(CLI::App& app, CommandContext& context) {
 
   auto* exported = context.add(app, "export", "write an image to a new file, a disk or '-'",
                                [&context, arguments] { return export_image(context, *arguments); });
-  exported->add_option("image", arguments->from, "image to read, as POOL/IMAGE")->required();
+  context.add_image_option(*exported, arguments->image, "image to read, as [POOL/]IMAGE");
   exported
       ->add_option("to", arguments->to,
                    "file to make, pipe or disk to write to, or - for standard output")
