@@ -40,8 +40,7 @@ CLI::Option* CommandContext::add_image_option(CLI::App& command, std::string& sp
 
 CLI::Option* CommandContext::add_pool_option(CLI::App& command, std::string& name) {
   add_default_pool(name);
-  return command.add_option("pool", name,
-                            std::string("name of the pool; without it, ") + kDefaultPool);
+  return command.add_option("pool", name, "name of the pool; without it, that of --pool, or rbd");
 }
 
 Outcome<void> CommandContext::complete_spec(std::string& spec) const {
