@@ -5,16 +5,13 @@
 #include <sys/socket.h>
 
 #include <cerrno>
-#include <chrono>
 #include <utility>
 
 #include "msgr/posix/socket.h"
+#include "msgr/posix/socket_listener.h"
 
 namespace lunar::msgr {
 namespace {
-
-constexpr int kAcceptsPerTurn = 16;
-constexpr std::chrono::milliseconds kAcceptRetry{100};
 
 std::unique_ptr<Link> make_link(EventCenter& center, BufferPool& buffers,
                                 const PosixStackOptions& options, UniqueFd fd) {
@@ -88,66 +85,6 @@ class PosixConnect final : public PendingConnect {
   FdWatch watch_;
 };
 
-// Loop-bound. Owns the listening socket.
-class PosixListener final : public Listener {
- public:
-  PosixListener(EventCenter& center, BufferPool& buffers, const PosixStackOptions& options,
-                UniqueFd fd, AcceptCallback on_accept)
-      : center_(center),
-        buffers_(buffers),
-        options_(options),
-        fd_(std::move(fd)),
-        on_accept_(std::move(on_accept)) {}
-  ~PosixListener() override {
-    *alive_ = false;
-    center_.cancel(retry_);
-  }
-  Address local_address() const override { return socket_local_address(fd_.get()); }
-
-  std::error_code start() {
-    auto watch = center_.watch(fd_.get(), FdEvents::kRead, [this](FdEvents) { accept_some(); });
-    if (!watch) return watch.error();
-    watch_ = std::move(*watch);
-    return {};
-  }
-
- private:
-  void accept_some() {
-    const std::shared_ptr<bool> alive = alive_;
-    for (int i = 0; i < kAcceptsPerTurn; ++i) {
-      UniqueFd fd(accept4(fd_.get(), nullptr, nullptr, SOCK_NONBLOCK | SOCK_CLOEXEC));
-      if (!fd) {
-        if (errno == EAGAIN || errno == EWOULDBLOCK) return;
-        if (errno == EMFILE || errno == ENFILE || errno == ENOBUFS || errno == ENOMEM) {
-          return pause();
-        }
-        continue;  // that connection is already gone (accept(2) lists the network's errors)
-      }
-      if (set_stream_options(fd.get(), options_)) continue;
-      on_accept_(make_link(center_, buffers_, options_, std::move(fd)));
-      if (!*alive) return;
-    }
-  }
-
-  // The connection stays in the backlog and the socket readable: look again later, do not spin.
-  void pause() {
-    watch_.set_events(FdEvents::kNone);
-    retry_ = center_.run_after(kAcceptRetry, [this] {
-      retry_ = TimerId::kNone;
-      watch_.set_events(FdEvents::kRead);
-    });
-  }
-
-  EventCenter& center_;
-  BufferPool& buffers_;
-  const PosixStackOptions& options_;
-  UniqueFd fd_;
-  AcceptCallback on_accept_;
-  const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);
-  TimerId retry_ = TimerId::kNone;
-  FdWatch watch_;
-};
-
 tl::unexpected<Error> cannot_listen(const Address& local, std::error_code code) {
   std::string message = "cannot listen on " + local.to_string() + ": " + code.message();
   if (code == std::errc::address_in_use) {
@@ -213,10 +150,15 @@ Outcome<std::unique_ptr<Listener>> PosixStack::listen(EventCenter& center, const
       ::listen(fd->get(), options_.backlog) < 0) {
     return cannot_listen(local, last_system_error());
   }
-  auto listener = std::make_unique<PosixListener>(center, buffers_, options_, std::move(*fd),
-                                                  std::move(on_accept));
-  if (const auto error = listener->start()) return cannot_listen(local, error);
-  return listener;
+  const Address listening = socket_local_address(fd->get());
+  auto listener = make_socket_listener(
+      center, std::move(*fd), listening,
+      [&center, this, on_accept = std::move(on_accept)](UniqueFd accepted) mutable {
+        if (set_stream_options(accepted.get(), options_)) return;
+        on_accept(make_link(center, buffers_, options_, std::move(accepted)));
+      });
+  if (!listener) return cannot_listen(local, listener.error());
+  return std::move(*listener);
 }
 
 }  // namespace lunar::msgr

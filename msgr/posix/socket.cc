@@ -11,11 +11,6 @@
 namespace lunar::msgr {
 namespace {
 
-std::error_code set_int(int fd, int level, int name, int value) noexcept {
-  if (setsockopt(fd, level, name, &value, sizeof value) == 0) return {};
-  return last_system_error();
-}
-
 StreamResult to_result(ssize_t moved) noexcept {
   StreamResult result;
   if (moved >= 0) {
@@ -28,57 +23,55 @@ StreamResult to_result(ssize_t moved) noexcept {
   return result;
 }
 
-class SocketStream final : public ByteStream {
- public:
-  SocketStream(EventCenter& center, UniqueFd fd) noexcept : center_(center), fd_(std::move(fd)) {}
-
-  // sendmsg and not writev: only it can be told to raise no SIGPIPE.
-  StreamResult send(std::span<const iovec> iovecs) override {
-    const msghdr message = to_message(iovecs);
-    ssize_t moved;
-    do {
-      moved = sendmsg(fd_.get(), &message, MSG_NOSIGNAL | MSG_DONTWAIT);
-    } while (moved < 0 && errno == EINTR);
-    return to_result(moved);
-  }
-
-  StreamResult receive(std::span<const iovec> iovecs) override {
-    msghdr message = to_message(iovecs);
-    ssize_t moved;
-    do {
-      moved = recvmsg(fd_.get(), &message, MSG_DONTWAIT);
-    } while (moved < 0 && errno == EINTR);
-    StreamResult result = to_result(moved);
-    result.has_ended = moved == 0;
-    return result;
-  }
-
-  std::error_code start(FdEvents events, InlineFunction<void(FdEvents)> on_ready) override {
-    watch_ = FdWatch();  // an fd is watched once
-    auto watch = center_.watch(fd_.get(), events, std::move(on_ready));
-    if (!watch) return watch.error();
-    watch_ = std::move(*watch);
-    return {};
-  }
-  void set_events(FdEvents events) override { watch_.set_events(events); }
-  std::error_code take_error() noexcept override { return take_socket_error(fd_.get()); }
-  Address local_address() const override { return socket_local_address(fd_.get()); }
-  Address peer_address() const override { return socket_peer_address(fd_.get()); }
-
- private:
-  static msghdr to_message(std::span<const iovec> iovecs) noexcept {
-    msghdr message{};
-    message.msg_iov = const_cast<iovec*>(iovecs.data());
-    message.msg_iovlen = iovecs.size();
-    return message;
-  }
-
-  EventCenter& center_;
-  UniqueFd fd_;
-  FdWatch watch_;  // ends before the socket is closed
-};
+std::error_code set_int(int fd, int level, int name, int value) noexcept {
+  if (setsockopt(fd, level, name, &value, sizeof value) == 0) return {};
+  return last_system_error();
+}
 
 }  // namespace
+
+// sendmsg and not writev: only it can be told to raise no SIGPIPE.
+StreamResult send_message(int fd, const msghdr& message) noexcept {
+  ssize_t moved;
+  do {
+    moved = sendmsg(fd, &message, MSG_NOSIGNAL | MSG_DONTWAIT);
+  } while (moved < 0 && errno == EINTR);
+  return to_result(moved);
+}
+
+StreamResult receive_message(int fd, msghdr& message) noexcept {
+  ssize_t moved;
+  do {
+    moved = recvmsg(fd, &message, MSG_DONTWAIT | MSG_CMSG_CLOEXEC);
+  } while (moved < 0 && errno == EINTR);
+  StreamResult result = to_result(moved);
+  result.has_ended = moved == 0;
+  return result;
+}
+
+msghdr to_message(std::span<const iovec> iovecs) noexcept {
+  msghdr message{};
+  message.msg_iov = const_cast<iovec*>(iovecs.data());
+  message.msg_iovlen = iovecs.size();
+  return message;
+}
+
+StreamResult SocketStream::send(std::span<const iovec> iovecs) {
+  return send_message(fd(), to_message(iovecs));
+}
+
+StreamResult SocketStream::receive(std::span<const iovec> iovecs) {
+  msghdr message = to_message(iovecs);
+  return receive_message(fd(), message);
+}
+
+std::error_code SocketStream::start(FdEvents events, InlineFunction<void(FdEvents)> on_ready) {
+  watch_ = FdWatch();  // an fd is watched once
+  auto watch = center_.watch(fd_.get(), events, std::move(on_ready));
+  if (!watch) return watch.error();
+  watch_ = std::move(*watch);
+  return {};
+}
 
 Result<UniqueFd> make_tcp_socket(const Address& address, const PosixStackOptions& options) {
   const int family = address.is_ipv6() ? AF_INET6 : AF_INET;

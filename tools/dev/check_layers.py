@@ -47,10 +47,11 @@ MSGR_ARROWS = {
     "loopback": ["", "event", "wire", "net"],
     "inject": ["", "event", "wire", "net"],
     "posix": ["", "event", "wire", "net"],
+    "memory": [""],
     "rdma": ["", "event", "wire", "net", "posix"],  # its stack has TCP inside
     "rdma/queue": ["", "wire", "rdma"],
     "rdma/device": ["", "rdma"],
-    "rdma/memory": ["", "rdma", "rdma/queue", "rdma/device"],
+    "rdma/memory": ["", "memory", "rdma", "rdma/queue", "rdma/device"],
     "rdma/link": ["", "wire", "net", "rdma", "rdma/queue", "rdma/device", "rdma/memory"],
     "rdma/setup": ["", "net", "rdma", "rdma/device", "rdma/memory", "rdma/link"],
     "tls": ["", "event", "net"],

@@ -104,7 +104,8 @@ _FILES = "the name of a file"
 FORBIDDEN = {
     "piece": [], "part": [], "slab": [], "wish": [], "stranger": [], "door": [], "tired": [], "backend": [],
     "volume": [], "sector": [],
-    "chunk": [("msgr/rdma/", "", "an arena's"), ("", r"(?i).*arena.*", "an arena's")],
+    "chunk": [("msgr/rdma/", "", "an arena's"), ("msgr/memory/", "", "an arena's"),
+              ("", r"(?i).*arena.*", "an arena's")],
     "node": [("msgr/event/post_queue", "", "a linked list's"), ("", r"node_?|nodes", "std::map::extract, JSON")],
     "path": [("common/", "", _FILES), ("tools/", "", _FILES), ("osd/", "", _FILES), ("bstore_plugin/", "", _FILES),
              ("gateway/", r"(conf_)?path", _FILES), ("tracing/", "", "recorded names are frozen"),

@@ -8,8 +8,8 @@
 
 #include "common/bytes.h"
 #include "common/result.h"
+#include "msgr/memory/buddy.h"
 #include "msgr/rdma/memory/arena.h"
-#include "msgr/rdma/memory/buddy.h"
 
 namespace lunar::msgr::rdma {
 

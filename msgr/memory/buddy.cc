@@ -1,12 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "msgr/rdma/memory/buddy.h"
+#include "msgr/memory/buddy.h"
 
 #include <algorithm>
 #include <bit>
 
 #include "common/check.h"
 
-namespace lunar::msgr::rdma {
+namespace lunar::msgr {
 namespace {
 
 constexpr std::size_t kWordBits = 64;
@@ -90,4 +90,4 @@ std::size_t Buddy::take_first(uint32_t order) noexcept {
   return index;
 }
 
-}  // namespace lunar::msgr::rdma
+}  // namespace lunar::msgr

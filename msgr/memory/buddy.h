@@ -7,7 +7,7 @@
 #include <optional>
 #include <vector>
 
-namespace lunar::msgr::rdma {
+namespace lunar::msgr {
 
 // Cuts one chunk of at most 16 MiB into slices of 4 KiB << order, each aligned to its size: a buddy
 // allocator of offsets, that touches no memory of the chunk.
@@ -45,4 +45,4 @@ class Buddy {
   std::size_t free_bytes_ = 0;
 };
 
-}  // namespace lunar::msgr::rdma
+}  // namespace lunar::msgr

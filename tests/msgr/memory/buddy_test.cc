@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "msgr/rdma/memory/buddy.h"
+#include "msgr/memory/buddy.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 
 #include "tests/support/sizes.h"
 
-namespace lunar::msgr::rdma {
+namespace lunar::msgr {
 namespace {
 
 TEST(BuddyTest, OrderIsTheLeastThatHoldsTheLength) {
@@ -91,4 +91,4 @@ TEST(BuddyDeathTest, ASliceFreedTwiceIsCaught) {
 }
 
 }  // namespace
-}  // namespace lunar::msgr::rdma
+}  // namespace lunar::msgr
