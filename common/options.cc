@@ -46,8 +46,9 @@ constexpr OptionSpec kOptions[] = {
  "A server's admin socket has this mode; 0660 lets the group of its process send commands."},
 
 // -- messenger
-{"ms_type", kChoice, "async+posix", "async+posix|async+rdma", kCeph,
- "Messages travel over TCP (async+posix), or over RDMA with TCP beside it (async+rdma)."},
+{"ms_type", kChoice, "async+posix", "async+posix|async+rdma|async+local", kCeph,
+ "Messages travel over TCP (async+posix), over RDMA with TCP beside it (async+rdma), or within the host through "
+ "sockets in run_dir and shared memory, with TCP beside it (async+local)."},
 {"ms_cluster_mode", kChoice, "crc secure", "crc|secure|crc secure|secure crc", kCeph,
  "Links between servers are protected by checksums (crc) or by TLS with the key of the entity (secure). With two "
  "modes the connecting server prefers the first; with one, links of the other mode are refused."},
@@ -161,8 +162,8 @@ constexpr OptionSpec kOptions[] = {
 {"ms_async_rdma_fallback_timeout", kDuration, "2s", "10ms..1m", 0,
  "A new RDMA connection that has not carried its first frame after this time has failed."},
 {"ms_async_rdma_one_sided", kBool, "true", "", 0,
- "Large payloads are moved by the server's RDMA READ and WRITE where both ends have this on; otherwise they travel "
- "in frames."},
+ "Large payloads are moved by the server, by RDMA READ and WRITE or through shared memory (async+local), where both "
+ "ends have this on; otherwise they travel in frames."},
 {"ms_async_rdma_rkey_scope", kChoice, "window", "window|arena", 0,
  "A peer that is given a key can reach the buffer alone, by a memory window where the device has working ones "
  "(window), or the whole chunk that the buffer lies in (arena)."},
@@ -174,8 +175,8 @@ constexpr OptionSpec kOptions[] = {
  "Staging buffers, for payload that arrives and is stored, take up to this many bytes; they are pinned as they are "
  "needed."},
 {"ms_async_rdma_front_end_bytes", kSize, "256M", "4MiB..1TiB", 0,
- "Buffers for the data of LUNs, which servers reach by RDMA, take up to this many bytes; they are pinned as they are "
- "needed."},
+ "Buffers for the data of LUNs, which servers reach by RDMA or through shared memory (async+local), take up to this "
+ "many bytes; for RDMA they are pinned as they are needed."},
 {"ms_async_rdma_ack_timeout", kDuration, "67ms", "1ms..8s", 0,
  "An RDMA packet that is not acknowledged within this time is sent again; the time is rounded up to 4.096 us times a "
  "power of two."},

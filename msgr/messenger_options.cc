@@ -4,6 +4,7 @@
 
 #include "common/config.h"
 #include "common/log.h"
+#include "msgr/local/local_stack.h"
 #include "msgr/messenger.h"
 #include "msgr/net/inject_stack.h"
 #include "msgr/posix/posix_stack.h"
@@ -117,6 +118,13 @@ Outcome<std::unique_ptr<NetworkStack>> make_network_stack(const Config& config,
     auto rdma = rdma::RdmaOptions::from_config(config);
     if (!rdma) return failure(std::move(rdma.error()));
     auto made = rdma::RdmaStack::create(std::move(*rdma), std::move(posix), perf);
+    if (!made) return failure(std::move(made.error()));
+    stack = std::move(*made);
+  } else if (config.get_string("ms_type") == "async+local") {
+    local::LocalOptions shared;
+    shared.run_dir = config.get_string("run_dir");
+    shared.front_end_bytes = config.get_size("ms_async_rdma_front_end_bytes");
+    auto made = local::LocalStack::create(std::move(shared), std::move(posix), perf);
     if (!made) return failure(std::move(made.error()));
     stack = std::move(*made);
   } else {

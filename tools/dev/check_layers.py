@@ -48,6 +48,7 @@ MSGR_ARROWS = {
     "inject": ["", "event", "wire", "net"],
     "posix": ["", "event", "wire", "net"],
     "memory": [""],
+    "local": ["", "event", "wire", "net", "posix", "memory"],  # its stack has TCP inside
     "rdma": ["", "event", "wire", "net", "posix"],  # its stack has TCP inside
     "rdma/queue": ["", "wire", "rdma"],
     "rdma/device": ["", "rdma"],

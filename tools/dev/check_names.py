@@ -67,7 +67,7 @@ THIRD_PERSON = {
 # Commands that answer whether they were carried out, as std::mutex::try_lock() does. Functions only.
 COMMANDS = {
     "acknowledge", "add", "admit", "advance", "assign", "begin", "cancel", "chance", "claim", "check", "decode",
-    "erase", "feed", "find", "gain", "get", "give", "handle", "insert", "load", "match", "parse", "place",
+    "end", "erase", "feed", "find", "gain", "get", "give", "handle", "insert", "load", "match", "parse", "place",
     "poll", "post", "push", "put", "read", "receive", "record", "release", "remove", "reserve", "run", "send",
     "start", "stop", "store", "take", "try", "wait", "withdraw", "write", "on",
 }
@@ -104,13 +104,13 @@ _FILES = "the name of a file"
 FORBIDDEN = {
     "piece": [], "part": [], "slab": [], "wish": [], "stranger": [], "door": [], "tired": [], "backend": [],
     "volume": [], "sector": [],
-    "chunk": [("msgr/rdma/", "", "an arena's"), ("msgr/memory/", "", "an arena's"),
+    "chunk": [("msgr/rdma/", "", "an arena's"), ("msgr/local/", "", "an arena's"), ("msgr/memory/", "", "an arena's"),
               ("", r"(?i).*arena.*", "an arena's")],
     "node": [("msgr/event/post_queue", "", "a linked list's"), ("", r"node_?|nodes", "std::map::extract, JSON")],
     "path": [("common/", "", _FILES), ("tools/", "", _FILES), ("osd/", "", _FILES), ("bstore_plugin/", "", _FILES),
              ("gateway/", r"(conf_)?path", _FILES), ("tracing/", "", "recorded names are frozen"),
              ("", r"k?Trace\w+|LunarTrace\w+|(extent_)?path_reason|extent_path", "recorded names are frozen"),
-             ("msgr/rdma/", r"path_mtu|IBV_\w+", "verbs")],
+             ("msgr/local/", r"sun_path|(socket_)?path", _FILES), ("msgr/rdma/", r"path_mtu|IBV_\w+", "verbs")],
     # An op, an IO or a command is meant; a question that a handshake, a socket or SCSI calls a request is one.
     "request": [("msgr/", "", "handshakes and verbs"), ("common/", "", "the admin socket"),
                 ("osd/", "AdminRequest", "the admin socket"), ("tools/", "", "a question"),

@@ -1,0 +1,42 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "msgr/local/descriptor_mail.h"
+
+#include <algorithm>
+#include <utility>
+
+#include "msgr/local/key_table.h"
+#include "msgr/memory/buddy.h"
+
+namespace lunar::msgr::local {
+
+std::size_t DescriptorMail::next(std::span<int, kMaxPerMessage> fds) const noexcept {
+  const std::size_t count = std::min(fds.size(), outgoing_.size());
+  for (std::size_t i = 0; i < count; ++i) fds[i] = outgoing_[i]->fd.get();
+  return count;
+}
+
+void DescriptorMail::sent(std::size_t count) {
+  outgoing_.erase(outgoing_.begin(), outgoing_.begin() + static_cast<std::ptrdiff_t>(count));
+}
+
+std::error_code DescriptorMail::take(std::span<UniqueFd> fds) {
+  for (UniqueFd& fd : fds) {
+    const bool is_table = table_ == nullptr;
+    if (!is_open_ || segments_.size() >= kMaxSegments) {
+      return std::make_error_code(std::errc::too_many_files_open);
+    }
+    auto mapped = SharedMapping::map(fd, is_table ? kKeyTableBytes : Buddy::kLargest);
+    if (!mapped) return mapped.error();
+    fd.reset();
+    if (!is_table) {
+      segments_.push_back(std::move(*mapped));
+    } else if ((*mapped)->bytes().size() == kKeyTableBytes) {
+      table_ = std::move(*mapped);
+    } else {
+      return std::make_error_code(std::errc::invalid_argument);
+    }
+  }
+  return {};
+}
+
+}  // namespace lunar::msgr::local

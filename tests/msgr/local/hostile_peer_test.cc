@@ -1,0 +1,202 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+//
+// A client of a local link that hands over what it should not, or lies about what it has.
+
+#include <fcntl.h>
+
+#include <functional>
+#include <set>
+
+#include "msgr/net/outgoing.h"
+#include "tests/msgr/local/local_fixture.h"
+#include "tests/msgr/local/raw_unix_peer.h"
+
+namespace lunar::msgr::local {
+namespace {
+
+UniqueFd memfd_of(std::size_t bytes, int seals) {
+  UniqueFd fd(memfd_create("test", MFD_CLOEXEC | MFD_ALLOW_SEALING));
+  EXPECT_EQ(ftruncate(fd.get(), static_cast<off_t>(bytes)), 0);
+  EXPECT_EQ(fcntl(fd.get(), F_ADD_SEALS, seals), 0);
+  return fd;
+}
+constexpr int kAllSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
+
+class HostilePeerTest : public LocalLinkTest {
+ protected:
+  // Our server, and a client that is made by hand.
+  void accept_raw(bool is_in_session = true) {
+    std::unique_ptr<Link> link;
+    const auto listener = stack_.listen(
+        *center_, Address::loopback(), [&](std::unique_ptr<Link> came) { link = std::move(came); });
+    ASSERT_TRUE(listener) << listener.error().message;
+    raw_.emplace(RawUnixPeer::connect_to(
+        LocalStack::socket_path(stack_.run_dir(), (*listener)->local_address())));
+    ASSERT_TRUE(until([&] { return link != nullptr; }));
+    if (is_in_session) {
+      server_.attach(std::move(link));
+    } else {
+      handshake_.link = std::move(link);
+      handshake_.link->set_handler(&handshake_);
+    }
+  }
+  void expect_refused(const std::vector<int>& fds) {
+    raw_->send(fds);
+    ASSERT_TRUE(until([&] { return server_.closed.has_value(); }));
+    EXPECT_TRUE(raw_->is_closed());
+    close_all(*center_, {&server_});
+    server_.closed.reset();
+  }
+  // The table, and one segment; both are written by hand.
+  void hand_over(std::size_t segment_bytes) {
+    table_fd_ = memfd_of(kKeyTableBytes, kAllSeals);
+    segment_fd_ = memfd_of(segment_bytes, kAllSeals);
+    table_ = std::move(*SharedMapping::map(table_fd_, kKeyTableBytes));
+    raw_->send({table_fd_.get(), segment_fd_.get()}, frame_bytes());
+    ASSERT_TRUE(until([&] { return server_.frames.size() == 1; }));
+  }
+  // A server has read the descriptors that come along when it has the frame.
+  static std::string frame_bytes() {
+    Frame frame = test_frame(1, "key");
+    EXPECT_FALSE(seal_outgoing(frame, FrameLimits(), true));
+    std::string bytes(reinterpret_cast<const char*>(&frame.header), sizeof frame.header);
+    return bytes += as_text(frame.front);
+  }
+  RemoteKey publish(const KeyRange& range) {
+    const KeyName name{3, 7};
+    KeyTable(table_->bytes()).publish(name, range);
+    return name.encode(range);
+  }
+
+  // What stands for a handshake: it bounds its fronts.
+  struct Greeter final : LinkHandler {
+    std::unique_ptr<Link> link;
+    std::optional<std::error_code> closed;
+    Bytes payload_for(const FrameHeader&, ConstBytes) override { return {}; }
+    uint32_t max_front_bytes() const noexcept override { return 1024; }
+    void on_frame(ReceivedFrame) override {}
+    void on_closed(std::error_code why) override { closed = why; }
+  };
+  Greeter handshake_;
+  std::optional<RawUnixPeer> raw_;
+  UniqueFd table_fd_, segment_fd_;
+  std::unique_ptr<SharedMapping> table_;
+};
+
+TEST_F(HostilePeerTest, WhatIsNoSealedMemoryEndsTheLink) {
+  const UniqueFd null(open("/dev/null", O_RDWR | O_CLOEXEC));
+  const UniqueFd zero(open("/dev/zero", O_RDWR | O_CLOEXEC));
+  const UniqueFd folder(open(stack_.run_dir().c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
+  const UniqueFd file(
+      open((stack_.run_dir() + "/file").c_str(), O_RDWR | O_CREAT | O_CLOEXEC, 0600));
+  ASSERT_EQ(ftruncate(file.get(), kKeyTableBytes), 0);
+  const UniqueFd socket(::socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const UniqueFd unsealed = memfd_of(kKeyTableBytes, 0);
+  const UniqueFd shrinks = memfd_of(kKeyTableBytes, F_SEAL_GROW | F_SEAL_SEAL);
+  const UniqueFd sealable = memfd_of(kKeyTableBytes, F_SEAL_GROW | F_SEAL_SHRINK);
+  const UniqueFd unwritable = memfd_of(kKeyTableBytes, kAllSeals | F_SEAL_WRITE);
+  const UniqueFd read_only(
+      open(("/proc/self/fd/" + std::to_string(memfd_of(kKeyTableBytes, kAllSeals).get())).c_str(),
+           O_RDONLY | O_CLOEXEC));
+  const UniqueFd empty = memfd_of(0, kAllSeals);
+  const UniqueFd small = memfd_of(4096, kAllSeals);
+  const UniqueFd large = memfd_of(2 * kKeyTableBytes, kAllSeals);
+  const UniqueFd odd = memfd_of(kKeyTableBytes - 1, kAllSeals);
+  for (const UniqueFd* fd : {&null, &zero, &folder, &file, &socket, &unsealed, &shrinks, &sealable,
+                             &unwritable, &read_only, &empty, &small, &large, &odd}) {
+    if (!*fd) continue;
+    SCOPED_TRACE(fd->get());
+    accept_raw();
+    expect_refused({fd->get()});
+  }
+  // As the first segment, too.
+  const UniqueFd table = memfd_of(kKeyTableBytes, kAllSeals);
+  const UniqueFd huge = memfd_of(17 * kMiB, kAllSeals);
+  for (const UniqueFd* fd : {&null, &unsealed, &empty, &odd, &huge}) {
+    accept_raw();
+    expect_refused({table.get(), fd->get()});
+  }
+  connect();  // others are served
+}
+
+TEST_F(HostilePeerTest, TooManyDescriptorsEndTheLinkAndNoneStaysOpen) {
+  const UniqueFd table = memfd_of(kKeyTableBytes, kAllSeals);
+  const UniqueFd segment = memfd_of(4096, kAllSeals);
+  const auto open_of_this_file = [&] {
+    struct stat ours {};
+    EXPECT_EQ(fstat(segment.get(), &ours), 0);
+    int count = 0;
+    for (int fd = 0; fd < 1024; ++fd) {
+      struct stat each {};
+      if (fstat(fd, &each) == 0 && each.st_ino == ours.st_ino && each.st_dev == ours.st_dev)
+        ++count;
+    }
+    return count;
+  };
+  accept_raw();
+  expect_refused(std::vector<int>(kMaxPerMessage + 40, segment.get()));  // at once
+  EXPECT_EQ(open_of_this_file(), 1);
+
+  accept_raw();
+  raw_->send({table.get()}, frame_bytes());
+  for (uint32_t i = 0; i < kMaxSegments; ++i) raw_->send({segment.get()}, frame_bytes());
+  ASSERT_TRUE(until([&] { return server_.frames.size() == kMaxSegments + 1; }));
+  server_.frames.clear();
+  EXPECT_EQ(open_of_this_file(), 1) << "what is mapped is closed";
+  expect_refused({segment.get()});
+  EXPECT_EQ(open_of_this_file(), 1);
+}
+
+TEST_F(HostilePeerTest, BeforeASessionNoDescriptorIsTaken) {
+  accept_raw(false);
+  const UniqueFd table = memfd_of(kKeyTableBytes, kAllSeals);
+  raw_->send({table.get()});
+  ASSERT_TRUE(until([&] { return handshake_.closed.has_value(); }));
+  EXPECT_EQ(*handshake_.closed, std::errc::too_many_files_open);
+  EXPECT_TRUE(raw_->is_closed());
+  handshake_.link.reset();
+}
+
+TEST_F(HostilePeerTest, RangesOutsideOfASegmentMoveNothing) {
+  const RegisteredBuffer local = stack_.buffers().allocate(8192);
+  for (const KeyRange& range :
+       {KeyRange{1, 4096, 8192, RemoteAccess::kRead}, KeyRange{1, 8192, 8192, RemoteAccess::kRead},
+        KeyRange{1, UINT32_MAX - 4095, 8192, RemoteAccess::kRead},
+        KeyRange{1, 12'288, UINT32_MAX, RemoteAccess::kRead},
+        KeyRange{0, 0, 8192, RemoteAccess::kRead}, KeyRange{2, 0, 8192, RemoteAccess::kRead},
+        KeyRange{0xffff, 0, 8192, RemoteAccess::kRead}}) {
+    SCOPED_TRACE(range.offset);
+    accept_raw();
+    hand_over(8192);
+    EXPECT_EQ(read(server_, publish(range), local), std::errc::permission_denied);
+    ASSERT_TRUE(until([&] { return server_.closed.has_value(); }));
+    server_.frames.clear();
+    close_all(*center_, {&server_});
+    server_.closed.reset();
+  }
+  accept_raw();
+  hand_over(8192);
+  const RemoteKey good = publish({1, 0, 8192, RemoteAccess::kRead});
+  EXPECT_FALSE(read(server_, good, local));
+}
+
+TEST_F(HostilePeerTest, AKeyWithoutATableMovesNothing) {
+  accept_raw();
+  const RegisteredBuffer local = stack_.buffers().allocate(4096);
+  const RemoteKey key = KeyName{0, 1}.encode({1, 0, 4096, RemoteAccess::kRead});
+  EXPECT_EQ(read(server_, key, local), std::errc::permission_denied);
+}
+
+TEST_F(HostilePeerTest, MemoryThatIsEmptiedOrCutUnderAMoveIsZeroes) {
+  accept_raw();
+  hand_over(8192);
+  EXPECT_NE(ftruncate(segment_fd_.get(), 0), 0) << "the seals forbid it";
+  ASSERT_EQ(fallocate(segment_fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 8192), 0);
+  const RegisteredBuffer local = stack_.buffers().allocate(8192);
+  std::memset(local.bytes().data(), 1, 8192);
+  EXPECT_FALSE(read(server_, publish({1, 0, 8192, RemoteAccess::kRead}), local));
+  EXPECT_TRUE(has_only(local, 0));
+}
+
+}  // namespace
+}  // namespace lunar::msgr::local
