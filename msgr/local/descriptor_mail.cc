@@ -22,14 +22,14 @@ void DescriptorMail::sent(std::size_t count) {
 std::error_code DescriptorMail::take(std::span<UniqueFd> fds) {
   for (UniqueFd& fd : fds) {
     const bool is_table = table_ == nullptr;
-    if (!is_open_ || segments_.size() >= kMaxSegments) {
+    if (!is_open_ || regions_.size() >= kMaxRegions) {
       return std::make_error_code(std::errc::too_many_files_open);
     }
     auto mapped = SharedMapping::map(fd, is_table ? kKeyTableBytes : Buddy::kLargest);
     if (!mapped) return mapped.error();
     fd.reset();
     if (!is_table) {
-      segments_.push_back(std::move(*mapped));
+      regions_.push_back(std::move(*mapped));
     } else if ((*mapped)->bytes().size() == kKeyTableBytes) {
       table_ = std::move(*mapped);
     } else {

@@ -15,16 +15,16 @@
 
 namespace lunar::msgr::local {
 
-inline constexpr uint32_t kMaxSegments = 64;      // of one end of a link
+inline constexpr uint32_t kMaxRegions = 64;       // of one end of a link
 inline constexpr std::size_t kMaxPerMessage = 8;  // descriptors with one sendmsg()
 
-// The memory that one link hands over and gets: first the key table of each end, then segments.
+// The memory that one link hands over and gets: first the key table of each end, then regions.
 // They have no frame of their own: descriptors go with the next bytes, so they are there before
 // the frame that has a key to them. Loop-bound. Shared by the link and its stream.
 class DescriptorMail {
  public:
   // --- to send
-  void post(std::shared_ptr<const SharedSegment> memory) { outgoing_.push_back(std::move(memory)); }
+  void post(std::shared_ptr<const SharedRegion> memory) { outgoing_.push_back(std::move(memory)); }
   bool has_outgoing() const noexcept { return !outgoing_.empty(); }
   // As many as fit; they stay until they are sent().
   std::size_t next(std::span<int, kMaxPerMessage> fds) const noexcept;
@@ -40,15 +40,15 @@ class DescriptorMail {
   // Null, empty: it has not come.
   const SharedMapping* table() const noexcept { return table_.get(); }
   // Numbered from 1.
-  Bytes segment(uint32_t number) const noexcept {
-    return number == 0 || number > segments_.size() ? Bytes() : segments_[number - 1]->bytes();
+  Bytes region(uint32_t number) const noexcept {
+    return number == 0 || number > regions_.size() ? Bytes() : regions_[number - 1]->bytes();
   }
 
  private:
-  std::deque<std::shared_ptr<const SharedSegment>> outgoing_;
+  std::deque<std::shared_ptr<const SharedRegion>> outgoing_;
   bool is_open_ = false;
   std::unique_ptr<SharedMapping> table_;
-  std::vector<std::unique_ptr<SharedMapping>> segments_;
+  std::vector<std::unique_ptr<SharedMapping>> regions_;
 };
 
 }  // namespace lunar::msgr::local

@@ -14,21 +14,21 @@ uint64_t state_of(const KeyName& key, KeyPhase phase) noexcept {
 
 RemoteKey KeyName::encode(const KeyRange& range) const noexcept {
   RemoteKey key;
-  key.addr = uint64_t{slot} << 48 | uint64_t{range.segment} << 32 | range.offset;
+  key.addr = uint64_t{slot} << 48 | uint64_t{range.region} << 32 | range.offset;
   key.rkey = generation;
   key.length = range.length;
   return key;
 }
 
-KeyName KeyName::decode(const RemoteKey& key, uint32_t& segment, uint32_t& offset) noexcept {
-  segment = static_cast<uint32_t>(key.addr >> 32) & 0xffff;
+KeyName KeyName::decode(const RemoteKey& key, uint32_t& region, uint32_t& offset) noexcept {
+  region = static_cast<uint32_t>(key.addr >> 32) & 0xffff;
   offset = static_cast<uint32_t>(key.addr);
   return {static_cast<uint32_t>(key.addr >> 48), key.rkey};
 }
 
 void KeyTable::publish(const KeyName& key, const KeyRange& range) noexcept {
   KeyEntry& entry = entry_of(key);
-  entry.segment.store(range.segment, std::memory_order_relaxed);
+  entry.region.store(range.region, std::memory_order_relaxed);
   entry.offset.store(range.offset, std::memory_order_relaxed);
   entry.length.store(range.length, std::memory_order_relaxed);
   entry.access.store(static_cast<uint32_t>(range.access), std::memory_order_relaxed);
@@ -59,7 +59,7 @@ std::optional<KeyRange> KeyTable::begin_move(const KeyName& key) noexcept {
     return std::nullopt;
   }
   KeyRange range;
-  range.segment = entry.segment.load(std::memory_order_relaxed);
+  range.region = entry.region.load(std::memory_order_relaxed);
   range.offset = entry.offset.load(std::memory_order_relaxed);
   range.length = entry.length.load(std::memory_order_relaxed);
   const uint32_t access = entry.access.load(std::memory_order_relaxed);

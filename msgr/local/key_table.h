@@ -23,18 +23,18 @@ namespace lunar::msgr::local {
 
 inline constexpr uint32_t kMaxKeys = 1024;  // of one end of a link, at once
 
-// What a key opens: a part of a segment. A value.
+// What a key opens: a part of a region. A value.
 struct KeyRange {
-  uint32_t segment = 0;  // in the order in which they were handed over, from 1
-  uint32_t offset = 0;   // bytes
-  uint32_t length = 0;   // bytes
+  uint32_t region = 0;  // in the order in which they were handed over, from 1
+  uint32_t offset = 0;  // bytes
+  uint32_t length = 0;  // bytes
   RemoteAccess access = RemoteAccess::kRead;
 };
 
 // One line of the table. Both processes are of one host, so there is one order of bytes.
 struct alignas(64) KeyEntry {
   std::atomic<uint64_t> state;  // generation × 4 + one of KeyPhase
-  std::atomic<uint32_t> segment;
+  std::atomic<uint32_t> region;
   std::atomic<uint32_t> offset;
   std::atomic<uint32_t> length;
   std::atomic<uint32_t> access;
@@ -46,10 +46,10 @@ inline constexpr std::size_t kKeyTableBytes = kMaxKeys * sizeof(KeyEntry);
 struct KeyName {
   uint32_t slot = 0;
   uint32_t generation = 0;  // never 0
-  // As a RemoteKey: `addr` has slot, segment and offset, `rkey` the generation.
+  // As a RemoteKey: `addr` has slot, region and offset, `rkey` the generation.
   RemoteKey encode(const KeyRange& range) const noexcept;
-  // Any numbers may come from a peer. `segment` and `offset` are where a move begins.
-  static KeyName decode(const RemoteKey& key, uint32_t& segment, uint32_t& offset) noexcept;
+  // Any numbers may come from a peer. `region` and `offset` are where a move begins.
+  static KeyName decode(const RemoteKey& key, uint32_t& region, uint32_t& offset) noexcept;
 };
 
 // The table as its owner writes it, or as the peer uses it. Loop-bound. Borrows the memory.

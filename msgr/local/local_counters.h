@@ -18,8 +18,8 @@ struct LocalCounters {
   PerfGroup group;
   PerfCounter& links_local = group.counter("links_local", "links made over a Unix socket");
   PerfCounter& links_tcp = group.counter("links_tcp", "links made over TCP");
-  PerfCounter& segments_sent =
-      group.counter("segments_sent", "descriptors of memory that peers were given");
+  PerfCounter& regions_out =
+      group.counter("regions_out", "descriptors of memory that peers were given");
   PerfCounter& keys_waited =
       group.counter("keys_waited", "keys that were taken back while the peer used them");
   PerfCounter& keys_forced = group.counter(

@@ -56,21 +56,21 @@ std::error_code GivenKeys::hand_over_table() {
   table_memory_ = std::move(*mapped);
   table_.emplace(table_memory_->bytes());
   for (uint32_t slot = kMaxKeys; slot-- > 0;) free_slots_.push_back(slot);
-  auto segment = std::make_shared<SharedSegment>();
-  segment->fd = std::move(*fd);
-  mail_->post(std::move(segment));
+  auto region = std::make_shared<SharedRegion>();
+  region->fd = std::move(*fd);
+  mail_->post(std::move(region));
   return {};
 }
 
-std::optional<uint32_t> GivenKeys::segment_number(
-    const std::shared_ptr<const SharedSegment>& segment) {
-  const auto known = segment_numbers_.find(segment->id);
-  if (known != segment_numbers_.end()) return known->second;
-  if (segment_numbers_.size() >= kMaxSegments) return std::nullopt;
-  const auto number = static_cast<uint32_t>(segment_numbers_.size() + 1);
-  segment_numbers_.emplace(segment->id, number);
-  mail_->post(segment);
-  counters_.segments_sent.add_shared();
+std::optional<uint32_t> GivenKeys::region_number(
+    const std::shared_ptr<const SharedRegion>& region) {
+  const auto known = region_numbers_.find(region->id);
+  if (known != region_numbers_.end()) return known->second;
+  if (region_numbers_.size() >= kMaxRegions) return std::nullopt;
+  const auto number = static_cast<uint32_t>(region_numbers_.size() + 1);
+  region_numbers_.emplace(region->id, number);
+  mail_->post(region);
+  counters_.regions_out.add_shared();
   return number;
 }
 
@@ -84,15 +84,15 @@ Result<RemoteKey> GivenKeys::expose(const RegisteredSlice& slice, RemoteAccess a
     if (const auto error = hand_over_table()) return failure(error);
   }
   if (free_slots_.empty()) return no_room;
-  const auto segment = segment_number(place->segment);
-  if (!segment) return no_room;
+  const auto region = region_number(place->region);
+  if (!region) return no_room;
   GivenKey given;
   given.name = {free_slots_.back(), next_generation_};
   given.memory = memory;
   given.access = access;
   free_slots_.pop_back();
   next_generation_ = next_generation_ == UINT32_MAX ? 1 : next_generation_ + 1;
-  const KeyRange range{*segment, place->offset, slice.length, access};
+  const KeyRange range{*region, place->offset, slice.length, access};
   table_->publish(given.name, range);
   given_.emplace(given.name.generation, given);
   return given.name.encode(range);
@@ -224,13 +224,13 @@ std::error_code LocalLink::try_move(const RemoteKey& key, Bytes local, RemoteAcc
   KeyTable table(mail_->table()->bytes());
   const auto range = table.begin_move(name);
   if (!range) return refused;
-  const Bytes segment = mail_->segment(number);
-  const bool is_inside = range->segment == number && range->access == access &&
+  const Bytes region = mail_->region(number);
+  const bool is_inside = range->region == number && range->access == access &&
                          offset >= range->offset && offset - range->offset <= range->length &&
                          local.size() <= range->length - (offset - range->offset) &&
-                         offset <= segment.size() && local.size() <= segment.size() - offset;
+                         offset <= region.size() && local.size() <= region.size() - offset;
   if (is_inside && !local.empty()) {
-    std::byte* const remote = segment.data() + offset;
+    std::byte* const remote = region.data() + offset;
     const bool is_write = access == RemoteAccess::kWrite;
     std::memcpy(is_write ? remote : local.data(), is_write ? local.data() : remote, local.size());
   }

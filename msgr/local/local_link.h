@@ -54,7 +54,7 @@ class GivenKeys {
   };
 
   std::error_code hand_over_table();
-  std::optional<uint32_t> segment_number(const std::shared_ptr<const SharedSegment>& segment);
+  std::optional<uint32_t> region_number(const std::shared_ptr<const SharedRegion>& region);
   bool take_back(const GivenKey& key);
   bool take_by_force(const GivenKey& key);
   void free(const GivenKey& key) { free_slots_.push_back(key.name.slot); }
@@ -68,12 +68,12 @@ class GivenKeys {
   std::unique_ptr<SharedMapping> table_memory_;  // null until the first key
   std::optional<KeyTable> table_;                // together with it
   std::vector<uint32_t> free_slots_;
-  uint32_t next_generation_ = 1;                            // never 0
-  std::unordered_map<uint32_t, GivenKey> given_;            // by generation
-  std::unordered_map<uint64_t, uint32_t> segment_numbers_;  // of those handed over, by their id
-  std::vector<WaitingKey> waiting_;                         // the peer is in the middle of a move
-  TimerId timer_ = TimerId::kNone;                          // runs while somebody waits
-  InlineFunction<void()> ended_;                            // of end(), until it is posted
+  uint32_t next_generation_ = 1;                           // never 0
+  std::unordered_map<uint32_t, GivenKey> given_;           // by generation
+  std::unordered_map<uint64_t, uint32_t> region_numbers_;  // of those handed over, by their id
+  std::vector<WaitingKey> waiting_;                        // the peer is in the middle of a move
+  TimerId timer_ = TimerId::kNone;                         // runs while somebody waits
+  InlineFunction<void()> ended_;                           // of end(), until it is posted
 };
 
 // A link over a Unix socket whose ends move memory by themselves: each has mapped what the other

@@ -32,8 +32,8 @@ struct SharedChunk {
 
   std::byte* const begin;
   Buddy buddy;
-  std::shared_ptr<const SharedSegment> segment;
-  std::vector<bool> is_replaced;  // by page: it is not of the segment any more
+  std::shared_ptr<const SharedRegion> region;
+  std::vector<bool> is_replaced;  // by page: it is not of the region any more
   std::size_t replaced_pages = 0;
   std::size_t size() const noexcept { return is_replaced.size() * kPage; }
 };
@@ -50,30 +50,30 @@ struct SharedArena::Impl {
     SharedChunk* const chunk = std::prev(after)->second.get();
     return std::less<>()(byte, chunk->begin + chunk->size()) ? chunk : nullptr;
   }
-  Result<std::shared_ptr<const SharedSegment>> make_segment(std::byte* at, std::size_t bytes,
-                                                            void** mapped) REQUIRES(mutex) {
+  Result<std::shared_ptr<const SharedRegion>> make_region(std::byte* at, std::size_t bytes,
+                                                          void** mapped) REQUIRES(mutex) {
     auto fd = make_sealed_memory(bytes);
     if (!fd) return failure(fd.error());
     const int fixed = at == nullptr ? 0 : MAP_FIXED;
     *mapped = mmap(at, bytes, PROT_READ | PROT_WRITE, MAP_SHARED | fixed, fd->get(), 0);
     if (*mapped == MAP_FAILED) return failure(last_system_error());
-    auto segment = std::make_shared<SharedSegment>();
-    segment->fd = std::move(*fd);
-    segment->id = next_id++;
-    return std::shared_ptr<const SharedSegment>(std::move(segment));
+    auto region = std::make_shared<SharedRegion>();
+    region->fd = std::move(*fd);
+    region->id = next_id++;
+    return std::shared_ptr<const SharedRegion>(std::move(region));
   }
   SharedChunk* grow() REQUIRES(mutex) {
     const std::size_t bytes = std::min(Buddy::kLargest, budget_bytes - chunk_bytes);
     if (bytes == 0) return nullptr;
     void* mapped = nullptr;
-    auto segment = make_segment(nullptr, bytes, &mapped);
-    if (!segment) {
+    auto region = make_region(nullptr, bytes, &mapped);
+    if (!region) {
       LUNAR_LOG_LIMITED(kMs, 0, "no more memory to share with servers of this host: {}",
-                        segment.error().message());
+                        region.error().message());
       return nullptr;
     }
     auto chunk = std::make_unique<SharedChunk>(static_cast<std::byte*>(mapped), bytes);
-    chunk->segment = std::move(*segment);
+    chunk->region = std::move(*region);
     chunk_bytes += bytes;
     SharedChunk* const grown = chunk.get();
     chunks.emplace(grown->begin, std::move(chunk));
@@ -82,9 +82,9 @@ struct SharedArena::Impl {
   // Nobody uses the chunk: it gets a new memfd in place of one that has lost pages.
   void renew(SharedChunk& chunk) REQUIRES(mutex) {
     void* mapped = nullptr;
-    auto segment = make_segment(chunk.begin, chunk.size(), &mapped);
-    if (!segment) return;  // its pages stay; what of them was replaced is not handed over
-    chunk.segment = std::move(*segment);
+    auto region = make_region(chunk.begin, chunk.size(), &mapped);
+    if (!region) return;  // its pages stay; what of them was replaced is not handed over
+    chunk.region = std::move(*region);
     chunk.is_replaced.assign(chunk.is_replaced.size(), false);
     chunk.replaced_pages = 0;
   }
@@ -167,7 +167,7 @@ std::optional<SharedArena::Place> SharedArena::find(ConstBytes memory) const {
       if (chunk->is_replaced[page]) return std::nullopt;
     }
   }
-  return Place{chunk->segment, static_cast<uint32_t>(offset)};
+  return Place{chunk->region, static_cast<uint32_t>(offset)};
 }
 
 std::error_code SharedArena::replace(Bytes memory) {

@@ -14,7 +14,7 @@ namespace lunar::msgr::local {
 
 // A sealed memfd that a chunk of an arena is made of. Immutable; shared by the arena and by links
 // that still have to hand it over.
-struct SharedSegment {
+struct SharedRegion {
   UniqueFd fd;
   uint64_t id = 0;  // no other one of the arena has it
 };
@@ -34,14 +34,14 @@ class SharedArena final : public BufferPool {
   bool is_registered(uint32_t cookie) const noexcept override;
 
   struct Place {
-    std::shared_ptr<const SharedSegment> segment;
+    std::shared_ptr<const SharedRegion> region;
     uint32_t offset = 0;  // bytes
   };
   // Where other processes find that memory; none if it is not of the arena, or was replaced.
   std::optional<Place> find(ConstBytes memory) const;
 
   // Gives the addresses of `memory` other pages, of this process alone, whose content is zeroes: a
-  // process that has the segment still writes to the old ones, which nobody reads any more. They
+  // process that has the region still writes to the old ones, which nobody reads any more. They
   // can be handed over again when the whole chunk has been free once. With an error nothing has
   // changed. REQUIRES: it begins at a page; to the end of its last page it is of one lease.
   std::error_code replace(Bytes memory);

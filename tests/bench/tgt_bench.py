@@ -2,7 +2,8 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Compares backing stores of tgtd: bs_null, bs_rdwr on tmpfs, and lunar. stock-NAME is the store in
 a tgtd whose own iSCSI/TCP is left as it is (lunar_fast_iscsi = false); secure-lunar in one whose links
-to the servers are secure (ms_client_mode = secure), the servers being the same.
+to the servers are secure (ms_client_mode = secure), and local-lunar in one that shares memory with them
+(ms_type = async+local), the servers being the same.
 
     tgt_bench.py [--rounds N] [--seconds S] [--workloads 4k,4k1,1m] [--stores stock-null,…,lunar]
                  [--osds N] [--osd-store mem|file] [--output FILE]
@@ -31,12 +32,14 @@ MIB = 1 << 20
 WORKLOADS = {
     "4k": [("randread", 4096, 32), ("randwrite", 4096, 32)],
     "4k1": [("randread", 4096, 1), ("randwrite", 4096, 1)],
+    "64k": [("randread", 64 << 10, 16), ("randwrite", 64 << 10, 16)],
     "1m": [("read", MIB, 8), ("write", MIB, 8)],
 }
 STORES = ("stock-null", "stock-rdwr", "stock-lunar", "null", "rdwr", "lunar")
 # Of a tgtd of its own: the prefix of its stores' names, and what its conf says.
-VARIANTS = {"stock": "lunar_fast_iscsi = false", "secure": "ms_client_mode = secure"}
-EXTRA_STORES = ("secure-lunar",)  # only when named
+VARIANTS = {"stock": "lunar_fast_iscsi = false", "secure": "ms_client_mode = secure",
+            "local": "lunar_one_sided_threshold = 64K"}
+EXTRA_STORES = ("secure-lunar", "local-lunar")  # only when named
 
 
 def split_store(store):
@@ -61,7 +64,7 @@ class Bench:
         variants = {split_store(store)[0] for store in self.options.stores}
         self.cluster = Cluster(self.fast_folder / "cluster", num_osds=self.options.osds,
                                store=self.options.osd_store, authenticate="secure" in variants,
-                               options={"ms_tcp_congestion": "cubic",
+                               options={"ms_tcp_congestion": "cubic", "ms_type": "async+local",
                                         "objecter_op_timeout": "20s"}).start()
         targets = {variant: self._start_tgtd(variant) for variant in sorted(variants)}
         for store in self.options.stores:
@@ -80,10 +83,11 @@ class Bench:
 
     def _start_tgtd(self, variant):
         environment = self.cluster.environment()
-        if variant:
-            conf = self.folder / f"{variant}.conf"
-            conf.write_text(self.cluster.conf.read_text() + f"[client]\n{VARIANTS[variant]}\n")
-            environment["LUNAR_CONF"] = str(conf)
+        conf = self.folder / f"{variant or 'tgt'}.conf"
+        ms_type = "async+local" if variant == "local" else "async+posix"  # the servers take both
+        conf.write_text(self.cluster.conf.read_text() +
+                        f"[client]\nms_type = {ms_type}\n{VARIANTS.get(variant, '')}\n")
+        environment["LUNAR_CONF"] = str(conf)
         self.tgtds[variant] = PrivateTgtd(self.folder / (variant or "tgt"), with_lunar=True,
                                           environment=environment).start()
         return self.tgtds[variant].add_target()

@@ -268,7 +268,7 @@ void add_size(CLI::App& app, const std::string& name, T& value, const std::strin
 void add_common(CLI::App& app, Arguments& arguments) {
   app.add_option("--type", arguments.type,
                  "transport that is measured; without it, ms_type of the configuration")
-      ->check(CLI::IsMember({"posix", "rdma"}));
+      ->check(CLI::IsMember({"posix", "rdma", "local"}));
   app.add_option(
          "--level", arguments.level,
          "what is measured: sessions (messenger) or bare links; client and server need equal ones")

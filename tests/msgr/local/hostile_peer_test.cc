@@ -4,8 +4,8 @@
 
 #include <fcntl.h>
 
-#include <functional>
-#include <set>
+#include <atomic>
+#include <thread>
 
 #include "msgr/net/outgoing.h"
 #include "tests/msgr/local/local_fixture.h"
@@ -47,12 +47,12 @@ class HostilePeerTest : public LocalLinkTest {
     close_all(*center_, {&server_});
     server_.closed.reset();
   }
-  // The table, and one segment; both are written by hand.
-  void hand_over(std::size_t segment_bytes) {
+  // The table, and one region; both are written by hand.
+  void hand_over(std::size_t region_bytes) {
     table_fd_ = memfd_of(kKeyTableBytes, kAllSeals);
-    segment_fd_ = memfd_of(segment_bytes, kAllSeals);
+    region_fd_ = memfd_of(region_bytes, kAllSeals);
     table_ = std::move(*SharedMapping::map(table_fd_, kKeyTableBytes));
-    raw_->send({table_fd_.get(), segment_fd_.get()}, frame_bytes());
+    raw_->send({table_fd_.get(), region_fd_.get()}, frame_bytes());
     ASSERT_TRUE(until([&] { return server_.frames.size() == 1; }));
   }
   // A server has read the descriptors that come along when it has the frame.
@@ -79,7 +79,7 @@ class HostilePeerTest : public LocalLinkTest {
   };
   Greeter handshake_;
   std::optional<RawUnixPeer> raw_;
-  UniqueFd table_fd_, segment_fd_;
+  UniqueFd table_fd_, region_fd_;
   std::unique_ptr<SharedMapping> table_;
 };
 
@@ -109,7 +109,7 @@ TEST_F(HostilePeerTest, WhatIsNoSealedMemoryEndsTheLink) {
     accept_raw();
     expect_refused({fd->get()});
   }
-  // As the first segment, too.
+  // As the first region, too.
   const UniqueFd table = memfd_of(kKeyTableBytes, kAllSeals);
   const UniqueFd huge = memfd_of(17 * kMiB, kAllSeals);
   for (const UniqueFd* fd : {&null, &unsealed, &empty, &odd, &huge}) {
@@ -121,10 +121,10 @@ TEST_F(HostilePeerTest, WhatIsNoSealedMemoryEndsTheLink) {
 
 TEST_F(HostilePeerTest, TooManyDescriptorsEndTheLinkAndNoneStaysOpen) {
   const UniqueFd table = memfd_of(kKeyTableBytes, kAllSeals);
-  const UniqueFd segment = memfd_of(4096, kAllSeals);
+  const UniqueFd region = memfd_of(4096, kAllSeals);
   const auto open_of_this_file = [&] {
     struct stat ours {};
-    EXPECT_EQ(fstat(segment.get(), &ours), 0);
+    EXPECT_EQ(fstat(region.get(), &ours), 0);
     int count = 0;
     for (int fd = 0; fd < 1024; ++fd) {
       struct stat each {};
@@ -134,16 +134,16 @@ TEST_F(HostilePeerTest, TooManyDescriptorsEndTheLinkAndNoneStaysOpen) {
     return count;
   };
   accept_raw();
-  expect_refused(std::vector<int>(kMaxPerMessage + 40, segment.get()));  // at once
+  expect_refused(std::vector<int>(kMaxPerMessage + 40, region.get()));  // at once
   EXPECT_EQ(open_of_this_file(), 1);
 
   accept_raw();
   raw_->send({table.get()}, frame_bytes());
-  for (uint32_t i = 0; i < kMaxSegments; ++i) raw_->send({segment.get()}, frame_bytes());
-  ASSERT_TRUE(until([&] { return server_.frames.size() == kMaxSegments + 1; }));
+  for (uint32_t i = 0; i < kMaxRegions; ++i) raw_->send({region.get()}, frame_bytes());
+  ASSERT_TRUE(until([&] { return server_.frames.size() == kMaxRegions + 1; }));
   server_.frames.clear();
   EXPECT_EQ(open_of_this_file(), 1) << "what is mapped is closed";
-  expect_refused({segment.get()});
+  expect_refused({region.get()});
   EXPECT_EQ(open_of_this_file(), 1);
 }
 
@@ -157,7 +157,7 @@ TEST_F(HostilePeerTest, BeforeASessionNoDescriptorIsTaken) {
   handshake_.link.reset();
 }
 
-TEST_F(HostilePeerTest, RangesOutsideOfASegmentMoveNothing) {
+TEST_F(HostilePeerTest, RangesOutsideOfARegionMoveNothing) {
   const RegisteredBuffer local = stack_.buffers().allocate(8192);
   for (const KeyRange& range :
        {KeyRange{1, 4096, 8192, RemoteAccess::kRead}, KeyRange{1, 8192, 8192, RemoteAccess::kRead},
@@ -180,6 +180,29 @@ TEST_F(HostilePeerTest, RangesOutsideOfASegmentMoveNothing) {
   EXPECT_FALSE(read(server_, good, local));
 }
 
+// What was moved then may be anything. The race is tried until it comes out that way.
+TEST_F(HostilePeerTest, AMoveWhoseKeyIsTakenBackMeanwhileFails) {
+  accept_raw();
+  hand_over(16 * kMiB);
+  const RegisteredBuffer local = stack_.buffers().allocate(16 * kMiB);
+  const KeyRange range{1, 0, 16u << 20, RemoteAccess::kRead};
+  const auto* const state = &reinterpret_cast<KeyEntry*>(table_->bytes().data())[3].state;
+  std::error_code result;
+  for (int i = 0; i < 500 && !result; ++i) {
+    const RemoteKey key = publish(range);
+    std::atomic<bool> is_over = false;
+    std::thread owner([&] {
+      const uint64_t open = state->load();
+      while (!is_over && state->load() == open) continue;
+      if (!is_over) KeyTable(table_->bytes()).force({3, 7});
+    });
+    result = read(server_, key, local);
+    is_over = true;
+    owner.join();
+  }
+  EXPECT_EQ(result, std::errc::permission_denied);
+}
+
 TEST_F(HostilePeerTest, AKeyWithoutATableMovesNothing) {
   accept_raw();
   const RegisteredBuffer local = stack_.buffers().allocate(4096);
@@ -190,8 +213,8 @@ TEST_F(HostilePeerTest, AKeyWithoutATableMovesNothing) {
 TEST_F(HostilePeerTest, MemoryThatIsEmptiedOrCutUnderAMoveIsZeroes) {
   accept_raw();
   hand_over(8192);
-  EXPECT_NE(ftruncate(segment_fd_.get(), 0), 0) << "the seals forbid it";
-  ASSERT_EQ(fallocate(segment_fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 8192), 0);
+  EXPECT_NE(ftruncate(region_fd_.get(), 0), 0) << "the seals forbid it";
+  ASSERT_EQ(fallocate(region_fd_.get(), FALLOC_FL_PUNCH_HOLE | FALLOC_FL_KEEP_SIZE, 0, 8192), 0);
   const RegisteredBuffer local = stack_.buffers().allocate(8192);
   std::memset(local.bytes().data(), 1, 8192);
   EXPECT_FALSE(read(server_, publish({1, 0, 8192, RemoteAccess::kRead}), local));

@@ -21,11 +21,11 @@ class KeyTableTest : public testing::Test {
 TEST_F(KeyTableTest, AKeyKeepsItsNumbersOnTheWire) {
   const RemoteKey wire = KeyName{1023, UINT32_MAX}.encode({64, 0xfffff0, 16, RemoteAccess::kRead});
   EXPECT_EQ(wire.length, 16u);
-  uint32_t segment = 0, offset = 0;
-  const KeyName name = KeyName::decode(wire, segment, offset);
+  uint32_t region = 0, offset = 0;
+  const KeyName name = KeyName::decode(wire, region, offset);
   EXPECT_EQ(name.slot, 1023u);
   EXPECT_EQ(name.generation, UINT32_MAX);
-  EXPECT_EQ(segment, 64u);
+  EXPECT_EQ(region, 64u);
   EXPECT_EQ(offset, 0xfffff0u);
 }
 
@@ -37,7 +37,7 @@ TEST_F(KeyTableTest, OnlyTheKeyThatIsOpenBeginsAMove) {
   EXPECT_FALSE(peer_.begin_move({6, 9}));
   const auto range = peer_.begin_move(key_);
   ASSERT_TRUE(range);
-  EXPECT_EQ(range->segment, 1u);
+  EXPECT_EQ(range->region, 1u);
   EXPECT_EQ(range->offset, 4096u);
   EXPECT_EQ(range->length, 8192u);
   EXPECT_EQ(range->access, RemoteAccess::kWrite);

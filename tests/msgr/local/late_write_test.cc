@@ -3,6 +3,10 @@
 // A peer that is in the middle of a move when its key is taken back: it ends, it dies, or it was
 // stopped there and goes on when the buffer has another use.
 
+#include <sys/wait.h>
+
+#include <csignal>
+
 #include "tests/msgr/local/local_fixture.h"
 #include "tests/msgr/local/raw_unix_peer.h"
 
@@ -173,6 +177,74 @@ TEST_F(LateWriteTest, AChunkThatLostPagesIsWholeAgainWhenItWasFree) {
   write_late(key);
   EXPECT_TRUE(has_only(buffer, 4)) << "it has another memfd now";
   EXPECT_TRUE(client_.link->expose(whole(buffer), RemoteAccess::kWrite));
+}
+
+// A process of its own, which stops itself after half of a write.
+class StoppedProcessTest : public LateWriteTest {
+ protected:
+  void expose_and_stop_the_writer(const RegisteredBuffer& buffer) {
+    connect_to_raw();
+    const auto key = client_.link->expose(whole(buffer), RemoteAccess::kWrite);
+    ASSERT_TRUE(key);
+    key_ = *key;
+    client_.link->send(test_frame(1, "key"), {});
+    center_->run_until_idle();
+    writer_ = fork();
+    ASSERT_GE(writer_, 0);
+    if (writer_ == 0) write_and_exit();
+    raw_->close();  // the writer has it
+    int status = 0;
+    ASSERT_EQ(waitpid(writer_, &status, WUNTRACED), writer_);
+    ASSERT_TRUE(WIFSTOPPED(status));
+  }
+  // Exits with 3 if the key is gone at the end.
+  [[noreturn]] void write_and_exit() {
+    raw_->receive();
+    KeyTable table = raw_->table();
+    if (!table.begin_move(name_of(key_))) _exit(1);
+    std::byte* const place = raw_->place_of(key_);
+    std::memset(place, 0x66, kMiB / 2);
+    raise(SIGSTOP);
+    std::memset(place + kMiB / 2, 0x66, kMiB / 2);
+    _exit(table.end_move(name_of(key_)) ? 2 : 3);
+  }
+  int signal_and_wait(int signal) {
+    kill(writer_, signal);
+    int status = 0;
+    EXPECT_EQ(waitpid(writer_, &status, 0), writer_);
+    return status;
+  }
+
+  RemoteKey key_;
+  pid_t writer_ = -1;
+};
+
+TEST_F(StoppedProcessTest, GoesOnWithoutHarm) {
+  const RegisteredBuffer buffer = filled(kMiB, 1);
+  expose_and_stop_the_writer(buffer);
+  EXPECT_EQ(buffer.bytes()[kMiB / 2 - 1], std::byte{0x66}) << "it writes to our memory";
+  begin_revoke(key_);
+  pass(milliseconds(10));
+  EXPECT_FALSE(revoked_);
+  pass(milliseconds(15));
+  ASSERT_TRUE(revoked_);
+  std::memset(buffer.bytes().data(), 3, kMiB);  // another IO
+  const int status = signal_and_wait(SIGCONT);
+  EXPECT_TRUE(WIFEXITED(status) && WEXITSTATUS(status) == 3) << status;
+  EXPECT_TRUE(has_only(buffer, 3));
+}
+
+TEST_F(StoppedProcessTest, IsOverWhenItIsKilled) {
+  const RegisteredBuffer buffer = filled(kMiB, 1);
+  expose_and_stop_the_writer(buffer);
+  EXPECT_TRUE(WIFSIGNALED(signal_and_wait(SIGKILL)));
+  ASSERT_TRUE(until([&] { return client_.closed.has_value(); }));
+  bool is_closed = false;
+  client_.link->close([&] { is_closed = true; });
+  center_->run_until_idle();
+  EXPECT_TRUE(is_closed) << "at once";
+  EXPECT_EQ(counted("keys_forced"), 0u);
+  EXPECT_TRUE(stack_.front_end_buffers().is_registered(buffer.cookie()));
 }
 
 // Whatever a peer writes into the table, its owner does not believe it for longer than kGrace.

@@ -81,7 +81,7 @@ TEST_F(LocalLinkTest, AKeyThatIsNotTheOneGivenEndsTheLink) {
   refused("no generation", kRead, [](RemoteKey& key) { key.rkey = 0; });
   refused("slot", kRead, [](RemoteKey& key) { key.addr ^= uint64_t{1} << 48; });
   refused("no slot", kRead, [](RemoteKey& key) { key.addr |= uint64_t{0xffff} << 48; });
-  refused("segment", kRead, [](RemoteKey& key) { key.addr += uint64_t{1} << 32; });
+  refused("region", kRead, [](RemoteKey& key) { key.addr += uint64_t{1} << 32; });
   refused("before", kRead, [](RemoteKey& key) { key.addr -= 1; });
   refused("behind", kRead, [](RemoteKey& key) { key.addr += 1; });
   refused("far behind", kRead, [](RemoteKey& key) { key.addr |= UINT32_MAX; });
@@ -176,7 +176,7 @@ TEST_F(LocalLinkTest, OnlyWholePagesAreExposedToBeWritten) {
   EXPECT_TRUE(expose_part(512, 512, RemoteAccess::kRead));
 }
 
-TEST_F(LocalLinkTest, ASegmentIsHandedOverOnce) {
+TEST_F(LocalLinkTest, ARegionIsHandedOverOnce) {
   connect();
   std::vector<RegisteredBuffer> buffers;
   for (int i = 0; i < 48; ++i) buffers.push_back(filled(kMiB, i));  // of three chunks
@@ -187,7 +187,7 @@ TEST_F(LocalLinkTest, ASegmentIsHandedOverOnce) {
     ASSERT_FALSE(read(server_, key, local)) << i;
     EXPECT_TRUE(has_only(local, i));
   }
-  EXPECT_EQ(counted("segments_sent"), 3u);
+  EXPECT_EQ(counted("regions_out"), 3u);
 }
 
 TEST_F(LocalLinkTest, BothEndsMayExpose) {

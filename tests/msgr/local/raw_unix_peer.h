@@ -80,13 +80,13 @@ class RawUnixPeer {
       }
     }
   }
-  // What came, in order: the table, then segments.
+  // What came, in order: the table, then regions.
   Bytes memory(std::size_t number) const { return memory_.at(number)->bytes(); }
   KeyTable table() const { return KeyTable(memory(0)); }
   std::byte* place_of(const RemoteKey& key) const {
-    uint32_t segment = 0, offset = 0;
-    (void)KeyName::decode(key, segment, offset);
-    return memory(segment).data() + offset;
+    uint32_t region = 0, offset = 0;
+    (void)KeyName::decode(key, region, offset);
+    return memory(region).data() + offset;
   }
   // Whether the other end has closed the link; waits for that or for bytes.
   bool is_closed() {
@@ -109,8 +109,8 @@ class RawUnixPeer {
 };
 
 inline KeyName name_of(const RemoteKey& key) {
-  uint32_t segment = 0, offset = 0;
-  return KeyName::decode(key, segment, offset);
+  uint32_t region = 0, offset = 0;
+  return KeyName::decode(key, region, offset);
 }
 
 }  // namespace lunar::msgr::local

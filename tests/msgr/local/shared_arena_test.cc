@@ -21,12 +21,12 @@ TEST(SharedArenaTest, ASliceIsFoundWhereOthersSeeIt) {
   EXPECT_EQ(second.bytes().size(), 5000u);
   const auto place = arena.find(second.bytes());
   ASSERT_TRUE(place);
-  const auto seen = SharedMapping::map(place->segment->fd, 16 * kMiB);
+  const auto seen = SharedMapping::map(place->region->fd, 16 * kMiB);
   ASSERT_TRUE(seen);
   std::memset(second.bytes().data(), 7, 5000);
   EXPECT_EQ((*seen)->bytes()[place->offset], std::byte{7});
   EXPECT_EQ((*seen)->bytes()[place->offset + 4999], std::byte{7});
-  EXPECT_EQ(arena.find(first.bytes())->segment, place->segment);
+  EXPECT_EQ(arena.find(first.bytes())->region, place->region);
 }
 
 TEST(SharedArenaTest, WhatIsNotOfItIsNotFound) {
@@ -48,7 +48,7 @@ TEST(SharedArenaTest, GrowsByChunksUpToItsBudget) {
   }
   EXPECT_FALSE(arena.allocate(1));
   EXPECT_EQ(arena.bytes_in_use(), 20 * kMiB);
-  EXPECT_NE(arena.find(leases[0].bytes())->segment, arena.find(leases[19].bytes())->segment);
+  EXPECT_NE(arena.find(leases[0].bytes())->region, arena.find(leases[19].bytes())->region);
   leases.pop_back();
   EXPECT_TRUE(arena.allocate(kMiB));
 }
@@ -75,7 +75,7 @@ TEST(SharedArenaTest, ReplacedPagesAreNotSeenByOthersUntilTheChunkWasFree) {
   std::memset(taken.bytes().data(), 2, 6000);
   const auto place = arena.find(taken.bytes());
   ASSERT_TRUE(place);
-  const auto seen = SharedMapping::map(place->segment->fd, 16 * kMiB);
+  const auto seen = SharedMapping::map(place->region->fd, 16 * kMiB);
   ASSERT_FALSE(arena.replace(taken.bytes()));
   std::memset((*seen)->bytes().data() + place->offset, 3, 6000);
   EXPECT_EQ(taken.bytes()[0], std::byte{0});
@@ -92,7 +92,7 @@ TEST(SharedArenaTest, ReplacedPagesAreNotSeenByOthersUntilTheChunkWasFree) {
   beside = arena.allocate(16 * kMiB);
   const auto renewed = arena.find(beside.bytes());
   ASSERT_TRUE(renewed);
-  EXPECT_NE(renewed->segment->id, place->segment->id);
+  EXPECT_NE(renewed->region->id, place->region->id);
 }
 
 }  // namespace
