@@ -169,7 +169,8 @@ start_tracing() {
 
 start_cluster() {
   step "Starting a virtual cluster: three object servers (tools/lunar-vstart)"
-  "$LUNAR_ROOT/tools/lunar-vstart" start --quiet -n 3 --dir "$work/cluster" --bin-dir "$bin_dir"
+  "$LUNAR_ROOT/tools/lunar-vstart" start --quiet -n 3 --dir "$work/cluster" --bin-dir "$bin_dir" \
+    -o ms_type=async+local -o lunar_one_sided_threshold=32K # large payloads go by shared memory, as by RDMA
   export LUNAR_CONF=$work/cluster/lunar.conf
   lunar osd tree --format json |
     jq -r '.nodes[] | "    \(.name)  \(.status)  \(.addresses | join(" "))"'

@@ -41,6 +41,12 @@ Address connector_address(const Address& listening, int fd, SocketNameCall call)
   return Address::from_raw(Address::Family::kIpv6, raw, port);
 }
 
+// As much as the kernel lets us have: its default is less than one large frame.
+void widen(int fd) {
+  constexpr int kSendBytes = 4 << 20;
+  setsockopt(fd, SOL_SOCKET, SO_SNDBUF, &kSendBytes, sizeof kSendBytes);
+}
+
 Result<UniqueFd> make_unix_socket() {
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return failure(last_system_error());
@@ -66,6 +72,7 @@ Result<UniqueFd> connect_to(const std::string& path) {
       ::connect(fd->get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) < 0) {
     return failure(last_system_error());
   }
+  widen(fd->get());
   return fd;
 }
 
@@ -205,6 +212,7 @@ Outcome<std::unique_ptr<Listener>> LocalStack::listen(EventCenter& center, const
   auto accepting = make_socket_listener(
       center, std::move(*fd), listening,
       [accept = both->accept, this, &center, listening](UniqueFd accepted) {
+        widen(accepted.get());
         const EndAddresses addresses{listening,
                                      connector_address(listening, accepted.get(), getpeername)};
         const auto kept = accept;

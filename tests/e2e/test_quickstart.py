@@ -49,6 +49,8 @@ class QuickstartTest(TestCase):
         self.assertRegex(said, r"tgtd +lunar_gateway:io_split +reason=object_boundary extents=3")
         self.assertEqual(len(re.findall(r"lunar_gateway:extent_path", said)), 3)
         self.assertRegex(said, r"osd\.\d +lunar_osd:op_received")
+        self.assertEqual(len(re.findall(r"lunar_gateway:extent_path .* path=one_sided reason=eligible", said)), 3)
+        self.assertRegex(said, r"osd\.\d +lunar_osd:pull_done .* result=0")
         self.assertRegex(said, r"iscsiadm --mode node --targetname \S+ --portal \S+:\d+ --login")
         self.assertEqual(self.left_behind(), [])
 
