@@ -70,8 +70,9 @@ class LocalTest(LunarTestCase):
             for left_behind in self.cluster.gateway_sockets():
                 left_behind.unlink()
             self.tgtd.start()
-            self.target = self.tgtd.add_target()
+            self.target = self.tgtd.add_target(admits_all=False)
             self.export("rbd/image")
+            self.target.admit_all()  # nobody is to find the target without its LUN
             self.wait_for_writes(running)
         report = self.end(running)
         self.assertGreater(report["retries"].get("connection lost", 0), 0)

@@ -72,6 +72,10 @@ class Target:
     def url(self):
         return f"iscsi://{self.tgtd.host}:{self.tgtd.port}/{self.iqn}"
 
+    def admit_all(self):
+        self.tgtd.tgtadm("--lld", "iscsi", "--mode", "target", "--op", "bind", "--tid", self.tid,
+                         "--initiator-address", "ALL")
+
     def add_lun(self, bstype, backing_store, bsopts=None, number=None, params=None, **options):
         """`options` are further tgtadm options, such as bsoflags="direct" or blocksize=4096."""
         if number is None:
@@ -228,15 +232,15 @@ class PrivateTgtd:
             raise TgtadmError(words, result.stderr.strip(), self.process.log()[log_before:])
         return result.stdout
 
-    def add_target(self, iqn=None):
-        """A target that everybody may log in to."""
+    def add_target(self, iqn=None, admits_all=True):
+        """A target that everybody may log in to, from now on or from admit_all() on."""
         tid = max((target.tid for target in self.targets), default=0) + 1
         target = Target(self, tid, iqn or f"iqn.2024-05.io.lunar.test:t{tid}")
         self.tgtadm("--lld", "iscsi", "--mode", "target", "--op", "new", "--tid", tid,
                     "--targetname", target.iqn)
         self.targets.append(target)
-        self.tgtadm("--lld", "iscsi", "--mode", "target", "--op", "bind", "--tid", tid,
-                    "--initiator-address", "ALL")
+        if admits_all:
+            target.admit_all()
         return target
 
     def log(self):
