@@ -30,6 +30,7 @@ void answer(const std::string& text) {
 
 Outcome<void> serve(ClusterHandle& cluster, lunar::gateway::Image& image,
                     const lunar::PerfRegistry& perf) {
+  lunar::tools::ProgressLine silent("", false);
   std::unique_ptr<Bench> bench;
   for (std::string line; std::getline(std::cin, line);) {
     std::istringstream words(line);
@@ -43,11 +44,11 @@ Outcome<void> serve(ClusterHandle& cluster, lunar::gateway::Image& image,
       if (!words || options.io_size == 0 || options.io_size > image.size()) {
         return lunar::failure(std::errc::invalid_argument, "cannot prepare: " + line);
       }
-      options.is_read = type == "read";
+      options.read_percent = type == "read" ? 100 : 0;
       options.is_random = true;
       options.total = options.io_size * ops;
       bench.reset();  // frees its memory first
-      bench = std::make_unique<Bench>(cluster, image, options, perf);
+      bench = std::make_unique<Bench>(cluster, image, options, perf, silent);
       bench->prepare();
       answer("ready");
     } else if (step == "run" && bench != nullptr) {
