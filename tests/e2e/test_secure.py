@@ -84,7 +84,7 @@ class SecureTest(LunarTestCase):
         self.assertNotIn(MARK, payload)
         self.assertNotIn(b"marked", payload)  # nor names
         lun = self.new_lun(size="64M")
-        self.verify(lun.url, bytes="16M", mix="full", seed=3)
+        self.verify(lun.url, bytes="64M", mix="full", seed=3)
         self.assertGreater(self.links_secure(0), 0)
         self.assertGreater(self.links_secure(1), 0)
         gateway = self.cluster.gateway_command("perf", "dump")["msgr"]
