@@ -119,6 +119,9 @@ class InjectLink final : public Link, private LinkHandler {
   }
 
   bool can_take_payload() override { return handler_->can_take_payload(); }
+  uint32_t max_front_bytes() const noexcept override {
+    return handler_ == nullptr ? UINT32_MAX : handler_->max_front_bytes();
+  }
 
   void on_frame(ReceivedFrame frame) override {
     if (strikes()) return break_link();

@@ -136,6 +136,23 @@ TEST_F(InjectStackTest, DelayedFramesKeepTheirOrder) {
   disconnect();
 }
 
+TEST_F(InjectStackTest, AHandlersBoundOfFrontsHolds) {
+  struct Bounded final : LinkHandler {
+    std::optional<std::error_code> closed;
+    Bytes payload_for(const FrameHeader&, ConstBytes) override { return {}; }
+    uint32_t max_front_bytes() const noexcept override { return 10; }
+    void on_frame(ReceivedFrame) override { ADD_FAILURE() << "too long"; }
+    void on_closed(std::error_code why) override { closed = why; }
+  };
+  connect({});
+  Bounded bounded;
+  server_->link->set_handler(&bounded);
+  client_->link->send(test_frame(1, "eleven bytes"), {});
+  center_->run_until_idle();
+  EXPECT_EQ(bounded.closed, MsgrErrc::kTooLong);
+  disconnect();
+}
+
 TEST_F(InjectStackTest, APausedLinkDeliversNoDelayedFrames) {
   InjectOptions options;
   options.delay_probability = 1;
