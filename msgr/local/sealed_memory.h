@@ -14,7 +14,9 @@ inline constexpr std::size_t kPage = 4096;
 
 // Memory that two processes have mapped. Nothing that the other process does to its descriptor can
 // take the pages away from under us: that they are sealed against shrinking is what map() insists
-// on. Owns the mapping. Immutable.
+// on. What it punches a hole into is zeroes again, in pages that the kernel gives at the next
+// touch; that it has none then is a SIGBUS, which takes vm.overcommit_memory = 2 and all promised.
+// Owns the mapping. Immutable.
 class SharedMapping {
  public:
   // A child that is forked does not have the mapping. Errors: invalid_argument for what is no

@@ -1,10 +1,12 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "msgr/local/shared_arena.h"
 
+#include <fcntl.h>
 #include <sys/mman.h>
 
 #include <algorithm>
 #include <atomic>
+#include <cerrno>
 #include <cstdlib>
 #include <functional>
 #include <map>
@@ -177,8 +179,16 @@ std::error_code SharedArena::replace(Bytes memory) {
   const auto offset = static_cast<std::size_t>(memory.data() - chunk->begin);
   LUNAR_CHECK(offset % kPage == 0, "pages are replaced as a whole");
   const std::size_t size = whole_pages(memory.size());
-  const void* const mapped = mmap(memory.data(), size, PROT_READ | PROT_WRITE,
-                                  MAP_PRIVATE | MAP_ANONYMOUS | MAP_FIXED, -1, 0);
+  // The new pages are there before the old ones go: a mapping of anonymous memory may be refused
+  // when those have gone.
+  const auto fresh = make_sealed_memory(size);
+  if (!fresh) return fresh.error();
+  const int fd = fresh->get();
+  while (fallocate(fd, 0, 0, static_cast<off_t>(size)) < 0) {
+    if (errno != EINTR) return last_system_error();
+  }
+  const void* const mapped =
+      mmap(memory.data(), size, PROT_READ | PROT_WRITE, MAP_SHARED | MAP_FIXED, fd, 0);
   if (mapped == MAP_FAILED) return last_system_error();
   for (std::size_t page = offset / kPage; page * kPage < offset + size; ++page) {
     if (chunk->is_replaced[page]) continue;

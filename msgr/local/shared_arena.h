@@ -43,7 +43,8 @@ class SharedArena final : public BufferPool {
   // Gives the addresses of `memory` other pages, of this process alone, whose content is zeroes: a
   // process that has the region still writes to the old ones, which nobody reads any more. They
   // can be handed over again when the whole chunk has been free once. With an error nothing has
-  // changed. REQUIRES: it begins at a page; to the end of its last page it is of one lease.
+  // changed (before Linux 6.12, unless the kernel has no memory for the mapping itself). REQUIRES:
+  // it begins at a page; to the end of its last page it is of one lease.
   std::error_code replace(Bytes memory);
 
  protected:

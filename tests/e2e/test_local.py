@@ -1,7 +1,7 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Gateway and servers of one host with ms_type = async+local: large payloads go through shared memory, and no block
-differs when either side is killed or stopped in the middle."""
+differs when either side is killed or stopped under load."""
 
 import os
 import signal
@@ -77,8 +77,11 @@ class LocalTest(LunarTestCase):
         report = self.end(running)
         self.assertGreater(report["retries"].get("connection lost", 0), 0)
 
-    def test_server_that_is_stopped_in_the_middle_of_moves(self):
-        """Its ops are given up, and their buffers have another use when it goes on."""
+    def test_server_that_is_stopped_until_its_ops_time_out(self):
+        """Its ops are given up, and their buffers have another use when it goes on.
+
+        Hardly ever is it in the middle of a move then: that is LateWriteTest's.
+        """
         self.start_lunar(options={"objecter_op_timeout": f"{OP_TIMEOUT}s"}, num_osds=1)
         running = self.begin(seed=64, bytes="512M")
         for _ in range(2):

@@ -2,6 +2,7 @@
 #include "msgr/local/shared_arena.h"
 
 #include <gtest/gtest.h>
+#include <sys/resource.h>
 
 #include <cstring>
 #include <vector>
@@ -65,6 +66,21 @@ TEST(SharedArenaTest, WhatIsLongerThanAChunkIsPlainMemory) {
   }
   EXPECT_EQ(arena.bytes_in_use(), 0u);
   EXPECT_TRUE(arena.allocate(41 * kMiB)) << "an idle one grants one of any size";
+}
+
+// As with vm.overcommit_memory = 2, when all is promised: such a mapping may fail half way.
+TEST(SharedArenaTest, PagesAreReplacedWhenThereMayBeNoMorePrivateMemory) {
+  SharedArena arena(16 * kMiB);
+  const RegisteredBuffer taken = arena.allocate(8192);
+  std::memset(taken.bytes().data(), 2, 8192);
+  rlimit before{};
+  ASSERT_EQ(getrlimit(RLIMIT_DATA, &before), 0);
+  const rlimit none{kPage, before.rlim_max};  // 0 has another meaning
+  ASSERT_EQ(setrlimit(RLIMIT_DATA, &none), 0);
+  const auto error = arena.replace(taken.bytes());
+  ASSERT_EQ(setrlimit(RLIMIT_DATA, &before), 0);
+  EXPECT_FALSE(error) << error.message();
+  EXPECT_EQ(taken.bytes()[8191], std::byte{0});
 }
 
 TEST(SharedArenaTest, ReplacedPagesAreNotSeenByOthersUntilTheChunkWasFree) {
