@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "msgr/local/descriptor_mail.h"
 
+#include <sys/socket.h>
+
 #include <algorithm>
 #include <utility>
 
@@ -8,6 +10,22 @@
 #include "msgr/memory/buddy.h"
 
 namespace lunar::msgr::local {
+namespace {
+
+constexpr int kPassRights = 83;  // SO_PASSRIGHTS, which not all headers have
+
+}  // namespace
+
+void let_descriptors_pass(int socket, bool does_pass) noexcept {
+  const int value = does_pass ? 1 : 0;
+  setsockopt(socket, SOL_SOCKET, kPassRights, &value, sizeof value);
+}
+
+void DescriptorMail::open() noexcept {
+  if (is_open_) return;
+  is_open_ = true;
+  if (socket_ >= 0) let_descriptors_pass(socket_, true);
+}
 
 std::size_t DescriptorMail::next(std::span<int, kMaxPerMessage> fds) const noexcept {
   const std::size_t count = std::min(fds.size(), outgoing_.size());

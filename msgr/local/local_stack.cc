@@ -2,6 +2,7 @@
 #include "msgr/local/local_stack.h"
 
 #include <fcntl.h>
+#include <ifaddrs.h>
 #include <netinet/in.h>
 #include <sys/socket.h>
 #include <sys/stat.h>
@@ -50,6 +51,7 @@ void widen(int fd) {
 Result<UniqueFd> make_unix_socket() {
   UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_NONBLOCK | SOCK_CLOEXEC, 0));
   if (!fd) return failure(last_system_error());
+  let_descriptors_pass(fd.get(), false);
   return fd;
 }
 
@@ -76,14 +78,21 @@ Result<UniqueFd> connect_to(const std::string& path) {
   return fd;
 }
 
-// Whether a server that listens on all addresses of this host is reached by that one.
+// Whether a server that listens on all addresses of this host is reached by that one: it is one of
+// an interface's. That one can bind to it says less (net.ipv4.ip_nonlocal_bind).
 bool is_of_this_host(const Address& address) {
-  const UniqueFd fd(socket(address.is_ipv6() ? AF_INET6 : AF_INET, SOCK_DGRAM | SOCK_CLOEXEC, 0));
-  Address any_port = address;
-  any_port.set_port(0);
-  sockaddr_storage storage;
-  const socklen_t length = any_port.to_sockaddr(storage);
-  return fd && bind(fd.get(), reinterpret_cast<const sockaddr*>(&storage), length) == 0;
+  if (address.is_loopback()) return true;
+  ifaddrs* all = nullptr;
+  if (getifaddrs(&all) < 0) return false;
+  bool is_found = false;
+  for (const ifaddrs* each = all; each != nullptr && !is_found; each = each->ifa_next) {
+    if (each->ifa_addr == nullptr) continue;
+    Address own = Address::from_sockaddr(each->ifa_addr);
+    own.set_port(address.port());
+    is_found = own == address;
+  }
+  freeifaddrs(all);
+  return is_found;
 }
 
 // The socket is ours to replace: we have its TCP port, so whoever made it has ended.
@@ -95,7 +104,7 @@ Result<UniqueFd> listen_at(const std::string& path) {
   constexpr int kBacklog = 512;
   if ((unlink(path.c_str()) < 0 && errno != ENOENT) ||
       bind(fd->get(), reinterpret_cast<const sockaddr*>(&name), sizeof name) < 0 ||
-      chmod(path.c_str(), 0666) < 0 ||  // as TCP: everybody may come, and prove themselves
+      chmod(path.c_str(), 0660) < 0 ||  // others have TCP, by which no descriptors come
       ::listen(fd->get(), kBacklog) < 0) {
     return failure(last_system_error());
   }
@@ -163,7 +172,11 @@ std::unique_ptr<Link> LocalStack::make_link(EventCenter& center, UniqueFd fd,
 
 Result<UniqueFd> LocalStack::try_connect(const Address& peer) const {
   auto fd = connect_to(socket_path(options_.run_dir, peer));
-  if (fd || fd.error() != std::errc::no_such_file_or_directory || !is_of_this_host(peer)) return fd;
+  if (fd) return fd;
+  const bool is_nobody_there =
+      fd.error() == std::errc::no_such_file_or_directory ||
+      fd.error() == std::errc::connection_refused;  // left by a dead server
+  if (!is_nobody_there || !is_of_this_host(peer)) return fd;
   const Address wildcard = Address::from_raw(peer.family(), {}, peer.port());
   return connect_to(socket_path(options_.run_dir, wildcard));
 }

@@ -14,7 +14,7 @@ namespace lunar::msgr::local {
 namespace {
 
 using Descriptors = std::array<int, kMaxPerMessage>;
-// Room for the most that a sendmsg() of ours brings: the kernel drops more, and says so.
+// Room for the most that one recvmsg() of ours takes: the kernel drops more, and says so.
 struct alignas(cmsghdr) ControlBytes {
   std::array<char, CMSG_SPACE(sizeof(Descriptors))> bytes;
 };
@@ -23,7 +23,10 @@ class LocalStream final : public SocketStream {
  public:
   LocalStream(EventCenter& center, UniqueFd fd, const EndAddresses& addresses,
               std::shared_ptr<DescriptorMail> mail)
-      : SocketStream(center, std::move(fd)), addresses_(addresses), mail_(std::move(mail)) {}
+      : SocketStream(center, std::move(fd)), addresses_(addresses), mail_(std::move(mail)) {
+    mail_->set_socket(this->fd());
+  }
+  ~LocalStream() override { mail_->set_socket(-1); }
 
   StreamResult send(std::span<const iovec> iovecs) override {
     if (!mail_->has_outgoing()) return SocketStream::send(iovecs);

@@ -21,6 +21,37 @@ UniqueFd memfd_of(std::size_t bytes, int seals) {
 }
 constexpr int kAllSeals = F_SEAL_SHRINK | F_SEAL_GROW | F_SEAL_SEAL;
 
+// Of Linux 6.16 and later.
+bool has_pass_rights() {
+  const UniqueFd fd(socket(AF_UNIX, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  const int off = 0;
+  constexpr int kOption = 83;  // SO_PASSRIGHTS
+  return setsockopt(fd.get(), SOL_SOCKET, kOption, &off, sizeof off) == 0;
+}
+
+void set_linger(const UniqueFd& fd, int seconds) {
+  const linger wait{1, seconds};
+  EXPECT_EQ(setsockopt(fd.get(), SOL_SOCKET, SO_LINGER, &wait, sizeof wait), 0);
+}
+
+// With bytes that `peer` does not read.
+UniqueFd socket_that_lingers(int seconds, UniqueFd& peer) {
+  const UniqueFd listening(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  UniqueFd fd(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_storage storage;
+  socklen_t length = Address::loopback().to_sockaddr(storage);
+  auto* const name = reinterpret_cast<sockaddr*>(&storage);
+  EXPECT_EQ(bind(listening.get(), name, length), 0);
+  EXPECT_EQ(listen(listening.get(), 1), 0);
+  EXPECT_EQ(getsockname(listening.get(), name, &length), 0);
+  EXPECT_EQ(::connect(fd.get(), name, length), 0);
+  peer = UniqueFd(accept4(listening.get(), nullptr, nullptr, SOCK_CLOEXEC));
+  const std::vector<char> bytes(1 << 20);
+  while (send(fd.get(), bytes.data(), bytes.size(), MSG_DONTWAIT | MSG_NOSIGNAL) > 0) continue;
+  set_linger(fd, seconds);
+  return fd;
+}
+
 class HostilePeerTest : public LocalLinkTest {
  protected:
   // Our server, and a client that is made by hand.
@@ -149,11 +180,40 @@ TEST_F(HostilePeerTest, TooManyDescriptorsEndTheLinkAndNoneStaysOpen) {
 TEST_F(HostilePeerTest, BeforeASessionNoDescriptorIsTaken) {
   accept_raw(false);
   const UniqueFd table = memfd_of(kKeyTableBytes, kAllSeals);
-  raw_->send({table.get()});
+  const int refused = raw_->try_send({table.get()});
+  if (has_pass_rights()) {
+    EXPECT_EQ(refused, EPERM);
+    raw_->close();  // the link lives on until then
+  }
   ASSERT_TRUE(until([&] { return handshake_.closed.has_value(); }));
-  EXPECT_EQ(*handshake_.closed, std::errc::too_many_files_open);
-  EXPECT_TRUE(raw_->is_closed());
+  if (refused == 0) {
+    EXPECT_EQ(*handshake_.closed, std::errc::too_many_files_open);
+    EXPECT_TRUE(raw_->is_closed());
+  }
   handshake_.link.reset();
+}
+
+// Whoever closes the last descriptor of a socket that lingers waits for it.
+TEST_F(HostilePeerTest, BeforeASessionNobodyCanMakeTheLoopCloseASocketThatLingers) {
+  if (!has_pass_rights()) GTEST_SKIP() << "this kernel is older than SO_PASSRIGHTS";
+  UniqueFd nobody_reads;
+  UniqueFd lingering = socket_that_lingers(3, nobody_reads);
+  accept_raw(false);
+  const int refused = raw_->try_send({lingering.get()});
+  EXPECT_EQ(refused, EPERM);
+  if (refused != 0) set_linger(lingering, 0);  // or we would wait
+  lingering.reset();
+  const auto begin = std::chrono::steady_clock::now();
+  raw_->close();
+  ASSERT_TRUE(until([&] { return handshake_.closed.has_value(); }));
+  EXPECT_LT(std::chrono::steady_clock::now() - begin, std::chrono::seconds(1));
+  handshake_.link.reset();
+}
+
+TEST_F(HostilePeerTest, OnceThereIsASessionDescriptorsPass) {
+  accept_raw();
+  hand_over(8192);
+  EXPECT_FALSE(server_.closed);
 }
 
 TEST_F(HostilePeerTest, RangesOutsideOfARegionMoveNothing) {

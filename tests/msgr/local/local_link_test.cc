@@ -60,6 +60,39 @@ TEST_F(LocalLinkTest, AWriteQueuedBeforeAFrameIsThereWhenTheFrameIs) {
   EXPECT_TRUE(was_there);
 }
 
+// As a server that was just connected gets them: all at once.
+TEST_F(LocalLinkTest, KeysToManyChunksInOneTurnAllReachTheirMemory) {
+  constexpr uint32_t kChunks = 64;
+  FolderStack wide({}, std::size_t{kChunks} * 16 * kMiB);
+  std::vector<RegisteredBuffer> buffers;
+  for (uint32_t i = 0; i < kChunks; ++i) {
+    buffers.push_back(wide.front_end_buffers().allocate(16 * kMiB));
+    buffers.back().bytes()[0] = std::byte(i + 1);
+  }
+  for (int number = 0; number < 2; ++number) {
+    TestPeer client, server;
+    connect_pair(*center_, wide, Address::loopback(), client, server);
+    std::vector<RemoteKey> keys;
+    for (const RegisteredBuffer& buffer : buffers) {
+      const auto key = client.link->expose({&buffer, 0, 4096}, RemoteAccess::kRead);
+      ASSERT_TRUE(key);
+      keys.push_back(*key);
+      client.link->send(test_frame(keys.size(), "key"), {});
+    }
+    const RegisteredBuffer local = wide.buffers().allocate(4096);
+    std::vector<std::byte> moved;  // each as soon as its frame is there
+    server.also_on_frame = [&](ReceivedFrame& frame) {
+      server.link->remote_read(keys[frame.header.tid.value() - 1], whole(local), {});
+      moved.push_back(local.bytes()[0]);
+    };
+    ASSERT_TRUE(until([&] { return moved.size() == kChunks || server.closed; }));
+    EXPECT_FALSE(server.closed) << server.closed->message();
+    for (uint32_t i = 0; i < moved.size(); ++i) EXPECT_EQ(moved[i], std::byte(i + 1));
+    server.frames.clear();
+    close_all(*center_, {&client, &server});
+  }
+}
+
 TEST_F(LocalLinkTest, AKeyThatIsNotTheOneGivenEndsTheLink) {
   const RegisteredBuffer exposed = filled(8192, 1);
   const RegisteredBuffer local = stack_.buffers().allocate(8192);

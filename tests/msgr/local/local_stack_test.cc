@@ -4,11 +4,15 @@
 
 #include "msgr/local/local_stack.h"
 
+#include <sched.h>
 #include <sys/stat.h>
 
 #include <filesystem>
+#include <fstream>
+#include <thread>
 
 #include "tests/msgr/local/local_fixture.h"
+#include "tests/msgr/local/raw_unix_peer.h"
 
 namespace lunar::msgr::local {
 namespace {
@@ -38,6 +42,21 @@ class LocalStackTest : public LocalLinkTest {
     server_.closed.reset();
     return is_one_sided;
   }
+  // How many links a server of all addresses gets when a client of its host wants another one:
+  // 192.0.2.0/24 is of no host (RFC 5737).
+  int accepted_for_another_host() {
+    const auto center = std::move(*EventCenter::create({}));
+    int accepted = 0;
+    const auto listener =
+        stack_.listen(*center, *Address::parse("0.0.0.0:0"), [&](auto) { ++accepted; });
+    EXPECT_TRUE(listener);
+    Address other = *Address::parse("192.0.2.1:0");
+    other.set_port((*listener)->local_address().port());
+    const auto pending = stack_.connect(*center, other, [](auto) {});
+    center->run_until_idle();
+    EXPECT_EQ(counted("links_local"), 0u);
+    return accepted;
+  }
 };
 
 TEST_F(LocalStackTest, WithoutASocketItIsTcp) {
@@ -55,28 +74,31 @@ TEST_F(LocalStackTest, AServerOfAllAddressesIsFoundByThoseOfTheHost) {
   EXPECT_TRUE(is_local(stack_, stack_, *Address::parse("[::]:0"), *Address::parse("::1")));
 }
 
-// 192.0.2.0/24 is of no host (RFC 5737).
 TEST_F(LocalStackTest, AServerOfAllAddressesIsNotTakenForOneOfAnotherHost) {
-  int accepted = 0;
-  const auto listener =
-      stack_.listen(*center_, *Address::parse("0.0.0.0:0"), [&](auto) { ++accepted; });
-  ASSERT_TRUE(listener);
-  Address other = *Address::parse("192.0.2.1:0");
-  other.set_port((*listener)->local_address().port());
-  const auto pending = stack_.connect(*center_, other, [](auto) {});
-  center_->run_until_idle();
-  EXPECT_EQ(accepted, 0);
-  EXPECT_EQ(counted("links_local"), 0u);
+  EXPECT_EQ(accepted_for_another_host(), 0);
 }
 
-TEST_F(LocalStackTest, TheSocketIsThereForEverybodyWhileItsListenerIs) {
+// With net.ipv4.ip_nonlocal_bind one can bind to any address.
+TEST_F(LocalStackTest, ThatOneCanBindToAnAddressDoesNotMakeItThisHosts) {
+  bool has_tried = false;
+  std::thread([&] {  // in a network of its own
+    if (unshare(CLONE_NEWNET) < 0) return;
+    if (!(std::ofstream("/proc/sys/net/ipv4/ip_nonlocal_bind") << "1").flush()) return;
+    has_tried = true;
+    EXPECT_EQ(accepted_for_another_host(), 0);
+  })
+      .join();
+  if (!has_tried) GTEST_SKIP() << "needs root, and a network namespace";
+}
+
+TEST_F(LocalStackTest, TheSocketIsThereForItsGroupWhileItsListenerIs) {
   auto listener = stack_.listen(*center_, Address::loopback(), [](auto) {});
   ASSERT_TRUE(listener);
   const std::string path = path_of((*listener)->local_address());
   struct stat found {};
   ASSERT_EQ(stat(path.c_str(), &found), 0) << path;
   EXPECT_TRUE(S_ISSOCK(found.st_mode));
-  EXPECT_EQ(found.st_mode & 0777, 0666u);
+  EXPECT_EQ(found.st_mode & 0777, 0660u);
   listener->reset();
   EXPECT_FALSE(std::filesystem::exists(path));
 }
@@ -92,6 +114,18 @@ TEST_F(LocalStackTest, TheSocketOfAKilledServerIsReplacedAndMeanwhileItIsTcp) {
   const auto posix = std::move(*PosixStack::create({}));
   EXPECT_FALSE(is_local(stack_, *posix, address));
   EXPECT_TRUE(is_local(stack_, stack_, address));
+}
+
+TEST_F(LocalStackTest, ASocketThatADeadServerLeftHidesNoServerOfAllAddresses) {
+  const auto listener = stack_.listen(*center_, *Address::parse("0.0.0.0:0"), [](auto) {});
+  ASSERT_TRUE(listener);
+  const Address to = Address::loopback((*listener)->local_address().port());
+  { const UniqueFd dead = RawUnixPeer::listen_at(path_of(to)); }
+  std::unique_ptr<Link> link;
+  const auto pending = stack_.connect(
+      *center_, to, [&](Result<std::unique_ptr<Link>> made) { link = std::move(*made); });
+  ASSERT_TRUE(until([&] { return link != nullptr; }));
+  EXPECT_GE(counted("links_local"), 1u);
 }
 
 TEST_F(LocalStackTest, AFolderThatCannotBeUsedIsASentence) {

@@ -41,7 +41,11 @@ class RawUnixPeer {
   }
 
   // With one byte, or however many.
-  void send(const std::vector<int>& fds, std::string bytes = "L") {
+  void send(const std::vector<int>& fds, const std::string& bytes = "L") {
+    EXPECT_EQ(try_send(fds, bytes), 0);
+  }
+  // 0, or the errno.
+  int try_send(const std::vector<int>& fds, std::string bytes = "L") {
     iovec iov{bytes.data(), bytes.size()};
     msghdr message{};
     message.msg_iov = &iov;
@@ -56,12 +60,12 @@ class RawUnixPeer {
       header->cmsg_len = CMSG_LEN(fds.size() * sizeof(int));
       std::memcpy(CMSG_DATA(header), fds.data(), fds.size() * sizeof(int));
     }
-    EXPECT_GT(sendmsg(fd_.get(), &message, MSG_NOSIGNAL), 0);
+    return sendmsg(fd_.get(), &message, MSG_NOSIGNAL) > 0 ? 0 : errno;
   }
   // Maps what comes with the next bytes.
   void receive() {
     std::array<char, 4096> bytes{};
-    alignas(cmsghdr) std::array<char, 256> control{};
+    alignas(cmsghdr) std::array<char, 512> control{};
     iovec iov{bytes.data(), bytes.size()};
     msghdr message{};
     message.msg_iov = &iov;
