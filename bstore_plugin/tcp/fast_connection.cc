@@ -20,8 +20,8 @@ FastCounters::FastCounters(PerfRegistry& perf)
                         "times that an initiator was not read from because its commands held too "
                         "much memory")),
       refused(group.counter("refused",
-                            "connections closed because a PDU's data had no place in its command's "
-                            "buffer")) {}
+                            "connections closed because no command waits for a PDU's data, or has "
+                            "no place for it")) {}
 
 FastConnection::FastConnection(int fd, TgtConnection& tgt, FastConnectionHost& host,
                                CommandBuffers& buffers, ReadAheadBlocks& blocks,

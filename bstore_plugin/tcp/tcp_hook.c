@@ -172,7 +172,6 @@ static int has_place(const struct iscsi_connection* connection, const void* to, 
   if (opcode == ISCSI_OP_SCSI_CMD && task->ahs &&
       is_within(to, bytes, task->ahs, connection->req.bhs.hlength * 4u))
     return 1;
-  if (opcode == ISCSI_OP_SCSI_DATA_OUT && task_in_scsi(task)) return 0;  // has all it needs
   return task->data && is_within(to, bytes, task->data, data_capacity(task));
 }
 
@@ -202,6 +201,48 @@ static int ends_unsound_header(const struct iscsi_connection* connection, const 
          (const char*)to + bytes == (const char*)task->ahs + whole && !is_sound(task, whole);
 }
 
+static int is_in_list(const struct list_head* entry, const struct list_head* list) {
+  const struct list_head* each;
+  for (each = list->next; each != list; each = each->next) {
+    if (each == entry) return 1;
+  }
+  return 0;
+}
+
+// The command that tgt will take for that of a DATA-OUT.
+static struct iscsi_task* find_command(const struct iscsi_connection* connection, uint32_t tag) {
+  struct iscsi_task* each;
+  if (!connection->session) return NULL;
+  list_for_each_entry(each, &connection->session->cmd_list, c_hlist) {
+    if (each->tag == tag) return each;
+  }
+  return NULL;
+}
+
+// Whether a DATA-OUT whose header has arrived brings what its command waits for. tgt takes one for
+// any command, in any state, and hands the command to SCSI, or queues it for another R2T, once
+// more. It counts bytes and does not look where they belong, so that a gap would be written as it
+// was in memory. With tgt, data is always in order, after one R2T at a time.
+static int is_awaited(struct iscsi_connection* connection, const struct lunar_tcp_connection* own) {
+  const struct iscsi_data* header = (const struct iscsi_data*)&connection->req.bhs;
+  const struct iscsi_task* task = find_command(connection, header->itt);
+  if (!task || task->conn != connection || !(task->req.flags & ISCSI_FLAG_CMD_WRITE)) return 0;
+  if (task_in_scsi(task) || task_pending(task)) return 0;
+  if (is_in_list(&task->c_list, &connection->tx_clist)) return 0;  // its R2T is not yet sent
+  if (ntohl(header->offset) != (uint32_t)task->offset) return 0;
+  if ((int64_t)ntoh24(header->dlength) > task->r2t_count) return 0;
+  // The initiator may have its R2T before tgt has noted that all of it is sent.
+  while (own && connection->tx_task == task && connection->state == STATE_SCSI)
+    iscsi_tx_handler(connection);
+  return connection->tx_task != task;
+}
+
+static int ends_header(const struct iscsi_connection* connection, const void* to, size_t bytes) {
+  const struct iscsi_hdr* header = &connection->req.bhs;
+  return is_within(to, bytes, header, sizeof(*header)) &&
+         (const char*)to + bytes == (const char*)(header + 1);
+}
+
 static size_t refuse(const struct iscsi_connection* connection, const char* what) {
   eprintf("lunar: connection %d is closed: %s (opcode %x)\n", fd_of(connection), what,
           connection->req.bhs.opcode & ISCSI_OPCODE_MASK);
@@ -218,8 +259,13 @@ static size_t fast_read(struct iscsi_connection* connection, void* to, size_t by
   if (is_full && !has_place(connection, to, bytes))
     return refuse(connection, "the data of a PDU has no place in its command's buffer");
   got = own ? (size_t)lunar_tcp_read(own, to, bytes) : plain.ep_read(connection, to, bytes);
-  if (is_full && got <= bytes && ends_unsound_header(connection, to, got))
+  if (!is_full || got > bytes) return got;
+  if (ends_unsound_header(connection, to, got))
     return refuse(connection, "the lengths in a PDU's additional header are wrong");
+  if (ends_header(connection, to, got) &&
+      (connection->req.bhs.opcode & ISCSI_OPCODE_MASK) == ISCSI_OP_SCSI_DATA_OUT &&
+      !is_awaited(connection, own))
+    return refuse(connection, "no command waits for the data of a PDU");
   return got;
 }
 
@@ -253,6 +299,9 @@ static void fast_event_modify(struct iscsi_connection* connection, int events) {
 static size_t fast_close(struct iscsi_connection* connection) {
   struct lunar_tcp_connection* own = driven(connection);
   if (own) lunar_tcp_forget(own);
+  // tgt frees it next, even a command that SCSI has or that one of its lists has, from which it is
+  // freed as well. It is one of the connection's tasks, which tgt goes through at the end.
+  connection->rx_task = NULL;
   return plain.ep_close(connection);
 }
 

@@ -11,7 +11,8 @@ import struct
 import unittest
 
 from lunar_e2e import LunarTestCase, TgtadmError, wait_until
-from lunar_e2e.raw_initiator import HEAD_OF_QUEUE, ORDERED, SIMPLE, ConnectionEnded, RawInitiator
+from lunar_e2e.raw_initiator import (HEAD_OF_QUEUE, ORDERED, R2T, RESPONSE, SIMPLE, ConnectionEnded,
+                                     RawInitiator)
 
 RESERVATION_CONFLICT, TASK_ABORTED = 0x18, 0x40
 INQUIRY, MODE_SENSE_6, MODE_SENSE_10, READ_10 = 0x12, 0x1a, 0x5a, 0x28
@@ -44,6 +45,16 @@ class HostileCase(LunarTestCase):
         while initiator.run(bytes(6), lun=lun).sense in ((6, 0x2900), (6, 0x3f0e)):
             pass
         return initiator
+
+    def assert_ended(self, initiator):
+        with self.assertRaises(ConnectionEnded):
+            while True:
+                initiator.receive()
+
+    def wait_for_end(self, initiators):
+        """tgt has let go of all sessions but `initiators`."""
+        wait_until(lambda: self.tgtd.tgtadm("--lld", "iscsi", "--op", "show", "--mode", "target").count("Initiator: ")
+                   == initiators, 30, "the sessions to end")
 
     def assert_unharmed(self):
         self.assertTrue(self.tgtd.is_running(), self.tgtd.process.log_tail())
@@ -158,6 +169,101 @@ class ReservationTest(HostileCase):
                          RESERVATION_CONFLICT)
         self.assertEqual(self.reserve_out(second, REGISTER, key=2).status, 0)
         self.assertEqual(first.run(struct.pack(">BBIBHB", READ_10, 0, 0, 0, 1, 0), read_bytes=512).status, 0)
+
+
+class DataOutTest(HostileCase):
+    """DATA-OUT that no command waits for."""
+
+    def setUp(self):
+        super().setUp()
+        self.initiator = self.logged_in()
+
+    def write_until_asked(self, blocks=16):
+        """A WRITE without data, and the R2T for all of it."""
+        self.initiator.send(self.initiator.write_pdu(0, blocks))
+        asked = self.initiator.receive()
+        self.assertEqual((asked.opcode, asked.word(40), asked.word(44)), (R2T, 0, 512 * blocks))
+        return asked
+
+    def data_out(self, offset, data, is_last, transfer_tag=1):
+        return self.initiator.data_out_pdu(self.initiator.last_tag, transfer_tag, 0, offset, data, is_last)
+
+    def assert_refused(self):
+        self.assert_ended(self.initiator)
+        self.wait_for_end(0)
+        self.assert_unharmed()
+
+    def test_for_a_read(self):
+        for transfer_tag in (0, 0xffffffff):
+            with self.subTest(transfer_tag=transfer_tag):
+                self.initiator = self.logged_in()
+                self.initiator.send(self.initiator.read_pdu(0, 1) + self.data_out(0, b"", True, transfer_tag))
+                self.assert_ended(self.initiator)
+                self.assert_unharmed()
+
+    def test_for_a_read_cut_short(self):
+        read = self.initiator.read_pdu(0, 1)
+        self.initiator.send(read + self.data_out(0, bytes(512), True)[:52])
+        self.assert_refused()
+
+    def test_for_a_write_that_is_with_scsi(self):
+        write = self.initiator.write_pdu(0, 1, bytes(512))
+        self.initiator.send(write + self.data_out(512, b"", True))
+        self.assert_refused()
+
+    def test_before_the_target_asks(self):
+        write = self.initiator.write_pdu(0, 16)
+        self.initiator.send(write + self.data_out(0, bytes(512), True))
+        self.assert_refused()
+
+    def test_before_the_command_has_its_turn(self):
+        self.initiator.skip_command_number()
+        write = self.initiator.write_pdu(0, 16)
+        self.initiator.send(write + self.data_out(0, bytes(512), True))
+        self.assert_refused()
+
+    def test_cut_short_before_the_command_has_its_turn(self):
+        self.initiator.skip_command_number()
+        write = self.initiator.write_pdu(0, 16)
+        self.initiator.send(write + self.data_out(0, bytes(512), True)[:52])
+        self.initiator.reset()
+        self.wait_for_end(0)
+        self.assert_unharmed()
+
+    def test_cut_short_and_awaited(self):
+        self.write_until_asked()
+        self.initiator.send(self.data_out(0, bytes(8192), True)[:4096])
+        self.initiator.reset()
+        self.wait_for_end(0)
+        self.assert_unharmed()
+
+    def test_twice_in_one_segment(self):
+        self.write_until_asked()
+        self.initiator.send(self.data_out(0, bytes(4096), True) + self.data_out(4096, bytes(512), True))
+        self.assert_refused()
+
+    def test_that_leaves_out_or_repeats_some_of_the_data(self):
+        for pieces in (((0, 4096), (0, 4096)), ((4096, 4096),), ((0, 512), (1024, 7168)), ((0, 8704),)):
+            with self.subTest(pieces=pieces):
+                self.initiator = self.logged_in()
+                self.write_until_asked()
+                with self.assertRaises(ConnectionEnded):
+                    for offset, length in pieces:
+                        self.initiator.send(self.data_out(offset, bytes(length), offset + length >= 8192))
+                    while True:
+                        self.initiator.receive()
+                self.assert_unharmed()
+
+    def test_that_is_awaited(self):
+        data = random.Random(SEED).randbytes(8192)
+        self.write_until_asked()
+        self.initiator.send(self.data_out(0, data[:512], False) + self.data_out(512, data[512:4096], True))
+        asked = self.initiator.receive()  # for the rest, as tgt does when less comes than it has asked for
+        self.assertEqual((asked.opcode, asked.word(40), asked.word(44)), (R2T, 4096, 4096))
+        self.initiator.send(self.data_out(4096, data[4096:], False) + self.data_out(8192, b"", True))
+        answer = self.initiator.receive()
+        self.assertEqual((answer.opcode, answer.header[3]), (RESPONSE, 0))
+        self.assertEqual(self.initiator.read(0, 16), data)
 
 
 class QueueTest(HostileCase):

@@ -211,6 +211,10 @@ class RawInitiator:
         self._cmd_sn += 1
         return pdu
 
+    def skip_command_number(self):
+        """The next command is not that which the target is waiting for."""
+        self._cmd_sn += 1
+
     def read_pdu(self, lba, blocks, **changes):
         return self.command_pdu(struct.pack(">BBIBHB", 0x28, 0, lba, 0, blocks, 0), read_bytes=blocks * 512,
                                 **changes)
@@ -278,10 +282,13 @@ class RawInitiator:
             else:
                 assert pdu.opcode == NOP_IN, pdu.header
 
+    def task_management_pdu(self, function, tag=_RESERVED, lun=1):
+        return self.encode(TASK_MANAGEMENT | _IMMEDIATE, _FINAL | function, lun=lun,
+                           words=(tag, self._cmd_sn, self._exp_stat_sn))
+
     def task_management(self, function, tag=_RESERVED, lun=1):
         """The response code to a request about the command `tag`, or about the LUN."""
-        self.send(self.encode(TASK_MANAGEMENT | _IMMEDIATE, _FINAL | function, lun=lun,
-                              words=(tag, self._cmd_sn, self._exp_stat_sn)))
+        self.send(self.task_management_pdu(function, tag, lun))
         while True:
             pdu = self.receive()
             if pdu.opcode == TASK_MANAGEMENT_RESPONSE:
