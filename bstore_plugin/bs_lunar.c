@@ -266,13 +266,15 @@ static int bs_lunar_cmd_submit(struct scsi_cmd* cmd) {
   return -EINVAL;
 }
 
-// tgt calculates the last block of a LUN that is closed, as after a path= that failed: of 2^64.
+// tgt calculates the last block of a LUN that is closed, as after a path= that failed: of 2^64. And
+// READ CAPACITY(10) writes nothing where there is no room for all, and says that it has filled it.
 static int (*core_read_capacity)(int host_no, struct scsi_cmd* cmd);
 static int (*core_read_capacity_16)(int host_no, struct scsi_cmd* cmd);
 
 static int read_capacity(int host_no, struct scsi_cmd* cmd) {
+  uint32_t answer[2];
   if (!cmd->dev->size) return offline(cmd);
-  return core_read_capacity(host_no, cmd);
+  return lunar_answer_within(host_no, cmd, core_read_capacity, answer, sizeof(answer));
 }
 
 static int read_capacity_16(int host_no, struct scsi_cmd* cmd) {

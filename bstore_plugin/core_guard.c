@@ -2,6 +2,7 @@
 #include "bstore_plugin/core_guard.h"
 
 #include <stdint.h>
+#include <stdlib.h>
 #include <string.h>
 #include <sys/types.h>
 
@@ -15,9 +16,15 @@
 #include "spc.h"
 #include "target.h"
 #include "tgtadm_error.h"
+#include "iscsi/iscsid.h"
 // clang-format on
 
 typedef int (*perform_fn)(int host_no, struct scsi_cmd* cmd);
+
+// A tgtd without iSCSI has none.
+extern struct iscsi_session* session_lookup_by_tsih(uint16_t tsih) __attribute__((weak));
+extern void session_get(struct iscsi_session* session) __attribute__((weak));
+extern void session_put(struct iscsi_session* session) __attribute__((weak));
 
 // tgt's own, the same for all LUNs.
 static void (*core_cmd_done)(struct target* target, struct scsi_cmd* cmd);
@@ -29,6 +36,23 @@ int lunar_check_condition(struct scsi_cmd* cmd, unsigned char key, unsigned shor
   scsi_set_out_resid_by_actual(cmd, 0);
   sense_data_build(cmd, key, asc);
   return SAM_STAT_CHECK_CONDITION;
+}
+
+int lunar_answer_within(int host_no, struct scsi_cmd* cmd, perform_fn perform, void* answer,
+                        uint32_t room) {
+  void* const buffer = scsi_get_in_buffer(cmd);
+  const uint32_t length = scsi_get_in_length(cmd);
+  uint32_t bytes;
+  int status;
+  scsi_set_in_buffer(cmd, answer);
+  scsi_set_in_length(cmd, room);
+  status = perform(host_no, cmd);
+  bytes = status == SAM_STAT_GOOD ? scsi_get_in_transfer_len(cmd) : 0;
+  scsi_set_in_buffer(cmd, buffer);
+  scsi_set_in_length(cmd, length);
+  scsi_set_in_resid_by_actual(cmd, bytes);
+  if (buffer) memcpy(buffer, answer, bytes < length ? bytes : length);
+  return status;
 }
 
 // -- every command
@@ -46,6 +70,43 @@ static int guarded_perform(int tid, struct scsi_cmd* cmd) {
   return target_cmd_perform(tid, cmd);
 }
 
+// A session that stays until tgt's loop goes round.
+struct held {
+  struct iscsi_session* session;
+  struct list_head siblings;
+};
+static LIST_HEAD(all_held);
+static struct event_data release_event;
+
+static void release_held(struct event_data* unused) {
+  struct held *each, *next;
+  (void)unused;
+  list_for_each_entry_safe(each, next, &all_held, siblings) {
+    list_del(&each->siblings);
+    session_put(each->session);
+    free(each);
+  }
+}
+
+// tgt aborts a command in a walk through the nexuses of the target. Where the connection is closed
+// the command is freed, and with the last one of its session the nexus at which the walk is.
+static void hold_session(uint64_t nexus_id) {
+  struct iscsi_session* const session =
+      session_lookup_by_tsih ? session_lookup_by_tsih((uint16_t)nexus_id) : NULL;
+  struct held* held;
+  if (!session) return;
+  list_for_each_entry(held, &all_held, siblings) {
+    if (held->session == session) return;
+  }
+  held = malloc(sizeof(*held));
+  if (!held) abort();  // a few bytes
+  held->session = session;
+  session_get(session);
+  list_add_tail(&held->siblings, &all_held);
+  if (!release_event.sched_handler) tgt_init_sched_event(&release_event, release_held, NULL);
+  tgt_add_sched_event(&release_event);
+}
+
 // Two faults of tgt's queue. A command that is aborted while it waits in the queue stays there when
 // it is freed, and is counted as one that ended. And ending a command runs those that wait behind
 // it; if one of these ends at once, which frees it, as its connection is closed, the same happens
@@ -59,6 +120,7 @@ static void guarded_done(struct target* target, struct scsi_cmd* cmd) {
     cmd->attribute = MSG_SIMPLE_TAG;  // it has blocked nobody
     set_cmd_processed(cmd);
     lu->cmd_queue.active_cmd++;  // comes again when it is answered
+    hold_session(cmd->cmd_itn_id);
     return;
   }
   if (outer == lu) {
@@ -81,23 +143,10 @@ static void guard_queue(struct scsi_lu* lu) {
 
 // -- MODE SENSE, MODE SELECT
 
-// tgt writes into its answer whatever the room for it: here into a buffer of ours.
 static int mode_sense(int host_no, struct scsi_cmd* cmd) {
   static uint8_t answer[1 << 16];  // the allocation length has 16 bits
-  void* const buffer = scsi_get_in_buffer(cmd);
-  const uint32_t length = scsi_get_in_length(cmd);
-  uint32_t bytes;
-  int status;
   if (device_reserved(cmd)) return SAM_STAT_RESERVATION_CONFLICT;
-  scsi_set_in_buffer(cmd, answer);
-  scsi_set_in_length(cmd, sizeof(answer));
-  status = core_mode_sense(host_no, cmd);
-  bytes = status == SAM_STAT_GOOD ? scsi_get_in_transfer_len(cmd) : 0;
-  scsi_set_in_buffer(cmd, buffer);
-  scsi_set_in_length(cmd, length);
-  scsi_set_in_resid_by_actual(cmd, bytes);
-  if (buffer) memcpy(buffer, answer, bytes < length ? bytes : length);
-  return status;
+  return lunar_answer_within(host_no, cmd, core_mode_sense, answer, sizeof(answer));
 }
 
 // tgt takes a block descriptor as it comes, even from behind the end of what was sent, and shows it

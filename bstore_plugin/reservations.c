@@ -165,10 +165,11 @@ void lunar_command_ended(struct scsi_cmd* cmd) {
 
 int lunar_was_preempted(const struct scsi_cmd* cmd) { return !!(cmd->state & PREEMPTED); }
 
-static void abort_commands(struct scsi_cmd* preempting, uint64_t nexus_id) {
-  struct it_nexus* const nexus = it_nexus_lookup(preempting->c_target->tid, nexus_id);
+static void abort_commands(struct scsi_cmd* preempting, const struct registration* of) {
+  struct it_nexus* const nexus = it_nexus_lookup(preempting->c_target->tid, of->nexus_id);
   struct scsi_cmd* each;
   if (!nexus || nexus == preempting->it_nexus) return;
+  if (nexus->ctime != of->ctime) return;  // a later one, which has got its number
   list_for_each_entry(each, &nexus->cmd_list, c_hlist) {
     struct awaited* awaited;
     if (each->dev != preempting->dev) continue;
@@ -203,7 +204,7 @@ static int pr_preempt_and_abort(int host_no, struct scsi_cmd* cmd) {
       if (left->nexus_id == each->nexus_id && left->ctime == each->ctime) break;
     }
     if (status == SAM_STAT_GOOD && &left->registration_siblings == &lu->registration_list)
-      abort_commands(cmd, each->nexus_id);
+      abort_commands(cmd, each);
     free(each);
   }
   if (awaits_any(cmd)) set_cmd_async(cmd);

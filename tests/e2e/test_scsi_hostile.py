@@ -15,7 +15,7 @@ from lunar_e2e.raw_initiator import (HEAD_OF_QUEUE, ORDERED, R2T, RESPONSE, SIMP
                                      RawInitiator)
 
 RESERVATION_CONFLICT, TASK_ABORTED = 0x18, 0x40
-INQUIRY, MODE_SENSE_6, MODE_SENSE_10, READ_10 = 0x12, 0x1a, 0x5a, 0x28
+INQUIRY, MODE_SENSE_6, MODE_SENSE_10, READ_CAPACITY, READ_10 = 0x12, 0x1a, 0x5a, 0x25, 0x28
 PERSISTENT_RESERVE_IN, PERSISTENT_RESERVE_OUT = 0x5e, 0x5f
 REGISTER, RESERVE, PREEMPT, REGISTER_AND_MOVE = 0, 1, 4, 7
 EXCLUSIVE, EXCLUSIVE_OF_ALL_REGISTRANTS = 3, 8
@@ -305,6 +305,21 @@ class QueueTest(HostileCase):
         wait_until(lambda: not self.cluster.gateway_command("ops in flight")["ops"], 30, "the write to end")
         self.assert_unharmed()
 
+    def test_the_lun_is_reset_by_whom_they_wait_for_after_their_connection_is_lost(self):
+        lost = RawInitiator(self.target, isid=9)
+        self.addCleanup(lost.socket.close)
+        self.assertIsNone(lost.login())
+        for lba in range(1, 6):
+            lost.send(lost.write_pdu(lba, 1, bytes(512)))
+        lost.ping()
+        lost.reset()
+        wait_until(lambda: self.cluster.gateway_command("perf", "dump")["iscsi_tcp"]["connections"] == 1, 30,
+                   "the connection to be closed")
+        self.initiator.send(self.initiator.task_management_pdu(LUN_RESET))
+        self.wait_for_end(1)
+        self.server.send(signal.SIGCONT)
+        self.assert_unharmed()
+
     def test_their_connection_is_lost(self):
         for _ in range(8):
             self.initiator.send(self.initiator.command_pdu(struct.pack(">3BHx", INQUIRY, 0, 0, 96), read_bytes=96))
@@ -327,6 +342,11 @@ class DisclosureTest(HostileCase):
                     answer = initiator.run(cdb, read_bytes=65536, lun=lun)
                     if (lun, cdb[0]) != (1, READ_10):
                         self.assertEqual((len(answer.data), answer.residual), (0, 65536), answer)
+        for length in (1, 4, 7, 8):
+            with self.subTest(capacity=length):
+                initiator.write(0, b"\xa5" * 65536)
+                answer = initiator.run(struct.pack(">B9x", READ_CAPACITY), read_bytes=length)
+                self.assertEqual(answer.data, struct.pack(">II", (64 << 20) // 512 - 1, 512)[:length])
         holder = self.logged_in(7)
         self.reserve_out(holder, REGISTER, action_key=1)
         self.assertEqual(self.reserve_out(holder, RESERVE, key=1, kind=EXCLUSIVE).status, 0)
