@@ -11,8 +11,9 @@ namespace lunar::bstore_plugin {
 
 // Whether the servers of an image answer, as far as is known without asking: TEST UNIT READY may
 // not wait for the network. An IO that nobody answered makes it false. From then on the range of
-// that IO is asked for in the background, and when all of it has answered it is true again. Asking
-// begins anew when somebody wants to know, so nothing is asked of an idle LUN for ever.
+// that IO is asked for in the background, and when all of it has answered, or an IO within has
+// succeeded, it is true again. Asking begins anew when somebody wants to know, so nothing is asked
+// of an idle LUN for ever.
 //
 // On tgtd's thread. Shared with what it asks; holds the image while it does.
 class Reach : public std::enable_shared_from_this<Reach> {
@@ -22,7 +23,7 @@ class Reach : public std::enable_shared_from_this<Reach> {
   // The LUN is closed: asks no more, and lets the image go.
   void end();
   // An IO of bytes offset … offset + length has ended; 0 … size for one that concerns the whole
-  // image.
+  // image. A success is one for which a server was asked.
   void on_io(const std::error_code& error, uint64_t offset, uint64_t length);
   // As above.
   bool is_reached();
@@ -31,6 +32,7 @@ class Reach : public std::enable_shared_from_this<Reach> {
   // Enough for any transfer, and, of the whole image, for a sample.
   static constexpr int kMaxAsked = 64;  // objects
 
+  void regain();
   void ask();
 
   std::shared_ptr<gateway::Image> image_;  // null after end()

@@ -375,8 +375,11 @@ void ScsiCommand::finish_as(const IoResult& result) {
                         cdb_.kind != CommandKind::kGetLbaStatus;
   ends_with_loss_ = result.error == objecter::OsdErrc::kLostWrites;
   if (reach_ != nullptr) {
-    const bool is_of_all = cdb_.kind == CommandKind::kSynchronizeCache;
-    reach_->on_io(result.error, is_of_all ? 0 : offset(), is_of_all ? image_->size() : length());
+    if (cdb_.kind != CommandKind::kSynchronizeCache && cdb_.kind != CommandKind::kUnmap) {
+      reach_->on_io(result.error, offset(), length());
+    } else if (result.error) {  // there may have been nothing to do
+      reach_->on_io(result.error, 0, image_->size());
+    }
   }
   finish(sense_of(result.error, is_write, cluster_.is_busy_on_timeout()));
 }

@@ -9,7 +9,7 @@ import unittest
 from lunar_e2e import LunarTestCase, load, wait_until
 
 MIB = 1 << 20
-ABORTED_COMMAND = 0xb
+NOT_READY, ABORTED_COMMAND = 0x2, 0xb
 OP_TIMEOUT = 2  # seconds
 
 
@@ -91,15 +91,27 @@ class ServerFaultTest(LunarTestCase):
                 answer = self.command(lun.url, *words, lba=0)
                 self.assert_sense(answer, ABORTED_COMMAND, 0)
                 self.assertLess(time.monotonic() - started, 5 * OP_TIMEOUT)
-        # Commands that need no server go on.
-        self.assert_good(self.command(lun.url, "tur"))
+        # What needs no server is answered at once.
+        self.assert_sense(self.command(lun.url, "tur"), NOT_READY, 4)
         self.assertEqual(self.command(lun.url, "readcap")["bytes"], 64 * MIB)
         for osd in range(3):
             self.cluster.start_osd(osd)
+        wait_until(lambda: self.command(lun.url, "tur")["status"] == "GOOD", 60, "the LUN to be ready")
         running = self.start_load("verify", lun.url, bytes="16M", seed=34, retry_seconds=60,
                                   initially_anything=True, max_op="1M")
         self.end(running)
         self.assertTrue(self.tgtd.is_running())
+
+    def test_not_ready_until_all_that_an_unmap_may_have_met_answers(self):
+        self.start_lunar()
+        lun = self.new_lun(size="64M", object_size="1M")
+        self.cluster.kill_osd(1)
+        answers = (self.command(lun.url, "unmap", lba=mib * 2048) for mib in range(64))
+        self.assertIn(ABORTED_COMMAND, (answer["sense"]["key"] for answer in answers if answer["status"] != "GOOD"))
+        wait_until(lambda: not self.cluster.gateway_command("ops in flight")["ops"], 60, "the question to end")
+        self.assert_sense(self.command(lun.url, "tur"), NOT_READY, 4)
+        self.cluster.start_osd(1)
+        wait_until(lambda: self.command(lun.url, "tur")["status"] == "GOOD", 60, "the LUN to be ready")
 
     def test_busy_instead_of_aborted_where_the_option_says_so(self):
         self.start_lunar(num_osds=1, options={"lunar_sense_on_timeout": "busy"})

@@ -509,6 +509,22 @@ TEST_F(SharedClusterTest, ReachIsLostWithoutAnAnswerAndRegainedWhenTheRangeAnswe
   EXPECT_TRUE(tgtd->turn_until([&] { return reach->is_reached(); }));
 }
 
+TEST_F(SharedClusterTest, ReachIsRegainedByASuccessWithinTheRange) {
+  const auto reach = std::make_shared<Reach>(image);
+  const auto lost = make_error_code(objecter::OsdErrc::kTimedOut);
+  reach->on_io(lost, 4096, 4096);
+  reach->on_io({}, 0, 4096);
+  reach->on_io({}, 8192, 4096);
+  reach->on_io({}, 4096, 0);
+  EXPECT_FALSE(reach->is_reached());
+  reach->on_io({}, 7680, 4096);
+  EXPECT_TRUE(reach->is_reached());
+  reach->on_io(lost, 0, image->size());  // while what was asked before ends
+  EXPECT_FALSE(reach->is_reached());
+  EXPECT_TRUE(tgtd->turn_until([&] { return reach->is_reached(); }));
+  EXPECT_TRUE(tgtd->turn_until(has_no_ops));
+}
+
 TEST_F(SharedClusterTest, ReachOfAClosedLunLetsTheImageGo) {
   const auto reach = std::make_shared<Reach>(image);
   reach->on_io(make_error_code(objecter::OsdErrc::kTimedOut), 0, 512);
