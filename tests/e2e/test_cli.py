@@ -173,6 +173,7 @@ class WordsTest(CliTestCase):
             with self.subTest(words):
                 code, sentence = self.cluster.lunar_fails(*words)
                 self.assertEqual((code, said in sentence), (os.EX_USAGE, True), sentence)
+                self.assertNotIn("required", sentence)  # what was misspelt is not missing as well
 
     def test_a_misspelt_option_of_the_file_is_said_by_every_command(self):
         with open(self.cluster.conf, "a", encoding="ascii") as conf:

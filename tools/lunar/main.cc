@@ -72,10 +72,9 @@ int exit_for(const CLI::App& app, const CLI::ParseError& error) {
   const std::vector<std::string> unknown = app.remaining(/*recurse=*/true);
   const bool is_extra = dynamic_cast<const CLI::ExtrasError*>(&error) != nullptr;
   const bool is_missing = dynamic_cast<const CLI::RequiredError*>(&error) != nullptr;
-  std::string text;
   // What is missing is often what was misspelt.
-  if (!unknown.empty() && (is_extra || is_missing)) text = unknown_text(app, unknown);
-  if (!is_extra) text += (text.empty() ? "" : ". ") + std::string(error.what());
+  const bool is_misspelt = !unknown.empty() && (is_extra || is_missing);
+  const std::string text = is_misspelt ? unknown_text(app, unknown) : error.what();
   std::string path;
   for (const CLI::App* each = &chosen_in(app); each->get_parent() != nullptr;
        each = each->get_parent()) {
