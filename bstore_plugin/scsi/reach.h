@@ -9,7 +9,7 @@
 
 namespace lunar::bstore_plugin {
 
-// Whether the servers of an image answer, as far as is known without asking: TEST UNIT READY may
+// Whether the servers of an image answer, as far as is known without asking: TEST UNIT READY must
 // not wait for the network. An IO that nobody answered makes it false. From then on the range of
 // that IO is asked for in the background, and when all of it has answered, or an IO within has
 // succeeded, it is true again. Asking begins anew when somebody wants to know, so nothing is asked

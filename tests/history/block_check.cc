@@ -483,7 +483,7 @@ bool BlockCheck::is_told(const Command& command, std::size_t loss) {
 
 // Every state becomes all those that may be left of it.
 void BlockCheck::lose(std::size_t loss, Position at) {
-  const bool is_decided = !claims_.losses()[loss].is_of_some;  // what is left is on disk
+  const bool is_decided = !claims_.losses()[loss].is_partial;  // what is left is on disk
   begin_search();
   std::vector<std::pair<uint32_t, uint64_t>> todo;  // layer, done
   std::unordered_map<uint64_t, std::vector<uint64_t>> visited;

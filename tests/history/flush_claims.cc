@@ -39,7 +39,7 @@ FlushClaims::FlushClaims(const History& history) {
     const auto at = static_cast<Position>(i + 1);
     switch (event.kind) {
       case History::Event::Kind::kLoss:
-        if (!is_in_loss) losses_.push_back({at, at, event.server, event.is_of_some});
+        if (!is_in_loss) losses_.push_back({at, at, event.server, event.is_partial});
         if (event.server != History::kEveryServer &&
             std::find(servers_.begin(), servers_.end(), event.server) == servers_.end()) {
           servers_.push_back(event.server);

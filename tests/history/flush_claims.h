@@ -16,7 +16,7 @@ class FlushClaims {
     History::Position begins = 0;
     History::Position ends = 0;  // kNever: until the end
     int server = History::kEveryServer;
-    bool is_of_some = false;
+    bool is_partial = false;
     // Whether it concerns the blocks of that one.
     bool is_of(int which) const { return server == History::kEveryServer || server == which; }
   };

@@ -90,7 +90,7 @@ void History::sync_failed(int server) {
   add(Event::Kind::kLoss, 0,
       fmt::format("a sync of server {} failed; some unflushed writes may be lost", server));
   events_.back().server = server;
-  events_.back().is_of_some = true;
+  events_.back().is_partial = true;
 }
 
 std::optional<int> History::server_of(uint64_t lba) const {

@@ -89,7 +89,7 @@ class History {
     Kind kind;
     Handle op = 0;              // kInvoke, kComplete
     int server = kEveryServer;  // kLoss: whose blocks
-    bool is_of_some = false;    // kLoss: what it leaves need not be on disk
+    bool is_partial = false;    // kLoss: what it leaves need not be on disk
     int64_t time_ns = 0;        // for people: set_time()
     std::string text = {};      // what a person is told, of all but commands
   };

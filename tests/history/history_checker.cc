@@ -272,7 +272,7 @@ class Judge {
     if (!before || seen_content(*before, lba) == seen_content(op, lba)) return false;
     const FlushClaims::Loss* loss = nullptr;  // the last one before
     for (const FlushClaims::Loss& each : claims_.losses()) {
-      const bool decides = each.is_of(check_.server()) && !each.is_of_some;
+      const bool decides = each.is_of(check_.server()) && !each.is_partial;
       if (decides && each.begins < before->invoked) loss = &each;
     }
     if (!loss) return false;

@@ -9,8 +9,8 @@
 namespace lunar::tools {
 
 // While it lives, SIGINT, SIGTERM and SIGHUP only set a flag: for commands that leave something
-// behind if they just end. A second signal ends the program at once. One at a time; made before
-// there are threads that could take the signal elsewhere, or beside threads that block nothing.
+// behind if they just end. A second signal ends the program at once. One at a time; not where a
+// thread blocks these signals.
 class StopSignals {
  public:
   StopSignals();
