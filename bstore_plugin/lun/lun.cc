@@ -110,7 +110,7 @@ void lunar_lun::close() {
 }
 
 void lunar_lun::submit(const lunar_scsi_command& command) {
-  lunar::bstore_plugin::ScsiCommand::start(*cluster, image, reach, limits, command);
+  lunar::bstore_plugin::ScsiCommand::start(cluster->commands(), image, reach, limits, command);
 }
 
 int lunar_lun::refuse(const std::string& sentence) {

@@ -25,7 +25,6 @@
 namespace lunar::bstore_plugin {
 namespace {
 
-constexpr std::chrono::milliseconds kAbortTick{100};
 constexpr std::chrono::milliseconds kAskTimeout{1000};  // which starts servers know
 // A turn of tgtd's loop that brings nothing costs a microsecond: the most that a lone command
 // waits.
@@ -116,7 +115,6 @@ Outcome<void> SharedCluster::start(const BsOptions& options,
   if (auto accepted = accept(*config_); !accepted) return accepted;
   overrides_ = options.overrides;
   config_->freeze();
-  is_busy_on_timeout_ = config_->get_string("lunar_sense_on_timeout") == "busy";
   if (auto log = LogConfig::open(*config_); log) {
     log_ = std::move(*log);
   } else {
@@ -138,6 +136,10 @@ Outcome<void> SharedCluster::start(const BsOptions& options,
   if (client_->supports_one_sided()) {
     data_buffers_ = std::make_unique<gateway::DataBuffers>(client_->front_end_buffers(), *perf_);
   }
+  const bool is_busy_on_timeout = config_->get_string("lunar_sense_on_timeout") == "busy";
+  commands_.emplace(
+      CommandPlace{host_, *center_, *client_, data_buffers_.get(), is_busy_on_timeout},
+      [this] { on_commands_due(); });
   if (auto attached = attach_to_loop(); !attached) return attached;
   serve_admin_socket();
   return {};
@@ -179,7 +181,7 @@ Outcome<void> SharedCluster::attach_to_loop() {
     auto* cluster = static_cast<SharedCluster*>(self);
     uint64_t count = 0;
     if (read(cluster->completion_fd_, &count, sizeof count) < 0) count = 0;
-    cluster->hand_over();
+    cluster->commands_->hand_over();
   };
   if (completion_fd_ < 0 || host_.watch_fd(center_->fd(), on_center, this) != 0 ||
       host_.watch_fd(completion_fd_, on_completions, this) != 0) {
@@ -226,22 +228,12 @@ bool SharedCluster::run_until(UniqueFunction<bool()> is_over, std::chrono::nanos
   return is_over();
 }
 
-void SharedCluster::on_command_started(ScsiCommand& command) {
-  running_.push_back(command);
-  has_new_commands_ = true;
-  if (!is_abort_timer_set_) watch_for_aborts();
-}
-
-void SharedCluster::on_command_finished(ScsiCommand& command) {
-  running_.erase(running_.iterator_to(command));
-  const bool is_first = finished_.empty();
-  finished_.push_back(command);
-  // Inside the center's turn from its fd this is not needed, and costs one write per burst.
-  if (is_first && !is_in_fd_turn_) {
-    const uint64_t one = 1;
-    if (write(completion_fd_, &one, sizeof one) < 0) {
-      LUNAR_CHECK(errno == EAGAIN, "completion eventfd");
-    }
+// Inside the center's turn from its fd this is not needed, and costs one write per burst.
+void SharedCluster::on_commands_due() {
+  if (is_in_fd_turn_) return;
+  const uint64_t one = 1;
+  if (write(completion_fd_, &one, sizeof one) < 0) {
+    LUNAR_CHECK(errno == EAGAIN, "completion eventfd");
   }
 }
 
@@ -249,7 +241,7 @@ void SharedCluster::on_center_readable() {
   is_in_fd_turn_ = true;
   center_->process();
   is_in_fd_turn_ = false;
-  hand_over();
+  commands_->hand_over();
 }
 
 void SharedCluster::schedule_turn() {
@@ -257,35 +249,12 @@ void SharedCluster::schedule_turn() {
 }
 
 void SharedCluster::on_turn() {
-  if (has_new_commands_ && turns_put_off_ < kMaxTurnsPutOff) {
-    has_new_commands_ = false;
+  if (commands_->exchange_has_started() && turns_put_off_ < kMaxTurnsPutOff) {
     ++turns_put_off_;
     return schedule_turn();
   }
-  has_new_commands_ = false;
   turns_put_off_ = 0;
   center_->process();
-}
-
-void SharedCluster::hand_over() {
-  // tgt may submit the next command inside complete(): only what was finished before is handed
-  // over.
-  Commands batch;
-  batch.swap(finished_);
-  while (!batch.empty()) {
-    ScsiCommand& command = batch.front();
-    batch.pop_front();
-    command.complete();
-  }
-}
-
-void SharedCluster::watch_for_aborts() {
-  is_abort_timer_set_ = true;
-  center_->run_after(kAbortTick, [this] {
-    for (ScsiCommand& command : running_) command.cancel_if_aborted();
-    is_abort_timer_set_ = false;
-    if (!running_.empty()) watch_for_aborts();
-  });
 }
 
 }  // namespace lunar::bstore_plugin

@@ -1,16 +1,16 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #pragma once
 
-#include <boost/intrusive/list.hpp>
 #include <chrono>
 #include <map>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
 #include "bstore_plugin/lun/bs_options.h"
 #include "bstore_plugin/plugin_api.h"
-#include "bstore_plugin/scsi/scsi_command.h"
+#include "bstore_plugin/scsi/command_tracker.h"
 #include "common/admin_socket.h"
 #include "common/config.h"
 #include "common/log_config.h"
@@ -50,7 +50,6 @@ class SharedCluster {
   const Config& config() const noexcept { return *config_; }
   PerfRegistry& perf() noexcept { return *perf_; }
   const lunar_host& host() const noexcept { return host_; }
-  bool is_busy_on_timeout() const noexcept { return is_busy_on_timeout_; }
   const std::map<std::string, std::string>& overrides() const noexcept { return overrides_; }
 
   // Registered memory for tgtd's data buffers; null if this cluster is not reached by RDMA.
@@ -60,13 +59,10 @@ class SharedCluster {
   // is_over(). For bs_open alone.
   bool run_until(UniqueFunction<bool()> is_over, std::chrono::nanoseconds timeout);
 
-  // A command joins the ones watched for aborts, or has ended and is to be handed to tgt.
-  void on_command_started(ScsiCommand& command);
-  void on_command_finished(ScsiCommand& command);
+  // The commands of its LUNs.
+  CommandTracker& commands() noexcept { return *commands_; }
 
  private:
-  using Commands = boost::intrusive::list<ScsiCommand, boost::intrusive::constant_time_size<false>>;
-
   explicit SharedCluster(const lunar_host& host) : host_(host) {}
   Outcome<void> start(const BsOptions& options, Outcome<void> (*accept)(const Config&));
   Outcome<void> load_config(const BsOptions& options);
@@ -76,8 +72,7 @@ class SharedCluster {
   void on_center_readable();
   void on_turn();
   void schedule_turn();
-  void hand_over();
-  void watch_for_aborts();
+  void on_commands_due();
 
   const lunar_host& host_;
   std::unique_ptr<Config> config_;
@@ -90,14 +85,10 @@ class SharedCluster {
   std::vector<AdminSocket::ServedCommand> admin_commands_;
   std::map<std::string, std::string> overrides_;
   bool is_attached_ = false;  // to tgtd's loop, for good
-  bool is_busy_on_timeout_ = false;
   int completion_fd_ = -1;
-  Commands running_;   // each command is in one of these two
-  Commands finished_;  // to be handed to tgt
-  bool is_abort_timer_set_ = false;
-  bool has_new_commands_ = false;  // since the center's turn was last put off
-  int turns_put_off_ = 0;          // in a row
-  bool is_in_fd_turn_ = false;     // hand_over() follows: completion_fd_ need not be written
+  std::optional<CommandTracker> commands_;
+  int turns_put_off_ = 0;       // in a row
+  bool is_in_fd_turn_ = false;  // hand_over() follows: completion_fd_ need not be written
 };
 
 }  // namespace lunar::bstore_plugin

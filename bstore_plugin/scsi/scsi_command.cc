@@ -6,11 +6,11 @@
 #include <utility>
 #include <vector>
 
-#include "bstore_plugin/lun/shared_cluster.h"
+#include "bstore_plugin/scsi/command_tracker.h"
 #include "common/check.h"
 #include "tracing/tracepoints.h"
 
-// Every path ends in finish(), exactly once; the shared cluster hands the command to tgt later.
+// Every path ends in finish(), exactly once; the tracker hands the command to tgt later.
 
 namespace lunar::bstore_plugin {
 
@@ -23,23 +23,23 @@ constexpr uint64_t kVerifiedAtOnce = 1u << 20;
 
 }  // namespace
 
-void ScsiCommand::start(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
+void ScsiCommand::start(CommandTracker& tracker, std::shared_ptr<gateway::Image> image,
                         std::shared_ptr<Reach> reach, const LunLimits& limits,
                         const lunar_scsi_command& command) {
-  auto* self = new ScsiCommand(cluster, std::move(image), std::move(reach), limits, command);
-  cluster.on_command_started(*self);
+  auto* self = new ScsiCommand(tracker, std::move(image), std::move(reach), limits, command);
+  tracker.on_started(*self);
   self->execute();
 }
 
-ScsiCommand::ScsiCommand(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
+ScsiCommand::ScsiCommand(CommandTracker& tracker, std::shared_ptr<gateway::Image> image,
                          std::shared_ptr<Reach> reach, const LunLimits& limits,
                          const lunar_scsi_command& command)
-    : cluster_(cluster),
+    : tracker_(tracker),
       image_(std::move(image)),
       reach_(std::move(reach)),
       limits_(limits),
       command_(command) {
-  io_id_ = cluster_.client().next_io_id();
+  io_id_ = tracker_.place().client.next_io_id();
 }
 
 void ScsiCommand::execute() {
@@ -142,7 +142,7 @@ gateway::IoOptions ScsiCommand::io_options() const {
 
 gateway::IoOptions ScsiCommand::io_options(const void* data) const {
   gateway::IoOptions options = io_options();
-  if (cluster_.data_buffers() != nullptr) options.memory = cluster_.data_buffers()->find(data);
+  if (tracker_.place().data_buffers != nullptr) options.memory = tracker_.place().data_buffers->find(data);
   return options;
 }
 
@@ -205,7 +205,7 @@ void ScsiCommand::verify() {
   if (cdb_.byte_check == 0) return verify_medium();
   const uint64_t bytes = cdb_.kind == CommandKind::kVerify ? length() : given_bytes();
   if (bytes == 0) return finish(Sense{});
-  scratch_ = cluster_.client().buffers().allocate(bytes);
+  scratch_ = tracker_.place().client.buffers().allocate(bytes);
   if (!scratch_) return finish(Sense{ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone});
   image_->read(offset(), scratch_.bytes(), io_options(), [this](const IoResult& result) {
     if (result.error) return finish_as(result);
@@ -236,7 +236,7 @@ void ScsiCommand::verify_medium() {
 
 void ScsiCommand::read_medium(uint64_t at, uint64_t bytes) {
   if (!scratch_) {
-    scratch_ = cluster_.client().buffers().allocate(std::min(length(), kVerifiedAtOnce));
+    scratch_ = tracker_.place().client.buffers().allocate(std::min(length(), kVerifiedAtOnce));
     if (!scratch_) return finish(Sense{ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone});
   }
   image_->read(at, scratch_.bytes().first(bytes), io_options(),
@@ -381,7 +381,7 @@ void ScsiCommand::finish_as(const IoResult& result) {
       reach_->on_io(result.error, 0, image_->size());
     }
   }
-  finish(sense_of(result.error, is_write, cluster_.is_busy_on_timeout()));
+  finish(sense_of(result.error, is_write, tracker_.place().is_busy_on_timeout));
 }
 
 // Aborted between two of its steps.
@@ -405,11 +405,11 @@ void ScsiCommand::finish(Sense sense) {
   result_.asc_ascq = static_cast<uint16_t>(sense.asc);
   if (sense.status != ScsiStatus::kGood) result_.transferred_in = result_.transferred_out = 0;
   LUNAR_TRACE(lunar_scsi, cmd_done, io_id_, result_.status, result_.sense_key, result_.asc_ascq);
-  cluster_.on_command_finished(*this);
+  tracker_.on_finished(*this);
 }
 
 void ScsiCommand::cancel_if_aborted() {
-  if (image_ == nullptr || cluster_.host().is_aborted(command_.handle) == 0) return;
+  if (image_ == nullptr || tracker_.place().host.is_aborted(command_.handle) == 0) return;
   if (!std::exchange(is_cancelled_, true)) {
     LUNAR_TRACE(lunar_scsi, cmd_abort, io_id_, command_.cdb[0]);
   }
@@ -418,12 +418,12 @@ void ScsiCommand::cancel_if_aborted() {
 
 void ScsiCommand::complete() {
   // tgt drops the response of an aborted command.
-  if (ends_with_loss_ && cluster_.host().is_aborted(command_.handle) != 0) {
+  if (ends_with_loss_ && tracker_.place().host.is_aborted(command_.handle) != 0) {
     image_->on_loss_unheard();
   }
   const lunar_scsi_result result = result_;
   void* const handle = command_.handle;
-  const lunar_host& host = cluster_.host();
+  const lunar_host& host = tracker_.place().host;
   LUNAR_TRACE(lunar_scsi, cmd_returned, io_id_);
   delete this;
   host.complete(handle, &result);

@@ -15,7 +15,7 @@
 
 namespace lunar::bstore_plugin {
 
-class SharedCluster;
+class CommandTracker;
 
 // What a LUN advertises and enforces. Immutable while open.
 struct LunLimits {
@@ -33,7 +33,7 @@ struct LunLimits {
 class ScsiCommand : public boost::intrusive::list_base_hook<> {
  public:
   // `image` may be null, and `reach` is then: the LUN is closed.
-  static void start(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
+  static void start(CommandTracker& tracker, std::shared_ptr<gateway::Image> image,
                     std::shared_ptr<Reach> reach, const LunLimits& limits,
                     const lunar_scsi_command& command);
 
@@ -43,7 +43,7 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   void complete();
 
  private:
-  ScsiCommand(SharedCluster& cluster, std::shared_ptr<gateway::Image> image,
+  ScsiCommand(CommandTracker& tracker, std::shared_ptr<gateway::Image> image,
               std::shared_ptr<Reach> reach, const LunLimits& limits,
               const lunar_scsi_command& command);
 
@@ -83,7 +83,7 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   void finish(Sense sense);
   void miscompare_at(uint64_t information);
 
-  SharedCluster& cluster_;
+  CommandTracker& tracker_;
   const std::shared_ptr<gateway::Image> image_;
   const std::shared_ptr<Reach> reach_;
   const LunLimits limits_;

@@ -271,7 +271,7 @@ class SharedClusterTest : public ::testing::Test {
       command.data_in_bytes = sizeof block_;
     }
     auto reach = of ? std::make_shared<Reach>(of) : nullptr;
-    ScsiCommand::start(*cluster, std::move(of), std::move(reach), limits_, command);
+    ScsiCommand::start(cluster->commands(), std::move(of), std::move(reach), limits_, command);
   }
   // One that ends inside the call: its LUN is closed.
   void submit_to_closed() { submit(kRead, nullptr); }

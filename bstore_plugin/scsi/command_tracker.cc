@@ -1,0 +1,45 @@
+// SPDX-License-Identifier: GPL-2.0-only
+#include "bstore_plugin/scsi/command_tracker.h"
+
+#include <chrono>
+
+namespace lunar::bstore_plugin {
+namespace {
+
+constexpr std::chrono::milliseconds kAbortTick{100};
+
+}  // namespace
+
+void CommandTracker::on_started(ScsiCommand& command) {
+  running_.push_back(command);
+  has_started_ = true;
+  if (!is_abort_timer_set_) watch_for_aborts();
+}
+
+void CommandTracker::on_finished(ScsiCommand& command) {
+  running_.erase(running_.iterator_to(command));
+  const bool is_first = finished_.empty();
+  finished_.push_back(command);
+  if (is_first) on_due_();
+}
+
+void CommandTracker::hand_over() {
+  Commands batch;
+  batch.swap(finished_);
+  while (!batch.empty()) {
+    ScsiCommand& command = batch.front();
+    batch.pop_front();
+    command.complete();
+  }
+}
+
+void CommandTracker::watch_for_aborts() {
+  is_abort_timer_set_ = true;
+  place_.center.run_after(kAbortTick, [this] {
+    for (ScsiCommand& command : running_) command.cancel_if_aborted();
+    is_abort_timer_set_ = false;
+    if (!running_.empty()) watch_for_aborts();
+  });
+}
+
+}  // namespace lunar::bstore_plugin
