@@ -10,10 +10,12 @@ Each file tests/sim/mutations/NAME.patch undoes one mend. Its head says what has
     # script: NAME        of tests/sim/scripts; without one the faults are made from the seeds
     # seeds: N            how many runs at most
 
-A worktree in build/mutations is patched and lunar-sim is built in it, file by file; the first build takes as long as
-one from nothing, the others take seconds, and it stays there. The exit code is 0 if each mutation was found.
+The patches are applied to this tree, which must have no changes, and are taken back whatever happens; lunar-sim is
+built in build/release, where only what is patched is compiled, and at the end once more as it should be. The exit code
+is 0 if each mutation was found.
 """
 import argparse
+import contextlib
 import os
 import pathlib
 import re
@@ -35,29 +37,22 @@ def head_of(patch):
     return head
 
 
-def checked_out():
-    """The worktree, with what is committed."""
-    tree = ROOT / "build/mutations"
-    if tree.exists():
-        head = subprocess.run(["git", "rev-parse", "HEAD"], cwd=ROOT, check=True, stdout=subprocess.PIPE, text=True)
-        subprocess.run(["git", "checkout", "-q", "--force", "--detach", head.stdout.strip()], cwd=tree, check=True)
-    else:
-        subprocess.run(["git", "worktree", "prune"], cwd=ROOT, check=True)
-        subprocess.run(["git", "worktree", "add", "--detach", "-q", str(tree), "HEAD"], cwd=ROOT, check=True)
-    return tree
+@contextlib.contextmanager
+def taken_back(patch):
+    """Within it the tree is without the mend."""
+    subprocess.run(["git", "apply", str(patch)], cwd=ROOT, check=True)
+    try:
+        yield
+    finally:
+        subprocess.run(["git", "apply", "--reverse", str(patch)], cwd=ROOT, check=True)
 
 
-def build(tree):
-    environment = dict(os.environ, CCACHE_BASEDIR=str(tree), CCACHE_NOHASHDIR="1",
+def build():
+    environment = dict(os.environ, CCACHE_BASEDIR=str(ROOT), CCACHE_NOHASHDIR="1",
                        CCACHE_SLOPPINESS="pch_defines,time_macros")
-    dependencies = tree / "build/deps"
-    dependencies.parent.mkdir(exist_ok=True)
-    if not dependencies.exists() and (ROOT / "build/deps").exists():
-        dependencies.symlink_to(ROOT / "build/deps")
-    for command in (["cmake", "--preset", "release", "-DCMAKE_UNITY_BUILD=OFF"],
-                    ["ninja", "-C", "build/release", "lunar-sim"]):
-        subprocess.run(command, cwd=tree, env=environment, check=True, stdout=subprocess.DEVNULL)
-    return tree / "build/release/tests/sim/lunar-sim"
+    subprocess.run(["ninja", "-C", "build/release", "lunar-sim"], cwd=ROOT, env=environment, check=True,
+                   stdout=subprocess.DEVNULL)
+    return ROOT / "build/release/tests/sim/lunar-sim"
 
 
 def is_found(simulator, head, seeds):
@@ -80,15 +75,20 @@ def main():
     patches = sorted(MUTATIONS.glob("*.patch"))
     if given.names:
         patches = [MUTATIONS / f"{name}.patch" for name in given.names]
+    changed = subprocess.run(["git", "status", "--porcelain", "--untracked-files=no"], cwd=ROOT, check=True,
+                             stdout=subprocess.PIPE, text=True)
+    if changed.stdout:
+        parser.error("the tree has changes; commit them, so that the patches can be applied and taken back")
     missed = 0
-    tree = checked_out()
-    for patch in patches:
-        head = head_of(patch)
-        subprocess.run(["git", "apply", str(patch)], cwd=tree, check=True)
-        line = is_found(build(tree), head, given.seeds or int(head["seeds"]))
-        missed += line is None
-        print(f"{patch.stem}: {'found: ' + line[:140] if line else 'MISSED'}", flush=True)
-        subprocess.run(["git", "apply", "--reverse", str(patch)], cwd=tree, check=True)
+    try:
+        for patch in patches:
+            head = head_of(patch)
+            with taken_back(patch):
+                line = is_found(build(), head, given.seeds or int(head["seeds"]))
+            missed += line is None
+            print(f"{patch.stem}: {'found: ' + line[:140] if line else 'MISSED'}", flush=True)
+    finally:
+        build()
     print(f"{len(patches)} mutations, {missed} missed")
     return 1 if missed or not patches else 0
 

@@ -33,12 +33,15 @@ constexpr std::array<const char*, Fault::kKinds> kFaultNames = {"kill-server",
                                                                 "new-store",
                                                                 "old-copy",
                                                                 "reopen",
+                                                                "lose-authority",
                                                                 "resize",
                                                                 "rename",
                                                                 "make-image",
                                                                 "remove-image",
                                                                 "unregister",
-                                                                "repair"};
+                                                                "repair",
+                                                                "back-up-map",
+                                                                "restore-map"};
 
 constexpr uint64_t kOperatorKinds = Fault::kKinds - static_cast<uint64_t>(Fault::Kind::kResize);
 
@@ -129,6 +132,7 @@ Script make_script(RandomEngine& random, Duration length, unsigned servers, unsi
     // A copy of the authority's own store is found out by nobody: docs/durability.md.
     const bool swaps = fault.kind == Fault::Kind::kNewStore || fault.kind == Fault::Kind::kOldCopy;
     if (swaps && fault.target == 0) fault.target = 1;
+    if (fault.kind == Fault::Kind::kLoseAuthority) fault.target = 0;
     fault.length = below(3) == 0 ? milliseconds(5000, 40000) : milliseconds(10, 5000);
     fault.count = 1 + static_cast<unsigned>(below(below(2) == 0 ? 3 : 40));
     script.push_back(fault);

@@ -34,14 +34,17 @@ struct Fault {
     kNewStore,       // one just made in the place of the server's store, for a while
     kOldCopy,        // a copy of the store in its place, when the real one was started once more
     kReopen,         // a gateway opens the image once more, and closes what it had open
+    kLoseAuthority,  // its store, for good: a new one is made, and the last backup restored
     kResize,         // by an operator, who is killed after a time, as in the rest
     kRename,
     kMakeImage,
     kRemoveImage,
     kUnregister,  // the gateway, which is fenced
     kRepair,
+    kBackUpMap,
+    kRestoreMap,  // the last backup
   };
-  static constexpr int kKinds = 26;
+  static constexpr int kKinds = 29;
 
   Duration at{};
   Kind kind = Kind::kKillServer;

@@ -276,6 +276,15 @@ void SimDisk::swap_back() {
   fs::rename(aside_, path_);
 }
 
+void SimDisk::replace() {
+  sync_file_system(-1);
+  for (const std::string& each : {path_, aside_, copy_}) fs::remove_all(each);
+  fs::create_directories(path_);
+  failing_syncs = failing_opens = failing_unlinks = failing_renames = 0;
+  slowness = {};
+  make_room();
+}
+
 void SimDisk::copy() {
   if (exists(aside_)) return;
   fs::remove_all(copy_);

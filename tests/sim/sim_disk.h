@@ -35,6 +35,8 @@ class SimDisk final : public osd::Syscalls {
   void swap_in(bool is_copy);
   void swap_back();
   bool is_swapped() const;
+  // Another disk in its place for good: empty, and without faults. REQUIRES: close_files().
+  void replace();
   void copy();
 
   // Called when unsynced data may just have gone, but for cut_power().

@@ -1,13 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "tests/sim/sim_gateway.h"
 
+#include <fmt/core.h>
+
 #include <algorithm>
-#include <cstring>
 #include <optional>
 #include <utility>
 
-#include "bstore_plugin/scsi/sense.h"
-#include "common/check.h"
+#include "bstore_plugin/scsi/scsi_command.h"
 #include "gateway/splitter.h"
 #include "objecter/protocol/image_objects.h"
 #include "objecter/protocol/placement.h"
@@ -20,21 +20,6 @@ namespace {
 using namespace std::chrono_literals;
 using objecter::OsdErrc;
 
-void fill(Bytes block, uint64_t id) {
-  for (std::size_t i = 0; i < block.size(); i += sizeof id) {
-    const uint64_t word = id == 0 ? 0 : id * 0x9e3779b97f4a7c15U + i;
-    std::memcpy(block.data() + i, i == 0 ? &id : &word, sizeof id);
-  }
-}
-
-uint64_t id_of(ConstBytes block) {
-  uint64_t id = 0;
-  std::memcpy(&id, block.data(), sizeof id);
-  std::vector<std::byte> whole(block.size());
-  fill(whole, id);
-  return std::memcmp(whole.data(), block.data(), block.size()) == 0 ? id : test::kDamagedContent;
-}
-
 constexpr unsigned kRepeats = 5;  // of Linux's sd
 constexpr Duration kRepeatPause = 100ms;
 constexpr Duration kImpatience = 3s;  // after which some commands are aborted
@@ -44,49 +29,21 @@ constexpr Duration kImpatience = 3s;  // after which some commands are aborted
 // A command of the initiator, over all times that it is sent. Freed when it has ended; left behind
 // with a life that was killed.
 struct SimGateway::Command {
+  SimGateway& gateway;
+  Life& life;
   HistoryOp op;
-  std::vector<std::byte> data, compare;
-  msgr::RegisteredBuffer lease;
-  Bytes memory;
+  ScsiRequest request{};
+  std::vector<std::byte> plain{};  // the data, if it is not in a buffer of the client's
+  Bytes data{};
   test::History::Handle handle = 0;
-  std::function<void(HistoryOutcome)> on_end;
+  std::function<void(HistoryOutcome)> on_end{};
   bool is_impatient = false;
   bool has_lock = false;  // its gateway, when it began
   bool is_aborted = false;
   unsigned sent = 0;
-  std::shared_ptr<gateway::Image> image;  // that it was sent to
-  uint64_t io_id = 0;
+  std::shared_ptr<gateway::Image> image{};  // that it was sent to
   msgr::TimerId timer = msgr::TimerId::kNone;
 };
-
-namespace {
-
-// What Linux makes of status and sense. Nothing: it sends the command again.
-std::optional<HistoryOutcome> outcome_of(const HistoryOp& op, std::error_code error,
-                                         bool is_aborted, bool is_last) {
-  const bool is_change =
-      op.command != HistoryCommand::kRead && op.command != HistoryCommand::kFlush;
-  const HistoryOutcome bad = is_change ? HistoryOutcome::kUnknown : HistoryOutcome::kFailed;
-  const bstore_plugin::Sense sense = bstore_plugin::sense_of(error, is_change, false);
-  switch (sense.status) {
-    case bstore_plugin::ScsiStatus::kGood:
-      return HistoryOutcome::kGood;
-    case bstore_plugin::ScsiStatus::kBusy:
-      return is_last ? std::optional(bad) : std::nullopt;
-    case bstore_plugin::ScsiStatus::kTaskAborted:
-      if (op.command == HistoryCommand::kCompareAndWrite || is_last || !is_aborted) return bad;
-      return std::nullopt;
-    case bstore_plugin::ScsiStatus::kCheckCondition:
-      break;
-  }
-  if (sense.key == bstore_plugin::SenseKey::kMiscompare) return HistoryOutcome::kMiscompare;
-  if (sense.key == bstore_plugin::SenseKey::kAbortedCommand && !is_last) return std::nullopt;
-  if (error == OsdErrc::kLostWrites) return HistoryOutcome::kReportedLost;
-  if (sense.key == bstore_plugin::SenseKey::kIllegalRequest) return HistoryOutcome::kFailed;
-  return bad;
-}
-
-}  // namespace
 
 SimGateway::SimGateway(const Place& place, int client, const Workload& workload)
     : place_(place),
@@ -103,6 +60,10 @@ void SimGateway::start() {
   Life& life = *life_;
   life.process.loop.wall_offset = wall_offset_;
   life.start({{"lunar_one_sided_threshold", "8192"}});
+  life.buffers.emplace(life.client->front_end_buffers(), life.perf);
+  life.commands.emplace(
+      bstore_plugin::CommandPlace{scsi_host(), life.process.center(), *life.client, &*life.buffers},
+      [&life] { life.process.center().post([&life] { life.commands->hand_over(); }); });
   open(life);
 }
 
@@ -121,7 +82,7 @@ void SimGateway::open(Life& life) {
                                has_other_name_ = !has_other_name_;
                              return again(image.error().message);
                            }
-                           life.image = std::move(*image);
+                           take_image(life, std::move(*image));
                            on_open(life);
                          });
   });
@@ -131,6 +92,12 @@ gateway::OpenLock SimGateway::choose_lock() {
   if (!workload_.is_exclusive) return gateway::OpenLock::kShared;
   const bool takes_over = place_.host.below(20) == 0;
   return takes_over ? gateway::OpenLock::kTakeover : gateway::OpenLock::kExclusive;
+}
+
+void SimGateway::take_image(Life& life, std::shared_ptr<gateway::Image> image) {
+  if (life.reach != nullptr) life.reach->end();
+  life.reach = std::make_shared<bstore_plugin::Reach>(image);
+  life.image = std::move(image);
 }
 
 // What the gateway before has sent has been carried out by now, or never will be.
@@ -155,7 +122,9 @@ void SimGateway::reopen() {
                            last_error_ = image.error().message;
                            return;
                          }
-                         std::exchange(life.image, std::move(*image))->close([](Outcome<void>) {});
+                         const auto before = life.image;
+                         take_image(life, std::move(*image));
+                         before->close([](Outcome<void>) {});
                        });
 }
 
@@ -223,8 +192,11 @@ HistoryOp SimGateway::choose() {
       record.num_blocks = static_cast<uint32_t>(workload_.object_blocks);
       record.lba -= record.lba % workload_.object_blocks;
     }
-  } else if (dice < 91) {
+  } else if (dice < 90) {
     record.command = HistoryCommand::kWriteZeroes;
+  } else if (dice < 92) {
+    record.command = HistoryCommand::kWriteSame;
+    record.ids = {place_.next_id()};
   } else {
     record.command = HistoryCommand::kCompareAndWrite;
     record.num_blocks = 1;
@@ -249,27 +221,19 @@ void SimGateway::command(const HistoryOp& op, std::function<void(HistoryOutcome)
   Life& life = *life_;
   ++commands_;
   ++life.in_flight;
-  auto* const command = new Command();
-  command->op = op;
+  auto* const command = new Command{.gateway = *this, .life = life, .op = op};
   command->on_end = std::move(on_end);
   command->is_impatient = place_.host.below(4) == 0;
   command->has_lock = !workload_.is_exclusive || place_.owner == client_;
-  const std::size_t bytes = op.num_blocks * kBlock;
-  if (bytes > 0 && place_.host.below(2) == 0) {
-    command->lease = life.client->front_end_buffers().allocate(bytes);
-    if (command->lease) command->memory = command->lease.bytes().subspan(0, bytes);
-  }
-  if (command->memory.empty()) {
-    command->data.resize(bytes);
-    command->memory = command->data;
-  }
-  for (uint64_t i = 0; i < op.num_blocks; ++i) {
-    fill(command->memory.subspan(i * kBlock, kBlock), op.ids.empty() ? 77 : op.ids[i]);
-  }
-  for (const test::ContentId id : op.compared) {
-    command->compare.resize(command->compare.size() + kBlock);
-    fill(Bytes(command->compare).last(kBlock), id);
-  }
+  command->request = request_of(op, place_.host.random()());
+  const ScsiRequest& request = command->request;
+  const std::size_t bytes = request.data_out.size() + request.data_in_bytes;
+  void* const registered =
+      bytes > 0 && place_.host.below(2) == 0 ? life.buffers->allocate(bytes) : nullptr;
+  if (registered == nullptr) command->plain.resize(bytes);
+  command->data = registered == nullptr ? Bytes(command->plain)
+                                        : Bytes(static_cast<std::byte*>(registered), bytes);
+  std::copy(request.data_out.begin(), request.data_out.end(), command->data.begin());
   set_time();
   command->handle = place_.history.invoke(client_, op);
   send(life, *command);
@@ -279,52 +243,59 @@ void SimGateway::set_time() {
   place_.history.set_time(std::chrono::nanoseconds(place_.host.elapsed()).count());
 }
 
+const lunar_host& SimGateway::scsi_host() {
+  static const lunar_host host = [] {
+    lunar_host made{};
+    made.complete = [](void* handle, const lunar_scsi_result* result) {
+      auto& command = *static_cast<Command*>(handle);
+      command.gateway.on_done(command.life, command, *result);
+    };
+    made.is_aborted = [](const void* handle) {
+      return static_cast<const Command*>(handle)->is_aborted ? 1 : 0;
+    };
+    return made;
+  }();
+  return host;
+}
+
 void SimGateway::send(Life& life, Command& command) {
   ++command.sent;
   command.is_aborted = false;
   command.image = life.image;
-  command.io_id = life.client->next_io_id();
-  gateway::IoOptions options;
-  options.fua = command.op.fua;
-  options.io_id = command.io_id;
-  if (command.lease) options.memory = &command.lease;
   if (command.is_impatient) {
     command.timer = life.process.center().run_after(kImpatience, [&command] {
       command.timer = msgr::TimerId::kNone;
       command.is_aborted = true;
-      command.image->cancel(command.io_id);
     });
   }
-  auto done = [this, &life, &command](const gateway::IoResult& result) {
-    on_done(life, command, result);
-  };
-  gateway::Image& image = *life.image;
-  const uint64_t offset = command.op.lba * kBlock;
-  switch (command.op.command) {
-    case HistoryCommand::kRead:
-      return image.read(offset, command.memory, options, std::move(done));
-    case HistoryCommand::kWrite:
-      return image.write(offset, command.memory, options, std::move(done));
-    case HistoryCommand::kFlush:
-      return image.flush(options, std::move(done));
-    case HistoryCommand::kDiscard:
-      return image.discard(offset, command.memory.size(), options, std::move(done));
-    case HistoryCommand::kWriteZeroes:
-      return image.write_zeroes(offset, command.memory.size(), options, std::move(done));
-    case HistoryCommand::kCompareAndWrite:
-      return image.compare_and_write(offset, command.compare, command.memory, options,
-                                     std::move(done));
-    case HistoryCommand::kWriteSame:
-    case HistoryCommand::kOrwrite:
-      LUNAR_CHECK(false, "not of this workload");
+  bstore_plugin::LunLimits limits;
+  limits.block_shift = __builtin_ctz(kBlock);
+  limits.max_compare_and_write_bytes = kBlock;
+  limits.max_unmap_bytes = limits.max_write_same_bytes = workload_.image_blocks * kBlock;
+  const auto bytes = static_cast<uint32_t>(command.data.size());
+  lunar_scsi_command scsi{};
+  scsi.handle = &command;
+  scsi.cdb = command.request.cdb.data();
+  scsi.cdb_bytes = static_cast<uint32_t>(command.request.cdb.size());
+  if (command.request.data_in_bytes > 0) {
+    scsi.data_in = command.data.data();
+    scsi.data_in_bytes = bytes;
+  } else {
+    scsi.data_out = command.data.data();
+    scsi.data_out_bytes = bytes;
   }
+  scsi.is_thin = 1;
+  bstore_plugin::ScsiCommand::start(*life.commands, life.image, life.reach, limits, scsi);
 }
 
-void SimGateway::on_done(Life& life, Command& command, const gateway::IoResult& result) {
+void SimGateway::on_done(Life& life, Command& command, const lunar_scsi_result& result) {
   life.process.center().cancel(std::exchange(command.timer, msgr::TimerId::kNone));
-  if (result.error) last_error_ = result.error.message();
+  if (result.status != 0) {
+    last_error_ = fmt::format("status {:02x} sense {:x}/{:04x}", result.status, result.sense_key,
+                              result.asc_ascq);
+  }
   const std::optional<HistoryOutcome> outcome =
-      outcome_of(command.op, result.error, command.is_aborted, command.sent > kRepeats);
+      outcome_of(command.op, result, command.is_aborted, command.sent > kRepeats);
   if (!outcome) {
     life.process.center().run_after(kRepeatPause, [this, &life, &command] { send(life, command); });
     return;
@@ -332,7 +303,7 @@ void SimGateway::on_done(Life& life, Command& command, const gateway::IoResult& 
   std::vector<test::ContentId> ids;
   if (command.op.command == HistoryCommand::kRead && *outcome == HistoryOutcome::kGood) {
     for (uint64_t i = 0; i < command.op.num_blocks; ++i) {
-      ids.push_back(id_of(command.memory.subspan(i * kBlock, kBlock)));
+      ids.push_back(content_of(command.data.subspan(i * kBlock, kBlock)));
       last_read_[command.op.lba + i] = ids.back();
       place_.host.mix(ids.back());
     }
@@ -346,7 +317,8 @@ void SimGateway::on_done(Life& life, Command& command, const gateway::IoResult& 
   place_.history.complete(command.handle, *outcome, ids);
   --life.in_flight;
   const bool may_be_fenced = workload_.is_exclusive || workload_.may_be_fenced;
-  if (result.error == OsdErrc::kFenced && may_be_fenced) on_fenced(life);
+  if (command.image->readiness() == OsdErrc::kFenced && may_be_fenced) on_fenced(life);
+  if (command.plain.empty() && !command.data.empty()) life.buffers->release(command.data.data());
   const std::unique_ptr<Command> owned(&command);
   command.on_end(*outcome);
 }

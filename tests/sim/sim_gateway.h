@@ -3,12 +3,17 @@
 
 #include <functional>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
+#include "bstore_plugin/scsi/command_tracker.h"
+#include "bstore_plugin/scsi/reach.h"
+#include "gateway/data_buffers.h"
 #include "gateway/image.h"
 #include "tests/history/history.h"
 #include "tests/sim/sim_client.h"
+#include "tests/sim/sim_initiator.h"
 
 namespace lunar::sim {
 
@@ -28,12 +33,13 @@ struct Workload {
   uint64_t most_blocks = 6;    // of one command
 };
 
-// A process with an image open, and initiators that work on it, each with one command at a time.
-// They do what Linux does with status and sense: BUSY and ABORTED COMMAND are sent again, and what
-// takes too long is aborted, and sent again unless it must not be done twice.
+// A process with the SCSI layer over an open image, as tgtd has it, and initiators that work on it,
+// each with one command at a time. They do what Linux does with status and sense: BUSY and ABORTED
+// COMMAND are sent again, and what takes too long is aborted, and sent again unless it must not be
+// done twice. Of an aborted command tgt drops the status.
 class SimGateway {
  public:
-  static constexpr uint64_t kBlock = 4096;
+  static constexpr uint64_t kBlock = kBlockBytes;
   struct Place {
     SimHost& host;
     const msgr::LoopbackStack& wire;
@@ -75,18 +81,23 @@ class SimGateway {
   const std::string& last_error() const noexcept { return last_error_; }
 
  private:
+  struct Command;
   struct Life : SimClient {
     using SimClient::SimClient;
+    std::optional<gateway::DataBuffers> buffers;
+    std::optional<bstore_plugin::CommandTracker> commands;
     std::shared_ptr<gateway::Image> image;
+    std::shared_ptr<bstore_plugin::Reach> reach;  // as image
     unsigned in_flight = 0;
   };
-  struct Command;
+  static const lunar_host& scsi_host();
   void open(Life& life);
   gateway::OpenLock choose_lock();
   void on_open(Life& life);
+  static void take_image(Life& life, std::shared_ptr<gateway::Image> image);
   void on_fenced(Life& life);
   void send(Life& life, Command& command);
-  void on_done(Life& life, Command& command, const gateway::IoResult& result);
+  void on_done(Life& life, Command& command, const lunar_scsi_result& result);
   void set_time();
   void work(Life& life);
   HistoryOp choose();

@@ -2,6 +2,7 @@
 #include "tests/sim/sim_operator.h"
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
 #include "gateway/image_directory.h"
@@ -17,14 +18,38 @@ using namespace std::chrono_literals;
 using gateway::Client;
 using msgr::Completion;
 using objecter::OsdErrc;
+using Json = nlohmann::json;
 
 constexpr std::chrono::seconds kPatience{10};
 
-Task<Outcome<void>> make_pool(Client& client) {
-  Completion<Outcome<std::string>> made;
-  client.objecter().command(-1, R"({"prefix": "pool create", "pool": "lunar"})", kPatience,
-                            made.callback());
-  const Outcome<std::string> answer = co_await made;
+Task<Outcome<std::string>> ask_authority(Client& client, Json request) {
+  Completion<Outcome<std::string>> asked;
+  client.objecter().command(-1, request.dump(), kPatience, asked.callback());
+  Outcome<std::string> answer = co_await asked;
+  co_return answer;
+}
+
+Task<Outcome<void>> make_pool(Client& client, std::string osds) {
+  Json request = {{"prefix", "pool create"}, {"pool", kPool}};
+  if (!osds.empty()) request["osds"] = osds;
+  const Outcome<std::string> answer = co_await ask_authority(client, request);
+  if (!answer) co_return failure(answer.error());
+  co_return Outcome<void>();
+}
+
+Task<Outcome<void>> back_up_map(Client& client, std::function<void(std::string)> keep) {
+  const Json request = {{"prefix", "map backup"}};
+  const Outcome<std::string> map = co_await ask_authority(client, request);
+  if (!map) co_return failure(map.error());
+  if (map->find(kPool) != std::string::npos) keep(*map);
+  co_return Outcome<void>();
+}
+
+Task<Outcome<void>> restore_map(Client& client, std::string backup, bool is_lost) {
+  Json request = {
+      {"prefix", "map restore"}, {"map", std::move(backup)}, {"yes_i_really_mean_it", true}};
+  if (is_lost) request["osd_lost"] = "0";
+  const Outcome<std::string> answer = co_await ask_authority(client, request);
   if (!answer) co_return failure(answer.error());
   co_return Outcome<void>();
 }
@@ -181,7 +206,15 @@ Task<Outcome<void>> do_work(Client& client, OperatorWork work) {
 
 }  // namespace
 
-OperatorWork making_pool() { return make_pool; }
+OperatorWork making_pool(const std::string& osds) {
+  return [=](Client& client) { return make_pool(client, osds); };
+}
+OperatorWork backing_up_map(std::function<void(std::string)> keep) {
+  return [keep = std::move(keep)](Client& client) { return back_up_map(client, keep); };
+}
+OperatorWork restoring_map(const std::string& backup, bool is_lost) {
+  return [=](Client& client) { return restore_map(client, backup, is_lost); };
+}
 OperatorWork making(const std::string& name, uint64_t bytes, uint64_t object_bytes) {
   return [=](Client& client) { return make(client, name, bytes, object_bytes); };
 }

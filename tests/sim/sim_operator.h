@@ -21,13 +21,18 @@ constexpr const char* kSpare = "spare";
 // A command of an operator, as a function that takes a client which has the OSD map. It keeps
 // copies of the arguments.
 using OperatorWork = std::function<Task<Outcome<void>>(gateway::Client&)>;
-OperatorWork making_pool();
+// A pool on these servers, "1,2"; on all without any.
+OperatorWork making_pool(const std::string& osds);
 OperatorWork making(const std::string& name, uint64_t bytes, uint64_t object_bytes);
 OperatorWork removing(const std::string& name);
 OperatorWork renaming(const std::string& from, const std::string& to);
 // These two concern the image that gateways open, whichever name it has.
 OperatorWork resizing(uint64_t bytes);
 OperatorWork unregistering(const std::string& instance);
+// Calls `keep` with what it got, unless the authority has lost its map.
+OperatorWork backing_up_map(std::function<void(std::string)> keep);
+// `is_lost`: the authority's store is another than that in the backup, which is meant.
+OperatorWork restoring_map(const std::string& backup, bool is_lost);
 // A scrub, and the repair of each finding that can be mended without being named.
 OperatorWork repairing();
 // Finishes everything that was begun: the image has the first name and `bytes`, and the second one

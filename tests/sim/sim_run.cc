@@ -67,11 +67,15 @@ class Run {
   bool make_image();
   // Until it has ended well, again while something is busy; or it is wrong.
   bool operate(const std::string& what, const OperatorWork& work, Duration limit);
-  OperatorWork work_of(const Fault& fault) const;
+  OperatorWork work_of(const Fault& fault);
   void play();
   void strike(const Fault& fault);
+  void lose_authority(Duration lifetime);
+  bool restore_map_if_lost();
   void swap_stores(SimServer& server, bool is_copy, Duration length);
   bool heal();
+  // In half of the seeds the authority is a server without objects, and may lose its store.
+  bool is_authority_apart() const { return options_.seed % 2 == 0; }
   // One gateway at a time has the image: of a third of the seeds.
   bool is_exclusive() const { return options_.seed % 3 == 0; }
   void read_everything();
@@ -89,6 +93,9 @@ class Run {
       retired_;  // what is planned for them may still refer to them
   uint64_t next_id_ = 1;
   int owner_ = 0;
+  std::string backup_;       // of the map: the last one
+  std::string lost_backup_;  // the last one when the authority lost its store
+  bool is_map_lost_ = false;
   bool may_have_damage_ = false;
   bool is_healed_ = false;
   RunResult result_;
@@ -145,7 +152,9 @@ bool Run::operate(const std::string& what, const OperatorWork& work, Duration li
 }
 
 bool Run::make_image() {
-  return operate("making the pool", making_pool(), 60s) &&
+  return operate("making the pool", making_pool(is_authority_apart() ? "1,2" : ""), 60s) &&
+         operate("saving the map", backing_up_map([this](std::string map) { backup_ = map; }),
+                 60s) &&
          operate("making the image", making(kNames[0], kImageBytes, kObjectBytes), 60s);
 }
 
@@ -258,12 +267,17 @@ void Run::strike(const Fault& fault) {
     case Fault::Kind::kReopen:
       gateway.reopen();
       break;
+    case Fault::Kind::kLoseAuthority:
+      if (is_authority_apart()) lose_authority(fault.length);
+      break;
     case Fault::Kind::kResize:
     case Fault::Kind::kRename:
     case Fault::Kind::kMakeImage:
     case Fault::Kind::kRemoveImage:
     case Fault::Kind::kUnregister:
     case Fault::Kind::kRepair:
+    case Fault::Kind::kBackUpMap:
+    case Fault::Kind::kRestoreMap:
       operator_->begin(work_of(fault), fault.length, [this, fault](Outcome<void> ended) {
         say(fault.to_string() + ": " + (ended ? "done" : ended.error().message));
       });
@@ -271,7 +285,27 @@ void Run::strike(const Fault& fault) {
   }
 }
 
-OperatorWork Run::work_of(const Fault& fault) const {
+// docs/operations.md: a new store with the same fsid, and then the restore.
+void Run::lose_authority(Duration lifetime) {
+  history_.server_crashed(0, true);
+  if (!is_map_lost_) lost_backup_ = backup_;
+  is_map_lost_ = true;
+  servers_[0]->lose_store();
+  servers_[0]->restart_after(10ms);
+  operator_->begin(restoring_map(lost_backup_, true), lifetime, [this](Outcome<void> ended) {
+    say(std::string("restoring the map: ") + (ended ? "done" : ended.error().message));
+    if (ended) is_map_lost_ = false;
+  });
+}
+
+// What a killed operator has done is done again.
+bool Run::restore_map_if_lost() {
+  if (!is_map_lost_) return true;
+  return run_for(60s, [this] { return servers_[0]->is_running(); }) &&
+         operate("restoring the map", restoring_map(lost_backup_, true), 120s);
+}
+
+OperatorWork Run::work_of(const Fault& fault) {
   switch (fault.kind) {
     case Fault::Kind::kResize:
       return resizing(kImageBytes + fault.count % 3 * kObjectBytes);
@@ -283,6 +317,10 @@ OperatorWork Run::work_of(const Fault& fault) const {
       return removing(kSpare);
     case Fault::Kind::kUnregister:
       return unregistering(gateways_[fault.target % kGateways]->instance());
+    case Fault::Kind::kBackUpMap:
+      return backing_up_map([this](std::string map) { backup_ = std::move(map); });
+    case Fault::Kind::kRestoreMap:
+      return restoring_map(is_map_lost_ ? lost_backup_ : backup_, is_map_lost_);
     default:
       return repairing();
   }
@@ -347,6 +385,7 @@ bool Run::heal() {
     }
     return true;
   };
+  if (!restore_map_if_lost()) return wrong("the map is lost");
   if (run_for(180s, is_well)) return true;
   std::string why;
   for (const auto& server : servers_) {

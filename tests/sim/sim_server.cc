@@ -134,6 +134,12 @@ void SimServer::swap_back() {
   disk_.swap_back();
 }
 
+void SimServer::lose_store() {
+  kill();
+  disk_.replace();
+  make_store();
+}
+
 void SimServer::restart_after(Duration delay) {
   if (std::exchange(is_restart_due_, true)) return;
   place_.host.after(delay, [this] {

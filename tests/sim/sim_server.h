@@ -33,6 +33,8 @@ class SimServer {
   // Another store in the place of its own: one just made, or what disk().copy() kept.
   void stop_and_swap(bool is_copy);
   void swap_back();
+  // Its disk is lost, and it gets a new one, with a new store. Outside of any loop's turn.
+  void lose_store();
   void restart_after(Duration delay);
   void pause(bool is_paused);  // SIGSTOP, SIGCONT
   bool is_running() const noexcept { return life_ != nullptr; }
