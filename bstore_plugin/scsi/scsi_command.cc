@@ -142,7 +142,8 @@ gateway::IoOptions ScsiCommand::io_options() const {
 
 gateway::IoOptions ScsiCommand::io_options(const void* data) const {
   gateway::IoOptions options = io_options();
-  if (tracker_.place().data_buffers != nullptr) options.memory = tracker_.place().data_buffers->find(data);
+  if (tracker_.place().data_buffers != nullptr)
+    options.memory = tracker_.place().data_buffers->find(data);
   return options;
 }
 

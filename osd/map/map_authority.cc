@@ -81,6 +81,23 @@ struct MapAuthority::DownProposal final : MapProposal {
   void answer(objecter::Epoch) override {}
 };
 
+struct MapAuthority::LaterEpochProposal final : MapProposal {
+  objecter::Epoch known = 0;
+
+  std::optional<OsdMap> decide(const OsdMap& map) override {
+    if (known <= map.epoch) return std::nullopt;
+    OsdMap next = map;
+    next.epoch = known;
+    LUNAR_LOG(kMap, 0, "a server has map epoch {}, from before the restore: ours becomes later",
+              known);
+    return next;
+  }
+  void refuse(OsdErrc, std::string sentence) override {
+    LUNAR_ERROR(kMap, "the restored map is older than what a server has: {}", sentence);
+  }
+  void answer(objecter::Epoch) override {}
+};
+
 MapAuthority::MapAuthority(ServerRecords& records, OsdMapRef map,
                            UniqueFunction<void(OsdMapRef)> on_map)
     : records_(records), map_(std::move(map)), on_map_(std::move(on_map)) {}
@@ -96,6 +113,15 @@ void MapAuthority::boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::Os
   auto pending = std::make_unique<BootProposal>();
   pending->boot = std::move(boot);
   pending->done = std::move(done);
+  add(std::move(pending));
+}
+
+void MapAuthority::on_known_epoch(objecter::Epoch epoch) {
+  if (epoch <= latest_known_ || epoch > OsdMap::kMaxEpoch / 2) return;
+  latest_known_ = epoch;
+  if (!is_restored_ || epoch <= map_->epoch) return;
+  auto pending = std::make_unique<LaterEpochProposal>();
+  pending->known = epoch;
   add(std::move(pending));
 }
 
@@ -115,6 +141,8 @@ void MapAuthority::next() {
     std::optional<OsdMap> proposed = queue_.front()->decide(*map_);
     if (proposed) {
       // A restored map brings its own epoch.
+      if (proposed->epoch > map_->epoch)
+        proposed->epoch = std::max(proposed->epoch, latest_known_ + kRestoreGap);
       proposed->epoch = std::max(proposed->epoch, map_->epoch) + 1;
       if (const auto valid = objecter::validate(*proposed); valid) {
         publish(std::move(*proposed));
@@ -144,6 +172,7 @@ void MapAuthority::publish(OsdMap map) {
       LUNAR_ERROR(kMap, "the map cannot be written: {}", error.message());
       proposal->refuse(wire_error(error), "the authority cannot write the map: " + error.message());
     } else {
+      is_restored_ = is_restored_ || proposed->epoch > map_->epoch + 1;
       map_ = proposed;
       on_map_(map_);
       proposal->answer(map_->epoch);

@@ -356,10 +356,6 @@ CommandChange osd_replace(const OsdMap& map, const Json& arguments) {
                                   {"status", "replaced"}});
 }
 
-// Later maps than that of the backup may be known to servers and clients, which take none that is
-// older. So many changes are not made between a backup and the loss that it is for.
-constexpr objecter::Epoch kRestoreGap = 1'000'000;
-
 // The ids of "osd_lost".
 Outcome<std::vector<OsdId>> lost_osds(const Json& arguments) {
   std::vector<OsdId> ids;

@@ -11,6 +11,10 @@
 
 namespace lunar::osd {
 
+// Later maps than that of a backup may be known to servers and clients, which take none that is
+// older: a restored one is later than any that is known to the authority by so many changes.
+constexpr objecter::Epoch kRestoreGap = 1'000'000;
+
 using CommandChange = MapChange<objecter::CommandReply>;
 
 // The authority's commands, README.md "Commands": {"prefix": "pool create", "pool": "rbd", …}.

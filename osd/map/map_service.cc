@@ -147,7 +147,10 @@ void MapService::want_newer() {
 
 void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   const auto wanted = objecter::decode_map_subscribe(front);
-  if (wanted) subscribers_.subscribe(connection, wanted->epoch, map_);
+  if (!wanted) return;
+  const bool is_server = connection.peer().entity.starts_with("osd.");
+  if (authority_ && is_server) authority_->on_known_epoch(wanted->epoch);
+  subscribers_.subscribe(connection, wanted->epoch, map_);
 }
 
 void MapService::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {

@@ -84,6 +84,40 @@ TEST_F(MapAuthorityTest, AServerThatIsGoneIsDown) {
   EXPECT_FALSE(published.back()->osds[0].up);
 }
 
+// A backup that is restored for the second time is older by a whole gap than what servers have.
+TEST_F(MapAuthorityTest, ARestoredMapIsLaterThanAnyThatAServerHas) {
+  constexpr objecter::Epoch kKnown = 5 * kRestoreGap;
+  command(R"({"prefix": "map backup"})");
+  turn();
+  const std::string backup = replies.at(0).text;
+  authority->on_known_epoch(kKnown);
+  turn();
+  EXPECT_TRUE(published.empty());  // what was not restored may be an old copy
+  command(R"({"prefix": "map restore", "yes_i_really_mean_it": true, "map": )" + backup + "}");
+  turn();
+  ASSERT_EQ(published.size(), 1u);
+  EXPECT_GT(published[0]->epoch, kKnown);
+}
+
+TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesAfterwards) {
+  command(R"({"prefix": "map backup"})");
+  turn();
+  command(R"({"prefix": "map restore", "yes_i_really_mean_it": true, "map": )" +
+          replies.at(0).text + "}");
+  turn();
+  ASSERT_EQ(published.size(), 1u);
+  const objecter::Epoch restored = published[0]->epoch;
+  authority->on_known_epoch(restored);  // it has it
+  authority->on_known_epoch(restored + 7);
+  authority->on_known_epoch(restored + 7);
+  authority->on_known_epoch(~objecter::Epoch{0});  // nobody has that
+  turn();
+  ASSERT_EQ(published.size(), 2u);
+  EXPECT_GT(published[1]->epoch, restored + 7);
+  EXPECT_EQ(published[1]->pools, published[0]->pools);
+  EXPECT_EQ((*load_map(*store))->epoch, published[1]->epoch);
+}
+
 TEST_F(MapAuthorityTest, AMapOfAnotherVersionIsRefusedWithASentence) {
   std::vector<std::byte> record;
   objecter::encode(*first, record);
