@@ -244,18 +244,33 @@ bool BlockCheck::end(uint32_t which) {
   return true;
 }
 
-// The window of an optional command closes.
+// The window of an optional command closes. Others that were begun may have come before it,
+// although nothing has forced them yet.
 void BlockCheck::let_go(uint32_t which) {
   const Command& command = commands_[which];
   begin_search();
-  const std::vector<BlockState> before = states_;
-  for (BlockState state : before) {
-    const bool is_tried = command.is_always_tried || command.is_seen_later;
-    if (is_tried && fits(state, command)) step(state, which);
-    add(state);
+  for (const BlockState& state : states_) add(state);
+  const std::size_t num_before = found_.size();
+  if (command.is_always_tried || command.is_seen_later) {
+    for (std::size_t i = 0; i < found_.size() && found_.size() <= kMaxStates; ++i) {
+      const BlockState state = found_[i];
+      if ((state.done & command.bit()) != 0 && now_ > command.repeats_until) continue;
+      for (const uint32_t each : pending_) {
+        if (each == which ? fits(state, command)
+                          : can_step(state, commands_[each]) && !has_better_twin(state, each)) {
+          step(state, each);
+        }
+      }
+    }
+    is_undecided_ = found_.size() > kMaxStates;
+  }
+  // Those that were found on the way, and not with the command, are found again when they are
+  // forced.
+  std::vector<BlockState> all(found_.begin(), found_.begin() + num_before);
+  for (std::size_t i = num_before; i < found_.size(); ++i) {
+    if ((found_[i].done & command.bit()) != 0) all.push_back(found_[i]);
   }
   // Without its bit some are the same.
-  std::vector<BlockState> all = std::move(found_);
   begin_search();
   for (BlockState& state : all) {
     state.done &= ~command.bit();

@@ -233,6 +233,18 @@ TEST_F(HistoryCheckerTest, AcceptsAWriteThatHappenedJustBeforeItsWindowClosed) {
   expect_fault(HistoryFault::kStale, 5);
 }
 
+TEST_F(HistoryCheckerTest, AcceptsAnUnknownWriteBehindOneThatWasAnsweredLater) {
+  const Handle unknown = begin_write(1, 5, 17);
+  const Handle answered_later = begin_write(1, 5, 18);
+  ended(unknown, HistoryOutcome::kUnknown);
+  history_.close_window(unknown);
+  ended(answered_later);
+  read(1, 5, 17);
+  expect_clean();
+  read(1, 5, 18);
+  expect_fault(HistoryFault::kStale, 5);
+}
+
 TEST_F(HistoryCheckerTest, FindsAFailedWriteThatHappened) {
   write(1, 5, 17, kFailed);
   read(1, 5, 17);
