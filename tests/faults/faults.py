@@ -22,7 +22,21 @@ from lunar_e2e.load import COMMAND_FAILED, UNUSABLE
 from stand import FaultError, LAST_CLIENT, NUM_OSDS, OBJECT_BYTES, Stand
 
 CLONE_NEWNET = 0x40000000  # unshare(2), setns(2)
+# How each file system is made. mkfs.xfs makes none below 300 MiB, but for tests.
+MAKE = {"ext4": ("mkfs.ext4", "-q"), "xfs": ("mkfs.xfs", "-q", "--unsupported")}
 LIBC = ctypes.CDLL(None, use_errno=True)
+
+
+def make_file_system(kind, image, size):
+    """In a new file of that size."""
+    with open(image, "wb") as file:
+        file.truncate(size)
+    make, *options = MAKE[kind]
+    subprocess.run([program(make), *options, str(image)], check=True, stdout=subprocess.DEVNULL)
+
+
+def mount(image, folder):
+    subprocess.run([program("mount"), "-o", "loop", str(image), str(folder)], check=True)
 
 
 class KillServer(Stand):
@@ -316,6 +330,7 @@ class FullDisk(Stand):
     Then space is freed by UNMAP, and IO goes on. Needs root, for the mount."""
 
     num_osds = 1
+    file_system = "ext4"
     span = "96M"
 
     def __init__(self, folder):
@@ -326,11 +341,8 @@ class FullDisk(Stand):
 
     def start(self):
         self.disk.mkdir()
-        image = self.folder / "disk.img"
-        with open(image, "wb") as file:
-            file.truncate(64 << 20)
-        subprocess.run([program("mkfs.ext4"), "-q", str(image)], check=True)
-        subprocess.run([program("mount"), "-o", "loop", str(image), str(self.disk)], check=True)
+        make_file_system(self.file_system, self.folder / "disk.img", 64 << 20)
+        mount(self.folder / "disk.img", self.disk)
         return super().start()
 
     def stop(self):
@@ -375,12 +387,18 @@ class FullDisk(Stand):
             raise FaultError(f"space was freed, and commands still fail: {self.reports[LAST_CLIENT]}")
 
 
+class FullDiskXfs(FullDisk):
+    """As full-disk, on an xfs of 64 MiB."""
+    file_system = "xfs"
+
+
 class PowerCut(Stand):
     """Servers lose what their ext4 has not on its disk, as in a power cut, and find another boot id. Needs root, for
     the mounts."""
 
-    SHUTDOWN = 0x8004587d  # EXT4_IOC_SHUTDOWN (FS_IOC_SHUTDOWN)
+    SHUTDOWN = 0x8004587d  # EXT4_IOC_SHUTDOWN and XFS_IOC_GOINGDOWN
     NO_LOG_FLUSH = 2
+    file_system = "ext4"
 
     def __init__(self, folder):
         self.disks = pathlib.Path(folder) / "disks"
@@ -390,9 +408,7 @@ class PowerCut(Stand):
     def start(self):
         for osd in range(NUM_OSDS):
             (self.disks / str(osd)).mkdir(parents=True)
-            with open(self._image_of(osd), "wb") as file:
-                file.truncate(256 << 20)
-            subprocess.run([program("mkfs.ext4"), "-q", str(self._image_of(osd))], check=True)
+            make_file_system(self.file_system, self._image_of(osd), 256 << 20)
             self._mount(osd)
         super().start()
         # tgtd has a mount namespace of its own, and with it the disks: they could not be unmounted.
@@ -405,8 +421,7 @@ class PowerCut(Stand):
         return self.folder / f"disk.{osd}"
 
     def _mount(self, osd):
-        subprocess.run([program("mount"), "-o", "loop", str(self._image_of(osd)), str(self.disks / str(osd))],
-                       check=True)
+        mount(self._image_of(osd), self.disks / str(osd))
 
     def stop(self):
         try:
@@ -450,14 +465,22 @@ class PowerCut(Stand):
         record.write_text(json.dumps(runtime))
 
 
+class PowerCutXfs(PowerCut):
+    """As power-cut, on xfs."""
+    file_system = "xfs"
+
+
 def _name_of(kind):
     return re.sub(r"(?<!^)([A-Z])", r"-\1", kind.__name__).lower()
 
 
 KINDS = {_name_of(kind): kind
          for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, TakeOver, CutOff, FullDisk,
-                      PowerCut)}
-NEED_ROOT = ("cut-off", "full-disk", "power-cut")
+                      FullDiskXfs, PowerCut, PowerCutXfs)}
+NEED_ROOT = ("cut-off", "full-disk", "full-disk-xfs", "power-cut", "power-cut-xfs")
+# Rounds of a full run.
+FULL = {"kill-server": 200, "kill-tgtd": 200, "kill-both": 200, "stop-server": 50, "kill-gateway-of-two": 50,
+        "take-over": 50, "cut-off": 20, "full-disk": 10, "full-disk-xfs": 10, "power-cut": 50, "power-cut-xfs": 50}
 
 
 def run_rounds(kind, rounds, seed, seconds=1.5, keep=True, say=print):

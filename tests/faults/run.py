@@ -3,10 +3,12 @@
 """Rounds of faults on real programs, judged by the history checker.
 
   run.py [--rounds N] [--seed S] [--seconds T] [KIND...]
+  run.py --full [--seed S] [KIND...]
 
 Every round: recorded load, the fault, restart, re-login, more load, full read-back, verdict. The seed of a round is
 printed; the choices of a round depend on it alone, the moments at which the kernel runs whom do not.
-Without KIND: all but cut-off, full-disk and power-cut, which need root.
+Without KIND: all that need no root. With --full: every kind, as often as faults.FULL says, an hour or two; what a
+round finds does not keep the others from being run. At the end is said how many rounds of each kind were clean.
 """
 
 import argparse
@@ -28,6 +30,7 @@ def main():
     parser.add_argument("kinds", metavar="KIND", nargs="*", default=[],
                         help="; ".join(f"{name}: {kind.__doc__}" for name, kind in faults.KINDS.items()))
     parser.add_argument("--rounds", type=int, default=10, help="of each kind")
+    parser.add_argument("--full", action="store_true", help="as many rounds of each kind as a full run has")
     parser.add_argument("--seed", type=int, help="of the first round; default: a random one")
     parser.add_argument("--seconds", type=float, default=1.5, help="of load in a round")
     parser.add_argument("--go-on", action="store_true",
@@ -38,25 +41,41 @@ def main():
         parser.error(f"no such kind: {', '.join(sorted(unknown))}; there are {', '.join(faults.KINDS)}")
     first = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1 << 31)
     print(f"seed {first}", flush=True)
-    num_found = 0
-    for kind in arguments.kinds or [name for name in faults.KINDS if name not in faults.NEED_ROOT]:
-        done = 0
+    goes_on = arguments.go_on or arguments.full
+    kinds = arguments.kinds or [name for name in faults.KINDS
+                                if arguments.full or name not in faults.NEED_ROOT]
+    if os.geteuid() != 0 and set(kinds) & set(faults.NEED_ROOT):
+        parser.error(f"these need root: {', '.join(name for name in kinds if name in faults.NEED_ROOT)}")
+    results = []
+    for kind in kinds:
+        rounds = faults.FULL[kind] if arguments.full else arguments.rounds
+        done, found = run_kind(kind, rounds, first, arguments.seconds, goes_on)
+        results.append(f"{kind}: {done} rounds, {found} found something" if found else f"{kind}: {done} rounds, clean")
+        if found and not goes_on:
+            break
+    print("\n".join(results))
+    return 0 if all(text.endswith("clean") for text in results) else 1
 
-        def say(text):
-            nonlocal done
-            done += ": round " in text
-            print(text, flush=True)
 
-        while done < arguments.rounds:
-            try:
-                faults.run_rounds(kind, arguments.rounds - done, first + done, arguments.seconds, say=say)
-            except faults.FaultError as error:
-                num_found += 1
-                done += 1
-                print(f"FOUND: {error}", flush=True)
-                if not arguments.go_on:
-                    return 1
-    return 1 if num_found else 0
+def run_kind(kind, rounds, seed, seconds, goes_on):
+    """How many rounds were run, and how many found something; if not told to go on, the first of them is the last."""
+    done = num_found = 0
+
+    def say(text):
+        nonlocal done
+        done += ": round " in text
+        print(text, flush=True)
+
+    while done < rounds:
+        try:
+            faults.run_rounds(kind, rounds - done, seed + done, seconds, say=say)
+        except faults.FaultError as error:
+            num_found += 1
+            done += 1
+            print(f"FOUND: {error}", flush=True)
+            if not goes_on:
+                break
+    return done, num_found
 
 
 if __name__ == "__main__":
