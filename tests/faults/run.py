@@ -50,7 +50,7 @@ def main():
     for kind in kinds:
         rounds = faults.FULL[kind] if arguments.full else arguments.rounds
         done, found = run_kind(kind, rounds, first, arguments.seconds, goes_on)
-        results.append(f"{kind}: {done} rounds, {found} found something" if found else f"{kind}: {done} rounds, clean")
+        results.append(f"{kind}: {done} rounds, " + (f"{found} found something" if found else "clean"))
         if found and not goes_on:
             break
     print("\n".join(results))
@@ -58,7 +58,7 @@ def main():
 
 
 def run_kind(kind, rounds, seed, seconds, goes_on):
-    """How many rounds were run, and how many found something; if not told to go on, the first of them is the last."""
+    """How many rounds were run, and how many found something; the first of these is the last if not `goes_on`."""
     done = num_found = 0
 
     def say(text):

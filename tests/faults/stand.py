@@ -22,6 +22,10 @@ class FaultError(AssertionError):
     """A round has found something, or did not end."""
 
 
+class LoadEndedError(FaultError):
+    """The machine was so slow that the load had ended before it was in full swing: says nothing."""
+
+
 class FaultLog:
     """What the driver does, in a history of its own: shown in explanations."""
 
@@ -170,7 +174,7 @@ class Stand:
         def has_written():
             for load in loads:
                 if not load.is_running():
-                    raise FaultError("the load ended early:\n" + load.log())
+                    raise LoadEndedError("the load ended early:\n" + load.log())
             return self.bytes_written() >= start + 65536
         start = self.bytes_written()
         wait_until(has_written, 60, "the load to write")

@@ -49,6 +49,9 @@ class FaultRoundsTest(unittest.TestCase):
     def test_stop_server(self):
         self.run_rounds("stop-server", rounds=1)
 
+    def test_load_that_is_over_before_the_fault_is_repeated(self):
+        faults.run_rounds("kill-server", 1, 1, seconds=0.01)
+
     def test_blocks_that_vanish_are_found(self):
         with self.assertRaisesRegex(faults.FaultError, "unexplained read"):
             faults.run_rounds(LoseBlocks, 1, 1, seconds=1, keep=False, say=lambda _: None)
