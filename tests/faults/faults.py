@@ -19,6 +19,7 @@ import uuid
 from lunar_e2e import LoadError, PrivateTgtd, TgtadmError, wait_until
 from lunar_e2e.env import program
 from lunar_e2e.load import COMMAND_FAILED, UNUSABLE
+from power_points import PowerPoint, PowerPointXfs
 from stand import FaultError, LAST_CLIENT, LoadEndedError, NUM_OSDS, OBJECT_BYTES, Stand
 
 CLONE_NEWNET = 0x40000000  # unshare(2), setns(2)
@@ -476,11 +477,12 @@ def _name_of(kind):
 
 KINDS = {_name_of(kind): kind
          for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, TakeOver, CutOff, FullDisk,
-                      FullDiskXfs, PowerCut, PowerCutXfs)}
-NEED_ROOT = ("cut-off", "full-disk", "full-disk-xfs", "power-cut", "power-cut-xfs")
+                      FullDiskXfs, PowerCut, PowerCutXfs, PowerPoint, PowerPointXfs)}
+NEED_ROOT = ("cut-off", "full-disk", "full-disk-xfs", "power-cut", "power-cut-xfs", "power-point", "power-point-xfs")
 # Rounds of a full run.
 FULL = {"kill-server": 200, "kill-tgtd": 200, "kill-both": 200, "stop-server": 50, "kill-gateway-of-two": 50,
-        "take-over": 50, "cut-off": 20, "full-disk": 10, "full-disk-xfs": 10, "power-cut": 50, "power-cut-xfs": 50}
+        "take-over": 50, "cut-off": 20, "full-disk": 10, "full-disk-xfs": 10, "power-cut": 50, "power-cut-xfs": 50,
+        "power-point": 60, "power-point-xfs": 60}
 
 
 def _run_round(stand, number, seed, seconds):

@@ -44,6 +44,11 @@ class FaultLog:
     def server_crashed(self, osd, loses_cache):
         self._put(f"s {osd} {int(loses_cache)}")
 
+    def power_was_cut(self, client, text):
+        """Of all servers, and the client's gateway with them."""
+        self._put(f"p {text}")
+        self.close_windows(client, "the power was cut")
+
     def close_windows(self, client, text):
         """What the client has not had done by now is not done any more."""
         self._put(f"X {client} {text}")

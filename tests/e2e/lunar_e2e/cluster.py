@@ -59,12 +59,7 @@ class Cluster:
 
     def start(self):
         """Makes the stores and starts every server."""
-        self.folder.mkdir(parents=True, exist_ok=True)
-        ports = set()  # each is free until its server binds it, so one may be drawn twice
-        while len(ports) < self.num_osds:
-            ports.add(free_port(self.host))
-        self.ports = dict(enumerate(sorted(ports)))
-        self.write_conf()
+        self._prepare()
         if self.authenticate:
             for entity in ["client.admin", *(f"osd.{osd}" for osd in range(self.num_osds))]:
                 self.lunar("keyring", "add", self.keyring, entity)
@@ -75,6 +70,21 @@ class Cluster:
         for pool in self.pools:
             self.lunar("pool", "create", pool, "--store", self.store)
         return self
+
+    def start_again(self):
+        """Starts every server, at new ports, on stores that another one with this fsid has left in osd_data."""
+        self._prepare()
+        for osd in range(self.num_osds):
+            self.start_osd(osd)
+        return self
+
+    def _prepare(self):
+        self.folder.mkdir(parents=True, exist_ok=True)
+        ports = set()  # each is free until its server binds it, so one may be drawn twice
+        while len(ports) < self.num_osds:
+            ports.add(free_port(self.host))
+        self.ports = dict(enumerate(sorted(ports)))
+        self.write_conf()
 
     def write_conf(self):
         hosts = ",".join(f"{self.host}:{port}" for port in self.ports.values())
