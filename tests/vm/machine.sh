@@ -17,7 +17,8 @@ end_guests() {
 EMULATED_CPU=max,-erms,-pclmulqdq
 
 # start_qemu SECONDS CONSOLE ACCEL APPEND [MORE...]: starts a guest in the background, which runs
-# until it powers off or SECONDS are over; sets QEMU_PID.
+# until it powers off or SECONDS are over; sets QEMU_PID. Without no_timer_check the kernel panics when its timer
+# does not tick in time, as in a guest that waits for a processor.
 start_qemu() {
   local seconds=$1 console=$2 accel=$3 append=$4 cpu=max
   shift 4
@@ -25,7 +26,7 @@ start_qemu() {
   timeout -k 5 "$seconds" qemu-system-x86_64 -accel "$accel" -cpu "$cpu" -smp "${LUNAR_VM_CPUS:-2}" \
     -m "${LUNAR_VM_MEMORY_MB:-2048}" -display none -monitor none -no-reboot \
     -serial "file:$console" -kernel "$vm/vmlinuz" -initrd "$vm/initrd.gz" \
-    -append "console=ttyS0 panic=-1 quiet mitigations=off $append" "$@" </dev/null &
+    -append "console=ttyS0 panic=-1 quiet mitigations=off no_timer_check $append" "$@" </dev/null &
   QEMU_PID=$!
   vm_pids+=("$QEMU_PID")
 }
