@@ -58,15 +58,22 @@ class Recording:
         about = json.loads((folder / OUT / "recording.json").read_text(encoding="utf-8"))
         self.fsid, self.image, self.marks = about["fsid"], about["image"], about["marks"]
         self._marked_at = self.log.writes_to(about["mark_offset"])
+        try:
+            self._compare_marks()
+        except FaultError:
+            self.log.close()
+            raise
+        # Between two of them a cut may lose something.
+        flushes = self.log.flushes(self._marked_at[0], self._marked_at[-1])
+        self.gaps = [(begin, end) for begin, end in zip(flushes, flushes[1:]) if end - begin > 1]
+
+    def _compare_marks(self):
         if len(self._marked_at) != len(self.marks):
             raise FaultError(f"{len(self.marks)} marks were written, and the log has {len(self._marked_at)}")
         for number, at in enumerate(self._marked_at):
             found = MARK.unpack(self.log.data(self.log.entries[at])[:MARK.size])
             if found != (MAGIC, number, self.marks[number][0]):
                 raise FaultError(f"the log has another mark than {number} at its entry {at}")
-        # Between two of them a cut may lose something.
-        flushes = self.log.flushes(self._marked_at[0], self._marked_at[-1])
-        self.gaps = [(begin, end) for begin, end in zip(flushes, flushes[1:]) if end - begin > 1]
 
     def choose_cut(self, where, choices):
         """A number of entries, between two flushes; `where` from 0 to 1 says which two."""
@@ -110,7 +117,8 @@ class PowerPoint(Stand):
         return self
 
     def stop(self):
-        self.recording.log.close()
+        if self.recording:
+            self.recording.log.close()
 
     def fault(self, choices, seconds):
         raise NotImplementedError("the fault was before")

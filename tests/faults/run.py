@@ -7,7 +7,7 @@
 
 Every round: recorded load, the fault, restart, re-login, more load, full read-back, verdict. The seed of a round is
 printed; the choices of a round depend on it alone, the moments at which the kernel runs whom do not.
-Without KIND: all that need no root. With --full: every kind, as often as faults.FULL says, an hour or two; what a
+Without KIND: all that need no root. With --full: the kinds of faults.FULL, as often as it says, some hours; what a
 round finds does not keep the others from being run. At the end is said how many rounds of each kind were clean.
 """
 
@@ -42,13 +42,13 @@ def main():
     first = arguments.seed if arguments.seed is not None else random.SystemRandom().randrange(1 << 31)
     print(f"seed {first}", flush=True)
     goes_on = arguments.go_on or arguments.full
-    kinds = arguments.kinds or [name for name in faults.KINDS
-                                if arguments.full or name not in faults.NEED_ROOT]
+    kinds = arguments.kinds or (list(faults.FULL) if arguments.full
+                                else [name for name in faults.KINDS if name not in faults.NEED_ROOT])
     if os.geteuid() != 0 and set(kinds) & set(faults.NEED_ROOT):
         parser.error(f"these need root: {', '.join(name for name in kinds if name in faults.NEED_ROOT)}")
     results = []
     for kind in kinds:
-        rounds = faults.FULL[kind] if arguments.full else arguments.rounds
+        rounds = faults.FULL.get(kind, arguments.rounds) if arguments.full else arguments.rounds
         done, found = run_kind(kind, rounds, first, arguments.seconds, goes_on)
         results.append(f"{kind}: {done} rounds, " + (f"{found} found something" if found else "clean"))
         if found and not goes_on:
@@ -73,7 +73,7 @@ def run_kind(kind, rounds, seed, seconds, goes_on):
             num_found += 1
             done += 1
             print(f"FOUND: {error}", flush=True)
-            if not goes_on:
+            if not goes_on or isinstance(error, faults.StandError):
                 break
     return done, num_found
 

@@ -49,6 +49,13 @@ class FaultLog:
         self._put(f"p {text}")
         self.close_windows(client, "the power was cut")
 
+    def losses_begin(self, text):
+        """Acknowledged writes that are not flushed may go at any moment from here until losses_end()."""
+        self._put(f"b {text}")
+
+    def losses_end(self):
+        self._put("e")
+
     def close_windows(self, client, text):
         """What the client has not had done by now is not done any more."""
         self._put(f"X {client} {text}")

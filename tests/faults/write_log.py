@@ -24,6 +24,13 @@ class WriteLogError(Exception):
 class WriteLog:
     def __init__(self, path):
         self._file = open(path, "rb")  # pylint: disable=consider-using-with
+        try:
+            self._read(path)
+        except BaseException:
+            self.close()
+            raise
+
+    def _read(self, path):
         magic, version, count, sector_bytes = SUPER.unpack(self._file.read(SUPER.size))
         if magic != MAGIC or version != VERSION or sector_bytes < 512:
             raise WriteLogError(f"{path} is no log of writes of version {VERSION}")
@@ -63,6 +70,8 @@ class WriteLog:
         # Now and then a disk writes nothing, or all of it.
         kept = choices.choice((0, 0.2, 0.5, 0.5, 0.8, 1))
         for number, entry in enumerate(self.entries[:cut]):
+            if entry.length == 0:
+                continue
             data = self.data(entry)
             if number <= flushed or entry.flags & FUA:
                 yield entry.offset, data

@@ -13,5 +13,5 @@ export PYTHONPATH=$here/../e2e PYTHONDONTWRITEBYTECODE=1 LUNAR_VM_TIMEOUT=600
 for file_system in ext4 xfs; do
   mkdir "$folder/$file_system"
   "$here/../faults/power_points.py" "$file_system" "$folder/$file_system"
-  "$here/run_guest.sh" "$here/guest/fault_rounds.sh" "${1:-2}" power-points "$folder/$file_system"
+  "$here/run_guest.sh" "$here/guest/fault_rounds.sh" power-points "$folder/$file_system" "${1:-2}"
 done
