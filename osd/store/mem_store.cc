@@ -78,19 +78,25 @@ std::error_code MemStore::put(Object& object, uint64_t offset, ConstBytes from) 
 
 void MemStore::free_range(Object& object, uint64_t offset, uint64_t length) {
   // From what there is, not from what was asked for: a range may be far larger than the object.
-  auto at = object.pages.lower_bound(offset / kPageBytes);
-  while (at != object.pages.end() && at->first * kPageBytes < offset + length) {
-    const uint64_t start = at->first * kPageBytes;
+  const uint64_t end = offset + length;
+  const auto is_whole = [&](const Pages::value_type& page) {
+    const uint64_t start = page.first * kPageBytes;
+    return start >= offset && start + kPageBytes <= end;
+  };
+  const auto clear = [&](const Pages::value_type& page) {
+    const uint64_t start = page.first * kPageBytes;
     const uint64_t from = std::max(start, offset);
-    const uint64_t to = std::min<uint64_t>(start + kPageBytes, offset + length);
-    if (to - from == kPageBytes) {
-      at = object.pages.erase(at);
-      used_ -= kPageBytes;
-    } else {
-      std::memset(at->second->data() + (from - start), 0, to - from);
-      ++at;
-    }
-  }
+    const uint64_t to = std::min<uint64_t>(start + kPageBytes, end);
+    std::memset(page.second->data() + (from - start), 0, to - from);
+  };
+  const auto first = object.pages.lower_bound(offset / kPageBytes);
+  const auto last = object.pages.lower_bound((end + kPageBytes - 1) / kPageBytes);
+  const auto whole = std::find_if(first, last, is_whole);
+  const auto behind = std::find_if_not(whole, last, is_whole);
+  std::for_each(first, whole, clear);
+  std::for_each(behind, last, clear);
+  used_ -= static_cast<uint64_t>(behind - whole) * kPageBytes;
+  object.pages.erase(whole, behind);
 }
 
 void MemStore::drop_pages(Object& object) {

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <array>
+#include <boost/container/flat_map.hpp>
 #include <map>
 #include <memory>
 #include <string>
@@ -14,8 +15,8 @@
 
 namespace lunar::osd {
 
-// Objects in memory, for tests and benchmarks: pages of 64 KiB in a sparse map, a budget of bytes,
-// nothing durable.
+// Objects in memory, for tests and benchmarks: pages of 64 KiB that exist where something was
+// written, a budget of bytes, nothing durable.
 // Loop-bound. Owns the bytes.
 class MemStore final : public ObjectStore {
  public:
@@ -61,9 +62,12 @@ class MemStore final : public ObjectStore {
 
  private:
   using MemPage = std::array<std::byte, kPageBytes>;
+  // By offset / kPageBytes; absent: zeroes. Flat: the nodes of a tree would lie among the pages,
+  // and each step of a search would miss the caches.
+  using Pages = boost::container::flat_map<uint64_t, std::unique_ptr<MemPage>>;
   struct Object {
     uint64_t size = 0;
-    std::map<uint64_t, std::unique_ptr<MemPage>> pages;  // by offset / kPageBytes; absent: zeroes
+    Pages pages;
     std::map<std::string, std::vector<std::byte>> xattrs;
   };
 
