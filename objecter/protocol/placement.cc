@@ -1,7 +1,10 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "objecter/protocol/placement.h"
 
+#include <algorithm>
+#include <array>
 #include <bit>
+#include <cstring>
 
 namespace lunar::objecter {
 namespace {
@@ -26,13 +29,10 @@ struct JenkinsState {
   }
 };
 
-// Up to `count` bytes as a little-endian number, the first one at bit `shift`.
-uint32_t word_at(ConstBytes bytes, std::size_t offset, std::size_t count, int shift = 0) noexcept {
-  uint32_t word = 0;
-  for (std::size_t i = 0; i < count && offset + i < bytes.size(); ++i) {
-    word |= std::to_integer<uint32_t>(bytes[offset + i]) << (shift + 8 * static_cast<int>(i));
-  }
-  return word;
+uint32_t word_at(const std::byte* bytes) noexcept {
+  le32 word;
+  std::memcpy(&word, bytes, sizeof word);
+  return word.value();
 }
 
 // Values are spread over b buckets so that going from b to b + 1 moves only what enters the new
@@ -77,19 +77,22 @@ uint32_t draw_hash(PgId pg, OsdId osd) noexcept {
 }  // namespace
 
 uint32_t rjenkins1(ConstBytes bytes) noexcept {
+  constexpr std::size_t kBlock = 12;
   JenkinsState state;
-  std::size_t at = 0;
-  for (; bytes.size() - at >= 12; at += 12) {
-    state.a += word_at(bytes, at, 4);
-    state.b += word_at(bytes, at + 4, 4);
-    state.c += word_at(bytes, at + 8, 4);
+  std::size_t left = bytes.size();
+  const std::byte* at = bytes.data();
+  for (; left >= kBlock; at += kBlock, left -= kBlock) {
+    state.a += word_at(at);
+    state.b += word_at(at + 4);
+    state.c += word_at(at + 8);
     state.mix();
   }
-  // The lowest byte of c is for the length.
-  state.c += static_cast<uint32_t>(bytes.size());
-  state.a += word_at(bytes, at, 4);
-  state.b += word_at(bytes, at + 4, 4);
-  state.c += word_at(bytes, at + 8, 3, 8);
+  // The rest, filled up with zeroes. The lowest byte of c is for the length.
+  std::array<std::byte, kBlock> tail{};
+  std::copy_n(at, left, tail.begin());
+  state.a += word_at(tail.data());
+  state.b += word_at(tail.data() + 4);
+  state.c += (word_at(tail.data() + 8) << 8) + static_cast<uint32_t>(bytes.size());
   state.mix();
   return state.c;
 }
