@@ -5,13 +5,13 @@
 
 #include "msgr/event_center.h"
 #include "objecter/map/map_client.h"
-#include "objecter/map/targeting.h"
 #include "objecter/ops/counters.h"
 #include "objecter/ops/op.h"
 #include "objecter/ops/op_deadlines.h"
 #include "objecter/ops/op_ending.h"
 #include "objecter/ops/op_events.h"
 #include "objecter/ops/op_table.h"
+#include "objecter/protocol/targeting.h"
 #include "objecter/servers/osd_sessions.h"
 
 namespace lunar::objecter {

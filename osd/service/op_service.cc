@@ -172,7 +172,7 @@ void OpService::admit(msgr::Connection& connection, ClientOpRef op) {
   sessions_.submit(connection, known->second, std::move(op));
 }
 
-OsdErrc OpService::check_target(const ClientOp& op) const {
+OsdErrc OpService::check_target(const ClientOp& op) {
   if (!op.map) return OsdErrc::kStaleMap;
   const objecter::PoolInfo* pool = op.map->find_pool(op.header.pg.pool);
   if (pool == nullptr) return OsdErrc::kNoSuchPool;
@@ -185,7 +185,8 @@ OsdErrc OpService::check_target(const ClientOp& op) const {
   if (op.header.pg.seed >= pool->pg_num) return OsdErrc::kInvalid;
   if (!op.header.object.empty() && objecter::pg_of_object(*pool, op.header.object) != op.header.pg)
     return OsdErrc::kInvalid;
-  return objecter::osd_of_pg(*pool, op.header.pg) == us ? OsdErrc::kOk : OsdErrc::kStaleMap;
+  if (targeting_.map() != op.map) targeting_.set_map(op.map);
+  return targeting_.of_pg(*pool, op.header.pg).osd == us ? OsdErrc::kOk : OsdErrc::kStaleMap;
 }
 
 void OpService::wait_for_map(msgr::Connection& connection, ClientOpRef op) {

@@ -10,6 +10,7 @@
 
 #include "common/host.h"
 #include "msgr/connection.h"
+#include "objecter/protocol/targeting.h"
 #include "osd/access/access_control.h"
 #include "osd/clients/client_sessions.h"
 #include "osd/map/map_service.h"
@@ -84,7 +85,7 @@ class OpService final : private ClientSessionsHost {
   void end_watches_not_allowed();
   bool try_answer_resend(msgr::Connection& connection, const ClientOpRef& op);
   void admit(msgr::Connection& connection, ClientOpRef op);
-  OsdErrc check_target(const ClientOp& op) const;
+  OsdErrc check_target(const ClientOp& op);
   void wait_for_map(msgr::Connection& connection, ClientOpRef op);
   void refuse(msgr::Connection& connection, const ClientOp& op, OsdErrc error);
   void finish_later(ClientOpRef op, OsdErrc error);
@@ -109,6 +110,7 @@ class OpService final : private ClientSessionsHost {
   OpTracker tracker_;
   OneSidedCounters one_sided_;
   ClientSessions sessions_;
+  objecter::Targeting targeting_;  // under the map of the op that was checked last
   WatchTable watches_;
   WatchOps watch_ops_;
   std::optional<BoundedExecutor> executor_;  // empty before start()

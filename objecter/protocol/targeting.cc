@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "objecter/map/targeting.h"
+#include "objecter/protocol/targeting.h"
 
 #include "objecter/protocol/placement.h"
 
