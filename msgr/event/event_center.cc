@@ -32,6 +32,7 @@
 #include "msgr/event/poller_set.h"
 #include "msgr/event/post_queue.h"
 #include "msgr/event/timer_queue.h"
+#include "msgr/spin_window.h"
 
 namespace lunar::msgr {
 namespace {
@@ -325,8 +326,7 @@ void EventCenter::run() {
   im.asleep.store(false, std::memory_order_relaxed);
   name_this_thread(im.options.name.c_str());
   im.turn_time = im.clock();
-  const nanoseconds limit = im.options.busy_poll;
-  nanoseconds busy_poll = limit;
+  SpinWindow spin(im.options.busy_poll);
   TimePoint last_work = im.turn_time;
   unsigned busy_turns = 0;
   while (!im.stopping.load(std::memory_order_acquire)) {
@@ -336,15 +336,13 @@ void EventCenter::run() {
     if (im.has_posts() || poller_busy) {
       if (++busy_turns % kBusyTurnsPerWait == 0) im.wait(nanoseconds(0));
       im.turn_time = im.clock();
-    } else if (im.turn_time - last_work < busy_poll) {
+    } else if (im.turn_time - last_work < spin.get()) {
       if (im.wait(nanoseconds(0))) last_work = im.turn_time;
     } else {
       const TimePoint began = im.turn_time;
       im.sleep();
       last_work = im.turn_time;
-      // Worth spinning only if recent sleeps ended within the time it takes.
-      const bool short_sleep = im.turn_time - began < limit;
-      busy_poll = short_sleep ? std::min(limit, std::max(busy_poll * 2, limit / 8)) : busy_poll / 2;
+      spin.on_work_after(im.turn_time - began);
     }
   }
   im.run_posts();
