@@ -26,9 +26,6 @@ namespace lunar::bstore_plugin {
 namespace {
 
 constexpr std::chrono::milliseconds kAskTimeout{1000};  // which starts servers know
-// A turn of tgtd's loop that brings nothing costs a microsecond: the most that a lone command
-// waits.
-constexpr int kMaxTurnsPutOff = 16;
 
 // The value of -C/--control-port on tgtd's command line: it tells two tgtd of one host apart.
 std::string control_port() {
@@ -122,6 +119,7 @@ Outcome<void> SharedCluster::start(const BsOptions& options,
   }
   for (const std::string& warning : config_->warnings()) LUNAR_LOG(kTgt, 0, "{}", warning);
 
+  pacing_ = TurnPacing(std::chrono::microseconds(config_->get_uint("ms_busy_poll_us")));
   perf_ = std::make_unique<PerfRegistry>();
   auto center = msgr::EventCenter::create({.name = "lunar-tgt"});
   if (!center) return failure(center.error(), "cannot make an event loop");
@@ -138,8 +136,7 @@ Outcome<void> SharedCluster::start(const BsOptions& options,
   }
   const bool is_busy_on_timeout = config_->get_string("lunar_sense_on_timeout") == "busy";
   commands_.emplace(
-      CommandPlace{host_, *center_, *client_, data_buffers_.get(), is_busy_on_timeout},
-      [this] { on_commands_due(); });
+      CommandPlace{host_, *center_, *client_, data_buffers_.get(), is_busy_on_timeout}, *this);
   if (auto attached = attach_to_loop(); !attached) return attached;
   serve_admin_socket();
   return {};
@@ -187,7 +184,10 @@ Outcome<void> SharedCluster::attach_to_loop() {
       host_.watch_fd(completion_fd_, on_completions, this) != 0) {
     return failure(last_system_error(), "cannot join tgtd's event loop");
   }
-  center_->set_same_thread_hook([this] { schedule_turn(); });
+  center_->set_same_thread_hook([this] {
+    pacing_.on_posted();
+    schedule_turn();
+  });
   return {};
 }
 
@@ -238,10 +238,17 @@ void SharedCluster::on_commands_due() {
 }
 
 void SharedCluster::on_center_readable() {
+  pacing_.on_readable(pacing_time());
   is_in_fd_turn_ = true;
   center_->process();
   is_in_fd_turn_ = false;
   commands_->hand_over();
+  if (pacing_.wants_turn(pacing_time())) schedule_turn();
+}
+
+// Costs nothing unless the pacing looks at it.
+TurnPacing::TimePoint SharedCluster::pacing_time() const {
+  return pacing_.can_spin() ? monotonic_now() : TurnPacing::TimePoint();
 }
 
 void SharedCluster::schedule_turn() {
@@ -249,12 +256,10 @@ void SharedCluster::schedule_turn() {
 }
 
 void SharedCluster::on_turn() {
-  if (commands_->exchange_has_started() && turns_put_off_ < kMaxTurnsPutOff) {
-    ++turns_put_off_;
-    return schedule_turn();
-  }
-  turns_put_off_ = 0;
-  center_->process();
+  const TurnPacing::TimePoint now = pacing_time();
+  if (pacing_.must_put_off()) return schedule_turn();
+  if (pacing_.take_posts()) center_->process();
+  if (pacing_.wants_turn(now)) schedule_turn();
 }
 
 }  // namespace lunar::bstore_plugin

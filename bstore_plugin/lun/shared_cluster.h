@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "bstore_plugin/lun/bs_options.h"
+#include "bstore_plugin/lun/turn_pacing.h"
 #include "bstore_plugin/plugin_api.h"
 #include "bstore_plugin/scsi/command_tracker.h"
 #include "common/admin_socket.h"
@@ -35,9 +36,8 @@ Error no_file_in_time(const BsOptions& options);
 // Two ways into the center: its fd becomes readable (process, then hand finished commands to tgt),
 // or a command was submitted (process once before tgtd next waits, so that a burst leaves in one
 // writev). tgt allows completions only in the former, so the latter wakes an eventfd for them.
-// While turns of tgtd's loop still bring commands, the latter is put off: those of several
-// connections, and of one that has more than a turn takes, leave together.
-class SharedCluster {
+// TurnPacing says when the latter is put off, so that the commands of several turns leave together.
+class SharedCluster final : private CommandListener {
  public:
   // Reads the configuration, and if `accept` has nothing against it, begins to look for the
   // cluster. An Error if something of that cannot be.
@@ -72,7 +72,10 @@ class SharedCluster {
   void on_center_readable();
   void on_turn();
   void schedule_turn();
-  void on_commands_due();
+  TurnPacing::TimePoint pacing_time() const;
+  void on_command_started() noexcept override { pacing_.on_command_started(); }
+  void on_command_ended() noexcept override { pacing_.on_command_ended(); }
+  void on_commands_due() override;
 
   const lunar_host& host_;
   std::unique_ptr<Config> config_;
@@ -87,7 +90,7 @@ class SharedCluster {
   bool is_attached_ = false;  // to tgtd's loop, for good
   int completion_fd_ = -1;
   std::optional<CommandTracker> commands_;
-  int turns_put_off_ = 0;       // in a row
+  TurnPacing pacing_{std::chrono::nanoseconds(0)};  // ms_busy_poll_us, once that is known
   bool is_in_fd_turn_ = false;  // hand_over() follows: completion_fd_ need not be written
 };
 

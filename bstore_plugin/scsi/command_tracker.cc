@@ -12,7 +12,7 @@ constexpr std::chrono::milliseconds kAbortTick{100};
 
 void CommandTracker::on_started(ScsiCommand& command) {
   running_.push_back(command);
-  has_started_ = true;
+  listener_.on_command_started();
   if (!is_abort_timer_set_) watch_for_aborts();
 }
 
@@ -20,7 +20,7 @@ void CommandTracker::on_finished(ScsiCommand& command) {
   running_.erase(running_.iterator_to(command));
   const bool is_first = finished_.empty();
   finished_.push_back(command);
-  if (is_first) on_due_();
+  if (is_first) listener_.on_commands_due();
 }
 
 void CommandTracker::hand_over() {
@@ -29,6 +29,7 @@ void CommandTracker::hand_over() {
   while (!batch.empty()) {
     ScsiCommand& command = batch.front();
     batch.pop_front();
+    listener_.on_command_ended();
     command.complete();
   }
 }

@@ -69,7 +69,8 @@ Outcome<void> OsdProcess::set_up() {
   auto listen = listen_from(config);
   if (!listen) return failure(listen.error());
   listen_ = std::move(*listen);
-  auto center = msgr::EventCenter::create({.name = "lunar-osd"});
+  const std::chrono::microseconds busy_poll(config.get_uint("ms_busy_poll_us"));
+  auto center = msgr::EventCenter::create({.name = "lunar-osd", .busy_poll = busy_poll});
   if (!center) return failure(center.error(), "cannot make an event loop");
   center_ = std::move(*center);
   service_manager_.emplace(*center_);

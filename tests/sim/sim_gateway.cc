@@ -63,7 +63,7 @@ void SimGateway::start() {
   life.buffers.emplace(life.client->front_end_buffers(), life.perf);
   life.commands.emplace(
       bstore_plugin::CommandPlace{scsi_host(), life.process.center(), *life.client, &*life.buffers},
-      [&life] { life.process.center().post([&life] { life.commands->hand_over(); }); });
+      life);
   open(life);
 }
 

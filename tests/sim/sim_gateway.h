@@ -82,8 +82,11 @@ class SimGateway {
 
  private:
   struct Command;
-  struct Life : SimClient {
+  struct Life : SimClient, bstore_plugin::CommandListener {
     using SimClient::SimClient;
+    void on_commands_due() override {
+      process.center().post([this] { commands->hand_over(); });
+    }
     std::optional<gateway::DataBuffers> buffers;
     std::optional<bstore_plugin::CommandTracker> commands;
     std::shared_ptr<gateway::Image> image;

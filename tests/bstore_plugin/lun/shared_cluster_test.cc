@@ -92,6 +92,7 @@ class FakeTgtd {
     return is_over();
   }
   std::size_t watched() const { return watched_.size(); }
+  bool has_scheduled() const { return !scheduled_.empty(); }
 
   bool refuses_to_watch = false;
   int schedules = 0;
@@ -256,7 +257,7 @@ class SharedClusterTest : public ::testing::Test {
   }
 
   // READ (10) or WRITE (10) of the first block; the handle is that of the call, counted from 1.
-  void submit(uint8_t op_code, std::shared_ptr<gateway::Image> of) {
+  void submit(uint8_t op_code, std::shared_ptr<gateway::Image> of, SharedCluster& to = *cluster) {
     auto& cdb = cdbs_.emplace_back();
     cdb = {op_code, 0, 0, 0, 0, 0, 0, 0, 1, 0};
     lunar_scsi_command command{};
@@ -271,10 +272,10 @@ class SharedClusterTest : public ::testing::Test {
       command.data_in_bytes = sizeof block_;
     }
     auto reach = of ? std::make_shared<Reach>(of) : nullptr;
-    ScsiCommand::start(cluster->commands(), std::move(of), std::move(reach), limits_, command);
+    ScsiCommand::start(to.commands(), std::move(of), std::move(reach), limits_, command);
   }
   // One that ends inside the call: its LUN is closed.
-  void submit_to_closed() { submit(kRead, nullptr); }
+  void submit_to_closed(SharedCluster& to = *cluster) { submit(kRead, nullptr, to); }
   static void* handle(int number) { return reinterpret_cast<void*>(uintptr_t{0} + number); }
   static std::vector<void*> ended_handles() {
     std::vector<void*> handles;
@@ -414,10 +415,18 @@ TEST_F(SharedClusterTest, WithoutNewCommandsATurnBringsWhatIsPostedAtOnce) {
   EXPECT_TRUE(has_run);
 }
 
-TEST_F(SharedClusterTest, ALoneCommandWaitsForATurnThatBringsNoOther) {
+TEST_F(SharedClusterTest, ACommandThatIsTheOnlyOneWaitsForNothing) {
   bool has_run = false;
   cluster->client().center().post([&] { has_run = true; });
   submit_to_closed();
+  tgtd->run_scheduled();
+  EXPECT_TRUE(has_run);
+}
+
+TEST_F(SharedClusterTest, CommandsWaitForATurnThatBringsNoOther) {
+  bool has_run = false;
+  cluster->client().center().post([&] { has_run = true; });
+  for (int i = 0; i < 2; ++i) submit_to_closed();
   tgtd->run_scheduled();
   EXPECT_FALSE(has_run);
   tgtd->run_scheduled();
@@ -427,6 +436,7 @@ TEST_F(SharedClusterTest, ALoneCommandWaitsForATurnThatBringsNoOther) {
 TEST_F(SharedClusterTest, CommandsThatDoNotCeasePutSendingOffForSixteenTurnsAtMost) {
   bool has_run = false;
   cluster->client().center().post([&] { has_run = true; });
+  submit_to_closed();
   int turns = 0;
   for (; !has_run && turns < 100; ++turns) {
     submit_to_closed();
@@ -438,6 +448,24 @@ TEST_F(SharedClusterTest, CommandsThatDoNotCeasePutSendingOffForSixteenTurnsAtMo
   submit_to_closed();
   tgtd->run_scheduled();
   EXPECT_FALSE(has_run) << "the next burst has as many";
+}
+
+TEST_F(SharedClusterTest, WithBusyPollingTgtdStaysAwakeForACommandAndNotForEver) {
+  auto made = SharedCluster::create(options_of("busy.conf", "ms_busy_poll_us = 1000\n"),
+                                    FakeTgtd::host(), accept_all);
+  ASSERT_TRUE(made) << made.error().message;
+  SharedCluster& busy = **made;
+  ASSERT_TRUE(tgtd->turn_until([&] { return busy.client().objecter().map() != nullptr; }));
+  tgtd->run_scheduled();
+  submit_to_closed(busy);
+  busy.client().center().post([] {});
+  tgtd->run_scheduled();
+  EXPECT_TRUE(tgtd->has_scheduled()) << "the reply may come at any moment";
+  const auto limit = std::chrono::steady_clock::now() + 1ms;
+  while (std::chrono::steady_clock::now() < limit) {
+  }
+  tgtd->run_scheduled();
+  EXPECT_FALSE(tgtd->has_scheduled()) << "it takes longer than that";
 }
 
 // --- run_until ---
