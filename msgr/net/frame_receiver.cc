@@ -47,6 +47,7 @@ bool FrameReceiver::handle(FrameDecoder::DecodeEvent event) {
     case FrameDecoder::DecodeEvent::kNeedBytes:
       return true;
     case FrameDecoder::DecodeEvent::kPayload:
+      last_data_bytes_ = decoder_.header().data_length.value();
       return place_payload();
     case FrameDecoder::DecodeEvent::kFrame: {
       const std::shared_ptr<bool> alive = alive_;

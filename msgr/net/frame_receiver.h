@@ -55,7 +55,7 @@ class FrameReceiver {
   Bytes payload_target() const noexcept { return decoder_.payload_target(); }
   // That many bytes were received there.
   bool feed_payload(std::size_t length) { return handle(decoder_.payload_received(length)); }
-  // Of the last frame delivered.
+  // Of the frame whose data arrives, or else of the last one delivered.
   std::size_t last_data_bytes() const noexcept { return last_data_bytes_; }
 
   void abandon_payload(uint64_t tid);

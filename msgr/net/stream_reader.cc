@@ -34,7 +34,7 @@ StreamReader::Received StreamReader::receive(ByteStream& stream) {
     buffer_bytes_ = read_ahead_;
   }
   const Bytes target = receiver_.payload_target();
-  const bool is_short = !target.empty() || receiver_.last_data_bytes() >= kLargePayload;
+  const bool is_short = receiver_.last_data_bytes() >= kLargePayload;
   const std::size_t ahead = is_short ? std::min(kShortReadAhead, buffer_bytes_) : buffer_bytes_;
   const std::array<iovec, 2> iovecs = {iovec{target.data(), target.size()},
                                        iovec{buffer_.get(), ahead}};

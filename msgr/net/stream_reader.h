@@ -13,10 +13,10 @@
 namespace lunar::msgr {
 
 // The bytes of a stream on their way to a FrameReceiver. Headers, fronts and small data come
-// through a buffer that is read ahead; a payload that has a place is received there, with a little
-// of what follows. After large payloads less is read ahead, so that the head of the next payload is
-// not received into the buffer only to be copied out of it. Loop-bound. Part of a link, as is the
-// receiver; owns the buffer.
+// through a buffer that is read ahead; a payload that has a place is received there, with what
+// follows. With and after large payloads less is read ahead, so that the head of the next payload
+// is not received into the buffer only to be copied out of it; with small ones the copy costs less
+// than a system call for each. Loop-bound. Part of a link, as is the receiver; owns the buffer.
 class StreamReader {
  public:
   // What one receive() brought.

@@ -89,6 +89,25 @@ TEST_F(StreamReaderTest, ManySmallFramesComeWithOneCall) {
   EXPECT_EQ(counters_.receive_calls, 1u);
 }
 
+TEST_F(StreamReaderTest, SmallPayloadsOfWhichOneIsCutTakeNoCallEach) {
+  for (uint64_t tid = 1; tid <= 64; ++tid)
+    put(tid, "front", test_pattern(4096, static_cast<unsigned>(tid)));
+  const std::size_t bytes = stream_.bytes.size();
+  read_all();
+  ASSERT_EQ(peer_.frames.size(), 64u);
+  EXPECT_EQ(as_text(peer_.frames[40].data), test_pattern(4096, 41));
+  EXPECT_LE(counters_.receive_calls, bytes / (64u << 10) + 2) << "the last one finds nothing";
+}
+
+TEST_F(StreamReaderTest, WithALargePayloadLittleIsReadAhead) {
+  put(1, "front", test_pattern(256u << 10, 1));
+  reader_->receive(stream_);
+  ASSERT_TRUE(reader_->decode());
+  reader_->receive(stream_);
+  ASSERT_EQ(stream_.asked.size(), 2u);
+  EXPECT_LE(stream_.asked[1], 4u << 10);
+}
+
 TEST_F(StreamReaderTest, APayloadIsReceivedWhereItBelongs) {
   const std::string data = test_pattern(1u << 20, 1);
   put(1, "front", data);
