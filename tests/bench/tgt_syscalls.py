@@ -2,14 +2,17 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """Counts the system calls of tgtd and of the object server per command, with perf (as root).
 
-    tgt_syscalls.py [--stores stock-null,…] [--workloads 4k,4k1,1m] [--seconds N]
+    tgt_syscalls.py [--stores stock-null,…] [--workloads 4k,4k1,1m] [--ops N]
 
-Every store of tgt_bench.py by itself; the load is that benchmark's.
+Every store of tgt_bench.py by itself; the load is that benchmark's, of a fixed number of commands. perf counts from
+before the first one, which is the login's, until after the last.
 """
 
 import argparse
+import os
 import pathlib
 import shutil
+import signal
 import subprocess
 import sys
 import tempfile
@@ -21,15 +24,36 @@ CALLS = ("recvmsg", "sendmsg", "read", "write", "writev", "epoll_wait", "epoll_p
          "timerfd_settime", "futex", "io_uring_enter")
 
 
-def start_counting(pid):
-    events = ["raw_syscalls:sys_enter"] + [f"syscalls:sys_enter_{call}" for call in CALLS]
-    words = [word for event in events for word in ("-e", event)]
-    return subprocess.Popen(["perf", "stat", "-x", ",", "-p", str(pid), *words], stderr=subprocess.PIPE, text=True)
+class Counting:
+    """The system calls of a process while it is in force; perf says when that begins."""
+
+    def __init__(self, pid):
+        events = ["raw_syscalls:sys_enter"] + [f"syscalls:sys_enter_{call}" for call in CALLS]
+        words = [word for event in events for word in ("-e", event)]
+        (control, self._control), (self._ack, ack) = os.pipe(), os.pipe()
+        self._perf = subprocess.Popen(
+            ["perf", "stat", "-x", ",", "--delay", "-1", "--control", f"fd:{control},{ack}", "-p", str(pid), *words],
+            stderr=subprocess.PIPE, text=True, pass_fds=(control, ack))
+        os.close(control)
+        os.close(ack)
+        self._say("enable")
+
+    def _say(self, command):
+        os.write(self._control, f"{command}\n".encode())
+        if not os.read(self._ack, 8):
+            raise HarnessError(f"perf has ended before '{command}': {self._perf.stderr.read().strip()}")
+
+    def finish(self):
+        """call -> how often"""
+        self._say("disable")
+        self._perf.send_signal(signal.SIGINT)
+        _, output = self._perf.communicate(timeout=60)
+        os.close(self._control)
+        os.close(self._ack)
+        return parse_counts(output)
 
 
-def stop_counting(perf):
-    perf.send_signal(2)
-    _, output = perf.communicate(timeout=30)
+def parse_counts(output):
     counts = {}
     for line in output.splitlines():
         fields = line.split(",")
@@ -49,12 +73,10 @@ def count(bench, store, access, size, depth):
     processes = {"tgtd": bench.tgtds[tgt_bench.split_store(store)[0]].process.pid}
     if store.endswith("lunar"):
         processes["lunar-osd"] = bench.cluster.osds[0].pid
-    perfs = {name: start_counting(pid) for name, pid in processes.items()}
-    report = bench.measure(store, access, size, depth, seconds=bench.options.seconds)
-    # The load warms up for half a second at the same rate, which is counted too.
-    ops = report["iops"] * (report["seconds"] + 0.5)
-    for name, perf in perfs.items():
-        print(f"  {store:11} {name:9} {shown(stop_counting(perf), ops)}", flush=True)
+    counted = {name: Counting(pid) for name, pid in processes.items()}
+    bench.measure(store, access, size, depth, ops=bench.options.ops)
+    for name, counting in counted.items():
+        print(f"  {store:11} {name:9} {shown(counting.finish(), bench.options.ops)}", flush=True)
 
 
 def main():
@@ -62,7 +84,7 @@ def main():
     parser.add_argument("--stores", type=tgt_bench.listed(tgt_bench.STORES),
                         default=["stock-null", "null", "stock-lunar", "lunar"])
     parser.add_argument("--workloads", type=tgt_bench.listed(tgt_bench.WORKLOADS), default=["4k"])
-    parser.add_argument("--seconds", type=float, default=2)
+    parser.add_argument("--ops", type=int, default=20000)
     parser.set_defaults(span_mib=256, osds=1, osd_store="mem")
     options = parser.parse_args()
     folders = []
