@@ -6,7 +6,8 @@
 
 #include <algorithm>
 #include <cerrno>
-#include <cstring>
+
+#include "common/copy_bytes.h"
 
 namespace lunar::bstore_plugin {
 
@@ -24,7 +25,7 @@ void ReadAheadBlocks::give_back(std::unique_ptr<std::byte[]> block) {
 ReadAhead::Gained ReadAhead::read(void* to, std::size_t bytes) {
   if (has_bytes()) {
     const std::size_t given = std::min(bytes, end_ - begin_);
-    std::memcpy(to, block_.get() + begin_, given);
+    copy_bytes(static_cast<std::byte*>(to), block_.get() + begin_, given);
     begin_ += given;
     return {Arrival::kBytes, given};
   }

@@ -2,10 +2,10 @@
 #include "msgr/wire/frame_decoder.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "common/check.h"
+#include "common/copy_bytes.h"
 #include "common/crc32c.h"
 #include "msgr/errors.h"
 
@@ -15,7 +15,7 @@ namespace {
 // Moves what fits from `in` to the part of `out` that is still empty. True once `out` is full.
 bool fill(Bytes out, std::size_t& have, ConstBytes& in) noexcept {
   const std::size_t take = std::min(out.size() - have, in.size());
-  if (take > 0) std::memcpy(out.data() + have, in.data(), take);
+  copy_bytes(out.data() + have, in.data(), take);
   have += take;
   in = in.subspan(take);
   return have == out.size();

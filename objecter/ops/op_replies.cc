@@ -2,9 +2,9 @@
 #include "objecter/ops/op_replies.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
+#include "common/copy_bytes.h"
 #include "common/log.h"
 #include "tracing/tracepoints.h"
 
@@ -152,7 +152,7 @@ void OpReplies::take(Op& op, OsdReplyHeader header, msgr::InMessage message) {
   if (message.data.empty() || message.data.data() == into.data()) {
     // Nothing to keep.
   } else if (!into.empty() && header.error == OsdErrc::kOk) {
-    std::memcpy(into.data(), message.data.data(), into.size());
+    copy_bytes(into.data(), message.data.data(), into.size());
     counters_.payload_copied.add(into.size());
   } else {
     op.reply_message.emplace(std::move(message));

@@ -4,6 +4,7 @@
 #include <algorithm>
 #include <cstring>
 
+#include "common/copy_bytes.h"
 #include "osd/store/attributes.h"
 #include "osd/store/object_limits.h"
 #include "osd/store/records.h"
@@ -48,7 +49,7 @@ void MemStore::read(const ObjectId& id, uint64_t offset, Bytes into, DataDone do
   for_each_page(offset, into.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
     const auto page = object->pages.find(number);
     if (page != object->pages.end()) {
-      std::memcpy(into.data() + at, page->second->data() + inside, length);
+      copy_bytes(into.data() + at, page->second->data() + inside, length);
     } else {
       std::ranges::fill(into.subspan(at, length), std::byte{});
     }
@@ -69,7 +70,7 @@ std::error_code MemStore::put(Object& object, uint64_t offset, ConstBytes from) 
   for_each_page(offset, from.size(), [&](uint64_t number, uint64_t inside, uint64_t length) {
     std::unique_ptr<MemPage>& page = object.pages[number];
     if (!page) page = std::make_unique<MemPage>();  // zeroes
-    std::memcpy(page->data() + inside, from.data() + at, length);
+    copy_bytes(page->data() + inside, from.data() + at, length);
     at += length;
   });
   object.size = std::max<uint64_t>(object.size, offset + from.size());
