@@ -73,6 +73,7 @@ class Help:
         return len(line) - len(line.lstrip())
 
     def subcommands(self):
+        """As they are listed: "mv", or "mv, rename" of one with another name."""
         for heading, items in self.sections:
             if heading == "Subcommands":
                 yield from (item[0] for item in items)
@@ -93,7 +94,8 @@ def print_section(heading, items, macro):
 
 def print_subcommands(words, names, title):
     for name in names:
-        described = Help(help_of([*words, name]))
+        command = [*words, name.split(",")[0]]
+        described = Help(help_of(command))
         print(f'.SS "{quoted(" ".join([*title, name]))}"')
         print("\n".join(quoted(line) for line in described.intro) or "See above.")
         for line in described.synopsis:
@@ -105,7 +107,7 @@ def print_subcommands(words, names, title):
                 if re.match(r"-h\b", item):
                     continue
                 print(f".TP\n\\fB{quoted(item)}\\fR\n{quoted(text.strip())}")
-        print_subcommands([*words, name], list(described.subcommands()), [*title, name])
+        print_subcommands(command, list(described.subcommands()), [*title, command[-1]])
 
 
 def main():
