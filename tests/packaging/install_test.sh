@@ -68,7 +68,8 @@ look() {
   architecture=$(dpkg --print-architecture)
   multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
   step "contents"
-  for package in liblunar-dev liblunar1 lunar-osd lunar-storage-common lunar-tests lunar-trace tgt-lunar; do
+  for package in liblunar-dev liblunar1 lunar-osd lunar-storage-common lunar-tests lunar-trace nbdkit-plugin-lunar \
+    tgt-lunar; do
     expect "there is one $package" test -e "$packages/${package}"_*_"$architecture".deb
     dpkg -x "$packages/${package}"_*.deb "$work/tree"
     dpkg -c "$packages/${package}"_*.deb
@@ -96,6 +97,7 @@ look() {
 /usr/lib/tgt/backing-store/bs_lunar.so
 /usr/lib/tmpfiles.d/lunar-storage-common.conf
 /usr/lib/MULTIARCH/liblunar.so.1
+/usr/lib/MULTIARCH/nbdkit/plugins/nbdkit-lunar-plugin.so
 /usr/lib/MULTIARCH/pkgconfig/lunar.pc
 /usr/sbin/lunar-luns
 /usr/share/man/man1/lunar-cli.1.gz
