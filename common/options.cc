@@ -32,7 +32,7 @@ constexpr OptionSpec kOptions[] = {
 {"mon_host", kString, "", "", kCeph,
  "These addresses of servers, separated by commas, are where the cluster is looked for; one that answers is enough."},
 {"fsid", kString, "", "", kCeph,
- "This UUID tells clusters apart; --mkfs writes it into a new store."},
+ "This UUID tells clusters apart; --mkfs writes it into a new store, and lunar refuses servers of another cluster."},
 {"public_addr", kString, "", "", kCeph,
  "A server listens on this address and tells it to others; if it is empty, the server listens on all addresses and "
  "tells the one that packets to other hosts leave from."},

@@ -72,6 +72,7 @@ int errno_of(const std::error_code& code) noexcept {
     return errno_of_osd(static_cast<objecter::OsdErrc>(code.value()));
   }
   if (code == msgr::MsgrErrc::kAuthFailed) return EACCES;
+  if (code == msgr::MsgrErrc::kFeatureMismatch) return EPROTONOSUPPORT;
   if (code == msgr::MsgrErrc::kTimedOut) return ETIMEDOUT;
   if (code.category() == msgr::msgr_category()) return ECONNRESET;
   return EIO;

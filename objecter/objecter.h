@@ -95,9 +95,10 @@ class Objecter {
                                                    PerfRegistry* perf);
   virtual ~Objecter() = default;  // REQUIRES: shutdown() is done
 
-  // Runs done as soon as there is a map; or, when `timeout` ends first, with kUnreachable or
-  // msgr::MsgrErrc::kAuthFailed and a sentence about what was tried. Trying goes on after that, for
-  // whoever waits next. kShutdown: shutdown() was called.
+  // Runs done as soon as there is a map; or, when `timeout` ends first, with a sentence about what
+  // was tried and kUnreachable, or msgr::MsgrErrc::kAuthFailed or kFeatureMismatch if a server
+  // refuses this client. Trying goes on after that, for whoever waits next. kShutdown: shutdown()
+  // was called.
   virtual void wait_for_map(std::chrono::nanoseconds timeout,
                             UniqueFunction<void(Outcome<OsdMapRef>)> done) = 0;
   // The newest; null before the first.

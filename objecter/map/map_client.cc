@@ -177,22 +177,33 @@ void MapClient::on_answer(const ServerConnection& server) {
 
 Error MapClient::explain_no_map(std::chrono::nanoseconds waited) const {
   std::string tried;
-  bool is_refused = false;
+  bool is_key_refused = false;
+  bool has_mismatch = false;
   for (const msgr::Address& address : bootstrap_) {
     std::string what = "no answer";
     servers_.for_each([&](const ServerConnection& server) {
       if (server.address() != address) return;
       if (server.hello()) what = "connected, but it has no map";
       if (server.last_error()) what = server.last_error().message();
-      is_refused |= server.last_error() == msgr::MsgrErrc::kAuthFailed;
+      is_key_refused |= server.last_error() == msgr::MsgrErrc::kAuthFailed;
+      has_mismatch |= server.last_error() == msgr::MsgrErrc::kFeatureMismatch;
     });
     tried += fmt::format("{}{} ({})", tried.empty() ? "" : ", ", address.to_string(), what);
   }
-  if (is_refused) {
+  if (is_key_refused) {
     return {make_error_code(msgr::MsgrErrc::kAuthFailed),
             fmt::format("the servers do not accept {}: tried {}; its key in the keyring must be "
                         "the one they have",
                         entity_, tried)};
+  }
+  if (has_mismatch) {
+    return {
+        make_error_code(msgr::MsgrErrc::kFeatureMismatch),
+        fmt::format("the servers do not talk to this program: tried {}; ms_client_mode here "
+                    "must have a mode in common with ms_service_mode there (secure, which takes "
+                    "a key, if servers take nothing else), or one side is of another version: "
+                    "upgrade it",
+                    tried)};
   }
   return {make_error_code(OsdErrc::kUnreachable),
           fmt::format("no object server gave a cluster map within {}: tried {}{}{}; is lunar-osd "

@@ -49,8 +49,8 @@ class MapClient final : private MapSeeker {
   // on_newest_confirmed() will name.
   uint64_t ask_newest();
 
-  // A sentence about what was tried, and its code: kAuthFailed if nothing worse than the key is
-  // wrong, else kUnreachable.
+  // A sentence about what was tried, and its code. kUnreachable: it may come yet; kAuthFailed or
+  // kFeatureMismatch: a server refuses this client, and will again.
   Error explain_no_map(std::chrono::nanoseconds waited) const;
 
   // From the dispatcher.

@@ -11,6 +11,14 @@
 #include "objecter/cluster/text_message.h"
 
 namespace lunar::objecter {
+namespace {
+
+// The next try would end in the same way.
+bool is_refusal(const std::error_code& why) {
+  return why == msgr::MsgrErrc::kAuthFailed || why == msgr::MsgrErrc::kFeatureMismatch;
+}
+
+}  // namespace
 
 ServerCommands::ServerCommands(msgr::EventCenter& center, ObjecterCounters& counters,
                                CommandServers& servers)
@@ -62,7 +70,7 @@ void ServerCommands::place(Tid tid) {
         tid, failure(OsdErrc::kUnreachable, fmt::format("osd.{} has never been up: start it", id)));
   }
   command.server = servers_.server_for(*osd);
-  if (command.server->last_error() == msgr::MsgrErrc::kAuthFailed && !command.server->is_open()) {
+  if (is_refusal(command.server->last_error()) && !command.server->is_open()) {
     return lose(tid, command.server->last_error());
   }
   if (may_send(command)) send(tid, command);
@@ -115,7 +123,7 @@ void ServerCommands::on_new_map(OsdMapRef map) {
 void ServerCommands::on_reset(const ServerConnection& server, std::error_code why) {
   std::vector<Tid> lost;
   for (const auto& [tid, command] : commands_) {
-    const bool is_hopeless = command.was_sent || why == msgr::MsgrErrc::kAuthFailed;
+    const bool is_hopeless = command.was_sent || is_refusal(why);
     if (command.server.get() == &server && !command.answer && is_hopeless) lost.push_back(tid);
   }
   for (const Tid tid : lost) {

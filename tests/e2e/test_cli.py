@@ -210,6 +210,25 @@ class KeyTest(TestCase):
         self.assertEqual((code, "absent" in sentence), (errno.EACCES, True), sentence)
         self.assertLess(time.monotonic() - began, 15)  # not objecter_op_timeout, which is 20 s
 
+    def test_no_mode_in_common_is_said_at_once(self):
+        cluster = self.start_cluster(num_osds=2, authenticate=True, options={"ms_service_mode": "secure"})
+        for words in (("ls",), ("status",)):
+            with self.subTest(words):
+                began = time.monotonic()
+                code, sentence = cluster.lunar_fails(*words, "--ms-client-mode", "crc")
+                self.assertEqual(code, errno.EPROTONOSUPPORT, sentence)
+                self.assertIn("ms_client_mode here must have a mode in common with ms_service_mode", sentence)
+                self.assertLess(time.monotonic() - began, 10)
+
+    def test_another_cluster_than_the_configured_one_is_said(self):
+        cluster = self.start_cluster(num_osds=1, store="mem")
+        cluster.lunar("ls", "--fsid", cluster.fsid)
+        other = "99999999-89ab-4def-8123-456789abcdef"
+        code, sentence = cluster.lunar_fails("ls", "--fsid", other)
+        self.assertEqual(code, errno.EINVAL, sentence)
+        self.assertIn(cluster.fsid, sentence)
+        self.assertIn(other, sentence)
+
 
 class ListsTest(CliTestCase):
     def test_images_are_listed_with_size_state_and_lock(self):

@@ -6,7 +6,7 @@
 #include <algorithm>
 #include <cstdio>
 
-#include "msgr/errors.h"
+#include "common/uuid.h"
 
 namespace lunar::tools {
 namespace {
@@ -28,11 +28,17 @@ Outcome<std::unique_ptr<ClusterHandle>> ClusterHandle::open(const Config& config
   handle->client_ = std::move(*client);
   const auto timeout = config.get_duration("objecter_op_timeout");
   handle->notes_.emplace(std::chrono::steady_clock::now(), timeout);
-  // A key that is refused will be refused: that is known long before a silent server is given up.
+  // Who is refused will be refused: that is known long before a silent server is given up.
   Outcome<objecter::OsdMapRef> map = handle->wait_for_map(std::min(timeout, kRefusedWithin));
-  const bool is_refused = !map && map.error().code == msgr::MsgrErrc::kAuthFailed;
-  if (!map && !is_refused) map = handle->wait_for_map(timeout);
+  const bool may_come = !map && map.error().code == objecter::OsdErrc::kUnreachable;
+  if (may_come) map = handle->wait_for_map(timeout);
   if (!map) return failure(map.error());
+  const std::string fsid = config.get_string("fsid");
+  if (!fsid.empty() && Uuid::parse(fsid) != (*map)->fsid) {
+    return failure(std::errc::invalid_argument,
+                   "the servers of mon_host are of cluster " + (*map)->fsid.to_string() +
+                       ", and fsid = " + fsid + ": mend whichever is wrong");
+  }
   return handle;
 }
 

@@ -159,6 +159,27 @@ TEST_F(BootstrapTest, WrongKeyIsExplained) {
   stop_server(0);
 }
 
+TEST_F(BootstrapTest, NoModeInCommonIsExplained) {
+  const EntityName client = *EntityName::parse("client.test");
+  Keyring keyring;
+  keyring.generate(client);
+  keyring.generate(*EntityName::parse("osd.0"));
+  server_keyring = client_keyring = &keyring;
+  server_options.modes.service = *msgr::WireModes::parse("secure");
+  client_options.modes.client = *msgr::WireModes::parse("crc");
+  start_servers(1);
+  make_objecter();
+  wait(1s);
+  pass(1100ms);
+  ASSERT_TRUE(outcome);
+  ASSERT_FALSE(*outcome);
+  EXPECT_EQ(outcome->error().code, make_error_code(msgr::MsgrErrc::kFeatureMismatch));
+  EXPECT_THAT(outcome->error().message, HasSubstr("ms_client_mode"));
+  EXPECT_THAT(outcome->error().message, HasSubstr(osd(0).address().to_string()));
+  shut_down();  // before the keyring goes
+  stop_server(0);
+}
+
 TEST_F(BootstrapTest, AServerThatIsAnotherThanItHasProvenIsIgnored) {
   Keyring keyring;
   for (const char* entity : {"client.test", "osd.0"}) keyring.generate(*EntityName::parse(entity));

@@ -39,6 +39,23 @@ TEST_F(ServerCommandsTest, GoesToTheServerThatIsNamed) {
   EXPECT_EQ(osd(1).commands.size(), 1u);
 }
 
+TEST_F(ServerCommandsTest, AServerThatTakesOnlyOtherModesIsNotWaitedFor) {
+  Keyring keyring;  // which a server needs for TLS
+  for (const char* entity : {"client.test", "osd.1"}) keyring.generate(*EntityName::parse(entity));
+  const msgr::Address address = osd(1).address();
+  stop_server(1);
+  server_options.modes.service = *msgr::WireModes::parse("secure");
+  servers[1] = std::make_unique<test::FakeOsd>(*center, *stack, 1, server_options, &keyring);
+  servers[1]->start(address);
+  run(1, "{\"prefix\":\"osd ls\"}", 20s);
+  pass(1s);
+  ASSERT_TRUE(result) << "not after 20 s";
+  EXPECT_EQ(result->error().code, make_error_code(msgr::MsgrErrc::kFeatureMismatch));
+  EXPECT_THAT(result->error().message, HasSubstr("osd.1"));
+  shut_down();  // before the keyring goes
+  stop_server(1);
+}
+
 // A fence on another store than the one that is written to would protect nothing.
 TEST_F(ServerCommandsTest, ForOneServerGoesToNoOtherStore) {
   osd(1).hello.store = Uuid::random();
