@@ -69,13 +69,22 @@ Json value_of(const PerfHistogram& histogram) {
 
 // Prometheus takes letters, digits and underscores in names, and wants \ " and newlines escaped in
 // labels.
-std::string metric_name(std::string_view name) {
-  std::string out = "lunar_";
+std::string metric_word(std::string_view name) {
+  std::string out;
   for (const char c : name) {
     const bool plain = (c >= 'a' && c <= 'z') || (c >= 'A' && c <= 'Z') || (c >= '0' && c <= '9');
     out += plain ? c : '_';
   }
   return out;
+}
+
+// "image" of "image.rbd/disk", "msgr" of "msgr#2", "worker" of "worker-1".
+std::string_view kind_of(std::string_view group) {
+  std::string_view kind = group.substr(0, group.find_first_of(".#"));
+  const auto number = kind.find_last_not_of("0123456789");
+  const bool ends_in_number = number != std::string_view::npos && number + 1 < kind.size();
+  if (ends_in_number && kind[number] == '-') kind = kind.substr(0, number);
+  return kind;
 }
 
 std::string label_value(std::string_view text) {
@@ -88,6 +97,29 @@ std::string label_value(std::string_view text) {
 }
 
 std::string bare(double value) { return Json(value).dump(); }
+
+const char* prometheus_type(const PerfCounter&) { return "counter"; }
+const char* prometheus_type(const PerfGauge&) { return "gauge"; }
+const char* prometheus_type(const PerfReading&) { return "gauge"; }
+const char* prometheus_type(const PerfTimeAverage&) { return "summary"; }
+const char* prometheus_type(const PerfHistogram&) { return "histogram"; }
+
+// What Prometheus wants at the end of the name of a metric.
+const char* metric_end(const PerfCounter&) { return "_total"; }
+const char* metric_end(const PerfGauge&) { return ""; }
+const char* metric_end(const PerfReading&) { return ""; }
+const char* metric_end(const PerfTimeAverage&) { return "_seconds"; }
+const char* metric_end(const PerfHistogram&) { return "_seconds"; }
+
+template <typename Value>
+std::string metric_name(std::string_view group, std::string_view counter, const Value& value) {
+  std::string name = "lunar_" + metric_word(kind_of(group)) + "_" + metric_word(counter);
+  // Prometheus wants no type in a name, and there is an average of the name without it.
+  constexpr std::string_view kType = "_histogram";
+  if (name.ends_with(kType))
+    name.replace(name.size() - kType.size(), kType.size(), "_distribution");
+  return name + metric_end(value);
+}
 
 template <typename Number>  // a counter, a gauge, a reading
 void print_metric(std::string& out, const std::string& name, const std::string& labels,
@@ -108,13 +140,9 @@ void print_metric(std::string& out, const std::string& name, const std::string& 
     const std::string end = last ? "+Inf" : bare(in_seconds(PerfHistogram::upper_end(i)));
     out += name + "_bucket{" + labels + ",le=\"" + end + "\"} " + std::to_string(total) + "\n";
   }
+  out += name + "_sum{" + labels + "} " + bare(in_seconds(histogram.sum())) + "\n";
+  out += name + "_count{" + labels + "} " + std::to_string(total) + "\n";
 }
-
-const char* prometheus_type(const PerfCounter&) { return "counter"; }
-const char* prometheus_type(const PerfGauge&) { return "gauge"; }
-const char* prometheus_type(const PerfReading&) { return "gauge"; }
-const char* prometheus_type(const PerfTimeAverage&) { return "summary"; }
-const char* prometheus_type(const PerfHistogram&) { return "histogram"; }
 
 }  // namespace
 
@@ -183,7 +211,7 @@ std::string PerfRegistry::schema(std::string_view group) const {
 }
 
 std::string PerfRegistry::prometheus() const {
-  // One TYPE line per metric, then its value in every group that has it.
+  // HELP and TYPE once per metric, then its value in every group that has it.
   std::map<std::string, std::string> metrics;
   MutexLock lock(mutex_);
   for (const auto& [name, group] : groups_) {
@@ -192,9 +220,12 @@ std::string PerfRegistry::prometheus() const {
     for (const PerfGroup::Entry& entry : group->entries_) {
       std::visit(
           [&](const auto& value) {
-            const std::string metric = metric_name(entry.name);
+            const std::string metric = metric_name(name, entry.name, value);
             std::string& text = metrics[metric];
-            if (text.empty()) text = "# TYPE " + metric + " " + prometheus_type(value) + "\n";
+            if (text.empty()) {
+              text = "# HELP " + metric + " " + entry.help + "\n# TYPE " + metric + " " +
+                     prometheus_type(value) + "\n";
+            }
             print_metric(text, metric, labels, value);
           },
           entry.value);

@@ -33,7 +33,9 @@ class PerfRegistry {
   std::string dump(std::string_view group = {}) const;
   std::string schema(std::string_view group = {}) const;
   std::string histogram_dump(std::string_view group = {}) const;
-  // Prometheus text format: lunar_<counter>{group="…"} value.
+  // Prometheus text format: lunar_<kind of group>_<counter>{group="…"} value, where the kind is the
+  // group's name without a number or what comes after '.' in it. Counters end in _total, durations
+  // are in _seconds.
   std::string prometheus() const;
 
  private:
@@ -131,10 +133,16 @@ class PerfHistogram {
   static constexpr std::size_t kBuckets = 32;
 
   void add(std::chrono::nanoseconds sample) noexcept {
+    internal::bump(sum_ns_, counted(sample));
     internal::bump(buckets_[bucket_of(sample)], 1);
   }
   void add_shared(std::chrono::nanoseconds sample) noexcept {
+    sum_ns_.fetch_add(counted(sample), std::memory_order_relaxed);
     buckets_[bucket_of(sample)].fetch_add(1, std::memory_order_relaxed);
+  }
+  // Of all samples above 0.
+  std::chrono::nanoseconds sum() const noexcept {
+    return std::chrono::nanoseconds(sum_ns_.load(std::memory_order_relaxed));
   }
   // Samples in that bucket. REQUIRES: index < kBuckets
   uint64_t bucket(std::size_t index) const noexcept {
@@ -154,6 +162,10 @@ class PerfHistogram {
   }
 
  private:
+  static uint64_t counted(std::chrono::nanoseconds sample) noexcept {
+    return sample.count() <= 0 ? 0 : static_cast<uint64_t>(sample.count());
+  }
+  std::atomic<uint64_t> sum_ns_{0};
   std::array<std::atomic<uint64_t>, kBuckets> buckets_{};  // not cumulative
 };
 

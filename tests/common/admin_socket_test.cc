@@ -260,7 +260,7 @@ TEST_F(StandardCommandsTest, CountersAreDumped) {
   EXPECT_EQ(json::parse(ask("perf dump nobody")), json::object());
   EXPECT_EQ(json::parse(ask("perf schema osd"))["osd"]["op"]["description"], "ops");
   EXPECT_TRUE(json::parse(ask("perf histogram dump"))["osd"].contains("lat"));
-  EXPECT_NE(ask("perf prometheus").find("lunar_op{group=\"osd\"} 2"), std::string::npos);
+  EXPECT_NE(ask("perf prometheus").find("lunar_osd_op_total{group=\"osd\"} 2"), std::string::npos);
 }
 
 TEST_F(StandardCommandsTest, TheLogIsDumped) {

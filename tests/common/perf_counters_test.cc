@@ -121,16 +121,28 @@ TEST_F(PerfCountersTest, AGroupIsThereAsLongAsItLives) {
 TEST_F(PerfCountersTest, PrometheusTextNamesEachMetricOnce) {
   PerfGroup a(registry_, "worker-0");
   PerfGroup b(registry_, "worker-1");
-  a.counter("frames.sent", "x").add(4);
-  b.counter("frames.sent", "x").add(6);
-  a.time_average("lat", "x").add(500ms);
+  a.counter("frames.sent", "frames that were sent").add(4);
+  b.counter("frames.sent", "frames that were sent").add(6);
+  a.time_average("lat", "how long frames took").add(500ms);
   EXPECT_EQ(registry_.prometheus(),
-            "# TYPE lunar_frames_sent counter\n"
-            "lunar_frames_sent{group=\"worker-0\"} 4\n"
-            "lunar_frames_sent{group=\"worker-1\"} 6\n"
-            "# TYPE lunar_lat summary\n"
-            "lunar_lat_count{group=\"worker-0\"} 1\n"
-            "lunar_lat_sum{group=\"worker-0\"} 0.5\n");
+            "# HELP lunar_worker_frames_sent_total frames that were sent\n"
+            "# TYPE lunar_worker_frames_sent_total counter\n"
+            "lunar_worker_frames_sent_total{group=\"worker-0\"} 4\n"
+            "lunar_worker_frames_sent_total{group=\"worker-1\"} 6\n"
+            "# HELP lunar_worker_lat_seconds how long frames took\n"
+            "# TYPE lunar_worker_lat_seconds summary\n"
+            "lunar_worker_lat_seconds_count{group=\"worker-0\"} 1\n"
+            "lunar_worker_lat_seconds_sum{group=\"worker-0\"} 0.5\n");
+}
+
+TEST_F(PerfCountersTest, PrometheusNamesAMetricForTheKindOfItsGroup) {
+  PerfGroup image(registry_, "image.rbd/disk.1");
+  PerfGroup second(registry_, "msgr#2");
+  image.gauge("depth", "x");
+  second.gauge("depth", "x");
+  const std::string text = registry_.prometheus();
+  EXPECT_NE(text.find("lunar_image_depth{group=\"image.rbd/disk.1\"} 0\n"), std::string::npos);
+  EXPECT_NE(text.find("lunar_msgr_depth{group=\"msgr#2\"} 0\n"), std::string::npos);
 }
 
 TEST_F(PerfCountersTest, PrometheusHistogramsAreCumulative) {
@@ -139,9 +151,12 @@ TEST_F(PerfCountersTest, PrometheusHistogramsAreCumulative) {
   histogram.add(1us);
   histogram.add(2us);
   const std::string text = registry_.prometheus();
-  EXPECT_NE(text.find("lunar_h_bucket{group=\"g\",le=\"1.024e-06\"} 1\n"), std::string::npos)
+  EXPECT_NE(text.find("lunar_g_h_seconds_bucket{group=\"g\",le=\"1.024e-06\"} 1\n"),
+            std::string::npos)
       << text;
   EXPECT_NE(text.find("le=\"+Inf\"} 2\n"), std::string::npos);
+  EXPECT_NE(text.find("lunar_g_h_seconds_sum{group=\"g\"} 3e-06\n"), std::string::npos) << text;
+  EXPECT_NE(text.find("lunar_g_h_seconds_count{group=\"g\"} 2\n"), std::string::npos) << text;
 }
 
 TEST_F(PerfCountersTest, ReadersSeeAWriterThatTakesNoLock) {

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "tests/msgr/session/handshake_fixture.h"
+#include "tests/support/counter_in.h"
 
 namespace lunar::msgr {
 
@@ -19,10 +20,9 @@ inline MessengerOptions with_modes(MessengerOptions options, std::string_view mo
 }
 
 inline uint64_t count(Node& node, const std::string& name) {
-  const std::string text = node.perf.prometheus();
-  const auto at = text.find("lunar_" + name + "{");
-  EXPECT_NE(at, std::string::npos) << name;
-  return std::stoull(text.substr(text.find("} ", at) + 2));
+  const auto value = test::counter_in(node.perf.dump(), name);
+  EXPECT_TRUE(value) << name;
+  return value.value_or(0);
 }
 
 // Servers and clients that have keys, and take links of the modes that a test names.

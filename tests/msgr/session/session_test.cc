@@ -4,6 +4,7 @@
 #include <gmock/gmock.h>
 
 #include "tests/msgr/session/session_fixture.h"
+#include "tests/support/counter_in.h"
 
 namespace lunar::msgr {
 namespace {
@@ -35,10 +36,9 @@ class SessionTest : public SessionFixture {
     return until([&] { return server_->events.received.size() >= messages; });
   }
   uint64_t counter(Node& node, const std::string& name) {
-    const std::string text = node.perf.prometheus();
-    const auto at = text.find("lunar_" + name + "{");
-    EXPECT_NE(at, std::string::npos) << name;
-    return std::stoull(text.substr(text.find("} ", at) + 2));
+    const auto value = test::counter_in(node.perf.dump(), name);
+    EXPECT_TRUE(value) << name;
+    return value.value_or(0);
   }
   // Every link of the network breaks at its next send.
   void cut_link() {
@@ -396,8 +396,8 @@ TEST_F(SessionTest, KeepalivesKeepAQuietLinkAndMeasureIt) {
   client.keepalive_timeout = 1s;
   open(quick_options("osd.0"), client);
   ASSERT_TRUE(until([&] {
-    return client_->perf.prometheus().find("lunar_keepalive_rtt_count{group=\"msgr\"} 0") ==
-           std::string::npos;
+    return client_->perf.prometheus().find(
+               "lunar_msgr_keepalive_rtt_seconds_count{group=\"msgr\"} 0") == std::string::npos;
   }));
   EXPECT_EQ(client_->events.links_down, 0);
 }

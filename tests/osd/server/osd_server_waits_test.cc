@@ -10,6 +10,7 @@
 #include "objecter/protocol/placement.h"
 #include "osd/server/osd_server.h"
 #include "tests/osd/server/server_fixture.h"
+#include "tests/support/counter_in.h"
 
 namespace lunar::osd {
 namespace {
@@ -82,10 +83,9 @@ class OsdServerWaitsTest : private WithLinkBreaker, public ServerFixture {
     raw.post(MessageType::kOsdOp, std::move(front), tid, data);
   }
   uint64_t counter(OsdId osd, const std::string& name) {
-    const std::string text = osds[osd].perf->prometheus();
-    const auto at = text.find("lunar_" + name + "{");
-    EXPECT_NE(at, std::string::npos) << name;
-    return at == std::string::npos ? 0 : std::stoull(text.substr(text.find("} ", at) + 2));
+    const auto value = test::counter_in(osds[osd].perf->dump(), name);
+    EXPECT_TRUE(value) << name;
+    return value.value_or(0);
   }
 };
 

@@ -26,6 +26,7 @@
 #include "osd/map/map_authority.h"
 #include "osd/server/osd_server.h"
 #include "osd/store/mem_store.h"
+#include "tests/support/counter_in.h"
 #include "tests/support/manual_clock.h"
 #include "tests/support/messenger_options.h"
 
@@ -219,7 +220,7 @@ class Torture {
       for (const auto& client : clients_) client->check_ends(pool_);
       if (!until(work)) verdict_.add("some reads never ended");
     }
-    const std::string counters = perf_.prometheus();
+    const std::string counters = perf_.dump();
     end();
     uint64_t reads = 0;
     for (const auto& client : clients_) reads += client->reads();
@@ -240,9 +241,8 @@ class Torture {
 
  private:
   static unsigned long long ull(uint64_t value) { return value; }
-  static uint64_t counter(const std::string& text, const std::string& name) {
-    const auto at = text.find("lunar_" + name + "{");
-    return at == std::string::npos ? 0 : std::stoull(text.substr(text.find("} ", at) + 2));
+  static uint64_t counter(const std::string& dump, const std::string& name) {
+    return test::counter_in(dump, name).value_or(0);
   }
 
   // Turns the loop, and moves the time when nothing else can happen. False if nothing ends it.
