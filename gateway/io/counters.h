@@ -1,14 +1,32 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <map>
+#include <memory>
+#include <string>
+
 #include "common/perf_counters.h"
+#include "gateway/image_header.h"
+#include "gateway/io/image_counters.h"
 
 namespace lunar::gateway {
 
 // What `perf dump` shows of all images of a client, by librbd's names. Written on the client's
 // loop.
 struct GatewayCounters {
-  explicit GatewayCounters(PerfRegistry& registry) : group(registry, "gateway") {}
+  explicit GatewayCounters(PerfRegistry& registry)
+      : group(registry, "gateway"), registry_(registry) {}
+
+  // Those of one image: the same for all who have it open now. `spec` is POOL/IMAGE.
+  std::shared_ptr<ImageCounters> of_image(ImageId id, const std::string& spec) {
+    std::erase_if(images_, [](const auto& each) { return each.second.expired(); });
+    std::shared_ptr<ImageCounters> counters = images_[id].lock();
+    if (counters == nullptr) {
+      counters = std::make_shared<ImageCounters>(registry_, spec);
+      images_[id] = counters;
+    }
+    return counters;
+  }
 
   PerfGroup group;
   PerfCounter& rd = group.counter("rd", "READs that have ended");
@@ -32,6 +50,10 @@ struct GatewayCounters {
   PerfCounter& bytes_one_sided = group.counter(
       "bytes_one_sided", "payload that servers moved by RDMA READ and WRITE", "bytes");
   PerfGauge& in_flight = group.gauge("in_flight", "IOs that are in flight now");
+
+ private:
+  PerfRegistry& registry_;
+  std::map<ImageId, std::weak_ptr<ImageCounters>> images_;  // of those that are open
 };
 
 }  // namespace lunar::gateway

@@ -10,6 +10,7 @@
 #include "gateway/image.h"
 #include "gateway/io/counters.h"
 #include "gateway/io/trace_values.h"
+#include "gateway/metadata/open_header.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::gateway {
@@ -38,6 +39,7 @@ void IoRun::start(std::shared_ptr<Image> image, const IoWork& work, const IoOpti
   Image& owner = *io->image_;
   owner.ios_.add(*io);
   owner.client().counters().in_flight.inc();
+  owner.header_->counters().in_flight.inc();
   LUNAR_TRACE(lunar_gateway, io_start, io->io_id_, owner.id(), trace_value(work.type), work.offset,
               work.length);
   if (const std::error_code refused = owner.refusal_of(work); refused) {
@@ -196,9 +198,7 @@ void IoRun::finish() {
   // Of an aborted command nobody hears the end.
   if (is_cancelled_ && result_.error == OsdErrc::kLostWrites)
     image_->client().objecter().on_loss_unheard(image_->id());
-  GatewayCounters& counters = image_->client().counters();
-  counters.in_flight.dec();
-  count_in(counters);
+  count_in(image_->client().counters());
   LUNAR_TRACE(lunar_gateway, io_done, io_id_, result_.error.value(),
               result_.error ? 0 : work_.length);
   image_->writes_->end(write_);
@@ -213,8 +213,14 @@ void IoRun::finish() {
 }
 
 void IoRun::count_in(GatewayCounters& counters) const {
+  ImageCounters& of_image = image_->header_->counters();
   const auto took = monotonic_now() - started_;
-  if (result_.error) counters.failed.add();
+  counters.in_flight.dec();
+  of_image.in_flight.dec();
+  if (result_.error) {
+    counters.failed.add();
+    of_image.failed.add();
+  }
   counters.bytes_inline.add(result_.bytes_inline);
   counters.bytes_one_sided.add(result_.bytes_one_sided);
   switch (work_.type) {
@@ -222,15 +228,22 @@ void IoRun::count_in(GatewayCounters& counters) const {
       counters.rd.add();
       counters.rd_bytes.add(work_.length);
       counters.rd_latency.add(took);
+      of_image.rd.add();
+      of_image.rd_bytes.add(work_.length);
+      of_image.rd_latency.add(took);
       break;
     case IoType::kWrite:
       counters.wr.add();
       counters.wr_bytes.add(work_.length);
       counters.wr_latency.add(took);
+      of_image.wr.add();
+      of_image.wr_bytes.add(work_.length);
+      of_image.wr_latency.add(took);
       break;
     case IoType::kDiscard:
     case IoType::kWriteZeroes:
       counters.discard.add();
+      of_image.discard.add();
       break;
     case IoType::kWriteSame:
       counters.ws.add();
@@ -243,6 +256,7 @@ void IoRun::count_in(GatewayCounters& counters) const {
       break;
     case IoType::kFlush:
       counters.flush.add();
+      of_image.flush.add();
       break;
   }
 }

@@ -5,6 +5,7 @@
 
 #include "common/log.h"
 #include "common/random.h"
+#include "gateway/io/counters.h"
 #include "gateway/metadata/header_object.h"
 #include "gateway/metadata/image_lock.h"
 #include "gateway/metadata/metadata_object.h"
@@ -48,7 +49,8 @@ OpenHeader::OpenHeader(Client& client, ImageSpec spec, objecter::PoolInfo pool,
       watch_(client, header_of(pool_.id, header().id), registration_.cookie, *this),
       fence_(client, spec_, pool_.id, header().id, options.read_only),
       until_next_poll_(client.center()),
-      until_left_(client.center()) {}
+      until_left_(client.center()),
+      counters_(client.counters().of_image(header().id, spec_.to_string())) {}
 
 // --- opening ---
 
@@ -226,7 +228,10 @@ Task<bool> OpenHeader::wait_until_let_in(std::shared_ptr<OpenHeader> self) {
   co_return false;
 }
 
-void OpenHeader::on_notify(const objecter::NotifyEvent&, objecter::NotifyReply ack) {
+void OpenHeader::on_notify(const objecter::NotifyEvent& event, objecter::NotifyReply ack) {
+  if (asks_image_counts(event.payload)) {  // nothing has changed, and no IO is waited for
+    return ack(as_const_bytes(encode(counters_->counts())));
+  }
   if (is_stopped_ || is_fenced()) {
     fence_.on_told();
     NotifyAcks::Acks one;

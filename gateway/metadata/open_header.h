@@ -21,6 +21,8 @@
 
 namespace lunar::gateway {
 
+struct ImageCounters;
+
 // The header of an open image: watches the header object, takes the image's lock by a registration
 // in it, reads it again when somebody notifies of a change (and every lunar_header_poll, should one
 // be missed), and strikes the registration at the end. HeaderWatch, HeaderFence and NotifyAcks have
@@ -54,6 +56,9 @@ class OpenHeader final : public std::enable_shared_from_this<OpenHeader>,
   // flight any more: from the call on it starts none, and `done` runs when those that it had have
   // ended. Until stop().
   void watch_ends(NotifyAcks::WhenEnded when_ended) { acks_.watch_ends(std::move(when_ended)); }
+  // What is done with the image: whoever asks by a notify is told these. Of all opens of the
+  // client.
+  ImageCounters& counters() const noexcept { return *counters_; }
   // Runs on_resize(new size) whenever the header is found with another size. Empty: no longer.
   void watch_size(UniqueFunction<void(uint64_t)> on_resize) { on_resize_ = std::move(on_resize); }
 
@@ -97,6 +102,7 @@ class OpenHeader final : public std::enable_shared_from_this<OpenHeader>,
   msgr::Sleeper until_next_poll_;
   msgr::Sleeper until_left_;  // the watch has ended
   UniqueFunction<void(uint64_t)> on_resize_;
+  const std::shared_ptr<ImageCounters> counters_;  // never null
 };
 
 }  // namespace lunar::gateway
