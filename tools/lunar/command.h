@@ -81,6 +81,7 @@ void add_image_commands(CLI::App& app, CommandContext& context);
 void add_transfer_commands(CLI::App& app, CommandContext& context);
 void add_bench_command(CLI::App& app, CommandContext& context);
 void add_copy_commands(CLI::App& app, CommandContext& context);
+void add_iostat_commands(CLI::App& app, CommandContext& context);
 void add_usage_commands(CLI::App& app, CommandContext& context);
 void add_scrub_commands(CLI::App& app, CommandContext& context);
 void add_status_commands(CLI::App& app, CommandContext& context);

@@ -108,6 +108,7 @@ int run(int argc, char** argv) {
   lunar::tools::add_transfer_commands(app, context);
   lunar::tools::add_copy_commands(app, context);
   lunar::tools::add_usage_commands(app, context);
+  lunar::tools::add_iostat_commands(app, context);
   lunar::tools::add_bench_command(app, context);
   lunar::tools::add_status_commands(app, context);
   lunar::tools::add_scrub_commands(app, context);
