@@ -17,7 +17,7 @@ sys.path.insert(0, os.path.join(ROOT, "tools", "dev"))
 from check_coroutines import blank_comments_and_strings, matching  # noqa: E402
 
 CXX = ("tools/lunar/*.cc", "tools/perf_msgr/*.cc", "tools/trace/*.cc")
-PYTHON = ("tools/lunar-luns", "tools/lunar-vstart")
+PYTHON = ("tools/lunar-exporter", "tools/lunar-luns", "tools/lunar-vstart")
 REFERS = ("of ", "the same", "with ", "without ", "default", "as ", "such as", "its ", "instead")
 
 # The argument of a call that is the help.

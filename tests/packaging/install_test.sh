@@ -68,8 +68,8 @@ look() {
   architecture=$(dpkg --print-architecture)
   multiarch=$(dpkg-architecture -qDEB_HOST_MULTIARCH)
   step "contents"
-  for package in liblunar-dev liblunar1 lunar-osd lunar-storage-common lunar-tests lunar-trace nbdkit-plugin-lunar \
-    tgt-lunar; do
+  for package in liblunar-dev liblunar1 lunar-exporter lunar-osd lunar-storage-common lunar-tests lunar-trace \
+    nbdkit-plugin-lunar tgt-lunar; do
     expect "there is one $package" test -e "$packages/${package}"_*_"$architecture".deb
     dpkg -x "$packages/${package}"_*.deb "$work/tree"
     dpkg -c "$packages/${package}"_*.deb
@@ -82,11 +82,13 @@ look() {
 /etc/logrotate.d/lunar
 /etc/lunar/luns
 /etc/lunar/lunar.conf
+/lib/systemd/system/lunar-exporter.service
 /lib/systemd/system/lunar-luns.service
 /lib/systemd/system/lunar-osd@.service
 /lib/systemd/system/lunar.target
 /lib/systemd/system/tgt.service.d/lunar.conf
 /usr/bin/lunar-cli
+/usr/bin/lunar-exporter
 /usr/bin/lunar-iscsi-load
 /usr/bin/lunar-osd
 /usr/bin/lunar-perf-msgr
@@ -100,6 +102,8 @@ look() {
 /usr/lib/MULTIARCH/nbdkit/plugins/nbdkit-lunar-plugin.so
 /usr/lib/MULTIARCH/pkgconfig/lunar.pc
 /usr/sbin/lunar-luns
+/usr/share/lunar/monitoring/lunar-dashboard.json
+/usr/share/lunar/monitoring/lunar.rules.yml
 /usr/share/man/man1/lunar-cli.1.gz
 /usr/share/man/man5/lunar.conf.5.gz
 /usr/share/man/man8/lunar-luns.8.gz
@@ -124,8 +128,10 @@ END
   cp -a /lib/systemd/system "$work/units" && cp -a "$work/units/." "$work/tree/lib/systemd/system/"
   mkdir -p "$work/tree/usr/sbin" && cp /usr/sbin/tgtd /usr/sbin/tgtadm /usr/sbin/tgt-admin "$work/tree/usr/sbin/"
   (cd "$work/tree/lib/systemd/system" && systemd-analyze --root="$work/tree" --man=no --recursive-errors=no verify \
-    lunar-osd@0.service lunar-luns.service lunar.target) >"$work/said" 2>&1 || :
+    lunar-osd@0.service lunar-luns.service lunar-exporter.service lunar.target) >"$work/said" 2>&1 || :
   expect "systemd finds nothing wrong with the units" sh -c "! grep -E 'lunar' $work/said"
+  expect "lunar-exporter.service is exposed at 2.0 at most" \
+    systemd-analyze --offline=true --root="$work/tree" --threshold=20 security lunar-exporter.service
   expect "lunar-osd@.service is exposed at 2.0 at most" \
     systemd-analyze --offline=true --root="$work/tree" --threshold=20 security lunar-osd@0.service
 
@@ -247,6 +253,11 @@ use_it() {
   step "autopkgtest"
   cp "$LUNAR_ROOT/packaging/debian/tests/export-lun" "$work/guest/srv/"
   expect "it exports a LUN" guest /srv/export-lun
+  step "metrics"
+  guest systemctl start lunar-exporter
+  wait_for 30 scrape_has 'lunar_daemon_up\{cluster="lunar",daemon="osd.1"\} 1'
+  expect "the gateway, which is root's, has an image" \
+    scrape_has 'lunar_image_wr_total\{.*daemon="client.gw1".*image="disk1".*pool="rbd".*\} [1-9]'
   step "reload and rotation"
   guest sh -ec 'echo before >/var/log/tgt-lunar/client.gw1.log; logrotate --force /etc/logrotate.d/lunar
     test -s /var/log/tgt-lunar/client.gw1.log.1'
@@ -254,6 +265,12 @@ use_it() {
   expect "the log goes on in a new file" guest sh -ec \
     'test -s /var/log/lunar/osd.0.log.1; test -e /var/log/lunar/osd.0.log'
   expect "the server is active" guest systemctl is-active lunar-osd@0
+}
+
+# By Python: the guest has no curl.
+scrape_has() {
+  guest python3 -c 'import urllib.request
+print(urllib.request.urlopen("http://127.0.0.1:9927/metrics", timeout=9).read().decode())' | grep -E "^$1" >/dev/null
 }
 
 upgrade() {
@@ -289,7 +306,7 @@ remove() {
     DEBIAN_FRONTEND=noninteractive apt-get -qq remove lunar-storage-common liblunar1 lunar-trace'
   expect "no server runs" sh -c "! nsenter --target $leader --all pgrep -x lunar-osd"
   expect "configuration is kept" guest test -e /etc/lunar/lunar.conf
-  guest dpkg --purge lunar-osd tgt-lunar lunar-storage-common # the others have no configuration
+  guest dpkg --purge lunar-exporter lunar-osd tgt-lunar lunar-storage-common # the others have no configuration
   guest sh -c 'find / -xdev \( -path /proc -o -path /sys -o -path /srv -o -path /var/log/journal \) -prune -o \
     -name "*lunar*" -print' >"$work/left" || :
   grep -vE '^/var/lib/lunar|^/etc/lunar(/lunar\.[a-z.0-9]*keyring)?$|^/var/(cache|lib/apt)/|^/(tmp|var/tmp)/' \

@@ -12,7 +12,7 @@ set -euo pipefail
 PACKAGES_FILE=$LUNAR_ROOT/tools/dev/packages.txt
 # Units that the packages enable. The project starts private instances; the system's stay off
 # unless they were here before us.
-UNITS=(tgt.service lttng-sessiond.service iscsid.socket iscsid.service open-iscsi.service)
+UNITS=(tgt.service lttng-sessiond.service iscsid.socket iscsid.service open-iscsi.service prometheus.service)
 
 packages() { sed -E 's/#.*//; s/[[:space:]]+$//; /^$/d' "$PACKAGES_FILE"; }
 
