@@ -33,13 +33,17 @@
 // clang-format on
 
 #define ASC_CAPACITY_DATA_HAS_CHANGED 0x2a09
+#define ASC_INQUIRY_DATA_HAS_CHANGED 0x3f03
 #define ASC_INTERNAL_FAILURE 0x4400
 #define PR_READ_BITS (PR_EA_FA | PR_EA_FN)
 #define PR_WRITE_BITS (PR_WE_FA | PR_EA_FA | PR_WE_FN | PR_EA_FN)
 #define CACHING_PAGE 0x08
+#define EVPD_BIT 0x01
 #define PHYSICAL_BLOCK 4096u
 #define WCE_BIT 0x04
 #define SAME_UNMAP_BIT 0x08
+#define QUALIFIER_CONNECTED 0x0
+#define QUALIFIER_NOT_CONNECTED 0x1  // but the target can connect it: SPC-5 6.6.2
 
 // What we have put where an administrator can put something else by --params, which then stays.
 struct shown {
@@ -161,6 +165,22 @@ static void set_num_blocks(struct scsi_lu* lu, uint64_t size) {
   put_unaligned_be32(blocks >> 32 ? 0xffffffff : (uint32_t)blocks, lu->mode_block_descriptor);
 }
 
+static void show_lun(struct scsi_lu* lu, const struct lunar_lun_info* info);
+
+// What an initiator has seen of the LUN until now was not it. The nexuses learn of it by whatever
+// LUN of the target they use.
+static void host_opened(void* handle, const struct lunar_lun_info* info) {
+  struct scsi_lu* lu = handle;
+  struct scsi_lu* other;
+  lu->size = info->size;
+  show_lun(lu, info);
+  ua_sense_add_other_it_nexus(0, lu, ASC_INQUIRY_DATA_HAS_CHANGED);
+  ua_sense_add_other_it_nexus(0, lu, ASC_CAPACITY_DATA_HAS_CHANGED);
+  list_for_each_entry(other, &lu->tgt->device_list, device_siblings) {
+    if (other != lu) ua_sense_add_other_it_nexus(0, other, ASC_REPORTED_LUNS_DATA_HAS_CHANGED);
+  }
+}
+
 static void host_resized(void* handle, uint64_t size) {
   struct scsi_lu* lu = handle;
   lu->size = size;
@@ -181,6 +201,7 @@ static const struct lunar_host host = {
     .schedule = host_schedule,
     .complete = host_complete,
     .is_aborted = host_is_aborted,
+    .opened = host_opened,
     .resized = host_resized,
     .take_data_buffers = lunar_take_data_buffers,
     .take_tcp = lunar_take_tcp,
@@ -214,11 +235,11 @@ static int wants_unmap(const uint8_t* cdb) {
   return (cdb[0] == WRITE_SAME || cdb[0] == WRITE_SAME_16) && (cdb[1] & SAME_UNMAP_BIT);
 }
 
-// As tgt says it of its own LUNs.
-static int offline(struct scsi_cmd* cmd) {
-  const int is_removable = cmd->dev->attrs.removable;
-  return lunar_check_condition(cmd, NOT_READY,
-                               is_removable ? ASC_MEDIUM_NOT_PRESENT : ASC_BECOMING_READY);
+// The additional sense of NOT READY; 0 if the LUN is ready. Offline is said as by tgt of its own.
+static uint16_t unready(const struct scsi_lu* lu) {
+  const int is_removable = lu->attrs.removable;
+  if (!lu->attrs.online) return is_removable ? ASC_MEDIUM_NOT_PRESENT : ASC_BECOMING_READY;
+  return lunar_lun_unready(lunar_of((struct scsi_lu*)lu)->lun);
 }
 
 static int perform(int host_no, struct scsi_cmd* cmd) {
@@ -226,7 +247,7 @@ static int perform(int host_no, struct scsi_cmd* cmd) {
   (void)host_no;
   if (device_reserved(cmd)) return SAM_STAT_RESERVATION_CONFLICT;
   if (lunar_was_preempted(cmd)) return SAM_STAT_TASK_ABORTED;
-  if (!lu->attrs.online) return offline(cmd);
+  if (unready(lu)) return lunar_check_condition(cmd, NOT_READY, unready(lu));
   if (changes_medium(cmd->scb)) {
     if (lu->attrs.readonly || lu->attrs.swp)
       return lunar_check_condition(cmd, DATA_PROTECT, ASC_WRITE_PROTECT);
@@ -266,20 +287,33 @@ static int bs_lunar_cmd_submit(struct scsi_cmd* cmd) {
   return -EINVAL;
 }
 
-// tgt calculates the last block of a LUN that is closed, as after a path= that failed: of 2^64. And
-// READ CAPACITY(10) writes nothing where there is no room for all, and says that it has filled it.
+// tgt calculates the last block of a LUN that is not open: of 2^64. And READ CAPACITY(10) writes
+// nothing where there is no room for all, and says that it has filled it.
 static int (*core_read_capacity)(int host_no, struct scsi_cmd* cmd);
 static int (*core_read_capacity_16)(int host_no, struct scsi_cmd* cmd);
 
 static int read_capacity(int host_no, struct scsi_cmd* cmd) {
   uint32_t answer[2];
-  if (!cmd->dev->size) return offline(cmd);
+  if (!cmd->dev->size) return lunar_check_condition(cmd, NOT_READY, unready(cmd->dev));
   return lunar_answer_within(host_no, cmd, core_read_capacity, answer, sizeof(answer));
 }
 
 static int read_capacity_16(int host_no, struct scsi_cmd* cmd) {
-  if (!cmd->dev->size) return offline(cmd);
+  if (!cmd->dev->size) return lunar_check_condition(cmd, NOT_READY, unready(cmd->dev));
   return core_read_capacity_16(host_no, cmd);
+}
+
+// Serial number and designators are known when the image is. Until then tgt has some of its own,
+// which another target has too: two hosts would take two disks for one.
+static int (*core_inquiry)(int host_no, struct scsi_cmd* cmd);
+
+static int inquiry(int host_no, struct scsi_cmd* cmd) {
+  const struct scsi_lu* const lu = cmd->dev;
+  const uint8_t page = cmd->scb[1] & EVPD_BIT ? cmd->scb[2] : 0;
+  const int asks_who = page == 0x80 || page == 0x83;
+  if (asks_who && lu->attrs.qualifier == QUALIFIER_NOT_CONNECTED && cmd->dev_id == lu->lun)
+    return lunar_check_condition(cmd, NOT_READY, unready(lu));
+  return core_inquiry(host_no, cmd);
 }
 
 static void take_commands(struct scsi_lu* lu) {
@@ -310,6 +344,8 @@ static void take_commands(struct scsi_lu* lu) {
     ops[writers[i]].pr_conflict_bits = PR_WRITE_BITS;
   }
   ops[TEST_UNIT_READY].cmd_perform = perform;
+  core_inquiry = ops[INQUIRY].cmd_perform;
+  ops[INQUIRY].cmd_perform = inquiry;
   i = 0;
   core_read_capacity = ops[READ_CAPACITY].cmd_perform;
   ops[READ_CAPACITY].cmd_perform = read_capacity;
@@ -405,6 +441,13 @@ static void remember_shown(struct scsi_lu* lu) {
 
 // -- the backing store
 
+static void show_lun(struct scsi_lu* lu, const struct lunar_lun_info* info) {
+  lunar_of(lu)->info = *info;
+  set_num_blocks(lu, info->size);
+  lu->attrs.qualifier = QUALIFIER_CONNECTED;
+  show_identity(lu);
+}
+
 static tgtadm_err bs_lunar_init(struct scsi_lu* lu, char* bsopts) {
   struct bs_lunar_lu* own = lunar_of(lu);
   if (lu->dev_type_template.type != TYPE_DISK) {  // the others have other tables, or none
@@ -429,13 +472,22 @@ static void bs_lunar_exit(struct scsi_lu* lu) {
 
 static int bs_lunar_open(struct scsi_lu* lu, char* path, int* fd, uint64_t* size) {
   struct bs_lunar_lu* own = lunar_of(lu);
+  struct lunar_lun_info info;
   *fd = -1;
-  if (lunar_lun_open(own->lun, path, 1u << lu->blk_shift, &own->info)) return -1;
-  *size = own->info.size;
-  set_num_blocks(lu, own->info.size);
-  if (own->info.read_only) lu->attrs.readonly = 1;
-  show_identity(lu);
-  return 0;
+  *size = 0;
+  switch (lunar_lun_open(own->lun, path, 1u << lu->blk_shift, &info)) {
+    case LUNAR_OPEN_REFUSED:
+      return -1;
+    case LUNAR_OPEN_LATER:  // no initiator makes a disk of it before it has its identity
+      lu->attrs.qualifier = QUALIFIER_NOT_CONNECTED;
+      set_num_blocks(lu, 0);
+      return 0;
+    case LUNAR_OPEN_DONE:
+      *size = info.size;
+      show_lun(lu, &info);
+      return 0;
+  }
+  return -1;
 }
 
 static void bs_lunar_close(struct scsi_lu* lu) { lunar_lun_close(lunar_of(lu)->lun); }

@@ -36,6 +36,19 @@ struct lunar_scsi_command {
   uint8_t is_thin;           /* the LUN shows initiators what is not allocated */
 };
 
+/* What INQUIRY and the VPD pages say of a LUN. */
+struct lunar_lun_info {
+  uint64_t size;       /* bytes */
+  char uuid_hex[33];   /* 32 hex digits */
+  uint64_t numeric_id; /* 60 bits of the UUID, for the NAA designator */
+  uint32_t max_compare_and_write_bytes;
+  uint32_t max_transfer_bytes;
+  uint64_t max_unmap_bytes;
+  uint32_t max_unmap_descriptors;
+  uint64_t max_write_same_bytes;
+  uint32_t optimal_transfer_bytes; /* the object's size, at most max_transfer_bytes */
+};
+
 /* What bs_lunar.c does for the C++ side. */
 struct lunar_host {
   /* Level-triggered read watch in tgtd's loop. 0, or -1. */
@@ -48,6 +61,9 @@ struct lunar_host {
   void (*complete)(void* handle, const struct lunar_scsi_result* result);
   /* True if the initiator wants the command ended (ABORT TASK, LUN RESET). */
   int (*is_aborted)(const void* handle);
+  /* An image that lunar_lun_open() did not wait for is open now: tells initiators what the LUN is.
+   * `info` is borrowed for the call. */
+  void (*opened)(void* lu, const struct lunar_lun_info* info);
   /* The LUN has another size: tells initiators CAPACITY DATA HAS CHANGED. */
   void (*resized)(void* lu, uint64_t size);
   /* Has tgtd take its data buffers from lunar_plugin_alloc_buffer(). 0, or -1 if it cannot. */
@@ -57,20 +73,6 @@ struct lunar_host {
   int (*take_tcp)(void* registry);
   /* One line to tgtd's log. */
   void (*log)(int is_error, const char* line);
-};
-
-/* What INQUIRY and the VPD pages say of a LUN. */
-struct lunar_lun_info {
-  uint64_t size;       /* bytes */
-  char uuid_hex[33];   /* 32 hex digits */
-  uint64_t numeric_id; /* 60 bits of the UUID, for the NAA designator */
-  uint32_t max_compare_and_write_bytes;
-  uint32_t max_transfer_bytes;
-  uint64_t max_unmap_bytes;
-  uint32_t max_unmap_descriptors;
-  uint64_t max_write_same_bytes;
-  uint32_t optimal_transfer_bytes; /* the object's size, at most max_transfer_bytes */
-  uint8_t read_only;
 };
 
 struct lunar_lun;
@@ -87,14 +89,22 @@ void lunar_plugin_init(const struct lunar_host* host, const char* tgt_version);
 struct lunar_lun* lunar_lun_create(void* lu, const char* bsopts);
 void lunar_lun_destroy(struct lunar_lun* lun);
 
-/* bs_open: waits at most lunar_open_timeout. 0, or -1 after a sentence. `block_bytes` is the LUN's
- * logical block length. */
-int lunar_lun_open(struct lunar_lun* lun, const char* path, uint32_t block_bytes,
-                   struct lunar_lun_info* info);
+enum lunar_open_outcome {
+  LUNAR_OPEN_DONE,    /* `info` is filled */
+  LUNAR_OPEN_LATER,   /* host.opened() follows when the cluster has answered, unless the LUN is
+                       * closed before, or what is wrong can be known only then */
+  LUNAR_OPEN_REFUSED, /* after a sentence */
+};
+
+/* bs_open: waits at most lunar_lun_open_wait. `block_bytes` is the LUN's logical block length. */
+enum lunar_open_outcome lunar_lun_open(struct lunar_lun* lun, const char* path,
+                                       uint32_t block_bytes, struct lunar_lun_info* info);
+/* 0 while the image is open; else the additional sense of NOT READY. */
+uint16_t lunar_lun_unready(const struct lunar_lun* lun);
 /* bs_close: returns at once; commands in flight end on their own. */
 void lunar_lun_close(struct lunar_lun* lun);
 
-/* Starts a command; complete() follows, later, whatever it is. */
+/* Starts a command of a LUN that is ready; complete() follows, later, whatever it is. */
 void lunar_lun_submit(struct lunar_lun* lun, const struct lunar_scsi_command* command);
 
 /* tgtd's data buffers from registered memory. NULL: none left, take plain memory. */

@@ -218,7 +218,10 @@ constexpr OptionSpec kOptions[] = {
  "This name tells two gateways apart that have one key and run on one host; if it is empty, it is the program's "
  "name."},
 {"lunar_open_timeout", kDuration, "2s", "10ms..1m", 0,
- "Opening a LUN waits up to this time for the cluster."},
+ "Opening a cluster waits up to this time for it; a LUN is tried again after that."},
+{"lunar_lun_open_wait", kDuration, "250ms", "0..1m", 0,
+ "tgtadm, and tgtd with all its LUNs, waits up to this time for the image of a new LUN; one that is not open by then "
+ "is NOT READY until it is."},
 {"lunar_header_poll", kDuration, "30s", "10ms..1h", 0,
  "An open image looks this often whether its header has changed, should a notify have been missed."},
 {"lunar_lock_timeout", kDuration, "15s", "10ms..10m", 0,

@@ -3,47 +3,29 @@
 
 #include <algorithm>
 #include <memory>
-#include <optional>
+#include <utility>
 
 #include "bstore_plugin/lun/backing_store.h"
 #include "bstore_plugin/lun/last_error.h"
 #include "bstore_plugin/scsi/scsi_command.h"
 #include "common/log.h"
 #include "gateway/image.h"
-#include "gateway/image_opening.h"
 
 namespace {
 
-using lunar::failure;
 using lunar::Outcome;
+using lunar::bstore_plugin::Asc;
 using lunar::bstore_plugin::kFileTimeout;
+using lunar::bstore_plugin::LunOpening;
 using lunar::bstore_plugin::parse_backing_store;
+using lunar::bstore_plugin::remember_error;
 using lunar::bstore_plugin::SharedCluster;
 using lunar::gateway::Image;
-using lunar::gateway::ImageSpec;
 using lunar::gateway::OpenOptions;
 
 constexpr uint32_t kMaxTransferBytes = 16u << 20;
 constexpr uint32_t kMaxUnmapDescriptors = 256;
 constexpr uint32_t kMaxCompareAndWriteBlocks = 255;  // one byte in the CDB
-
-// An image that comes after the timeout has nobody who holds it, and so gives up its lock.
-Outcome<std::shared_ptr<Image>> open_image(SharedCluster& cluster, const ImageSpec& spec,
-                                           const OpenOptions& options) {
-  const auto timeout = cluster.config().get_duration("lunar_open_timeout");
-  const auto opened = std::make_shared<std::optional<Outcome<std::shared_ptr<Image>>>>();
-  lunar::gateway::open_image_when_mapped(
-      cluster.client(), spec, options, timeout,
-      [opened](Outcome<std::shared_ptr<Image>> image) { *opened = std::move(image); });
-  if (cluster.run_until([opened] { return opened->has_value(); }, timeout)) {
-    return std::move(**opened);
-  }
-  return failure(
-      std::errc::timed_out,
-      "the cluster did not answer within lunar_open_timeout; servers asked: mon_host = " +
-          cluster.config().get_string("mon_host") + ". Are they up? Try 'lunar check " +
-          spec.to_string() + "'");
-}
 
 void fill_info(const Image& image, const SharedCluster& cluster, uint32_t block_bytes,
                lunar_lun_info& info) {
@@ -73,47 +55,78 @@ void fill_info(const Image& image, const SharedCluster& cluster, uint32_t block_
 
 }  // namespace
 
-int lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info) {
+lunar_open_outcome lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info) {
   if (block_bytes < 512 || block_bytes > 4096) {
     return refuse("block size " + std::to_string(block_bytes) +
                   " is not supported: use 512 … 4096 bytes");
   }
   const auto spec = parse_backing_store(path == nullptr ? "" : path, options.pool, kFileTimeout);
   if (!spec) return refuse("backing store " + spec.error().message);
-  auto opened = open_image(*cluster, *spec, {.lock = options.lock});
-  if (!opened) return refuse("LUN " + spec->to_string() + ": " + opened.error().message);
-  image = std::move(*opened);
-  fill_info(*image, *cluster, block_bytes, info);
+  name_ = spec->to_string();
+  block_bytes_ = block_bytes;
+  opening_ = std::make_shared<LunOpening>(*cluster, *spec, OpenOptions{.lock = options.lock});
+  is_in_open_ = true;
+  const std::shared_ptr<LunOpening> begun = opening_;
+  begun->start([this](LunOpening::ImageOutcome opened) { on_opened(std::move(opened)); });
+  const bool has_ended = begun->wait();
+  is_in_open_ = false;
+  if (!has_ended) return LUNAR_OPEN_LATER;
+  if (image_ == nullptr) return refuse(std::exchange(failure_, {}));
+  info = info_;
+  return LUNAR_OPEN_DONE;
+}
 
-  reach = std::make_shared<lunar::bstore_plugin::Reach>(image);
-  limits.block_shift = static_cast<uint32_t>(__builtin_ctz(block_bytes));
-  limits.max_transfer_bytes = info.max_transfer_bytes;
-  limits.max_compare_and_write_bytes = info.max_compare_and_write_bytes;
-  limits.max_unmap_bytes = info.max_unmap_bytes;
-  limits.max_unmap_descriptors = info.max_unmap_descriptors;
-  limits.max_write_same_bytes = info.max_write_same_bytes;
-  image->watch_size([this](uint64_t size) { cluster->host().resized(lu, size); });
-  LUNAR_LOG(kTgt, 1, "LUN {} is open, {} bytes", spec->to_string(), info.size);
-  return 0;
+void lunar_lun::on_opened(LunOpening::ImageOutcome opened) {
+  opening_.reset();
+  if (opened) {
+    serve(std::move(*opened));
+    if (!is_in_open_) cluster->host().opened(lu, &info_);
+  } else {
+    failure_ = "LUN " + name_ + ": " + opened.error().message;
+    if (!is_in_open_) {
+      remember_error(cluster->host(),
+                     failure_ + "; it stays NOT READY: mend that, and make the LUN anew");
+    }
+  }
+}
+
+void lunar_lun::serve(std::shared_ptr<Image> opened) {
+  image_ = std::move(opened);
+  fill_info(*image_, *cluster, block_bytes_, info_);
+  reach_ = std::make_shared<lunar::bstore_plugin::Reach>(image_);
+  limits_.block_shift = static_cast<uint32_t>(__builtin_ctz(block_bytes_));
+  limits_.max_transfer_bytes = info_.max_transfer_bytes;
+  limits_.max_compare_and_write_bytes = info_.max_compare_and_write_bytes;
+  limits_.max_unmap_bytes = info_.max_unmap_bytes;
+  limits_.max_unmap_descriptors = info_.max_unmap_descriptors;
+  limits_.max_write_same_bytes = info_.max_write_same_bytes;
+  image_->watch_size([this](uint64_t size) { cluster->host().resized(lu, size); });
+  LUNAR_LOG(kTgt, 1, "LUN {} is open, {} bytes", name_, info_.size);
 }
 
 void lunar_lun::close() {
-  if (image == nullptr) return;
-  image->watch_size({});
-  auto closing = std::move(image);
-  image.reset();
-  reach->end();
-  reach.reset();
-  closing->close([name = closing->spec().to_string()](const Outcome<void>& closed) {
+  failure_.clear();
+  if (opening_ != nullptr) std::exchange(opening_, nullptr)->end();
+  if (image_ == nullptr) return;
+  image_->watch_size({});
+  auto closing = std::exchange(image_, nullptr);
+  std::exchange(reach_, nullptr)->end();
+  closing->close([name = name_](const Outcome<void>& closed) {
     if (!closed) LUNAR_ERROR(kTgt, "closing LUN {}: {}", name, closed.error().message);
   });
 }
 
-void lunar_lun::submit(const lunar_scsi_command& command) {
-  lunar::bstore_plugin::ScsiCommand::start(cluster->commands(), image, reach, limits, command);
+Asc lunar_lun::unready() const noexcept {
+  if (image_ != nullptr) return Asc::kNone;
+  if (opening_ != nullptr) return Asc::kBecomingReady;
+  return failure_.empty() ? Asc::kNotReadyCauseNotReportable : Asc::kManualInterventionRequired;
 }
 
-int lunar_lun::refuse(const std::string& sentence) {
-  lunar::bstore_plugin::remember_error(cluster->host(), sentence);
-  return -1;
+void lunar_lun::submit(const lunar_scsi_command& command) {
+  lunar::bstore_plugin::ScsiCommand::start(cluster->commands(), image_, reach_, limits_, command);
+}
+
+lunar_open_outcome lunar_lun::refuse(const std::string& sentence) {
+  remember_error(cluster->host(), sentence);
+  return LUNAR_OPEN_REFUSED;
 }

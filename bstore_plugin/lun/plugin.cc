@@ -47,8 +47,9 @@ Outcome<void> check_version_once(const Config& config) {
   return {};
 }
 
-void take_data_buffers(SharedCluster& cluster, const lunar_host& host) {
+void take_data_buffers(SharedCluster& cluster) {
   Plugin& self = plugin();
+  const lunar_host& host = cluster.host();
   if (self.data_buffers != nullptr || cluster.data_buffers() == nullptr) return;
   self.data_buffers = cluster.data_buffers();
   if (self.drives_tcp) return;  // which takes its buffers from lunar_plugin_alloc_buffer()
@@ -107,11 +108,10 @@ Outcome<SharedCluster*> find_or_open_cluster(const BsOptions& options, const lun
                    "bsopts: the cluster is already open as client." + options.id +
                        " with other options; give every LUN of it the same");
   }
-  auto cluster = SharedCluster::create(options, host, check_version_once);
+  auto cluster = SharedCluster::create(options, host, check_version_once, take_data_buffers);
   if (!cluster) return cluster;
   clusters[*key] = *cluster;
   take_tcp(**cluster, host);
-  take_data_buffers(**cluster, host);
   return cluster;
 }
 
@@ -161,9 +161,12 @@ void lunar_lun_destroy(lunar_lun* lun) {
   delete lun;
 }
 
-int lunar_lun_open(lunar_lun* lun, const char* path, uint32_t block_bytes, lunar_lun_info* info) {
+lunar_open_outcome lunar_lun_open(lunar_lun* lun, const char* path, uint32_t block_bytes,
+                                  lunar_lun_info* info) {
   return lun->open(path, block_bytes, *info);
 }
+
+uint16_t lunar_lun_unready(const lunar_lun* lun) { return static_cast<uint16_t>(lun->unready()); }
 
 void lunar_lun_close(lunar_lun* lun) { lun->close(); }
 

@@ -7,7 +7,6 @@
 #include <unistd.h>
 
 #include <cstdlib>
-#include <optional>
 
 #include "bstore_plugin/lun/last_error.h"
 #include "bstore_plugin/lun/run_in_time.h"
@@ -15,17 +14,16 @@
 #include "common/check.h"
 #include "common/crc32c.h"
 #include "common/file.h"
-#include "common/host.h"
 #include "common/keyring.h"
 #include "common/log.h"
 #include "common/log_config.h"
-#include "common/random.h"
-#include "gateway/start_nonce.h"
 
 namespace lunar::bstore_plugin {
 namespace {
 
-constexpr std::chrono::milliseconds kAskTimeout{1000};  // which starts servers know
+// What the admin socket says without a client.
+constexpr const char* kNoOps = R"({"ops": [], "command_ops": []})";
+constexpr const char* kNoSessions = R"({"epoch": 0, "sessions": []})";
 
 // The value of -C/--control-port on tgtd's command line: it tells two tgtd of one host apart.
 std::string control_port() {
@@ -69,9 +67,11 @@ Error no_file_in_time(const BsOptions& options) {
 }
 
 Outcome<SharedCluster*> SharedCluster::create(const BsOptions& options, const lunar_host& host,
-                                              Outcome<void> (*accept)(const Config&)) {
+                                              Outcome<void> (*accept)(const Config&),
+                                              void (*on_client)(SharedCluster&)) {
   // What is in tgtd's loop already stays for good, whatever becomes of it.
   std::unique_ptr<SharedCluster> cluster(new SharedCluster(host));
+  cluster->on_client_ = on_client;
   auto started = cluster->start(options, accept);
   if (cluster->is_attached_) {
     SharedCluster* const kept = cluster.release();
@@ -125,47 +125,25 @@ Outcome<void> SharedCluster::start(const BsOptions& options,
   if (!center) return failure(center.error(), "cannot make an event loop");
   center_ = std::move(*center);
   center_->adopt_thread();
-  gateway::Client::Identity identity;
-  identity.instance = instance_name(*config_, options);
-  identity.nonce = choose_nonce(identity.instance);
-  auto client = gateway::Client::create(*config_, std::move(identity), *center_, *perf_);
-  if (!client) return failure(client.error());
-  client_ = std::move(*client);
+  auto client_start = ClientStart::create(
+      *config_, instance_name(*config_, options), *center_, *perf_,
+      [this](std::unique_ptr<gateway::Client> client) { adopt(std::move(client)); });
+  if (!client_start) return failure(client_start.error());
+  client_start_ = std::move(*client_start);
+  if (auto attached = attach_to_loop(); !attached) return attached;
+  serve_admin_socket();
+  return {};
+}
+
+void SharedCluster::adopt(std::unique_ptr<gateway::Client> client) {
+  client_ = std::move(client);
   if (client_->supports_one_sided()) {
     data_buffers_ = std::make_unique<gateway::DataBuffers>(client_->front_end_buffers(), *perf_);
   }
   const bool is_busy_on_timeout = config_->get_string("lunar_sense_on_timeout") == "busy";
   commands_.emplace(
       CommandPlace{host_, *center_, *client_, data_buffers_.get(), is_busy_on_timeout}, *this);
-  if (auto attached = attach_to_loop(); !attached) return attached;
-  serve_admin_socket();
-  return {};
-}
-
-// 0, from the time, if nobody can be asked; the client says why.
-uint64_t SharedCluster::choose_nonce(const std::string& instance) {
-  PerfRegistry perf;
-  auto probe = gateway::Client::create(*config_, {}, *center_, perf);
-  if (!probe) return 0;
-  std::optional<gateway::KnownStarts> known;
-  gateway::find_known_starts(**probe, instance, kAskTimeout,
-                             [&known](gateway::KnownStarts found) { known = std::move(found); });
-  bool is_over = false;
-  run_until([&known] { return known.has_value(); }, 2 * kAskTimeout);
-  (*probe)->shutdown([&is_over] { is_over = true; });
-  while (!is_over) run_until([&is_over] { return is_over; }, kAskTimeout);
-  if (!known) return 0;
-  for (const objecter::OsdId osd : known->silent) {
-    LUNAR_LOG(kTgt, 0,
-              "osd.{} does not say which starts of {} it knows: if this clock was put back it may "
-              "refuse this one",
-              osd, instance);
-  }
-  const auto clock = wall_now().time_since_epoch();
-  return gateway::nonce_after(
-      *known,
-      static_cast<uint64_t>(std::chrono::duration_cast<std::chrono::microseconds>(clock).count()),
-      random_u64());
+  on_client_(*this);
 }
 
 Outcome<void> SharedCluster::attach_to_loop() {
@@ -178,7 +156,7 @@ Outcome<void> SharedCluster::attach_to_loop() {
     auto* cluster = static_cast<SharedCluster*>(self);
     uint64_t count = 0;
     if (read(cluster->completion_fd_, &count, sizeof count) < 0) count = 0;
-    cluster->commands_->hand_over();
+    if (cluster->commands_) cluster->commands_->hand_over();
   };
   if (completion_fd_ < 0 || host_.watch_fd(center_->fd(), on_center, this) != 0 ||
       host_.watch_fd(completion_fd_, on_completions, this) != 0) {
@@ -206,10 +184,12 @@ void SharedCluster::serve_admin_socket() {
           center_->post([answer, reply = std::move(reply)]() mutable { reply.send(answer()); });
         }));
   };
-  on_loop("ops in flight", "the object ops in flight, oldest first",
-          [this] { return client_->objecter().ops_in_flight_json(); });
-  on_loop("sessions", "the sessions with object servers",
-          [this] { return client_->objecter().sessions_json(); });
+  on_loop("ops in flight", "the object ops in flight, oldest first", [this] {
+    return has_client() ? client_->objecter().ops_in_flight_json() : std::string(kNoOps);
+  });
+  on_loop("sessions", "the sessions with object servers", [this] {
+    return has_client() ? client_->objecter().sessions_json() : std::string(kNoSessions);
+  });
   on_loop("last-error", "the sentences of the last failures", [] { return recent_errors_json(); });
 }
 
@@ -242,7 +222,7 @@ void SharedCluster::on_center_readable() {
   is_in_fd_turn_ = true;
   center_->process();
   is_in_fd_turn_ = false;
-  commands_->hand_over();
+  if (commands_) commands_->hand_over();
   if (pacing_.wants_turn(pacing_time())) schedule_turn();
 }
 

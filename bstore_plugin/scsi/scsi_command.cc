@@ -47,12 +47,9 @@ void ScsiCommand::execute() {
   const auto parsed = parse_cdb(cdb);
   if (parsed) cdb_ = *parsed;
   const uint8_t op_code = cdb.empty() ? 0 : command_.cdb[0];
-  LUNAR_TRACE(lunar_scsi, cmd_start, io_id_, image_ ? image_->spec().image.c_str() : "", op_code,
-              cdb_.lba, cdb_.num_blocks, cdb_.num_blocks << limits_.block_shift);
+  LUNAR_TRACE(lunar_scsi, cmd_start, io_id_, image_->spec().image.c_str(), op_code, cdb_.lba,
+              cdb_.num_blocks, cdb_.num_blocks << limits_.block_shift);
   if (!parsed) return refuse(SenseKey::kIllegalRequest, Asc::kInvalidOpCode);
-  if (image_ == nullptr) {
-    return refuse(SenseKey::kNotReady, Asc::kNotReadyCauseNotReportable);
-  }
   if (!check_cdb_fields() || !check_cdb()) return;
   switch (cdb_.kind) {
     case CommandKind::kRead:
@@ -375,12 +372,10 @@ void ScsiCommand::finish_as(const IoResult& result) {
   const bool is_write = cdb_.kind != CommandKind::kRead && cdb_.kind != CommandKind::kVerify &&
                         cdb_.kind != CommandKind::kGetLbaStatus;
   ends_with_loss_ = result.error == objecter::OsdErrc::kLostWrites;
-  if (reach_ != nullptr) {
-    if (cdb_.kind != CommandKind::kSynchronizeCache && cdb_.kind != CommandKind::kUnmap) {
-      reach_->on_io(result.error, offset(), length());
-    } else if (result.error) {  // there may have been nothing to do
-      reach_->on_io(result.error, 0, image_->size());
-    }
+  if (cdb_.kind != CommandKind::kSynchronizeCache && cdb_.kind != CommandKind::kUnmap) {
+    reach_->on_io(result.error, offset(), length());
+  } else if (result.error) {  // there may have been nothing to do
+    reach_->on_io(result.error, 0, image_->size());
   }
   finish(sense_of(result.error, is_write, tracker_.place().is_busy_on_timeout));
 }
@@ -410,7 +405,7 @@ void ScsiCommand::finish(Sense sense) {
 }
 
 void ScsiCommand::cancel_if_aborted() {
-  if (image_ == nullptr || tracker_.place().host.is_aborted(command_.handle) == 0) return;
+  if (tracker_.place().host.is_aborted(command_.handle) == 0) return;
   if (!std::exchange(is_cancelled_, true)) {
     LUNAR_TRACE(lunar_scsi, cmd_abort, io_id_, command_.cdb[0]);
   }

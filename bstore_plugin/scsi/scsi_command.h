@@ -32,7 +32,7 @@ struct LunLimits {
 // been told. Holds the image, so that closing the LUN waits for nothing.
 class ScsiCommand : public boost::intrusive::list_base_hook<> {
  public:
-  // `image` may be null, and `reach` is then: the LUN is closed.
+  // Ends later than the call. REQUIRES: neither is null.
   static void start(CommandTracker& tracker, std::shared_ptr<gateway::Image> image,
                     std::shared_ptr<Reach> reach, const LunLimits& limits,
                     const lunar_scsi_command& command);

@@ -28,6 +28,7 @@ enum class SenseKey : uint8_t {
 enum class Asc : uint16_t {
   kNone = 0x0000,
   kNotReadyCauseNotReportable = 0x0400,
+  kBecomingReady = 0x0401,
   kManualInterventionRequired = 0x0403,
   kWriteError = 0x0c00,
   kUnrecoveredReadError = 0x1100,

@@ -25,7 +25,7 @@ BLOCKS = 16
 class LockTest(LunarTestCase):
     def setUp(self):
         super().setUp()
-        self.start_lunar(options={"lunar_lock_timeout": f"{LOCK_TIMEOUT}s", "lunar_open_timeout": "30s"})
+        self.start_lunar(options={"lunar_lock_timeout": f"{LOCK_TIMEOUT}s", "lunar_lun_open_wait": "30s"})
         self.lun = self.new_lun()
 
     def start_other(self):

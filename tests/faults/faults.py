@@ -183,7 +183,7 @@ class TakeOver(KillGatewayOfTwo):
     """One of two tgtds has an image, under load, and loses it to the other: it is killed, hangs, or goes on working.
     What it does when it goes on changes nothing."""
     bsopts = None
-    cluster_options = {**Stand.cluster_options, "lunar_lock_timeout": "2s", "lunar_open_timeout": "30s",
+    cluster_options = {**Stand.cluster_options, "lunar_lock_timeout": "2s", "lunar_lun_open_wait": "30s",
                        "ms_keepalive_interval": "500ms", "ms_keepalive_timeout": "2s"}
     MOST_SECONDS = 20  # until the other one has it
 

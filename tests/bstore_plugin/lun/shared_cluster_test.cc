@@ -4,8 +4,11 @@
 // real socket.
 #include "bstore_plugin/lun/shared_cluster.h"
 
+#include <arpa/inet.h>
 #include <gtest/gtest.h>
+#include <netinet/in.h>
 #include <poll.h>
+#include <sys/socket.h>
 
 #include <algorithm>
 #include <array>
@@ -17,6 +20,7 @@
 #include <thread>
 
 #include "bstore_plugin/scsi/reach.h"
+#include "common/file.h"
 #include "gateway/image.h"
 #include "gateway/image_directory.h"
 #include "osd/map/map_authority.h"
@@ -62,6 +66,7 @@ class FakeTgtd {
           ++current->abort_checks;
           return current->aborted.contains(handle) ? 1 : 0;
         },
+        [](void*, const lunar_lun_info*) {},
         [](void*, uint64_t) {},
         [] { return -1; },
         [](void*) { return -1; },
@@ -185,6 +190,7 @@ class ServerThread {
 };
 
 Outcome<void> accept_all(const Config&) { return {}; }
+void ignore_client(SharedCluster&) {}
 
 // The server and one cluster handle serve all tests: what is in tgtd's loop stays there.
 class SharedClusterTest : public ::testing::Test {
@@ -196,7 +202,7 @@ class SharedClusterTest : public ::testing::Test {
     auto made = create("first.conf");
     ASSERT_TRUE(made) << made.error().message;
     cluster = *made;
-    ASSERT_TRUE(tgtd->turn_until([] { return cluster->client().objecter().map() != nullptr; }));
+    ASSERT_TRUE(tgtd->turn_until([] { return has_map(*cluster); }));
     make_image();
   }
   static void TearDownTestSuite() {
@@ -218,6 +224,9 @@ class SharedClusterTest : public ::testing::Test {
     tgtd->aborted.clear();
   }
 
+  static bool has_map(SharedCluster& of) {
+    return of.has_client() && of.client().objecter().map() != nullptr;
+  }
   static bool has_no_ops() {
     const std::string ops = cluster->client().objecter().ops_in_flight_json();
     return ops.find("\"tid\"") == std::string::npos;
@@ -232,7 +241,7 @@ class SharedClusterTest : public ::testing::Test {
     return options;
   }
   static Outcome<SharedCluster*> create(const std::string& conf) {
-    return SharedCluster::create(options_of(conf), FakeTgtd::host(), accept_all);
+    return SharedCluster::create(options_of(conf), FakeTgtd::host(), accept_all, ignore_client);
   }
   static void make_image() {
     gateway::Client& client = cluster->client();
@@ -256,10 +265,10 @@ class SharedClusterTest : public ::testing::Test {
     image = **opened;
   }
 
-  // READ (10) or WRITE (10) of the first block; the handle is that of the call, counted from 1.
-  void submit(uint8_t op_code, std::shared_ptr<gateway::Image> of, SharedCluster& to = *cluster) {
+  // READ (10) or WRITE (10) of a block; the handle is that of the call, counted from 1.
+  void submit(uint8_t op_code, uint8_t lba_high_byte = 0, SharedCluster& to = *cluster) {
     auto& cdb = cdbs_.emplace_back();
-    cdb = {op_code, 0, 0, 0, 0, 0, 0, 0, 1, 0};
+    cdb = {op_code, 0, lba_high_byte, 0, 0, 0, 0, 0, 1, 0};
     lunar_scsi_command command{};
     command.handle = handle(static_cast<int>(cdbs_.size()));
     command.cdb = cdb.data();
@@ -271,11 +280,10 @@ class SharedClusterTest : public ::testing::Test {
       command.data_in = block_;
       command.data_in_bytes = sizeof block_;
     }
-    auto reach = of ? std::make_shared<Reach>(of) : nullptr;
-    ScsiCommand::start(to.commands(), std::move(of), std::move(reach), limits_, command);
+    ScsiCommand::start(to.commands(), image, std::make_shared<Reach>(image), limits_, command);
   }
-  // One that ends inside the call: its LUN is closed.
-  void submit_to_closed(SharedCluster& to = *cluster) { submit(kRead, nullptr, to); }
+  // One that ends inside the call: it is of a block far beyond the end.
+  void submit_beyond_end(SharedCluster& to = *cluster) { submit(kRead, 0xff, to); }
   static void* handle(int number) { return reinterpret_cast<void*>(uintptr_t{0} + number); }
   static std::vector<void*> ended_handles() {
     std::vector<void*> handles;
@@ -302,7 +310,7 @@ class SharedClusterTest : public ::testing::Test {
 TEST_F(SharedClusterTest, CreateRefusesAnIdThatNamesNoClient) {
   BsOptions options = options_of("id.conf");
   options.id = "a b";
-  const auto made = SharedCluster::create(options, FakeTgtd::host(), accept_all);
+  const auto made = SharedCluster::create(options, FakeTgtd::host(), accept_all, ignore_client);
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().message, "bsopts: id 'a b' is not valid; it is the ID of client.ID");
 }
@@ -310,7 +318,7 @@ TEST_F(SharedClusterTest, CreateRefusesAnIdThatNamesNoClient) {
 TEST_F(SharedClusterTest, CreateFailsWithoutAConfigurationToRead) {
   BsOptions options;
   options.conf = *folder / "none.conf";
-  const auto made = SharedCluster::create(options, FakeTgtd::host(), accept_all);
+  const auto made = SharedCluster::create(options, FakeTgtd::host(), accept_all, ignore_client);
   ASSERT_FALSE(made);
   EXPECT_NE(made.error().message.find("none.conf"), std::string::npos) << made.error().message;
 }
@@ -318,7 +326,7 @@ TEST_F(SharedClusterTest, CreateFailsWithoutAConfigurationToRead) {
 TEST_F(SharedClusterTest, CreateRefusesAnOptionThatIsNoneAndSaysWhoGaveIt) {
   BsOptions options = options_of("override.conf");
   options.overrides["no_such_option"] = "1";
-  const auto made = SharedCluster::create(options, FakeTgtd::host(), accept_all);
+  const auto made = SharedCluster::create(options, FakeTgtd::host(), accept_all, ignore_client);
   ASSERT_FALSE(made);
   EXPECT_TRUE(made.error().message.starts_with("bsopts: ")) << made.error().message;
 }
@@ -326,10 +334,12 @@ TEST_F(SharedClusterTest, CreateRefusesAnOptionThatIsNoneAndSaysWhoGaveIt) {
 TEST_F(SharedClusterTest, CreateJoinsNothingIfTheConfigurationIsNotAccepted) {
   const std::size_t watched = tgtd->watched();
   const auto made = SharedCluster::create(
-      options_of("refused.conf"), FakeTgtd::host(), [](const Config& config) -> Outcome<void> {
+      options_of("refused.conf"), FakeTgtd::host(),
+      [](const Config& config) -> Outcome<void> {
         return failure(std::errc::not_supported,
                        "not with instance " + config.get_string("lunar_client_instance"));
-      });
+      },
+      ignore_client);
   ASSERT_FALSE(made);
   EXPECT_EQ(made.error().message, "not with instance test");
   EXPECT_EQ(tgtd->watched(), watched);
@@ -347,6 +357,7 @@ TEST_F(SharedClusterTest, CreateFailsWhereItCannotJoinTheLoop) {
 TEST_F(SharedClusterTest, ClustersOfOneProcessAreDifferentInstancesOfTheSameName) {
   const auto second = create("second.conf");
   ASSERT_TRUE(second) << second.error().message;
+  ASSERT_TRUE(tgtd->turn_until([&] { return (*second)->has_client(); }));
   const std::string& one = cluster->client().instance();
   const std::string& other = (*second)->client().instance();
   EXPECT_TRUE(one.starts_with("test.")) << one;
@@ -357,28 +368,53 @@ TEST_F(SharedClusterTest, ClustersOfOneProcessAreDifferentInstancesOfTheSameName
 TEST_F(SharedClusterTest, ARestartIsTheSameInstanceAndALaterStart) {
   const auto before = create("restart.conf");
   ASSERT_TRUE(before) << before.error().message;
-  ASSERT_TRUE(tgtd->turn_until([&] { return (*before)->client().objecter().map() != nullptr; }));
+  ASSERT_TRUE(tgtd->turn_until([&] { return has_map(**before); }));
   const auto after = create("restart.conf");
   ASSERT_TRUE(after) << after.error().message;
+  ASSERT_TRUE(tgtd->turn_until([&] { return (*after)->has_client(); }));
   EXPECT_EQ((*after)->client().instance(), (*before)->client().instance());
   EXPECT_GT((*after)->client().nonce(), (*before)->client().nonce());
+}
+
+TEST_F(SharedClusterTest, AClusterThatIsSilentHoldsUpNobody) {
+  BsOptions options = options_of("silent.conf");
+  // Somebody listens there, and says nothing.
+  const UniqueFd deaf(socket(AF_INET, SOCK_STREAM | SOCK_CLOEXEC, 0));
+  sockaddr_in address{};
+  address.sin_family = AF_INET;
+  address.sin_addr.s_addr = htonl(INADDR_LOOPBACK);
+  socklen_t length = sizeof address;
+  ASSERT_EQ(bind(deaf.get(), reinterpret_cast<sockaddr*>(&address), length), 0);
+  ASSERT_EQ(listen(deaf.get(), 8), 0);
+  ASSERT_EQ(getsockname(deaf.get(), reinterpret_cast<sockaddr*>(&address), &length), 0);
+  options.overrides["mon_host"] = "127.0.0.1:" + std::to_string(ntohs(address.sin_port));
+  const auto began = std::chrono::steady_clock::now();
+  const auto made = SharedCluster::create(options, FakeTgtd::host(), accept_all, ignore_client);
+  EXPECT_LT(std::chrono::steady_clock::now() - began, 1s);
+  ASSERT_TRUE(made) << made.error().message;
+  std::optional<Outcome<void>> waited;
+  (*made)->wait_for_client(50ms, [&](Outcome<void> outcome) { waited = std::move(outcome); });
+  ASSERT_TRUE(tgtd->turn_until([&] { return waited.has_value(); }));
+  ASSERT_FALSE(*waited);
+  EXPECT_EQ(waited->error().code, objecter::OsdErrc::kUnreachable) << waited->error().message;
+  EXPECT_FALSE((*made)->has_client());
 }
 
 // --- commands ---
 
 TEST_F(SharedClusterTest, ACommandIsHandedToTgtFromAHandlerOfADescriptorOnly) {
-  submit_to_closed();
+  submit_beyond_end();
   EXPECT_TRUE(tgtd->ended.empty());
   tgtd->run_scheduled();
   EXPECT_TRUE(tgtd->ended.empty());
   tgtd->turn();
   ASSERT_EQ(tgtd->ended.size(), 1u);
   EXPECT_TRUE(tgtd->ended[0].was_in_handler);
-  EXPECT_EQ(tgtd->ended[0].result.sense_key, 0x02) << "NOT READY";
+  EXPECT_EQ(tgtd->ended[0].result.asc_ascq, 0x2100) << "out of range";
 }
 
 TEST_F(SharedClusterTest, CommandsAreHandedOverInTheOrderInWhichTheyEnded) {
-  for (int i = 0; i < 3; ++i) submit_to_closed();
+  for (int i = 0; i < 3; ++i) submit_beyond_end();
   tgtd->turn();
   EXPECT_EQ(ended_handles(), (std::vector<void*>{handle(1), handle(2), handle(3)}));
 }
@@ -387,10 +423,10 @@ TEST_F(SharedClusterTest, WhatTgtSubmitsWhenACommandEndsIsHandedOverLaterAndOnce
   bool has_more = true;
   tgtd->on_end = [&] {
     if (!std::exchange(has_more, false)) return;
-    submit_to_closed();
+    submit_beyond_end();
     EXPECT_EQ(tgtd->ended.size(), 1u);
   };
-  submit_to_closed();
+  submit_beyond_end();
   tgtd->turn();
   EXPECT_EQ(ended_handles(), std::vector<void*>{handle(1)});
   tgtd->turn();
@@ -400,7 +436,7 @@ TEST_F(SharedClusterTest, WhatTgtSubmitsWhenACommandEndsIsHandedOverLaterAndOnce
 }
 
 TEST_F(SharedClusterTest, AnIoEndsInAHandlerOfADescriptorToo) {
-  submit(kWrite, image);
+  submit(kWrite);
   ASSERT_TRUE(tgtd->turn_until([] { return tgtd->ended.size() == 1; }));
   EXPECT_EQ(tgtd->ended[0].result.status, 0);
   EXPECT_TRUE(tgtd->ended[0].was_in_handler);
@@ -418,7 +454,7 @@ TEST_F(SharedClusterTest, WithoutNewCommandsATurnBringsWhatIsPostedAtOnce) {
 TEST_F(SharedClusterTest, ACommandThatIsTheOnlyOneWaitsForNothing) {
   bool has_run = false;
   cluster->client().center().post([&] { has_run = true; });
-  submit_to_closed();
+  submit_beyond_end();
   tgtd->run_scheduled();
   EXPECT_TRUE(has_run);
 }
@@ -426,7 +462,7 @@ TEST_F(SharedClusterTest, ACommandThatIsTheOnlyOneWaitsForNothing) {
 TEST_F(SharedClusterTest, CommandsWaitForATurnThatBringsNoOther) {
   bool has_run = false;
   cluster->client().center().post([&] { has_run = true; });
-  for (int i = 0; i < 2; ++i) submit_to_closed();
+  for (int i = 0; i < 2; ++i) submit_beyond_end();
   tgtd->run_scheduled();
   EXPECT_FALSE(has_run);
   tgtd->run_scheduled();
@@ -436,28 +472,29 @@ TEST_F(SharedClusterTest, CommandsWaitForATurnThatBringsNoOther) {
 TEST_F(SharedClusterTest, CommandsThatDoNotCeasePutSendingOffForSixteenTurnsAtMost) {
   bool has_run = false;
   cluster->client().center().post([&] { has_run = true; });
-  submit_to_closed();
+  submit_beyond_end();
   int turns = 0;
   for (; !has_run && turns < 100; ++turns) {
-    submit_to_closed();
+    submit_beyond_end();
     tgtd->run_scheduled();
   }
   EXPECT_EQ(turns, 17);
   has_run = false;
   cluster->client().center().post([&] { has_run = true; });
-  submit_to_closed();
+  submit_beyond_end();
   tgtd->run_scheduled();
   EXPECT_FALSE(has_run) << "the next burst has as many";
+  EXPECT_TRUE(tgtd->turn_until([&] { return has_run; }));
 }
 
 TEST_F(SharedClusterTest, WithBusyPollingTgtdStaysAwakeForACommandAndNotForEver) {
   auto made = SharedCluster::create(options_of("busy.conf", "ms_busy_poll_us = 1000\n"),
-                                    FakeTgtd::host(), accept_all);
+                                    FakeTgtd::host(), accept_all, ignore_client);
   ASSERT_TRUE(made) << made.error().message;
   SharedCluster& busy = **made;
-  ASSERT_TRUE(tgtd->turn_until([&] { return busy.client().objecter().map() != nullptr; }));
+  ASSERT_TRUE(tgtd->turn_until([&] { return busy.has_client(); }));
   tgtd->run_scheduled();
-  submit_to_closed(busy);
+  submit_beyond_end(busy);
   busy.client().center().post([] {});
   tgtd->run_scheduled();
   EXPECT_TRUE(tgtd->has_scheduled()) << "the reply may come at any moment";
@@ -479,8 +516,8 @@ TEST_F(SharedClusterTest, RunUntilReturnsWhetherItIsOver) {
 }
 
 TEST_F(SharedClusterTest, RunUntilHandsNothingToTgtAndTheLoopDoesAfterwards) {
-  submit_to_closed();
-  submit(kRead, image);
+  submit_beyond_end();
+  submit(kRead);
   EXPECT_TRUE(cluster->run_until(&has_no_ops, 60s)) << "the read ends meanwhile";
   EXPECT_TRUE(tgtd->ended.empty());
   ASSERT_TRUE(tgtd->turn_until([] { return tgtd->ended.size() == 2; }));
@@ -490,9 +527,9 @@ TEST_F(SharedClusterTest, RunUntilHandsNothingToTgtAndTheLoopDoesAfterwards) {
 
 TEST_F(SharedClusterTest, ACommandThatItsInitiatorAbortsIsCancelled) {
   server->hold(Call::kWrite);
-  submit(kWrite, image);
+  submit(kWrite);
   ASSERT_TRUE(tgtd->turn_until([] { return server->held(Call::kWrite) == 1; }));
-  submit(kWrite, image);  // waits at the server behind the first
+  submit(kWrite);  // waits at the server behind the first
   tgtd->aborted.insert(handle(2));
   ASSERT_TRUE(tgtd->turn_until([] { return tgtd->ended.size() == 1; }));
   EXPECT_EQ(ended_handles(), std::vector<void*>{handle(2)});
@@ -503,7 +540,7 @@ TEST_F(SharedClusterTest, ACommandThatItsInitiatorAbortsIsCancelled) {
 }
 
 TEST_F(SharedClusterTest, NobodyIsAskedForAbortsWhileNoCommandRuns) {
-  submit(kWrite, image);
+  submit(kWrite);
   ASSERT_TRUE(tgtd->turn_until([] { return tgtd->ended.size() == 1; }));
   bool is_later = false;
   cluster->client().center().run_after(250ms, [&] { is_later = true; });
@@ -517,7 +554,7 @@ TEST_F(SharedClusterTest, NobodyIsAskedForAbortsWhileNoCommandRuns) {
 TEST_F(SharedClusterTest, TheAdminSocketAnswersFromTheLoop) {
   const std::string path = *folder / "admin.sock";
   const auto made = SharedCluster::create(options_of("admin.conf", "admin_socket = " + path + "\n"),
-                                          FakeTgtd::host(), accept_all);
+                                          FakeTgtd::host(), accept_all, ignore_client);
   ASSERT_TRUE(made) << made.error().message;
   for (const char* command : {"ops in flight", "sessions", "last-error"}) {
     auto answer = std::async(std::launch::async, [&] {

@@ -96,6 +96,7 @@ class Cluster:
             "osd_reserve_bytes": "0",
             "objecter_op_timeout": "20s",
             "lunar_open_timeout": "20s",
+            "lunar_lun_open_wait": "20s",
             "log_to_stderr": "true",
         }
         if self.authenticate:

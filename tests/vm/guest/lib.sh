@@ -40,7 +40,7 @@ wait_for() {
 
 # Options with longer time limits for emulated processors. ACK_PATIENCE is for tests in which no link
 # must be lost: an emulated device can take half a second to answer.
-PATIENCE=(lunar_open_timeout=20s ms_async_rdma_fallback_timeout=10s)
+PATIENCE=(lunar_open_timeout=20s lunar_lun_open_wait=20s ms_async_rdma_fallback_timeout=10s)
 ACK_PATIENCE=ms_async_rdma_ack_timeout=500ms
 
 # --- devices -----------------------------------------------------------------------------------
