@@ -85,7 +85,8 @@ constexpr OptionSpec kOptions[] = {
 {"ms_initial_backoff", kDuration, "200ms", "1ms..1m", kCeph,
  "The first attempt to reconnect is made after this time; the time doubles with each attempt that fails."},
 {"ms_max_backoff", kDuration, "15s", "1ms..10m", kCeph,
- "The time between two attempts to reconnect grows up to this one."},
+ "The time between two attempts to reconnect grows up to this one; that of a client grows up to 2 s, unless it is "
+ "refused."},
 {"ms_dispatch_throttle_bytes", kSize, "100M", "1MiB..64GiB", kCeph,
  "A connection takes no data while received messages of more than this many bytes wait to be done with; all "
  "connections together hold up to three times as much, of which each entity and connection has a share."},

@@ -20,8 +20,9 @@ class Backoff {
         next_(first_),
         engine_(seeded_engine(seed)) {}
 
-  std::chrono::nanoseconds next() {
-    const auto full = next_;
+  // At most `limit`, in place of `most`, if that is shorter; it is shortened at random as well.
+  std::chrono::nanoseconds next(std::chrono::nanoseconds limit = std::chrono::nanoseconds::max()) {
+    const auto full = std::min(next_, limit);
     next_ = next_ > most_ / 2 ? most_ : next_ * 2;
     const auto half = full.count() / 2;
     return full - std::chrono::nanoseconds(

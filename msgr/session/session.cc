@@ -8,6 +8,18 @@
 #include "tracing/tracepoints.h"
 
 namespace lunar::msgr {
+namespace {
+
+// A client's ops wait for its links, which are few per server: after an outage they must not wait
+// for the end of a long pause. Refused or lost attempts of a thousand clients cost a server
+// nothing.
+constexpr std::chrono::seconds kClientPatience{2};
+
+std::chrono::nanoseconds patience_of(Policy policy) noexcept {
+  return policy == Policy::kLosslessClient ? kClientPatience : std::chrono::nanoseconds::max();
+}
+
+}  // namespace
 
 Session::Session(SessionEnvironment& environment, Policy policy, const Address& target,
                  bool begins_connecting)
@@ -16,6 +28,7 @@ Session::Session(SessionEnvironment& environment, Policy policy, const Address& 
       policy_(policy),
       begins_connecting_(begins_connecting),
       pacing_(environment.options.initial_backoff, environment.options.max_backoff,
+              patience_of(policy),
               environment.options.inject_seed == 0 ? 0 : environment.options.inject_seed + id(),
               environment.center.now()),
       connector_(environment, exchange_, *this, id(), policy, target),

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "msgr/session/session_connector.h"
 
+#include <algorithm>
 #include <string>
 #include <string_view>
 
@@ -11,6 +12,9 @@
 namespace lunar::msgr {
 namespace {
 
+// For the bare link. What a peer that is there does not answer within that was lost; TCP waits
+// longer before it repeats itself than another attempt takes.
+constexpr std::chrono::seconds kReachTimeout{3};
 constexpr int kMaxRequests = 4;  // a reset and two stale generations, at the very most
 
 tl::unexpected<HandshakeFailure> without_session(std::error_code code, std::string sentence,
@@ -34,7 +38,8 @@ void SessionConnector::abort(std::error_code why) {
 Task<Result<OpenedLink>> SessionConnector::connect() {
   given_up_ = {};
   const std::chrono::nanoseconds timeout = environment_.options.connection_ready_timeout;
-  ConnectAttempt attempt(environment_.stack, environment_.center, target_, timeout);
+  ConnectAttempt attempt(environment_.stack, environment_.center, target_,
+                         std::min<std::chrono::nanoseconds>(timeout, kReachTimeout));
   attempt_ = &attempt;
   Result<std::unique_ptr<Link>> connected = co_await attempt;
   attempt_ = nullptr;

@@ -51,6 +51,25 @@ class ServerFaultTest(LunarTestCase):
         # A COMPARE AND WRITE that a dead server may have carried out is not repeated.
         self.assertLessEqual(report["failed_ops"], 8 * 3)
 
+    def test_a_server_that_is_back_is_found_soon(self):
+        # Without servers, the next attempt of a patient session would be 15 to 30 s away.
+        self.start_lunar({"ms_initial_backoff": "30s", "ms_max_backoff": "30s", "objecter_op_timeout": "2m"},
+                         num_osds=1)
+        lun = self.new_lun(size="64M")
+        self.assert_good(self.command(lun.url, "read", lba=0, blocks=1))
+        self.cluster.kill_osd(0)
+        running = self.start_load("verify", lun.url, bytes="64K", max_op="4K", depth=1, seed=38)
+        wait_until(lambda: self.ops_in_flight(), 30, "an op to wait for the server")
+        self.cluster.start_osd(0)
+        began = time.monotonic()
+        running.finish(timeout=120)
+        took = time.monotonic() - began
+        print(f"what waited went on {took:.1f} s after the server was back")
+        self.assertLess(took, 10)
+
+    def ops_in_flight(self):
+        return self.cluster.gateway_command("ops", "in", "flight")["ops"]
+
     def test_server_that_stalls_longer_than_the_op_timeout(self):
         self.start_lunar()
         running = self.begin(seed=32, num_bytes="512M")

@@ -22,6 +22,15 @@ TEST(BackoffTest, DoublesUpToTheLongestAndShortensByHalfAtMost) {
   EXPECT_LE(backoff.next(), 100ms);
 }
 
+TEST(BackoffTest, ALimitIsShortenedAtRandomToo) {
+  Backoff backoff(1h, 2h, 1);
+  const auto wait = backoff.next(4s);
+  EXPECT_GE(wait, 2s);
+  EXPECT_LE(wait, 4s);
+  EXPECT_NE(backoff.next(4s), wait);
+  EXPECT_GE(backoff.next(), 1h) << "has grown all the same";
+}
+
 TEST(BackoffTest, SkipsToTheLongest) {
   Backoff backoff(1ms, 8s, 1);
   backoff.skip_to_longest();

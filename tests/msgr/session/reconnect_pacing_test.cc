@@ -22,7 +22,7 @@ class ReconnectPacingTest : public ::testing::Test {
   }
 
   ReconnectPacing::TimePoint now_{1h};
-  ReconnectPacing pacing_{100ms, 10s, 1, now_};
+  ReconnectPacing pacing_{100ms, 10s, std::chrono::nanoseconds::max(), 1, now_};
 };
 
 TEST_F(ReconnectPacingTest, TheFirstAttemptsFollowEachOtherEverMoreSlowly) {
@@ -31,6 +31,15 @@ TEST_F(ReconnectPacingTest, TheFirstAttemptsFollowEachOtherEverMoreSlowly) {
   EXPECT_LE(first, 100ms);
   fail_often();
   EXPECT_GE(next(), 5s);
+}
+
+TEST_F(ReconnectPacingTest, AnImpatientSideWaitsLongOnlyWhenItIsRefused) {
+  ReconnectPacing impatient(100ms, 1h, 2s, 1, now_);
+  for (int i = 0; i < 30; ++i) EXPECT_LE(impatient.next(true), 2s);
+  EXPECT_GE(impatient.next(true), 1s);
+  impatient.on_refused();
+  EXPECT_GE(impatient.next(true), 30min);
+  EXPECT_LE(impatient.next(true), 2s) << "of the attempt after that nobody was refused";
 }
 
 TEST_F(ReconnectPacingTest, AfterALinkThatLivedItTriesAgainAtOnceAndThenAsAtFirst) {
