@@ -23,7 +23,8 @@ using lunar::bstore_plugin::SharedCluster;
 using lunar::gateway::Image;
 using lunar::gateway::OpenOptions;
 
-constexpr uint32_t kMaxTransferBytes = 16u << 20;
+constexpr uint32_t kMaxTransferBytes = 32u << 20;
+constexpr uint32_t kMaxOpBytes = 16u << 20;  // what a server reads or writes for one op
 constexpr uint32_t kMaxUnmapDescriptors = 256;
 constexpr uint32_t kMaxCompareAndWriteBlocks = 255;  // one byte in the CDB
 
@@ -45,12 +46,13 @@ void fill_info(const Image& image, const SharedCluster& cluster, uint32_t block_
   // that is refused, as documented. Blocks of one stripe unit at most.
   info.max_compare_and_write_bytes = static_cast<uint32_t>(
       std::min<uint64_t>(layout.stripe_unit, uint64_t{kMaxCompareAndWriteBlocks} * block_bytes));
-  info.max_transfer_bytes = kMaxTransferBytes;
+  // One op is for one stripe unit at most.
+  info.max_transfer_bytes = layout.stripe_unit <= kMaxOpBytes ? kMaxTransferBytes : kMaxOpBytes;
   info.max_unmap_bytes = cluster.config().get_size("lunar_max_unmap");
   info.max_unmap_descriptors = kMaxUnmapDescriptors;
   info.max_write_same_bytes = cluster.config().get_size("lunar_max_write_same");
   info.optimal_transfer_bytes =
-      static_cast<uint32_t>(std::min<uint64_t>(layout.object_size, kMaxTransferBytes));
+      static_cast<uint32_t>(std::min<uint64_t>(layout.object_size, info.max_transfer_bytes));
 }
 
 }  // namespace

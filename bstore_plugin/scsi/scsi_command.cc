@@ -18,7 +18,7 @@ using gateway::IoResult;
 
 namespace {
 
-// What VERIFY without data reads at a time.
+// What VERIFY reads at a time.
 constexpr uint64_t kVerifiedAtOnce = 1u << 20;
 
 }  // namespace
@@ -200,63 +200,66 @@ void ScsiCommand::verify() {
       return refuse(SenseKey::kIllegalRequest, Asc::kInvalidFieldInCdb);
     }
   }
-  if (cdb_.byte_check == 0) return verify_medium();
-  const uint64_t bytes = cdb_.kind == CommandKind::kVerify ? length() : given_bytes();
-  if (bytes == 0) return finish(Sense{});
-  scratch_ = tracker_.place().client.buffers().allocate(bytes);
-  if (!scratch_) return finish(Sense{ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone});
-  image_->read(offset(), scratch_.bytes(), io_options(), [this](const IoResult& result) {
-    if (result.error) return finish_as(result);
-    compare_with(scratch_.bytes());
-  });
+  verify_next();
 }
 
-// BYTCHK 0, SBC-4 5.36: nothing to compare with, and no limit of length. Every block is read, a
-// piece at a time, so that the command is good only if a READ would be. What is not allocated is
-// zero, and not fetched.
-void ScsiCommand::verify_medium() {
+// A piece at a time, SBC-4 5.36. With BYTCHK 0 there is nothing to compare with, and no limit of
+// length: every block is read, so that the command is good only if a READ would be. What is not
+// allocated is zero, and not fetched.
+void ScsiCommand::verify_next() {
   if (is_cancelled_) return finish_cancelled();
-  if (verified_bytes_ == length()) return finish(Sense{});
+  const uint64_t total = cdb_.kind == CommandKind::kVerify ? length() : given_bytes();
+  if (verified_bytes_ == total) return finish(Sense{});
+  const uint64_t bytes = std::min(total - verified_bytes_, kVerifiedAtOnce);
+  if (cdb_.byte_check != 0) return verify_bytes(bytes);
   const uint64_t at = offset() + verified_bytes_;
-  image_->allocation_at(at, io_id_, [this, at](Result<gateway::Image::Allocation> found) {
+  image_->allocation_at(at, io_id_, [this, total](Result<gateway::Image::Allocation> found) {
     if (is_cancelled_) return finish_cancelled();
     if (!found) {
       IoResult failed;
       failed.error = found.error();
       return finish_as(failed);
     }
-    const uint64_t bytes = std::min(found->length, length() - verified_bytes_);
-    if (found->is_allocated) return read_medium(at, std::min(bytes, kVerifiedAtOnce));
-    verified_bytes_ += bytes;
-    verify_medium();
+    const uint64_t run = std::min(found->length, total - verified_bytes_);
+    if (found->is_allocated) return verify_bytes(std::min(run, kVerifiedAtOnce));
+    verified_bytes_ += run;
+    verify_next();
   });
 }
 
-void ScsiCommand::read_medium(uint64_t at, uint64_t bytes) {
+void ScsiCommand::verify_bytes(uint64_t bytes) {
   if (!scratch_) {
     scratch_ = tracker_.place().client.buffers().allocate(std::min(length(), kVerifiedAtOnce));
     if (!scratch_) return finish(Sense{ScsiStatus::kBusy, SenseKey::kNoSense, Asc::kNone});
   }
-  image_->read(at, scratch_.bytes().first(bytes), io_options(),
-               [this, bytes](const IoResult& result) {
+  const Bytes into = scratch_.bytes().first(bytes);
+  image_->read(offset() + verified_bytes_, into, io_options(),
+               [this, into](const IoResult& result) {
                  if (result.error) return finish_as(result);
-                 verified_bytes_ += bytes;
-                 verify_medium();
+                 if (cdb_.byte_check != 0) {
+                   if (const auto differs = first_difference(into)) {
+                     const uint64_t byte = verified_bytes_ + *differs;
+                     return miscompare_at(cdb_.lba + (byte >> limits_.block_shift));
+                   }
+                 }
+                 verified_bytes_ += into.size();
+                 verify_next();
                });
 }
 
-void ScsiCommand::compare_with(ConstBytes stored) {
-  const ConstBytes sent(static_cast<const std::byte*>(command_.data_out), command_.data_out_bytes);
-  const std::size_t unit =
-      cdb_.byte_check == 3 ? std::size_t{1} << limits_.block_shift : stored.size();
+// Where the piece from verified_bytes_ on is not what was sent.
+std::optional<uint64_t> ScsiCommand::first_difference(ConstBytes stored) const {
+  const auto* const sent = static_cast<const std::byte*>(command_.data_out);
+  const bool is_one_block = cdb_.byte_check == 3;  // was sent, for all
+  const std::size_t unit = is_one_block ? std::size_t{1} << limits_.block_shift : stored.size();
   for (std::size_t at = 0; at < stored.size(); at += unit) {
-    if (std::memcmp(stored.data() + at, sent.data(), unit) == 0) continue;
-    const ConstBytes compared = stored.subspan(at, unit);
-    const auto differs = std::mismatch(compared.begin(), compared.end(), sent.begin()).first;
-    const auto byte = at + static_cast<std::size_t>(differs - compared.begin());
-    return miscompare_at(cdb_.lba + (byte >> limits_.block_shift));
+    const ConstBytes wanted(is_one_block ? sent : sent + verified_bytes_, unit);
+    if (std::memcmp(stored.data() + at, wanted.data(), unit) == 0) continue;
+    const ConstBytes found = stored.subspan(at, unit);
+    const auto differs = std::mismatch(found.begin(), found.end(), wanted.begin()).first;
+    return at + static_cast<uint64_t>(differs - found.begin());
   }
-  finish(Sense{});
+  return std::nullopt;
 }
 
 void ScsiCommand::unmap() {

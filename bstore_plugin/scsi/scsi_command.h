@@ -4,6 +4,7 @@
 #include <boost/intrusive/list.hpp>
 #include <cstdint>
 #include <memory>
+#include <optional>
 
 #include "bstore_plugin/plugin_api.h"
 #include "bstore_plugin/scsi/cdb.h"
@@ -20,7 +21,7 @@ class CommandTracker;
 // What a LUN advertises and enforces. Immutable while open.
 struct LunLimits {
   uint32_t block_shift = 9;
-  uint32_t max_transfer_bytes = 16u << 20;
+  uint32_t max_transfer_bytes = 0;
   uint32_t max_compare_and_write_bytes = 0;
   uint64_t max_unmap_bytes = 0;
   uint32_t max_unmap_descriptors = 256;
@@ -65,9 +66,9 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   void read_stored();
   void write();
   void verify();
-  void compare_with(ConstBytes stored);
-  void verify_medium();
-  void read_medium(uint64_t at, uint64_t bytes);
+  void verify_next();
+  void verify_bytes(uint64_t bytes);
+  std::optional<uint64_t> first_difference(ConstBytes stored) const;
   void unmap();
   void write_same();
   void compare_and_write();
@@ -94,8 +95,8 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   bool is_cancelled_ = false;
   bool is_finished_ = false;
   lunar_scsi_result result_{};
-  msgr::RegisteredBuffer scratch_;               // VERIFY: what is stored
-  uint64_t verified_bytes_ = 0;                  // VERIFY without data: good so far
+  msgr::RegisteredBuffer scratch_;               // VERIFY: the piece that is stored
+  uint64_t verified_bytes_ = 0;                  // VERIFY: good so far
   uint32_t ranges_in_flight_ = 0;                // UNMAP
   gateway::IoResult joined_;                     // UNMAP: first error
   std::unique_ptr<LbaStatusAnswer> lba_status_;  // GET LBA STATUS: the answer so far

@@ -126,6 +126,32 @@ class MediumTest(ScsiCase):
                 self.export("rbd/other", blocksize=size)
             self.assertIn(f"block size {size} is not supported", caught.exception.log)
 
+    def test_large_transfers(self):
+        blocks = 32 * MIB // 512
+        source = self.folder / "source"
+        source.write_bytes(bytes(range(256)) * (32 * MIB // 256))
+        limits = self.command(self.lun.url, "vpd", "0xb0")
+        self.assertEqual(limits["max_transfer"], blocks)
+        for words in (("write",), ("verify",)):
+            self.assert_good(self.command(self.lun.url, *words, lba=3, blocks=blocks, **{"in": source}))
+        back = self.folder / "back"
+        self.assert_good(self.command(self.lun.url, "read", lba=3, blocks=blocks, out=back))
+        self.assertEqual(back.read_bytes(), source.read_bytes())
+        last = 3 + blocks - 1
+        self.assert_good(self.command(self.lun.url, "write", lba=last, blocks=1, pattern="7"))
+        answer = self.command(self.lun.url, "verify", lba=3, blocks=blocks, **{"in": source})
+        self.assert_sense(answer, MISCOMPARE, 0x1d)
+        self.assertEqual(answer["sense"]["information"], last)
+        self.assert_sense(self.command(self.lun.url, "read", lba=0, blocks=blocks + 1), ILLEGAL_REQUEST, 0x24)
+
+    def test_objects_above_what_one_op_carries(self):
+        self.cluster.create_image("rbd/large", "64M", object_size="32M")
+        large = self.export("rbd/large")
+        blocks = self.command(large.url, "vpd", "0xb0")["max_transfer"]
+        self.assertEqual(blocks, 16 * MIB // 512)
+        self.assert_good(self.command(large.url, "write", lba=0, blocks=blocks, pattern="9"))
+        self.assert_good(self.command(large.url, "read", lba=0, blocks=blocks))
+
 
 class ModePageTest(ScsiCase):
     def descriptor(self, initiator):
