@@ -154,19 +154,29 @@ void Image::allocation_at(uint64_t offset, uint64_t io_id,
   step.offset = extent.offset;
   step.length = extent.length;
   op.steps = {step};
-  client_.objecter().submit(
-      std::move(op), [self = shared_from_this(), done = std::move(done), begin = extent.offset,
-                      length = extent.length](const objecter::OpReply& reply) mutable {
-        if (reply.error == OsdErrc::kNoSuchObject) return done(Allocation{length, false});
+  const auto query = queries_.insert(
+      queries_.end(), {.io_id = io_id, .offset = extent.offset, .length = extent.length});
+  query->tid =
+      client_.objecter().submit(std::move(op), [self = shared_from_this(), done = std::move(done),
+                                                query](const objecter::OpReply& reply) mutable {
+        const AllocationQuery asked = *query;
+        self->queries_.erase(query);
+        if (reply.error == OsdErrc::kNoSuchObject) return done(Allocation{asked.length, false});
         if (reply.error) return done(failure(reply.error));
         ConstBytes data = reply.data;
         const auto map = objecter::decode_extent_map(data);
         if (!map) return done(failure(map.error()));
-        done(allocation_in(*map, begin, length));
+        done(allocation_in(*map, asked.offset, asked.length));
       });
 }
 
-void Image::cancel(uint64_t io_id) { ios_.cancel(io_id); }
+void Image::cancel(uint64_t io_id) {
+  ios_.cancel(io_id);
+  for (AllocationQuery& query : queries_) {
+    if (query.io_id != io_id || std::exchange(query.is_cancelled, true)) continue;
+    client_.objecter().cancel(query.tid);
+  }
+}
 
 void Image::watch_size(UniqueFunction<void(uint64_t)> on_resize) {
   header_->watch_size(std::move(on_resize));

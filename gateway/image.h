@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <list>
 #include <memory>
 #include <string>
 
@@ -95,7 +96,7 @@ class Image : public std::enable_shared_from_this<Image> {
     bool is_allocated = false;
   };
   // What begins at `offset`, as the object's server says now. For GET LBA STATUS. kInvalid beyond
-  // the image. `done` runs once, later.
+  // the image; kCancelled after cancel(). `done` runs once, later.
   void allocation_at(uint64_t offset, uint64_t io_id,
                      UniqueFunction<void(Result<Allocation>)> done);
 
@@ -103,9 +104,9 @@ class Image : public std::enable_shared_from_this<Image> {
   // again.
   void on_loss_unheard();
 
-  // Asks every IO with this id to end early: those of its ops that have not been carried out are
-  // taken back, and it ends with kCancelled unless all of them were done. Its done runs all the
-  // same, later. An unknown id is ignored.
+  // Asks every IO, and every allocation_at(), with this id to end early: those of its ops that have
+  // not been carried out are taken back, and it ends with kCancelled unless all of them were done.
+  // Its done runs all the same, later. An unknown id is ignored.
   void cancel(uint64_t io_id);
 
   // Runs on_resize(new size in bytes) whenever the header shows another size, until the image is
@@ -120,6 +121,15 @@ class Image : public std::enable_shared_from_this<Image> {
   void on_fenced();                                               // a server has refused an op
   std::error_code refusal_of(const IoWork& work) const noexcept;  // success: it may be carried out
 
+  // An allocation_at() under way, about this extent of an object.
+  struct AllocationQuery {
+    uint64_t io_id = 0;
+    objecter::Tid tid = 0;
+    bool is_cancelled = false;
+    uint64_t offset = 0;
+    uint64_t length = 0;
+  };
+
   Client& client_;
   const std::shared_ptr<OpenHeader> header_;  // never null
   const ImageId id_;                          // id, pool and layout: of header_, for every IO
@@ -129,6 +139,7 @@ class Image : public std::enable_shared_from_this<Image> {
   const OpenOptions options_;
   bool is_closing_ = false;  // close() was called: nothing new enters ios_
   IosInFlight ios_;
+  std::list<AllocationQuery> queries_;
 };
 
 }  // namespace lunar::gateway

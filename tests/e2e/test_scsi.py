@@ -13,6 +13,7 @@ from lunar_e2e.raw_initiator import RawInitiator
 MIB = 1 << 20
 NOT_READY, ILLEGAL_REQUEST, UNIT_ATTENTION, MISCOMPARE, ABORTED_COMMAND = 2, 5, 6, 0xe, 0xb
 RESERVATION_CONFLICT, TASK_ABORTED = 0x18, 0x40
+ABORT_TASK, DOES_NOT_EXIST = 1, 1  # the latter is tgt's answer when a command has ended as asked
 FORMAT_UNIT, MODE_SELECT_6, MODE_SENSE_6, RESERVE_6, READ_10, VERIFY_10 = 0x04, 0x15, 0x1a, 0x16, 0x28, 0x2f
 PERSISTENT_RESERVE_IN, PERSISTENT_RESERVE_OUT, GET_LBA_STATUS = 0x5e, 0x5f, 0x9e
 REGISTER, RESERVE, RELEASE, PREEMPT_AND_ABORT, REGISTER_AND_MOVE = 0, 1, 2, 5, 7
@@ -151,6 +152,30 @@ class MediumTest(ScsiCase):
         self.assertEqual(blocks, 16 * MIB // 512)
         self.assert_good(self.command(large.url, "write", lba=0, blocks=blocks, pattern="9"))
         self.assert_good(self.command(large.url, "read", lba=0, blocks=blocks))
+
+
+class AbortTest(ScsiCase):
+    options = {"objecter_op_timeout": "1h"}
+
+    def test_what_asks_for_allocation_ends_when_it_is_aborted(self):
+        initiator = self.logged_in()
+        self.assertEqual(self.read_10(initiator).status, 0)
+        cdbs = {"GET LBA STATUS": (struct.pack(">BBQIH", GET_LBA_STATUS, 0x12, 0, 256, 0), 256),
+                "VERIFY": (struct.pack(">BBIBHB", VERIFY_10, 0, 0, 0, 8, 0), 0)}
+        server = self.cluster.osds[0]
+        for name, (cdb, read_bytes) in cdbs.items():
+            with self.subTest(command=name):
+                server.send(signal.SIGSTOP)
+                try:
+                    initiator.send(initiator.command_pdu(cdb, read_bytes=read_bytes))
+                    tag = initiator.last_tag
+                    self.assertEqual(initiator.ping(b"this first"), b"this first")
+                    began = time.monotonic()
+                    self.assertEqual(initiator.task_management(ABORT_TASK, tag), DOES_NOT_EXIST)
+                    self.assertLess(time.monotonic() - began, 15)
+                finally:
+                    server.send(signal.SIGCONT)
+                self.assertEqual(self.read_10(initiator).status, 0)
 
 
 class ModePageTest(ScsiCase):

@@ -117,6 +117,32 @@ TEST_F(ImageIoTest, DiscardFreesWhatItCovers) {
   EXPECT_EQ(allocation()->length, 4 * kMiB);
 }
 
+TEST_F(ImageIoTest, AskingForTheAllocationIsCancelledByItsId) {
+  create_and_open(8 * kMiB);
+  for (auto& [id, osd] : osds) osd.store->hold(osd::FaultyStore::Call::kWrite);
+  const std::string data(512, 'x');
+  std::optional<IoResult> written;
+  image->write(0, as_const_bytes(data), {}, [&](const IoResult& io) { written = io; });
+  // Both wait behind it at the server.
+  const uint64_t io_id = gateway->next_io_id();
+  std::optional<Result<Image::Allocation>> first;
+  std::optional<Result<Image::Allocation>> other;
+  image->allocation_at(0, io_id, [&](Result<Image::Allocation> found) { first = found; });
+  image->allocation_at(0, gateway->next_io_id(),
+                       [&](Result<Image::Allocation> found) { other = found; });
+  for (int turns = 0; turns < 10; ++turns) turn();
+  image->cancel(io_id);
+  image->cancel(io_id);  // as the abort tick does
+  ASSERT_TRUE(until([&] { return first.has_value(); }));
+  ASSERT_FALSE(first->has_value());
+  EXPECT_EQ(first->error(), OsdErrc::kCancelled);
+  EXPECT_FALSE(other.has_value());
+  for (auto& [id, osd] : osds) osd.store->release(osd::FaultyStore::Call::kWrite);
+  ASSERT_TRUE(until([&] { return written && other; }));
+  EXPECT_FALSE(written->error);
+  EXPECT_TRUE(other->has_value());
+}
+
 TEST_F(ImageIoTest, RangesOutsideTheImageAreRefused) {
   create_and_open(8 * kMiB);
   EXPECT_EQ(write(8 * kMiB - 512, std::string(1024, 'x')), OsdErrc::kInvalid);
