@@ -81,7 +81,7 @@ def count(bench, store, access, size, depth):
 
 def main():
     parser = argparse.ArgumentParser(description=__doc__.splitlines()[0])
-    parser.add_argument("--stores", type=tgt_bench.listed(tgt_bench.STORES),
+    parser.add_argument("--stores", type=tgt_bench.listed(tgt_bench.STORES + tgt_bench.EXTRA_STORES),
                         default=["stock-null", "null", "stock-lunar", "lunar"])
     parser.add_argument("--workloads", type=tgt_bench.listed(tgt_bench.WORKLOADS), default=["4k"])
     parser.add_argument("--ops", type=int, default=20000)
