@@ -21,6 +21,7 @@ constexpr std::size_t kOsdBytes = 4 + 16 + 1 + 1 + 8 + 8;  // and its addresses
 constexpr std::size_t kAddressBytes = 1 + 16 + 2;
 constexpr std::size_t kPoolBytes = 8 + 4 + 4 + 8 + 1 + 4;  // and its name and members
 constexpr std::size_t kMemberBytes = 4 + 4;
+constexpr std::size_t kPlaceBytes = 4 + 4;   // in RADOS: and its texts
 constexpr std::size_t kEntityBytes = 4 + 4;  // and its texts
 
 void put_osd(ByteWriter& w, const OsdInfo& osd) {
@@ -55,9 +56,12 @@ void put_pool(ByteWriter& w, const PoolInfo& pool) {
     w.put(member.osd);
     w.put(member.weight);
   }
+  if (pool.store != StoreKind::kRados) return;
+  w.put_string(pool.rados_pool);
+  w.put_string(pool.rados_namespace);
 }
 
-PoolInfo get_pool(ByteReader& r) {
+PoolInfo get_pool(ByteReader& r, uint16_t version) {
   PoolInfo pool;
   pool.id = r.get<PoolId>();
   pool.name = r.get_string(kMaxPoolName);
@@ -72,6 +76,9 @@ PoolInfo get_pool(ByteReader& r) {
     const auto weight = r.get<uint32_t>();
     pool.members.push_back({osd, weight});
   }
+  if (version < 4 || pool.store != StoreKind::kRados) return pool;
+  pool.rados_pool = r.get_string(kMaxPoolName);
+  pool.rados_namespace = r.get_string(kMaxPoolName);
   return pool;
 }
 
@@ -86,7 +93,7 @@ bool get_entities(ByteReader& r, OsdMap& map) {
     entity.caps = r.get_string(Capabilities::kMaxTextBytes);
     map.entities.push_back(std::move(entity));
   }
-  return map.has_caps();
+  return true;
 }
 
 bool get_map(ByteReader& r, uint16_t version, OsdMap& map) {
@@ -101,9 +108,9 @@ bool get_map(ByteReader& r, uint16_t version, OsdMap& map) {
   const auto pools = r.get<uint32_t>();
   if (pools > OsdMap::kMaxPools || !r.can_hold(pools, 29)) return false;
   map.pools.reserve(pools);
-  for (uint32_t i = 0; i < pools && r.ok(); ++i) map.pools.push_back(get_pool(r));
+  for (uint32_t i = 0; i < pools && r.ok(); ++i) map.pools.push_back(get_pool(r, version));
   if (version > 2 && !get_entities(r, map)) return false;
-  return r.is_finished();
+  return r.is_finished() && (version < 3 || map.written_version() == version);
 }
 
 auto not_valid(std::string what) {
@@ -156,6 +163,28 @@ Outcome<void> validate_members(const OsdMap& map, const PoolInfo& pool, const st
   }
   if (weights == 0) return not_valid(who + " has no weight on any OSD");
   return {};
+}
+
+// Two pools with one place would take each other's objects for theirs.
+Outcome<void> validate_rados_pools(const OsdMap& map) {
+  std::vector<std::pair<std::string_view, std::string_view>> places;
+  for (const PoolInfo& pool : map.pools) {
+    const bool is_in_rados = pool.store == StoreKind::kRados;
+    for (const std::string& name : {pool.rados_pool, pool.rados_namespace}) {
+      const bool is_name = is_valid_object_name(name) && name.size() <= kMaxPoolName;
+      if (is_in_rados ? is_name : name.empty()) continue;
+      return not_valid("pool '" + pool.name +
+                       (is_in_rados ? "' needs a RADOS pool and a namespace, of up to 64 letters, "
+                                      "digits, '.', '_' and '-'"
+                                    : "' names a RADOS pool, and is not in RADOS"));
+    }
+    if (is_in_rados) places.emplace_back(pool.rados_pool, pool.rados_namespace);
+  }
+  std::sort(places.begin(), places.end());
+  const auto twice = std::adjacent_find(places.begin(), places.end());
+  if (twice == places.end()) return {};
+  return not_valid("two pools are in namespace " + std::string(twice->second) + " of RADOS pool " +
+                   std::string(twice->first));
 }
 
 Outcome<void> validate_pools(const OsdMap& map) {
@@ -232,6 +261,11 @@ const EntityInfo* OsdMap::find_entity(std::string_view name) const noexcept {
   return at != entities.end() && at->entity == name ? &*at : nullptr;
 }
 
+bool OsdMap::has_rados_pools() const noexcept {
+  return std::any_of(pools.begin(), pools.end(),
+                     [](const PoolInfo& pool) { return pool.store == StoreKind::kRados; });
+}
+
 Outcome<void> validate(const OsdMap& map) {
   if (map.fsid.is_nil()) return not_valid("it has no cluster id");
   if (map.epoch == 0) return not_valid("its epoch is 0");
@@ -240,6 +274,7 @@ Outcome<void> validate(const OsdMap& map) {
   if (map.next_pool_id > OsdMap::kMaxPoolId) return not_valid("next_pool_id is above 2^20");
   if (auto osds = validate_osds(map); !osds) return osds;
   if (auto pools = validate_pools(map); !pools) return pools;
+  if (auto places = validate_rados_pools(map); !places) return places;
   if (auto entities = validate_entities(map); !entities) return entities;
   const std::size_t bytes = encoded_bytes(map);
   if (bytes <= OsdMap::kMaxEncodedBytes) return {};
@@ -254,8 +289,11 @@ std::size_t encoded_bytes(const OsdMap& map) noexcept {
   std::size_t bytes = kMapBytes;
   for (const OsdInfo& osd : map.osds) bytes += kOsdBytes + osd.addresses.size() * kAddressBytes;
   for (const PoolInfo& pool : map.pools)
-    bytes += kPoolBytes + pool.name.size() + pool.members.size() * kMemberBytes;
-  if (!map.has_caps()) return bytes;
+    bytes += kPoolBytes + pool.name.size() + pool.members.size() * kMemberBytes +
+             (pool.store == StoreKind::kRados
+                  ? kPlaceBytes + pool.rados_pool.size() + pool.rados_namespace.size()
+                  : 0);
+  if (map.written_version() < 3) return bytes;
   bytes += 1 + 4;
   for (const EntityInfo& entity : map.entities)
     bytes += kEntityBytes + entity.entity.size() + entity.caps.size();
@@ -267,7 +305,7 @@ void encode(const OsdMap& map, std::vector<std::byte>& out) {
   ByteWriter w(out);
   w.put(kMagic);
   // What older clients are sent is what they can read.
-  w.put(map.has_caps() ? OsdMap::kVersion : uint16_t{2});
+  w.put(map.written_version());
   w.put_bytes(map.fsid.bytes);
   w.put(map.epoch);
   w.put(map.authority);
@@ -276,7 +314,7 @@ void encode(const OsdMap& map, std::vector<std::byte>& out) {
   for (const OsdInfo& osd : map.osds) put_osd(w, osd);
   w.put(static_cast<uint32_t>(map.pools.size()));
   for (const PoolInfo& pool : map.pools) put_pool(w, pool);
-  if (map.has_caps()) {
+  if (map.written_version() > 2) {
     w.put(map.enforces_caps);
     w.put(static_cast<uint32_t>(map.entities.size()));
     for (const EntityInfo& entity : map.entities) {

@@ -52,6 +52,10 @@ struct PoolInfo {
     friend bool operator==(const Member&, const Member&) = default;
   };
   std::vector<Member> members;  // no OSD twice; at least one has a weight
+  // Of a pool in RADOS, and empty for any other: Ceph's pool, and the namespace in it, which no
+  // other pool has. As names of objects.
+  std::string rados_pool = {};
+  std::string rados_namespace = {};
   friend bool operator==(const PoolInfo&, const PoolInfo&) = default;
 };
 
@@ -65,8 +69,9 @@ struct EntityInfo {
 // Which servers and pools there are, at one epoch, and who may do what. Changed by the authority
 // alone, into a copy with the next epoch; immutable once published, and shared as OsdMapRef.
 struct OsdMap {
-  // Of the encoded form; older ones are read, too. A map without entities is written as 2.
-  static constexpr uint16_t kVersion = 3;
+  // Of the encoded form; older ones are read, too. A map without pools in RADOS is written as 3,
+  // and one without entities, too, as 2.
+  static constexpr uint16_t kVersion = 4;
   static constexpr std::size_t kMaxOsds = 4096;
   static constexpr std::size_t kMaxPools = 4096;
   static constexpr std::size_t kMaxEntities = 4096;
@@ -92,6 +97,11 @@ struct OsdMap {
   const PoolInfo* find_pool(std::string_view name) const noexcept;
   const EntityInfo* find_entity(std::string_view name) const noexcept;
   bool has_caps() const noexcept { return enforces_caps || !entities.empty(); }
+  bool has_rados_pools() const noexcept;
+  // The oldest version of the encoded form that can say all of it.
+  uint16_t written_version() const noexcept {
+    return has_rados_pools() ? kVersion : has_caps() ? 3 : 2;
+  }
   friend bool operator==(const OsdMap&, const OsdMap&) = default;
 };
 using OsdMapRef = std::shared_ptr<const OsdMap>;

@@ -105,6 +105,9 @@ PoolInfo read_pool(Fields& fields, const Json& json) {
     pool.members.push_back(
         {fields.number<OsdId>(item, "osd"), fields.number<uint32_t>(item, "weight")});
   }
+  if (pool.store != StoreKind::kRados) return pool;
+  pool.rados_pool = fields.text(json, "rados_pool");
+  pool.rados_namespace = fields.text(json, "rados_namespace");
   return pool;
 }
 
@@ -136,15 +139,18 @@ std::string to_json(const OsdMap& map) {
                      {"object_size", pool.object_size},
                      {"store", kind != kStoreNames.end() ? kind->second : "unknown"},
                      {"members", std::move(members)}});
+    if (pool.store != StoreKind::kRados) continue;
+    pools.back()["rados_pool"] = pool.rados_pool;
+    pools.back()["rados_namespace"] = pool.rados_namespace;
   }
-  Json json = {{"format", map.has_caps() ? OsdMap::kVersion : 2},
+  Json json = {{"format", map.written_version()},
                {"fsid", map.fsid.to_string()},
                {"epoch", map.epoch},
                {"authority", map.authority},
                {"next_pool_id", map.next_pool_id},
                {"osds", std::move(osds)},
                {"pools", std::move(pools)}};
-  if (map.has_caps()) {
+  if (map.written_version() > 2) {
     Json entities = Json::array();
     for (const EntityInfo& entity : map.entities)
       entities.push_back({{"entity", entity.entity}, {"caps", entity.caps}});

@@ -40,6 +40,20 @@ OsdMap map_with_caps() {
   return map;
 }
 
+OsdMap map_with_rados() {
+  OsdMap map = some_map();
+  map.pools[1].store = StoreKind::kRados;
+  map.pools[1].rados_pool = "lunar";
+  map.pools[1].rados_namespace = "fast";
+  return map;
+}
+
+OsdMap map_with_both() {
+  OsdMap map = map_with_rados();
+  map.enforces_caps = true;
+  return map;
+}
+
 // With a correct checksum, so that the decoder looks at the rest.
 Buffer resealed(Buffer bytes) {
   bytes.resize(bytes.size() - 4);
@@ -53,7 +67,8 @@ TEST(OsdMapTest, SurvivesTheWire) {
   not_enforced.enforces_caps = false;
   OsdMap none = map_with_caps();
   none.entities.clear();
-  for (const OsdMap& map : {some_map(), map_with_caps(), not_enforced, none}) {
+  for (const OsdMap& map :
+       {some_map(), map_with_caps(), not_enforced, none, map_with_rados(), map_with_both()}) {
     ASSERT_TRUE(validate(map)) << validate(map).error().message;
     const auto read = decode_osd_map(encoded(map));
     ASSERT_TRUE(read) << read.error().message;
@@ -109,7 +124,7 @@ TEST(OsdMapTest, AnotherFormatIsNamed) {
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().code, make_error_code(OsdErrc::kIncompatible));
   EXPECT_THAT(read.error().message, HasSubstr("version 9"));
-  EXPECT_THAT(read.error().message, HasSubstr("version 3"));
+  EXPECT_THAT(read.error().message, HasSubstr("version 4"));
 }
 
 // As a server of before the incarnations wrote it into its store.
@@ -241,6 +256,15 @@ const BadMap kBadMaps[] = {
     {"no_weight", "no weight", [](OsdMap& m) { m.pools[1].members[0].weight = 0; }},
     {"weight_too_big", "too much weight", [](OsdMap& m) { m.pools[1].members[0].weight = ~0u; }},
     {"store_kind", "unknown kind", [](OsdMap& m) { m.pools[0].store = static_cast<StoreKind>(9); }},
+    {"no_place", "needs a RADOS pool", [](OsdMap& m) { m.pools[0].store = StoreKind::kRados; }},
+    {"place_twice", "two pools are in namespace ns",
+     [](OsdMap& m) {
+       for (PoolInfo& pool : m.pools) {
+         pool.store = StoreKind::kRados;
+         pool.rados_pool = "lunar";
+         pool.rados_namespace = "ns";
+       }
+     }},
     {"last_epoch", "above 2^62", [](OsdMap& m) { m.epoch = OsdMap::kMaxEpoch + 1; }},
     {"pool_ids_without_end", "above 2^20",
      [](OsdMap& m) { m.next_pool_id = OsdMap::kMaxPoolId + 1; }},
@@ -270,6 +294,8 @@ TEST(OsdMapJsonTest, ComesBackEqual) {
   ASSERT_TRUE(read) << read.error().message;
   EXPECT_EQ(*read, map);
   EXPECT_EQ(*osd_map_from_json(to_json(map_with_caps())), map_with_caps());
+  EXPECT_EQ(*osd_map_from_json(to_json(map_with_rados())), map_with_rados());
+  EXPECT_EQ(*osd_map_from_json(to_json(map_with_both())), map_with_both());
   EXPECT_THAT(to_json(map), HasSubstr("\"127.0.0.1:6800\""));
 }
 
@@ -297,7 +323,7 @@ TEST(OsdMapJsonTest, WhatIsWrongIsNamed) {
   EXPECT_THAT(
       with("12,", std::string(400'000, '[') + std::string(400'000, ']') + ",").error().message,
       HasSubstr("is nested more than"));
-  EXPECT_EQ(with("\"format\": 2", "\"format\": 4").error().code,
+  EXPECT_EQ(with("\"format\": 2", "\"format\": 5").error().code,
             make_error_code(OsdErrc::kIncompatible));
   for (const char* bad : {"", "[]", "{", "3", "{\"osds\": {}}", "null"}) {
     EXPECT_FALSE(osd_map_from_json(bad)) << bad;
