@@ -246,8 +246,14 @@ constexpr OptionSpec kOptions[] = {
 // -- object server
 {"osd_data", kString, "/var/lib/lunar/osd/$cluster-$id", "", kCeph,
  "A server's store is in this folder."},
-{"osd_objectstore", kChoice, "file", "file|mem", kCeph,
- "A server keeps objects in files (file), or in memory and forgets them when it ends (mem)."},
+{"osd_objectstore", kChoice, "file", "file|mem|rados", kCeph,
+ "A server keeps objects in files (file), in memory and forgets them when it ends (mem), or in pools of a Ceph "
+ "cluster (rados)."},
+{"rados_conf", kString, "", "", 0,
+ "A server with objects in RADOS reads this configuration of Ceph; if it is empty, the one that Ceph's own programs "
+ "would read."},
+{"rados_id", kString, "admin", "", 0,
+ "A server with objects in RADOS is the client of this name to Ceph: for client.lunar it is lunar."},
 {"osd_max_write_size", kSize, "32MiB", "1MiB..512MiB", kCeph,
  "One op writes up to this many bytes."},
 {"osd_max_object_size", kSize, "128MiB", "1MiB..1TiB", kCeph,

@@ -10,6 +10,7 @@
 
 #include "common/file.h"
 #include "osd/map/map_authority.h"
+#include "osd/rados/rados_opener.h"
 #include "osd/service/server_options.h"
 #include "osd/store/file_store.h"
 #include "osd/store/mem_store.h"
@@ -102,7 +103,7 @@ Outcome<OsdId> osd_id_from(const Config& config) {
 Outcome<std::string> make_osd(const Config& config, bool makes_map) {
   const auto id = osd_id_from(config);
   if (!id) return failure(id.error());
-  if (config.get_string("osd_objectstore") != "file")
+  if (config.get_string("osd_objectstore") == "mem")
     return failure(std::errc::invalid_argument,
                    "osd_objectstore = mem keeps nothing, so there is nothing to make; start the "
                    "server without --mkfs");
@@ -134,14 +135,18 @@ Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
   if (!id) return failure(id.error());
   auto fsid = fsid_from(config);
   if (!fsid) return failure(fsid.error());
-  if (config.get_string("osd_objectstore") == "file") {
+  const std::string kind = config.get_string("osd_objectstore");
+  if (kind != "mem") {
     if (makes_map)
       return failure(std::errc::invalid_argument, "--mkmap goes with --mkfs, or with a mem store");
     FileStoreOptions options = file_options(config);
     options.fsid = *fsid;
     options.osd = *id;
     options.perf = &perf;
-    return open_file_store(center, buffers, options);
+    auto store = open_file_store(center, buffers, options);
+    if (!store || kind == "file") return store;
+    return open_rados_store(center, buffers, std::move(*store), options.path,
+                            {config.get_string("rados_conf"), config.get_string("rados_id")});
   }
   if (!*fsid && !makes_map)
     return failure(std::errc::invalid_argument,

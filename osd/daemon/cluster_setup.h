@@ -22,8 +22,9 @@ Outcome<OsdId> osd_id_from(const Config& config);
 // Returns what to print.
 Outcome<std::string> make_osd(const Config& config, bool makes_map);
 
-// The store that osd_objectstore names: a file store that --mkfs made, or an empty one in memory,
-// which belongs to the cluster of option fsid, or with `makes_map` to one of its own.
+// The store that osd_objectstore names: a file store that --mkfs made, one in RADOS whose home is
+// such a store, or an empty one in memory, which belongs to the cluster of option fsid, or with
+// `makes_map` to one of its own.
 Outcome<std::unique_ptr<ObjectStore>> open_store(msgr::EventCenter& center,
                                                  msgr::BufferPool& buffers, const Config& config,
                                                  PerfRegistry& perf, bool makes_map);

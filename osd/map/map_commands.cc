@@ -40,12 +40,16 @@ Json describe(const PoolInfo& pool) {
   Json members = Json::array();
   for (const PoolInfo::Member& member : pool.members)
     members.push_back({{"osd", member.osd}, {"weight", member.weight / 65536.0}});
-  return {{"pool", pool.name},
-          {"id", pool.id},
-          {"pg_num", pool.pg_num},
-          {"object_size", pool.object_size},
-          {"store", store_name(pool.store)},
-          {"osds", members}};
+  Json shown = {{"pool", pool.name},
+                {"id", pool.id},
+                {"pg_num", pool.pg_num},
+                {"object_size", pool.object_size},
+                {"store", store_name(pool.store)},
+                {"osds", members}};
+  if (pool.store != StoreKind::kRados) return shown;
+  shown["rados_pool"] = pool.rados_pool;
+  shown["rados_namespace"] = pool.rados_namespace;
+  return shown;
 }
 
 Json describe(const OsdInfo& osd) {
@@ -255,6 +259,28 @@ Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json&
   return members;
 }
 
+// Where a pool's objects are kept; its name is set.
+Outcome<void> read_store(const Json& arguments, PoolInfo& pool) {
+  const std::string store = text_of(arguments, "store");
+  pool.rados_pool = text_of(arguments, "rados_pool");
+  pool.rados_namespace = text_of(arguments, "rados_namespace");
+  if (store == "rados") {
+    pool.store = StoreKind::kRados;
+    if (pool.rados_namespace.empty()) pool.rados_namespace = pool.name;
+    if (!pool.rados_pool.empty()) return {};
+    return failure(OsdErrc::kInvalid,
+                   "\"rados_pool\" must be the pool of Ceph that keeps the objects");
+  }
+  if (!pool.rados_pool.empty() || !pool.rados_namespace.empty())
+    return failure(OsdErrc::kInvalid,
+                   "\"rados_pool\" and \"rados_namespace\" go with \"store\": \"rados\"");
+  if (store == "mem")
+    pool.store = StoreKind::kMem;
+  else if (!store.empty() && store != "file")
+    return failure(OsdErrc::kInvalid, "\"store\" must be file, mem or rados");
+  return {};
+}
+
 Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& arguments) {
   PoolInfo pool;
   pool.id = map.next_pool_id;
@@ -273,11 +299,7 @@ Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& arguments) {
       return failure(OsdErrc::kInvalid, "\"object_size\" must be a size in bytes, such as 4M");
     pool.object_size = *size;
   }
-  const std::string store = text_of(arguments, "store");
-  if (store == "mem")
-    pool.store = StoreKind::kMem;
-  else if (!store.empty() && store != "file")
-    return failure(OsdErrc::kInvalid, "\"store\" must be file or mem");
+  if (const auto store = read_store(arguments, pool); !store) return failure(store.error());
   auto members = members_of(map, arguments);
   if (!members) return failure(members.error());
   pool.members = std::move(*members);
@@ -490,6 +512,14 @@ const MapCommand* find_command(std::string_view prefix) {
 }
 
 }  // namespace
+
+std::optional<PoolInfo> rados_pool_asked_for(const OsdMap& map, std::string_view text) {
+  if (command_prefix(text) != "pool create") return std::nullopt;
+  const auto arguments = parse_json_or_null<Json>(text, objecter::kAnswerBounds);
+  const auto pool = pool_of(map, arguments);
+  if (!pool || pool->store != StoreKind::kRados) return std::nullopt;
+  return *pool;
+}
 
 std::string command_prefix(std::string_view text) {
   const auto json = parse_json<Json>(text, objecter::kAnswerBounds);

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -31,6 +32,11 @@ MapCommandKind kind_of_map_command(std::string_view prefix);
 
 // The "prefix" of a command; empty if it is no JSON object that has one.
 std::string command_prefix(std::string_view text);
+
+// What a "pool create" asks for, if that is a pool in RADOS and can be made: its place has to be
+// looked at first (PoolStores::check_new_pool).
+std::optional<objecter::PoolInfo> rados_pool_asked_for(const objecter::OsdMap& map,
+                                                       std::string_view text);
 
 // A cluster's first map: these servers, no pools, epoch 1.
 objecter::OsdMap make_first_map(const Uuid& fsid, objecter::OsdId authority, const Uuid& store);

@@ -6,6 +6,7 @@
 #include "osd/durability.h"
 #include "osd/object_data.h"
 #include "osd/object_names.h"
+#include "osd/object_vectors.h"
 #include "osd/ops/one_sided_counters.h"
 #include "osd/ops/op_check.h"
 #include "osd/records/object_versions.h"
@@ -17,8 +18,9 @@ namespace lunar::osd {
 struct OpStore {
   ObjectData& data;
   ObjectNames& names;
-  Durability& durability;     // for what the store does not make durable by itself
-  msgr::BufferPool& buffers;  // that payload is best read into and written from
+  Durability& durability;            // for what the store does not make durable by itself
+  msgr::BufferPool& buffers;         // that payload is best read into and written from
+  ObjectVectors* vectors = nullptr;  // if the store applies vectors whole
 };
 
 // What the runs of all ops share. Everything is borrowed, and outlives the executor.

@@ -14,7 +14,8 @@ OpRun::OpRun(const OpEnvironment& environment, ClientOpRef op)
     : cursor_(environment, std::move(op)),
       reads_(cursor_, *this),
       changes_(cursor_, *this),
-      payload_(cursor_, changes_, *this) {}
+      payload_(cursor_, changes_, *this),
+      vector_(cursor_, *this) {}
 
 bool OpRun::take_buffers() {
   if (!cursor_.take_buffers()) return gives_up_waiting();
@@ -44,7 +45,7 @@ void OpRun::start(Done done) {
     refuse(refused);
   else if (has_no_buffers_)
     refuse(OsdErrc::kRetryInline);
-  else if (op.is_absent_lost && !replaces_object(op.header))
+  else if (op.is_absent_lost && !replaces_object(op.header) && !cursor_.is_applied_whole())
     find_object();
   else
     execute();
@@ -77,6 +78,7 @@ OsdErrc OpRun::refusal() const {
 }
 
 void OpRun::next() {
+  if (cursor_.is_applied_whole()) return vector_.start();
   while (!cursor_.is_at_end()) {
     const SubOp& step = cursor_.step();
     if (objecter::changes_object(step.code)) return changes_.start();

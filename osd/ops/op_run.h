@@ -5,6 +5,7 @@
 #include "osd/ops/pulled_payload.h"
 #include "osd/ops/reading_steps.h"
 #include "osd/ops/step_cursor.h"
+#include "osd/ops/vector_run.h"
 
 namespace lunar::osd {
 
@@ -12,7 +13,7 @@ namespace lunar::osd {
 // meanwhile (readers share it with readers). First a payload that has to be pulled; then the steps
 // that check and return, in order; then those that change. If the store fails in the middle of the
 // changes of a data object, what was done stays done, the result says which steps, and the object
-// has a new version all the same.
+// has a new version all the same. A store that has vectors is given all steps at once instead.
 // Loop-bound. The executor owns it until `done` ran.
 class OpRun {
  public:
@@ -46,6 +47,7 @@ class OpRun {
   ReadingSteps reads_;
   ChangingSteps changes_;
   PulledPayload payload_;
+  VectorRun vector_;
   Done done_;                    // empty before start()
   bool is_in_start_ = false;     // of the caller: a reply has to wait until it returns
   bool has_no_buffers_ = false;  // none came free in time

@@ -9,7 +9,7 @@ namespace lunar::osd {
 
 bool PulledPayload::take_buffers() {
   const ClientOp& op = cursor_.op();
-  if (op.is(OpCode::kWrite) && !op.is_metadata()) {
+  if (op.is(OpCode::kWrite) && !op.is_metadata() && !cursor_.is_applied_whole()) {
     write_.emplace(
         cursor_.env(), op, [this] { changes_.mark(); },
         [this](OsdErrc error) { run_.step_done(error); });

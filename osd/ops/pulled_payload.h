@@ -15,10 +15,10 @@ namespace lunar::osd {
 class OpRun;
 
 // The payload of an op whose delivery descriptor says that the server pulls it: got before the
-// first step. That of a single WRITE of a data object is stored while it is pulled; whatever else
-// compares, replaces or combines is staged whole, so that nothing of it happens with half a
-// payload. If the payload cannot be had the op ends with kRetryInline.
-// Loop-bound. Owned by its OpRun. REQUIRES, but for bytes_pulled(): the op pulls.
+// first step. That of a single WRITE of a data object is stored while it is pulled, unless the
+// store applies vectors whole; whatever else compares, replaces or combines is staged whole, so
+// that nothing of it happens with half a payload. If the payload cannot be had the op ends with
+// kRetryInline. Loop-bound. Owned by its OpRun. REQUIRES, but for bytes_pulled(): the op pulls.
 class PulledPayload {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;

@@ -2,10 +2,10 @@
 #include "osd/ops/reading_steps.h"
 
 #include <algorithm>
-#include <cstring>
 #include <utility>
 
 #include "osd/ops/op_run.h"
+#include "osd/ops/reply_data.h"
 
 namespace lunar::osd {
 namespace {
@@ -13,37 +13,6 @@ namespace {
 // An absent object reads as zeroes, which is what the store has put into the buffer.
 std::error_code absent_is_zero(std::error_code error) noexcept {
   return error == make_error_code(OsdErrc::kNoSuchObject) ? std::error_code() : error;
-}
-
-// Joins neighbours, those with the smallest gaps first, until at most `limit` extents are left.
-void join_extents(objecter::ExtentMap& map, uint64_t limit) {
-  auto& extents = map.extents;
-  if (extents.size() <= limit) return;
-  std::vector<uint64_t> gaps;
-  gaps.reserve(extents.size());
-  for (std::size_t i = 1; i < extents.size(); ++i)
-    gaps.push_back(extents[i].first - (extents[i - 1].first + extents[i - 1].second));
-  std::vector<uint64_t> sorted = gaps;
-  std::size_t joins = extents.size() - limit;
-  std::nth_element(sorted.begin(), sorted.begin() + static_cast<std::ptrdiff_t>(joins - 1),
-                   sorted.end());
-  const uint64_t widest = sorted[joins - 1];
-  std::size_t last = 0;
-  for (std::size_t i = 1; i < extents.size(); ++i) {
-    if (joins > 0 && gaps[i - 1] <= widest) {
-      extents[last].second = extents[i].first + extents[i].second - extents[last].first;
-      --joins;
-    } else {
-      extents[++last] = extents[i];
-    }
-  }
-  extents.resize(last + 1);
-}
-
-ReplyData encoded(const objecter::ExtentMap& map) {
-  ReplyData data;
-  encode(map, data.small);
-  return data;
 }
 
 }  // namespace
@@ -85,25 +54,10 @@ void ReadingSteps::read_whole() {
     const Bytes into = cursor_.buffer().bytes().first(stat->size);
     store().data.read(object(), 0, into, [this, size = stat->size](std::error_code error) {
       if (error) return run_.step_done(wire_error(error));
-      cursor_.add_data(whole_data(size));
+      cursor_.add_data(whole_object_data(std::move(cursor_.buffer()), size));
       run_.step_done(OsdErrc::kOk);
     });
   });
-}
-
-// A small object is copied, so that its reply does not keep a buffer for the largest.
-ReplyData ReadingSteps::whole_data(std::size_t size) {
-  constexpr std::size_t kSmall = 4096;
-  ReplyData data;
-  msgr::RegisteredBuffer buffer = std::move(cursor_.buffer());
-  if (size <= kSmall) {
-    const ConstBytes bytes = buffer.bytes().first(size);
-    data.small.assign(bytes.begin(), bytes.end());
-  } else {
-    data.buffer = std::move(buffer);
-    data.length = size;
-  }
-  return data;
 }
 
 void ReadingSteps::read() {
@@ -127,7 +81,7 @@ void ReadingSteps::sparse_read() {
                              if (!map) return run_.step_done(wire_error(map.error()));
                              extents_ = std::move(*map);
                              join_extents(extents_, objecter::max_extents(cursor_.step().length));
-                             cursor_.add_data(encoded(extents_));
+                             cursor_.add_data(extent_map_data(extents_));
                              read_extent(0, 0);
                            });
 }
@@ -154,7 +108,7 @@ void ReadingSteps::map_extents() {
                            [this](Result<objecter::ExtentMap> map) {
                              if (!map) return run_.step_done(wire_error(map.error()));
                              join_extents(*map, objecter::max_extents(cursor_.step().length));
-                             cursor_.add_data(encoded(*map));
+                             cursor_.add_data(extent_map_data(*map));
                              run_.step_done(OsdErrc::kOk);
                            });
 }

@@ -22,7 +22,6 @@ class ReadingSteps {
  private:
   void read();
   void read_whole();
-  ReplyData whole_data(std::size_t size);
   void sparse_read();
   void read_extent(std::size_t number, uint64_t filled);
   void map_extents();

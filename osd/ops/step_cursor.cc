@@ -24,7 +24,13 @@ bool StepCursor::take_buffers() {
   return true;
 }
 
+msgr::RegisteredBuffer& StepCursor::buffer_of(std::size_t index) noexcept {
+  static msgr::RegisteredBuffer none;
+  return buffers_.empty() ? none : buffers_[index];
+}
+
 ObjectVersion StepCursor::version() const {
+  if (stored_version_) return *stored_version_;
   return op_->is_metadata() ? env_.versions.of_metadata(op_->object)
                             : env_.versions.of_data(op_->object);
 }

@@ -3,6 +3,7 @@
 
 #include <cstddef>
 #include <memory>
+#include <optional>
 #include <utility>
 #include <vector>
 
@@ -22,6 +23,11 @@ class StepCursor {
   const ClientOp& op() const noexcept { return *op_; }
   ClientOp& op() noexcept { return *op_; }
 
+  // By a VectorRun, not step by step.
+  bool is_applied_whole() const noexcept {
+    return env_.store.vectors != nullptr && !op_->is_of_watches();
+  }
+
   bool is_at_end() const noexcept { return index_ == op_->header.steps.size(); }
   // Of the step in progress. REQUIRES: not at the end.
   std::size_t index() const noexcept { return index_; }
@@ -29,6 +35,7 @@ class StepCursor {
   const SubOp& step() const noexcept { return op_->header.steps[index_]; }
   ConstBytes data() const noexcept { return op_->data().subspan(data_offset_, step().data_length); }
   msgr::RegisteredBuffer& buffer() noexcept { return buffers_[index_]; }
+  msgr::RegisteredBuffer& buffer_of(std::size_t index) noexcept;  // empty if it needs none
   SubOpResult& result() noexcept { return result_->header.steps[index_]; }
   void add_data(ReplyData data) {
     result().data_length += static_cast<uint32_t>(data.view().size());
@@ -43,8 +50,9 @@ class StepCursor {
   bool take_buffers();
   void drop_buffers() { buffers_.clear(); }
 
-  // The object's, as of now.
+  // The object's, as of now: as the store says, if it has versions of its own.
   ObjectVersion version() const;
+  void set_version(const ObjectVersion& version) { stored_version_ = version; }
   // Of the whole vector. The reply takes it.
   OpResult& op_result() noexcept { return *result_; }
   OpResultRef take_result() { return std::move(result_); }
@@ -57,6 +65,7 @@ class StepCursor {
   std::vector<msgr::RegisteredBuffer> buffers_;
   std::size_t index_ = 0;
   std::size_t data_offset_ = 0;
+  std::optional<ObjectVersion> stored_version_;
 };
 
 }  // namespace lunar::osd

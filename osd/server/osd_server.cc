@@ -75,10 +75,10 @@ Outcome<void> OsdServer::load() {
       std::make_unique<MapService>(center_, store_, *access_, static_cast<MapServiceHost&>(*this),
                                    map ? *map : nullptr, service);
   ops_ = std::make_unique<OpService>(OpService::OpDependencies{
-      center_, identity, OpStore{store_, store_, store_, store_.buffers()}, options_, *versions_,
-      *fences_, *access_, *maps_, perf_});
+      center_, identity, OpStore{store_, store_, store_, store_.buffers(), store_.vectors()},
+      store_, options_, *versions_, *fences_, *access_, *maps_, perf_});
   commands_ = std::make_unique<CommandService>(CommandService::CommandDependencies{
-      center_, store_, options_, *fences_, *access_, *maps_, *ops_});
+      center_, store_, store_, options_, *fences_, *access_, *maps_, *ops_});
   purger_ =
       std::make_unique<PoolPurger>(store_, [this](const ObjectId& id, UniqueFunction<void()> done) {
         ops_->remove_object(id, std::move(done));
@@ -285,6 +285,7 @@ void OsdServer::on_reset(msgr::Connection& connection, std::error_code why) {
 }
 
 void OsdServer::on_map(const objecter::OsdMapRef& map) {
+  store_.on_map(*map);
   if (!is_stopping_) purger_->on_map(map);
   ops_->on_map(map->epoch);
 }

@@ -169,7 +169,19 @@ void CommandService::run(const std::string& text, Done done) {
   if (prefix == "osd fence" || prefix == "osd unfence")
     return run_fencing(prefix == "osd fence", text, std::move(done));
   if (is_shown(prefix)) return done(show(prefix, parse_command(text)));
-  with_.maps.command(text, std::move(done));
+  run_on_map(text, std::move(done));
+}
+
+// Before there is a pool in RADOS its place is looked at: a word that was mistyped is said now.
+void CommandService::run_on_map(const std::string& text, Done done) {
+  if (!with_.maps.is_authority()) return with_.maps.command(text, std::move(done));
+  const auto pool = rados_pool_asked_for(*with_.maps.map(), text);
+  if (!pool) return with_.maps.command(text, std::move(done));
+  with_.pools.check_new_pool(*pool,
+                             [this, text, done = std::move(done)](Outcome<void> usable) mutable {
+                               if (usable) return with_.maps.command(text, std::move(done));
+                               done(refusal(OsdErrc::kInvalid, usable.error().message));
+                             });
 }
 
 void CommandService::run_fencing(bool is_fence, const std::string& text, Done done) {

@@ -13,6 +13,7 @@
 #include "osd/access/access_control.h"
 #include "osd/map/command_arguments.h"
 #include "osd/map/map_service.h"
+#include "osd/pool_stores.h"
 #include "osd/records/unflushed_ledger.h"
 #include "osd/service/op_service.h"
 #include "osd/service/server_options.h"
@@ -31,6 +32,7 @@ class CommandService {
   struct CommandDependencies {
     msgr::EventCenter& center;
     const StoreSpace& store;
+    PoolStores& pools;
     const OsdServerOptions& options;
     FenceTable& fences;
     AccessControl& access;
@@ -53,6 +55,7 @@ class CommandService {
  private:
   bool may_command(const msgr::Connection& connection, const std::string& text) const;
   void run(const std::string& text, Done done);
+  void run_on_map(const std::string& text, Done done);
   void run_fencing(bool is_fence, const std::string& text, Done done);
   // They use this until they end. After stop() none begins, and the server waits for what is
   // recorded and for what executes.

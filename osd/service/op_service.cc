@@ -32,6 +32,7 @@ OpService::OpService(const OpDependencies& borrowed)
     : center_(borrowed.center),
       identity_(borrowed.identity),
       store_(borrowed.store),
+      pools_(borrowed.pools),
       options_(borrowed.options),
       versions_(borrowed.versions),
       access_(borrowed.access),
@@ -176,6 +177,13 @@ OsdErrc OpService::check_target(const ClientOp& op) {
   if (!op.map) return OsdErrc::kStaleMap;
   const objecter::PoolInfo* pool = op.map->find_pool(op.header.pg.pool);
   if (pool == nullptr) return OsdErrc::kNoSuchPool;
+  if (!pools_.keeps(*pool)) {
+    LUNAR_LOG_LIMITED(kOsd, 0,
+                      "pool {} is for servers with another osd_objectstore than this one: its ops "
+                      "are refused",
+                      pool->name);
+    return OsdErrc::kInvalid;
+  }
   const OsdId us = identity_.osd;
   if (op.is(OpCode::kFlush)) {
     const bool is_member = std::any_of(pool->members.begin(), pool->members.end(),

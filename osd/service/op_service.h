@@ -17,6 +17,7 @@
 #include "osd/ops/bounded_executor.h"
 #include "osd/ops/op_tracker.h"
 #include "osd/ops/reply_message.h"
+#include "osd/pool_stores.h"
 #include "osd/service/map_waiters.h"
 #include "osd/service/server_options.h"
 #include "osd/service/watch_ops.h"
@@ -33,6 +34,7 @@ class OpService final : private ClientSessionsHost {
     msgr::EventCenter& center;
     const StoreIdentity& identity;
     OpStore store;
+    const PoolStores& pools;
     const OsdServerOptions& options;
     ObjectVersions& versions;
     FenceTable& fences;
@@ -102,6 +104,7 @@ class OpService final : private ClientSessionsHost {
   msgr::EventCenter& center_;
   const StoreIdentity& identity_;
   const OpStore store_;
+  const PoolStores& pools_;
   const OsdServerOptions& options_;
   ObjectVersions& versions_;
   AccessControl& access_;

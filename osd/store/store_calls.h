@@ -75,6 +75,8 @@ class StoreCalls {
     if (--in_progress_ == 0 && on_drained_) std::exchange(on_drained_, nullptr)();
   }
 
+  bool is_closed() const noexcept { return is_closed_; }
+
   // Refuses calls from now on. `on_drained` runs once, when none is in progress: at once if so
   // already. REQUIRES: called at most once.
   void close(UniqueFunction<void()> on_drained) {

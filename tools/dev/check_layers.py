@@ -63,6 +63,8 @@ MSGR_ARROWS = {
 OSD_ARROWS = {
     "": [],
     "store": [""],
+    "rados": ["", "store"],
+    "rados/module": ["rados"],
     "records": [""],
     "ops": ["", "records"],
     "clients": ["", "records", "ops"],
@@ -71,7 +73,7 @@ OSD_ARROWS = {
     "map": ["", "records", "access"],
     "service": ["", "records", "ops", "clients", "watch", "access", "map"],
     "server": ["", "records", "ops", "clients", "watch", "access", "map", "service"],
-    "daemon": ["", "store", "map", "service", "server"],
+    "daemon": ["", "store", "rados", "map", "service", "server"],
 }
 
 SOURCE_SUFFIXES = (".h", ".c", ".cc", ".inc")

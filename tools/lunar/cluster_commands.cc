@@ -33,7 +33,7 @@ struct ClusterArguments {
   std::vector<double> weights;
   uint32_t pg_num = 0;
   uint64_t object_size = 0;
-  std::string store;
+  std::string store, rados_pool, rados_namespace;
   bool is_sure = false;
   bool overwrites = false;
   bool fences_all = false;  // every client of the entity
@@ -44,6 +44,8 @@ Json pool_create_request(const ClusterArguments& arguments) {
   if (arguments.pg_num != 0) request["pg_num"] = arguments.pg_num;
   if (arguments.object_size != 0) request["object_size"] = arguments.object_size;
   if (!arguments.store.empty()) request["store"] = arguments.store;
+  if (!arguments.rados_pool.empty()) request["rados_pool"] = arguments.rados_pool;
+  if (!arguments.rados_namespace.empty()) request["rados_namespace"] = arguments.rados_namespace;
   if (!arguments.osds.empty()) request["osds"] = arguments.osds;
   if (!arguments.weights.empty()) request["weights"] = arguments.weights;
   return request;
@@ -307,7 +309,13 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   created->add_option("--pg-num", arguments->pg_num, "number of placement groups");
   add_size_option(*created, "--object-size", arguments->object_size,
                   "object size of images that are created without one");
-  created->add_option("--store", arguments->store, "where servers keep the objects: file or mem");
+  created->add_option("--store", arguments->store,
+                      "where servers keep the objects: file, mem or rados");
+  created->add_option("--rados-pool", arguments->rados_pool,
+                      "pool of Ceph that keeps the objects, with --store rados");
+  created->add_option(
+      "--rados-namespace", arguments->rados_namespace,
+      "namespace in that pool, which nobody else uses; without it, the pool's name");
   created
       ->add_option("--osds", arguments->osds,
                    "ids of the servers that get objects; without it, every server")

@@ -187,9 +187,30 @@ TEST_F(MapCommandsTest, PoolCreateRefusalsNameTheArgument) {
   EXPECT_NE(invalid({{"weights", {1}}}).find("weights"), std::string::npos);
   EXPECT_NE(invalid({{"weights", "1,nan,1"}}).find("weights"), std::string::npos);
   EXPECT_FALSE(invalid({{"object_size", "3M"}}).empty());
-  EXPECT_NE(invalid({{"store", "rados"}}).find("store"), std::string::npos);
+  EXPECT_NE(invalid({{"store", "tape"}}).find("store"), std::string::npos);
+  EXPECT_NE(invalid({{"store", "rados"}}).find("rados_pool"), std::string::npos);
+  EXPECT_NE(invalid({{"store", "mem"}, {"rados_pool", "lunar"}}).find("\"rados\""),
+            std::string::npos);
   EXPECT_FALSE(invalid({{"osds", {0, 0}}}).empty());
   EXPECT_FALSE(invalid({{"pool", "a/b"}}).empty());
+}
+
+TEST_F(MapCommandsTest, PoolsInRadosHaveAPlaceEachAndAreAskedFor) {
+  const json request = {
+      {"prefix", "pool create"}, {"pool", "p"}, {"store", "rados"}, {"rados_pool", "lunar"}};
+  const auto asked_for = rados_pool_asked_for(map, request.dump());
+  ASSERT_TRUE(asked_for);
+  EXPECT_EQ(asked_for->rados_namespace, "p");
+  EXPECT_FALSE(rados_pool_asked_for(map, R"({"prefix": "pool create", "pool": "p"})"));
+  EXPECT_FALSE(rados_pool_asked_for(map, R"({"prefix": "pool ls", "store": "rados"})"));
+  const json made = run(request);
+  EXPECT_EQ(made["rados_pool"], "lunar");
+  EXPECT_EQ(made["rados_namespace"], "p");
+  json other = request;
+  other.update(json{{"pool", "q"}, {"rados_namespace", "p"}});
+  EXPECT_NE(refusal(other, OsdErrc::kInvalid).find("namespace p"), std::string::npos);
+  other["rados_namespace"] = "q";
+  run(other);
 }
 
 TEST_F(MapCommandsTest, PoolRmAsksToMeanItAndNeverReusesAnId) {

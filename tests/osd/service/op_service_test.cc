@@ -57,8 +57,8 @@ class OpServiceTest : public ServerFixture, private msgr::Dispatcher, private Ma
   // Options may be set until then.
   void make_service() {
     ops = std::make_unique<OpService>(OpService::OpDependencies{
-        *center, store->identity(), OpStore{*store, *store, *store, store->buffers()}, options,
-        *versions, *fences, access, *maps, perf});
+        *center, store->identity(), OpStore{*store, *store, *store, store->buffers()}, *store,
+        options, *versions, *fences, access, *maps, perf});
   }
   // Up, with a pool: ops can be executed.
   void serve() {
