@@ -21,7 +21,7 @@ class CommandTracker;
 // What a LUN advertises and enforces. Immutable while open.
 struct LunLimits {
   uint32_t block_shift = 9;
-  uint32_t max_transfer_bytes = 0;
+  uint32_t max_transfer_bytes = 32u << 20;
   uint32_t max_compare_and_write_bytes = 0;
   uint64_t max_unmap_bytes = 0;
   uint32_t max_unmap_descriptors = 256;

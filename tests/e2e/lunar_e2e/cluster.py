@@ -14,12 +14,14 @@ _ADDRESS_TAKEN = "in use"
 
 
 class Cluster:
-    """`num_osds` servers, and `pools` over all of them. `store` is file or mem. `options` go into
-    [global] of the configuration, over what tests need anyway. osd.0 is the map authority. Servers
-    are at `host` ("[::1]" for IPv6), keep their ports when they are restarted, and run under `wrapper`."""
+    """`num_osds` servers, and `pools` over all of them. `store` is file, mem or rados; for rados `ceph` is a
+    Ceph that runs, and the pools are namespaces of its pool `rados_pool`. `options` go into [global] of the
+    configuration, over what tests need anyway. osd.0 is the map authority. Servers are at `host` ("[::1]" for
+    IPv6), keep their ports when they are restarted, and run under `wrapper`."""
 
     def __init__(self, folder, num_osds=3, store="file", options=None, pools=("rbd",),
-                 authenticate=False, extra_environment=None, host="127.0.0.1", wrapper=()):
+                 authenticate=False, extra_environment=None, host="127.0.0.1", wrapper=(),
+                 ceph=None, rados_pool="lunar"):
         self.folder = pathlib.Path(folder)
         self.num_osds = num_osds
         self.store = store
@@ -29,6 +31,8 @@ class Cluster:
         self.authenticate = authenticate
         self.host = host
         self.wrapper = list(wrapper)
+        self.ceph = ceph
+        self.rados_pool = rados_pool
         self.extra_environment = dict(extra_environment or {})
         self.ports = {}
         self.osds = {}  # id -> Process
@@ -68,7 +72,7 @@ class Cluster:
         for osd in range(self.num_osds):
             self.start_osd(osd)
         for pool in self.pools:
-            self.lunar("pool", "create", pool, "--store", self.store)
+            self.create_pool(pool)
         return self
 
     def start_again(self):
@@ -86,6 +90,10 @@ class Cluster:
         self.ports = dict(enumerate(sorted(ports)))
         self.write_conf()
 
+    def create_pool(self, pool):
+        words = ["--rados-pool", self.rados_pool] if self.store == "rados" else []
+        self.lunar("pool", "create", pool, "--store", self.store, *words)
+
     def write_conf(self):
         hosts = ",".join(f"{self.host}:{port}" for port in self.ports.values())
         lines = {
@@ -99,6 +107,8 @@ class Cluster:
             "lunar_lun_open_wait": "20s",
             "log_to_stderr": "true",
         }
+        if self.store == "rados":
+            lines["rados_conf"] = self.ceph.conf
         if self.authenticate:
             lines["keyring"] = self.keyring
         else:
