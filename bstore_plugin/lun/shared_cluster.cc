@@ -14,6 +14,7 @@
 #include "common/check.h"
 #include "common/crc32c.h"
 #include "common/file.h"
+#include "common/host.h"
 #include "common/keyring.h"
 #include "common/log.h"
 #include "common/log_config.h"
@@ -24,6 +25,18 @@ namespace {
 // What the admin socket says without a client.
 constexpr const char* kNoOps = R"({"ops": [], "command_ops": []})";
 constexpr const char* kNoSessions = R"({"epoch": 0, "sessions": []})";
+
+// tgtd ends without destroying a cluster: a socket that stays would look like that of a tgtd that
+// was killed.
+void close_at_exit(std::unique_ptr<AdminSocket>& socket) {
+  static auto& sockets = *new std::vector<std::unique_ptr<AdminSocket>*>;
+  if (sockets.empty()) {
+    std::atexit([] {
+      for (auto* const each : sockets) each->reset();
+    });
+  }
+  sockets.push_back(&socket);
+}
 
 // The value of -C/--control-port on tgtd's command line: it tells two tgtd of one host apart.
 std::string control_port() {
@@ -142,7 +155,8 @@ void SharedCluster::adopt(std::unique_ptr<gateway::Client> client) {
   }
   const bool is_busy_on_timeout = config_->get_string("lunar_sense_on_timeout") == "busy";
   commands_.emplace(
-      CommandPlace{host_, *center_, *client_, data_buffers_.get(), is_busy_on_timeout}, *this);
+      CommandPlace{host_, *center_, *client_, data_buffers_.get(), is_busy_on_timeout},
+      static_cast<CommandListener&>(*this));
   on_client_(*this);
 }
 
@@ -177,6 +191,7 @@ void SharedCluster::serve_admin_socket() {
                        : Outcome<std::unique_ptr<AdminSocket>>(failure(folder.error()));
   if (!socket) return remember_error(host_, "admin socket: " + socket.error().message);
   admin_ = std::move(*socket);
+  close_at_exit(admin_);
   admin_commands_ = add_standard_commands(*admin_, *config_, *perf_);
   const auto on_loop = [this](const char* prefix, const char* help, auto answer) {
     admin_commands_.push_back(
