@@ -44,6 +44,7 @@
 #define SAME_UNMAP_BIT 0x08
 #define QUALIFIER_CONNECTED 0x0
 #define QUALIFIER_NOT_CONNECTED 0x1  // but the target can connect it: SPC-5 6.6.2
+#define TYPE_UNKNOWN 0x1f
 
 // What we have put where an administrator can put something else by --params, which then stays.
 struct shown {
@@ -167,15 +168,19 @@ static void set_num_blocks(struct scsi_lu* lu, uint64_t size) {
 
 static void show_lun(struct scsi_lu* lu, const struct lunar_lun_info* info);
 
-// What an initiator has seen of the LUN until now was not it. The nexuses learn of it by whatever
-// LUN of the target they use.
+// What an initiator has seen of the LUN until now was not it.
+static void announce_image(struct scsi_lu* lu) {
+  ua_sense_add_other_it_nexus(0, lu, ASC_INQUIRY_DATA_HAS_CHANGED);
+  ua_sense_add_other_it_nexus(0, lu, ASC_CAPACITY_DATA_HAS_CHANGED);
+}
+
+// The nexuses learn of it by whatever LUN of the target they use.
 static void host_opened(void* handle, const struct lunar_lun_info* info) {
   struct scsi_lu* lu = handle;
   struct scsi_lu* other;
   lu->size = info->size;
   show_lun(lu, info);
-  ua_sense_add_other_it_nexus(0, lu, ASC_INQUIRY_DATA_HAS_CHANGED);
-  ua_sense_add_other_it_nexus(0, lu, ASC_CAPACITY_DATA_HAS_CHANGED);
+  announce_image(lu);
   list_for_each_entry(other, &lu->tgt->device_list, device_siblings) {
     if (other != lu) ua_sense_add_other_it_nexus(0, other, ASC_REPORTED_LUNS_DATA_HAS_CHANGED);
   }
@@ -311,9 +316,15 @@ static int inquiry(int host_no, struct scsi_cmd* cmd) {
   const struct scsi_lu* const lu = cmd->dev;
   const uint8_t page = cmd->scb[1] & EVPD_BIT ? cmd->scb[2] : 0;
   const int asks_who = page == 0x80 || page == 0x83;
-  if (asks_who && lu->attrs.qualifier == QUALIFIER_NOT_CONNECTED && cmd->dev_id == lu->lun)
-    return lunar_check_condition(cmd, NOT_READY, unready(lu));
-  return core_inquiry(host_no, cmd);
+  const int is_unknown = lu->attrs.qualifier == QUALIFIER_NOT_CONNECTED && cmd->dev_id == lu->lun;
+  int status;
+  if (asks_who && is_unknown) return lunar_check_condition(cmd, NOT_READY, unready(lu));
+  status = core_inquiry(host_no, cmd);
+  // Of a disk that is not connected Linux keeps what it has seen, and never looks again; of a
+  // device of unknown type it makes nothing, and finds the disk when it scans later.
+  if (status == SAM_STAT_GOOD && is_unknown && scsi_get_in_transfer_len(cmd))
+    *(uint8_t*)scsi_get_in_buffer(cmd) = QUALIFIER_NOT_CONNECTED << 5 | TYPE_UNKNOWN;
+  return status;
 }
 
 static void take_commands(struct scsi_lu* lu) {
@@ -485,6 +496,7 @@ static int bs_lunar_open(struct scsi_lu* lu, char* path, int* fd, uint64_t* size
     case LUNAR_OPEN_DONE:
       *size = info.size;
       show_lun(lu, &info);
+      announce_image(lu);  // to nexuses that there are, if it is another one than before
       return 0;
   }
   return -1;

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstdint>
+#include <memory>
 #include <optional>
 #include <string_view>
 
@@ -29,6 +30,9 @@ struct OpenOptions {
   // Opens what create_image() made with `is_import`, and nothing else: to be filled, and made whole
   // by finish_import(). Others are refused meanwhile, readers too.
   bool is_import = false;
+  // Becomes true when nobody wants the image any more, though it is being opened: then no lock is
+  // taken and nobody fenced. Null: it is wanted.
+  std::shared_ptr<const bool> is_unwanted = nullptr;
 };
 
 }  // namespace lunar::gateway

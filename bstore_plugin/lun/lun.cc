@@ -58,6 +58,7 @@ void fill_info(const Image& image, const SharedCluster& cluster, uint32_t block_
 }  // namespace
 
 lunar_open_outcome lunar_lun::open(const char* path, uint32_t block_bytes, lunar_lun_info& info) {
+  close();  // a media changer opens what it could not
   if (block_bytes < 512 || block_bytes > 4096) {
     return refuse("block size " + std::to_string(block_bytes) +
                   " is not supported: use 512 … 4096 bytes");
@@ -75,6 +76,7 @@ lunar_open_outcome lunar_lun::open(const char* path, uint32_t block_bytes, lunar
   if (!has_ended) return LUNAR_OPEN_LATER;
   if (image_ == nullptr) return refuse(std::exchange(failure_, {}));
   info = info_;
+  info.size = image_->size();  // it may have been resized meanwhile
   return LUNAR_OPEN_DONE;
 }
 

@@ -7,11 +7,25 @@
 #include "bstore_plugin/scsi/sense.h"
 #include "gateway/image_opening.h"
 #include "msgr/errors.h"
+#include "objecter/protocol/types.h"
 
 namespace lunar::bstore_plugin {
 namespace {
 
 constexpr std::chrono::seconds kTryAgain{1};
+
+// Trying again may help. An image that is locked, and a pool that tgtadm could name wrongly, are
+// not among that: somebody has to decide.
+bool may_pass(const std::error_code& error, bool is_waited_for) {
+  if (error == objecter::OsdErrc::kNoSuchPool) return !is_waited_for;  // the map may be an old one
+  return is_unanswered(error) || error == objecter::OsdErrc::kShutdown ||
+         error == objecter::OsdErrc::kUnknownOutcome;
+}
+
+// A mistake of whoever waits for tgtadm, though it can be mended later.
+bool is_refusal(const std::error_code& error) {
+  return error == msgr::MsgrErrc::kAuthFailed || error == msgr::MsgrErrc::kFeatureMismatch;
+}
 
 }  // namespace
 
@@ -22,6 +36,7 @@ LunOpening::LunOpening(SharedCluster& cluster, gateway::ImageSpec spec,
       options_(options),
       wait_(cluster.overdue_openings() > 0 ? std::chrono::nanoseconds(0)
                                            : cluster.config().get_duration("lunar_lun_open_wait")) {
+  options_.is_unwanted = is_unwanted_;
 }
 
 void LunOpening::start(UniqueFunction<void(ImageOutcome)> done) {
@@ -42,7 +57,13 @@ bool LunOpening::wait() {
 }
 
 void LunOpening::end() {
-  if (std::exchange(has_ended_, true)) return;
+  if (has_ended_) return;
+  *is_unwanted_ = true;
+  settle();
+}
+
+void LunOpening::settle() {
+  has_ended_ = true;
   cluster_.center().cancel(std::exchange(retry_, msgr::TimerId::kNone));
   if (std::exchange(is_overdue_, false)) cluster_.count_overdue_opening(-1);
 }
@@ -50,6 +71,7 @@ void LunOpening::end() {
 void LunOpening::try_once(std::chrono::nanoseconds patience) {
   cluster_.wait_for_client(patience,
                            [self = shared_from_this(), patience](const Outcome<void>& ready) {
+                             if (self->has_ended_) return;
                              if (!ready) return self->on_tried(failure(ready.error()));
                              gateway::open_image_when_mapped(
                                  self->cluster_.client(), self->spec_, self->options_, patience,
@@ -59,9 +81,8 @@ void LunOpening::try_once(std::chrono::nanoseconds patience) {
 
 void LunOpening::on_tried(ImageOutcome image) {
   if (has_ended_) return;
-  // A key that is refused can be mended later, but is a mistake of whoever waits for tgtadm.
-  const bool is_wrong_key = !image && image.error().code == msgr::MsgrErrc::kAuthFailed;
-  if (!image && is_unanswered(image.error().code) && !(is_wrong_key && is_waited_for_)) {
+  const std::error_code error = image ? std::error_code() : image.error().code;
+  if (error && may_pass(error, is_waited_for_) && !(is_refusal(error) && is_waited_for_)) {
     tell(image.error().message);
     retry_ = cluster_.center().run_after(kTryAgain, [self = shared_from_this()] {
       self->retry_ = msgr::TimerId::kNone;
@@ -69,7 +90,7 @@ void LunOpening::on_tried(ImageOutcome image) {
     });
     return;
   }
-  end();
+  settle();
   std::exchange(done_, {})(std::move(image));
 }
 

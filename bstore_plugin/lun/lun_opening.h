@@ -16,7 +16,7 @@
 namespace lunar::bstore_plugin {
 
 // The opening of a LUN's image, for as long as it takes: while nobody answers it is tried again.
-// What is tried again is told to the administrator, each reason once.
+// What is tried again is told to the administrator, each change of the reason once.
 //
 // On tgtd's thread. Shared with what it has asked for. Borrows the cluster.
 class LunOpening : public std::enable_shared_from_this<LunOpening> {
@@ -31,17 +31,20 @@ class LunOpening : public std::enable_shared_from_this<LunOpening> {
   // LUN's opening has outlasted that, as the cluster is known to be silent then. Returns whether it
   // has run. Once, right after start().
   bool wait();
-  // Nobody wants the image any more: one that comes all the same gives up its lock.
+  // Nobody wants the image any more: nothing is done for it, and one that comes all the same gives
+  // up its lock.
   void end();
 
  private:
   void try_once(std::chrono::nanoseconds patience);
   void on_tried(ImageOutcome image);
+  void settle();
   void tell(const std::string& reason);
 
   SharedCluster& cluster_;
   const gateway::ImageSpec spec_;
-  const gateway::OpenOptions options_;
+  const std::shared_ptr<bool> is_unwanted_ = std::make_shared<bool>(false);
+  gateway::OpenOptions options_;
   const std::chrono::nanoseconds wait_;  // of wait()
   UniqueFunction<void(ImageOutcome)> done_;
   bool has_ended_ = false;     // done_ has run or never will

@@ -28,7 +28,9 @@ class TurnPacing {
     ++under_way_;
     has_new_commands_ = true;
   }
-  void on_command_ended() noexcept { --under_way_; }
+  void on_command_ended() noexcept {
+    if (--under_way_ == 0) is_waiting_ = false;
+  }
   // There is something in the center that its fd does not tell of.
   void on_posted() noexcept { has_posts_ = true; }
   // The center's fd is readable; all of it is processed now.

@@ -29,6 +29,11 @@ Outcome<void> refuse_unless_open(const ImageHeader& header, const Registration& 
   return {};
 }
 
+Outcome<void> refuse_unwanted(const OpenOptions& options) {
+  if (options.is_unwanted == nullptr || !*options.is_unwanted) return {};
+  return failure(OsdErrc::kCancelled, "nobody wants the image any more");
+}
+
 bool is_full(const ImageHeader& header) {
   return header.registrations.size() >= ImageHeader::kMaxRegistrations;
 }
@@ -93,6 +98,7 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
     std::vector<Registration> conflicts;
     HeaderEditor edit = [&](ImageHeader& header) -> Outcome<void> {
       conflicts.clear();
+      if (auto wanted = refuse_unwanted(options); !wanted) return wanted;
       if (header.find_registration(mine.cookie) != nullptr) return {};
       if (auto open = refuse_unless_open(header, mine, options); !open) return open;
       conflicts = in_the_way_of(header, mine);
@@ -116,6 +122,8 @@ Task<Outcome<void>> take_lock(Client& client, PoolInfo pool, ImageId id, Registr
         each.is_dead = true;
       }
     }
+    const Outcome<void> wanted = refuse_unwanted(options);
+    if (!wanted) co_return failure(wanted.error());
     const std::vector<Holder> judged = *holders;
     const Outcome<void> struck = co_await strike_dead(client, pool, id, judged);
     if (!struck) co_return failure(struck.error());

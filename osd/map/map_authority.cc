@@ -117,11 +117,15 @@ void MapAuthority::boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::Os
 }
 
 void MapAuthority::on_known_epoch(objecter::Epoch epoch) {
-  if (epoch <= latest_known_ || epoch > OsdMap::kMaxEpoch / 2) return;
-  latest_known_ = epoch;
-  if (!is_restored_ || epoch <= map_->epoch) return;
+  if (epoch > OsdMap::kMaxEpoch / 2) return;
+  latest_known_ = std::max(latest_known_, epoch);
+  if (!is_busy_) catch_up();  // else when that is written
+}
+
+void MapAuthority::catch_up() {
+  if (!is_restored_ || latest_known_ <= map_->epoch) return;
   auto pending = std::make_unique<LaterEpochProposal>();
-  pending->known = epoch;
+  pending->known = latest_known_;
   add(std::move(pending));
 }
 
@@ -176,6 +180,7 @@ void MapAuthority::publish(OsdMap map) {
       map_ = proposed;
       on_map_(map_);
       proposal->answer(map_->epoch);
+      if (!is_busy_) catch_up();
     }
     if (!is_busy_) next();
     if (!is_busy_ && drained_) std::exchange(drained_, {})();

@@ -58,6 +58,7 @@ class MapAuthority {
   struct DownProposal;
   struct LaterEpochProposal;
 
+  void catch_up();
   void add(std::unique_ptr<MapProposal> proposal);
   void next();
   void publish(objecter::OsdMap map);

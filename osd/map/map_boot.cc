@@ -37,7 +37,8 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
     return refuse_boot(
         OsdErrc::kIncompatible,
         fmt::format("osd.{} has map epoch {}, the authority only {}: the authority's store "
-                    "was put back to an older state; restore a newer map backup there "
+                    "was put back to an older state, or a backup is restored that is older: "
+                    "restore the newest one there, once more if need be, "
                     "with lunar map restore",
                     boot.osd, boot.epoch, map.epoch));
   for (const OsdInfo& osd : map.osds)

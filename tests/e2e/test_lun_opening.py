@@ -120,7 +120,7 @@ class OpeningTest(LunarTestCase):
                         struct.pack(">B9x", READ_CAPACITY_10), struct.pack(">BB8xIH", READ_CAPACITY_16, 16, 32, 0)):
                 self.assertEqual(initiator.run(cdb, read_bytes=512 if any(cdb) else 0, lun=lun.number).sense,
                                  BECOMING_READY, cdb)
-            self.assertEqual(self.inquiry(initiator, lun).data[0], 0x20)  # nothing that a host makes a disk of
+            self.assertEqual(self.inquiry(initiator, lun).data[0], 0x3f)  # nothing that a host makes a disk of
             for page in (0x80, 0x83):
                 self.assertEqual(self.inquiry(initiator, lun, page).sense, BECOMING_READY)
             last = self.tgtd.log()

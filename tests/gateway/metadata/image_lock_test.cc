@@ -270,6 +270,19 @@ TEST_F(ImageLockTest, TheLockOfADeadGatewayIsTakenOverAndItChangesNothingAfterwa
   EXPECT_TRUE(close(far_image_));
 }
 
+// A LUN that is being opened is deleted, and made elsewhere.
+TEST_F(ImageLockTest, WhoDoesNotWantTheImageAnyMoreTakesItFromNobody) {
+  open_far();
+  const auto unwanted = std::make_shared<bool>(true);
+  const auto refused =
+      open(*gateway, "disk", {.lock = OpenLock::kTakeover, .is_unwanted = unwanted});
+  ASSERT_FALSE(refused);
+  EXPECT_EQ(refused.error().code, OsdErrc::kCancelled);
+  EXPECT_EQ(registrations().size(), 1u);
+  EXPECT_FALSE(write_far(std::string(512, 'a')));
+  EXPECT_TRUE(close(far_image_));
+}
+
 TEST_F(ImageLockTest, ADeadGatewayKeepsNobodyFromRemovingTheImage) {
   open_far();
   cut_off();

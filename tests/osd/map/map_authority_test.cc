@@ -118,6 +118,21 @@ TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesAfterwards) 
   EXPECT_EQ((*load_map(*store))->epoch, published[1]->epoch);
 }
 
+TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesWhileItIsWritten) {
+  command(R"({"prefix": "map backup"})");
+  turn();
+  store->hold(Call::kRecord);
+  command(R"({"prefix": "map restore", "yes_i_really_mean_it": true, "map": )" +
+          replies.at(0).text + "}");
+  turn();
+  constexpr objecter::Epoch kKnown = 5 * kRestoreGap;
+  authority->on_known_epoch(kKnown);
+  store->release(Call::kRecord);
+  turn();
+  ASSERT_EQ(published.size(), 2u);
+  EXPECT_GT(published[1]->epoch, kKnown);
+}
+
 TEST_F(MapAuthorityTest, AMapOfAnotherVersionIsRefusedWithASentence) {
   std::vector<std::byte> record;
   objecter::encode(*first, record);
