@@ -96,6 +96,7 @@ class Run {
   std::string backup_;       // of the map: the last one
   std::string lost_backup_;  // the last one when the authority lost its store
   bool is_map_lost_ = false;
+  bool loses_authority_ = false;  // the script says so
   bool may_have_damage_ = false;
   bool is_healed_ = false;
   RunResult result_;
@@ -162,6 +163,10 @@ void Run::play() {
   result_.script = options_.has_script
                        ? options_.script
                        : make_script(host_.random(), options_.length, kServers, kGateways);
+  loses_authority_ =
+      is_authority_apart() &&
+      std::any_of(result_.script.begin(), result_.script.end(),
+                  [](const Fault& each) { return each.kind == Fault::Kind::kLoseAuthority; });
   const bool has_operator = std::any_of(result_.script.begin(), result_.script.end(),
                                         [](const Fault& each) { return each.is_of_operator(); });
   for (const auto& gateway : gateways_) {
@@ -261,6 +266,8 @@ void Run::strike(const Fault& fault) {
       break;
     case Fault::Kind::kNewStore:
     case Fault::Kind::kOldCopy:
+      if (loses_authority_)
+        break;  // an authority without its map takes any store: docs/durability.md
       if (fault.kind == Fault::Kind::kOldCopy) server.disk().copy();
       swap_stores(server, fault.kind == Fault::Kind::kOldCopy, fault.length);
       break;

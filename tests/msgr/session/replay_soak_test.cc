@@ -48,7 +48,7 @@ struct RandomCuts final : LoopbackInjector {
   Verdict step(std::size_t bytes) {
     Verdict verdict;
     const std::scoped_lock lock(mutex);
-    if (random() % 40 == 0) {
+    if (random() % 25 == 0) {
       ++cuts;
       verdict.limit = bytes == 0 ? 0 : random() % bytes;
       verdict.fail = make_error_code(MsgrErrc::kInjected);
