@@ -484,6 +484,7 @@ static void bs_lunar_exit(struct scsi_lu* lu) {
 static int bs_lunar_open(struct scsi_lu* lu, char* path, int* fd, uint64_t* size) {
   struct bs_lunar_lu* own = lunar_of(lu);
   struct lunar_lun_info info;
+  int is_other;
   *fd = -1;
   *size = 0;
   switch (lunar_lun_open(own->lun, path, 1u << lu->blk_shift, &info)) {
@@ -495,8 +496,10 @@ static int bs_lunar_open(struct scsi_lu* lu, char* path, int* fd, uint64_t* size
       return 0;
     case LUNAR_OPEN_DONE:
       *size = info.size;
+      is_other = lu->attrs.qualifier == QUALIFIER_NOT_CONNECTED ||
+                 strcmp(own->info.uuid_hex, info.uuid_hex) != 0 || own->info.size != info.size;
       show_lun(lu, &info);
-      announce_image(lu);  // to nexuses that there are, if it is another one than before
+      if (is_other) announce_image(lu);  // to nexuses that knew the one before
       return 0;
   }
   return -1;

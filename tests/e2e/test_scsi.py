@@ -321,8 +321,11 @@ class AdministratorTest(ScsiCase):
     def test_another_image_has_its_own_identity(self):
         self.cluster.create_image("rbd/other", "64M", object_size="1M")
         before = self.command(self.lun.url, "vpd", "0x80")["serial"]
+        initiator = self.logged_in()
         self.lun.update(online=0)
         self.lun.update(path="rbd/other")
+        self.assertEqual([initiator.run(bytes(6)).sense for _ in range(2)],
+                         [(UNIT_ATTENTION, 0x3f03), (UNIT_ATTENTION, 0x2a09)])
         uuid = self.cluster.lunar_json("info", "rbd/other")["uuid"].replace("-", "")
         self.assertNotEqual(self.command(self.lun.url, "vpd", "0x80")["serial"], before)
         self.assertEqual(self.command(self.lun.url, "vpd", "0x80")["serial"].strip(), uuid)
