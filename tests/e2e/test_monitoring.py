@@ -2,12 +2,18 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """lunar-exporter, with Debian's Prometheus: metrics, alert rules and the dashboard (docs/monitoring.md)."""
 
+import contextlib
+import ctypes
 import json
+import os
 import pathlib
 import re
 import shutil
 import signal
+import socket
+import struct
 import subprocess
+import threading
 import unittest
 import urllib.parse
 import urllib.request
@@ -46,7 +52,185 @@ def samples(text):
     return found
 
 
-class ExporterTest(LunarTestCase):
+@contextlib.contextmanager
+def stopped_thread(tid):
+    """One thread of a child stands still, and the others go on: what SIGSTOP cannot do."""
+    seize, interrupt, detach, wait_all = 0x4206, 0x4207, 17, 0x40000000
+    libc = ctypes.CDLL(None, use_errno=True)
+
+    def trace(request):
+        if libc.ptrace(ctypes.c_long(request), ctypes.c_long(tid), None, None) != 0:
+            raise OSError(ctypes.get_errno(), f"ptrace {request:#x}")
+    trace(seize)
+    try:
+        trace(interrupt)
+        os.waitpid(tid, wait_all)
+        yield
+    finally:
+        trace(detach)
+
+
+class FakeDaemon:
+    """An admin socket that answers what a test wants, to one client at a time. An answer is text, or what writes it
+    to the connection; commands that have none are not answered until the end."""
+
+    GOOD = {
+        "perf prometheus": '# HELP lunar_fake fake\n# TYPE lunar_fake gauge\nlunar_fake{group="g"} 1\n',
+        "version": '{"version": "1.0"}',
+        "sessions": '{"epoch": 1, "sessions": []}',
+        "store usage": '{"total": 9, "used": 1, "available": 8, "state": "ok"}',
+        "unflushed": '{"lost_writes": [], "damaged_objects": []}',
+        "status": '{"num_osds": 1, "num_up_osds": 1}',
+    }
+
+    def __init__(self, path, **answers):
+        self.answers = {**self.GOOD, **{command.replace("_", " "): answer for command, answer in answers.items()}}
+        self.asked = []
+        self.held = []
+        self.path = path
+        self.listener = socket.socket(socket.AF_UNIX)
+        self.listener.bind(os.fspath(path))
+        self.listener.listen(64)
+        self.thread = threading.Thread(target=self.run, daemon=True)
+        self.thread.start()
+
+    def run(self):
+        with contextlib.suppress(OSError):  # the end of accept()
+            while True:
+                connection, _ = self.listener.accept()
+                with contextlib.suppress(OSError):  # it gave up
+                    self.serve(connection)
+
+    def serve(self, connection):
+        command = connection.makefile().readline().strip()
+        self.asked.append(command)
+        answer = self.answers[command]
+        if answer is None:
+            self.held.append(connection)
+            return
+        with connection:
+            if callable(answer):
+                answer(connection)
+            else:
+                text = answer.encode()
+                connection.sendall(struct.pack(">I", len(text)) + text)
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.listener.shutdown(socket.SHUT_RDWR)
+        self.thread.join()
+        for each in (self.listener, *self.held):
+            each.close()
+        os.unlink(self.path)
+
+
+class ExporterTestCase(LunarTestCase):
+    def once(self, run_dir):
+        return subprocess.run([EXPORTER, "--run-dir", run_dir, "--once"], text=True, check=True,
+                              capture_output=True, timeout=60, env=child_environment()).stdout
+
+    def value(self, text, name, *labels):
+        """Of the one sample that has these labels."""
+        (found,) = [value for mine, value in samples(text).get(name, [])
+                    if all(each in mine.split(",") for each in labels)]
+        return found
+
+    def start_exporter(self, run_dir):
+        words = [EXPORTER, "--run-dir", run_dir, "--port", 0]
+        exporter = Process("lunar-exporter", words, self.folder / "exporter.log")
+        self.addCleanup(exporter.kill)
+        found = wait_until(lambda: re.search(r"serving http://(\S+)/metrics", exporter.log()), 60, "the exporter")
+        return exporter, found[1]
+
+    def check_metrics(self, text):
+        checked = subprocess.run([program("promtool"), "check", "metrics"], input=text, text=True, timeout=60,
+                                 capture_output=True, check=False)
+        self.assertEqual((checked.returncode, checked.stdout + checked.stderr), (0, ""))
+
+
+class BadAnswersTest(ExporterTestCase):
+    """Of programs that hang, lie, or are many."""
+
+    def fake(self, name, **answers):
+        """Until the end of the test."""
+        return self.enterContext(FakeDaemon(self.path(name), **answers))
+
+    def path(self, name):
+        return self.folder / f"lunar-{name}.asok"
+
+    def assert_up(self, text, up, daemon="client.bad"):
+        self.assertEqual(self.value(text, "lunar_daemon_up", f'daemon="{daemon}"'), up)
+        self.assertEqual(self.value(text, "lunar_daemon_up", 'daemon="client.good"'), 1)
+        self.assertEqual(self.value(text, "lunar_fake", 'daemon="client.good"'), 1)
+        self.check_metrics(text)
+
+    def test_one_whose_event_loop_does_not_answer_is_down(self):
+        self.fake("client.good.1")
+        self.fake("client.bad.2", sessions=None)
+        self.assert_up(self.once(self.folder), 0)
+
+    def test_one_that_does_not_know_a_command_is_up(self):
+        self.fake("client.good.1")
+        self.fake("client.bad.2", sessions='{"error": "unknown command"}', version='{"error": "unknown command"}')
+        self.assert_up(self.once(self.folder), 1)
+
+    def test_a_bad_answer_costs_the_metrics_of_its_program_only(self):
+        self.fake("client.good.1")
+        for perf in ("# HELP", "# TYPE lunar_x", "lunar_x", "lunar_x 1 2 x", "lunar_x{a=b} 1", "go_x 1",
+                     "lunar_x-y 1", 'lunar_x{a-b="1"} 1', 'lunar_x{__name__="y"} 1', "# TYPE lunar_x none\nlunar_x 1",
+                     'lunar_daemon_up{cluster="lunar",daemon="client.good"} 0', "lunar_map_osds 9"):
+            with self.subTest(perf=perf), FakeDaemon(self.path("client.bad.2"), perf_prometheus=perf + "\n"):
+                self.assert_up(self.once(self.folder), 0)
+
+    def test_nor_does_one_of_a_server_take_the_others(self):
+        self.fake("client.good.1")
+        deep = "[" * 100000
+        for command, answer in (("store_usage", '{"state": []}'), ("store_usage", deep), ("version", deep),
+                                ("store_usage", f'{{"used": 1{"0" * 400}}}')):
+            with (self.subTest(command=command, answer=answer[:40]),
+                  FakeDaemon(self.path("osd.7.2"), **{command: answer})):
+                self.assert_up(self.once(self.folder), 0, daemon="osd.7")
+
+    def test_a_version_that_is_no_text_is_served_as_text(self):
+        self.fake("client.good.1")
+        self.fake("client.bad.2", version=r'{"version": "\ud800"}')
+        text = self.once(self.folder)
+        self.assert_up(text, 1)
+        self.assertEqual(self.value(text, "lunar_daemon_info", 'daemon="client.bad"', 'version="?"'), 1)
+
+    def test_nobody_speaks_for_another_program(self):
+        self.fake("client.good.1")
+        self.fake("client.bad.2", perf_prometheus='# TYPE lunar_fake gauge\n'
+                                                  'lunar_fake{cluster="lunar",daemon="client.good"} 7\n')
+        text = self.once(self.folder)
+        self.assertEqual(self.value(text, "lunar_daemon_up", 'daemon="client.bad"'), 1)
+        self.assertEqual(self.value(text, "lunar_fake", 'daemon="client.good"'), 1)
+
+    def test_one_that_dribbles_is_down(self):
+        self.fake("client.good.1")
+        is_over = threading.Event()
+        self.addCleanup(is_over.set)
+
+        def dribble(connection):
+            connection.sendall(struct.pack(">I", 1 << 20))
+            while not is_over.wait(0.5):  # quicker than the deadline, and for a week
+                connection.sendall(b"#")
+        self.fake("client.bad.2", perf_prometheus=dribble)
+        self.assert_up(self.once(self.folder), 0)
+
+    def test_a_socket_with_another_name_than_ours_have_is_ignored(self):
+        self.fake("client.good.1")
+        self.fake("client.b\u00e4d.2")
+        self.fake("client.other.\u0663")  # a digit, but not of a process id
+        self.enterContext(FakeDaemon(os.fsencode(self.folder) + b"/lunar-client.\xff.3.asok"))
+        text = self.once(self.folder)
+        self.assertEqual(len(samples(text)["lunar_daemon_up"]), 1, text)
+        self.check_metrics(text)
+
+
+class ExporterTest(ExporterTestCase):
     def setUp(self):
         super().setUp()
         self.cluster = DefaultSocketsCluster(self.folder / "cluster", num_osds=2)
@@ -57,23 +241,6 @@ class ExporterTest(LunarTestCase):
         self.target = self.tgtd.add_target()
         self.lun = self.new_lun("rbd/disk-1", size="64M")
         self.verify(self.lun.url, bytes="2M", seed=1)
-
-    def once(self):
-        return subprocess.run([EXPORTER, "--run-dir", self.cluster.folder, "--once"], text=True, check=True,
-                              capture_output=True, timeout=60, env=child_environment()).stdout
-
-    def value(self, text, name, *labels):
-        """Of the one sample that has these labels."""
-        (found,) = [value for mine, value in samples(text).get(name, [])
-                    if all(each in mine.split(",") for each in labels)]
-        return found
-
-    def start_exporter(self):
-        words = [EXPORTER, "--run-dir", self.cluster.folder, "--port", 0]
-        exporter = Process("lunar-exporter", words, self.folder / "exporter.log")
-        self.addCleanup(exporter.kill)
-        found = wait_until(lambda: re.search(r"serving http://(\S+)/metrics", exporter.log()), 60, "the exporter")
-        return exporter, found[1]
 
     def start_prometheus(self, target):
         folder = self.folder / "prometheus"
@@ -100,7 +267,7 @@ class ExporterTest(LunarTestCase):
             return []
 
     def test_a_prometheus_scrapes_it(self):
-        exporter, target = self.start_exporter()
+        exporter, target = self.start_exporter(self.cluster.folder)
         address = self.start_prometheus(target)
         expression = 'lunar_image_wr_bytes_total{cluster="lunar",pool="rbd",image="disk-1",daemon="client.admin"}'
         (found,) = wait_until(lambda: self.query(address, expression), 60, "a scrape")
@@ -116,14 +283,12 @@ class ExporterTest(LunarTestCase):
         self.assertEqual(exporter.stop(), 0)
 
     def test_promtool_finds_nothing_wrong_with_the_metrics(self):
-        text = self.once()
+        text = self.once(self.cluster.folder)
         self.assertIn("lunar_gateway_wr_latency_seconds_bucket{", text)
-        checked = subprocess.run([program("promtool"), "check", "metrics"], input=text, text=True, timeout=60,
-                                 capture_output=True, check=False)
-        self.assertEqual((checked.returncode, checked.stdout + checked.stderr), (0, ""))
+        self.check_metrics(text)
 
     def test_rules_and_dashboard_name_metrics_that_exist(self):
-        served = set(samples(self.once()))
+        served = set(samples(self.once(self.cluster.folder)))
         for text in (RULES.read_text(), DASHBOARD.read_text()):
             named = set(NAME.findall(text)) - {"lunar_rules_test"}
             self.assertGreater(len(named), 8)
@@ -131,20 +296,33 @@ class ExporterTest(LunarTestCase):
 
     def test_a_server_that_was_killed_or_hangs_is_down(self):
         down = 'cluster="lunar"', 'daemon="osd.1"'
-        self.assertEqual(self.value(self.once(), "lunar_daemon_up", *down), 1)
+        self.assertEqual(self.value(self.once(self.cluster.folder), "lunar_daemon_up", *down), 1)
         self.cluster.osds[1].send(signal.SIGSTOP)
-        text = self.once()
+        text = self.once(self.cluster.folder)
         self.assertEqual(self.value(text, "lunar_daemon_up", *down), 0)
         self.assertEqual(self.value(text, "lunar_daemon_up", 'daemon="osd.0"'), 1, "the others are shown")
         self.assertGreater(self.value(text, "lunar_store_free_bytes", 'daemon="osd.0"'), 0)
         self.cluster.kill_osd(1)
-        self.assertEqual(self.value(self.once(), "lunar_daemon_up", *down), 0)
+        self.assertEqual(self.value(self.once(self.cluster.folder), "lunar_daemon_up", *down), 0)
         self.cluster.restart_osd(1)  # which leaves the socket of the one that was killed
-        text = self.once()
+        text = self.once(self.cluster.folder)
         self.assertEqual(self.value(text, "lunar_daemon_up", *down), 1)
         self.assertEqual(self.value(text, "lunar_map_osds_up", *down), 2)
         self.assertEqual(self.value(text, "lunar_store_state", *down), 0)
         self.assertEqual(self.value(text, "lunar_images_with_lost_writes", *down), 0)
+
+    def test_a_gateway_whose_one_thread_hangs_is_down(self):
+        gateway = 'cluster="lunar"', 'daemon="client.admin"'
+        (gateway_socket,) = self.cluster.gateway_sockets()
+        pid = int(gateway_socket.name.split(".")[-2])
+        self.assertEqual(self.value(self.once(self.cluster.folder), "lunar_daemon_up", *gateway), 1)
+        with stopped_thread(pid):
+            # Its admin thread goes on.
+            self.assertIn("gateway", self.cluster.gateway_command("perf", "dump"))
+            text = self.once(self.cluster.folder)
+            self.assertEqual(self.value(text, "lunar_daemon_up", *gateway), 0)
+            self.assertEqual(self.value(text, "lunar_daemon_up", 'daemon="osd.0"'), 1, "the others are shown")
+        self.assertEqual(self.value(self.once(self.cluster.folder), "lunar_daemon_up", *gateway), 1)
 
 
 def dashboard_queries():
