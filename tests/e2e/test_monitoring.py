@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """lunar-exporter, with Debian's Prometheus: metrics, alert rules and the dashboard (docs/monitoring.md)."""
 
+import concurrent.futures
 import contextlib
 import ctypes
 import json
@@ -14,6 +15,7 @@ import socket
 import struct
 import subprocess
 import threading
+import time
 import unittest
 import urllib.parse
 import urllib.request
@@ -228,6 +230,40 @@ class BadAnswersTest(ExporterTestCase):
         text = self.once(self.folder)
         self.assertEqual(len(samples(text)["lunar_daemon_up"]), 1, text)
         self.check_metrics(text)
+
+    def scrape(self, target):
+        with urllib.request.urlopen(f"http://{target}/metrics", timeout=60) as answer:
+            return answer.read().decode()
+
+    def test_programs_are_asked_once_a_second_however_many_scrape(self):
+        daemon = self.fake("client.good.1")
+        _, target = self.start_exporter(self.folder)
+        started = time.monotonic()
+        with concurrent.futures.ThreadPoolExecutor(8) as pool:
+            for text in pool.map(self.scrape, [target] * 80):
+                self.assertEqual(self.value(text, "lunar_fake"), 1)
+        times = daemon.asked.count("perf prometheus")
+        self.assertLessEqual(times, time.monotonic() - started + 1)
+
+    def test_connections_are_bounded(self):
+        self.fake("client.good.1")
+        exporter, target = self.start_exporter(self.folder)
+        host, port = target.split(":")
+        with contextlib.ExitStack() as opened:
+            idle = [opened.enter_context(socket.create_connection((host, int(port)), timeout=60)) for _ in range(40)]
+            for each in idle[16:]:
+                self.assertEqual(each.recv(1), b"", "the server closes it")
+            idle[0].setblocking(False)
+            with self.assertRaises(BlockingIOError):  # and not because it was idle for too long
+                idle[0].recv(1)
+            threads = re.search(r"Threads:\s+(\d+)", pathlib.Path(f"/proc/{exporter.pid}/status").read_text())[1]
+            self.assertLessEqual(int(threads), 17)
+
+        def has_room():
+            with contextlib.suppress(OSError):
+                return self.scrape(target)
+        self.assertEqual(self.value(wait_until(has_room, 60, "room for a scrape"), "lunar_fake"), 1)
+        self.assertEqual(exporter.stop(), 0)
 
 
 class ExporterTest(ExporterTestCase):

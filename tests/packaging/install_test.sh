@@ -132,6 +132,9 @@ END
   expect "systemd finds nothing wrong with the units" sh -c "! grep -E 'lunar' $work/said"
   expect "lunar-exporter.service is exposed at 2.0 at most" \
     systemd-analyze --offline=true --root="$work/tree" --threshold=20 security lunar-exporter.service
+  expect "lunar-exporter.service has bounds" sh -c \
+    "grep -qx TasksMax=64 $work/tree/lib/systemd/system/lunar-exporter.service &&
+     grep -qx MemoryMax=1G $work/tree/lib/systemd/system/lunar-exporter.service"
   expect "lunar-osd@.service is exposed at 2.0 at most" \
     systemd-analyze --offline=true --root="$work/tree" --threshold=20 security lunar-osd@0.service
 
