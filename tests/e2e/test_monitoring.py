@@ -190,7 +190,8 @@ class BadAnswersTest(ExporterTestCase):
         self.fake("client.good.1")
         deep = "[" * 100000
         for command, answer in (("store_usage", '{"state": []}'), ("store_usage", deep), ("version", deep),
-                                ("store_usage", f'{{"used": 1{"0" * 400}}}')):
+                                ("store_usage", f'{{"used": 1{"0" * 400}}}'), ("unflushed", '{"lost_writes": [1]}'),
+                                ("unflushed", '{"lost_writes": {"a": 1}}')):
             with (self.subTest(command=command, answer=answer[:40]),
                   FakeDaemon(self.path("osd.7.2"), **{command: answer})):
                 self.assert_up(self.once(self.folder), 0, daemon="osd.7")
@@ -229,6 +230,17 @@ class BadAnswersTest(ExporterTestCase):
         self.enterContext(FakeDaemon(os.fsencode(self.folder) + b"/lunar-client.\xff.3.asok"))
         text = self.once(self.folder)
         self.assertEqual(len(samples(text)["lunar_daemon_up"]), 1, text)
+        self.check_metrics(text)
+
+    def test_each_loss_is_a_metric_of_its_own(self):
+        image, loss = 0x7, 0xfedcba9876543211
+        self.fake("osd.7.2", unflushed=json.dumps({
+            "lost_writes": [{"image": image, "loss": loss, "told": []}, {"image": image + 1, "loss": 3, "told": []}],
+            "damaged_objects": []}))
+        text = self.once(self.folder)
+        self.assertEqual(self.value(text, "lunar_lost_writes", 'image_id="0000000000000007"',
+                                    'loss="fedcba9876543211"', 'daemon="osd.7"'), 1)
+        self.assertEqual(self.value(text, "lunar_images_with_lost_writes"), 2)
         self.check_metrics(text)
 
     def scrape(self, target):
@@ -324,9 +336,10 @@ class ExporterTest(ExporterTestCase):
         self.check_metrics(text)
 
     def test_rules_and_dashboard_name_metrics_that_exist(self):
-        served = set(samples(self.once(self.cluster.folder)))
-        for text in (RULES.read_text(), DASHBOARD.read_text()):
-            named = set(NAME.findall(text)) - {"lunar_rules_test"}
+        text = self.once(self.cluster.folder)
+        served = set(samples(text)) | set(re.findall(r"# TYPE (\S+)", text))  # of some there is no sample yet
+        for using in (RULES.read_text(), DASHBOARD.read_text()):
+            named = set(NAME.findall(using)) - {"lunar_rules_test"}
             self.assertGreater(len(named), 8)
             self.assertEqual(named - served, set())
 
