@@ -387,7 +387,7 @@ class RulesTest(LunarTestCase):
         for file in (RULES, ROOT / "tests" / "monitoring" / "lunar_rules_test.yml"):
             shutil.copy(file, self.folder)
         tested = subprocess.run([program("promtool"), "test", "rules", "lunar_rules_test.yml"], cwd=self.folder,
-                                text=True, timeout=60, capture_output=True, check=False)
+                                text=True, timeout=300, capture_output=True, check=False)
         self.assertEqual(tested.returncode, 0, tested.stdout + tested.stderr)
 
     def test_each_alert_is_tested(self):
