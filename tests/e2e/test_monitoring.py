@@ -295,7 +295,7 @@ class ExporterTest(ExporterTestCase):
         folder.mkdir()
         shutil.copy(RULES, folder)
         (folder / "prometheus.yml").write_text(
-            "global: {scrape_interval: 1s, scrape_timeout: 1s, evaluation_interval: 1s}\n"
+            "global: {scrape_interval: 5s, scrape_timeout: 5s, evaluation_interval: 5s}\n"
             f"rule_files: [{RULES.name}]\n"
             f"scrape_configs: [{{job_name: lunar, static_configs: [{{targets: ['{target}']}}]}}]\n")
         address = f"127.0.0.1:{free_port()}"
