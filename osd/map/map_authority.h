@@ -70,7 +70,7 @@ class MapAuthority {
   objecter::OsdMapRef proposed_;
   objecter::Epoch latest_known_ = 0;  // that a server had
   bool is_restored_ = false;          // since this start
-  bool is_busy_ = false;  // proposed_ is being written, for the first of the queue
+  bool is_busy_ = false;              // proposed_ is being written, for the first of the queue
   UniqueFunction<void()> drained_;
 };
 

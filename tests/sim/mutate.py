@@ -11,8 +11,8 @@ Each file tests/sim/mutations/NAME.patch undoes one mend. Its head says what has
     # seeds: N            how many runs at most
 
 The patches are applied to this tree, which must have no changes, and are taken back whatever happens; lunar-sim is
-built in build/release, where only what is patched is compiled, and at the end once more as it should be. The exit code
-is 0 if each mutation was found.
+built in build/release, where only what is patched is compiled, and at the end once more as it should be. The exit
+code is 0 if each mutation was found.
 """
 import argparse
 import contextlib
