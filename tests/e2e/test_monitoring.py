@@ -373,6 +373,21 @@ class ExporterTest(ExporterTestCase):
             self.assertEqual(self.value(text, "lunar_daemon_up", 'daemon="osd.0"'), 1, "the others are shown")
         self.assertEqual(self.value(self.once(self.cluster.folder), "lunar_daemon_up", *gateway), 1)
 
+    def test_a_loss_has_the_id_of_its_image(self):
+        source = self.folder / "source"
+        source.write_bytes(b"x" * (8 << 20))
+        self.assert_good(self.command(self.lun.url, "write", **{"in": source}, lba=0, blocks=16384))
+        for osd in range(2):  # as after a reboot: what was not flushed is lost
+            self.cluster.kill_osd(osd)
+            record = self.cluster.store_folder(osd) / "runtime.json"
+            runtime = json.loads(record.read_text())
+            runtime["boot_id"] = "00000000-0000-0000-0000-000000000000"
+            record.write_text(json.dumps(runtime))
+            self.cluster.start_osd(osd)
+        lost = samples(self.once(self.cluster.folder))["lunar_lost_writes"]
+        image_id = self.cluster.lunar_json("info", "rbd/disk-1")["id"]
+        self.assertEqual({re.search('image_id="(.*?)"', labels)[1] for labels, _ in lost}, {image_id})
+
 
 def dashboard_queries():
     """As Grafana sends them, of all that there is."""
