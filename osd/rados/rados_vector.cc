@@ -128,6 +128,7 @@ RadosStep& RadosVector::add(Kind kind, std::size_t index) {
 
 void RadosVector::read() {
   ++rounds_;
+  result_.steps.assign(wanted_.steps.size(), {});
   changes = false;
   steps.clear();
   step_of_.clear();

@@ -209,6 +209,19 @@ TEST_F(FakeRadosVectorTest, AnObjectThatChangesInBetweenIsReadAgain) {
   EXPECT_EQ(fake_.content(place_, "object"), "\x06");
 }
 
+TEST_F(FakeRadosVectorTest, WhatIsReadAgainIsReturnedOnce) {
+  ASSERT_EQ(apply(Steps().write(0, "abcd")).error, OsdErrc::kOk);
+  int changes = 2;
+  fake_.set_before_change([&] {
+    if (changes-- > 0) fake_.put(place_, "object", "efgh");
+  });
+  const VectorResult result = apply(Steps().add(OpCode::kSparseRead, 0, 4).write(0, "new"));
+  ASSERT_EQ(result.error, OsdErrc::kOk);
+  EXPECT_EQ(result.steps[0].filled, 4U);
+  EXPECT_EQ(as_text(ConstBytes(buffers_[0]).first(4)), "efgh");
+  EXPECT_EQ(buffers_[0][4], std::byte{0xee});
+}
+
 TEST_F(FakeRadosVectorTest, AnObjectThatChangesAllTheTimeIsBusy) {
   fake_.set_before_change([&] { fake_.put(place_, "object", "x"); });
   EXPECT_EQ(apply(Steps().add(OpCode::kOrWrite, 0, 1, "\x04")).error, OsdErrc::kBusy);
