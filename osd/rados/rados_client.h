@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <functional>
@@ -106,6 +107,7 @@ class RadosClient {
     uint64_t used = 0;
     uint64_t available = 0;
   };
+  static constexpr std::chrono::hours kBlocklistTime{30 * 24};  // Ceph's own default is an hour
   virtual ~RadosClient() = default;
   // All of these block.
   virtual int open_pool(const std::string& pool, const std::string& name_space,
@@ -114,7 +116,8 @@ class RadosClient {
   // By which Ceph knows this client, and no other one.
   virtual std::string address() const = 0;
   // Whatever the client of that address has sent and not been answered is not carried out once
-  // this has returned, as far as later calls of this client can tell.
+  // this has returned, as far as later calls of this client can tell. For kBlocklistTime: one that
+  // stood still for longer, as in a suspended machine, could go on then.
   virtual int blocklist(const std::string& address) = 0;
 };
 

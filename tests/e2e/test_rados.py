@@ -2,6 +2,7 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
 """LUNs whose objects are in RADOS: nothing that was acknowledged is lost, whatever dies."""
 
+import datetime
 import json
 import pathlib
 import shutil
@@ -81,7 +82,10 @@ class RadosTest(LunarTestCase):
         client = (self.cluster.store_folder(0) / "rados_client").read_text()
         self.assertNotIn(client, self.ceph.ceph("osd", "blocklist", "ls"))
         self.cluster.restart_osd(0)
-        self.assertIn(client.split("/")[1], self.ceph.ceph("osd", "blocklist", "ls"))
+        (entry,) = (line for line in self.ceph.ceph("osd", "blocklist", "ls").splitlines()
+                    if client.split("/")[1] in line)
+        until = datetime.datetime.strptime(entry.split()[1][:19], "%Y-%m-%dT%H:%M:%S")
+        self.assertGreater(until, datetime.datetime.now() + datetime.timedelta(days=29))
         self.assertNotEqual((self.cluster.store_folder(0) / "rados_client").read_text(), client)
 
     def test_compare_and_write_compares_an_absent_object_as_zeroes(self):

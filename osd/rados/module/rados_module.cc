@@ -4,6 +4,7 @@
 // libraries, of which the program that loads it has its own.
 #include <algorithm>
 #include <cerrno>
+#include <chrono>
 #include <cstdlib>
 #include <cstring>
 #include <exception>
@@ -288,7 +289,8 @@ class LibradosClient final : public RadosClient {
   std::string address() const override { return cluster_.get_addrs(); }
 
   int blocklist(const std::string& address) override {
-    const int result = cluster_.blocklist_add(address, 0);  // for as long as Ceph's own default
+    const std::chrono::seconds time = kBlocklistTime;
+    const int result = cluster_.blocklist_add(address, static_cast<uint32_t>(time.count()));
     if (result < 0) return result;
     // From now on each of our ops names a map that has it, which the OSD has to have first.
     return cluster_.wait_for_latest_osdmap();
