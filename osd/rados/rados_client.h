@@ -90,8 +90,8 @@ class RadosPool {
   // that is -ENOSPC or -EDQUOT.
   virtual void submit(RadosCall& call) = 0;
 
-  // Makes an object with this content unless there is one, whose content `found` is then. Blocks.
-  virtual int claim(const std::string& object, const std::string& content, std::string& found) = 0;
+  // Makes a small object; -EEXIST if it is there, and never waits for a full pool either. Blocks.
+  virtual int make(const std::string& object, const std::string& content) = 0;
   // The content of a small object. Blocks.
   virtual int look(const std::string& object, std::string& content) = 0;
   // Calls visit() with the name of each object, in any order. Blocks.

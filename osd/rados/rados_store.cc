@@ -73,14 +73,25 @@ std::string owned_by_other(const PoolInfo& pool, const std::string& owner) {
                      place_of(pool), owner);
 }
 
+// Whose a namespace is, which is made ours if it is nobody's. It is read first: a place that is
+// ours has to open when Ceph is full and takes no writes. Blocks.
+int claim(RadosPool& pool, const std::string& owner, std::string& found) {
+  const int looked = pool.look(kMark, found);
+  if (looked != -ENOENT) return looked;
+  const int made = pool.make(kMark, owner);
+  if (made == -EEXIST) return pool.look(kMark, found);  // another server was faster
+  if (made == 0) found = owner;
+  return made;
+}
+
 // Blocks.
 OpenedPool open_pool(RadosClient& client, const PoolInfo& info, const std::string& owner) {
   std::unique_ptr<RadosPool> pool;
   int error = client.open_pool(info.rados_pool, info.rados_namespace, pool);
   std::string found;
-  if (error == 0) error = pool->claim(kMark, owner, found);
+  if (error == 0) error = claim(*pool, owner, found);
   if (error != 0) return {nullptr, cannot_open(info, error)};
-  if (!found.empty() && found != owner) return {nullptr, owned_by_other(info, found)};
+  if (found != owner) return {nullptr, owned_by_other(info, found)};
   return {std::move(pool), {}};
 }
 

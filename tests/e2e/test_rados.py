@@ -14,7 +14,8 @@ import unittest
 from lunar_e2e import LunarTestCase, wait_until
 from lunar_e2e.ceph import Ceph
 
-ABORTED_COMMAND, MISCOMPARE = 0xb, 0xe
+DATA_PROTECT, ABORTED_COMMAND, MISCOMPARE = 0x7, 0xb, 0xe
+SPACE_ALLOCATION_FAILED = 0x27, 0x7
 OP_TIMEOUT = 2  # seconds
 
 
@@ -111,6 +112,16 @@ class RadosTest(LunarTestCase):
         wait_until(lambda: self.command(lun.url, "tur")["status"] == "GOOD", 60, "the LUN to be ready")
         wait_until(lambda: self.write(lun, "0x43")["status"] == "GOOD", 60, "a write to succeed")
         self.assert_holds(lun, 0x43)
+
+    def test_a_server_starts_and_reads_when_ceph_is_full(self):
+        self.start_lunar(num_osds=1)
+        lun = self.new_lun(size="16M", object_size="1M")
+        self.assert_good(self.write(lun, "0x51"))
+        self.addCleanup(self.ceph.set_full, False)
+        self.ceph.set_full(True)
+        self.cluster.restart_osd(0)
+        self.assert_holds(lun, 0x51)
+        self.assert_sense(self.write(lun, "0x52", lba=1 << 14), DATA_PROTECT, *SPACE_ALLOCATION_FAILED)
 
     def test_a_place_that_cannot_be_used_is_refused_with_the_reason(self):
         self.start_lunar(num_osds=1)

@@ -24,7 +24,7 @@ using Kind = RadosStep::Kind;
 
 // How long connecting waits for a monitor, and later a command for its answer. Seconds.
 constexpr char kMonitorPatience[] = "10";
-constexpr std::size_t kMaxClaimBytes = 4096;
+constexpr std::size_t kMaxLookBytes = 4096;
 
 // The bytes are copied: after an op has ended, a message of an earlier attempt of it, to an OSD
 // that is primary no more, may still be on its way, and would be read from memory of somebody else.
@@ -209,18 +209,16 @@ class LibradosPool final : public RadosPool {
     PendingCall::submit(std::make_unique<PendingCall>(call, cluster_, io_.get_id()), io_);
   }
 
-  int claim(const std::string& object, const std::string& content, std::string& found) override {
+  int make(const std::string& object, const std::string& content) override {
     librados::ObjectWriteOperation op;
     op.create(true);
     op.write_full(copied(as_const_bytes(content)));
-    const int made = io_.operate(object, &op);
-    if (made != -EEXIST) return made;
-    return look(object, found);
+    return io_.operate(object, &op, librados::OPERATION_FULL_TRY);
   }
 
   int look(const std::string& object, std::string& content) override {
     librados::bufferlist bytes;
-    const int result = io_.read(object, bytes, kMaxClaimBytes, 0);
+    const int result = io_.read(object, bytes, kMaxLookBytes, 0);
     if (result < 0) return result;
     content = bytes.to_str();
     return 0;

@@ -12,6 +12,7 @@ from .env import HarnessError
 from .process import Process, free_port, wait_until
 
 PROGRAMS = ("ceph", "ceph-mon", "ceph-osd", "monmaptool", "rados")
+NEARFULL_RATIO, BACKFILLFULL_RATIO, FULL_RATIO = .85, .9, .97
 PACKAGES = "ceph-mon ceph-osd ceph-common"
 
 
@@ -71,7 +72,7 @@ class Ceph:
             "keyring": "/dev/null", "osd_crush_chooseleaf_type": 0, "osd_crush_initial_weight": 1,
             "osd_pool_default_size": self.num_osds, "osd_pool_default_min_size": 1,
             "mon_allow_pool_size_one": "true", "osd_pool_default_pg_autoscale_mode": "off",
-            "mon_data_avail_crit": 1, "mon_osd_full_ratio": .97, "osd_heartbeat_grace": 120,
+            "mon_data_avail_crit": 1, "mon_osd_full_ratio": FULL_RATIO, "osd_heartbeat_grace": 120,
             "osd_objectstore": "memstore", "memstore_device_bytes": self.device_bytes, "memstore_page_set": "true",
             "run_dir": self.folder, "pid_file": "", "admin_socket": f"{self.folder}/$name.$pid.asok",
             "log_file": f"{self.folder}/$name.log", "mon_data": f"{self.folder}/mon.$id",
@@ -117,6 +118,13 @@ class Ceph:
         self.ceph("osd", "pool", "application", "enable", name, "lunar")
         self.rados("-p", name, "put", "probe", "/dev/null")  # its PGs are active
         self.rados("-p", name, "rm", "probe")
+
+    def set_full(self, is_full):
+        """Has Ceph call its OSDs full, by what it takes for that; waits until all its pools are, or none is."""
+        for name, usual in (("nearfull", NEARFULL_RATIO), ("backfillfull", BACKFILLFULL_RATIO), ("full", FULL_RATIO)):
+            self.ceph("osd", f"set-{name}-ratio", "0.0000001" if is_full else usual)
+        wait_until(lambda: all(("full" in pool["flags_names"].split(",")) == is_full
+                               for pool in self.ceph_json("osd", "dump")["pools"]), 60, "Ceph's pools to hear of it")
 
     def ceph(self, *words):
         return self._run("ceph", "-c", self.conf, *words)

@@ -144,8 +144,10 @@ class FakeRados::Pool final : public RadosPool {
     rados_.apply(place_, call);
     call.on_done();
   }
-  int claim(const std::string& object, const std::string& content, std::string& found) override {
-    if (look(object, found) == 0) return 0;
+  int make(const std::string& object, const std::string& content) override {
+    if (rados_.change_error_ != 0) return rados_.change_error_;
+    std::string there;
+    if (look(object, there) == 0) return -EEXIST;
     rados_.put(place_, object, content);
     return 0;
   }

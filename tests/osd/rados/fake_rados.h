@@ -27,7 +27,8 @@ class FakeRados {
   };
 
   void add_pool(const std::string& name);
-  // Every call that changes ends with this from now on, and has changed nothing; 0: none does.
+  // Every call that changes, and every make(), ends with this from now on, and has changed nothing;
+  // 0: none does.
   void fail_changes(int error) { change_error_ = error; }
   // Runs before each call that changes: what somebody else does in between.
   void set_before_change(std::function<void()> run) { before_change_ = std::move(run); }

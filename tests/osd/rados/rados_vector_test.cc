@@ -228,6 +228,7 @@ TEST_F(FakeRadosVectorTest, AnObjectThatChangesAllTheTimeIsBusy) {
 }
 
 TEST_F(FakeRadosVectorTest, ErrorsOfCephKeepTheirIdentity) {
+  ASSERT_EQ(read(), "(absent)");  // so that the pool is open
   for (const auto& [error, expected] : {std::pair{-ENOSPC, OsdErrc::kNoSpace},
                                         {-EDQUOT, OsdErrc::kNoSpace},
                                         {-EFBIG, OsdErrc::kTooLarge},
