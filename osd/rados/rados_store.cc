@@ -134,9 +134,7 @@ RadosStore::RadosStore(msgr::EventCenter& center, msgr::BufferPool& buffers,
       home_(std::move(home)),
       client_(std::move(client)),
       calls_(center),
-      threads_(center, kThreads) {
-  refresh_space();
-}
+      threads_(center, kThreads) {}
 
 RadosStore::~RadosStore() { pools_.clear(); }
 
@@ -163,6 +161,7 @@ void RadosStore::on_map(const objecter::OsdMap& map) {
     kept.owner = fmt::format("cluster {} pool {}", map.fsid.to_string(), pool.id);
     open(pool.id);
   }
+  refresh_space();
 }
 
 void RadosStore::check_new_pool(const PoolInfo& pool, UniqueFunction<void(Outcome<void>)> done) {

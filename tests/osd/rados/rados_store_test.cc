@@ -50,6 +50,15 @@ class RadosStoreTest : public ::testing::Test {
   std::unique_ptr<ObjectStore> store_;
 };
 
+TEST_F(RadosStoreTest, AStartThatFailsBeforeTheLoopRunsLeavesNothingUnderWay) { store_.reset(); }
+
+TEST_F(RadosStoreTest, TheFirstMapHasTheSpaceOfCephAskedFor) {
+  store_->on_map(map_);
+  driver_.shutdown(*store_);  // waits for the answer, and lets nobody ask from then on
+  EXPECT_EQ(store_->usage().available, 60U);
+  store_.reset();
+}
+
 TEST_F(RadosStoreTest, APlaceOfOursOpensWhenCephIsFull) {
   store_->on_map(map_);
   ASSERT_EQ(write("abc"), kNone);
