@@ -17,10 +17,8 @@ namespace lunar::osd {
 
 // What the store of rados needs of librados, and the boundary to the module that has it
 // (module/rados_module.cc): nothing of librados is named here, so that a server that has no such
-// store needs no Ceph. Both sides are built together; kRadosModuleVersion says whether they were.
+// store needs no Ceph. Both sides have to be of one release.
 // Errors are negative errnos, as librados has them.
-
-inline constexpr int kRadosModuleVersion = 1;
 
 // A step of a RADOS op. What a kind has no use for is not looked at. Borrows what it shows until
 // the op is done.
@@ -129,6 +127,6 @@ struct RadosOptions {
 // The symbols of the module. `error` is a sentence when the result is null. Blocks.
 using RadosConnect = RadosClient* (*)(const RadosOptions& options, std::string& error);
 inline constexpr char kRadosConnectSymbol[] = "lunar_rados_connect";
-inline constexpr char kRadosVersionSymbol[] = "lunar_rados_module_version";
+inline constexpr char kRadosReleaseSymbol[] = "lunar_rados_release";
 
 }  // namespace lunar::osd

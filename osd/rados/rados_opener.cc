@@ -12,6 +12,7 @@
 #include "common/bytes.h"
 #include "common/file.h"
 #include "common/log.h"
+#include "common/program.h"
 #include "osd/rados/rados_store.h"
 
 namespace lunar::osd {
@@ -65,12 +66,12 @@ Outcome<std::unique_ptr<RadosClient>> connect_rados(const RadosOptions& options)
   std::string error;
   void* const module = load_module(error);
   if (module == nullptr) return failure(std::errc::no_such_file_or_directory, error);
-  const auto* const version = static_cast<const int*>(::dlsym(module, kRadosVersionSymbol));
+  const auto* const release = static_cast<const char*>(::dlsym(module, kRadosReleaseSymbol));
   const auto connect = reinterpret_cast<RadosConnect>(::dlsym(module, kRadosConnectSymbol));
-  if (version == nullptr || connect == nullptr || *version != kRadosModuleVersion)
-    return failure(
-        std::errc::invalid_argument,
-        fmt::format("{} is of another release than lunar-osd: install both from one", kModule));
+  if (release == nullptr || connect == nullptr || release != version())
+    return failure(std::errc::invalid_argument,
+                   fmt::format("{} is of release {}, and lunar-osd of {}: install both from one",
+                               kModule, release == nullptr ? "unknown" : release, version()));
   std::unique_ptr<RadosClient> client(connect(options, error));
   if (!client) return failure(std::errc::host_unreachable, error);
   return client;

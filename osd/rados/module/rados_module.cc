@@ -302,8 +302,7 @@ class LibradosClient final : public RadosClient {
 }  // namespace lunar::osd
 
 extern "C" {
-__attribute__((visibility("default"))) extern const int lunar_rados_module_version =
-    lunar::osd::kRadosModuleVersion;
+__attribute__((visibility("default"))) extern const char lunar_rados_release[] = LUNAR_VERSION;
 
 __attribute__((visibility("default"))) lunar::osd::RadosClient* lunar_rados_connect(
     const lunar::osd::RadosOptions& options, std::string& error) {

@@ -32,6 +32,7 @@ _BUILT = {
     "lunar-perf-msgr": "tools/lunar-perf-msgr",
     "lunar-trace": "tools/lunar-trace",
     "lunar-vstart": "tools/lunar-vstart",
+    "lunar_rados.so": "osd/lunar_rados.so",
 }
 
 
