@@ -25,6 +25,11 @@ ExitStatus status_of(std::error_code error) {
   return is_ours ? ExitStatus::kRefused : ExitStatus::kNetwork;
 }
 
+// What keeps the objects has not answered, and may do so later.
+bool is_silence(std::error_code error) {
+  return error == std::errc::host_unreachable || error == std::errc::timed_out;
+}
+
 }  // namespace
 
 int complain(Daemon& daemon, ExitStatus status, const std::string& sentence) {
@@ -83,7 +88,10 @@ Outcome<void> OsdProcess::set_up() {
   stack_ = std::move(*stack);
   setup_status_ = ExitStatus::kStore;
   auto store = open_store(*center_, stack_->buffers(), config, program_.perf(), makes_map_);
-  if (!store) return failure(store.error());
+  if (!store) {
+    if (is_silence(store.error().code)) setup_status_ = ExitStatus::kNetwork;
+    return failure(store.error());
+  }
   store_ = std::move(*store);
   auto server = OsdServer::create(*center_, *store_, std::move(*options), program_.perf());
   if (!server) return failure(server.error());

@@ -124,8 +124,16 @@ struct RadosOptions {
   std::string id;    // rados_id
 };
 
-// The symbols of the module. `error` is a sentence when the result is null. Blocks.
-using RadosConnect = RadosClient* (*)(const RadosOptions& options, std::string& error);
+// Why there is no client. A value.
+struct RadosRefusal {
+  // -EHOSTUNREACH: the same may succeed later. Any other one: somebody has to change something.
+  int error = 0;
+  std::string sentence;
+};
+
+// The symbols of the module: a function, which blocks, and fills `refusal` when its result is null;
+// the release of the project that the module was built from, a string.
+using RadosConnect = RadosClient* (*)(const RadosOptions& options, RadosRefusal& refusal);
 inline constexpr char kRadosConnectSymbol[] = "lunar_rados_connect";
 inline constexpr char kRadosReleaseSymbol[] = "lunar_rados_release";
 

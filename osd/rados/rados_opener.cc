@@ -72,8 +72,9 @@ Outcome<std::unique_ptr<RadosClient>> connect_rados(const RadosOptions& options)
     return failure(std::errc::invalid_argument,
                    fmt::format("{} is of release {}, and lunar-osd of {}: install both from one",
                                kModule, release == nullptr ? "unknown" : release, version()));
-  std::unique_ptr<RadosClient> client(connect(options, error));
-  if (!client) return failure(std::errc::host_unreachable, error);
+  RadosRefusal refusal;
+  std::unique_ptr<RadosClient> client(connect(options, refusal));
+  if (!client) return failure(system_error(-refusal.error), refusal.sentence);
   return client;
 }
 

@@ -13,7 +13,7 @@
 namespace lunar::osd {
 
 // Loads the module that has librados, which stays loaded, and connects a client. Blocks, for some
-// seconds if Ceph does not answer. Every error is a sentence.
+// seconds if Ceph does not answer: host_unreachable, or timed_out. Every error is a sentence.
 Outcome<std::unique_ptr<RadosClient>> connect_rados(const RadosOptions& options);
 
 // A RadosStore whose home is `home`, open in the folder `path`. A file there names the RADOS client

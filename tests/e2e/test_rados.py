@@ -7,12 +7,14 @@ import json
 import pathlib
 import shutil
 import signal
+import subprocess
 import tempfile
 import time
 import unittest
 
-from lunar_e2e import LunarTestCase, wait_until
+from lunar_e2e import LunarTestCase, free_port, wait_until
 from lunar_e2e.ceph import Ceph
+from lunar_e2e.env import built, child_environment
 
 DATA_PROTECT, ABORTED_COMMAND, MISCOMPARE = 0x7, 0xb, 0xe
 SPACE_ALLOCATION_FAILED = 0x27, 0x7
@@ -122,6 +124,21 @@ class RadosTest(LunarTestCase):
         self.cluster.restart_osd(0)
         self.assert_holds(lun, 0x51)
         self.assert_sense(self.write(lun, "0x52", lba=1 << 14), DATA_PROTECT, *SPACE_ALLOCATION_FAILED)
+
+    def test_a_start_without_ceph_may_succeed_later_and_one_without_its_conf_may_not(self):
+        self.start_lunar(num_osds=1)
+        self.cluster.kill_osd(0)
+        nobody = self.folder / "nobody.conf"
+        nobody.write_text(f"[global]\nmon_host = v2:127.0.0.1:{free_port('127.0.0.1')}\n"
+                          "auth_client_required = none\nkeyring = /dev/null\n")
+        for conf, status, reason in ((nobody, 3, "ceph --id admin status"),
+                                     (self.folder / "none.conf", 2, "rados_conf")):
+            with self.subTest(conf=conf.name):
+                answer = subprocess.run([built("lunar-osd"), "-i", "0", "-c", self.cluster.conf, "-f",
+                                         "--rados-conf", conf], text=True, capture_output=True, timeout=60,
+                                        check=False, env=child_environment(self.cluster.environment()))
+                self.assertEqual(answer.returncode, status, answer.stderr)
+                self.assertIn(reason, answer.stderr)
 
     def test_a_place_that_cannot_be_used_is_refused_with_the_reason(self):
         self.start_lunar(num_osds=1)

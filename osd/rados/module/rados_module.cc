@@ -242,14 +242,14 @@ class LibradosClient final : public RadosClient {
  public:
   ~LibradosClient() override { cluster_.shutdown(); }
 
-  bool connect(const RadosOptions& options, std::string& error) {
+  bool connect(const RadosOptions& options, RadosRefusal& refusal) {
     int result = cluster_.init(options.id.c_str());
     if (result == 0)
       result = cluster_.conf_read_file(options.conf.empty() ? nullptr : options.conf.c_str());
     const std::string conf = options.conf.empty() ? "Ceph's configuration" : options.conf;
     if (result < 0) {
-      error = conf + " cannot be read: " + std::strerror(-result) +
-              "; set rados_conf to the ceph.conf of the cluster";
+      refusal = {result, conf + " cannot be read: " + std::strerror(-result) +
+                             "; set rados_conf to the ceph.conf of the cluster"};
       return false;
     }
     // The server bounds what it has under way; a bound of librados would block the event loop.
@@ -260,9 +260,12 @@ class LibradosClient final : public RadosClient {
       cluster_.conf_set(name, value);
     result = cluster_.connect();
     if (result == 0) return true;
-    error = "Ceph does not let client." + options.id + " of " + conf +
-            " in: " + std::strerror(-result) + "; see whether `ceph --id " + options.id +
-            " status` works on this host";
+    // What is no refusal may be that the network, a resolver or the monitors are not up yet.
+    const bool is_refused = result == -EACCES || result == -EPERM;
+    refusal = {is_refused ? result : -EHOSTUNREACH,
+               "Ceph does not let client." + options.id + " of " + conf +
+                   " in: " + std::strerror(-result) + "; see whether `ceph --id " + options.id +
+                   " status` works on this host"};
     return false;
   }
 
@@ -305,8 +308,8 @@ extern "C" {
 __attribute__((visibility("default"))) extern const char lunar_rados_release[] = LUNAR_VERSION;
 
 __attribute__((visibility("default"))) lunar::osd::RadosClient* lunar_rados_connect(
-    const lunar::osd::RadosOptions& options, std::string& error) {
+    const lunar::osd::RadosOptions& options, lunar::osd::RadosRefusal& refusal) {
   auto client = std::make_unique<lunar::osd::LibradosClient>();
-  return client->connect(options, error) ? client.release() : nullptr;
+  return client->connect(options, refusal) ? client.release() : nullptr;
 }
 }

@@ -2,7 +2,6 @@
 //
 // A module of the store of rados that is of another release than the programs of this build.
 #include <cstdlib>
-#include <string>
 
 #include "osd/rados/rados_client.h"
 
@@ -10,7 +9,7 @@ extern "C" {
 __attribute__((visibility("default"))) extern const char lunar_rados_release[] = "0.0.1";
 
 __attribute__((visibility("default"))) lunar::osd::RadosClient* lunar_rados_connect(
-    const lunar::osd::RadosOptions&, std::string&) {
+    const lunar::osd::RadosOptions&, lunar::osd::RadosRefusal&) {
   std::abort();  // nobody calls what may have changed since
 }
 }
