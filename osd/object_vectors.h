@@ -16,8 +16,10 @@ namespace lunar::osd {
 // its done, but for the lists themselves. A value.
 struct ObjectVector {
   objecter::ObjectId object;
-  std::vector<objecter::SubOp>
-      steps;        // as check_op() allows them; no steps of watches, LIST, FLUSH
+  // As check_op() allows them: what checks and returns comes first, and an ORWRITE after no other
+  // change of data, so that all of it depends on the content before the vector alone. None of
+  // watches, LIST, FLUSH.
+  std::vector<objecter::SubOp> steps;
   ConstBytes data;  // of all steps, in order
   // One per step: where the bytes of a READ or SPARSE_READ go, and the memory in which an ORWRITE
   // and a CMPEXT work. Empty for the others.

@@ -43,6 +43,7 @@ bool needs_buffers(const ClientOp& op, const OpLimits& limits) noexcept {
 OsdErrc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
   const bool metadata = (op.flags & objecter::kOpMetadata) != 0;
   bool changing = false;
+  bool changing_data = false;
   uint64_t data = 0;
   uint64_t buffers = 0;
   uint64_t reply = 0;
@@ -55,7 +56,9 @@ OsdErrc check_op(const OsdOpHeader& op, const OpLimits& limits) noexcept {
       return error;
     const bool changes = objecter::changes_object(step.code);
     if (changing && !changes) return OsdErrc::kInvalid;
+    if (changing_data && step.code == OpCode::kOrWrite) return OsdErrc::kInvalid;
     changing |= changes;
+    changing_data |= changes && step.code != OpCode::kSetXattr;
     data += step.data_length;
     buffers += buffer_bytes(step, limits);
     reply += max_reply_bytes(step);

@@ -31,6 +31,8 @@ struct OpLimits {
 // Checks an op that is valid as a message against the rules of this server, README.md "Ops":
 // - steps that return or check something come before the first that changes, so that a check that
 //   fails, and a read that does, leave the object as it was;
+// - an ORWRITE comes after no other change of data, so that what it writes follows from the content
+//   before the op, whatever store applies it;
 // - ranges lie inside max_object_bytes, and data, buffers and what the reply may carry are bounded;
 // - a metadata object has no xattrs, and stays below max_metadata_bytes.
 // kOk, kInvalid or kTooLarge.

@@ -18,6 +18,18 @@ TEST(OpCheckTest, RefusesACheckAfterAChange) {
   EXPECT_EQ(check(Vector().write(0, "b").read(0, 1)), OsdErrc::kInvalid);
 }
 
+TEST(OpCheckTest, RefusesAnOrWriteAfterAnotherChangeOfData) {
+  const auto or_after = [](Vector vector) {
+    return check(std::move(vector.add(OpCode::kOrWrite, 0, 1, "b")));
+  };
+  EXPECT_EQ(or_after(Vector().write(0, "a")), OsdErrc::kInvalid);
+  EXPECT_EQ(or_after(Vector().add(OpCode::kOrWrite, 0, 1, "a")), OsdErrc::kInvalid);
+  EXPECT_EQ(or_after(Vector().add(OpCode::kDelete, 0, 0)), OsdErrc::kInvalid);
+  EXPECT_EQ(or_after(Vector().compare(0, "a")), OsdErrc::kOk);
+  EXPECT_EQ(or_after(Vector().add(OpCode::kSetXattr, 0, 0, "v", 0, "name")), OsdErrc::kOk);
+  EXPECT_EQ(check(Vector().add(OpCode::kOrWrite, 0, 1, "a").write(0, "b")), OsdErrc::kOk);
+}
+
 TEST(OpCheckTest, RefusesARangePastTheLargestObject) {
   const uint64_t end = OpLimits{}.max_object_bytes;
   EXPECT_EQ(check(Vector().write(end - 1, "b")), OsdErrc::kOk);
