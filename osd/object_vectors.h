@@ -24,6 +24,7 @@ struct ObjectVector {
   // One per step: where the bytes of a READ or SPARSE_READ go, and the memory in which an ORWRITE
   // and a CMPEXT work. Empty for the others.
   std::vector<Bytes> buffers;
+  bool is_repeatable = false;  // as kOpIdempotent: applied twice, it does what it does once
 };
 
 // What became of one step. A value.
@@ -53,8 +54,8 @@ class ObjectVectors {
   using Done = InlineFunction<void(VectorResult&)>;
   virtual ~ObjectVectors() = default;
 
-  // `done` runs exactly once, later, on the loop. What it changed is durable then. An op whose end
-  // the store does not know ends with kUnknownOutcome.
+  // `done` runs exactly once, later, on the loop. What it changed is durable then. One that may
+  // have been applied, or not, and is not repeatable ends with kUnknownOutcome.
   virtual void apply(ObjectVector wanted, Done done) = 0;
 };
 

@@ -14,6 +14,7 @@ void VectorRun::start() {
   wanted.object = op.object;
   wanted.steps = op.header.steps;
   wanted.data = op.data();
+  wanted.is_repeatable = (op.header.flags & objecter::kOpIdempotent) != 0;
   wanted.buffers.resize(op.header.steps.size());
   for (std::size_t i = 0; i < wanted.buffers.size(); ++i)
     if (msgr::RegisteredBuffer& buffer = cursor_.buffer_of(i); buffer)

@@ -49,6 +49,7 @@ ObjectVector one_step(const ObjectId& id, SubOp step, ConstBytes data, Bytes buf
   wanted.steps = {std::move(step)};
   wanted.data = data;
   wanted.buffers = {buffer};
+  wanted.is_repeatable = true;  // none of them compares
   return wanted;
 }
 

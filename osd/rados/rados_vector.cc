@@ -39,7 +39,7 @@ void clear(Bytes bytes) { std::fill(bytes.begin(), bytes.end(), std::byte{0}); }
 
 }  // namespace
 
-OsdErrc rados_errc(int negative_errno, bool changes) noexcept {
+OsdErrc rados_errc(int negative_errno, bool must_not_repeat) noexcept {
   switch (-negative_errno) {
     case 0:
       return OsdErrc::kOk;
@@ -57,9 +57,9 @@ OsdErrc rados_errc(int negative_errno, bool changes) noexcept {
     case ETIMEDOUT:
     case ECANCELED:
     case ENOTCONN:
-      return changes ? OsdErrc::kUnknownOutcome : OsdErrc::kBusy;
+      return must_not_repeat ? OsdErrc::kUnknownOutcome : OsdErrc::kBusy;
     case ESHUTDOWN:  // on Ceph's blocklist
-      return OsdErrc::kShutdown;
+      return must_not_repeat ? OsdErrc::kUnknownOutcome : OsdErrc::kShutdown;
     default:
       return OsdErrc::kIoError;
   }
@@ -368,7 +368,7 @@ void RadosVector::on_written() {
     return read();
   }
   if (is_conflict || result <= kMiscompareBase) return fail_check(result);
-  fail(first_change_, rados_errc(result, true));
+  fail(first_change_, rados_errc(result, !wanted_.is_repeatable));
 }
 
 // By the op's error alone it is known which check has failed, but for the place of several of one
@@ -388,10 +388,10 @@ void RadosVector::fail_check(int answer) {
 // --- the end ---
 
 void RadosVector::fail(std::size_t index, OsdErrc error) {
-  if (error == OsdErrc::kIoError || error == OsdErrc::kShutdown)
-    LUNAR_LOG_LIMITED(
-        kStore, 0, "RADOS object {}: {}{}", object, std::strerror(-result),
-        error == OsdErrc::kShutdown ? ": this server is on Ceph's blocklist; restart it" : "");
+  const bool is_blocklisted = result == -ESHUTDOWN;
+  if (error == OsdErrc::kIoError || is_blocklisted)
+    LUNAR_LOG_LIMITED(kStore, 0, "RADOS object {}: {}{}", object, std::strerror(-result),
+                      is_blocklisted ? ": this server is on Ceph's blocklist; restart it" : "");
   result_.error = error;
   result_.steps[index].error = error;
   finish();

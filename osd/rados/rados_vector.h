@@ -78,8 +78,8 @@ class RadosVector final : private RadosCall {
   VectorResult result_;
 };
 
-// What an error of librados is to a client. Of a change that may have been made all the same,
-// kUnknownOutcome.
-objecter::OsdErrc rados_errc(int negative_errno, bool changes) noexcept;
+// What an error of librados is to a client. If it says of a change only that it may have been made,
+// and that must not be repeated, kUnknownOutcome.
+objecter::OsdErrc rados_errc(int negative_errno, bool must_not_repeat) noexcept;
 
 }  // namespace lunar::osd

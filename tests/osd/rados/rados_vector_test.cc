@@ -20,6 +20,8 @@ using objecter::OpCode;
 using objecter::OsdErrc;
 using objecter::SubOp;
 
+std::string zeroes(std::size_t count) { return std::string(count, '\0'); }
+
 // Vectors on one object of a store, over RADOS in memory or a real Ceph.
 class RadosVectorTest : public ::testing::Test {
  protected:
@@ -36,6 +38,7 @@ class RadosVectorTest : public ::testing::Test {
   struct Steps {
     std::vector<SubOp> steps;
     std::string data;
+    bool is_repeatable = false;
     Steps& add(OpCode code, uint64_t offset = 0, uint64_t length = 0,
                const std::string& bytes = "") {
       SubOp step;
@@ -55,6 +58,10 @@ class RadosVectorTest : public ::testing::Test {
     Steps& write(uint64_t offset, const std::string& bytes) {
       return add(OpCode::kWrite, offset, bytes.size(), bytes);
     }
+    Steps& repeatable() {
+      is_repeatable = true;
+      return *this;
+    }
     Steps& compare(uint64_t offset, const std::string& bytes) {
       return add(OpCode::kCmpExt, offset, bytes.size(), bytes);
     }
@@ -64,6 +71,7 @@ class RadosVectorTest : public ::testing::Test {
     wanted.object = {1, "object"};
     wanted.steps = steps.steps;
     wanted.data = as_const_bytes(steps.data);
+    wanted.is_repeatable = steps.is_repeatable;
     buffers_.assign(steps.steps.size(), std::vector<std::byte>(1 << 16, std::byte{0xee}));
     for (auto& buffer : buffers_) wanted.buffers.push_back(buffer);
     std::optional<VectorResult> result;
@@ -101,12 +109,11 @@ TEST_F(RadosVectorTest, AMiscompareSaysWhereAndChangesNothing) {
 }
 
 TEST_F(RadosVectorTest, WhatIsNotThereComparesAsZeroes) {
-  const std::string zeroes(4, '\0');
   EXPECT_EQ(apply(Steps().compare(0, "x").write(0, "no")).error, OsdErrc::kMiscompare);
   EXPECT_EQ(read(), "(absent)");
-  EXPECT_EQ(apply(Steps().compare(0, zeroes).write(0, "yes")).error, OsdErrc::kOk);
+  EXPECT_EQ(apply(Steps().compare(0, zeroes(4)).write(0, "yes")).error, OsdErrc::kOk);
   EXPECT_EQ(read(), "yes");
-  EXPECT_EQ(apply(Steps().compare(3, zeroes).write(0, "end")).error, OsdErrc::kOk);
+  EXPECT_EQ(apply(Steps().compare(3, zeroes(4)).write(0, "end")).error, OsdErrc::kOk);
   EXPECT_EQ(read(), "end");
 }
 
@@ -233,11 +240,22 @@ TEST_F(FakeRadosVectorTest, ErrorsOfCephKeepTheirIdentity) {
                                         {-EDQUOT, OsdErrc::kNoSpace},
                                         {-EFBIG, OsdErrc::kTooLarge},
                                         {-ETIMEDOUT, OsdErrc::kUnknownOutcome},
-                                        {-ESHUTDOWN, OsdErrc::kShutdown},
+                                        {-ESHUTDOWN, OsdErrc::kUnknownOutcome},
                                         {-EIO, OsdErrc::kIoError}}) {
     fake_.fail_changes(error);
     EXPECT_EQ(apply(Steps().write(0, "abc")).error, expected) << error;
   }
+}
+
+TEST_F(FakeRadosVectorTest, WhatMayHaveBeenDoneMayBeDoneAgainOnlyIfItIsRepeatable) {
+  ASSERT_EQ(read(), "(absent)");  // so that the pool is open
+  fake_.fail_changes(-ESHUTDOWN);
+  const auto swap = Steps().compare(0, zeroes(3)).write(0, "abc");
+  EXPECT_EQ(apply(swap).error, OsdErrc::kUnknownOutcome);
+  EXPECT_EQ(apply(Steps().write(0, "abc").repeatable()).error, OsdErrc::kShutdown);
+  fake_.fail_changes(-ETIMEDOUT);
+  EXPECT_EQ(apply(swap).error, OsdErrc::kUnknownOutcome);
+  EXPECT_EQ(apply(Steps().write(0, "abc").repeatable()).error, OsdErrc::kBusy);
 }
 
 TEST_F(FakeRadosVectorTest, OpsOnANamespaceOfSomebodyElseFail) {
