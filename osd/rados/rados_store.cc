@@ -34,6 +34,10 @@ std::string place_of(const PoolInfo& pool) {
   return fmt::format("namespace {} of RADOS pool {}", pool.rados_namespace, pool.rados_pool);
 }
 
+bool is_at_one_place(const PoolInfo& a, const PoolInfo& b) {
+  return a.rados_pool == b.rados_pool && a.rados_namespace == b.rados_namespace;
+}
+
 SubOp make_vector_step(OpCode code, uint64_t offset, uint64_t length) {
   SubOp step;
   step.code = code;
@@ -147,7 +151,8 @@ bool RadosStore::keeps(const PoolInfo& pool) const noexcept {
 
 void RadosStore::on_map(const objecter::OsdMap& map) {
   for (auto at = pools_.begin(); at != pools_.end();) {
-    if (map.find_pool(at->first) != nullptr) {
+    const PoolInfo* const pool = map.find_pool(at->first);
+    if (pool != nullptr && keeps(*pool) && is_at_one_place(*pool, at->second.info)) {
       ++at;
       continue;
     }
@@ -195,15 +200,17 @@ void RadosStore::open(PoolId id) {
   calls_.enter();
   threads_.run(
       [this, info = kept.info, owner = kept.owner] { return open_pool(*client_, info, owner); },
-      [this, id](OpenedPool opened) {
-        on_opened(id, std::move(opened.pool), opened.why_not);
+      [this, info = kept.info](OpenedPool opened) {
+        on_opened(info, std::move(opened.pool), opened.why_not);
         calls_.leave();
       });
 }
 
-void RadosStore::on_opened(PoolId id, std::shared_ptr<RadosPool> pool, const std::string& why_not) {
-  const auto found = pools_.find(id);
-  if (found == pools_.end()) return;  // it was removed meanwhile
+void RadosStore::on_opened(const PoolInfo& info, std::shared_ptr<RadosPool> pool,
+                           const std::string& why_not) {
+  const auto found = pools_.find(info.id);
+  // It was removed meanwhile, or has another place, which is being opened by itself.
+  if (found == pools_.end() || !is_at_one_place(found->second.info, info)) return;
   KeptPool& kept = found->second;
   kept.is_opening = false;
   kept.next_try = monotonic_now() + kOpenAgain;

@@ -96,7 +96,8 @@ class RadosStore final : public ObjectStore, public ObjectVectors {
 
   void with_pool(objecter::PoolId id, OnOpen then);
   void open(objecter::PoolId id);
-  void on_opened(objecter::PoolId id, std::shared_ptr<RadosPool> pool, const std::string& why_not);
+  void on_opened(const objecter::PoolInfo& info, std::shared_ptr<RadosPool> pool,
+                 const std::string& why_not);
   void run(std::error_code refusal, ObjectVector wanted, VectorDone done);
   void change(const ObjectId& id, objecter::SubOp step, ConstBytes data, StoreDone done);
   void refresh_space() const;

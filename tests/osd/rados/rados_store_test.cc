@@ -33,6 +33,9 @@ class RadosStoreTest : public ::testing::Test {
     store_ = open_rados_under_test(driver_.center(), driver_.buffers(), fake_, home);
     ASSERT_TRUE(store_);
   }
+  void move_pool_to(const std::string& name_space) {
+    map_.pools.front().rados_namespace = name_space;
+  }
   std::error_code write(const std::string& text) {
     return driver_.write(*store_, id_, 0, as_const_bytes(text));
   }
@@ -76,6 +79,26 @@ TEST_F(RadosStoreTest, ANewPlaceIsNotUsedBeforeItIsKnownToBeOurs) {
   fake_.fail_changes(0);
   EXPECT_EQ(fake_.content({"lunar", "ns.1"}, "object"), "(absent)");
   EXPECT_EQ(fake_.content({"lunar", "ns.1"}, "@lunar"), "(absent)");
+}
+
+TEST_F(RadosStoreTest, APoolOfANewerMapIsWhereThatMapSays) {
+  store_->on_map(map_);
+  ASSERT_EQ(write("abc"), kNone);
+  move_pool_to("other");
+  store_->on_map(map_);
+  ASSERT_EQ(write("def"), kNone);
+  EXPECT_EQ(fake_.content({"lunar", "ns.1"}, "object"), "abc");
+  EXPECT_EQ(fake_.content({"lunar", "other"}, "object"), "def");
+}
+
+TEST_F(RadosStoreTest, APlaceThatIsGivenUpWhileItIsOpenedIsNotUsed) {
+  store_->on_map(map_);
+  move_pool_to("other");
+  store_->on_map(map_);
+  ASSERT_EQ(write("abc"), kNone);
+  ASSERT_EQ(write("def"), kNone);
+  EXPECT_EQ(fake_.content({"lunar", "ns.1"}, "object"), "(absent)");
+  EXPECT_EQ(fake_.content({"lunar", "other"}, "object"), "def");
 }
 
 }  // namespace
