@@ -139,7 +139,8 @@ RadosStore::RadosStore(msgr::EventCenter& center, msgr::BufferPool& buffers,
       home_(std::move(home)),
       client_(std::move(client)),
       calls_(center),
-      threads_(center, kThreads) {}
+      threads_(center, kThreads),
+      lister_(center, 1) {}
 
 RadosStore::~RadosStore() { pools_.clear(); }
 
@@ -347,7 +348,7 @@ void RadosStore::list(PoolId pool, const std::string& cursor, uint32_t limit, Na
     if (!open) return calls_.finish(std::move(done), failure(OsdErrc::kIoError));
     auto filter = std::make_unique<NameFilter>(std::move(contains));
     NameFilter& asked = *filter;
-    threads_.run(
+    lister_.run(
         [open, cursor, limit, &asked] { return list_names(*open, cursor, limit, asked); },
         [this, done = std::move(done), filter = std::move(filter)](ListedNames listed) mutable {
           filter.reset();

@@ -108,7 +108,8 @@ class RadosStore final : public ObjectStore, public ObjectVectors {
   std::unique_ptr<RadosClient> client_;
   std::map<objecter::PoolId, KeptPool> pools_;
   mutable StoreCalls calls_;
-  mutable BlockingPool threads_;
+  mutable BlockingPool threads_;  // to open pools, and to ask for space
+  BlockingPool lister_;  // takes minutes with a large pool, or for as long as Ceph is silent
   mutable Usage usage_;
   mutable bool is_asking_space_ = false;
 };
