@@ -213,55 +213,34 @@ void IoRun::finish() {
 }
 
 void IoRun::count_in(GatewayCounters& counters) const {
-  ImageCounters& of_image = image_->header_->counters();
   const auto took = monotonic_now() - started_;
-  counters.in_flight.dec();
-  of_image.in_flight.dec();
   // What was asked for, as by COMPARE AND WRITE, and what nobody waits for any more, is no failure.
   const bool is_answer =
       result_.error == OsdErrc::kMiscompare || result_.error == OsdErrc::kCancelled;
-  if (result_.error && !is_answer) {
-    counters.failed.add();
-    of_image.failed.add();
-  }
+  const auto count = [&](auto& of) {
+    of.in_flight.dec();
+    if (result_.error && !is_answer) of.failed.add();
+    if (work_.type == IoType::kRead) {
+      of.rd.add();
+      of.rd_bytes.add(work_.length);
+      of.rd_latency.add(took);
+    } else if (work_.type == IoType::kWrite) {
+      of.wr.add();
+      of.wr_bytes.add(work_.length);
+      of.wr_latency.add(took);
+    } else if (work_.type == IoType::kDiscard || work_.type == IoType::kWriteZeroes) {
+      of.discard.add();
+    } else if (work_.type == IoType::kFlush) {
+      of.flush.add();
+    }
+  };
+  count(counters);
+  count(image_->header_->counters());
   counters.bytes_inline.add(result_.bytes_inline);
   counters.bytes_one_sided.add(result_.bytes_one_sided);
-  switch (work_.type) {
-    case IoType::kRead:
-      counters.rd.add();
-      counters.rd_bytes.add(work_.length);
-      counters.rd_latency.add(took);
-      of_image.rd.add();
-      of_image.rd_bytes.add(work_.length);
-      of_image.rd_latency.add(took);
-      break;
-    case IoType::kWrite:
-      counters.wr.add();
-      counters.wr_bytes.add(work_.length);
-      counters.wr_latency.add(took);
-      of_image.wr.add();
-      of_image.wr_bytes.add(work_.length);
-      of_image.wr_latency.add(took);
-      break;
-    case IoType::kDiscard:
-    case IoType::kWriteZeroes:
-      counters.discard.add();
-      of_image.discard.add();
-      break;
-    case IoType::kWriteSame:
-      counters.ws.add();
-      break;
-    case IoType::kCompareAndWrite:
-      counters.cmp.add();
-      break;
-    case IoType::kOrWrite:
-      counters.orw.add();
-      break;
-    case IoType::kFlush:
-      counters.flush.add();
-      of_image.flush.add();
-      break;
-  }
+  if (work_.type == IoType::kWriteSame) counters.ws.add();
+  if (work_.type == IoType::kCompareAndWrite) counters.cmp.add();
+  if (work_.type == IoType::kOrWrite) counters.orw.add();
 }
 
 }  // namespace lunar::gateway
