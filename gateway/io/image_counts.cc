@@ -25,7 +25,8 @@ uint64_t number_in(const Json& json, const char* name) {
 }
 
 std::chrono::nanoseconds time_in(const Json& json, const char* name) {
-  return std::chrono::nanoseconds(number_in(json, name));
+  constexpr uint64_t kLongest = INT64_MAX;
+  return std::chrono::nanoseconds(std::min(number_in(json, name), kLongest));
 }
 
 // A client that has the image open twice answers twice, with the same.

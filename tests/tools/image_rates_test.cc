@@ -68,6 +68,7 @@ TEST(ImageRatesTest, AreNamedAsInRbd) {
 TEST(ImageRatesTest, ArePrintedWithUnits) {
   EXPECT_EQ(per_second(12.4), "12/s");
   EXPECT_EQ(bytes_per_second(1536), "1.50 KiB/s");
+  EXPECT_EQ(bytes_per_second(1e30), bytes_per_second(1e18)) << "of a holder that lies";
   EXPECT_EQ(latency_text(0), "0.00 ns");
   EXPECT_EQ(latency_text(2'345'000), "2.35 ms");
   EXPECT_EQ(latency_text(61e9), "61.00 s");

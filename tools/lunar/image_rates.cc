@@ -3,6 +3,7 @@
 
 #include <fmt/format.h>
 
+#include <algorithm>
 #include <iterator>
 #include <utility>
 
@@ -78,7 +79,8 @@ ImageRates RateMeter::add(const std::vector<gateway::HolderCounts>& holders, Tim
 }
 
 std::string bytes_per_second(double bytes) {
-  return size_text(static_cast<uint64_t>(bytes + 0.5)) + "/s";
+  constexpr double kMost = 1e18;  // whatever a holder has said
+  return size_text(static_cast<uint64_t>(std::clamp(bytes + 0.5, 0.0, kMost))) + "/s";
 }
 
 std::string per_second(double count) { return fmt::format("{:.0f}/s", count); }

@@ -102,5 +102,11 @@ TEST(ImageCountsTextTest, WhatIsNoAnswerIsNone) {
   EXPECT_EQ(other->writes, 0u);
 }
 
+TEST(ImageCountsTextTest, ATimeThatNobodyCanHaveTakenIsNotNegative) {
+  const auto counts = decode_image_counts("{\"rd_ns\":18446744073709551615}");
+  ASSERT_TRUE(counts);
+  EXPECT_EQ(counts->read_time, std::chrono::nanoseconds::max());
+}
+
 }  // namespace
 }  // namespace lunar::gateway
