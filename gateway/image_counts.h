@@ -42,8 +42,8 @@ struct HolderCounts {
   std::optional<ImageCounts> counts;  // none: it did not answer in time, or is of an earlier build
 };
 // Asks all who have the image open, on whichever host, readers too. The server of the header waits
-// up to `timeout` for them; if it does not answer itself, that is kTimedOut some 20 s later. One for
-// each client, however often it has the image open. `done` runs once, later, on the client's
+// up to `timeout` for them; if it does not answer itself, that is kTimedOut some 20 s later. One
+// for each client, however often it has the image open. `done` runs once, later, on the client's
 // center. Errors: kNoSuchObject, kNotPermitted (it takes `w`), kBusy, and those of
 // Objecter::submit().
 void image_counts(Client& client, objecter::PoolId pool, ImageId id,
