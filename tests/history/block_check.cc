@@ -7,6 +7,7 @@
 #include "tests/history/block_check.h"
 
 #include <algorithm>
+#include <unordered_set>
 #include <utility>
 
 namespace lunar::test {
@@ -83,6 +84,27 @@ void BlockCheck::collect(uint64_t block, std::span<const History::Handle> ops) {
     has_or_ |= command.role == Role::kOr;
     commands_.push_back(command);
   }
+}
+
+// Until when somebody may see each content.
+void BlockCheck::note_readers() {
+  seen_until_.clear();
+  bool has_doubtful_miscompare = false;
+  for (const Command& command : commands_) {
+    const bool is_read = command.role == Role::kRead;
+    has_doubtful_miscompare |= command.role == Role::kMiscompare && !command.is_explained;
+    if (!is_read && command.role != Role::kSwap) continue;
+    Position& until = seen_until_[is_read ? command.content : command.compared];
+    until = std::max(until, command.ends);
+  }
+  // These see whatever is there.
+  sees_everything_ = has_or_ || has_doubtful_miscompare;
+}
+
+bool BlockCheck::is_seen_after(ContentId content, Position at) const {
+  if (sees_everything_) return true;
+  const auto found = seen_until_.find(content);
+  return found != seen_until_.end() && found->second > at;
 }
 
 // Leaves out what need not take effect and what nobody sees, and says which of the rest a loss may
@@ -171,6 +193,7 @@ BlockCheck::Result BlockCheck::run_on(int server, uint64_t block,
   miscompares_.clear();
   collect(block, ops);
   drop_useless();
+  note_readers();
   steps_.clear();
   for (uint32_t i = 0; i < commands_.size(); ++i) {
     const Command& command = commands_[i];
@@ -496,12 +519,33 @@ bool BlockCheck::is_told(const Command& command, std::size_t loss) {
   return !flush;
 }
 
+// A loss has left that layer.
+void BlockCheck::keep(uint32_t index, uint64_t done, bool is_decided) {
+  const Layer layer = layers_[index];
+  BlockState left;
+  left.done = done;
+  left.content = layer.content;
+  saw(left);
+  const bool has_survived = is_decided || layer.has_survived;
+  if (find_known(left.done, layer.command, left.content, has_survived) != kNone) return;
+  left.layer = index;
+  if (has_survived && !layer.has_survived) {
+    left.layer = static_cast<uint32_t>(layers_.size());
+    Layer& on_disk = layers_.emplace_back();
+    on_disk.command = layer.command;
+    on_disk.content = layer.content;
+    on_disk.has_survived = true;
+  }
+  add(left);
+}
+
 // Every state becomes all those that may be left of it.
 void BlockCheck::lose(std::size_t loss, Position at) {
   const bool is_decided = !claims_.losses()[loss].is_partial;  // what is left is on disk
   begin_search();
   std::vector<std::pair<uint32_t, uint64_t>> todo;  // layer, done
   std::unordered_map<uint64_t, std::vector<uint64_t>> visited;
+  std::unordered_set<uint64_t> unseen_on_disk;  // done
   for (const BlockState& state : states_) {
     todo.emplace_back(state.layer, state.done);
     while (!todo.empty()) {
@@ -511,23 +555,21 @@ void BlockCheck::lose(std::size_t loss, Position at) {
       if (std::find(before.begin(), before.end(), done) != before.end()) continue;
       before.push_back(done);
       const Layer layer = layers_[index];
-      BlockState left;
-      left.done = done;
-      left.content = layer.content;
-      saw(left);
-      const bool has_survived = is_decided || layer.has_survived;
-      if (find_known(left.done, layer.command, left.content, has_survived) == kNone) {
-        left.layer = index;
-        if (has_survived && !layer.has_survived) {
-          left.layer = static_cast<uint32_t>(layers_.size());
-          Layer& on_disk = layers_.emplace_back();
-          on_disk.command = layer.command;
-          on_disk.content = layer.content;
-          on_disk.has_survived = true;
+      const bool is_lost_too = may_be_lost(layer, loss, at);
+      // If nobody sees it and its command is over, all that can follow from it can follow as well
+      // from what is below; and if it is on disk, from another one that nobody sees.
+      const bool is_over = layer.command == kNone || commands_[layer.command].bit() == 0;
+      bool is_of_use = true;
+      if (is_over && !is_seen_after(layer.content, at)) {
+        const bool is_on_disk = layer.has_survived || is_decided;
+        if (is_lost_too && layer.below != kNone) {
+          is_of_use = false;
+        } else if (is_on_disk) {
+          is_of_use = unseen_on_disk.insert(done).second;
         }
-        add(left);
       }
-      if (!may_be_lost(layer, loss, at)) continue;
+      if (is_of_use) keep(index, done, is_decided);
+      if (!is_lost_too) continue;
       // In flight: it may be done again; or this part of it was done, and is lost, while others are
       // not done yet.
       const Command& command = commands_[layer.command];

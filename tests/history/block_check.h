@@ -118,6 +118,8 @@ class BlockCheck {
   Result run_on(int server, uint64_t block, std::span<const History::Handle> ops);
   void collect(uint64_t block, std::span<const History::Handle> ops);
   void drop_useless();
+  void note_readers();
+  bool is_seen_after(ContentId content, Position at) const;
   void begin(uint32_t which);
   bool end(uint32_t which);
   void let_go(uint32_t which);
@@ -134,6 +136,7 @@ class BlockCheck {
   uint32_t find_known(uint64_t done, uint32_t command, ContentId content, bool has_survived) const;
   void add(const BlockState& state);
   void release(uint32_t which);
+  void keep(uint32_t layer, uint64_t done, bool is_decided);
   void lose(std::size_t loss, Position at);
   void put_link(uint32_t layer, uint32_t below);
   bool may_be_lost(const Layer& layer, std::size_t loss, Position at);
@@ -152,6 +155,8 @@ class BlockCheck {
   std::unordered_multimap<uint64_t, uint32_t> known_;  // hash of a state → index in found_
   std::vector<uint32_t> pending_;                      // commands between invocation and end
   uint64_t free_slots_ = 0;
+  std::unordered_map<ContentId, Position> seen_until_;
+  bool sees_everything_ = false;
   bool has_or_ = false;
   bool is_undecided_ = false;
   std::size_t next_loss_ = 0;  // the first one that was not gone through to its end

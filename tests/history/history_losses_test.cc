@@ -282,6 +282,19 @@ TEST_F(HistoryCheckerTest, AcceptsLossesAtAnyTimeBetweenTheirBeginningAndEnd) {
   expect_fault(HistoryFault::kStale, 7);
 }
 
+// A disk fails until a flush is told of it, and so long nothing of all that is written is certain.
+TEST_F(HistoryCheckerTest, JudgesALossThatGoesOnOverManyWrites) {
+  history_.begin_loss("the disk of server 1 fails");
+  for (ContentId content = 1; content <= 60'000; ++content) write(1, 5, content);
+  history_.end_loss();
+  flush(1, kReportedLost);
+  flush(1);
+  read(1, 5, 20'000);
+  expect_clean();
+  read(1, 5, 20'001);
+  expect_fault(HistoryFault::kStale, 5);
+}
+
 TEST_F(HistoryCheckerTest, AcceptsThatAPartInFlightIsLostIfAFlushAfterItsEndTells) {
   const Handle half = begin_write(1, 5, 17);
   history_.power_cut();
