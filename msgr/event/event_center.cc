@@ -181,6 +181,11 @@ void EventCenter::Impl::set_timerfd() {
 }
 
 bool EventCenter::Impl::wait(std::optional<nanoseconds> timeout) {
+  if (num_watches == 0 && options.time != nullptr && simulated_host() != nullptr) {
+    asleep.store(false, std::memory_order_relaxed);
+    turn_time = clock();
+    return false;
+  }
   epoll_event events[kEventsPerWait];
   timespec limit{};
   if (timeout) limit = to_timespec(*timeout);

@@ -37,6 +37,7 @@ void SimServer::record_first_map() {
   options.path = disk_.path();
   options.io = osd::FileStoreOptions::Io::kThreads;
   options.threads = 0;
+  options.reserve_bytes = kReserveBytes;
   auto store = osd::open_file_store(process->center(), process->stack.buffers(), options, &disk_);
   LUNAR_CHECK(store, "a store that was just made opens");
   std::vector<std::byte> record;
