@@ -6,6 +6,7 @@ import errno
 import json
 import os
 import pty
+import re
 import select
 import signal
 import subprocess
@@ -91,6 +92,27 @@ class IostatTest(LunarTestCase):
         self.assertIn("has image 'rbd/disk' open and does not say what it does", errors)
         self.assertEqual([each["answered"] for each in looks[0]["disk"]["clients"]], [False])
         self.tgtd.process.send(signal.SIGCONT)
+
+    def test_a_server_that_is_gone_hides_its_images_and_no_others(self):
+        names = [f"other-{i}" for i in range(8)]
+        for name in names:
+            self.cluster.create_image(f"rbd/{name}", "1M")
+        words = [built("lunar"), "-c", self.cluster.conf, "--format", "json", "iostat", "--interval", "1"]
+        log = self.folder / "iostat.log"
+        iostat = Process("iostat", words, log, self.cluster.environment())
+        self.addCleanup(iostat.kill)
+        wait_until(lambda: log.read_text().count('"unanswered"') >= 1, 60, "iostat to look")
+        self.cluster.kill_osd(1)
+        wait_until(lambda: "do not answer (lunar status)" in log.read_text(), 30, "iostat to say what is missing")
+        began, looks = time.monotonic(), log.read_text().count('"unanswered"')
+        wait_until(lambda: log.read_text().count('"unanswered"') >= looks + 4, 60, "four more looks")
+        self.assertLess(time.monotonic() - began, 20, "each waits for the server anew")
+        said = re.findall(r"(\d+) images of pool 'rbd' are not shown", log.read_text())
+        self.assertTrue(all(0 < int(each) < 9 for each in said), said)
+        self.cluster.start_osd(1)
+        wait_until(lambda: log.read_text().rstrip().endswith('"unanswered": []\n}'), 60, "all images to be back")
+        iostat.send(signal.SIGINT)
+        iostat.wait(30)
 
     def test_what_it_cannot_do_is_said(self):
         code, sentence = self.cluster.lunar_fails("iostat", "nothing", "--iterations", 1)

@@ -13,6 +13,7 @@
 #include "gateway/image_counts.h"
 #include "gateway/image_directory.h"
 #include "tools/lunar/command.h"
+#include "tools/lunar/counts_poll.h"
 #include "tools/lunar/image_rates.h"
 #include "tools/lunar/stop_signals.h"
 #include "tools/lunar/text_table.h"
@@ -28,8 +29,6 @@ using Json = nlohmann::ordered_json;
 using Clock = std::chrono::steady_clock;
 using gateway::HolderCounts;
 
-constexpr std::chrono::milliseconds kAnswerWithin{1000};
-constexpr std::size_t kAskedAtOnce = 64;          // images
 constexpr std::chrono::seconds kListedEvery{60};  // names change seldom, and are on all servers
 
 struct IostatArguments {
@@ -51,22 +50,28 @@ struct MeasuredImage {
 class ImageWatcher {
  public:
   ImageWatcher(ClusterHandle& cluster, gateway::ImageSpec spec)
-      : cluster_(cluster), spec_(std::move(spec)) {}
+      : cluster_(cluster), spec_(std::move(spec)), poll_(cluster) {}
 
   // Asks all who have an image open; the rates are those since the last call. Errors: the pool, or
   // the one image that was named, is not there, or may not be asked about.
   Outcome<void> measure();
   const std::map<gateway::ImageId, MeasuredImage>& images() const noexcept { return images_; }
+  // Those of which the last call knows nothing, as their servers did not answer.
+  const std::vector<std::string>& unanswered() const noexcept { return unanswered_; }
   const std::string& pool() const noexcept { return spec_.pool; }
 
  private:
   Outcome<void> find_images();
   Outcome<void> ask(const std::vector<gateway::ImageId>& ids, objecter::PoolId pool);
   void say_silent(const MeasuredImage& image);
+  void say_unanswered();
 
   ClusterHandle& cluster_;
   const gateway::ImageSpec spec_;  // the image is empty: all of the pool
   std::map<gateway::ImageId, MeasuredImage> images_;
+  CountsPoll poll_;
+  std::vector<std::string> unanswered_;
+  std::size_t num_said_ = 0;                         // of these
   Clock::time_point listed_at_;                      // if images_ is not empty
   std::set<objecter::ClientIdentity> said_clients_;  // who were said to be silent
 };
@@ -106,49 +111,42 @@ Outcome<void> ImageWatcher::measure() {
   if (!pool) return failure(pool.error());
   std::vector<gateway::ImageId> ids;
   for (const auto& [id, image] : images_) ids.push_back(id);
-  for (std::size_t at = 0; at < ids.size(); at += kAskedAtOnce) {
-    const auto end = std::min(at + kAskedAtOnce, ids.size());
-    const std::vector<gateway::ImageId> some(ids.begin() + static_cast<std::ptrdiff_t>(at),
-                                             ids.begin() + static_cast<std::ptrdiff_t>(end));
-    if (auto asked = ask(some, pool->id); !asked) return asked;
-  }
-  return {};
+  return ask(ids, pool->id);
 }
 
-// An image that is gone, or whose server is, has nobody who answers.
 Outcome<void> ImageWatcher::ask(const std::vector<gateway::ImageId>& ids, objecter::PoolId pool) {
-  struct Answers {
-    std::map<gateway::ImageId, std::vector<HolderCounts>> holders;
-    std::map<gateway::ImageId, Clock::time_point> times;
-    std::error_code refusal;
-    std::size_t left;
-  };
-  const auto answers = std::make_shared<Answers>();
-  answers->left = ids.size();
-  for (const gateway::ImageId id : ids) {
-    gateway::image_counts(cluster_.client(), pool, id, kAnswerWithin,
-                          [answers, id](Result<std::vector<HolderCounts>> counts) {
-                            --answers->left;
-                            answers->times[id] = Clock::now();
-                            if (counts) answers->holders[id] = std::move(*counts);
-                            if (!counts && counts.error() == objecter::OsdErrc::kNotPermitted)
-                              answers->refusal = counts.error();
-                          });
-  }
-  cluster_.run_until([answers] { return answers->left == 0; });
-  if (answers->refusal) {
-    return failure(answers->refusal,
+  auto answers = poll_.ask(pool, ids);
+  if (!answers) {
+    return failure(answers.error(),
                    cluster_.client().entity() + " may not ask who has images of pool '" +
                        spec_.pool +
                        "' open: that takes 'allow rw' or 'profile gateway' (lunar auth caps)");
   }
+  unanswered_.clear();
   for (const gateway::ImageId id : ids) {
     MeasuredImage& image = images_[id];
-    image.holders = std::move(answers->holders[id]);
-    image.rates = image.meter.add(image.holders, answers->times[id]);
+    const auto answer = answers->find(id);
+    if (answer == answers->end()) {
+      image.holders.clear();
+      unanswered_.push_back(image.name);
+      continue;
+    }
+    image.holders = std::move(answer->second.holders);
+    image.rates = image.meter.add(image.holders, answer->second.at);
     say_silent(image);
   }
+  say_unanswered();
   return {};
+}
+
+void ImageWatcher::say_unanswered() {
+  if (std::exchange(num_said_, unanswered_.size()) == unanswered_.size() || unanswered_.empty())
+    return;
+  std::fprintf(
+      stderr,
+      "lunar: %zu images of pool '%s' are not shown, '%s' among them: their servers do not "
+      "answer (lunar status)\n",
+      unanswered_.size(), spec_.pool.c_str(), unanswered_.front().c_str());
 }
 
 void ImageWatcher::say_silent(const MeasuredImage& image) {
@@ -210,7 +208,7 @@ Json json_of(const ImageWatcher& watcher, const std::vector<const MeasuredImage*
                     {"read_latency", rates.read_latency},
                     {"clients", std::move(holders)}});
   }
-  return {{"images", std::move(list)}};
+  return {{"images", std::move(list)}, {"unanswered", watcher.unanswered()}};
 }
 
 void print_rates(const CommandContext& context, const ImageWatcher& watcher,
@@ -218,7 +216,7 @@ void print_rates(const CommandContext& context, const ImageWatcher& watcher,
   const auto images = shown_images(watcher, sort_by);
   if (context.wants_json()) {
     std::puts(json_text(json_of(watcher, images)).c_str());
-  } else if (images.empty()) {
+  } else if (images.empty() && watcher.unanswered().empty()) {
     std::printf("nobody has an image of pool '%s' open\n", watcher.pool().c_str());
   } else {
     std::puts(table_of(images, images.size()).c_str());
