@@ -22,6 +22,14 @@ objecter::HuntPace one_at_a_time(std::chrono::nanoseconds interval) noexcept {
   return {pause, pause, 1};
 }
 
+// Whether the sender is the authority of this map on another store than the map says. Its epochs
+// then count another history, which may have come to the same number: after a restore.
+bool has_other_history(const objecter::ServerHello& hello, const objecter::OsdMap& map) {
+  if (hello.osd != map.authority) return false;
+  const objecter::OsdInfo* authority = map.find_osd(map.authority);
+  return authority != nullptr && !authority->store.is_nil() && authority->store != hello.store;
+}
+
 }  // namespace
 
 AuthorityLink::AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger,
@@ -58,20 +66,20 @@ void AuthorityLink::send_boot(ServerConnection& server) {
   // Without a map whoever answers may be the authority; anybody else says so.
   const objecter::OsdMapRef map = us_.map();
   if (map && server.hello()->osd != map->authority) return;
-  const objecter::OsdInfo* authority = map ? map->find_osd(map->authority) : nullptr;
-  if (authority != nullptr && !authority->store.is_nil() &&
-      authority->store != server.hello()->store) {
+  if (map && has_other_history(*server.hello(), *map)) {
+    subscribe(server);  // once more: it may have been restored meanwhile
     return complain(fmt::format(
         "osd.{} at {} is on store {}, and the map authority that we know was on {}: if that is "
         "lost, restore a backup of the map there with lunar map restore; until then we wait",
-        authority->id, server.address().to_string(), server.hello()->store.to_string(),
-        authority->store.to_string()));
+        map->authority, server.address().to_string(), server.hello()->store.to_string(),
+        map->find_osd(map->authority)->store.to_string()));
   }
   server.send(MessageType::kOsdBoot, us_.make_boot(), msgr::Priority::kHigh);
 }
 
 void AuthorityLink::subscribe(ServerConnection& server) {
   const objecter::OsdMapRef map = us_.map();
+  has_named_later_ = false;
   server.send(MessageType::kMapSubscribe, objecter::MapSubscribe{map ? map->epoch : 0},
               msgr::Priority::kHigh);
 }
@@ -131,6 +139,8 @@ void AuthorityLink::on_message(msgr::Connection& connection, const msgr::InMessa
       return on_hello(*server, message.front);
     case MessageType::kMap:
       return on_map(*server, message.front);
+    case MessageType::kMapCurrent:
+      return on_current(*server, message.front);
     case MessageType::kOsdBootReply:
       return on_boot_reply(server, message.front);
     default:
@@ -180,6 +190,17 @@ void AuthorityLink::on_map(ServerConnection& server, ConstBytes front) {
                     "and does not know ours: it is not used",
                     map->epoch, server.address().to_string()));
   us_.on_newer_map(std::move(*map));
+}
+
+// It has no later map, but perhaps another one of our epoch: then it has to make a later one.
+void AuthorityLink::on_current(ServerConnection& server, ConstBytes front) {
+  const objecter::OsdMapRef ours = us_.map();
+  const auto current = objecter::decode_map_subscribe(front);
+  if (!current || !ours || current->epoch != ours->epoch || !server.hello() ||
+      !has_other_history(*server.hello(), *ours) || std::exchange(has_named_later_, true))
+    return;
+  server.send(MessageType::kMapSubscribe, objecter::MapSubscribe{ours->epoch + 1},
+              msgr::Priority::kHigh);
 }
 
 void AuthorityLink::on_boot_reply(const ServerRef& server, ConstBytes front) {

@@ -58,6 +58,7 @@ class AuthorityLink final : private objecter::MapSeeker {
   void ask(objecter::ServerConnection& server) override { send_boot(server); }
   void on_hello(objecter::ServerConnection& server, ConstBytes front);
   void on_map(objecter::ServerConnection& server, ConstBytes front);
+  void on_current(objecter::ServerConnection& server, ConstBytes front);
   void on_boot_reply(const objecter::ServerRef& server, ConstBytes front);
   void send_boot(objecter::ServerConnection& server);
   bool may_decide(const objecter::ServerConnection& server) const;
@@ -73,7 +74,8 @@ class AuthorityLink final : private objecter::MapSeeker {
   // The newest map that a server has sent which has not proven to be the authority; null if none
   // has. Read for nothing but the authority's addresses.
   objecter::OsdMapRef hearsay_;
-  std::string last_problem_;  // said in the log once, not at every try
+  bool has_named_later_ = false;  // an epoch that is later than ours: on_current()
+  std::string last_problem_;      // said in the log once, not at every try
 };
 
 }  // namespace lunar::osd

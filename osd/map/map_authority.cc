@@ -100,7 +100,10 @@ struct MapAuthority::LaterEpochProposal final : MapProposal {
 
 MapAuthority::MapAuthority(ServerRecords& records, OsdMapRef map,
                            UniqueFunction<void(OsdMapRef)> on_map)
-    : records_(records), map_(std::move(map)), on_map_(std::move(on_map)) {}
+    : records_(records),
+      map_(std::move(map)),
+      on_map_(std::move(on_map)),
+      is_restored_(map_->epoch > kRestoreGap) {}
 
 void MapAuthority::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
   auto pending = std::make_unique<CommandProposal>();

@@ -35,8 +35,8 @@ class MapAuthority {
   // Each `done` runs once; at once if nothing has to be written.
   void command(std::string text, UniqueFunction<void(objecter::CommandReply)> done);
   void boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::OsdBootReply)> done);
-  // A server has the map of this epoch. If ours was restored since this start and is older, it is
-  // published again as a later one: else that server would never take it.
+  // A server has the map of this epoch. If ours was restored and is older, it is published again as
+  // a later one: else that server would never take it.
   void on_known_epoch(objecter::Epoch epoch);
   // Its session is gone for good.
   void osd_is_down(objecter::OsdId osd);
@@ -69,7 +69,7 @@ class MapAuthority {
   std::deque<std::unique_ptr<MapProposal>> queue_;
   objecter::OsdMapRef proposed_;
   objecter::Epoch latest_known_ = 0;  // that a server had
-  bool is_restored_ = false;          // since this start
+  bool is_restored_;                  // at any time
   bool is_busy_ = false;              // proposed_ is being written, for the first of the queue
   UniqueFunction<void()> drained_;
 };

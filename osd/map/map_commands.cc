@@ -461,7 +461,11 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   if (!lost) return refuse(OsdErrc::kInvalid, lost.error().message);
   Json replaced = Json::array();
   // A pool id is never used twice.
+  const bool is_on_new_store =
+      restored->find_osd(map.authority)->store != map.find_osd(map.authority)->store;
   restored->next_pool_id = std::max(restored->next_pool_id, map.next_pool_id);
+  if (is_on_new_store)
+    restored->next_pool_id = std::min(restored->next_pool_id + kRestorePoolGap, OsdMap::kMaxPoolId);
   restored->epoch = std::max(restored->epoch, map.epoch) + kRestoreGap;
   // What was taken from an entity since is not given back, and no cluster is without capabilities
   // again. Only one that was made anew has none of its own to keep.

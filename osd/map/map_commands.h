@@ -15,6 +15,9 @@ namespace lunar::osd {
 // Later maps than that of a backup may be known to servers and clients, which take none that is
 // older: a restored one is later than any that is known to the authority by so many changes.
 constexpr objecter::Epoch kRestoreGap = 1'000'000;
+// And pools may have been made since, of which an authority on a new store knows nothing: their ids
+// are not given out again, and what is left of them is removed.
+constexpr objecter::PoolId kRestorePoolGap = 1024;
 
 using CommandChange = MapChange<objecter::CommandReply>;
 

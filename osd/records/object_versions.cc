@@ -129,9 +129,21 @@ ObjectVersion ObjectVersions::of_metadata(const ObjectId& id) const {
 void ObjectVersions::change_metadata(const ObjectId& id, bool is_deleted, StoreDone done) {
   Bucket& bucket = buckets_[bucket_of(id)];
   const uint64_t next = of_metadata(id).counter + 1;
+  const auto known = bucket.objects.find(id);
+  const std::optional<Metadata> before =
+      known == bucket.objects.end() ? std::nullopt : std::optional(known->second);
   bucket.objects[id] = {next, is_deleted};
   fold(bucket);
-  bucket.writer->save(std::move(done));
+  // A version that is seen and not written would be given out again after a restart.
+  const auto settle = [&bucket, id, next, before](std::error_code error) {
+    const auto now = bucket.objects.find(id);
+    if (!error || now == bucket.objects.end() || now->second.counter != next) return;
+    if (before)
+      now->second = *before;
+    else
+      bucket.objects.erase(now);
+  };
+  bucket.writer->save(settle, std::move(done));
 }
 
 bool ObjectVersions::is_metadata(const ObjectId& id) const {

@@ -75,7 +75,8 @@ Flusher::FolderSyncs Flusher::sync_folders(const std::vector<std::string>& folde
   FolderSyncs result;
   for (const std::string& folder : folders) {
     const StoreTree::FolderSync synced = tree_.sync_folder(folder);
-    if (!synced.error()) continue;
+    // One that is not there has nothing that could be lost.
+    if (!synced.error() || synced.open == system_error(ENOENT)) continue;
     if (synced.open) result.last.open = synced.open;
     if (synced.sync) result.last.sync = synced.sync;
     result.behind.push_back(folder);

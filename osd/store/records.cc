@@ -8,6 +8,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "osd/store/store_error.h"
 
 namespace lunar::osd {
 namespace {
@@ -52,17 +53,32 @@ void Records::put(const std::string& key, ServerRecords::RecordValue value, Stor
 void Records::start() {
   is_busy_ = true;
   auto batch = std::make_shared<Batch>(std::exchange(waiting_, {}));
-  pool_.run(
-      [this, batch]() -> std::error_code {
-        for (RecordPut& put : *batch) put.error = reserve_.use_for([&] { return apply(put); });
-        return tree_.sync_folder(kFolder).error();
-      },
-      [this, batch](std::error_code synced) {
-        for (RecordPut& put : *batch) {
-          if (!put.error) put.error = synced;
-        }
-        finish(*batch);
-      });
+  pool_.run([this, batch] { return write(*batch); },
+            [this, batch](std::error_code error) {
+              for (RecordPut& put : *batch) {
+                if (!put.error) put.error = error;
+              }
+              finish(*batch);
+            });
+}
+
+// What ends with an error must not be there at the next start: whoever asked for it was refused.
+std::error_code Records::write(Batch& batch) {
+  const auto folder =
+      tree_.open_folder(kFolder);  // first: it might fail when the names are changed
+  if (!folder) return folder.error();
+  for (RecordPut& put : batch) put.error = reserve_.use_for([&] { return apply(put); });
+  const auto sync = [&] { return error_in(tree_.syscalls().sync_file(folder->get())); };
+  const std::error_code synced = sync();
+  if (!synced) return {};
+  LUNAR_ERROR(kStore, "records cannot be synced: {}; they are put back as they were",
+              synced.message());
+  for (const RecordPut& put : batch) {
+    const ServerRecords::RecordValue* before = find(put.key);  // nobody changes it meanwhile
+    apply({put.key, before != nullptr ? *before : ServerRecords::RecordValue(), {}, {}});
+  }
+  sync();
+  return synced;
 }
 
 std::error_code Records::apply(const RecordPut& put) {

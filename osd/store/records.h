@@ -41,7 +41,8 @@ class Records {
   };
   using Batch = std::vector<RecordPut>;
   void start();
-  std::error_code apply(const RecordPut& put);  // on a thread
+  std::error_code write(Batch& batch);          // on a thread
+  std::error_code apply(const RecordPut& put);  // as above
   void finish(Batch& batch);
 
   BlockingPool& pool_;

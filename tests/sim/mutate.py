@@ -3,6 +3,7 @@
 """Takes mends back, one at a time, and asks whether the simulator notices.
 
     tests/sim/mutate.py [--seeds N] [NAME...]
+    tests/sim/mutate.py --check       whether each can still be applied, and names a script that is there
 
 Each file tests/sim/mutations/NAME.patch undoes one mend. Its head says what has to be found, and under which faults:
 
@@ -67,11 +68,32 @@ def is_found(simulator, head, seeds):
     return None
 
 
+def check():
+    """Those that have to be made anew since the code around them has changed."""
+    stale = 0
+    for patch in sorted(MUTATIONS.glob("*.patch")):
+        head = head_of(patch)
+        applied = subprocess.run(["git", "apply", "--check", str(patch)], cwd=ROOT, check=False, text=True,
+                                 stderr=subprocess.PIPE)
+        problem = applied.stderr.strip()
+        if "finds" not in head:
+            problem = "its head does not say what has to be found"
+        elif "script" in head and not (ROOT / "tests/sim/scripts" / head["script"]).exists():
+            problem = f"there is no script {head['script']}"
+        if problem:
+            stale += 1
+            print(f"{patch.stem}: {problem}")
+    return 1 if stale else 0
+
+
 def main():
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--seeds", type=int, help="runs at most, instead of what the mutation says")
     parser.add_argument("names", nargs="*", help="of mutations; all without any")
+    parser.add_argument("--check", action="store_true", help="build and run nothing")
     given = parser.parse_args()
+    if given.check:
+        return check()
     patches = sorted(MUTATIONS.glob("*.patch"))
     if given.names:
         patches = [MUTATIONS / f"{name}.patch" for name in given.names]

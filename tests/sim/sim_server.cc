@@ -25,13 +25,16 @@ SimServer::SimServer(const Place& place, osd::OsdId id)
     : place_(place), id_(id), disk_(place.host, place.folder + "/osd." + std::to_string(id)) {}
 
 void SimServer::make_store() {
-  const auto made = osd::make_file_store(disk_.path(), place_.fsid, id_, &disk_);
-  LUNAR_CHECK(made, "a store in an empty folder");
-  if (id_ == 0) record_first_map();
+  for (;;) {
+    const auto made = osd::make_file_store(disk_.path(), place_.fsid, id_, &disk_);
+    LUNAR_CHECK(made, "a store in an empty folder");
+    if (id_ != 0 || record_first_map()) break;
+    disk_.replace();  // a fault struck meanwhile
+  }
   disk_.sync_file_system(-1);
 }
 
-void SimServer::record_first_map() {
+bool SimServer::record_first_map() {
   SimProcess* const process = new SimProcess(place_.host, "mkmap", {}, place_.wire);
   osd::FileStoreOptions options;
   options.path = disk_.path();
@@ -43,12 +46,15 @@ void SimServer::record_first_map() {
   std::vector<std::byte> record;
   objecter::encode(osd::make_first_map(place_.fsid, id_, (*store)->identity().store), record);
   bool is_closed = false;
+  bool is_written = false;
   (*store)->put_record(osd::kMapRecord, std::move(record), [&](std::error_code error) {
-    LUNAR_CHECK(!error, "the first map is written");
+    is_written = !error;
     (*store)->shutdown([&] { is_closed = true; });
   });
   LUNAR_CHECK(place_.host.run([&] { return is_closed; }, TimePoint::max()), "mkmap ends");
   process->kill();
+  disk_.close_files();
+  return is_written;
 }
 
 void SimServer::start() {

@@ -67,7 +67,7 @@ class SimServer {
     bool is_over = false;
   };
   void exit(Life& life, const std::string& why);
-  void record_first_map();
+  bool record_first_map();  // false: the disk failed
 
   const Place place_;
   const osd::OsdId id_;

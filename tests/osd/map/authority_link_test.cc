@@ -231,6 +231,26 @@ TEST_F(AuthorityLinkTest, OlderMapsAndThoseOfOthersAreIgnored) {
 }
 
 // The authority's disk was lost, and a new cluster map was made with the same fsid.
+// The same backup restored on two stores, one after the other.
+TEST_F(AuthorityLinkTest, AnotherMapOfTheSameEpochHasToBecomeLater) {
+  ours = std::make_shared<const OsdMap>(cluster);
+  osd(0).hello.store = Uuid::random();
+  start({0});
+  EXPECT_TRUE(osd(0).boots.empty());
+  ASSERT_GE(osd(0).subscriptions.size(), 2u);
+  EXPECT_EQ(osd(0).subscriptions.front(), 5u);
+  EXPECT_EQ(osd(0).subscriptions.back(), 6u) << "so that it makes a later one";
+  EXPECT_LE(osd(0).subscriptions.size(), 4u) << "and is not flooded";
+  OsdMap restored = cluster;
+  restored.epoch = 1'000'006;
+  restored.osds[0].store = osd(0).hello.store;
+  restored.osds.push_back({7, store_, {}, false});
+  osd(0).map = restored;
+  pass(3s);
+  EXPECT_TRUE(link->is_booted());
+  EXPECT_EQ(*ours, restored);
+}
+
 TEST_F(AuthorityLinkTest, AnAuthorityOnAnotherStoreIsNotBootedWithUntilItsMapKnowsUs) {
   ours = std::make_shared<const OsdMap>(cluster);
   osd(0).hello.store = Uuid::random();

@@ -13,8 +13,11 @@ class MapAuthorityTest : public StoreFixture {
   MapAuthorityTest() {
     first =
         std::make_shared<const objecter::OsdMap>(make_first_map(Uuid::random(), 0, Uuid::random()));
+    make_authority(first);
+  }
+  void make_authority(const objecter::OsdMapRef& map) {
     authority = std::make_unique<MapAuthority>(
-        *store, first, [this](objecter::OsdMapRef map) { published.push_back(std::move(map)); });
+        *store, map, [this](objecter::OsdMapRef next) { published.push_back(std::move(next)); });
   }
   void boot(int id, Uuid uuid) {
     objecter::OsdBoot boot;
@@ -131,6 +134,19 @@ TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesWhileItIsWri
   turn();
   ASSERT_EQ(published.size(), 2u);
   EXPECT_GT(published[1]->epoch, kKnown);
+}
+
+TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterAfterARestart) {
+  command(R"({"prefix": "map backup"})");
+  turn();
+  command(R"({"prefix": "map restore", "yes_i_really_mean_it": true, "map": )" +
+          replies.at(0).text + "}");
+  turn();
+  make_authority(published.at(0));
+  authority->on_known_epoch(published[0]->epoch + 7);
+  turn();
+  ASSERT_EQ(published.size(), 2u);
+  EXPECT_GT(published[1]->epoch, published[0]->epoch + 7);
 }
 
 TEST_F(MapAuthorityTest, AMapOfAnotherVersionIsRefusedWithASentence) {

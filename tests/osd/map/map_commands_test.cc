@@ -256,6 +256,16 @@ class LostAuthorityTest : public MapCommandsTest {
   OsdMap before;
 };
 
+// Its objects on other servers would be those of the new pool, and the lost ones zeroes.
+TEST_F(LostAuthorityTest, APoolMadeAfterTheBackupDoesNotGiveItsIdToAnother) {
+  const objecter::PoolId made_since = before.next_pool_id;
+  run(restore({0}));
+  run({{"prefix", "pool create"}, {"pool", "p2"}});
+  EXPECT_GT(map.find_pool(std::string_view("p2"))->id, made_since);
+  EXPECT_GT(map.osds[0].lost_below, made_since);
+  EXPECT_EQ(map.find_pool(std::string_view("p"))->id, before.pools[0].id);
+}
+
 TEST_F(LostAuthorityTest, RestoringReplacesItsStoreIfThatIsSaid) {
   const std::string sentence = refusal(restore(json::array()), OsdErrc::kNotPermitted);
   EXPECT_NE(sentence.find("--osd-lost 0"), std::string::npos) << sentence;
@@ -266,7 +276,7 @@ TEST_F(LostAuthorityTest, RestoringReplacesItsStoreIfThatIsSaid) {
   EXPECT_EQ(map.osds[0].store, now.store);
   EXPECT_TRUE(map.osds[0].up) << "it is the one that answers";
   EXPECT_EQ(map.osds[0].addresses, now.addresses);
-  EXPECT_EQ(map.osds[0].lost_below, before.next_pool_id) << "what is absent there is lost";
+  EXPECT_EQ(map.osds[0].lost_below, map.next_pool_id) << "what is absent there is lost";
   ASSERT_EQ(map.osds.size(), 3u);
   EXPECT_EQ(map.osds[1].store, before.osds[1].store);
   EXPECT_FALSE(map.osds[1].up);

@@ -35,6 +35,26 @@ TEST_F(ObjectVersionsTest, AMetadataObjectThatNeverWasIsAtZero) {
   EXPECT_EQ(versions->of_metadata({1, "a"}), (ObjectVersion{0, 0}));
 }
 
+TEST_F(ObjectVersionsTest, AVersionThatIsNotWrittenIsNotSeen) {
+  auto versions = std::move(*ObjectVersions::load(*store, 3));
+  const auto change = [&](const char* name) {
+    versions->change_metadata({1, name}, false, [](std::error_code) {});
+    turn();
+  };
+  change("known");
+  for (const char* name : {"known", "new"}) {
+    const ObjectVersion before = versions->of_metadata({1, name});
+    store->fail_next(FaultyStore::Call::kRecord, system_error(EIO));
+    change(name);
+    EXPECT_EQ(versions->of_metadata({1, name}), before) << name;
+    auto after_restart = std::move(*ObjectVersions::load(*store, 4));
+    EXPECT_EQ(after_restart->of_metadata({1, name}), before) << name;
+    change(name);
+    EXPECT_EQ(versions->of_metadata({1, name}).counter, before.counter + 1) << name;
+  }
+  EXPECT_TRUE(versions->is_metadata({1, "new"}));
+}
+
 TEST_F(ObjectVersionsTest, TombstonesAreFoldedAndVersionsStillGrow) {
   auto versions = std::move(*ObjectVersions::load(*store, 3));
   // Enough deleted objects that some bucket must be folded.

@@ -31,6 +31,38 @@ TEST_F(FileStoreDurabilityTest, AFlushOfFewSyncsTheFilesAndTheFolderOfANewName) 
   EXPECT_TRUE(fake_.take_calls().empty()) << "nothing is dirty";
 }
 
+// Its change of the map was refused: it must not be the map at the next start.
+TEST_F(FileStoreDurabilityTest, ARecordThatWasNotWrittenIsNotThereLater) {
+  open();
+  ASSERT_EQ(driver_.put_record(*store_, "known", "before"), kNone);
+  enum Stage { kBegun, kRenamed, kFailed };
+  std::atomic<Stage> stage = kBegun;
+  fake_.set_rule([&](const std::string& call) {
+    if (call == "rename" && stage == kBegun) stage = kRenamed;
+    if (call != "fsync" || stage != kRenamed) return 0;
+    stage = kFailed;
+    return -EIO;
+  });
+  EXPECT_NE(driver_.put_record(*store_, "known", "after"), kNone);
+  stage = kBegun;
+  EXPECT_NE(driver_.put_record(*store_, "new", "after"), kNone);
+  fake_.heal();
+  EXPECT_EQ(as_text(*store_->get_record("known")), "before");
+  driver_.shutdown(*store_);
+  store_.reset();
+  open();
+  EXPECT_EQ(as_text(*store_->get_record("known")), "before");
+  EXPECT_EQ(store_->get_record("new").error(), OsdErrc::kNoSuchObject);
+}
+
+TEST_F(FileStoreDurabilityTest, AFailedRemovalWhereNoFolderIsFailsNoFlush) {
+  open();
+  fake_.fail_open(EMFILE);
+  EXPECT_NE(driver_.remove(*store_, {77, "absent"}), kNone);
+  fake_.fail_open(0);
+  EXPECT_EQ(driver_.flush(*store_), kNone);
+}
+
 TEST_F(FileStoreDurabilityTest, AFlushAfterARemovalSyncsItsFolder) {
   open();
   ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
