@@ -180,6 +180,7 @@ void IoRun::on_extent_reply(uint32_t index, const ObjectExtent& extent, OpReply 
       std::memset(into.data(), 0, into.size());
     }
   }
+  has_done_some_ |= !reply.error || reply.error == OsdErrc::kUnknownOutcome;
   if (reply.error && !result_.error) {
     result_.error = reply.error;
     if (reply.error == OsdErrc::kMiscompare && !reply.steps.empty()) {
@@ -203,6 +204,10 @@ void IoRun::finish() {
               result_.error ? 0 : work_.length);
   image_->writes_->end(write_);
   if (result_.error == objecter::OsdErrc::kFenced) image_->on_fenced();
+  // What must not be done twice is not to be repeated as a whole if a part of it was done.
+  const bool is_repeatable =
+      work_.type != IoType::kOrWrite && work_.type != IoType::kCompareAndWrite;
+  if (result_.error && has_done_some_ && !is_repeatable) result_.error = OsdErrc::kUnknownOutcome;
   image_->ios_.remove(*this);
   ImageIoDone done = std::move(done_);
   const IoResult result = result_;

@@ -66,6 +66,7 @@ class IoRun : public boost::intrusive::list_base_hook<> {
   objecter::ImageWrites::Write write_;  // if it changes the image, while its ops are under way
   IoResult result_;                     // joined from the replies so far
   bool is_cancelled_ = false;
+  bool has_done_some_ = false;  // an extent has, or may have
   boost::container::small_vector<SubmittedExtent, 4> in_flight_;
   std::chrono::steady_clock::time_point started_;
 };

@@ -176,10 +176,14 @@ Task<std::error_code> trim_once(Client& client, PoolInfo pool, ImageHeader heade
 Task<std::error_code> trim_image(Client& client, PoolInfo pool, ImageHeader header, uint64_t from,
                                  uint64_t to, OnProgress on_progress) {
   std::error_code error = OsdErrc::kLostWrites;
+  bool has_lost = false;
   for (int round = 0; round < kLostWritesRounds && error == OsdErrc::kLostWrites; ++round) {
     const std::error_code ended = co_await trim_once(client, pool, header, from, to, on_progress);
     error = ended;
+    has_lost |= error == OsdErrc::kLostWrites;
   }
+  // Whoever has the image open in this process hears of it by a flush of his own.
+  if (has_lost) client.objecter().on_loss_unheard(header.id);
   co_return error;
 }
 

@@ -99,6 +99,20 @@ TEST_F(ImageIoTest, OrWriteKeepsWhatWasSet) {
   EXPECT_EQ(read(0, 512), std::string(512, '\x3f'));
 }
 
+// An initiator repeats what ended for want of space, and would set bits again that others cleared.
+TEST_F(ImageIoTest, AnOrWriteOfWhichAPartWasDoneHasNoKnownOutcome) {
+  create_and_open(8 * kMiB);
+  const std::string bits(1024, '\x30');
+  IoResult result;
+  for (auto& [id, osd] : osds) {
+    osd.store->fail_next(osd::FaultyStore::Call::kWrite, system_error(ENOSPC));
+    result =
+        io([&](auto done) { image->or_write(4 * kMiB - 512, as_const_bytes(bits), {}, done); });
+    if (result.error) break;  // one object is on that server, or both
+  }
+  EXPECT_EQ(result.error, OsdErrc::kUnknownOutcome);
+}
+
 TEST_F(ImageIoTest, DiscardFreesWhatItCovers) {
   create_and_open(8 * kMiB);
   ASSERT_FALSE(write(0, std::string(4 * kMiB, 'x')));
