@@ -311,6 +311,20 @@ static void fast_release(struct iscsi_connection* connection) {
   plain.ep_release(connection);
 }
 
+// RFC 7143, 4.2.2.1: the initiator may send up to MaxCmdSN. tgt keeps whatever comes, and looks
+// through all of it for each more.
+static int is_in_window(const struct iscsi_connection* connection) {
+  const struct iscsi_cmd* command = (const struct iscsi_cmd*)&connection->req.bhs;
+  const struct iscsi_session* session = connection->session;
+  const struct iscsi_task* each;
+  if (!session || (command->opcode & ISCSI_OP_IMMEDIATE)) return 1;
+  if (ntohl(command->cmdsn) == session->exp_cmd_sn) return 1;
+  list_for_each_entry(each, &session->pending_cmd_list, c_list) {
+    if (each->req.statsn == command->cmdsn) return 0;  // tgt's name for that field
+  }
+  return (int32_t)(ntohl(command->cmdsn) - session->exp_cmd_sn) <= (int32_t)session->max_queue_cmd;
+}
+
 static struct iscsi_task* fast_alloc_task(struct iscsi_connection* connection, size_t ext_bytes) {
   const struct iscsi_cmd* command = (const struct iscsi_cmd*)&connection->req.bhs;
   struct lunar_tcp_connection* own = driven(connection);
@@ -319,6 +333,10 @@ static struct iscsi_task* fast_alloc_task(struct iscsi_connection* connection, s
       !fits_tgt(ntohl(command->data_length))) {
     refuse(connection, "a command expects 2 GiB or more");
     return NULL;  // which tgt takes for a lack of memory, and closes the connection
+  }
+  if (connection->state == STATE_SCSI && !is_in_window(connection)) {
+    refuse(connection, "a command is beyond MaxCmdSN, or its number came twice");
+    return NULL;
   }
   task = plain.alloc_task(connection, ext_bytes);
   if (task && own) lunar_tcp_add_task(own);

@@ -216,6 +216,23 @@ class DataOutTest(HostileCase):
         self.initiator.send(write + self.data_out(0, bytes(512), True))
         self.assert_refused()
 
+    def test_commands_beyond_the_window(self):
+        """tgt keeps what comes too early, and looks through all of it for each more."""
+        with self.subTest("a number that came already"):
+            self.initiator.skip_command_number()
+            early = self.initiator.read_pdu(0, 1)
+            self.initiator.send(early * 2)
+            self.assert_refused()
+        with self.subTest("more of them than were asked for"):
+            self.initiator = self.logged_in()
+            self.initiator.skip_command_number()
+            with self.assertRaises((ConnectionEnded, OSError)):
+                for _ in range(4):
+                    self.initiator.send(b"".join(self.initiator.read_pdu(0, 1) for _ in range(100)))
+                self.initiator.receive()
+            self.wait_for_end(0)
+            self.assert_unharmed()
+
     def test_before_the_command_has_its_turn(self):
         self.initiator.skip_command_number()
         write = self.initiator.write_pdu(0, 16)
