@@ -6,11 +6,10 @@
 #include <optional>
 
 #include "common/peer_name.h"
+#include "objecter/protocol/watch.h"
 
 namespace lunar::gateway {
 namespace {
-
-constexpr uint64_t kNoNonce = UINT64_MAX / 2;  // those of clocks are below: a digit is damaged
 
 bool is_space(char c) noexcept { return c == ' ' || c == '\n' || c == '\t' || c == '\r'; }
 
@@ -121,7 +120,8 @@ std::vector<Registration> salvage_registrations(std::string_view text) {
     const auto cookie = quoted(value_of(object, "cookie"));
     who.cookie = cookie ? parse_image_id(*cookie).value_or(0) : 0;  // of the same form
     const bool is_legible = entity && instance && is_entity_text(*entity) &&
-                            is_instance_text(*instance) && who.nonce != 0 && who.nonce < kNoNonce;
+                            is_instance_text(*instance) && who.nonce != 0 &&
+                            who.nonce < objecter::kNoNonce;
     if (!is_legible) continue;
     who.entity = *entity;
     who.instance = *instance;

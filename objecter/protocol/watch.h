@@ -25,6 +25,10 @@ struct WatchLimits {
   static constexpr std::chrono::milliseconds kMaxTimeout{std::chrono::minutes(10)};
 };
 
+// Nonces are of clocks, and so below this: from here on one is damaged, or somebody has made it up,
+// and no later start would ever be newer.
+inline constexpr uint64_t kNoNonce = UINT64_MAX / 2;
+
 // One start of a client, as servers tell them apart: a later start of the same instance has a
 // greater nonce. The same three as in msgr::PeerIdentity, and with its bounds: common/peer_name.h.
 // A value.

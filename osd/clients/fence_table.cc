@@ -177,6 +177,10 @@ bool FenceTable::is_entity_fenced(const std::string& entity) const {
 
 void FenceTable::replace(const ClientName& client, uint64_t nonce, StoreDone done) {
   LUNAR_CHECK(client.is_valid(), "a fence of a name that no record holds");
+  std::size_t under_way = 0;
+  for (const auto& [name, entry] : clients_)
+    if (name.entity == client.entity) under_way += entry.replaced.saving;
+  if (under_way >= kMaxTakeoversUnderWay) return writer_.save(busy_unless_failed(std::move(done)));
   Entry& entry = clients_[client];
   entry.has_older = true;  // it may come back
   entry.used = ++clock_;

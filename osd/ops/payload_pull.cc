@@ -8,6 +8,7 @@
 #include "common/crc32c.h"
 #include "common/host.h"
 #include "common/log.h"
+#include "common/log_limited.h"
 #include "msgr/errors.h"
 #include "tracing/tracepoints.h"
 
@@ -81,8 +82,8 @@ PullFault PayloadPull::verify(uint32_t number, const PulledFragment& fragment) c
   if (!delivery_.has_crc) return PullFault::kNone;
   const ConstBytes bytes = fragment.buffer->bytes().subspan(fragment.offset, length_of(number));
   if (crc32c(0, bytes) == delivery_.crcs[number]) return PullFault::kNone;
-  LUNAR_LOG(kOsd, 0, "{} tid {}: fragment {} was damaged on its way",
-            op_.client ? op_.client->to_string() : "-", op_.header.tid, number);
+  LUNAR_LOG_LIMITED(kOsd, 0, "{} tid {}: fragment {} was damaged on its way",
+                    op_.client ? op_.client->to_string() : "-", op_.header.tid, number);
   return PullFault::kDamaged;
 }
 

@@ -12,9 +12,11 @@
 #include "common/host.h"
 #include "common/json.h"
 #include "common/log.h"
+#include "common/log_limited.h"
 #include "common/peer_name.h"
 #include "msgr/awaiters.h"
 #include "objecter/cluster/text_message.h"
+#include "objecter/protocol/watch.h"
 #include "osd/map/command_arguments.h"
 
 namespace lunar::osd {
@@ -134,8 +136,8 @@ void CommandService::on_command(msgr::Connection& connection, const msgr::InMess
                                       "those that show the cluster and fence, 'allow *' all of "
                                       "them (`lunar auth caps`, or osd_admin_entities)",
                                       connection.peer().entity)));
-  LUNAR_LOG(kOsd, 1, "command of {}: {}", connection.peer().entity,
-            printable_text(command_prefix(text)));
+  LUNAR_LOG_LIMITED(kOsd, 1, "command of {}: {}", connection.peer().entity,
+                    printable_text(command_prefix(text)));
   run(text, answer);
 }
 
@@ -245,8 +247,9 @@ Detached CommandService::fence(std::string text, Done done) {
   }
   // Without a nonce: every start up to now. Nonces grow with time, in whatever unit.
   const auto given = json.find("nonce");
-  if (given != json.end() && !given->is_number_unsigned()) {
-    done(refusal(OsdErrc::kInvalid, "\"nonce\" must be a number"));
+  if (given != json.end() &&
+      (!given->is_number_unsigned() || given->get<uint64_t>() >= objecter::kNoNonce)) {
+    done(refusal(OsdErrc::kInvalid, "\"nonce\" must be a number below 2^63"));
     co_return;
   }
   const uint64_t nonce = given != json.end() ? given->get<uint64_t>() : newest_nonce(*client);

@@ -6,6 +6,7 @@
 
 #include "common/check.h"
 #include "common/log.h"
+#include "common/log_limited.h"
 #include "objecter/protocol/placement.h"
 
 // Whoever is told something is told by a message; a notify's `done` runs from a posted function.
@@ -90,9 +91,10 @@ Result<milliseconds> WatchTable::watch(const ClientIdentity& id, const ObjectId&
   if (!has_room(entry, object)) {
     counters_.watch_refused.add();
     const auto known = objects_.find(object);
-    LUNAR_LOG(kOsd, 0, "{} ({}) is refused a watch of {}: it has {} watches already, the client {}",
-              id.entity, id.instance, object.name,
-              known == objects_.end() ? 0 : known->second.size(), entry.watches.size());
+    LUNAR_LOG_LIMITED(kOsd, 0,
+                      "{} ({}) is refused a watch of {}: it has {} watches already, the client {}",
+                      id.entity, id.instance, object.name,
+                      known == objects_.end() ? 0 : known->second.size(), entry.watches.size());
     forget_if_gone(entry);
     return failure(OsdErrc::kBusy);
   }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/clients/fence_table.h"
 
+#include <algorithm>
 #include <functional>
 
 #include "tests/osd/ops/executor_fixture.h"
@@ -31,6 +32,30 @@ class FenceTableTest : public StoreFixture {
   std::unique_ptr<FenceTable> fences;
   std::size_t next_tool_ = 0;
 };
+
+// All that are asked for during one write of the record end together, each with a look at the
+// table.
+TEST_F(FenceTableTest, TakeoversOfAnEntityUnderWayAreBounded) {
+  store->hold(FaultyStore::Call::kRecord);
+  std::vector<std::error_code> results;
+  const auto take_over = [&](const std::string& entity, std::size_t number) {
+    fences->replace({entity, "x" + std::to_string(number)}, 5,
+                    [&](std::error_code error) { results.push_back(error); });
+  };
+  constexpr std::size_t kMost = FenceTable::kMaxTakeoversUnderWay;
+  for (std::size_t i = 0; i < kMost + 10; ++i) take_over("client.evil", i);
+  take_over("client.gw", 0);
+  store->release(FaultyStore::Call::kRecord);
+  turn();
+  ASSERT_EQ(results.size(), kMost + 11);
+  EXPECT_EQ(std::count(results.begin(), results.end(), std::error_code{}), kMost + 1);
+  EXPECT_EQ(std::count(results.begin(), results.end(), objecter::OsdErrc::kBusy), 10);
+  EXPECT_FALSE(fences->allows({"client.gw", "x0"}, 5));
+  results.clear();
+  take_over("client.evil", kMost + 5);
+  turn();
+  EXPECT_EQ(results, std::vector<std::error_code>{{}}) << "once they are written";
+}
 
 TEST_F(FenceTableTest, RemembersAClientThatIsThereAmongManyOthers) {
   fences->on_arrived(gateway);
