@@ -78,21 +78,25 @@ class Ring {
 // The queue, its thread and the sinks. The thread starts with the first line.
 class Writer {
  public:
+  Writer() {
+    MutexLock lock(opening_);
+    static_cast<void>(open_locked({}));  // opens no file
+  }
+
   void write(int level, std::string_view line) {
     MutexLock lock(mutex_);
-    if (!sinks_) open_locked({});
     if (!start_locked()) return;
     logger_->log(level < 0 ? spdlog::level::err : spdlog::level::info,
                  spdlog::string_view_t(line.data(), line.size()));
   }
 
   Outcome<void> open(const LogTarget& target) {
-    MutexLock lock(mutex_);
+    MutexLock lock(opening_);
     return open_locked(target);
   }
 
   Outcome<void> reopen() {
-    MutexLock lock(mutex_);
+    MutexLock lock(opening_);
     return open_locked(target_);
   }
 
@@ -115,7 +119,7 @@ class Writer {
   }
 
  private:
-  Outcome<void> open_locked(const LogTarget& target) REQUIRES(mutex_) {
+  Outcome<void> open_locked(const LogTarget& target) REQUIRES(opening_) {
     std::vector<spdlog::sink_ptr> sinks;
     try {
       if (target.to_stderr) sinks.push_back(std::make_shared<spdlog::sinks::stderr_sink_mt>());
@@ -125,9 +129,8 @@ class Writer {
     } catch (const std::exception& thrown) {  // spdlog reports a file it cannot open so
       return failure(std::errc::io_error, "log file " + target.file + ": " + thrown.what());
     }
-    if (!sinks_) sinks_ = std::make_shared<spdlog::sinks::dist_sink_mt>();
+    for (const spdlog::sink_ptr& sink : sinks) sink->set_pattern("%v");  // lines come complete
     sinks_->set_sinks(std::move(sinks));
-    sinks_->set_pattern("%v");  // lines come complete
     target_ = target;
     return {};
   }
@@ -149,9 +152,12 @@ class Writer {
     return true;
   }
 
+  // Held while a file is opened, which may take for ever: whoever logs takes mutex_ alone.
+  Mutex opening_;
+  LogTarget target_ GUARDED_BY(opening_);
+  const std::shared_ptr<spdlog::sinks::dist_sink_mt> sinks_ =
+      std::make_shared<spdlog::sinks::dist_sink_mt>();  // locks itself
   Mutex mutex_;
-  LogTarget target_ GUARDED_BY(mutex_);
-  std::shared_ptr<spdlog::sinks::dist_sink_mt> sinks_ GUARDED_BY(mutex_);
   std::shared_ptr<spdlog::details::thread_pool> pool_ GUARDED_BY(mutex_);
   std::shared_ptr<spdlog::async_logger> logger_ GUARDED_BY(mutex_);
   uint64_t dropped_ GUARDED_BY(mutex_) = 0;

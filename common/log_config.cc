@@ -1,14 +1,18 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "common/log_config.h"
 
-#include "common/log.h"
-
 namespace lunar {
 
 Outcome<std::unique_ptr<LogConfig>> LogConfig::open(Config& config) {
-  const LogTarget target{.file = config.get_string("log_file"),
-                         .to_stderr = config.get_bool("log_to_stderr")};
-  if (auto opened = log_open(target); !opened) return failure(opened.error());
+  if (auto opened = log_open(target_of(config)); !opened) return failure(opened.error());
+  return follow(config);
+}
+
+LogTarget LogConfig::target_of(const Config& config) {
+  return {.file = config.get_string("log_file"), .to_stderr = config.get_bool("log_to_stderr")};
+}
+
+std::unique_ptr<LogConfig> LogConfig::follow(Config& config) {
   std::unique_ptr<LogConfig> self(new LogConfig);
   for (std::size_t i = 0; i < static_cast<std::size_t>(Subsystem::kCount); ++i) {
     const auto subsystem = static_cast<Subsystem>(i);

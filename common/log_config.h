@@ -6,6 +6,7 @@
 #include <vector>
 
 #include "common/config.h"
+#include "common/log.h"
 #include "common/result.h"
 
 namespace lunar {
@@ -19,6 +20,10 @@ class LogConfig {
   // Called once, before the first thread, so that no line goes to where it should not.
   // Opens the log. The error is that of a log_file that cannot be opened for appending.
   static Outcome<std::unique_ptr<LogConfig>> open(Config& config);
+  // The same in two steps, for whoever must not block on a file: where the log is to go, for
+  // log_open(); and the rest, which opens nothing.
+  static LogTarget target_of(const Config& config);
+  static std::unique_ptr<LogConfig> follow(Config& config);
 
  private:
   LogConfig() = default;                     // by open() alone

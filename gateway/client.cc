@@ -45,52 +45,72 @@ Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity i
 }
 
 Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity identity,
+                                                const Keyring* keys, msgr::EventCenter& center,
+                                                PerfRegistry& perf) {
+  auto stack = msgr::make_network_stack(config, &perf);
+  if (!stack) return failure(stack.error());
+  std::unique_ptr<Client> client(new Client(config, center, perf));
+  auto started = client->start(std::move(identity), keys, std::move(*stack), perf);
+  if (!started) return failure(started.error());
+  return client;
+}
+
+Outcome<std::unique_ptr<Client>> Client::create(const Config& config, Identity identity,
                                                 std::unique_ptr<msgr::NetworkStack> stack,
                                                 msgr::EventCenter& center, PerfRegistry& perf) {
   std::unique_ptr<Client> client(new Client(config, center, perf));
-  client->entity_ = config.name().to_string();
-  client->identity_ = std::move(identity);
-  if (client->identity_.instance.empty()) client->identity_.instance = process_instance();
-  if (client->identity_.nonce == 0) client->identity_.nonce = time_nonce();
-  client->next_io_id_ = (random_u64() << 32) + 1;
-
-  auto messenger_options = msgr::MessengerOptions::from_config(config);
-  if (!messenger_options) return failure(messenger_options.error());
-  messenger_options->entity = client->entity_;
-  messenger_options->instance = client->identity_.instance;
-  messenger_options->nonce = client->identity_.nonce;
-
-  // A server may ask for a proof that this side does not.
-  auto watch = msgr::KeyringWatch::load(center, config.get_string("keyring"), config.name());
-  if (!watch && messenger_options->auth_required) return failure(watch.error());
-  if (watch) {
-    client->keyring_ = std::move(*watch);
-    const Keyring& keyring = client->keyring_->keyring();
-    if (messenger_options->auth_required && keyring.find(config.name()) == nullptr) {
-      return failure(std::errc::permission_denied,
-                     "keyring " + config.get_string("keyring") + " has no key for " +
-                         client->entity_ + ": add it, or choose another entity with -n or id=");
-    }
-  }
-
-  auto objecter_options = objecter::Objecter::Options::from_config(config);
-  if (!objecter_options) return failure(objecter_options.error());
-  client->stack_ = std::move(stack);
-  client->delivery_policy_->one_sided_threshold = config.get_size("lunar_one_sided_threshold");
-  client->delivery_policy_->fragment_bytes =
-      static_cast<uint32_t>(config.get_size("ms_async_rdma_fragment_size"));  // at most 16 MiB
-  client->delivery_policy_->can_expose =
-      client->stack_->supports_one_sided() && config.get_bool("ms_async_rdma_one_sided");
-
+  if (auto read = client->read_keyring(); !read) return failure(read.error());
   const Keyring* keys = client->keyring_ ? &client->keyring_->keyring() : nullptr;
-  auto made = objecter::Objecter::create(center, *client->stack_, std::move(*messenger_options),
-                                         std::move(*objecter_options), keys, &perf);
-  if (!made) return failure(made.error());
-  client->objecter_ = std::move(*made);
+  auto started = client->start(std::move(identity), keys, std::move(stack), perf);
+  if (!started) return failure(started.error());
   // Whoever connects is asked for a proof the next time it does.
   if (client->keyring_)
     client->keyring_->start(config.get_duration("keyring_check_interval"), [] {});
   return client;
+}
+
+Outcome<void> Client::read_keyring() {
+  auto watch = msgr::KeyringWatch::load(center_, config_.get_string("keyring"), config_.name());
+  // A server may ask for a proof that this side does not.
+  if (!watch && msgr::requires_authentication(config_)) return failure(watch.error());
+  if (watch) keyring_ = std::move(*watch);
+  return {};
+}
+
+Outcome<void> Client::start(Identity identity, const Keyring* keys,
+                            std::unique_ptr<msgr::NetworkStack> stack, PerfRegistry& perf) {
+  entity_ = config_.name().to_string();
+  identity_ = std::move(identity);
+  if (identity_.instance.empty()) identity_.instance = process_instance();
+  if (identity_.nonce == 0) identity_.nonce = time_nonce();
+  next_io_id_ = (random_u64() << 32) + 1;
+
+  auto messenger_options = msgr::MessengerOptions::from_config(config_);
+  if (!messenger_options) return failure(messenger_options.error());
+  messenger_options->entity = entity_;
+  messenger_options->instance = identity_.instance;
+  messenger_options->nonce = identity_.nonce;
+  if (messenger_options->auth_required &&
+      (keys == nullptr || keys->find(config_.name()) == nullptr)) {
+    return failure(std::errc::permission_denied,
+                   "keyring " + config_.get_string("keyring") + " has no key for " + entity_ +
+                       ": add it, or choose another entity with -n or id=");
+  }
+
+  auto objecter_options = objecter::Objecter::Options::from_config(config_);
+  if (!objecter_options) return failure(objecter_options.error());
+  stack_ = std::move(stack);
+  delivery_policy_->one_sided_threshold = config_.get_size("lunar_one_sided_threshold");
+  delivery_policy_->fragment_bytes =
+      static_cast<uint32_t>(config_.get_size("ms_async_rdma_fragment_size"));  // at most 16 MiB
+  delivery_policy_->can_expose =
+      stack_->supports_one_sided() && config_.get_bool("ms_async_rdma_one_sided");
+
+  auto made = objecter::Objecter::create(center_, *stack_, std::move(*messenger_options),
+                                         std::move(*objecter_options), keys, &perf);
+  if (!made) return failure(made.error());
+  objecter_ = std::move(*made);
+  return {};
 }
 
 Client::~Client() = default;

@@ -43,6 +43,12 @@ class Client {
   // keyring, a transport that this build lacks or this host cannot serve.
   static Outcome<std::unique_ptr<Client>> create(const Config& config, Identity identity,
                                                  msgr::EventCenter& center, PerfRegistry& perf);
+  // The same with keys that the caller has read, and watches if it likes: reads no file. Null if
+  // there are none: an error if authentication is required. They outlive the client, and change on
+  // its loop alone; who connects from then on is asked for the new ones.
+  static Outcome<std::unique_ptr<Client>> create(const Config& config, Identity identity,
+                                                 const Keyring* keys, msgr::EventCenter& center,
+                                                 PerfRegistry& perf);
   // The same over a stack that the caller chose, and that the client owns from then on.
   static Outcome<std::unique_ptr<Client>> create(const Config& config, Identity identity,
                                                  std::unique_ptr<msgr::NetworkStack> stack,
@@ -110,6 +116,9 @@ class Client {
 
  private:
   Client(const Config& config, msgr::EventCenter& center, PerfRegistry& perf);
+  Outcome<void> read_keyring();
+  Outcome<void> start(Identity identity, const Keyring* keys,
+                      std::unique_ptr<msgr::NetworkStack> stack, PerfRegistry& perf);
 
   const Config& config_;
   msgr::EventCenter& center_;
@@ -121,7 +130,7 @@ class Client {
   Identity identity_;
   std::string entity_;
   uint64_t next_io_id_ = 1;
-  std::unique_ptr<msgr::KeyringWatch> keyring_;  // null without authentication
+  std::unique_ptr<msgr::KeyringWatch> keyring_;  // null without one, or if the caller has it
   std::unique_ptr<msgr::NetworkStack> stack_;
   std::unique_ptr<objecter::Objecter> objecter_;
   std::set<uint64_t> resizes_;

@@ -51,13 +51,23 @@ KeyringWatch::~KeyringWatch() {
   shared_->watch = nullptr;
 }
 
+KeyringWatch::Reading KeyringWatch::read(std::string file) {
+  const Stamp stamp = stamp_of(file);
+  auto keyring = Keyring::load(file);
+  return {std::move(file), stamp, std::move(keyring)};
+}
+
 Outcome<std::unique_ptr<KeyringWatch>> KeyringWatch::load(EventCenter& center, std::string file,
                                                           const EntityName& own) {
-  std::unique_ptr<KeyringWatch> watch(new KeyringWatch(center, std::move(file), own));
-  watch->read_ = watch->seen_ = stamp_of(watch->file_);
-  auto loaded = Keyring::load(watch->file_);
-  if (!loaded) return failure(loaded.error());
-  watch->keyring_ = std::move(*loaded);
+  return create(center, read(std::move(file)), own);
+}
+
+Outcome<std::unique_ptr<KeyringWatch>> KeyringWatch::create(EventCenter& center, Reading reading,
+                                                            const EntityName& own) {
+  if (!reading.keyring_) return failure(reading.keyring_.error());
+  std::unique_ptr<KeyringWatch> watch(new KeyringWatch(center, std::move(reading.file_), own));
+  watch->read_ = watch->seen_ = reading.stamp_;
+  watch->keyring_ = std::move(*reading.keyring_);
   watch->needs_own_key_ = watch->keyring_.find(own) != nullptr;
   return watch;
 }

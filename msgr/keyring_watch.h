@@ -5,6 +5,7 @@
 #include <cstdint>
 #include <memory>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/keyring.h"
@@ -25,8 +26,15 @@ namespace lunar::msgr {
 // inside neither of its callbacks.
 class KeyringWatch {
  public:
-  // Reads the file, blocking. `own` is who uses it: if it has a key of its own there, a file
-  // without one is never taken later. Errors are those of Keyring::load().
+  // What was read of a keyring's file, when and whichever it was: what a watch begins with.
+  class Reading;
+  // Reads the file, blocking, on any thread.
+  static Reading read(std::string file);
+  // Begins with what was read, and touches no file. `own` is who uses it: if it has a key of its
+  // own there, a file without one is never taken later. Errors are those of Keyring::load().
+  static Outcome<std::unique_ptr<KeyringWatch>> create(EventCenter& center, Reading reading,
+                                                       const EntityName& own);
+  // Both, blocking.
   static Outcome<std::unique_ptr<KeyringWatch>> load(EventCenter& center, std::string file,
                                                      const EntityName& own);
   // A look that is under way ends later, and tells nobody.
@@ -99,6 +107,22 @@ class KeyringWatch {
       reloads_;  // to be done by a look that has not begun yet
   std::vector<UniqueFunction<void(Outcome<void>)>> promised_;  // by the one that is under way
   const std::shared_ptr<Shared> shared_;
+};
+
+// Move-only. Not thread-safe.
+class KeyringWatch::Reading {
+ public:
+  // The keys, or why they could not be read.
+  const Outcome<Keyring>& keyring() const noexcept { return keyring_; }
+
+ private:
+  friend class KeyringWatch;
+  Reading(std::string file, Stamp stamp, Outcome<Keyring> keyring)
+      : file_(std::move(file)), stamp_(stamp), keyring_(std::move(keyring)) {}
+
+  std::string file_;
+  Stamp stamp_;
+  Outcome<Keyring> keyring_;
 };
 
 }  // namespace lunar::msgr

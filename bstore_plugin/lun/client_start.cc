@@ -31,18 +31,32 @@ ClientStart::ClientStart(const Config& config, std::string instance, msgr::Event
       on_client_(std::move(on_client)) {}
 
 Outcome<std::unique_ptr<ClientStart>> ClientStart::create(
-    const Config& config, const std::string& instance, msgr::EventCenter& center,
-    PerfRegistry& perf, UniqueFunction<void(std::unique_ptr<gateway::Client>)> on_client) {
+    const Config& config, const std::string& instance, msgr::KeyringWatch::Reading keyring,
+    msgr::EventCenter& center, PerfRegistry& perf,
+    UniqueFunction<void(std::unique_ptr<gateway::Client>)> on_client) {
   std::unique_ptr<ClientStart> start(
       new ClientStart(config, instance, center, perf, std::move(on_client)));
+  if (auto taken = start->take_keyring(std::move(keyring)); !taken) return failure(taken.error());
   if (auto made = start->make_probe(); !made) return failure(made.error());
   // Whoever needs the client hears of an error.
   start->wait(config.get_duration("lunar_open_timeout"), [](const Outcome<void>&) {});
   return start;
 }
 
+Outcome<void> ClientStart::take_keyring(msgr::KeyringWatch::Reading keyring) {
+  auto watch = msgr::KeyringWatch::create(center_, std::move(keyring), config_.name());
+  if (watch) {
+    keyring_ = std::move(*watch);
+    // Whoever connects is asked for a proof the next time it does.
+    keyring_->start(config_.get_duration("keyring_check_interval"), [] {});
+  } else if (msgr::requires_authentication(config_)) {
+    return failure(watch.error());
+  }
+  return {};
+}
+
 Outcome<void> ClientStart::make_probe() {
-  auto probe = gateway::Client::create(config_, {}, center_, probe_perf_);
+  auto probe = gateway::Client::create(config_, {}, keys(), center_, probe_perf_);
   if (!probe) return failure(probe.error());
   probe_ = std::move(*probe);
   return {};
@@ -91,7 +105,7 @@ void ClientStart::on_known(const gateway::KnownStarts& known) {
 
 void ClientStart::make_client() {
   probe_.reset();
-  auto client = gateway::Client::create(config_, {instance_, nonce_}, center_, perf_);
+  auto client = gateway::Client::create(config_, {instance_, nonce_}, keys(), center_, perf_);
   if (!client) return finish(failure(client.error()));
   state_ = State::kMade;
   on_client_(std::move(*client));

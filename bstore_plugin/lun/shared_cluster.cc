@@ -15,9 +15,9 @@
 #include "common/crc32c.h"
 #include "common/file.h"
 #include "common/host.h"
-#include "common/keyring.h"
 #include "common/log.h"
 #include "common/log_config.h"
+#include "msgr/keyring_watch.h"
 
 namespace lunar::bstore_plugin {
 namespace {
@@ -58,7 +58,7 @@ std::string control_port() {
 
 // The same after a restart of this tgtd, different for any other, and for every other cluster
 // handle of this one: PeerIdentity::instance.
-std::string instance_name(const Config& config, const BsOptions& options) {
+std::string instance_name(const Config& config, const std::string& cluster_key) {
   std::string name = config.get_string("lunar_client_instance");
   if (name.empty()) {
     char host[256] = "localhost";
@@ -66,7 +66,44 @@ std::string instance_name(const Config& config, const BsOptions& options) {
     const char* socket = std::getenv("TGT_IPC_SOCKET");
     name = std::string(host) + "/tgtd." + (socket != nullptr ? socket : control_port());
   }
-  return fmt::format("{}.{:08x}", name, crc32c(0, as_const_bytes(options.cluster_key())));
+  return fmt::format("{}.{:08x}", name, crc32c(0, as_const_bytes(cluster_key)));
+}
+
+// All that is read when a cluster is opened.
+struct ClusterFiles {
+  std::unique_ptr<Config> config;
+  std::string cluster_key;  // BsOptions::cluster_key()
+  msgr::KeyringWatch::Reading keyring;
+};
+
+// Blocks.
+Outcome<ClusterFiles> read_files(const BsOptions& options, const EntityName& name) {
+  auto config = std::make_unique<Config>(name, options.cluster);
+  if (auto r = config->load(options.conf); !r) return failure(r.error());
+  for (const auto& [option, value] : options.overrides) {
+    if (auto r = config->set(option, value); !r)
+      return failure(r.error().code, "bsopts: " + r.error().message);
+  }
+  auto keyring = msgr::KeyringWatch::read(config->get_string("keyring"));
+  return ClusterFiles{std::move(config), options.cluster_key(), std::move(keyring)};
+}
+
+Outcome<ClusterFiles> read_files_in_time(const BsOptions& options) {
+  const auto name = EntityName::parse("client." + options.id);
+  if (!name) {
+    return failure(std::errc::invalid_argument,
+                   "bsopts: id '" + options.id + "' is not valid; it is the ID of client.ID");
+  }
+  auto files = run_in_time<Outcome<ClusterFiles>>(
+      [options, name = *name] { return read_files(options, name); }, kFileTimeout);
+  if (!files) return failure(no_file_in_time(options));
+  return std::move(*files);
+}
+
+// Blocks. The socket is in a folder that is made if it is missing.
+Outcome<std::unique_ptr<AdminSocket>> open_admin_socket(const std::string& path) {
+  if (auto made = make_directories(parent_directory(path)); !made) return failure(made.error());
+  return AdminSocket::create(path);
 }
 
 }  // namespace
@@ -93,43 +130,15 @@ Outcome<SharedCluster*> SharedCluster::create(const BsOptions& options, const lu
   return failure(started.error());
 }
 
-Outcome<void> SharedCluster::load_config(const BsOptions& options) {
-  const auto name = EntityName::parse("client." + options.id);
-  if (!name) {
-    return failure(std::errc::invalid_argument,
-                   "bsopts: id '" + options.id + "' is not valid; it is the ID of client.ID");
-  }
-  using Loaded = Outcome<std::unique_ptr<Config>>;
-  auto loaded = run_in_time<Loaded>(
-      [options, name = *name]() -> Loaded {
-        auto config = std::make_unique<Config>(name, options.cluster);
-        if (auto r = config->load(options.conf); !r) return failure(r.error());
-        for (const auto& [option, value] : options.overrides) {
-          if (auto r = config->set(option, value); !r)
-            return failure(r.error().code, "bsopts: " + r.error().message);
-        }
-        // Only whether that ends: it is read again, where its errors matter.
-        const auto keyring = Keyring::load(config->get_string("keyring"));
-        return config;
-      },
-      kFileTimeout);
-  if (!loaded) return failure(no_file_in_time(options));
-  if (!*loaded) return failure(loaded->error());
-  config_ = std::move(**loaded);
-  return {};
-}
-
 Outcome<void> SharedCluster::start(const BsOptions& options,
                                    Outcome<void> (*accept)(const Config&)) {
-  if (auto loaded = load_config(options); !loaded) return loaded;
+  auto files = read_files_in_time(options);
+  if (!files) return failure(files.error());
+  config_ = std::move(files->config);
   if (auto accepted = accept(*config_); !accepted) return accepted;
   overrides_ = options.overrides;
   config_->freeze();
-  if (auto log = LogConfig::open(*config_); log) {
-    log_ = std::move(*log);
-  } else {
-    remember_error(host_, "logging: " + log.error().message);
-  }
+  open_log();
   for (const std::string& warning : config_->warnings()) LUNAR_LOG(kTgt, 0, "{}", warning);
 
   pacing_ = TurnPacing(std::chrono::microseconds(config_->get_uint("ms_busy_poll_us")));
@@ -139,13 +148,27 @@ Outcome<void> SharedCluster::start(const BsOptions& options,
   center_ = std::move(*center);
   center_->adopt_thread();
   auto client_start = ClientStart::create(
-      *config_, instance_name(*config_, options), *center_, *perf_,
-      [this](std::unique_ptr<gateway::Client> client) { adopt(std::move(client)); });
+      *config_, instance_name(*config_, files->cluster_key), std::move(files->keyring), *center_,
+      *perf_, [this](std::unique_ptr<gateway::Client> client) { adopt(std::move(client)); });
   if (!client_start) return failure(client_start.error());
   client_start_ = std::move(*client_start);
   if (auto attached = attach_to_loop(); !attached) return attached;
   serve_admin_socket();
   return {};
+}
+
+void SharedCluster::open_log() {
+  const LogTarget target = LogConfig::target_of(*config_);
+  const auto opened =
+      run_in_time<Outcome<void>>([target] { return log_open(target); }, kFileTimeout);
+  if (!opened) {
+    remember_error(host_, "logging: log_file " + target.file +
+                              " cannot be opened in time: it is on a file system that does not "
+                              "answer, or a pipe that nobody reads");
+  } else if (!*opened) {
+    remember_error(host_, "logging: " + opened->error().message);
+  }
+  log_ = LogConfig::follow(*config_);
 }
 
 void SharedCluster::adopt(std::unique_ptr<gateway::Client> client) {
@@ -186,11 +209,15 @@ Outcome<void> SharedCluster::attach_to_loop() {
 void SharedCluster::serve_admin_socket() {
   const std::string path = config_->get_string("admin_socket");
   if (path.empty()) return;
-  const auto folder = make_directories(parent_directory(path));
-  auto socket = folder ? AdminSocket::create(path)
-                       : Outcome<std::unique_ptr<AdminSocket>>(failure(folder.error()));
-  if (!socket) return remember_error(host_, "admin socket: " + socket.error().message);
-  admin_ = std::move(*socket);
+  auto socket = run_in_time<Outcome<std::unique_ptr<AdminSocket>>>(
+      [path] { return open_admin_socket(path); }, kFileTimeout);
+  if (!socket) {
+    return remember_error(host_, "admin socket: " + path +
+                                     " cannot be made in time: it is on a file system that does "
+                                     "not answer; choose a local folder");
+  }
+  if (!*socket) return remember_error(host_, "admin socket: " + socket->error().message);
+  admin_ = std::move(**socket);
   close_at_exit(admin_);
   admin_commands_ = add_standard_commands(*admin_, *config_, *perf_);
   const auto on_loop = [this](const char* prefix, const char* help, auto answer) {

@@ -25,7 +25,7 @@
 
 namespace lunar::bstore_plugin {
 
-// For a configuration and a keyring to be read: tgtd does nothing else meanwhile.
+// For what names files, to be done on a thread of its own: tgtd does nothing else meanwhile.
 inline constexpr std::chrono::milliseconds kFileTimeout{2000};
 // What is said when they were not.
 Error no_file_in_time(const BsOptions& options);
@@ -80,7 +80,7 @@ class SharedCluster final : private CommandListener {
  private:
   explicit SharedCluster(const lunar_host& host) : host_(host) {}
   Outcome<void> start(const BsOptions& options, Outcome<void> (*accept)(const Config&));
-  Outcome<void> load_config(const BsOptions& options);
+  void open_log();
   void adopt(std::unique_ptr<gateway::Client> client);
   Outcome<void> attach_to_loop();
   void serve_admin_socket();

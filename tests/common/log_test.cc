@@ -1,12 +1,16 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "common/log.h"
 
+#include <fcntl.h>
 #include <gtest/gtest.h>
+#include <sys/stat.h>
 #include <sys/syscall.h>
 #include <unistd.h>
 
+#include <atomic>
 #include <thread>
 
+#include "common/file.h"
 #include "common/log_config.h"
 #include "tests/common/temp_folder.h"
 
@@ -91,6 +95,27 @@ TEST_F(LogTest, AFileThatCannotBeOpenedIsNamed) {
   EXPECT_EQ(opened.error().message.rfind("log file " + path, 0), 0u);
   LUNAR_LOG(kMs, 0, "still here");  // the old target stays
   EXPECT_NE(written().find("still here"), std::string::npos);
+}
+
+TEST_F(LogTest, AFileThatDoesNotOpenHoldsUpNobodyWhoLogs) {
+  const std::string pipe = folder_ / "pipe";
+  ASSERT_EQ(::mkfifo(pipe.c_str(), 0600), 0);
+  std::atomic<pid_t> opener_id{0};
+  std::thread opener([&] {
+    opener_id = static_cast<pid_t>(::syscall(SYS_gettid));
+    EXPECT_TRUE(log_open({.file = pipe, .to_stderr = false}));  // once somebody reads the pipe
+  });
+  const auto is_opening = [&] {
+    const std::string in_openat = std::to_string(SYS_openat) + " ";
+    const std::string file = "/proc/self/task/" + std::to_string(opener_id) + "/syscall";
+    const auto call = read_file(file, 4096);
+    return call && call->starts_with(in_openat);
+  };
+  while (opener_id == 0 || !is_opening()) std::this_thread::yield();
+  LUNAR_LOG(kMs, 0, "meanwhile");
+  EXPECT_NE(written().find("meanwhile"), std::string::npos);
+  const UniqueFd reader(::open(pipe.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  opener.join();
 }
 
 TEST_F(LogTest, LinesOfSeveralThreadsAreAllThere) {

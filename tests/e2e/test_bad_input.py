@@ -6,12 +6,13 @@ import json
 import os
 import re
 import shutil
+import signal
 import struct
 import subprocess
 import time
 import unittest
 
-from lunar_e2e import LunarTestCase, TestCase, TgtadmError, free_port, own_descriptors
+from lunar_e2e import LunarTestCase, TestCase, TgtadmError, free_port, own_descriptors, wait_until
 from lunar_e2e.env import built, child_environment
 
 
@@ -108,6 +109,26 @@ class LunTest(LunarTestCase):
         self.assert_refused("rbd/good", "is not a regular file", f"conf={pipe}")
         self.assertLess(time.monotonic() - started, 5)
 
+    def test_keyring_that_is_a_pipe(self):
+        pipe = self.folder / "pipe.keyring"
+        os.mkfifo(pipe, mode=0o600)
+        started = time.monotonic()
+        self.assert_refused("rbd/good", f"keyring {pipe}: is not a regular file",
+                            f"auth_client_required=psk;keyring={pipe};id=other")
+        self.assertLess(time.monotonic() - started, 5)
+
+    def test_log_file_that_is_a_pipe(self):
+        pipe, conf = self.folder / "pipe.log", self.folder / "logs.conf"
+        os.mkfifo(pipe)
+        conf.write_text(self.cluster.conf.read_text() + f"[client]\nlog_file = {pipe}\n")
+        self.cluster.create_image("rbd/logs", "64M")
+        started = time.monotonic()
+        lun = self.export("rbd/logs", bsopts=f"conf={conf}")
+        self.assertLess(time.monotonic() - started, 15)
+        self.assertIn(f"log_file {pipe} cannot be opened in time", self.tgtd.log())
+        for url in (self.good.url, lun.url):
+            self.assert_good(self.command(url, "write", lba=0, pattern="1"))
+
     def test_luns_that_fail_leave_no_descriptor_behind(self):
         def descriptors():
             return own_descriptors(self.tgtd.process.pid, self.folder)
@@ -117,6 +138,31 @@ class LunTest(LunarTestCase):
         for _ in range(5):
             self.assert_refused("rbd/good", "/no/such.keyring", bsopts)
         self.assertEqual(descriptors(), before)
+
+
+class KeyringTest(LunarTestCase):
+    """Its file is read once for a LUN, while tgtadm waits, and looked at off tgtd's thread from then on."""
+
+    def test_keyring_that_becomes_a_pipe_before_the_servers_answer(self):
+        self.start_lunar(num_osds=1, authenticate=True)
+        good = self.new_lun("rbd/good", "64M")
+        self.cluster.create_image("rbd/late", "64M")
+        keyring, conf = self.folder / "late.keyring", self.folder / "late.conf"
+        shutil.copy(self.cluster.keyring, keyring)
+        text = re.sub("keyring = .*", f"keyring = {keyring}\nkeyring_check_interval = 1s",
+                      self.cluster.conf.read_text())
+        conf.write_text(re.sub("lunar_lun_open_wait = .*", "lunar_lun_open_wait = 100ms", text))
+        self.cluster.osds[0].send(signal.SIGSTOP)
+        try:
+            lun = self.export("rbd/late", bsopts=f"conf={conf}")
+            keyring.unlink()
+            os.mkfifo(keyring, mode=0o600)
+            sentence = f"keyring {keyring}: is not a regular file; the keys that were read before go on"
+            wait_until(lambda: sentence in self.tgtd.log(), 30, "the pipe to be told")
+        finally:
+            self.cluster.osds[0].send(signal.SIGCONT)
+        for url in (good.url, lun.url):
+            wait_until(lambda: self.command(url, "write", lba=0, pattern="1")["status"] == "GOOD", 60, url)
 
 
 class ServerTest(TestCase):

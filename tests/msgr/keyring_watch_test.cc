@@ -78,6 +78,25 @@ TEST_F(KeyringWatchTest, AFileThatWasReplacedIsReadAnew) {
   EXPECT_FALSE(knows(kOther));
 }
 
+TEST_F(KeyringWatchTest, BeginsWithWhatWasReadWhateverHasBecomeOfTheFile) {
+  KeyringWatch::Reading reading = KeyringWatch::read(path_);
+  EXPECT_TRUE(reading.keyring());
+  std::filesystem::remove(path_);
+  watch_ = std::move(*KeyringWatch::create(*center_, std::move(reading), kOwn));
+  EXPECT_TRUE(knows(kOwn));
+  start(1s);
+  keys_.generate(kOther);
+  save();
+  ASSERT_TRUE(until([&] { return changes_ == 1; }));
+  EXPECT_TRUE(knows(kOther));
+}
+
+TEST_F(KeyringWatchTest, AFileThatCouldNotBeReadIsNothingToBeginWith) {
+  const auto made = KeyringWatch::create(*center_, KeyringWatch::read(folder_ / "none"), kOwn);
+  ASSERT_FALSE(made);
+  EXPECT_THAT(made.error().message, ::testing::HasSubstr("none: cannot open"));
+}
+
 TEST_F(KeyringWatchTest, AFileThatStaysAsItIsIsNotRead) {
   start(1s);
   int turns = 0;
