@@ -142,8 +142,8 @@ constexpr OptionSpec kOptions[] = {
 {"ms_async_rdma_type", kChoice, "ib", "ib", kCeph,
  "The RDMA device is of this kind: ib is InfiniBand and RoCE.", kNoIwarp},
 {"ms_async_rdma_cm", kBool, "false", "", kCeph,
- "RDMA connections are made by rdma_cm, whose library keeps a soft-RoCE device from being deleted; otherwise they "
- "are made over an authenticated TCP link."},
+ "Authenticated connections are carried over to RDMA by rdma_cm, whose library keeps a soft-RoCE device from being "
+ "deleted; otherwise without it."},
 {"ms_async_rdma_support_srq", kBool, "true", "", kCeph,
  "The connections of a thread share their receive buffers; otherwise each connection has receive_queue_len of its "
  "own."},

@@ -185,17 +185,25 @@ class InjectStack::InjectUpgrade final : public LinkUpgrade {
       : stack_(stack), center_(center), inner_(std::move(inner)) {}
   void prepare(Prepared done) override { inner_->prepare(std::move(done)); }
   void complete(ConstBytes told, ConnectDone done) override {
-    inner_->complete(told, [&stack = stack_, &center = center_,
-                            done = std::move(done)](Result<std::unique_ptr<Link>> link) mutable {
-      if (link) link = stack.decorate(center, std::move(*link));
-      done(std::move(link));
-    });
+    inner_->complete(told, decorating(std::move(done)));
+  }
+  bool is_made_by_connector() const noexcept override { return inner_->is_made_by_connector(); }
+  void await_link(ConstBytes told, ConnectDone done) override {
+    inner_->await_link(told, decorating(std::move(done)));
   }
   std::chrono::nanoseconds time_limit() const noexcept override { return inner_->time_limit(); }
   void succeeded() noexcept override { inner_->succeeded(); }
   bool may_stay(const Error& why) override { return inner_->may_stay(why); }
 
  private:
+  ConnectDone decorating(ConnectDone done) {
+    return [&stack = stack_, &center = center_,
+            done = std::move(done)](Result<std::unique_ptr<Link>> link) mutable {
+      if (link) link = stack.decorate(center, std::move(*link));
+      done(std::move(link));
+    };
+  }
+
   InjectStack& stack_;
   EventCenter& center_;
   const std::unique_ptr<LinkUpgrade> inner_;

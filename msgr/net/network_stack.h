@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <utility>
 #include <vector>
 
 #include "common/bytes.h"
@@ -44,6 +45,12 @@ class LinkUpgrade {
   // `told` comes from the network. `done` gives the new link; no frame has proven it yet.
   // REQUIRES: prepared.
   virtual void complete(ConstBytes told, ConnectDone done) = 0;
+  // The connecting end makes the link, once it was told: the accepting end then waits for it with
+  // await_link(), before it tells, and does not complete().
+  virtual bool is_made_by_connector() const noexcept { return false; }
+  // At the accepting end; as complete(), but that `done` runs when the peer has come.
+  // REQUIRES: is_made_by_connector(), prepared.
+  virtual void await_link(ConstBytes told, ConnectDone done) { complete(told, std::move(done)); }
   // How long all of that, and the first frame over the new link, may take.
   virtual std::chrono::nanoseconds time_limit() const noexcept = 0;
   // The new link has carried a frame each way and is used from now on.

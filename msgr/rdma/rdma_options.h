@@ -38,7 +38,7 @@ struct RdmaOptions {
   std::optional<GidType> gid_type;
   uint8_t service_level = 0;
   uint8_t traffic_class = 0;  // DSCP << 2
-  bool use_cm = false;        // rdma_cm; else metadata over the authenticated TCP handshake
+  bool use_cm = false;        // rdma_cm carries connections over, and not metadata over TCP
   bool may_fall_back = true;  // to TCP
   std::chrono::nanoseconds fallback_timeout{std::chrono::seconds(2)};
 

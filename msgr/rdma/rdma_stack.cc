@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/memlock.h"
 #include "msgr/rdma/setup/cm.h"
+#include "msgr/rdma/setup/cm_upgrade.h"
 #include "msgr/rdma/setup/rdma_upgrade.h"
 #include "msgr/rdma/setup/stack_core.h"
 
@@ -34,54 +35,8 @@ Outcome<void> check_host(const RdmaOptions& options) {
                        "RDMA at start");
 }
 
-// A connect by rdma_cm and, if that comes to nothing in time and options allow it, by TCP.
-class CmOrTcp final : public PendingConnect {
- public:
-  CmOrTcp(StackCore& core, Cm& cm, PosixStack& posix, EventCenter& center, const Address& peer,
-          ConnectDone done)
-      : core_(core), posix_(posix), center_(center), peer_(peer), done_(std::move(done)) {
-    pending_ = cm.connect(center, peer, [this](Result<std::unique_ptr<Link>> link) {
-      if (link) return finish(std::move(link));
-      fall_back(link.error());
-    });
-    timer_ = center.run_after(core.options.fallback_timeout, [this] {
-      timer_ = TimerId::kNone;
-      fall_back(std::make_error_code(std::errc::timed_out));
-    });
-  }
-  ~CmOrTcp() override { center_.cancel(timer_); }
-
- private:
-  void fall_back(std::error_code why) {
-    center_.cancel(std::exchange(timer_, TimerId::kNone));
-    const bool may = core_.options.may_fall_back;
-    LUNAR_LOG(kMs, 0, "link with {} {} RDMA: rdma_cm: {}", peer_.to_string(),
-              may ? "falls back to TCP from" : "cannot use", why.message());
-    core_.counters.fell_back(why);
-    if (!may) return finish(failure(why));
-    pending_ = posix_.connect(center_, peer_, [this](Result<std::unique_ptr<Link>> link) {
-      if (link) core_.counters.link_made(false);
-      finish(std::move(link));
-    });
-  }
-  void finish(Result<std::unique_ptr<Link>> link) {
-    center_.cancel(std::exchange(timer_, TimerId::kNone));
-    ConnectDone done = std::move(done_);
-    done(std::move(link));  // may destroy this
-  }
-
-  StackCore& core_;
-  PosixStack& posix_;
-  EventCenter& center_;
-  const Address peer_;
-  ConnectDone done_;
-  std::unique_ptr<PendingConnect> pending_;
-  TimerId timer_ = TimerId::kNone;
-};
-
 struct TwoListeners final : Listener {
   Address local_address() const override { return tcp->local_address(); }
-  std::shared_ptr<AcceptCallback> accept;
   std::unique_ptr<Listener> tcp;
   std::unique_ptr<Listener> cm;
 };
@@ -154,37 +109,21 @@ RdmaStack::~RdmaStack() {
 
 std::unique_ptr<PendingConnect> RdmaStack::connect(EventCenter& center, const Address& peer,
                                                    ConnectDone done) {
-  if (cm_ == nullptr) return posix_->connect(center, peer, std::move(done));
-  return std::make_unique<CmOrTcp>(*core_, *cm_, *posix_, center, peer, std::move(done));
+  return posix_->connect(center, peer, std::move(done));
 }
 
 Outcome<std::unique_ptr<Listener>> RdmaStack::listen(EventCenter& center, const Address& local,
                                                      AcceptCallback on_accept) {
-  if (cm_ == nullptr) return posix_->listen(center, local, std::move(on_accept));
+  auto tcp = posix_->listen(center, local, std::move(on_accept));
+  if (!tcp || cm_ == nullptr) return tcp;
   auto both = std::make_unique<TwoListeners>();
-  both->accept = std::make_shared<AcceptCallback>(std::move(on_accept));
-  auto tcp = posix_->listen(
-      center, local, [accept = both->accept, core = core_.get()](std::unique_ptr<Link> link) {
-        if (!core->options.may_fall_back) {
-          LUNAR_LOG(kMs, 0,
-                    "TCP link from {} refused: only RDMA is taken "
-                    "(ms_async_rdma_fallback = false)",
-                    link->peer_address().to_string());
-          return;
-        }
-        core->counters.link_made(false);
-        (*accept)(std::move(link));
-      });
-  if (!tcp) return tcp;
   both->tcp = std::move(*tcp);
-  both->cm = cm_->listen(
-      center, both->tcp->local_address(),
-      [accept = both->accept](std::unique_ptr<Link> link) { (*accept)(std::move(link)); });
+  both->cm = cm_->listen(both->tcp->local_address());
   return std::unique_ptr<Listener>(std::move(both));
 }
 
 std::unique_ptr<LinkUpgrade> RdmaStack::upgrade(EventCenter& center, const Link& over) {
-  if (cm_ != nullptr) return nullptr;  // a TCP link is then what was left to use
+  if (cm_ != nullptr) return make_cm_upgrade(*core_, *cm_, center, over.peer_address());
   return make_rdma_upgrade(*core_, center, over.local_address(), over.peer_address());
 }
 

@@ -13,9 +13,9 @@ namespace lunar::msgr::rdma {
 struct StackCore;
 class Cm;
 
-// RDMA, with TCP beside it: to set connections up (upgrade()), and for what RDMA cannot carry. With
-// rdma_cm a listener listens by both on one port, and a connect tries TCP if RDMA does not come up.
-// Devices are opened when a connection first needs one.
+// RDMA, with TCP beside it: every connection begins there, is carried over to RDMA by upgrade()
+// once it is authenticated, and stays there if RDMA cannot carry it. With rdma_cm a listener
+// listens by both on one port. Devices are opened when a connection first needs one.
 // Thread-safe. Owns its buffers, its service thread and the TCP stack.
 class RdmaStack final : public NetworkStack {
  public:

@@ -25,6 +25,8 @@ StackCounters::StackCounters(PerfRegistry* registry)
       fallbacks_(group_.counter("fallbacks", "links that are TCP where RDMA was wanted")),
       last_fallback_(group_.gauge("last_fallback_error",
                                   "error number of the last fallback from RDMA to TCP")),
+      cm_refused_(group_.counter("cm_requests_refused",
+                                 "requests of rdma_cm without the ticket of a handshake")),
       devices_(group_.gauge("devices_open", "RDMA devices in use")),
       removals_(group_.counter("devices_removed", "RDMA devices that went away while in use")) {
   group_.reading("bytes_pinned", "memory registered, once per device", bytes_pinned, "bytes");

@@ -20,6 +20,7 @@ class StackCounters {
 
   void link_made(bool is_rdma) noexcept { (is_rdma ? links_rdma_ : links_tcp_).add_shared(); }
   void fell_back(std::error_code why) noexcept;
+  void cm_refused() noexcept { cm_refused_.add_shared(); }
   void async_event(ibv_event_type type) noexcept;
   void device_opened() noexcept { devices_.inc_shared(); }
   void device_closed(bool was_removed) noexcept;
@@ -31,6 +32,7 @@ class StackCounters {
   PerfCounter& links_tcp_;
   PerfCounter& fallbacks_;
   PerfGauge& last_fallback_;
+  PerfCounter& cm_refused_;
   PerfGauge& devices_;
   PerfCounter& removals_;
   static constexpr std::size_t kEvents = IBV_EVENT_WQ_FATAL + 1;

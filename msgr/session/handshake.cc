@@ -100,10 +100,8 @@ std::optional<std::string> find_own_lack(const Hello& ours) {
     return std::nullopt;
   }
   return fmt::format(
-      "{} takes only secure links, and this one cannot be secure: that needs a keyring, "
-      "ms_async_rdma_cm = false, and a policy of GnuTLS that permits TLS 1.3 with a PSK; or add "
-      "crc "
-      "to the modes",
+      "{} takes only secure links, and this one cannot be secure: that needs a keyring, and a "
+      "policy of GnuTLS that permits TLS 1.3 with a PSK; or add crc to the modes",
       ours.entity);
 }
 

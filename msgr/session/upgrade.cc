@@ -8,11 +8,11 @@
 #include "common/log.h"
 #include "common/random.h"
 
-// The connector offers; the acceptor completes its end, then answers; the connector completes its
-// own and sends a probe over the new link, and the acceptor answers that there. From then on the
-// connector uses the new link only. Until then it may go back to the old one at any time, so the
-// acceptor listens to both until one of them brings the session request, or the old one ends after
-// the new one was proven.
+// The connector offers; the acceptor completes its end, or begins to wait for the link that the
+// connector makes, then answers; the connector completes its own and sends a probe over the new
+// link, and the acceptor answers that there. From then on the connector uses the new link only.
+// Until then it may go back to the old one at any time, so the acceptor listens to both until one
+// of them brings the session request, or the old one ends after the new one was proven.
 
 namespace lunar::msgr {
 namespace {
@@ -88,19 +88,12 @@ class UpgradeTry {
     });
   }
   void complete(ConstBytes told) {
-    upgrade_.complete(told, [this](Result<std::unique_ptr<Link>> link) {
-      if (!link) {
-        return events_.push(UpgradeEvent(Kind::kFailed, link.error(), link.error().message()));
-      }
-      new_ =
-          std::make_unique<FrameChannel>(setup_.center, std::move(*link), setup_.handshake_timeout);
-      new_->set_tap([this](Result<ReceivedFrame> what) {
-        if (what) return events_.push(UpgradeEvent(Kind::kNewFrame, std::move(*what)));
-        events_.push(UpgradeEvent(Kind::kFailed, what.error(),
-                                  fmt::format("the new link: {}", what.error().message())));
-      });
-      events_.push(UpgradeEvent(Kind::kLink));
-    });
+    upgrade_.complete(told,
+                      [this](Result<std::unique_ptr<Link>> link) { on_link(std::move(link)); });
+  }
+  void await_link(ConstBytes told) {
+    upgrade_.await_link(told,
+                        [this](Result<std::unique_ptr<Link>> link) { on_link(std::move(link)); });
   }
   bool has_new() const noexcept { return new_ != nullptr; }
   FrameChannel& new_channel() noexcept { return *new_; }
@@ -116,6 +109,20 @@ class UpgradeTry {
   void stop_timer() { setup_.center.cancel(std::exchange(timer_, TimerId::kNone)); }
 
  private:
+  void on_link(Result<std::unique_ptr<Link>> link) {
+    if (!link) {
+      return events_.push(UpgradeEvent(Kind::kFailed, link.error(), link.error().message()));
+    }
+    new_ =
+        std::make_unique<FrameChannel>(setup_.center, std::move(*link), setup_.handshake_timeout);
+    new_->set_tap([this](Result<ReceivedFrame> what) {
+      if (what) return events_.push(UpgradeEvent(Kind::kNewFrame, std::move(*what)));
+      events_.push(UpgradeEvent(Kind::kFailed, what.error(),
+                                fmt::format("the new link: {}", what.error().message())));
+    });
+    events_.push(UpgradeEvent(Kind::kLink));
+  }
+
   UpgradeSetup& setup_;
   FrameChannel& old_;
   LinkUpgrade& upgrade_;
@@ -230,7 +237,11 @@ Task<UpgradeFailure> answer_offer(UpgradeSetup& setup, std::unique_ptr<FrameChan
   Error failed{{}, {}};
   attempt.prepare();
   Result<UpgradeEvent> prepared = co_await attempt.next();
-  if (prepared->kind == Kind::kPrepared) {
+  if (prepared->kind == Kind::kPrepared && upgrade.is_made_by_connector()) {
+    attempt.await_link(offer.endpoint);
+    answer.token = random_token();
+    answer.endpoint = std::move(prepared->endpoint);
+  } else if (prepared->kind == Kind::kPrepared) {
     // Completed before the answer, so that the peer's probe finds this end ready.
     attempt.complete(offer.endpoint);
     Result<UpgradeEvent> completed = co_await attempt.next();
@@ -262,7 +273,8 @@ Task<UpgradeFailure> answer_offer(UpgradeSetup& setup, std::unique_ptr<FrameChan
     if (event->kind == Kind::kOldFrame) {
       co_return went_back(upgrade, attempt, *channel, std::move(event->frame), failed);
     }
-    if (event->kind == Kind::kFailed) {  // the new link; the peer sees it too
+    if (event->kind == Kind::kLink) continue;  // it was waited for; its first frame follows
+    if (event->kind == Kind::kFailed) {        // the new link; the peer sees it too
       attempt.drop_new();
       is_proven = false;
       failed = Error{event->why, event->sentence};

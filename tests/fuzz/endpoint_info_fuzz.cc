@@ -18,7 +18,9 @@ std::vector<std::vector<std::byte>> seeds() {
   info.qp_num = 17;
   info.segment_bytes = 8192;
   info.credits = 4;
-  return {encode(info), encode_private_data(info)};
+  CmTicket ticket{};
+  ticket.fill(std::byte{7});
+  return {encode(info), encode_private_data({info, ticket}), encode_cm_endpoint(ticket)};
 }
 
 void run_one(ConstBytes input) {
@@ -27,8 +29,13 @@ void run_one(ConstBytes input) {
     LUNAR_CHECK(info->qp_num != 0 && info->qp_num < 1u << 24, "a QP number of 24 bits");
     LUNAR_CHECK(info->segment_bytes >= 512 && info->credits > 0, "an endpoint that can receive");
   }
-  if (const auto info = decode_private_data(bytes)) {
-    LUNAR_CHECK(info->segment_bytes >= 512 && info->credits > 0, "an endpoint that can receive");
+  if (const auto data = decode_private_data(bytes)) {
+    LUNAR_CHECK(data->info.segment_bytes >= 512 && data->info.credits > 0,
+                "an endpoint that can receive");
+    LUNAR_CHECK(data->ticket != CmTicket{}, "a ticket");
+  }
+  if (const auto ticket = decode_cm_endpoint(bytes)) {
+    LUNAR_CHECK(*ticket != CmTicket{}, "a ticket");
   }
 }
 

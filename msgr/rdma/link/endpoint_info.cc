@@ -9,6 +9,7 @@ namespace lunar::msgr::rdma {
 namespace {
 
 constexpr uint8_t kVersion = 1;
+constexpr uint8_t kCmVersion = 2;  // of what has a ticket
 constexpr uint8_t kFlagOneSided = 1;
 constexpr uint32_t kMax24Bits = 0xffffff;
 constexpr uint32_t kMinSegmentBytes = 512;
@@ -36,6 +37,14 @@ void get_owner(ByteReader& in, EndpointInfo& info) {
       info.segment_bytes > kMaxSegmentBytes) {
     in.mark_bad();
   }
+}
+
+CmTicket get_ticket(ByteReader& in) {
+  CmTicket ticket{};
+  const ConstBytes bytes = in.get_bytes(ticket.size());
+  std::copy(bytes.begin(), bytes.end(), ticket.begin());
+  if (ticket == CmTicket{}) in.mark_bad();
+  return ticket;
 }
 
 }  // namespace
@@ -72,30 +81,50 @@ Result<EndpointInfo> decode_endpoint_info(ConstBytes bytes) {
   return info;
 }
 
-std::vector<std::byte> encode_private_data(const EndpointInfo& info) {
+std::vector<std::byte> encode_cm_endpoint(const CmTicket& ticket) {
   std::vector<std::byte> bytes;
   ByteWriter out(bytes);
-  out.put(kVersion);
+  out.put(kCmVersion);
   out.put(uint8_t{0});
-  put_owner(out, info);
+  out.put_bytes(ticket);
   return bytes;
 }
 
-Result<EndpointInfo> decode_private_data(ConstBytes bytes) {
+Result<CmTicket> decode_cm_endpoint(ConstBytes bytes) {
+  ByteReader in(bytes);
+  if (in.get<uint8_t>() != kCmVersion) in.mark_bad();
+  if (in.get<uint8_t>() != 0) in.mark_bad();
+  const CmTicket ticket = get_ticket(in);
+  if (!in.is_finished()) return failure(MsgrErrc::kBadFrame);
+  return ticket;
+}
+
+std::vector<std::byte> encode_private_data(const CmPrivateData& data) {
+  std::vector<std::byte> bytes;
+  ByteWriter out(bytes);
+  out.put(kCmVersion);
+  out.put(uint8_t{0});
+  put_owner(out, data.info);
+  out.put_bytes(data.ticket);
+  return bytes;
+}
+
+Result<CmPrivateData> decode_private_data(ConstBytes bytes) {
   // The CM pads what it carries with zeros, up to its own limit.
-  constexpr std::size_t kLength = 2 + 10;
+  constexpr std::size_t kLength = 2 + 10 + std::tuple_size_v<CmTicket>;
   if (bytes.size() < kLength) return failure(MsgrErrc::kBadFrame);
   const ConstBytes padding = bytes.subspan(kLength);
   if (std::any_of(padding.begin(), padding.end(), [](std::byte b) { return b != std::byte{0}; })) {
     return failure(MsgrErrc::kBadFrame);
   }
   ByteReader in(bytes.first(kLength));
-  EndpointInfo info;
-  if (in.get<uint8_t>() != kVersion) in.mark_bad();
+  CmPrivateData data;
+  if (in.get<uint8_t>() != kCmVersion) in.mark_bad();
   if (in.get<uint8_t>() != 0) in.mark_bad();
-  get_owner(in, info);
+  get_owner(in, data.info);
+  data.ticket = get_ticket(in);
   if (!in.is_finished()) return failure(MsgrErrc::kBadFrame);
-  return info;
+  return data;
 }
 
 }  // namespace lunar::msgr::rdma

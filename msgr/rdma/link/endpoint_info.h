@@ -1,6 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <array>
+#include <cstddef>
 #include <cstdint>
 #include <vector>
 
@@ -31,8 +33,19 @@ std::vector<std::byte> encode(const EndpointInfo& info);
 // kBadFrame for anything out of range: these come from the network.
 Result<EndpointInfo> decode_endpoint_info(ConstBytes bytes);
 
+// Random, and good for one connection of rdma_cm: each side gives the other one over the
+// authenticated link, and makes a QP for whoever shows it. Never all zero.
+using CmTicket = std::array<std::byte, 16>;
+// What stands for an endpoint in an offer or an answer, docs/protocol.md §8.2.
+std::vector<std::byte> encode_cm_endpoint(const CmTicket& ticket);
+Result<CmTicket> decode_cm_endpoint(ConstBytes bytes);
+
 // rdma_cm private data, at most 56 bytes (RDMA_PS_TCP, rdma_connect(3)).
-std::vector<std::byte> encode_private_data(const EndpointInfo& info);
-Result<EndpointInfo> decode_private_data(ConstBytes bytes);
+struct CmPrivateData {
+  EndpointInfo info;  // the second half
+  CmTicket ticket{};  // that the receiver of this has given
+};
+std::vector<std::byte> encode_private_data(const CmPrivateData& data);
+Result<CmPrivateData> decode_private_data(ConstBytes bytes);
 
 }  // namespace lunar::msgr::rdma

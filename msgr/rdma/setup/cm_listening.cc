@@ -2,9 +2,11 @@
 #include "msgr/rdma/setup/cm_listening.h"
 
 #include <chrono>
+#include <optional>
 #include <utility>
 
-#include "common/log.h"
+#include "common/log_limited.h"
+#include "msgr/rdma/setup/cm_setup.h"
 #include "msgr/rdma/verbs.h"
 
 namespace lunar::msgr::rdma {
@@ -15,9 +17,9 @@ constexpr std::chrono::seconds kListenPause{1};  // until the next try of a list
 
 }  // namespace
 
-CmListening::CmListening(std::shared_ptr<CmChannel> channel, std::shared_ptr<CmWaiter> waiter,
+CmListening::CmListening(std::shared_ptr<CmChannel> channel, std::shared_ptr<CmAwaited> awaited,
                          const Address& local)
-    : channel_(std::move(channel)), waiter_(std::move(waiter)), local_(local) {}
+    : channel_(std::move(channel)), awaited_(std::move(awaited)), local_(local) {}
 
 void CmListening::begin() {
   timer_ = TimerId::kNone;
@@ -35,14 +37,11 @@ void CmListening::stop() {
   is_over_ = true;
   channel_->core.service.center().cancel(timer_);
   if (id_ != nullptr) channel_->forget(std::exchange(id_, nullptr), this);
-  for (const auto& weak : std::exchange(setups_, {})) {
-    if (const auto setup = weak.lock()) setup->abandon();
-  }
 }
 
 void CmListening::on_event(const CmEvent& event) {
   if (event.type == RDMA_CM_EVENT_CONNECT_REQUEST) {
-    accept(event);
+    on_request(event);
   } else if (event.type == RDMA_CM_EVENT_DEVICE_REMOVAL) {
     channel_->forget(std::exchange(id_, nullptr), this);
     release_removed_cm_devices();
@@ -50,11 +49,22 @@ void CmListening::on_event(const CmEvent& event) {
   }
 }
 
-void CmListening::accept(const CmEvent& request) {
-  auto setup = std::make_shared<CmSetup>(channel_, waiter_, true);
-  std::erase_if(setups_, [](const auto& weak) { return weak.expired(); });
-  setups_.push_back(setup);
-  setup->begin_accept(request);
+void CmListening::on_request(const CmEvent& request) {
+  const Result<CmPrivateData> told = decode_private_data(request.private_data);
+  if (!told) return reject(request);
+  const std::optional<CmAwaited::Entry> awaited = awaited_->take(told->ticket);
+  if (!awaited) return reject(request);
+  auto setup = std::make_shared<CmSetup>(channel_, awaited->waiter, awaited->tickets, true);
+  awaited->waiter->accepting = setup;
+  setup->begin_accept(request, told->info);
+}
+
+void CmListening::reject(const CmEvent& request) {
+  channel_->core.counters.cm_refused();
+  LUNAR_LOG_LIMITED(kMs, 1, "rdma_cm: a request from {} is rejected: nobody has sent it here",
+                    Address::from_sockaddr(rdma_get_peer_addr(request.id)).to_string());
+  rdma_reject(request.id, nullptr, 0);
+  rdma_destroy_id(request.id);
 }
 
 std::error_code CmListening::try_listen() {

@@ -17,8 +17,12 @@ constexpr uint8_t kRetries = 6;  // rxe takes 7 as "without limit", as it is for
 
 }  // namespace
 
-CmSetup::CmSetup(std::shared_ptr<CmChannel> channel, std::shared_ptr<CmWaiter> waiter, bool accepts)
-    : channel_(std::move(channel)), waiter_(std::move(waiter)), accepts_(accepts) {}
+CmSetup::CmSetup(std::shared_ptr<CmChannel> channel, std::shared_ptr<CmWaiter> waiter,
+                 const CmTickets& tickets, bool accepts)
+    : channel_(std::move(channel)),
+      waiter_(std::move(waiter)),
+      tickets_(tickets),
+      accepts_(accepts) {}
 
 // Beginning
 
@@ -43,18 +47,13 @@ void CmSetup::set_traffic_class(uint8_t tos) {
   }
 }
 
-void CmSetup::begin_accept(const CmEvent& request) {
+void CmSetup::begin_accept(const CmEvent& request, const EndpointInfo& told) {
   id_ = request.id;
   channel_->adopt(id_, shared_from_this());
   peer_ = Address::from_sockaddr(rdma_get_peer_addr(id_));
   responder_resources_ = request.responder_resources;
   initiator_depth_ = request.initiator_depth;
-  const Result<EndpointInfo> told = decode_private_data(request.private_data);
-  if (!told) {
-    rdma_reject(id_, nullptr, 0);
-    return give_up(told.error());
-  }
-  told_ = *told;
+  told_ = told;
   find_device();
 }
 
@@ -151,17 +150,19 @@ rdma_conn_param CmSetup::parameters(const std::vector<std::byte>& private_data) 
 
 void CmSetup::send_connect() {
   if (endpoint_ == nullptr) return;
-  const std::vector<std::byte> told = encode_private_data(endpoint_->local());
+  const std::vector<std::byte> told = encode_private_data({endpoint_->local(), tickets_.peer});
   rdma_conn_param param = parameters(told);
   if (rdma_connect(id_, &param) != 0) give_up(last_system_error());
 }
 
 void CmSetup::on_response(const CmEvent& event) {
-  const Result<EndpointInfo> told = decode_private_data(event.private_data);
+  const Result<CmPrivateData> told = decode_private_data(event.private_data);
   if (!told || endpoint_ == nullptr) {
     return give_up(told ? make_error_code(MsgrErrc::kClosed) : told.error());
   }
-  endpoint_->set_peer(*told);
+  // Somebody else's who listens there.
+  if (told->ticket != tickets_.own) return give_up(make_error_code(MsgrErrc::kBadFrame));
+  endpoint_->set_peer(told->info);
   if (const std::error_code error = make_ready()) return give_up(error);
   if (rdma_establish(id_) != 0) return give_up(last_system_error());
   hand_over();
@@ -173,7 +174,7 @@ void CmSetup::accept() {
     rdma_reject(id_, nullptr, 0);
     return give_up(error);
   }
-  const std::vector<std::byte> told = encode_private_data(endpoint_->local());
+  const std::vector<std::byte> told = encode_private_data({endpoint_->local(), tickets_.peer});
   rdma_conn_param param = parameters(told);
   param.responder_resources = std::min(param.responder_resources, initiator_depth_);
   param.initiator_depth = std::min(param.initiator_depth, responder_resources_);
@@ -217,7 +218,6 @@ void CmSetup::hand_over() {
                                          CmIdHold(channel_, id_, shared_from_this()),
                                          Address::from_sockaddr(rdma_get_local_addr(id_)), peer_);
   waiter_->port->post([waiter = waiter_, parcel = std::move(parcel)] {
-    parcel->core.counters.link_made(true);
     auto link = Endpoint::into_link(std::move(parcel->endpoint), parcel->local, parcel->peer);
     waiter->deliver(
         std::make_unique<ForwardingLink<CmIdHold>>(std::move(link), std::move(parcel->id)));
@@ -227,10 +227,6 @@ void CmSetup::hand_over() {
 void CmSetup::give_up(std::error_code why) {
   if (is_ended_) return;
   abandon();
-  if (accepts_) {
-    LUNAR_LOG(kMs, 1, "rdma_cm: no link with {}: {}", peer_.to_string(), why.message());
-    return;
-  }
   waiter_->port->post([waiter = waiter_, why] { waiter->deliver(failure(why)); });
 }
 

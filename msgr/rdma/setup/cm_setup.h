@@ -2,23 +2,29 @@
 #pragma once
 
 #include <memory>
+#include <utility>
 #include <vector>
 
-#include "common/unique_function.h"
 #include "msgr/address.h"
+#include "msgr/net/network_stack.h"
 #include "msgr/rdma/link/endpoint.h"
+#include "msgr/rdma/setup/cm_awaited.h"
 #include "msgr/rdma/setup/cm_channel.h"
 
 namespace lunar::msgr::rdma {
 
-// What waits on a loop for a link: a connect or a listener. `deliver` runs there, through
-// the port, which the one that waits closes.
-struct CmWaiter {
-  explicit CmWaiter(EventCenter& on) : center(&on), port(LoopPort::open(on)) {}
+class CmSetup;
 
-  UniqueFunction<void(Result<std::unique_ptr<Link>>)> deliver;
+// What waits on a loop for a link. `deliver` runs there once, through the port, which the one that
+// waits closes.
+struct CmWaiter {
+  CmWaiter(EventCenter& on, ConnectDone done)
+      : deliver(std::move(done)), center(&on), port(LoopPort::open(on)) {}
+
+  ConnectDone deliver;
   EventCenter* const center;
   const std::shared_ptr<LoopPort> port;
+  std::weak_ptr<CmSetup> accepting;  // once the peer has come; for the service thread
 };
 
 // A connection that rdma_cm sets up, on either side; afterwards it owns the id of the link:
@@ -32,10 +38,12 @@ struct CmWaiter {
 // For the service thread, but for the constructor. Shared.
 class CmSetup final : public CmIdOwner, public std::enable_shared_from_this<CmSetup> {
  public:
-  CmSetup(std::shared_ptr<CmChannel> channel, std::shared_ptr<CmWaiter> waiter, bool accepts);
+  CmSetup(std::shared_ptr<CmChannel> channel, std::shared_ptr<CmWaiter> waiter,
+          const CmTickets& tickets, bool accepts);
 
   void begin_connect(const Address& peer);
-  void begin_accept(const CmEvent& request);
+  // `told` is the request's, and has shown our ticket.
+  void begin_accept(const CmEvent& request, const EndpointInfo& told);
   // Nobody waits for the link any more. Does nothing if it was handed over.
   void abandon();
   void on_event(const CmEvent& event) override;
@@ -61,6 +69,7 @@ class CmSetup final : public CmIdOwner, public std::enable_shared_from_this<CmSe
 
   const std::shared_ptr<CmChannel> channel_;
   const std::shared_ptr<CmWaiter> waiter_;
+  const CmTickets tickets_;
   const bool accepts_;
   rdma_cm_id* id_ = nullptr;
   Address peer_;

@@ -5,10 +5,9 @@
 
 #include <utility>
 
-#include "common/log.h"
 #include "common/mutex.h"
-#include "msgr/errors.h"
 #include "msgr/rdma/link/endpoint.h"
+#include "msgr/rdma/setup/stack_upgrade.h"
 
 namespace lunar::msgr::rdma {
 namespace {
@@ -35,10 +34,10 @@ struct Shared {
   }
 };
 
-class RdmaUpgrade final : public LinkUpgrade {
+class RdmaUpgrade final : public StackUpgrade {
  public:
   RdmaUpgrade(StackCore& core, EventCenter& center, const Address& local, const Address& peer)
-      : core_(core), center_(center), local_(local), peer_(peer) {}
+      : StackUpgrade(core, peer), center_(center), local_(local) {}
   ~RdmaUpgrade() override {
     if (shared_ == nullptr) return;
     *alive_ = false;
@@ -81,22 +80,6 @@ class RdmaUpgrade final : public LinkUpgrade {
       if (!self.shared->put(endpoint)) return;
       self.post([error](RdmaUpgrade& upgrade) { upgrade.on_connected(error); });
     });
-  }
-
-  std::chrono::nanoseconds time_limit() const noexcept override {
-    return core_.options.fallback_timeout;
-  }
-  void succeeded() noexcept override { core_.counters.link_made(true); }
-  bool may_stay(const Error& why) override {
-    if (why.code == MsgrErrc::kFeatureMismatch) {
-      LUNAR_LOG(kMs, 1, "link with {} is TCP: {}", peer_.to_string(), why.message);
-    } else {
-      LUNAR_LOG(kMs, 0, "link with {} {} RDMA: {}", peer_.to_string(),
-                core_.options.may_fall_back ? "falls back to TCP from" : "cannot use", why.message);
-      core_.counters.fell_back(why.code);
-    }
-    if (core_.options.may_fall_back) core_.counters.link_made(false);
-    return core_.options.may_fall_back;
   }
 
  private:
@@ -178,10 +161,8 @@ class RdmaUpgrade final : public LinkUpgrade {
     done(std::move(link));  // may destroy this
   }
 
-  StackCore& core_;
   EventCenter& center_;
   const Address local_;
-  const Address peer_;
   PortChoice choice_;
   std::shared_ptr<Shared> shared_;
   const std::shared_ptr<bool> alive_ = std::make_shared<bool>(true);

@@ -3,6 +3,7 @@
 // Devices, arenas and whole messengers on real verbs. For a host of its own with one soft-RoCE
 // device, rxe0 on eth0, and root's rights: the VM lane.
 #include <gmock/gmock.h>
+#include <rdma/rdma_cma.h>
 
 #include <cstdlib>
 #include <fstream>
@@ -12,6 +13,7 @@
 #include "common/config.h"
 #include "common/memlock.h"
 #include "msgr/rdma/device/device.h"
+#include "msgr/rdma/link/endpoint_info.h"
 #include "msgr/rdma/memory/arena.h"
 #include "msgr/rdma/rdma_stack.h"
 #include "tests/msgr/session/session_fixture.h"
@@ -108,7 +110,8 @@ class StackVerbsTest : public ::testing::Test {
   }
 
   std::unique_ptr<Side> make(const std::string& entity,
-                             std::initializer_list<std::pair<const char*, const char*>> with = {}) {
+                             std::initializer_list<std::pair<const char*, const char*>> with = {},
+                             const Keyring* keys = nullptr) {
     auto side = std::make_unique<Side>();
     Config config;
     EXPECT_TRUE(config.set("ms_type", "async+rdma"));
@@ -124,8 +127,9 @@ class StackVerbsTest : public ::testing::Test {
     options.initial_backoff = 10ms;
     options.max_backoff = 200ms;
     options.connection_ready_timeout = 30s;
-    auto messenger = Messenger::create(*center_, *side->stack, options, &keyring_, side->perf.get(),
-                                       side->events.get());
+    auto messenger =
+        Messenger::create(*center_, *side->stack, options, keys != nullptr ? keys : &keyring_,
+                          side->perf.get(), side->events.get());
     EXPECT_TRUE(messenger) << messenger.error().message;
     side->messenger = std::move(*messenger);
     return side;
@@ -162,8 +166,9 @@ class StackVerbsTest : public ::testing::Test {
     side->stack.reset();
     side.reset();
   }
-  static uint64_t counter(const Side& side, const std::string& name) {
-    const std::string dump = side.perf->dump("rdma");
+  static uint64_t counter(const Side& side, const std::string& name,
+                          const std::string& group = "rdma") {
+    const std::string dump = side.perf->dump(group);
     const std::string key = "\"" + name + "\":";
     const std::size_t at = dump.find(key);
     EXPECT_NE(at, std::string::npos) << name << " in " << dump;
@@ -261,6 +266,83 @@ TEST_F(StackVerbsTest, WithoutACmListenerThereIsTcpOrARefusal) {
   EXPECT_EQ(strict->events->opens, 0);
   connection.reset();
   end(strict);
+  end(server);
+}
+
+// What becomes of a request of rdma_cm with these private data, from somebody without a handshake.
+rdma_cm_event_type request_by_cm(const Address& to, const std::vector<std::byte>& private_data) {
+  rdma_event_channel* const channel = rdma_create_event_channel();
+  rdma_cm_id* id = nullptr;
+  EXPECT_EQ(rdma_create_id(channel, &id, nullptr, RDMA_PS_TCP), 0);
+  const auto next = [&] {
+    rdma_cm_event* event = nullptr;
+    EXPECT_EQ(rdma_get_cm_event(channel, &event), 0);
+    const rdma_cm_event_type type = event->event;
+    rdma_ack_cm_event(event);
+    return type;
+  };
+  sockaddr_storage storage{};
+  to.to_sockaddr(storage);
+  EXPECT_EQ(rdma_resolve_addr(id, nullptr, reinterpret_cast<sockaddr*>(&storage), 5000), 0);
+  EXPECT_EQ(next(), RDMA_CM_EVENT_ADDR_RESOLVED);
+  EXPECT_EQ(rdma_resolve_route(id, 5000), 0);
+  EXPECT_EQ(next(), RDMA_CM_EVENT_ROUTE_RESOLVED);
+  rdma_conn_param param{};
+  param.private_data = private_data.data();
+  param.private_data_len = static_cast<uint8_t>(private_data.size());
+  param.qp_num = 0x4242;
+  EXPECT_EQ(rdma_connect(id, &param), 0);
+  const rdma_cm_event_type answer = next();
+  rdma_destroy_id(id);
+  rdma_destroy_event_channel(channel);
+  return answer;
+}
+
+TEST_F(StackVerbsTest, AStrangerIsRejectedByTheCmBeforeAnythingIsMadeForIt) {
+  auto server = serve({{"ms_async_rdma_cm", "true"}});
+  EndpointInfo info;
+  info.segment_bytes = 8192;
+  info.credits = 4;
+  CmTicket guess{};
+  guess.fill(std::byte{1});
+  const std::vector<std::byte> good = encode_private_data({info, guess});
+  std::vector<std::byte> old = good;
+  old[0] = std::byte{1};
+  // A listener begins when its service thread has got there; before that the kernel rejects.
+  for (int i = 0; i < 1000 && counter(*server, "cm_requests_refused") == 0; ++i)
+    ASSERT_EQ(request_by_cm(address_, good), RDMA_CM_EVENT_REJECTED);
+  const uint64_t before = counter(*server, "cm_requests_refused");
+  ASSERT_EQ(before, 1u);
+  for (const auto& told : {good, old, std::vector<std::byte>{}, std::vector<std::byte>(28)})
+    EXPECT_EQ(request_by_cm(address_, told), RDMA_CM_EVENT_REJECTED);
+  EXPECT_EQ(counter(*server, "cm_requests_refused"), before + 4);
+  EXPECT_EQ(counter(*server, "devices_open"), 0u);
+  EXPECT_EQ(bytes_pinned(), 0u);
+
+  auto client = make("client.a", {{"ms_async_rdma_cm", "true"}});
+  ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(echo(*client, connection, 1));
+  EXPECT_EQ(counter(*client, "links_rdma"), 1u);
+  EXPECT_EQ(request_by_cm(address_, good), RDMA_CM_EVENT_REJECTED);
+  ASSERT_TRUE(echo(*client, connection, 2));
+  EXPECT_EQ(server->events->links_down, 0);
+  connection.reset();
+  end(client);
+  end(server);
+}
+
+TEST_F(StackVerbsTest, AWrongKeyGetsNoTicketOfTheCm) {
+  auto server = serve({{"ms_async_rdma_cm", "true"}});
+  Keyring wrong;
+  wrong.generate(*EntityName::parse("client.a"));
+  auto client = make("client.a", {{"ms_async_rdma_cm", "true"}}, &wrong);
+  ConnectionRef connection = client->messenger->connect(address_, Policy::kLosslessClient);
+  ASSERT_TRUE(until([&] { return counter(*server, "auth_failed", "msgr") >= 2; }));
+  EXPECT_EQ(client->events->opens, 0);
+  EXPECT_EQ(counter(*server, "cm_requests_refused"), 0u);
+  EXPECT_EQ(counter(*server, "devices_open"), 0u);
+  connection.reset();
+  end(client);
   end(server);
 }
 

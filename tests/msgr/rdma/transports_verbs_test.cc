@@ -53,7 +53,9 @@ std::vector<Transport> transports_under_test() {
        [](std::size_t budget) -> std::unique_ptr<NetworkStack> {
          return std::make_unique<UpgradedStack>(make_whole(budget, false));
        }},
-      {"RdmaByCm", "10.0.2.15:0", [](std::size_t budget) { return make_whole(budget, true); }}};
+      {"RdmaByCm", "10.0.2.15:0", [](std::size_t budget) -> std::unique_ptr<NetworkStack> {
+         return std::make_unique<UpgradedStack>(make_whole(budget, true));
+       }}};
 }
 
 }  // namespace lunar::msgr

@@ -65,6 +65,7 @@ class FastStack final : public NetworkStack {
   std::error_code refuse_prepare;
   std::error_code refuse_complete;
   bool never_prepares = false;
+  bool connector_makes_links = false;  // of both ends
   bool may_stay = true;
   std::chrono::milliseconds time_limit{10'000};
   int succeeded = 0;
@@ -85,6 +86,16 @@ class FastStack final : public NetworkStack {
         (*done)(std::vector<std::byte>{std::byte{number_}});
       });
     }
+    bool is_made_by_connector() const noexcept override { return stack_.connector_makes_links; }
+    void await_link(ConstBytes, ConnectDone done) override {
+      const auto boxed = std::make_shared<ConnectDone>(std::move(done));
+      fast_.deliver = [this, boxed, alive = alive_] {
+        if (!*alive) return;
+        auto link = std::move(fast_.for_connector[number_]);
+        fast_.for_connector.erase(number_);
+        (*boxed)(std::move(link));
+      };
+    }
     void complete(ConstBytes told, ConnectDone done) override {
       const auto boxed = std::make_shared<ConnectDone>(std::move(done));
       if (stack_.refuse_complete || told.size() != 1) {
@@ -92,6 +103,12 @@ class FastStack final : public NetworkStack {
           (*boxed)(failure(stack_.refuse_complete ? stack_.refuse_complete
                                                   : make_error_code(MsgrErrc::kBadFrame)));
         });
+      }
+      if (stack_.connector_makes_links) {
+        fast_.expected = std::to_integer<uint8_t>(told[0]);
+        pending_ = fast_.network.connect(fast_.center, fast_.listener->local_address(),
+                                         [boxed](auto link) { (*boxed)(std::move(link)); });
+        return;
       }
       const auto mine = fast_.for_connector.find(number_);
       if (mine != fast_.for_connector.end()) {

@@ -79,6 +79,28 @@ TEST_F(UpgradeTest, MessagesTravelByTheFasterLinkOnly) {
   injector_.cut_next_send = false;
 }
 
+TEST_F(UpgradeTest, ALinkThatTheConnectorMakesIsAwaitedOnceItWasAnswered) {
+  ours_.connector_makes_links = theirs_.connector_makes_links = true;
+  begin();
+  for (uint64_t tid = 1; tid < 10; ++tid) {
+    fast_.injector.cut_next_send = tid % 3 == 0;
+    ASSERT_TRUE(echo(tid)) << tid;
+  }
+  EXPECT_GE(ours_.succeeded, 3);
+  EXPECT_EQ(server_->events.received.size(), 9u);
+}
+
+TEST_F(UpgradeTest, ALinkThatTheConnectorCannotMakeLeavesTheOldOneInUse) {
+  ours_.connector_makes_links = theirs_.connector_makes_links = true;
+  ours_.refuse_complete = std::make_error_code(std::errc::network_unreachable);
+  begin();
+  ASSERT_TRUE(echo(1));
+  EXPECT_EQ(ours_.succeeded + theirs_.succeeded, 0);
+  EXPECT_EQ(ours_.stayed.size(), 1u);
+  EXPECT_THAT(sentences(theirs_), Contains(HasSubstr("went back to the old link")));
+  fast_.deliver = nullptr;
+}
+
 TEST_F(UpgradeTest, ASecureLinkStaysWhereTlsIs) {
   Keyring keyring;
   keyring.generate({"client", "a"});

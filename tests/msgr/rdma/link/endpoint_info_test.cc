@@ -8,6 +8,12 @@
 namespace lunar::msgr::rdma {
 namespace {
 
+CmTicket ticket() {
+  CmTicket made{};
+  for (std::size_t i = 0; i < made.size(); ++i) made[i] = static_cast<std::byte>(i);
+  return made;
+}
+
 EndpointInfo sample() {
   EndpointInfo info;
   for (std::size_t i = 0; i < info.gid.size(); ++i) info.gid[i] = static_cast<uint8_t>(i + 1);
@@ -76,17 +82,41 @@ TEST(EndpointInfoTest, AnotherVersionIsRefused) {
 }
 
 TEST(EndpointInfoTest, PrivateDataFitsTheCmAndSurvivesItsPadding) {
-  auto bytes = encode_private_data(sample());
+  auto bytes = encode_private_data({sample(), ticket()});
   EXPECT_LE(bytes.size(), 56u);
   for (std::size_t length = 0; length < bytes.size(); ++length) {
     EXPECT_FALSE(decode_private_data(ConstBytes(bytes).first(length))) << length;
   }
   bytes.resize(196);
-  const auto info = decode_private_data(bytes);
-  ASSERT_TRUE(info);
-  expect_owner(*info);
+  const auto data = decode_private_data(bytes);
+  ASSERT_TRUE(data);
+  expect_owner(data->info);
+  EXPECT_EQ(data->ticket, ticket());
   bytes.back() = std::byte{1};
   EXPECT_FALSE(decode_private_data(bytes));
+}
+
+TEST(EndpointInfoTest, PrivateDataWithoutATicketIsRefused) {
+  EXPECT_FALSE(decode_private_data(encode_private_data({sample(), CmTicket{}})));
+  auto bytes = encode_private_data({sample(), ticket()});
+  bytes[0] = std::byte{1};  // the version that had none
+  EXPECT_FALSE(decode_private_data(bytes));
+}
+
+TEST(EndpointInfoTest, ATicketTakesThePlaceOfAnEndpointAndIsNone) {
+  auto bytes = encode_cm_endpoint(ticket());
+  EXPECT_EQ(bytes.size(), 18u);
+  EXPECT_FALSE(decode_endpoint_info(bytes));
+  EXPECT_FALSE(decode_cm_endpoint(encode(sample())));
+  for (std::size_t length = 0; length < bytes.size(); ++length) {
+    EXPECT_FALSE(decode_cm_endpoint(ConstBytes(bytes).first(length))) << length;
+  }
+  const auto read = decode_cm_endpoint(bytes);
+  ASSERT_TRUE(read);
+  EXPECT_EQ(*read, ticket());
+  EXPECT_FALSE(decode_cm_endpoint(encode_cm_endpoint(CmTicket{})));
+  bytes.push_back(std::byte{0});
+  EXPECT_FALSE(decode_cm_endpoint(bytes));
 }
 
 }  // namespace

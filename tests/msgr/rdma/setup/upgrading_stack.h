@@ -74,15 +74,21 @@ class UpgradingStack : public NetworkStack {
     void tell() { tcp->send(test_frame(0, as_text(mine)), {}); }
     Bytes payload_for(const FrameHeader&, ConstBytes) override { return {}; }
     void on_frame(ReceivedFrame frame) override {
-      upgrade->complete(frame.front, [weak = weak_from_this()](auto link) {
+      is_awaiting = !is_asking && upgrade->is_made_by_connector();
+      ConnectDone on_link = [weak = weak_from_this()](Result<std::unique_ptr<Link>> link) {
         const auto self = weak.lock();
         if (!self) return;
-        if (!self->is_asking && link) self->tell();
+        if (!self->is_asking && !self->is_awaiting && link) self->tell();
         if (link) self->upgrade->succeeded();
         self->finish(std::move(link));
-      });
+      };
+      if (!is_awaiting) return upgrade->complete(frame.front, std::move(on_link));
+      upgrade->await_link(frame.front, std::move(on_link));
+      tell();
     }
-    void on_closed(std::error_code why) override { finish(failure(why)); }
+    void on_closed(std::error_code why) override {
+      if (!is_awaiting) finish(failure(why));  // the peer may be through before our link has come
+    }
     void finish(Result<std::unique_ptr<Link>> link) {
       if (is_asking) tcp.reset();
       if (done) std::exchange(done, nullptr)(std::move(link));
@@ -94,6 +100,7 @@ class UpgradingStack : public NetworkStack {
     std::unique_ptr<LinkUpgrade> upgrade;
     std::vector<std::byte> mine;
     bool is_asking = false;
+    bool is_awaiting = false;  // the link that the peer makes; it was told
     std::function<void(Result<std::unique_ptr<Link>>)> done;
   };
   struct Pending final : PendingConnect {
