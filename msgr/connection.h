@@ -23,6 +23,7 @@ struct PeerIdentity {
   bool one_sided = false;         // both ends understand delivery descriptors
   bool has_watches = false;       // it understands WATCH and NOTIFY
   bool is_secure = false;         // the newest link is inside TLS
+  bool follows_moves = false;     // it knows that PGs of a pool in RADOS move between servers
 };
 
 // The sending side of a connection. Loop-bound to the connection's center.

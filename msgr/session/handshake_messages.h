@@ -29,10 +29,12 @@ inline constexpr uint64_t kFeatureSecure = 1u << 2;  // TLS after the hellos; re
 inline constexpr uint64_t kFeatureRdma = 1u << 3;    // carrying a session over to RDMA
 inline constexpr uint64_t kFeatureStores = 1u << 4;  // SERVER_HELLO and OSD_BOOT name the store
 inline constexpr uint64_t kFeatureWatches = 1u << 5;        // WATCH and NOTIFY
+inline constexpr uint64_t kFeatureMoves = 1u << 6;          // PGs that move between servers
 inline constexpr uint64_t kFeaturePrefersSecure = 1u << 8;  // of a connector that takes both
 inline constexpr uint64_t kFeaturePairKeys = 1u << 9;       // proofs by keys of two entities
-inline constexpr uint64_t kFeaturesSupported =
-    kFeatureSessions | kFeatureOneSided | kFeatureStores | kFeatureWatches | kFeaturePairKeys;
+inline constexpr uint64_t kFeaturesSupported = kFeatureSessions | kFeatureOneSided |
+                                               kFeatureStores | kFeatureWatches | kFeatureMoves |
+                                               kFeaturePairKeys;
 inline constexpr uint64_t kFeaturesRequired = kFeatureSessions | kFeatureStores;
 
 inline constexpr std::size_t kMaxSentenceBytes = 512;

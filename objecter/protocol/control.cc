@@ -91,6 +91,9 @@ void encode(const OsdBoot& boot, std::vector<std::byte>& out) {
   for (const uint64_t each : boot.previous) w.put(each);
   w.put(boot.epoch);
   put_addresses(w, boot.addresses);
+  if (!boot.kind) return;
+  put_store_kind(w, boot.kind);
+  w.put_string(boot.rados_client);
 }
 
 Result<OsdBoot> decode_osd_boot(ConstBytes front) {
@@ -107,6 +110,14 @@ Result<OsdBoot> decode_osd_boot(ConstBytes front) {
   for (uint8_t i = 0; i < previous; ++i) boot.previous.push_back(r.get<uint64_t>());
   boot.epoch = r.get<Epoch>();
   boot.addresses = get_addresses(r);
+  if (r.ok() && !r.is_finished()) {
+    boot.kind = get_store_kind(r);
+    boot.rados_client = r.get_string(OsdInfo::kMaxRadosClientBytes);
+    const bool is_in_rados = boot.kind == StoreKind::kRados;
+    if (!boot.kind || is_in_rados == boot.rados_client.empty() ||
+        (is_in_rados && !is_rados_client(boot.rados_client)))
+      return failure(OsdErrc::kInvalid);
+  }
   if (!r.is_finished() || boot.osd < 0 || boot.incarnation == 0 || boot.addresses.empty()) {
     return failure(OsdErrc::kInvalid);
   }

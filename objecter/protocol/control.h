@@ -2,6 +2,7 @@
 #pragma once
 
 #include <cstdint>
+#include <optional>
 #include <string>
 #include <string_view>
 #include <vector>
@@ -11,11 +12,10 @@
 #include "common/result.h"
 #include "common/uuid.h"
 #include "msgr/address.h"
+#include "objecter/protocol/osd_map.h"
 #include "objecter/protocol/types.h"
 
 namespace lunar::objecter {
-
-struct OsdInfo;
 
 // Fronts of the messages beside ops and maps; osd_op.h numbers them, docs/protocol-osd.md has the
 // tables, with the bytes of each field in the order in which they are declared here. Values.
@@ -57,6 +57,9 @@ struct OsdBoot {
   std::vector<uint64_t> previous;        // starts before it that the map may show; in order
   Epoch epoch = 0;                       // its newest map
   std::vector<msgr::Address> addresses;  // 1 … OsdInfo::kMaxAddresses, with ports
+  // Of its store; not on the wire to an authority that does not follow moves (PeerIdentity).
+  std::optional<StoreKind> kind = {};
+  std::string rados_client = {};  // as in OsdInfo; not empty exactly with kRados
 };
 
 // The authority's answer, later: when a map in which the OSD is up is durable. kStaleMap: it is not

@@ -18,19 +18,23 @@ constexpr std::size_t kMaxPoolName = 64;
 // Bytes of the encoded form, without what is counted apart.
 constexpr std::size_t kMapBytes = 4 + 2 + 16 + 8 + 4 + 8 + 4 + 4 + 4;
 constexpr std::size_t kOsdBytes = 4 + 16 + 1 + 1 + 8 + 8;  // and its addresses
+constexpr std::size_t kOsdStoreBytes = 1 + 4;              // of version 5; and its text
 constexpr std::size_t kAddressBytes = 1 + 16 + 2;
 constexpr std::size_t kPoolBytes = 8 + 4 + 4 + 8 + 1 + 4;  // and its name and members
 constexpr std::size_t kMemberBytes = 4 + 4;
 constexpr std::size_t kPlaceBytes = 4 + 4;   // in RADOS: and its texts
 constexpr std::size_t kEntityBytes = 4 + 4;  // and its texts
 
-void put_osd(ByteWriter& w, const OsdInfo& osd) {
+void put_osd(ByteWriter& w, const OsdInfo& osd, uint16_t version) {
   w.put(osd.id);
   w.put_bytes(osd.store.bytes);
   w.put(osd.up);
   put_addresses(w, osd.addresses);
   w.put(osd.incarnation);
   w.put(osd.lost_below);
+  if (version < 5) return;
+  put_store_kind(w, osd.kind);
+  w.put_string(osd.rados_client);
 }
 
 OsdInfo get_osd(ByteReader& r, uint16_t version) {
@@ -42,6 +46,9 @@ OsdInfo get_osd(ByteReader& r, uint16_t version) {
   if (version == 1) return osd;  // before stores had incarnations
   osd.incarnation = r.get<uint64_t>();
   osd.lost_below = r.get<PoolId>();
+  if (version < 5) return osd;
+  osd.kind = get_store_kind(r);
+  osd.rados_client = r.get_string(OsdInfo::kMaxRadosClientBytes);
   return osd;
 }
 
@@ -117,6 +124,23 @@ auto not_valid(std::string what) {
   return failure(OsdErrc::kInvalid, "the cluster map is not valid: " + std::move(what));
 }
 
+// To keep one server from writing must not keep another one from it.
+Outcome<void> validate_rados_clients(const OsdMap& map) {
+  std::vector<std::string_view> clients;
+  for (const OsdInfo& osd : map.osds) {
+    if (osd.rados_client.empty()) continue;
+    if (!is_rados_client(osd.rados_client) || osd.kind != StoreKind::kRados || !osd.up)
+      return not_valid(
+          "osd." + std::to_string(osd.id) +
+          " has a RADOS client that is no name, or is down, or not on a store of rados");
+    clients.push_back(osd.rados_client);
+  }
+  std::sort(clients.begin(), clients.end());
+  const auto twice = std::adjacent_find(clients.begin(), clients.end());
+  if (twice == clients.end()) return {};
+  return not_valid("two OSDs have the RADOS client " + std::string(*twice));
+}
+
 Outcome<void> validate_osds(const OsdMap& map) {
   if (map.osds.size() > OsdMap::kMaxOsds) return not_valid("too many OSDs");
   OsdId before = -1;
@@ -135,6 +159,7 @@ Outcome<void> validate_osds(const OsdMap& map) {
       }
     }
   }
+  if (const auto clients = validate_rados_clients(map); !clients) return clients;
   if (map.find_osd(map.authority) == nullptr) {
     return not_valid("its authority osd." + std::to_string(map.authority) + " is not in it");
   }
@@ -236,6 +261,30 @@ Outcome<void> validate_entities(const OsdMap& map) {
 
 }  // namespace
 
+std::string_view to_string(StoreKind kind) noexcept {
+  switch (kind) {
+    case StoreKind::kMem:
+      return "mem";
+    case StoreKind::kRados:
+      return "rados";
+    default:
+      return "file";
+  }
+}
+
+bool is_rados_client(std::string_view text) noexcept {
+  return !text.empty() && text.size() <= OsdInfo::kMaxRadosClientBytes &&
+         std::all_of(text.begin(), text.end(), [](char c) { return c > ' ' && c < 0x7f; });
+}
+
+OsdMap without_stores(OsdMap map) {
+  for (OsdInfo& osd : map.osds) {
+    osd.kind.reset();
+    osd.rados_client.clear();
+  }
+  return map;
+}
+
 const OsdInfo* OsdMap::find_osd(OsdId id) const noexcept {
   const auto at = std::lower_bound(osds.begin(), osds.end(), id,
                                    [](const OsdInfo& osd, OsdId key) { return osd.id < key; });
@@ -266,6 +315,11 @@ bool OsdMap::has_rados_pools() const noexcept {
                      [](const PoolInfo& pool) { return pool.store == StoreKind::kRados; });
 }
 
+bool OsdMap::has_kinds() const noexcept {
+  return std::any_of(osds.begin(), osds.end(),
+                     [](const OsdInfo& osd) { return osd.kind.has_value(); });
+}
+
 Outcome<void> validate(const OsdMap& map) {
   if (map.fsid.is_nil()) return not_valid("it has no cluster id");
   if (map.epoch == 0) return not_valid("its epoch is 0");
@@ -293,7 +347,10 @@ std::size_t encoded_bytes(const OsdMap& map) noexcept {
              (pool.store == StoreKind::kRados
                   ? kPlaceBytes + pool.rados_pool.size() + pool.rados_namespace.size()
                   : 0);
-  if (map.written_version() < 3) return bytes;
+  const uint16_t version = map.written_version();
+  if (version > 4)
+    for (const OsdInfo& osd : map.osds) bytes += kOsdStoreBytes + osd.rados_client.size();
+  if (version < 3) return bytes;
   bytes += 1 + 4;
   for (const EntityInfo& entity : map.entities)
     bytes += kEntityBytes + entity.entity.size() + entity.caps.size();
@@ -305,16 +362,17 @@ void encode(const OsdMap& map, std::vector<std::byte>& out) {
   ByteWriter w(out);
   w.put(kMagic);
   // What older clients are sent is what they can read.
-  w.put(map.written_version());
+  const uint16_t version = map.written_version();
+  w.put(version);
   w.put_bytes(map.fsid.bytes);
   w.put(map.epoch);
   w.put(map.authority);
   w.put(map.next_pool_id);
   w.put(static_cast<uint32_t>(map.osds.size()));
-  for (const OsdInfo& osd : map.osds) put_osd(w, osd);
+  for (const OsdInfo& osd : map.osds) put_osd(w, osd, version);
   w.put(static_cast<uint32_t>(map.pools.size()));
   for (const PoolInfo& pool : map.pools) put_pool(w, pool);
-  if (map.written_version() > 2) {
+  if (version > 2) {
     w.put(map.enforces_caps);
     w.put(static_cast<uint32_t>(map.entities.size()));
     for (const EntityInfo& entity : map.entities) {

@@ -16,9 +16,16 @@
 
 namespace lunar::objecter {
 
+// What keeps the objects of a pool on its servers. On the wire as a number: never renumber.
+enum class StoreKind : uint8_t { kFile = 1, kMem = 2, kRados = 3 };
+
+// "file", "mem", "rados".
+std::string_view to_string(StoreKind kind) noexcept;
+
 // One OSD of the cluster, as the map authority knows it. A value.
 struct OsdInfo {
   static constexpr std::size_t kMaxAddresses = 8;
+  static constexpr std::size_t kMaxRadosClientBytes = 512;
   OsdId id = 0;                          // not negative
   Uuid store;                            // identity of its store; zero until it has booted once
   std::vector<msgr::Address> addresses;  // any of them will do; with ports; not empty if it is up
@@ -27,14 +34,14 @@ struct OsdInfo {
   // An earlier store of this OSD is lost: in pools with an id below this one an object that it does
   // not have is not empty but lost. 0: there was no earlier store.
   PoolId lost_below = 0;
+  std::optional<StoreKind> kind = {};  // of its store; none: its release has not said it
+  // By what Ceph knows this start of it, and others can fence it; not empty only if it is up and of
+  // kRados. No two OSDs share one.
+  std::string rados_client = {};
   friend bool operator==(const OsdInfo&, const OsdInfo&) = default;
 };
 
-// What keeps the objects of a pool on its servers. On the wire as a number: never renumber.
-enum class StoreKind : uint8_t { kFile = 1, kMem = 2, kRados = 3 };
-
-// A set of objects. Its OSD list and weights are fixed for its life: `up` never changes placement.
-// A value.
+// A set of objects. OSD list and weights are fixed for its life: `up` moves no object. A value.
 struct PoolInfo {
   static constexpr uint32_t kMaxPgs = 65'536;
   static constexpr uint32_t kMaxWeight = 1u << 24;
@@ -69,9 +76,9 @@ struct EntityInfo {
 // Which servers and pools there are, at one epoch, and who may do what. Changed by the authority
 // alone, into a copy with the next epoch; immutable once published, and shared as OsdMapRef.
 struct OsdMap {
-  // Of the encoded form; older ones are read, too. A map without pools in RADOS is written as 3,
-  // and one without entities, too, as 2.
-  static constexpr uint16_t kVersion = 4;
+  // Of the encoded form; older ones are read, too. A map that says nothing of stores is written as
+  // 4, one without pools in RADOS as 3, and one without entities, too, as 2.
+  static constexpr uint16_t kVersion = 5;
   static constexpr std::size_t kMaxOsds = 4096;
   static constexpr std::size_t kMaxPools = 4096;
   static constexpr std::size_t kMaxEntities = 4096;
@@ -98,13 +105,19 @@ struct OsdMap {
   const EntityInfo* find_entity(std::string_view name) const noexcept;
   bool has_caps() const noexcept { return enforces_caps || !entities.empty(); }
   bool has_rados_pools() const noexcept;
+  bool has_kinds() const noexcept;  // of the stores of its OSDs, one at least
   // The oldest version of the encoded form that can say all of it.
   uint16_t written_version() const noexcept {
-    return has_rados_pools() ? kVersion : has_caps() ? 3 : 2;
+    return has_kinds() ? kVersion : has_rados_pools() ? 4 : has_caps() ? 3 : 2;
   }
   friend bool operator==(const OsdMap&, const OsdMap&) = default;
 };
 using OsdMapRef = std::shared_ptr<const OsdMap>;
+
+// Whether it may be OsdInfo::rados_client: 1 … kMaxRadosClientBytes of graphic ASCII.
+bool is_rados_client(std::string_view text) noexcept;
+// The map without what only servers that follow moves are sent: kinds of stores, RADOS clients.
+OsdMap without_stores(OsdMap map);
 
 // What encode() appends for the map.
 std::size_t encoded_bytes(const OsdMap& map) noexcept;

@@ -82,6 +82,16 @@ OsdInfo read_osd(Fields& fields, const Json& json, uint16_t format) {
     osd.incarnation = fields.number<uint64_t>(json, "incarnation");
     osd.lost_below = fields.number<PoolId>(json, "lost_below");
   }
+  if (format > 4) {
+    const std::string name = fields.text(json, "kind");
+    const auto* kind = std::find_if(kStoreNames.begin(), kStoreNames.end(),
+                                    [&](const auto& pair) { return pair.second == name; });
+    if (kind != kStoreNames.end())
+      osd.kind = kind->first;
+    else if (!name.empty())
+      fields.bad<int>("kind");
+    osd.rados_client = fields.text(json, "rados_client");
+  }
   for (const Json& item : fields.array(json, "addresses")) {
     const auto* text = item.get_ptr<const std::string*>();
     auto address = text != nullptr ? msgr::Address::parse(*text)
@@ -124,6 +134,9 @@ std::string to_json(const OsdMap& map) {
                     {"incarnation", osd.incarnation},
                     {"lost_below", osd.lost_below},
                     {"addresses", std::move(addresses)}});
+    if (map.written_version() < 5) continue;
+    osds.back()["kind"] = osd.kind ? to_string(*osd.kind) : "";
+    osds.back()["rados_client"] = osd.rados_client;
   }
   Json pools = Json::array();
   for (const PoolInfo& pool : map.pools) {

@@ -74,7 +74,9 @@ void AuthorityLink::send_boot(ServerConnection& server) {
         map->authority, server.address().to_string(), server.hello()->store.to_string(),
         map->find_osd(map->authority)->store.to_string()));
   }
-  server.send(MessageType::kOsdBoot, us_.make_boot(), msgr::Priority::kHigh);
+  objecter::OsdBoot boot = us_.make_boot();
+  if (!server.connection().peer().follows_moves) boot.kind.reset();
+  server.send(MessageType::kOsdBoot, boot, msgr::Priority::kHigh);
 }
 
 void AuthorityLink::subscribe(ServerConnection& server) {

@@ -71,7 +71,7 @@ struct MapAuthority::DownProposal final : MapProposal {
     if (known == nullptr || !known->up) return std::nullopt;
     OsdMap next = map;
     for (objecter::OsdInfo& info : next.osds)
-      if (info.id == osd) info.up = false;
+      if (info.id == osd) mark_down(info);
     LUNAR_LOG(kMap, 0, "osd.{} is down", osd);
     return next;
   }

@@ -46,6 +46,12 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
       return refuse_boot(OsdErrc::kExists,
                          fmt::format("store {} is osd.{} in the map and cannot also be osd.{}",
                                      boot.store.to_string(), osd.id, boot.osd));
+  for (const OsdInfo& osd : map.osds)
+    if (osd.id != boot.osd && !boot.rados_client.empty() && osd.rados_client == boot.rados_client)
+      return refuse_boot(OsdErrc::kExists,
+                         fmt::format("the RADOS client {} is that of osd.{} and cannot also be "
+                                     "that of osd.{}",
+                                     boot.rados_client, osd.id, boot.osd));
   const OsdInfo* const known = map.find_osd(boot.osd);
   if (known != nullptr && !known->store.is_nil() && known->store != boot.store)
     return refuse_boot(
@@ -66,6 +72,8 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
                     "lost for good, say lunar osd replace {} {} --yes-i-really-mean-it",
                     boot.osd, boot.store.to_string(), boot.osd, boot.store.to_string()));
   OsdInfo now{boot.osd, boot.store, boot.addresses, true, boot.incarnation};
+  now.kind = boot.kind;
+  now.rados_client = boot.rados_client;
   if (known != nullptr) now.lost_below = known->lost_below;
   if (known != nullptr && *known == now) return {{OsdErrc::kOk, map.epoch, {}}, std::nullopt};
   OsdMap next = map;

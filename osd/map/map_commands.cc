@@ -25,17 +25,6 @@ using objecter::PoolId;
 using objecter::PoolInfo;
 using objecter::StoreKind;
 
-const char* store_name(StoreKind kind) {
-  switch (kind) {
-    case StoreKind::kMem:
-      return "mem";
-    case StoreKind::kRados:
-      return "rados";
-    default:
-      return "file";
-  }
-}
-
 Json describe(const PoolInfo& pool) {
   Json members = Json::array();
   for (const PoolInfo::Member& member : pool.members)
@@ -44,7 +33,7 @@ Json describe(const PoolInfo& pool) {
                 {"id", pool.id},
                 {"pg_num", pool.pg_num},
                 {"object_size", pool.object_size},
-                {"store", store_name(pool.store)},
+                {"store", to_string(pool.store)},
                 {"osds", members}};
   if (pool.store != StoreKind::kRados) return shown;
   shown["rados_pool"] = pool.rados_pool;
@@ -55,11 +44,14 @@ Json describe(const PoolInfo& pool) {
 Json describe(const OsdInfo& osd) {
   Json addresses = Json::array();
   for (const msgr::Address& address : osd.addresses) addresses.push_back(address.to_string());
-  return {{"id", osd.id},
-          {"name", fmt::format("osd.{}", osd.id)},
-          {"status", osd.up ? "up" : "down"},
-          {"store", osd.store.to_string()},
-          {"addresses", addresses}};
+  Json shown = {{"id", osd.id},
+                {"name", fmt::format("osd.{}", osd.id)},
+                {"status", osd.up ? "up" : "down"},
+                {"store", osd.store.to_string()},
+                {"addresses", addresses}};
+  if (osd.kind) shown["objectstore"] = to_string(*osd.kind);
+  if (!osd.rados_client.empty()) shown["rados_client"] = osd.rados_client;
+  return shown;
 }
 
 CommandChange status(const OsdMap& map, const Json&) {
@@ -119,7 +111,7 @@ CommandChange osd_down(const OsdMap& map, const Json& arguments) {
   if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
   if (!map.find_osd(*id)->up) return answer(map, {{"osd", *id}, {"status", "down"}});
   OsdMap next = map;
-  osd_in(next, *id).up = false;
+  mark_down(osd_in(next, *id));
   return change(std::move(next), {{"osd", *id}, {"status", "down"}});
 }
 
@@ -281,6 +273,24 @@ Outcome<void> read_store(const Json& arguments, PoolInfo& pool) {
   return {};
 }
 
+// Objects in RADOS are for servers with that store, and all others for the other servers.
+bool can_keep(const OsdInfo& osd, const PoolInfo& pool) {
+  return !osd.kind || (*osd.kind == StoreKind::kRados) == (pool.store == StoreKind::kRados);
+}
+
+Outcome<void> check_members(const OsdMap& map, const PoolInfo& pool) {
+  for (const PoolInfo::Member& member : pool.members) {
+    const OsdInfo& osd = *map.find_osd(member.osd);
+    if (can_keep(osd, pool)) continue;
+    return failure(
+        OsdErrc::kInvalid,
+        fmt::format("osd.{} has osd_objectstore = {} and cannot keep objects of a pool with "
+                    "store {}: name the servers that can with --osds",
+                    osd.id, to_string(*osd.kind), to_string(pool.store)));
+  }
+  return {};
+}
+
 Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& arguments) {
   PoolInfo pool;
   pool.id = map.next_pool_id;
@@ -303,6 +313,7 @@ Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& arguments) {
   auto members = members_of(map, arguments);
   if (!members) return failure(members.error());
   pool.members = std::move(*members);
+  if (const auto fits = check_members(map, pool); !fits) return failure(fits.error());
   return pool;
 }
 
@@ -323,7 +334,7 @@ CommandChange pool_create(const OsdMap& map, const Json& arguments) {
 // Another store by the id of one that is lost: the next map in which it is meant.
 void replace_store(OsdMap& map, OsdInfo& osd, const Uuid& store) {
   osd.store = store;
-  osd.up = false;
+  mark_down(osd);
   osd.incarnation = 0;
   osd.lost_below = map.next_pool_id;
 }
@@ -407,7 +418,7 @@ Outcome<void> bring_up_to_date(OsdMap& restored, const OsdMap& map, const std::v
     const OsdInfo* now = map.find_osd(osd.id);
     if (now == nullptr || now->store.is_nil()) {
       // Nobody is up because a backup says so, and which start was the last one it cannot know.
-      osd.up = false;
+      mark_down(osd);
       osd.incarnation = 0;
       continue;
     }
@@ -552,6 +563,11 @@ CommandChange run_map_command(const OsdMap& map, std::string_view text) {
     return refuse(OsdErrc::kInvalid, fmt::format("unknown command '{}'; known are {}",
                                                  printable_text(prefix), map_command_help()));
   return command->run(map, json);
+}
+
+void mark_down(OsdInfo& osd) {
+  osd.up = false;
+  osd.rados_client.clear();
 }
 
 OsdMap make_first_map(const Uuid& fsid, objecter::OsdId authority, const Uuid& store) {

@@ -41,6 +41,9 @@ std::string command_prefix(std::string_view text);
 std::optional<objecter::PoolInfo> rados_pool_asked_for(const objecter::OsdMap& map,
                                                        std::string_view text);
 
+// The server is up no more, and no RADOS client of it is known.
+void mark_down(objecter::OsdInfo& osd);
+
 // A cluster's first map: these servers, no pools, epoch 1.
 objecter::OsdMap make_first_map(const Uuid& fsid, objecter::OsdId authority, const Uuid& store);
 

@@ -40,6 +40,8 @@ objecter::OsdBoot MapService::make_boot() {
   boot.previous = options_.previous;
   boot.epoch = epoch();
   boot.addresses = addresses_;
+  boot.kind = options_.kind;
+  boot.rados_client = options_.rados_client;
   return boot;
 }
 

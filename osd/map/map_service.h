@@ -43,6 +43,8 @@ class MapService final : private BootingServer {
  public:
   struct Options {
     StoreIdentity identity;
+    objecter::StoreKind kind = objecter::StoreKind::kFile;
+    std::string rados_client;        // as in OsdBoot
     uint64_t incarnation = 0;        // of this start, as in OsdBoot
     std::vector<uint64_t> previous;  // starts before it, as in OsdBoot
     std::vector<msgr::Address> bootstrap;

@@ -29,7 +29,12 @@ void MapSubscribers::publish(const OsdMapRef& map) {
 
 void MapSubscribers::send_map(MapSubscriber& to, const OsdMapRef& map) {
   std::vector<std::byte> front;
-  objecter::encode(*visible_map(map, access_.permissions_of(to.connection->peer(), map)), front);
+  const msgr::PeerIdentity& peer = to.connection->peer();
+  const OsdMapRef visible = visible_map(map, access_.permissions_of(peer, map));
+  if (peer.follows_moves || !visible->has_kinds())
+    objecter::encode(*visible, front);
+  else
+    objecter::encode(objecter::without_stores(*visible), front);
   to.sent = map->epoch;
   send_front(*to.connection, MessageType::kMap, std::move(front));
 }

@@ -77,6 +77,9 @@ class RadosStore final : public ObjectStore, public ObjectVectors {
   void check_new_pool(const objecter::PoolInfo& pool,
                       UniqueFunction<void(Outcome<void>)> done) override;
 
+  objecter::StoreKind kind() const noexcept override { return objecter::StoreKind::kRados; }
+  std::string client() const override { return client_->address(); }
+
   // Of the Ceph cluster, as it said a while ago; all zero until it has.
   Usage usage() const override;
   void shutdown(UniqueFunction<void()> done) override;

@@ -65,6 +65,8 @@ Outcome<void> OsdServer::load() {
       AccessControl::Options{options_.auth_required, options_.admins});
   MapService::Options service;
   service.identity = identity;
+  service.kind = store_.kind();
+  service.rados_client = store_.client();
   service.incarnation = starts_->incarnation();
   service.previous = starts_->previous();
   service.bootstrap = options_.bootstrap;

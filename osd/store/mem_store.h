@@ -57,6 +57,7 @@ class MemStore final : public ObjectStore {
   void acknowledge_loss(StoreDone done) override {
     post_done(center_, std::move(done), std::error_code{});
   }
+  objecter::StoreKind kind() const noexcept override { return objecter::StoreKind::kMem; }
   Usage usage() const override;
   void shutdown(UniqueFunction<void()> done) override;
 

@@ -4,7 +4,6 @@
 #include <algorithm>
 
 #include "msgr/address_codec.h"
-#include "objecter/protocol/osd_map.h"
 
 namespace lunar::objecter {
 Uuid get_uuid(ByteReader& r) noexcept {
@@ -42,6 +41,18 @@ std::vector<msgr::Address> get_addresses(ByteReader& r) {
     addresses.push_back(msgr::get_address(r, /*may_be_unset=*/false));
   }
   return addresses;
+}
+
+void put_store_kind(ByteWriter& w, std::optional<StoreKind> kind) {
+  w.put(kind ? static_cast<uint8_t>(*kind) : uint8_t{0});
+}
+
+std::optional<StoreKind> get_store_kind(ByteReader& r) noexcept {
+  const auto value = r.get<uint8_t>();
+  if (value == 0) return std::nullopt;
+  const auto kind = static_cast<StoreKind>(value);
+  if (kind > StoreKind::kRados) r.mark_bad();
+  return kind;
 }
 
 }  // namespace lunar::objecter

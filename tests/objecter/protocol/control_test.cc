@@ -101,6 +101,32 @@ TEST(ControlTest, OsdBootSurvivesTheWire) {
   expect_exact(encoded(boot), decode_osd_boot);
 }
 
+TEST(ControlTest, OsdBootNamesItsStoreUnlessTheAuthorityIsOlder) {
+  OsdBoot boot = some_boot();
+  const Buffer before = encoded(boot);
+  EXPECT_FALSE(decode_osd_boot(before)->kind);
+  boot.kind = StoreKind::kFile;
+  EXPECT_EQ(decode_osd_boot(encoded(boot))->kind, StoreKind::kFile);
+  boot.rados_client = "v2:10.1.2.3:0/4711";
+  EXPECT_FALSE(decode_osd_boot(encoded(boot))) << "a store of files has no client";
+  boot.kind = StoreKind::kRados;
+  const auto got = decode_osd_boot(encoded(boot));
+  ASSERT_TRUE(got);
+  EXPECT_EQ(got->kind, StoreKind::kRados);
+  EXPECT_EQ(got->rados_client, boot.rados_client);
+  boot.rados_client.clear();
+  EXPECT_FALSE(decode_osd_boot(encoded(boot)));
+  boot.rados_client = "two words";
+  EXPECT_FALSE(decode_osd_boot(encoded(boot)));
+  boot.rados_client.assign(OsdInfo::kMaxRadosClientBytes + 1, 'x');
+  EXPECT_FALSE(decode_osd_boot(encoded(boot)));
+  boot.rados_client = "x";
+  boot.kind = static_cast<StoreKind>(4);
+  EXPECT_FALSE(decode_osd_boot(encoded(boot)));
+  boot.kind.reset();
+  EXPECT_EQ(encoded(boot), before);
+}
+
 TEST(ControlTest, OsdBootRemembersOnlySoManyStarts) {
   OsdBoot boot = some_boot();
   boot.previous.assign(OsdBoot::kMaxPrevious, 1);

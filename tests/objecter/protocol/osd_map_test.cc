@@ -54,6 +54,14 @@ OsdMap map_with_both() {
   return map;
 }
 
+OsdMap map_with_kinds() {
+  OsdMap map = map_with_rados();
+  map.osds[1].kind = StoreKind::kFile;
+  map.osds[2].kind = StoreKind::kRados;
+  map.osds[2].rados_client = "v2:10.1.2.3:0/4711";
+  return map;
+}
+
 // With a correct checksum, so that the decoder looks at the rest.
 Buffer resealed(Buffer bytes) {
   bytes.resize(bytes.size() - 4);
@@ -67,8 +75,8 @@ TEST(OsdMapTest, SurvivesTheWire) {
   not_enforced.enforces_caps = false;
   OsdMap none = map_with_caps();
   none.entities.clear();
-  for (const OsdMap& map :
-       {some_map(), map_with_caps(), not_enforced, none, map_with_rados(), map_with_both()}) {
+  for (const OsdMap& map : {some_map(), map_with_caps(), not_enforced, none, map_with_rados(),
+                            map_with_both(), map_with_kinds()}) {
     ASSERT_TRUE(validate(map)) << validate(map).error().message;
     const auto read = decode_osd_map(encoded(map));
     ASSERT_TRUE(read) << read.error().message;
@@ -124,7 +132,7 @@ TEST(OsdMapTest, AnotherFormatIsNamed) {
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().code, make_error_code(OsdErrc::kIncompatible));
   EXPECT_THAT(read.error().message, HasSubstr("version 9"));
-  EXPECT_THAT(read.error().message, HasSubstr("version 4"));
+  EXPECT_THAT(read.error().message, HasSubstr("version 5"));
 }
 
 // As a server of before the incarnations wrote it into its store.
@@ -182,6 +190,37 @@ OsdMap largest_map() {
 TEST(OsdMapTest, ItsEncodedSizeIsKnown) {
   EXPECT_EQ(encoded(some_map()).size(), encoded_bytes(some_map()));
   EXPECT_EQ(encoded(map_with_caps()).size(), encoded_bytes(map_with_caps()));
+  EXPECT_EQ(encoded(map_with_kinds()).size(), encoded_bytes(map_with_kinds()));
+}
+
+// Programs of the release before read what is left.
+TEST(OsdMapTest, WithoutStoresItIsOfTheVersionBefore) {
+  EXPECT_EQ(map_with_kinds().written_version(), 5);
+  const OsdMap shown = without_stores(map_with_kinds());
+  EXPECT_EQ(shown, map_with_rados());
+  EXPECT_EQ(shown.written_version(), 4);
+}
+
+TEST(OsdMapTest, StoresSurviveABackup) {
+  const auto read = osd_map_from_json(to_json(map_with_kinds()));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, map_with_kinds());
+}
+
+TEST(OsdMapTest, ARadosClientIsThatOfOneServerWhichIsUpAndHasThatStore) {
+  const auto is_valid = [](auto change) {
+    OsdMap map = map_with_kinds();
+    change(map);
+    return validate(map).has_value();
+  };
+  EXPECT_TRUE(is_valid([](OsdMap&) {}));
+  EXPECT_FALSE(is_valid([](OsdMap& map) { map.osds[2].up = false; }));
+  EXPECT_FALSE(is_valid([](OsdMap& map) { map.osds[2].kind = StoreKind::kFile; }));
+  EXPECT_FALSE(is_valid([](OsdMap& map) { map.osds[2].rados_client += ' '; }));
+  EXPECT_FALSE(is_valid([](OsdMap& map) {
+    map.osds[0].kind = StoreKind::kRados;
+    map.osds[0].rados_client = map.osds[2].rados_client;
+  }));
 }
 
 TEST(OsdMapTest, IsValidUpToTheSizeOfAMessage) {
@@ -323,7 +362,7 @@ TEST(OsdMapJsonTest, WhatIsWrongIsNamed) {
   EXPECT_THAT(
       with("12,", std::string(400'000, '[') + std::string(400'000, ']') + ",").error().message,
       HasSubstr("is nested more than"));
-  EXPECT_EQ(with("\"format\": 2", "\"format\": 5").error().code,
+  EXPECT_EQ(with("\"format\": 2", "\"format\": 6").error().code,
             make_error_code(OsdErrc::kIncompatible));
   for (const char* bad : {"", "[]", "{", "3", "{\"osds\": {}}", "null"}) {
     EXPECT_FALSE(osd_map_from_json(bad)) << bad;

@@ -108,5 +108,28 @@ TEST_F(MapBootTest, ACopyThatLacksTheKnownStartIsRefusedHoweverOftenItStarts) {
   EXPECT_EQ(start(100, {5}).reply.error, OsdErrc::kOk);
 }
 
+TEST_F(MapBootTest, TheMapNamesTheStoreAndItsClientUntilTheServerIsDown) {
+  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+  boot.kind = objecter::StoreKind::kRados;
+  boot.rados_client = "v2:10.0.0.1:0/1";
+  BootChange change = boot_osd(map, boot);
+  ASSERT_TRUE(change.next);
+  EXPECT_EQ(change.next->find_osd(1)->rados_client, boot.rados_client);
+  mark_down(change.next->osds[1]);
+  EXPECT_EQ(change.next->find_osd(1)->rados_client, "");
+  EXPECT_EQ(change.next->find_osd(1)->kind, objecter::StoreKind::kRados);
+}
+
+// Else who stops the one would stop the other.
+TEST_F(MapBootTest, ARadosClientIsOneServersOnly) {
+  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+  boot.kind = objecter::StoreKind::kRados;
+  boot.rados_client = "v2:10.0.0.1:0/1";
+  map = *boot_osd(map, boot).next;
+  boot.osd = 7;
+  boot.store = Uuid::random();
+  EXPECT_EQ(boot_osd(map, boot).reply.error, OsdErrc::kExists);
+}
+
 }  // namespace
 }  // namespace lunar::osd

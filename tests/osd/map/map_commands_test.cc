@@ -434,5 +434,28 @@ TEST_F(MapCommandsTest, BootAtANewAddressMakesOne) {
   EXPECT_EQ(map.find_osd(1)->addresses, boot.addresses);
 }
 
+TEST_F(MapCommandsTest, APoolIsMadeOverServersWhoseStoreCanKeepIt) {
+  map.osds[0].kind = objecter::StoreKind::kRados;
+  map.osds[1].kind = objecter::StoreKind::kFile;
+  const json rados = {{"prefix", "pool create"},
+                      {"pool", "r"},
+                      {"store", "rados"},
+                      {"rados_pool", "lunar"},
+                      {"osds", {0, 1}}};
+  EXPECT_NE(refusal(rados, OsdErrc::kInvalid).find("osd.1 has osd_objectstore = file"),
+            std::string::npos);
+  const json files = {{"prefix", "pool create"}, {"pool", "f"}};
+  EXPECT_NE(refusal(files, OsdErrc::kInvalid).find("osd.0 has osd_objectstore = rados"),
+            std::string::npos);
+  // osd.2 is of a release that has not said it.
+  run({{"prefix", "pool create"},
+       {"pool", "r"},
+       {"store", "rados"},
+       {"rados_pool", "lunar"},
+       {"osds", {0, 2}}});
+  run({{"prefix", "pool create"}, {"pool", "f"}, {"osds", {1, 2}}});
+  EXPECT_EQ(run({{"prefix", "osd tree"}})["nodes"][1]["objectstore"], "file");
+}
+
 }  // namespace
 }  // namespace lunar::osd

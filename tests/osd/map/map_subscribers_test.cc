@@ -78,5 +78,14 @@ TEST_F(MapSubscribersTest, ASessionThatEndedIsSentNothing) {
   EXPECT_EQ(connection.use_count(), 1) << "it is not kept";
 }
 
+TEST_F(MapSubscribersTest, WhoDoesNotFollowMovesIsSentAMapThatItCanRead) {
+  objecter::OsdMap map = first;
+  map.osds[0].kind = objecter::StoreKind::kRados;
+  subscribers.subscribe(*connection, 0, std::make_shared<const objecter::OsdMap>(map));
+  const auto sent = connection->messages(MessageType::kMap, objecter::decode_osd_map);
+  ASSERT_EQ(sent.size(), 1u);
+  EXPECT_EQ(sent[0], first);
+}
+
 }  // namespace
 }  // namespace lunar::osd

@@ -79,6 +79,8 @@ class ForwardingStore : public ObjectStore {
   // StoreSpace, and the whole of it
   Usage usage() const override { return to_.usage(); }
   const StoreIdentity& identity() const noexcept override { return to_.identity(); }
+  objecter::StoreKind kind() const noexcept override { return to_.kind(); }
+  std::string client() const override { return to_.client(); }
   msgr::BufferPool& buffers() noexcept override { return to_.buffers(); }
   void shutdown(UniqueFunction<void()> done) override { to_.shutdown(std::move(done)); }
 

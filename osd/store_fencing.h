@@ -1,0 +1,26 @@
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#pragma once
+
+#include <string>
+
+#include "common/unique_function.h"
+#include "objecter/protocol/osd_map.h"
+
+namespace lunar::osd {
+
+// What a store that several servers have in common needs so that only one of them writes an object
+// at a time. One of the interfaces that an ObjectStore is made of; the definitions here are those
+// of a store that nobody else reaches.
+// Loop-bound to the center of the store.
+class StoreFencing {
+ public:
+  virtual ~StoreFencing() = default;
+
+  // What pools it can keep; does not change while the store is open.
+  virtual objecter::StoreKind kind() const noexcept { return objecter::StoreKind::kFile; }
+  // By what others can keep this start of the store from writing (OsdInfo::rados_client); empty if
+  // nobody else has its objects.
+  virtual std::string client() const { return {}; }
+};
+
+}  // namespace lunar::osd
