@@ -33,6 +33,7 @@ using QueueHook = boost::intrusive::list_base_hook<boost::intrusive::tag<InQueue
 //   kWaitMap      OpSubmission, waiting       null      of wait_epoch and map_ticket at most one
 //   kWaitSession  its session's               set       not in any link's hands, unless withdrawn
 //   kSent         its session's               set       attempt > 0, was_sent
+//   kMoving       its session's               set       may_be_executed(), changes
 //   kAnswered     its session's               set       result is the server's
 //   kEnding       its session's, if it has    any       result.error is set
 //
@@ -43,6 +44,7 @@ enum class OpState : uint8_t {
   kWaitMap,      // waits for a newer map, or to hear that there is none
   kWaitSession,  // has its OSD; waits until that is up and said hello, or for its buffers
   kSent,         // waits for the reply
+  kMoving,       // belongs to another server now; waits for its old one to give it up
   kAnswered,     // has its result; waits until its message is destroyed
   kEnding,       // timed out or cancelled; waits for withdraw() and the server's confirmation
 };
@@ -90,6 +92,7 @@ struct Op : TableHook, DeadlineHook, QueueHook {
   uint32_t ruled_out = 0;  // those up to this one were not executed; at most `attempt`
   bool was_sent = false;   // its OSD may have executed it: an attempt went there, and neither an
                            // answer nor a new process of the server has ruled that out
+  uint64_t sent_to = 0;    // the incarnation of the server that the last attempt went to; or 0
   ResendReason resend_reason = ResendReason::kNewMap;  // of the next sending, if attempt > 0
   uint64_t flush_mark = 0;  // kServerFlush: UnflushedWrites::mark() when it was sent
 

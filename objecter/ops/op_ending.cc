@@ -44,6 +44,12 @@ void OpEnding::take_back_buffers(Op& op) {
   delivery_.revoke(op);
 }
 
+void OpEnding::give_up(Op& op) {
+  withdraw(op);
+  op.state = OpState::kMoving;
+  if (op.session->is_ready()) op.session->send_cancel(op);
+}
+
 // --- early ends ---
 
 void OpEnding::end(Op& op, std::error_code error) {

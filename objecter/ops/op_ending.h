@@ -42,6 +42,10 @@ class OpEnding {
   // The first of the two only: its key is back.
   void withdraw(Op& op);
 
+  // The op goes to another server, and its present one, which lives, may be executing it: asks that
+  // one to give it up. kMoving until its word comes, or it turns out to be gone.
+  void give_up(Op& op);
+
   // Ends the op with this error, whether its server executes it or not.
   void end(Op& op, std::error_code error);
   // Ends the op early: if its server may be executing it, only after the server's word or

@@ -20,10 +20,11 @@ bool is_unflushed_write(const Op& op) noexcept {
   });
 }
 
-// Whether the op waits for the answer to that sending. One that is ending takes the answer to any:
-// what a server remembers of an op is the same for all of them.
+// Whether the op waits for the answer to that sending. One that is ending or moving takes the
+// answer to any: what a server remembers of an op is the same for all of them.
 bool is_due(const Op& op, const OsdReplyHeader& header) noexcept {
-  if (op.state == OpState::kEnding) return header.attempt <= op.attempt;
+  if (op.state == OpState::kEnding || op.state == OpState::kMoving)
+    return header.attempt <= op.attempt;
   return op.state == OpState::kSent && op.attempt == header.attempt && op.encoded == op.attempt;
 }
 
@@ -39,6 +40,12 @@ bool may_be_half_done(const Op& op, const OsdReplyHeader& header) noexcept {
     if (header.steps[i].error != OsdErrc::kOk) return false;
   }
   return false;
+}
+
+// Whether a server that answers so has not executed the op.
+bool was_not_executed(OsdErrc error) noexcept {
+  return error == OsdErrc::kStaleMap || error == OsdErrc::kRetryInline ||
+         error == OsdErrc::kCancelled;
 }
 
 // Whether the reply is one that this op can have.
@@ -115,6 +122,9 @@ void OpReplies::on_op_reply(const ServerRef& server, msgr::InMessage message) {
   delivery_.on_server_through(*op, server, message.link_generation);
   if (op->state == OpState::kEnding) {
     take_late(*op, std::move(*header));
+  } else if (op->state == OpState::kMoving && was_not_executed(header->error)) {
+    // Of an older sending; or CANCELLED follows.
+    if (header->attempt == op->encoded) submission_.on_given_up(*op);
   } else if (header->error == OsdErrc::kStaleMap || header->error == OsdErrc::kRetryInline) {
     retry(*op, *header);
   } else if (delivery_.is_damaged(*op, *header)) {
@@ -164,8 +174,7 @@ void OpReplies::take(Op& op, OsdReplyHeader header, msgr::InMessage message) {
 // It timed out or was cancelled, but its server has an answer. That of a change is worth more than
 // "may have been applied"; that of a read has lost its data.
 void OpReplies::take_late(Op& op, OsdReplyHeader header) {
-  const bool was_executed =
-      header.error != OsdErrc::kStaleMap && header.error != OsdErrc::kRetryInline;
+  const bool was_executed = !was_not_executed(header.error) || header.error == OsdErrc::kCancelled;
   if (!was_executed && header.attempt == op.encoded) return ending_.confirm_not_executed(op);
   if (was_executed && (op.changes || op.kind == OpKind::kServerFlush)) {
     op.result.error = account(op, header);
@@ -211,12 +220,14 @@ std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
 void OpReplies::on_cancelled(const ServerRef& server, const msgr::InMessage& message) {
   const auto note = decode_cancel_note(message.front);
   Op* op = note ? table_.find(note->tid) : nullptr;
-  if (op == nullptr || op->state != OpState::kEnding || op->session == nullptr ||
-      op->session->server() != server) {
-    return;  // it ended meanwhile
-  }
+  if (op == nullptr || op->session == nullptr || op->session->server() != server) return;
+  const bool is_moving = op->state == OpState::kMoving;
+  if (!is_moving && op->state != OpState::kEnding) return;  // it ended meanwhile
   delivery_.on_server_through(*op, server, message.link_generation);
-  ending_.confirm_not_executed(*op);
+  if (is_moving)
+    submission_.on_given_up(*op);
+  else
+    ending_.confirm_not_executed(*op);
 }
 
 }  // namespace lunar::objecter

@@ -173,21 +173,43 @@ void OpSubmission::retarget(Op& op) {
     target(op);
     return;
   }
-  const bool is_placed = op.state == OpState::kWaitSession || op.state == OpState::kSent;
+  const bool is_moving = op.state == OpState::kMoving;
+  const bool is_placed =
+      is_moving || op.state == OpState::kWaitSession || op.state == OpState::kSent;
   const bool can_move =
       op.kind == OpKind::kObject || op.kind == OpKind::kOfWatches || op.kind == OpKind::kPg;
-  if (!is_placed || !can_move || new_target(op) == op.osd) return;
-  if (op.may_be_executed() && !op.is_repeatable) {
+  if (!is_placed || !can_move || (!is_moving && new_target(op) == op.osd)) return;
+  if (may_be_executing(op)) {
+    // If it were executed there later, it would undo what comes after it by the new server.
+    if (!is_moving) ending_.give_up(op);
+  } else if (op.may_be_executed() && !op.is_repeatable) {
     // The server it went to may have applied it, and the new one cannot know.
     ending_.end(op, OsdErrc::kUnknownOutcome);
-    return;
+  } else {
+    move(op);
   }
+}
+
+// Whether the server that the op went to is there, and may change something by it yet: one that is
+// gone, or has been started anew, cannot.
+bool OpSubmission::may_be_executing(const Op& op) const {
+  if (!op.changes || !op.may_be_executed()) return false;
+  const OsdInfo* const osd = targeting_.map()->find_osd(op.osd);
+  return osd != nullptr && osd->up && (osd->incarnation == 0 || osd->incarnation == op.sent_to);
+}
+
+void OpSubmission::move(Op& op) {
   ending_.take_back_buffers(op);
   op.was_sent = false;
   op.resend_reason = ResendReason::kNewMap;
   leave_queue(op);
   op.session = nullptr;
   target(op);
+}
+
+void OpSubmission::on_given_up(Op& op) {
+  op.ruled_out = op.attempt;
+  move(op);
 }
 
 void OpSubmission::on_newest_confirmed(uint64_t ticket) {

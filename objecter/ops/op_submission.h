@@ -47,6 +47,9 @@ class OpSubmission {
   // map that is newer than the one it was sent under.
   void retry_with_newer_map(Op& op, Epoch servers);
 
+  // The server of an op in kMoving has given it up: it was not executed. Targets it anew.
+  void on_given_up(Op& op);
+
   // The map changed. Sends nothing, so that ops may go in the order of their tids once all have
   // their place.
   void set_map(OsdMapRef map) { targeting_.set_map(std::move(map)); }
@@ -57,6 +60,8 @@ class OpSubmission {
 
  private:
   void retarget(Op& op);
+  void move(Op& op);
+  bool may_be_executing(const Op& op) const;
   OsdId new_target(const Op& op);
   void assign(Op& op, OsdId osd);
   void wait_for_newer_map(Op& op, Epoch epoch);

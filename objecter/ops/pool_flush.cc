@@ -40,6 +40,7 @@ Tid PoolFlush::submit(PoolId pool, ImageId image, uint64_t io_id,
 }
 
 void PoolFlush::on_placed(Op& pool_flush, const PoolInfo& pool) {
+  if (pool.store == StoreKind::kRados) return ending_.end(pool_flush, std::error_code());
   std::vector<Op*> server_flushes;
   for (const PoolInfo::Member& member : pool.members) {
     if (member.weight == 0) continue;

@@ -19,7 +19,8 @@ namespace lunar::objecter {
 // error, but with kLostWrites before any other: nothing may hide that writes are lost, except
 // kFenced, after which nobody may go on, and the loss is told again. Whoever gets kLostWrites has
 // heard of the loss, unless a write that may be part of it was in flight (ImageWrites); until then
-// every FLUSH of the image says it again.
+// every FLUSH of the image says it again. In RADOS whatever was acknowledged is durable, and FLUSH
+// goes nowhere.
 // Loop-bound. Borrows all it is given.
 class PoolFlush {
  public:

@@ -23,6 +23,8 @@ const char* name_of(OpState state) noexcept {
       return "waiting for osd";
     case OpState::kSent:
       return "sent";
+    case OpState::kMoving:
+      return "moving";
     case OpState::kAnswered:
       return "answered";
     case OpState::kEnding:

@@ -72,12 +72,19 @@ Result<MapSubscribe> decode_map_subscribe(ConstBytes front) {
   return subscribe;
 }
 
-void encode(const CancelNote& note, std::vector<std::byte>& out) { ByteWriter(out).put(note.tid); }
+void encode(const CancelNote& note, std::vector<std::byte>& out) {
+  ByteWriter w(out);
+  w.put(note.tid);
+  if (note.attempt != 0) w.put(note.attempt);
+}
 
 Result<CancelNote> decode_cancel_note(ConstBytes front) {
   ByteReader r(front);
   CancelNote note{r.get<Tid>()};
-  if (!r.is_finished() || note.tid == 0) return failure(OsdErrc::kInvalid);
+  const bool is_for_all = r.is_finished();
+  if (!is_for_all) note.attempt = r.get<uint32_t>();
+  if (!r.is_finished() || note.tid == 0 || is_for_all != (note.attempt == 0))
+    return failure(OsdErrc::kInvalid);
   return note;
 }
 

@@ -45,6 +45,9 @@ struct MapSubscribe {
 // server: the op is not executing and will not. If it was executed its reply comes first.
 struct CancelNote {
   Tid tid = 0;  // not 0 on the wire
+  // Only the sendings up to this one are given up, as the op goes to another server, and may come
+  // back. 0: all of them. Only for a server that follows moves; never in kCancelled.
+  uint32_t attempt = 0;
 };
 
 // An OSD tells the authority that it is up. Repeated on every new session with the authority.

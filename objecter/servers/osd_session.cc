@@ -8,7 +8,10 @@ bool OsdSession::is_meant() const noexcept {
 }
 
 void OsdSession::send_cancel(const Op& op) {
-  server_->send(MessageType::kCancel, CancelNote{op.tid}, msgr::Priority::kHigh);
+  const bool may_return =
+      op.state == OpState::kMoving && server_->connection().peer().follows_moves;
+  server_->send(MessageType::kCancel, CancelNote{op.tid, may_return ? op.attempt : 0},
+                msgr::Priority::kHigh);
 }
 
 void OsdSession::add(Op& op) noexcept {

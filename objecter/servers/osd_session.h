@@ -35,8 +35,9 @@ class OsdSession {
   bool has_begun() const noexcept { return has_begun_; }
   void set_begun(bool has_begun) noexcept { has_begun_ = has_begun; }
 
-  // Asks the server to give the op up. Passes what is queued, and whatever throttles ops. Never
-  // overtakes the op, which is withdrawn first. REQUIRES: is_ready().
+  // Asks the server to give the op up; one in kMoving may come back to it. Passes what is queued,
+  // and whatever throttles ops. Never overtakes the op, which is withdrawn first.
+  // REQUIRES: is_ready().
   void send_cancel(const Op& op);
 
   // Keeps the order of tids: a resend keeps the order of submitting.

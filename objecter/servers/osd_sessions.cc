@@ -123,6 +123,7 @@ void OsdSessions::try_send(Op& op) {
   ++op.attempt;
   op.state = OpState::kSent;
   op.was_sent = true;
+  op.sent_to = op.session->incarnation();
   if (op.attempt > 1) {
     counters_.op_resend.add();
     LUNAR_TRACE(lunar_objecter, op_resend, op.object_op.io_id, op.tid, op.attempt,
@@ -228,6 +229,13 @@ void OsdSessions::resume(OsdSession& session, Op& op, bool is_remembered, bool i
     } else if (session.is_up()) {
       session.send_cancel(op);
     }
+  } else if (op.state == OpState::kMoving) {
+    // Of a new process the map says so, and then the op moves.
+    if (!is_same_process) return;
+    if (is_remembered || op.is_repeatable)
+      session.send_cancel(op);
+    else
+      ending_.end(op, OsdErrc::kUnknownOutcome);
   } else if (op.state == OpState::kWaitSession && op.was_sent && !is_remembered) {
     if (op.is_repeatable || !op.may_be_executed()) {
       op.was_sent = false;

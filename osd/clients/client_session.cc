@@ -26,6 +26,12 @@ bool ClientSession::is_expired(TimePoint now, std::chrono::nanoseconds timeout) 
   return connections_.empty() && executing_ == 0 && !is_claiming_ && now - closed_ >= timeout;
 }
 
+bool ClientSession::knows(Tid tid, uint32_t attempt) const {
+  if (ops_.contains(tid)) return true;
+  const SessionResults::Entry* const known = results_.find(tid);
+  return known != nullptr && known->is_answer_to(attempt);
+}
+
 // --- connections ---
 
 void ClientSession::attach(msgr::Connection& connection) {
@@ -82,7 +88,10 @@ void ClientSession::submit(msgr::Connection& connection, ClientOpRef op) {
 // attempt.
 bool ClientSession::try_resend(const ClientOpRef& op) {
   const Tid tid = op->header.tid;
-  if (const SessionResults::Entry* const known = results_.find(tid)) {
+  const SessionResults::Entry* const known = results_.find(tid);
+  if (known != nullptr && !known->is_answer_to(op->header.attempt)) {
+    results_.forget(tid);
+  } else if (known != nullptr) {
     const OpResultRef result = known->result;
     results_.note_attempt(tid, op->header.attempt);
     reply(*op, result);
@@ -180,6 +189,7 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
   const auto at = ops_.find(tid);
   LUNAR_CHECK(at != ops_.end() && at->second.is_executing, "an op ended twice");
   const bool wants_cancel = at->second.wants_cancel;
+  const bool may_return = at->second.given_up != 0;
   ops_.erase(at);
   --executing_;
   // A FLUSH may have told of lost writes, which is told only once, and a NOTIFY has told others. An
@@ -191,24 +201,26 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
                        (op->changes() || op->is(OpCode::kFlush) || op->is(OpCode::kNotify));
   if (is_kept)
     results_.remember(tid, {comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result,
-                            op->header.attempt, !comes_again});
+                            op->header.attempt, !comes_again, false, comes_again && may_return});
   reply(*op, std::move(result));
   op->reply_share.reset();  // the reply has it
   if (wants_cancel && connection() != nullptr) host_.send_cancelled(*connection(), tid);
 }
 
-void ClientSession::cancel(msgr::Connection& connection, Tid tid) {
+void ClientSession::cancel(msgr::Connection& connection, const objecter::CancelNote& note) {
+  const Tid tid = note.tid;
   hear(connection);
   const auto at = ops_.find(tid);
   if (at != ops_.end() && at->second.is_executing) {
     if (host_.take_back({at->second.op}).empty()) {
       at->second.wants_cancel = at->second.op->is_given_up = true;
+      at->second.given_up = note.attempt;
       return;
     }
     --executing_;
     at->second.op->reply_share.reset();
   }
-  if (results_.find(tid) == nullptr) remember_cancelled(tid);
+  if (results_.find(tid) == nullptr) remember_cancelled(note);
   // A reply that was lost with another connection comes first: CANCELLED alone would say that the
   // op was not executed.
   repeat_lost_reply(tid);
@@ -218,18 +230,19 @@ void ClientSession::cancel(msgr::Connection& connection, Tid tid) {
 
 // The op is not executed: it was held or taken back, or may still come, overtaken by the cancel.
 // Then it is answered by this.
-void ClientSession::remember_cancelled(Tid tid) {
+void ClientSession::remember_cancelled(const objecter::CancelNote& note) {
+  const Tid tid = note.tid;
   auto result = std::make_shared<OpResult>();
   result->header.tid = tid;
   result->header.error = OsdErrc::kCancelled;
-  uint32_t attempt = 0;
+  uint32_t attempt = note.attempt;
   if (const auto at = ops_.find(tid); at != ops_.end()) {
-    attempt = at->second.op->header.attempt;
+    attempt = std::max(attempt, at->second.op->header.attempt);
     result->header.steps.resize(at->second.op->header.steps.size());
     std::erase(held_, tid);
     ops_.erase(at);
   }
-  results_.remember_if_bounded(tid, {std::move(result), attempt});
+  results_.remember_if_bounded(tid, {std::move(result), attempt, false, false, note.attempt != 0});
 }
 
 void ClientSession::repeat_lost_reply(Tid tid) {

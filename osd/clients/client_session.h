@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "msgr/connection.h"
+#include "objecter/protocol/control.h"
 #include "osd/clients/fence_table.h"
 #include "osd/clients/session_results.h"
 #include "osd/ops/client_op.h"
@@ -75,8 +76,9 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   bool is_shut_out() const noexcept {
     return state_ == State::kFenced || state_ == State::kRevoked;
   }
-  // Whether an op with this tid has come, or what became of it is remembered.
-  bool knows(Tid tid) const { return ops_.contains(tid) || results_.find(tid) != nullptr; }
+  // Whether an op with this tid has come, or what became of it is remembered, so that this sending
+  // of it is answered by that.
+  bool knows(Tid tid, uint32_t attempt) const;
   bool is_connected() const noexcept { return !connections_.empty(); }
   bool is_executing() const noexcept { return executing_ > 0; }
   // When the last connection went. REQUIRES: not is_connected().
@@ -91,7 +93,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
 
   // As in ClientSessions. REQUIRES: the connection is attached.
   void submit(msgr::Connection& connection, ClientOpRef op);
-  void cancel(msgr::Connection& connection, Tid tid);
+  void cancel(msgr::Connection& connection, const objecter::CancelNote& note);
   void on_executed(ClientOpRef op, OpResultRef result);
   void on_delivered(uint64_t connection_id, Tid tid);
 
@@ -130,6 +132,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
     ClientOpRef op;             // never null
     bool is_executing = false;  // with the host; else in held_
     bool wants_cancel = false;  // only if it executes
+    uint32_t given_up = 0;      // CancelNote::attempt; only with wants_cancel
   };
   using Ops = std::map<Tid, Entry>;
 
@@ -143,7 +146,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void on_claimed(std::error_code error);
   void execute(Entry& entry);
   void release_held();
-  void remember_cancelled(Tid tid);
+  void remember_cancelled(const objecter::CancelNote& note);
   void repeat_lost_reply(Tid tid);
   void reject(const ClientOp& op, OsdErrc error);
   void reply(const ClientOp& op, OpResultRef result);

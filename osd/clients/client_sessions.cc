@@ -139,17 +139,18 @@ void ClientSessions::drop(SessionId id) {
 
 // --- ops ---
 
-bool ClientSessions::knows(SessionId id, Tid tid) const {
+bool ClientSessions::knows(SessionId id, Tid tid, uint32_t attempt) const {
   const ClientSession* const session = find(id);
-  return session != nullptr && session->knows(tid);
+  return session != nullptr && session->knows(tid, attempt);
 }
 
 void ClientSessions::submit(msgr::Connection& connection, SessionId id, ClientOpRef op) {
   if (ClientSession* const session = find(id)) session->submit(connection, std::move(op));
 }
 
-void ClientSessions::cancel(msgr::Connection& connection, SessionId id, Tid tid) {
-  if (ClientSession* const session = find(id)) session->cancel(connection, tid);
+void ClientSessions::cancel(msgr::Connection& connection, SessionId id,
+                            const objecter::CancelNote& note) {
+  if (ClientSession* const session = find(id)) session->cancel(connection, note);
   if (ClientSession* const session = find(id)) on_ops_ended(*session);
 }
 

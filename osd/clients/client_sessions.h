@@ -40,15 +40,15 @@ class ClientSessions {
   // True if the peer's start has a session already: its results are remembered.
   bool remembers(const msgr::PeerIdentity& peer) const;
   void close(msgr::Connection& connection, SessionId id, TimePoint now);
-  // Whether submit() answers an op with this tid from what is remembered, or lets it wait for the
-  // one that came before.
-  bool knows(SessionId id, Tid tid) const;
+  // Whether submit() answers this sending of an op with this tid from what is remembered, or lets
+  // it wait for the one that came before.
+  bool knows(SessionId id, Tid tid, uint32_t attempt) const;
 
   // Exactly one reply follows for each tid, unless the client cancels it or goes away.
   // REQUIRES, as cancel(): the connection that brought it is open()ed.
   void submit(msgr::Connection& connection, SessionId id, ClientOpRef op);
   // send_cancelled() follows once the op does not execute and will not, after its reply if it did.
-  void cancel(msgr::Connection& connection, SessionId id, Tid tid);
+  void cancel(msgr::Connection& connection, SessionId id, const objecter::CancelNote& note);
   void on_executed(ClientOpRef op, OpResultRef result);
   // The peer's messenger has the reply (or the connection is gone: then it tells nothing).
   void on_delivered(SessionId id, uint64_t connection_id, Tid tid);

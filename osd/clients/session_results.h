@@ -26,6 +26,9 @@ class SessionResults {
     uint32_t attempt = 0;       // the newest that it answered; 0 if the op has not come yet
     bool was_executed = false;  // the result is of the store; false for one that a cancel made
     bool is_delivered = false;  // the peer's messenger has the reply
+    // A cancel made it, of the sendings up to `attempt`: a newer one is an op that has come back.
+    bool may_return = false;
+    bool is_answer_to(uint32_t sending) const noexcept { return !may_return || sending <= attempt; }
   };
 
   explicit SessionResults(Limits limits) : limits_(limits) {}
@@ -40,6 +43,9 @@ class SessionResults {
   }
   // A newer attempt of the op is answered by it too. REQUIRES: it is remembered.
   void note_attempt(Tid tid, uint32_t attempt);
+
+  // REQUIRES: it is remembered.
+  void forget(Tid tid) { forget(results_.find(tid)); }
 
   // The client has seen the results of all ops below `oldest`: forgets those. Nothing if it has
   // said as much before.

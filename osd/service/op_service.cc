@@ -152,7 +152,9 @@ void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
 // Before anything can refuse the op: a refusal says that it was not executed.
 bool OpService::try_answer_resend(msgr::Connection& connection, const ClientOpRef& op) {
   const auto known = connections_.find(connection.id());
-  if (known == connections_.end() || !sessions_.knows(known->second, op->header.tid)) return false;
+  if (known == connections_.end() ||
+      !sessions_.knows(known->second, op->header.tid, op->header.attempt))
+    return false;
   sessions_.submit(connection, known->second, op);
   return true;
 }
@@ -217,7 +219,7 @@ void OpService::on_cancel(msgr::Connection& connection, ConstBytes front) {
   if (!note || known == connections_.end()) return;
   if (const ClientOpRef op = map_waiters_.take(connection, note->tid))
     tracker_.on_ended(*op, OsdErrc::kCancelled, 0, monotonic_now());
-  sessions_.cancel(connection, known->second, note->tid);
+  sessions_.cancel(connection, known->second, *note);
 }
 
 // --- what sessions ask for ---

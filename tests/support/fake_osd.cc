@@ -145,6 +145,7 @@ void FakeOsd::on_message(msgr::Connection& connection, msgr::InMessage message) 
       const auto note = objecter::decode_cancel_note(message.front);
       ASSERT_TRUE(note);
       cancels.push_back(note->tid);
+      given_up.push_back(note->attempt);
       std::erase_if(ops, [&](const Received& each) { return each.op.tid == note->tid; });
       if (confirms_cancels) {
         send(connection, MessageType::kCancelled, encoded(objecter::CancelNote{note->tid}));

@@ -59,6 +59,7 @@ class FakeOsd final : private msgr::Dispatcher {
   // Ops that arrived and are not answered, in order.
   std::deque<Received> ops;
   std::vector<objecter::Tid> cancels;
+  std::vector<uint32_t> given_up;  // CancelNote::attempt of each of them
   std::vector<objecter::Epoch> subscriptions;
   std::vector<std::string> commands;
   std::vector<objecter::OsdBoot> boots;

@@ -396,5 +396,19 @@ TEST_F(PoolFlushTest, ListPagesThroughOnePg) {
   EXPECT_EQ(page->error(), make_error_code(OsdErrc::kInvalid)) << "the pool has 64 PGs";
 }
 
+// What RADOS has acknowledged is durable; a server that is down must not hold the FLUSH up.
+TEST_F(PoolFlushTest, OfAPoolInRadosGoesNowhere) {
+  OsdMap next = map;
+  ++next.epoch;
+  next.pools[0].store = StoreKind::kRados;
+  next.pools[0].rados_pool = next.pools[0].rados_namespace = "rbd";
+  set_map(std::move(next));
+  settle();
+  flush();
+  settle();
+  EXPECT_EQ(error, std::error_code());
+  for (auto& server : servers) EXPECT_TRUE(server->ops.empty());
+}
+
 }  // namespace
 }  // namespace lunar::objecter

@@ -127,6 +127,16 @@ TEST(ControlTest, OsdBootNamesItsStoreUnlessTheAuthorityIsOlder) {
   EXPECT_EQ(encoded(boot), before);
 }
 
+TEST(ControlTest, CancelNoteOfSomeSendingsSurvivesTheWire) {
+  const auto note = decode_cancel_note(encoded(CancelNote{7, 3}));
+  ASSERT_TRUE(note);
+  EXPECT_EQ(note->attempt, 3u);
+  EXPECT_EQ(decode_cancel_note(encoded(CancelNote{7}))->attempt, 0u);
+  Buffer none = encoded(CancelNote{7});
+  ByteWriter(none).put(uint32_t{0});
+  EXPECT_FALSE(decode_cancel_note(none)) << "0 is said by leaving it out";
+}
+
 TEST(ControlTest, OsdBootRemembersOnlySoManyStarts) {
   OsdBoot boot = some_boot();
   boot.previous.assign(OsdBoot::kMaxPrevious, 1);

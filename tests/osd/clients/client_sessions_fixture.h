@@ -60,8 +60,8 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
     sessions->submit(connection, ids.at(&connection), vector.op());
     turn();  // a first change is recorded before it is executed
   }
-  void write(FakeConnection& connection, Tid tid, Tid oldest = 1) {
-    submit(connection, Vector("a").write(0, "x").tid(tid, oldest));
+  void write(FakeConnection& connection, Tid tid, Tid oldest = 1, uint32_t attempt = 1) {
+    submit(connection, Vector("a").write(0, "x").tid(tid, oldest).attempt(attempt));
   }
   void end(Tid tid, OsdErrc error = OsdErrc::kOk) {
     const auto at = std::find_if(running.begin(), running.end(),

@@ -113,7 +113,7 @@ TEST_F(ClientSessionsTest, AConnectionThatIsStillUpIsAnsweredAfterANewerOneClose
   EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kOk}));
   end(2);
   EXPECT_EQ(replies.back(), (Reply{&a, 2, 1, OsdErrc::kOk})) << "it came by the other";
-  sessions->cancel(a, ids.at(&a), 3);
+  sessions->cancel(a, ids.at(&a), {3});
   EXPECT_EQ(cancelled, (std::vector<Tid>{3}));
 }
 
@@ -180,7 +180,7 @@ TEST_F(ClientSessionsTest, AnOpThatIsHeldTooLongIsToldToComeAgain) {
   EXPECT_EQ(replies.size(), 1u);
   sessions->answer_held(arrived);
   EXPECT_EQ(replies.back(), (Reply{&a, 2, 1, OsdErrc::kRetryInline}));
-  EXPECT_FALSE(sessions->knows(ids.at(&a), 2)) << "it was not executed, and may come again";
+  EXPECT_FALSE(sessions->knows(ids.at(&a), 2, 1)) << "it was not executed, and may come again";
   sessions->on_delivered(ids.at(&a), a.id(), 1);
   write(a, 2);
   EXPECT_EQ(running_tids(), (std::vector<Tid>{2}));
@@ -214,7 +214,7 @@ TEST_F(ClientSessionsTest, CancelOfAQueuedOpRemovesIt) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
   queued.insert(1);
-  sessions->cancel(a, ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), {1});
   EXPECT_TRUE(running.empty());
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
   write(a, 1);  // the answer stays the same
@@ -225,7 +225,7 @@ TEST_F(ClientSessionsTest, CancelOfAQueuedOpRemovesIt) {
 TEST_F(ClientSessionsTest, CancelOfAnExecutingOpWaitsAndTellsTheTruth) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
-  sessions->cancel(a, ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), {1});
   EXPECT_TRUE(cancelled.empty());
   end(1);
   EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kOk}}));
@@ -238,7 +238,7 @@ TEST_F(ClientSessionsTest, CancelOfWhatWasExecutedRepeatsTheReplyThatWasLost) {
   end(1, OsdErrc::kMiscompare);
   disconnect(a);  // the reply was on its way
   FakeConnection& b = connect("client.a", 1);
-  sessions->cancel(b, ids.at(&b), 1);
+  sessions->cancel(b, ids.at(&b), {1});
   EXPECT_EQ(replies.back(), (Reply{&b, 1, 1, OsdErrc::kMiscompare}));
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
 }
@@ -248,7 +248,7 @@ TEST_F(ClientSessionsTest, CancelOfWhatWasDeliveredSaysNoMore) {
   write(a, 1);
   end(1);
   sessions->on_delivered(ids.at(&a), a.id(), 1);
-  sessions->cancel(a, ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), {1});
   EXPECT_EQ(replies.size(), 1u);
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
 }
@@ -263,8 +263,46 @@ TEST_F(ClientSessionsTest, AnOpThatMovedHereIsRememberedToo) {
   EXPECT_TRUE(running.empty());
   EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kMiscompare}));
   write(a, 8, 8);
-  EXPECT_FALSE(sessions->knows(ids.at(&a), 1));
+  EXPECT_FALSE(sessions->knows(ids.at(&a), 1, 1));
   end(8);
+}
+
+TEST_F(ClientSessionsTest, AnOpThatWasGivenUpToAnotherServerIsExecutedWhenItComesBack) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  queued.insert(1);
+  sessions->cancel(a, ids.at(&a), {1, 2});
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+  EXPECT_TRUE(sessions->knows(ids.at(&a), 1, 2)) << "a sending from before the cancel";
+  EXPECT_FALSE(sessions->knows(ids.at(&a), 1, 3));
+  write(a, 1);
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kCancelled}));
+  queued.clear();
+  write(a, 1, 1, 3);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
+  end(1);
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 3, OsdErrc::kOk}));
+}
+
+TEST_F(ClientSessionsTest, AnOpThatWasExecutedBeforeItWasGivenUpKeepsItsAnswer) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  sessions->cancel(a, ids.at(&a), {1, 1});
+  end(1, OsdErrc::kMiscompare);
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
+  write(a, 1, 1, 2);
+  EXPECT_TRUE(running.empty());
+  EXPECT_EQ(replies.back(), (Reply{&a, 1, 2, OsdErrc::kMiscompare}));
+}
+
+TEST_F(ClientSessionsTest, AnOpThatStoppedAsItWasGivenUpIsExecutedWhenItComesBack) {
+  FakeConnection& a = connect("client.a", 1);
+  write(a, 1);
+  sessions->cancel(a, ids.at(&a), {1, 1});
+  end(1, OsdErrc::kRetryInline);
+  write(a, 1, 1, 2);
+  EXPECT_EQ(running_tids(), (std::vector<Tid>{1}));
+  end(1);
 }
 
 TEST_F(ClientSessionsTest, AnExecutingOpHearsThatItWasGivenUp) {
@@ -272,7 +310,7 @@ TEST_F(ClientSessionsTest, AnExecutingOpHearsThatItWasGivenUp) {
   write(a, 1);
   write(a, 2);
   ASSERT_EQ(running.size(), 2u);
-  sessions->cancel(a, ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), {1});
   EXPECT_TRUE(running[0]->is_given_up);
   EXPECT_FALSE(running[1]->is_given_up);
   connect("client.a", 2);  // fences the older start
@@ -284,7 +322,7 @@ TEST_F(ClientSessionsTest, AnExecutingOpHearsThatItWasGivenUp) {
 TEST_F(ClientSessionsTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);
-  sessions->cancel(a, ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), {1});
   end(1, OsdErrc::kRetryInline);
   EXPECT_EQ(replies, (std::vector<Reply>{{&a, 1, 1, OsdErrc::kRetryInline}}));
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
@@ -295,7 +333,7 @@ TEST_F(ClientSessionsTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain)
 
 TEST_F(ClientSessionsTest, CancelThatOvertakesItsOpHolds) {
   FakeConnection& a = connect("client.a", 1);
-  sessions->cancel(a, ids.at(&a), 1);
+  sessions->cancel(a, ids.at(&a), {1});
   EXPECT_EQ(cancelled, (std::vector<Tid>{1}));
   write(a, 1);
   EXPECT_TRUE(running.empty());

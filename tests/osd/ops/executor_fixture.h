@@ -114,6 +114,10 @@ class Vector {
     op_->header.oldest_tid = oldest;
     return *this;
   }
+  Vector& attempt(uint32_t attempt) {
+    op_->header.attempt = attempt;
+    return *this;
+  }
   ClientOpRef op() {
     if (op_->header.tid == 0) op_->header.tid = ++last_tid_;
     payload_ = bytes_of(data_);
