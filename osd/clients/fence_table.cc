@@ -179,7 +179,7 @@ void FenceTable::replace(const ClientName& client, uint64_t nonce, StoreDone don
   LUNAR_CHECK(client.is_valid(), "a fence of a name that no record holds");
   std::size_t under_way = 0;
   for (const auto& [name, entry] : clients_)
-    if (name.entity == client.entity) under_way += entry.replaced.saving;
+    if (name.entity == client.entity && name != client && entry.replaced.saving != 0) ++under_way;
   if (under_way >= kMaxTakeoversUnderWay) return writer_.save(busy_unless_failed(std::move(done)));
   Entry& entry = clients_[client];
   entry.has_older = true;  // it may come back
@@ -257,14 +257,21 @@ std::string FenceTable::to_json(const std::string& entity, const std::string& in
     if (level.in_force() == 0 || (!entity.empty() && each != entity)) continue;
     out.push_back({{"entity", each}, {"all", true}});
   }
-  for (const auto& [client, entry] : clients_) {
-    if (!entity.empty() && client.entity != entity) continue;
-    if (!instance.empty() && client.instance != instance) continue;
+  const auto add = [&out](const ClientName& client, const Entry& entry) {
     out.push_back({{"entity", client.entity},
                    {"instance", client.instance},
                    {"newest_nonce", entry.newest},
                    {"fenced_up_to", std::max(entry.fenced.in_force(), entry.replaced.in_force())},
                    {"replaced_up_to", entry.replaced.in_force()}});
+  };
+  if (!entity.empty() && !instance.empty()) {  // every answer to a fence
+    if (const auto found = clients_.find({entity, instance}); found != clients_.end())
+      add(found->first, found->second);
+  } else {
+    for (const auto& [client, entry] : clients_) {
+      if (!entity.empty() && client.entity != entity) continue;
+      if (instance.empty() || client.instance == instance) add(client, entry);
+    }
   }
   return out.dump(2, ' ', false, Json::error_handler_t::replace);
 }

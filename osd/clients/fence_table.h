@@ -34,7 +34,7 @@ class FenceTable {
   static constexpr std::size_t kMaxFencesOfEntity = 256;
   static constexpr std::size_t kMaxFencedEntities = 1024;
   // Of takeovers, which whoever has any key may ask for, of its own entity's clients.
-  static constexpr std::size_t kMaxTakeoversUnderWay = 64;  // of an entity
+  static constexpr std::size_t kMaxTakeoversUnderWay = 64;  // clients of an entity
 
   static Outcome<std::unique_ptr<FenceTable>> load(ServerRecords& records);
 
@@ -57,7 +57,7 @@ class FenceTable {
   void unfence(const ClientName& client, StoreDone done);
   // The same for whoever takes over what the starts up to `nonce` had: nothing lifts it, only a
   // newer start is let in. Such a client counts as one with older starts, and is kept for long.
-  // kBusy: too many of the entity are being written just now.
+  // kBusy: those of too many other clients of the entity are being written just now.
   void replace(const ClientName& client, uint64_t nonce, StoreDone done);
   // The newest start that is fenced so; 0 if none.
   uint64_t replaced_up_to(const ClientName& client) const;

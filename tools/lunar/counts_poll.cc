@@ -37,7 +37,7 @@ void CountsPoll::ask_one(objecter::PoolId pool, gateway::ImageId id) {
       });
 }
 
-Result<std::map<gateway::ImageId, CountsPoll::Answer>> CountsPoll::ask(
+Result<std::map<gateway::ImageId, CountsPoll::AnsweredCounts>> CountsPoll::ask(
     objecter::PoolId pool, const std::vector<gateway::ImageId>& ids) {
   auto next = ids.begin();
   for (;;) {

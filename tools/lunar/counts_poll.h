@@ -18,7 +18,7 @@ namespace lunar::tools {
 class CountsPoll {
  public:
   using TimePoint = std::chrono::steady_clock::time_point;
-  struct Answer {
+  struct AnsweredCounts {
     std::vector<gateway::HolderCounts> holders;  // empty: nobody has it open, or it is gone
     TimePoint at;
   };
@@ -27,14 +27,14 @@ class CountsPoll {
 
   // What has been answered about these images of the pool; what is missing will be in a later call,
   // or never. Errors: kNotPermitted.
-  Result<std::map<gateway::ImageId, Answer>> ask(objecter::PoolId pool,
-                                                 const std::vector<gateway::ImageId>& ids);
+  Result<std::map<gateway::ImageId, AnsweredCounts>> ask(objecter::PoolId pool,
+                                                         const std::vector<gateway::ImageId>& ids);
 
  private:
   // Shared with the questions, which may end when this object is gone.
   struct Questions {
-    std::map<gateway::ImageId, TimePoint> open;  // asked when
-    std::map<gateway::ImageId, Answer> answers;  // not taken yet
+    std::map<gateway::ImageId, TimePoint> open;          // asked when
+    std::map<gateway::ImageId, AnsweredCounts> answers;  // not taken yet
     std::error_code refusal;
   };
   void ask_one(objecter::PoolId pool, gateway::ImageId id);

@@ -44,11 +44,12 @@ TEST_F(FenceTableTest, TakeoversOfAnEntityUnderWayAreBounded) {
   };
   constexpr std::size_t kMost = FenceTable::kMaxTakeoversUnderWay;
   for (std::size_t i = 0; i < kMost + 10; ++i) take_over("client.evil", i);
+  take_over("client.evil", 0);  // another of its images
   take_over("client.gw", 0);
   store->release(FaultyStore::Call::kRecord);
   turn();
-  ASSERT_EQ(results.size(), kMost + 11);
-  EXPECT_EQ(std::count(results.begin(), results.end(), std::error_code{}), kMost + 1);
+  ASSERT_EQ(results.size(), kMost + 12);
+  EXPECT_EQ(std::count(results.begin(), results.end(), std::error_code{}), kMost + 2);
   EXPECT_EQ(std::count(results.begin(), results.end(), objecter::OsdErrc::kBusy), 10);
   EXPECT_FALSE(fences->allows({"client.gw", "x0"}, 5));
   results.clear();
@@ -134,10 +135,11 @@ TEST_F(FenceTableTest, OnlyANewerStartEndsATakeover) {
   EXPECT_FALSE(fences->allows(gateway, 5)) << "after a restart too";
   pass_tools(kMany);
   EXPECT_FALSE(fences->allows(gateway, 5)) << "it is remembered as one that may come back";
-  for (std::size_t i = 0; i < kMany; ++i)
+  for (std::size_t i = 0; i < kMany; ++i) {
     fences->replace({"client.gw", "host/" + std::to_string(i)}, 1,
                     [](std::error_code error) { EXPECT_FALSE(error); });
-  turn();
+    turn();
+  }
 }
 
 TEST_F(FenceTableTest, AnEntityThatIsFencedStaysOutWithAllThatItMayEverHave) {
