@@ -266,7 +266,7 @@ class ListsTest(CliTestCase):
     def test_answers_of_servers_are_tables_and_their_ids_text(self):
         tree = self.cluster.lunar("osd", "tree")
         self.assertNotIn("{", tree)
-        self.assertRegex(tree, r"ID +NAME +STATUS +STORE +ADDRESSES +POOLS\n 0 +osd\.0 +up ")
+        self.assertRegex(tree, r"ID +NAME +STATUS +STORE +ADDRESSES +OBJECTSTORE +POOLS\n 0 +osd\.0 +up ")
         for words in (("osd", "dump"), ("map", "dump"), ("pool", "get", "rbd")):
             self.assertNotIn("{", self.cluster.lunar(*words))
         for osd in self.cluster.lunar_json("osd", "dump")["osds"]:
