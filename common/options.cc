@@ -281,9 +281,8 @@ constexpr OptionSpec kOptions[] = {
  "wait."},
 {"osd_client_message_cap", kUint, "1024", "1..1000000", kCeph,
  "A server executes up to this many ops at a time; more wait, and their clients take turns."},
-{"osd_heartbeat_grace", kDuration, "6s", "10ms..1h", kCeph,
- "A server that the map authority has not heard of for this time is marked down. Servers send it a heartbeat each "
- "second, or each quarter of this time."},
+{"osd_heartbeat_grace", kDuration, "20s", "10ms..1h", kCeph,
+ "A server that has had no session with the map authority for this time is marked down."},
 {"osd_admin_entities", kString, "client.admin", "", 0,
  "These entities, separated by commas, may do everything, whatever their capabilities in the cluster map say."},
 {"osd_op_history_size", kUint, "20", "0..10000", kRun|kCeph,

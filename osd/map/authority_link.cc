@@ -33,33 +33,12 @@ bool has_other_history(const objecter::ServerHello& hello, const objecter::OsdMa
 }  // namespace
 
 AuthorityLink::AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger,
-                             BootingServer& us, std::vector<msgr::Address> bootstrap, Pace pace)
-    : center_(center),
-      us_(us),
+                             BootingServer& us, std::vector<msgr::Address> bootstrap,
+                             std::chrono::nanoseconds retry_interval)
+    : us_(us),
       bootstrap_(std::move(bootstrap)),
-      pace_(pace),
-      hunt_(center, servers_, *this, one_at_a_time(pace.retry)) {
+      hunt_(center, servers_, *this, one_at_a_time(retry_interval)) {
   servers_.set_messenger(&messenger);
-}
-
-AuthorityLink::~AuthorityLink() { center_.cancel(heartbeat_); }
-
-void AuthorityLink::start() {
-  hunt_.start();
-  send_heartbeats();
-}
-
-void AuthorityLink::stop() {
-  center_.cancel(std::exchange(heartbeat_, msgr::TimerId::kNone));
-  hunt_.stop();
-}
-
-// A question for the newest map will do.
-void AuthorityLink::send_heartbeats() {
-  if (is_booted() && hunt_.source()->has_link()) subscribe(*hunt_.source());
-  heartbeat_ = center_.run_after(
-      std::chrono::duration_cast<msgr::EventCenter::Clock::duration>(pace_.heartbeat),
-      [this] { send_heartbeats(); });
 }
 
 // The authority's own addresses first, as far as they are known, then where others say that it is,

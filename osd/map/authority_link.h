@@ -30,22 +30,17 @@ struct BootingServer {
 
 // The way of a server that is not the authority to it: finds it by any server of the cluster, boots
 // with it, and takes its maps. One server is asked at a time (MapHunt); the one that lets us boot
-// is the source, and is sent heartbeats. Each new session with it is booted anew. With
-// authentication the map of any other server says no more than where the authority may be: by a map
-// that anybody may make up, a server would give up its pools. Loop-bound. Borrows the messenger and
-// the booting server; owns the connection.
+// is the source. Each new session with it is booted anew. With authentication the map of any other
+// server says no more than where the authority may be: by a map that anybody may make up, a server
+// would give up its pools. Loop-bound. Borrows the messenger and the booting server; owns the
+// connection.
 class AuthorityLink final : private objecter::MapSeeker {
  public:
-  struct Pace {
-    std::chrono::nanoseconds retry;      // to find the authority
-    std::chrono::nanoseconds heartbeat;  // to the authority, once we have booted
-  };
   AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger, BootingServer& us,
-                std::vector<msgr::Address> bootstrap, Pace pace);
-  ~AuthorityLink();
+                std::vector<msgr::Address> bootstrap, std::chrono::nanoseconds retry_interval);
 
-  void start();
-  void stop();
+  void start() { hunt_.start(); }
+  void stop() { hunt_.stop(); }
   bool is_booted() const noexcept { return hunt_.source() != nullptr; }
   bool owns(const msgr::Connection& connection) const noexcept { return hunt_.holds(connection); }
   // Asks for a newer map than the one we have.
@@ -71,13 +66,9 @@ class AuthorityLink final : private objecter::MapSeeker {
   bool is_successor(const objecter::OsdMap& map) const;
   void complain(std::string problem);
   void subscribe(objecter::ServerConnection& server);
-  void send_heartbeats();
 
-  msgr::EventCenter& center_;
   BootingServer& us_;
   const std::vector<msgr::Address> bootstrap_;
-  const Pace pace_;
-  msgr::TimerId heartbeat_ = msgr::TimerId::kNone;  // runs from start() to stop()
   objecter::ServerTable servers_;
   objecter::MapHunt hunt_;
   // The newest map that a server has sent which has not proven to be the authority; null if none

@@ -16,16 +16,6 @@ using objecter::MessageType;
 using objecter::OsdMap;
 using objecter::OsdMapRef;
 
-namespace {
-
-// Several heartbeats within the grace, which is the authority's, and ours as a rule.
-AuthorityLink::Pace pace_of(const MapService::Options& options) {
-  return {options.retry_interval,
-          std::min<std::chrono::nanoseconds>(std::chrono::seconds(1), options.grace / 4)};
-}
-
-}  // namespace
-
 MapService::MapService(msgr::EventCenter& center, ServerRecords& records, AccessControl& access,
                        MapServiceHost& host, OsdMapRef map, Options options)
     : center_(center),
@@ -59,7 +49,7 @@ void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> ad
   addresses_ = std::move(addresses);
   if (!authority_) {
     link_ = std::make_unique<AuthorityLink>(center_, messenger, static_cast<BootingServer&>(*this),
-                                            options_.bootstrap, pace_of(options_));
+                                            options_.bootstrap, options_.retry_interval);
     return link_->start();
   }
   // Whoever was up has to come back in time.
@@ -160,7 +150,6 @@ void MapService::want_newer() {
 void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   const auto wanted = objecter::decode_map_subscribe(front);
   if (!wanted) return;
-  watched_.on_heartbeat(connection);
   const bool is_server = connection.peer().entity.starts_with("osd.");
   if (authority_ && is_server) authority_->on_known_epoch(wanted->epoch);
   subscribers_.subscribe(connection, wanted->epoch, map_);
@@ -230,18 +219,14 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
     return reply_to(connection, {code, 0, allowed.error().message});
   }
   const OsdId osd = boot->osd;
-  const bool sends_heartbeats = boot->kind.has_value();  // so does every release that says it
   watched_.add_boot(connection);
-  authority_->boot(std::move(*boot),
-                   [this, osd, sends_heartbeats, reply_to,
-                    peer = connection.shared_from_this()](objecter::OsdBootReply reply) {
-                     if (reply.error != OsdErrc::kOk)
-                       LUNAR_LOG_LIMITED(kMap, 0, "refused: {}", reply.message);
-                     const bool is_here = watched_.take_boot(*peer);
-                     if (reply.error == OsdErrc::kOk)
-                       watched_.on_booted(osd, is_here ? peer.get() : nullptr, sends_heartbeats);
-                     if (is_here) reply_to(*peer, reply);
-                   });
+  authority_->boot(std::move(*boot), [this, osd, reply_to, peer = connection.shared_from_this()](
+                                         objecter::OsdBootReply reply) {
+    if (reply.error != OsdErrc::kOk) LUNAR_LOG_LIMITED(kMap, 0, "refused: {}", reply.message);
+    const bool is_here = watched_.take_boot(*peer);
+    if (reply.error == OsdErrc::kOk) watched_.on_booted(osd, is_here ? peer.get() : nullptr);
+    if (is_here) reply_to(*peer, reply);
+  });
 }
 
 void MapService::on_closed(msgr::Connection& connection, std::error_code why) {

@@ -17,8 +17,7 @@ namespace lunar::osd {
 using objecter::OsdId;
 
 // The other OSDs of a cluster, as its authority watches them: one that ends its session is down at
-// once, one that is without a session, or its session without a link, when the grace is over. One
-// that sends heartbeats is down as well if none has come for the grace, whatever its link does.
+// once, one that is without a session, or its session without a link, when the grace is over.
 // Loop-bound. Borrows the center.
 class WatchedOsds {
  public:
@@ -26,44 +25,32 @@ class WatchedOsds {
   WatchedOsds(msgr::EventCenter& center, std::chrono::nanoseconds grace, OnDown on_down);
   ~WatchedOsds();
 
-  // Servers try to reach an authority that was away again after this time at the latest.
-  static constexpr std::chrono::seconds kReturn{20};
-
-  // The map has it as up, and we have just started; it has to come within kReturn, or the grace if
-  // that is longer.
+  // The map has it as up; it has to come within the grace.
   void expect(OsdId osd);
   // The boot of an OSD came over this connection and is being decided, until take_boot().
   void add_boot(const msgr::Connection& connection) { booting_.insert(connection.id()); }
   // It is decided: true if the connection is still there.
   bool take_boot(const msgr::Connection& connection);
   // It was accepted: the OSD's session is that of this connection; null: it has none any more.
-  void on_booted(OsdId osd, const msgr::Connection* connection, bool sends_heartbeats);
-  // A heartbeat, or anything that will do for one.
-  void on_heartbeat(const msgr::Connection& connection);
+  void on_booted(OsdId osd, const msgr::Connection* connection);
 
   // The dispatcher's calls, for every connection.
   void on_link(const msgr::Connection& connection, bool is_up);
   void on_closed(const msgr::Connection& connection, std::error_code why);
 
-  // It has a session with a link, and is heard on it.
+  // It has a session with a link.
   bool is_live(OsdId osd) const;
   // Nobody is down from now on: it is us who goes.
   void stop();
 
  private:
   struct WatchedOsd {
-    uint64_t connection = 0;        // id() of its session with us; 0 if there is none
-    bool is_away = true;            // there is none, or no link, or nothing was heard for the grace
-    bool sends_heartbeats = false;  // only with a session
-    msgr::TimerId timer = msgr::TimerId::kNone;  // runs while it is away, or sends heartbeats
-    msgr::EventCenter::Clock::time_point due;    // of the timer
+    uint64_t connection = 0;                     // id() of its session with us; 0 if there is none
+    msgr::TimerId timer = msgr::TimerId::kNone;  // runs while there is none, or no link
   };
 
-  void on_back(OsdId osd);
-  void on_away(OsdId osd);
-  void start_grace(OsdId osd, std::chrono::nanoseconds grace);
+  void start_grace(OsdId osd);
   void stop_grace(OsdId osd);
-  void on_due(OsdId osd);
 
   msgr::EventCenter& center_;
   const std::chrono::nanoseconds grace_;

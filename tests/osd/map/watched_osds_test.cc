@@ -24,10 +24,10 @@ class WatchedOsdsTest : public ::testing::Test {
     osds = std::make_unique<WatchedOsds>(*center, 20s, [this](OsdId osd) { down.push_back(osd); });
     connection = std::make_shared<test::InertConnection>(*center);
   }
-  void boot(OsdId osd, bool sends_heartbeats = false) {
+  void boot(OsdId osd) {
     osds->add_boot(*connection);
     ASSERT_TRUE(osds->take_boot(*connection));
-    osds->on_booted(osd, connection.get(), sends_heartbeats);
+    osds->on_booted(osd, connection.get());
   }
   void pass(std::chrono::nanoseconds time) {
     clock.advance(time);
@@ -96,7 +96,7 @@ TEST_F(WatchedOsdsTest, AConnectionThatEndsWhileItsBootIsDecidedIsNoSession) {
   osds->add_boot(*connection);
   osds->on_closed(*connection, make_error_code(msgr::MsgrErrc::kClosedByPeer));
   EXPECT_FALSE(osds->take_boot(*connection));
-  osds->on_booted(1, nullptr, false);
+  osds->on_booted(1, nullptr);
   EXPECT_FALSE(osds->is_live(1));
   pass(20s);
   EXPECT_EQ(down, std::vector<OsdId>{1});
@@ -108,55 +108,6 @@ TEST_F(WatchedOsdsTest, OnceStoppedNobodyIsDown) {
   osds->stop();
   osds->on_closed(*connection, make_error_code(msgr::MsgrErrc::kClosedByPeer));
   pass(1h);
-  EXPECT_TRUE(down.empty());
-}
-
-TEST_F(WatchedOsdsTest, OneThatStandsStillIsDownAfterTheGraceAlthoughItHasALink) {
-  boot(1, true);
-  for (int i = 0; i < 30; ++i) {
-    pass(1s);
-    osds->on_heartbeat(*connection);
-  }
-  EXPECT_TRUE(osds->is_live(1));
-  pass(20s - 1ns);
-  EXPECT_TRUE(down.empty());
-  pass(1ns);
-  EXPECT_EQ(down, std::vector<OsdId>{1});
-  EXPECT_FALSE(osds->is_live(1)) << "another start of it need not wait";
-}
-
-TEST_F(WatchedOsdsTest, OneThatGoesOnIsWatchedAgain) {
-  boot(1, true);
-  pass(20s);
-  down.clear();
-  osds->on_heartbeat(*connection);
-  EXPECT_TRUE(osds->is_live(1));
-  pass(20s);
-  EXPECT_EQ(down, std::vector<OsdId>{1});
-}
-
-TEST_F(WatchedOsdsTest, TheGraceOfALostLinkBeginsWithTheLastHeartbeat) {
-  boot(1, true);
-  pass(15s);
-  osds->on_link(*connection, false);
-  pass(5s);
-  EXPECT_EQ(down, std::vector<OsdId>{1});
-}
-
-TEST_F(WatchedOsdsTest, WhoSendsNoHeartbeatsIsNotHeldDeadForThat) {
-  boot(1);
-  osds->on_heartbeat(*connection);
-  pass(1h);
-  EXPECT_TRUE(down.empty());
-}
-
-// What they have sent meanwhile is still to be read.
-TEST_F(WatchedOsdsTest, AnAuthorityThatStoodStillHoldsNobodyDead) {
-  boot(1, true);
-  pass(60s);
-  EXPECT_TRUE(down.empty());
-  osds->on_heartbeat(*connection);
-  pass(19s);
   EXPECT_TRUE(down.empty());
 }
 
