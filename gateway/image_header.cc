@@ -9,7 +9,6 @@
 #include "common/check.h"
 #include "common/json.h"
 #include "common/peer_name.h"
-#include "objecter/protocol/watch.h"
 
 namespace lunar::gateway {
 namespace {
@@ -119,8 +118,7 @@ std::optional<Registration> parse_registration(const Json& json, uint64_t format
     out.cookie = *cookie;
     out.lock = is_shared ? LockMode::kShared : LockMode::kExclusive;
   }
-  if (!fields.is_ok() || !is_entity_text(out.entity) || !is_instance_text(out.instance) ||
-      out.nonce >= objecter::kNoNonce)
+  if (!fields.is_ok() || !is_entity_text(out.entity) || !is_instance_text(out.instance))
     return std::nullopt;
   return out;
 }

@@ -14,6 +14,10 @@ namespace lunar::osd {
 using objecter::OsdMap;
 using objecter::OsdMapRef;
 
+namespace {
+constexpr objecter::Epoch kMaxEpochAhead = 10'000 * kRestoreGap;
+}  // namespace
+
 Outcome<OsdMapRef> load_map(const ServerRecords& records) {
   const auto record = records.get_record(kMapRecord);
   if (!record) return failure(OsdErrc::kNoSuchObject, "the store has no cluster map yet");
@@ -120,7 +124,8 @@ void MapAuthority::boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::Os
 }
 
 void MapAuthority::on_known_epoch(objecter::Epoch epoch) {
-  if (epoch > OsdMap::kMaxEpoch / 2) return;
+  // Further than any number of restores brings it: somebody has made it up.
+  if (epoch > map_->epoch + kMaxEpochAhead) return;
   latest_known_ = std::max(latest_known_, epoch);
   if (!is_busy_) catch_up();  // else when that is written
 }

@@ -5,8 +5,6 @@
 
 #include <string>
 
-#include "objecter/protocol/watch.h"
-
 namespace lunar::gateway {
 namespace {
 
@@ -111,15 +109,6 @@ TEST(ImageHeaderTest, RegistrationsOfFormat1HaveNoCookieAndShare) {
   const auto again = decode_image_header(encode(*decoded), "0123456789abcdef.header");
   ASSERT_TRUE(again) << again.error().message;
   EXPECT_EQ(again->registrations, decoded->registrations);
-}
-
-// Whoever may write the header could have a gateway fenced up to it, and no later start let in.
-TEST(ImageHeaderTest, ARegistrationOfNoClockIsRefused) {
-  ImageHeader header = sample();
-  header.registrations[0].nonce = objecter::kNoNonce - 1;
-  EXPECT_TRUE(decode_image_header(encode(header), "0123456789abcdef.header"));
-  header.registrations[0].nonce = objecter::kNoNonce;
-  EXPECT_FALSE(decode_image_header(encode(header), "0123456789abcdef.header"));
 }
 
 TEST(ImageHeaderTest, AnUnknownFeatureIsRefused) {
