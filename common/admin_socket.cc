@@ -17,6 +17,7 @@
 #include <cstring>
 #include <list>
 #include <nlohmann/json.hpp>
+#include <system_error>
 #include <thread>
 #include <vector>
 
@@ -326,7 +327,12 @@ Outcome<std::unique_ptr<AdminSocket>> AdminSocket::create(const std::string& pat
                                  }};
   }
   const BlockAllSignals blocked;
-  impl->thread = std::thread([raw = impl.get()] { raw->run(); });
+  try {
+    impl->thread = std::thread([raw = impl.get()] { raw->run(); });
+  } catch (const std::system_error& error) {
+    ::unlink(path.c_str());
+    return failure(error.code(), "admin socket " + path + ": no thread: " + error.what());
+  }
   return std::unique_ptr<AdminSocket>(new AdminSocket(std::move(impl)));
 }
 

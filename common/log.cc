@@ -90,14 +90,19 @@ class Writer {
                  spdlog::string_view_t(line.data(), line.size()));
   }
 
+  // Nobody waits for another one's file, which may be a pipe that nobody reads.
   Outcome<void> open(const LogTarget& target) {
-    MutexLock lock(opening_);
-    return open_locked(target);
+    if (!opening_.try_lock()) return still_opening();
+    Outcome<void> opened = open_locked(target);
+    opening_.unlock();
+    return opened;
   }
 
   Outcome<void> reopen() {
-    MutexLock lock(opening_);
-    return open_locked(target_);
+    if (!opening_.try_lock()) return still_opening();
+    Outcome<void> opened = open_locked(target_);
+    opening_.unlock();
+    return opened;
   }
 
   // Ends the thread, which drains the queue first; the next line starts another.
@@ -119,6 +124,12 @@ class Writer {
   }
 
  private:
+  static Outcome<void> still_opening() {
+    return failure(std::errc::device_or_resource_busy,
+                   "a log file is still being opened; if that does not end, it is a pipe that "
+                   "nobody reads, or on a file system that does not answer");
+  }
+
   Outcome<void> open_locked(const LogTarget& target) REQUIRES(opening_) {
     std::vector<spdlog::sink_ptr> sinks;
     try {

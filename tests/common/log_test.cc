@@ -114,6 +114,9 @@ TEST_F(LogTest, AFileThatDoesNotOpenHoldsUpNobodyWhoLogs) {
   while (opener_id == 0 || !is_opening()) std::this_thread::yield();
   LUNAR_LOG(kMs, 0, "meanwhile");
   EXPECT_NE(written().find("meanwhile"), std::string::npos);
+  const auto reopened = log_reopen();  // nor anybody who opens another file, or the same again
+  ASSERT_FALSE(reopened);
+  EXPECT_EQ(reopened.error().code, std::errc::device_or_resource_busy);
   const UniqueFd reader(::open(pipe.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
   opener.join();
 }

@@ -18,6 +18,8 @@ def encoded_bytes(saved):
         size += 5 + sum(8 + len(each["entity"]) + len(each["caps"]) for each in saved["entities"])
     for osd in saved["osds"]:
         size += 38 + 19 * len(osd["addresses"])
+        if "kind" in osd:
+            size += 5 + len(osd["rados_client"])
     for pool in saved["pools"]:
         size += 29 + len(pool["name"]) + 8 * len(pool["members"])
     return size
@@ -28,7 +30,7 @@ class MapLimitTest(TestCase):
         """Adds servers that have never been there, and pools over 64 of them, up to the byte."""
         for osd in range(1, 64):
             saved["osds"].append({"id": osd, "store": NIL, "up": False, "incarnation": 0, "lost_below": 0,
-                                  "addresses": []})
+                                  "addresses": [], "kind": "", "rados_client": ""})
 
         def add(name, members):
             saved["pools"].append({

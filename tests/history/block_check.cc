@@ -527,7 +527,8 @@ void BlockCheck::keep(uint32_t index, uint64_t done, bool is_decided) {
   left.content = layer.content;
   saw(left);
   const bool has_survived = is_decided || layer.has_survived;
-  if (find_known(left.done, layer.command, left.content, has_survived) != kNone) return;
+  // One that is not on disk may go by the next loss: what is below the two is different.
+  if (has_survived && find_known(left.done, layer.command, left.content, true) != kNone) return;
   left.layer = index;
   if (has_survived && !layer.has_survived) {
     left.layer = static_cast<uint32_t>(layers_.size());

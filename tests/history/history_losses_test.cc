@@ -282,6 +282,21 @@ TEST_F(HistoryCheckerTest, AcceptsLossesAtAnyTimeBetweenTheirBeginningAndEnd) {
   expect_fault(HistoryFault::kStale, 7);
 }
 
+// Either of two concurrent writes may be the lower one, also after a sync that failed and lost
+// neither.
+TEST_F(HistoryCheckerTest, AcceptsWhatIsBelowEitherOfTwoAfterAFailedSyncAndACrash) {
+  const Handle first = begin_write(1, 5, 17);
+  const Handle second = begin_write(1, 5, 18);
+  ended(first);
+  ended(second);
+  history_.sync_failed(1);
+  read(1, 5, 18);
+  history_.power_cut();
+  read(1, 5, 17);
+  flush(1, kReportedLost);
+  expect_clean();
+}
+
 // A disk fails until a flush is told of it, and so long nothing of all that is written is certain.
 TEST_F(HistoryCheckerTest, JudgesALossThatGoesOnOverManyWrites) {
   history_.begin_loss("the disk of server 1 fails");

@@ -31,9 +31,10 @@ void CountsPoll::ask_one(objecter::PoolId pool, gateway::ImageId id) {
       [questions = questions_, id](Result<std::vector<gateway::HolderCounts>> counts) {
         questions->open.erase(id);
         if (counts) questions->answers[id] = {std::move(*counts), Clock::now()};
-        if (counts || counts.error() == objecter::OsdErrc::kTimedOut) return;
+        if (counts) return;
         if (counts.error() == objecter::OsdErrc::kNotPermitted) questions->refusal = counts.error();
-        questions->answers[id] = {{}, Clock::now()};
+        if (counts.error() == objecter::OsdErrc::kNoSuchObject)
+          questions->answers[id] = {{}, Clock::now()};
       });
 }
 

@@ -78,23 +78,34 @@ class ImageWatcher {
 
 Outcome<void> ImageWatcher::find_images() {
   std::vector<gateway::ImageSummary> found;
+  bool is_partial = false;  // the names that are missing may be of images that we know
   if (spec_.image.empty()) {
     auto list = cluster_.wait<gateway::ImageList>([&](auto done) {
       gateway::list_images(cluster_.client(), spec_.pool, {.wants_ids = true}, std::move(done));
     });
     if (!list) return failure(list.error());
-    if (!list->missing.empty())
+    is_partial = !list->missing.empty();
+    if (is_partial)
       std::fprintf(stderr, "lunar: %s\n", gateway::missing_error(*list).message.c_str());
     found = std::move(list->images);
   } else {
     const auto header = cluster_.wait<gateway::VersionedHeader>(
         [&](auto done) { gateway::find_image(cluster_.client(), spec_, std::move(done)); });
+    if (!header && !images_.empty() && header.error().code != objecter::OsdErrc::kNoSuchObject) {
+      listed_at_ = Clock::now();  // its server is away: it is still the image that we know
+      return {};
+    }
     if (!header) return failure(header.error());
     found.push_back({header->header.name, header->header.id});
   }
   std::map<gateway::ImageId, MeasuredImage> images;
+  if (is_partial) images = std::move(images_);
   for (gateway::ImageSummary& each : found) {
     if (each.id == 0) continue;  // its name is being made or taken out
+    if (is_partial) {
+      images[each.id].name = std::move(each.name);
+      continue;
+    }
     images[each.id] = std::move(images_[each.id]);
     images[each.id].name = std::move(each.name);
   }
