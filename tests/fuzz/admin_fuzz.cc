@@ -1,8 +1,8 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // Requests to an admin socket, over a real one: bytes, of which the first line or what stands
-// before the first NUL is a request, in JSON or plain text. It is answered in whole or the
-// connection ends, and the socket serves whoever comes next.
+// before the first NUL is a request, in JSON or plain text. Whatever is answered, the connection
+// ends in time, and the socket serves whoever comes next.
 
 #include <poll.h>
 #include <sys/socket.h>
