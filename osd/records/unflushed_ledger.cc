@@ -14,7 +14,7 @@ namespace lunar::osd {
 UnflushedLedger::UnflushedLedger(msgr::EventCenter& center, ServerRecords& records,
                                  Durability& durability, uint64_t incarnation)
     : durability_(durability),
-      marks_(records, incarnation),
+      marks_(center, records, incarnation),
       losses_(records),
       recorder_(center, durability, losses_) {}
 
@@ -97,17 +97,13 @@ void UnflushedLedger::start_flush() {
 void UnflushedLedger::on_flushed(uint64_t round, std::error_code error) {
   if (error) {
     LUNAR_ERROR(kOsd, "flush failed ({}): {} images have writes that it did not make durable",
-                error.message(), marked_images());
+                error.message(), marks_.at_risk().size());
     return finish_flush(wire_error(error));  // if it is a loss, on_loss() came first
   }
   // The marks are all that is durable of a loss whose record is not.
   const bool may_clear = !recorder_.is_recording() && !recorder_.is_unrecorded();
-  if (!may_clear || !marks_.remove_flushed(round)) return finish_flush(answer_of_success());
-  marks_.save([this](std::error_code failed) {
-    // The data is durable all the same; a mark that stays can only raise a false alarm.
-    if (failed) LUNAR_ERROR(kOsd, "cannot clear unflushed marks: {}", failed.message());
-    finish_flush(answer_of_success());
-  });
+  if (may_clear) marks_.end_round(round);
+  finish_flush(answer_of_success());
 }
 
 void UnflushedLedger::finish_flush(OsdErrc answer) {
@@ -143,7 +139,7 @@ void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc e
 
 void UnflushedLedger::on_loss(std::error_code error, const std::vector<ObjectId>& objects) {
   LUNAR_ERROR(kOsd, "the store could not make writes durable ({}); {} images may have lost writes",
-              error.message(), marked_images());
+              error.message(), marks_.at_risk().size());
   losses_.lose(marks_.at_risk());
   for (const ObjectId& object : objects) {
     LUNAR_ERROR(kOsd, "object {} of pool {} may be damaged and is refused until it is replaced",
@@ -159,6 +155,7 @@ void UnflushedLedger::shutdown(UniqueFunction<void()> done) {
   recorder_.stop();
   flush(0, std::make_shared<ClientName>(), 0,
         [this, done = std::move(done)](OsdErrc, uint64_t) mutable {
+          marks_.clear_flushed([](std::error_code) {});
           losses_.save(
               [this, done = std::move(done)](std::error_code) mutable { drain(std::move(done)); });
         });
@@ -169,7 +166,7 @@ void UnflushedLedger::drain(UniqueFunction<void()> done) {
     return [this, then = std::move(then)](std::error_code) mutable { drain(std::move(then)); };
   };
   if (losses_.is_busy()) return losses_.save(again(std::move(done)));
-  if (marks_.is_busy()) return marks_.save(again(std::move(done)));
+  if (marks_.is_busy()) return marks_.clear_flushed(again(std::move(done)));
   done();
 }
 
@@ -187,7 +184,8 @@ std::string UnflushedLedger::to_json() const {
   Json out;
   out["verifier"] = verifier();
   out["records_failed"] = recorder_.is_unrecorded();
-  out["unflushed_images"] = marks_.marked();
+  out["unflushed_images"] = marks_.at_risk();
+  out["marked_images"] = marked_images();
   out["lost_writes"] = Json::array();
   for (const auto& [image, loss] : losses_.losses())
     out["lost_writes"].push_back({{"image", image}, {"loss", loss.id}, {"told", loss.told}});

@@ -24,8 +24,8 @@ namespace lunar::osd {
 
 // Knows which images have acknowledged writes that no flush has made durable, and which may have
 // lost some: README.md, "Unflushed data".
-// - An image is marked, durably, before the first unstable write of it is acknowledged after a
-//   flush; a FLUSH of any image clears the marks of all that were not written meanwhile.
+// - An image is marked, durably, before the first unstable write of it is acknowledged; some time
+//   after a FLUSH, of any image, has covered all its writes, the mark goes: UnflushedMarks.
 // - A start after which the page cache may be gone, and any write-back error, turn marks into a
 //   *lost* state. Each client that flushes the image is told by a failing FLUSH, and by every
 //   further one until it says that it has heard; what it says is durable a while later, so that a
@@ -80,7 +80,7 @@ class UnflushedLedger {
   // Flushes, and clears the marks if that succeeds.
   void shutdown(UniqueFunction<void()> done);
 
-  std::size_t marked_images() const noexcept { return marks_.count(); }
+  std::vector<ImageId> marked_images() const { return marks_.marked(); }
   // For the admin socket: lost images and whom they were told to, damaged objects, marks.
   std::string to_json() const;
 

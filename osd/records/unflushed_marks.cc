@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "common/check.h"
+#include "common/log.h"
 #include "osd/records/wire_error.h"
 
 namespace lunar::osd {
@@ -12,8 +13,11 @@ namespace {
 constexpr uint16_t kMarksVersion = 1;
 }  // namespace
 
-UnflushedMarks::UnflushedMarks(ServerRecords& records, uint64_t incarnation)
-    : incarnation_(incarnation), writer_(records, kRecord, [this] { return encode(); }) {}
+UnflushedMarks::UnflushedMarks(msgr::EventCenter& center, ServerRecords& records,
+                               uint64_t incarnation)
+    : center_(center),
+      incarnation_(incarnation),
+      writer_(records, kRecord, [this] { return encode(); }) {}
 
 std::vector<std::byte> UnflushedMarks::encode() const {
   std::vector<std::byte> out;
@@ -43,6 +47,7 @@ bool UnflushedMarks::decode(ConstBytes record) {
 bool UnflushedMarks::begin_write(ImageId image) {
   ImageMark& entry = images_[image];
   ++entry.writing;
+  entry.is_flushed = entry.is_idle = false;
   return entry.is_marked && entry.is_durable;
 }
 
@@ -67,7 +72,7 @@ void UnflushedMarks::save_mark(ImageId image) {
     if (!error && !saved.is_durable) error = OsdErrc::kBusy;
     saved.is_saving = false;
     auto waiting = std::exchange(saved.waiting, {});
-    forget_if_idle(image);
+    forget_if_clean(image);
     for (auto& done : waiting) done(error);
   });
 }
@@ -77,22 +82,65 @@ void UnflushedMarks::end_write(ImageId image) {
   LUNAR_CHECK(entry.writing > 0, "a write ended twice");
   --entry.writing;
   entry.last_write = round_;
-  forget_if_idle(image);
+  forget_if_clean(image);
 }
 
-bool UnflushedMarks::remove_flushed(uint64_t round) {
-  std::vector<ImageId> cleared;
+void UnflushedMarks::end_round(uint64_t round) {
+  bool is_any_flushed = false;
   for (auto& [image, entry] : images_) {
     if (!entry.is_marked || entry.writing > 0 || entry.is_saving || entry.last_write >= round)
       continue;
-    entry.is_marked = entry.is_durable = false;
-    cleared.push_back(image);
+    entry.is_flushed = is_any_flushed = true;
   }
-  for (const ImageId image : cleared) forget_if_idle(image);
-  return !cleared.empty();
+  if (is_any_flushed) clear_later();
 }
 
-void UnflushedMarks::forget_if_idle(ImageId image) {
+// --- clearing ---
+
+void UnflushedMarks::clear_later() {
+  if (clear_ != msgr::TimerId::kNone) return;
+  clear_ = center_.run_after(kIdle, [this] {
+    clear_ = msgr::TimerId::kNone;
+    clear_idle();
+  });
+}
+
+void UnflushedMarks::clear_idle() {
+  std::vector<ImageId> idle;
+  bool has_more = false;
+  for (auto& [image, entry] : images_) {
+    if (entry.is_idle) {
+      idle.push_back(image);
+    } else if (entry.is_flushed) {
+      entry.is_idle = has_more = true;
+    }
+  }
+  if (has_more) clear_later();
+  if (!idle.empty()) clear(idle, [](std::error_code) {});
+}
+
+void UnflushedMarks::clear_flushed(StoreDone done) {
+  center_.cancel(std::exchange(clear_, msgr::TimerId::kNone));
+  std::vector<ImageId> flushed;
+  for (const auto& [image, entry] : images_)
+    if (entry.is_flushed) flushed.push_back(image);
+  clear(flushed, std::move(done));
+}
+
+void UnflushedMarks::clear(const std::vector<ImageId>& images, StoreDone done) {
+  for (const ImageId image : images) {
+    ImageMark& entry = images_.at(image);
+    entry.is_marked = entry.is_durable = entry.is_flushed = entry.is_idle = false;
+    forget_if_clean(image);
+  }
+  writer_.save([done = std::move(done)](std::error_code error) mutable {
+    // The data is durable all the same; a mark that stays can only raise a false alarm.
+    if (error) LUNAR_ERROR(kOsd, "cannot clear unflushed marks: {}", error.message());
+    done(error);
+  });
+}
+
+void UnflushedMarks::forget_if_clean(ImageId image) {
   const auto found = images_.find(image);
   if (found == images_.end()) return;
   const ImageMark& entry = found->second;
@@ -114,7 +162,7 @@ std::vector<ImageId> UnflushedMarks::marked() const {
 std::vector<ImageId> UnflushedMarks::at_risk() const {
   std::vector<ImageId> images;
   for (const auto& [image, entry] : images_)
-    if (entry.is_marked || entry.writing > 0) images.push_back(image);
+    if ((entry.is_marked && !entry.is_flushed) || entry.writing > 0) images.push_back(image);
   return images;
 }
 

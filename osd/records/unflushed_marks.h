@@ -1,12 +1,14 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <cstdint>
 #include <map>
 #include <vector>
 
 #include "common/bytes.h"
+#include "msgr/event_center.h"
 #include "objecter/protocol/types.h"
 #include "osd/records/record_writer.h"
 #include "osd/server_records.h"
@@ -17,17 +19,24 @@ namespace lunar::osd {
 using objecter::ImageId;
 
 // Which images have acknowledged writes that no flush has made durable, in memory and as the record
-// kRecord. A mark is durable before the first such write of its image is acknowledged, and goes
-// with a flush that covers all writes of the image: a flush is a round, and covers the writes that
-// ended before it began.
-// Loop-bound. Borrows the records, which outlive it; must not be destroyed while is_busy().
+// kRecord. A mark is durable before the first such write of its image is acknowledged. A flush is a
+// round, and covers the writes that ended before it began; an image all of whose writes it covers
+// is flushed. Its mark stays in the record until it has not been written for a while, so that who
+// writes and flushes in turn pays for one mark and not for two records a flush (md's write-intent
+// bitmap is cleared as late: mdadm(8), --delay). A power cut in that while is reported as a loss of
+// the image, wrongly.
+// Loop-bound. Borrows what it is made with; must not be destroyed while is_busy().
 class UnflushedMarks {
  public:
   static constexpr const char* kRecord = "unflushed";
   static constexpr std::size_t kMaxImages = 65536;
+  // The mark of a flushed image goes after this at the earliest, and after twice this at the
+  // latest.
+  static constexpr std::chrono::milliseconds kIdle{500};
 
   // `incarnation`: the start of the store that makes the marks.
-  UnflushedMarks(ServerRecords& records, uint64_t incarnation);
+  UnflushedMarks(msgr::EventCenter& center, ServerRecords& records, uint64_t incarnation);
+  ~UnflushedMarks() { center_.cancel(clear_); }
   // Takes the marks from the record. False if it is damaged or of another version. REQUIRES: called
   // at most once, before anything else.
   bool decode(ConstBytes record);
@@ -42,24 +51,26 @@ class UnflushedMarks {
 
   // A flush of the store begins: its round, counted from 1.
   uint64_t begin_round() { return ++round_; }
-  // That flush has succeeded: takes the marks that it covers out of memory. True if there were
-  // some; then the record has to be saved.
-  bool remove_flushed(uint64_t round);
-  // Runs done when the record has what is marked now.
-  void save(StoreDone done) { writer_.save(std::move(done)); }
+  // That flush has succeeded.
+  void end_round(uint64_t round);
+  // Takes the marks of all flushed images out of the record at once, and leaves it to nobody later;
+  // done runs when the record has what is marked now.
+  void clear_flushed(StoreDone done);
   bool is_busy() const noexcept { return writer_.is_busy(); }
 
   std::size_t count() const noexcept;    // images that are marked
   std::vector<ImageId> marked() const;   // in order
-  std::vector<ImageId> at_risk() const;  // marked, or being written; in order
+  std::vector<ImageId> at_risk() const;  // marked and not flushed, or being written; in order
 
  private:
-  // An image that is marked, or is being written. is_durable implies is_marked; `waiting` is empty
-  // unless is_saving.
+  // An image that is marked, or is being written. is_durable implies is_marked, and is_idle
+  // implies is_flushed, which implies is_durable; `waiting` is empty unless is_saving.
   struct ImageMark {
     bool is_marked = false;   // belongs in the record
     bool is_durable = false;  // is in it
     bool is_saving = false;   // a record that has it is being written
+    bool is_flushed = false;  // nothing of it is unflushed
+    bool is_idle = false;     // and was not written when the timer ran last
     uint32_t writing = 0;     // writes begun and not ended
     uint64_t last_write = 0;  // the round in which a write last ended
     std::vector<StoreDone> waiting;
@@ -67,12 +78,17 @@ class UnflushedMarks {
 
   std::vector<std::byte> encode() const;
   void save_mark(ImageId image);
-  void forget_if_idle(ImageId image);
+  void forget_if_clean(ImageId image);
+  void clear_later();
+  void clear_idle();
+  void clear(const std::vector<ImageId>& images, StoreDone done);
 
+  msgr::EventCenter& center_;
   const uint64_t incarnation_;
   std::map<ImageId, ImageMark> images_;
   uint64_t round_ = 0;  // the latest
   RecordWriter writer_;
+  msgr::TimerId clear_ = msgr::TimerId::kNone;  // runs while an image is flushed
 };
 
 }  // namespace lunar::osd

@@ -21,19 +21,6 @@ namespace {
 
 namespace fs = std::filesystem;
 
-std::string path_of(int fd) {
-  char target[4096];
-  const std::string link = "/proc/self/fd/" + std::to_string(fd);
-  const ssize_t n = ::readlink(link.c_str(), target, sizeof target);
-  LUNAR_CHECK(n > 0, "a descriptor has a path");
-  return {target, static_cast<std::size_t>(n)};
-}
-
-std::string joined(int directory, const char* name) {
-  const std::string folder = path_of(directory);
-  return std::string(name) == "." ? folder : folder + "/" + name;
-}
-
 bool exists(const std::string& path) { return ::access(path.c_str(), F_OK) == 0; }
 
 constexpr uint64_t kSpaceUnit = 4096;
@@ -108,6 +95,7 @@ int SimDisk::file_system_space(int fd, struct statvfs& space) {
 }
 
 void SimDisk::close_files() {
+  paths_.clear();
   std::set<int> ours;
   for (const auto& [key, file] : files_) ours.insert(file.fd.get());
   std::vector<int> theirs;
@@ -124,6 +112,27 @@ void SimDisk::close_files() {
   }
   ::closedir(folder);
   for (const int fd : theirs) ::close(fd);
+}
+
+// --- names ---
+
+// A folder of a store has one path as long as the store stays in its place.
+const std::string& SimDisk::path_of(int folder) {
+  struct stat status {};
+  LUNAR_CHECK(::fstat(folder, &status) == 0, "fstat");
+  std::string& path = paths_[{status.st_dev, status.st_ino}];
+  if (!path.empty()) return path;
+  char target[4096];
+  const std::string link = "/proc/self/fd/" + std::to_string(folder);
+  const ssize_t n = ::readlink(link.c_str(), target, sizeof target);
+  LUNAR_CHECK(n > 0, "a descriptor has a path");
+  path.assign(target, static_cast<std::size_t>(n));
+  return path;
+}
+
+std::string SimDisk::joined(int directory, const char* name) {
+  const std::string& folder = path_of(directory);
+  return std::string_view(name) == "." ? folder : folder + "/" + name;
 }
 
 // --- what is not durable yet ---
@@ -193,6 +202,7 @@ std::string SimDisk::keep_hidden(const std::string& path) {
 // --- the power cut ---
 
 void SimDisk::cut_power() {
+  paths_.clear();
   const std::size_t kept = host_.below(names_.size() + 1);
   for (std::size_t i = names_.size(); i > kept; --i) undo(names_[i - 1]);
   for (const NameChange& change : names_) {
@@ -258,6 +268,7 @@ void SimDisk::decide_fate(UnsyncedFile& file) {
 
 void SimDisk::swap_in(bool is_copy) {
   if (exists(aside_)) return;
+  paths_.clear();
   sync_file_system(-1);
   fs::rename(path_, aside_);
   if (is_copy && exists(copy_)) {
@@ -271,12 +282,14 @@ bool SimDisk::is_swapped() const { return exists(aside_); }
 
 void SimDisk::swap_back() {
   if (!is_swapped()) return;
+  paths_.clear();
   sync_file_system(-1);
   fs::remove_all(path_);
   fs::rename(aside_, path_);
 }
 
 void SimDisk::replace() {
+  paths_.clear();
   sync_file_system(-1);
   for (const std::string& each : {path_, aside_, copy_}) fs::remove_all(each);
   fs::create_directories(path_);

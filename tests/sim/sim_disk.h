@@ -82,6 +82,8 @@ class SimDisk final : public osd::Syscalls {
     std::string replaced;  // where the file that the change hid is kept
   };
 
+  const std::string& path_of(int folder);
+  std::string joined(int directory, const char* name);
   UnsyncedFile& unsynced(int fd);
   void keep_blocks(int fd, uint64_t offset, uint64_t length);
   int sync(int fd);
@@ -103,6 +105,7 @@ class SimDisk final : public osd::Syscalls {
   uint64_t next_hidden_ = 0;
   uint64_t boots_ = 0;
   std::map<std::pair<dev_t, ino_t>, UnsyncedFile> files_;
+  std::map<std::pair<dev_t, ino_t>, std::string> paths_;  // of folders
   std::vector<NameChange> names_;
   std::optional<uint64_t> free_;  // bytes, of a full disk
 };

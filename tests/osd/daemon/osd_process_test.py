@@ -18,6 +18,7 @@ import subprocess
 import sys
 import tempfile
 import threading
+import time
 import unittest
 import uuid
 
@@ -279,6 +280,9 @@ class OsdProcessTest(unittest.TestCase):
         self.make()
         server = self.start()
         self.io("pool", "p", "write", "a", "one", "flush")
+        deadline = time.monotonic() + TIMEOUT
+        while json.loads(self.io("command", 0, '{"prefix": "unflushed"}'))["marked_images"]:
+            self.assertLess(time.monotonic(), deadline, "the mark of a flushed image does not go")
         server.kill()
         self.forge_boot_id()
         self.start()

@@ -65,7 +65,7 @@ TEST_F(ChangingStepsTest, XattrsAreKept) {
 TEST_F(ChangingStepsTest, FuaOfWhatTheStoreCannotDoStablyFlushes) {
   run(Vector("a").add(OpCode::kTruncate, 0, 4, "", objecter::kFua));
   EXPECT_EQ(store->calls(FaultyStore::Call::kFlush), 1u);
-  EXPECT_EQ(ledger->marked_images(), 0u);
+  EXPECT_EQ(ledger->marked_images().size(), 0u);
 }
 
 TEST_F(ChangingStepsTest, ADamagedObjectStaysDamagedUntilItsEndIsDurable) {
@@ -102,8 +102,9 @@ TEST_F(ChangingStepsTest, AnObjectWhoseEndCannotBeMadeDurableStaysDamaged) {
 TEST_F(ChangingStepsTest, TheFirstOpThatFreesSpaceSucceedsAlthoughItsMarkFoundNone) {
   store->fail_next(FaultyStore::Call::kRecord, system_error(ENOSPC));
   EXPECT_EQ(error_of(Vector("a").add(OpCode::kZero, 0, 4096).image(5)), OsdErrc::kOk);
-  EXPECT_EQ(ledger->marked_images(), 1u);
+  EXPECT_EQ(ledger->marked_images().size(), 1u);
   run(Vector("").add(OpCode::kFlush, 0, 0).image(5));
+  pass_idle_time();
   store->fail_next(FaultyStore::Call::kRecord, system_error(ENOSPC), 2);
   EXPECT_EQ(error_of(Vector("a").add(OpCode::kZero, 0, 4096).image(5)), OsdErrc::kNoSpace);
 }

@@ -13,6 +13,7 @@
 #include "osd/ops/op_executor.h"
 #include "osd/store/mem_store.h"
 #include "tests/osd/store/faulty_store.h"
+#include "tests/support/manual_clock.h"
 
 namespace lunar::osd {
 
@@ -20,7 +21,9 @@ namespace lunar::osd {
 class StoreFixture : public ::testing::Test {
  protected:
   StoreFixture() {
-    center = std::move(*msgr::EventCenter::create({}));
+    msgr::EventCenter::Options timed;
+    timed.time = &clock;
+    center = std::move(*msgr::EventCenter::create(timed));
     pool = msgr::make_heap_buffer_pool(64u << 20, 0);
     make_store();
   }
@@ -32,6 +35,13 @@ class StoreFixture : public ::testing::Test {
   }
   OpStore op_store() { return {*store, *store, *store, store->buffers()}; }
   void turn() { center->run_until_idle(); }
+  // Until the marks of flushed images are gone.
+  void pass_idle_time() {
+    for (int i = 0; i < 2; ++i) {
+      clock.advance(UnflushedMarks::kIdle);
+      turn();
+    }
+  }
 
   std::unique_ptr<UnflushedLedger> load_ledger(uint64_t incarnation) {
     std::unique_ptr<UnflushedLedger> loaded;
@@ -44,6 +54,7 @@ class StoreFixture : public ::testing::Test {
     return loaded;
   }
 
+  test::ManualClock clock;
   std::unique_ptr<msgr::EventCenter> center;
   std::unique_ptr<msgr::BufferPool> pool;
   std::unique_ptr<FaultyStore> store;

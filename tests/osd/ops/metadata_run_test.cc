@@ -16,7 +16,7 @@ TEST_F(MetadataRunTest, MetadataIsReplacedAtOnceWithADurableVersion) {
   EXPECT_EQ(store->calls(FaultyStore::Call::kReplace), 2u);
   EXPECT_EQ(store->calls(FaultyStore::Call::kWrite), 0u);
   EXPECT_EQ(content("m", 0, 0), "v2+");
-  EXPECT_EQ(ledger->marked_images(), 0u);
+  EXPECT_EQ(ledger->marked_images().size(), 0u);
 }
 
 TEST_F(MetadataRunTest, MetadataVersionSurvivesDeleteAndRestart) {

@@ -2,7 +2,6 @@
 #include "osd/records/loss_recorder.h"
 
 #include "tests/osd/ops/executor_fixture.h"
-#include "tests/support/manual_clock.h"
 
 namespace lunar::osd {
 namespace {
@@ -12,10 +11,6 @@ using Call = FaultyStore::Call;
 class LossRecorderTest : public StoreFixture {
  protected:
   LossRecorderTest() {
-    msgr::EventCenter::Options timed;
-    timed.time = &clock;
-    center = std::move(*msgr::EventCenter::create(timed));
-    make_store();
     table.emplace(*store);
     recorder.emplace(*center, *store, *table);
   }
@@ -31,7 +26,6 @@ class LossRecorderTest : public StoreFixture {
     turn();
   }
 
-  test::ManualClock clock;
   std::optional<LossTable> table;
   std::optional<LossRecorder> recorder;
 };

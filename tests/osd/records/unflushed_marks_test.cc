@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/records/unflushed_marks.h"
 
+#include <chrono>
 #include <optional>
 
 #include "tests/osd/ops/executor_fixture.h"
@@ -27,7 +28,18 @@ class UnflushedMarksTest : public StoreFixture {
     return found ? std::optional(std::move(*found)) : std::nullopt;
   }
 
-  UnflushedMarks marks{*store, 7};
+  // What a server would take from the record at its next start.
+  std::vector<ImageId> recorded() const {
+    UnflushedMarks read(*center, *store, 8);
+    EXPECT_TRUE(read.decode(*record()));
+    return read.marked();
+  }
+  void pass(std::chrono::nanoseconds time) {
+    clock.advance(time);
+    turn();
+  }
+
+  UnflushedMarks marks{*center, *store, 7};
   std::optional<std::error_code> marked;  // how the last mark() ended
 };
 
@@ -42,7 +54,7 @@ TEST_F(UnflushedMarksTest, AMarkIsInTheRecordWhenItsDoneRuns) {
   turn();
   EXPECT_EQ(marked, std::error_code());
   EXPECT_TRUE(marks.begin_write(5));
-  UnflushedMarks read(*store, 8);
+  UnflushedMarks read(*center, *store, 8);
   ASSERT_TRUE(read.decode(*record()));
   EXPECT_EQ(read.marked(), std::vector<ImageId>{5});
   EXPECT_TRUE(read.begin_write(5));
@@ -72,7 +84,7 @@ TEST_F(UnflushedMarksTest, AMarkThatCouldNotBeWrittenIsInNoLaterRecord) {
   mark(6);  // waits for the first
   turn();
   EXPECT_EQ(marked, std::error_code());
-  UnflushedMarks read(*store, 8);
+  UnflushedMarks read(*center, *store, 8);
   ASSERT_TRUE(read.decode(*record()));
   EXPECT_EQ(read.marked(), std::vector<ImageId>{6});
 }
@@ -86,50 +98,88 @@ TEST_F(UnflushedMarksTest, ADurableMarkStaysWhateverBecomesOfALaterRecord) {
   EXPECT_EQ(marks.marked(), std::vector<ImageId>{5});
 }
 
-TEST_F(UnflushedMarksTest, AFlushClearsWhatWasWrittenBeforeItBegan) {
+TEST_F(UnflushedMarksTest, AFlushCoversWhatWasWrittenBeforeItBegan) {
   write(5);
-  const auto round = marks.begin_round();
-  EXPECT_TRUE(marks.remove_flushed(round));
+  marks.end_round(marks.begin_round());
+  EXPECT_TRUE(marks.at_risk().empty());
+  EXPECT_EQ(recorded(), std::vector<ImageId>{5}) << "who writes again soon needs no other mark";
+  pass(2 * UnflushedMarks::kIdle);
+  EXPECT_EQ(recorded(), std::vector<ImageId>{5}) << "the timer has seen it once";
+  pass(UnflushedMarks::kIdle);
+  EXPECT_TRUE(recorded().empty());
   EXPECT_EQ(marks.count(), 0u);
-  EXPECT_FALSE(marks.remove_flushed(round)) << "nothing is left of it";
 }
 
-TEST_F(UnflushedMarksTest, AFlushDoesNotClearWhatWasWrittenWhileItRan) {
+TEST_F(UnflushedMarksTest, WritesAndFlushesInTurnCostOneRecord) {
+  for (int i = 0; i < 100; ++i) {
+    write(5);
+    marks.end_round(marks.begin_round());
+    pass(UnflushedMarks::kIdle / 4);
+  }
+  EXPECT_EQ(store->calls(Call::kRecord), 1u);
+}
+
+TEST_F(UnflushedMarksTest, AMarkThatWasClearedIsDurableBeforeTheNextWriteIsAcknowledged) {
+  write(5);
+  marks.end_round(marks.begin_round());
+  pass(UnflushedMarks::kIdle);
+  store->hold(Call::kRecord);
+  pass(UnflushedMarks::kIdle);
+  EXPECT_FALSE(marks.begin_write(5)) << "its mark is just being cleared";
+  marked.reset();
+  mark(5);
+  turn();
+  EXPECT_FALSE(marked);
+  store->release(Call::kRecord);
+  turn();
+  EXPECT_EQ(marked, std::error_code());
+  EXPECT_EQ(recorded(), std::vector<ImageId>{5});
+}
+
+TEST_F(UnflushedMarksTest, AFlushDoesNotCoverWhatWasWrittenWhileItRan) {
   write(5);
   const auto first = marks.begin_round();
   write(5);
-  EXPECT_FALSE(marks.remove_flushed(first));
-  EXPECT_TRUE(marks.remove_flushed(marks.begin_round()));
+  marks.end_round(first);
+  EXPECT_EQ(marks.at_risk(), std::vector<ImageId>{5});
+  marks.end_round(marks.begin_round());
+  EXPECT_TRUE(marks.at_risk().empty());
 }
 
-TEST_F(UnflushedMarksTest, AFlushDoesNotClearAnImageThatIsBeingWritten) {
+TEST_F(UnflushedMarksTest, AWriteAfterTheFlushIsAtRiskAndKeepsTheMark) {
+  write(5);
+  marks.end_round(marks.begin_round());
+  pass(UnflushedMarks::kIdle);
+  write(5);
+  EXPECT_EQ(marks.at_risk(), std::vector<ImageId>{5});
+  for (int i = 0; i < 4; ++i) pass(UnflushedMarks::kIdle);
+  EXPECT_EQ(recorded(), std::vector<ImageId>{5});
+}
+
+TEST_F(UnflushedMarksTest, AFlushDoesNotCoverAnImageThatIsBeingWritten) {
   write(5);
   marks.begin_write(5);
-  EXPECT_FALSE(marks.remove_flushed(marks.begin_round()));
+  marks.end_round(marks.begin_round());
+  EXPECT_EQ(marks.at_risk(), std::vector<ImageId>{5});
   marks.end_write(5);
 }
 
-TEST_F(UnflushedMarksTest, AFlushDoesNotClearAMarkThatIsBeingSaved) {
+TEST_F(UnflushedMarksTest, AFlushDoesNotCoverAMarkThatIsBeingSaved) {
   store->hold(Call::kRecord);
   mark(5);
-  EXPECT_FALSE(marks.remove_flushed(marks.begin_round()));
+  marks.end_round(marks.begin_round());
   store->release(Call::kRecord);
   turn();
-  EXPECT_EQ(marks.count(), 1u);
+  EXPECT_EQ(marks.at_risk(), std::vector<ImageId>{5});
 }
 
-TEST_F(UnflushedMarksTest, ClearedMarksAreOutOfTheRecordOnceThatIsSaved) {
+TEST_F(UnflushedMarksTest, AtTheEndTheMarksOfFlushedImagesGoAtOnce) {
   write(5);
+  marks.end_round(marks.begin_round());
   write(6);
-  marks.remove_flushed(marks.begin_round());
-  UnflushedMarks before(*store, 8);
-  ASSERT_TRUE(before.decode(*record()));
-  EXPECT_EQ(before.count(), 2u);
-  marks.save([](std::error_code) {});
+  marks.clear_flushed([](std::error_code) {});
   turn();
-  UnflushedMarks after(*store, 8);
-  ASSERT_TRUE(after.decode(*record()));
-  EXPECT_EQ(after.count(), 0u);
+  EXPECT_EQ(recorded(), std::vector<ImageId>{6});
 }
 
 TEST_F(UnflushedMarksTest, AnImageThatIsBeingWrittenIsAtRiskBeforeItIsMarked) {
@@ -144,11 +194,11 @@ TEST_F(UnflushedMarksTest, ADamagedRecordIsRefused) {
   write(5);
   auto damaged = *record();
   damaged.pop_back();
-  EXPECT_FALSE(UnflushedMarks(*store, 8).decode(damaged));
+  EXPECT_FALSE(UnflushedMarks(*center, *store, 8).decode(damaged));
   damaged = *record();
   damaged[0] ^= std::byte{1};
-  EXPECT_FALSE(UnflushedMarks(*store, 8).decode(damaged)) << "another version";
-  EXPECT_FALSE(UnflushedMarks(*store, 8).decode({}));
+  EXPECT_FALSE(UnflushedMarks(*center, *store, 8).decode(damaged)) << "another version";
+  EXPECT_FALSE(UnflushedMarks(*center, *store, 8).decode({}));
 }
 
 }  // namespace
