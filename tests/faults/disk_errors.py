@@ -1,5 +1,5 @@
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""Write-back errors: a server's disk that fails what is written, for a while."""
+"""A server's disk that fails what is written, or what is read too, for a while."""
 
 import os
 import pathlib
@@ -35,20 +35,23 @@ class Disk:
         with open(image, "wb") as file:
             file.truncate(DISK_BYTES)
         self._loop = _run("losetup", "--find", "--show", image)
-        _run("dmsetup", "create", self._name, "--table", self._table(False))
+        _run("dmsetup", "create", self._name, "--table", self._table(None))
         self.device = f"/dev/mapper/{self._name}"
         _run(*MAKE[file_system], self.device)
         self.mount()
 
-    def _table(self, has_errors):
+    def _table(self, failing):
         good, all_of_it = GOOD_BYTES // SECTOR, DISK_BYTES // SECTOR
-        # Up for 0 s and down for an hour: every write fails, reads do not.
-        rest = f"flakey {self._loop} {good} 0 3600 1 error_writes" if has_errors else f"linear {self._loop} {good}"
+        # Up for 0 s and down for an hour: all of it fails, or what the feature says.
+        rest = f"linear {self._loop} {good}"
+        if failing:
+            rest = f"flakey {self._loop} {good} 0 3600" + (" 1 error_writes" if failing == "writes" else "")
         return f"0 {good} linear {self._loop} 0\n{good} {all_of_it - good} {rest}"
 
-    def fail_writes(self, has_errors):
+    def fail(self, failing):
+        """"writes", "reads and writes", or None: the disk is well again."""
         _run("dmsetup", "suspend", "--noflush", "--nolockfs", self._name)
-        _run("dmsetup", "reload", self._name, "--table", self._table(has_errors))
+        _run("dmsetup", "reload", self._name, "--table", self._table(failing))
         _run("dmsetup", "resume", self._name)
 
     def mount(self):
@@ -79,6 +82,7 @@ class DiskErrors(Stand):
     killed, or loses the memory of its host too, or goes on. Needs root, and the device mapper with dm-flakey."""
 
     file_system = "ext4"
+    failing = "writes"
     VICTIM = 1
 
     def __init__(self, folder):
@@ -113,12 +117,12 @@ class DiskErrors(Stand):
 
     def fault(self, choices, seconds):
         self.pause(choices, 0.5)
-        self.faults.losses_begin(f"writes of server {self.VICTIM} fail")
-        self.disk.fail_writes(True)
+        self.faults.losses_begin(f"{self.failing} of server {self.VICTIM} fail")
+        self.disk.fail(self.failing)
         try:
-            wait_until(self._is_told, 60, "a flush to tell of a loss")
+            self.wait_until_noticed()
         finally:
-            self.disk.fail_writes(False)
+            self.disk.fail(None)
         self.pause(choices, 0.5)
         what = choices.choice(("goes on", "is killed", "loses its memory"))
         if self.disk.has_given_up():
@@ -133,13 +137,21 @@ class DiskErrors(Stand):
         if what != "goes on":
             self.start_server(self.VICTIM)
 
-    def _is_told(self):
-        history = self.faults.path.parent / "history-1"
-        with history.open(encoding="utf-8") as lines:
-            if any(line.endswith(" lost\n") for line in lines):
-                return True
+    def wait_until_noticed(self):
+        wait_until(lambda: self.has_ended("flush", "lost"), 60, "a flush to tell of a loss")
+
+    def has_ended(self, command, outcome):
+        """Whether a command of the first load has ended so."""
+        begun = set()
+        with (self.faults.path.parent / "history-1").open(encoding="utf-8") as lines:
+            for line in lines:
+                words = line.split()
+                if words[1:2] == ["i"] and words[4:5] == [command]:
+                    begun.add(words[2])
+                elif words[1:2] == ["c"] and words[3:4] == [outcome] and words[2] in begun:
+                    return True
         if not self.first_load.is_running():
-            raise LoadEndedError("the load ended before a flush told of a loss:\n" + self.first_load.log())
+            raise LoadEndedError(f"the load ended before a {command} ended as {outcome}:\n" + self.first_load.log())
         return False
 
     def load(self, folder, lun, client, seed, seconds, final_pass=False, **more):
@@ -155,4 +167,21 @@ class DiskErrors(Stand):
 
 class DiskErrorsXfs(DiskErrors):
     """As disk-errors, on xfs."""
+    file_system = "xfs"
+
+
+class DiskFails(DiskErrors):
+    """Reads of data fail too, and the host has none of it in memory."""
+    failing = "reads and writes"
+
+    def wait_until_noticed(self):
+        def has_read_failed():
+            pathlib.Path("/proc/sys/vm/drop_caches").write_text("1\n")  # what was read meanwhile from the others
+            return self.has_ended("read", "unknown")
+        wait_until(has_read_failed, 60, "a read to fail")
+        super().wait_until_noticed()
+
+
+class DiskFailsXfs(DiskFails):
+    """As disk-fails, on xfs."""
     file_system = "xfs"

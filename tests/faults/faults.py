@@ -19,7 +19,7 @@ import uuid
 from lunar_e2e import LoadError, PrivateTgtd, TgtadmError, wait_until
 from lunar_e2e.env import program
 from lunar_e2e.load import COMMAND_FAILED, UNUSABLE
-from disk_errors import DiskErrors, DiskErrorsXfs
+from disk_errors import DiskErrors, DiskErrorsXfs, DiskFails, DiskFailsXfs
 from power_points import PowerPoint, PowerPointXfs
 from stand import FaultError, LAST_CLIENT, LoadEndedError, NUM_OSDS, OBJECT_BYTES, Stand
 
@@ -478,9 +478,10 @@ def _name_of(kind):
 
 KINDS = {_name_of(kind): kind
          for kind in (KillServer, KillTgtd, KillBoth, StopServer, KillGatewayOfTwo, TakeOver, CutOff, FullDisk,
-                      FullDiskXfs, PowerCut, PowerCutXfs, PowerPoint, PowerPointXfs, DiskErrors, DiskErrorsXfs)}
+                      FullDiskXfs, PowerCut, PowerCutXfs, PowerPoint, PowerPointXfs, DiskErrors, DiskErrorsXfs,
+                      DiskFails, DiskFailsXfs)}
 NEED_ROOT = ("cut-off", "full-disk", "full-disk-xfs", "power-cut", "power-cut-xfs", "power-point", "power-point-xfs",
-             "disk-errors", "disk-errors-xfs")
+             "disk-errors", "disk-errors-xfs", "disk-fails", "disk-fails-xfs")
 # Rounds of a full run. Not every kernel has what disk-errors needs; that of the VM lane has it.
 FULL = {"kill-server": 200, "kill-tgtd": 200, "kill-both": 200, "stop-server": 50, "kill-gateway-of-two": 50,
         "take-over": 50, "cut-off": 20, "full-disk": 10, "full-disk-xfs": 10, "power-cut": 50, "power-cut-xfs": 50,

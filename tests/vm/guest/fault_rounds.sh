@@ -13,6 +13,6 @@ if [ "$1" = power-points ]; then
   python3 "$LUNAR_ROOT/tests/faults/check_power_points.py" "$2" "$3"
 elif ! python3 "$LUNAR_ROOT/tests/faults/run.py" "$@"; then
   cp -r /tmp/lunar-*/round-* "$OUT"   # the guest's own files go with it
-  die "run.py found something"
+  fail "run.py found something"
 fi
 pass "$*"
