@@ -6,7 +6,7 @@ to the servers are secure (ms_client_mode = secure), and local-lunar in one that
 (ms_type = async+local), the servers being the same.
 
     tgt_bench.py [--rounds N] [--seconds S] [--workloads 4k,4k1,1m] [--stores stock-null,…,lunar]
-                 [--osds N] [--osd-store mem|file] [--output FILE]
+                 [--osds N] [--osd-store mem|file] [--folder FOLDER] [--output FILE]
 
 Every round measures each store once, in turning order, so that whatever else the machine does
 meets all of them alike. What counts is the ratio within a round: its median, and how far the rounds
@@ -28,12 +28,14 @@ from lunar_e2e import Cluster, HarnessError, Load, LoadError, PrivateTgtd
 
 MIB = 1 << 20
 
-# Name -> what is measured: (access, bytes, depth).
+# Name -> what is measured: (access, bytes, depth), and after how many ops all is flushed.
 WORKLOADS = {
     "4k": [("randread", 4096, 32), ("randwrite", 4096, 32)],
     "4k1": [("randread", 4096, 1), ("randwrite", 4096, 1)],
     "64k": [("randread", 64 << 10, 16), ("randwrite", 64 << 10, 16)],
     "1m": [("read", MIB, 8), ("write", MIB, 8)],
+    "4k-flush": [("randwrite", 4096, 32, 1024)],
+    "4k1-flush": [("randwrite", 4096, 1, 1)],
 }
 STORES = ("stock-null", "stock-rdwr", "stock-lunar", "null", "rdwr", "lunar")
 # Of a tgtd of its own: the prefix of its stores' names, and what its conf says.
@@ -119,13 +121,13 @@ class Bench:
         return sum(int(thread.read_text().split()[0]) for thread in threads)
 
 
-def run_workload(bench, access, size, depth):
+def run_workload(bench, access, size, depth, flush_every=0):
     """store -> list of reports, one per round."""
     reports = {store: [] for store in bench.options.stores}
     order = list(bench.options.stores)
     for _ in range(bench.options.rounds):
         for store in order:
-            reports[store].append(bench.measure(store, access, size, depth,
+            reports[store].append(bench.measure(store, access, size, depth, flush_every=flush_every,
                                                 seconds=bench.options.seconds))
         order.append(order.pop(0))
     return reports
@@ -203,8 +205,8 @@ def parse_arguments(arguments):
     parser.add_argument("--workloads", type=listed(WORKLOADS), default=["4k"])
     parser.add_argument("--stores", type=listed(STORES + EXTRA_STORES), default=list(STORES))
     parser.add_argument("--osds", type=int, default=1, help="object servers behind lunar")
-    parser.add_argument("--osd-store", choices=("mem", "file"), default="mem",
-                        help="kind of their stores; file is on tmpfs too")
+    parser.add_argument("--osd-store", choices=("mem", "file"), default="mem", help="kind of their stores")
+    parser.add_argument("--folder", default="/dev/shm", help="of stores and of files of bs_rdwr; default tmpfs")
     parser.add_argument("--output", type=pathlib.Path, help="write everything as JSON")
     return parser.parse_args(arguments)
 
@@ -214,18 +216,19 @@ def main(arguments=None):
     result = {"machine": machine(), "workloads": []}
     try:
         options = parse_arguments(arguments)
-        for parent in ("/tmp", "/dev/shm"):
+        for parent in ("/tmp", options.folder):
             folders.append(pathlib.Path(tempfile.mkdtemp(prefix="lunar-", dir=parent)))
         with Bench(*folders, options) as bench:
             for workload in options.workloads:
-                for access, size, depth in WORKLOADS[workload]:
-                    reports = run_workload(bench, access, size, depth)
+                for access, size, depth, *flush_every in WORKLOADS[workload]:
+                    reports = run_workload(bench, access, size, depth, *flush_every)
                     summary = summarise(reports)
-                    print_summary(f"{access}, {size} B, depth {depth}, "
+                    flushed = f", flushed every {flush_every[0]}" if flush_every else ""
+                    print_summary(f"{access}, {size} B, depth {depth}{flushed}, "
                                   f"{options.rounds} rounds of {options.seconds:g} s", summary)
                     result["workloads"].append(
                         {"access": access, "op_bytes": size, "depth": depth, "summary": summary,
-                         "rounds": reports})
+                         "flush_every": (flush_every or [0])[0], "rounds": reports})
     except (HarnessError, LoadError, OSError) as error:
         print(f"tgt_bench.py: {error}", file=sys.stderr)
         return 2

@@ -30,9 +30,11 @@ void BenchRun::start(std::function<void()> done) {
     slot.buffer = std::make_shared<Buffer>(options_.op_bytes);
     pattern.fill(0, 1, slot.buffer->span());
   }
-  loop_.call_at(Clock::now(), [this] {
-    for (Slot& slot : slots_) issue(slot);
-  });
+  loop_.call_at(Clock::now(), [this] { issue_all(); });
+}
+
+void BenchRun::issue_all() {
+  for (Slot& slot : slots_) issue(slot);
 }
 
 uint64_t BenchRun::next_lba() {
@@ -48,8 +50,10 @@ bool BenchRun::is_time_up(Clock::time_point now) const {
 
 void BenchRun::issue(Slot& slot) {
   slot.submitted = Clock::now();
-  if (is_time_up(slot.submitted)) return;
+  const bool is_flush_due = options_.flush_every > 0 && num_unflushed_ == options_.flush_every;
+  if (is_time_up(slot.submitted) || is_flush_due) return;
   ++num_issued_;
+  ++num_unflushed_;
   ++num_in_flight_;
   auto num_blocks = static_cast<uint32_t>(options_.op_bytes / lun_.geometry().block_bytes);
   uint64_t lba = next_lba();
@@ -73,6 +77,22 @@ void BenchRun::answered(Slot& slot, const FinalCompletion& result) {
   }
   issue(slot);
   if (num_in_flight_ > 0) return;
+  if (options_.flush_every > 0) return flush();
+  end();
+}
+
+void BenchRun::flush() {
+  lun_.submit(synchronize_cache16(0, 0), [this](const FinalCompletion& result) {
+    if (!result.last.is_good() && report_.problem.empty())
+      report_.problem = result.last.to_string();
+    last_counted_ = Clock::now();
+    num_unflushed_ = 0;
+    issue_all();
+    if (num_in_flight_ == 0) end();
+  });
+}
+
+void BenchRun::end() {
   auto until = options_.num_ops > 0 ? last_counted_ : counting_until_;
   report_.seconds = std::chrono::duration<double>(until - counting_from_).count();
   if (report_.ops == 0 && report_.problem.empty()) report_.problem = "nothing ended in time";

@@ -23,6 +23,9 @@ struct BenchOptions {
   uint64_t num_ops = 0;                    // counted ops, after no warm-up
   uint64_t span_bytes = 0;                 // 0: the whole LUN
   uint64_t seed = 1;
+  // After so many ops all in flight are waited for, and a SYNCHRONIZE CACHE of the whole LUN is
+  // too; 0: never. It takes time, and is no op.
+  uint64_t flush_every = 0;
 };
 
 struct BenchReport {
@@ -48,6 +51,9 @@ class BenchRun {
   };
 
   void issue(Slot& slot);
+  void issue_all();
+  void flush();
+  void end();
   uint64_t next_lba();
   void answered(Slot& slot, const FinalCompletion& result);
   bool is_time_up(Clock::time_point now) const;
@@ -61,6 +67,7 @@ class BenchRun {
   uint64_t num_positions_ = 0;  // op-sized places in the span
   uint64_t next_position_ = 0;
   uint64_t num_issued_ = 0;
+  uint64_t num_unflushed_ = 0;  // of num_issued_
   uint32_t num_in_flight_ = 0;
   Clock::time_point counting_from_, counting_until_, last_counted_;
   BenchReport report_;

@@ -362,6 +362,8 @@ int run(int argc, char** argv) {
   bench_app->add_option("--ops", bench.num_ops, "How many operations, instead of --seconds");
   add_bytes(bench_app, "--span", bench.span_bytes, "How much of the LUN to use; 0: all");
   bench_app->add_option("--seed", bench.seed);
+  bench_app->add_option("--flush-every", bench.flush_every,
+                        "After so many operations wait for all, and SYNCHRONIZE CACHE; 0: never");
 
   CLI::App* command_app = app.add_subcommand("cmd", "One SCSI command; its answer as JSON");
   add_common_options(command_app, arguments);
