@@ -13,35 +13,15 @@ namespace {
 
 using namespace std::chrono_literals;
 
-constexpr std::array<const char*, Fault::kKinds> kFaultNames = {"kill-server",
-                                                                "cut-power",
-                                                                "pause-server",
-                                                                "kill-gateway",
-                                                                "pause-gateway",
-                                                                "cut-server-links",
-                                                                "cut-gateway-links",
-                                                                "silence-server",
-                                                                "silence-gateway",
-                                                                "flaky-server",
-                                                                "fail-sync",
-                                                                "fail-open",
-                                                                "fail-unlink",
-                                                                "fail-rename",
-                                                                "full-disk",
-                                                                "slow-disk",
-                                                                "turn-back-clock",
-                                                                "new-store",
-                                                                "old-copy",
-                                                                "reopen",
-                                                                "lose-authority",
-                                                                "resize",
-                                                                "rename",
-                                                                "make-image",
-                                                                "remove-image",
-                                                                "unregister",
-                                                                "repair",
-                                                                "back-up-map",
-                                                                "restore-map"};
+constexpr std::array<const char*, Fault::kKinds> kFaultNames = {
+    "kill-server",     "cut-power",        "pause-server",      "kill-gateway",
+    "pause-gateway",   "cut-server-links", "cut-gateway-links", "silence-server",
+    "silence-gateway", "flaky-server",     "fail-sync",         "fail-open",
+    "fail-unlink",     "fail-rename",      "fail-write",        "short-write",
+    "full-disk",       "slow-disk",        "turn-back-clock",   "new-store",
+    "old-copy",        "reopen",           "lose-authority",    "resize",
+    "rename",          "make-image",       "remove-image",      "unregister",
+    "repair",          "back-up-map",      "restore-map"};
 
 constexpr uint64_t kOperatorKinds = Fault::kKinds - static_cast<uint64_t>(Fault::Kind::kResize);
 

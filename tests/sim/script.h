@@ -28,6 +28,8 @@ struct Fault {
     kFailOpen,     // its next opens
     kFailUnlink,
     kFailRename,
+    kFailWrite,   // its next writes, with nothing done
+    kShortWrite,  // its next writes do a part
     kFullDisk,
     kSlowDisk,
     kTurnBackClock,  // of the gateway, which starts again
@@ -44,7 +46,7 @@ struct Fault {
     kBackUpMap,
     kRestoreMap,  // the last backup
   };
-  static constexpr int kKinds = 29;
+  static constexpr int kKinds = 31;
 
   Duration at{};
   Kind kind = Kind::kKillServer;

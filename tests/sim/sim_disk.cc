@@ -293,7 +293,12 @@ void SimDisk::replace() {
   sync_file_system(-1);
   for (const std::string& each : {path_, aside_, copy_}) fs::remove_all(each);
   fs::create_directories(path_);
+  heal();
+}
+
+void SimDisk::heal() {
   failing_syncs = failing_opens = failing_unlinks = failing_renames = 0;
+  failing_writes = short_writes = 0;
   slowness = {};
   make_room();
 }
@@ -330,6 +335,8 @@ int SimDisk::reopen(int fd, int flags) {
 }
 
 ssize_t SimDisk::write(int fd, ConstBytes from, uint64_t offset, int flags) {
+  if (from.size() > 1 && fails(short_writes)) from = from.first(1 + host_.below(from.size() - 1));
+  if (fails(failing_writes)) return -EIO;
   if (free_ && !has_room(holes_in(fd, offset, from.size()))) return -ENOSPC;
   keep_blocks(fd, offset, from.size());
   const uint64_t before = free_ ? allocated_by(fd) : 0;

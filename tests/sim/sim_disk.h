@@ -47,11 +47,14 @@ class SimDisk final : public osd::Syscalls {
   unsigned failing_opens = 0;    // EMFILE
   unsigned failing_unlinks = 0;  // EIO
   unsigned failing_renames = 0;  // EIO
+  unsigned failing_writes = 0;   // EIO, with nothing written
+  unsigned short_writes = 0;     // a part is written, and said so
   Duration slowness{};           // of every call that blocks
   // Somebody else takes all that is free, and gives it back. In between there is what the store
   // frees; what would allocate more ends with ENOSPC.
   void fill() { free_ = 0; }
   void make_room() { free_.reset(); }
+  void heal();  // no fault is left
   bool is_full() const noexcept { return free_.has_value(); }
 
   int open(int directory, const char* path, uint64_t flags, mode_t mode, uint64_t resolve) override;

@@ -251,6 +251,13 @@ void Run::strike(const Fault& fault) {
     case Fault::Kind::kFailRename:
       server.disk().failing_renames += fault.count;
       break;
+    case Fault::Kind::kFailWrite:
+      server.disk().failing_writes += fault.count;
+      may_have_damage_ = true;  // as above: one that was to be durable may have been a write-back
+      break;
+    case Fault::Kind::kShortWrite:
+      server.disk().short_writes += fault.count;
+      break;
     case Fault::Kind::kFullDisk:
       server.disk().fill();
       later([&server] { server.disk().make_room(); });
@@ -357,10 +364,7 @@ bool Run::heal() {
   is_healed_ = true;
   operator_->kill_all();
   for (const auto& server : servers_) {
-    SimDisk& disk = server->disk();
-    disk.failing_syncs = disk.failing_opens = disk.failing_unlinks = disk.failing_renames = 0;
-    disk.make_room();
-    disk.slowness = {};
+    server->disk().heal();
     server->pause(false);
     if (server->disk().is_swapped()) server->swap_back();
     if (may_have_damage_ && server->is_running()) {  // a store whose disk failed is to be restarted
