@@ -42,6 +42,10 @@
 #define PHYSICAL_BLOCK 4096u
 #define WCE_BIT 0x04
 #define SAME_UNMAP_BIT 0x08
+#define STOP_POWER_CONDITION(cdb) ((cdb)[4] >> 4)
+#define STOP_NO_FLUSH_BIT 0x04
+#define STOP_START_BIT 0x01
+#define POWER_STANDBY 0x3
 #define QUALIFIER_CONNECTED 0x0
 #define QUALIFIER_NOT_CONNECTED 0x1  // but the target can connect it: SPC-5 6.6.2
 #define TYPE_UNKNOWN 0x1f
@@ -247,6 +251,30 @@ static uint16_t unready(const struct scsi_lu* lu) {
   return lunar_lun_unready(lunar_of((struct scsi_lu*)lu)->lun);
 }
 
+static int is_write_through(struct scsi_lu* lu) {
+  const struct mode_pg* caching = find_mode_page(lu, CACHING_PAGE, 0);
+  return caching && caching->pcode_size > 0 && !(caching->mode_data[0] & WCE_BIT);
+}
+
+static int submit(struct scsi_cmd* cmd) {
+  struct scsi_lu* lu = cmd->dev;
+  struct lunar_scsi_command command = {
+      .handle = cmd,
+      .cdb = cmd->scb,
+      .cdb_bytes = cmd->scb_len,
+      .data_out = scsi_get_out_buffer(cmd),
+      .data_out_bytes = scsi_get_out_length(cmd),
+      .data_in = scsi_get_in_buffer(cmd),
+      .data_in_bytes = scsi_get_in_length(cmd),
+      .force_unit_access = is_write_through(lu),
+      .is_thin = !!lu->attrs.thinprovisioning,
+  };
+  set_cmd_async(cmd);
+  lunar_command_began(cmd);
+  lunar_lun_submit(lunar_of(lu)->lun, &command);
+  return SAM_STAT_GOOD;
+}
+
 static int perform(int host_no, struct scsi_cmd* cmd) {
   struct scsi_lu* lu = cmd->dev;
   (void)host_no;
@@ -261,22 +289,41 @@ static int perform(int host_no, struct scsi_cmd* cmd) {
     if (wants_unmap(cmd->scb) && !lu->attrs.thinprovisioning)
       return lunar_check_condition(cmd, ILLEGAL_REQUEST, ASC_INVALID_FIELD_IN_CDB);
   }
-  const struct mode_pg* caching = find_mode_page(lu, CACHING_PAGE, 0);
-  struct lunar_scsi_command command = {
-      .handle = cmd,
-      .cdb = cmd->scb,
-      .cdb_bytes = cmd->scb_len,
-      .data_out = scsi_get_out_buffer(cmd),
-      .data_out_bytes = scsi_get_out_length(cmd),
-      .data_in = scsi_get_in_buffer(cmd),
-      .data_in_bytes = scsi_get_in_length(cmd),
-      .force_unit_access = caching && caching->pcode_size > 0 && !(caching->mode_data[0] & WCE_BIT),
-      .is_thin = !!lu->attrs.thinprovisioning,
-  };
-  set_cmd_async(cmd);
-  lunar_command_began(cmd);
-  lunar_lun_submit(lunar_of(lu)->lun, &command);
-  return SAM_STAT_GOOD;
+  return submit(cmd);
+}
+
+// -- the cache turned off, or stopped: what it has is written first, SBC-4 6.5.6 and 5.25
+
+static int (*core_mode_select)(int host_no, struct scsi_cmd* cmd);
+static int (*core_start_stop)(int host_no, struct scsi_cmd* cmd);
+static tgtadm_err (*core_config)(struct scsi_lu* lu, char* params);
+
+// After tgt's part, so that commands that come meanwhile are written through. An image that is not
+// open has nothing in a cache of ours.
+static int write_back(struct scsi_cmd* cmd) {
+  return lunar_lun_unready(lunar_of(cmd->dev)->lun) ? SAM_STAT_GOOD : submit(cmd);
+}
+
+// WCE stays 0 if that fails: the next change of the medium writes back before it is done.
+static int mode_select(int host_no, struct scsi_cmd* cmd) {
+  const int status = core_mode_select(host_no, cmd);
+  return status == SAM_STAT_GOOD && is_write_through(cmd->dev) ? write_back(cmd) : status;
+}
+
+static int start_stop(int host_no, struct scsi_cmd* cmd) {
+  const uint8_t* const cdb = cmd->scb;
+  const int power = STOP_POWER_CONDITION(cdb);
+  const int stops = power == POWER_STANDBY || (power == 0 && !(cdb[4] & STOP_START_BIT));
+  const int status = core_start_stop(host_no, cmd);
+  return status == SAM_STAT_GOOD && stops && !(cdb[4] & STOP_NO_FLUSH_BIT) ? write_back(cmd)
+                                                                           : status;
+}
+
+// tgtadm is answered at once, and so does not hear how it ends.
+static tgtadm_err config(struct scsi_lu* lu, char* params) {
+  const tgtadm_err answer = core_config(lu, params);
+  if (is_write_through(lu)) lunar_lun_write_back(lunar_of(lu)->lun);
+  return answer;
 }
 
 // tgt asks about reservations by op code, and READ CAPACITY(16), which has the same, is not
@@ -355,6 +402,12 @@ static void take_commands(struct scsi_lu* lu) {
     ops[writers[i]].pr_conflict_bits = PR_WRITE_BITS;
   }
   ops[TEST_UNIT_READY].cmd_perform = perform;
+  core_mode_select = ops[MODE_SELECT].cmd_perform;
+  ops[MODE_SELECT].cmd_perform = ops[MODE_SELECT_10].cmd_perform = mode_select;
+  core_start_stop = ops[START_STOP].cmd_perform;
+  ops[START_STOP].cmd_perform = start_stop;
+  core_config = lu->dev_type_template.lu_config;
+  lu->dev_type_template.lu_config = config;
   core_inquiry = ops[INQUIRY].cmd_perform;
   ops[INQUIRY].cmd_perform = inquiry;
   i = 0;
@@ -457,6 +510,7 @@ static void show_lun(struct scsi_lu* lu, const struct lunar_lun_info* info) {
   set_num_blocks(lu, info->size);
   lu->attrs.qualifier = QUALIFIER_CONNECTED;
   show_identity(lu);
+  if (is_write_through(lu)) lunar_lun_write_back(lunar_of(lu)->lun);
 }
 
 static tgtadm_err bs_lunar_init(struct scsi_lu* lu, char* bsopts) {

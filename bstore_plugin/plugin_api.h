@@ -104,8 +104,12 @@ uint16_t lunar_lun_unready(const struct lunar_lun* lun);
 /* bs_close: returns at once; commands in flight end on their own. */
 void lunar_lun_close(struct lunar_lun* lun);
 
-/* Starts a command of a LUN that is ready; complete() follows, later, whatever it is. */
+/* Starts a command of a LUN that is ready; complete() follows, later, whatever it is. Of MODE
+ * SELECT and START STOP UNIT it is what is left after tgt's part: to make durable what was written.
+ */
 void lunar_lun_submit(struct lunar_lun* lun, const struct lunar_scsi_command* command);
+/* WCE is 0 by other means than a command: begins to make durable what was written before. */
+void lunar_lun_write_back(struct lunar_lun* lun);
 
 /* tgtd's data buffers from registered memory. NULL: none left, take plain memory. */
 void* lunar_plugin_alloc_buffer(size_t bytes);

@@ -137,6 +137,14 @@ void Image::flush(const IoOptions& options, ImageIoDone done) {
   IoRun::start(shared_from_this(), IoWork::flush(), options, std::move(done));
 }
 
+void Image::write_back(const IoOptions& options, ImageIoDone done) {
+  const auto self = shared_from_this();
+  ios_.when_none_beyond(0, [self, options, done = std::move(done)]() mutable {
+    self->flush(options, std::move(done));
+  });
+  client_.center().post([self] { self->ios_.notify(); });
+}
+
 void Image::allocation_at(uint64_t offset, uint64_t io_id,
                           UniqueFunction<void(Result<Allocation>)> done) {
   if (is_closing_ || offset >= size()) {

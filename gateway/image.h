@@ -89,6 +89,9 @@ class Image : public std::enable_shared_from_this<Image> {
   // a server has lost acknowledged writes: told by each flush until one that nobody cancelled, and
   // that began after every write which may be part of the loss had ended.
   void flush(const IoOptions& options, ImageIoDone done);
+  // The same for writes that have begun before this call: a flush when they have ended. cancel()
+  // finds it only from then on.
+  void write_back(const IoOptions& options, ImageIoDone done);
 
   // A run of bytes from an offset on that are all allocated, or all not.
   struct Allocation {

@@ -98,6 +98,7 @@ void lunar_lun::serve(std::shared_ptr<Image> opened) {
   image_ = std::move(opened);
   fill_info(*image_, *cluster, block_bytes_, info_);
   reach_ = std::make_shared<lunar::bstore_plugin::Reach>(image_);
+  cached_ = std::make_shared<lunar::bstore_plugin::CachedWrites>();
   limits_.block_shift = static_cast<uint32_t>(__builtin_ctz(block_bytes_));
   limits_.max_transfer_bytes = info_.max_transfer_bytes;
   limits_.max_compare_and_write_bytes = info_.max_compare_and_write_bytes;
@@ -115,6 +116,7 @@ void lunar_lun::close() {
   image_->watch_size({});
   auto closing = std::exchange(image_, nullptr);
   std::exchange(reach_, nullptr)->end();
+  cached_.reset();
   closing->close([name = name_](const Outcome<void>& closed) {
     if (!closed) LUNAR_ERROR(kTgt, "closing LUN {}: {}", name, closed.error().message);
   });
@@ -127,7 +129,21 @@ Asc lunar_lun::unready() const noexcept {
 }
 
 void lunar_lun::submit(const lunar_scsi_command& command) {
-  lunar::bstore_plugin::ScsiCommand::start(cluster->commands(), image_, reach_, limits_, command);
+  lunar::bstore_plugin::ScsiCommand::start(cluster->commands(), image_, reach_, cached_, limits_,
+                                           command);
+}
+
+// Nobody waits for its end, so a loss is left for a command to tell, and so is a failure: the next
+// change of the medium writes back first.
+void lunar_lun::write_back() {
+  if (image_ == nullptr || cached_->are_written_back()) return;
+  image_->write_back({}, [image = image_, cached = cached_,
+                          last = cached_->last()](const lunar::gateway::IoResult& result) {
+    if (result.error == lunar::objecter::OsdErrc::kLostWrites) image->on_loss_unheard();
+    if (!result.error) return cached->on_written_back(last);
+    LUNAR_ERROR(kTgt, "LUN {}: writing back what was written with its cache on: {}",
+                image->spec().to_string(), result.error.message());
+  });
 }
 
 lunar_open_outcome lunar_lun::refuse(const std::string& sentence) {

@@ -8,6 +8,7 @@
 #include "bstore_plugin/lun/lun_opening.h"
 #include "bstore_plugin/lun/shared_cluster.h"
 #include "bstore_plugin/plugin_api.h"
+#include "bstore_plugin/scsi/cached_writes.h"
 #include "bstore_plugin/scsi/reach.h"
 #include "bstore_plugin/scsi/scsi_command.h"
 #include "bstore_plugin/scsi/sense.h"
@@ -27,6 +28,8 @@ struct lunar_lun {
   lunar::bstore_plugin::Asc unready() const noexcept;
   // REQUIRES: unready() is none.
   void submit(const lunar_scsi_command& command);
+  // See lunar_lun_write_back().
+  void write_back();
 
  private:
   void on_opened(lunar::bstore_plugin::LunOpening::ImageOutcome opened);
@@ -42,6 +45,7 @@ struct lunar_lun {
   std::shared_ptr<lunar::gateway::Image> image_;
   std::string failure_;      // why it was not opened
   bool is_in_open_ = false;  // open() hears of the outcome, and tgt of it by open()
-  std::shared_ptr<lunar::bstore_plugin::Reach> reach_;  // null if image_ is
+  std::shared_ptr<lunar::bstore_plugin::Reach> reach_;          // null if image_ is
+  std::shared_ptr<lunar::bstore_plugin::CachedWrites> cached_;  // null if image_ is
   lunar::bstore_plugin::LunLimits limits_;
 };

@@ -172,6 +172,8 @@ void lunar_lun_close(lunar_lun* lun) { lun->close(); }
 
 void lunar_lun_submit(lunar_lun* lun, const lunar_scsi_command* command) { lun->submit(*command); }
 
+void lunar_lun_write_back(lunar_lun* lun) { lun->write_back(); }
+
 void* lunar_plugin_alloc_buffer(size_t bytes) {
   // A page is what the pool gives at the least; what is smaller is never worth a key.
   constexpr size_t kSmallest = 4096;

@@ -12,6 +12,8 @@ enum CdbOpcode : uint8_t {
   kTestUnitReady = 0x00,
   kRead6 = 0x08,
   kWrite6 = 0x0a,
+  kModeSelect6 = 0x15,
+  kStartStopUnit = 0x1b,
   kRead10 = 0x28,
   kWrite10 = 0x2a,
   kWriteVerify10 = 0x2e,
@@ -20,6 +22,7 @@ enum CdbOpcode : uint8_t {
   kSynchronizeCache10 = 0x35,
   kWriteSame10 = 0x41,
   kUnmap = 0x42,
+  kModeSelect10 = 0x55,
   kRead16 = 0x88,
   kCompareAndWrite = 0x89,
   kWrite16 = 0x8a,
@@ -52,6 +55,10 @@ std::optional<CommandKind> kind_of(ConstBytes cdb) {
   switch (byte_at(cdb, 0)) {
     case kTestUnitReady:
       return CommandKind::kTestUnitReady;
+    case kModeSelect6:
+    case kModeSelect10:
+    case kStartStopUnit:
+      return CommandKind::kWriteBack;
     case kRead6:
     case kRead10:
     case kRead12:
@@ -177,6 +184,7 @@ std::optional<Cdb> parse_cdb(ConstBytes cdb) {
       out.parameter_bytes = be32(cdb, 10);
       break;
     case CommandKind::kTestUnitReady:
+    case CommandKind::kWriteBack:
       out.lba = out.num_blocks = 0;
       break;
     case CommandKind::kSynchronizeCache:

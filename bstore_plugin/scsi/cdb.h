@@ -24,6 +24,7 @@ enum class CommandKind : uint8_t {
   kPreFetch,
   kGetLbaStatus,
   kTestUnitReady,
+  kWriteBack,  // MODE SELECT, START STOP UNIT: what of them is left after tgt's part
 };
 
 // A parsed CDB. SBC-4 clause 5. A value.

@@ -24,19 +24,21 @@ constexpr uint64_t kVerifiedAtOnce = 1u << 20;
 }  // namespace
 
 void ScsiCommand::start(CommandTracker& tracker, std::shared_ptr<gateway::Image> image,
-                        std::shared_ptr<Reach> reach, const LunLimits& limits,
-                        const lunar_scsi_command& command) {
-  auto* self = new ScsiCommand(tracker, std::move(image), std::move(reach), limits, command);
+                        std::shared_ptr<Reach> reach, std::shared_ptr<CachedWrites> cached,
+                        const LunLimits& limits, const lunar_scsi_command& command) {
+  auto* self = new ScsiCommand(tracker, std::move(image), std::move(reach), std::move(cached),
+                               limits, command);
   tracker.on_started(*self);
   self->execute();
 }
 
 ScsiCommand::ScsiCommand(CommandTracker& tracker, std::shared_ptr<gateway::Image> image,
-                         std::shared_ptr<Reach> reach, const LunLimits& limits,
-                         const lunar_scsi_command& command)
+                         std::shared_ptr<Reach> reach, std::shared_ptr<CachedWrites> cached,
+                         const LunLimits& limits, const lunar_scsi_command& command)
     : tracker_(tracker),
       image_(std::move(image)),
       reach_(std::move(reach)),
+      cached_(std::move(cached)),
       limits_(limits),
       command_(command) {
   io_id_ = tracker_.place().client.next_io_id();
@@ -51,6 +53,42 @@ void ScsiCommand::execute() {
               cdb_.num_blocks, cdb_.num_blocks << limits_.block_shift);
   if (!parsed) return refuse(SenseKey::kIllegalRequest, Asc::kInvalidOpCode);
   if (!check_cdb_fields() || !check_cdb()) return;
+  if (must_write_back()) return write_back();
+  carry_out();
+}
+
+bool ScsiCommand::changes_medium() const noexcept {
+  switch (cdb_.kind) {
+    case CommandKind::kWrite:
+    case CommandKind::kWriteAndVerify:
+    case CommandKind::kUnmap:
+    case CommandKind::kWriteSame:
+    case CommandKind::kCompareAndWrite:
+    case CommandKind::kOrWrite:
+      return true;
+    default:
+      return false;
+  }
+}
+
+// The cache was turned off: what it had is durable before anything else changes, or its loss is
+// told by this command, as SYNCHRONIZE CACHE is not sent any more.
+bool ScsiCommand::must_write_back() const noexcept {
+  if (cdb_.kind == CommandKind::kWriteBack) return true;
+  return command_.force_unit_access != 0 && changes_medium() && !cached_->are_written_back();
+}
+
+void ScsiCommand::write_back() {
+  image_->write_back(io_options(), [this, last = cached_->last()](const IoResult& result) {
+    if (!result.error) cached_->on_written_back(last);
+    if (result.error) return finish_as(result);
+    if (is_cancelled_) return finish_cancelled();
+    carry_out();
+  });
+}
+
+void ScsiCommand::carry_out() {
+  if (changes_medium() && !io_options().fua) cached_->on_write();
   switch (cdb_.kind) {
     case CommandKind::kRead:
       return read();
@@ -77,6 +115,9 @@ void ScsiCommand::execute() {
       return lba_status();
     case CommandKind::kTestUnitReady:
       return test_unit_ready();
+    case CommandKind::kWriteBack:
+      result_.transferred_out = command_.data_out_bytes;  // tgt has taken it
+      return finish(Sense{});
   }
 }
 
@@ -104,6 +145,7 @@ bool ScsiCommand::check_cdb() {
   switch (cdb_.kind) {
     case CommandKind::kUnmap:
     case CommandKind::kTestUnitReady:
+    case CommandKind::kWriteBack:
       return true;
     case CommandKind::kWriteSame:
       limit = limits_.max_write_same_bytes;

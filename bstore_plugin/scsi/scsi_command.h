@@ -7,6 +7,7 @@
 #include <optional>
 
 #include "bstore_plugin/plugin_api.h"
+#include "bstore_plugin/scsi/cached_writes.h"
 #include "bstore_plugin/scsi/cdb.h"
 #include "bstore_plugin/scsi/lba_status.h"
 #include "bstore_plugin/scsi/reach.h"
@@ -33,10 +34,10 @@ struct LunLimits {
 // been told. Holds the image, so that closing the LUN waits for nothing.
 class ScsiCommand : public boost::intrusive::list_base_hook<> {
  public:
-  // Ends later than the call. REQUIRES: neither is null.
+  // Ends later than the call. REQUIRES: none is null.
   static void start(CommandTracker& tracker, std::shared_ptr<gateway::Image> image,
-                    std::shared_ptr<Reach> reach, const LunLimits& limits,
-                    const lunar_scsi_command& command);
+                    std::shared_ptr<Reach> reach, std::shared_ptr<CachedWrites> cached,
+                    const LunLimits& limits, const lunar_scsi_command& command);
 
   // The abort tick: cancels the IO once the initiator wants it.
   void cancel_if_aborted();
@@ -45,14 +46,18 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
 
  private:
   ScsiCommand(CommandTracker& tracker, std::shared_ptr<gateway::Image> image,
-              std::shared_ptr<Reach> reach, const LunLimits& limits,
-              const lunar_scsi_command& command);
+              std::shared_ptr<Reach> reach, std::shared_ptr<CachedWrites> cached,
+              const LunLimits& limits, const lunar_scsi_command& command);
 
   void execute();
+  void write_back();
+  void carry_out();
   // Each refuses the command and returns false if something is not as it must be.
   bool check_range(uint64_t lba, uint64_t num_blocks);
   bool check_cdb();
   bool check_cdb_fields();
+  bool changes_medium() const noexcept;
+  bool must_write_back() const noexcept;
   uint64_t offset() const noexcept { return cdb_.lba << limits_.block_shift; }
   uint64_t length() const noexcept { return cdb_.num_blocks << limits_.block_shift; }
   gateway::IoOptions io_options() const;
@@ -87,6 +92,7 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   CommandTracker& tracker_;
   const std::shared_ptr<gateway::Image> image_;
   const std::shared_ptr<Reach> reach_;
+  const std::shared_ptr<CachedWrites> cached_;
   const LunLimits limits_;
   const lunar_scsi_command command_;
   Cdb cdb_;

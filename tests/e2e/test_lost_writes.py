@@ -4,6 +4,7 @@
 
 import json
 import pathlib
+import struct
 import subprocess
 import unittest
 
@@ -11,13 +12,17 @@ from lunar_e2e import LunarTestCase
 from lunar_e2e.admin import admin_command
 from lunar_e2e.env import program
 from lunar_e2e.process import wait_until
+from lunar_e2e.raw_initiator import RawInitiator
 
 MIB = 1 << 20
 MEDIUM_ERROR = 0x3
 WRITE_ERROR = 0x0c
+LOST = (MEDIUM_ERROR, WRITE_ERROR << 8)
+MODE_SELECT_6, MODE_SENSE_6, START_STOP_UNIT = 0x15, 0x1a, 0x1b
+CACHING_PAGE, WCE = 0x08, 0x04
 
 
-class LostWritesTest(LunarTestCase):
+class LostWritesCase(LunarTestCase):
     def setUp(self):
         super().setUp()
         self.start_lunar(bsopts="lock=shared")
@@ -55,6 +60,8 @@ class LostWritesTest(LunarTestCase):
             wait_until(lambda: not admin_command(self.cluster.admin_socket(osd), "unflushed")["marked_images"], 20,
                        f"osd.{osd} to forget the images that are flushed")
 
+
+class LostWritesTest(LostWritesCase):
     def test_crashed_servers_keep_what_the_page_cache_has(self):
         self.write_everywhere(0x71)
         self.crash(reboot=False)
@@ -109,6 +116,97 @@ class LostWritesTest(LunarTestCase):
         self.crash(reboot=True)
         self.assert_good(self.sync())
         self.assert_holds(0x77)
+
+
+class CacheTurnedOffTest(LostWritesCase):
+    """Who turns the cache off sends no SYNCHRONIZE CACHE any more: what it had is flushed, or said to be lost."""
+
+    def setUp(self):
+        super().setUp()
+        self.initiator = RawInitiator(self.lun.target)
+        self.addCleanup(self.initiator.socket.close)
+        self.assertIsNone(self.initiator.login())
+        self.skip_unit_attentions()
+
+    def skip_unit_attentions(self):
+        while self.initiator.run(bytes(6)).status != 0:
+            pass
+
+    def caching_page(self):
+        answer = self.initiator.run(struct.pack(">6B", MODE_SENSE_6, 0x08, CACHING_PAGE, 0, 255, 0), read_bytes=255)
+        self.assertEqual(answer.status, 0)
+        return answer.data[4:24]
+
+    def turn(self, is_on):
+        """By MODE SELECT: the sense, None if it is GOOD."""
+        page = bytearray(self.caching_page())
+        page[2] = page[2] & ~WCE | (WCE if is_on else 0)
+        data = bytes(4) + bytes(page)
+        answer = self.initiator.run(struct.pack(">6B", MODE_SELECT_6, 0x10, 0, 0, len(data), 0), data=data)
+        self.assertEqual(answer.residual, 0 if answer.status == 0 else len(data))
+        return answer.sense
+
+    def turn_off_by_tgtadm(self):
+        page = self.caching_page()
+        values = [page[2] & ~WCE, *page[3:]]
+        self.lun.update(mode_page=":".join(map(str, [CACHING_PAGE, 0, len(values), *values])))
+        self.skip_unit_attentions()
+
+    def stop(self, no_flush=False):
+        return self.initiator.run(struct.pack(">6B", START_STOP_UNIT, 0, 0, 0, 4 if no_flush else 0, 0)).sense
+
+    def write(self):
+        return self.initiator.run(struct.pack(">BBIBHB", 0x2a, 0, 0, 0, 8, 0), data=bytes(4096)).sense
+
+    def unflushed(self):
+        return [image for osd in range(3)
+                for image in admin_command(self.cluster.admin_socket(osd), "unflushed")["unflushed_images"]]
+
+    def test_mode_select_makes_durable_what_was_written(self):
+        self.write_everywhere(0x81)
+        self.assertNotEqual(self.unflushed(), [])
+        self.assertIsNone(self.turn(False))
+        self.assertEqual(self.unflushed(), [])
+        self.wait_for_marks_to_go()
+        self.crash(reboot=True)
+        self.assert_good(self.sync())
+        self.assert_holds(0x81)
+
+    def test_mode_select_tells_of_a_loss_until_it_was_told(self):
+        self.write_everywhere(0x82)
+        self.crash(reboot=True)
+        self.assertEqual(self.turn(False), LOST)
+        self.assertIsNone(self.turn(False))
+        self.assertEqual(self.caching_page()[2] & WCE, 0)
+        self.assertIsNone(self.write())
+        self.assertEqual(self.unflushed(), [])
+        self.assertIsNone(self.turn(True))
+        self.assertIsNone(self.write())
+        self.assertNotEqual(self.unflushed(), [])
+
+    def test_tgtadm_makes_durable_what_was_written(self):
+        self.write_everywhere(0x83)
+        self.turn_off_by_tgtadm()
+        wait_until(lambda: self.unflushed() == [], 30, "what was written to be durable")
+
+    def test_the_next_write_tells_of_a_loss_after_tgtadm(self):
+        self.write_everywhere(0x84)
+        self.crash(reboot=True)
+        self.turn_off_by_tgtadm()
+        self.assertEqual(self.write(), LOST)
+        self.assertIsNone(self.write())
+        self.assert_good(self.sync())
+
+    def test_stop_flushes_and_tells_of_a_loss(self):
+        self.write_everywhere(0x85)
+        self.assertIsNone(self.stop(no_flush=True))
+        self.assertNotEqual(self.unflushed(), [])
+        self.assertIsNone(self.stop())
+        self.assertEqual(self.unflushed(), [])
+        self.write_everywhere(0x86)
+        self.crash(reboot=True)
+        self.assertEqual(self.stop(), LOST)
+        self.assertIsNone(self.stop())
 
 
 class PrivateMountsTest(LunarTestCase):

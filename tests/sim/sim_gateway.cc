@@ -97,6 +97,7 @@ gateway::OpenLock SimGateway::choose_lock() {
 void SimGateway::take_image(Life& life, std::shared_ptr<gateway::Image> image) {
   if (life.reach != nullptr) life.reach->end();
   life.reach = std::make_shared<bstore_plugin::Reach>(image);
+  life.cached = std::make_shared<bstore_plugin::CachedWrites>();
   life.image = std::move(image);
 }
 
@@ -285,7 +286,8 @@ void SimGateway::send(Life& life, Command& command) {
     scsi.data_out_bytes = bytes;
   }
   scsi.is_thin = 1;
-  bstore_plugin::ScsiCommand::start(*life.commands, life.image, life.reach, limits, scsi);
+  bstore_plugin::ScsiCommand::start(*life.commands, life.image, life.reach, life.cached, limits,
+                                    scsi);
 }
 
 void SimGateway::on_done(Life& life, Command& command, const lunar_scsi_result& result) {

@@ -7,6 +7,7 @@
 #include <string>
 #include <vector>
 
+#include "bstore_plugin/scsi/cached_writes.h"
 #include "bstore_plugin/scsi/command_tracker.h"
 #include "bstore_plugin/scsi/reach.h"
 #include "gateway/data_buffers.h"
@@ -90,7 +91,8 @@ class SimGateway {
     std::optional<gateway::DataBuffers> buffers;
     std::optional<bstore_plugin::CommandTracker> commands;
     std::shared_ptr<gateway::Image> image;
-    std::shared_ptr<bstore_plugin::Reach> reach;  // as image
+    std::shared_ptr<bstore_plugin::Reach> reach;          // as image
+    std::shared_ptr<bstore_plugin::CachedWrites> cached;  // as image
     unsigned in_flight = 0;
   };
   static const lunar_host& scsi_host();

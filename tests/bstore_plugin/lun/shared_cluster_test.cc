@@ -194,7 +194,8 @@ class SharedClusterTest : public ::testing::Test {
       command.data_in = block_;
       command.data_in_bytes = sizeof block_;
     }
-    ScsiCommand::start(to.commands(), image, std::make_shared<Reach>(image), limits_, command);
+    ScsiCommand::start(to.commands(), image, std::make_shared<Reach>(image),
+                       std::make_shared<CachedWrites>(), limits_, command);
   }
   // One that ends inside the call: it is of a block far beyond the end.
   void submit_beyond_end(SharedCluster& to = *cluster) { submit(kRead, 0xff, to); }

@@ -31,6 +31,17 @@ TEST(CdbTest, TestUnitReadyNamesNoBlocks) {
   EXPECT_EQ(cdb->num_blocks, 0u);
 }
 
+TEST(CdbTest, WhatTurnsTheCacheOffNamesNoBlocks) {
+  for (const auto& cdb : {parse_cdb(bytes({0x15, 0x10, 0xff, 0xff, 24, 0}, 6)),
+                          parse_cdb(bytes({0x55, 0x10, 0xff, 0xff, 0, 0, 0, 0, 24, 0}, 10)),
+                          parse_cdb(bytes({0x1b, 0, 0xff, 0xff, 0, 0}, 6))}) {
+    ASSERT_TRUE(cdb);
+    EXPECT_EQ(cdb->kind, CommandKind::kWriteBack);
+    EXPECT_EQ(cdb->lba, 0u);
+    EXPECT_EQ(cdb->num_blocks, 0u);
+  }
+}
+
 TEST(CdbTest, Write16CarriesA64BitAddressAndFua) {
   const auto cdb =
       parse_cdb(bytes({0x8a, 0x08, 1, 2, 3, 4, 5, 6, 7, 8, 0x00, 0x01, 0x00, 0x02}, 16));

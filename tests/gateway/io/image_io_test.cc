@@ -193,6 +193,28 @@ TEST_F(ImageIoTest, ACancelledIoEndsOnceTheServerHasAnswered) {
   ASSERT_TRUE(until([&] { return result.has_value(); }));
 }
 
+TEST_F(ImageIoTest, AWriteBackBeginsWhenWhatIsInFlightHasEnded) {
+  create_and_open(8 * kMiB);
+  for (auto& [id, osd] : osds) osd.store->hold(osd::FaultyStore::Call::kWrite);
+  std::vector<std::string> ended;
+  const std::string data(4096, 'x');
+  image->write(0, as_const_bytes(data), {}, [&](const IoResult& io) {
+    EXPECT_FALSE(io.error) << io.error.message();
+    ended.emplace_back("write");
+  });
+  const uint64_t io_id = gateway->next_io_id();
+  image->write_back({.io_id = io_id}, [&](const IoResult& io) {
+    EXPECT_FALSE(io.error) << io.error.message();
+    ended.emplace_back("write back");
+  });
+  center->run_until_idle();
+  EXPECT_TRUE(ended.empty());
+  image->cancel(io_id);  // there is no flush yet
+  for (auto& [id, osd] : osds) osd.store->release(osd::FaultyStore::Call::kWrite);
+  ASSERT_TRUE(until([&] { return ended.size() == 2; }));
+  EXPECT_EQ(ended, (std::vector<std::string>{"write", "write back"}));
+}
+
 TEST_F(ImageIoTest, AfterCloseNothingIsAccepted) {
   create_and_open(8 * kMiB);
   ASSERT_TRUE(close(image));
