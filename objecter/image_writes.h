@@ -38,8 +38,14 @@ class ImageWrites {
   uint64_t oldest() const noexcept {
     return in_flight_.empty() ? next_ : in_flight_.front().order_;
   }
-  // A server has said that writes are lost, which it had not said before.
-  void on_loss() noexcept { may_be_lost_before_ = next_; }
+  // A server has said that writes are lost, which it had not said before; or that was noticed here.
+  void on_loss() noexcept {
+    may_be_lost_before_ = next_;
+    ++losses_;
+  }
+  // How many losses were noticed so far, each once, whoever's flush was told first. If it is the
+  // same as before a write, that write is in none of them.
+  uint64_t losses() const noexcept { return losses_; }
   // Whether a FLUSH that ended with kLostWrites has told of all losses so far. `oldest` is that of
   // its begin.
   bool are_losses_told(uint64_t oldest) const noexcept { return oldest >= may_be_lost_before_; }
@@ -47,6 +53,7 @@ class ImageWrites {
  private:
   uint64_t next_ = 1;
   uint64_t may_be_lost_before_ = 0;  // writes with a lower order may be part of a loss
+  uint64_t losses_ = 0;              // calls of on_loss()
   boost::intrusive::list<Write, boost::intrusive::constant_time_size<false>> in_flight_;
 };
 

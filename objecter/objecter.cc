@@ -41,7 +41,7 @@ class ObjecterImpl final : public Objecter,
   void wait_for_epoch(Epoch epoch, std::chrono::nanoseconds timeout,
                       UniqueFunction<void(std::error_code)> done) override;
   Tid submit(ObjectOp op, OpDone done) override;
-  Tid flush(PoolId pool, ImageId image, uint64_t io_id,
+  Tid flush(PoolId pool, ImageId image, uint64_t io_id, LossHearer hearer,
             UniqueFunction<void(std::error_code)> done) override;
   std::shared_ptr<ImageWrites> writes_of(ImageId image) override {
     return sessions_.writes_of(image);
@@ -183,10 +183,10 @@ Tid ObjecterImpl::submit(ObjectOp op, OpDone done) {
   return submission_.submit(std::move(op), std::move(done));
 }
 
-Tid ObjecterImpl::flush(PoolId pool, ImageId image, uint64_t io_id,
+Tid ObjecterImpl::flush(PoolId pool, ImageId image, uint64_t io_id, LossHearer hearer,
                         UniqueFunction<void(std::error_code)> done) {
   center_.assert_in_loop();
-  return flush_.submit(pool, image, io_id, std::move(done));
+  return flush_.submit(pool, image, io_id, hearer, std::move(done));
 }
 
 void ObjecterImpl::cancel(Tid tid) {

@@ -114,12 +114,18 @@ class Objecter {
   // kNoSuchPool, kInvalid and kTooLarge (it was not sent), and whatever the server says.
   virtual Tid submit(ObjectOp op, OpDone done) = 0;
 
+  // Who learns of lost writes by a FLUSH that ends with kLostWrites.
+  enum class LossHearer : uint8_t {
+    kInitiator,  // whoever the image is for: the loss counts as heard, and no further flush says it
+                 // again; but if a write (writes_of()) was in flight that may be part of it, the
+                 // next one does
+    kNobody,     // only the caller, for purposes of its own: every flush says it as before
+  };
   // FLUSH to every OSD of the pool, whoever wrote: done with the first error when all answered, but
-  // kLostWrites before any other. Passes ops that wait because of the limits in flight. Covers the
-  // writes of this image that were done before the call. The Tid cancels all of it.
-  // With kLostWrites the loss counts as heard, and no further flush says it again; but if a write
-  // (writes_of()) was in flight that may be part of it, the next flush does.
-  virtual Tid flush(PoolId pool, ImageId image, uint64_t io_id,
+  // kLostWrites before any other for an initiator, and after any other for nobody. Passes ops that
+  // wait because of the limits in flight. Covers the writes of this image that were done before the
+  // call. The Tid cancels all of it.
+  virtual Tid flush(PoolId pool, ImageId image, uint64_t io_id, LossHearer hearer,
                     UniqueFunction<void(std::error_code)> done) = 0;
   // Where whoever changes the image says when a write of several ops begins and ends, so that no
   // flush hides that a part of it was lost. The same object for all who hold it.

@@ -157,12 +157,13 @@ ObjectOp IoRun::make_op(const ObjectExtent& extent) const {
 }
 
 void IoRun::submit_flush() {
-  const objecter::Tid tid = image_->client().objecter().flush(image_->pool(), image_->id(), io_id_,
-                                                              [this](std::error_code error) {
-                                                                result_.error = error;
-                                                                in_flight_.clear();
-                                                                finish();
-                                                              });
+  const objecter::Tid tid = image_->client().objecter().flush(
+      image_->pool(), image_->id(), io_id_, objecter::Objecter::LossHearer::kInitiator,
+      [this](std::error_code error) {
+        result_.error = error;
+        in_flight_.clear();
+        finish();
+      });
   in_flight_.push_back({0, tid});
 }
 

@@ -7,6 +7,7 @@
 namespace lunar::gateway {
 
 using objecter::OsdErrc;
+using LossHearer = objecter::Objecter::LossHearer;
 
 HeaderFence::HeaderFence(Client& client, const ImageSpec& spec, objecter::PoolId pool,
                          ImageId image, bool is_read_only)
@@ -44,22 +45,15 @@ Task<bool> HeaderFence::try_to_lift() {
 }
 
 Task<std::error_code> HeaderFence::ask_servers() {
-  objecter::Objecter& objecter = client_.objecter();
-  std::error_code error;
-  bool has_lost = false;
-  // That writes are lost hides what other servers said, but not from a second flush.
-  for (int round = 0; round < 2; ++round) {
-    msgr::Completion<std::error_code> flushed;
-    objecter.flush(pool_, image_, client_.next_io_id(), flushed.callback());
-    const std::error_code answer = co_await flushed;
-    error = answer;
-    if (error != OsdErrc::kLostWrites) break;
-    has_lost = true;
-  }
-  if (has_lost) objecter.on_loss_unheard(image_);  // that is for a flush of the initiator's
-  // Whoever may only read is refused a flush, and harms nobody.
-  if (is_read_only_ && error == OsdErrc::kNotPermitted) error = {};
-  co_return error;
+  msgr::Completion<std::error_code> flushed;
+  client_.objecter().flush(pool_, image_, client_.next_io_id(), LossHearer::kNobody,
+                           flushed.callback());
+  const std::error_code error = co_await flushed;
+  // A server that tells of a loss has carried out the op. Whoever may only read is refused a flush,
+  // and harms nobody.
+  const bool is_carried_out =
+      error == OsdErrc::kLostWrites || (is_read_only_ && error == OsdErrc::kNotPermitted);
+  co_return is_carried_out ? std::error_code() : error;
 }
 
 }  // namespace lunar::gateway

@@ -7,6 +7,7 @@
 #include <utility>
 #include <vector>
 
+#include "gateway/metadata/own_flush.h"
 #include "gateway/metadata/pool_objects.h"
 #include "msgr/awaiters.h"
 #include "objecter/protocol/image_objects.h"
@@ -133,6 +134,7 @@ class TrimOps {
 // All ops of the trim, and then a flush.
 Task<std::error_code> trim_once(Client& client, PoolInfo pool, ImageHeader header, uint64_t from,
                                 uint64_t to, OnProgress& on_progress) {
+  OwnFlush flush(client, pool.id, header.id);
   const TrimExtents extents(header.layout, from, to);
   std::optional<ObjectNumbers> listed;
   if (extents.whole_objects() > kTrimListsFrom) {
@@ -163,27 +165,22 @@ Task<std::error_code> trim_once(Client& client, PoolInfo pool, ImageHeader heade
   }
   if (error) co_return error;
 
-  msgr::Completion<std::error_code> flushed;
-  client.objecter().flush(pool.id, header.id, ops.io_id(), flushed.callback());
-  const std::error_code flush_error = co_await flushed;
+  const uint64_t io_id = ops.io_id();
+  const std::error_code flush_error = co_await flush.run(io_id);
   co_return flush_error;
 }
 
 }  // namespace
 
-// That writes were lost may be of earlier ones, which does not matter here, or of what was freed
-// just now by a server that lost its power since: it does not say which, so all is done again.
+// A server that lost its power since may have lost what was freed just now: it does not say, so all
+// is done again.
 Task<std::error_code> trim_image(Client& client, PoolInfo pool, ImageHeader header, uint64_t from,
                                  uint64_t to, OnProgress on_progress) {
   std::error_code error = OsdErrc::kLostWrites;
-  bool has_lost = false;
   for (int round = 0; round < kLostWritesRounds && error == OsdErrc::kLostWrites; ++round) {
     const std::error_code ended = co_await trim_once(client, pool, header, from, to, on_progress);
     error = ended;
-    has_lost |= error == OsdErrc::kLostWrites;
   }
-  // Whoever has the image open in this process hears of it by a flush of his own.
-  if (has_lost) client.objecter().on_loss_unheard(header.id);
   co_return error;
 }
 

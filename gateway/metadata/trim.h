@@ -10,9 +10,6 @@
 
 namespace lunar::gateway {
 
-// Tries to make a change whose flush says that writes were lost.
-inline constexpr int kLostWritesRounds = 4;
-
 // Of more whole objects, a trim asks the servers which of them there are: a large image is mostly
 // empty, and an op for each object of 4 PiB takes a day. Deleting so many takes some seconds.
 inline constexpr uint64_t kTrimListsFrom = 65'536;

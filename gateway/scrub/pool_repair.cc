@@ -14,8 +14,8 @@
 #include "gateway/metadata/name_claim.h"
 #include "gateway/metadata/name_object.h"
 #include "gateway/metadata/old_directory.h"
+#include "gateway/metadata/own_flush.h"
 #include "gateway/metadata/run_to_done.h"
-#include "gateway/metadata/trim.h"
 #include "gateway/pool_scrub.h"
 #include "gateway/scrub/findings.h"
 #include "gateway/scrub/header_salvage.h"
@@ -56,15 +56,6 @@ struct RepairWork {
   ObjectId header_object() const { return {pool.id, header_object_name(id)}; }
 };
 
-// kLostWrites may be of earlier writes, or of the repair's: then it is done again.
-Task<std::error_code> flush_image(RepairWork& work) {
-  Client& client = work.client;
-  msgr::Completion<std::error_code> flushed;
-  client.objecter().flush(work.pool.id, work.id, client.next_io_id(), flushed.callback());
-  const std::error_code error = co_await flushed;
-  co_return error;
-}
-
 // A survey of the image again, if it has the same finding.
 Task<Outcome<void>> look_again(RepairWork& work) {
   const SurveyScope scope{"", work.id};
@@ -89,6 +80,7 @@ Task<Outcome<std::error_code>> delete_data_once(RepairWork& work, std::vector<ui
                                                 StillHolds& still_holds,
                                                 std::set<uint64_t>& deleted) {
   Client& client = work.client;
+  OwnFlush flush(client, work.pool.id, work.id);
   std::vector<LookedAt> looked;
   for (const uint64_t number : numbers) {
     const ObjectId object = work.data_object(number);
@@ -113,7 +105,8 @@ Task<Outcome<std::error_code>> delete_data_once(RepairWork& work, std::vector<ui
     if (error) co_return failure(failed_at("object " + object.name, error));
     deleted.insert(numbers[i]);
   }
-  const std::error_code flushed = co_await flush_image(work);
+  const uint64_t io_id = client.next_io_id();
+  const std::error_code flushed = co_await flush.run(io_id);
   co_return Outcome<std::error_code>(flushed);
 }
 
@@ -413,6 +406,7 @@ Task<Outcome<std::string>> mend_beyond_end(RepairWork& work) {
 Task<Outcome<std::error_code>> mend_damaged_once(RepairWork& work, std::string& done) {
   Client& client = work.client;
   const ImageId id = work.id;
+  OwnFlush flush(client, work.pool.id, id);
   const ObjectId object{work.pool.id, work.finding.subject};
   const LookedAt found = co_await look_at(client, object);
   if (found.error == OsdErrc::kNoSuchObject && !done.empty()) {
@@ -434,7 +428,8 @@ Task<Outcome<std::error_code>> mend_damaged_once(RepairWork& work, std::string& 
              " bytes of object " + object.name;
     }
   }
-  const std::error_code flushed = co_await flush_image(work);
+  const uint64_t io_id = client.next_io_id();
+  const std::error_code flushed = co_await flush.run(io_id);
   co_return Outcome<std::error_code>(flushed);
 }
 

@@ -120,6 +120,7 @@ struct Op : TableHook, DeadlineHook, QueueHook {
 
   Tid pool_flush = 0;                // kServerFlush: on whose behalf
   uint32_t server_flushes_left = 0;  // kPoolFlush: not done yet
+  Objecter::LossHearer loss_hearer = Objecter::LossHearer::kInitiator;  // of a kPoolFlush
 
   bool are_buffers_free() const noexcept { return messages == 0 && withdrawals == 0 && !key; }
   // Its server may have executed it, or may yet: no answer has ruled that out, and a link has taken

@@ -8,28 +8,30 @@ namespace lunar::objecter {
 namespace {
 
 // Which of two servers' answers the flush ends with: the higher one.
-int rank_of(std::error_code error) noexcept {
-  if (error == OsdErrc::kFenced) return 3;
-  if (error == OsdErrc::kLostWrites) return 2;
-  return error ? 1 : 0;
+int rank_of(std::error_code error, Objecter::LossHearer hearer) noexcept {
+  if (error == OsdErrc::kFenced) return 4;
+  if (error == OsdErrc::kLostWrites) return hearer == Objecter::LossHearer::kInitiator ? 3 : 1;
+  return error ? 2 : 0;
 }
 
 }  // namespace
 
-Tid PoolFlush::submit(PoolId pool, ImageId image, uint64_t io_id,
+Tid PoolFlush::submit(PoolId pool, ImageId image, uint64_t io_id, LossHearer hearer,
                       UniqueFunction<void(std::error_code)> done) {
   ObjectOp object_op;
   object_op.object.pool = pool;
   object_op.image = image;
   object_op.io_id = io_id;
-  Op& op = submission_.add(OpKind::kPoolFlush, std::move(object_op),
-                           [this, image, oldest = sessions_.oldest_write(image),
-                            done = std::move(done)](OpReply reply) mutable {
-                             if (reply.error == OsdErrc::kLostWrites) {
-                               sessions_.on_loss_heard(image, oldest);
-                             }
-                             if (done) done(reply.error);
-                           });
+  Op& op = submission_.add(
+      OpKind::kPoolFlush, std::move(object_op),
+      [this, image, hearer, oldest = sessions_.oldest_write(image),
+       done = std::move(done)](OpReply reply) mutable {
+        if (reply.error == OsdErrc::kLostWrites && hearer == LossHearer::kInitiator) {
+          sessions_.on_loss_heard(image, oldest);
+        }
+        if (done) done(reply.error);
+      });
+  op.loss_hearer = hearer;
   const Tid tid = op.tid;
   if (pool == 0) {
     ending_.end(op, OsdErrc::kInvalid);
@@ -65,7 +67,8 @@ void PoolFlush::on_placed(Op& pool_flush, const PoolInfo& pool) {
 
 void PoolFlush::on_server_flushed(Tid tid, std::error_code error) {
   Op& op = *table_.find(tid);
-  if (rank_of(error) > rank_of(op.result.error)) op.result.error = error;
+  const LossHearer hearer = op.loss_hearer;
+  if (rank_of(error, hearer) > rank_of(op.result.error, hearer)) op.result.error = error;
   if (--op.server_flushes_left == 0) ending_.end(op, op.result.error);
 }
 

@@ -118,7 +118,9 @@ void UnflushedLedger::answer_flushes(std::vector<FlushWaiter> waiters, OsdErrc e
   for (FlushWaiter& waiter : waiters) {
     OsdErrc answer = error;
     has_changed |= losses_.add_heard(waiter.image, *waiter.client, waiter.heard);
-    const uint64_t unheard = losses_.unheard_by(waiter.image, *waiter.client);
+    // Of a round that has done nothing, and lost nothing either, another one tells.
+    const bool was_tried = error != OsdErrc::kBusy;
+    const uint64_t unheard = was_tried ? losses_.unheard_by(waiter.image, *waiter.client) : 0;
     if (unheard != 0) {
       answer = OsdErrc::kLostWrites;
       LUNAR_LOG(kOsd, 0, "{} is told that image {:x} may have lost writes",

@@ -2,6 +2,7 @@
 #include "gateway/metadata/header_fence.h"
 
 #include "gateway/metadata/fence.h"
+#include "objecter/protocol/placement.h"
 #include "tests/gateway/metadata/metadata_fixture.h"
 
 namespace lunar::gateway {
@@ -73,6 +74,32 @@ TEST_F(HeaderFenceTest, IsLiftedOnceTheHeaderWasReadAfterAChange) {
   EXPECT_FALSE(try_to_lift());
   fence->on_reading();
   EXPECT_TRUE(try_to_lift());
+}
+
+// What servers have lost is for a flush of the initiator's, through whichever start of the gateway.
+TEST_F(HeaderFenceTest, HearsOfNoLossThatIsForAnInitiator) {
+  auto opened = open(*gateway, "disk");
+  ASSERT_TRUE(opened) << opened.error().message;
+  image = std::move(*opened);
+  ASSERT_FALSE(write(0, "x"));
+  const auto info = gateway->find_pool("lunar");
+  const std::string object = data_object_name(image->id(), 0);
+  const auto server = objecter::osd_of_pg(*info, objecter::pg_of_object(*info, object));
+  osds[server].store->fail_next(osd::FaultyStore::Call::kFlush,
+                                make_error_code(std::errc::io_error));
+  fence->fence("a server refuses this gateway");
+  EXPECT_TRUE(try_to_lift()) << "every server has carried out the flush, though one lost writes";
+  const uint64_t nonce = gateway->nonce() + 1;
+  image.reset();
+  fence.reset();
+  end_client(gateway);
+  gateway = make_client("gateway", stack, nonce);
+  opened = open(*gateway, "disk");
+  ASSERT_TRUE(opened) << opened.error().message;
+  image = std::move(*opened);
+  const auto flush = [&] { return io([&](auto done) { image->flush({}, done); }).error; };
+  EXPECT_EQ(flush(), objecter::OsdErrc::kLostWrites);
+  EXPECT_FALSE(flush());
 }
 
 TEST_F(HeaderFenceTest, ALostOneIsFencedForGood) {

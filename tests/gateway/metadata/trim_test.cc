@@ -165,6 +165,17 @@ TEST_F(TrimTest, WhatAServerLostIsFreedAgain) {
   EXPECT_EQ(read(kKiB, kImageBytes - kKiB), std::string(kImageBytes - kKiB, '\0'));
 }
 
+// A loss of earlier writes keeps no trim from its end, and is left for the initiator to hear of.
+TEST_F(TrimTest, HearsOfNoLossThatIsForAnInitiator) {
+  for (auto& [id, osd] : osds)
+    osd.store->fail_next(osd::FaultyStore::Call::kFlush, make_error_code(std::errc::io_error));
+  EXPECT_FALSE(trim(kKiB, kImageBytes));
+  EXPECT_FALSE(trim(kKiB, kImageBytes));
+  const auto unheard = [&] { return io([&](auto done) { image->flush({}, done); }).error; };
+  EXPECT_EQ(unheard(), objecter::OsdErrc::kLostWrites);
+  EXPECT_FALSE(unheard());
+}
+
 TEST_F(TrimTest, OfNothingIsDone) {
   EXPECT_FALSE(trim(kImageBytes, kImageBytes));
   EXPECT_EQ(read(0, kKiB), std::string(kKiB, 'x'));

@@ -10,9 +10,9 @@ class PoolFlushTest : public ObjecterFixture {
     options.op_timeout = 5s;
     start(3);
   }
-  Tid flush(ImageId image = 77) {
+  Tid flush(ImageId image = 77, Objecter::LossHearer hearer = Objecter::LossHearer::kInitiator) {
     error.reset();
-    return objecter->flush(1, image, 0x1d, [this](std::error_code result) {
+    return objecter->flush(1, image, 0x1d, hearer, [this](std::error_code result) {
       EXPECT_FALSE(error) << "done runs once";
       error = result;
     });
@@ -287,6 +287,48 @@ TEST_F(PoolFlushTest, WhatCouldNotBeToldIsSaidByTheNext) {
   EXPECT_FALSE(*error);
 }
 
+TEST_F(PoolFlushTest, NobodyHearsOfALossByAFlushForNobody) {
+  for (int round = 0; round < 2; ++round) {
+    flush(77, Objecter::LossHearer::kNobody);
+    settle();
+    EXPECT_EQ(osd(1).ops[0].op.steps[0].version.incarnation, 0u) << round;
+    lose(1, 4711);
+    answer_all();
+    EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites)) << round;
+  }
+  flush();
+  settle();
+  EXPECT_EQ(osd(1).ops[0].op.steps[0].version.incarnation, 0u);
+  lose(1, 4711);
+  answer_all();
+  EXPECT_EQ(error, make_error_code(OsdErrc::kLostWrites));
+}
+
+TEST_F(PoolFlushTest, ForNobodyALossHidesNoOtherError) {
+  flush(77, Objecter::LossHearer::kNobody);
+  settle();
+  lose(1, 4711);
+  osd(2).reply_next(OsdErrc::kNotPermitted);
+  answer_all();
+  EXPECT_EQ(error, make_error_code(OsdErrc::kNotPermitted));
+}
+
+TEST_F(PoolFlushTest, ALossIsCountedOnce) {
+  const auto writes = objecter->writes_of(77);
+  for (int round = 0; round < 2; ++round) {
+    flush(77, Objecter::LossHearer::kNobody);
+    settle();
+    lose(1, 4711);
+    answer_all();
+    EXPECT_EQ(writes->losses(), 1u);
+  }
+  flush(77, Objecter::LossHearer::kNobody);
+  settle();
+  lose(1, 4712);
+  answer_all();
+  EXPECT_EQ(writes->losses(), 2u);
+}
+
 TEST_F(PoolFlushTest, ALossNoticedHereIsSaidAgainToo) {
   write(1);
   restart(1);
@@ -340,7 +382,8 @@ TEST_F(PoolFlushTest, FlushedWritesAreNotWatched) {
 }
 
 TEST_F(PoolFlushTest, UnknownPoolEndsIt) {
-  objecter->flush(9, 1, 0, [this](std::error_code result) { error = result; });
+  objecter->flush(9, 1, 0, Objecter::LossHearer::kInitiator,
+                  [this](std::error_code result) { error = result; });
   settle();
   EXPECT_EQ(error, make_error_code(OsdErrc::kNoSuchPool));
 }

@@ -93,10 +93,11 @@ class Client {
 
   Outcome<std::string> flush() {
     Outcome<std::string> result = std::string("flushed");
-    objecter_->flush(objecter_->map()->pools.front().id, kImage, 0, [&](std::error_code error) {
-      if (error) result = failure(error, error.message());
-      center_->stop();
-    });
+    objecter_->flush(objecter_->map()->pools.front().id, kImage, 0,
+                     objecter::Objecter::LossHearer::kInitiator, [&](std::error_code error) {
+                       if (error) result = failure(error, error.message());
+                       center_->stop();
+                     });
     center_->run();
     return result;
   }

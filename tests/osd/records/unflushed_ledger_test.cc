@@ -70,6 +70,16 @@ TEST_F(UnflushedLedgerTest, AWriteWhoseMarkCannotBeMadeIsNotAcknowledged) {
   EXPECT_EQ(error_of(Vector("a").write(0, "x").image(5)), OsdErrc::kOk) << "the next tries again";
 }
 
+// Who takes an old loss for all that is wrong would take it for a flush that was done.
+TEST_F(UnflushedLedgerTest, AnUnheardLossDoesNotHideThatNothingWasFlushed) {
+  run(Vector("a").write(0, "x").image(5));
+  restart(true);
+  run(Vector("a").write(0, "y").image(5));
+  store->fail_next(Call::kFlush, system_error(EMFILE));
+  EXPECT_EQ(flush_unheard(5), OsdErrc::kBusy);
+  EXPECT_EQ(flush_unheard(5), OsdErrc::kLostWrites);
+}
+
 TEST_F(UnflushedLedgerTest, FlushClearsTheMarksOfAllIdleImages) {
   run(Vector("a").write(0, "x").image(5));
   run(Vector("b").write(0, "x").image(6));

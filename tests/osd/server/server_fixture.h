@@ -269,6 +269,7 @@ class ServerFixture : public ::testing::Test {
   std::error_code flush(ImageId image = 5) {
     std::error_code result = make_error_code(OsdErrc::kBusy);
     client->flush(client->map()->pools.at(0).id, image, 0,
+                  objecter::Objecter::LossHearer::kInitiator,
                   [&](std::error_code error) { result = error; });
     turn();
     return result;

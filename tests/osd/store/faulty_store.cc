@@ -54,7 +54,7 @@ StoreDone FaultyStore::pass(Call call, StoreDone done) {
   const std::error_code error = failures.front();
   failures.pop_front();
   center_.post([this, call, error, done = std::move(done)]() mutable {
-    if (call == Call::kFlush) {
+    if (call == Call::kFlush && error != system_error(EMFILE)) {
       is_lost_ = true;
       if (*on_loss_) (*on_loss_)(error, {});
     }

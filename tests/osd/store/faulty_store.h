@@ -25,8 +25,8 @@ class FaultyStore final : public ForwardingStore {
   ~FaultyStore() override;  // REQUIRES: nothing is held
 
   // The next `count` calls end with `error`. The store behind does not see them: a failed write
-  // changes nothing. A failed flush is also a loss: on_loss is called first, and
-  // may_have_lost_writes() is true until it is acknowledged.
+  // changes nothing. A failed flush is also a loss, but with EMFILE, which is before all else:
+  // on_loss is called first, and may_have_lost_writes() is true until it is acknowledged.
   void fail_next(Call call, std::error_code error, unsigned count = 1);
   // Tells of a failed write-back of these objects, as the store behind might at any time.
   void lose(const std::vector<ObjectId>& objects);
