@@ -37,8 +37,9 @@ class ObjectData {
 
   // Creates the object if it is absent, and extends it as far as `from` goes. At done the bytes can
   // be read; they are durable after a later flush, or with `fua` (SCSI's FUA) at done, the name of
-  // a new object too. After an error any part of the range may have been written. `from` is
-  // borrowed until done.
+  // a new object too. After an error any part of the range may have been written, but for kNoSpace
+  // and kBusy: nothing has changed. An ENOSPC, EDQUOT, EMFILE or ENFILE of the system says that
+  // something may have. `from` is borrowed until done.
   virtual void write(const ObjectId& id, uint64_t offset, ConstBytes from, bool fua,
                      DataDone done) = 0;
 

@@ -41,6 +41,8 @@ void ChangingSteps::change_metadata() {
   has_begun_ = true;
   metadata_ = std::make_unique<MetadataRun>(cursor_.env(), cursor_.op(), cursor_.index(),
                                             cursor_.data_offset(), [this](OsdErrc error) {
+                                              // Its bytes had no room before it got its name.
+                                              may_have_changed_ = error != OsdErrc::kNoSpace;
                                               for (; !cursor_.is_at_end(); cursor_.advance())
                                                 cursor_.result().error = error;
                                               run_.finish(error);
@@ -49,7 +51,7 @@ void ChangingSteps::change_metadata() {
 }
 
 void ChangingSteps::mark() {
-  has_begun_ = true;
+  has_begun_ = may_have_changed_ = true;
   const auto& steps = cursor_.op().header.steps;
   is_unstable_ = std::any_of(steps.begin() + static_cast<std::ptrdiff_t>(cursor_.index()),
                              steps.end(), [](const SubOp& step) { return !is_stable(step); });
@@ -74,7 +76,7 @@ void ChangingSteps::start_step() {
   const bool fua = is_fua();
   switch (now.code) {
     case OpCode::kWrite:
-      return store().data.write(object(), now.offset, cursor_.data(), fua, step_done());
+      return store().data.write(object(), now.offset, cursor_.data(), fua, write_done());
     case OpCode::kWriteFull:
       return store().names.replace(object(), cursor_.data(), step_done());
     case OpCode::kWriteSame:
@@ -98,7 +100,15 @@ void ChangingSteps::start_step() {
 
 bool ChangingSteps::is_fua() const noexcept { return (cursor_.step().flags & objecter::kFua) != 0; }
 
-void ChangingSteps::on_changed(std::error_code error) { run_.step_done(wire_error(error)); }
+void ChangingSteps::on_changed(std::error_code error) {
+  has_changed_ |= !error;
+  run_.step_done(wire_error(error));
+}
+
+void ChangingSteps::on_written(std::error_code error) {
+  if (!has_changed_ && has_changed_nothing(error)) may_have_changed_ = false;
+  on_changed(error);
+}
 
 StoreDone ChangingSteps::then_flush() {
   return [this](std::error_code error) {
@@ -136,7 +146,8 @@ void ChangingSteps::write_pattern(ConstBytes pattern, uint64_t written) {
   store().data.write(object(), now.offset + written, pattern.first(length), fua,
                      [this, pattern, written, length](std::error_code error) {
                        if (error || written + length == cursor_.step().length)
-                         return run_.step_done(wire_error(error));
+                         return on_written(error);
+                       has_changed_ = true;
                        write_pattern(pattern, written + length);
                      });
 }
@@ -144,12 +155,14 @@ void ChangingSteps::write_pattern(ConstBytes pattern, uint64_t written) {
 void ChangingSteps::or_write() {
   const Bytes buffer = cursor_.buffer().bytes();
   store().data.read(object(), cursor_.step().offset, buffer, [this, buffer](std::error_code error) {
-    if (error && error != make_error_code(OsdErrc::kNoSuchObject))
-      return run_.step_done(wire_error(error));
+    if (error && error != make_error_code(OsdErrc::kNoSuchObject)) {
+      may_have_changed_ = has_changed_;
+      return on_changed(error);
+    }
     const ConstBytes data = cursor_.data();
     for (std::size_t i = 0; i < data.size(); ++i) buffer[i] |= data[i];
     const bool fua = is_fua();
-    store().data.write(object(), cursor_.step().offset, buffer, fua, step_done());
+    store().data.write(object(), cursor_.step().offset, buffer, fua, write_done());
   });
 }
 

@@ -26,6 +26,8 @@ class ChangingSteps {
   // Before anything of a data object goes to the store: start() does it, or who writes instead.
   void mark();
   bool has_begun() const noexcept { return has_begun_; }
+  // The content of the object may not be what it was, though the vector failed.
+  bool may_have_changed() const noexcept { return may_have_changed_; }
 
   // Nothing of ours is inside the store any more, and op_result() says how it went. OpRun::reply()
   // is called, once, later or now, when what is recorded beside the store is recorded.
@@ -51,12 +53,19 @@ class ChangingSteps {
     return [this](std::error_code error) { on_changed(error); };
   }
   void on_changed(std::error_code error);
+  // The same for a write of the step's data.
+  auto write_done() noexcept {
+    return [this](std::error_code error) { on_written(error); };
+  }
+  void on_written(std::error_code error);
   // Ends the step after a flush, for what the store cannot do stably by itself.
   StoreDone then_flush();
 
   StepCursor& cursor_;
   OpRun& run_;
   bool has_begun_ = false;
+  bool may_have_changed_ = false;  // implies has_begun_
+  bool has_changed_ = false;       // a step, or a part of one, has succeeded
   bool is_unstable_ = false;       // a write of the image was begun in the ledger, and not ended
   bool is_marked_ = true;          // the image's mark is durable, or none is needed
   bool has_finished_ = false;      // finish() was called

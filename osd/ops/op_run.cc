@@ -117,10 +117,11 @@ void OpRun::reply() {
   }
   OpResult& result = cursor_.op_result();
   OsdReplyHeader& header = result.header;
-  // BUSY asks for the op to be sent again: not once something may have changed, if it must not be
-  // done twice.
+  // Whoever is told that there is no room, or no descriptor, does it again when there is: not once
+  // something may have changed, if it must not be done twice.
   const bool may_be_repeated = (cursor_.op().header.flags & objecter::kOpIdempotent) != 0;
-  if (header.error == OsdErrc::kBusy && changes_.has_begun() && !may_be_repeated)
+  const bool asks_to_repeat = header.error == OsdErrc::kBusy || header.error == OsdErrc::kNoSpace;
+  if (asks_to_repeat && changes_.may_have_changed() && !may_be_repeated)
     header.error = OsdErrc::kUnknownOutcome;
   if (header.error != OsdErrc::kOk) {
     result.data.clear();

@@ -16,4 +16,8 @@ OsdErrc wire_error(std::error_code error) noexcept {
   return OsdErrc::kIoError;
 }
 
+bool has_changed_nothing(std::error_code error) noexcept {
+  return error == make_error_code(OsdErrc::kNoSpace) || error == make_error_code(OsdErrc::kBusy);
+}
+
 }  // namespace lunar::osd

@@ -21,7 +21,9 @@ struct FileTransfer::Transfer {
   ConstBytes from;      // a write: what is left
   bool fua = false;
   uint64_t claimed = 0;  // a write: of DataSpace
-  FileRef file;          // set once it is open
+  // A write: bytes of it may be in the file, though it fails.
+  bool may_have_written = false;
+  FileRef file;  // set once it is open
   DataDone done;
 };
 
@@ -35,13 +37,21 @@ Result<bool> is_allocated(Syscalls& syscalls, int fd, uint64_t offset, uint64_t 
   return static_cast<uint64_t>(hole) >= offset + length;
 }
 
+// ObjectData::write(): by the number of the system that something may have changed.
+std::error_code error_after_begin(std::error_code system) {
+  const std::error_code known = to_store_error(system);
+  return known == OsdErrc::kNoSpace || known == OsdErrc::kBusy ? system : known;
+}
+
 }  // namespace
 
 void FileTransfer::finish(TransferRef op, std::error_code system) {
   if (op->claimed > 0) env_.space.release(op->claimed);
   // What `done` begins may have to be the only user of the file: FileNames::remove().
   op->file.reset();
-  env_.calls.finish(std::move(op), to_store_error(system));
+  const std::error_code error =
+      op->may_have_written ? error_after_begin(system) : to_store_error(system);
+  env_.calls.finish(std::move(op), error);
 }
 
 void FileTransfer::read(const ObjectId& id, uint64_t offset, Bytes into, DataDone done) {
@@ -135,6 +145,7 @@ void FileTransfer::overwrite(const ObjectId& id, TransferRef op) {
 
 void FileTransfer::begin_write(TransferRef op, FileRef file) {
   op->file = std::move(file);
+  op->may_have_written = op->fua;  // one that could not be synced says not how much it wrote
   if (!op->fua) env_.flusher.mark(op->file);
   continue_write(std::move(op));
 }
@@ -145,6 +156,7 @@ void FileTransfer::continue_write(TransferRef op) {
          !direct_.wants(op->offset, op->from)) {
     const ssize_t n = syscalls.write(op->file->fd.get(), op->from, op->offset, 0);
     if (n <= 0) return finish(std::move(op), n < 0 ? error_in(n) : system_error(EIO));
+    op->may_have_written = true;
     op->from = op->from.subspan(static_cast<std::size_t>(n));
     op->offset += static_cast<uint64_t>(n);
   }
@@ -165,6 +177,7 @@ void FileTransfer::write_in_engine(TransferRef op) {
                         if (op->fua) return finish_failed_fua(std::move(op), error);
                         return finish(std::move(op), error);
                       }
+                      op->may_have_written = true;
                       op->from = op->from.subspan(static_cast<std::size_t>(result));
                       op->offset += static_cast<uint64_t>(result);
                       continue_write(std::move(op));

@@ -106,17 +106,54 @@ TEST_F(ChangingStepsTest, TheFirstOpThatFreesSpaceSucceedsAlthoughItsMarkFoundNo
   run(Vector("").add(OpCode::kFlush, 0, 0).image(5));
   pass_idle_time();
   store->fail_next(FaultyStore::Call::kRecord, system_error(ENOSPC), 2);
-  EXPECT_EQ(error_of(Vector("a").add(OpCode::kZero, 0, 4096).image(5)), OsdErrc::kNoSpace);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kZero, 0, 4096).image(5).idempotent()),
+            OsdErrc::kNoSpace);
 }
 
 TEST_F(ChangingStepsTest, AWriteThatFailsInTheMiddleSaysWhichStepsWereDone) {
   const ObjectVersion before = run(Vector("a").write(0, "1"))->header.version;
   store->fail_next(FaultyStore::Call::kZero, make_error_code(OsdErrc::kNoSpace));
-  const OpResultRef result = run(Vector("a").write(0, "2").add(OpCode::kZero, 4, 4).write(8, "3"));
+  const OpResultRef result =
+      run(Vector("a").write(0, "2").add(OpCode::kZero, 4, 4).write(8, "3").idempotent());
   EXPECT_EQ(result->header.error, OsdErrc::kNoSpace);
   EXPECT_EQ(result->header.steps[0].error, OsdErrc::kOk);
   EXPECT_EQ(result->header.steps[1].error, OsdErrc::kNoSpace);
   EXPECT_NE(result->header.version, before);
+}
+
+// What an initiator is told to make room for, it does again.
+TEST_F(ChangingStepsTest, WhatMayBeHalfDoneAndMustNotBeRepeatedHasNoKnownOutcome) {
+  run(Vector("a").write(0, "old"));
+  const auto compare_and_write = [] { return Vector("a").compare(0, "old").write(0, "new"); };
+  const auto or_write = [] { return Vector("a").add(OpCode::kOrWrite, 0, 3, "bit"); };
+  for (const int number : {ENOSPC, EDQUOT, EMFILE, ENFILE}) {
+    SCOPED_TRACE(number);
+    for (const auto& op : {compare_and_write(), or_write()}) {
+      store->fail_next(FaultyStore::Call::kWrite, system_error(number));
+      EXPECT_EQ(error_of(op), OsdErrc::kUnknownOutcome);
+    }
+    store->fail_next(FaultyStore::Call::kWrite, system_error(number));
+    EXPECT_EQ(error_of(or_write().idempotent()), wire_error(system_error(number)));
+  }
+}
+
+TEST_F(ChangingStepsTest, WhatHasChangedNothingSaysWhy) {
+  run(Vector("a").write(0, "old"));
+  for (const OsdErrc error : {OsdErrc::kNoSpace, OsdErrc::kBusy}) {
+    store->fail_next(FaultyStore::Call::kWrite, make_error_code(error), 2);
+    EXPECT_EQ(error_of(Vector("a").compare(0, "old").write(0, "new")), error);
+    EXPECT_EQ(error_of(Vector("a").add(OpCode::kOrWrite, 0, 3, "bit")), error);
+    store->fail_next(FaultyStore::Call::kRead, make_error_code(error));
+    EXPECT_EQ(error_of(Vector("a").add(OpCode::kOrWrite, 0, 3, "bit")), error);
+  }
+}
+
+TEST_F(ChangingStepsTest, AfterAStepThatIsDoneNothingSaysThatNothingHasChanged) {
+  store->fail_next(FaultyStore::Call::kZero, make_error_code(OsdErrc::kNoSpace));
+  EXPECT_EQ(error_of(Vector("a").write(0, "1").add(OpCode::kZero, 4, 4)), OsdErrc::kUnknownOutcome);
+  store->fail_next(FaultyStore::Call::kRecord, system_error(ENOSPC), 2);
+  EXPECT_EQ(error_of(Vector("b").write(0, "1").image(6)), OsdErrc::kUnknownOutcome)
+      << "only its mark found no room";
 }
 
 }  // namespace

@@ -112,6 +112,10 @@ class Vector {
     op_->header.flags |= objecter::kOpMetadata;
     return *this;
   }
+  Vector& idempotent() {
+    op_->header.flags |= objecter::kOpIdempotent;
+    return *this;
+  }
   Vector& image(ImageId image) {
     op_->header.image = image;
     return *this;

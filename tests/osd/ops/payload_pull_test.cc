@@ -330,7 +330,7 @@ TEST_F(PayloadPullTest, AfterTheLeaseNothingIsBegun) {
 }
 
 TEST_F(PayloadPullTest, AStoreErrorIsNoReasonToSendAgain) {
-  const ClientOpRef op = described(Vector().write(0, text(8 * kFragment)));
+  const ClientOpRef op = described(Vector().write(0, text(8 * kFragment)).idempotent());
   store->fail_next(FaultyStore::Call::kWrite, make_error_code(OsdErrc::kNoSpace));
   EXPECT_EQ(run_op(op)->header.error, OsdErrc::kNoSpace);
 }

@@ -188,7 +188,7 @@ TEST_F(FileStoreDurabilityTest, AFailedFuaWriteIsALossAndTheNextFlushSaysSoToo) 
 TEST_F(FileStoreDurabilityTest, AFuaWriteThatFindsNoRoomIsNoLoss) {
   open();
   fake_.fail("write", ENOSPC);
-  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, true), OsdErrc::kNoSpace);
+  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, true), system_error(ENOSPC));
   EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, false), OsdErrc::kNoSpace);
   EXPECT_FALSE(store_->may_have_lost_writes());
 }
@@ -244,7 +244,7 @@ TEST_F(FileStoreDurabilityTest, AFlushThatCannotOpenAFolderIsBusyAndNoLoss) {
   ASSERT_EQ(driver_.write(*store_, {1, "other"}, 0, bytes_), kNone);
   fake_.fail_open(EMFILE);
   EXPECT_EQ(driver_.flush(*store_), OsdErrc::kBusy);
-  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, true), OsdErrc::kBusy)
+  EXPECT_EQ(driver_.write(*store_, id_, 0, bytes_, true), system_error(EMFILE))
       << "its name is not durable";
   fake_.fail_open(0);
   EXPECT_FALSE(store_->may_have_lost_writes());

@@ -222,7 +222,7 @@ TEST_F(FileTransferTest, AFuaThatHasRoomWithoutItsSyncIsALoss) {
                       done(error);
                     });
   }),
-            OsdErrc::kNoSpace);
+            system_error(ENOSPC));
   EXPECT_EQ(lost_at_done, std::vector<ObjectId>{id_});
   EXPECT_EQ(engine_.writes, (Calls{{0, RWF_DSYNC}, {0, 0}}));
   EXPECT_EQ(flusher_.dirty_files(), 1U) << "what was written the second time is not synced";
@@ -244,6 +244,17 @@ TEST_F(FileTransferTest, AFuaOnANewObjectWhoseFolderSyncFailsIsALoss) {
 }
 
 // --- a full disk ---
+
+TEST_F(FileTransferTest, AWriteThatFindsNoRoomSaysWhetherItHasBegun) {
+  make_object(id_, small_);
+  fail_nth("write", 1, ENOSPC);
+  EXPECT_EQ(write(id_, 0, bytes_), OsdErrc::kNoSpace);
+  engine_.answer_next(4096);
+  fail_nth("write", 1, ENOSPC);
+  EXPECT_EQ(write(id_, 0, bytes_), system_error(ENOSPC));
+  fail_nth("write", 1, EDQUOT);
+  EXPECT_EQ(write(id_, 0, small_), OsdErrc::kNoSpace);
+}
 
 TEST_F(FileTransferTest, OnAFullDiskWhatIsAllocatedIsOverwritten) {
   make_object(id_, small_);
