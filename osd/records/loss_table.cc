@@ -10,6 +10,7 @@ namespace lunar::osd {
 namespace {
 
 constexpr uint16_t kLossesVersion = 2;
+constexpr uint16_t kLossesVersionTooMany = 3;     // the same; there were too many damaged objects
 constexpr uint16_t kLossesVersionWithoutIds = 1;  // an image's loss had no number of its own
 
 // As it is in the record.
@@ -29,7 +30,7 @@ LossTable::LossTable(ServerRecords& records)
 std::vector<std::byte> LossTable::encode() const {
   std::vector<std::byte> out;
   ByteWriter writer(out);
-  writer.put(kLossesVersion);
+  writer.put(has_too_many_damaged_ ? kLossesVersionTooMany : kLossesVersion);
   writer.put(verifier_);
   writer.put(static_cast<uint32_t>(losses_.size()));
   for (const auto& [image, loss] : losses_) {
@@ -49,7 +50,8 @@ std::vector<std::byte> LossTable::encode() const {
 bool LossTable::decode(ConstBytes record) {
   ByteReader reader(record);
   const auto version = reader.get<uint16_t>();
-  if (version != kLossesVersion && version != kLossesVersionWithoutIds) return false;
+  if (version < kLossesVersionWithoutIds || version > kLossesVersionTooMany) return false;
+  has_too_many_damaged_ = version == kLossesVersionTooMany;
   verifier_ = reader.get<uint64_t>();
   const auto images = reader.get<uint32_t>();
   if (!reader.can_hold(images, 12)) return false;

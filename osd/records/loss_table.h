@@ -56,8 +56,11 @@ class LossTable {
   uint64_t unheard_by(ImageId image, const ClientName& client) const;
 
   void add_damaged(const ObjectId& object);
-  bool is_damaged(const ObjectId& object) const { return damaged_.contains(object); }
-  // For good: some damaged objects are not known any more.
+  // Any object may be, once there are too many.
+  bool is_damaged(const ObjectId& object) const {
+    return has_too_many_damaged_ || damaged_.contains(object);
+  }
+  // For good, over restarts as well: some damaged objects are not known any more.
   bool has_too_many_damaged() const noexcept { return has_too_many_damaged_; }
   // The object was replaced or deleted, durably: it is not damaged from now on, and durably so at
   // done; after an error it is as before.

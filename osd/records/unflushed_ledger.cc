@@ -35,6 +35,7 @@ void UnflushedLedger::load(msgr::EventCenter& center, ServerRecords& records,
   durability.set_on_loss([&self](std::error_code error, const std::vector<ObjectId>& objects) {
     self.on_loss(error, objects);
   });
+  if (self.has_too_many_damaged()) self.log_too_many();
   auto finish = [ledger = std::move(ledger),
                  done = std::move(done)](std::error_code error) mutable {
     if (!error) return done(std::move(ledger));
@@ -148,7 +149,15 @@ void UnflushedLedger::on_loss(std::error_code error, const std::vector<ObjectId>
                 object.name, object.pool);
     losses_.add_damaged(object);
   }
+  if (losses_.has_too_many_damaged()) log_too_many();
   recorder_.record();
+}
+
+void UnflushedLedger::log_too_many() const {
+  LUNAR_ERROR(kOsd,
+              "more than {} objects may be damaged, and not all of them are known: every op on an "
+              "object is refused from now on; give the server a new store (lunar osd replace)",
+              LossTable::kMaxDamaged);
 }
 
 // --- the end ---
@@ -186,6 +195,7 @@ std::string UnflushedLedger::to_json() const {
   Json out;
   out["verifier"] = verifier();
   out["records_failed"] = recorder_.is_unrecorded();
+  out["too_many_damaged"] = has_too_many_damaged();
   out["unflushed_images"] = marks_.at_risk();
   out["marked_images"] = marked_images();
   out["lost_writes"] = Json::array();

@@ -70,6 +70,9 @@ class UnflushedLedger {
 
   // Reads of a damaged object, and writes that do not replace it whole, must fail with kIoError.
   bool is_damaged(const ObjectId& object) const { return losses_.is_damaged(object); }
+  // For good: more objects are damaged than can be remembered, so any may be. Every op on an object
+  // must fail with kIoError.
+  bool has_too_many_damaged() const noexcept { return losses_.has_too_many_damaged(); }
   // Names of the damaged objects of the pool that come after `object`, in byte order.
   std::vector<std::string> damaged_after(const ObjectId& object) const;
   // It was replaced or deleted, durably.
@@ -104,6 +107,7 @@ class UnflushedLedger {
     return may_acknowledge() ? OsdErrc::kOk : OsdErrc::kIoError;
   }
   void on_loss(std::error_code error, const std::vector<ObjectId>& objects);
+  void log_too_many() const;
   bool may_acknowledge() const noexcept {
     return !recorder_.is_unrecorded() && !losses_.has_too_many_damaged();
   }

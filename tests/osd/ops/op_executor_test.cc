@@ -63,6 +63,17 @@ TEST_F(OpExecutorTest, ADamagedObjectIsReplacedAtTheVersionThatWasSeen) {
   EXPECT_EQ(content("a", 0, 1), std::string(1, '\0'));
 }
 
+TEST_F(OpExecutorTest, AfterTooManyDamagedObjectsAnyMayBeOneAndNoneIsRepaired) {
+  run(Vector("a").write(0, "1"));
+  std::vector<ObjectId> lost;
+  for (std::size_t i = 0; i <= LossTable::kMaxDamaged; ++i) lost.push_back({1, std::to_string(i)});
+  store->lose(lost);
+  turn();
+  EXPECT_EQ(error_of(Vector("a").read(0, 1)), OsdErrc::kIoError);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWriteFull, 0, 1, "2")), OsdErrc::kIoError);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kDelete, 0, 0)), OsdErrc::kIoError);
+}
+
 class ListTest : public ExecutorFixture {
  protected:
   ListTest() {

@@ -143,12 +143,20 @@ TEST_F(LossTableTest, ARepairThatIsNotRecordedLeavesTheObjectDamaged) {
   EXPECT_TRUE(read.is_damaged({1, "broken"}));
 }
 
-TEST_F(LossTableTest, MoreDamagedObjectsThanCanBeKeptAreNoted) {
+TEST_F(LossTableTest, MoreDamagedObjectsThanCanBeKeptAreNotedForGood) {
   for (std::size_t i = 0; i < LossTable::kMaxDamaged; ++i)
     table.add_damaged({1, std::to_string(i)});
   EXPECT_FALSE(table.has_too_many_damaged());
+  EXPECT_FALSE(table.is_damaged({1, "one more"}));
   table.add_damaged({1, "one more"});
   EXPECT_TRUE(table.has_too_many_damaged());
+  EXPECT_TRUE(table.is_damaged({1, "one more"}));
+  save();
+  LossTable read(*store);
+  ASSERT_TRUE(read.decode(record()));
+  EXPECT_TRUE(read.has_too_many_damaged());
+  EXPECT_TRUE(read.is_damaged({1, "one more"}));
+  EXPECT_EQ(read.damaged().size(), LossTable::kMaxDamaged);
 }
 
 }  // namespace
