@@ -196,13 +196,25 @@ Outcome<void> MapService::may_boot(const msgr::Connection& connection,
     return failure(OsdErrc::kNotPermitted,
                    fmt::format("{} is not permitted to boot as {}: give it that key",
                                connection.peer().entity, entity));
-  // A copy of its store must not push it out while it lives. What boot_osd() refuses is refused
-  // when its turn has come.
+  return may_replace(boot);
+}
+
+// A copy of its store must not push it out while it lives, or may live: what listens at the same
+// address has come after it. What boot_osd() refuses is refused when its turn has come.
+Outcome<void> MapService::may_replace(const objecter::OsdBoot& boot) const {
   const objecter::OsdInfo* known = map_->find_osd(boot.osd);
-  if (known != nullptr && known->up && known->incarnation != boot.incarnation &&
-      watched_.is_live(boot.osd) && boot_osd(*map_, boot).reply.error == OsdErrc::kOk)
-    return failure(OsdErrc::kBusy, fmt::format("osd.{} runs already, at {}; it has to end first",
-                                               boot.osd, known->addresses.front().to_string()));
+  const bool is_other_start =
+      known != nullptr && known->up && known->incarnation != boot.incarnation;
+  if (!is_other_start || boot_osd(*map_, boot).reply.error != OsdErrc::kOk) return {};
+  const std::string there = known->addresses.front().to_string();
+  if (watched_.is_live(boot.osd))
+    return failure(OsdErrc::kBusy,
+                   fmt::format("osd.{} runs already, at {}; it has to end first", boot.osd, there));
+  if (known->addresses != boot.addresses && watched_.is_awaited(boot.osd))
+    return failure(OsdErrc::kBusy,
+                   fmt::format("osd.{} was at {} a moment ago, and may be there still; this start "
+                               "of it is let in when it has been gone for osd_heartbeat_grace",
+                               boot.osd, there));
   return {};
 }
 

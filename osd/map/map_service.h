@@ -88,6 +88,7 @@ class MapService final : private BootingServer {
   void publish(objecter::OsdMapRef map);
   void ready_if_up();
   Outcome<void> may_boot(const msgr::Connection& connection, const objecter::OsdBoot& boot) const;
+  Outcome<void> may_replace(const objecter::OsdBoot& boot) const;
   std::string why_replaced() const;
 
   msgr::EventCenter& center_;

@@ -61,6 +61,11 @@ bool WatchedOsds::is_live(OsdId osd) const {
          at->second.timer == msgr::TimerId::kNone;
 }
 
+bool WatchedOsds::is_awaited(OsdId osd) const {
+  const auto at = osds_.find(osd);
+  return at != osds_.end() && at->second.timer != msgr::TimerId::kNone;
+}
+
 void WatchedOsds::stop() {
   is_stopped_ = true;
   for (auto& [osd, watched] : osds_)

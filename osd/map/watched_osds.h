@@ -40,6 +40,8 @@ class WatchedOsds {
 
   // It has a session with a link.
   bool is_live(OsdId osd) const;
+  // It has none, and has been without one for less than the grace: it may live all the same.
+  bool is_awaited(OsdId osd) const;
   // Nobody is down from now on: it is us who goes.
   void stop();
 

@@ -190,6 +190,36 @@ TEST_F(ServerIdentityTest, ACopyOfTheRunningStoreIsNotLetInWhileThatRuns) {
   EXPECT_EQ(answer_at(osds[1].address, object), OsdErrc::kOk);
 }
 
+// The authority has not heard of the original since it was started, or lost its link a moment ago.
+TEST_F(ServerIdentityTest, ACopyWaitsWhileTheOriginalMayComeBack) {
+  const auto known = *osds[0].server->map()->find_osd(1);
+  stop(0);
+  stop(1);
+  start(0);
+  osds[11].store = copy_of(*osds[1].store);
+  start(11);
+  for (int i = 0; i < 50; ++i) turn();
+  EXPECT_TRUE(osds[11].address.is_unset());
+  EXPECT_EQ(*osds[0].server->map()->find_osd(1), known);
+  osds[1].address = {};
+  start(1);
+  EXPECT_TRUE(until([&] { return !osds[1].address.is_unset(); }, std::chrono::seconds(1)))
+      << "at its own address it is let in at once";
+  for (int i = 0; i < 50; ++i) turn();
+  EXPECT_TRUE(osds[11].address.is_unset());
+}
+
+TEST_F(ServerIdentityTest, AServerThatHasMovedIsLetInWhenItsGraceIsOver) {
+  stop(0);
+  stop(1);
+  start(0);
+  std::swap(osds[11].store, osds[1].store);
+  start(11);
+  for (int i = 0; i < 50; ++i) turn();
+  EXPECT_TRUE(osds[11].address.is_unset());
+  EXPECT_TRUE(until([&] { return !osds[11].address.is_unset(); })) << osds[11].refused;
+}
+
 TEST_F(ServerIdentityTest, AServerThatLearnsOfAnotherStartEnds) {
   objecter::OsdMap changed = *osds[0].server->map();
   stop(0);
