@@ -101,6 +101,7 @@ void encode(const OsdBoot& boot, std::vector<std::byte>& out) {
   if (!boot.kind) return;
   put_store_kind(w, boot.kind);
   w.put_string(boot.rados_client);
+  if (boot.next_pool_id != 0) w.put(boot.next_pool_id);
 }
 
 Result<OsdBoot> decode_osd_boot(ConstBytes front) {
@@ -123,6 +124,11 @@ Result<OsdBoot> decode_osd_boot(ConstBytes front) {
     const bool is_in_rados = boot.kind == StoreKind::kRados;
     if (!boot.kind || is_in_rados == boot.rados_client.empty() ||
         (is_in_rados && !is_rados_client(boot.rados_client)))
+      return failure(OsdErrc::kInvalid);
+  }
+  if (r.ok() && !r.is_finished()) {
+    boot.next_pool_id = r.get<PoolId>();
+    if (boot.next_pool_id == 0 || boot.next_pool_id > OsdMap::kMaxPoolId)
       return failure(OsdErrc::kInvalid);
   }
   if (!r.is_finished() || boot.osd < 0 || boot.incarnation == 0 || boot.addresses.empty()) {

@@ -5,12 +5,18 @@
 
 #include <algorithm>
 
+#include "osd/map/map_commands.h"
+
 namespace lunar::osd {
 namespace {
 
 using objecter::OsdErrc;
 using objecter::OsdInfo;
 using objecter::OsdMap;
+
+// Pool ids that a boot may know above the map's: those of some restores of an old backup. More are
+// made up.
+constexpr objecter::PoolId kMaxPoolIdsAhead = 64 * kRestorePoolGap;
 
 BootChange refuse_boot(OsdErrc error, std::string sentence) {
   return {{error, 0, std::move(sentence)}, std::nullopt};
@@ -71,12 +77,23 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
                     "what was written since; start the server on the original. If that is "
                     "lost for good, say lunar osd replace {} {} --yes-i-really-mean-it",
                     boot.osd, boot.store.to_string(), boot.osd, boot.store.to_string()));
+  if (boot.next_pool_id > map.next_pool_id &&
+      boot.next_pool_id - map.next_pool_id > kMaxPoolIdsAhead)
+    return refuse_boot(
+        OsdErrc::kIncompatible,
+        fmt::format("osd.{} knows pools with ids up to {}, and the authority only up to {}: the "
+                    "backup that was restored is too old, restore a newer one there with lunar map "
+                    "restore",
+                    boot.osd, boot.next_pool_id - 1, map.next_pool_id - 1));
   OsdInfo now{boot.osd, boot.store, boot.addresses, true, boot.incarnation};
   now.kind = boot.kind;
   now.rados_client = boot.rados_client;
   if (known != nullptr) now.lost_below = known->lost_below;
-  if (known != nullptr && *known == now) return {{OsdErrc::kOk, map.epoch, {}}, std::nullopt};
+  const bool knows_more_pools = boot.next_pool_id > map.next_pool_id;
+  if (known != nullptr && *known == now && !knows_more_pools)
+    return {{OsdErrc::kOk, map.epoch, {}}, std::nullopt};
   OsdMap next = map;
+  next.next_pool_id = std::max(map.next_pool_id, boot.next_pool_id);
   const auto at =
       std::lower_bound(next.osds.begin(), next.osds.end(), boot.osd,
                        [](const OsdInfo& osd, objecter::OsdId id) { return osd.id < id; });

@@ -281,6 +281,12 @@ bool can_keep(const OsdInfo& osd, const PoolInfo& pool) {
 Outcome<void> check_members(const OsdMap& map, const PoolInfo& pool) {
   for (const PoolInfo::Member& member : pool.members) {
     const OsdInfo& osd = *map.find_osd(member.osd);
+    if (osd.incarnation == 0)
+      return failure(OsdErrc::kBusy,
+                     fmt::format("osd.{} has not been up since the map was restored or its store "
+                                 "replaced, and may have objects of a pool with the id that this "
+                                 "one would get: start it first, or leave it out with --osds",
+                                 osd.id));
     if (can_keep(osd, pool)) continue;
     return failure(
         OsdErrc::kInvalid,
@@ -319,7 +325,7 @@ Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& arguments) {
 
 CommandChange pool_create(const OsdMap& map, const Json& arguments) {
   auto pool = pool_of(map, arguments);
-  if (!pool) return refuse(OsdErrc::kInvalid, pool.error().message);
+  if (!pool) return refuse(static_cast<OsdErrc>(pool.error().code.value()), pool.error().message);
   if (map.find_pool(std::string_view(pool->name)) != nullptr)
     return refuse(OsdErrc::kExists, fmt::format("pool '{}' exists already", pool->name));
   OsdMap next = map;

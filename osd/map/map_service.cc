@@ -42,6 +42,7 @@ objecter::OsdBoot MapService::make_boot() {
   boot.addresses = addresses_;
   boot.kind = options_.kind;
   boot.rados_client = options_.rados_client;
+  if (map_) boot.next_pool_id = map_->next_pool_id;
   return boot;
 }
 
@@ -117,7 +118,11 @@ std::string MapService::why_replaced() const {
 
 void MapService::on_newer_map(OsdMap map) {
   const OsdMapRef newest = keeper_.newest() ? keeper_.newest() : map_;
-  if (!newest || map.epoch > newest->epoch) keeper_.keep(std::move(map));
+  if (newest && map.epoch <= newest->epoch) return;
+  // A restored map may know of fewer pools than we have had. The authority hears of them by our
+  // next boot, however late that is.
+  if (newest) map.next_pool_id = std::max(map.next_pool_id, newest->next_pool_id);
+  keeper_.keep(std::move(map));
 }
 
 void MapService::on_booted(objecter::Epoch epoch) {

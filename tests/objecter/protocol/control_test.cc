@@ -127,6 +127,27 @@ TEST(ControlTest, OsdBootNamesItsStoreUnlessTheAuthorityIsOlder) {
   EXPECT_EQ(encoded(boot), before);
 }
 
+TEST(ControlTest, OsdBootSaysWhichPoolIdsItKnowsUnlessTheAuthorityIsOlder) {
+  OsdBoot boot = some_boot();
+  boot.kind = StoreKind::kFile;
+  const Buffer before = encoded(boot);
+  EXPECT_EQ(decode_osd_boot(before)->next_pool_id, 0u);
+  for (const PoolId id : {PoolId{1}, OsdMap::kMaxPoolId}) {
+    boot.next_pool_id = id;
+    const auto got = decode_osd_boot(encoded(boot));
+    ASSERT_TRUE(got);
+    EXPECT_EQ(got->next_pool_id, id);
+  }
+  Buffer longer = encoded(boot);
+  longer.push_back(std::byte{0});
+  EXPECT_FALSE(decode_osd_boot(longer));
+  boot.next_pool_id = OsdMap::kMaxPoolId + 1;
+  EXPECT_FALSE(decode_osd_boot(encoded(boot)));
+  Buffer none = before;
+  ByteWriter(none).put(PoolId{0});
+  EXPECT_FALSE(decode_osd_boot(none)) << "0 is said by leaving it out";
+}
+
 TEST(ControlTest, CancelNoteOfSomeSendingsSurvivesTheWire) {
   const auto note = decode_cancel_note(encoded(CancelNote{7, 3}));
   ASSERT_TRUE(note);

@@ -108,6 +108,25 @@ TEST_F(MapBootTest, ACopyThatLacksTheKnownStartIsRefusedHoweverOftenItStarts) {
   EXPECT_EQ(start(100, {5}).reply.error, OsdErrc::kOk);
 }
 
+TEST_F(MapBootTest, NoPoolGetsAnIdThatAServerKnows) {
+  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+  boot.next_pool_id = map.next_pool_id + 5;
+  const BootChange change = boot_osd(map, boot);
+  ASSERT_TRUE(change.next) << "though it was up already";
+  EXPECT_EQ(change.next->next_pool_id, boot.next_pool_id);
+  boot.next_pool_id = 1;
+  EXPECT_FALSE(boot_osd(map, boot).next) << "it may know less";
+}
+
+// One that could use up all ids would keep everybody from making pools.
+TEST_F(MapBootTest, PoolIdsThatAreMadeUpAreRefused) {
+  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+  boot.next_pool_id = OsdMap::kMaxPoolId;
+  const BootChange change = boot_osd(map, boot);
+  EXPECT_EQ(change.reply.error, OsdErrc::kIncompatible);
+  EXPECT_FALSE(change.next);
+}
+
 TEST_F(MapBootTest, TheMapNamesTheStoreAndItsClientUntilTheServerIsDown) {
   OsdBoot boot = boot_of(1, map.find_osd(1)->store);
   boot.kind = objecter::StoreKind::kRados;

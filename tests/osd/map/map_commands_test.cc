@@ -260,10 +260,23 @@ class LostAuthorityTest : public MapCommandsTest {
 TEST_F(LostAuthorityTest, APoolMadeAfterTheBackupDoesNotGiveItsIdToAnother) {
   const objecter::PoolId made_since = before.next_pool_id;
   run(restore({0}));
-  run({{"prefix", "pool create"}, {"pool", "p2"}});
+  run({{"prefix", "pool create"}, {"pool", "p2"}, {"osds", {0}}});
   EXPECT_GT(map.find_pool(std::string_view("p2"))->id, made_since);
   EXPECT_GT(map.osds[0].lost_below, made_since);
   EXPECT_EQ(map.find_pool(std::string_view("p"))->id, before.pools[0].id);
+}
+
+// Which pools there were after the backup is known to those servers alone.
+TEST_F(LostAuthorityTest, APoolIsMadeOnServersThatHaveSaidWhichIdsTheyKnow) {
+  run(restore({0}));
+  const json request = {{"prefix", "pool create"}, {"pool", "p2"}, {"osds", {0, 1}}};
+  EXPECT_NE(refusal(request, OsdErrc::kBusy).find("osd.1"), std::string::npos);
+  OsdBoot back = boot_of(1, before.osds[1].store);
+  back.kind = objecter::StoreKind::kFile;
+  back.next_pool_id = map.next_pool_id + 2000;
+  accept(boot_osd(map, back).next);
+  run(request);
+  EXPECT_EQ(map.find_pool(std::string_view("p2"))->id, back.next_pool_id);
 }
 
 TEST_F(LostAuthorityTest, RestoringReplacesItsStoreIfThatIsSaid) {

@@ -69,6 +69,20 @@ class ServerIdentityTest : public ServerFixture {
     for (int i = 0;; ++i)
       if (osd_of(i) == osd) return i;
   }
+  // `map restore`, said in so many words.
+  objecter::CommandReply restore(const std::string& backup, const json& extra) {
+    json request = {{"prefix", "map restore"}, {"map", backup}, {"yes_i_really_mean_it", true}};
+    request.update(extra);
+    objecter::CommandReply reply;
+    bool is_done = false;
+    client->command(-1, request.dump(), std::chrono::seconds(20), [&](Outcome<std::string> answer) {
+      reply.error = answer ? OsdErrc::kOk : static_cast<OsdErrc>(answer.error().code.value());
+      reply.text = answer ? *answer : answer.error().message;
+      is_done = true;
+    });
+    EXPECT_TRUE(until([&] { return is_done; }));
+    return reply;
+  }
   bool is_up(OsdId osd) { return osds[0].server->map()->find_osd(osd)->up; }
 
   static constexpr int kObjects = 24;
@@ -235,6 +249,24 @@ TEST_F(ServerIdentityTest, AServerThatLearnsOfAnotherStartEnds) {
   EXPECT_EQ(answer_at(osds[1].address, object_on(1)), OsdErrc::kStaleMap);
 }
 
+TEST_F(ServerIdentityTest, NoPoolIdIsGivenTwiceThoughTheSameBackupIsRestoredTwice) {
+  const std::string backup = command(R"({"prefix": "map backup"})").text;
+  std::vector<objecter::PoolId> ids;
+  for (const char* const pool : {"first", "second"}) {
+    stop(0);
+    osds[0].store.reset();
+    osds[0].address = {};
+    start(0);
+    ASSERT_FALSE(osds[0].address.is_unset()) << osds[0].refused;
+    ASSERT_EQ(restore(backup, {{"osd_lost", {0}}}).error, OsdErrc::kOk);
+    ASSERT_TRUE(until([&] { return is_up(1); })) << osds[1].refused;
+    make_pool(pool);
+    ids.push_back(osds[0].server->map()->find_pool(std::string_view(pool))->id);
+    ASSERT_TRUE(until([&] { return osds[1].server->map()->find_pool(ids.back()) != nullptr; }));
+  }
+  EXPECT_LT(ids[0], ids[1]);
+}
+
 // docs/operations.md, "Backup of the map".
 TEST_F(ServerIdentityTest, TheMapIsRestoredAfterTheLossOfTheAuthoritysStore) {
   const std::string backup = command(R"({"prefix": "map backup"})").text;
@@ -249,22 +281,11 @@ TEST_F(ServerIdentityTest, TheMapIsRestoredAfterTheLossOfTheAuthoritysStore) {
   EXPECT_EQ(osds[1].server->map()->epoch, before) << "it does not take a map that is not of it";
   EXPECT_TRUE(osds[1].refused.empty()) << osds[1].refused;
 
-  objecter::CommandReply reply;
-  const auto restore = [&](json extra) {
-    json request = {{"prefix", "map restore"}, {"map", backup}, {"yes_i_really_mean_it", true}};
-    request.update(extra);
-    bool is_done = false;
-    client->command(-1, request.dump(), std::chrono::seconds(20), [&](Outcome<std::string> answer) {
-      reply.error = answer ? OsdErrc::kOk : static_cast<OsdErrc>(answer.error().code.value());
-      reply.text = answer ? *answer : answer.error().message;
-      is_done = true;
-    });
-    EXPECT_TRUE(until([&] { return is_done; }));
-    return reply.error;
-  };
-  EXPECT_EQ(restore(json::object()), OsdErrc::kNotPermitted);
+  objecter::CommandReply reply = restore(backup, json::object());
+  EXPECT_EQ(reply.error, OsdErrc::kNotPermitted);
   EXPECT_NE(reply.text.find(lost.to_string()), std::string::npos) << reply.text;
-  ASSERT_EQ(restore({{"osd_lost", {0}}}), OsdErrc::kOk) << reply.text;
+  reply = restore(backup, {{"osd_lost", {0}}});
+  ASSERT_EQ(reply.error, OsdErrc::kOk) << reply.text;
   ASSERT_TRUE(until([&] { return is_up(1); })) << "the healthy server comes back";
 
   for (int i = 0; i < kObjects; ++i) {
