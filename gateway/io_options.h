@@ -29,6 +29,8 @@ struct IoResult {
   // Of the extent that failed first; the other extents may have been carried out. What it may be:
   // see Image.
   std::error_code error;
+  // As `error`; if that is kUnknownOutcome for want of an answer, why there is none.
+  std::error_code reason;
   // COMPARE AND WRITE that ended with kMiscompare: the first byte that differs, counted from the
   // start of the IO.
   uint64_t value = 0;

@@ -26,6 +26,8 @@ namespace lunar::objecter {
 struct OpReply {
   // Success, or why not. Keeps its identity: of osd_category if a server or the Objecter says it.
   std::error_code error;
+  // With kUnknownOutcome for want of an answer: why there is none, as kTimedOut. Else success.
+  std::error_code reason;
   ObjectVersion version;         // of the object after the op; only with an answer of the server
   uint64_t bytes_inline = 0;     // payload in frames, both ways
   uint64_t bytes_one_sided = 0;  // payload that the server moved by RDMA READ or WRITE

@@ -417,10 +417,14 @@ void ScsiCommand::finish_as(const IoResult& result) {
   const bool is_write = cdb_.kind != CommandKind::kRead && cdb_.kind != CommandKind::kVerify &&
                         cdb_.kind != CommandKind::kGetLbaStatus;
   ends_with_loss_ = result.error == objecter::OsdErrc::kLostWrites;
-  if (cdb_.kind != CommandKind::kSynchronizeCache && cdb_.kind != CommandKind::kUnmap) {
-    reach_->on_io(result.error, offset(), length());
+  const bool is_of_whole_image = cdb_.kind == CommandKind::kSynchronizeCache ||
+                                 cdb_.kind == CommandKind::kWriteBack ||
+                                 cdb_.kind == CommandKind::kUnmap;
+  const std::error_code& reason = result.reason ? result.reason : result.error;
+  if (!is_of_whole_image) {
+    reach_->on_io(reason, offset(), length());
   } else if (result.error) {  // there may have been nothing to do
-    reach_->on_io(result.error, 0, image_->size());
+    reach_->on_io(reason, 0, image_->size());
   }
   finish(sense_of(result.error, is_write, tracker_.place().is_busy_on_timeout));
 }

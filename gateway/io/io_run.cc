@@ -115,7 +115,7 @@ ObjectOp IoRun::make_op(const ObjectExtent& extent) const {
   op.object = {image_->pool(), data_object_name(image_->id(), extent.object_no)};
   op.image = image_->id();
   op.io_id = io_id_;
-  op.flags = objecter::kOpIdempotent;
+  if (work_.is_repeatable()) op.flags |= objecter::kOpIdempotent;
   const auto with_data = [&op](SubOp step, ConstBytes data) {
     step.data_length = static_cast<uint32_t>(data.size());
     op.steps.push_back(std::move(step));
@@ -131,7 +131,6 @@ ObjectOp IoRun::make_op(const ObjectExtent& extent) const {
                 work_.data.subspan(extent.buffer_offset, extent.length));
       break;
     case IoType::kOrWrite:
-      op.flags &= static_cast<uint16_t>(~objecter::kOpIdempotent);
       with_data(step_of(OpCode::kOrWrite, extent, fua_),
                 work_.data.subspan(extent.buffer_offset, extent.length));
       break;
@@ -146,7 +145,6 @@ ObjectOp IoRun::make_op(const ObjectExtent& extent) const {
       break;
     }
     case IoType::kCompareAndWrite:
-      op.flags &= static_cast<uint16_t>(~objecter::kOpIdempotent);
       with_data(step_of(OpCode::kCmpExt, extent, false), work_.data);
       with_data(step_of(OpCode::kWrite, extent, fua_), work_.second);
       break;
@@ -184,6 +182,7 @@ void IoRun::on_extent_reply(uint32_t index, const ObjectExtent& extent, OpReply 
   has_done_some_ |= !reply.error || reply.error == OsdErrc::kUnknownOutcome;
   if (reply.error && !result_.error) {
     result_.error = reply.error;
+    result_.reason = reply.reason;
     if (reply.error == OsdErrc::kMiscompare && !reply.steps.empty()) {
       result_.value = reply.steps.front().value;
     }
@@ -206,9 +205,9 @@ void IoRun::finish() {
   image_->writes_->end(write_);
   if (result_.error == objecter::OsdErrc::kFenced) image_->on_fenced();
   // What must not be done twice is not to be repeated as a whole if a part of it was done.
-  const bool is_repeatable =
-      work_.type != IoType::kOrWrite && work_.type != IoType::kCompareAndWrite;
-  if (result_.error && has_done_some_ && !is_repeatable) result_.error = OsdErrc::kUnknownOutcome;
+  if (!result_.reason) result_.reason = result_.error;
+  if (result_.error && has_done_some_ && !work_.is_repeatable())
+    result_.error = OsdErrc::kUnknownOutcome;
   image_->ios_.remove(*this);
   ImageIoDone done = std::move(done_);
   const IoResult result = result_;

@@ -54,6 +54,10 @@ struct IoWork {
     return on_range(IoType::kWriteZeroes, offset, length);
   }
   bool changes() const noexcept { return type != IoType::kRead && type != IoType::kFlush; }
+  // May be done twice: nobody else can tell, or undo a part of it in between.
+  bool is_repeatable() const noexcept {
+    return type != IoType::kOrWrite && type != IoType::kCompareAndWrite;
+  }
 
   static IoWork flush() noexcept { return on_range(IoType::kFlush, 0, 0); }
 

@@ -81,6 +81,7 @@ void OpEnding::interrupt(Op& op, std::error_code error, CancelReason reason) {
   if (can_execute && op.session->is_ready()) op.session->send_cancel(op);
   // Whoever hears of a timeout or an abort may do it again.
   const bool is_unknown = can_execute && !op.is_repeatable;
+  if (is_unknown) op.result.reason = error;
   if (!waits) {
     end(op, is_unknown ? make_error_code(OsdErrc::kUnknownOutcome) : error);
     return;
@@ -102,7 +103,10 @@ void OpEnding::interrupt_server_flushes(Tid pool_flush, std::error_code error,
 }
 
 void OpEnding::confirm_not_executed(Op& op) {
-  if (op.awaits_confirmation) op.result.error = op.end_reason;
+  if (op.awaits_confirmation) {
+    op.result.error = op.end_reason;
+    op.result.reason = {};
+  }
   confirm(op);
 }
 

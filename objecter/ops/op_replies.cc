@@ -178,6 +178,7 @@ void OpReplies::take_late(Op& op, OsdReplyHeader header) {
   if (!was_executed && header.attempt == op.encoded) return ending_.confirm_not_executed(op);
   if (was_executed && (op.changes || op.kind == OpKind::kServerFlush)) {
     op.result.error = account(op, header);
+    op.result.reason = {};
     op.result.version = header.version;
     op.result.steps = std::move(header.steps);
   }

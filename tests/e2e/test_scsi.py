@@ -11,9 +11,10 @@ from lunar_e2e import LunarTestCase, TgtadmError, wait_until
 from lunar_e2e.raw_initiator import RawInitiator
 
 MIB = 1 << 20
-NOT_READY, ILLEGAL_REQUEST, UNIT_ATTENTION, MISCOMPARE, ABORTED_COMMAND = 2, 5, 6, 0xe, 0xb
+NOT_READY, HARDWARE_ERROR, ILLEGAL_REQUEST, UNIT_ATTENTION, MISCOMPARE, ABORTED_COMMAND = 2, 4, 5, 6, 0xe, 0xb
 RESERVATION_CONFLICT, TASK_ABORTED = 0x18, 0x40
 ABORT_TASK, DOES_NOT_EXIST = 1, 1  # the latter is tgt's answer when a command has ended as asked
+COMPARE_AND_WRITE = 0x89
 FORMAT_UNIT, MODE_SELECT_6, MODE_SENSE_6, RESERVE_6, READ_10, VERIFY_10 = 0x04, 0x15, 0x1a, 0x16, 0x28, 0x2f
 PERSISTENT_RESERVE_IN, PERSISTENT_RESERVE_OUT, GET_LBA_STATUS = 0x5e, 0x5f, 0x9e
 REGISTER, RESERVE, RELEASE, PREEMPT_AND_ABORT, REGISTER_AND_MOVE = 0, 1, 2, 5, 7
@@ -71,6 +72,18 @@ class ReadinessTest(ScsiCase):
         self.cluster.start_osd(0)
         wait_until(lambda: initiator.run(bytes(6)).status == 0, 30, "the LUN to be ready")
         self.assertEqual(self.read_10(initiator).status, 0)
+
+    def test_a_server_that_hangs_in_what_must_not_be_repeated(self):
+        initiator = self.logged_in()
+        server = self.cluster.osds[0]
+        server.send(signal.SIGSTOP)
+        try:
+            answer = initiator.run(struct.pack(">BBQ3xBBB", COMPARE_AND_WRITE, 0, 0, 1, 0, 0), data=bytes(1024))
+            self.assertEqual(answer.sense, (HARDWARE_ERROR, 0x4400))
+            self.assertEqual(initiator.run(bytes(6)).sense, (NOT_READY, 0x0400))
+        finally:
+            server.send(signal.SIGCONT)
+        wait_until(lambda: initiator.run(bytes(6)).status == 0, 30, "the LUN to be ready")
 
     def test_offline_is_said_alike_by_all_commands(self):
         initiator = self.logged_in()

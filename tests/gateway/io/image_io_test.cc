@@ -113,6 +113,25 @@ TEST_F(ImageIoTest, AnOrWriteOfWhichAPartWasDoneHasNoKnownOutcome) {
   EXPECT_EQ(result.error, OsdErrc::kUnknownOutcome);
 }
 
+// TEST UNIT READY is answered by it.
+TEST_F(ImageIoTest, AnUnknownOutcomeSaysThatNobodyAnswered) {
+  create_and_open(8 * kMiB);
+  const std::string bits(1024, '\x30');
+  int unanswered = 0;
+  for (auto& [id, osd] : osds) {
+    osd.store->hold(osd::FaultyStore::Call::kRead);
+    const IoResult result =
+        io([&](auto done) { image->or_write(4 * kMiB - 512, as_const_bytes(bits), {}, done); });
+    osd.store->release(osd::FaultyStore::Call::kRead);
+    center->run_until_idle();
+    if (!result.error) continue;  // neither object is on that server
+    ++unanswered;
+    EXPECT_EQ(result.error, OsdErrc::kUnknownOutcome);
+    EXPECT_EQ(result.reason, OsdErrc::kTimedOut);
+  }
+  EXPECT_GT(unanswered, 0);
+}
+
 TEST_F(ImageIoTest, DiscardFreesWhatItCovers) {
   create_and_open(8 * kMiB);
   ASSERT_FALSE(write(0, std::string(4 * kMiB, 'x')));
