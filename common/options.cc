@@ -31,6 +31,9 @@ constexpr OptionSpec kOptions[] = {
  "The keyring is read anew if it was replaced when a program looks, which is this often; SIGHUP has a server do so."},
 {"mon_host", kString, "", "", kCeph,
  "These addresses of servers, separated by commas, are where the cluster is looked for; one that answers is enough."},
+{"map_authority", kString, "", "", 0,
+ "This server, as in osd.0, has to be the map authority: before its first map a program takes no other one for it. "
+ "If it is empty, the first map says who it is."},
 {"fsid", kString, "", "", kCeph,
  "This UUID tells clusters apart; --mkfs writes it into a new store, and lunar refuses servers of another cluster."},
 {"public_addr", kString, "", "", kCeph,

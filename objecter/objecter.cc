@@ -138,7 +138,7 @@ ObjecterImpl::ObjecterImpl(msgr::EventCenter& center, Options options, PerfRegis
       ending_(center, table_, deadlines_, delivery_, counters_, *this,
               {options.cancel_grace, options.rkey_revoke_timeout}),
       maps_(center, servers_, counters_, *this, std::move(options.bootstrap),
-            messenger_options.entity),
+            messenger_options.entity, options.authority),
       sessions_(center, servers_, delivery_, ending_, counters_),
       submission_(center, table_, deadlines_, ending_, sessions_, maps_, counters_, *this,
                   {options.op_timeout, messenger_options.limits.max_data_bytes}),
@@ -384,6 +384,9 @@ Outcome<Objecter::Options> Objecter::Options::from_config(const Config& config) 
   auto bootstrap = parse_mon_host(config.get_string("mon_host"));
   if (!bootstrap) return failure(std::move(bootstrap.error()));
   options.bootstrap = std::move(*bootstrap);
+  auto authority = parse_map_authority(config.get_string("map_authority"));
+  if (!authority) return failure(std::move(authority.error()));
+  options.authority = *authority;
   return options;
 }
 

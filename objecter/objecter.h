@@ -4,6 +4,7 @@
 #include <chrono>
 #include <cstdint>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -82,8 +83,10 @@ class Objecter {
     // its memory is taken back by force, which may cost the link.
     std::chrono::nanoseconds rkey_revoke_timeout{std::chrono::seconds(2)};
     std::vector<msgr::Address> bootstrap;  // any servers of the cluster; one must answer
+    std::optional<OsdId> authority;        // who has to be the map authority; none: the map says
 
-    // From the options objecter_* and mon_host. An error is what parse_mon_host() says.
+    // From the options objecter_*, mon_host and map_authority. An error is what the parsers of
+    // mon_host.h say.
     static Outcome<Options> from_config(const Config& config);
   };
 

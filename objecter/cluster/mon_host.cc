@@ -4,9 +4,8 @@
 #include <fmt/format.h>
 
 #include <algorithm>
+#include <charconv>
 #include <string>
-
-#include "objecter/protocol/types.h"
 
 namespace lunar::objecter {
 
@@ -28,6 +27,21 @@ Outcome<std::vector<msgr::Address>> parse_mon_host(std::string_view value) {
     at = value.find_first_not_of(kSeparators, end);
   }
   return addresses;
+}
+
+Outcome<std::optional<OsdId>> parse_map_authority(std::string_view value) {
+  constexpr std::string_view kPrefix = "osd.";
+  if (value.empty()) return std::nullopt;
+  OsdId osd = -1;
+  const char* end = value.data() + value.size();
+  const bool has_prefix = value.starts_with(kPrefix);
+  const char* begin = value.data() + (has_prefix ? kPrefix.size() : 0);
+  const auto [stop, error] = std::from_chars(begin, end, osd);
+  if (!has_prefix || error != std::errc{} || stop != end || osd < 0)
+    return failure(
+        OsdErrc::kInvalid,
+        fmt::format("option map_authority: '{}' is no server; it is one as osd.0", value));
+  return osd;
 }
 
 }  // namespace lunar::objecter

@@ -1,11 +1,13 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <optional>
 #include <string_view>
 #include <vector>
 
 #include "common/result.h"
 #include "msgr/address.h"
+#include "objecter/protocol/types.h"
 
 namespace lunar::objecter {
 
@@ -18,5 +20,10 @@ namespace lunar::objecter {
 // OsdErrc::kInvalid for an address without a port.
 // Pure.
 Outcome<std::vector<msgr::Address>> parse_mon_host(std::string_view value);
+
+// The value of option map_authority: the OSD that has to be the map authority, as in osd.0. Empty:
+// none is named. Errors: kInvalid, with a sentence.
+// Pure.
+Outcome<std::optional<OsdId>> parse_map_authority(std::string_view value);
 
 }  // namespace lunar::objecter

@@ -13,21 +13,26 @@
 namespace lunar::objecter {
 
 MapClient::MapClient(msgr::EventCenter& center, ServerTable& servers, ObjecterCounters& counters,
-                     MapEvents& events, std::vector<msgr::Address> bootstrap, std::string entity)
+                     MapEvents& events, std::vector<msgr::Address> bootstrap, std::string entity,
+                     std::optional<OsdId> authority)
     : center_(center),
       servers_(servers),
       counters_(counters),
       events_(events),
       bootstrap_(std::move(bootstrap)),
       entity_(std::move(entity)),
-      hunt_(center, servers, *this, {kStagger, kRotate, kMaxHunted}) {}
+      hunt_(center, servers, *this, {kStagger, kRotate, kMaxHunted}),
+      authority_search_(center, servers, bootstrap_, authority,
+                        [this](ServerConnection& server) { subscribe(server); }) {}
 
 MapClient::~MapClient() { stop(); }
 
 void MapClient::stop() {
   is_stopped_ = true;
   center_.cancel(std::exchange(ask_timer_, msgr::TimerId::kNone));
+  center_.cancel(std::exchange(grace_timer_, msgr::TimerId::kNone));
   hunt_.stop();
+  authority_search_.stop();
   asked_server_.reset();
 }
 
@@ -53,8 +58,9 @@ std::vector<msgr::Address> MapClient::candidates() const {
   return all;
 }
 
+// The epoch of a map that nobody has proven says nothing: then any map is wanted.
 void MapClient::subscribe(ServerConnection& server) {
-  server.send(MessageType::kMapSubscribe, MapSubscribe{epoch()});
+  server.send(MessageType::kMapSubscribe, MapSubscribe{is_proven_ ? epoch() : 0});
 }
 
 void MapClient::choose(const ServerRef& server) {
@@ -68,20 +74,21 @@ void MapClient::choose(const ServerRef& server) {
 void MapClient::want(Epoch epoch, ServerConnection& server) {
   if (epoch <= this->epoch() || epoch <= wanted_) return;
   wanted_ = epoch;
-  subscribe(server);
+  const ServerRef& authority = authority_search_.found();
+  subscribe(authority != nullptr ? *authority : server);
 }
 
 // --- what servers say ---
 
 bool MapClient::accepts(const ServerConnection& server, const ServerHello& hello) const {
-  if (map_ == nullptr || hello.fsid == map_->fsid) return true;
+  if (!is_proven_ || hello.fsid == map_->fsid) return true;
   LUNAR_ERROR(kMap, "{} belongs to another cluster ({}, not {})", server.address().to_string(),
               hello.fsid.to_string(), map_->fsid.to_string());
   return false;
 }
 
 void MapClient::on_hello(const ServerRef& server) {
-  if (hunt_.holds(*server)) {
+  if (hunt_.holds(*server) || authority_search_.holds(*server)) {
     subscribe(*server);
   } else {
     want(server->hello()->epoch, *server);
@@ -97,21 +104,73 @@ void MapClient::on_map(const ServerRef& server, ConstBytes front) {
     LUNAR_ERROR(kMap, "{}", refused_);
     return;
   }
-  if (map_ != nullptr && decoded->fsid != map_->fsid) {
+  if (is_proven_ && decoded->fsid != map_->fsid) {
     LUNAR_ERROR(kMap, "{} sent the map of another cluster ({})", server->address().to_string(),
                 decoded->fsid.to_string());
     return;
   }
   counters_.map_full.add();
+  if (!takes(server, *decoded)) return hear(server, std::move(*decoded));
   choose(server);
-  if (decoded->epoch > epoch()) {
+  if (!is_proven_ || decoded->epoch > epoch()) {
+    is_proven_ = true;
     LUNAR_LOG(kMap, 1, "cluster map {} from {}", decoded->epoch, server->address().to_string());
-    LUNAR_TRACE(lunar_objecter, map_received, decoded->epoch);
-    map_ = std::make_shared<const OsdMap>(std::move(*decoded));
-    counters_.map_epoch.set(map_->epoch);
-    events_.on_new_map(map_);
+    publish(std::make_shared<const OsdMap>(std::move(*decoded)));
   }
   on_answer(*server);
+}
+
+// Whether the map is the authority's, or nobody proves anything here.
+bool MapClient::takes(const ServerRef& server, const OsdMap& map) {
+  if (!server->connection().peer().is_authenticated) return true;
+  if (!authority_search_.is_authority(*server, map)) return false;
+  authority_search_.follow(is_proven_ ? map_ : std::make_shared<const OsdMap>(map), true);
+  authority_search_.on_answer(server);
+  return true;
+}
+
+// A map that the authority might have made, of a server that is not the authority.
+void MapClient::hear(const ServerRef& server, OsdMap map) {
+  if (is_proven_) {
+    choose(server);  // the authority's own word comes by the search
+    if (map.epoch <= epoch()) on_answer(*server);
+    return;
+  }
+  if (!authority_search_.may_be_ours(map)) {
+    refused_ = fmt::format("{} sent a map whose authority is osd.{}, which map_authority is not",
+                           server->address().to_string(), map.authority);
+    LUNAR_ERROR(kMap, "{}", refused_);
+    return;
+  }
+  choose(server);
+  const auto heard = std::make_shared<const OsdMap>(std::move(map));
+  authority_search_.follow(heard, false);
+  const bool is_grace_over = map_ != nullptr;
+  if (is_grace_over && heard->epoch > epoch()) publish(heard);
+  if (is_grace_over) return on_answer(*server);
+  hearsay_ = heard;
+  if (grace_timer_ == msgr::TimerId::kNone)
+    grace_timer_ = center_.run_after(kAuthorityGrace, [this] { end_grace(); });
+}
+
+void MapClient::end_grace() {
+  grace_timer_ = msgr::TimerId::kNone;
+  const OsdMapRef heard = std::exchange(hearsay_, nullptr);
+  LUNAR_LOG(kMap, 0,
+            "osd.{}, the map authority, does not answer: cluster map {} of another server is used "
+            "until it does",
+            heard->authority, heard->epoch);
+  publish(heard);
+}
+
+void MapClient::publish(OsdMapRef map) {
+  center_.cancel(std::exchange(grace_timer_, msgr::TimerId::kNone));
+  hearsay_.reset();
+  LUNAR_TRACE(lunar_objecter, map_received, map->epoch);
+  map_ = std::move(map);
+  if (authority_search_.is_on()) authority_search_.follow(map_, is_proven_);
+  counters_.map_epoch.set(map_->epoch);
+  events_.on_new_map(map_);
 }
 
 void MapClient::on_current(const ServerRef& server, Epoch epoch) {
@@ -121,11 +180,14 @@ void MapClient::on_current(const ServerRef& server, Epoch epoch) {
   }
   if (epoch > this->epoch()) return;  // it will send it
   choose(server);
+  if (is_proven_ && authority_search_.is_authority(*server, *map_))
+    authority_search_.on_answer(server);
   on_answer(*server);
 }
 
 void MapClient::on_lost(ServerConnection& server) {
   wanted_ = 0;  // whoever was asked might not answer
+  authority_search_.on_lost(server);
   if (hunt_.source().get() != &server) return;
   LUNAR_LOG(kMap, 1, "{} is gone, looking for another server to get maps from",
             server.address().to_string());
@@ -135,6 +197,7 @@ void MapClient::on_lost(ServerConnection& server) {
 // --- is there a newer one? ---
 
 ServerRef MapClient::authority() {
+  if (authority_search_.found() != nullptr) return authority_search_.found();
   const OsdInfo* osd = map_ == nullptr ? nullptr : map_->find_osd(map_->authority);
   if (osd == nullptr || !osd->up) return hunt_.source();
   return servers_.get(osd->addresses.front());

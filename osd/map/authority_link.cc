@@ -33,10 +33,10 @@ bool has_other_history(const objecter::ServerHello& hello, const objecter::OsdMa
 }  // namespace
 
 AuthorityLink::AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger,
-                             BootingServer& us, std::vector<msgr::Address> bootstrap,
+                             BootingServer& us, Places places,
                              std::chrono::nanoseconds retry_interval)
     : us_(us),
-      bootstrap_(std::move(bootstrap)),
+      places_(std::move(places)),
       hunt_(center, servers_, *this, one_at_a_time(retry_interval)) {
   servers_.set_messenger(&messenger);
 }
@@ -52,20 +52,20 @@ std::vector<msgr::Address> AuthorityLink::candidates() const {
   const objecter::OsdMapRef ours = us_.map();
   for (const objecter::OsdMapRef& map : {ours, hearsay_}) {
     if (map == nullptr) continue;
-    const objecter::OsdInfo* authority = map->find_osd(ours ? ours->authority : map->authority);
+    const objecter::OsdInfo* authority = map->find_osd(known_authority().value_or(map->authority));
     if (authority == nullptr) continue;
     for (const msgr::Address& address : authority->addresses) add(address);
   }
-  for (const msgr::Address& address : bootstrap_) add(address);
+  for (const msgr::Address& address : places_.bootstrap) add(address);
   return addresses;
 }
 
 // --- what we say ---
 
 void AuthorityLink::send_boot(ServerConnection& server) {
-  // Without a map whoever answers may be the authority; anybody else says so.
+  // Unless it is known, whoever answers may be the authority; anybody else says so.
   const objecter::OsdMapRef map = us_.map();
-  if (map && server.hello()->osd != map->authority) return;
+  if (!may_decide(server)) return;
   if (map && has_other_history(*server.hello(), *map)) {
     subscribe(server);  // once more: it may have been restored meanwhile
     return complain(fmt::format(
@@ -98,18 +98,23 @@ void AuthorityLink::boot_again() {
   if (server->hello()) send_boot(*server);
 }
 
-// Whether it is for this server to say what becomes of us: it was told of us, for all we know.
-bool AuthorityLink::may_decide(const ServerConnection& server) const {
+// By our own map or, before the first one, by configuration.
+std::optional<objecter::OsdId> AuthorityLink::known_authority() const {
   const objecter::OsdMapRef ours = us_.map();
-  return server.hello() && (ours == nullptr || server.hello()->osd == ours->authority);
+  return ours == nullptr ? places_.authority : ours->authority;
 }
 
-// Whether the sender has proven to be the authority that we know or, before our first map, the one
-// that its map names.
+// Whether it is for this server to say what becomes of us: it was told of us, for all we know.
+bool AuthorityLink::may_decide(const ServerConnection& server) const {
+  const auto known = known_authority();
+  return server.hello() && (!known || server.hello()->osd == *known);
+}
+
+// Whether the sender has proven to be the authority that we know or, if we know none, the one that
+// its map names.
 bool AuthorityLink::is_of_authority(const ServerConnection& server,
                                     const objecter::OsdMap& map) const {
-  const objecter::OsdMapRef ours = us_.map();
-  return server.may_be(ours ? ours->authority : map.authority);
+  return server.may_be(known_authority().value_or(map.authority));
 }
 
 // An authority on another store has another history of the cluster. Its map counts only if it knows

@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -36,8 +37,13 @@ struct BootingServer {
 // connection.
 class AuthorityLink final : private objecter::MapSeeker {
  public:
+  // Where a server without a map begins.
+  struct Places {
+    std::vector<msgr::Address> bootstrap;      // any servers of the cluster
+    std::optional<objecter::OsdId> authority;  // by configuration; none: the first map says
+  };
   AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger, BootingServer& us,
-                std::vector<msgr::Address> bootstrap, std::chrono::nanoseconds retry_interval);
+                Places places, std::chrono::nanoseconds retry_interval);
 
   void start() { hunt_.start(); }
   void stop() { hunt_.stop(); }
@@ -61,6 +67,7 @@ class AuthorityLink final : private objecter::MapSeeker {
   void on_current(objecter::ServerConnection& server, ConstBytes front);
   void on_boot_reply(const objecter::ServerRef& server, ConstBytes front);
   void send_boot(objecter::ServerConnection& server);
+  std::optional<objecter::OsdId> known_authority() const;
   bool may_decide(const objecter::ServerConnection& server) const;
   bool is_of_authority(const objecter::ServerConnection& server, const objecter::OsdMap& map) const;
   bool is_successor(const objecter::OsdMap& map) const;
@@ -68,7 +75,7 @@ class AuthorityLink final : private objecter::MapSeeker {
   void subscribe(objecter::ServerConnection& server);
 
   BootingServer& us_;
-  const std::vector<msgr::Address> bootstrap_;
+  const Places places_;
   objecter::ServerTable servers_;
   objecter::MapHunt hunt_;
   // The newest map that a server has sent which has not proven to be the authority; null if none

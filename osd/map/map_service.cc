@@ -49,8 +49,9 @@ objecter::OsdBoot MapService::make_boot() {
 void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> addresses) {
   addresses_ = std::move(addresses);
   if (!authority_) {
-    link_ = std::make_unique<AuthorityLink>(center_, messenger, static_cast<BootingServer&>(*this),
-                                            options_.bootstrap, options_.retry_interval);
+    link_ = std::make_unique<AuthorityLink>(
+        center_, messenger, static_cast<BootingServer&>(*this),
+        AuthorityLink::Places{options_.bootstrap, options_.authority}, options_.retry_interval);
     return link_->start();
   }
   // Whoever was up has to come back in time.

@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <memory>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -48,6 +49,7 @@ class MapService final : private BootingServer {
     uint64_t incarnation = 0;        // of this start, as in OsdBoot
     std::vector<uint64_t> previous;  // starts before it, as in OsdBoot
     std::vector<msgr::Address> bootstrap;
+    std::optional<objecter::OsdId> authority;  // by configuration; none: the first map says
     std::chrono::nanoseconds grace{std::chrono::seconds(20)};
     std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};
     bool auth_required = true;

@@ -70,6 +70,7 @@ Outcome<void> OsdServer::load() {
   service.incarnation = starts_->incarnation();
   service.previous = starts_->previous();
   service.bootstrap = options_.bootstrap;
+  service.authority = options_.authority;
   service.grace = options_.grace;
   service.retry_interval = options_.retry_interval;
   service.auth_required = options_.auth_required;

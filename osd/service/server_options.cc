@@ -52,6 +52,9 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   auto bootstrap = objecter::parse_mon_host(config.get_string("mon_host"));
   if (!bootstrap) return failure(std::move(bootstrap.error()));
   options.bootstrap = std::move(*bootstrap);
+  auto authority = objecter::parse_map_authority(config.get_string("map_authority"));
+  if (!authority) return failure(std::move(authority.error()));
+  options.authority = *authority;
   return options;
 }
 

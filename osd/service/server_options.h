@@ -3,6 +3,7 @@
 
 #include <chrono>
 #include <cstddef>
+#include <optional>
 #include <string>
 #include <vector>
 
@@ -25,6 +26,7 @@ struct OsdServerOptions {
   BoundedExecutor::Limits executor;                 // osd_client_message_cap
   OpTracker::Options tracking;                      // osd_op_history_*, osd_op_complaint_time
   std::vector<msgr::Address> bootstrap;             // mon_host: where the cluster may be found
+  std::optional<objecter::OsdId> authority;         // map_authority; none: the first map says
   std::vector<std::string> admins{"client.admin"};  // osd_admin_entities: who may send commands
   double nearfull_ratio = 0.85;                     // mon_osd_nearfull_ratio: used / total
   std::chrono::nanoseconds grace{std::chrono::seconds(20)};          // osd_heartbeat_grace

@@ -42,5 +42,19 @@ TEST(MonHostTest, AnAddressWithoutAPortIsInvalid) {
   EXPECT_THAT(addresses.error().message, HasSubstr("'127.0.0.2' needs a port"));
 }
 
+TEST(MonHostTest, TheAuthorityIsAServerOrNobody) {
+  const auto named = parse_map_authority("osd.12");
+  ASSERT_TRUE(named);
+  EXPECT_EQ(*named, OsdId{12});
+  const auto nobody = parse_map_authority("");
+  ASSERT_TRUE(nobody);
+  EXPECT_EQ(*nobody, std::nullopt);
+  for (const char* wrong : {"12", "osd.", "osd.-1", "osd.1x", "osd.4294967296", "client.12"}) {
+    const auto authority = parse_map_authority(wrong);
+    ASSERT_FALSE(authority) << wrong;
+    EXPECT_THAT(authority.error().message, HasSubstr("map_authority")) << wrong;
+  }
+}
+
 }  // namespace
 }  // namespace lunar::objecter

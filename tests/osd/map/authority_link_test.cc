@@ -61,7 +61,7 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
     std::vector<msgr::Address> addresses;
     for (const int id : bootstrap) addresses.push_back(osd(id).address());
     link = std::make_unique<AuthorityLink>(*center, *messenger, static_cast<BootingServer&>(*this),
-                                           addresses, 1s);
+                                           AuthorityLink::Places{addresses, named}, 1s);
     link->start();
     pass(0s);
   }
@@ -84,6 +84,7 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
   std::unique_ptr<msgr::Messenger> messenger;
   std::unique_ptr<AuthorityLink> link;
   OsdMap cluster;
+  std::optional<OsdId> named;  // the authority by configuration
   // What the server knows and was told.
   OsdMapRef ours;
   std::vector<objecter::Epoch> booted;
@@ -324,6 +325,22 @@ TEST_F(ProvenAuthorityTest, TheFirstMapIsOfTheAuthorityThatItNames) {
   start({1});
   EXPECT_EQ(ours, nullptr) << "it says where the authority is, and no more";
   pass(3s);
+  EXPECT_TRUE(link->is_booted());
+  ASSERT_NE(ours, nullptr);
+  EXPECT_EQ(*ours, cluster);
+}
+
+TEST_F(ProvenAuthorityTest, WhoIsNotTheConfiguredAuthorityIsNeitherBootedWithNorHeard) {
+  named = 0;
+  osd(1).map = forged();
+  osd(1).map->authority = 1;
+  osd(1).on_boot = [](const objecter::OsdBoot&) {
+    return OsdBootReply{OsdErrc::kExists, 0, "go away"};
+  };
+  start({1, 0});
+  pass(3s);
+  EXPECT_FALSE(refused) << sentence;
+  EXPECT_TRUE(osd(1).boots.empty());
   EXPECT_TRUE(link->is_booted());
   ASSERT_NE(ours, nullptr);
   EXPECT_EQ(*ours, cluster);
