@@ -102,6 +102,13 @@ bool Permissions::allows_watching(const objecter::ObjectId& object) const noexce
   return false;
 }
 
+bool Permissions::may_take_over() const noexcept {
+  if (has_all_objects_) return true;
+  return std::any_of(grants_.begin(), grants_.end(), [](const PoolGrant& grant) {
+    return (grant.access & objecter::kAccessWrite) != 0;
+  });
+}
+
 bool Permissions::allows_seeing(PoolId pool) const noexcept {
   if (has_all_objects_) return true;
   for (const PoolGrant& grant : grants_)

@@ -41,6 +41,8 @@ class Permissions {
   bool is_admin() const noexcept { return is_admin_; }      // may send any command
   bool may_show() const noexcept { return may_command_; }   // … commands that change nothing
   bool may_fence() const noexcept { return may_command_; }  // … fence any entity's clients
+  // … fence other clients of its own entity, as a takeover does: only who may write to something.
+  bool may_take_over() const noexcept;
   bool sees_whole_map() const noexcept { return sees_whole_map_; }
 
  private:

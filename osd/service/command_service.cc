@@ -94,8 +94,10 @@ bool CommandService::may_command(const msgr::Connection& connection,
   const bool is_fencing = prefix == "osd fence" || prefix == "osd unfence";
   if (is_fencing && permissions.may_fence()) return true;
   // A gateway asks which of its starts servers know, and takes an image over from another one with
-  // the same key: whoever has that key could fence it in any case, by a start of its instance.
-  if ((prefix != "osd fence" && prefix != "fences") || !peer.is_authenticated) return false;
+  // the same key, which it could fence in any case, by a start of its instance. Who may not write
+  // has nothing to take over.
+  const bool is_takeover = prefix == "osd fence" && permissions.may_take_over();
+  if ((!is_takeover && prefix != "fences") || !peer.is_authenticated) return false;
   const auto client = client_of(parse_command(text));
   return client && client->entity == peer.entity;
 }

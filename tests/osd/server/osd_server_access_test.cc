@@ -223,6 +223,28 @@ TEST_F(OsdServerAccessTest, AnImagesEntityLearnsOfNothingElse) {
     EXPECT_EQ(ask(raw, other).error, OsdErrc::kNotPermitted) << other;
 }
 
+TEST_F(OsdServerAccessTest, WhoMayNotWriteHasNothingToTakeOver) {
+  RawClient raw(*center, stack, osds[0].address, as("client.new"));
+  const std::string fence =
+      R"({"prefix": "osd fence", "entity": "client.new", "instance": "i", "nonce": 1)";
+  const std::string takeover = fence + R"(, "for": "takeover"})";
+  const auto is_allowed = [&] {
+    const OsdErrc plain = ask(raw, fence + "}").error;
+    EXPECT_EQ(ask(raw, takeover).error, plain);
+    return plain == OsdErrc::kOk;
+  };
+  EXPECT_FALSE(is_allowed()) << "without capabilities";
+  for (const auto& [caps, allowed] :
+       std::vector<std::pair<std::string, bool>>{{"allow r", false},
+                                                 {"profile rbd-read-only pool=rbd", false},
+                                                 {"allow rx pool=rbd", false},
+                                                 {"profile gateway pool=rbd", true},
+                                                 {std::string(kOwnImage), true}}) {
+    give("client.new", caps);
+    EXPECT_EQ(is_allowed(), allowed) << caps;
+  }
+}
+
 // A name that the record of fences does not hold kept the server from starting again.
 TEST_F(OsdServerAccessTest, AFenceOfAnImpossibleNameIsRefused) {
   give("client.disk1", kOwnImage);
