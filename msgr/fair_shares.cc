@@ -33,11 +33,16 @@ FairShares::Held FairShares::hold(ShareRef holder, uint64_t amount) {
   return Held(shared_from_this(), std::move(holder), amount);
 }
 
+void FairShares::Held::resize(uint64_t amount) noexcept {
+  if (shares_ == nullptr) return;
+  for (uint64_t* const held : {&shares_->held_, &holder_->held_, &holder_->entity_->held})
+    *held = *held - amount_ + amount;
+  amount_ = amount;
+}
+
 void FairShares::Held::give_back() noexcept {
   if (shares_ == nullptr) return;
-  shares_->held_ -= amount_;
-  holder_->held_ -= amount_;
-  holder_->entity_->held -= amount_;
+  resize(0);
   shares_.reset();
   holder_.reset();
 }

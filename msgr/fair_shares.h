@@ -92,6 +92,8 @@ class FairShares::Held {
   }
   ~Held() { give_back(); }
   void give_back() noexcept;  // may be called again
+  // Holds another amount instead, whether that is allowed or not. Nothing stays nothing.
+  void resize(uint64_t amount) noexcept;
   // Whether it holds something, which may be an amount of 0.
   explicit operator bool() const noexcept { return shares_ != nullptr; }
 

@@ -20,7 +20,7 @@ ClientSession::ClientSession(ClientSessionsHost& host, FenceTable& fences, const
       client_(std::move(client)),
       nonce_(nonce),
       state_(state),
-      results_({limits.max_results, limits.max_result_bytes}) {}
+      results_({limits.max_results, limits.max_result_bytes}, replies.results, client_->entity) {}
 
 bool ClientSession::is_expired(TimePoint now, std::chrono::nanoseconds timeout) const noexcept {
   return connections_.empty() && executing_ == 0 && !is_claiming_ && now - closed_ >= timeout;
@@ -115,7 +115,9 @@ bool ClientSession::must_hold(const ClientOp& op) {
     replies_.is_awaited = true;
     return true;
   }
-  return !results_.has_room();
+  if (results_.has_room()) return false;
+  replies_.is_awaited |= !results_.has_share();
+  return true;
 }
 
 // Before the first change: from then on no older start of this client is served, whatever restarts.
@@ -202,6 +204,7 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
   if (is_kept)
     results_.remember(tid, {comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result,
                             op->header.attempt, !comes_again, false, comes_again && may_return});
+  if (op->reply_share != nullptr) op->reply_share->resize(result->data_bytes());
   reply(*op, std::move(result));
   op->reply_share.reset();  // the reply has it
   if (wants_cancel && connection() != nullptr) host_.send_cancelled(*connection(), tid);

@@ -57,10 +57,11 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   // fence. kRevoked: it has no connection, and is there only until nothing of it executes.
   enum class State : uint8_t { kWaiting, kOpen, kFenced, kRefused, kRevoked };
 
-  // What the sessions share of the memory for replies.
+  // What the sessions share of the memory for replies, and for results that are remembered.
   struct ReplyMemory {
     std::shared_ptr<msgr::FairShares> shares;
-    bool is_awaited = false;  // some session holds ops until there is more
+    std::shared_ptr<msgr::FairShares> results;
+    bool is_awaited = false;  // some session holds ops until there is more of either
   };
 
   ClientSession(ClientSessionsHost& host, FenceTable& fences, const Limits& limits,
@@ -114,6 +115,12 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   // It is served again, once open() says so. What it sent while it was fenced was refused for good.
   // REQUIRES: State::kFenced.
   void let_in();
+
+  // A share of the memory for replies, for one that is not an op's; nothing if it has no room.
+  msgr::FairShares::Held hold_reply(uint64_t bytes) const {
+    if (!replies_.shares->allows(*reply_share_, bytes)) return {};
+    return replies_.shares->hold(reply_share_, bytes);
+  }
 
   // For the admin socket.
   struct Summary {

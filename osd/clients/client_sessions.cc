@@ -12,15 +12,19 @@ namespace lunar::osd {
 using State = ClientSession::State;
 
 namespace {
-constexpr uint64_t kSmallReplies = 64u << 10;  // bytes that each session may read in any case
+// Bytes that each session may read, and have remembered, in any case.
+constexpr uint64_t kSmallReplies = 64u << 10;
+constexpr uint64_t kFewResults = 16u << 10;
 }  // namespace
 
 ClientSessions::ClientSessions(ClientSessionsHost& host, FenceTable& fences, Options options)
     : host_(host),
       fences_(fences),
       options_(options),
-      replies_{std::make_shared<msgr::FairShares>(
-          msgr::FairShares::Limits{options.reply_bytes * 3, options.reply_bytes, kSmallReplies})} {}
+      replies_{std::make_shared<msgr::FairShares>(msgr::FairShares::Limits{
+                   options.reply_bytes * 3, options.reply_bytes, kSmallReplies}),
+               std::make_shared<msgr::FairShares>(msgr::FairShares::Limits{
+                   options.result_bytes, options.limits.max_result_bytes, kFewResults})} {}
 
 ClientSessions::~ClientSessions() = default;
 
@@ -164,6 +168,11 @@ void ClientSessions::on_executed(ClientOpRef op, OpResultRef result) {
 void ClientSessions::on_delivered(SessionId id, uint64_t connection_id, Tid tid) {
   if (ClientSession* const session = find(id)) session->on_delivered(connection_id, tid);
   begin_held();
+}
+
+msgr::FairShares::Held ClientSessions::hold_reply(SessionId id, uint64_t bytes) const {
+  const ClientSession* const session = find(id);
+  return session == nullptr ? msgr::FairShares::Held() : session->hold_reply(bytes);
 }
 
 // --- fences ---

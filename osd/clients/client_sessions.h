@@ -27,6 +27,7 @@ class ClientSessions {
     std::size_t max_sessions = 8192;
     std::size_t max_sessions_of_entity = 2048;
     uint64_t reply_bytes = 32u << 20;  // data of replies, of one session; of all, three times that
+    uint64_t result_bytes = 128u << 20;  // results that are remembered, of all sessions
   };
   using TimePoint = ClientSession::TimePoint;
   using SessionId = ClientSession::Id;
@@ -52,6 +53,9 @@ class ClientSessions {
   void on_executed(ClientOpRef op, OpResultRef result);
   // The peer's messenger has the reply (or the connection is gone: then it tells nothing).
   void on_delivered(SessionId id, uint64_t connection_id, Tid tid);
+
+  // As ClientSession::hold_reply(). Nothing for a session that is gone.
+  msgr::FairShares::Held hold_reply(SessionId id, uint64_t bytes) const;
 
   // The newest start of the client that this server knows; 0 if none.
   uint64_t newest_nonce(const ClientName& client) const;

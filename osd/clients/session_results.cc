@@ -8,9 +8,28 @@
 namespace lunar::osd {
 namespace {
 
-std::size_t cost(const OpResult& result) { return 256 + result.data_bytes(); }
+constexpr std::size_t kOverhead = 256;
+
+std::size_t cost(const OpResult& result) { return kOverhead + result.data_bytes(); }
 
 }  // namespace
+
+SessionResults::SessionResults(Limits limits, std::shared_ptr<msgr::FairShares> shares,
+                               std::string_view entity)
+    : limits_(limits),
+      shares_(std::move(shares)),
+      share_(shares_ == nullptr ? nullptr : shares_->open(entity)) {
+  if (shares_ != nullptr) held_ = shares_->hold(share_, 0);
+}
+
+bool SessionResults::has_share() const noexcept {
+  return shares_ == nullptr || shares_->allows(*share_, kOverhead);
+}
+
+void SessionResults::count(std::size_t bytes) {
+  bytes_ = bytes;
+  held_.resize(bytes);
+}
 
 const SessionResults::Entry* SessionResults::find(Tid tid) const {
   const auto at = results_.find(tid);
@@ -21,7 +40,7 @@ void SessionResults::remember(Tid tid, Entry entry) {
   const std::size_t bytes = cost(*entry.result);
   const bool is_new = results_.emplace(tid, std::move(entry)).second;
   LUNAR_CHECK(is_new, "two results of one op");
-  bytes_ += bytes;
+  count(bytes_ + bytes);
 }
 
 void SessionResults::note_attempt(Tid tid, uint32_t attempt) {
@@ -61,11 +80,11 @@ bool SessionResults::has_room() {
 void SessionResults::clear() {
   results_.clear();
   delivered_.clear();
-  bytes_ = 0;
+  count(0);
 }
 
 void SessionResults::forget(Results::iterator at) {
-  bytes_ -= cost(*at->second.result);
+  count(bytes_ - cost(*at->second.result));
   results_.erase(at);
 }
 

@@ -5,15 +5,19 @@
 #include <cstdint>
 #include <deque>
 #include <map>
+#include <memory>
+#include <string_view>
 #include <utility>
 
+#include "msgr/fair_shares.h"
 #include "osd/ops/client_op.h"
 
 namespace lunar::osd {
 
 // The results of one start of a client that are remembered, so that a resend is answered by what
 // became of its op, and not executed again. A result goes when the client says that it has seen it
-// (oldest_tid) or, at the limit, when its messenger has acknowledged the reply.
+// (oldest_tid) or, at the limit, when its messenger has acknowledged the reply. What all starts of
+// an entity have is bounded, too, by shares.
 // Not thread-safe. Shares the results.
 class SessionResults {
  public:
@@ -31,15 +35,18 @@ class SessionResults {
     bool is_answer_to(uint32_t sending) const noexcept { return !may_return || sending <= attempt; }
   };
 
-  explicit SessionResults(Limits limits) : limits_(limits) {}
+  // `shares` is of the results of all sessions, in bytes; null: only the limits count.
+  explicit SessionResults(Limits limits, std::shared_ptr<msgr::FairShares> shares = nullptr,
+                          std::string_view entity = {});
 
   // Null if none is remembered. Valid until the next call that is not const.
   const Entry* find(Tid tid) const;
   // REQUIRES: none is remembered for this tid.
   void remember(Tid tid, Entry entry);
-  // As remember(), for what comes without waiting for room: does nothing at twice the limit.
+  // As remember(), for what comes without waiting for room: does nothing at twice the limit, or if
+  // the entity has no share left.
   void remember_if_bounded(Tid tid, Entry entry) {
-    if (results_.size() < 2 * limits_.max_results) remember(tid, std::move(entry));
+    if (results_.size() < 2 * limits_.max_results && has_share()) remember(tid, std::move(entry));
   }
   // A newer attempt of the op is answered by it too. REQUIRES: it is remembered.
   void note_attempt(Tid tid, uint32_t attempt);
@@ -54,6 +61,8 @@ class SessionResults {
   bool on_delivered(Tid tid);
   // Another connection is answered on: what was delivered on the one before is not known any more.
   void forget_deliveries();
+  // The entity has room for one more.
+  bool has_share() const noexcept;
   // There is room for one more, after results that were delivered were forgotten as needed.
   bool has_room();
   // Forgets all results.
@@ -68,10 +77,14 @@ class SessionResults {
 
   void forget(Results::iterator at);
   bool is_full() const noexcept {
-    return results_.size() >= limits_.max_results || bytes_ >= limits_.max_bytes;
+    return results_.size() >= limits_.max_results || bytes_ >= limits_.max_bytes || !has_share();
   }
+  void count(std::size_t bytes);
 
   const Limits limits_;
+  const std::shared_ptr<msgr::FairShares> shares_;  // may be null
+  const msgr::FairShares::ShareRef share_;          // null exactly if shares_ is
+  msgr::FairShares::Held held_;                     // bytes_, of the share
   Results results_;
   std::deque<Tid> delivered_;  // in order of delivery; what is forgotten goes when it is first
   std::size_t bytes_ = 0;      // of results_, with an overhead for each

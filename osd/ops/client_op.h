@@ -73,8 +73,8 @@ struct ClientOp {
   msgr::RegisteredBuffer staged;                        // a payload that was pulled whole
   std::chrono::steady_clock::time_point waiting_since;  // for buffers; 0 if never
   std::chrono::steady_clock::time_point arrived;
-  // What its reply may hold, from its beginning until the reply has let go of its data. Null if the
-  // op reads nothing.
+  // What its reply may hold, from its beginning until the reply has let go of its data; once it has
+  // ended, what the reply does hold. Null if its reply has no data.
   std::shared_ptr<msgr::FairShares::Held> reply_share;
   ClientOpState state = ClientOpState::kArrived;
   bool is_given_up = false;  // cancelled or fenced while it executes
@@ -105,18 +105,24 @@ struct ClientOp {
   bool lease_is_over(std::chrono::steady_clock::time_point now) const noexcept {
     return header.delivery && now - arrived > std::chrono::milliseconds(header.delivery->lease_ms);
   }
-  // Bytes of the pool that its reply needs at most.
+  // Bytes of data that its reply has at most, whatever memory they are in.
   uint64_t reply_bytes() const noexcept {
-    constexpr uint64_t kWhole = 1u << 20;  // an object that is read whole
     uint64_t bytes = 0;
-    for (const SubOp& step : header.steps)
-      if (step.code == OpCode::kRead || step.code == OpCode::kSparseRead)
-        bytes += step.length == 0 ? kWhole : step.length;
+    for (const SubOp& step : header.steps) bytes += objecter::max_reply_bytes(step);
     return bytes;
   }
   uint64_t io_id() const noexcept { return message.meta.trace_id; }
   bool is(OpCode code) const noexcept {
     return header.steps.size() == 1 && header.steps[0].code == code;
+  }
+  // What its reply says can be had again: it changes nothing, and tells nobody anything. False for
+  // an op without steps, which stands for one that is gone or could not be read.
+  bool is_repeatable() const noexcept {
+    for (const SubOp& step : header.steps) {
+      const bool tells = objecter::is_of_watches(step.code) && step.code != OpCode::kListWatchers;
+      if (objecter::changes_object(step.code) || step.code == OpCode::kFlush || tells) return false;
+    }
+    return !header.steps.empty();
   }
   bool is_metadata() const noexcept { return (header.flags & objecter::kOpMetadata) != 0; }
   bool is_of_watches() const noexcept { return objecter::is_of_watches(header.steps.front().code); }

@@ -34,7 +34,7 @@ class ReplyMessage final : public msgr::OutMessage,
     OneSidedCounters& one_sided;
     PerfCounter& reads_again;  // replies that said kRetryInline for data they had let go of
   };
-  // `can_be_read_again`: the op changes nothing, and the result has buffers of the pool.
+  // `can_be_read_again`: the op is repeatable, and its result has data.
   ReplyMessage(msgr::MessageMeta meta, OsdReplyHeader header, OpResultRef result,
                std::shared_ptr<msgr::FairShares::Held> share, Push push, bool can_be_read_again,
                TimePoint now, ReplyCounters counters, InlineFunction<void()> released)

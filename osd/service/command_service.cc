@@ -55,6 +55,10 @@ const char* fullness(const StoreSpace::Usage& usage, double nearfull_ratio) {
   return usage.total > 0 && static_cast<double>(usage.used) >= nearfull ? "nearfull" : "ok";
 }
 
+// An answer that is sent to whoever has not read the ones before it, too: a command that has
+// changed something says so.
+constexpr std::size_t kMaxUncountedAnswer = 4096;
+
 // Bytes of a command of somebody who is no admin: nothing longer is even parsed.
 constexpr std::size_t kMaxForeignCommand = 4096;
 
@@ -75,6 +79,13 @@ Outcome<ClientName> client_of(const Json& arguments) {
 
 CommandReply refusal(OsdErrc error, std::string sentence) {
   return {error, 0, std::move(sentence)};
+}
+
+CommandReply refuse_unread(const msgr::Connection& connection) {
+  return refusal(OsdErrc::kBusy,
+                 fmt::format("{} has not read what it was answered before: osd_client_reply_bytes "
+                             "is the limit",
+                             connection.peer().entity));
 }
 
 }  // namespace
@@ -105,7 +116,7 @@ bool CommandService::may_command(const msgr::Connection& connection,
 void CommandService::on_command(msgr::Connection& connection, const msgr::InMessage& message) {
   const std::size_t longest =
       std::min<std::size_t>(objecter::kMaxCommandText, with_.options.limits.max_reply_bytes);
-  const auto answer = [to = connection.weak_from_this(), tid = message.meta.tid,
+  const auto answer = [this, to = connection.weak_from_this(), tid = message.meta.tid,
                        longest](CommandReply reply) {
     const msgr::ConnectionRef open = to.lock();
     if (!open || !open->is_open()) return;
@@ -116,15 +127,16 @@ void CommandService::on_command(msgr::Connection& connection, const msgr::InMess
           "or for less",
           reply.text.size(), longest);
     }
+    msgr::FairShares::Held share = with_.ops.hold_reply(*open, reply.text.size());
+    if (!share && reply.text.size() > kMaxUncountedAnswer) reply = refuse_unread(*open);
     std::string long_text;
     if (reply.text.size() > CommandReply::kMaxTextBytes) std::swap(long_text, reply.text);
     std::vector<std::byte> front;
     objecter::encode(reply, front);
-    if (long_text.empty())
-      return send_front(*open, MessageType::kCommandReply, std::move(front), tid);
-    open->send(std::make_unique<objecter::TextMessage>(MessageType::kCommandReply, tid,
-                                                       std::move(front), std::move(long_text)));
+    open->send(std::make_unique<objecter::TextMessage>(
+        MessageType::kCommandReply, tid, std::move(front), std::move(long_text), std::move(share)));
   };
+  if (!with_.ops.hold_reply(connection, 1)) return answer(refuse_unread(connection));
   const auto command = objecter::decode_command(message.front, message.data);
   if (!command)
     return answer(refusal(OsdErrc::kInvalid,

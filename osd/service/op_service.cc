@@ -19,15 +19,6 @@ namespace lunar::osd {
 
 using objecter::MessageType;
 
-namespace {
-
-bool has_buffers(const OpResult& result) noexcept {
-  return std::any_of(result.data.begin(), result.data.end(),
-                     [](const ReplyData& data) { return static_cast<bool>(data.buffer); });
-}
-
-}  // namespace
-
 OpService::OpService(const OpDependencies& borrowed)
     : center_(borrowed.center),
       identity_(borrowed.identity),
@@ -277,7 +268,7 @@ void OpService::send_reply(msgr::Connection& connection, const ClientOp& op, OpR
   const Push push = push_payload(one_sided_, connection, op, result);
   const auto session = op.session;
   const uint64_t connection_id = connection.id();
-  const bool can_be_read_again = !op.changes() && has_buffers(*result);
+  const bool can_be_read_again = op.is_repeatable() && result->data_bytes() != 0;
   auto reply = std::make_unique<ReplyMessage>(
       meta, std::move(header), std::move(result), op.reply_share, push, can_be_read_again,
       monotonic_now(), ReplyMessage::ReplyCounters{one_sided_, tracker_.reads_again()},
@@ -293,6 +284,13 @@ void OpService::send_cancelled(msgr::Connection& connection, Tid tid) {
   std::vector<std::byte> front;
   objecter::encode(objecter::CancelNote{tid}, front);
   send_front(connection, MessageType::kCancelled, std::move(front));
+}
+
+msgr::FairShares::Held OpService::hold_reply(const msgr::Connection& connection,
+                                             uint64_t bytes) const {
+  const auto known = connections_.find(connection.id());
+  return known == connections_.end() ? msgr::FairShares::Held()
+                                     : sessions_.hold_reply(known->second, bytes);
 }
 
 void OpService::on_fenced(const ClientName& client, uint64_t up_to_nonce) {

@@ -79,6 +79,9 @@ class OpService final : private ClientSessionsHost {
   // `done` runs when nothing executes; at once if start() was not called. REQUIRES: stop().
   void drain(UniqueFunction<void()> done);
 
+  // A share of the memory for replies to this peer; nothing if it has none left.
+  msgr::FairShares::Held hold_reply(const msgr::Connection& connection, uint64_t bytes) const;
+
   ClientSessions& sessions() noexcept { return sessions_; }
   const OpTracker& tracker() const noexcept { return tracker_; }
   const WatchTable& watches() const noexcept { return watches_; }

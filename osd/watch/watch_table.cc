@@ -102,13 +102,18 @@ Result<milliseconds> WatchTable::watch(const ClientIdentity& id, const ObjectId&
   entry.watches.emplace(object, cookie);
   objects_[object].insert({&entry.client, cookie});
   ++watches_;
+  ++watches_of_[id.entity];
   publish();
   return options_.timeout;
 }
 
-// No entity takes all: it has no more watches of an object than there is room left for others.
+// No entity takes all: it has no more watches, of an object and of all, than there is room left for
+// others.
 bool WatchTable::has_room(const Entry& entry, const ObjectId& object) const {
   if (entry.watches.size() >= options_.max_watches_of_client) return false;
+  const auto of_entity = watches_of_.find(entry.client.id().entity);
+  const std::size_t held = of_entity == watches_of_.end() ? 0 : of_entity->second;
+  if (held + watches_ >= options_.max_watches) return false;
   const auto known = objects_.find(object);
   if (known == objects_.end()) return options_.max_watches_of_object > 0;
   const auto own = std::count_if(
@@ -133,6 +138,8 @@ void WatchTable::drop(Entry& entry, const ObjectId& object, uint64_t cookie, Osd
   watched->second.erase(watch);
   if (watched->second.empty()) objects_.erase(watched);
   --watches_;
+  const auto count = watches_of_.find(entry.client.id().entity);
+  if (--count->second == 0) watches_of_.erase(count);
   notifies_.on_watch_ended(watch, object, why != OsdErrc::kOk);
   if (why != OsdErrc::kOk)
     send_encoded(entry.client, MessageType::kWatchLost, objecter::WatchLost{object, cookie, why});

@@ -37,6 +37,7 @@ class WatchTable {
     std::chrono::milliseconds timeout{std::chrono::seconds(30)};  // osd_client_watch_timeout
     std::size_t max_watches_of_object = 4096;
     std::size_t max_watches_of_client = 16'384;  // of one start
+    std::size_t max_watches = 131'072;           // of all
     PendingNotifies::Limits notifies;
   };
   using ObjectId = objecter::ObjectId;
@@ -57,7 +58,8 @@ class WatchTable {
 
   // The watch timeout. `is_again`: the client says that it had this watch; kWatchLost if it may
   // have been taken for dead since. kBusy: too many watches, of the object, of this start, or of
-  // its entity on the object: as many as there is room for others. One that is here is confirmed,
+  // its entity, on the object or in all: as many as there is room for others. One that is here is
+  // confirmed,
   // and its client told again of the notifies that it did not ack.
   Result<std::chrono::milliseconds> watch(const ClientIdentity& client, const ObjectId& object,
                                           uint64_t cookie, bool is_again);
@@ -120,7 +122,8 @@ class WatchTable {
   std::map<ObjectId, std::set<WatchKey>> objects_;  // the watches of clients_; none is empty
   PendingNotifies notifies_;                        // of watches in objects_
   uint64_t next_client_ = 1;
-  std::size_t watches_ = 0;  // of all objects
+  std::size_t watches_ = 0;                                     // of all objects
+  std::map<std::string, std::size_t, std::less<>> watches_of_;  // by entity; none is 0
 };
 
 }  // namespace lunar::osd

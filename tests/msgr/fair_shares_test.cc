@@ -33,6 +33,19 @@ TEST_F(FairSharesTest, AnEntityGetsHalfHoweverManyConnectionsItHas) {
   EXPECT_GE(grab(other, 5), 30u);
 }
 
+TEST_F(FairSharesTest, WhatIsHeldCanBecomeMoreOrLess) {
+  const auto holder = shares->open("client.a");
+  FairShares::Held some = shares->hold(holder, 60);
+  some.resize(20);
+  EXPECT_EQ(shares->held(), 20u);
+  EXPECT_EQ(holder->held(), 20u);
+  some.resize(90);
+  EXPECT_EQ(holder->held(), 90u);
+  some.give_back();
+  some.resize(5);
+  EXPECT_EQ(shares->held(), 0u) << "what was given back stays so";
+}
+
 TEST_F(FairSharesTest, WhoComesLateToABusyEntityStillGetsSomething) {
   const auto first = shares->open("client.a");
   grab(first, 5);

@@ -54,6 +54,59 @@ TEST_F(ClientSessionsTest, ReadsWaitWhileTheRepliesOfTheSessionHoldTheirShare) {
   end(6);
 }
 
+TEST_F(ClientSessionsTest, RepliesWithAnyDataCountForTheShare) {
+  constexpr Tid kAsked = 100;
+  for (const auto& [code, length] :
+       std::vector<std::pair<OpCode, uint64_t>>{{OpCode::kList, 5000},
+                                                {OpCode::kMapExtents, 1u << 30},
+                                                {OpCode::kGetXattr, 0},
+                                                {OpCode::kNotify, 1000},
+                                                {OpCode::kListWatchers, 0}}) {
+    make_sessions({.reply_bytes = 4u << 20});
+    FakeConnection& a = connect("client.a", 1);
+    FakeConnection& b = connect("client.b", 1);
+    const auto ask = [&, code = code, length = length](FakeConnection& connection, Tid tid) {
+      submit(connection, Vector("a").add(code, 0, length, {}, 0, "x").tid(tid));
+    };
+    for (Tid tid = 1; tid <= kAsked; ++tid) ask(a, tid);
+    const std::size_t executing = running.size();
+    EXPECT_LT(executing, kAsked) << static_cast<int>(code);
+    ask(b, kAsked + 1);
+    EXPECT_EQ(running.size(), executing + 1) << "it has a share of its own";
+    while (!running.empty()) {
+      end(running_tids().front());
+      sessions->begin_held();
+    }
+    EXPECT_EQ(replies.size(), kAsked + 1);
+    replies.clear();
+  }
+}
+
+TEST_F(ClientSessionsTest, WhatIsRememberedOfAllStartsOfAnEntityIsBounded) {
+  make_sessions({.result_bytes = 96'000});
+  std::vector<FakeConnection*> starts;
+  for (int i = 0; i < 8; ++i) starts.push_back(&connect("client.a", 1, "host" + std::to_string(i)));
+  Tid tid = 0;
+  for (FakeConnection* const start : starts) {
+    for (int i = 0; i < 100; ++i) {
+      write(*start, ++tid);
+      if (!running.empty()) end(tid);
+    }
+  }
+  const std::size_t executed = replies.size();
+  EXPECT_GE(executed, 180u);
+  EXPECT_LE(executed, 8u * 64u + 188u) << "half of 375 results, or 64 of each start";
+  FakeConnection& other = connect("client.b", 1);
+  write(other, ++tid);
+  ASSERT_EQ(running.size(), 1u) << "others are not concerned";
+  end(tid);
+  // What they have heard of makes room.
+  for (FakeConnection* const start : starts)
+    for (Tid each = 1; each < tid; ++each) sessions->on_delivered(ids.at(start), start->id(), each);
+  EXPECT_FALSE(running.empty());
+  while (!running.empty()) end(running_tids().front());
+}
+
 TEST_F(ClientSessionsTest, AResendOfAnExecutedChangeIsAnsweredFromMemory) {
   FakeConnection& a = connect("client.a", 1);
   write(a, 1);

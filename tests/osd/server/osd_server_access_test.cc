@@ -245,6 +245,40 @@ TEST_F(OsdServerAccessTest, WhoMayNotWriteHasNothingToTakeOver) {
   }
 }
 
+// Answers that nobody has read yet are memory of the server.
+class OsdServerUnreadTest : public OsdServerAccessTest {
+ protected:
+  OsdServerUnreadTest() { options.sessions.reply_bytes = 100'000; }
+};
+
+TEST_F(OsdServerUnreadTest, WhoDoesNotReadTheAnswersToCommandsGetsNoMore) {
+  give("client.new", "allow *");
+  for (int i = 0; i < 100; ++i) {
+    const auto reply = command(R"({"prefix": "auth caps", "caps": "allow r", "entity": "client.)" +
+                               std::string(100, 'x') + std::to_string(i) + "\"}");
+    ASSERT_EQ(reply.error, OsdErrc::kOk) << reply.text;
+  }
+  RawClient raw(*center, stack, osds[0].address, as("client.new"));
+  const std::string text = R"({"prefix": "auth ls"})";
+  for (uint64_t tid = 1; tid <= 100; ++tid) {
+    std::vector<std::byte> front(as_const_bytes(text).begin(), as_const_bytes(text).end());
+    raw.post(MessageType::kCommand, std::move(front), tid, {});
+  }
+  turn();
+  int answered = 0, refused = 0;
+  for (const RawClient::Message& message : raw.received) {
+    if (message.type != static_cast<uint16_t>(MessageType::kCommandReply)) continue;
+    const auto reply = objecter::decode_command_reply(message.front, as_const_bytes(message.data));
+    ASSERT_TRUE(reply);
+    (reply->error == OsdErrc::kOk ? answered : refused)++;
+    EXPECT_TRUE(reply->error == OsdErrc::kOk || reply->error == OsdErrc::kBusy) << reply->text;
+  }
+  EXPECT_EQ(answered + refused, 100);
+  EXPECT_GE(answered, 1);
+  EXPECT_GE(refused, 1);
+  EXPECT_EQ(ask(raw, text).error, OsdErrc::kOk) << "what was read counts no more";
+}
+
 // A name that the record of fences does not hold kept the server from starting again.
 TEST_F(OsdServerAccessTest, AFenceOfAnImpossibleNameIsRefused) {
   give("client.disk1", kOwnImage);

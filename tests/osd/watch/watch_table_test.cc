@@ -146,6 +146,21 @@ TEST_F(WatchTableTest, WhoComesBackToASettledServerTooLateHasLostTheWatch) {
   EXPECT_TRUE(table->watch(a, object, 7, false));
 }
 
+TEST_F(WatchTableTest, HoweverManyStartsAnEntityHasItLeavesRoomForOthersOnAllObjects) {
+  make({.max_watches = 4, .notifies = {}});
+  const ClientIdentity again{"client.a", "host2", 7};
+  const auto first = connect(a), second = connect(again), other = connect(b);
+  ASSERT_TRUE(table->watch(a, {1, "one"}, 1, false));
+  ASSERT_TRUE(table->watch(again, {1, "two"}, 1, false));
+  const auto third = table->watch(again, {1, "three"}, 1, false);
+  ASSERT_FALSE(third);
+  EXPECT_EQ(third.error(), OsdErrc::kBusy);
+  EXPECT_TRUE(table->watch(b, {1, "three"}, 1, false));
+  table->unwatch(a, {1, "one"}, 1);
+  table->on_deleted({1, "three"});
+  EXPECT_TRUE(table->watch(again, {1, "three"}, 1, false));
+}
+
 TEST_F(WatchTableTest, AnEntityLeavesRoomForAsManyWatchesOfOthers) {
   make({.max_watches_of_object = 4, .notifies = {}});
   const auto first = connect(a), second = connect(b);
