@@ -10,11 +10,16 @@ BoundedExecutor::BoundedExecutor(const OpEnvironment& environment, const Limits&
                                  OpExecutor::OnDone on_done)
     : limits_(limits),
       on_done_(std::move(on_done)),
+      lists_(limits.lists),
       executor_(environment, [this](ClientOpRef op, OpResultRef result) {
         on_executed(std::move(op), std::move(result));
       }) {}
 
 void BoundedExecutor::submit(ClientOpRef op) {
+  if (op->is(OpCode::kList)) {
+    lists_.add(std::move(op));
+    return start_lists();
+  }
   if (must_wait()) {
     auto& queue = waiting_[op->session];
     if (queue.empty()) turns_.push_back(op->session);
@@ -26,10 +31,11 @@ void BoundedExecutor::submit(ClientOpRef op) {
   executor_.submit(std::move(op));
 }
 
-bool BoundedExecutor::has_room(uint64_t session) const {
+bool BoundedExecutor::has_room(const ClientOp& op) const {
+  if (op.is(OpCode::kList)) return lists_.has_room(op);
   if (!must_wait()) return true;
   if (waiting_count_ >= limits_.max_waiting) return false;
-  const auto own = waiting_.find(session);
+  const auto own = waiting_.find(op.session);
   return own == waiting_.end() || own->second.size() < limits_.max_waiting_of_one;
 }
 
@@ -54,7 +60,12 @@ void BoundedExecutor::start_waiting() {
   }
 }
 
+void BoundedExecutor::start_lists() {
+  while (ClientOpRef op = lists_.take_next()) executor_.submit(std::move(op));
+}
+
 bool BoundedExecutor::take_out_waiting(const ClientOpRef& op) {
+  if (op->is(OpCode::kList)) return lists_.take_out(op);
   const auto own = waiting_.find(op->session);
   if (own == waiting_.end() || std::erase(own->second, op) == 0) return false;
   --waiting_count_;
@@ -70,10 +81,14 @@ std::vector<ClientOpRef> BoundedExecutor::take_back(const std::vector<ClientOpRe
   std::vector<ClientOpRef> others;
   for (const ClientOpRef& op : ops) (take_out_waiting(op) ? taken : others).push_back(op);
   for (ClientOpRef& op : executor_.cancel(others)) {
-    --executing_;
+    if (op->is(OpCode::kList))
+      lists_.on_ended(*op);
+    else
+      --executing_;
     taken.push_back(std::move(op));
   }
   start_waiting();
+  start_lists();
   return taken;
 }
 
@@ -93,6 +108,11 @@ void BoundedExecutor::remove_object(const ObjectId& id, bool is_metadata,
 }
 
 void BoundedExecutor::on_executed(ClientOpRef op, OpResultRef result) {
+  if (op->is(OpCode::kList)) {
+    lists_.on_ended(*op);
+    on_done_(std::move(op), std::move(result));
+    return start_lists();
+  }
   --executing_;
   if (!removals_.empty()) {
     if (auto removal = removals_.extract(op.get()); !removal.empty()) {
@@ -105,7 +125,7 @@ void BoundedExecutor::on_executed(ClientOpRef op, OpResultRef result) {
 }
 
 std::deque<ClientOpRef> BoundedExecutor::stop() {
-  std::deque<ClientOpRef> taken;
+  std::deque<ClientOpRef> taken = lists_.take_all();
   while (waiting_count_ != 0) taken.push_back(take_waiting());
   return taken;
 }

@@ -7,27 +7,29 @@
 #include <vector>
 
 #include "common/unique_function.h"
+#include "osd/ops/list_turns.h"
 #include "osd/ops/op_executor.h"
 
 namespace lunar::osd {
 
 // An OpExecutor that executes at most so many ops at once; the others wait, those of a session in
-// the order in which they came, and the sessions take turns. Removes objects for the server itself,
-// too, in the order of the clients' ops on them. Loop-bound. Owns what waits; borrows what the
-// environment names.
+// the order in which they came, and the sessions take turns. LISTs have turns of their own
+// (ListTurns). Removes objects for the server itself, too, in the order of the clients' ops on
+// them. Loop-bound. Owns what waits; borrows what the environment names.
 class BoundedExecutor {
  public:
   struct Limits {
     std::size_t max_executing = 1024;
     std::size_t max_waiting = 65536;        // above it clients are told kBusy
     std::size_t max_waiting_of_one = 4096;  // … of one session
+    ListTurns::Limits lists{};
   };
   // `on_done` runs once per submitted op, later, unless take_back() or stop() took it out.
   BoundedExecutor(const OpEnvironment& environment, const Limits& limits,
                   OpExecutor::OnDone on_done);
 
-  // False if too many ops wait already, in all or of this session.
-  bool has_room(uint64_t session) const;
+  // False if too many ops wait already, in all or of its session.
+  bool has_room(const ClientOp& op) const;
   // REQUIRES: has_room(), stop() was not called, and check_op() found nothing wrong with the op.
   void submit(ClientOpRef op);
   // Takes those of the ops out that have not begun, all of them before another op begins in their
@@ -51,6 +53,7 @@ class BoundedExecutor {
   }
   bool take_out_waiting(const ClientOpRef& op);
   void start_waiting();
+  void start_lists();
   void on_executed(ClientOpRef op, OpResultRef result);
 
   const Limits limits_;
@@ -62,7 +65,8 @@ class BoundedExecutor {
   std::deque<uint64_t> turns_;     // the sessions of waiting_, the next one first
   std::size_t waiting_count_ = 0;  // ops in waiting_
   std::map<const ClientOp*, UniqueFunction<void()>> removals_;  // ops of our own, with the executor
-  std::size_t executing_ = 0;                                   // with the executor
+  std::size_t executing_ = 0;                                   // with the executor, without LISTs
+  ListTurns lists_;
   OpExecutor executor_;
 };
 

@@ -217,7 +217,7 @@ void OpService::on_cancel(msgr::Connection& connection, ConstBytes front) {
 
 void OpService::execute(ClientOpRef op) {
   if (is_stopping_) return finish_later(std::move(op), OsdErrc::kShutdown);
-  if (!executor_->has_room(op->session)) return finish_later(std::move(op), OsdErrc::kBusy);
+  if (!executor_->has_room(*op)) return finish_later(std::move(op), OsdErrc::kBusy);
   executor_->submit(std::move(op));
 }
 

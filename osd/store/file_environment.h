@@ -20,6 +20,7 @@ struct FileEnvironment {
   Flusher& flusher;
   IoEngine& engine;
   BlockingPool& pool;
+  BlockingPool& walks;  // for what reads whole folders
   const StoreTree& tree;
   Reserve& reserve;
   const Attributes& attributes;

@@ -152,10 +152,11 @@ void FileNames::get_xattr(const ObjectId& id, const std::string& name,
   env_.files.open(id, false, std::move(then));
 }
 
+// On a thread of its own: it reads all folders of the pool, and others wait for one object.
 void FileNames::list(PoolId pool, const std::string& cursor, uint32_t limit, NameFilter contains,
                      UniqueFunction<void(Result<Names>)> done) {
   if (!env_.calls.admit({}, done)) return;
-  env_.pool.run(
+  env_.walks.run(
       [this, listing = ObjectListing{pool, cursor, limit, std::move(contains)}]() mutable {
         return read_listing(env_.tree, path_, listing);
       },

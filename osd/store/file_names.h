@@ -12,8 +12,8 @@
 namespace lunar::osd {
 
 // Makes, replaces, lists and removes whole objects, and keeps their attributes: ObjectNames over
-// files. All of it is done on the pool's threads; changes may take from the reserve.
-// Loop-bound. Borrows its environment.
+// files. All of it is done on threads: a LIST on that of walks, all others on the pool's. Changes
+// may take from the reserve. Loop-bound. Borrows its environment.
 class FileNames final : public ObjectNames {
  public:
   // `path` is the store's, for the log.

@@ -136,6 +136,7 @@ class FileStore final : public ObjectStore {
   const Attributes attributes_;
   StoreCalls calls_;
   BlockingPool pool_;
+  BlockingPool walks_;
   Records records_;
   LossState loss_;
   // Made in this order by start(), and from then on never null.
@@ -163,6 +164,7 @@ FileStore::FileStore(msgr::EventCenter& center, msgr::BufferPool& buffers, Sysca
       attributes_(tree_, format_.attributes),
       calls_(center),
       pool_(center, options_.threads, [&syscalls] { return syscalls.call_time(); }),
+      walks_(center, std::min(options_.threads, 1u), [&syscalls] { return syscalls.call_time(); }),
       records_(pool_, tree_, reserve_),
       loss_(pool_, tree_, reserve_) {}
 
@@ -190,8 +192,8 @@ Outcome<void> FileStore::start() {
   engine_ = std::move(*engine);
   flusher_.emplace(pool_, *engine_, tree_, loss_, options_.sync_files_limit);
   files_.emplace(pool_, tree_, *flusher_, open_files_limit(options_.max_open_files));
-  const FileEnvironment environment{calls_, *files_,  *flusher_,   *engine_,   pool_,
-                                    tree_,  reserve_, attributes_, space_left_};
+  const FileEnvironment environment{calls_, *files_, *flusher_, *engine_,    pool_,
+                                    walks_, tree_,   reserve_,  attributes_, space_left_};
   transfer_.emplace(environment, DirectIo(syscalls_, options_.path, options_.direct_io_bytes),
                     options_.loop_write_bytes);
   space_.emplace(environment);

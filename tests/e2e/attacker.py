@@ -109,6 +109,23 @@ def waiting_ops(port, target):
     in_threads(3, one)
 
 
+def endless_lists(port, target):
+    """LISTs, each a walk through all folders of the pool, hundreds at a time from several connections."""
+    def one():
+        with Peer(port, EVIL) as peer:
+            peer.handshake()
+            for _ in range(300):
+                peer.socket.sendall(peer.list(target, 10000))
+            while True:
+                peer.reply()
+                peer.socket.sendall(peer.list(target, 10000))
+    with Peer(port, EVIL) as peer:
+        peer.handshake()
+        peer.write(target, b"x")
+        peer.reply()
+    in_threads(4, one)
+
+
 def half_open(port, target):
     """1500 connections a second from one address, which say nothing."""
     sockets = []
@@ -148,7 +165,8 @@ def long_hellos(port, target):
 
 
 ATTACKS = {attack.__name__: attack for attack in (
-    future_epoch, unread_replies, unfinished_frames, many_sessions, waiting_ops, half_open, long_hellos)}
+    future_epoch, unread_replies, unfinished_frames, many_sessions, waiting_ops, endless_lists, half_open,
+    long_hellos)}
 
 if __name__ == "__main__":
     ATTACKS[sys.argv[1]](int(sys.argv[2]), json.loads(sys.argv[3]))

@@ -54,8 +54,8 @@ class Bystander:
 
 
 class ServerTestCase(TestCase):
-    def start(self, **options):
-        self.cluster = self.start_cluster(num_osds=2, store="mem", **options)
+    def start(self, store="mem", **options):
+        self.cluster = self.start_cluster(num_osds=2, store=store, **options)
         self.osd = self.cluster.osds[1]  # not the map authority
         self.port = self.cluster.ports[1]
 
@@ -76,10 +76,9 @@ class ServerTestCase(TestCase):
         return attacker
 
 
-class BystanderTest(ServerTestCase):
-    def setUp(self):
-        super().setUp()
-        self.start(options={"osd_client_sessions_max": "1500"})
+class BystanderTestCase(ServerTestCase):
+    def start(self, **options):
+        super().start(**options)
         self.target = find_target(self.cluster, 1)
 
     def assert_bystander_goes_on(self, name, entity="client.bystander", comes_first=True):
@@ -99,6 +98,18 @@ class BystanderTest(ServerTestCase):
         self.assertLessEqual(p99(during), 10 * max(before, FLOOR))
         self.assertLess(max(during), 2, "a write waited for seconds")
         self.assertGreaterEqual(len(during), OPS)
+
+
+class ListsTest(BystanderTestCase):
+    def test_lists_without_end(self):
+        self.start(store="file")
+        self.assert_bystander_goes_on("endless_lists")
+
+
+class BystanderTest(BystanderTestCase):
+    def setUp(self):
+        super().setUp()
+        self.start(options={"osd_client_sessions_max": "1500"})
 
     def test_writes_that_wait_for_a_map(self):
         self.assert_bystander_goes_on("future_epoch")

@@ -13,7 +13,7 @@ HELLO, CHALLENGE, PROOF, AUTH_DONE, SESSION_NEW, SESSION_RECONNECT, READY = 1, 2
 RETRY, HANDSHAKE_ERROR = 9, 10
 MESSAGE, VOID, ACK, KEEPALIVE, KEEPALIVE_ACK, CLOSE = 16, 17, 18, 19, 20, 21
 OSD_OP, OSD_OP_REPLY, SERVER_HELLO, MAP_SUBSCRIBE, COMMAND, COMMAND_REPLY = 1, 2, 5, 16, 20, 21
-READ, WRITE = 1, 16
+READ, LIST, WRITE = 1, 6, 16
 
 _HEADER = struct.Struct("<IBBBBHHIIIQQQQII")
 _MAGIC = 0x31524e4c
@@ -172,6 +172,14 @@ class Peer:
         front += _string(target["object"]) + struct.pack("<HHQ", step, 0, offset)
         front += struct.pack("<Q", length) if step == READ else struct.pack("<I", data_length)
         return self.message(OSD_OP, front, data_length, tid)
+
+    def list(self, target, length):
+        """The frame of a LIST of all names of the target's PG."""
+        self.tid += 1
+        front = struct.pack("<QQIHHQQIQ", self.tid, self.tid, 1, 0, 1, target["epoch"], target["pool"],
+                            target["seed"], 0)
+        front += _string("") + struct.pack("<HHQ", LIST, 0, length) + _string("")
+        return self.message(OSD_OP, front, 0, self.tid)
 
     def write(self, target, data, offset=0, **options):
         self.socket.sendall(self.op(target, WRITE, offset, 0, len(data), **options) + data)

@@ -27,6 +27,25 @@ class BoundedExecutorTest : public ExecutorFixture {
     turn();
     return op;
   }
+  bool has_room(uint64_t session) const {
+    ClientOp op;
+    op.session = session;
+    return bounded->has_room(op);
+  }
+  ClientOpRef list(Tid tid, const std::string& entity) {
+    const ClientOpRef op = Vector("").add(OpCode::kList, 0, 10).tid(tid).op();
+    op->client = std::make_shared<const ClientName>(ClientName{entity, "host"});
+    op->map = map_of_pool_1();
+    bounded->submit(op);
+    turn();
+    return op;
+  }
+  static objecter::OsdMapRef map_of_pool_1() {
+    auto map = std::make_shared<objecter::OsdMap>();
+    map->pools.emplace_back().id = 1;
+    map->pools.back().members.push_back({0, 0x10000});
+    return map;
+  }
 
   std::optional<BoundedExecutor> bounded;
 };
@@ -38,13 +57,13 @@ TEST_F(BoundedExecutorTest, OpsAboveTheLimitWaitInTheOrderTheyCame) {
   submit(2, "b");
   submit(3, "c");
   EXPECT_EQ(store->held(Call::kWrite), 1u);
-  EXPECT_FALSE(bounded->has_room(0));
+  EXPECT_FALSE(has_room(0));
   for (int i = 0; i < 3; ++i) {
     store->release(Call::kWrite);
     turn();
   }
   EXPECT_EQ(order, (std::vector<Tid>{1, 2, 3}));
-  EXPECT_TRUE(bounded->has_room(0));
+  EXPECT_TRUE(has_room(0));
 }
 
 TEST_F(BoundedExecutorTest, SessionsTakeTurnsHoweverManyOpsOneHas) {
@@ -57,8 +76,8 @@ TEST_F(BoundedExecutorTest, SessionsTakeTurnsHoweverManyOpsOneHas) {
     turn();
   };
   for (Tid tid = 1; tid <= 7; ++tid) submit_of(1, tid);
-  EXPECT_FALSE(bounded->has_room(1)) << "it has six that wait";
-  EXPECT_TRUE(bounded->has_room(2));
+  EXPECT_FALSE(has_room(1)) << "it has six that wait";
+  EXPECT_TRUE(has_room(2));
   submit_of(2, 101);
   submit_of(2, 102);
   for (int i = 0; i < 9; ++i) {
@@ -66,6 +85,21 @@ TEST_F(BoundedExecutorTest, SessionsTakeTurnsHoweverManyOpsOneHas) {
     turn();
   }
   EXPECT_EQ(order, (std::vector<Tid>{1, 2, 101, 3, 102, 4, 5, 6, 7}));
+}
+
+TEST_F(BoundedExecutorTest, AListTakesNoPlaceOfOtherOpsNorWaitsForOne) {
+  make({.max_executing = 1, .max_waiting = 2});
+  store->hold(Call::kWrite);
+  submit(1, "a");
+  submit(2, "b");
+  list(11, "client.a");
+  list(12, "client.b");
+  EXPECT_EQ(order, (std::vector<Tid>{11, 12}));
+  store->release(Call::kWrite);
+  turn();
+  store->release(Call::kWrite);
+  turn();
+  EXPECT_EQ(order, (std::vector<Tid>{11, 12, 1, 2}));
 }
 
 TEST_F(BoundedExecutorTest, AnOpThatComesWhileAnotherEndsDoesNotOvertakeWhatWaits) {
@@ -78,7 +112,7 @@ TEST_F(BoundedExecutorTest, AnOpThatComesWhileAnotherEndsDoesNotOvertakeWhatWait
                   });
   on_first_end = [&] {
     bounded->submit(Vector("a").write(0, "z").tid(3).op());
-    EXPECT_FALSE(bounded->has_room(0));
+    EXPECT_FALSE(has_room(0));
   };
   store->hold(Call::kWrite);
   submit(1, "a");

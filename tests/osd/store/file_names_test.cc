@@ -5,6 +5,7 @@
 #include "osd/store/file_names.h"
 
 #include <filesystem>
+#include <semaphore>
 
 #include "tests/osd/store/file_parts_fixture.h"
 
@@ -81,6 +82,26 @@ TEST_F(FileNamesTest, NothingIsDoneOnTheLoop) {
   ASSERT_EQ(remove_durably(), kNone);
   EXPECT_EQ(fake_.count("rename"), 1U);
   EXPECT_EQ(*on_loop, 0);
+}
+
+TEST_F(FileNamesTest, AWalkThroughThePoolKeepsNoThreadFromOthers) {
+  make_object(id_, bytes_);
+  std::binary_semaphore may_go_on(0);
+  int listed = 0;
+  bool is_over = false;
+  for (int i = 0; i < 4; ++i) {
+    const auto blocks_once = [&may_go_on, is_first = i == 0](std::string_view) {
+      if (is_first) may_go_on.acquire();
+      return true;
+    };
+    names_.list(1, "", 10, blocks_once,
+                [&](Result<ObjectNames::Names>) { is_over = ++listed == 4; });
+  }
+  const std::vector<std::byte> other = pattern(100, 3);
+  EXPECT_EQ(replace(other), kNone);
+  EXPECT_EQ(listed, 0) << "the walks wait for each other, and nobody for them";
+  may_go_on.release();
+  driver_.run_until(is_over);
 }
 
 // --- the disk's space ---

@@ -137,6 +137,7 @@ class FilePartsTest : public ::testing::Test, private LossSink {
         return UniqueFd(::open(path_.c_str(), O_RDONLY | O_DIRECTORY | O_CLOEXEC));
       }()};
   BlockingPool pool_{driver_.center(), 2};
+  BlockingPool walks_{driver_.center(), 1};
   RecordingEngine engine_{driver_.center(), make_pool_engine(pool_, fake_)};
   std::vector<ObjectId> lost_;  // what the sink was told
   Flusher flusher_{pool_, engine_, tree_, static_cast<LossSink&>(*this), 32};
@@ -145,8 +146,8 @@ class FilePartsTest : public ::testing::Test, private LossSink {
   DataSpace space_{tree_, reserve_};
   StoreCalls calls_{driver_.center()};
   const Attributes attributes_;
-  const FileEnvironment environment_{calls_, files_,   flusher_,    engine_, pool_,
-                                     tree_,  reserve_, attributes_, space_};
+  const FileEnvironment environment_{calls_, files_, flusher_, engine_,     pool_,
+                                     walks_, tree_,  reserve_, attributes_, space_};
   const ObjectId id_{1, "object"};
 
  private:
