@@ -157,7 +157,9 @@ void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   const auto wanted = objecter::decode_map_subscribe(front);
   if (!wanted) return;
   const bool is_server = connection.peer().entity.starts_with("osd.");
-  if (authority_ && is_server) authority_->on_known_epoch(wanted->epoch);
+  if (authority_ && is_server && wanted->epoch > epoch() &&
+      pace_.take(connection.peer().entity, center_.now()))
+    authority_->on_known_epoch(wanted->epoch);
   subscribers_.subscribe(connection, wanted->epoch, map_);
 }
 
@@ -224,6 +226,18 @@ Outcome<void> MapService::may_replace(const objecter::OsdBoot& boot) const {
   return {};
 }
 
+// Each change is written and sent to everybody, so that one server's without end would be in the
+// way of all others.
+Outcome<void> MapService::may_change_map(const objecter::OsdBoot& boot) {
+  if (!boot_osd(*map_, boot).next) return {};
+  const std::string entity = fmt::format("osd.{}", boot.osd);
+  if (pace_.take(entity, center_.now())) return {};
+  return failure(OsdErrc::kBusy,
+                 fmt::format("{} has changed the map {} times in short: it may once in {} s now; "
+                             "does it start again and again, or is its key in two places?",
+                             entity, BootPace::kBurst, BootPace::kInterval.count()));
+}
+
 void MapService::boot(msgr::Connection& connection, ConstBytes front) {
   auto boot = objecter::decode_osd_boot(front);
   if (!boot) return connection.close();
@@ -232,7 +246,9 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
     objecter::encode(reply, out);
     send_front(peer, MessageType::kOsdBootReply, std::move(out));
   };
-  if (const auto allowed = may_boot(connection, *boot); !allowed) {
+  auto allowed = may_boot(connection, *boot);
+  if (allowed) allowed = may_change_map(*boot);
+  if (!allowed) {
     const auto code = static_cast<OsdErrc>(allowed.error().code.value());
     return reply_to(connection, {code, 0, allowed.error().message});
   }

@@ -12,6 +12,7 @@
 #include "objecter/protocol/osd_map.h"
 #include "osd/access/access_control.h"
 #include "osd/map/authority_link.h"
+#include "osd/map/boot_pace.h"
 #include "osd/map/map_authority.h"
 #include "osd/map/map_keeper.h"
 #include "osd/map/map_subscribers.h"
@@ -91,6 +92,7 @@ class MapService final : private BootingServer {
   void ready_if_up();
   Outcome<void> may_boot(const msgr::Connection& connection, const objecter::OsdBoot& boot) const;
   Outcome<void> may_replace(const objecter::OsdBoot& boot) const;
+  Outcome<void> may_change_map(const objecter::OsdBoot& boot);
   std::string why_replaced() const;
 
   msgr::EventCenter& center_;
@@ -101,6 +103,7 @@ class MapService final : private BootingServer {
   MapSubscribers subscribers_;
   std::unique_ptr<MapAuthority> authority_;  // on the authority, else null
   WatchedOsds watched_;                      // on the authority, else empty
+  BootPace pace_;                            // on the authority, of the others
   std::unique_ptr<AuthorityLink> link_;      // on the others, once started
   MapKeeper keeper_;                         // on the others
   bool is_ready_ = false;                    // on_ready() was called

@@ -3,6 +3,7 @@
 #include <nlohmann/json.hpp>
 
 #include "objecter/protocol/placement.h"
+#include "osd/map/boot_pace.h"
 #include "osd/server/osd_server.h"
 #include "tests/osd/server/server_fixture.h"
 
@@ -151,6 +152,35 @@ TEST_F(OsdServerRulesTest, ASessionThatTheServerEndsIsForgottenByAllOfIt) {
   EXPECT_TRUE(is_known) << "a client that comes back finds its results";
   make_pool("another");
   EXPECT_FALSE(write("a", "x"));
+}
+
+// Each of them makes a map, which is written and sent to everybody.
+TEST_F(OsdServerRulesTest, AServerThatBootsElsewhereAgainAndAgainIsToldToWait) {
+  RawClient thief(*center, stack, osds[0].address, "thief");
+  RawClient honest(*center, stack, osds[0].address, "honest");
+  const auto boot = [&](RawClient& raw, OsdId osd, const Uuid& store, uint16_t port) {
+    objecter::OsdBoot content;
+    content.osd = osd;
+    content.fsid = fsid;
+    content.store = store;
+    content.incarnation = 1;
+    content.addresses = {msgr::Address::loopback(port)};
+    raw.send(MessageType::kOsdBoot, content);
+    turn();
+    const auto reply = objecter::decode_osd_boot_reply(raw.last(MessageType::kOsdBootReply).front);
+    EXPECT_TRUE(reply);
+    return reply ? reply->error : OsdErrc::kInvalid;
+  };
+  const Uuid stolen = Uuid::random();
+  int booted = 0;
+  for (uint16_t i = 0; i < 100; ++i)
+    booted += boot(thief, 7, stolen, static_cast<uint16_t>(7000 + i)) == OsdErrc::kOk;
+  EXPECT_EQ(booted, BootPace::kBurst);
+  EXPECT_EQ(boot(thief, 7, stolen, 7200), OsdErrc::kBusy) << "an answer, and at once";
+  EXPECT_EQ(boot(honest, 8, Uuid::random(), 8000), OsdErrc::kOk);
+  EXPECT_FALSE(write("a", "x"));
+  until([] { return false; }, BootPace::kInterval + std::chrono::seconds(1));
+  EXPECT_EQ(boot(thief, 7, stolen, 7200), OsdErrc::kOk);
 }
 
 TEST_F(OsdServerRulesTest, ABootThatCannotBeReadEndsTheSession) {
