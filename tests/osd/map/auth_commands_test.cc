@@ -13,6 +13,7 @@ class AuthCommandsTest : public ::testing::Test {
  protected:
   AuthCommandsTest() : map(make_first_map(Uuid::random(), 0, Uuid::random())) {
     map.osds[0].addresses = {msgr::Address::loopback(6800)};
+    map.osds[0].incarnation = 1;
     run({{"prefix", "pool create"}, {"pool", "rbd"}});
   }
   // A command that must succeed; its change is taken over.
