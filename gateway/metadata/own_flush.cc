@@ -17,9 +17,9 @@ Task<std::error_code> OwnFlush::run(uint64_t io_id) {
   client_.objecter().flush(pool_, image_, io_id, objecter::Objecter::LossHearer::kNobody,
                            flushed.callback());
   const std::error_code error = co_await flushed;
-  const bool is_older_loss =
-      error == objecter::OsdErrc::kLostWrites && writes_->losses() == losses_before_;
-  co_return is_older_loss ? std::error_code() : error;
+  const bool has_lost = writes_->losses() != losses_before_;  // whoever has heard of it
+  if (error && error != objecter::OsdErrc::kLostWrites) co_return error;
+  co_return has_lost ? make_error_code(objecter::OsdErrc::kLostWrites) : std::error_code();
 }
 
 }  // namespace lunar::gateway

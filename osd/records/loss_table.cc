@@ -96,6 +96,7 @@ uint64_t LossTable::unheard_by(ImageId image, const ClientName& client) const {
 }
 
 void LossTable::add_damaged(const ObjectId& object) {
+  if (damaged_.contains(object)) return;
   if (damaged_.size() < kMaxDamaged)
     damaged_.insert(object);
   else

@@ -174,6 +174,8 @@ void FileTransfer::write_in_engine(TransferRef op) {
                       }
                       if (result <= 0) {
                         const auto error = result < 0 ? error_in(result) : system_error(EIO);
+                        // Direct IO says nothing of a part that it has written.
+                        op->may_have_written |= used.is_direct;
                         if (op->fua) return finish_failed_fua(std::move(op), error);
                         return finish(std::move(op), error);
                       }

@@ -33,7 +33,12 @@ void Flusher::flush_in_background(UniqueFunction<void()> after) {
 void Flusher::on_failed_sync(std::error_code error, const ObjectId& id,
                              UniqueFunction<void()> then) {
   unreported_ = error;
-  sink_.on_write_back_error(error, {id}, std::move(then));
+  ++unrecorded_;
+  sink_.on_write_back_error(error, {id}, [this, then = std::move(then)]() mutable {
+    --unrecorded_;
+    then();
+    if (unrecorded_ == 0 && std::exchange(has_to_finish_, false)) finish_round();
+  });
 }
 
 void Flusher::start_round() {
@@ -150,6 +155,10 @@ void Flusher::on_all_synced() {
 }
 
 void Flusher::finish_round() {
+  if (unrecorded_ > 0) {
+    has_to_finish_ = true;
+    return;
+  }
   const std::unique_ptr<Round> round = std::move(round_);
   round->files.clear();  // no longer in use: they may be closed now
   const std::error_code lost = round->error ? round->error : unreported_;

@@ -54,7 +54,8 @@ class Flusher {
     return !folders_behind_.empty() && folders_behind_.contains(ObjectPath(id).folder);
   }
 
-  // `done` gets the round's error, or one that no flush has reported yet.
+  // `done` gets the round's error, or one that no flush has reported yet; not before each loss that
+  // came earlier is on record, and so known for which images it is.
   void flush(StoreDone done);
   // Nobody waits for the result, so the next flush reports an error. `after` runs when the round
   // that runs or starts now has ended.
@@ -105,6 +106,8 @@ class Flusher {
   std::vector<StoreDone> waiting_;        // for the next round; empty unless one runs
   std::unique_ptr<Round> round_;          // null unless one runs
   std::error_code unreported_;            // an error that no flush has reported
+  std::size_t unrecorded_ = 0;            // losses of on_failed_sync() that are not on record yet
+  bool has_to_finish_ = false;            // the round, once they are
 };
 
 }  // namespace lunar::osd

@@ -102,6 +102,10 @@ class FilePartsTest : public ::testing::Test, private LossSink {
     return result;
   }
   void turn() { driver_.center().run_until_idle(); }
+  void record_losses() {
+    holds_losses_ = false;
+    for (auto& then : std::exchange(held_losses_, {})) then();
+  }
   // Lets the n-th of these calls, counted from 1, fail once.
   void fail_nth(const std::string& call, int n, int error) {
     auto seen = std::make_shared<std::atomic<int>>(0);
@@ -140,6 +144,7 @@ class FilePartsTest : public ::testing::Test, private LossSink {
   BlockingPool walks_{driver_.center(), 1};
   RecordingEngine engine_{driver_.center(), make_pool_engine(pool_, fake_)};
   std::vector<ObjectId> lost_;  // what the sink was told
+  bool holds_losses_ = false;   // the sink has none on record until record_losses()
   Flusher flusher_{pool_, engine_, tree_, static_cast<LossSink&>(*this), 32};
   FileOpener files_{pool_, tree_, flusher_, 16};
   Reserve reserve_{tree_, 1 << 20};
@@ -154,8 +159,10 @@ class FilePartsTest : public ::testing::Test, private LossSink {
   void on_write_back_error(std::error_code, std::vector<ObjectId> objects,
                            UniqueFunction<void()> then) override {
     lost_.insert(lost_.end(), objects.begin(), objects.end());
-    then();
+    if (!holds_losses_) return then();
+    held_losses_.push_back(std::move(then));
   }
+  std::vector<UniqueFunction<void()>> held_losses_;
 };
 
 }  // namespace lunar::osd::test
