@@ -74,13 +74,15 @@ bool ScsiCommand::changes_medium() const noexcept {
 // The cache was turned off: what it had is durable before anything else changes, or its loss is
 // told by this command, as SYNCHRONIZE CACHE is not sent any more.
 bool ScsiCommand::must_write_back() const noexcept {
-  if (cdb_.kind == CommandKind::kWriteBack) return true;
-  return command_.force_unit_access != 0 && changes_medium() && !cached_->are_written_back();
+  if (cached_->are_written_back()) return false;
+  return cdb_.kind == CommandKind::kWriteBack ||
+         (command_.force_unit_access != 0 && changes_medium());
 }
 
 void ScsiCommand::write_back() {
   image_->write_back(io_options(), [this, last = cached_->last()](const IoResult& result) {
     if (!result.error) cached_->on_written_back(last);
+    has_failed_to_write_back_ = static_cast<bool>(result.error);
     if (result.error) return finish_as(result);
     if (is_cancelled_) return finish_cancelled();
     carry_out();
@@ -417,7 +419,8 @@ void ScsiCommand::finish_as(const IoResult& result) {
   const bool is_write = cdb_.kind != CommandKind::kRead && cdb_.kind != CommandKind::kVerify &&
                         cdb_.kind != CommandKind::kGetLbaStatus;
   ends_with_loss_ = result.error == objecter::OsdErrc::kLostWrites;
-  const bool is_of_whole_image = cdb_.kind == CommandKind::kSynchronizeCache ||
+  const bool is_of_whole_image = has_failed_to_write_back_ ||
+                                 cdb_.kind == CommandKind::kSynchronizeCache ||
                                  cdb_.kind == CommandKind::kWriteBack ||
                                  cdb_.kind == CommandKind::kUnmap;
   const std::error_code& reason = result.reason ? result.reason : result.error;

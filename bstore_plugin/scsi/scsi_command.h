@@ -98,6 +98,7 @@ class ScsiCommand : public boost::intrusive::list_base_hook<> {
   Cdb cdb_;
   uint64_t io_id_ = 0;
   bool ends_with_loss_ = false;  // result_ says kLostWrites
+  bool has_failed_to_write_back_ = false;
   bool is_cancelled_ = false;
   bool is_finished_ = false;
   lunar_scsi_result result_{};
