@@ -77,8 +77,10 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
                     "what was written since; start the server on the original. If that is "
                     "lost for good, say lunar osd replace {} {} --yes-i-really-mean-it",
                     boot.osd, boot.store.to_string(), boot.osd, boot.store.to_string()));
-  if (boot.next_pool_id > map.next_pool_id &&
-      boot.next_pool_id - map.next_pool_id > kMaxPoolIdsAhead)
+  // What a server knows counts once after a restore: its key could use up all ids bit by bit.
+  const bool may_know_more = known == nullptr || known->incarnation == 0;
+  const bool knows_more_pools = may_know_more && boot.next_pool_id > map.next_pool_id;
+  if (knows_more_pools && boot.next_pool_id - map.next_pool_id > kMaxPoolIdsAhead)
     return refuse_boot(
         OsdErrc::kIncompatible,
         fmt::format("osd.{} knows pools with ids up to {}, and the authority only up to {}: the "
@@ -89,11 +91,10 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
   now.kind = boot.kind;
   now.rados_client = boot.rados_client;
   if (known != nullptr) now.lost_below = known->lost_below;
-  const bool knows_more_pools = boot.next_pool_id > map.next_pool_id;
   if (known != nullptr && *known == now && !knows_more_pools)
     return {{OsdErrc::kOk, map.epoch, {}}, std::nullopt};
   OsdMap next = map;
-  next.next_pool_id = std::max(map.next_pool_id, boot.next_pool_id);
+  if (knows_more_pools) next.next_pool_id = boot.next_pool_id;
   const auto at =
       std::lower_bound(next.osds.begin(), next.osds.end(), boot.osd,
                        [](const OsdInfo& osd, objecter::OsdId id) { return osd.id < id; });

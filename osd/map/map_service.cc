@@ -211,8 +211,10 @@ Outcome<void> MapService::may_boot(const msgr::Connection& connection,
 // address has come after it. What boot_osd() refuses is refused when its turn has come.
 Outcome<void> MapService::may_replace(const objecter::OsdBoot& boot) const {
   const objecter::OsdInfo* known = map_->find_osd(boot.osd);
+  // One start of a server has the same addresses all the time.
   const bool is_other_start =
-      known != nullptr && known->up && known->incarnation != boot.incarnation;
+      known != nullptr && known->up &&
+      (known->incarnation != boot.incarnation || known->addresses != boot.addresses);
   if (!is_other_start || boot_osd(*map_, boot).reply.error != OsdErrc::kOk) return {};
   const std::string there = known->addresses.front().to_string();
   if (watched_.is_live(boot.osd))

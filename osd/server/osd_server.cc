@@ -137,6 +137,19 @@ Task<Outcome<msgr::Address>> OsdServer::bring_up(std::unique_ptr<StartArguments>
   co_return address;
 }
 
+// Of a range of ports that of its last start is tried first: a start at another address waits for
+// the grace, as it may be of a copy of the store.
+void OsdServer::prefer_last_port(std::vector<msgr::Address>& candidates) const {
+  const objecter::OsdMapRef& map = maps_->map();
+  const objecter::OsdInfo* last =
+      map == nullptr ? nullptr : map->find_osd(store_.identity().osd);
+  if (last == nullptr || last->addresses.empty()) return;
+  const auto at = std::find_if(
+      candidates.begin(), candidates.end(),
+      [port = last->addresses.front().port()](const auto& each) { return each.port() == port; });
+  if (at != candidates.end()) std::rotate(candidates.begin(), at, at + 1);
+}
+
 // The address that others have to use.
 Outcome<msgr::Address> OsdServer::listen(StartArguments& arguments) {
   auto messenger =
@@ -146,6 +159,7 @@ Outcome<msgr::Address> OsdServer::listen(StartArguments& arguments) {
   messenger_ = std::move(*messenger);
   keyring_ = arguments.keyring;
   if (keyring_ != nullptr) entities_ = keyring_->names();
+  prefer_last_port(arguments.listen.addresses);
   Outcome<msgr::Address> bound = failure(std::errc::invalid_argument, "no address to listen on");
   for (const msgr::Address& address : arguments.listen.addresses) {
     bound = messenger_->bind(address, msgr::Policy::kStatefulServer);

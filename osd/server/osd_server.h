@@ -79,6 +79,7 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
                      UniqueFunction<void(Outcome<msgr::Address>)> ready);
   Task<Outcome<msgr::Address>> bring_up(std::unique_ptr<StartArguments> arguments);
   Outcome<msgr::Address> listen(StartArguments& arguments);
+  void prefer_last_port(std::vector<msgr::Address>& candidates) const;
   Detached run_shutdown(UniqueFunction<void()> done);
   void tick();
 

@@ -111,17 +111,21 @@ TEST_F(MapBootTest, ACopyThatLacksTheKnownStartIsRefusedHoweverOftenItStarts) {
 TEST_F(MapBootTest, NoPoolGetsAnIdThatAServerKnows) {
   OsdBoot boot = boot_of(1, map.find_osd(1)->store);
   boot.next_pool_id = map.next_pool_id + 5;
+  EXPECT_FALSE(boot_osd(map, boot).next) << "its key could use up all ids, step by step";
+  map.osds[1].up = false;
+  map.osds[1].incarnation = 0;  // as a restore leaves it
   const BootChange change = boot_osd(map, boot);
-  ASSERT_TRUE(change.next) << "though it was up already";
+  ASSERT_TRUE(change.next);
   EXPECT_EQ(change.next->next_pool_id, boot.next_pool_id);
   boot.next_pool_id = 1;
-  EXPECT_FALSE(boot_osd(map, boot).next) << "it may know less";
+  EXPECT_EQ(boot_osd(map, boot).next->next_pool_id, map.next_pool_id) << "it may know less";
 }
 
 // One that could use up all ids would keep everybody from making pools.
 TEST_F(MapBootTest, PoolIdsThatAreMadeUpAreRefused) {
   OsdBoot boot = boot_of(1, map.find_osd(1)->store);
   boot.next_pool_id = OsdMap::kMaxPoolId;
+  map.osds[1].incarnation = 0;
   const BootChange change = boot_osd(map, boot);
   EXPECT_EQ(change.reply.error, OsdErrc::kIncompatible);
   EXPECT_FALSE(change.next);

@@ -155,16 +155,16 @@ TEST_F(OsdServerRulesTest, ASessionThatTheServerEndsIsForgottenByAllOfIt) {
 }
 
 // Each of them makes a map, which is written and sent to everybody.
-TEST_F(OsdServerRulesTest, AServerThatBootsElsewhereAgainAndAgainIsToldToWait) {
-  RawClient thief(*center, stack, osds[0].address, "thief");
-  RawClient honest(*center, stack, osds[0].address, "honest");
-  const auto boot = [&](RawClient& raw, OsdId osd, const Uuid& store, uint16_t port) {
+TEST_F(OsdServerRulesTest, AServerThatStartsAgainAndAgainIsToldToWait) {
+  const auto boot = [&](OsdId osd, const Uuid& store, uint64_t incarnation, uint64_t previous) {
+    RawClient raw(*center, stack, osds[0].address, "thief");
     objecter::OsdBoot content;
     content.osd = osd;
     content.fsid = fsid;
     content.store = store;
-    content.incarnation = 1;
-    content.addresses = {msgr::Address::loopback(port)};
+    content.incarnation = incarnation;
+    if (previous != 0) content.previous = {previous};
+    content.addresses = {msgr::Address::loopback(static_cast<uint16_t>(7000 + osd))};
     raw.send(MessageType::kOsdBoot, content);
     turn();
     const auto reply = objecter::decode_osd_boot_reply(raw.last(MessageType::kOsdBootReply).front);
@@ -172,15 +172,34 @@ TEST_F(OsdServerRulesTest, AServerThatBootsElsewhereAgainAndAgainIsToldToWait) {
     return reply ? reply->error : OsdErrc::kInvalid;
   };
   const Uuid stolen = Uuid::random();
-  int booted = 0;
-  for (uint16_t i = 0; i < 100; ++i)
-    booted += boot(thief, 7, stolen, static_cast<uint16_t>(7000 + i)) == OsdErrc::kOk;
-  EXPECT_EQ(booted, BootPace::kBurst);
-  EXPECT_EQ(boot(thief, 7, stolen, 7200), OsdErrc::kBusy) << "an answer, and at once";
-  EXPECT_EQ(boot(honest, 8, Uuid::random(), 8000), OsdErrc::kOk);
+  uint64_t last = 0;
+  while (last < 100 && boot(7, stolen, last + 1, last) == OsdErrc::kOk) ++last;
+  EXPECT_EQ(last, static_cast<uint64_t>(BootPace::kBurst));
+  EXPECT_EQ(boot(7, stolen, last + 1, last), OsdErrc::kBusy) << "an answer, and at once";
+  EXPECT_EQ(boot(8, Uuid::random(), 1, 0), OsdErrc::kOk);
   EXPECT_FALSE(write("a", "x"));
   until([] { return false; }, BootPace::kInterval + std::chrono::seconds(1));
-  EXPECT_EQ(boot(thief, 7, stolen, 7200), OsdErrc::kOk);
+  EXPECT_EQ(boot(7, stolen, last + 1, last), OsdErrc::kOk);
+}
+
+// One start has the same addresses all the time; the map would follow whoever names others.
+TEST_F(OsdServerRulesTest, AStartThatRunsIsNotTakenElsewhere) {
+  RawClient first(*center, stack, osds[0].address, "first");
+  RawClient thief(*center, stack, osds[0].address, "thief");
+  objecter::OsdBoot content;
+  content.osd = 7;
+  content.fsid = fsid;
+  content.store = Uuid::random();
+  content.incarnation = 1;
+  const auto boot = [&](RawClient& raw, uint16_t port) {
+    content.addresses = {msgr::Address::loopback(port)};
+    raw.send(MessageType::kOsdBoot, content);
+    turn();
+    return objecter::decode_osd_boot_reply(raw.last(MessageType::kOsdBootReply).front)->error;
+  };
+  EXPECT_EQ(boot(first, 7007), OsdErrc::kOk);
+  EXPECT_EQ(boot(thief, 7008), OsdErrc::kBusy);
+  EXPECT_EQ(boot(first, 7007), OsdErrc::kOk);
 }
 
 TEST_F(OsdServerRulesTest, ABootThatCannotBeReadEndsTheSession) {
