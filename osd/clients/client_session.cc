@@ -104,13 +104,19 @@ bool ClientSession::try_resend(const ClientOpRef& op) {
   return true;
 }
 
+// What its reply may hold. A NOTIFY ends when others have answered, whose answers may have to wait
+// for replies of their own: it takes nothing before, and is counted when it has a result.
+uint64_t ClientSession::reply_need(const ClientOp& op) noexcept {
+  return op.is(OpCode::kNotify) ? 0 : op.reply_bytes();
+}
+
 bool ClientSession::must_hold(const ClientOp& op) {
   if (state_ == State::kWaiting || is_claiming_) return true;
   if (op.changes() && !fences_.is_claimed(*client_, nonce_)) {
     claim();
     return true;
   }
-  if (const uint64_t bytes = op.reply_bytes();
+  if (const uint64_t bytes = reply_need(op);
       bytes != 0 && !replies_.shares->allows(*reply_share_, bytes)) {
     replies_.is_awaited = true;
     return true;
@@ -144,9 +150,9 @@ void ClientSession::on_claimed(std::error_code error) {
 void ClientSession::execute(Entry& entry) {
   entry.is_executing = true;
   ++executing_;
-  if (const uint64_t bytes = entry.op->reply_bytes(); bytes != 0)
-    entry.op->reply_share =
-        std::make_shared<msgr::FairShares::Held>(replies_.shares->hold(reply_share_, bytes));
+  if (entry.op->reply_bytes() != 0)
+    entry.op->reply_share = std::make_shared<msgr::FairShares::Held>(
+        replies_.shares->hold(reply_share_, reply_need(*entry.op)));
   host_.execute(entry.op);
 }
 
@@ -204,7 +210,7 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
   if (is_kept)
     results_.remember(tid, {comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result,
                             op->header.attempt, !comes_again, false, comes_again && may_return});
-  if (op->reply_share != nullptr) op->reply_share->resize(result->data_bytes());
+  if (op->reply_share != nullptr) op->reply_share->resize(result->held_bytes());
   reply(*op, std::move(result));
   op->reply_share.reset();  // the reply has it
   if (wants_cancel && connection() != nullptr) host_.send_cancelled(*connection(), tid);

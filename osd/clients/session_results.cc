@@ -10,7 +10,7 @@ namespace {
 
 constexpr std::size_t kOverhead = 256;
 
-std::size_t cost(const OpResult& result) { return kOverhead + result.data_bytes(); }
+std::size_t cost(const OpResult& result) { return kOverhead + result.held_bytes(); }
 
 }  // namespace
 

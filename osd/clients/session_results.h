@@ -43,10 +43,9 @@ class SessionResults {
   const Entry* find(Tid tid) const;
   // REQUIRES: none is remembered for this tid.
   void remember(Tid tid, Entry entry);
-  // As remember(), for what comes without waiting for room: does nothing at twice the limit, or if
-  // the entity has no share left.
+  // As remember(), for what comes without waiting for room: does nothing at twice the limit.
   void remember_if_bounded(Tid tid, Entry entry) {
-    if (results_.size() < 2 * limits_.max_results && has_share()) remember(tid, std::move(entry));
+    if (results_.size() < 2 * limits_.max_results) remember(tid, std::move(entry));
   }
   // A newer attempt of the op is answered by it too. REQUIRES: it is remembered.
   void note_attempt(Tid tid, uint32_t attempt);

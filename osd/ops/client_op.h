@@ -52,6 +52,13 @@ struct OpResult {
     for (const ReplyData& each : data) total += each.view().size();
     return total;
   }
+  // The memory that it keeps, of which the data may be a part.
+  std::size_t held_bytes() const noexcept {
+    std::size_t total = 0;
+    for (const ReplyData& each : data)
+      total += each.buffer ? each.buffer.bytes().size() : each.small.size();
+    return total;
+  }
 };
 using OpResultRef = std::shared_ptr<const OpResult>;
 

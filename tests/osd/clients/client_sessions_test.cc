@@ -60,7 +60,6 @@ TEST_F(ClientSessionsTest, RepliesWithAnyDataCountForTheShare) {
        std::vector<std::pair<OpCode, uint64_t>>{{OpCode::kList, 5000},
                                                 {OpCode::kMapExtents, 1u << 30},
                                                 {OpCode::kGetXattr, 0},
-                                                {OpCode::kNotify, 1000},
                                                 {OpCode::kListWatchers, 0}}) {
     make_sessions({.reply_bytes = 4u << 20});
     FakeConnection& a = connect("client.a", 1);
@@ -80,6 +79,17 @@ TEST_F(ClientSessionsTest, RepliesWithAnyDataCountForTheShare) {
     EXPECT_EQ(replies.size(), kAsked + 1);
     replies.clear();
   }
+}
+
+// Who is notified answers with an op, and may have to read before.
+TEST_F(ClientSessionsTest, ANotifyTakesNothingOfTheShareUntilItHasAResult) {
+  make_sessions({.reply_bytes = 4u << 20});
+  FakeConnection& a = connect("client.a", 1);
+  for (Tid tid = 1; tid <= 100; ++tid)
+    submit(a, Vector("a").add(OpCode::kNotify, 0, 1000).tid(tid));
+  submit(a, Vector("a").read(0, 30'000).tid(101));
+  EXPECT_EQ(running.size(), 101u);
+  while (!running.empty()) end(running_tids().front());
 }
 
 TEST_F(ClientSessionsTest, WhatIsRememberedOfAllStartsOfAnEntityIsBounded) {
