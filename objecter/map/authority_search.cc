@@ -22,6 +22,7 @@ OsdId AuthoritySearch::authority_by(const OsdMap& map) const {
 void AuthoritySearch::follow(OsdMapRef map, bool is_proven) {
   map_ = std::move(map);
   is_proven_ |= is_proven;
+  if (hearsay_ != nullptr && hearsay_->epoch <= map_->epoch) hearsay_.reset();
   if (!std::exchange(is_on_, true)) hunt_.start();
 }
 
@@ -39,10 +40,15 @@ void AuthoritySearch::on_lost(const ServerConnection& server) {
 
 std::vector<msgr::Address> AuthoritySearch::candidates() const {
   std::vector<msgr::Address> all;
-  const OsdInfo* authority = map_->find_osd(authority_by(*map_));
-  if (authority != nullptr) all = authority->addresses;
-  for (const msgr::Address& address : bootstrap_)
-    if (std::find(all.begin(), all.end(), address) == all.end()) all.push_back(address);
+  const auto add = [&all](const std::vector<msgr::Address>& addresses) {
+    for (const msgr::Address& address : addresses)
+      if (std::find(all.begin(), all.end(), address) == all.end()) all.push_back(address);
+  };
+  for (const OsdMapRef& map : {map_, hearsay_}) {
+    const OsdInfo* authority = map == nullptr ? nullptr : map->find_osd(authority_by(*map_));
+    if (authority != nullptr) add(authority->addresses);
+  }
+  add(bootstrap_);
   return all;
 }
 

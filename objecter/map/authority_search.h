@@ -30,6 +30,9 @@ class AuthoritySearch final : private MapSeeker {
   // From now on the authority is the one of this map, which it has sent itself or, as long as it
   // has sent none, another server. Begins to search, unless that is on already.
   void follow(OsdMapRef map, bool is_proven);
+  // A newer map of another server, whose word counts only for where to look: the authority may have
+  // moved.
+  void hear(OsdMapRef map) { hearsay_ = std::move(map); }
   bool is_on() const noexcept { return is_on_; }
   void stop() { hunt_.stop(); }
 
@@ -56,6 +59,7 @@ class AuthoritySearch final : private MapSeeker {
   const std::optional<OsdId> named_;
   Ask ask_;
   OsdMapRef map_;           // null before follow()
+  OsdMapRef hearsay_;       // null if nobody has told of a newer one
   bool is_proven_ = false;  // map_ is the authority's
   bool is_on_ = false;      // has a map
   MapHunt hunt_;            // its source is the authority

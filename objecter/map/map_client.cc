@@ -133,7 +133,8 @@ bool MapClient::takes(const ServerRef& server, const OsdMap& map) {
 void MapClient::hear(const ServerRef& server, OsdMap map) {
   if (is_proven_) {
     choose(server);  // the authority's own word comes by the search
-    if (map.epoch <= epoch()) on_answer(*server);
+    if (map.epoch <= epoch()) return on_answer(*server);
+    authority_search_.hear(std::make_shared<const OsdMap>(std::move(map)));
     return;
   }
   if (!authority_search_.may_be_ours(map)) {

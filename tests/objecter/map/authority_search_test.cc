@@ -101,6 +101,28 @@ TEST_F(AuthoritySearchTest, ItsWordReplacesWhatOthersSaidWhileItWasAway) {
   EXPECT_EQ(*objecter->map(), map) << "although its epoch is a lower one";
 }
 
+TEST_F(AuthoritySearchTest, AnAuthorityThatHasMovedIsFoundByTheWordOfAnother) {
+  begin();
+  make_objecter();
+  settle();
+  OsdMap elsewhere = map;
+  elsewhere.epoch = 6;
+  elsewhere.osds[0].addresses = {msgr::Address::loopback(1)};  // nobody is there
+  osd(0).map = elsewhere;
+  osd(0).push_map();
+  settle();
+  ASSERT_EQ(objecter->map()->epoch, 6u);
+  lose_authority();
+  pass(20s);
+  OsdMap back = map;
+  back.epoch = 7;
+  osd(0).map = osd(1).map = back;
+  find_authority();
+  osd(1).push_map();
+  pass(20s);
+  EXPECT_EQ(*objecter->map(), back);
+}
+
 TEST_F(AuthoritySearchTest, WhoIsNotTheConfiguredAuthorityIsNotTakenForIt) {
   begin();
   osd(1).map = forged();
