@@ -65,6 +65,8 @@ class MapLimitTest(TestCase):
         saved.write_text(json.dumps(full, indent=2))
         cluster.lunar("map", "restore", saved, "--yes-i-really-mean-it")
         _, sentence = cluster.lunar_fails("pool", "create", "more")
+        self.assertIn("has not been up", sentence)  # which pools it knows is not known
+        _, sentence = cluster.lunar_fails("pool", "create", "more", "--osds", "0")
         self.assertIn("remove a pool", sentence)
         for words in (("status",), ("pool", "ls"), ("osd", "ls"), ("map", "dump")):
             cluster.lunar(*words)
@@ -81,7 +83,7 @@ class MapLimitTest(TestCase):
         del kept["pools"][1]
         again.write_text(json.dumps(kept))
         cluster.lunar("map", "restore", again, "--yes-i-really-mean-it")
-        cluster.lunar("pool", "create", "more")
+        cluster.lunar("pool", "create", "more", "--osds", "0")
 
 
 if __name__ == "__main__":
