@@ -419,10 +419,9 @@ void ScsiCommand::finish_as(const IoResult& result) {
   const bool is_write = cdb_.kind != CommandKind::kRead && cdb_.kind != CommandKind::kVerify &&
                         cdb_.kind != CommandKind::kGetLbaStatus;
   ends_with_loss_ = result.error == objecter::OsdErrc::kLostWrites;
-  const bool is_of_whole_image = has_failed_to_write_back_ ||
-                                 cdb_.kind == CommandKind::kSynchronizeCache ||
-                                 cdb_.kind == CommandKind::kWriteBack ||
-                                 cdb_.kind == CommandKind::kUnmap;
+  const bool is_of_whole_image =
+      has_failed_to_write_back_ || cdb_.kind == CommandKind::kSynchronizeCache ||
+      cdb_.kind == CommandKind::kWriteBack || cdb_.kind == CommandKind::kUnmap;
   const std::error_code& reason = result.reason ? result.reason : result.error;
   if (!is_of_whole_image) {
     reach_->on_io(reason, offset(), length());

@@ -141,8 +141,7 @@ Task<Outcome<msgr::Address>> OsdServer::bring_up(std::unique_ptr<StartArguments>
 // the grace, as it may be of a copy of the store.
 void OsdServer::prefer_last_port(std::vector<msgr::Address>& candidates) const {
   const objecter::OsdMapRef& map = maps_->map();
-  const objecter::OsdInfo* last =
-      map == nullptr ? nullptr : map->find_osd(store_.identity().osd);
+  const objecter::OsdInfo* last = map == nullptr ? nullptr : map->find_osd(store_.identity().osd);
   if (last == nullptr || last->addresses.empty()) return;
   const auto at = std::find_if(
       candidates.begin(), candidates.end(),
