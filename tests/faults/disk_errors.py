@@ -84,6 +84,7 @@ class DiskErrors(Stand):
     file_system = "ext4"
     failing = "writes"
     VICTIM = 1
+    is_worn = True  # folders are among what the disk has not taken: later ones may be found damaged at any time
 
     def __init__(self, folder):
         self.disks = pathlib.Path(folder) / "disks"

@@ -501,8 +501,8 @@ def _run_round(stand, number, seed, seconds):
 
 
 def run_rounds(kind, rounds, seed, seconds=1.5, keep=True, say=print):
-    """Runs rounds of one kind, a name in KINDS or a class, on one stand, round i with seed + i. FaultError at
-    the first that finds something; its folder is then kept, if not told otherwise."""
+    """Runs rounds of one kind, a name in KINDS or a class, on one stand, round i with seed + i; fewer if the stand is
+    worn before. FaultError at the first that finds something; its folder is then kept, if not told otherwise."""
     folder = pathlib.Path(tempfile.mkdtemp(prefix="lunar-", dir="/tmp"))
     number = None
     try:
@@ -512,6 +512,8 @@ def run_rounds(kind, rounds, seed, seconds=1.5, keep=True, say=print):
             for number in range(rounds):
                 text = _run_round(stand, number, seed + number, seconds)
                 say(f"{kind}: round {number}, seed {seed + number}: {text}")
+                if stand.is_worn:
+                    break
         except BaseException:
             try:
                 stand.stop()

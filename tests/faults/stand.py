@@ -74,6 +74,7 @@ def judge(files):
 class Stand:
     """A cluster and a tgtd on which rounds are run, one image for each."""
     bsopts = None
+    is_worn = False  # the next round needs a new stand
 
     # Of the kind: what differs from the stand's defaults.
     tgtd_uid = None

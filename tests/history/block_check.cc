@@ -222,8 +222,9 @@ BlockCheck::Result BlockCheck::run_on(int server, uint64_t block,
       if (!losses[next_loss_].is_of(server_)) continue;
       try_all();
       if (is_undecided_) return Result::kUndecided;
-      if (!is_on_disk_) lose(next_loss_, std::max(last, losses[next_loss_].begins));
-      if (losses[next_loss_].ends > each.at) break;  // it goes on
+      const bool goes_on = losses[next_loss_].ends > each.at;
+      if (!is_on_disk_) lose(next_loss_, std::max(last, losses[next_loss_].begins), goes_on);
+      if (goes_on) break;
     }
     last = each.at;
     now_ = each.at;
@@ -540,10 +541,13 @@ void BlockCheck::keep(uint32_t index, uint64_t done, bool is_decided) {
   add(left);
 }
 
-// Every state becomes all those that may be left of it.
-void BlockCheck::lose(std::size_t loss, Position at) {
+// Every state becomes all those that may be left of it; itself too, if the loss goes on.
+void BlockCheck::lose(std::size_t loss, Position at, bool goes_on) {
   const bool is_decided = !claims_.losses()[loss].is_partial;  // what is left is on disk
   begin_search();
+  if (goes_on) {
+    for (const BlockState& state : states_) add(state);
+  }
   std::vector<std::pair<uint32_t, uint64_t>> todo;  // layer, done
   std::unordered_map<uint64_t, std::vector<uint64_t>> visited;
   std::unordered_set<uint64_t> unseen_on_disk;  // done
@@ -586,7 +590,7 @@ void BlockCheck::lose(std::size_t loss, Position at) {
     }
   }
   states_ = found_;
-  is_on_disk_ = is_decided;
+  is_on_disk_ = is_decided && !goes_on;
 }
 
 }  // namespace lunar::test

@@ -137,7 +137,7 @@ class BlockCheck {
   void add(const BlockState& state);
   void release(uint32_t which);
   void keep(uint32_t layer, uint64_t done, bool is_decided);
-  void lose(std::size_t loss, Position at);
+  void lose(std::size_t loss, Position at, bool goes_on);
   void put_link(uint32_t layer, uint32_t below);
   bool may_be_lost(const Layer& layer, std::size_t loss, Position at);
   bool is_told(const Command& command, std::size_t loss);

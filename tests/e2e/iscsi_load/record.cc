@@ -185,7 +185,8 @@ void RecordRun::issue_compare_and_write(HistoryOp op) {
   submit(std::move(op), command);
 }
 
-// Sets of bits live in blocks of their own: what is combined with another content is damaged.
+// Sets of bits live in blocks of their own: what is combined with another content is damaged. Each
+// is read back: of a dozen that nobody has seen, a loss may leave any set.
 void RecordRun::issue_orwrite() {
   HistoryOp op{.command = HistoryCommand::kOrwrite,
                .lba = below(kOrBlocks),
@@ -214,6 +215,7 @@ void RecordRun::submit(HistoryOp op, Command command) {
 void RecordRun::answered(const HistoryOp& op, const Command& command,
                          const FinalCompletion& result) {
   if (op.command == HistoryCommand::kFlush) return;
+  if (op.command == HistoryCommand::kOrwrite) issue_read(op.lba, op.num_blocks);
   std::vector<ContentId> ids = op.ids;
   if (op.command == HistoryCommand::kRead && result.last.is_good() &&
       result.last.transferred == command.data->size()) {
