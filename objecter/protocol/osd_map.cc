@@ -22,8 +22,9 @@ constexpr std::size_t kOsdStoreBytes = 1 + 4;              // of version 5; and 
 constexpr std::size_t kAddressBytes = 1 + 16 + 2;
 constexpr std::size_t kPoolBytes = 8 + 4 + 4 + 8 + 1 + 4;  // and its name and members
 constexpr std::size_t kMemberBytes = 4 + 4;
-constexpr std::size_t kPlaceBytes = 4 + 4;   // in RADOS: and its texts
-constexpr std::size_t kEntityBytes = 4 + 4;  // and its texts
+constexpr std::size_t kPlaceBytes = 4 + 4;         // in RADOS: and its texts
+constexpr std::size_t kEntityBytes = 4 + 4;        // and its texts
+constexpr std::size_t kUnknownPoolsBytes = 8 + 8;  // of version 6
 
 void put_osd(ByteWriter& w, const OsdInfo& osd, uint16_t version) {
   w.put(osd.id);
@@ -117,6 +118,10 @@ bool get_map(ByteReader& r, uint16_t version, OsdMap& map) {
   map.pools.reserve(pools);
   for (uint32_t i = 0; i < pools && r.ok(); ++i) map.pools.push_back(get_pool(r, version));
   if (version > 2 && !get_entities(r, map)) return false;
+  if (version > 5) {
+    map.unknown_pools.from = r.get<PoolId>();
+    map.unknown_pools.until = r.get<PoolId>();
+  }
   return r.is_finished() && (version < 3 || map.written_version() == version);
 }
 
@@ -320,12 +325,20 @@ bool OsdMap::has_kinds() const noexcept {
                      [](const OsdInfo& osd) { return osd.kind.has_value(); });
 }
 
+uint16_t OsdMap::written_version() const noexcept {
+  if (!unknown_pools.is_empty()) return kVersion;
+  return has_kinds() ? 5 : has_rados_pools() ? 4 : has_caps() ? 3 : 2;
+}
+
 Outcome<void> validate(const OsdMap& map) {
   if (map.fsid.is_nil()) return not_valid("it has no cluster id");
   if (map.epoch == 0) return not_valid("its epoch is 0");
   if (map.epoch > OsdMap::kMaxEpoch) return not_valid("its epoch is above 2^62");
   if (map.next_pool_id == 0) return not_valid("next_pool_id is 0");
   if (map.next_pool_id > OsdMap::kMaxPoolId) return not_valid("next_pool_id is above 2^20");
+  if (map.unknown_pools.from > map.unknown_pools.until ||
+      map.unknown_pools.until > map.next_pool_id)
+    return not_valid("unknown_pools are no range below next_pool_id");
   if (auto osds = validate_osds(map); !osds) return osds;
   if (auto pools = validate_pools(map); !pools) return pools;
   if (auto places = validate_rados_pools(map); !places) return places;
@@ -350,6 +363,7 @@ std::size_t encoded_bytes(const OsdMap& map) noexcept {
   const uint16_t version = map.written_version();
   if (version > 4)
     for (const OsdInfo& osd : map.osds) bytes += kOsdStoreBytes + osd.rados_client.size();
+  if (version > 5) bytes += kUnknownPoolsBytes;
   if (version < 3) return bytes;
   bytes += 1 + 4;
   for (const EntityInfo& entity : map.entities)
@@ -379,6 +393,10 @@ void encode(const OsdMap& map, std::vector<std::byte>& out) {
       w.put_string(entity.entity);
       w.put_string(entity.caps);
     }
+  }
+  if (version > 5) {
+    w.put(map.unknown_pools.from);
+    w.put(map.unknown_pools.until);
   }
   w.put(crc32c(0, ConstBytes(out).subspan(start)));
 }

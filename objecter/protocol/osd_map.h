@@ -73,12 +73,22 @@ struct EntityInfo {
   friend bool operator==(const EntityInfo&, const EntityInfo&) = default;
 };
 
+// From `from` on, below `until`; empty if they are the same. A value.
+struct PoolIdRange {
+  PoolId from = 0;
+  PoolId until = 0;
+  bool is_empty() const noexcept { return from == until; }
+  bool has(PoolId id) const noexcept { return id >= from && id < until; }
+  friend bool operator==(const PoolIdRange&, const PoolIdRange&) = default;
+};
+
 // Which servers and pools there are, at one epoch, and who may do what. Changed by the authority
 // alone, into a copy with the next epoch; immutable once published, and shared as OsdMapRef.
 struct OsdMap {
-  // Of the encoded form; older ones are read, too. A map that says nothing of stores is written as
-  // 4, one without pools in RADOS as 3, and one without entities, too, as 2.
-  static constexpr uint16_t kVersion = 5;
+  // Of the encoded form; older ones are read, too. A map without unknown pools is written as 5, one
+  // that says nothing of stores as 4, one without pools in RADOS as 3, and one without entities,
+  // too, as 2.
+  static constexpr uint16_t kVersion = 6;
   static constexpr std::size_t kMaxOsds = 4096;
   static constexpr std::size_t kMaxPools = 4096;
   static constexpr std::size_t kMaxEntities = 4096;
@@ -93,6 +103,9 @@ struct OsdMap {
   std::vector<OsdInfo> osds;    // sorted by id
   std::vector<PoolInfo> pools;  // sorted by id
   PoolId next_pool_id = 1;      // above every id that was ever given to a pool
+  // Ids that pools may have of which this map does not know, since it comes from a backup. Servers
+  // keep the objects of those, and purge all others that are below next_pool_id and not in `pools`.
+  PoolIdRange unknown_pools;
   // Whoever is not in `entities` may do nothing. False in clusters that were made before there were
   // capabilities, until somebody says so, and in what clients are shown.
   bool enforces_caps = false;
@@ -107,9 +120,7 @@ struct OsdMap {
   bool has_rados_pools() const noexcept;
   bool has_kinds() const noexcept;  // of the stores of its OSDs, one at least
   // The oldest version of the encoded form that can say all of it.
-  uint16_t written_version() const noexcept {
-    return has_kinds() ? kVersion : has_rados_pools() ? 4 : has_caps() ? 3 : 2;
-  }
+  uint16_t written_version() const noexcept;
   friend bool operator==(const OsdMap&, const OsdMap&) = default;
 };
 using OsdMapRef = std::shared_ptr<const OsdMap>;

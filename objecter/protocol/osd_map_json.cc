@@ -170,6 +170,9 @@ std::string to_json(const OsdMap& map) {
     json["enforces_caps"] = map.enforces_caps;
     json["entities"] = std::move(entities);
   }
+  if (!map.unknown_pools.is_empty()) {
+    json["unknown_pools"] = {{"from", map.unknown_pools.from}, {"until", map.unknown_pools.until}};
+  }
   return json_text(json);
 }
 
@@ -197,6 +200,10 @@ Outcome<OsdMap> osd_map_from_json(std::string_view text) {
     map.enforces_caps = fields.flag(json, "enforces_caps");
     for (const Json& entity : fields.array(json, "entities"))
       map.entities.push_back({fields.text(entity, "entity"), fields.text(entity, "caps")});
+  }
+  if (const auto unknown = json.find("unknown_pools"); unknown != json.end()) {
+    map.unknown_pools.from = fields.number<PoolId>(*unknown, "from");
+    map.unknown_pools.until = fields.number<PoolId>(*unknown, "until");
   }
   if (!fields.first_bad().empty()) {
     return failure(OsdErrc::kInvalid,

@@ -6,6 +6,7 @@
 #include <algorithm>
 
 #include "osd/map/map_commands.h"
+#include "osd/map/unknown_pools.h"
 
 namespace lunar::osd {
 namespace {
@@ -94,7 +95,7 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
   if (known != nullptr && *known == now && !knows_more_pools)
     return {{OsdErrc::kOk, map.epoch, {}}, std::nullopt};
   OsdMap next = map;
-  if (knows_more_pools) next.next_pool_id = boot.next_pool_id;
+  if (knows_more_pools) know_of_pool_ids(next, boot.next_pool_id);
   const auto at =
       std::lower_bound(next.osds.begin(), next.osds.end(), boot.osd,
                        [](const OsdInfo& osd, objecter::OsdId id) { return osd.id < id; });

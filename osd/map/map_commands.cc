@@ -12,6 +12,7 @@
 #include "objecter/protocol/placement.h"
 #include "osd/map/auth_commands.h"
 #include "osd/map/command_arguments.h"
+#include "osd/map/unknown_pools.h"
 
 namespace lunar::osd {
 namespace {
@@ -337,6 +338,21 @@ CommandChange pool_create(const OsdMap& map, const Json& arguments) {
   return change(std::move(next), shown);
 }
 
+CommandChange pool_purge_unknown(const OsdMap& map, const Json& arguments) {
+  const objecter::PoolIdRange unknown = map.unknown_pools;
+  if (unknown.is_empty()) return answer(map, {{"status", "the map knows all pools"}});
+  if (!is_set(arguments, "yes_i_really_really_mean_it"))
+    return refuse(OsdErrc::kNotPermitted,
+                  fmt::format("pools with ids from {} to {} may have been made after the backup "
+                              "from which the map was restored: if there was none, or all that is "
+                              "in them may go, repeat with --yes-i-really-really-mean-it",
+                              unknown.from, unknown.until - 1));
+  OsdMap next = map;
+  next.unknown_pools = {};
+  return change(std::move(next),
+                {{"status", "purged"}, {"from", unknown.from}, {"until", unknown.until}});
+}
+
 // Another store by the id of one that is lost: the next map in which it is meant.
 void replace_store(OsdMap& map, OsdInfo& osd, const Uuid& store) {
   osd.store = store;
@@ -480,9 +496,11 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   // A pool id is never used twice.
   const bool is_on_new_store =
       restored->find_osd(map.authority)->store != map.find_osd(map.authority)->store;
+  const PoolId backup_next = restored->next_pool_id;
   restored->next_pool_id = std::max(restored->next_pool_id, map.next_pool_id);
   if (is_on_new_store)
     restored->next_pool_id = std::min(restored->next_pool_id + kRestorePoolGap, OsdMap::kMaxPoolId);
+  mark_unknown_pools(*restored, backup_next);
   restored->epoch = std::max(restored->epoch, map.epoch) + kRestoreGap;
   // What was taken from an entity since is not given back, and no cluster is without capabilities
   // again. Only one that was made anew has none of its own to keep.
@@ -492,8 +510,9 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
     return refuse(static_cast<OsdErrc>(known.error().code.value()), known.error().message);
   if (!is_set(arguments, "yes_i_really_mean_it"))
     return refuse(OsdErrc::kNotPermitted,
-                  "restoring a map brings back its pools and drops the ones made since, with their "
-                  "objects; if that is meant, repeat with --yes-i-really-mean-it");
+                  "restoring a map brings back its pools, and the ones made since can no more be "
+                  "used: their objects are kept until `lunar pool purge-unknown`; if that is "
+                  "meant, repeat with --yes-i-really-mean-it");
   return change(std::move(*restored), {{"status", "restored"}, {"replaced", replaced}});
 }
 
@@ -515,6 +534,7 @@ constexpr MapCommand kCommands[] = {
     {"pool get", &pool_get, MapCommandKind::kShows},
     {"pool create", &pool_create, MapCommandKind::kChanges},
     {"pool rm", &pool_rm, MapCommandKind::kChanges},
+    {"pool purge-unknown", &pool_purge_unknown, MapCommandKind::kChanges},
     {"map dump", &map_dump, MapCommandKind::kReads},
     // Of a backup it is said that it is the newest map, which only the authority knows.
     {"map backup", &map_dump, MapCommandKind::kChanges},
@@ -548,7 +568,7 @@ std::string command_prefix(std::string_view text) {
 }
 
 std::string_view map_command_help() {
-  return "status, osd ls|tree|dump|map|down|rm|replace, pool ls|get|create|rm, map "
+  return "status, osd ls|tree|dump|map|down|rm|replace, pool ls|get|create|rm|purge-unknown, map "
          "dump|backup|restore, auth ls|get|caps|rm|enforce";
 }
 

@@ -16,7 +16,7 @@ namespace lunar::osd {
 // older: a restored one is later than any that is known to the authority by so many changes.
 constexpr objecter::Epoch kRestoreGap = 1'000'000;
 // And pools may have been made since, of which an authority on a new store knows nothing: their ids
-// are not given out again, and what is left of them is removed.
+// are not given out again.
 constexpr objecter::PoolId kRestorePoolGap = 1024;
 
 using CommandChange = MapChange<objecter::CommandReply>;

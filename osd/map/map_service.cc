@@ -9,6 +9,7 @@
 #include "common/log_limited.h"
 #include "objecter/protocol/osd_op.h"
 #include "osd/map/map_boot.h"
+#include "osd/map/unknown_pools.h"
 
 namespace lunar::osd {
 
@@ -122,7 +123,10 @@ void MapService::on_newer_map(OsdMap map) {
   if (newest && map.epoch <= newest->epoch) return;
   // A restored map may know of fewer pools than we have had. The authority hears of them by our
   // next boot, however late that is.
-  if (newest) map.next_pool_id = std::max(map.next_pool_id, newest->next_pool_id);
+  if (newest) {
+    know_of_pool_ids(map, newest->next_pool_id);
+    log_unknown_pools(*newest, map);
+  }
   keeper_.keep(std::move(map));
 }
 

@@ -17,7 +17,7 @@ bool is_any_name(const std::string&) { return true; }
 void PoolPurger::on_map(objecter::OsdMapRef map) {
   map_ = std::move(map);
   for (objecter::PoolId id = 1; id < map_->next_pool_id; ++id) {
-    if (map_->find_pool(id) != nullptr)
+    if (is_kept(id))
       known_gone_.erase(id);
     else if (known_gone_.insert(id).second)
       queue_.push_back(id);

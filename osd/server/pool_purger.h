@@ -13,8 +13,9 @@
 namespace lunar::osd {
 
 // Gives back the space of pools that were removed: every pool id that was given out and is not in
-// the map, also if it went while this server was down. One object at a time, beside the ops.
-// Loop-bound. Borrows the names. REQUIRES at destruction: stop() is done, or no map came.
+// the map, nor among its unknown ones, also if it went while this server was down. One object at a
+// time, beside the ops. Loop-bound. Borrows the names. REQUIRES at destruction: stop() is done, or
+// no map came.
 class PoolPurger {
  public:
   // Removes one object, in the order of its other ops; its argument runs once, later.
@@ -29,10 +30,11 @@ class PoolPurger {
  private:
   Detached run();
   Task<uint64_t> purge(objecter::PoolId pool);
-  // A pool that a restored map brought back is left.
-  bool must_go(objecter::PoolId pool) const {
-    return !is_stopping_ && map_->find_pool(pool) == nullptr;
+  bool is_kept(objecter::PoolId pool) const {
+    return map_->find_pool(pool) != nullptr || map_->unknown_pools.has(pool);
   }
+  // A pool that a restored map brought back is left.
+  bool must_go(objecter::PoolId pool) const { return !is_stopping_ && !is_kept(pool); }
 
   ObjectNames& names_;
   RemoveObject remove_;

@@ -154,6 +154,36 @@ class StoreIdentityTest(TestCase):
         for name in names:
             self.assertEqual(self.read(cluster, name), (0, content))
 
+    def test_pools_made_after_the_backup_are_kept(self):
+        """The newest backup is older than a pool; the map that a server has is found later."""
+        cluster = self.start_cluster(num_osds=3, pools=(), options={"objecter_op_timeout": "3s"})
+        backup, newer = self.folder / "map.json", self.folder / "newer.json"
+        cluster.lunar("map", "backup", backup)
+        cluster.lunar("pool", "create", "rbd", "--osds", "1,2")
+        content = bytes(range(256)) * (IMAGE_BYTES // 256)
+        path = self.folder / "content"
+        path.write_bytes(content)
+        cluster.lunar("import", path, "rbd/image")
+
+        cluster.osds[0].kill()
+        cluster.lunar("map", "backup", newer, "--any-server")
+        shutil.rmtree(cluster.store_folder(0))
+        cluster.make_store(0)
+        cluster.start_osd(0)
+
+        def restore(file, *more):
+            cluster.lunar("map", "restore", file, *more, "--yes-i-really-mean-it")
+            wait_until(lambda: cluster.lunar_json("status")["num_up_osds"] == 3, 60, "all to be up")
+        restore(backup, "--osd-lost", "0")
+        self.assertEqual(cluster.lunar_json("pool", "ls"), [])
+        self.assertIn("purge-unknown", str(cluster.lunar_json("status")["health_details"]))
+        for osd in (1, 2):
+            wait_until(lambda osd=osd: "does not know pool 'rbd'" in cluster.osds[osd].log(), 20,
+                       "the servers to say so")
+            cluster.restart_osd(osd)
+        restore(newer, "--osd-lost", "0")
+        self.assertEqual(self.read(cluster, "rbd/image"), (0, content))
+
 
 if __name__ == "__main__":
     unittest.main(verbosity=2)

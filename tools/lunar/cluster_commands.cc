@@ -36,6 +36,7 @@ struct ClusterArguments {
   std::string store, rados_pool, rados_namespace;
   bool is_sure = false;
   bool overwrites = false;
+  bool asks_any_server = false;
   bool fences_all = false;  // every client of the entity
 };
 
@@ -73,8 +74,15 @@ Outcome<void> refuse_other_file(const std::string& file, const std::string& map_
                  file + " " + what + " Name another file, or add --overwrite");
 }
 
+Outcome<std::string> map_to_save(CommandContext& context, bool of_any_server) {
+  if (!of_any_server) return ask_server(context, -1, {{"prefix", "map backup"}});
+  auto answer = send_to_any(context, {{"prefix", "map dump"}});
+  if (!answer) return failure(answer.error());
+  return std::move(answer->text);
+}
+
 Outcome<void> backup(CommandContext& context, const ClusterArguments& arguments) {
-  const auto map = ask_server(context, -1, {{"prefix", "map backup"}});
+  const auto map = map_to_save(context, arguments.asks_any_server);
   if (!map) return failure(map.error());
   if (!arguments.overwrites) {
     if (auto free = refuse_other_file(arguments.file, *map); !free) return free;
@@ -339,6 +347,15 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   removed->add_flag("--yes-i-really-really-mean-it", arguments->is_sure,
                     "confirm that all images of the pool are lost");
 
+  auto* purged = context.add(
+      *pool, "purge-unknown", "delete what is left of pools that a restored map does not know",
+      [&context, arguments] {
+        return ask_authority(context, {{"prefix", "pool purge-unknown"},
+                                       {"yes_i_really_really_mean_it", arguments->is_sure}});
+      });
+  purged->add_flag("--yes-i-really-really-mean-it", arguments->is_sure,
+                   "confirm that all images of those pools are lost");
+
   CLI::App* map =
       app.add_subcommand("map", "show, save and restore the cluster map")->require_subcommand(1);
   simple(*map, "dump", "print the cluster map", "map dump");
@@ -347,6 +364,8 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   saved->add_option("file", arguments->file, "file to write the map to")->required();
   saved->add_flag("--overwrite", arguments->overwrites,
                   "replace a file that is not an older backup of this cluster's map");
+  saved->add_flag("--any-server", arguments->asks_any_server,
+                  "if the map authority is away, save what another server has, which may be older");
   auto* restored = context.add(*map, "restore", "put a saved map back",
                                [&context, arguments] { return restore(context, *arguments); });
   restored->add_option("file", arguments->file, "file that 'map backup' has written")->required();

@@ -127,6 +127,12 @@ void judge_losses(const ServerReply& reply, const std::string& name, Health& hea
 
 Health health_of(const ServerReports& reports, bool is_authority_silent) {
   Health health;
+  const objecter::PoolIdRange unknown = reports.map->unknown_pools;
+  if (!unknown.is_empty()) {
+    health.warn("the map was restored, and may not know pools with ids from " +
+                std::to_string(unknown.from) + " to " + std::to_string(unknown.until - 1) +
+                ": restore a newer backup, or give them up by 'lunar pool purge-unknown'");
+  }
   std::size_t at = 0;
   for (const objecter::OsdInfo& osd : reports.map->osds) {
     const std::string name = "osd." + std::to_string(osd.id);

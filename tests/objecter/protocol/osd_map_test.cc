@@ -132,7 +132,7 @@ TEST(OsdMapTest, AnotherFormatIsNamed) {
   ASSERT_FALSE(read);
   EXPECT_EQ(read.error().code, make_error_code(OsdErrc::kIncompatible));
   EXPECT_THAT(read.error().message, HasSubstr("version 9"));
-  EXPECT_THAT(read.error().message, HasSubstr("version 5"));
+  EXPECT_THAT(read.error().message, HasSubstr("version 6"));
 }
 
 // As a server of before the incarnations wrote it into its store.
@@ -199,6 +199,18 @@ TEST(OsdMapTest, WithoutStoresItIsOfTheVersionBefore) {
   const OsdMap shown = without_stores(map_with_kinds());
   EXPECT_EQ(shown, map_with_rados());
   EXPECT_EQ(shown.written_version(), 4);
+}
+
+TEST(OsdMapTest, UnknownPoolsSurviveABackupAndTheWire) {
+  OsdMap map = map_with_kinds();
+  map.unknown_pools = {map.next_pool_id - 1, map.next_pool_id};
+  EXPECT_EQ(encoded(map).size(), encoded_bytes(map));
+  const auto read = decode_osd_map(encoded(map));
+  ASSERT_TRUE(read) << read.error().message;
+  EXPECT_EQ(*read, map);
+  const auto restored = osd_map_from_json(to_json(map));
+  ASSERT_TRUE(restored) << restored.error().message;
+  EXPECT_EQ(*restored, map);
 }
 
 TEST(OsdMapTest, StoresSurviveABackup) {
@@ -281,6 +293,14 @@ const BadMap kBadMaps[] = {
      [](OsdMap& m) { m.osds[0].addresses[0].set_port(0); }},
     {"pools_out_of_order", "pool 1 is out of order",
      [](OsdMap& m) { std::swap(m.pools[0], m.pools[1]); }},
+    {"unknown_pools_backwards", "unknown_pools",
+     [](OsdMap& m) {
+       m.unknown_pools = {3, 2};
+     }},
+    {"unknown_pools_above_all", "unknown_pools",
+     [](OsdMap& m) {
+       m.unknown_pools = {2, m.next_pool_id + 1};
+     }},
     {"pool_id_not_handed_out", "next_pool_id", [](OsdMap& m) { m.next_pool_id = 3; }},
     {"pool_name", "needs a name", [](OsdMap& m) { m.pools[0].name = "a/b"; }},
     {"pool_name_length", "needs a name", [](OsdMap& m) { m.pools[0].name.assign(65, 'a'); }},
@@ -362,7 +382,7 @@ TEST(OsdMapJsonTest, WhatIsWrongIsNamed) {
   EXPECT_THAT(
       with("12,", std::string(400'000, '[') + std::string(400'000, ']') + ",").error().message,
       HasSubstr("is nested more than"));
-  EXPECT_EQ(with("\"format\": 2", "\"format\": 6").error().code,
+  EXPECT_EQ(with("\"format\": 2", "\"format\": 7").error().code,
             make_error_code(OsdErrc::kIncompatible));
   for (const char* bad : {"", "[]", "{", "3", "{\"osds\": {}}", "null"}) {
     EXPECT_FALSE(osd_map_from_json(bad)) << bad;

@@ -117,6 +117,9 @@ TEST_F(MapBootTest, NoPoolGetsAnIdThatAServerKnows) {
   const BootChange change = boot_osd(map, boot);
   ASSERT_TRUE(change.next);
   EXPECT_EQ(change.next->next_pool_id, boot.next_pool_id);
+  EXPECT_EQ(change.next->unknown_pools,
+            (objecter::PoolIdRange{map.next_pool_id, boot.next_pool_id}))
+      << "what it has of them is kept";
   boot.next_pool_id = 1;
   EXPECT_EQ(boot_osd(map, boot).next->next_pool_id, map.next_pool_id) << "it may know less";
 }

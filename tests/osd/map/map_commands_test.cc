@@ -234,6 +234,14 @@ TEST_F(MapCommandsTest, BackupIsRestoredWithANewEpoch) {
   EXPECT_NE(map.find_pool(std::string_view("p")), nullptr);
   EXPECT_EQ(map.find_pool(std::string_view("q")), nullptr);
   EXPECT_EQ(map.next_pool_id, next);
+  EXPECT_EQ(map.unknown_pools, (objecter::PoolIdRange{next - 1, next})) << "q's objects are kept";
+}
+
+TEST_F(MapCommandsTest, ABackupThatKnowsAllPoolsLeavesNoneUnknown) {
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  const json backup = run({{"prefix", "map backup"}});
+  run({{"prefix", "map restore"}, {"map", backup}, {"yes_i_really_mean_it", true}});
+  EXPECT_EQ(map.unknown_pools, objecter::PoolIdRange{});
 }
 
 // The authority's store is lost: its new one has a map of its own, and its own UUID.
@@ -264,6 +272,32 @@ TEST_F(LostAuthorityTest, APoolMadeAfterTheBackupDoesNotGiveItsIdToAnother) {
   EXPECT_GT(map.find_pool(std::string_view("p2"))->id, made_since);
   EXPECT_GT(map.osds[0].lost_below, made_since);
   EXPECT_EQ(map.find_pool(std::string_view("p"))->id, before.pools[0].id);
+}
+
+TEST_F(LostAuthorityTest, PoolsThatTheBackupMayNotKnowAreKeptUntilTheyAreSaidToBeGone) {
+  run(restore({0}));
+  EXPECT_EQ(map.unknown_pools, (objecter::PoolIdRange{before.next_pool_id, map.next_pool_id}));
+  run({{"prefix", "pool create"}, {"pool", "p2"}, {"osds", {0}}});
+  EXPECT_FALSE(map.unknown_pools.has(map.find_pool(std::string_view("p2"))->id));
+  refusal({{"prefix", "pool purge-unknown"}}, OsdErrc::kNotPermitted);
+  run({{"prefix", "pool purge-unknown"}, {"yes_i_really_really_mean_it", true}});
+  EXPECT_TRUE(map.unknown_pools.is_empty());
+}
+
+// The second backup knows what the first one did not.
+TEST_F(LostAuthorityTest, ANewerBackupTellsWhichPoolsAreKnown) {
+  objecter::PoolInfo late = before.pools[0];
+  late.id = before.next_pool_id;
+  late.name = "late";
+  before.pools.push_back(late);
+  ++before.next_pool_id;
+  run(restore({0}));
+  backup = json::parse(objecter::to_json(before));
+  for (auto& osd : backup["osds"])
+    if (osd["id"] == 0) osd["store"] = map.osds[0].store.to_string();
+  run(restore(json::array()));
+  EXPECT_NE(map.find_pool(std::string_view("late")), nullptr);
+  EXPECT_EQ(map.unknown_pools.from, before.next_pool_id);
 }
 
 // Which pools there were after the backup is known to those servers alone.

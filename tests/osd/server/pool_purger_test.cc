@@ -24,9 +24,11 @@ class PoolPurgerTest : public StoreFixture {
     turn();
   }
   // Pools 1 … last were given out; those of `present` are there.
-  void set_map(objecter::PoolId last, std::vector<objecter::PoolId> present) {
+  void set_map(objecter::PoolId last, std::vector<objecter::PoolId> present,
+               objecter::PoolIdRange unknown = {}) {
     objecter::OsdMap map;
     map.next_pool_id = last + 1;
+    map.unknown_pools = unknown;
     for (const objecter::PoolId id : present) map.pools.emplace_back().id = id;
     purger.on_map(std::make_shared<const objecter::OsdMap>(std::move(map)));
     turn();
@@ -65,6 +67,17 @@ TEST_F(PoolPurgerTest, APoolThatARestoredMapBringsBackIsLeft) {
   set_map(1, {1});
   end_removal();
   EXPECT_EQ(asked.size(), 1u);
+}
+
+TEST_F(PoolPurgerTest, WhatARestoredMapMayNotKnowStaysUntilItIsSaidToBeGone) {
+  write(1, "a");
+  write(2, "b");
+  set_map(3, {}, {2, 4});
+  EXPECT_EQ(asked, (std::vector<ObjectId>{{1, "a"}}));
+  end_removal();
+  EXPECT_EQ(asked.size(), 1u);
+  set_map(3, {});
+  EXPECT_EQ(asked, (std::vector<ObjectId>{{1, "a"}, {2, "b"}}));
 }
 
 TEST_F(PoolPurgerTest, APoolThatGoesWhileAnotherIsPurgedIsNext) {
