@@ -22,6 +22,7 @@
 
 #include "common/file.h"
 #include "common/mutex.h"
+#include "common/run_in_time.h"
 #include "common/signals.h"
 
 namespace lunar {
@@ -31,6 +32,7 @@ constexpr auto kSubsystems = static_cast<std::size_t>(Subsystem::kCount);
 constexpr std::size_t kRingLines = 2000;
 constexpr std::size_t kQueueLines = 4096;
 constexpr std::size_t kMaxLineBytes = 8192;
+constexpr std::chrono::seconds kReopenTime{2};
 
 constexpr std::array<std::string_view, kSubsystems> kNames = {
     "lunar", "ms", "auth", "objecter", "gateway", "tgt", "osd", "store", "map", "tools"};
@@ -105,6 +107,12 @@ class Writer {
     return opened;
   }
 
+  static Outcome<void> still_opening() {
+    return failure(std::errc::device_or_resource_busy,
+                   "a log file is still being opened; if that does not end, it is a pipe that "
+                   "nobody reads, or on a file system that does not answer");
+  }
+
   // Ends the thread, which drains the queue first; the next line starts another.
   void flush() {
     std::shared_ptr<spdlog::details::thread_pool> pool;
@@ -124,12 +132,6 @@ class Writer {
   }
 
  private:
-  static Outcome<void> still_opening() {
-    return failure(std::errc::device_or_resource_busy,
-                   "a log file is still being opened; if that does not end, it is a pipe that "
-                   "nobody reads, or on a file system that does not answer");
-  }
-
   Outcome<void> open_locked(const LogTarget& target) REQUIRES(opening_) {
     std::vector<spdlog::sink_ptr> sinks;
     try {
@@ -228,7 +230,10 @@ void log_dump_ring(int fd) noexcept { logger().ring.write_to(fd); }
 }  // namespace internal
 
 Outcome<void> log_open(const LogTarget& target) { return logger().writer.open(target); }
-Outcome<void> log_reopen() { return logger().writer.reopen(); }
+Outcome<void> log_reopen() {
+  auto opened = run_in_time<Outcome<void>>([] { return logger().writer.reopen(); }, kReopenTime);
+  return opened ? std::move(*opened) : Writer::still_opening();
+}
 void log_flush() { logger().writer.flush(); }
 std::vector<std::string> log_recent() { return logger().ring.lines(); }
 uint64_t log_dropped() noexcept { return logger().writer.dropped(); }

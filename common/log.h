@@ -67,7 +67,7 @@ struct LogTarget {
 // Replaces the target; log_config.h does it from a Config. The error is that of a file that cannot
 // be opened; the old target then stays.
 Outcome<void> log_open(const LogTarget& target);
-// Opens the file again by name, for logrotate(8).
+// Opens the file again by name, for logrotate(8); device_or_resource_busy if that takes over 2 s.
 Outcome<void> log_reopen();
 // Waits until what was logged is written. Call at the end of main, and before _exit.
 void log_flush();

@@ -7,8 +7,8 @@
 #include <string_view>
 #include <utility>
 
-#include "bstore_plugin/lun/run_in_time.h"
 #include "common/file.h"
+#include "common/run_in_time.h"
 
 namespace lunar::bstore_plugin {
 namespace {

@@ -9,11 +9,11 @@
 
 #include "bstore_plugin/lun/last_error.h"
 #include "bstore_plugin/lun/lun.h"
-#include "bstore_plugin/lun/run_in_time.h"
 #include "bstore_plugin/lun/shared_cluster.h"
 #include "bstore_plugin/lun/tgt_version.h"
 #include "bstore_plugin/plugin_api.h"
 #include "common/log.h"
+#include "common/run_in_time.h"
 
 // The entry points of plugin_api.h. Our code throws nothing; what libraries might throw (out of
 // memory) ends in std::terminate, as noexcept says, with a message in tgtd's log by the runtime.

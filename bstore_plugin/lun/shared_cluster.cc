@@ -9,7 +9,6 @@
 #include <cstdlib>
 
 #include "bstore_plugin/lun/last_error.h"
-#include "bstore_plugin/lun/run_in_time.h"
 #include "common/admin_commands.h"
 #include "common/check.h"
 #include "common/crc32c.h"
@@ -17,6 +16,7 @@
 #include "common/host.h"
 #include "common/log.h"
 #include "common/log_config.h"
+#include "common/run_in_time.h"
 #include "msgr/keyring_watch.h"
 
 namespace lunar::bstore_plugin {

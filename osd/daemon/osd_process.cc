@@ -79,6 +79,7 @@ Outcome<void> OsdProcess::set_up() {
   if (!center) return failure(center.error(), "cannot make an event loop");
   center_ = std::move(*center);
   service_manager_.emplace(*center_);
+  log_reopener_.emplace(*center_);
   setup_status_ = ExitStatus::kNetwork;
   if (options->auth_required) {
     if (const auto loaded = load_keyring(); !loaded) return loaded;
@@ -156,15 +157,14 @@ void OsdProcess::on_signal() {
       continue;
     }
     service_manager_->reloading();
-    if (const auto reopened = log_reopen(); !reopened) {
-      LUNAR_ERROR(kOsd, "{}", reopened.error().message);
-    }
-    if (!keyring_) {
-      service_manager_->reloaded();
-      continue;
-    }
-    keyring_->reload([this](const Outcome<void>&) { service_manager_->reloaded(); });
+    log_reopener_->reopen([this](const Outcome<void>& opened) { on_log_reopened(opened); });
   }
+}
+
+void OsdProcess::on_log_reopened(const Outcome<void>& opened) {
+  if (!opened) LUNAR_ERROR(kOsd, "{}", opened.error().message);
+  if (!keyring_) return service_manager_->reloaded();
+  keyring_->reload([this](const Outcome<void>&) { service_manager_->reloaded(); });
 }
 
 void OsdProcess::serve_keyring_reload(AdminSocket& socket) {

@@ -13,6 +13,7 @@
 #include "msgr/awaiters.h"
 #include "msgr/keyring_watch.h"
 #include "osd/daemon/daemon.h"
+#include "osd/daemon/log_reopener.h"
 #include "osd/daemon/service_manager.h"
 #include "osd/server/osd_server.h"
 
@@ -50,6 +51,7 @@ class OsdProcess {
   Outcome<void> watch_signals();
   void observe_options();
   void on_signal();
+  void on_log_reopened(const Outcome<void>& opened);
   void serve_keyring_reload(AdminSocket& socket);
   void reload_keyring(AdminReply reply);
   void announce(const msgr::Address& address);
@@ -71,6 +73,7 @@ class OsdProcess {
   std::unique_ptr<ObjectStore> store_;
   std::unique_ptr<OsdServer> server_;
   std::optional<ServiceManager> service_manager_;
+  std::optional<LogReopener> log_reopener_;
   AdminSocket::ServedCommand keyring_reload_;
   std::vector<Config::Observer> observers_;
   PidFile pid_file_;

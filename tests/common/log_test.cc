@@ -121,6 +121,24 @@ TEST_F(LogTest, AFileThatDoesNotOpenHoldsUpNobodyWhoLogs) {
   opener.join();
 }
 
+TEST_F(LogTest, ReopeningWaitsForNoFileSystemThatDoesNotAnswer) {
+  log_flush();
+  const std::string file = folder_ / "log";
+  std::filesystem::rename(file, folder_ / "log.1");
+  ASSERT_EQ(::mkfifo(file.c_str(), 0600), 0);  // whose open waits for a reader
+  for (int i = 0; i < 2; ++i) {
+    const auto reopened = log_reopen();
+    ASSERT_FALSE(reopened);
+    EXPECT_EQ(reopened.error().code, std::errc::device_or_resource_busy);
+  }
+  LUNAR_LOG(kMs, 0, "meanwhile");
+  log_flush();
+  EXPECT_NE(folder_.read("log.1").find("meanwhile"), std::string::npos) << "the old file stays";
+  const UniqueFd reader(::open(file.c_str(), O_RDONLY | O_CLOEXEC | O_NONBLOCK));
+  std::filesystem::remove(file);
+  while (!log_reopen()) std::this_thread::yield();  // until the first one has its pipe
+}
+
 TEST_F(LogTest, LinesOfSeveralThreadsAreAllThere) {
   std::vector<std::thread> threads;
   for (int t = 0; t < 4; ++t) {

@@ -26,7 +26,7 @@ EXEMPT = {
     **{f"tracing/lunar_{layer}_tp.h": PROVIDER for layer in ("gateway", "msgr", "objecter", "osd", "scsi")},
     "tracing/trace_enums.h": PROVIDER,
     **{f"common/{name}.h": BODIES for name in ("bytes", "coroutine_slot", "inline_function", "perf_counters",
-                                               "task", "unique_function")},
+                                               "run_in_time", "task", "unique_function")},
 }  # fmt: skip
 
 

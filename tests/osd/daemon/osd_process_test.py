@@ -306,24 +306,48 @@ class OsdProcessTest(unittest.TestCase):
         server = self.start(0, "--log-file", log)
         log.rename(self.folder / "osd.log.1")
         server.process.send_signal(signal.SIGHUP)
-        self.io("pool", "p")  # logs a command, after the signal was taken
+        deadline = time.monotonic() + TIMEOUT
+        while not log.exists():
+            self.assertLess(time.monotonic(), deadline, "the log file is not opened again")
+            time.sleep(0.01)
+        self.io("pool", "p")  # logs a command
         self.assertEqual(server.end(), 0)
         self.assertIn("pool create", log.read_text())
 
-    def test_systemd_hears_how_it_is(self):
-        self.make()
+    def start_with_systemd(self, *words):
+        """A server, and a function that waits for a word to systemd; it returns all that came until then."""
         heard = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM)
         self.addCleanup(heard.close)
         heard.bind(str(self.folder / "notify"))
         heard.settimeout(TIMEOUT)
 
         def wait_for(word):
-            while True:
-                lines = heard.recv(4096).decode().splitlines()
-                if word in lines:
-                    return lines
-        server = self.start(environment={"NOTIFY_SOCKET": str(self.folder / "notify"),
-                                         "WATCHDOG_USEC": "100000"})
+            lines = []
+            while word not in lines:
+                lines += heard.recv(4096).decode().splitlines()
+            return lines
+        server = self.start(0, *words, environment={"NOTIFY_SOCKET": str(self.folder / "notify"),
+                                                    "WATCHDOG_USEC": "100000"})
+        return server, wait_for
+
+    def test_a_log_file_that_does_not_open_holds_nobody_up(self):
+        self.make()
+        log = self.folder / "osd.log"
+        server, wait_for = self.start_with_systemd("--log-file", log)
+        wait_for("READY=1")
+        log.rename(self.folder / "osd.log.1")
+        os.mkfifo(log)  # whose open waits for a reader, as one on a dead file system does
+        server.process.send_signal(signal.SIGHUP)
+        wait_for("RELOADING=1")
+        self.assertIn("WATCHDOG=1", wait_for("READY=1"), "the loop waits for the file")
+        server.process.send_signal(signal.SIGHUP)  # while the first one still waits
+        wait_for("READY=1")
+        self.assertEqual(server.end(), 0)
+        self.assertIn("a log file is still being opened", (self.folder / "osd.log.1").read_text())
+
+    def test_systemd_hears_how_it_is(self):
+        self.make()
+        server, wait_for = self.start_with_systemd()
         self.assertIn(f"STATUS=serving at {server.address}", wait_for("READY=1"))
         wait_for("WATCHDOG=1")
         wait_for("WATCHDOG=1")  # again, while nothing happens

@@ -1,5 +1,5 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
-#include "bstore_plugin/lun/run_in_time.h"
+#include "common/run_in_time.h"
 
 #include <gtest/gtest.h>
 
@@ -8,7 +8,7 @@
 #include <string>
 #include <vector>
 
-namespace lunar::bstore_plugin {
+namespace lunar {
 namespace {
 
 using namespace std::chrono_literals;
@@ -36,4 +36,4 @@ TEST(RunInTimeTest, GivesUpACallThatDoesNotReturnAndSoManyOnly) {
 }
 
 }  // namespace
-}  // namespace lunar::bstore_plugin
+}  // namespace lunar

@@ -1,4 +1,4 @@
-// SPDX-License-Identifier: GPL-2.0-only
+// SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
 #include <chrono>
@@ -13,17 +13,25 @@
 
 #include "common/signals.h"
 
-namespace lunar::bstore_plugin {
+namespace lunar {
 
-// How many calls were given up and are still under way, in the whole process.
+// The most calls that may be given up and still be under way, in the whole process: each has a
+// thread. Beyond it nothing is begun, until one of them returns after all.
 inline constexpr int kMaxAbandonedCalls = 8;
-bool begin_bounded_call() noexcept;  // false: too many are given up; nothing was begun
+// For run_in_time() alone; any thread. Every call that was begun is ended, once, by the thread that
+// made it. False: there are too many, and nothing was begun.
+bool begin_bounded_call() noexcept;
 void end_bounded_call() noexcept;
 
 // What fn() returns, which runs on a thread of its own; nothing if it has not returned in time, if
 // too many earlier calls never did, or if there is no thread to be had. For what may sleep in the
 // kernel for ever and has no deadline of its own: opening a file on a server that does not answer.
-// A call that is given up goes on, with all that `fn` holds. Blocks up to `timeout`.
+//
+// `fn` is moved to that thread, which blocks all signals and is named lunar-file, and is destroyed
+// there. A call that is given up goes on, with all that `fn` holds: so it refers to nothing that
+// the caller may destroy, and its result is dropped. Blocks up to `timeout`: not for an event loop
+// that has somebody waiting.
+// Any thread.
 template <typename T, typename Fn>
 std::optional<T> run_in_time(Fn fn, std::chrono::milliseconds timeout) {
   struct Call {
@@ -52,4 +60,4 @@ std::optional<T> run_in_time(Fn fn, std::chrono::milliseconds timeout) {
   return std::move(call->result);
 }
 
-}  // namespace lunar::bstore_plugin
+}  // namespace lunar

@@ -1,9 +1,9 @@
-// SPDX-License-Identifier: GPL-2.0-only
-#include "bstore_plugin/lun/run_in_time.h"
+// SPDX-License-Identifier: LGPL-2.1-or-later
+#include "common/run_in_time.h"
 
 #include <atomic>
 
-namespace lunar::bstore_plugin {
+namespace lunar {
 namespace {
 
 std::atomic<int> calls_under_way{0};
@@ -18,4 +18,4 @@ bool begin_bounded_call() noexcept {
 
 void end_bounded_call() noexcept { calls_under_way.fetch_sub(1); }
 
-}  // namespace lunar::bstore_plugin
+}  // namespace lunar
