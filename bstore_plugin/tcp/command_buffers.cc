@@ -24,10 +24,7 @@ uint8_t CommandBuffers::class_of(std::size_t bytes) noexcept {
 CommandBuffers::Buffer* CommandBuffers::take(Buffer& buffer, BufferOwner* owner) noexcept {
   buffer.references = 1;
   buffer.owner = owner;
-  if (owner != nullptr) {
-    owner->bytes += buffer.capacity;
-    ++owner->buffers;
-  }
+  if (owner != nullptr) owner->add(buffer.capacity);
   return &buffer;
 }
 
@@ -65,8 +62,7 @@ CommandBuffers::Buffer* CommandBuffers::find(const void* begin) noexcept {
 void CommandBuffers::release(Buffer& buffer) {
   if (--buffer.references != 0) return;
   if (buffer.owner != nullptr) {
-    buffer.owner->bytes -= buffer.capacity;
-    --buffer.owner->buffers;
+    buffer.owner->subtract(buffer.capacity);
     buffer.owner = nullptr;
   }
   if (buffer.size_class != kUnpooled && kept_bytes_ + buffer.capacity <= kMaxKeptBytes) {

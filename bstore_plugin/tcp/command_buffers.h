@@ -7,12 +7,26 @@
 #include <unordered_map>
 #include <vector>
 
+#include "msgr/fair_shares.h"
+
 namespace lunar::bstore_plugin {
 
 // What the data buffers of one initiator's connection add up to. Outlives them.
 struct BufferOwner {
   std::size_t bytes = 0;
   uint32_t buffers = 0;
+  msgr::FairShares::Held share;  // of `bytes`; nothing if they are not bounded with others'
+
+  void add(std::size_t capacity) noexcept {
+    bytes += capacity;
+    ++buffers;
+    share.resize(bytes);
+  }
+  void subtract(std::size_t capacity) noexcept {
+    bytes -= capacity;
+    --buffers;
+    share.resize(bytes);
+  }
 };
 
 // Memory for commands that another pool gives by plain pointer: what is registered for RDMA.

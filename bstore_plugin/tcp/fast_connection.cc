@@ -4,6 +4,7 @@
 #include <sys/epoll.h>
 
 #include <cerrno>
+#include <utility>
 
 namespace lunar::bstore_plugin {
 
@@ -69,6 +70,13 @@ long FastConnection::write(const void* from, std::size_t bytes, CommandBuffers::
   }
   schedule();
   return static_cast<long>(bytes);
+}
+
+void FastConnection::share_writes(std::shared_ptr<msgr::FairShares> shares,
+                                  const std::string& initiator) {
+  shares_ = std::move(shares);
+  share_ = shares_->open(initiator);
+  writes_.share = shares_->hold(share_, writes_.bytes);
 }
 
 void FastConnection::set_wanted(Wanted wanted) {

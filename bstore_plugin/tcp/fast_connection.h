@@ -4,6 +4,8 @@
 #include <boost/intrusive/list.hpp>
 #include <cstddef>
 #include <cstdint>
+#include <memory>
+#include <string>
 
 #include "bstore_plugin/tcp/collected_output.h"
 #include "bstore_plugin/tcp/command_buffers.h"
@@ -67,7 +69,7 @@ class FastConnectionHost {
 // the loop has its turn. One whose initiator does not read is asked for no more PDUs once
 // kMaxCollected bytes wait, and is not read from while its commands hold more than kMaxHeldBytes or
 // kMaxTasks, until the socket takes bytes again. Nor is any while the READs alone hold more than
-// kMaxReadBytes, which go on without input; WRITEs might wait for it.
+// kMaxReadBytes, which go on without input; WRITEs might wait for it, and are bounded by shares.
 //
 // On tgtd's thread. The transport owns it; borrows all that the constructor is given.
 class FastConnection {
@@ -98,6 +100,12 @@ class FastConnection {
   void forget();
   void add_task() noexcept { ++tasks_; }
   void remove_task() noexcept { tasks_ -= tasks_ > 0 ? 1 : 0; }
+  // What its WRITEs hold counts from now on for `shares`, in bytes, as that of this initiator.
+  void share_writes(std::shared_ptr<msgr::FairShares> shares, const std::string& initiator);
+  // Whether a WRITE may have a buffer of so many bytes: it is not the fault of others if not.
+  bool may_hold_for_write(std::size_t bytes) const noexcept {
+    return shares_ == nullptr || shares_->allows(*share_, bytes);
+  }
   BufferOwner& reads() noexcept { return reads_; }    // is charged with what goes to the initiator
   BufferOwner& writes() noexcept { return writes_; }  // and with what comes from there
   bool has_buffers() const noexcept { return reads_.buffers + writes_.buffers > 0; }
@@ -142,6 +150,8 @@ class FastConnection {
   TgtConnection& tgt_;
   FastConnectionHost& host_;
   FastCounters& counters_;
+  std::shared_ptr<msgr::FairShares> shares_;  // null if WRITEs are not bounded with others'
+  msgr::FairShares::ShareRef share_;          // null exactly if shares_ is
   BufferOwner reads_;
   BufferOwner writes_;
   ReadAhead input_;

@@ -11,7 +11,7 @@ namespace lunar::bstore_plugin {
 FastTransport::~FastTransport() = default;
 
 FastConnection& FastTransport::adopt(int fd, const void* handle, std::unique_ptr<TgtConnection> tgt,
-                                     FastConnection::Wanted wanted) {
+                                     FastConnection::Wanted wanted, const std::string& initiator) {
   const auto index = static_cast<std::size_t>(fd);
   if (index >= by_fd_.size()) by_fd_.resize(index + 1);
   if (by_fd_[index] != nullptr) {  // of a connection that tgt has released without closing it
@@ -23,6 +23,7 @@ FastConnection& FastTransport::adopt(int fd, const void* handle, std::unique_ptr
       std::move(tgt),
       {fd, side, *this, buffers_, blocks_, counters_, wanted},
   });
+  by_fd_[index]->connection.share_writes(write_shares_, initiator);
   counters_.connections.inc(1);
   schedule(by_fd_[index]->connection);
   return by_fd_[index]->connection;

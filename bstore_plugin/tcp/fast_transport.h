@@ -3,6 +3,7 @@
 
 #include <boost/intrusive/list.hpp>
 #include <memory>
+#include <string>
 #include <vector>
 
 #include "bstore_plugin/tcp/command_buffers.h"
@@ -25,8 +26,15 @@ class TgtLoop {
 class FastTransport : private FastConnectionHost {
  public:
   static constexpr int kGraceTicks = 5;
+  // What the WRITEs of a connection may hold in any case.
+  static constexpr uint64_t kSmallWrites = 1u << 20;
 
-  FastTransport(TgtLoop& loop, PerfRegistry& perf) : loop_(loop), counters_(perf) {}
+  // The WRITEs of all initiators hold up to `max_write_bytes`, of which each has its share.
+  FastTransport(TgtLoop& loop, PerfRegistry& perf, uint64_t max_write_bytes)
+      : loop_(loop),
+        counters_(perf),
+        write_shares_(std::make_shared<msgr::FairShares>(
+            msgr::FairShares::Limits{max_write_bytes, max_write_bytes, kSmallWrites})) {}
   ~FastTransport() override;
 
   // The connection of that descriptor if it is `handle`'s; null if it is not driven here.
@@ -35,9 +43,10 @@ class FastTransport : private FastConnectionHost {
     if (index >= by_fd_.size() || by_fd_[index] == nullptr) return nullptr;
     return by_fd_[index]->handle == handle ? &by_fd_[index]->connection : nullptr;
   }
-  // Drives it from now on, and calls `tgt` for it. REQUIRES: fd >= 0; find() is null.
+  // Drives it from now on, and calls `tgt` for it. `initiator` is the host at its other end.
+  // REQUIRES: fd >= 0; find() is null.
   FastConnection& adopt(int fd, const void* handle, std::unique_ptr<TgtConnection> tgt,
-                        FastConnection::Wanted wanted);
+                        FastConnection::Wanted wanted, const std::string& initiator);
   // tgt has closed it.
   void forget(FastConnection& connection);
 
@@ -66,6 +75,7 @@ class FastTransport : private FastConnectionHost {
 
   TgtLoop& loop_;
   FastCounters counters_;
+  const std::shared_ptr<msgr::FairShares> write_shares_;
   CommandBuffers buffers_;
   ReadAheadBlocks blocks_;
   std::vector<std::unique_ptr<Driven>> by_fd_;

@@ -1,6 +1,9 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "bstore_plugin/tcp/tcp_api.h"
 
+#include <unistd.h>
+
+#include <algorithm>
 #include <memory>
 
 #include "bstore_plugin/plugin_api.h"
@@ -54,9 +57,18 @@ class HostConnection : public TgtConnection {
   const int fd_;
 };
 
+// Of the machine's memory, what the WRITEs of all initiators may hold: half, but 512 MiB at least.
+uint64_t max_write_bytes() {
+  constexpr uint64_t kLeast = 512u << 20;
+  const long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
+  if (pages <= 0 || page_bytes <= 0) return kLeast;
+  return std::max(kLeast, static_cast<uint64_t>(pages) * static_cast<uint64_t>(page_bytes) / 2);
+}
+
 // Never destroyed: tgtd exits with connections open.
 struct Tcp {
-  Tcp(const lunar_tcp_host& tgt, PerfRegistry& perf) : host(tgt), loop(tgt), transport(loop, perf) {
+  Tcp(const lunar_tcp_host& tgt, PerfRegistry& perf)
+      : host(tgt), loop(tgt), transport(loop, perf, max_write_bytes()) {
     transport.buffers().set_foreign(&registered);
   }
   const lunar_tcp_host& host;
@@ -93,10 +105,11 @@ lunar_tcp_connection* lunar_tcp_find(int fd, const void* connection) {
   return as_handle(tcp->transport.find(fd, connection));
 }
 
-lunar_tcp_connection* lunar_tcp_adopt(int fd, void* connection, int wants_input, int wants_output) {
+lunar_tcp_connection* lunar_tcp_adopt(int fd, void* connection, int wants_input, int wants_output,
+                                      const char* initiator) {
   return as_handle(&tcp->transport.adopt(
       fd, connection, std::make_unique<HostConnection>(tcp->host, connection, fd),
-      wanted(wants_input, wants_output)));
+      wanted(wants_input, wants_output), initiator));
 }
 
 void lunar_tcp_forget(lunar_tcp_connection* self) { tcp->transport.forget(*of(self)); }
@@ -121,6 +134,10 @@ void lunar_tcp_refused(void) { tcp->transport.counters().refused.add(); }
 void lunar_tcp_on_ready(lunar_tcp_connection* self, int events) { of(self)->on_ready(events); }
 void lunar_tcp_turn(void) { tcp->transport.turn(); }
 void lunar_tcp_tick(void) { tcp->transport.tick(); }
+
+int lunar_tcp_may_hold(lunar_tcp_connection* self, size_t bytes) {
+  return self == nullptr || of(self)->may_hold_for_write(bytes);
+}
 
 void* lunar_tcp_allocate(lunar_tcp_connection* self, size_t bytes, int is_for_read) {
   BufferOwner* owner = nullptr;

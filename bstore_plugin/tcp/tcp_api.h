@@ -36,9 +36,10 @@ void lunar_tcp_start(const struct lunar_tcp_host* host, void* registry);
 /* The connection that was adopted for this fd and tgt connection; NULL if none was. */
 struct lunar_tcp_connection* lunar_tcp_find(int fd, const void* connection);
 /* When tgt first waits for a socket: from now on the plugin receives and sends for it. `wants_…`:
- * whether tgt waits for input, and for room for output, as EPOLLIN and EPOLLOUT say. */
+ * whether tgt waits for input, and for room for output, as EPOLLIN and EPOLLOUT say. `initiator` is
+ * the address of the host at the other end. */
 struct lunar_tcp_connection* lunar_tcp_adopt(int fd, void* connection, int wants_input,
-                                             int wants_output);
+                                             int wants_output, const char* initiator);
 /* When tgt closes it. What can be sent at once still is. */
 void lunar_tcp_forget(struct lunar_tcp_connection* self);
 /* As read(2) and write(2); `base` is the beginning of the data buffer that the bytes may be in. */
@@ -59,6 +60,9 @@ void lunar_tcp_on_ready(struct lunar_tcp_connection* self, int events);
 void lunar_tcp_turn(void);
 void lunar_tcp_tick(void);
 
+/* Whether a WRITE may have a buffer of so many bytes: what those of an initiator hold is bounded by
+ * its share. */
+int lunar_tcp_may_hold(struct lunar_tcp_connection* self, size_t bytes);
 /* A data buffer, charged to `self` unless that is NULL. NULL if there is no memory. */
 void* lunar_tcp_allocate(struct lunar_tcp_connection* self, size_t bytes, int is_for_read);
 /* Nonzero if it was such a buffer. Takes any pointer. */

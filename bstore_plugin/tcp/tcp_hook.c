@@ -115,22 +115,26 @@ static void on_ready(int fd, int events, void* connection) {
   if (own) lunar_tcp_on_ready(own, events);
 }
 
-// Whether `fd` has the peer that tgt knows for the connection.
-static int is_its_socket(struct iscsi_connection* connection, int fd) {
+// Whether `fd` has the peer that tgt knows for the connection; then `host` is its address.
+static int is_its_socket(struct iscsi_connection* connection, int fd, char host[NI_MAXHOST]) {
   struct sockaddr_storage known, found;
   socklen_t known_bytes = sizeof(known), found_bytes = sizeof(found);
   if (fd < 0 || plain.ep_getpeername(connection, (struct sockaddr*)&known, &known_bytes)) return 0;
-  return !getpeername(fd, (struct sockaddr*)&found, &found_bytes) && known_bytes == found_bytes &&
-         !memcmp(&known, &found, known_bytes);
+  if (getpeername(fd, (struct sockaddr*)&found, &found_bytes) || known_bytes != found_bytes ||
+      memcmp(&known, &found, known_bytes))
+    return 0;
+  return !getnameinfo((struct sockaddr*)&found, found_bytes, host, NI_MAXHOST, NULL, 0,
+                      NI_NUMERICHOST);
 }
 
 // NULL if it stays tgt's.
 static struct lunar_tcp_connection* take_over(struct iscsi_connection* connection, int wants_input,
                                               int wants_output) {
   const int fd = fd_of(connection);
+  char host[NI_MAXHOST];
   int on = 0;
   if (connection->closed || connection->state == STATE_CLOSE) return NULL;
-  if (!is_its_socket(connection, fd)) return NULL;  // has no peer any more: tgt will find out
+  if (!is_its_socket(connection, fd, host)) return NULL;  // has no peer any more: tgt will find out
   setsockopt(fd, IPPROTO_TCP, TCP_CORK, &on, sizeof(on));  // may be set, in the middle of a PDU
   tgt_event_del(fd);
   if (tgt_event_add(fd, EPOLLIN, on_ready, connection)) {
@@ -138,7 +142,7 @@ static struct lunar_tcp_connection* take_over(struct iscsi_connection* connectio
     connection->state = STATE_CLOSE;
     return NULL;
   }
-  return lunar_tcp_adopt(fd, connection, wants_input, wants_output);
+  return lunar_tcp_adopt(fd, connection, wants_input, wants_output, host);
 }
 
 static struct lunar_tcp_connection* driven(const struct iscsi_connection* connection) {
@@ -175,9 +179,10 @@ static int has_place(const struct iscsi_connection* connection, const void* to, 
   return task->data && is_within(to, bytes, task->data, data_capacity(task));
 }
 
-// tgt rounds lengths up in a signed int: what wraps there leaves a command with a length and no
-// buffer.
-static int fits_tgt(uint32_t length) { return length <= INT32_MAX - 3; }
+// tgt makes a buffer of the length that a command expects, whatever its CDB says, and only then
+// looks at the CDB. No LUN of ours takes more (MAXIMUM TRANSFER LENGTH). Lengths of 2 GiB wrap in
+// tgt, too, and would leave a command with a length and no buffer.
+static int fits_tgt(uint32_t length) { return length <= 32u << 20; }
 
 // Whether the additional header, which has arrived, is one that tgt can take: it subtracts 1 from
 // the length of an extended CDB, and goes on behind that without alignment.
@@ -331,7 +336,7 @@ static struct iscsi_task* fast_alloc_task(struct iscsi_connection* connection, s
   struct iscsi_task* task;
   if ((command->opcode & ISCSI_OPCODE_MASK) == ISCSI_OP_SCSI_CMD &&
       !fits_tgt(ntohl(command->data_length))) {
-    refuse(connection, "a command expects 2 GiB or more");
+    refuse(connection, "a command expects more than 32 MiB");
     return NULL;  // which tgt takes for a lack of memory, and closes the connection
   }
   if (connection->state == STATE_SCSI && !is_in_window(connection)) {
@@ -353,7 +358,12 @@ static void* fast_alloc_data_buf(struct iscsi_connection* connection, size_t byt
   const struct iscsi_hdr* header = &connection->req.bhs;
   const int is_for_read = (header->opcode & ISCSI_OPCODE_MASK) != ISCSI_OP_SCSI_CMD ||
                           !(header->flags & ISCSI_FLAG_CMD_WRITE);
-  return lunar_tcp_allocate(driven(connection), bytes, is_for_read);
+  struct lunar_tcp_connection* own = driven(connection);
+  if (!is_for_read && own && !lunar_tcp_may_hold(own, bytes)) {
+    refuse(connection, "the WRITEs of its initiator hold too much memory");
+    return NULL;  // which tgt takes for a lack of memory, and closes the connection
+  }
+  return lunar_tcp_allocate(own, bytes, is_for_read);
 }
 
 // Buffers from before the take-over come here too, and NULL.

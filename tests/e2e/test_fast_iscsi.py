@@ -268,6 +268,31 @@ class FaultTest(FastIscsiCase):
             self.assertEqual(stalled.read_answer(2048), pattern)
         self.assertTrue(stalled.logout())
 
+    def test_writes_whose_data_does_not_come_hold_no_more_than_a_share(self):
+        memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
+        of_a_host = max(512 * MIB, memory // 2) // 2
+        initiators, writes = [], 0
+        try:
+            while writes * 32 * MIB <= of_a_host:
+                initiators.append(self.logged_in(isid=len(initiators)))
+                for _ in range(100):
+                    initiators[-1].send(initiators[-1].write_pdu(0, 65535, bytes(4096)))
+                    self.assertEqual(initiators[-1].receive().opcode, R2T)
+                    writes += 1
+        except ConnectionEnded:
+            pass
+        share = writes * 32 * MIB / of_a_host
+        self.assertTrue(0.6 < share <= 1, share)  # the last connection gets what its host still might
+        self.assertEqual(self.counters()["refused"], 1)
+        other_host = self.logged_in(isid=1000, source="127.0.0.2")
+        for data in (random.Random(4).randbytes(4 * MIB), bytes(4 * MIB)):
+            other_host.write(0, data)
+            self.assertEqual(other_host.read(0, len(data) // 512), data)
+        for initiator in initiators:
+            initiator.reset()
+        self.wait_for_connections(1)
+        self.check_verified_io(self.lun.url, bytes="8M")
+
     def test_a_stalled_initiator_may_vanish(self):
         descriptors = self.num_descriptors()
         for end in (RawInitiator.reset, lambda initiator: initiator.socket.close()):
@@ -301,8 +326,11 @@ class FaultTest(FastIscsiCase):
             pdu[4] = 255
             return bytes(pdu) + bytes(1020)
 
-        for number, send_what in enumerate((behind_the_end, more_than_fits,
-                                            data_of_a_task_management_request, ahs_of_a_ping)):
+        def more_than_the_maximum_transfer_length(initiator):  # whatever its CDB says
+            return initiator.command_pdu(bytes([0x2a, 0, 0, 0, 0, 0, 0, 0, 8, 0]), write_bytes=(32 << 20) + 1)
+
+        for number, send_what in enumerate((behind_the_end, more_than_fits, data_of_a_task_management_request,
+                                            ahs_of_a_ping, more_than_the_maximum_transfer_length)):
             with self.subTest(send_what.__name__):
                 initiator = self.logged_in()
                 what = send_what(initiator)

@@ -125,11 +125,11 @@ class FastTransportTest : public testing::Test {
     Log log;
   };
 
-  std::unique_ptr<Initiator> connect() {
+  std::unique_ptr<Initiator> connect(const std::string& host = "192.0.2.1") {
     auto made = std::make_unique<Initiator>();
     made->log.connection =
         &transport_.adopt(made->sockets.fd(), &made->log,
-                          std::make_unique<FakeTgt>(transport_, made->log), Wanted::kInput);
+                          std::make_unique<FakeTgt>(transport_, made->log), Wanted::kInput, host);
     return made;
   }
   bool is_driven(const Initiator& initiator) const {
@@ -177,7 +177,7 @@ class FastTransportTest : public testing::Test {
 
   FakeLoop loop_;
   PerfRegistry perf_;
-  FastTransport transport_{loop_, perf_};
+  FastTransport transport_{loop_, perf_, 64u << 20};
   const FastCounters& counters_ = transport_.counters();
 };
 
@@ -327,6 +327,29 @@ TEST_F(FastTransportTest, ReadsTheDataThatManyWritesWaitFor) {
   settle({a.get()});
   EXPECT_EQ(waiting.size(), 100u);
   for (CommandBuffers::Buffer* const buffer : waiting) transport_.buffers().release(*buffer);
+}
+
+TEST_F(FastTransportTest, NoHostsWritesHoldMoreThanHalfOfAllHoweverManyConnectionsItHas) {
+  constexpr std::size_t kBytes = 4u << 20;
+  std::vector<std::unique_ptr<Initiator>> greedy;
+  std::vector<CommandBuffers::Buffer*> held;
+  const auto hold_all = [&](Initiator& initiator) {
+    FastConnection& connection = *initiator.log.connection;
+    int count = 0;
+    for (; connection.may_hold_for_write(kBytes) && count < 100; ++count)
+      held.push_back(transport_.buffers().allocate(kBytes, &connection.writes()));
+    return count;
+  };
+  int count = 0;
+  for (int i = 0; i < 10; ++i) count += hold_all(*greedy.emplace_back(connect()));
+  EXPECT_EQ(count, 8) << "32 MiB of 64";
+  const auto other = connect("192.0.2.2");
+  EXPECT_EQ(hold_all(*other), 3) << "there is room for whoever comes";
+  EXPECT_TRUE(greedy[5]->log.connection->may_hold_for_write(FastTransport::kSmallWrites));
+  for (CommandBuffers::Buffer* const buffer : held) transport_.buffers().release(*buffer);
+  held.clear();
+  EXPECT_EQ(hold_all(*greedy[5]), 6) << "what ends gives it back";
+  for (CommandBuffers::Buffer* const buffer : held) transport_.buffers().release(*buffer);
 }
 
 TEST_F(FastTransportTest, DoesNotReadFromABlockedInitiatorWithTooManyTasks) {

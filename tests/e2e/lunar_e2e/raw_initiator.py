@@ -64,7 +64,7 @@ class RawInitiator:
     """One connection, which is a session of its own. Everything blocks, for `timeout` seconds at most."""
 
     def __init__(self, target, header_digest=False, data_digest=False, isid=0x1234, timeout=30,
-                 receive_buffer=None, max_receive=65536):
+                 receive_buffer=None, max_receive=65536, source=None):
         self.target = target
         self.header_digest = header_digest
         self.data_digest = data_digest
@@ -80,6 +80,8 @@ class RawInitiator:
             self.socket.setsockopt(socket.SOL_SOCKET, socket.SO_RCVBUF, receive_buffer)
         self.socket.settimeout(timeout)
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
+        if source:
+            self.socket.bind((source, 0))
         self.socket.connect((target.tgtd.host.strip("[]"), target.tgtd.port))
 
     def __enter__(self):
