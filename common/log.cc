@@ -24,6 +24,7 @@
 #include "common/mutex.h"
 #include "common/run_in_time.h"
 #include "common/signals.h"
+#include "common/visible_text.h"
 
 namespace lunar {
 namespace {
@@ -214,12 +215,12 @@ void log_vwrite(Subsystem subsystem, int level, fmt::string_view format,
   append_header(line, subsystem, level);
   fmt::vformat_to(std::back_inserter(line), format, args);
   if (line.size() > kMaxLineBytes) line.resize(kMaxLineBytes);
-  for (char& c : line) {
-    if (static_cast<unsigned char>(c) < ' ') c = ' ';  // one line, whatever a peer sent
+  std::string text = visible_text({line.data(), line.size()});
+  for (char& c : text) {
+    if (c == '\n' || c == '\t') c = ' ';  // one line, whatever a peer sent
   }
-  const std::string_view text(line.data(), line.size());
   Logger& log = logger();
-  log.ring.push(std::string(text));
+  log.ring.push(text);
   if (level <= output_levels[static_cast<std::size_t>(subsystem)].load(std::memory_order_relaxed)) {
     log.writer.write(level, text);
   }

@@ -48,8 +48,8 @@ typedef struct {
   char uuid[37];         /* identity of the disk, the same through every gateway */
 } lunar_image_info_t;
 
-/* The sentence for the last failure on this thread, "" before the first. Valid until the next call
- * on it. */
+/* The sentence for the last failure on this thread, "" before the first; without control characters
+ * of whoever caused it. Valid until the next call on it. */
 LUNAR_API const char* lunar_last_error(void);
 
 /* Makes a handle from a configuration file; contacts nobody yet. `entity` is TYPE.ID, NULL for

@@ -6,6 +6,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/log.h"
+#include "common/visible_text.h"
 
 namespace lunar::bstore_plugin {
 namespace {
@@ -33,7 +34,7 @@ std::string time_text(std::time_t time) {
 }  // namespace
 
 void remember_error(const lunar_host& host, const std::string& sentence) {
-  host.log(1, sentence.c_str());
+  host.log(1, visible_text(sentence).c_str());
   LUNAR_ERROR(kTgt, "{}", sentence);
   remembered().push_front({std::time(nullptr), sentence});
   if (remembered().size() > kKept) remembered().pop_back();

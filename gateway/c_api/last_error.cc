@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "gateway/c_api/last_error.h"
 
+#include "common/visible_text.h"
 #include "gateway/errno_of.h"
 #include "gateway/lunar.h"
 
@@ -14,7 +15,7 @@ thread_local std::string sentence_of_thread;
 const std::string& last_error() noexcept { return sentence_of_thread; }
 
 int report(const Error& error) {
-  sentence_of_thread = error.message;
+  sentence_of_thread = visible_text(error.message);  // which the caller is going to print
   return -gateway::errno_of(error.code);
 }
 

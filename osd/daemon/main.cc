@@ -9,6 +9,7 @@
 #include <vector>
 
 #include "common/program.h"
+#include "common/visible_text.h"
 #include "osd/daemon/cluster_setup.h"
 #include "osd/daemon/daemon.h"
 #include "osd/daemon/osd_process.h"
@@ -97,11 +98,11 @@ int run(int argc, char** argv) {
   const auto arguments = read_arguments((*program)->arguments());
   if (!arguments) return complain(daemon, ExitStatus::kUsage, arguments.error().message);
   if (arguments->help) {
-    fmt::print("{}{}", kHelp, Program::common_help());
+    print_visible(stdout, "%s%s", kHelp, Program::common_help().c_str());
     return 0;
   }
   if (arguments->version) {
-    fmt::print("{}\n", version_line("lunar-osd"));
+    print_visible(stdout, "%s\n", version_line("lunar-osd").c_str());
     return 0;
   }
   if (arguments->mkfs) {
@@ -111,7 +112,7 @@ int run(int argc, char** argv) {
       return complain(daemon, is_usage ? ExitStatus::kUsage : ExitStatus::kStore,
                       made.error().message);
     }
-    fmt::print("{}\n", *made);
+    print_visible(stdout, "%s\n", made->c_str());
     return 0;
   }
   return OsdProcess(**program, daemon, arguments->mkmap).run();

@@ -9,6 +9,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/visible_text.h"
 #include "osd/daemon/cluster_setup.h"
 
 // start_up() and end() are coroutines on the process's loop, which run() leaves only when end() has
@@ -33,7 +34,7 @@ bool is_silence(std::error_code error) {
 }  // namespace
 
 int complain(Daemon& daemon, ExitStatus status, const std::string& sentence) {
-  fmt::print(stderr, "lunar-osd: {}\n", sentence);
+  print_visible(stderr, "lunar-osd: %s\n", sentence.c_str());
   LUNAR_LOG(kOsd, 5, "exit {}: {}", static_cast<int>(status), sentence);
   log_flush();
   daemon.failed(static_cast<int>(status));
@@ -209,7 +210,7 @@ void OsdProcess::announce(const msgr::Address& address) {
     server_->add_admin_commands(*socket);
     serve_keyring_reload(*socket);
   }
-  fmt::print(stderr, "{}\n", line);
+  print_visible(stderr, "%s\n", line.c_str());
   std::fflush(stderr);
   service_manager_->ready(fmt::format("serving at {}", address.to_string()));
   daemon_.started();

@@ -332,6 +332,14 @@ class OnePlace(unittest.TestCase):
                       "return tl::unexpected<HandshakeFailure>(std::move(failure));"):
             self.assertEqual(self.found("osd/a.cc", other), [], other)
 
+    def test_text_that_is_printed_as_it_is_is_found(self):
+        for printed in ('std::printf("%s", text);', "std::fputs(text, stdout);", "std::cout << text;",
+                        'fmt::print(stderr, "{}", text);', "std :: puts(text);"):
+            self.assertEqual(len(self.found("tools/a.cc", printed)), 1, printed)
+        for other in ('print_visible(stdout, "%s", text);', 'std::snprintf(text, sizeof text, "%d", 1);',
+                      "std::fputc('\\n', stderr);"):
+            self.assertEqual(self.found("tools/a.cc", other), [], other)
+
 
 class JunitSummary(unittest.TestCase):
     """The forms are those of ctest 3.25 --output-junit."""

@@ -175,6 +175,11 @@ class WordsTest(CliTestCase):
                 self.assertEqual((code, said in sentence), (os.EX_USAGE, True), sentence)
                 self.assertNotIn("required", sentence)  # what was misspelt is not missing as well
 
+    def test_control_characters_are_shown_and_do_nothing(self):
+        code, sentence = self.cluster.lunar_fails("\x1b[2Jls")
+        self.assertEqual((code, "'^[[2Jls' is not known here" in sentence), (os.EX_USAGE, True), sentence)
+        self.assertNotIn("\x1b", sentence)
+
     def test_a_misspelt_option_of_the_file_is_said_by_every_command(self):
         with open(self.cluster.conf, "a", encoding="ascii") as conf:
             conf.write("[client]\nobjecter_op_timeuot = 5s\n")

@@ -4,6 +4,7 @@
 
   json    text becomes JSON in common/json.cc, where its size and depth are bounded: no other call of the parser of
           nlohmann's library (parse, accept, sax_parse, the binary formats, >> into a value, literals).
+  printed tools print by print_visible() of common/visible_text.h, which lets no control character of a peer through.
   errors  an Error and an error_code become failures by failure() of common/result.h, never by tl::unexpected.
 
   check_one_place.py [--root DIR]
@@ -24,6 +25,9 @@ RULES = (
      re.compile(r"\b(?:\w*[Jj]son|basic_json<[^;]*>)\s*::\s*(?:parse|accept|sax_parse|from_\w+)\s*\(|"
                 r">>\s*\w*[Jj]son\w*|\"_json(?:_pointer)?\b"),
      "JSON is parsed past its bounds; call parse_json() of common/json.h"),
+    ("common/visible_text.cc",
+     re.compile(r"\bstd\s*::\s*(?:v?f?printf|f?puts|cout|cerr)\b|\b(?:std|fmt)\s*::\s*print(?:ln)?\b"),
+     "it is printed as it is; call print_visible() of common/visible_text.h"),
     # As the type of what a function returns it is no call; other errors are those of two private types.
     ("common/result.h",
      re.compile(r"\btl::(?:unexpected\s*(?:<\s*(?:lunar::)?(?:Error|std::error_code)\s*>\s*)?[({](?!UnmapListError)|"

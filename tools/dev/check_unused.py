@@ -42,6 +42,7 @@ ALLOWED = [
     (r"tracing/analysis/event\.h", r"k\w+", "each event of the catalogue has a kind, used or not"),
     (OPTIONS, r"ms_async_rdma_type", "it accepts one word, and refuses others with the reason"),
     (r"common/host\.h|msgr/loopback/loopback_stack\.h", r"set_simulated_host|kill", "the cluster simulator's"),
+    (r"common/visible_text\.h", r"format", "an attribute"),
     (r"common/log\.h", r"log_levels", "tests look at what a change of debug_* does"),
     (r"common/log\.h", r"k(Auth|Tools)", "each has its option debug_*, as in Ceph"),
 ]

@@ -2,6 +2,7 @@
 #include <algorithm>
 #include <cstdio>
 
+#include "common/visible_text.h"
 #include "gateway/image_directory.h"
 #include "tools/lunar/allocated_runs.h"
 #include "tools/lunar/bench.h"
@@ -65,10 +66,10 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
   options.is_random = arguments.pattern == "rand";
   if (options.seed == 0) options.seed = random_u64();
   if (!context.wants_json()) {
-    std::printf("bench type %s io_size %llu depth %u total %s pattern %s seed %llu\n",
-                arguments.type.c_str(), static_cast<unsigned long long>(options.io_size),
-                options.depth, size_text(options.total).c_str(), arguments.pattern.c_str(),
-                static_cast<unsigned long long>(options.seed));
+    print_visible(stdout, "bench type %s io_size %llu depth %u total %s pattern %s seed %llu\n",
+                  arguments.type.c_str(), static_cast<unsigned long long>(options.io_size),
+                  options.depth, size_text(options.total).c_str(), arguments.pattern.c_str(),
+                  static_cast<unsigned long long>(options.seed));
   }
   std::error_code error;
   {
@@ -76,7 +77,9 @@ Outcome<void> bench(CommandContext& context, const BenchArguments& arguments) {
     Bench run(**cluster, **image, options, context.program().perf(), line);
     run.prepare();
     error = run.run();
-    if (!error) std::puts(context.wants_json() ? run.report().dump(1).c_str() : run.text().c_str());
+    if (!error)
+      print_visible(stdout, "%s\n",
+                    context.wants_json() ? run.report().dump(1).c_str() : run.text().c_str());
   }
   const auto closed = (*cluster)->close_image(std::move(*image));
   if (error) return failure(error, "an IO failed: " + error.message());

@@ -8,6 +8,7 @@
 
 #include "common/file.h"
 #include "common/json.h"
+#include "common/visible_text.h"
 #include "gateway/image_directory.h"
 #include "objecter/protocol/control.h"
 #include "tools/lunar/command.h"
@@ -123,12 +124,15 @@ Outcome<void> convert_pool(CommandContext& context, const ClusterArguments& argu
   if (context.wants_json()) {
     Json renamed = Json::object();
     for (const auto& [from, to] : conversion->renamed) renamed[from] = to;
-    std::puts(Json{{"converted", conversion->converted}, {"renamed", renamed}}.dump(1).c_str());
+    print_visible(stdout, "%s\n",
+                  Json{{"converted", conversion->converted}, {"renamed", renamed}}.dump(1).c_str());
     return {};
   }
-  std::printf("%llu names converted\n", static_cast<unsigned long long>(conversion->converted));
+  print_visible(stdout, "%llu names converted\n",
+                static_cast<unsigned long long>(conversion->converted));
   for (const auto& [from, to] : conversion->renamed) {
-    std::printf("image '%s' is now '%s': another image has its name\n", from.c_str(), to.c_str());
+    print_visible(stdout, "image '%s' is now '%s': another image has its name\n", from.c_str(),
+                  to.c_str());
   }
   return {};
 }

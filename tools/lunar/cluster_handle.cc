@@ -7,6 +7,7 @@
 #include <cstdio>
 
 #include "common/uuid.h"
+#include "common/visible_text.h"
 
 namespace lunar::tools {
 namespace {
@@ -73,10 +74,10 @@ void ClusterHandle::say_what_is_waited_for() {
   const auto& objecter = client_->objecter();
   for (const std::string& note : notes_->look(
            objecter.ops_in_flight_json(), objecter.sessions_json(), objecter.map().get(), now)) {
-    std::fprintf(stderr, "lunar: %s\n", note.c_str());
+    print_visible(stderr, "lunar: %s\n", note.c_str());
   }
   if (!lock_wait_.empty() && now - lock_wait_since_ >= kLockWaitIsLong) {
-    std::fprintf(stderr, "lunar: %s\n", lock_wait_.c_str());
+    print_visible(stderr, "lunar: %s\n", lock_wait_.c_str());
     lock_wait_.clear();
   }
 }

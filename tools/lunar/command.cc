@@ -6,6 +6,7 @@
 #include <cstdio>
 
 #include "common/size_parse.h"
+#include "common/visible_text.h"
 
 namespace lunar::tools {
 
@@ -57,7 +58,7 @@ Outcome<void> CommandContext::complete_spec(std::string& spec) const {
 Outcome<void> CommandContext::begin(const std::string& command) {
   if (command != "check") {  // which has a place for them
     for (const std::string& warning : program_.config().warnings()) {
-      std::fprintf(stderr, "lunar: warning: %s\n", warning.c_str());
+      print_visible(stderr, "lunar: warning: %s\n", warning.c_str());
     }
   }
   for (std::string* spec : specs_) {

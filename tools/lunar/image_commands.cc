@@ -5,6 +5,7 @@
 #include <nlohmann/json.hpp>
 
 #include "common/json.h"
+#include "common/visible_text.h"
 #include "gateway/image_directory.h"
 #include "tools/lunar/command.h"
 #include "tools/lunar/text_table.h"
@@ -53,33 +54,35 @@ void print_header(const CommandContext& context, const std::string& spec,
                   const ImageHeader& header) {
   if (context.wants_json()) {
     const auto json = parse_json_or_null<nlohmann::ordered_json>(encode(header), kHeaderText);
-    std::puts(json_text(with_text_ids(json)).c_str());
+    print_visible(stdout, "%s\n", json_text(with_text_ids(json)).c_str());
     return;
   }
-  std::printf("image %s\n", spec.c_str());
-  std::printf("  id            %s\n", gateway::image_id_text(header.id).c_str());
-  std::printf("  uuid          %s\n", header.uuid.to_string().c_str());
-  std::printf("  size          %s (%llu bytes, %llu objects)\n", size_text(header.size).c_str(),
-              static_cast<unsigned long long>(header.size),
-              static_cast<unsigned long long>(header.layout.object_count(header.size)));
-  std::printf("  object size   %s\n", size_text(header.layout.object_size).c_str());
-  std::printf("  striping      %u objects of %s units\n", header.layout.stripe_count,
-              size_text(header.layout.stripe_unit).c_str());
-  if (header.state == gateway::ImageState::kRemoving) std::puts("  being removed");
+  print_visible(stdout, "image %s\n", spec.c_str());
+  print_visible(stdout, "  id            %s\n", gateway::image_id_text(header.id).c_str());
+  print_visible(stdout, "  uuid          %s\n", header.uuid.to_string().c_str());
+  print_visible(stdout, "  size          %s (%llu bytes, %llu objects)\n",
+                size_text(header.size).c_str(), static_cast<unsigned long long>(header.size),
+                static_cast<unsigned long long>(header.layout.object_count(header.size)));
+  print_visible(stdout, "  object size   %s\n", size_text(header.layout.object_size).c_str());
+  print_visible(stdout, "  striping      %u objects of %s units\n", header.layout.stripe_count,
+                size_text(header.layout.stripe_unit).c_str());
+  if (header.state == gateway::ImageState::kRemoving)
+    print_visible(stdout, "%s\n", "  being removed");
   if (header.state == gateway::ImageState::kImporting) {
-    std::puts("  being imported; if that was interrupted, its content is not whole");
+    print_visible(stdout, "%s\n",
+                  "  being imported; if that was interrupted, its content is not whole");
   }
   if (header.is_resizing()) {
-    std::printf("  %s      to %s (%llu bytes)%s\n", image_state_name(header.state),
-                size_text(header.resize_to).c_str(),
-                static_cast<unsigned long long>(header.resize_to),
-                resizer_text(spec, header).c_str());
+    print_visible(stdout, "  %s      to %s (%llu bytes)%s\n", image_state_name(header.state),
+                  size_text(header.resize_to).c_str(),
+                  static_cast<unsigned long long>(header.resize_to),
+                  resizer_text(spec, header).c_str());
   }
   if (header.is_renaming())
-    std::printf("  renaming      %s\n", renaming_text(spec, header).c_str());
+    print_visible(stdout, "  renaming      %s\n", renaming_text(spec, header).c_str());
   for (const auto& each : header.registrations) {
-    std::printf("  open by       %s at %s, %s\n", each.entity.c_str(), each.instance.c_str(),
-                gateway::lock_mode_name(each.lock));
+    print_visible(stdout, "  open by       %s at %s, %s\n", each.entity.c_str(),
+                  each.instance.c_str(), gateway::lock_mode_name(each.lock));
   }
 }
 
@@ -156,7 +159,7 @@ Outcome<void> print_long_list(CommandContext& context, ClusterHandle& cluster,
                     {"lock", lock_of(header)}});
   }
   const std::string text = context.wants_json() ? json_text(json) + "\n" : table.text();
-  std::fputs(text.c_str(), stdout);
+  print_visible(stdout, "%s", text.c_str());
   return result;
 }
 
@@ -167,10 +170,10 @@ void print_names(const CommandContext& context, const gateway::ImageList& list) 
       const std::string id = image.id == 0 ? "" : gateway::image_id_text(image.id);
       names.push_back({{"name", image.name}, {"id", id}});
     } else {
-      std::puts(image.name.c_str());
+      print_visible(stdout, "%s\n", image.name.c_str());
     }
   }
-  if (context.wants_json()) std::puts(names.dump(1).c_str());
+  if (context.wants_json()) print_visible(stdout, "%s\n", names.dump(1).c_str());
 }
 
 Outcome<void> list(CommandContext& context, const ImageArguments& arguments) {
@@ -285,20 +288,21 @@ Outcome<void> show_holders(CommandContext& context, const std::string& text, boo
   auto json = nlohmann::json::array();
   for (const gateway::Holder& each : status->holders) json.push_back(json_of(each));
   if (context.wants_json()) {
-    std::puts(json.dump(1).c_str());
+    print_visible(stdout, "%s\n", json.dump(1).c_str());
     return {};
   }
   if (status->header.is_renaming()) {
-    std::printf("renaming   %s\n", renaming_text(text, status->header).c_str());
+    print_visible(stdout, "renaming   %s\n", renaming_text(text, status->header).c_str());
   }
-  if (status->holders.empty()) std::puts(is_of_locks ? "no lock" : "no watchers");
+  if (status->holders.empty())
+    print_visible(stdout, "%s\n", is_of_locks ? "no lock" : "no watchers");
   for (const gateway::Holder& each : status->holders) {
     const gateway::Registration& who = each.registration;
-    std::printf("%-10s %s at %s, nonce %llu, cookie %s, %s\n",
-                each.is_reader ? "read-only" : gateway::lock_mode_name(who.lock),
-                who.entity.c_str(), who.instance.c_str(),
-                static_cast<unsigned long long>(who.nonce),
-                gateway::image_id_text(who.cookie).c_str(), state_of(each));
+    print_visible(stdout, "%-10s %s at %s, nonce %llu, cookie %s, %s\n",
+                  each.is_reader ? "read-only" : gateway::lock_mode_name(who.lock),
+                  who.entity.c_str(), who.instance.c_str(),
+                  static_cast<unsigned long long>(who.nonce),
+                  gateway::image_id_text(who.cookie).c_str(), state_of(each));
   }
   return {};
 }

@@ -10,6 +10,7 @@
 #include <vector>
 
 #include "common/json.h"
+#include "common/visible_text.h"
 #include "gateway/image_counts.h"
 #include "gateway/image_directory.h"
 #include "tools/lunar/command.h"
@@ -86,7 +87,7 @@ Outcome<void> ImageWatcher::find_images() {
     if (!list) return failure(list.error());
     is_partial = !list->missing.empty();
     if (is_partial)
-      std::fprintf(stderr, "lunar: %s\n", gateway::missing_error(*list).message.c_str());
+      print_visible(stderr, "lunar: %s\n", gateway::missing_error(*list).message.c_str());
     found = std::move(list->images);
   } else {
     const auto header = cluster_.wait<gateway::VersionedHeader>(
@@ -153,7 +154,7 @@ Outcome<void> ImageWatcher::ask(const std::vector<gateway::ImageId>& ids, object
 void ImageWatcher::say_unanswered() {
   if (std::exchange(num_said_, unanswered_.size()) == unanswered_.size() || unanswered_.empty())
     return;
-  std::fprintf(
+  print_visible(
       stderr,
       "lunar: %zu images of pool '%s' are not shown, '%s' among them: their servers do not "
       "answer (lunar status)\n",
@@ -163,7 +164,7 @@ void ImageWatcher::say_unanswered() {
 void ImageWatcher::say_silent(const MeasuredImage& image) {
   for (const HolderCounts& holder : image.holders) {
     if (holder.counts || !said_clients_.insert(holder.client).second) continue;
-    std::fprintf(
+    print_visible(
         stderr,
         "lunar: %s at %s has image '%s/%s' open and does not say what it does: it is away, "
         "or of an earlier version\n",
@@ -226,14 +227,16 @@ void print_rates(const CommandContext& context, const ImageWatcher& watcher,
                  const std::string& sort_by) {
   const auto images = shown_images(watcher, sort_by);
   if (context.wants_json()) {
-    std::puts(json_text(json_of(watcher, images)).c_str());
+    print_visible(stdout, "%s\n", json_text(json_of(watcher, images)).c_str());
   } else if (images.empty() && watcher.unanswered().empty()) {
-    std::printf("nobody has an image of pool '%s' open\n", watcher.pool().c_str());
+    print_visible(stdout, "nobody has an image of pool '%s' open\n", watcher.pool().c_str());
   } else {
-    std::puts(table_of(images, images.size()).c_str());
+    print_visible(stdout, "%s\n", table_of(images, images.size()).c_str());
   }
   std::fflush(stdout);
 }
+
+constexpr std::string_view kClearTerminal = "\033[H\033[J";
 
 // In place of what the terminal shows, as much as it has lines for.
 void draw_rates(const ImageWatcher& watcher, const std::string& sort_by) {
@@ -241,9 +244,9 @@ void draw_rates(const ImageWatcher& watcher, const std::string& sort_by) {
   const bool is_known = ioctl(STDOUT_FILENO, TIOCGWINSZ, &size) == 0 && size.ws_row > 4;
   const std::size_t lines = is_known ? size.ws_row - 4u : 20;
   const auto images = shown_images(watcher, sort_by);
-  std::printf("\033[H\033[J%zu images of pool '%s' are open; by %s; Ctrl-C ends\n\n%s",
-              images.size(), watcher.pool().c_str(), sort_by.c_str(),
-              table_of(images, lines).c_str());
+  std::fwrite(kClearTerminal.data(), 1, kClearTerminal.size(), stdout);
+  print_visible(stdout, "%zu images of pool '%s' are open; by %s; Ctrl-C ends\n\n%s", images.size(),
+                watcher.pool().c_str(), sort_by.c_str(), table_of(images, lines).c_str());
   std::fflush(stdout);
 }
 

@@ -8,6 +8,7 @@
 #include "common/admin_socket.h"
 #include "common/json.h"
 #include "common/keyring.h"
+#include "common/visible_text.h"
 #include "tools/lunar/command.h"
 
 // What needs no cluster, or looks at why there is none: check, gateway, daemon, keyring.
@@ -37,24 +38,25 @@ std::string text_in(const Json& json, const char* name) {
 Outcome<void> check(CommandContext& context, const LocalArguments& arguments) {
   const Config& config = context.program().config();
   const std::string file = config.file();
-  std::printf("configuration  %s\n", file.empty() ? "none found; defaults" : file.c_str());
+  print_visible(stdout, "configuration  %s\n",
+                file.empty() ? "none found; defaults" : file.c_str());
   for (const std::string& warning : config.warnings())
-    std::printf("  warning: %s\n", warning.c_str());
-  std::printf("entity         %s\n", config.name().to_string().c_str());
-  std::printf("servers        mon_host = %s\n", config.get_string("mon_host").c_str());
+    print_visible(stdout, "  warning: %s\n", warning.c_str());
+  print_visible(stdout, "entity         %s\n", config.name().to_string().c_str());
+  print_visible(stdout, "servers        mon_host = %s\n", config.get_string("mon_host").c_str());
   auto cluster = context.cluster();
   if (!cluster) return failure(cluster.error());
   const auto map = (*cluster)->client().objecter().map();
   std::size_t up = 0;
   for (const auto& osd : map->osds) up += osd.up ? 1 : 0;
-  std::printf("cluster        %s epoch %llu, %zu of %zu servers up\n",
-              map->fsid.to_string().c_str(), static_cast<unsigned long long>(map->epoch), up,
-              map->osds.size());
+  print_visible(stdout, "cluster        %s epoch %llu, %zu of %zu servers up\n",
+                map->fsid.to_string().c_str(), static_cast<unsigned long long>(map->epoch), up,
+                map->osds.size());
   if (arguments.spec.empty()) return {};
   auto image = (*cluster)->open_image(arguments.spec, {.read_only = true});
   if (!image) return failure(image.error());
-  std::printf("image          %s, %s\n", arguments.spec.c_str(),
-              size_text((*image)->size()).c_str());
+  print_visible(stdout, "image          %s, %s\n", arguments.spec.c_str(),
+                size_text((*image)->size()).c_str());
   std::vector<std::byte> block(4096);
   const auto read = (*cluster)->wait<void>([&](auto done) {
     (*image)->read(0, block, {}, [done = std::move(done)](const gateway::IoResult& result) mutable {
@@ -64,7 +66,7 @@ Outcome<void> check(CommandContext& context, const LocalArguments& arguments) {
   });
   const auto closed = (*cluster)->close_image(std::move(*image));
   if (!read) return read;
-  std::puts("read           the first block can be read");
+  print_visible(stdout, "%s\n", "read           the first block can be read");
   return closed;
 }
 
@@ -94,13 +96,14 @@ Outcome<void> last_error(CommandContext& context, const LocalArguments& argument
     }
     answered = true;
     if (context.wants_json()) {
-      std::puts(answer->c_str());
+      print_visible(stdout, "%s\n", answer->c_str());
       continue;
     }
     const auto errors = parse_json<Json>(*answer, {1 << 20});
     if (!errors || !errors->is_array()) continue;
     for (const auto& each : *errors) {
-      std::printf("%s %s\n", text_in(each, "time").c_str(), text_in(each, "error").c_str());
+      print_visible(stdout, "%s %s\n", text_in(each, "time").c_str(),
+                    text_in(each, "error").c_str());
     }
   }
   if (answered) return {};
@@ -170,7 +173,7 @@ Outcome<void> daemon_command(CommandContext& context, const LocalArguments& argu
   if (!socket) return failure(socket.error());
   const auto answer = admin_socket_request(*socket, request);
   if (!answer) return failure(answer.error());
-  std::puts(answer->c_str());
+  print_visible(stdout, "%s\n", answer->c_str());
   return {};
 }
 

@@ -9,6 +9,7 @@
 
 #include "common/nearest_word.h"
 #include "common/options.h"
+#include "common/visible_text.h"
 #include "gateway/errno_of.h"
 #include "tools/lunar/command.h"
 #include "tools/lunar/stop_signals.h"
@@ -80,8 +81,8 @@ int exit_for(const CLI::App& app, const CLI::ParseError& error) {
        each = each->get_parent()) {
     path = " " + each->get_name() + path;
   }
-  std::fprintf(stderr, "lunar: %s\n'lunar help%s' says what can be given\n", text.c_str(),
-               path.c_str());
+  lunar::print_visible(stderr, "lunar: %s\n'lunar help%s' says what can be given\n", text.c_str(),
+                       path.c_str());
   return kUsageError;
 }
 
@@ -91,7 +92,7 @@ int run(int argc, char** argv) {
   defaults.log_to_stderr = false;  // what a user has to know is in the sentence at the end
   auto program = lunar::Program::start(argc, argv, std::move(defaults));
   if (!program) {
-    std::fprintf(stderr, "lunar: %s\n", program.error().message.c_str());
+    lunar::print_visible(stderr, "lunar: %s\n", program.error().message.c_str());
     return kUsageError;
   }
   lunar::tools::CommandContext context(**program);
@@ -131,7 +132,7 @@ int run(int argc, char** argv) {
     return exit_for(app, error);
   }
   if (context.result) return context.exit_code;
-  std::fprintf(stderr, "lunar: %s\n", context.result.error().message.c_str());
+  lunar::print_visible(stderr, "lunar: %s\n", context.result.error().message.c_str());
   if (const int signal = lunar::tools::StopSignals::received(); signal != 0) return 128 + signal;
   return lunar::gateway::errno_of(context.result.error().code);
 }

@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "common/visible_text.h"
 #include "tools/lunar/stop_signals.h"
 
 namespace lunar::tools {
@@ -27,8 +28,8 @@ Outcome<void> fill_image(ClusterHandle& cluster, gateway::ImageId id, const std:
   }
   const auto closed = cluster.close_image(std::move(*image));
   if (done && !closed) {
-    std::fprintf(stderr, "lunar: image '%s' is whole, but closing it failed: %s\n", text.c_str(),
-                 closed.error().message.c_str());
+    print_visible(stderr, "lunar: image '%s' is whole, but closing it failed: %s\n", text.c_str(),
+                  closed.error().message.c_str());
   }
   return done;
 }

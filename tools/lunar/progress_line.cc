@@ -3,6 +3,7 @@
 
 #include <cstdio>
 
+#include "common/visible_text.h"
 #include "tools/lunar/command.h"
 
 namespace lunar::tools {
@@ -44,7 +45,8 @@ void ProgressLine::show(uint64_t done, uint64_t total) {
   shown_ = std::move(text);
   shown_at_ = now;
   const std::size_t blanks = covers > shown_.size() ? covers - shown_.size() : 0;
-  std::fprintf(stderr, "\r%s%*s", shown_.c_str(), static_cast<int>(blanks), "");
+  std::fputc('\r', stderr);
+  print_visible(stderr, "%s%*s", shown_.c_str(), static_cast<int>(blanks), "");
 }
 
 }  // namespace lunar::tools

@@ -3,6 +3,7 @@
 #include <memory>
 #include <string>
 
+#include "common/visible_text.h"
 #include "msgr/rdma_report.h"
 #include "tools/lunar/command.h"
 
@@ -26,7 +27,7 @@ void add_rdma_commands(CLI::App& app, CommandContext& context) {
           local = *parsed;
         }
         const msgr::RdmaReport report = msgr::make_rdma_report(config, local);
-        std::fputs((context.wants_json() ? report.json : report.text).c_str(), stdout);
+        print_visible(stdout, "%s", (context.wants_json() ? report.json : report.text).c_str());
         if (report.works) return {};
         return failure(std::errc::no_such_device, "RDMA does not work here; see above");
       });

@@ -4,6 +4,7 @@
 #include <cstdio>
 #include <nlohmann/json.hpp>
 
+#include "common/visible_text.h"
 #include "gateway/pool_scrub.h"
 #include "tools/lunar/command.h"
 
@@ -46,12 +47,12 @@ Json json_of(const ScrubFinding& finding) {
 }
 
 void print_finding(const ScrubFinding& finding) {
-  std::printf("%s\n  %s\n", finding.name().c_str(), finding.what.c_str());
+  print_visible(stdout, "%s\n  %s\n", finding.name().c_str(), finding.what.c_str());
   if (finding.repair.empty()) {
-    std::puts("  nothing can be repaired");
+    print_visible(stdout, "%s\n", "  nothing can be repaired");
   } else {
-    std::printf("  repair%s: %s\n", finding.must_be_named ? ", if named" : "",
-                finding.repair.c_str());
+    print_visible(stdout, "  repair%s: %s\n", finding.must_be_named ? ", if named" : "",
+                  finding.repair.c_str());
   }
 }
 
@@ -64,15 +65,16 @@ void print_report(const CommandContext& context, const ScrubReport& report) {
                        {"bytes_read", report.bytes_read},
                        {"findings", std::move(findings)},
                        {"unchecked", report.unchecked}};
-    std::puts(json.dump(1).c_str());
+    print_visible(stdout, "%s\n", json.dump(1).c_str());
     return;
   }
   for (const auto& each : report.findings) print_finding(each);
-  for (const auto& each : report.unchecked) std::printf("not looked at: %s\n", each.c_str());
-  std::printf("%llu images, %llu data objects, %s read: %zu findings\n",
-              static_cast<unsigned long long>(report.images),
-              static_cast<unsigned long long>(report.objects), size_text(report.bytes_read).c_str(),
-              report.findings.size());
+  for (const auto& each : report.unchecked)
+    print_visible(stdout, "not looked at: %s\n", each.c_str());
+  print_visible(stdout, "%llu images, %llu data objects, %s read: %zu findings\n",
+                static_cast<unsigned long long>(report.images),
+                static_cast<unsigned long long>(report.objects),
+                size_text(report.bytes_read).c_str(), report.findings.size());
 }
 
 std::error_code needs_cleaning() { return {EUCLEAN, std::generic_category()}; }
@@ -165,7 +167,7 @@ Outcome<std::size_t> mend(CommandContext& context, const std::string& pool,
   Outcome<std::size_t> result;
   for (const ScrubFinding& finding : chosen) {
     if (!context.wants_json()) {
-      std::printf("%s: %s\n", finding.name().c_str(), finding.repair.c_str());
+      print_visible(stdout, "%s: %s\n", finding.name().c_str(), finding.repair.c_str());
       std::fflush(stdout);
     }
     const auto done = (*cluster)->wait<std::string>([&](auto then) {
@@ -176,15 +178,15 @@ Outcome<std::size_t> mend(CommandContext& context, const std::string& pool,
     answer["said"] = done ? *done : done.error().message;
     answers.push_back(std::move(answer));
     if (!context.wants_json()) {
-      std::printf("  %s%s\n",
-                  done ? "" : "failed: ", (done ? *done : done.error().message).c_str());
+      print_visible(stdout, "  %s%s\n",
+                    done ? "" : "failed: ", (done ? *done : done.error().message).c_str());
     }
     mended += done ? 1 : 0;
     if (!done && result) {
       result = failure(done.error().code, finding.name() + ": " + done.error().message);
     }
   }
-  if (context.wants_json()) std::puts(answers.dump(1).c_str());
+  if (context.wants_json()) print_visible(stdout, "%s\n", answers.dump(1).c_str());
   if (result) result = mended;
   return result;
 }

@@ -5,6 +5,7 @@
 #include <cstdio>
 
 #include "common/json.h"
+#include "common/visible_text.h"
 #include "tools/lunar/text_table.h"
 
 namespace lunar::tools {
@@ -102,9 +103,9 @@ Outcome<ServerAnswer> send_to_any(CommandContext& context, const Json& request,
         !other.text && other.text.error().code == objecter::OsdErrc::kStaleMap;
     if (!other.text && (knows_nothing || is_silence(other.text.error()))) continue;
     if (!other.text) return failure(other.text.error());
-    std::fprintf(stderr,
-                 "lunar: osd.%d, the map authority, does not answer: osd.%d says what it knows\n",
-                 map->authority, other.osd);
+    print_visible(stderr,
+                  "lunar: osd.%d, the map authority, does not answer: osd.%d says what it knows\n",
+                  map->authority, other.osd);
     return ServerAnswer{std::move(*other.text), other.osd};
   }
   const auto answer = ask_server(context, -1, request);  // all are slow, or all are away
@@ -124,7 +125,7 @@ uint64_t number_in(const Json& json, const char* name) {
 void print_json(const CommandContext& context, const Json& json) {
   const std::string text =
       context.wants_json() ? json_text(with_text_ids(json)) + "\n" : plain_text(json);
-  std::fputs(text.c_str(), stdout);
+  print_visible(stdout, "%s", text.c_str());
 }
 
 namespace {
@@ -132,7 +133,7 @@ namespace {
 Outcome<void> print_answer(const CommandContext& context, const std::string& answer) {
   const Json json = parse_json_or_null<Json>(answer, objecter::kAnswerBounds);
   if (json.is_null()) {
-    std::puts(answer.c_str());
+    print_visible(stdout, "%s\n", answer.c_str());
   } else {
     print_json(context, json);
   }

@@ -5,6 +5,7 @@
 #include <cstdlib>
 
 #include "common/json.h"
+#include "common/visible_text.h"
 #include "tools/lunar/server_commands.h"
 #include "tools/lunar/text_table.h"
 
@@ -184,7 +185,7 @@ Outcome<void> show_status(CommandContext& context, const StatusArguments& argume
   print_json(context, json);
   if (!context.wants_json()) {
     for (const auto& complaint : health.complaints()) {
-      std::printf("%-14s %s\n", "", complaint.get_ref<const std::string&>().c_str());
+      print_visible(stdout, "%-14s %s\n", "", complaint.get_ref<const std::string&>().c_str());
     }
   }
   if (arguments.wants_exit_code) context.exit_code = health.exit_code();
@@ -221,9 +222,10 @@ Outcome<void> show_space(CommandContext& context) {
   const Json capacity = capacity_of(reports->usages);
   add("total", capacity, "");
   if (context.wants_json()) {
-    std::puts(json_text({{"servers", servers}, {"capacity", capacity}}).c_str());
+    print_visible(stdout, "%s\n",
+                  json_text({{"servers", servers}, {"capacity", capacity}}).c_str());
   } else {
-    std::fputs(table.text().c_str(), stdout);
+    print_visible(stdout, "%s", table.text().c_str());
   }
   if (silent.empty()) return {};
   std::fflush(stdout);

@@ -2,6 +2,7 @@
 #include <cstdio>
 
 #include "common/json.h"
+#include "common/visible_text.h"
 #include "gateway/image_directory.h"
 #include "tools/lunar/allocated_runs.h"
 #include "tools/lunar/command.h"
@@ -67,13 +68,13 @@ void print_usages(const CommandContext& context, const std::vector<ImageUsage>& 
   }
   if (wants_total) add(total);
   if (!context.wants_json()) {
-    std::fputs(table.text().c_str(), stdout);
+    print_visible(stdout, "%s", table.text().c_str());
     return;
   }
   const Json json = {{"images", images},
                      {"total_provisioned_size", total.provisioned},
                      {"total_used_size", total.used}};
-  std::puts(json_text(json).c_str());
+  print_visible(stdout, "%s\n", json_text(json).c_str());
 }
 
 // An image that cannot be looked at is said, and left out of the total; the first error counts.

@@ -16,6 +16,7 @@
 #include "common/program.h"
 #include "common/signals.h"
 #include "common/size_parse.h"
+#include "common/visible_text.h"
 #include "tools/perf_msgr/report.h"
 #include "tools/perf_msgr/server.h"
 
@@ -50,7 +51,7 @@ struct Arguments {
 };
 
 int complain(int status, const std::string& sentence) {
-  fmt::print(stderr, "lunar-perf-msgr: {}\n", sentence);
+  print_visible(stderr, "lunar-perf-msgr: %s\n", sentence.c_str());
   return status;
 }
 
@@ -156,7 +157,7 @@ int run_server(Program& program, const Arguments& arguments) {
   if (!threads) return complain(kFailed, threads.error().message);
   std::string addresses;
   for (const ServerThread& each : *threads) addresses += " " + each.server->address().to_string();
-  fmt::print("listening on{}\n", addresses);
+  print_visible(stdout, "listening on%s\n", addresses.c_str());
   std::fflush(stdout);
   const auto served = serve(*threads, signals.get());
   return served ? 0 : complain(kFailed, served.error().message);
@@ -204,7 +205,7 @@ Outcome<std::string> idle(const Environment& environment, const LoadOptions& opt
   const Memory before = memory_of_this_process();
   const auto held = hold_connections(environment, options, [&](msgr::EventCenter& center) {
     text = describe_idle(options.connections, before, memory_of_this_process(), json);
-    std::fputs(text.c_str(), stdout);
+    print_visible(stdout, "%s", text.c_str());
     std::fflush(stdout);
     center.run_after(options.duration, [&center] { center.stop(); });
     center.run();
@@ -243,7 +244,7 @@ int run_client(Program& program, const Arguments& arguments) {
     const bool usage = text.error().code == std::errc::invalid_argument;
     return complain(usage ? kUsageError : kFailed, text.error().message);
   }
-  std::fputs(text->c_str(), stdout);
+  print_visible(stdout, "%s", text->c_str());
   return 0;
 }
 

@@ -8,12 +8,14 @@
 #include <string>
 #include <vector>
 
+#include "common/visible_text.h"
 #include "tools/trace/recorder.h"
 #include "tracing/analysis/report_sink.h"
 #include "tracing/analysis/trace_reader.h"
 
 namespace {
 
+using lunar::print_visible;
 using lunar::tools::RecordOptions;
 using lunar::tracing::ReportOutput;
 using lunar::tracing::TraceReport;
@@ -21,7 +23,7 @@ using lunar::tracing::TraceReport;
 constexpr std::size_t kTimelineSample = 500;  // IOs beside the slowest, in --html and --chrome
 
 int complain(const std::string& sentence) {
-  std::fprintf(stderr, "lunar-trace: %s\n", sentence.c_str());
+  print_visible(stderr, "lunar-trace: %s\n", sentence.c_str());
   return 1;
 }
 

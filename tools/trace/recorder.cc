@@ -16,6 +16,8 @@
 #include <regex>
 #include <set>
 
+#include "common/visible_text.h"
+
 // Channels. --discard: when buffers are full the newest events are thrown away, counted, and the
 // report says so; the programs never wait. 8 sub-buffers of 1 MiB per CPU hold about 80,000 events,
 // so the consumer may be away for a while. Per-user buffers: all processes of a user share them.
@@ -192,12 +194,12 @@ std::set<std::string> registered() {
 void say_who_is_recorded() {
   const std::set<std::string> programs = registered();
   if (!programs.empty()) {
-    std::fprintf(stderr, "lunar-trace: recording");
-    for (const std::string& each : programs) std::fprintf(stderr, " %s", each.c_str());
-    std::fprintf(stderr, " and what is started from now on\n");
+    print_visible(stderr, "lunar-trace: recording");
+    for (const std::string& each : programs) print_visible(stderr, " %s", each.c_str());
+    print_visible(stderr, " and what is started from now on\n");
     return;
   }
-  std::fprintf(
+  print_visible(
       stderr,
       "lunar-trace: no program of Lunar has registered with this session daemon yet. Programs of "
       "root report to root's daemon: record as root, or as a member of the group 'tracing'. "
@@ -263,11 +265,11 @@ Outcome<int> record(const RecordOptions& options) {
     if (!pid) return failure(pid.error());
     command = *pid;
   } else {
-    std::fprintf(stderr, "lunar-trace: recording to %s; Ctrl-C ends it\n", output.c_str());
+    print_visible(stderr, "lunar-trace: recording to %s; Ctrl-C ends it\n", output.c_str());
   }
   const int code = wait_for_end(signals, options.seconds, command);
   if (auto stopped = session.stop(); !stopped) return failure(stopped.error());
-  std::fprintf(stderr, "lunar-trace: recorded; see: lunar-trace report %s\n", output.c_str());
+  print_visible(stderr, "lunar-trace: recorded; see: lunar-trace report %s\n", output.c_str());
   return code;
 }
 

@@ -5,6 +5,7 @@
 #include <cstdio>
 #include <utility>
 
+#include "common/visible_text.h"
 #include "tracing/analysis/render.h"
 
 namespace lunar::tracing {
@@ -83,9 +84,10 @@ Outcome<void> write_report(const TraceReport& report, const TraceReport::Options
   } else if (!only_files) {
     text = render_text(report);
   } else if (report.lost_events + report.lost_packets > 0) {
-    std::fprintf(stderr, "lunar-trace: %llu EVENTS WERE LOST, the report is incomplete\n",
-                 static_cast<unsigned long long>(report.lost_events));
+    print_visible(stderr, "lunar-trace: %llu EVENTS WERE LOST, the report is incomplete\n",
+                  static_cast<unsigned long long>(report.lost_events));
   }
+  text = visible_text(text);  // which has names from the trace
   if (std::fwrite(text.data(), 1, text.size(), stdout) != text.size() || std::fflush(stdout) != 0) {
     return failure(last_system_error(), "the report cannot be written to stdout");
   }
