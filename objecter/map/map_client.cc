@@ -176,7 +176,8 @@ void MapClient::publish(OsdMapRef map) {
 
 void MapClient::on_current(const ServerRef& server, Epoch epoch) {
   if (map_ == nullptr) {
-    refused_ = server->address().to_string() + " has no cluster map yet";
+    // A map that was refused says more.
+    if (refused_.empty()) refused_ = server->address().to_string() + " has no cluster map yet";
     return;
   }
   if (epoch > this->epoch()) return;  // it will send it

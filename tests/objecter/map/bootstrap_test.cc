@@ -136,6 +136,21 @@ TEST_F(BootstrapTest, IncompatibleMapIsExplained) {
   EXPECT_THAT(outcome->error().message, HasSubstr("not a cluster map"));
 }
 
+TEST_F(BootstrapTest, AMapThatWasRefusedIsSaidWhateverOthersLack) {
+  start_servers(2);
+  osd(0).answers_subscriptions = false;
+  osd(1).map.reset();
+  options.bootstrap = {osd(0).address(), osd(1).address()};
+  make_objecter();
+  wait(2s);
+  settle();
+  osd(0).send_raw(MessageType::kMap, pattern(100));
+  pass(2100ms);  // osd.1 says that it has none
+  ASSERT_TRUE(outcome);
+  ASSERT_FALSE(*outcome);
+  EXPECT_THAT(outcome->error().message, HasSubstr("not a cluster map"));
+}
+
 TEST_F(BootstrapTest, WrongKeyIsExplained) {
   const EntityName client = *EntityName::parse("client.test");
   Keyring theirs, ours;
