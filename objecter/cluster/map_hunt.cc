@@ -2,6 +2,7 @@
 #include "objecter/cluster/map_hunt.h"
 
 #include <algorithm>
+#include <cstdint>
 #include <utility>
 
 #include "common/check.h"
@@ -21,6 +22,7 @@ struct MapHunt::State {
   HuntPace::Pause ask_next();
   bool is_asked(const ServerConnection& server) const noexcept;
   bool is_asked(const msgr::Address& address) const noexcept;
+  HuntPace::Pause pause_after(std::size_t num_candidates, bool were_all_asked) const noexcept;
 
   ServerTable& servers;
   MapSeeker& seeker;
@@ -54,6 +56,17 @@ bool MapHunt::State::is_asked(const msgr::Address& address) const noexcept {
                      [&](const ServerRef& each) { return each->address() == address; });
 }
 
+HuntPace::Pause MapHunt::State::pause_after(std::size_t num_candidates,
+                                            bool were_all_asked) const noexcept {
+  const bool takes_turns = num_candidates > pace.max_asked;
+  if (were_all_asked)
+    return takes_turns ? pace.rotate / static_cast<int64_t>(pace.max_asked) : pace.rotate;
+  const HuntPace::Pause share =
+      HuntPace::Pause(HuntPace::kRound) / static_cast<int64_t>(num_candidates);
+  return std::min<HuntPace::Pause>(pace.stagger,
+                                   std::max<HuntPace::Pause>(share, HuntPace::kMinStagger));
+}
+
 // One candidate more. Returns how long to wait for an answer before the next.
 HuntPace::Pause MapHunt::State::ask_next() {
   const std::vector<msgr::Address> all = candidates();
@@ -72,7 +85,7 @@ HuntPace::Pause MapHunt::State::ask_next() {
     LUNAR_LOG(kMap, 5, "asking {} for the cluster map", address.to_string());
   }
   if (server->hello()) seeker.ask(*server);
-  return were_all_asked ? pace.rotate : pace.stagger;
+  return pause_after(all.size(), were_all_asked);
 }
 
 Detached MapHunt::run(std::shared_ptr<State> hunt) {

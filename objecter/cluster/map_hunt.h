@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <chrono>
 #include <cstddef>
 #include <memory>
 #include <vector>
@@ -14,9 +15,14 @@ namespace lunar::objecter {
 // How fast a MapHunt goes from one server to the next.
 struct HuntPace {
   using Pause = msgr::EventCenter::Clock::duration;
-  Pause stagger;          // from one server to the next, while fewer than max_asked are asked
-  Pause rotate;           // when as many as may be are asked already
+  // From one server to the next, while not all are asked. It is shorter where there are many, so
+  // that all have been asked within kRound, but no shorter than kMinStagger.
+  Pause stagger;
+  Pause rotate;           // for which each is asked at least, before another one takes its place
   std::size_t max_asked;  // servers that are asked at the same time; at least 1
+
+  static constexpr std::chrono::seconds kRound{2};
+  static constexpr std::chrono::milliseconds kMinStagger{50};
 };
 
 // Who hunts. Both are called on the loop, from within start(), drop_source() or a timer.

@@ -12,7 +12,7 @@ AuthoritySearch::AuthoritySearch(msgr::EventCenter& center, ServerTable& servers
     : bootstrap_(std::move(bootstrap)),
       named_(named),
       ask_(std::move(ask)),
-      hunt_(center, servers, *this, {kRotate, kRotate, kMaxAsked}) {}
+      hunt_(center, servers, *this, {kStagger, kRotate, kMaxAsked}) {}
 
 OsdId AuthoritySearch::authority_by(const OsdMap& map) const {
   if (is_proven_) return map_->authority;

@@ -18,9 +18,9 @@ namespace lunar::objecter {
 class AuthoritySearch final : private MapSeeker {
  public:
   using Ask = UniqueFunction<void(ServerConnection& server)>;
-  // How long each that is asked has before another one is asked, too.
-  static constexpr std::chrono::seconds kRotate{3};
-  static constexpr std::size_t kMaxAsked = 2;
+  static constexpr std::chrono::milliseconds kStagger{200};
+  static constexpr std::chrono::seconds kRotate{3};  // for which each is asked
+  static constexpr std::size_t kMaxAsked = 32;
 
   // `named` is the authority by configuration; none: whoever the first map names. `ask` is called
   // with each server that said hello before, when it is its turn.

@@ -37,10 +37,10 @@ struct MapEvents {
 class MapClient final : private MapSeeker {
  public:
   static constexpr std::chrono::milliseconds kStagger{200};
-  static constexpr std::chrono::seconds kRotate{3};  // when all that may be asked are
+  static constexpr std::chrono::seconds kRotate{3};  // for which each is asked
   static constexpr std::chrono::seconds kAskAgain{1};
   static constexpr std::chrono::seconds kAuthorityGrace{1};
-  static constexpr std::size_t kMaxHunted = 4;
+  static constexpr std::size_t kMaxHunted = 32;
 
   // `authority` is who has to be the map authority; none: the first map says.
   MapClient(msgr::EventCenter& center, ServerTable& servers, ObjecterCounters& counters,

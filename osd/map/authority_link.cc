@@ -17,9 +17,12 @@ using objecter::ServerRef;
 
 namespace {
 
-objecter::HuntPace one_at_a_time(std::chrono::nanoseconds interval) noexcept {
+constexpr std::chrono::milliseconds kStagger{200};
+constexpr std::size_t kMaxAsked = 32;
+
+objecter::HuntPace pace_of(std::chrono::nanoseconds interval) noexcept {
   const auto pause = std::chrono::duration_cast<objecter::HuntPace::Pause>(interval);
-  return {pause, pause, 1};
+  return {std::min<objecter::HuntPace::Pause>(pause, kStagger), pause, kMaxAsked};
 }
 
 // Whether the sender is the authority of this map on another store than the map says. Its epochs
@@ -35,9 +38,7 @@ bool has_other_history(const objecter::ServerHello& hello, const objecter::OsdMa
 AuthorityLink::AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger,
                              BootingServer& us, Places places,
                              std::chrono::nanoseconds retry_interval)
-    : us_(us),
-      places_(std::move(places)),
-      hunt_(center, servers_, *this, one_at_a_time(retry_interval)) {
+    : us_(us), places_(std::move(places)), hunt_(center, servers_, *this, pace_of(retry_interval)) {
   servers_.set_messenger(&messenger);
 }
 
@@ -74,9 +75,19 @@ void AuthorityLink::send_boot(ServerConnection& server) {
         map->authority, server.address().to_string(), server.hello()->store.to_string(),
         map->find_osd(map->authority)->store.to_string()));
   }
+  if (is_told_elsewhere(server)) return;
+  told_[server.hello()->osd] = servers_.of(server.connection());
   objecter::OsdBoot boot = us_.make_boot();
   if (!server.connection().peer().follows_moves) boot.kind.reset();
   server.send(MessageType::kOsdBoot, boot, msgr::Priority::kHigh);
+}
+
+// Whether this OSD has our boot by another of its addresses, and has not answered. Two sessions
+// that have booted would be one too many: with the end of the other one we would be down.
+bool AuthorityLink::is_told_elsewhere(const ServerConnection& server) const {
+  const auto at = told_.find(server.hello()->osd);
+  const ServerRef other = at == told_.end() ? nullptr : at->second.lock();
+  return other != nullptr && other.get() != &server && hunt_.holds(*other) && other->hello();
 }
 
 void AuthorityLink::subscribe(ServerConnection& server) {
@@ -213,6 +224,7 @@ void AuthorityLink::on_current(ServerConnection& server, ConstBytes front) {
 void AuthorityLink::on_boot_reply(const ServerRef& server, ConstBytes front) {
   auto reply = objecter::decode_osd_boot_reply(front);
   if (!reply || !may_decide(*server)) return;
+  told_.erase(server->hello()->osd);
   switch (reply->error) {
     case OsdErrc::kOk:
       hunt_.choose(server);

@@ -2,6 +2,8 @@
 #pragma once
 
 #include <chrono>
+#include <map>
+#include <memory>
 #include <optional>
 #include <string>
 #include <vector>
@@ -30,11 +32,11 @@ struct BootingServer {
 };
 
 // The way of a server that is not the authority to it: finds it by any server of the cluster, boots
-// with it, and takes its maps. One server is asked at a time (MapHunt); the one that lets us boot
-// is the source. Each new session with it is booted anew. With authentication the map of any other
-// server says no more than where the authority may be: by a map that anybody may make up, a server
-// would give up its pools. Loop-bound. Borrows the messenger and the booting server; owns the
-// connection.
+// with it, and takes its maps. Several are asked at a time (MapHunt), each by one of its addresses
+// only; the one that lets us boot is the source. Each new session with it is booted anew. With
+// authentication the map of any other server says no more than where the authority may be: by a map
+// that anybody may make up, a server would give up its pools. Loop-bound. Borrows the messenger and
+// the booting server; owns the connection.
 class AuthorityLink final : private objecter::MapSeeker {
  public:
   // Where a server without a map begins.
@@ -67,6 +69,7 @@ class AuthorityLink final : private objecter::MapSeeker {
   void on_current(objecter::ServerConnection& server, ConstBytes front);
   void on_boot_reply(const objecter::ServerRef& server, ConstBytes front);
   void send_boot(objecter::ServerConnection& server);
+  bool is_told_elsewhere(const objecter::ServerConnection& server) const;
   std::optional<objecter::OsdId> known_authority() const;
   bool may_decide(const objecter::ServerConnection& server) const;
   bool is_of_authority(const objecter::ServerConnection& server, const objecter::OsdMap& map) const;
@@ -78,6 +81,8 @@ class AuthorityLink final : private objecter::MapSeeker {
   const Places places_;
   objecter::ServerTable servers_;
   objecter::MapHunt hunt_;
+  // Where our boot is that an OSD has not answered.
+  std::map<objecter::OsdId, std::weak_ptr<objecter::ServerConnection>> told_;
   // The newest map that a server has sent which has not proven to be the authority; null if none
   // has. Read for nothing but the authority's addresses.
   objecter::OsdMapRef hearsay_;

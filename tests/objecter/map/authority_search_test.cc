@@ -123,6 +123,20 @@ TEST_F(AuthoritySearchTest, AnAuthorityThatHasMovedIsFoundByTheWordOfAnother) {
   EXPECT_EQ(*objecter->map(), back);
 }
 
+TEST_F(AuthoritySearchTest, ItIsFoundSoonBehindManyDeadAddresses) {
+  begin();
+  for (uint16_t port = 1; port <= 32; ++port)
+    options.bootstrap.push_back(msgr::Address::loopback(port));
+  options.bootstrap.push_back(osd(0).address());
+  osd(1).map = forged();
+  osd(1).map->osds[0].addresses = {msgr::Address::loopback(1)};  // where it was
+  osd(2).map = osd(1).map;
+  make_objecter();
+  pass(3s);
+  ASSERT_NE(objecter->map(), nullptr);
+  EXPECT_EQ(*objecter->map(), map);
+}
+
 TEST_F(AuthoritySearchTest, WhoIsNotTheConfiguredAuthorityIsNotTakenForIt) {
   begin();
   osd(1).map = forged();

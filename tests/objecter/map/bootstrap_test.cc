@@ -61,13 +61,13 @@ TEST_F(BootstrapTest, SilentServerIsSteppedOver) {
 TEST_F(BootstrapTest, ManyDeadAddressesAreTriedInTurn) {
   start_servers(1);
   options.bootstrap.clear();
-  for (uint16_t port = 1; port <= 6; ++port)
+  for (uint16_t port = 1; port <= 32; ++port)
     options.bootstrap.push_back(msgr::Address::loopback(port));
   options.bootstrap.push_back(osd(0).address());
   make_objecter();
   wait(60s);
-  pass(20s);
-  ASSERT_TRUE(outcome) << "only four are open at a time, the others get their turn";
+  pass(3s);
+  ASSERT_TRUE(outcome);
   EXPECT_TRUE(*outcome);
 }
 

@@ -60,6 +60,9 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
   void start(std::vector<int> bootstrap) {
     std::vector<msgr::Address> addresses;
     for (const int id : bootstrap) addresses.push_back(osd(id).address());
+    start_at(addresses);
+  }
+  void start_at(const std::vector<msgr::Address>& addresses) {
     link = std::make_unique<AuthorityLink>(*center, *messenger, static_cast<BootingServer&>(*this),
                                            AuthorityLink::Places{addresses, named}, 1s);
     link->start();
@@ -149,10 +152,36 @@ TEST_F(AuthorityLinkTest, FindsTheAuthorityByAServerThatIsNot) {
 TEST_F(AuthorityLinkTest, SteppedOverIfItIsSilent) {
   osd(1).says_hello = false;
   start({1, 0});
-  pass(900ms);
+  pass(190ms);
   EXPECT_EQ(osd(0).sessions, 0u);
-  pass(200ms);
+  pass(20ms);
   EXPECT_TRUE(link->is_booted());
+}
+
+TEST_F(AuthorityLinkTest, TheAuthorityIsFoundSoonBehindManyDeadAddresses) {
+  std::vector<msgr::Address> addresses;
+  for (uint16_t port = 1; port <= 32; ++port) addresses.push_back(msgr::Address::loopback(port));
+  addresses.push_back(osd(0).address());
+  start_at(addresses);
+  pass(3s);
+  EXPECT_TRUE(link->is_booted());
+}
+
+TEST_F(AuthorityLinkTest, ItIsToldByOneOfItsAddressesAtATime) {
+  test::FakeOsd other_address(*center, stack, 0, test::without_authentication());
+  other_address.start();
+  other_address.hello = osd(0).hello;
+  other_address.map = cluster;
+  for (test::FakeOsd* each : {&osd(0), &other_address}) each->says_hello = false;
+  start_at({osd(0).address(), other_address.address()});
+  pass(300ms);
+  for (test::FakeOsd* each : {&osd(0), &other_address}) each->say_hello();  // at once
+  pass(0s);
+  EXPECT_TRUE(link->is_booted());
+  EXPECT_EQ(osd(0).boots.size() + other_address.boots.size(), 1u);
+  bool is_stopped = false;
+  other_address.stop([&] { is_stopped = true; });
+  for (int i = 0; i < 100 && !is_stopped; ++i) pass(50ms);
 }
 
 TEST_F(AuthorityLinkTest, ServerOfAnotherClusterIsNotTold) {
