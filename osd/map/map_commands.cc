@@ -536,8 +536,7 @@ constexpr MapCommand kCommands[] = {
     {"pool rm", &pool_rm, MapCommandKind::kChanges},
     {"pool purge-unknown", &pool_purge_unknown, MapCommandKind::kChanges},
     {"map dump", &map_dump, MapCommandKind::kReads},
-    // Of a backup it is said that it is the newest map, which only the authority knows.
-    {"map backup", &map_dump, MapCommandKind::kChanges},
+    {"map backup", &map_dump, MapCommandKind::kBacksUp},
     {"map restore", &map_restore, MapCommandKind::kChanges},
     {"auth ls", &auth_ls, MapCommandKind::kReads},
     {"auth get", &auth_get, MapCommandKind::kReads},

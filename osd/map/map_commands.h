@@ -29,6 +29,7 @@ std::string_view map_command_help();
 enum class MapCommandKind : uint8_t {
   kShows,    // changes nothing, and shows nothing of what entities may do: by each server
   kReads,    // changes nothing: for administrators, by each server
+  kBacksUp,  // changes nothing: for administrators, by the authority, which has the newest map
   kChanges,  // for administrators, by the authority; what is unknown too
 };
 MapCommandKind kind_of_map_command(std::string_view prefix);

@@ -171,7 +171,8 @@ void MapService::command(std::string text, UniqueFunction<void(objecter::Command
   if (authority_) return authority_->command(std::move(text), std::move(done));
   // As of when the authority was heard last. One that has not been heard since this start would
   // show what was there before it.
-  const bool shows = kind_of_map_command(command_prefix(text)) != MapCommandKind::kChanges;
+  const MapCommandKind kind = kind_of_map_command(command_prefix(text));
+  const bool shows = kind == MapCommandKind::kShows || kind == MapCommandKind::kReads;
   if (may_serve() && shows) return done(run_map_command(*map_, text).reply);
   const OsdId us = options_.identity.osd;
   std::string why;

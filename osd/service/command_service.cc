@@ -59,6 +59,16 @@ const char* fullness(const StoreSpace::Usage& usage, double nearfull_ratio) {
 // changed something says so.
 constexpr std::size_t kMaxUncountedAnswer = 4096;
 
+bool is_fencing(std::string_view prefix) {
+  return prefix == "osd fence" || prefix == "osd unfence";
+}
+
+// Whether a command that succeeds has changed something.
+bool changes(std::string_view prefix) {
+  return is_fencing(prefix) ||
+         (!is_shown(prefix) && kind_of_map_command(prefix) == MapCommandKind::kChanges);
+}
+
 // Bytes of a command of somebody who is no admin: nothing longer is even parsed.
 constexpr std::size_t kMaxForeignCommand = 4096;
 
@@ -81,11 +91,18 @@ CommandReply refusal(OsdErrc error, std::string sentence) {
   return {error, 0, std::move(sentence)};
 }
 
-CommandReply refuse_unread(const msgr::Connection& connection) {
-  return refusal(OsdErrc::kBusy,
-                 fmt::format("{} has not read what it was answered before: osd_client_reply_bytes "
-                             "is the limit",
-                             connection.peer().entity));
+std::string unread_text(const msgr::Connection& connection) {
+  return fmt::format(
+      "{} has not read what it was answered before: osd_client_reply_bytes is the limit",
+      connection.peer().entity);
+}
+
+// Instead of an answer that cannot be sent: what is done is not to be taken for refused, and done
+// again.
+CommandReply cut_short(const CommandReply& whole, bool has_changes, OsdErrc error,
+                       const std::string& why) {
+  if (!has_changes || whole.error != OsdErrc::kOk) return refusal(error, why);
+  return {OsdErrc::kOk, whole.epoch, Json({{"status", "done"}, {"answer_left_out", why}}).dump(2)};
 }
 
 }  // namespace
@@ -102,8 +119,7 @@ bool CommandService::may_command(const msgr::Connection& connection,
   if (permissions.may_show() &&
       (is_shown(prefix) || kind_of_map_command(prefix) == MapCommandKind::kShows))
     return true;
-  const bool is_fencing = prefix == "osd fence" || prefix == "osd unfence";
-  if (is_fencing && permissions.may_fence()) return true;
+  if (is_fencing(prefix) && permissions.may_fence()) return true;
   // A gateway asks which of its starts servers know, and takes an image over from another one with
   // the same key, which it could fence in any case, by a start of its instance. Who may not write
   // has nothing to take over.
@@ -113,46 +129,52 @@ bool CommandService::may_command(const msgr::Connection& connection,
   return client && client->entity == peer.entity;
 }
 
-void CommandService::on_command(msgr::Connection& connection, const msgr::InMessage& message) {
+void CommandService::send(msgr::Connection& to, uint64_t tid, CommandReply reply,
+                          bool has_changes) const {
   const std::size_t longest =
       std::min<std::size_t>(objecter::kMaxCommandText, with_.options.limits.max_reply_bytes);
-  const auto answer = [this, to = connection.weak_from_this(), tid = message.meta.tid,
-                       longest](CommandReply reply) {
-    const msgr::ConnectionRef open = to.lock();
-    if (!open || !open->is_open()) return;
-    if (reply.text.size() > longest) {
-      reply.error = OsdErrc::kTooLarge;
-      reply.text = fmt::format(
-          "the answer has {} bytes, and a message takes at most {}: ask the server's admin socket, "
-          "or for less",
-          reply.text.size(), longest);
-    }
-    msgr::FairShares::Held share = with_.ops.hold_reply(*open, reply.text.size());
-    if (!share && reply.text.size() > kMaxUncountedAnswer) reply = refuse_unread(*open);
-    std::string long_text;
-    if (reply.text.size() > CommandReply::kMaxTextBytes) std::swap(long_text, reply.text);
-    std::vector<std::byte> front;
-    objecter::encode(reply, front);
-    open->send(std::make_unique<objecter::TextMessage>(
-        MessageType::kCommandReply, tid, std::move(front), std::move(long_text), std::move(share)));
+  if (reply.text.size() > longest)
+    reply = cut_short(reply, has_changes, OsdErrc::kTooLarge,
+                      fmt::format("the answer has {} bytes, and a message takes at most {}: ask "
+                                  "the server's admin socket, or for less",
+                                  reply.text.size(), longest));
+  msgr::FairShares::Held share = with_.ops.hold_reply(to, reply.text.size());
+  if (!share && reply.text.size() > kMaxUncountedAnswer)
+    reply = cut_short(reply, has_changes, OsdErrc::kBusy, unread_text(to));
+  std::string long_text;
+  if (reply.text.size() > CommandReply::kMaxTextBytes) std::swap(long_text, reply.text);
+  std::vector<std::byte> front;
+  objecter::encode(reply, front);
+  to.send(std::make_unique<objecter::TextMessage>(MessageType::kCommandReply, tid, std::move(front),
+                                                  std::move(long_text), std::move(share)));
+}
+
+void CommandService::on_command(msgr::Connection& connection, const msgr::InMessage& message) {
+  const uint64_t tid = message.meta.tid;
+  const auto refuse = [&](OsdErrc error, std::string sentence) {
+    send(connection, tid, refusal(error, std::move(sentence)), false);
   };
-  if (!with_.ops.hold_reply(connection, 1)) return answer(refuse_unread(connection));
+  if (!with_.ops.hold_reply(connection, 1)) return refuse(OsdErrc::kBusy, unread_text(connection));
   const auto command = objecter::decode_command(message.front, message.data);
   if (!command)
-    return answer(refusal(OsdErrc::kInvalid,
-                          fmt::format("a command has at most {} bytes, in the front or the data of "
-                                      "its message",
-                                      objecter::kMaxCommandText)));
+    return refuse(OsdErrc::kInvalid,
+                  fmt::format("a command has at most {} bytes, in the front or the data of its "
+                              "message",
+                              objecter::kMaxCommandText));
   const std::string text(*command);
   if (!may_command(connection, text))
-    return answer(refusal(OsdErrc::kNotPermitted,
-                          fmt::format("{} is not permitted to send this command: 'allow x' permits "
-                                      "those that show the cluster and fence, 'allow *' all of "
-                                      "them (`lunar auth caps`, or osd_admin_entities)",
-                                      connection.peer().entity)));
-  LUNAR_LOG_LIMITED(kOsd, 1, "command of {}: {}", connection.peer().entity,
-                    printable_text(command_prefix(text)));
-  run(text, answer);
+    return refuse(OsdErrc::kNotPermitted,
+                  fmt::format("{} is not permitted to send this command: 'allow x' permits those "
+                              "that show the cluster and fence, 'allow *' all of them (`lunar auth "
+                              "caps`, or osd_admin_entities)",
+                              connection.peer().entity));
+  const std::string prefix = command_prefix(text);
+  LUNAR_LOG_LIMITED(kOsd, 1, "command of {}: {}", connection.peer().entity, printable_text(prefix));
+  run(text, [this, to = connection.weak_from_this(), tid,
+             has_changes = changes(prefix)](CommandReply reply) {
+    const msgr::ConnectionRef open = to.lock();
+    if (open && open->is_open()) send(*open, tid, std::move(reply), has_changes);
+  });
 }
 
 void CommandService::add_admin_commands(AdminSocket& socket) {
@@ -182,8 +204,7 @@ void CommandService::add_admin_commands(AdminSocket& socket) {
 
 void CommandService::run(const std::string& text, Done done) {
   const std::string prefix = command_prefix(text);
-  if (prefix == "osd fence" || prefix == "osd unfence")
-    return run_fencing(prefix == "osd fence", text, std::move(done));
+  if (is_fencing(prefix)) return run_fencing(prefix == "osd fence", text, std::move(done));
   if (is_shown(prefix)) return done(show(prefix, parse_command(text)));
   run_on_map(text, std::move(done));
 }

@@ -54,6 +54,10 @@ class CommandService {
 
  private:
   bool may_command(const msgr::Connection& connection, const std::string& text) const;
+  // Or, if the peer has no room for the answer or no message has, a short one that says so; as
+  // success if the command `has_changes`, which are made.
+  void send(msgr::Connection& to, uint64_t tid, objecter::CommandReply reply,
+            bool has_changes) const;
   void run(const std::string& text, Done done);
   void run_on_map(const std::string& text, Done done);
   void run_fencing(bool is_fence, const std::string& text, Done done);

@@ -279,6 +279,38 @@ TEST_F(OsdServerUnreadTest, WhoDoesNotReadTheAnswersToCommandsGetsNoMore) {
   EXPECT_EQ(ask(raw, text).error, OsdErrc::kOk) << "what was read counts no more";
 }
 
+// The answer to a change may be too long to be sent, and is not to be taken for a refusal.
+TEST_F(OsdServerUnreadTest, WhatIsAnsweredAsBusyWasNotDone) {
+  give("client.new", "allow *");
+  std::string caps;
+  for (int i = 10; i < 74; ++i)
+    caps += (caps.empty() ? "" : ", ") + std::string("allow r pool=rbd image=") +
+            std::string(11, 'x') + std::to_string(i) + " image_id=00c0ffee00c0ffee";
+  RawClient raw(*center, stack, osds[0].address, as("client.new"));
+  for (uint64_t tid = 1; tid <= 40; ++tid) {
+    const std::string text = R"({"prefix": "auth caps", "entity": "client.made)" +
+                             std::to_string(tid) + R"(", "caps": ")" + caps + "\"}";
+    std::vector<std::byte> front(as_const_bytes(text).begin(), as_const_bytes(text).end());
+    raw.post(MessageType::kCommand, std::move(front), tid, {});
+  }
+  turn();
+  const OsdMap map = map_of(raw);
+  int done = 0, cut_short = 0;
+  for (const RawClient::Message& message : raw.received) {
+    if (message.type != static_cast<uint16_t>(MessageType::kCommandReply)) continue;
+    const auto reply = objecter::decode_command_reply(message.front, as_const_bytes(message.data));
+    ASSERT_TRUE(reply);
+    const bool is_made = map.find_entity("client.made" + std::to_string(message.tid)) != nullptr;
+    EXPECT_EQ(reply->error, is_made ? OsdErrc::kOk : OsdErrc::kBusy) << reply->text;
+    done += is_made ? 1 : 0;
+    if (reply->text.find("answer_left_out") == std::string::npos) continue;
+    ++cut_short;
+    EXPECT_THAT(reply->text, HasSubstr("has not read what it was answered before"));
+  }
+  EXPECT_GE(done, 1);
+  EXPECT_GE(cut_short, 1);
+}
+
 // A name that the record of fences does not hold kept the server from starting again.
 TEST_F(OsdServerAccessTest, AFenceOfAnImpossibleNameIsRefused) {
   give("client.disk1", kOwnImage);
