@@ -5,6 +5,7 @@
 // the decoder, the next four are the bytes of data that came with the front.
 
 #include <algorithm>
+#include <chrono>
 #include <memory>
 #include <string>
 
@@ -13,12 +14,14 @@
 #include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
 #include "objecter/protocol/osd_op.h"
+#include "objecter/protocol/watch.h"
 #include "tests/fuzz/fuzz.h"
 
 namespace lunar::fuzz {
 namespace {
 
-using namespace objecter;  // NOLINT(google-build-using-namespace)
+using namespace objecter;              // NOLINT(google-build-using-namespace)
+using namespace std::chrono_literals;  // NOLINT(google-build-using-namespace)
 using Buffer = std::vector<std::byte>;
 
 enum Kind : uint8_t {
@@ -35,6 +38,11 @@ enum Kind : uint8_t {
   kBoot,
   kBootReply,
   kCommandReply,
+  kWatchers,
+  kNotifyResult,
+  kWatchNotify,
+  kWatchLost,
+  kWatchPing,
   kKinds,
 };
 constexpr std::size_t kPrefix = 5;
@@ -110,6 +118,16 @@ void check(uint8_t kind, uint32_t data_bytes, const Buffer& in) {
       return expect_same(decode_osd_boot_reply(in), in);
     case kCommandReply:
       return expect_same(decode_command_reply(in), in);
+    case kWatchers:
+      return expect_same(decode_watcher_list(in), in);
+    case kNotifyResult:
+      return expect_same(decode_notify_result(in), in);
+    case kWatchNotify:
+      return expect_same(decode_watch_notify(in), in);
+    case kWatchLost:
+      return expect_same(decode_watch_lost(in), in);
+    case kWatchPing:
+      return expect_same(decode_watch_ping(in), in);
     case kKinds:
       return;
   }
@@ -213,6 +231,16 @@ std::vector<Buffer> seeds() {
   add(kBoot, 0, encoded(OsdBoot{1, id, id, 3, {1, 2}, 4, {msgr::Address::loopback(6801)}}));
   add(kBootReply, 0, encoded(OsdBootReply{OsdErrc::kExists, 0, "osd.1 is up already"}));
   add(kCommandReply, 0, encoded(CommandReply{OsdErrc::kOk, 4, "{}"}));
+  const WatcherId watcher{{"client.admin", "host/1", 7}, 9};
+  const WatchSettling settling{30s, 5s};
+  const Buffer payload(3, std::byte{1});
+  add(kWatchers, 0,
+      encoded(WatcherList{settling, {{watcher, msgr::Address::loopback(6802), false, 3s}}}));
+  add(kNotifyResult, 0, encoded(NotifyResult{settling, {{watcher, payload}}, {watcher}}));
+  add(kWatchNotify, 0,
+      encoded(WatchNotify{1, {1, "disk1.header"}, 9, watcher.client, 5s, payload}));
+  add(kWatchLost, 0, encoded(WatchLost{{1, "disk1.header"}, 9, OsdErrc::kStaleMap}));
+  add(kWatchPing, 0, encoded(WatchPing{8}));
   return out;
 }
 

@@ -1,15 +1,20 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 //
 // Texts that people and other hosts write: configuration, keyrings, capabilities, JSON commands to
-// the map authority, image headers. What is accepted says the same when it is written and read
-// again; what is refused gets a sentence. The first byte of an input chooses the parser.
+// the map authority, image headers, names and directories of images, counters of gateways, lists of
+// servers. What is accepted says the same when it is written and read again; what is refused gets a
+// sentence. The first byte of an input chooses the parser.
 
 #include <string>
 
 #include "common/check.h"
 #include "common/config.h"
 #include "common/keyring.h"
+#include "gateway/image_counts.h"
 #include "gateway/image_header.h"
+#include "gateway/metadata/name_object.h"
+#include "gateway/metadata/old_directory.h"
+#include "objecter/cluster/mon_host.h"
 #include "objecter/protocol/capabilities.h"
 #include "osd/map/map_commands.h"
 #include "tests/fuzz/fuzz.h"
@@ -19,7 +24,19 @@ namespace {
 
 using Buffer = std::vector<std::byte>;
 
-enum Kind : uint8_t { kConfig, kKeyring, kCapabilities, kCommand, kHeader, kSpec, kKinds };
+enum Kind : uint8_t {
+  kConfig,
+  kKeyring,
+  kCapabilities,
+  kCommand,
+  kHeader,
+  kSpec,
+  kName,
+  kDirectory,
+  kCounts,
+  kMonHost,
+  kKinds
+};
 
 template <typename T>
 void expect_sentence(const Outcome<T>& outcome) {
@@ -63,6 +80,40 @@ void check_header(std::string_view text) {
   LUNAR_CHECK(again.has_value(), "a header that cannot be read again");
 }
 
+void check_name(std::string_view text) {
+  const auto id = gateway::decode_name(text, "name.disk1");
+  expect_sentence(id);
+  if (!id) return;
+  const auto again = gateway::decode_name(gateway::encode_name(*id), "name.disk1");
+  LUNAR_CHECK(again && *again == *id, "a name of another image when read again");
+}
+
+void check_directory(std::string_view text) {
+  const auto directory = gateway::decode_old_directory(text);
+  expect_sentence(directory);
+  if (!directory) return;
+  const auto again = gateway::decode_old_directory(gateway::encode_old_directory(*directory));
+  LUNAR_CHECK(again && again->images == directory->images, "other images when read again");
+}
+
+void check_counts(std::string_view text) {
+  const auto counts = gateway::decode_image_counts(text);
+  if (!counts) return;
+  const std::string again = gateway::encode(*counts);
+  const auto once_more = gateway::decode_image_counts(again);
+  LUNAR_CHECK(once_more && gateway::encode(*once_more) == again, "other counters when read again");
+}
+
+void check_mon_host(std::string_view text) {
+  const auto addresses = objecter::parse_mon_host(text);
+  expect_sentence(addresses);
+  if (!addresses) return;
+  std::string again;
+  for (const msgr::Address& address : *addresses) again += address.to_string() + ",";
+  const auto once_more = objecter::parse_mon_host(again);
+  LUNAR_CHECK(once_more && *once_more == *addresses, "other servers when read again");
+}
+
 }  // namespace
 
 std::vector<Buffer> seeds() {
@@ -97,6 +148,13 @@ std::vector<Buffer> seeds() {
   header.registrations.push_back({"client.admin", "host/1", 7, 9, {}});
   add(kHeader, encode(header));
   add(kSpec, "rbd/disk1@snap");
+  add(kName, gateway::encode_name(1));
+  add(kDirectory, gateway::encode_old_directory({false, {{"disk1", 1}, {"disk2", 2}}}));
+  add(kDirectory, gateway::encode_old_directory({true, {{"disk1", 1}}}));
+  gateway::ImageCounts counts;
+  counts.reads = counts.write_bytes = 7;
+  add(kCounts, gateway::encode(counts));
+  add(kMonHost, "127.0.0.1:6800, [::1]:6801\t[2001:db8::2]:6802");
   return out;
 }
 
@@ -116,6 +174,14 @@ void run_one(ConstBytes input) {
       return check_header(text);
     case kSpec:
       return expect_sentence(gateway::ImageSpec::parse(text));
+    case kName:
+      return check_name(text);
+    case kDirectory:
+      return check_directory(text);
+    case kCounts:
+      return check_counts(text);
+    case kMonHost:
+      return check_mon_host(text);
     case kKinds:
       return;
   }
