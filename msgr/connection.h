@@ -24,6 +24,7 @@ struct PeerIdentity {
   bool has_watches = false;       // it understands WATCH and NOTIFY
   bool is_secure = false;         // the newest link is inside TLS
   bool follows_moves = false;     // it knows that PGs of a pool in RADOS move between servers
+  bool reads_pool_ids = false;    // it understands a boot that names the next pool id
 };
 
 // The sending side of a connection. Loop-bound to the connection's center.

@@ -32,9 +32,10 @@ inline constexpr uint64_t kFeatureWatches = 1u << 5;        // WATCH and NOTIFY
 inline constexpr uint64_t kFeatureMoves = 1u << 6;          // PGs that move between servers
 inline constexpr uint64_t kFeaturePrefersSecure = 1u << 8;  // of a connector that takes both
 inline constexpr uint64_t kFeaturePairKeys = 1u << 9;       // proofs by keys of two entities
+inline constexpr uint64_t kFeaturePoolIds = 1u << 10;       // OSD_BOOT names next_pool_id
 inline constexpr uint64_t kFeaturesSupported = kFeatureSessions | kFeatureOneSided |
                                                kFeatureStores | kFeatureWatches | kFeatureMoves |
-                                               kFeaturePairKeys;
+                                               kFeaturePairKeys | kFeaturePoolIds;
 inline constexpr uint64_t kFeaturesRequired = kFeatureSessions | kFeatureStores;
 
 inline constexpr std::size_t kMaxSentenceBytes = 512;

@@ -120,7 +120,8 @@ void Session::adopt(std::unique_ptr<Link> link, const Greeted& greeted, const Se
   set_peer(PeerIdentity{greeted.peer.entity, greeted.peer.instance, greeted.peer.nonce,
                         greeted.is_authenticated, link->peer_address(), one_sided,
                         (greeted.peer.features_supported & kFeatureWatches) != 0, greeted.is_secure,
-                        (greeted.peer.features_supported & kFeatureMoves) != 0});
+                        (greeted.peer.features_supported & kFeatureMoves) != 0,
+                        (greeted.peer.features_supported & kFeaturePoolIds) != 0});
   key_ = greeted.key;
   if (share_ == nullptr) share_ = environment_.throttle->open(peer().entity);
   const std::size_t replayed = exchange_.begin(ready, peer_cookie, peer_in_seq, policy_);

@@ -63,7 +63,8 @@ struct OsdBoot {
   // Of its store; not on the wire to an authority that does not follow moves (PeerIdentity).
   std::optional<StoreKind> kind = {};
   std::string rados_client = {};  // as in OsdInfo; not empty exactly with kRados
-  // As in OsdMap, as far as it knows; 0: it has no map. On the wire only with a kind.
+  // As in OsdMap, as far as it knows; 0: it has no map. On the wire only with a kind, and not to an
+  // authority that does not read it (PeerIdentity).
   PoolId next_pool_id = 0;
 };
 

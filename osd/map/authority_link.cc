@@ -35,6 +35,12 @@ bool has_other_history(const objecter::ServerHello& hello, const objecter::OsdMa
 
 }  // namespace
 
+objecter::OsdBoot boot_for(const msgr::PeerIdentity& authority, objecter::OsdBoot boot) {
+  if (!authority.follows_moves) boot.kind.reset();
+  if (!authority.reads_pool_ids) boot.next_pool_id = 0;
+  return boot;
+}
+
 AuthorityLink::AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger,
                              BootingServer& us, Places places,
                              std::chrono::nanoseconds retry_interval)
@@ -77,9 +83,8 @@ void AuthorityLink::send_boot(ServerConnection& server) {
   }
   if (is_told_elsewhere(server)) return;
   told_[server.hello()->osd] = servers_.of(server.connection());
-  objecter::OsdBoot boot = us_.make_boot();
-  if (!server.connection().peer().follows_moves) boot.kind.reset();
-  server.send(MessageType::kOsdBoot, boot, msgr::Priority::kHigh);
+  server.send(MessageType::kOsdBoot, boot_for(server.connection().peer(), us_.make_boot()),
+              msgr::Priority::kHigh);
 }
 
 // Whether this OSD has our boot by another of its addresses, and has not answered. Two sessions

@@ -31,6 +31,9 @@ struct BootingServer {
   ~BootingServer() = default;
 };
 
+// The boot without what an authority of an earlier release would refuse. Pure.
+objecter::OsdBoot boot_for(const msgr::PeerIdentity& authority, objecter::OsdBoot boot);
+
 // The way of a server that is not the authority to it: finds it by any server of the cluster, boots
 // with it, and takes its maps. Several are asked at a time (MapHunt), each by one of its addresses
 // only; the one that lets us boot is the source. Each new session with it is booted anew. With

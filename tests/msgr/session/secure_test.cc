@@ -241,6 +241,22 @@ TEST_F(FrameRelayTest, WithChecksumsWhoIsInBetweenCanChangeAPayload) {
   EXPECT_EQ(server.events.received[0].data, "Xata") << "what ms_*_mode = secure is there for";
 }
 
+// Without authentication, so that nothing else notices.
+TEST_F(FrameRelayTest, APeerOfAnEarlierReleaseIsKnownByItsHello) {
+  Node& server = add_node(quick_options("osd.0"));
+  address_ = *server.messenger->bind(Address::loopback(), Policy::kStatefulServer);
+  begin_relay();
+  for (const bool is_earlier : {false, true}) {
+    if (is_earlier)
+      change_hello = [](Hello& hello) { hello.features_supported &= ~kFeaturePoolIds; };
+    Node& client = add_node(quick_options("osd.1"));
+    EXPECT_EQ(outcome(client), std::error_code());
+    EXPECT_EQ(client.events.last->peer().reads_pool_ids, !is_earlier);
+    EXPECT_TRUE(client.events.last->peer().follows_moves);
+    shut_down(client);
+  }
+}
+
 TEST_F(FrameRelayTest, WhoTakesOnlySecureLinksIsNotTalkedOutOfIt) {
   change_hello = [](Hello& hello) {
     hello.features_supported &= ~(kFeatureSecure | kFeaturePrefersSecure);

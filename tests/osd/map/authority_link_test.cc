@@ -136,6 +136,24 @@ TEST_F(AuthorityLinkTest, BootsWithTheAuthorityAndTakesItsMap) {
   EXPECT_EQ(osd(0).boots.size(), 1u) << "once is enough";
 }
 
+// What comes behind its last field is refused by a release that does not know it.
+TEST_F(AuthorityLinkTest, AnAuthorityOfAnEarlierReleaseIsToldWhatItReads) {
+  objecter::OsdBoot boot = make_boot();
+  boot.kind = objecter::StoreKind::kFile;
+  boot.next_pool_id = 7;
+  const auto sent_to = [&](bool follows_moves, bool reads_pool_ids) {
+    msgr::PeerIdentity authority;
+    authority.follows_moves = follows_moves;
+    authority.reads_pool_ids = reads_pool_ids;
+    std::vector<std::byte> bytes;
+    objecter::encode(boot_for(authority, boot), bytes);
+    return bytes.size();
+  };
+  const std::size_t first = sent_to(false, false);
+  EXPECT_EQ(sent_to(true, false), first + 5) << "a kind, and an empty string";
+  EXPECT_EQ(sent_to(true, true), first + 9) << "and a pool id";
+}
+
 TEST_F(AuthorityLinkTest, FindsTheAuthorityByAServerThatIsNot) {
   osd(1).on_boot = [](const objecter::OsdBoot&) {
     return OsdBootReply{OsdErrc::kStaleMap, 0, "osd.1 is not the map authority"};
