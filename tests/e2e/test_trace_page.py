@@ -1,6 +1,6 @@
 #!/usr/bin/env python3
 # SPDX-License-Identifier: LGPL-2.1-or-later
-"""The HTML report in a real browser: it loads nothing else, zooms, and explains the bar under the mouse.
+"""The HTML report in a real browser: it loads nothing else, plots, filters, zooms, and explains what the mouse is on.
 
 With LUNAR_UPDATE_DOCS=1 the screenshot goes to docs/trace-report.png, else to the build folder.
 """
@@ -55,11 +55,15 @@ class TracePageTest(LunarTestCase):
             self.assertEqual(browser.requested(), [page.resolve().as_uri()])
             self.assertIn("100 %", browser.evaluate("document.getElementById('cards').innerText"))
             self.assertIn(f"osd.{SLOW} is slow", browser.evaluate("document.body.innerText"))
+            self.check_plots(browser)
+            self.check_filters(browser)
+            self.check_lanes(browser)
             self.check_hover(browser)
             self.check_zoom(browser)
             self.check_choice(browser)
             self.assertEqual(browser.faults(), [])
             self.save(browser.screenshot())
+        self.check_widths(page)
 
     def place_of(self, browser, what):
         """Middle of the widest bar that fulfils `what`, of what is to be seen of it, in the window."""
@@ -71,7 +75,53 @@ class TracePageTest(LunarTestCase):
             " return found && { x: place.left + (left(found) + right(found)) / 2,"
             "                   y: place.top + (found.y0 + found.y1) / 2, stage: found.what.stage.stage }; })()")
 
+    def check_plots(self, browser):
+        """Above the timeline, with a line or bar of what was done, and with the time under the mouse."""
+        titles = browser.evaluate("[...document.querySelectorAll('.plot b')].map(b => b.innerText).join()")
+        for word in ("latency", "IOPS", "MB/s", "in flight", "faults"):
+            self.assertIn(word, titles)
+        self.assertTrue(browser.evaluate(
+            "by('plots').getBoundingClientRect().bottom < canvas.getBoundingClientRect().top"))
+        ios = sum(kind["ios"] for kind in browser.evaluate("Object.values(report.ios)"))
+        self.assertEqual(browser.evaluate("sum(points, p => p.ios)"), ios)
+        place = browser.evaluate("(() => { const p = plots[0].svg.getBoundingClientRect();"
+                                 " return { x: p.left + p.width / 2, y: p.top + 40 }; })()")
+        browser.mouse("mouseMoved", **place)
+        self.assertIn("p99", browser.evaluate("plots[0].note.innerText"))
+        self.assertRegex(browser.evaluate("plots[0].svg.querySelector('.cross').getAttribute('d')"), "^M")
+        # A drag chooses a time.
+        browser.mouse("mousePressed", place["x"] - 80, place["y"], button="left", clickCount=1)
+        browser.mouse("mouseMoved", **place, button="left", buttons=1)
+        browser.mouse("mouseReleased", **place, button="left", clickCount=1)
+        self.assertLess(browser.evaluate("span.to - span.from"),
+                        browser.evaluate("(wholeSpan().to - wholeSpan().from) / 2"))
+        self.assertTrue(browser.evaluate("plots.every(p => p.svg.querySelector('.band'))"))
+        browser.evaluate("by('all').click()")
+
+    def check_filters(self, browser):
+        whole = browser.evaluate("sum(points, p => p.ios)")
+        browser.evaluate("by('kind').value = 'read'; by('kind').onchange()")
+        self.assertEqual(browser.evaluate("sum(points, p => p.ios)"), browser.evaluate("report.ios.read.ios"))
+        self.assertEqual(browser.evaluate("[...new Set(ios.map(io => io.kind))].join()"), "read")
+        browser.evaluate("by('from').value = '0'; by('until').value = '0.000001'; by('until').onchange()")
+        self.assertEqual(browser.evaluate("ios.length + by('slowest').children.length"), 0)
+        browser.evaluate("by('all').click()")
+        self.assertEqual(browser.evaluate("sum(points, p => p.ios)"), whole)
+
+    def check_lanes(self, browser):
+        titles = browser.evaluate("rows.map(row => row.title).join()")
+        self.assertRegex(titles, r"^tgtd\[\d+\],osd\.0,osd\.1,osd\.2$")
+
+    def check_widths(self, page):
+        for width in (420, 1920):
+            with self.subTest(width=width), Browser(width) as browser:
+                browser.open(page)
+                self.assertEqual(browser.evaluate("document.documentElement.scrollWidth"), width)
+                self.assertGreater(browser.evaluate("plots[0].svg.clientWidth"), 350)
+                self.assertEqual(browser.faults(), [])
+
     def check_hover(self, browser):
+        browser.evaluate("by('order').value = 'time'; by('order').onchange()")
         browser.evaluate("by('slowest').querySelector('li').click()")
         place = self.place_of(browser, "b.what.op")
         self.assertIsNotNone(place, "no op is on the timeline")
@@ -83,25 +133,28 @@ class TracePageTest(LunarTestCase):
 
     def check_zoom(self, browser):
         browser.evaluate("by('all').click()")
-        before = browser.evaluate("view.to - view.from")
+        before = browser.evaluate("span.to - span.from")
         middle = browser.evaluate("(() => { const p = canvas.getBoundingClientRect();"
                                   " return { x: p.left + p.width / 2, y: p.top + p.height / 2 }; })()")
         browser.mouse("mouseWheel", **middle, deltaX=0, deltaY=-400)
-        self.assertLess(browser.evaluate("view.to - view.from"), before * 0.8)
-        here = browser.evaluate("view.from")
+        self.assertLess(browser.evaluate("span.to - span.from"), before * 0.8)
+        here = browser.evaluate("span.from")
         browser.mouse("mousePressed", **middle, button="left", clickCount=1)
         browser.mouse("mouseMoved", middle["x"] - 200, middle["y"], button="left", buttons=1)
         browser.mouse("mouseReleased", middle["x"] - 200, middle["y"], button="left", clickCount=1)
-        self.assertGreater(browser.evaluate("view.from"), here)
+        self.assertGreater(browser.evaluate("span.from"), here)
 
     def check_choice(self, browser):
         """Leaves the slowest IO chosen and an explanation under the mouse, for the picture."""
         browser.evaluate("by('order').value = 'slow'; by('order').onchange()")
+        self.assertTrue(browser.evaluate("rows.every((row, i) => i === 0 || rows[i - 1].io.ns >= row.io.ns)"))
+        browser.evaluate("by('order').value = 'lanes'; by('order').onchange()")
         browser.evaluate("by('slowest').querySelector('li').click()")
         self.assertIn("took", browser.evaluate("by('detail').innerText"))
         browser.evaluate("window.scrollTo(0, 0)")
-        place = self.place_of(browser, "b.what.op")
+        place = self.place_of(browser, "b.what.io === chosen && !b.what.op")
         browser.mouse("mouseMoved", place["x"], place["y"])
+        self.assertEqual(browser.evaluate("by('tip').innerText.split(',')[0]"), browser.evaluate("chosen.title"))
 
     def save(self, png):
         self.assertEqual(png[:8], b"\x89PNG\r\n\x1a\n")

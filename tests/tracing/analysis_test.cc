@@ -292,13 +292,92 @@ TEST_F(AnalysisTest, ChromeEventsAreNestedInOrderOfTime) {
   EXPECT_GT(events.size(), 10u);
 }
 
+TEST_F(AnalysisTest, ThePlotsHaveEachIoWhereItEnded) {
+  whole_io(0x100, 0, 1, 100);
+  whole_io(0x101, 50'000, 1, 20'000);  // us: from stretch 50 until 70
+  const TimeSeries& series = analyse().series;
+  ASSERT_EQ(series.width_ns(), kMs);
+  ASSERT_EQ(series.count(), 71);
+  ASSERT_EQ(series.groups().size(), 1u);
+  const auto& [key, points] = *series.groups().begin();
+  EXPECT_EQ(key.image, "disk1");
+  EXPECT_EQ(key.type, kTraceIoWrite);
+  EXPECT_EQ(points.at(series.first()).ios, 1u);
+  EXPECT_EQ(points.at(series.first()).bytes, 1u << 20);
+  EXPECT_EQ(points.at(series.first() + 60).ios, 0u);
+  EXPECT_EQ(points.at(series.first() + 60).busy_ns, 1'000'000u);  // one in flight
+  const TimeSeries::Point& last = points.at(series.first() + 70);
+  EXPECT_EQ(last.ios, 1u);
+  ASSERT_EQ(last.latencies.size(), 1u);
+  EXPECT_GE(last.latencies.begin()->first, 20'042'000u);
+  EXPECT_LT(last.latencies.begin()->first, 20'042'000u * 9 / 8);
+}
+
+TEST_F(AnalysisTest, ALongTraceHasWiderStretches) {
+  for (uint64_t i = 0; i < 500; ++i) whole_io(0x1000 + i, static_cast<int64_t>(i) * 10'000, 1, 100);
+  const TimeSeries& series = analyse().series;
+  EXPECT_LE(series.count(), TimeSeries::kMostPoints);
+  EXPECT_GT(series.count(), TimeSeries::kMostPoints / 3);
+  uint64_t ios = 0, busy_ns = 0;
+  for (const auto& [number, point] : series.groups().begin()->second) {
+    ios += point.ios;
+    busy_ns += point.busy_ns;
+  }
+  EXPECT_EQ(ios, 500u);
+  EXPECT_EQ(busy_ns, 500u * 142'000);
+}
+
+TEST_F(AnalysisTest, TheGroupsOfThePlotsAreBounded) {
+  for (uint64_t i = 0; i < 100; ++i) {
+    whole_io(0x1000 + i, static_cast<int64_t>(i) * 300, 1, 100);
+  }
+  std::vector<std::string> names;
+  names.reserve(events_.size());
+  for (TraceEvent& each : events_) {
+    names.push_back("disk" + std::to_string(each.io_id));
+    if (each.kind == EventKind::kCmdStart) each.text = names.back();
+  }
+  const TimeSeries& series = analyse().series;
+  EXPECT_EQ(series.groups().size(), TimeSeries::kMostGroups + 1);
+  uint64_t ios = 0;
+  for (const auto& [key, points] : series.groups()) {
+    for (const auto& [number, point] : points) ios += point.ios;
+  }
+  EXPECT_EQ(ios, 100u);
+}
+
+TEST_F(AnalysisTest, AFilterChoosesByImageProcessKindAndTime) {
+  whole_io(0x100, 1000, 1, 100);
+  const TraceReport& report = analyse();
+  const IoRecord& io = report.slowest.at(0);
+  const Processes processes = {{"gw", 1, "tgtd", -1, true}};
+  const auto accepts = [&](const IoFilter& filter) {
+    return filter.accepts(io, processes, kStart);
+  };
+  EXPECT_TRUE(accepts({}));
+  EXPECT_TRUE(accepts({.image = "disk1"}));
+  EXPECT_TRUE(accepts({.image = "0000000000000000"}));
+  EXPECT_FALSE(accepts({.image = "disk2"}));
+  for (const char* name : {"tgtd", "tgtd[1]", "1", "osd.1"})
+    EXPECT_TRUE(accepts({.process = name})) << name;
+  EXPECT_FALSE(accepts({.process = "osd.2"}));
+  EXPECT_TRUE(accepts({.type = kTraceIoWrite}));
+  EXPECT_FALSE(accepts({.type = kTraceIoRead}));
+  EXPECT_TRUE(accepts({.from_s = 0.0011, .until_s = 0.0011}));
+  EXPECT_FALSE(accepts({.from_s = 0.0012}));
+  EXPECT_FALSE(accepts({.until_s = 0.0009}));
+  EXPECT_EQ(*io_type_of("discard"), kTraceIoDiscard);
+  EXPECT_THAT(io_type_of("remove").error().message, HasSubstr("read, write"));
+}
+
 TEST_F(AnalysisTest, NoNameEndsTheScriptOfThePage) {
   whole_io(0x100, 0, 1, 100);
   for (TraceEvent& each : events_) {
-    if (each.kind == EventKind::kCmdStart) each.text = "</script><script>alert(1)";
+    if (each.kind == EventKind::kCmdStart) each.text = "<!--<script></script><script>alert(1)";
   }
   const std::string page = render_html(analyse());
   EXPECT_THAT(page, Not(HasSubstr("</script><script>alert")));
+  EXPECT_THAT(page, Not(HasSubstr("<!--")));
   EXPECT_THAT(page, Not(HasSubstr("/*DATA*/null")));
   EXPECT_THAT(page, Not(HasSubstr("http://")));
   EXPECT_THAT(page, Not(HasSubstr("https://")));

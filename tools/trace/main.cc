@@ -17,6 +17,7 @@ namespace {
 
 using lunar::print_visible;
 using lunar::tools::RecordOptions;
+using lunar::tracing::IoFilter;
 using lunar::tracing::ReportOutput;
 using lunar::tracing::TraceReport;
 
@@ -35,7 +36,7 @@ bool is_file_with_content(const std::string& path) {
 
 struct ReportCommand {
   std::vector<std::string> folders;
-  std::string io;
+  std::string io, kind;
   TraceReport::Options options;
   ReportOutput output;
   bool overwrites = false;
@@ -46,8 +47,20 @@ struct ReportCommand {
     command->add_option("--io", io, "show everything about the IO with this id");
     command->add_option("--slowest", options.slowest, "explain so many of the slowest IOs")
         ->capture_default_str();
+    IoFilter& filter = options.filter;
+    command->add_option("--image", filter.image,
+                        "only IOs of the image with this name (a recording has no pools) or id");
+    command->add_option("--process", filter.process,
+                        "only IOs of this gateway (tgtd[4711], tgtd, 4711), or with an op for this "
+                        "server (osd.1)");
+    command->add_option("--kind", kind, "only such IOs: read, write, discard, ...");
+    command->add_option("--from", filter.from_s,
+                        "only IOs under way later than so many seconds after the recording began");
+    command->add_option("--until", filter.until_s,
+                        "only IOs under way earlier than so many seconds after it began");
     command->add_flag("--json", output.json, "print the report as JSON");
-    command->add_option("--html", output.html, "write one page with a timeline, without printing");
+    command->add_option("--html", output.html,
+                        "write one page with plots and a timeline, without printing");
     command->add_option(
         "--chrome", output.chrome,
         "write Trace Event Format for Perfetto (ui.perfetto.dev) or chrome://tracing");
@@ -60,6 +73,11 @@ struct ReportCommand {
       char* end = nullptr;
       options.io_id = std::strtoull(io.c_str(), &end, 0);
       if (*end != '\0' || *options.io_id == 0) return complain("'" + io + "' is no IO id");
+    }
+    if (!kind.empty()) {
+      const auto type = lunar::tracing::io_type_of(kind);
+      if (!type) return complain(type.error().message);
+      options.filter.type = *type;
     }
     if (!output.html.empty() || !output.chrome.empty()) options.sample = kTimelineSample;
     for (const std::string& file : {output.html, output.chrome}) {

@@ -4,10 +4,20 @@
 namespace lunar::tracing {
 namespace {
 
+// A trace is from outside: its texts are printed, so they are short and without control characters.
+std::string recorded(std::string_view text) {
+  constexpr std::size_t kMostBytes = 256;
+  std::string kept(text.substr(0, kMostBytes));
+  for (char& letter : kept) {
+    if (static_cast<unsigned char>(letter) < 0x20 || letter == 0x7f) letter = '?';
+  }
+  return kept;
+}
+
 std::string environment(const bt_trace* trace, const char* name) {
   const bt_value* value = bt_trace_borrow_environment_entry_value_by_name_const(trace, name);
   if (value == nullptr || !bt_value_is_string(value)) return {};
-  return bt_value_string_get(value);
+  return recorded(bt_value_string_get(value));
 }
 
 int64_t environment_number(const bt_trace* trace, const char* name) {
@@ -30,7 +40,7 @@ int64_t integer(const bt_field* field) {
 std::string text_of(const bt_field* field) {
   const bt_field_class_type type = bt_field_get_class_type(field);
   if (bt_field_class_type_is(type, BT_FIELD_CLASS_TYPE_STRING)) {
-    return bt_field_string_get_value(field);
+    return recorded(bt_field_string_get_value(field));
   }
   if (!bt_field_class_type_is(type, BT_FIELD_CLASS_TYPE_ARRAY)) return {};
   // procname is an array of characters, ended by a NUL.
@@ -40,7 +50,7 @@ std::string text_of(const bt_field* field) {
     if (letter <= 0) break;
     text += static_cast<char>(letter);
   }
-  return text;
+  return recorded(text);
 }
 
 int member_index(const bt_field_class* structure, const char* name) {
@@ -166,7 +176,8 @@ std::optional<TraceEvent> CtfDecoder::decode(const bt_message* message) {
         event.*slot.id = bt_field_integer_unsigned_get_value(field);
         break;
       case FieldSlot::kText:
-        event.text = bt_field_string_get_value(field);
+        text_ = recorded(bt_field_string_get_value(field));
+        event.text = text_;
         break;
     }
   }
@@ -199,7 +210,7 @@ std::optional<Loss> CtfDecoder::loss(const bt_message* message) {
   if (end != nullptr) loss.end = time_of(end);
   const char* name = bt_stream_get_name(stream);
   loss.where = "stream " +
-               (name == nullptr ? std::to_string(bt_stream_get_id(stream)) : std::string(name)) +
+               (name == nullptr ? std::to_string(bt_stream_get_id(stream)) : recorded(name)) +
                " of " + plan_of(stream).host;
   return loss;
 }

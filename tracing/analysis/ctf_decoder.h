@@ -19,7 +19,7 @@ namespace lunar::tracing {
 // borrows messages for the call only.
 class CtfDecoder {
  public:
-  // None for what is not an event of ours. Its text lives until the message is put.
+  // None for what is not an event of ours. Its text lives until the next call.
   std::optional<TraceEvent> decode(const bt_message* message);
   // Of a discarded-events or discarded-packets message.
   std::optional<Loss> loss(const bt_message* message);
@@ -57,6 +57,7 @@ class CtfDecoder {
   std::unordered_map<const bt_stream*, StreamPlan> streams_;
   std::map<std::pair<std::string, int64_t>, uint32_t> process_index_;
   Processes processes_;
+  std::string text_;  // of the latest event
   uint64_t foreign_events_ = 0;
 };
 

@@ -148,6 +148,66 @@ json reconciliation_of(const TraceReport& report) {
           {"examples", std::move(incomplete)}};
 }
 
+// The IOs that the report is about, if it is not about all.
+json chosen_of(const TraceReport& report) {
+  return {{"only", report.options_.filter.words()},
+          {"ios", report.reconciliation.ios()},
+          {"left_out", report.skipped}};
+}
+
+json points_of(const TimeSeries::Points& points, int64_t first) {
+  json list = json::array();
+  for (const auto& [number, point] : points) {
+    json latencies = json::array();
+    for (const auto& [ns, count] : point.latencies) latencies.push_back({ns, count});
+    list.push_back({{"number", number - first},
+                    {"ios", point.ios},
+                    {"bytes", point.bytes},
+                    {"bytes_inline", point.bytes_inline},
+                    {"bytes_one_sided", point.bytes_one_sided},
+                    {"busy_ns", point.busy_ns},
+                    {"faults", point.faults},
+                    {"latencies", std::move(latencies)}});
+  }
+  return list;
+}
+
+json series_of(const TraceReport& report) {
+  const TimeSeries& series = report.series;
+  json groups = json::array();
+  for (const auto& [key, points] : series.groups()) {
+    json one = {{"image", key.image},
+                {"kind", key.type < 0 ? "" : io_type_name(key.type)},
+                {"process", ""},
+                {"points", points_of(points, series.first())}};
+    if (key.process < report.processes.size()) {
+      one["process"] = report.processes[key.process].name();
+    }
+    groups.push_back(std::move(one));
+  }
+  const int64_t begin = series.count() == 0 ? 0 : series.first() * series.width_ns() - report.begin;
+  return {{"at", begin},
+          {"width_ns", series.width_ns()},
+          {"count", series.count()},
+          {"groups", std::move(groups)}};
+}
+
+json stages_of(const TraceReport& report) {
+  json list = json::array();
+  uint64_t sum = 0;
+  for (const Histogram& each : report.stages) sum += each.sum();
+  for (std::size_t i = 0; i < kStages; ++i) {
+    const Histogram& stage = report.stages[i];
+    if (stage.count() == 0) continue;
+    const double share = sum == 0 ? 0 : static_cast<double>(stage.sum()) / static_cast<double>(sum);
+    json one = {
+        {"stage", name_of(IoStage(i))}, {"what", description_of(IoStage(i))}, {"share", share}};
+    one.update(json_of(stage));
+    list.push_back(std::move(one));
+  }
+  return list;
+}
+
 json servers_of(const TraceReport& report) {
   json list = json::array();
   const std::vector<SlowServer> slow = slow_servers(report);
@@ -183,6 +243,8 @@ json json_of(const IoRecord& io, const TraceReport& report, int64_t zero) {
   if (io.began() != kNever) all["at"] = io.began() - zero;
   all["ns"] = io.duration();
   if (io.process < report.processes.size()) all["gateway"] = report.processes[io.process].name();
+  all["image"] = label_of_image(io);
+  all["kind"] = io.ios.empty() ? "" : io_type_name(io.ios.front().type);
   if (io.is_command()) {
     all["command"] = {{"opcode", io.opcode},
                       {"name", opcode_name(io.opcode)},
@@ -223,6 +285,7 @@ json json_of(const TraceReport& report) {
               {"trace", trace_of(report)},
               {"lost", losses_of(report)},
               {"reconciliation", reconciliation_of(report)}};
+  if (report.options_.filter.is_set()) all["chosen"] = chosen_of(report);
   json types = json::object();
   for (const auto& [type, stats] : report.types) {
     json sizes = json::object();
@@ -242,13 +305,8 @@ json json_of(const TraceReport& report) {
                 {"resends", counts_of(report.resends, resend_reason_name)},
                 {"cancelled", counts_of(report.cancels, cancel_reason_name)},
                 {"replays", report.replays}};
-  all["stages"] = json::array();
-  for (std::size_t i = 0; i < kStages; ++i) {
-    if (report.stages[i].count() == 0) continue;
-    json one = {{"stage", name_of(IoStage(i))}, {"what", description_of(IoStage(i))}};
-    one.update(json_of(report.stages[i]));
-    all["stages"].push_back(std::move(one));
-  }
+  all["stages"] = stages_of(report);
+  all["series"] = series_of(report);
   all["servers"] = servers_of(report);
   json splits = json::object();
   for (const auto& [reason, counts] : report.splits) {

@@ -189,6 +189,17 @@ std::string opcode_name(int64_t value) {
   }
 }
 
+std::string label_of_image(const IoRecord& io) {
+  if (!io.lun.empty()) return io.lun;
+  return io.ios.empty() ? std::string() : image_text(io.ios.front().image_id);
+}
+
+std::string image_text(uint64_t image_id) {
+  char text[24];
+  std::snprintf(text, sizeof text, "%016" PRIx64, image_id);
+  return text;
+}
+
 std::string bytes_text(uint64_t bytes) {
   static constexpr const char* kUnits[] = {"B", "KiB", "MiB", "GiB", "TiB"};
   double number = static_cast<double>(bytes);

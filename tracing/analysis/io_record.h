@@ -123,6 +123,10 @@ std::string resend_reason_name(int64_t value);
 std::string cancel_reason_name(int64_t value);
 std::string store_kind_name(int64_t value);
 std::string opcode_name(int64_t value);
+// The image of an IO: its name where a SCSI command tells it, else its id; "" if neither is known.
+std::string label_of_image(const IoRecord& io);
+// An image's id as 16 hex digits, as `lunar info` prints it.
+std::string image_text(uint64_t image_id);
 
 // "4 KiB", "1.5 MiB"; "37 us", "1.234 s"; "0x1f00000001".
 std::string bytes_text(uint64_t bytes);

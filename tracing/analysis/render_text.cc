@@ -88,6 +88,12 @@ void print_summary(Page& page, const TraceReport& report) {
     page.line("  %-16s %s, pid %" PRId64 " on %s", each.name().c_str(),
               each.program.empty() ? "?" : each.program.c_str(), each.pid, each.host.c_str());
   }
+  if (report.options_.filter.is_set()) {
+    page.add("Only " + report.options_.filter.words() + ": " +
+             std::to_string(report.reconciliation.ios()) + " of " +
+             std::to_string(report.reconciliation.ios() + report.skipped) +
+             " IOs. Processes, losses and links are those of the whole recording.");
+  }
   if (report.clocks.size() > 1) {
     page.head("Clocks of the hosts, against the gateway's (from keepalives; applied below)");
     for (const auto& each : report.clocks) {

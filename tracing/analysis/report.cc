@@ -46,6 +46,7 @@ void TraceReport::add_event(const TraceEvent& event) {
       break;
     case EventKind::kLinkDown:
     case EventKind::kSessionReset:
+      series.add_fault(event.time_ns);
       number = event.error;
       break;
     case EventKind::kMapReceived:
@@ -70,8 +71,8 @@ void TraceReport::add_loss(Loss loss) {
 }
 
 void TraceReport::add(IoRecord io) {
+  name_processes(io);
   reconcile(io);
-  if (io.process != UINT32_MAX) gateways_[io.process] = gateways_[io.process] || io.is_io();
   for (const OpRecord& op : io.ops) add_op(io, op);
   if (!io.is_io()) {
     if (options_.io_id == io.io_id) wanted = std::move(io);
@@ -91,6 +92,7 @@ void TraceReport::add(IoRecord io) {
     if (each.length > 0) ++stats.sizes[std::bit_ceil(static_cast<uint64_t>(each.length))];
     if (each.split_at != kNever) ++splits[each.split_reason][each.extents];
   }
+  series.add(io);
   add_extents(io);
   for (const Interval& each : intervals_of(io)) {
     if (is_of_io(each.stage)) {
@@ -98,6 +100,11 @@ void TraceReport::add(IoRecord io) {
     }
   }
   keep(std::move(io));
+}
+
+void TraceReport::skip(const IoRecord& io) {
+  name_processes(io);
+  if (io.is_io()) ++skipped;
 }
 
 void TraceReport::add_example(PathShare& share, int64_t bytes, uint64_t io_id) {
@@ -124,17 +131,19 @@ void TraceReport::add_extents(const IoRecord& io) {
   }
 }
 
-void TraceReport::name_processes(const OpRecord& op, uint32_t gateway) {
-  for (const Attempt& each : op.attempts) {
-    // All in one process: a test, or a program with a server inside.
-    if (each.server != UINT32_MAX && each.osd >= 0 && each.server != gateway) {
-      osd_of_process_[each.server] = each.osd;
+void TraceReport::name_processes(const IoRecord& io) {
+  if (io.process != UINT32_MAX) gateways_[io.process] = gateways_[io.process] || io.is_io();
+  for (const OpRecord& op : io.ops) {
+    for (const Attempt& each : op.attempts) {
+      // All in one process: a test, or a program with a server inside.
+      if (each.server != UINT32_MAX && each.osd >= 0 && each.server != io.process) {
+        osd_of_process_[each.server] = each.osd;
+      }
     }
   }
 }
 
 void TraceReport::add_op(const IoRecord& io, const OpRecord& op) {
-  name_processes(op, io.process);
   for (const OpWait& each : op.waits) ++waits[each.reason];
   if (op.cancelled != kNever) ++cancels[op.cancel_reason];
   add_between(ops, op.submitted, op.done);

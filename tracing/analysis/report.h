@@ -11,8 +11,10 @@
 
 #include "tracing/analysis/clock_align.h"
 #include "tracing/analysis/histogram.h"
+#include "tracing/analysis/io_filter.h"
 #include "tracing/analysis/io_record.h"
 #include "tracing/analysis/stages.h"
+#include "tracing/analysis/time_series.h"
 
 namespace lunar::tracing {
 
@@ -59,6 +61,7 @@ struct Reconciliation {
   std::vector<std::pair<uint64_t, std::string>> examples;  // io_id, what is missing
 
   uint64_t within() const noexcept { return whole + incomplete; }
+  uint64_t ios() const noexcept { return within() + cut_at_start + cut_at_end; }
 };
 
 // What a trace comes to. Fed with one IO at a time and keeps none but the slowest and a sample, so
@@ -69,6 +72,7 @@ class TraceReport {
     std::size_t slowest = 10;
     std::optional<uint64_t> io_id;  // keep this one
     std::size_t sample = 0;         // keep so many others, evenly chosen, for a timeline
+    IoFilter filter;                // be about these IOs only
   };
   struct TypeStats {
     Histogram latency;
@@ -81,6 +85,8 @@ class TraceReport {
   void add_event(const TraceEvent& event);  // every one, before the Tracker has it
   void add_loss(Loss loss);
   void add(IoRecord io);
+  // An IO that is none of options.filter: only the names of processes are learnt from it.
+  void skip(const IoRecord& io);
   // The trace is over.
   void finish(Processes processes, const ClockAlign& clocks);
 
@@ -115,6 +121,8 @@ class TraceReport {
   std::vector<Incident> incidents;  // the first 1000
   uint64_t incident_count = 0;
 
+  uint64_t skipped = 0;  // IOs that options.filter left out
+  TimeSeries series;
   std::vector<IoRecord> slowest;  // slowest first
   std::vector<IoRecord> sample;   // by time
   std::optional<IoRecord> wanted;
@@ -123,7 +131,7 @@ class TraceReport {
   void add_op(const IoRecord& io, const OpRecord& op);
   void add_extents(const IoRecord& io);
   void reconcile(const IoRecord& io);
-  void name_processes(const OpRecord& op, uint32_t gateway);
+  void name_processes(const IoRecord& io);
   void keep(IoRecord io);
   static void add_example(PathShare& share, int64_t bytes, uint64_t io_id);
 

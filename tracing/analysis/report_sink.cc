@@ -32,8 +32,13 @@ Outcome<void> write_file(const std::string& path, const std::string& text) {
 ReportSink::ReportSink(const TraceReport::Options& options, const ClockAlign* clocks)
     : known_clocks_(clocks),
       report_(options),
-      tracker_({.linger_ns = linger_for(clocks)},
-               [this](IoRecord&& io) { report_.add(std::move(io)); }) {}
+      tracker_({.linger_ns = linger_for(clocks)}, [this, filter = options.filter](IoRecord&& io) {
+        if (filter.accepts(io, decoder_.processes(), report_.begin)) {
+          report_.add(std::move(io));
+        } else {
+          report_.skip(io);
+        }
+      }) {}
 
 void ReportSink::take(const bt_message* message) {
   const bt_message_type type = bt_message_get_type(message);
@@ -68,6 +73,10 @@ Outcome<void> write_report(const TraceReport& report, const TraceReport::Options
   if (options.io_id && !report.wanted) {
     return failure(std::errc::no_such_file_or_directory,
                    "no IO " + id_text(*options.io_id) + " is in the trace");
+  }
+  if (options.filter.is_set() && report.reconciliation.ios() == 0) {
+    return failure(std::errc::no_such_file_or_directory,
+                   "no " + options.filter.words() + " are in the trace");
   }
   if (!output.html.empty()) {
     if (auto done = write_file(output.html, render_html(report)); !done) return done;
