@@ -7,6 +7,7 @@
 #include <algorithm>
 #include <map>
 #include <nlohmann/json.hpp>
+#include <set>
 #include <string>
 #include <utility>
 #include <vector>
@@ -368,6 +369,104 @@ TEST_F(AnalysisTest, AFilterChoosesByImageProcessKindAndTime) {
   EXPECT_FALSE(accepts({.until_s = 0.0009}));
   EXPECT_EQ(*io_type_of("discard"), kTraceIoDiscard);
   EXPECT_THAT(io_type_of("remove").error().message, HasSubstr("read, write"));
+}
+
+// By the names and types of opentelemetry-proto's trace.proto in its JSON mapping.
+class OtlpTest : public AnalysisTest {
+ protected:
+  using Json = nlohmann::json;
+
+  static bool is_hex(const Json& id, std::size_t digits) {
+    const auto text = id.get<std::string>();
+    return text.size() == digits &&
+           text.find_first_not_of("0123456789abcdef") == std::string::npos &&
+           text.find_first_not_of('0') != std::string::npos;
+  }
+  static int64_t nanoseconds(const Json& time) { return std::stoll(time.get<std::string>()); }
+  static void expect_known_fields(const Json& object, std::set<std::string> known) {
+    for (const auto& [key, value] : object.items()) EXPECT_TRUE(known.contains(key)) << key;
+  }
+  static void check_attributes(const Json& attributes) {
+    ASSERT_TRUE(attributes.is_array());
+    for (const Json& each : attributes) {
+      expect_known_fields(each, {"key", "value"});
+      ASSERT_EQ(each["value"].size(), 1u);
+      const auto value = each["value"].begin();
+      EXPECT_TRUE(value.key() == "stringValue" || value.key() == "intValue");
+      EXPECT_TRUE(value.value().is_string());  // of intValue too: it is an int64
+    }
+  }
+  static void check_span(const Json& span) {
+    expect_known_fields(span,
+                        {"traceId", "spanId", "parentSpanId", "name", "kind", "startTimeUnixNano",
+                         "endTimeUnixNano", "attributes", "events", "status"});
+    EXPECT_TRUE(is_hex(span["traceId"], 32));
+    EXPECT_TRUE(is_hex(span["spanId"], 16));
+    EXPECT_TRUE(span["kind"].is_number_integer());
+    EXPECT_LE(nanoseconds(span["startTimeUnixNano"]), nanoseconds(span["endTimeUnixNano"]));
+    if (span.contains("attributes")) check_attributes(span["attributes"]);
+    for (const Json& event : span.value("events", Json::array())) {
+      expect_known_fields(event, {"timeUnixNano", "name", "attributes"});
+      EXPECT_GE(nanoseconds(event["timeUnixNano"]), kStart);
+      check_attributes(event["attributes"]);
+    }
+  }
+  // Every span by its id; checks the envelope.
+  std::map<std::string, Json> spans_of(const std::string& text) {
+    std::map<std::string, Json> spans;
+    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
+    const Json all = Json::parse(text);
+    expect_known_fields(all, {"resourceSpans"});
+    for (const Json& resource : all["resourceSpans"]) {
+      expect_known_fields(resource, {"resource", "scopeSpans"});
+      check_attributes(resource["resource"]["attributes"]);
+      for (const Json& scope : resource["scopeSpans"]) {
+        EXPECT_EQ(scope["scope"]["name"], "lunar-trace");
+        for (const Json& span : scope["spans"]) {
+          check_span(span);
+          EXPECT_TRUE(spans.emplace(span["spanId"], span).second) << "an id twice";
+        }
+      }
+    }
+    return spans;
+  }
+};
+
+TEST_F(OtlpTest, AnIoIsATraceWhoseSpansAreWithinTheirParents) {
+  whole_io(0x100, 0, 1, 100);
+  whole_io(0x101, 500, 2, 100);
+  const auto spans = spans_of(render_otlp(analyse()));
+  EXPECT_EQ(spans.size(), 8u);  // of each: IO, op, attempt, store
+  std::set<std::string> traces;
+  std::size_t roots = 0;
+  for (const auto& [id, span] : spans) {
+    traces.insert(span["traceId"]);
+    if (!span.contains("parentSpanId")) {
+      EXPECT_EQ(span["name"], "WRITE");
+      ++roots;
+      continue;
+    }
+    const nlohmann::json& parent = spans.at(span["parentSpanId"]);
+    EXPECT_EQ(span["traceId"], parent["traceId"]);
+    EXPECT_GE(nanoseconds(span["startTimeUnixNano"]), nanoseconds(parent["startTimeUnixNano"]));
+    EXPECT_LE(nanoseconds(span["endTimeUnixNano"]), nanoseconds(parent["endTimeUnixNano"]));
+  }
+  EXPECT_EQ(roots, 2u);
+  EXPECT_EQ(traces.size(), 2u);
+}
+
+TEST_F(OtlpTest, AnErrorIsTheStatusOfItsSpan) {
+  whole_io(0x100, 0, 1, 100);
+  for (TraceEvent& each : events_) {
+    if (each.kind == EventKind::kIoDone) each.error = -5;
+  }
+  std::size_t failed = 0;
+  for (const auto& [id, span] : spans_of(render_otlp(analyse()))) {
+    if (!span.contains("status")) continue;
+    EXPECT_EQ(span["status"]["code"], 2);
+    ++failed;
+  }
+  EXPECT_EQ(failed, 1u);
 }
 
 TEST_F(AnalysisTest, NoNameEndsTheScriptOfThePage) {

@@ -21,7 +21,7 @@ using lunar::tracing::IoFilter;
 using lunar::tracing::ReportOutput;
 using lunar::tracing::TraceReport;
 
-constexpr std::size_t kTimelineSample = 500;  // IOs beside the slowest, in --html and --chrome
+constexpr std::size_t kTimelineSample = 500;  // IOs beside the slowest, in files
 
 int complain(const std::string& sentence) {
   print_visible(stderr, "lunar-trace: %s\n", sentence.c_str());
@@ -64,6 +64,12 @@ struct ReportCommand {
     command->add_option(
         "--chrome", output.chrome,
         "write Trace Event Format for Perfetto (ui.perfetto.dev) or chrome://tracing");
+    command->add_option("--otlp", output.otlp,
+                        "write OpenTelemetry's OTLP/JSON, as collectors read it from a file");
+    command
+        ->add_option("--sample", options.sample,
+                     "show so many IOs beside the slowest in these files")
+        ->default_val(kTimelineSample);
     command->add_flag("--overwrite", overwrites, "replace files that are there already");
     command->parse_complete_callback([this] { is_chosen = true; });
   }
@@ -79,8 +85,8 @@ struct ReportCommand {
       if (!type) return complain(type.error().message);
       options.filter.type = *type;
     }
-    if (!output.html.empty() || !output.chrome.empty()) options.sample = kTimelineSample;
-    for (const std::string& file : {output.html, output.chrome}) {
+    if (!output.has_files()) options.sample = 0;
+    for (const std::string& file : {output.html, output.chrome, output.otlp}) {
       if (!overwrites && is_file_with_content(file)) {
         return complain(file + " is there already: name another file, or add --overwrite");
       }

@@ -3,7 +3,7 @@
 //
 //   babeltrace2 --plugin-path=FOLDER TRACE -c sink.lunar.report --params='json=yes,slowest=20'
 //
-// Parameters: slowest (number), io (string), json (boolean), html, chrome (strings: files).
+// Parameters: slowest (number), io (string), json (boolean), html, chrome, otlp (strings: files).
 #include <babeltrace2/babeltrace.h>
 
 #include <cstdlib>
@@ -44,9 +44,8 @@ void read_parameters(const bt_value* parameters, Component& component) {
   }
   component.output.html = text_parameter(parameters, "html");
   component.output.chrome = text_parameter(parameters, "chrome");
-  if (!component.output.html.empty() || !component.output.chrome.empty()) {
-    component.options.sample = 500;
-  }
+  component.output.otlp = text_parameter(parameters, "otlp");
+  if (component.output.has_files()) component.options.sample = 500;
 }
 
 bt_component_class_initialize_method_status initialize(bt_self_component_sink* self,

@@ -21,5 +21,7 @@ std::string render_json(const TraceReport& report);
 std::string render_html(const TraceReport& report);
 // Trace Event Format, for Perfetto and chrome://tracing: slowest and sampled IOs.
 std::string render_chrome(const TraceReport& report);
+// OTLP/JSON, one ExportTraceServiceRequest on a line: slowest and sampled IOs, each a trace.
+std::string render_otlp(const TraceReport& report);
 
 }  // namespace lunar::tracing

@@ -84,13 +84,15 @@ Outcome<void> write_report(const TraceReport& report, const TraceReport::Options
   if (!output.chrome.empty()) {
     if (auto done = write_file(output.chrome, render_chrome(report)); !done) return done;
   }
-  const bool only_files = !output.html.empty() || !output.chrome.empty();
+  if (!output.otlp.empty()) {
+    if (auto done = write_file(output.otlp, render_otlp(report)); !done) return done;
+  }
   std::string text;
   if (output.json) {
     text = render_json(report);
   } else if (options.io_id) {
     text = render_tree(*report.wanted, report);
-  } else if (!only_files) {
+  } else if (!output.has_files()) {
     text = render_text(report);
   } else if (report.lost_events + report.lost_packets > 0) {
     print_visible(stderr, "lunar-trace: %llu EVENTS WERE LOST, the report is incomplete\n",

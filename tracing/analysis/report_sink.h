@@ -18,6 +18,9 @@ struct ReportOutput {
   bool json = false;   // to stdout, instead of text
   std::string html;    // a file
   std::string chrome;  // a file
+  std::string otlp;    // a file
+
+  bool has_files() const noexcept { return !html.empty() || !chrome.empty() || !otlp.empty(); }
 };
 
 // Takes messages of libbabeltrace2 in order of time and makes a TraceReport of them. The engine of
