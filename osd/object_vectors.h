@@ -42,6 +42,7 @@ struct VectorResult {
   bool exists = false;              // the object did when the vector was applied, or does by it
   objecter::ObjectVersion version;  // after it; (0, 0): the object is absent
   std::vector<VectorStepResult> steps;
+  bool is_fenced = false;  // the store may not write any more (StoreFencing)
 };
 
 // Applies a vector to its object at once: all of it or nothing, also when this server, or what

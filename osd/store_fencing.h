@@ -3,6 +3,7 @@
 
 #include <string>
 
+#include "common/result.h"
 #include "common/unique_function.h"
 #include "objecter/protocol/osd_map.h"
 
@@ -21,6 +22,16 @@ class StoreFencing {
   // By what others can keep this start of the store from writing (OsdInfo::rados_client); empty if
   // nobody else has its objects.
   virtual std::string client() const { return {}; }
+
+  // Keeps that client, of another server, from writing. `done` runs once, later or now: without an
+  // error nothing that it has sent is carried out any more behind the back of a server that has
+  // taken a map in which it is not (PoolStores::on_map). A sentence if that is not certain.
+  virtual void fence(const std::string& client, UniqueFunction<void(Outcome<void>)> done) {
+    done(failure(objecter::OsdErrc::kInvalid,
+                 "this server has no store of rados, and cannot keep " + client + " from writing"));
+  }
+  // Somebody has fenced this client. Runs before the `done` of a call that found it, maybe often.
+  virtual void set_on_fenced(UniqueFunction<void()> on_fenced) { (void)on_fenced; }
 };
 
 }  // namespace lunar::osd

@@ -137,7 +137,8 @@ ObjectServer server_of(const Client& client, const ObjectId& object) {
   const auto map = client.objecter().map();
   const objecter::PoolInfo* pool = map ? map->find_pool(object.pool) : nullptr;
   if (pool == nullptr) return {};
-  const objecter::OsdId id = objecter::osd_of_pg(*pool, objecter::pg_of_object(*pool, object.name));
+  const objecter::OsdId id =
+      objecter::osd_of_pg(*map, *pool, objecter::pg_of_object(*pool, object.name));
   const auto* osd = map->find_osd(id);
   return {id, osd != nullptr && osd->up};
 }

@@ -19,6 +19,7 @@ using objecter::PgId;
 
 constexpr uint32_t kPageNames = 10'000;
 constexpr std::size_t kPagesInFlight = 16;
+constexpr int kMaxWalks = 5;
 
 // A listing under way, of a server or, if that is an older one, of one of its PGs.
 struct Listing {
@@ -37,11 +38,11 @@ class ListWalk {
  public:
   ListWalk(Client& client, const objecter::PoolInfo& pool, std::string prefix, uint64_t most)
       : client_(client), prefix_(std::move(prefix)), most_(most) {
+    const auto map = client.objecter().map();
     for (uint32_t seed = 0; seed < pool.pg_num; ++seed) {
       const PgId pg{pool.id, seed};
-      pgs_[objecter::osd_of_pg(pool, pg)].push_back(pg);
+      pgs_[objecter::osd_of_pg(*map, pool, pg)].push_back(pg);
     }
-    const auto map = client.objecter().map();
     for (const auto& [osd, pgs] : pgs_) {
       const auto* info = map->find_osd(osd);
       if (info == nullptr || !info->up) {
@@ -116,13 +117,23 @@ class ListWalk {
 
 Task<PoolObjects> list_objects(Client& client, objecter::PoolInfo pool, std::string prefix,
                                uint64_t most) {
-  ListWalk walk(client, pool, std::move(prefix), most);
-  msgr::Inbox<ListedPage> answers;  // this frame outlives every call: it takes all answers
-  while (walk.fill(answers)) {
-    Result<ListedPage> page = co_await answers.next();
-    walk.take(std::move(*page));
+  PoolObjects found;
+  for (int round = 0; round < kMaxWalks; ++round) {
+    const objecter::Epoch epoch = client.objecter().map()->epoch;
+    ListWalk walk(client, pool, prefix, most);
+    msgr::Inbox<ListedPage> answers;  // this frame outlives every call: it takes all answers
+    while (walk.fill(answers)) {
+      Result<ListedPage> page = co_await answers.next();
+      walk.take(std::move(*page));
+    }
+    found = walk.take_found();
+    // A server answers under the very map that the client had when it asked.
+    const bool is_of_one_map = client.objecter().map()->epoch == epoch;
+    if (pool.store != objecter::StoreKind::kRados || is_of_one_map) co_return found;
   }
-  PoolObjects found = walk.take_found();
+  found.unlisted.clear();
+  for (const auto& member : pool.members)
+    found.unlisted.push_back({member.osd, OsdErrc::kStaleMap});
   co_return found;
 }
 

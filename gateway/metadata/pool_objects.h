@@ -27,7 +27,9 @@ struct PoolObjects {
 
 // All names that begin with `prefix`; "" is every one. Each server is asked page by page, and all
 // at once; one that fails or is down is not asked again. Of more than `most` names only some are
-// found, and no more pages asked for. A damaged object is listed though it may have no file.
+// found, and no more pages asked for. A damaged object is listed though it may have no file. Of a
+// pool in RADOS, whose PGs move, it begins anew when the map changes meanwhile; if that happens too
+// often every server counts as one that fails (kStaleMap).
 Task<PoolObjects> list_objects(Client& client, objecter::PoolInfo pool, std::string prefix,
                                uint64_t most = UINT64_MAX);
 

@@ -233,7 +233,7 @@ bool PoolSurvey::knows_all_names() const noexcept {
 }
 
 objecter::OsdId PoolSurvey::osd_of(const std::string& object) const {
-  return objecter::osd_of_pg(pool, objecter::pg_of_object(pool, object));
+  return objecter::osd_of_pg(*map, pool, objecter::pg_of_object(pool, object));
 }
 
 std::error_code PoolSurvey::failure_of(objecter::OsdId osd) const {
@@ -264,6 +264,7 @@ Task<SurveyedObject> survey_object(Client& client, ObjectId object) {
 Task<Outcome<PoolSurvey>> survey_pool(Client& client, objecter::PoolInfo pool, SurveyScope scope) {
   PoolSurvey survey;
   survey.pool = pool;
+  survey.map = client.objecter().map();
   ImageId id = scope.id;
   if (!scope.image.empty()) {
     const std::string name = scope.image;

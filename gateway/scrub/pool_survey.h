@@ -62,6 +62,7 @@ struct PoolSurvey {
   };
 
   objecter::PoolInfo pool;
+  objecter::OsdMapRef map;                 // by which it was made; not null
   bool is_whole = true;                    // of the whole pool, and not of one image
   std::map<std::string, NameFacts> names;  // that have an object; also of other images
   SurveyedObject old_directory;            // of an earlier format, or closed

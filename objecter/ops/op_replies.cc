@@ -12,9 +12,12 @@ namespace lunar::objecter {
 namespace {
 
 // Whether a restart of the server could lose what was acknowledged.
-bool is_unflushed_write(const Op& op) noexcept {
+bool is_unflushed_write(const Op& op, const OsdMapRef& map) noexcept {
   if (!op.changes || op.object_op.image == 0 || (op.object_op.flags & kOpMetadata) != 0)
     return false;
+  // What RADOS acknowledges is durable, and no FLUSH follows.
+  const PoolInfo* const pool = map->find_pool(op.object_op.object.pool);
+  if (pool != nullptr && pool->store == StoreKind::kRados) return false;
   return std::any_of(op.object_op.steps.begin(), op.object_op.steps.end(), [](const SubOp& step) {
     return changes_object(step.code) && (step.flags & kFua) == 0;
   });
@@ -188,7 +191,7 @@ void OpReplies::take_late(Op& op, OsdReplyHeader header) {
 std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
   UnflushedWrites& unflushed = op.session->unflushed();
   const ImageId image = op.object_op.image;
-  if (header.error == OsdErrc::kOk && is_unflushed_write(op)) {
+  if (header.error == OsdErrc::kOk && is_unflushed_write(op, maps_.map())) {
     unflushed.on_write(image, header.verifier);
   }
   if (op.kind == OpKind::kServerFlush) {
@@ -224,6 +227,7 @@ void OpReplies::on_cancelled(const ServerRef& server, const msgr::InMessage& mes
   if (op == nullptr || op->session == nullptr || op->session->server() != server) return;
   const bool is_moving = op->state == OpState::kMoving;
   if (!is_moving && op->state != OpState::kEnding) return;  // it ended meanwhile
+  if (!op->session->is_cancelled_by(*op, *note)) return ignore(message, "of an earlier sending");
   delivery_.on_server_through(*op, server, message.link_generation);
   if (is_moving)
     submission_.on_given_up(*op);

@@ -190,8 +190,9 @@ void OpSubmission::retarget(Op& op) {
   }
 }
 
-// Whether the server that the op went to is there, and may change something by it yet: one that is
-// gone, or has been started anew, cannot.
+// Whether the server that the op went to is there, and may change something by it yet: one that has
+// been started anew cannot, nor can one that is down, as its client of RADOS is fenced before a map
+// says so. (PGs of local stores move with no server that is down.)
 bool OpSubmission::may_be_executing(const Op& op) const {
   if (!op.changes || !op.may_be_executed()) return false;
   const OsdInfo* const osd = targeting_.map()->find_osd(op.osd);

@@ -46,7 +46,7 @@ struct MapSubscribe {
 struct CancelNote {
   Tid tid = 0;  // not 0 on the wire
   // Only the sendings up to this one are given up, as the op goes to another server, and may come
-  // back. 0: all of them. Only for a server that follows moves; never in kCancelled.
+  // back. 0: all of them. Only for a server that follows moves, which answers with the same.
   uint32_t attempt = 0;
 };
 

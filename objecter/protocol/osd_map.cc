@@ -283,10 +283,12 @@ bool is_rados_client(std::string_view text) noexcept {
 }
 
 OsdMap without_stores(OsdMap map) {
-  for (OsdInfo& osd : map.osds) {
-    osd.kind.reset();
-    osd.rados_client.clear();
-  }
+  for (OsdInfo& osd : map.osds) osd.kind.reset();
+  return without_rados_clients(std::move(map));
+}
+
+OsdMap without_rados_clients(OsdMap map) {
+  for (OsdInfo& osd : map.osds) osd.rados_client.clear();
   return map;
 }
 

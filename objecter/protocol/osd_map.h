@@ -41,7 +41,8 @@ struct OsdInfo {
   friend bool operator==(const OsdInfo&, const OsdInfo&) = default;
 };
 
-// A set of objects. OSD list and weights are fixed for its life: `up` moves no object. A value.
+// A set of objects. OSD list and weights are fixed for its life. `up` moves no object of local
+// stores, and PGs of a pool in RADOS (placement.h). A value.
 struct PoolInfo {
   static constexpr uint32_t kMaxPgs = 65'536;
   static constexpr uint32_t kMaxWeight = 1u << 24;
@@ -127,8 +128,10 @@ using OsdMapRef = std::shared_ptr<const OsdMap>;
 
 // Whether it may be OsdInfo::rados_client: 1 … kMaxRadosClientBytes of graphic ASCII.
 bool is_rados_client(std::string_view text) noexcept;
-// The map without what only servers that follow moves are sent: kinds of stores, RADOS clients.
+// The map without what only peers that follow moves are sent: kinds of stores, RADOS clients.
 OsdMap without_stores(OsdMap map);
+// The map as clients see it: only servers and administrators need to know whom they could fence.
+OsdMap without_rados_clients(OsdMap map);
 
 // What encode() appends for the map.
 std::size_t encoded_bytes(const OsdMap& map) noexcept;

@@ -74,6 +74,35 @@ uint32_t draw_hash(PgId pg, OsdId osd) noexcept {
   return static_cast<uint32_t>(mix64(mix64(pg.pool) ^ key) >> 32);
 }
 
+// By straw2 over those members that may_serve(OsdId).
+template <typename MayServe>
+OsdId draw_osd(const PoolInfo& pool, PgId pg, MayServe&& may_serve) noexcept {
+  OsdId best = -1;
+  uint64_t best_log = 0;
+  uint32_t best_weight = 0;
+  for (const PoolInfo::Member& member : pool.members) {
+    if (member.weight == 0 || !may_serve(member.osd)) continue;
+    const uint64_t log = minus_log2(draw_hash(pg, member.osd));
+    // log / weight < best_log / best_weight, exactly; the lower id wins a tie.
+    const auto mine = static_cast<unsigned __int128>(log) * best_weight;
+    const auto theirs = static_cast<unsigned __int128>(best_log) * member.weight;
+    if (best < 0 || mine < theirs || (mine == theirs && member.osd < best)) {
+      best = member.osd;
+      best_log = log;
+      best_weight = member.weight;
+    }
+  }
+  return best;
+}
+
+// Whether PGs of a pool in RADOS may be on this server. One that is down is passed over only if its
+// last start has named its RADOS client: then that is fenced. Else its PGs wait for it.
+bool may_serve_rados(const OsdMap& map, OsdId id) noexcept {
+  const OsdInfo* const osd = map.find_osd(id);
+  if (osd == nullptr) return false;
+  return !osd->kind || (osd->up && osd->kind == StoreKind::kRados);
+}
+
 }  // namespace
 
 uint32_t rjenkins1(ConstBytes bytes) noexcept {
@@ -102,22 +131,26 @@ PgId pg_of_object(const PoolInfo& pool, std::string_view object_name) noexcept {
 }
 
 OsdId osd_of_pg(const PoolInfo& pool, PgId pg) noexcept {
-  OsdId best = -1;
-  uint64_t best_log = 0;
-  uint32_t best_weight = 0;
-  for (const PoolInfo::Member& member : pool.members) {
-    if (member.weight == 0) continue;
-    const uint64_t log = minus_log2(draw_hash(pg, member.osd));
-    // log / weight < best_log / best_weight, exactly; the lower id wins a tie.
-    const auto mine = static_cast<unsigned __int128>(log) * best_weight;
-    const auto theirs = static_cast<unsigned __int128>(best_log) * member.weight;
-    if (best < 0 || mine < theirs || (mine == theirs && member.osd < best)) {
-      best = member.osd;
-      best_log = log;
-      best_weight = member.weight;
-    }
+  return draw_osd(pool, pg, [](OsdId) { return true; });
+}
+
+OsdId osd_of_pg(const OsdMap& map, const PoolInfo& pool, PgId pg) noexcept {
+  if (pool.store == StoreKind::kRados) {
+    const OsdId osd = draw_osd(pool, pg, [&map](OsdId id) { return may_serve_rados(map, id); });
+    if (osd >= 0) return osd;
   }
-  return best;
+  return osd_of_pg(pool, pg);
+}
+
+bool is_placed_alike(const OsdMap& a, const OsdMap& b, PoolId pool) noexcept {
+  const PoolInfo* const one = a.find_pool(pool);
+  const PoolInfo* const other = b.find_pool(pool);
+  if (one->pg_num != other->pg_num || one->members != other->members || one->store != other->store)
+    return false;
+  return one->store != StoreKind::kRados ||
+         std::all_of(one->members.begin(), one->members.end(), [&](const auto& each) {
+           return may_serve_rados(a, each.osd) == may_serve_rados(b, each.osd);
+         });
 }
 
 }  // namespace lunar::objecter

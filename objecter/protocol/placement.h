@@ -18,9 +18,17 @@ uint32_t rjenkins1(ConstBytes bytes) noexcept;
 // Object name → hash (rjenkins1, as Ceph's) → PG by stable mod of pg_num.
 PgId pg_of_object(const PoolInfo& pool, std::string_view object_name) noexcept;
 
-// PG → OSD by straw2 over the pool's members. -1 if every weight is zero.
+// PG → OSD by straw2 over all members of the pool. -1 if every weight is zero.
 // (Weil et al., CRUSH; straw2: each member draws ln(hash) / weight, the largest wins. Here in
 // integers: -log2(hash) to 40 binary places, compared by cross-multiplication.)
 OsdId osd_of_pg(const PoolInfo& pool, PgId pg) noexcept;
+
+// As above. The objects of a pool in RADOS are within reach of each member: its PGs are placed over
+// those that are up and on a store of that kind, and those of whose store nothing is known; over
+// all if there are none. REQUIRES: the pool is of the map.
+OsdId osd_of_pg(const OsdMap& map, const PoolInfo& pool, PgId pg) noexcept;
+
+// Whether the members have the same PGs of the pool under both maps, each of which has it.
+bool is_placed_alike(const OsdMap& a, const OsdMap& b, PoolId pool) noexcept;
 
 }  // namespace lunar::objecter

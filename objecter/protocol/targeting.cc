@@ -24,7 +24,7 @@ Targeting::OpTarget Targeting::of_object(const PoolInfo& pool, std::string_view 
 Targeting::OpTarget Targeting::of_pg(const PoolInfo& pool, PgId pg) {
   if (pg.seed >= pool.pg_num) return {pg, -1};
   OsdId& owner = cache_of(pool).owners[pg.seed];
-  if (owner == kUnknown) owner = osd_of_pg(pool, pg);
+  if (owner == kUnknown) owner = osd_of_pg(*map_, pool, pg);
   return {pg, owner};
 }
 

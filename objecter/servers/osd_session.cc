@@ -8,10 +8,20 @@ bool OsdSession::is_meant() const noexcept {
 }
 
 void OsdSession::send_cancel(const Op& op) {
+  server_->send(MessageType::kCancel, CancelNote{op.tid, sendings_to_cancel(op)},
+                msgr::Priority::kHigh);
+}
+
+// Of an op that may come back, those so far; else all, which is 0.
+uint32_t OsdSession::sendings_to_cancel(const Op& op) const {
   const bool may_return =
       op.state == OpState::kMoving && server_->connection().peer().follows_moves;
-  server_->send(MessageType::kCancel, CancelNote{op.tid, may_return ? op.attempt : 0},
-                msgr::Priority::kHigh);
+  return may_return ? op.attempt : 0;
+}
+
+// An op that moved and then ended was cancelled twice: either will do.
+bool OsdSession::is_cancelled_by(const Op& op, const CancelNote& note) const {
+  return note.attempt == sendings_to_cancel(op) || note.attempt >= op.attempt;
 }
 
 void OsdSession::add(Op& op) noexcept {

@@ -39,6 +39,9 @@ class OsdSession {
   // and whatever throttles ops. Never overtakes the op, which is withdrawn first.
   // REQUIRES: is_ready().
   void send_cancel(const Op& op);
+  // Whether CANCELLED with this note is for all sendings of the op that were cancelled, and not for
+  // an earlier one, after which the op has come back. REQUIRES: is_ready(), or was.
+  bool is_cancelled_by(const Op& op, const CancelNote& note) const;
 
   // Keeps the order of tids: a resend keeps the order of submitting.
   void add(Op& op) noexcept;
@@ -64,6 +67,8 @@ class OsdSession {
   void set_address_index(std::size_t index) noexcept { address_index_ = index; }
 
  private:
+  uint32_t sendings_to_cancel(const Op& op) const;
+
   const OsdId id_;
   ServerRef server_;  // null until it was up once
   OsdInfo info_;      // of the newest map

@@ -57,7 +57,7 @@ std::vector<LingerOps::LingerId> LingerOps::ids() const {
 
 OsdId LingerOps::osd_of(const ObjectId& object) const {
   const PoolInfo* const pool = map_ == nullptr ? nullptr : map_->find_pool(object.pool);
-  return pool == nullptr ? -1 : osd_of_pg(*pool, pg_of_object(*pool, object.name));
+  return pool == nullptr ? -1 : osd_of_pg(*map_, *pool, pg_of_object(*pool, object.name));
 }
 
 void LingerOps::finish_later(WatchDone done, std::error_code error) {

@@ -47,7 +47,7 @@ Permissions AccessControl::decide(const std::string& entity) const {
 
 OsdMapRef visible_map(const OsdMapRef& map, const Permissions& permissions) {
   if (permissions.sees_whole_map()) return map;
-  OsdMap shown = objecter::without_stores(*map);
+  OsdMap shown = objecter::without_rados_clients(*map);
   std::erase_if(shown.pools, [&](const objecter::PoolInfo& pool) {
     return !permissions.allows_seeing(pool.id);
   });

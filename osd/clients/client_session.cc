@@ -197,7 +197,7 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
   const auto at = ops_.find(tid);
   LUNAR_CHECK(at != ops_.end() && at->second.is_executing, "an op ended twice");
   const bool wants_cancel = at->second.wants_cancel;
-  const bool may_return = at->second.given_up != 0;
+  const uint32_t given_up = at->second.given_up;
   ops_.erase(at);
   --executing_;
   // A FLUSH may have told of lost writes, which is told only once, and a NOTIFY has told others. An
@@ -209,11 +209,11 @@ void ClientSession::on_executed(ClientOpRef op, OpResultRef result) {
                        (op->changes() || op->is(OpCode::kFlush) || op->is(OpCode::kNotify));
   if (is_kept)
     results_.remember(tid, {comes_again ? make_error_result(*op, OsdErrc::kCancelled) : result,
-                            op->header.attempt, !comes_again, false, comes_again && may_return});
+                            op->header.attempt, !comes_again, false, comes_again && given_up != 0});
   if (op->reply_share != nullptr) op->reply_share->resize(result->held_bytes());
   reply(*op, std::move(result));
   op->reply_share.reset();  // the reply has it
-  if (wants_cancel && connection() != nullptr) host_.send_cancelled(*connection(), tid);
+  if (wants_cancel && connection() != nullptr) host_.send_cancelled(*connection(), {tid, given_up});
 }
 
 void ClientSession::cancel(msgr::Connection& connection, const objecter::CancelNote& note) {
@@ -229,11 +229,14 @@ void ClientSession::cancel(msgr::Connection& connection, const objecter::CancelN
     --executing_;
     at->second.op->reply_share.reset();
   }
-  if (results_.find(tid) == nullptr) remember_cancelled(note);
+  if (results_.find(tid) == nullptr)
+    remember_cancelled(note);
+  else
+    results_.cancel_again(tid, note.attempt);
   // A reply that was lost with another connection comes first: CANCELLED alone would say that the
   // op was not executed.
   repeat_lost_reply(tid);
-  host_.send_cancelled(connection, tid);
+  host_.send_cancelled(connection, note);
   release_held();
 }
 

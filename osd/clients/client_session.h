@@ -27,7 +27,8 @@ class ClientSessionsHost {
   // place. Returns them: on_executed() will not be called for them.
   virtual std::vector<ClientOpRef> take_back(const std::vector<ClientOpRef>& ops) = 0;
   virtual void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) = 0;
-  virtual void send_cancelled(msgr::Connection& connection, Tid tid) = 0;
+  // Says that what the client's cancel named will not be executed, by that very note.
+  virtual void send_cancelled(msgr::Connection& connection, const objecter::CancelNote& note) = 0;
   // The starts of this client up to this nonce are served no more.
   virtual void on_fenced(const ClientName& client, uint64_t up_to_nonce) {
     (void)client, (void)up_to_nonce;

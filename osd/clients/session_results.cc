@@ -48,6 +48,15 @@ void SessionResults::note_attempt(Tid tid, uint32_t attempt) {
   entry.attempt = std::max(entry.attempt, attempt);
 }
 
+void SessionResults::cancel_again(Tid tid, uint32_t attempt) {
+  Entry& entry = results_.at(tid);
+  if (!entry.may_return) return;
+  if (attempt == 0)
+    entry.may_return = false;
+  else
+    entry.attempt = std::max(entry.attempt, attempt);
+}
+
 void SessionResults::drop_seen(Tid oldest) {
   if (oldest <= oldest_) return;
   oldest_ = oldest;

@@ -50,6 +50,11 @@ class SessionResults {
   // A newer attempt of the op is answered by it too. REQUIRES: it is remembered.
   void note_attempt(Tid tid, uint32_t attempt);
 
+  // Another cancel of it, up to this sending, or of all if it is 0: what an earlier one made
+  // answers those as well. Nothing if the result is no cancel's, or of all already. REQUIRES: it is
+  // remembered.
+  void cancel_again(Tid tid, uint32_t attempt);
+
   // REQUIRES: it is remembered.
   void forget(Tid tid) { forget(results_.find(tid)); }
 

@@ -115,7 +115,9 @@ int run(int argc, char** argv) {
     print_visible(stdout, "%s\n", made->c_str());
     return 0;
   }
-  return OsdProcess(**program, daemon, arguments->mkmap).run();
+  std::vector<std::string> command(argv, argv + argc);
+  std::erase(command, "--daemonize");  // it is in the background already
+  return OsdProcess(**program, daemon, arguments->mkmap, std::move(command)).run();
 }
 
 }  // namespace

@@ -6,6 +6,8 @@
 #include <unistd.h>
 
 #include <cstdio>
+#include <filesystem>
+#include <string_view>
 #include <utility>
 
 #include "common/log.h"
@@ -24,6 +26,17 @@ ExitStatus status_of(std::error_code error) {
     return ExitStatus::kStore;
   const bool is_ours = error.category() == objecter::osd_category();
   return is_ours ? ExitStatus::kRefused : ExitStatus::kNetwork;
+}
+
+constexpr char kOwnProgram[] = "/proc/self/exe";
+
+// Where the program is, or was.
+std::string program_path() {
+  constexpr std::string_view kDeleted = " (deleted)";
+  std::error_code none;
+  std::string path = std::filesystem::read_symlink(kOwnProgram, none).string();
+  if (path.ends_with(kDeleted)) path.resize(path.size() - kDeleted.size());
+  return path;
 }
 
 // What keeps the objects has not answered, and may do so later.
@@ -101,6 +114,7 @@ Outcome<void> OsdProcess::set_up() {
   server_->set_on_refused([this](const Error& error) {
     ends_.push({ExitStatus::kRefused, error.message});
   });
+  server_->set_on_set_aside([this](const std::string& why) { start_anew(why); });
   observe_options();
   config.freeze();
   if (keyring_) {
@@ -214,6 +228,21 @@ void OsdProcess::announce(const msgr::Address& address) {
   std::fflush(stderr);
   service_manager_->ready(fmt::format("serving at {}", address.to_string()));
   daemon_.started();
+}
+
+// At once, as Ceph's MDS does it: nothing of this start goes on, not even a thread of librados with
+// a call that never ends. For the store it is as if the server had been killed.
+void OsdProcess::start_anew(const std::string& why) {
+  LUNAR_LOG(kOsd, 0, "this server starts anew: {}", why);
+  log_flush();
+  std::vector<char*> words;
+  for (std::string& word : command_) words.push_back(word.data());
+  words.push_back(nullptr);
+  // The program that is installed now, if it is another one: it has to fit the module of RADOS.
+  ::execv(program_path().c_str(), words.data());
+  ::execv(kOwnProgram, words.data());
+  ends_.push(
+      {ExitStatus::kUsage, "the server cannot start anew: " + last_system_error().message()});
 }
 
 Detached OsdProcess::end() {

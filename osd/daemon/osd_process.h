@@ -5,6 +5,7 @@
 #include <memory>
 #include <optional>
 #include <string>
+#include <utility>
 #include <vector>
 
 #include "common/file.h"
@@ -28,13 +29,15 @@ int complain(Daemon& daemon, ExitStatus status, const std::string& sentence);
 // Those that a server handles, to be blocked before the first thread is made.
 sigset_t handled_signals();
 
-// One server, from its start to its end: until it is refused, or until SIGTERM or SIGINT.
+// One server, from its start to its end: until it is refused, until SIGTERM or SIGINT, or until its
+// PGs were given to others, when the program starts anew in its place.
 // Not thread-safe. Borrows program and daemon; owns everything else of the process.
 class OsdProcess {
  public:
-  // `makes_map`: a store in memory begins with the first map of a new cluster.
-  OsdProcess(Program& program, Daemon& daemon, bool makes_map)
-      : program_(program), daemon_(daemon), makes_map_(makes_map) {}
+  // `makes_map`: a store in memory begins with the first map of a new cluster. `command` is that of
+  // the program, to start it anew.
+  OsdProcess(Program& program, Daemon& daemon, bool makes_map, std::vector<std::string> command)
+      : program_(program), daemon_(daemon), makes_map_(makes_map), command_(std::move(command)) {}
 
   // Blocks until the end. Returns the exit status.
   int run();
@@ -55,12 +58,14 @@ class OsdProcess {
   void serve_keyring_reload(AdminSocket& socket);
   void reload_keyring(AdminReply reply);
   void announce(const msgr::Address& address);
+  void start_anew(const std::string& why);
   Detached start_up();
   Detached end();
 
   Program& program_;
   Daemon& daemon_;
   const bool makes_map_;
+  std::vector<std::string> command_;
   ExitStatus setup_status_ = ExitStatus::kUsage;  // of an error in the present step of set_up()
   ExitStatus status_ = ExitStatus::kDone;
   msgr::Inbox<OsdExit> ends_;  // the first one counts

@@ -42,10 +42,33 @@ objecter::OsdBoot boot_for(const msgr::PeerIdentity& authority, objecter::OsdBoo
 }
 
 AuthorityLink::AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger,
-                             BootingServer& us, Places places,
-                             std::chrono::nanoseconds retry_interval)
-    : us_(us), places_(std::move(places)), hunt_(center, servers_, *this, pace_of(retry_interval)) {
+                             BootingServer& us, Places places, Pace pace)
+    : center_(center),
+      us_(us),
+      places_(std::move(places)),
+      pace_(pace),
+      hunt_(center, servers_, *this, pace_of(pace.retry)) {
   servers_.set_messenger(&messenger);
+}
+
+AuthorityLink::~AuthorityLink() { center_.cancel(heartbeat_); }
+
+void AuthorityLink::start() {
+  hunt_.start();
+  send_heartbeats();
+}
+
+void AuthorityLink::stop() {
+  center_.cancel(std::exchange(heartbeat_, msgr::TimerId::kNone));
+  hunt_.stop();
+}
+
+// A question for the newest map will do.
+void AuthorityLink::send_heartbeats() {
+  if (is_booted() && hunt_.source()->has_link()) subscribe(*hunt_.source());
+  heartbeat_ = center_.run_after(
+      std::chrono::duration_cast<msgr::EventCenter::Clock::duration>(pace_.heartbeat),
+      [this] { send_heartbeats(); });
 }
 
 // The authority's own addresses first, as far as they are known, then where others say that it is,
@@ -246,6 +269,10 @@ void AuthorityLink::on_boot_reply(const ServerRef& server, ConstBytes front) {
     default:
       return us_.on_refused(reply->error, std::move(reply->message));
   }
+}
+
+void AuthorityLink::on_link(msgr::Connection& connection, bool is_up) {
+  servers_.of(connection)->on_link(is_up);
 }
 
 void AuthorityLink::on_reset(msgr::Connection& connection, std::error_code why) {

@@ -36,10 +36,10 @@ objecter::OsdBoot boot_for(const msgr::PeerIdentity& authority, objecter::OsdBoo
 
 // The way of a server that is not the authority to it: finds it by any server of the cluster, boots
 // with it, and takes its maps. Several are asked at a time (MapHunt), each by one of its addresses
-// only; the one that lets us boot is the source. Each new session with it is booted anew. With
-// authentication the map of any other server says no more than where the authority may be: by a map
-// that anybody may make up, a server would give up its pools. Loop-bound. Borrows the messenger and
-// the booting server; owns the connection.
+// only; the one that lets us boot is the source, and is sent heartbeats. Each new session with it is
+// booted anew. With authentication the map of any other server says no more than where the authority
+// may be: by a map that anybody may make up, a server would give up its pools. Loop-bound. Borrows
+// the messenger and the booting server; owns the connection.
 class AuthorityLink final : private objecter::MapSeeker {
  public:
   // Where a server without a map begins.
@@ -47,11 +47,16 @@ class AuthorityLink final : private objecter::MapSeeker {
     std::vector<msgr::Address> bootstrap;      // any servers of the cluster
     std::optional<objecter::OsdId> authority;  // by configuration; none: the first map says
   };
+  struct Pace {
+    std::chrono::nanoseconds retry;      // to find the authority
+    std::chrono::nanoseconds heartbeat;  // to the authority, once we have booted
+  };
   AuthorityLink(msgr::EventCenter& center, msgr::Messenger& messenger, BootingServer& us,
-                Places places, std::chrono::nanoseconds retry_interval);
+                Places places, Pace pace);
+  ~AuthorityLink();
 
-  void start() { hunt_.start(); }
-  void stop() { hunt_.stop(); }
+  void start();
+  void stop();
   bool is_booted() const noexcept { return hunt_.source() != nullptr; }
   bool owns(const msgr::Connection& connection) const noexcept { return hunt_.holds(connection); }
   // Asks for a newer map than the one we have.
@@ -62,6 +67,7 @@ class AuthorityLink final : private objecter::MapSeeker {
   // The dispatcher's calls. REQUIRES: owns(connection).
   void on_open(msgr::Connection& connection);
   void on_message(msgr::Connection& connection, const msgr::InMessage& message);
+  void on_link(msgr::Connection& connection, bool is_up);
   void on_reset(msgr::Connection& connection, std::error_code why);
 
  private:
@@ -79,9 +85,13 @@ class AuthorityLink final : private objecter::MapSeeker {
   bool is_successor(const objecter::OsdMap& map) const;
   void complain(std::string problem);
   void subscribe(objecter::ServerConnection& server);
+  void send_heartbeats();
 
+  msgr::EventCenter& center_;
   BootingServer& us_;
   const Places places_;
+  const Pace pace_;
+  msgr::TimerId heartbeat_ = msgr::TimerId::kNone;  // runs from start() to stop()
   objecter::ServerTable servers_;
   objecter::MapHunt hunt_;
   // Where our boot is that an OSD has not answered.

@@ -7,6 +7,7 @@
 #include <utility>
 
 #include "common/log.h"
+#include "common/log_limited.h"
 #include "osd/map/map_boot.h"
 
 namespace lunar::osd {
@@ -69,20 +70,28 @@ struct MapAuthority::BootProposal final : MapProposal {
 
 struct MapAuthority::DownProposal final : MapProposal {
   objecter::OsdId osd = -1;
+  uint64_t incarnation = 0;
+  bool is_change = false;
+  UniqueFunction<void(Outcome<void>)> done;
 
   std::optional<OsdMap> decide(const OsdMap& map) override {
     const objecter::OsdInfo* const known = map.find_osd(osd);
-    if (known == nullptr || !known->up) return std::nullopt;
+    // Another start of it may have come while this one waited for its turn.
+    if (known == nullptr || !known->up || known->incarnation != incarnation) return std::nullopt;
     OsdMap next = map;
     for (objecter::OsdInfo& info : next.osds)
       if (info.id == osd) mark_down(info);
-    LUNAR_LOG(kMap, 0, "osd.{} is down", osd);
+    is_change = true;
     return next;
   }
-  void refuse(OsdErrc, std::string sentence) override {
-    LUNAR_ERROR(kMap, "osd.{} cannot be marked down: {}", osd, sentence);
+  void refuse(OsdErrc error, std::string sentence) override {
+    LUNAR_LOG_LIMITED(kMap, 0, "osd.{} cannot be marked down: {}", osd, sentence);
+    done(failure(error, std::move(sentence)));
   }
-  void answer(objecter::Epoch) override {}
+  void answer(objecter::Epoch) override {
+    if (is_change) LUNAR_LOG(kMap, 0, "osd.{} is down", osd);
+    done({});
+  }
 };
 
 struct MapAuthority::LaterEpochProposal final : MapProposal {
@@ -102,9 +111,10 @@ struct MapAuthority::LaterEpochProposal final : MapProposal {
   void answer(objecter::Epoch) override {}
 };
 
-MapAuthority::MapAuthority(ServerRecords& records, OsdMapRef map,
+MapAuthority::MapAuthority(ServerRecords& records, StoreFencing& fencing, OsdMapRef map,
                            UniqueFunction<void(OsdMapRef)> on_map)
     : records_(records),
+      fencing_(fencing),
       map_(std::move(map)),
       on_map_(std::move(on_map)),
       is_restored_(map_->epoch > kRestoreGap) {}
@@ -137,9 +147,12 @@ void MapAuthority::catch_up() {
   add(std::move(pending));
 }
 
-void MapAuthority::osd_is_down(objecter::OsdId osd) {
+void MapAuthority::osd_is_down(objecter::OsdId osd, UniqueFunction<void(Outcome<void>)> done) {
   auto pending = std::make_unique<DownProposal>();
+  const objecter::OsdInfo* const known = map_->find_osd(osd);
   pending->osd = osd;
+  pending->incarnation = known == nullptr ? 0 : known->incarnation;
+  pending->done = std::move(done);
   add(std::move(pending));
 }
 
@@ -157,7 +170,8 @@ void MapAuthority::next() {
         proposed->epoch = std::max(proposed->epoch, latest_known_ + kRestoreGap);
       proposed->epoch = std::max(proposed->epoch, map_->epoch) + 1;
       if (const auto valid = objecter::validate(*proposed); valid) {
-        publish(std::move(*proposed));
+        is_busy_ = true;
+        fence_and_publish(std::move(*proposed));
         return;
       } else {
         queue_.front()->refuse(static_cast<OsdErrc>(valid.error().code.value()),
@@ -170,28 +184,71 @@ void MapAuthority::next() {
   }
 }
 
+// A client of our map that is not in this one, and not fenced yet; empty if there is none.
+std::string MapAuthority::unfenced_client(const OsdMap& map) const {
+  for (const objecter::OsdInfo& before : map_->osds) {
+    const std::string& client = before.rados_client;
+    if (client.empty() || fenced_.contains(client)) continue;
+    const objecter::OsdInfo* const now = map.find_osd(before.id);
+    // A later start of the same store has fenced those before it (open_rados_store()).
+    const bool is_superseded =
+        now != nullptr && now->store == before.store && !now->rados_client.empty();
+    if (!is_superseded) return client;
+  }
+  return {};
+}
+
+void MapAuthority::fence_and_publish(OsdMap map) {
+  const std::string client = unfenced_client(map);
+  if (client.empty()) return publish(std::move(map));
+  if (client == fencing_.client())
+    return give_up(OsdErrc::kInvalid,
+                   "that server is the map authority, and nobody else could fence it: stop it "
+                   "instead");
+  LUNAR_LOG(kMap, 0, "the RADOS client {} is being kept from writing", client);
+  fencing_.fence(client, [this, client, map = std::move(map)](Outcome<void> fenced) mutable {
+    if (!fenced)
+      return give_up(static_cast<OsdErrc>(fenced.error().code.value()), fenced.error().message);
+    fenced_.insert(client);
+    fence_and_publish(std::move(map));
+  });
+}
+
+// Nothing changes by the first of the queue.
+void MapAuthority::give_up(OsdErrc error, std::string sentence) {
+  is_busy_ = false;
+  fenced_.clear();
+  const auto proposal = std::move(queue_.front());
+  queue_.pop_front();
+  proposal->refuse(error, std::move(sentence));
+  go_on();
+}
+
+void MapAuthority::go_on() {
+  if (!is_busy_) next();
+  if (!is_busy_ && drained_) std::exchange(drained_, {})();
+}
+
 void MapAuthority::publish(OsdMap map) {
-  is_busy_ = true;
   std::vector<std::byte> record;
   objecter::encode(map, record);
   proposed_ = std::make_shared<const OsdMap>(std::move(map));
   records_.put_record(kMapRecord, std::move(record), [this](std::error_code error) {
-    is_busy_ = false;
     const OsdMapRef proposed = std::exchange(proposed_, nullptr);
-    const auto proposal = std::move(queue_.front());
-    queue_.pop_front();
     if (error) {
       LUNAR_ERROR(kMap, "the map cannot be written: {}", error.message());
-      proposal->refuse(wire_error(error), "the authority cannot write the map: " + error.message());
-    } else {
-      is_restored_ = is_restored_ || proposed->epoch > map_->epoch + 1;
-      map_ = proposed;
-      on_map_(map_);
-      proposal->answer(map_->epoch);
-      if (!is_busy_) catch_up();
+      return give_up(wire_error(error), "the authority cannot write the map: " + error.message());
     }
-    if (!is_busy_) next();
-    if (!is_busy_ && drained_) std::exchange(drained_, {})();
+    is_busy_ = false;
+    fenced_.clear();
+    const auto proposal = std::move(queue_.front());
+    queue_.pop_front();
+    is_restored_ = is_restored_ || proposed->epoch > map_->epoch + 1;
+    map_ = proposed;
+    on_map_(map_);
+    proposal->answer(map_->epoch);
+    if (!is_busy_) catch_up();
+    go_on();
   });
 }
 

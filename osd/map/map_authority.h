@@ -3,6 +3,7 @@
 
 #include <deque>
 #include <memory>
+#include <set>
 #include <string>
 #include <vector>
 
@@ -13,6 +14,7 @@
 #include "osd/map/map_commands.h"
 #include "osd/object_store.h"
 #include "osd/records/wire_error.h"
+#include "osd/store_fencing.h"
 
 namespace lunar::osd {
 
@@ -22,12 +24,13 @@ inline constexpr char kMapRecord[] = "osdmap";
 Outcome<objecter::OsdMapRef> load_map(const ServerRecords& records);
 
 // The one place where the map of a cluster changes: one change after the other, each durable before
-// anybody sees it.
-// Loop-bound. Borrows the records; destroy it only when it is not busy.
+// anybody sees it. A RADOS client leaves the map only when it is fenced: who reads that a server is
+// gone, or has another client, knows that the one before writes nothing any more.
+// Loop-bound. Borrows records and fencing; destroy it only when it is not busy.
 class MapAuthority {
  public:
   // `on_map` is called with each new map, before the call that made it is answered.
-  MapAuthority(ServerRecords& records, objecter::OsdMapRef map,
+  MapAuthority(ServerRecords& records, StoreFencing& fencing, objecter::OsdMapRef map,
                UniqueFunction<void(objecter::OsdMapRef)> on_map);
 
   const objecter::OsdMapRef& map() const noexcept { return map_; }
@@ -38,8 +41,9 @@ class MapAuthority {
   // A server has the map of this epoch. If ours was restored and is older, it is published again as
   // a later one: else that server would never take it.
   void on_known_epoch(objecter::Epoch epoch);
-  // Its session is gone for good.
-  void osd_is_down(objecter::OsdId osd);
+  // Its session is gone for good; of the start that is up in the map now. An error, with a
+  // sentence, if it stays up there: it could not be fenced, or the map not be written.
+  void osd_is_down(objecter::OsdId osd, UniqueFunction<void(Outcome<void>)> done);
 
   bool is_busy() const noexcept { return is_busy_; }
   void drain(UniqueFunction<void()> done);  // REQUIRES: is_busy()
@@ -61,16 +65,22 @@ class MapAuthority {
   void catch_up();
   void add(std::unique_ptr<MapProposal> proposal);
   void next();
+  void fence_and_publish(objecter::OsdMap map);
+  std::string unfenced_client(const objecter::OsdMap& map) const;
   void publish(objecter::OsdMap map);
+  void give_up(OsdErrc error, std::string sentence);
+  void go_on();
 
   ServerRecords& records_;
+  StoreFencing& fencing_;
   objecter::OsdMapRef map_;
   UniqueFunction<void(objecter::OsdMapRef)> on_map_;
   std::deque<std::unique_ptr<MapProposal>> queue_;
   objecter::OsdMapRef proposed_;
   objecter::Epoch latest_known_ = 0;  // that a server had
   bool is_restored_;                  // at any time
-  bool is_busy_ = false;              // proposed_ is being written, for the first of the queue
+  bool is_busy_ = false;              // the change of the first of the queue is being made
+  std::set<std::string> fenced_;      // RADOS clients of map_, for that change
   UniqueFunction<void()> drained_;
 };
 

@@ -78,6 +78,12 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
                     "what was written since; start the server on the original. If that is "
                     "lost for good, say lunar osd replace {} {} --yes-i-really-mean-it",
                     boot.osd, boot.store.to_string(), boot.osd, boot.store.to_string()));
+  if (known != nullptr && !known->up && known->incarnation == boot.incarnation &&
+      boot.kind == objecter::StoreKind::kRados)
+    return refuse_boot(OsdErrc::kFenced,
+                       fmt::format("this start of osd.{} was held dead, and its RADOS client is "
+                                   "fenced: only another start of it may serve",
+                                   boot.osd));
   // What a server knows counts once after a restore: its key could use up all ids bit by bit.
   const bool may_know_more = known == nullptr || known->incarnation == 0;
   const bool knows_more_pools = may_know_more && boot.next_pool_id > map.next_pool_id;

@@ -164,7 +164,7 @@ CommandChange osd_map(const OsdMap& map, const Json& arguments) {
         "\"object\" must be an object's name, such as 00c0ffee00c0ffee.header with the id "
         "that `lunar info` shows");
   const objecter::PgId pg = objecter::pg_of_object(*pool, object);
-  const OsdInfo* osd = map.find_osd(objecter::osd_of_pg(*pool, pg));
+  const OsdInfo* osd = map.find_osd(objecter::osd_of_pg(map, *pool, pg));
   return answer(map, {{"epoch", map.epoch},
                       {"pool", pool->name},
                       {"pool_id", pool->id},

@@ -4,8 +4,10 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <nlohmann/json.hpp>
 #include <utility>
 
+#include "common/json.h"
 #include "common/log_limited.h"
 #include "objecter/protocol/osd_op.h"
 #include "osd/map/map_boot.h"
@@ -17,18 +19,19 @@ using objecter::MessageType;
 using objecter::OsdMap;
 using objecter::OsdMapRef;
 
-MapService::MapService(msgr::EventCenter& center, ServerRecords& records, AccessControl& access,
-                       MapServiceHost& host, OsdMapRef map, Options options)
+MapService::MapService(msgr::EventCenter& center, ServerRecords& records, StoreFencing& fencing,
+                       AccessControl& access, MapServiceHost& host, OsdMapRef map, Options options)
     : center_(center),
+      fencing_(fencing),
       host_(host),
       options_(std::move(options)),
       map_(std::move(map)),
       subscribers_(access),
-      watched_(center, options_.grace, [this](OsdId osd) { authority_->osd_is_down(osd); }),
+      watched_(center, options_.graces, [this](OsdId osd) { on_down(osd); }),
       keeper_(records, [this](OsdMapRef kept) { publish(std::move(kept)); }) {
   if (map_ && map_->authority == options_.identity.osd) {
     authority_ = std::make_unique<MapAuthority>(
-        records, map_, [this](OsdMapRef changed) { publish(std::move(changed)); });
+        records, fencing, map_, [this](OsdMapRef changed) { publish(std::move(changed)); });
   }
 }
 
@@ -41,8 +44,8 @@ objecter::OsdBoot MapService::make_boot() {
   boot.previous = options_.previous;
   boot.epoch = epoch();
   boot.addresses = addresses_;
-  boot.kind = options_.kind;
-  boot.rados_client = options_.rados_client;
+  boot.kind = fencing_.kind();
+  boot.rados_client = fencing_.client();
   if (map_) boot.next_pool_id = map_->next_pool_id;
   return boot;
 }
@@ -52,7 +55,7 @@ void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> ad
   if (!authority_) {
     link_ = std::make_unique<AuthorityLink>(
         center_, messenger, static_cast<BootingServer&>(*this),
-        AuthorityLink::Places{options_.bootstrap, options_.authority}, options_.retry_interval);
+        AuthorityLink::Places{options_.bootstrap, options_.authority}, options_.pace);
     return link_->start();
   }
   // Whoever was up has to come back in time.
@@ -69,7 +72,9 @@ void MapService::stop(UniqueFunction<void()> done) {
   stopped_ = std::move(done);
   watched_.stop();
   if (link_) link_->stop();  // an orderly end, by which the authority knows
-  if (authority_ && !is_refused_) authority_->osd_is_down(options_.identity.osd);
+  // An authority in RADOS stays up: nobody could fence it, and its PGs wait for it.
+  if (authority_ && !is_refused_ && fencing_.client().empty())
+    authority_->osd_is_down(options_.identity.osd, [](const Outcome<void>&) {});
   const auto finished = [this] { center_.post([this] { std::exchange(stopped_, {})(); }); };
   if (authority_ && authority_->is_busy())
     authority_->drain(finished);
@@ -87,16 +92,34 @@ void MapService::publish(OsdMapRef map) {
   subscribers_.publish(map_);
   if (std::string why = why_replaced(); !why.empty())
     return on_refused(OsdErrc::kExists, std::move(why));
+  if (is_set_aside())
+    return host_.on_set_aside(
+        fmt::format("it is down in map epoch {}, and others have its PGs", map_->epoch));
   host_.on_map(map_);
   ready_if_up();
-  // Somebody marked us down although we are not: `osd down`, or a grace that ended too early.
-  const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
-  const bool wrong = us == nullptr || !us->up || us->addresses != addresses_ ||
-                     us->incarnation != options_.incarnation;
-  if (!wrong || is_stopping_ || !may_serve()) return;
+  // Somebody marked us down although we are not: `osd down`, or a grace that ended too early. Also
+  // if we have booted and do not serve yet.
+  if (is_stopping_ || is_refused_ || map_->epoch < booted_epoch_ || is_up_as_we_are()) return;
   if (link_ && link_->is_booted()) link_->boot_again();
-  if (authority_ && us != nullptr)
+  if (authority_ && is_ready_ && map_->find_osd(options_.identity.osd) != nullptr)
     authority_->boot(make_boot(), [](const objecter::OsdBootReply&) {});
+}
+
+// This start of ours is up in the map, and can be reached.
+bool MapService::is_up_as_we_are() const {
+  const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
+  return us != nullptr && us->up && us->addresses == addresses_ &&
+         us->incarnation == options_.incarnation;
+}
+
+// Once we were up with our RADOS client, a map without it says that it is fenced. An authority of
+// an earlier release names none.
+bool MapService::is_set_aside() const {
+  if (authority_ || fencing_.client().empty() || booted_epoch_ == 0 || map_->epoch < booted_epoch_)
+    return false;
+  const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
+  if (us == nullptr || !us->up) return true;
+  return !us->rados_client.empty() && us->rados_client != fencing_.client();
 }
 
 // A sentence if the map means another store by our id, or another start of ours; else empty.
@@ -132,21 +155,21 @@ void MapService::on_newer_map(OsdMap map) {
 
 void MapService::on_booted(objecter::Epoch epoch) {
   LUNAR_LOG(kMap, 1, "osd.{} is up in map epoch {}", options_.identity.osd, epoch);
+  booted_epoch_ = epoch;
   ready_if_up();
 }
 
 void MapService::ready_if_up() {
   if (is_ready_ || is_refused_ || !map_ || addresses_.empty()) return;
-  const objecter::OsdInfo* us = map_->find_osd(options_.identity.osd);
-  if (us == nullptr || !us->up || us->addresses != addresses_ ||
-      us->incarnation != options_.incarnation)
-    return;
+  if (!is_up_as_we_are()) return;
   if (link_ && !link_->is_booted()) return;
   is_ready_ = true;
   host_.on_ready();
 }
 
 void MapService::on_refused(OsdErrc error, std::string sentence) {
+  // The authority has held this very start dead, and we have missed the map that says so.
+  if (error == OsdErrc::kFenced && !fencing_.client().empty()) return host_.on_set_aside(sentence);
   if (std::exchange(is_refused_, true)) return;
   host_.on_refused({make_error_code(error), std::move(sentence)});
 }
@@ -160,6 +183,7 @@ void MapService::want_newer() {
 void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   const auto wanted = objecter::decode_map_subscribe(front);
   if (!wanted) return;
+  watched_.on_heartbeat(connection);
   const bool is_server = connection.peer().entity.starts_with("osd.");
   if (authority_ && is_server && wanted->epoch > epoch() &&
       pace_.take(connection.peer().entity, center_.now()))
@@ -168,6 +192,8 @@ void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
 }
 
 void MapService::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
+  if (authority_ && !unfenced_.empty() && command_prefix(text) == "status")
+    return done(with_unfenced(run_map_command(*map_, text).reply));
   if (authority_) return authority_->command(std::move(text), std::move(done));
   // As of when the authority was heard last. One that has not been heard since this start would
   // show what was there before it.
@@ -192,6 +218,25 @@ void MapService::command(std::string text, UniqueFunction<void(objecter::Command
         "authority, or another server",
         us, map_->authority);
   done({OsdErrc::kStaleMap, 0, std::move(why)});
+}
+
+// The map tells nothing of these.
+objecter::CommandReply MapService::with_unfenced(objecter::CommandReply status) const {
+  auto json = parse_json_or_null<nlohmann::ordered_json>(status.text, objecter::kAnswerBounds);
+  for (const auto& [osd, why] : unfenced_)
+    json["unfenced_osds"].push_back({{"osd", osd}, {"why", why}});
+  status.text = json.dump(2);
+  return status;
+}
+
+// It is gone. While it cannot be fenced it may write, so nobody else may: it stays up in the map.
+void MapService::on_down(OsdId osd) {
+  authority_->osd_is_down(osd, [this, osd](const Outcome<void>& down) {
+    unfenced_.erase(osd);
+    if (down || watched_.is_live(osd)) return;
+    unfenced_[osd] = down.error().message;
+    watched_.hold_down_again(osd);
+  });
 }
 
 Outcome<void> MapService::may_boot(const msgr::Connection& connection,
@@ -228,8 +273,10 @@ Outcome<void> MapService::may_replace(const objecter::OsdBoot& boot) const {
   if (known->addresses != boot.addresses && watched_.is_awaited(boot.osd))
     return failure(OsdErrc::kBusy,
                    fmt::format("osd.{} was at {} a moment ago, and may be there still; this start "
-                               "of it is let in when it has been gone for osd_heartbeat_grace",
-                               boot.osd, there));
+                               "of it is let in when it has been gone for {}",
+                               boot.osd, there,
+                               known->kind == objecter::StoreKind::kRados ? "osd_heartbeat_grace"
+                                                                          : "osd_session_grace"));
   return {};
 }
 
@@ -260,14 +307,20 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
     return reply_to(connection, {code, 0, allowed.error().message});
   }
   const OsdId osd = boot->osd;
+  const bool sends_heartbeats = boot->kind == objecter::StoreKind::kRados;
   watched_.add_boot(connection);
-  authority_->boot(std::move(*boot), [this, osd, reply_to, peer = connection.shared_from_this()](
-                                         objecter::OsdBootReply reply) {
-    if (reply.error != OsdErrc::kOk) LUNAR_LOG_LIMITED(kMap, 0, "refused: {}", reply.message);
-    const bool is_here = watched_.take_boot(*peer);
-    if (reply.error == OsdErrc::kOk) watched_.on_booted(osd, is_here ? peer.get() : nullptr);
-    if (is_here) reply_to(*peer, reply);
-  });
+  authority_->boot(std::move(*boot),
+                   [this, osd, sends_heartbeats, reply_to,
+                    peer = connection.shared_from_this()](objecter::OsdBootReply reply) {
+                     if (reply.error != OsdErrc::kOk)
+                       LUNAR_LOG_LIMITED(kMap, 0, "refused: {}", reply.message);
+                     const bool is_here = watched_.take_boot(*peer);
+                     if (reply.error == OsdErrc::kOk) {
+                       unfenced_.erase(osd);
+                       watched_.on_booted(osd, is_here ? peer.get() : nullptr, sends_heartbeats);
+                     }
+                     if (is_here) reply_to(*peer, reply);
+                   });
 }
 
 void MapService::on_closed(msgr::Connection& connection, std::error_code why) {

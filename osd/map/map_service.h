@@ -2,6 +2,7 @@
 #pragma once
 
 #include <chrono>
+#include <map>
 #include <memory>
 #include <optional>
 #include <string>
@@ -32,6 +33,9 @@ class MapServiceHost {
   virtual void on_ready() = 0;
   // The cluster will not have us: the server has to end.
   virtual void on_refused(const Error& error) = 0;
+  // The cluster has given our PGs to others, and our store writes no more: the server must answer
+  // nobody from now on, and start anew. May be called again.
+  virtual void on_set_aside(const std::string& why) = 0;
 
  protected:
   ~MapServiceHost() = default;
@@ -40,25 +44,23 @@ class MapServiceHost {
 // This server in its cluster: its map, changed by the authority (which is us, or at the end of an
 // AuthorityLink), and whether it may serve under it. MapKeeper keeps the map, MapSubscribers are
 // sent it, and on the authority WatchedOsds says who is up.
-// Loop-bound. Borrows records, access and messenger.
+// Loop-bound. Borrows records, fencing, access and messenger.
 class MapService final : private BootingServer {
  public:
   struct Options {
     StoreIdentity identity;
-    objecter::StoreKind kind = objecter::StoreKind::kFile;
-    std::string rados_client;        // as in OsdBoot
     uint64_t incarnation = 0;        // of this start, as in OsdBoot
     std::vector<uint64_t> previous;  // starts before it, as in OsdBoot
     std::vector<msgr::Address> bootstrap;
     std::optional<objecter::OsdId> authority;  // by configuration; none: the first map says
-    std::chrono::nanoseconds grace{std::chrono::seconds(20)};
-    std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};
+    WatchedOsds::Graces graces{std::chrono::seconds(20), std::chrono::seconds(6)};
+    AuthorityLink::Pace pace{std::chrono::seconds(1), std::chrono::seconds(1)};
     bool auth_required = true;
   };
 
   // `map` is the store's, or null.
-  MapService(msgr::EventCenter& center, ServerRecords& records, AccessControl& access,
-             MapServiceHost& host, objecter::OsdMapRef map, Options options);
+  MapService(msgr::EventCenter& center, ServerRecords& records, StoreFencing& fencing,
+             AccessControl& access, MapServiceHost& host, objecter::OsdMapRef map, Options options);
 
   const objecter::OsdMapRef& map() const noexcept override { return map_; }
   objecter::Epoch epoch() const noexcept { return map_ ? map_->epoch : 0; }
@@ -78,6 +80,7 @@ class MapService final : private BootingServer {
   void command(std::string text, UniqueFunction<void(objecter::CommandReply)> done);
   void want_newer();
   // The dispatcher's calls, for every connection.
+  // Of those that are not our own link to the authority.
   void on_link(msgr::Connection& connection, bool up) { watched_.on_link(connection, up); }
   void on_closed(msgr::Connection& connection, std::error_code why);
   AuthorityLink* link() noexcept { return link_.get(); }
@@ -94,8 +97,13 @@ class MapService final : private BootingServer {
   Outcome<void> may_replace(const objecter::OsdBoot& boot) const;
   Outcome<void> may_change_map(const objecter::OsdBoot& boot);
   std::string why_replaced() const;
+  bool is_set_aside() const;
+  bool is_up_as_we_are() const;
+  void on_down(OsdId osd);
+  objecter::CommandReply with_unfenced(objecter::CommandReply status) const;
 
   msgr::EventCenter& center_;
+  StoreFencing& fencing_;
   MapServiceHost& host_;
   const Options options_;
   objecter::OsdMapRef map_;
@@ -106,9 +114,12 @@ class MapService final : private BootingServer {
   BootPace pace_;                            // on the authority, of the others
   std::unique_ptr<AuthorityLink> link_;      // on the others, once started
   MapKeeper keeper_;                         // on the others
+  objecter::Epoch booted_epoch_ = 0;         // of on_booted(); 0 before
   bool is_ready_ = false;                    // on_ready() was called
   bool is_refused_ = false;                  // on_refused() was called; for good
   bool is_stopping_ = false;
+  // Servers that are gone and have to stay up in the map, and why. On the authority.
+  std::map<OsdId, std::string> unfenced_;
   UniqueFunction<void()> stopped_;  // set only from stop() until it is called
 };
 

@@ -38,10 +38,10 @@ class ListFilter {
     if (pg == pg_ || !is_of_server_) return pg == pg_;
     if (osd_of_seed_.empty()) {
       osd_of_seed_.assign(pool_->pg_num, kUnknown);
-      osd_ = objecter::osd_of_pg(*pool_, pg_);
+      osd_ = objecter::osd_of_pg(*map_, *pool_, pg_);
     }
     objecter::OsdId& osd = osd_of_seed_[pg.seed];
-    if (osd == kUnknown) osd = objecter::osd_of_pg(*pool_, pg);
+    if (osd == kUnknown) osd = objecter::osd_of_pg(*map_, *pool_, pg);
     return osd == osd_;
   }
 

@@ -117,6 +117,9 @@ class RadosClient {
   // this has returned, as far as later calls of this client can tell. For kBlocklistTime: one that
   // stood still for longer, as in a suspended machine, could go on then.
   virtual int blocklist(const std::string& address) = 0;
+  // Whoever was put on the blocklist before this call, by any client, is fenced as far as later
+  // calls of this client can tell.
+  virtual int catch_up() = 0;
 };
 
 struct RadosOptions {

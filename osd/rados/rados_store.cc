@@ -10,6 +10,7 @@
 
 #include "common/host.h"
 #include "common/log.h"
+#include "common/log_limited.h"
 #include "osd/store/attributes.h"
 #include "osd/store/object_limits.h"
 
@@ -25,6 +26,7 @@ using objecter::SubOp;
 namespace {
 
 constexpr std::chrono::seconds kOpenAgain{5};
+constexpr std::chrono::seconds kCatchUpAgain{1};
 constexpr unsigned kThreads = 2;
 
 // No name of an object, so that no object is in its way and no listing shows it.
@@ -140,9 +142,84 @@ RadosStore::RadosStore(msgr::EventCenter& center, msgr::BufferPool& buffers,
       client_(std::move(client)),
       calls_(center),
       threads_(center, kThreads),
+      fences_(center, kThreads),
       lister_(center, 1) {}
 
-RadosStore::~RadosStore() { pools_.clear(); }
+RadosStore::~RadosStore() {
+  center_.cancel(next_try_);
+  pools_.clear();
+}
+
+// --- fences ---
+
+void RadosStore::fence(const std::string& client, UniqueFunction<void(Outcome<void>)> done) {
+  if (calls_.is_closed()) return done(failure(OsdErrc::kShutdown, "this server is shutting down"));
+  calls_.enter();
+  fences_.run(
+      [this, client] { return client_->blocklist(client); },
+      [this, client, done = std::move(done)](int error) mutable {
+        calls_.leave();
+        if (error == 0) return done({});
+        done(failure(OsdErrc::kIoError,
+                     fmt::format("the RADOS client {} cannot be put on Ceph's blocklist: {}",
+                                 client, std::strerror(-error))));
+      });
+}
+
+// A server is fenced before a map says that it is gone. One that has come and gone while we had no
+// map may have been fenced, too.
+bool RadosStore::may_have_new_fences(const objecter::OsdMap& map) {
+  std::vector<std::string> clients;
+  for (const objecter::OsdInfo& osd : map.osds)
+    if (!osd.rados_client.empty()) clients.push_back(osd.rados_client);
+  std::sort(clients.begin(), clients.end());
+  const bool is_next = epoch_ != 0 && map.epoch == epoch_ + 1;
+  const bool are_all_there =
+      std::includes(clients.begin(), clients.end(), rados_clients_.begin(), rados_clients_.end());
+  epoch_ = map.epoch;
+  rados_clients_ = std::move(clients);
+  return !are_all_there || !is_next;
+}
+
+void RadosStore::catch_up() {
+  is_behind_ = must_catch_up_again_ = true;
+  if (is_catching_up_ || calls_.is_closed()) return;
+  center_.cancel(std::exchange(next_try_, msgr::TimerId::kNone));
+  must_catch_up_again_ = false;
+  is_catching_up_ = true;
+  calls_.enter();
+  fences_.run([this] { return client_->catch_up(); },
+              [this](int error) {
+                on_caught_up(error);
+                calls_.leave();
+              });
+}
+
+void RadosStore::on_caught_up(int error) {
+  is_catching_up_ = false;
+  if (calls_.is_closed()) return let_go_of_held();
+  if (error != 0) {
+    LUNAR_LOG_LIMITED(kStore, 0, "Ceph does not say whom it has fenced, and ops wait for that: {}",
+                      std::strerror(-error));
+    next_try_ = center_.run_after(kCatchUpAgain, [this] {
+      next_try_ = msgr::TimerId::kNone;
+      catch_up();
+    });
+    return;
+  }
+  if (must_catch_up_again_) return catch_up();
+  is_behind_ = false;
+  let_go_of_held();
+}
+
+void RadosStore::let_go_of_held() {
+  for (HeldOp& each : std::exchange(held_, {})) {
+    if (calls_.is_closed())
+      each.then(nullptr);
+    else
+      with_pool(each.pool, std::move(each.then));
+  }
+}
 
 // --- pools ---
 
@@ -151,6 +228,7 @@ bool RadosStore::keeps(const PoolInfo& pool) const noexcept {
 }
 
 void RadosStore::on_map(const objecter::OsdMap& map) {
+  if (may_have_new_fences(map)) catch_up();
   for (auto at = pools_.begin(); at != pools_.end();) {
     const PoolInfo* const pool = map.find_pool(at->first);
     if (pool != nullptr && keeps(*pool) && is_at_one_place(*pool, at->second.info)) {
@@ -189,6 +267,10 @@ void RadosStore::with_pool(PoolId id, OnOpen then) {
   const auto found = pools_.find(id);
   if (found == pools_.end()) return then(nullptr);
   KeptPool& kept = found->second;
+  if (is_behind_) {
+    held_.push_back({id, std::move(then)});
+    return;
+  }
   if (kept.open) return then(kept.open);
   if (!kept.is_opening && monotonic_now() < kept.next_try) return then(nullptr);
   kept.waiting.push_back(std::move(then));
@@ -236,6 +318,7 @@ void RadosStore::run(std::error_code refusal, ObjectVector wanted, VectorDone do
   auto vector = std::make_unique<RadosVector>(
       center_, std::move(wanted), [this, done = std::move(done)](VectorResult& result) mutable {
         calls_.leave();
+        if (result.is_fenced && on_fenced_) on_fenced_();
         done(result);
       });
   if (calls_.is_closed()) refusal = OsdErrc::kShutdown;
@@ -395,6 +478,8 @@ void RadosStore::shutdown(UniqueFunction<void()> done) {
     center_.post(UniqueFunction<void()>(
         [this, done = std::move(done)]() mutable { home_->shutdown(std::move(done)); }));
   });
+  center_.cancel(std::exchange(next_try_, msgr::TimerId::kNone));
+  if (!is_catching_up_) let_go_of_held();
 }
 
 }  // namespace lunar::osd

@@ -23,6 +23,8 @@ namespace lunar::osd {
 //   this server can have lost a write.
 // - A pool's namespace has an object that says whose it is; ops wait until that has been read, and
 //   fail if it says somebody else.
+// - A map from which a RADOS client has gone may give it PGs of a server that was fenced: ops wait
+//   until what Ceph knows of fences is here.
 // - A call waits for as long as Ceph does not answer.
 // Loop-bound. Owns home and client.
 class RadosStore final : public ObjectStore, public ObjectVectors {
@@ -79,6 +81,10 @@ class RadosStore final : public ObjectStore, public ObjectVectors {
 
   objecter::StoreKind kind() const noexcept override { return objecter::StoreKind::kRados; }
   std::string client() const override { return client_->address(); }
+  void fence(const std::string& client, UniqueFunction<void(Outcome<void>)> done) override;
+  void set_on_fenced(UniqueFunction<void()> on_fenced) override {
+    on_fenced_ = std::move(on_fenced);
+  }
 
   // Of the Ceph cluster, as it said a while ago; all zero until it has.
   Usage usage() const override;
@@ -95,9 +101,17 @@ class RadosStore final : public ObjectStore, public ObjectVectors {
     std::chrono::steady_clock::time_point next_try;
     std::vector<OnOpen> waiting;
   };
+  struct HeldOp {
+    objecter::PoolId pool = 0;
+    OnOpen then;
+  };
   using VectorDone = RadosVector::Done;
 
   void with_pool(objecter::PoolId id, OnOpen then);
+  bool may_have_new_fences(const objecter::OsdMap& map);
+  void catch_up();
+  void on_caught_up(int error);
+  void let_go_of_held();
   void open(objecter::PoolId id);
   void on_opened(const objecter::PoolInfo& info, std::shared_ptr<RadosPool> pool,
                  const std::string& why_not);
@@ -109,9 +123,19 @@ class RadosStore final : public ObjectStore, public ObjectVectors {
   msgr::BufferPool& buffers_;
   const std::unique_ptr<ObjectStore> home_;
   std::unique_ptr<RadosClient> client_;
+  UniqueFunction<void()> on_fenced_;
   std::map<objecter::PoolId, KeptPool> pools_;
+  // What says whether the next map may have new fences.
+  objecter::Epoch epoch_ = 0;               // of the last map; 0 before the first
+  std::vector<std::string> rados_clients_;  // of that map, in order
+  std::vector<HeldOp> held_;                // while is_behind_
+  bool is_behind_ = false;                  // fences of the last map may not be known
+  bool is_catching_up_ = false;             // catch_up() is under way
+  bool must_catch_up_again_ = false;        // a map came since it began
+  msgr::TimerId next_try_ = msgr::TimerId::kNone;
   mutable StoreCalls calls_;
   mutable BlockingPool threads_;  // to open pools, and to ask for space
+  mutable BlockingPool fences_;   // to fence, and to ask for fences
   BlockingPool lister_;  // takes minutes with a large pool, or for as long as Ceph is silent
   mutable Usage usage_;
   mutable bool is_asking_space_ = false;

@@ -111,6 +111,7 @@ void RadosVector::on_done() {
 }
 
 void RadosVector::on_answer() {
+  result_.is_fenced = result == -ESHUTDOWN;
   if (changes)
     on_written();
   else
@@ -391,7 +392,7 @@ void RadosVector::fail(std::size_t index, OsdErrc error) {
   const bool is_blocklisted = result == -ESHUTDOWN;
   if (error == OsdErrc::kIoError || is_blocklisted)
     LUNAR_LOG_LIMITED(kStore, 0, "RADOS object {}: {}{}", object, std::strerror(-result),
-                      is_blocklisted ? ": this server is on Ceph's blocklist; restart it" : "");
+                      is_blocklisted ? ": this server is on Ceph's blocklist" : "");
   result_.error = error;
   result_.steps[index].error = error;
   finish();

@@ -30,7 +30,10 @@ OsdServer::OsdServer(msgr::EventCenter& center, ObjectStore& store, OsdServerOpt
                      PerfRegistry& perf)
     : center_(center), store_(store), options_(std::move(options)), perf_(perf) {}
 
-OsdServer::~OsdServer() { center_.cancel(tick_); }
+OsdServer::~OsdServer() {
+  store_.set_on_fenced({});
+  center_.cancel(tick_);
+}
 
 Outcome<std::unique_ptr<OsdServer>> OsdServer::create(msgr::EventCenter& center, ObjectStore& store,
                                                       OsdServerOptions options,
@@ -65,23 +68,22 @@ Outcome<void> OsdServer::load() {
       AccessControl::Options{options_.auth_required, options_.admins});
   MapService::Options service;
   service.identity = identity;
-  service.kind = store_.kind();
-  service.rados_client = store_.client();
   service.incarnation = starts_->incarnation();
   service.previous = starts_->previous();
   service.bootstrap = options_.bootstrap;
   service.authority = options_.authority;
-  service.grace = options_.grace;
-  service.retry_interval = options_.retry_interval;
+  service.graces = {options_.grace, options_.heartbeat_grace};
+  service.pace = {options_.retry_interval, options_.heartbeat_interval};
   service.auth_required = options_.auth_required;
-  maps_ =
-      std::make_unique<MapService>(center_, store_, *access_, static_cast<MapServiceHost&>(*this),
-                                   map ? *map : nullptr, service);
+  maps_ = std::make_unique<MapService>(center_, store_, store_, *access_,
+                                       static_cast<MapServiceHost&>(*this), map ? *map : nullptr,
+                                       service);
   ops_ = std::make_unique<OpService>(OpService::OpDependencies{
       center_, identity, OpStore{store_, store_, store_, store_.buffers(), store_.vectors()},
       store_, options_, *versions_, *fences_, *access_, *maps_, perf_});
   commands_ = std::make_unique<CommandService>(CommandService::CommandDependencies{
       center_, store_, store_, options_, *fences_, *access_, *maps_, *ops_});
+  store_.set_on_fenced([this] { on_set_aside("Ceph has its RADOS client on the blocklist"); });
   purger_ =
       std::make_unique<PoolPurger>(store_, [this](const ObjectId& id, UniqueFunction<void()> done) {
         ops_->remove_object(id, std::move(done));
@@ -184,6 +186,13 @@ void OsdServer::on_refused(const Error& error) {
     on_refused_(error);
 }
 
+// What ends with an error from now on may have been carried out, or not: its clients hear nothing,
+// and act on the map.
+void OsdServer::on_set_aside(const std::string& why) {
+  ops_->fall_silent();
+  if (on_set_aside_ && !is_stopping_) on_set_aside_(why);
+}
+
 void OsdServer::tick() {
   ops_->tick();
   tick_ = center_.run_after(kTick, [this] { tick(); });
@@ -210,9 +219,12 @@ Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
     co_await started;
   }
 
-  if (messenger_) {
+  // Of one in RADOS the PGs move, and the client is fenced, when the cluster is told: before that
+  // everything has to be through.
+  const bool is_told_last = !store_.client().empty();
+  if (!is_told_last) {
     msgr::Completion<void> told;
-    maps_->stop(told.callback());
+    tell_cluster(told.callback());
     co_await told;
   }
   msgr::Completion<void> purged;
@@ -222,6 +234,11 @@ Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
   msgr::Completion<void> drained;
   ops_->drain(drained.callback());
   co_await drained;
+  if (is_told_last) {
+    msgr::Completion<void> told;
+    tell_cluster(told.callback());
+    co_await told;
+  }
   msgr::Completion<void> recorded;
   fences_->drain(recorded.callback());
   co_await recorded;
@@ -236,6 +253,11 @@ Detached OsdServer::run_shutdown(UniqueFunction<void()> done) {
     co_await closed;
   }
   done();  // it may destroy this
+}
+
+void OsdServer::tell_cluster(UniqueFunction<void()> done) {
+  if (messenger_) return maps_->stop(std::move(done));
+  done();
 }
 
 // --- connections ---
@@ -290,6 +312,7 @@ void OsdServer::on_message(msgr::Connection& connection, msgr::InMessage message
 }
 
 void OsdServer::on_link(msgr::Connection& connection, bool up) {
+  if (AuthorityLink* const link = authority_of(connection)) return link->on_link(connection, up);
   maps_->on_link(connection, up);
   ops_->on_link(connection, up);
 }

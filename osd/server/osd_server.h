@@ -49,6 +49,12 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   void set_on_refused(UniqueFunction<void(const Error&)> on_refused) {
     on_refused_ = std::move(on_refused);
   }
+  // Called, maybe more than once, when somebody has kept the store from writing, and given the PGs
+  // of this server to others: it answers nobody any more. To be shut down, its store too, and made
+  // anew. Why is a sentence.
+  void set_on_set_aside(UniqueFunction<void(const std::string& why)> on_set_aside) {
+    on_set_aside_ = std::move(on_set_aside);
+  }
 
   // The keyring that start() was given has other keys: Messenger::on_keys_changed(). From this call
   // on nothing is begun of what was sent by an entity that the keyring has no more, whether it has
@@ -81,6 +87,7 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   Outcome<msgr::Address> listen(StartArguments& arguments);
   void prefer_last_port(std::vector<msgr::Address>& candidates) const;
   Detached run_shutdown(UniqueFunction<void()> done);
+  void tell_cluster(UniqueFunction<void()> done);
   void tick();
 
   // Dispatcher
@@ -92,6 +99,7 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   void on_map(const objecter::OsdMapRef& map) override;
   void on_ready() override;
   void on_refused(const Error& error) override;
+  void on_set_aside(const std::string& why) override;
   // Null if the connection is not the one to the authority.
   AuthorityLink* authority_of(const msgr::Connection& connection) noexcept;
 
@@ -121,6 +129,7 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   msgr::Inbox<Outcome<void>> accepted_;    // the cluster's answer; closed by shutdown()
   UniqueFunction<void()> on_start_ended_;  // set only while shutdown() waits for start() to end
   UniqueFunction<void(const Error&)> on_refused_;
+  UniqueFunction<void(const std::string&)> on_set_aside_;
 };
 
 }  // namespace lunar::osd

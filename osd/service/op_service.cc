@@ -115,6 +115,7 @@ void OpService::end_watches_not_allowed() {
 // --- an op arrives ---
 
 void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
+  if (is_silent_) return;
   auto op = std::make_shared<ClientOp>();
   op->arrived = monotonic_now();
   auto header = objecter::decode_osd_op(message.front, message.data.size());
@@ -133,7 +134,7 @@ void OpService::on_op(msgr::Connection& connection, msgr::InMessage message) {
               connection.peer().entity.c_str(), op->header.pg.pool, op->header.pg.seed,
               static_cast<uint64_t>(op->payload_bytes()));
   if (try_answer_resend(connection, op)) return;
-  if (is_stopping_) return refuse(connection, *op, OsdErrc::kShutdown);
+  if (is_stopping_) return refuse(connection, *op, error_of_end(*op));
   if (const OsdErrc error = check_op(op->header, options_.limits); error != OsdErrc::kOk)
     return refuse(connection, *op, error);
   tracker_.on_arrived(op);
@@ -158,7 +159,7 @@ void OpService::admit(msgr::Connection& connection, ClientOpRef op) {
   if (!access_.permissions_of(connection.peer(), op->map).allows(op->header))
     return refuse(connection, *op, OsdErrc::kNotPermitted);
   if (const OsdErrc error = check_target(*op); error != OsdErrc::kOk)
-    return refuse(connection, *op, error);
+    return refuse(connection, *op, error_for_peer(connection.peer(), *op, error));
   const objecter::OsdInfo* us = op->map->find_osd(identity_.osd);
   op->is_absent_lost = us != nullptr && op->header.pg.pool < us->lost_below;
   const auto known = connections_.find(connection.id());
@@ -186,8 +187,39 @@ OsdErrc OpService::check_target(const ClientOp& op) {
   if (op.header.pg.seed >= pool->pg_num) return OsdErrc::kInvalid;
   if (!op.header.object.empty() && objecter::pg_of_object(*pool, op.header.object) != op.header.pg)
     return OsdErrc::kInvalid;
+  // What is on this server is another question under another map.
+  const bool is_of_server =
+      op.is(OpCode::kList) && (op.header.steps.front().flags & objecter::kOfServer) != 0;
+  if (is_of_server && pool->store == objecter::StoreKind::kRados &&
+      op.header.epoch != op.map->epoch)
+    return OsdErrc::kStaleMap;
   if (targeting_.map() != op.map) targeting_.set_map(op.map);
   return targeting_.of_pg(*pool, op.header.pg).osd == us ? OsdErrc::kOk : OsdErrc::kStaleMap;
+}
+
+// A client of an earlier release would send it here for ever: it places PGs of RADOS as if all
+// servers were up.
+OsdErrc OpService::error_for_peer(const msgr::PeerIdentity& peer, const ClientOp& op,
+                                  OsdErrc error) const {
+  const bool has_our_map = op.map != nullptr && op.header.epoch == op.map->epoch;
+  if (error != OsdErrc::kStaleMap || peer.follows_moves || !has_our_map || !is_of_rados(op))
+    return error;
+  LUNAR_LOG_LIMITED(kOsd, 0,
+                    "{} at {} is of a release that does not know that PGs of a pool in RADOS move "
+                    "when a server is down: its ops are refused; install this release there",
+                    peer.entity, peer.instance);
+  return OsdErrc::kIncompatible;
+}
+
+bool OpService::is_of_rados(const ClientOp& op) const {
+  const objecter::OsdMapRef& map = op.map != nullptr ? op.map : maps_.map();
+  const objecter::PoolInfo* pool = map == nullptr ? nullptr : map->find_pool(op.header.pg.pool);
+  return pool != nullptr && pool->store == objecter::StoreKind::kRados;
+}
+
+// When this server ends: of a pool in RADOS others are about to have its PGs.
+OsdErrc OpService::error_of_end(const ClientOp& op) const {
+  return is_of_rados(op) ? OsdErrc::kStaleMap : OsdErrc::kShutdown;
 }
 
 void OpService::wait_for_map(msgr::Connection& connection, ClientOpRef op) {
@@ -216,7 +248,10 @@ void OpService::on_cancel(msgr::Connection& connection, ConstBytes front) {
 // --- what sessions ask for ---
 
 void OpService::execute(ClientOpRef op) {
-  if (is_stopping_) return finish_later(std::move(op), OsdErrc::kShutdown);
+  if (is_stopping_) {
+    const OsdErrc error = error_of_end(*op);
+    return finish_later(std::move(op), error);
+  }
   if (!executor_->has_room(*op)) return finish_later(std::move(op), OsdErrc::kBusy);
   executor_->submit(std::move(op));
 }
@@ -252,6 +287,7 @@ void OpService::end(ClientOpRef op, OpResultRef result) {
 }
 
 void OpService::send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) {
+  if (is_silent_) return;
   OsdReplyHeader header = result->header;
   header.tid = op.header.tid;
   header.attempt = op.header.attempt;
@@ -280,9 +316,10 @@ void OpService::send_reply(msgr::Connection& connection, const ClientOp& op, OpR
   connection.send(std::move(reply));
 }
 
-void OpService::send_cancelled(msgr::Connection& connection, Tid tid) {
+void OpService::send_cancelled(msgr::Connection& connection, const objecter::CancelNote& note) {
+  if (is_silent_) return;
   std::vector<std::byte> front;
-  objecter::encode(objecter::CancelNote{tid}, front);
+  objecter::encode(note, front);
   send_front(connection, MessageType::kCancelled, std::move(front));
 }
 
@@ -308,7 +345,7 @@ void OpService::stop() {
   watches_.stop();
   if (!executor_) return;
   for (const ClientOpRef& op : executor_->stop())
-    sessions_.on_executed(op, make_error_result(*op, OsdErrc::kShutdown));
+    sessions_.on_executed(op, make_error_result(*op, error_of_end(*op)));
 }
 
 void OpService::drain(UniqueFunction<void()> done) {

@@ -55,7 +55,7 @@ class OpService final : private ClientSessionsHost {
   void on_reset(msgr::Connection& connection);
   void on_link(msgr::Connection& connection, bool is_up) { watches_.on_link(connection, is_up); }
   void on_watch_ping(msgr::Connection& connection, ConstBytes front) {
-    watches_.on_ping(connection, front);
+    if (!is_silent_) watches_.on_ping(connection, front);
   }
   // The entity may not be here any more, and its connections bring nothing: ClientSessions::revoke.
   void revoke(const std::string& entity, UniqueFunction<void()> done);
@@ -74,7 +74,10 @@ class OpService final : private ClientSessionsHost {
   // Deletes an object of a removed pool, in the order of its other ops. `done` runs once, later.
   void remove_object(const ObjectId& id, UniqueFunction<void()> done);
 
-  // Answers every op with kShutdown from now on, those that wait to be executed too.
+  // Nobody is answered any more, and nothing begins.
+  void fall_silent() { is_silent_ = true; }
+  // Answers every op with kShutdown from now on, or kStaleMap if others are about to have its PG;
+  // those that wait to be executed too.
   void stop();
   // `done` runs when nothing executes; at once if start() was not called. REQUIRES: stop().
   void drain(UniqueFunction<void()> done);
@@ -93,6 +96,9 @@ class OpService final : private ClientSessionsHost {
   OsdErrc check_target(const ClientOp& op);
   void wait_for_map(msgr::Connection& connection, ClientOpRef op);
   void refuse(msgr::Connection& connection, const ClientOp& op, OsdErrc error);
+  OsdErrc error_for_peer(const msgr::PeerIdentity& peer, const ClientOp& op, OsdErrc error) const;
+  OsdErrc error_of_end(const ClientOp& op) const;
+  bool is_of_rados(const ClientOp& op) const;
   void finish_later(ClientOpRef op, OsdErrc error);
   void on_executed(ClientOpRef op, OpResultRef result);
   void end(ClientOpRef op, OpResultRef result);
@@ -101,7 +107,7 @@ class OpService final : private ClientSessionsHost {
   void execute(ClientOpRef op) override;
   std::vector<ClientOpRef> take_back(const std::vector<ClientOpRef>& ops) override;
   void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) override;
-  void send_cancelled(msgr::Connection& connection, Tid tid) override;
+  void send_cancelled(msgr::Connection& connection, const objecter::CancelNote& note) override;
   void on_fenced(const ClientName& client, uint64_t up_to_nonce) override;
 
   msgr::EventCenter& center_;
@@ -125,6 +131,7 @@ class OpService final : private ClientSessionsHost {
   MapWaiters map_waiters_;  // of connections_
   WaitingReplies waiting_replies_;
   bool is_stopping_ = false;
+  bool is_silent_ = false;
 };
 
 }  // namespace lunar::osd

@@ -43,7 +43,13 @@ Outcome<OsdServerOptions> OsdServerOptions::from_config(const Config& config) {
   options.sessions.reply_bytes = config.get_size("osd_client_reply_bytes");
   options.executor.max_executing = config.get_uint("osd_client_message_cap");
   options.nearfull_ratio = config.get_double("mon_osd_nearfull_ratio");
-  options.grace = config.get_duration("osd_heartbeat_grace");
+  options.grace = config.get_duration("osd_session_grace");
+  options.heartbeat_grace = config.get_duration("osd_heartbeat_grace");
+  options.heartbeat_interval = config.get_duration("osd_heartbeat_interval");
+  if (options.heartbeat_interval > options.heartbeat_grace / 2)
+    return failure(std::errc::invalid_argument,
+                   "osd_heartbeat_interval is longer than half of osd_heartbeat_grace: a server "
+                   "would be held dead for one heartbeat that comes late");
   options.admins = names_in(config.get_string("osd_admin_entities"));
   options.tracking.history_size = config.get_uint("osd_op_history_size");
   options.tracking.history_duration = config.get_duration("osd_op_history_duration");

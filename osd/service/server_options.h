@@ -29,8 +29,10 @@ struct OsdServerOptions {
   std::optional<objecter::OsdId> authority;         // map_authority; none: the first map says
   std::vector<std::string> admins{"client.admin"};  // osd_admin_entities: who may send commands
   double nearfull_ratio = 0.85;                     // mon_osd_nearfull_ratio: used / total
-  std::chrono::nanoseconds grace{std::chrono::seconds(20)};          // osd_heartbeat_grace
-  std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};  // to find the authority
+  std::chrono::nanoseconds grace{std::chrono::seconds(20)};              // osd_session_grace
+  std::chrono::nanoseconds heartbeat_grace{std::chrono::seconds(6)};     // osd_heartbeat_grace
+  std::chrono::nanoseconds heartbeat_interval{std::chrono::seconds(1)};  // osd_heartbeat_interval
+  std::chrono::nanoseconds retry_interval{std::chrono::seconds(1)};      // to find the authority
   bool auth_required = true;  // auth_service_required or auth_cluster_required is psk
 
   static Outcome<OsdServerOptions> from_config(const Config& config);

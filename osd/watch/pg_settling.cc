@@ -3,18 +3,12 @@
 
 #include <algorithm>
 
+#include "objecter/protocol/placement.h"
+
 namespace lunar::osd {
 
 using objecter::PoolInfo;
 using std::chrono::milliseconds;
-
-namespace {
-
-bool is_placed_alike(const PoolInfo& a, const PoolInfo& b) {
-  return a.pg_num == b.pg_num && a.members == b.members;
-}
-
-}  // namespace
 
 void PgSettling::on_serving(TimePoint now) {
   if (!serving_) serving_ = now;
@@ -23,8 +17,8 @@ void PgSettling::on_serving(TimePoint now) {
 void PgSettling::on_map(const objecter::OsdMapRef& map, TimePoint now) {
   if (map_ != nullptr) {
     for (const PoolInfo& pool : map->pools) {
-      const PoolInfo* const before = map_->find_pool(pool.id);
-      if (before == nullptr || !is_placed_alike(*before, pool)) changed_[pool.id] = now;
+      if (map_->find_pool(pool.id) == nullptr || !is_placed_alike(*map_, *map, pool.id))
+        changed_[pool.id] = now;
     }
   }
   std::erase_if(changed_, [&](const auto& each) { return map->find_pool(each.first) == nullptr; });

@@ -239,7 +239,7 @@ void WatchTable::on_map(const objecter::OsdMapRef& map, objecter::OsdId us) {
     const PoolInfo* const pool = map->find_pool(object.pool);
     if (pool == nullptr)
       gone.emplace_back(object, OsdErrc::kNoSuchPool);
-    else if (objecter::osd_of_pg(*pool, objecter::pg_of_object(*pool, object.name)) != us)
+    else if (objecter::osd_of_pg(*map, *pool, objecter::pg_of_object(*pool, object.name)) != us)
       gone.emplace_back(object, OsdErrc::kStaleMap);
   }
   for (const auto& [object, why] : gone) drop_all(object, why);

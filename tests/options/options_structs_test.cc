@@ -127,11 +127,13 @@ TEST_F(OptionsStructsTest, OsdServerOptionsHaveTheTablesDefaults) {
   const auto made = osd::OsdServerOptions::from_config(empty_);
   ASSERT_TRUE(made) << made.error().message;
   const osd::OsdServerOptions& read = *made;
-  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l] = plain;
+  [[maybe_unused]] const auto& [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = plain;
   EXPECT_SAME(authority);
   EXPECT_SAME(nearfull_ratio);
   EXPECT_TRUE(plain.bootstrap.empty() && read.bootstrap.empty());
   EXPECT_SAME(grace);
+  EXPECT_SAME(heartbeat_grace);
+  EXPECT_SAME(heartbeat_interval);
   EXPECT_SAME(retry_interval);
   EXPECT_SAME(admins);
   EXPECT_SAME(auth_required);
@@ -191,8 +193,10 @@ TEST_F(OptionsStructsTest, LimitsAndSessionsOfAServerHaveTheTablesDefaults) {
 TEST_F(OptionsStructsTest, WhatAServerIsMadeOfHasTheDefaultsOfTheServer) {
   const osd::OsdServerOptions server;
   const osd::MapService::Options maps;
-  EXPECT_EQ(maps.grace, server.grace);
-  EXPECT_EQ(maps.retry_interval, server.retry_interval);
+  EXPECT_EQ(maps.graces.session, server.grace);
+  EXPECT_EQ(maps.graces.heartbeat, server.heartbeat_grace);
+  EXPECT_EQ(maps.pace.retry, server.retry_interval);
+  EXPECT_EQ(maps.pace.heartbeat, server.heartbeat_interval);
   EXPECT_EQ(maps.auth_required, server.auth_required);
 }
 

@@ -107,7 +107,10 @@ void FakeOsd::push_map() {
 }
 
 void FakeOsd::send_cancelled(objecter::Tid tid) {
-  send_raw(MessageType::kCancelled, encoded(objecter::CancelNote{tid}));
+  objecter::CancelNote note{tid};
+  for (std::size_t i = 0; i < cancels.size(); ++i)
+    if (cancels[i] == tid) note.attempt = given_up[i];
+  send_raw(MessageType::kCancelled, encoded(note));
 }
 
 void FakeOsd::send_raw(MessageType type, std::vector<std::byte> front, uint64_t tid) {
@@ -148,7 +151,7 @@ void FakeOsd::on_message(msgr::Connection& connection, msgr::InMessage message) 
       given_up.push_back(note->attempt);
       std::erase_if(ops, [&](const Received& each) { return each.op.tid == note->tid; });
       if (confirms_cancels) {
-        send(connection, MessageType::kCancelled, encoded(objecter::CancelNote{note->tid}));
+        send(connection, MessageType::kCancelled, encoded(*note));
       }
       return;
     }

@@ -77,8 +77,8 @@ class FakeOsd final : private msgr::Dispatcher {
                   const std::vector<std::byte>& data = {});
   // Sends the hello to every session that has not had it.
   void say_hello();
-  void push_map();  // to all subscribers
-  void send_cancelled(objecter::Tid tid);
+  void push_map();                         // to all subscribers
+  void send_cancelled(objecter::Tid tid);  // the answer to the last cancel of it
   // Any front to every session.
   void send_raw(objecter::MessageType type, std::vector<std::byte> front, uint64_t tid = 0);
   // Forgets every session, as a restart does; clients notice at their next frame.

@@ -293,9 +293,11 @@ class LibradosClient final : public RadosClient {
     const std::chrono::seconds time = kBlocklistTime;
     const int result = cluster_.blocklist_add(address, static_cast<uint32_t>(time.count()));
     if (result < 0) return result;
-    // From now on each of our ops names a map that has it, which the OSD has to have first.
-    return cluster_.wait_for_latest_osdmap();
+    return catch_up();
   }
+
+  // From then on each of our ops names a map that is as new, which the OSD has to have first.
+  int catch_up() override { return cluster_.wait_for_latest_osdmap(); }
 
  private:
   mutable librados::Rados cluster_;

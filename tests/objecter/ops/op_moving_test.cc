@@ -28,6 +28,14 @@ class OpMovingTest : public ObjecterFixture {
     settle();
     heir = osd_of_pg(map.pools[0], pg_of_object(map.pools[0], name));
   }
+  // All PGs are there from now on.
+  void move_to(OsdId to) {
+    OsdMap next = map;
+    ++next.epoch;
+    for (auto& member : next.pools[0].members) member.weight = member.osd == to ? 0x10000 : 0;
+    set_map(std::move(next));
+    settle();
+  }
   void expect_moved() {
     ASSERT_EQ(osd(heir).ops.size(), 1u);
     EXPECT_EQ(osd(heir).ops[0].op.tid, tid);
@@ -123,6 +131,40 @@ TEST_F(OpMovingTest, AfterALostSessionTheOldServerIsAskedAgain) {
   osd(1).send_cancelled(tid);
   settle();
   expect_moved();
+}
+
+// The first cancel was answered after the op had come back.
+TEST_F(OpMovingTest, CancelledOfAnEarlierSendingIsNoWordOfTheLaterOne) {
+  send(0);
+  move();
+  OsdReplyHeader refusal;
+  refusal.tid = tid;
+  refusal.attempt = 1;
+  refusal.error = OsdErrc::kStaleMap;
+  osd(1).reply(sent, refusal);
+  settle();
+  ASSERT_EQ(osd(heir).ops.size(), 1u);
+  osd(heir).confirms_cancels = false;
+  const OsdId between = heir;
+  move_to(1);
+  osd(between).send_cancelled(tid);
+  settle();
+  ASSERT_EQ(osd(1).ops.size(), 1u) << "it has dropped the one that was cancelled";
+  EXPECT_EQ(osd(1).ops.back().op.attempt, 3u);
+  move_to(between);
+  EXPECT_EQ(osd(1).given_up, (std::vector<uint32_t>{1, 3}));
+  osd(between).ops.clear();
+  std::vector<std::byte> old;
+  encode(CancelNote{tid, 1}, old);
+  osd(1).send_raw(MessageType::kCancelled, old);
+  settle();
+  EXPECT_TRUE(osd(between).ops.empty()) << "osd.1 may be executing it";
+  osd(1).send_cancelled(tid);
+  settle();
+  ASSERT_EQ(osd(between).ops.size(), 1u);
+  osd(between).reply_next();
+  settle();
+  EXPECT_FALSE(ended.reply.error);
 }
 
 TEST_F(OpMovingTest, AnOpWhoseOldServerIsSilentEndsInTime) {

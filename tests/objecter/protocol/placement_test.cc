@@ -134,5 +134,68 @@ TEST(PlacementTest, PoolsArePlacedIndependently) {
   EXPECT_NEAR(equal, 500, 80);
 }
 
+// Ten servers, all up, and a pool over them.
+OsdMap map_of_ten(StoreKind store) {
+  OsdMap map;
+  map.pools.push_back(make_pool(1000, {}));
+  map.pools[0].store = store;
+  for (OsdId id = 0; id < 10; ++id) {
+    map.osds.push_back({id, {}, {}, true});
+    map.osds.back().kind = store;
+    map.pools[0].members.push_back({id});
+  }
+  return map;
+}
+
+TEST(PlacementTest, OnlyThePgsOfADeadServerOfRadosMoveAndSpreadOverAllOthers) {
+  const OsdMap before = map_of_ten(StoreKind::kRados);
+  OsdMap after = before;
+  after.osds[3].up = false;
+  std::map<OsdId, int> heirs;
+  for (uint32_t seed = 0; seed < 1000; ++seed) {
+    const OsdId was = osd_of_pg(before, before.pools[0], {1, seed});
+    const OsdId is = osd_of_pg(after, after.pools[0], {1, seed});
+    ASSERT_NE(is, 3);
+    if (was == 3)
+      ++heirs[is];
+    else
+      ASSERT_EQ(is, was);
+  }
+  EXPECT_EQ(heirs.size(), 9u);
+  for (const auto& [id, pgs] : heirs) EXPECT_LT(pgs, 30) << "osd." << id;
+  EXPECT_FALSE(is_placed_alike(before, after, 1));
+}
+
+TEST(PlacementTest, PgsOfFilesStayWithAServerThatIsDown) {
+  const OsdMap before = map_of_ten(StoreKind::kFile);
+  OsdMap after = before;
+  after.osds[3].up = false;
+  for (uint32_t seed = 0; seed < 1000; ++seed)
+    ASSERT_EQ(osd_of_pg(after, after.pools[0], {1, seed}), osd_of_pg(before.pools[0], {1, seed}));
+  EXPECT_TRUE(is_placed_alike(before, after, 1));
+}
+
+TEST(PlacementTest, PgsOfRadosWaitWhereTheyWouldBeIfNobodyIsUp) {
+  OsdMap map = map_of_ten(StoreKind::kRados);
+  for (OsdInfo& osd : map.osds) osd.up = false;
+  EXPECT_EQ(osd_of_pg(map, map.pools[0], {1, 5}), osd_of_pg(map.pools[0], {1, 5}));
+}
+
+// Nobody could have fenced it.
+TEST(PlacementTest, PgsOfRadosWaitForAServerThatHasNotNamedItsClient) {
+  OsdMap map = map_of_ten(StoreKind::kRados);
+  map.osds[3].up = false;
+  map.osds[3].kind.reset();
+  for (uint32_t seed = 0; seed < 1000; ++seed)
+    ASSERT_EQ(osd_of_pg(map, map.pools[0], {1, seed}), osd_of_pg(map.pools[0], {1, seed}));
+}
+
+TEST(PlacementTest, PgsOfRadosAreOnNoServerWithAStoreOfItsOwn) {
+  OsdMap map = map_of_ten(StoreKind::kRados);
+  map.osds[3].kind = StoreKind::kFile;
+  for (uint32_t seed = 0; seed < 1000; ++seed)
+    ASSERT_NE(osd_of_pg(map, map.pools[0], {1, seed}), 3);
+}
+
 }  // namespace
 }  // namespace lunar::objecter

@@ -95,7 +95,10 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
   void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) override {
     replies.push_back({&connection, op.header.tid, op.header.attempt, result->header.error});
   }
-  void send_cancelled(msgr::Connection&, Tid tid) override { cancelled.push_back(tid); }
+  void send_cancelled(msgr::Connection&, const objecter::CancelNote& note) override {
+    cancelled.push_back(note.tid);
+    given_up.push_back(note.attempt);
+  }
 
   std::unique_ptr<FenceTable> fences;
   std::unique_ptr<ClientSessions> sessions;
@@ -106,6 +109,7 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
   int times_taken_back = 0;
   std::vector<Reply> replies;
   std::vector<Tid> cancelled;
+  std::vector<uint32_t> given_up;  // CancelNote::attempt of each of them
 };
 
 }  // namespace lunar::osd

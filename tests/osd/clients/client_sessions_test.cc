@@ -394,6 +394,30 @@ TEST_F(ClientSessionsTest, AnOpThatStoppedForACancelIsNotExecutedIfItComesAgain)
   EXPECT_EQ(replies.back(), (Reply{&a, 1, 1, OsdErrc::kCancelled}));
 }
 
+TEST_F(ClientSessionsTest, CancelledNamesTheSendingsThatWereCancelled) {
+  FakeConnection& a = connect("a", 1);
+  sessions->cancel(a, ids.at(&a), {1, 3});
+  write(a, 2, 1, 2);
+  sessions->cancel(a, ids.at(&a), {2, 2});
+  end(2);
+  sessions->cancel(a, ids.at(&a), {4});
+  EXPECT_EQ(cancelled, (std::vector<Tid>{1, 2, 4}));
+  EXPECT_EQ(given_up, (std::vector<uint32_t>{3, 2, 0}));
+}
+
+// What it was told of first is not executed because there was an earlier cancel.
+TEST_F(ClientSessionsTest, ASecondCancelIsForLaterSendingsAsWell) {
+  FakeConnection& a = connect("a", 1);
+  sessions->cancel(a, ids.at(&a), {1, 1});
+  sessions->cancel(a, ids.at(&a), {1, 3});
+  write(a, 1, 1, 3);
+  EXPECT_TRUE(running.empty());
+  EXPECT_EQ(replies.back().error, OsdErrc::kCancelled);
+  sessions->cancel(a, ids.at(&a), {1});
+  write(a, 1, 1, 4);
+  EXPECT_TRUE(running.empty()) << "the last one was for all";
+}
+
 TEST_F(ClientSessionsTest, CancelThatOvertakesItsOpHolds) {
   FakeConnection& a = connect("client.a", 1);
   sessions->cancel(a, ids.at(&a), {1});

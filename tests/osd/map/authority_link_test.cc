@@ -64,7 +64,8 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
   }
   void start_at(const std::vector<msgr::Address>& addresses) {
     link = std::make_unique<AuthorityLink>(*center, *messenger, static_cast<BootingServer&>(*this),
-                                           AuthorityLink::Places{addresses, named}, 1s);
+                                           AuthorityLink::Places{addresses, named},
+                                           AuthorityLink::Pace{1s, heartbeat});
     link->start();
     pass(0s);
   }
@@ -80,6 +81,7 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
   Keyring keyring;
   const Uuid fsid = Uuid::random();
   const Uuid store_ = Uuid::random();  // ours
+  std::chrono::nanoseconds heartbeat{1h};
   test::ManualClock clock;
   std::unique_ptr<msgr::EventCenter> center;
   msgr::LoopbackStack stack{{}};
@@ -443,6 +445,20 @@ TEST_F(AuthorityLinkTest, StopEndsTheSession) {
   EXPECT_FALSE(link->is_booted());
   pass(10s);
   EXPECT_EQ(osd(0).sessions, 1u);
+}
+
+TEST_F(AuthorityLinkTest, SendsHeartbeatsFromItsBootOn) {
+  heartbeat = 1s;
+  start({0});
+  ASSERT_TRUE(link->is_booted());
+  ASSERT_EQ(osd(0).subscriptions.size(), 1u);
+  pass(5s);
+  EXPECT_EQ(osd(0).subscriptions.size(), 6u);
+  EXPECT_EQ(osd(0).subscriptions.back(), 5u);
+  EXPECT_EQ(osd(0).boots.size(), 1u);
+  link->stop();
+  pass(5s);
+  EXPECT_EQ(osd(0).subscriptions.size(), 6u);
 }
 
 }  // namespace

@@ -8,6 +8,25 @@ namespace {
 
 using Call = FaultyStore::Call;
 
+// Of an authority in RADOS. Fences when it is told to, or fails.
+class FakeFencing final : public StoreFencing {
+ public:
+  objecter::StoreKind kind() const noexcept override { return objecter::StoreKind::kRados; }
+  std::string client() const override { return "client/0"; }
+  void fence(const std::string& client, UniqueFunction<void(Outcome<void>)> done) override {
+    fenced.push_back(client);
+    waiting.push_back(std::move(done));
+  }
+  void answer(Outcome<void> outcome = {}) {
+    ASSERT_EQ(waiting.size(), 1u);
+    auto done = std::move(waiting.front());
+    waiting.clear();
+    done(std::move(outcome));
+  }
+  std::vector<std::string> fenced;
+  std::vector<UniqueFunction<void(Outcome<void>)>> waiting;
+};
+
 class MapAuthorityTest : public StoreFixture {
  protected:
   MapAuthorityTest() {
@@ -17,14 +36,18 @@ class MapAuthorityTest : public StoreFixture {
   }
   void make_authority(const objecter::OsdMapRef& map) {
     authority = std::make_unique<MapAuthority>(
-        *store, map, [this](objecter::OsdMapRef next) { published.push_back(std::move(next)); });
+        *store, fencing, map,
+        [this](objecter::OsdMapRef next) { published.push_back(std::move(next)); });
   }
-  void boot(int id, Uuid uuid) {
+  void boot(int id, Uuid uuid, const std::string& rados_client = {}, uint64_t incarnation = 1) {
     objecter::OsdBoot boot;
     boot.osd = id;
     boot.fsid = first->fsid;
     boot.store = uuid;
-    boot.incarnation = 1;
+    boot.incarnation = incarnation;
+    boot.previous = {1};
+    boot.kind = rados_client.empty() ? objecter::StoreKind::kFile : objecter::StoreKind::kRados;
+    boot.rados_client = rados_client;
     boot.addresses = {msgr::Address::loopback(static_cast<uint16_t>(6800 + id))};
     authority->boot(std::move(boot),
                     [this](objecter::OsdBootReply reply) { boots.push_back(reply); });
@@ -34,6 +57,22 @@ class MapAuthorityTest : public StoreFixture {
       replies.push_back(std::move(reply));
     });
   }
+  void hold_dead(int id) {
+    authority->osd_is_down(id, [this](const Outcome<void>& down) {
+      downs.push_back(down ? std::string() : down.error().message);
+    });
+    turn();
+  }
+  // The authority and osd.1, in RADOS.
+  void boot_in_rados() {
+    boot(0, first->osds[0].store, "client/0");
+    boot(1, other, "client/1");
+    turn();
+    ASSERT_EQ(published.size(), 2u);
+  }
+  const Uuid other = Uuid::random();
+  FakeFencing fencing;
+  std::vector<std::string> downs;  // why not; empty: it is down
   objecter::OsdMapRef first;
   std::unique_ptr<MapAuthority> authority;
   std::vector<objecter::OsdMapRef> published;
@@ -79,9 +118,9 @@ TEST_F(MapAuthorityTest, AMapThatCannotBeWrittenIsNotPublished) {
 TEST_F(MapAuthorityTest, AServerThatIsGoneIsDown) {
   boot(0, first->osds[0].store);
   turn();
-  authority->osd_is_down(0);
-  authority->osd_is_down(0);
-  authority->osd_is_down(5);
+  authority->osd_is_down(0, [](const Outcome<void>&) {});
+  authority->osd_is_down(0, [](const Outcome<void>&) {});
+  authority->osd_is_down(5, [](const Outcome<void>&) {});
   turn();
   ASSERT_EQ(published.size(), 2u);
   EXPECT_FALSE(published.back()->osds[0].up);
@@ -164,6 +203,88 @@ TEST_F(MapAuthorityTest, AStoreWithoutAMapSaysSo) {
   const auto loaded = load_map(*store);
   ASSERT_FALSE(loaded);
   EXPECT_EQ(loaded.error().code, OsdErrc::kNoSuchObject);
+}
+
+// --- servers in RADOS ---
+
+TEST_F(MapAuthorityTest, ADeadServerOfRadosIsFencedBeforeAnyMapSaysThatItIsDown) {
+  boot_in_rados();
+  hold_dead(1);
+  EXPECT_EQ(fencing.fenced, std::vector<std::string>{"client/1"});
+  EXPECT_EQ(published.size(), 2u);
+  EXPECT_TRUE((*load_map(*store))->osds[1].up);
+  fencing.answer();
+  turn();
+  ASSERT_EQ(published.size(), 3u);
+  EXPECT_FALSE(published.back()->osds[1].up);
+  EXPECT_EQ(downs, std::vector<std::string>{""});
+}
+
+TEST_F(MapAuthorityTest, NothingMovesIfTheDeadServerCannotBeFenced) {
+  boot_in_rados();
+  hold_dead(1);
+  fencing.answer(failure(OsdErrc::kIoError, "no monitor"));
+  turn();
+  EXPECT_EQ(published.size(), 2u);
+  EXPECT_EQ(downs, std::vector<std::string>{"no monitor"});
+  hold_dead(1);
+  fencing.answer();
+  turn();
+  EXPECT_EQ(published.size(), 3u) << "what was not certain is done again";
+  EXPECT_EQ(fencing.fenced.size(), 2u);
+}
+
+TEST_F(MapAuthorityTest, WhoeverTakesAServerOutOfTheMapHasItFenced) {
+  boot_in_rados();
+  command(R"({"prefix": "osd down", "osd": 1})");
+  turn();
+  EXPECT_TRUE(replies.empty());
+  fencing.answer();
+  turn();
+  EXPECT_EQ(replies.at(0).error, OsdErrc::kOk);
+  EXPECT_FALSE(published.back()->osds[1].up);
+}
+
+// Nobody else could do it, and it would write on.
+TEST_F(MapAuthorityTest, TheAuthorityInRadosIsNotTakenOutOfTheMap) {
+  boot_in_rados();
+  command(R"({"prefix": "osd down", "osd": 0})");
+  turn();
+  EXPECT_EQ(replies.at(0).error, OsdErrc::kInvalid);
+  EXPECT_TRUE(fencing.fenced.empty());
+  EXPECT_EQ(published.size(), 2u);
+}
+
+TEST_F(MapAuthorityTest, AnotherStartOfAStoreHasFencedTheLastOneItself) {
+  boot_in_rados();
+  boot(1, other, "client/2", 2);
+  turn();
+  EXPECT_TRUE(fencing.fenced.empty());
+  EXPECT_EQ(published.back()->osds[1].rados_client, "client/2");
+}
+
+TEST_F(MapAuthorityTest, AServerThatIsStartedAnewInTimeIsNotDown) {
+  boot_in_rados();
+  store->hold(Call::kRecord);
+  boot(1, other, "client/2", 2);
+  turn();
+  hold_dead(1);  // its old session, while the new start is being written
+  store->release(Call::kRecord);
+  turn();
+  EXPECT_TRUE(fencing.fenced.empty());
+  EXPECT_TRUE(published.back()->osds[1].up);
+  EXPECT_EQ(downs, std::vector<std::string>{""});
+}
+
+TEST_F(MapAuthorityTest, AnAuthorityWithAStoreOfItsOwnCanFenceNobody) {
+  boot(0, first->osds[0].store);
+  boot(1, other, "client/1");
+  turn();
+  MapAuthority own(*store, *store, published.back(), [](objecter::OsdMapRef) { FAIL(); });
+  std::string why;
+  own.osd_is_down(1, [&](const Outcome<void>& down) { why = down.error().message; });
+  turn();
+  EXPECT_NE(why.find("no store of rados"), std::string::npos) << why;
 }
 
 }  // namespace

@@ -157,5 +157,20 @@ TEST_F(MapBootTest, ARadosClientIsOneServersOnly) {
   EXPECT_EQ(boot_osd(map, boot).reply.error, OsdErrc::kExists);
 }
 
+// Its RADOS client is fenced; of a store that is its own nobody has taken anything.
+TEST_F(MapBootTest, AStartThatWasHeldDeadIsUpAgainOnlyIfItsStoreIsItsOwn) {
+  for (const auto kind : {objecter::StoreKind::kFile, objecter::StoreKind::kRados}) {
+    OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+    boot.kind = kind;
+    OsdMap later = map;
+    mark_down(later.osds[1]);
+    const bool is_own = kind == objecter::StoreKind::kFile;
+    EXPECT_EQ(boot_osd(later, boot).reply.error, is_own ? OsdErrc::kOk : OsdErrc::kFenced);
+    boot.incarnation = 2;
+    boot.previous = {1};
+    EXPECT_EQ(boot_osd(later, boot).reply.error, OsdErrc::kOk) << "another start";
+  }
+}
+
 }  // namespace
 }  // namespace lunar::osd

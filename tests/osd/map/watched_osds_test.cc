@@ -21,17 +21,33 @@ class WatchedOsdsTest : public ::testing::Test {
     msgr::EventCenter::Options timed;
     timed.time = &clock;
     center = std::move(*msgr::EventCenter::create(timed));
-    osds = std::make_unique<WatchedOsds>(*center, 20s, [this](OsdId osd) { down.push_back(osd); });
+    osds = std::make_unique<WatchedOsds>(*center, WatchedOsds::Graces{20s, 6s},
+                                         [this](OsdId osd) { down.push_back(osd); });
     connection = std::make_shared<test::InertConnection>(*center);
   }
-  void boot(OsdId osd) {
-    osds->add_boot(*connection);
-    ASSERT_TRUE(osds->take_boot(*connection));
-    osds->on_booted(osd, connection.get());
+  void boot(OsdId osd, bool sends_heartbeats = false,
+            std::shared_ptr<test::InertConnection> over = nullptr) {
+    if (!over) over = connection;
+    osds->add_boot(*over);
+    ASSERT_TRUE(osds->take_boot(*over));
+    osds->on_booted(osd, over.get(), sends_heartbeats);
   }
+  // The loop runs all the time.
   void pass(std::chrono::nanoseconds time) {
+    constexpr std::chrono::nanoseconds kStep = 100ms;
+    for (; time > kStep; time -= kStep) stand_still(kStep);
+    stand_still(time);
+  }
+  void stand_still(std::chrono::nanoseconds time) {
     clock.advance(time);
     center->run_until_idle();
+  }
+  // Each of them sends a heartbeat a second.
+  void hear_for(std::chrono::seconds time, std::vector<test::InertConnection*> from) {
+    for (; time > 0s; time -= 1s) {
+      pass(1s);
+      for (const auto* each : from) osds->on_heartbeat(*each);
+    }
   }
 
   test::ManualClock clock;
@@ -96,7 +112,7 @@ TEST_F(WatchedOsdsTest, AConnectionThatEndsWhileItsBootIsDecidedIsNoSession) {
   osds->add_boot(*connection);
   osds->on_closed(*connection, make_error_code(msgr::MsgrErrc::kClosedByPeer));
   EXPECT_FALSE(osds->take_boot(*connection));
-  osds->on_booted(1, nullptr);
+  osds->on_booted(1, nullptr, false);
   EXPECT_FALSE(osds->is_live(1));
   pass(20s);
   EXPECT_EQ(down, std::vector<OsdId>{1});
@@ -109,6 +125,104 @@ TEST_F(WatchedOsdsTest, OnceStoppedNobodyIsDown) {
   osds->on_closed(*connection, make_error_code(msgr::MsgrErrc::kClosedByPeer));
   pass(1h);
   EXPECT_TRUE(down.empty());
+}
+
+TEST_F(WatchedOsdsTest, OneThatStandsStillIsDownAfterTheGraceAlthoughItHasALink) {
+  boot(1, true);
+  hear_for(30s, {connection.get()});
+  EXPECT_TRUE(osds->is_live(1));
+  pass(6s - 1ns);
+  EXPECT_TRUE(down.empty());
+  pass(1ns);
+  EXPECT_EQ(down, std::vector<OsdId>{1});
+  EXPECT_FALSE(osds->is_live(1)) << "another start of it need not wait";
+}
+
+TEST_F(WatchedOsdsTest, OneThatGoesOnIsWatchedAgainOnceItHasBooted) {
+  boot(1, true);
+  pass(7s);
+  osds->on_heartbeat(*connection);
+  EXPECT_FALSE(osds->is_live(1)) << "it is down in the map";
+  boot(1, true);
+  EXPECT_TRUE(osds->is_live(1));
+  pass(7s);
+  EXPECT_EQ(down, (std::vector<OsdId>{1, 1}));
+}
+
+TEST_F(WatchedOsdsTest, OneThatCouldNotBeFencedIsHeldDownAgain) {
+  boot(1, true);
+  pass(6s);
+  osds->hold_down_again(1);
+  pass(6s);
+  EXPECT_EQ(down, (std::vector<OsdId>{1, 1}));
+  osds->hold_down_again(1);
+  hear_for(30s, {connection.get()});
+  EXPECT_EQ(down.size(), 2u) << "it goes on, and nobody has its place";
+  EXPECT_TRUE(osds->is_live(1));
+}
+
+TEST_F(WatchedOsdsTest, TheGraceOfALostLinkBeginsWithTheLastHeartbeat) {
+  boot(1, true);
+  pass(4s);
+  osds->on_link(*connection, false);
+  pass(2s);
+  EXPECT_EQ(down, std::vector<OsdId>{1});
+}
+
+TEST_F(WatchedOsdsTest, WhoSendsNoHeartbeatsIsNotHeldDeadForThat) {
+  boot(1);
+  osds->on_heartbeat(*connection);
+  pass(1h);
+  EXPECT_TRUE(down.empty());
+}
+
+// What they have sent meanwhile is still to be read.
+TEST_F(WatchedOsdsTest, TheTimeInWhichTheAuthorityStoodStillCountsForNobody) {
+  for (const auto pause : {5s, 9s, 60s}) {
+    boot(1, true);
+    pass(900ms);  // the longest time without a heartbeat
+    stand_still(pause);
+    EXPECT_TRUE(down.empty());
+    EXPECT_TRUE(osds->is_live(1));
+    pass(4s);
+    EXPECT_TRUE(down.empty()) << "what is left is enough to come back by a new link";
+    osds->on_heartbeat(*connection);
+  }
+  pass(6s);
+  EXPECT_EQ(down, std::vector<OsdId>{1}) << "and no more than that";
+}
+
+TEST_F(WatchedOsdsTest, IfNobodyIsHeardThroughLinksItMayBeTheAuthorityThatIsCutOff) {
+  const auto other = std::make_shared<test::InertConnection>(*center);
+  boot(1, true);
+  boot(2, true, other);
+  hear_for(10s, {connection.get(), other.get()});
+  pass(14s);
+  EXPECT_TRUE(down.empty());
+  osds->on_heartbeat(*other);
+  pass(500ms);
+  EXPECT_EQ(down, std::vector<OsdId>{1}) << "the other one is heard again";
+}
+
+TEST_F(WatchedOsdsTest, LinksThatAreGivenUpEndTheDoubt) {
+  const auto other = std::make_shared<test::InertConnection>(*center);
+  boot(1, true);
+  boot(2, true, other);
+  pass(14s);
+  osds->on_link(*connection, false);
+  osds->on_link(*other, false);
+  pass(500ms);
+  EXPECT_EQ(down, (std::vector<OsdId>{1, 2}));
+}
+
+TEST_F(WatchedOsdsTest, TwoThatAreKilledAtOnceHaveNoLinks) {
+  const auto other = std::make_shared<test::InertConnection>(*center);
+  boot(1, true);
+  boot(2, true, other);
+  osds->on_link(*connection, false);
+  osds->on_link(*other, false);
+  pass(6s);
+  EXPECT_EQ(down, (std::vector<OsdId>{1, 2}));
 }
 
 }  // namespace

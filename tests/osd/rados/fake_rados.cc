@@ -108,10 +108,14 @@ int FakeRados::change(Object& object, bool& exists, RadosStep& step) {
   }
 }
 
-void FakeRados::apply(const Place& place, RadosCall& call) {
+void FakeRados::apply(const std::string& client, const Place& place, RadosCall& call) {
   if (call.changes && before_change_) before_change_();
   const std::lock_guard lock(mutex_);
   ++calls_;
+  if (std::find(blocklist_.begin(), blocklist_.end(), client) != blocklist_.end()) {
+    call.result = -ESHUTDOWN;
+    return;
+  }
   auto& objects = objects_[place];
   const auto found = objects.find(call.object);
   bool exists = found != objects.end();
@@ -137,11 +141,12 @@ void FakeRados::apply(const Place& place, RadosCall& call) {
 
 class FakeRados::Pool final : public RadosPool {
  public:
-  Pool(FakeRados& rados, Place place) : rados_(rados), place_(std::move(place)) {}
+  Pool(FakeRados& rados, std::string client, Place place)
+      : rados_(rados), client_(std::move(client)), place_(std::move(place)) {}
   void submit(RadosCall& call) override {
     call.result = 0;
     call.version = 0;
-    rados_.apply(place_, call);
+    rados_.apply(client_, place_, call);
     call.on_done();
   }
   int make(const std::string& object, const std::string& content) override {
@@ -165,29 +170,65 @@ class FakeRados::Pool final : public RadosPool {
 
  private:
   FakeRados& rados_;
+  const std::string client_;
   const Place place_;
 };
 
 class FakeRados::Client final : public RadosClient {
  public:
-  explicit Client(FakeRados& rados) : rados_(rados) {}
+  Client(FakeRados& rados, std::string address) : rados_(rados), address_(std::move(address)) {}
   int open_pool(const std::string& pool, const std::string& name_space,
                 std::unique_ptr<RadosPool>& opened) override {
     if (!rados_.pools_.contains(pool)) return -ENOENT;
-    opened = std::make_unique<Pool>(rados_, Place{pool, name_space});
+    opened = std::make_unique<Pool>(rados_, address_, Place{pool, name_space});
     return 0;
   }
   int space(Space& space) override {
     space = {100, 40, 60};
     return 0;
   }
-  std::string address() const override { return "fake"; }
-  int blocklist(const std::string&) override { return 0; }
+  std::string address() const override { return address_; }
+  int blocklist(const std::string& address) override { return rados_.blocklist(address); }
+  int catch_up() override { return rados_.catch_up(); }
 
  private:
   FakeRados& rados_;
+  const std::string address_;
 };
 
-std::unique_ptr<RadosClient> FakeRados::connect() { return std::make_unique<Client>(*this); }
+int FakeRados::blocklist(const std::string& address) {
+  const std::lock_guard lock(mutex_);
+  if (monitor_error_ != 0) return monitor_error_;
+  blocklist_.push_back(address);
+  return 0;
+}
+
+int FakeRados::catch_up() {
+  std::unique_lock lock(mutex_);
+  ++catch_ups_;
+  monitor_answers_.wait(lock, [this] { return !is_monitor_silent_; });
+  return monitor_error_;
+}
+
+void FakeRados::set_monitor(int error, bool is_silent) {
+  const std::lock_guard lock(mutex_);
+  monitor_error_ = error;
+  is_monitor_silent_ = is_silent;
+  monitor_answers_.notify_all();
+}
+
+std::vector<std::string> FakeRados::blocklisted() {
+  const std::lock_guard lock(mutex_);
+  return blocklist_;
+}
+
+int FakeRados::catch_ups() {
+  const std::lock_guard lock(mutex_);
+  return catch_ups_;
+}
+
+std::unique_ptr<RadosClient> FakeRados::connect() {
+  return std::make_unique<Client>(*this, "fake/" + std::to_string(++clients_));
+}
 
 }  // namespace lunar::osd::test

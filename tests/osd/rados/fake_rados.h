@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <condition_variable>
 #include <cstdint>
 #include <functional>
 #include <map>
@@ -36,12 +37,20 @@ class FakeRados {
   std::string content(const Place& place, const std::string& name);
   int calls() const { return calls_; }
 
+  // The monitor answers with this error from now on, 0: none, or is silent until the next call.
+  void set_monitor(int error, bool is_silent = false);
+  std::vector<std::string> blocklisted();
+  int catch_ups();  // calls of RadosClient::catch_up() that began
+
+  // Each client has an address of its own; one that is on the blocklist can do nothing.
   std::unique_ptr<RadosClient> connect();
 
  private:
   class Client;
   class Pool;
-  void apply(const Place& place, RadosCall& call);
+  int blocklist(const std::string& address);
+  int catch_up();
+  void apply(const std::string& client, const Place& place, RadosCall& call);
   int change(Object& object, bool& exists, RadosStep& step);
   static int read(const Object& object, RadosStep& step);
 
@@ -52,6 +61,12 @@ class FakeRados {
   int change_error_ = 0;
   int calls_ = 0;
   std::function<void()> before_change_;
+  int clients_ = 0;
+  std::vector<std::string> blocklist_;
+  int monitor_error_ = 0;
+  bool is_monitor_silent_ = false;
+  std::condition_variable monitor_answers_;
+  int catch_ups_ = 0;
 };
 
 }  // namespace lunar::osd::test

@@ -36,6 +36,22 @@ class RadosStoreTest : public ::testing::Test {
   void move_pool_to(const std::string& name_space) {
     map_.pools.front().rados_namespace = name_space;
   }
+  void add_server(objecter::OsdId id, const std::string& client) {
+    objecter::OsdInfo info;
+    info.id = id;
+    info.up = true;
+    info.kind = objecter::StoreKind::kRados;
+    info.rados_client = client;
+    map_.osds.push_back(std::move(info));
+  }
+  // Why not; empty if it is.
+  std::string fence(const std::string& client) {
+    return driver_.wait<std::string>([&](auto done) {
+      store_->fence(client, [done](const Outcome<void>& fenced) mutable {
+        done(fenced ? std::string() : fenced.error().message);
+      });
+    });
+  }
   std::error_code write(const std::string& text) {
     return driver_.write(*store_, id_, 0, as_const_bytes(text));
   }
@@ -99,6 +115,63 @@ TEST_F(RadosStoreTest, APlaceThatIsGivenUpWhileItIsOpenedIsNotUsed) {
   ASSERT_EQ(write("def"), kNone);
   EXPECT_EQ(fake_.content({"lunar", "ns.1"}, "object"), "(absent)");
   EXPECT_EQ(fake_.content({"lunar", "other"}, "object"), "def");
+}
+
+// --- fences ---
+
+TEST_F(RadosStoreTest, AServerIsFencedByTheBlocklistAndSaidToBeOnlyIfItIs) {
+  EXPECT_EQ(fence("someone/1"), "");
+  EXPECT_EQ(fake_.blocklisted(), std::vector<std::string>{"someone/1"});
+  fake_.set_monitor(-ETIMEDOUT);
+  EXPECT_NE(fence("someone/2"), "");
+}
+
+TEST_F(RadosStoreTest, AFencedStoreWritesNothingAndSaysSoBeforeItsOpsEnd) {
+  store_->on_map(map_);
+  ASSERT_EQ(write("abc"), kNone);
+  bool is_fenced = false;
+  store_->set_on_fenced([&] { is_fenced = true; });
+  fake_.connect()->blocklist(store_->client());
+  EXPECT_NE(write("def"), kNone);
+  EXPECT_TRUE(is_fenced);
+  EXPECT_EQ(fake_.content({"lunar", "ns.1"}, "object"), "abc");
+  store_->set_on_fenced({});
+}
+
+// Else an OSD of Ceph that has not heard of the fence could carry out something of the dead server
+// after something of ours.
+TEST_F(RadosStoreTest, OpsWaitForTheFencesOfAMapWithoutAServerThatWasUp) {
+  add_server(7, "someone/7");
+  store_->on_map(map_);
+  ASSERT_EQ(write("abc"), kNone);
+  fake_.set_monitor(0, true);
+  const int before = fake_.catch_ups();
+  map_.osds.clear();
+  ++map_.epoch;
+  store_->on_map(map_);
+  bool is_done = false;
+  const std::string text = "def";
+  store_->write(id_, 0, as_const_bytes(text), false, [&](std::error_code error) {
+    EXPECT_FALSE(error);
+    is_done = true;
+  });
+  driver_.center().run_until_idle();
+  EXPECT_FALSE(is_done);
+  EXPECT_EQ(fake_.content({"lunar", "ns.1"}, "object"), "abc");
+  fake_.set_monitor(0);
+  driver_.run_until(is_done);
+  EXPECT_EQ(fake_.catch_ups(), before + 1);
+}
+
+TEST_F(RadosStoreTest, AServerThatComesIsNoReasonToWait) {
+  store_->on_map(map_);
+  ASSERT_EQ(write("abc"), kNone);
+  fake_.set_monitor(0, true);
+  add_server(7, "someone/7");
+  ++map_.epoch;
+  store_->on_map(map_);
+  EXPECT_EQ(write("def"), kNone);
+  fake_.set_monitor(0);
 }
 
 }  // namespace

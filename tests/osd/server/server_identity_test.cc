@@ -91,6 +91,29 @@ class ServerIdentityTest : public ServerFixture {
   uint64_t nonce_ = 0;
 };
 
+// It has booted, and a later map says that it is down before it has a map in which it is up.
+TEST_F(ServerIdentityTest, AServerThatIsMarkedDownBeforeItServesIsUpAgain) {
+  make_store(2, fsid);
+  FaultyStore& store = *osds[2].store;
+  store.hold(FaultyStore::Call::kRecord);
+  start(2);
+  const auto is_up = [&] {
+    const objecter::OsdInfo* osd = osds[0].server->map()->find_osd(2);
+    return osd != nullptr && osd->up;
+  };
+  for (int record = 0; record < 10 && !is_up(); ++record) {  // those of its start
+    store.release(FaultyStore::Call::kRecord);
+    store.hold(FaultyStore::Call::kRecord);
+    turn();
+  }
+  ASSERT_TRUE(is_up());
+  ASSERT_TRUE(osds[2].address.is_unset()) << "its first map is not kept yet";
+  ASSERT_EQ(command(R"({"prefix": "osd down", "osd": 2})").error, OsdErrc::kOk);
+  store.release(FaultyStore::Call::kRecord);
+  EXPECT_TRUE(until([&] { return !osds[2].address.is_unset(); }));
+  EXPECT_TRUE(is_up());
+}
+
 TEST_F(ServerIdentityTest, AServerThatWasNotAcceptedAnswersNotYet) {
   const int object = object_on(1);
   stop(1);

@@ -82,8 +82,9 @@ class OpServiceTest : public ServerFixture, private msgr::Dispatcher, private Ma
     service.incarnation = 1;
     service.bootstrap = {osds[0].address};
     service.auth_required = false;
-    return std::make_unique<MapService>(
-        *center, *store, access, static_cast<MapServiceHost&>(*this), std::move(known), service);
+    return std::make_unique<MapService>(*center, *store, *store, access,
+                                        static_cast<MapServiceHost&>(*this), std::move(known),
+                                        service);
   }
   void stop() {
     if (!std::exchange(is_stopped, true)) ops->stop();
@@ -211,6 +212,7 @@ class OpServiceTest : public ServerFixture, private msgr::Dispatcher, private Ma
   }
   void on_ready() override { ops->on_serving(); }
   void on_refused(const Error& error) override { ADD_FAILURE() << error.message; }
+  void on_set_aside(const std::string& why) override { ADD_FAILURE() << why; }
 };
 
 // --- waiting for a map ---

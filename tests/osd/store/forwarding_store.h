@@ -76,11 +76,25 @@ class ForwardingStore : public ObjectStore {
     return to_.record_keys(prefix);
   }
 
+  // PoolStores
+  bool keeps(const objecter::PoolInfo& pool) const noexcept override { return to_.keeps(pool); }
+  void on_map(const objecter::OsdMap& map) override { to_.on_map(map); }
+  void check_new_pool(const objecter::PoolInfo& pool,
+                      UniqueFunction<void(Outcome<void>)> done) override {
+    to_.check_new_pool(pool, std::move(done));
+  }
+
   // StoreSpace, and the whole of it
   Usage usage() const override { return to_.usage(); }
   const StoreIdentity& identity() const noexcept override { return to_.identity(); }
   objecter::StoreKind kind() const noexcept override { return to_.kind(); }
   std::string client() const override { return to_.client(); }
+  void fence(const std::string& client, UniqueFunction<void(Outcome<void>)> done) override {
+    to_.fence(client, std::move(done));
+  }
+  void set_on_fenced(UniqueFunction<void()> on_fenced) override {
+    to_.set_on_fenced(std::move(on_fenced));
+  }
   msgr::BufferPool& buffers() noexcept override { return to_.buffers(); }
   void shutdown(UniqueFunction<void()> done) override { to_.shutdown(std::move(done)); }
 
