@@ -39,13 +39,14 @@ class InertLink final : public msgr::Link {
 class RecordingConnection final : public test::InertConnection {
  public:
   RecordingConnection(msgr::EventCenter& center, const objecter::ClientIdentity& client,
-                      const msgr::Address& address = {})
+                      const msgr::Address& address = {}, bool follows_moves = false)
       : InertConnection(center) {
     msgr::PeerIdentity peer;
     peer.entity = client.entity;
     peer.instance = client.instance;
     peer.nonce = client.nonce;
     peer.address = address;
+    peer.follows_moves = follows_moves;
     set_peer(peer);
   }
 

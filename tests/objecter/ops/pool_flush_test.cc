@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <nlohmann/json.hpp>
+
 #include "tests/objecter/objecter_fixture.h"
 
 namespace lunar::objecter {
@@ -26,6 +28,22 @@ class PoolFlushTest : public ObjecterFixture {
     osd(id).reply_next();
     settle();
     ASSERT_TRUE(ended.is_done);
+  }
+  void put_pool_in_rados() {
+    OsdMap next = map;
+    ++next.epoch;
+    next.pools[0].store = StoreKind::kRados;
+    next.pools[0].rados_pool = next.pools[0].rados_namespace = "rbd";
+    set_map(std::move(next));
+    settle();
+  }
+  // Images of which a server has acknowledged what no FLUSH has covered, over all servers.
+  uint64_t unflushed_images() const {
+    uint64_t images = 0;
+    const auto shown = nlohmann::json::parse(objecter->sessions_json());
+    for (const auto& session : shown.at("sessions"))
+      images += session.at("unflushed_images").get<uint64_t>();
+    return images;
   }
   void answer_all() {
     for (auto& server : servers) {
@@ -441,16 +459,24 @@ TEST_F(PoolFlushTest, ListPagesThroughOnePg) {
 
 // What RADOS has acknowledged is durable; a server that is down must not hold the FLUSH up.
 TEST_F(PoolFlushTest, OfAPoolInRadosGoesNowhere) {
-  OsdMap next = map;
-  ++next.epoch;
-  next.pools[0].store = StoreKind::kRados;
-  next.pools[0].rados_pool = next.pools[0].rados_namespace = "rbd";
-  set_map(std::move(next));
-  settle();
+  put_pool_in_rados();
   flush();
   settle();
   EXPECT_EQ(error, std::error_code());
   for (auto& server : servers) EXPECT_TRUE(server->ops.empty());
+}
+
+// No FLUSH would ever cover it.
+TEST_F(PoolFlushTest, AWriteOfAPoolInRadosIsNotUnflushed) {
+  write(1);
+  EXPECT_EQ(unflushed_images(), 1u);
+  flush();
+  settle();
+  answer_all();
+  EXPECT_EQ(unflushed_images(), 0u);
+  put_pool_in_rados();
+  write(1);
+  EXPECT_EQ(unflushed_images(), 0u);
 }
 
 }  // namespace

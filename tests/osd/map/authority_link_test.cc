@@ -51,6 +51,7 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
   }
   ~AuthorityLinkTest() override {
     link.reset();
+    opened.reset();
     int left = 1 + static_cast<int>(servers.size());
     messenger->shutdown([&] { --left; });
     for (auto& server : servers) server->stop([&] { --left; });
@@ -95,6 +96,7 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
   std::vector<objecter::Epoch> booted;
   std::optional<OsdErrc> refused;
   std::string sentence;
+  msgr::ConnectionRef opened;  // the session that was opened last
 
  private:
   objecter::OsdBoot make_boot() override {
@@ -115,6 +117,7 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
     sentence = std::move(why);
   }
   void on_open(msgr::Connection& connection) override {
+    opened = connection.shared_from_this();
     if (link && link->owns(connection)) link->on_open(connection);
   }
   void on_message(msgr::Connection& connection, msgr::InMessage message) override {
@@ -459,6 +462,19 @@ TEST_F(AuthorityLinkTest, SendsHeartbeatsFromItsBootOn) {
   link->stop();
   pass(5s);
   EXPECT_EQ(osd(0).subscriptions.size(), 6u);
+}
+
+// They would all be sent when there is a link again, and say nothing then.
+TEST_F(AuthorityLinkTest, SendsNoHeartbeatsWhileTheSessionHasNoLink) {
+  heartbeat = 1s;
+  start({0});
+  ASSERT_TRUE(link->is_booted());
+  link->on_link(*opened, false);
+  pass(5s);
+  EXPECT_EQ(osd(0).subscriptions.size(), 1u);
+  link->on_link(*opened, true);
+  pass(1s);
+  EXPECT_EQ(osd(0).subscriptions.size(), 2u);
 }
 
 }  // namespace

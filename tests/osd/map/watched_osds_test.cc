@@ -161,6 +161,29 @@ TEST_F(WatchedOsdsTest, OneThatCouldNotBeFencedIsHeldDownAgain) {
   EXPECT_TRUE(osds->is_live(1));
 }
 
+TEST_F(WatchedOsdsTest, OneWithoutALinkIsAwaitedForTheGrace) {
+  for (const bool sends_heartbeats : {false, true}) {
+    boot(1, sends_heartbeats);
+    EXPECT_FALSE(osds->is_awaited(1)) << "it is there";
+    osds->on_link(*connection, false);
+    EXPECT_TRUE(osds->is_awaited(1));
+    pass(sends_heartbeats ? 6s : 20s);
+    EXPECT_FALSE(osds->is_awaited(1));
+  }
+}
+
+// Nobody is kept out for as long as Ceph takes no entry.
+TEST_F(WatchedOsdsTest, OneThatCouldNotBeFencedIsAwaitedNoLonger) {
+  boot(1, true);
+  osds->on_link(*connection, false);
+  pass(6s);
+  osds->hold_down_again(1);
+  EXPECT_FALSE(osds->is_awaited(1));
+  osds->on_link(*connection, true);
+  osds->on_link(*connection, false);
+  EXPECT_TRUE(osds->is_awaited(1)) << "it was heard again";
+}
+
 TEST_F(WatchedOsdsTest, TheGraceOfALostLinkBeginsWithTheLastHeartbeat) {
   boot(1, true);
   pass(4s);

@@ -1,5 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "objecter/protocol/placement.h"
+#include "tests/osd/server/rados_like_store.h"
 #include "tests/osd/server/server_fixture.h"
 
 namespace lunar::osd {
@@ -7,56 +8,19 @@ namespace {
 
 using objecter::MessageType;
 using objecter::OsdOpHeader;
-using objecter::StoreKind;
-
-// What Ceph's monitors are told.
-struct FakeBlocklist {
-  std::vector<std::string> clients;
-  bool fails = false;
-};
-
-// In memory, but for others one in RADOS. What servers have of a pool is not the same: what an heir
-// has not written itself it does not have.
-class RadosLikeStore final : public ForwardingStore {
- public:
-  RadosLikeStore(std::unique_ptr<ObjectStore> own, std::string client, FakeBlocklist& blocklist)
-      : ForwardingStore(*own),
-        own_(std::move(own)),
-        client_(std::move(client)),
-        blocklist_(blocklist) {}
-  bool keeps(const objecter::PoolInfo& pool) const noexcept override {
-    return pool.store == StoreKind::kRados;
-  }
-  void check_new_pool(const objecter::PoolInfo&,
-                      UniqueFunction<void(Outcome<void>)> done) override {
-    done({});
-  }
-  StoreKind kind() const noexcept override { return StoreKind::kRados; }
-  std::string client() const override { return client_; }
-  void fence(const std::string& client, UniqueFunction<void(Outcome<void>)> done) override {
-    if (blocklist_.fails) return done(failure(OsdErrc::kIoError, "no monitor"));
-    blocklist_.clients.push_back(client);
-    done({});
-  }
-
- private:
-  const std::unique_ptr<ObjectStore> own_;
-  const std::string client_;
-  FakeBlocklist& blocklist_;
-};
 
 // Three servers in RADOS, the first one the authority, and a pool over them.
 class ServerFailoverTest : public ServerFixture {
  protected:
   void SetUp() override {
-    for (OsdId id = 0; id < 3; ++id) start_in_rados(id);
+    pool_words = R"(, "store": "rados", "rados_pool": "p")";
+    for (OsdId id = 0; id < 3; ++id)
+      start(id).server->set_on_set_aside([this, id](const std::string&) { set_aside.insert(id); });
     connect_client();
-    const auto made =
-        command(R"({"prefix": "pool create", "pool": "rbd", "store": "rados", "rados_pool": "p"})");
-    ASSERT_EQ(made.error, OsdErrc::kOk) << made.text;
+    make_pool();
     name = name_on(1);
   }
-  // They borrow what is ours.
+  // What ends calls back into ours.
   void TearDown() override {
     client->shutdown([] {});
     turn();
@@ -64,20 +28,9 @@ class ServerFailoverTest : public ServerFixture {
     for (OsdId id = 2; id >= 0; --id) stop(id);
     turn();
   }
-  void start_in_rados(OsdId id) {
-    MemStore::Options own;
-    own.identity = {fsid, Uuid::random(), id};
-    osds[id].store = std::make_unique<FaultyStore>(
-        *center,
-        std::make_unique<RadosLikeStore>(std::make_unique<MemStore>(*center, stack.buffers(), own),
-                                         "client/" + std::to_string(id), blocklist));
-    if (id == 0) {
-      std::vector<std::byte> record;
-      objecter::encode(make_first_map(fsid, 0, own.identity.store), record);
-      osds[0].store->put_record(kMapRecord, std::move(record), [](std::error_code) {});
-      turn();
-    }
-    start(id).server->set_on_set_aside([this, id](const std::string&) { set_aside.insert(id); });
+  std::unique_ptr<ObjectStore> store_of(OsdId id, std::unique_ptr<ObjectStore> in_memory) override {
+    return std::make_unique<RadosLikeStore>(std::move(in_memory), "client/" + std::to_string(id),
+                                            blocklist);
   }
   const objecter::PoolInfo& pool() const { return client->map()->pools.at(0); }
   OsdId osd_of(const std::string& object) const {
@@ -89,7 +42,7 @@ class ServerFailoverTest : public ServerFixture {
   }
   bool is_up(OsdId id) const { return osds.at(0).server->map()->find_osd(id)->up; }
 
-  FakeBlocklist blocklist;
+  const std::shared_ptr<FakeBlocklist> blocklist = std::make_shared<FakeBlocklist>();
   std::set<OsdId> set_aside;
   std::string name;  // of an object on osd.1
 };
@@ -97,7 +50,7 @@ class ServerFailoverTest : public ServerFixture {
 TEST_F(ServerFailoverTest, AServerThatIsDownIsFencedAndSetAsideAndReplaced) {
   ASSERT_FALSE(write(name, "old"));
   ASSERT_EQ(command(R"({"prefix": "osd down", "osd": 1})").error, OsdErrc::kOk);
-  EXPECT_EQ(blocklist.clients, std::vector<std::string>{"client/1"});
+  EXPECT_EQ(blocklist->clients, std::vector<std::string>{"client/1"});
   EXPECT_EQ(set_aside, std::set<OsdId>{1});
   EXPECT_FALSE(is_up(1)) << "this start of it is not up again";
   EXPECT_FALSE(write(name, "new"));
@@ -134,7 +87,7 @@ TEST_F(ServerFailoverTest, OpsOfAServerThatEndsGoToItsHeirsWithoutAnError) {
   const auto late = submit(name, OpCode::kWrite, 3, 3, "new");
   turn();
   EXPECT_TRUE(is_up(1)) << "it has something in its hands";
-  EXPECT_TRUE(blocklist.clients.empty());
+  EXPECT_TRUE(blocklist->clients.empty());
   osds[1].store->release(FaultyStore::Call::kWrite);
   EXPECT_TRUE(until([&] { return is_stopped; }));
   EXPECT_TRUE(until([&] { return !late->error; })) << late->error.message();
@@ -145,7 +98,7 @@ TEST_F(ServerFailoverTest, OpsOfAServerThatEndsGoToItsHeirsWithoutAnError) {
 }
 
 TEST_F(ServerFailoverTest, WhoCannotBeFencedKeepsItsPgsUntilItCan) {
-  blocklist.fails = true;
+  blocklist->fails = true;
   stop(1);
   turn();
   EXPECT_TRUE(is_up(1));
@@ -153,7 +106,7 @@ TEST_F(ServerFailoverTest, WhoCannotBeFencedKeepsItsPgsUntilItCan) {
   const auto waiting = submit(name, OpCode::kWrite, 0, 3, "new");
   turn();
   EXPECT_TRUE(waiting->error);
-  blocklist.fails = false;
+  blocklist->fails = false;
   EXPECT_TRUE(until([&] { return !is_up(1); }));
   EXPECT_TRUE(until([&] { return !waiting->error; }));
   EXPECT_EQ(command(R"({"prefix": "status"})").text.find("no monitor"), std::string::npos);

@@ -153,11 +153,15 @@ class ServerFixture : public ::testing::Test {
     return time.turn_until(*center, std::move(done), limit);
   }
 
+  // What the server has for its store, by one in memory.
+  virtual std::unique_ptr<ObjectStore> store_of(OsdId, std::unique_ptr<ObjectStore> in_memory) {
+    return in_memory;
+  }
   void make_store(OsdId id, const Uuid& cluster) {
     MemStore::Options store_options;
     store_options.identity = {cluster, Uuid::random(), id};
-    osds[id].store = std::make_unique<FaultyStore>(
-        *center, std::make_unique<MemStore>(*center, stack.buffers(), store_options));
+    auto in_memory = std::make_unique<MemStore>(*center, stack.buffers(), store_options);
+    osds[id].store = std::make_unique<FaultyStore>(*center, store_of(id, std::move(in_memory)));
     if (id != 0) return;
     std::vector<std::byte> record;
     objecter::encode(make_first_map(cluster, 0, store_options.identity.store), record);
@@ -222,7 +226,8 @@ class ServerFixture : public ::testing::Test {
     return reply;
   }
   void make_pool(const std::string& name = "rbd") {
-    const auto reply = command(R"({"prefix": "pool create", "pool": ")" + name + "\"}");
+    const auto reply =
+        command(R"({"prefix": "pool create", "pool": ")" + name + "\"" + pool_words + "}");
     ASSERT_EQ(reply.error, OsdErrc::kOk) << reply.text;
   }
 
@@ -280,6 +285,7 @@ class ServerFixture : public ::testing::Test {
   OsdServerOptions options;
   std::optional<Keyring> keyring;  // of servers and clients, made with keys from now on
   uint64_t throttle_bytes = 0;     // of servers started from now on; 0: as usual
+  std::string pool_words;          // further arguments of `pool create`, each after a comma
   std::unique_ptr<msgr::EventCenter> center;
   msgr::LoopbackStack stack;
   std::map<OsdId, Osd> osds;

@@ -10,6 +10,7 @@
 #include "common/log.h"
 #include "objecter/protocol/placement.h"
 #include "tests/osd/recording_connection.h"
+#include "tests/osd/server/rados_like_store.h"
 #include "tests/osd/server/server_fixture.h"
 
 namespace lunar::osd {
@@ -21,7 +22,7 @@ using std::chrono::seconds;
 
 class OpServiceTest : public ServerFixture, private msgr::Dispatcher, private MapServiceHost {
  protected:
-  OpServiceTest() {
+  void SetUp() override {
     options.limits.max_hold = seconds(3600);
     ServerFixture::start(0);
     connect_client();
@@ -69,11 +70,12 @@ class OpServiceTest : public ServerFixture, private msgr::Dispatcher, private Ma
     make_pool();
     ASSERT_TRUE(maps->may_serve());
     pool = maps->map()->pools.at(0);
-    for (int i = 0; objects.size() < 2; ++i) {
-      std::string name = "obj" + std::to_string(i);
-      if (objecter::osd_of_pg(pool, objecter::pg_of_object(pool, name)) == 1)
+    for (int i = 0; objects.size() < 2; ++i)
+      if (std::string name = "obj" + std::to_string(i); osd_of(name) == 1)
         objects.push_back(std::move(name));
-    }
+  }
+  OsdId osd_of(const std::string& object) const {
+    return objecter::osd_of_pg(pool, objecter::pg_of_object(pool, object));
   }
   // `known` is the store's map, or null.
   std::unique_ptr<MapService> make_maps(objecter::OsdMapRef known) {
@@ -90,9 +92,10 @@ class OpServiceTest : public ServerFixture, private msgr::Dispatcher, private Ma
     if (!std::exchange(is_stopped, true)) ops->stop();
   }
 
-  RecordingConnection& connect(const std::string& entity = "client.a", uint64_t nonce = 1) {
+  RecordingConnection& connect(const std::string& entity = "client.a", uint64_t nonce = 1,
+                               bool follows_moves = false) {
     connections.push_back(std::make_shared<RecordingConnection>(
-        *center, objecter::ClientIdentity{entity, "host", nonce}));
+        *center, objecter::ClientIdentity{entity, "host", nonce}, msgr::Address(), follows_moves));
     ops->on_open(*connections.back());
     return *connections.back();
   }
@@ -107,6 +110,13 @@ class OpServiceTest : public ServerFixture, private msgr::Dispatcher, private Ma
     op.steps[0].code = code;
     op.steps[0].length = 1;
     if (code == OpCode::kWrite) op.steps[0].data_length = 1;
+    return op;
+  }
+  // Of an object that is not on this server.
+  OsdOpHeader misplaced(Tid tid) {
+    OsdOpHeader op = header(tid, OpCode::kRead);
+    for (int i = 0; osd_of(op.object) == 1; ++i) op.object = "obj" + std::to_string(i);
+    op.pg = objecter::pg_of_object(pool, op.object);
     return op;
   }
   void send(RecordingConnection& connection, const OsdOpHeader& op) {
@@ -342,6 +352,64 @@ TEST_F(OpServiceTest, AnOpThatIsTakenBackIsUnderWayNoMore) {
   EXPECT_EQ(cancellations(a), 1u);
   EXPECT_EQ(under_way(), 1u);
   EXPECT_EQ(counted("op"), ended + 1);
+}
+
+// --- PGs that move ---
+
+// Both servers are in RADOS.
+class RadosOpServiceTest : public OpServiceTest {
+ protected:
+  RadosOpServiceTest() { pool_words = R"(, "store": "rados", "rados_pool": "p")"; }
+  std::unique_ptr<ObjectStore> store_of(OsdId id, std::unique_ptr<ObjectStore> in_memory) override {
+    return std::make_unique<RadosLikeStore>(std::move(in_memory), "client/" + std::to_string(id),
+                                            std::make_shared<FakeBlocklist>());
+  }
+};
+
+TEST_F(RadosOpServiceTest, WhoDoesNotKnowThatPgsMoveIsRefusedWhereItIsWrong) {
+  serve();
+  RecordingConnection& a = connect("client.old");
+  send(a, misplaced(1));
+  EXPECT_EQ(replies(a), (Replies{{1, OsdErrc::kIncompatible}}));
+}
+
+TEST_F(RadosOpServiceTest, WhoMayOnlyLackTheMapIsToldSo) {
+  serve();
+  RecordingConnection& a = connect("client.old");
+  OsdOpHeader op = misplaced(1);
+  --op.epoch;
+  send(a, op);
+  EXPECT_EQ(replies(a), (Replies{{1, OsdErrc::kStaleMap}}));
+}
+
+TEST_F(RadosOpServiceTest, WhoDoesNotKnowThatPgsMoveIsServedWhereItIsRight) {
+  serve();
+  RecordingConnection& a = connect("client.old");
+  write(a, 1);
+  EXPECT_EQ(replies(a), (Replies{{1, OsdErrc::kOk}}));
+}
+
+TEST_F(RadosOpServiceTest, WhoFollowsMovesLooksForItsServerAgain) {
+  serve();
+  RecordingConnection& a = connect("client.new", 1, true);
+  send(a, misplaced(1));
+  EXPECT_EQ(replies(a), (Replies{{1, OsdErrc::kStaleMap}}));
+}
+
+TEST_F(OpServiceTest, OfAPoolThatDoesNotMoveNobodyHasToKnowThatOthersDo) {
+  serve();
+  RecordingConnection& a = connect("client.old");
+  send(a, misplaced(1));
+  EXPECT_EQ(replies(a), (Replies{{1, OsdErrc::kStaleMap}}));
+}
+
+// Others are about to have its PGs.
+TEST_F(RadosOpServiceTest, AStopSendsWhatComesToTheHeirs) {
+  serve();
+  RecordingConnection& a = connect();
+  stop();
+  write(a, 1);
+  EXPECT_EQ(replies(a), (Replies{{1, OsdErrc::kStaleMap}}));
 }
 
 // --- connections ---
