@@ -41,8 +41,8 @@ struct OsdInfo {
   friend bool operator==(const OsdInfo&, const OsdInfo&) = default;
 };
 
-// A set of objects. OSD list and weights are fixed for its life. `up` moves no object of local
-// stores, and PGs of a pool in RADOS (placement.h). A value.
+// A set of objects. Its OSDs are fixed for its life, and so are weights of local stores: those of
+// pools in RADOS change, and so do their PGs with `up` (placement.h). A value.
 struct PoolInfo {
   static constexpr uint32_t kMaxPgs = 65'536;
   static constexpr uint32_t kMaxWeight = 1u << 24;

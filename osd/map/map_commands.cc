@@ -102,7 +102,7 @@ Outcome<OsdId> osd_argument(const OsdMap& map, const Json& arguments) {
   return static_cast<OsdId>(*id);
 }
 
-OsdInfo& osd_in(OsdMap& map, OsdId id) {
+OsdInfo& info_of(OsdMap& map, OsdId id) {
   return *std::find_if(map.osds.begin(), map.osds.end(),
                        [id](const OsdInfo& osd) { return osd.id == id; });
 }
@@ -112,8 +112,95 @@ CommandChange osd_down(const OsdMap& map, const Json& arguments) {
   if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
   if (!map.find_osd(*id)->up) return answer(map, {{"osd", *id}, {"status", "down"}});
   OsdMap next = map;
-  mark_down(osd_in(next, *id));
+  mark_down(info_of(next, *id));
   return change(std::move(next), {{"osd", *id}, {"status", "down"}});
+}
+
+std::optional<uint32_t> weight_of(const Json& value) {
+  double weight = 0;
+  if (value.is_number()) {
+    weight = value.get<double>();
+  } else if (value.is_string()) {
+    const std::string text = value.get<std::string>();
+    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), weight);
+    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
+  } else {
+    return std::nullopt;
+  }
+  if (!(weight * 65536 >= 1) || weight * 65536 > PoolInfo::kMaxWeight) return std::nullopt;
+  return static_cast<uint32_t>(weight * 65536);
+}
+
+std::string not_a_weight(const char* argument, const Json& value) {
+  return fmt::format("\"{}\": {} is not a number above 0 and up to {}", argument,
+                     printable_json(value), PoolInfo::kMaxWeight >> 16);
+}
+
+// The member's place in a pool in RADOS; null if there is none.
+PoolInfo::Member* member_in_rados(PoolInfo& pool, OsdId osd) {
+  if (pool.store != StoreKind::kRados) return nullptr;
+  const auto at = std::find_if(pool.members.begin(), pool.members.end(),
+                               [osd](const auto& member) { return member.osd == osd; });
+  return at == pool.members.end() ? nullptr : &*at;
+}
+
+// Whether another member than this one can have its PGs.
+bool has_heir(const OsdMap& map, const PoolInfo& pool, OsdId osd) {
+  return std::any_of(pool.members.begin(), pool.members.end(), [&](const auto& member) {
+    return member.osd != osd && member.weight != 0 && map.find_osd(member.osd)->up;
+  });
+}
+
+CommandChange refuse_without_rados(OsdId osd) {
+  return refuse(OsdErrc::kInvalid,
+                fmt::format("osd.{} has no PG of a pool in RADOS; objects of other pools are on "
+                            "its disks, and stay there",
+                            osd));
+}
+
+// Takes its weight in each pool in RADOS: the PGs go to the other members, and nothing is moved.
+CommandChange osd_out(const OsdMap& map, const Json& arguments) {
+  const auto id = osd_argument(map, arguments);
+  if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
+  OsdMap next = map;
+  Json weights = Json::array();
+  bool is_member = false;
+  for (PoolInfo& pool : next.pools) {
+    PoolInfo::Member* const member = member_in_rados(pool, *id);
+    if (member == nullptr) continue;
+    is_member = true;
+    if (member->weight == 0) continue;
+    if (!has_heir(map, pool, *id))
+      return refuse(OsdErrc::kBusy,
+                    fmt::format("no other server of pool {} is in and up, so its objects would be "
+                                "out of reach; start one, or let one in with `osd in`",
+                                pool.name));
+    weights.push_back({{"pool", pool.name}, {"weight", member->weight / 65536.0}});
+    member->weight = 0;
+  }
+  if (!is_member) return refuse_without_rados(*id);
+  const Json shown = {{"osd", *id}, {"status", "out"}, {"had", weights}};
+  return weights.empty() ? answer(map, shown) : change(std::move(next), shown);
+}
+
+// Of one weight in all pools in RADOS that it is out of.
+CommandChange osd_in(const OsdMap& map, const Json& arguments) {
+  const auto id = osd_argument(map, arguments);
+  if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
+  const auto given = arguments.find("weight");
+  const auto weight = given == arguments.end() ? PoolInfo::Member().weight : weight_of(*given);
+  if (!weight) return refuse(OsdErrc::kInvalid, not_a_weight("weight", *given));
+  OsdMap next = map;
+  bool is_member = false;
+  for (PoolInfo& pool : next.pools) {
+    PoolInfo::Member* const member = member_in_rados(pool, *id);
+    if (member == nullptr) continue;
+    is_member = true;
+    if (member->weight == 0) member->weight = *weight;
+  }
+  if (!is_member) return refuse_without_rados(*id);
+  const Json shown = {{"osd", *id}, {"status", "in"}};
+  return next == map ? answer(map, shown) : change(std::move(next), shown);
 }
 
 CommandChange osd_rm(const OsdMap& map, const Json& arguments) {
@@ -205,21 +292,6 @@ std::vector<Json> list_of(const Json& arguments, const char* name) {
   return words;
 }
 
-std::optional<uint32_t> weight_of(const Json& value) {
-  double weight = 0;
-  if (value.is_number()) {
-    weight = value.get<double>();
-  } else if (value.is_string()) {
-    const std::string text = value.get<std::string>();
-    const auto [end, error] = std::from_chars(text.data(), text.data() + text.size(), weight);
-    if (error != std::errc() || end != text.data() + text.size()) return std::nullopt;
-  } else {
-    return std::nullopt;
-  }
-  if (!(weight > 0) || weight * 65536 > PoolInfo::kMaxWeight) return std::nullopt;
-  return static_cast<uint32_t>(weight * 65536);
-}
-
 Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json& arguments) {
   std::vector<PoolInfo::Member> members;
   for (const Json& value : list_of(arguments, "osds")) {
@@ -241,10 +313,7 @@ Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json&
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const auto weight = weight_of(weights[i]);
     if (!weight)
-      return failure(OsdErrc::kInvalid,
-                     fmt::format("\"weights\": {} is not a number above 0 and up to "
-                                 "{}",
-                                 printable_json(weights[i]), PoolInfo::kMaxWeight >> 16));
+      return failure(OsdErrc::kInvalid, not_a_weight("weights", weights[i]));
     members[i].weight = *weight;
   }
   std::sort(members.begin(), members.end(),
@@ -401,7 +470,7 @@ CommandChange osd_replace(const OsdMap& map, const Json& arguments) {
                               "--yes-i-really-mean-it",
                               known.store.to_string(), *id, pools_on(map, *id)));
   OsdMap next = map;
-  OsdInfo& osd = osd_in(next, *id);
+  OsdInfo& osd = info_of(next, *id);
   const PoolId lost_below = osd.lost_below;
   replace_store(next, osd, *store);
   if (is_same) osd.lost_below = lost_below;
@@ -465,6 +534,15 @@ Outcome<void> bring_up_to_date(OsdMap& restored, const OsdMap& map, const std::v
   return {};
 }
 
+// Who is in and who is out of a pool in RADOS changes, and no object moves by it.
+bool is_same_pool(const PoolInfo& pool, PoolInfo then) {
+  if (pool.store == StoreKind::kRados)
+    for (const PoolInfo::Member& member : pool.members)
+      if (PoolInfo::Member* const other = member_in_rados(then, member.osd); other != nullptr)
+        other->weight = member.weight;
+  return pool == then;
+}
+
 CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   const auto found = arguments.find("map");
   if (found == arguments.end())
@@ -483,7 +561,7 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
                               restored->authority, map.authority));
   for (const PoolInfo& pool : map.pools) {
     const PoolInfo* then = restored->find_pool(pool.id);
-    if (then != nullptr && *then != pool)
+    if (then != nullptr && !is_same_pool(pool, *then))
       return refuse(OsdErrc::kInvalid,
                     fmt::format("pool {} is '{}' now and '{}' in that map, so their objects would "
                                 "mix; restore into a map without pools of its own, as lunar-osd "
@@ -528,6 +606,8 @@ constexpr MapCommand kCommands[] = {
     {"osd map", &osd_map, MapCommandKind::kShows},
     {"osd dump", &map_dump, MapCommandKind::kReads},
     {"osd down", &osd_down, MapCommandKind::kChanges},
+    {"osd out", &osd_out, MapCommandKind::kChanges},
+    {"osd in", &osd_in, MapCommandKind::kChanges},
     {"osd rm", &osd_rm, MapCommandKind::kChanges},
     {"osd replace", &osd_replace, MapCommandKind::kChanges},
     {"pool ls", &pool_ls, MapCommandKind::kShows},
@@ -567,8 +647,8 @@ std::string command_prefix(std::string_view text) {
 }
 
 std::string_view map_command_help() {
-  return "status, osd ls|tree|dump|map|down|rm|replace, pool ls|get|create|rm|purge-unknown, map "
-         "dump|backup|restore, auth ls|get|caps|rm|enforce";
+  return "status, osd ls|tree|dump|map|down|out|in|rm|replace, pool ls|get|create|rm|purge-unknown, "
+         "map dump|backup|restore, auth ls|get|caps|rm|enforce";
 }
 
 MapCommandKind kind_of_map_command(std::string_view prefix) {

@@ -145,6 +145,27 @@ class RadosFailoverTest(LunarTestCase):
         self.assertLess(watch.stop(), MOST_STALL)
         self.assert_clean(running)
 
+    def test_a_server_is_drained_and_takes_its_share_again_under_load(self):
+        lun = self.new_lun(size="64M", object_size="1M")
+        running = self.start_writing(lun, bytes="2G", seed=65, max_op="256K")
+        watch = ProgressWatch(self.bytes_written)
+        self.cluster.lunar("osd", "out", "1")
+        self.wait_for_writes(running, 16 << 20)
+        done = self.ops_of(1)
+        self.wait_for_writes(running, 16 << 20)
+        self.assertEqual(self.ops_of(1), done)
+        self.assertEqual(self.cluster.osds[1].stop(), 0)
+        self.cluster.start_osd(1)
+        self.wait_for_writes(running, 16 << 20)
+        self.assertEqual(self.ops_of(1), 0, "a new start is out, too")
+        self.cluster.lunar("osd", "in", "1")
+        self.wait_for_writes(running, 16 << 20)
+        self.assertGreater(self.ops_of(1), 0)
+        stall = watch.stop()
+        print(f"IO stood still for {stall:.1f} s at most", file=sys.stderr)
+        self.assertLess(stall, MOST_STALL)
+        self.assert_clean(running)
+
     def restart_with_held_rados(self, osd, environment):
         self.assertEqual(self.cluster.osds[osd].stop(), 0)
         with mock.patch.dict(os.environ, {**preloaded(built("libheld_rados.so")), **environment}):

@@ -32,6 +32,7 @@ struct ClusterArguments {
   std::string entity, instance, nonce;
   std::vector<std::string> osds;
   std::vector<double> weights;
+  double weight = 1;
   uint32_t pg_num = 0;
   uint64_t object_size = 0;
   std::string store, rados_pool, rados_namespace;
@@ -260,14 +261,24 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   simple(*osd, "tree", "list the servers, up or down, with their pools", "osd tree");
   simple(*osd, "ls", "list the ids of all OSDs", "osd ls");
   simple(*osd, "dump", "print all that the cluster map says of OSDs", "osd dump");
-  for (const auto& [verb, help] : {std::pair("down", "mark a server as down"),
-                                   std::pair("rm", "forget a server that no pool uses")}) {
+  for (const auto& [verb, help] :
+       {std::pair("down", "mark a server as down"),
+        std::pair("out", "give a server's PGs of pools in RADOS to the other servers"),
+        std::pair("rm", "forget a server that no pool uses")}) {
     auto* command = context.add(*osd, verb, help, [&context, arguments, verb = verb] {
       return ask_authority(context,
                            {{"prefix", std::string("osd ") + verb}, {"osd", arguments->osd}});
     });
     command->add_option("osd", arguments->osd, "id of the server")->required();
   }
+  auto* let_have_pgs = context.add(
+      *osd, "in", "give a server that is out PGs of pools in RADOS again", [&context, arguments] {
+        return ask_authority(
+            context, {{"prefix", "osd in"}, {"osd", arguments->osd}, {"weight", arguments->weight}});
+      });
+  let_have_pgs->add_option("osd", arguments->osd, "id of the server")->required();
+  let_have_pgs->add_option("--weight", arguments->weight,
+                           "its share, beside the weights of the others (default 1)");
   auto* replaced =
       context.add(*osd, "replace", "accept a new store for a server whose store is lost",
                   [&context, arguments] {

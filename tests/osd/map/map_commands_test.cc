@@ -78,6 +78,88 @@ TEST_F(MapCommandsTest, OsdDownAndUnknownOsd) {
             std::string::npos);
 }
 
+// Three servers in RADOS, and a pool.
+class RadosMapCommandsTest : public MapCommandsTest {
+ protected:
+  RadosMapCommandsTest() {
+    for (objecter::OsdInfo& osd : map.osds) {
+      osd.kind = objecter::StoreKind::kRados;
+      osd.rados_client = "client/" + std::to_string(osd.id);
+    }
+    run(pool_create);
+  }
+  uint32_t weight(int osd) const {
+    return map.pools.at(0).members.at(static_cast<std::size_t>(osd)).weight;
+  }
+  std::set<int> servers() const {
+    std::set<int> found;
+    for (uint32_t seed = 0; seed < 64; ++seed)
+      found.insert(objecter::osd_of_pg(map, map.pools.at(0), {1, seed}));
+    return found;
+  }
+  const json pool_create = {{"prefix", "pool create"},
+                            {"pool", "p"},
+                            {"store", "rados"},
+                            {"rados_pool", "r"},
+                            {"weights", "1,2,1"},
+                            {"osds", "0,1,2"}};
+};
+
+TEST_F(RadosMapCommandsTest, AServerThatIsOutHasNoPgUntilItIsInAgain) {
+  const json out = run({{"prefix", "osd out"}, {"osd", "1"}});
+  EXPECT_EQ(out["had"], json::parse(R"([{"pool": "p", "weight": 2.0}])"));
+  EXPECT_EQ(servers(), (std::set{0, 2}));
+  EXPECT_TRUE(map.find_osd(1)->up);
+  run({{"prefix", "osd in"}, {"osd", "1"}, {"weight", "2"}});
+  EXPECT_EQ(weight(1), 2u << 16);
+  EXPECT_EQ(servers(), (std::set{0, 1, 2}));
+}
+
+TEST_F(RadosMapCommandsTest, OsdOutAndInChangeNothingTheSecondTime) {
+  run({{"prefix", "osd out"}, {"osd", 1}});
+  const objecter::Epoch epoch = map.epoch;
+  run({{"prefix", "osd out"}, {"osd", 1}});
+  EXPECT_EQ(map.epoch, epoch);
+  run({{"prefix", "osd in"}, {"osd", 1}});
+  EXPECT_EQ(weight(1), 1u << 16);
+  run({{"prefix", "osd in"}, {"osd", 1}, {"weight", 5}});
+  EXPECT_EQ(weight(1), 1u << 16) << "it is in already";
+  EXPECT_EQ(map.epoch, epoch + 1);
+}
+
+TEST_F(RadosMapCommandsTest, NobodyGoesOutWithoutAnHeirThatIsUp) {
+  run({{"prefix", "osd out"}, {"osd", 0}});
+  run({{"prefix", "osd down"}, {"osd", 2}});
+  EXPECT_NE(refusal({{"prefix", "osd out"}, {"osd", 1}}, OsdErrc::kBusy).find("pool p"),
+            std::string::npos);
+  run({{"prefix", "osd in"}, {"osd", 0}});
+  run({{"prefix", "osd out"}, {"osd", 1}});
+}
+
+TEST_F(RadosMapCommandsTest, OsdOutAndInRefusals) {
+  refusal({{"prefix", "osd out"}, {"osd", 9}}, OsdErrc::kInvalid);
+  refusal({{"prefix", "osd in"}, {"osd", 9}}, OsdErrc::kInvalid);
+  for (const json& weight : {json(0), json(-1), json(1e-6), json(257), json("many")})
+    EXPECT_NE(refusal({{"prefix", "osd in"}, {"osd", 1}, {"weight", weight}}, OsdErrc::kInvalid)
+                  .find("\"weight\""),
+              std::string::npos);
+}
+
+// A backup is of a time when somebody else may have been in.
+TEST_F(RadosMapCommandsTest, WhoIsOutIsNoOtherPool) {
+  const json backup = run({{"prefix", "map backup"}});
+  run({{"prefix", "osd out"}, {"osd", 1}});
+  run({{"prefix", "map restore"}, {"map", backup}, {"yes_i_really_mean_it", true}});
+  EXPECT_EQ(weight(1), 2u << 16);
+}
+
+TEST_F(MapCommandsTest, ObjectsOfAHostStayOnItsDisks) {
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  for (const char* prefix : {"osd out", "osd in"})
+    EXPECT_NE(refusal({{"prefix", prefix}, {"osd", 1}}, OsdErrc::kInvalid).find("RADOS"),
+              std::string::npos);
+}
+
 TEST_F(MapCommandsTest, OsdRmRefusesWhatIsUpOrHoldsAPool) {
   refusal({{"prefix", "osd rm"}, {"osd", 2}}, OsdErrc::kBusy);
   run({{"prefix", "pool create"}, {"pool", "p"}});
