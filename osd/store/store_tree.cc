@@ -143,7 +143,13 @@ std::error_code StoreTree::move_into_place(const std::string& temporary, const s
 
 StoreTree::FolderSync StoreTree::sync_folder(const std::string& folder) const {
   auto fd = open_folder(folder);
-  if (!fd) return {.open = fd.error(), .sync = {}};
+  if (!fd) {
+    const bool is_untried =
+        fd.error() == system_error(ENOENT) || fd.error() == system_error(EMFILE) ||
+        fd.error() == system_error(ENFILE) || fd.error() == system_error(ENOMEM);
+    if (is_untried) return {.open = fd.error(), .sync = {}};
+    return {.open = {}, .sync = fd.error()};
+  }
   const int synced = syscalls_.sync_file(fd->get());
   return {.open = {}, .sync = synced < 0 ? system_error(-synced) : std::error_code{}};
 }

@@ -66,7 +66,7 @@ class StoreTree {
   // How a sync of a folder ended. Told apart because only a failed sync is a loss.
   struct FolderSync {
     std::error_code open;  // it was not tried: the folder is as dirty as it was
-    std::error_code sync;  // names may be lost
+    std::error_code sync;  // names may be lost; also if the disk does not give the folder itself
     std::error_code error() const noexcept { return open ? open : sync; }
   };
   FolderSync sync_folder(const std::string& folder) const;  // "." is the root

@@ -253,6 +253,16 @@ TEST_F(FileStoreDurabilityTest, AFlushThatCannotOpenAFolderIsBusyAndNoLoss) {
   EXPECT_EQ(fake_.count("fsync"), 2U) << "both folders are still to be synced";
 }
 
+// What the disk does not give now it may give later, without the names that were new in it.
+TEST_F(FileStoreDurabilityTest, AFlushThatCannotReadAFolderIsALoss) {
+  open();
+  ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
+  fake_.fail_open(EIO);
+  EXPECT_EQ(driver_.flush(*store_), OsdErrc::kIoError);
+  fake_.fail_open(0);
+  EXPECT_TRUE(store_->may_have_lost_writes());
+}
+
 TEST_F(FileStoreDurabilityTest, AFailedSyncOfOneFolderForgetsNoOther) {
   open();
   ASSERT_EQ(driver_.write(*store_, id_, 0, bytes_), kNone);
