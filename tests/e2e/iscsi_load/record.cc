@@ -186,12 +186,14 @@ void RecordRun::issue_compare_and_write(HistoryOp op) {
 }
 
 // Sets of bits live in blocks of their own: what is combined with another content is damaged. Each
-// is read back: of a dozen that nobody has seen, a loss may leave any set.
+// is read back before the next one of that block: of a dozen that nobody has seen, a loss may leave
+// any set.
 void RecordRun::issue_orwrite() {
   HistoryOp op{.command = HistoryCommand::kOrwrite,
                .lba = below(kOrBlocks),
                .num_blocks = 1,
                .ids = {test::or_content(uint64_t{1} << below(60))}};
+  if (!unseen_orwrites_.insert(op.lba).second) return issue();
   auto buffer = std::make_shared<Buffer>(block_bytes_);
   test::make_block(buffer->span(), op.ids[0], op.lba, 0);
   const Command command = or_write16(op.lba, 1, buffer);
@@ -219,6 +221,7 @@ void RecordRun::answered(const HistoryOp& op, const Command& command,
   std::vector<ContentId> ids = op.ids;
   if (op.command == HistoryCommand::kRead && result.last.is_good() &&
       result.last.transferred == command.data->size()) {
+    unseen_orwrites_.erase(op.lba);
     ids = recorder_.contents(op.lba, *command.data);
   }
   if (op.command == HistoryCommand::kDiscard) ids = {test::kZeroContent};

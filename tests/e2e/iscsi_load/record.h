@@ -7,6 +7,7 @@
 #include <functional>
 #include <memory>
 #include <random>
+#include <set>
 #include <string>
 #include <unordered_map>
 #include <vector>
@@ -74,7 +75,8 @@ class RecordRun {
   uint64_t num_hot_blocks_ = 32;
   test::ContentId last_id_ = 0;
   std::unordered_map<uint64_t, test::ContentId>
-      believed_;  // by block: a guess for COMPARE AND WRITE
+      believed_;                        // by block: a guess for COMPARE AND WRITE
+  std::set<uint64_t> unseen_orwrites_;  // blocks of which the last one was not read back
   uint64_t num_in_flight_ = 0;
   uint64_t next_discard_ = 0;
   uint64_t next_read_back_ = 0;
