@@ -22,9 +22,9 @@ constexpr std::size_t kOsdStoreBytes = 1 + 4;              // of version 5; and 
 constexpr std::size_t kAddressBytes = 1 + 16 + 2;
 constexpr std::size_t kPoolBytes = 8 + 4 + 4 + 8 + 1 + 4;  // and its name and members
 constexpr std::size_t kMemberBytes = 4 + 4;
-constexpr std::size_t kPlaceBytes = 4 + 4;         // in RADOS: and its texts
-constexpr std::size_t kEntityBytes = 4 + 4;        // and its texts
-constexpr std::size_t kUnknownPoolsBytes = 8 + 8;  // of version 6
+constexpr std::size_t kPlaceBytes = 4 + 4;   // in RADOS: and its texts
+constexpr std::size_t kEntityBytes = 4 + 4;  // and its texts
+constexpr std::size_t kRangeBytes = 8 + 8;   // of unknown pools: version 6
 
 void put_osd(ByteWriter& w, const OsdInfo& osd, uint16_t version) {
   w.put(osd.id);
@@ -104,6 +104,18 @@ bool get_entities(ByteReader& r, OsdMap& map) {
   return true;
 }
 
+bool get_unknown_pools(ByteReader& r, OsdMap& map) {
+  const auto count = r.get<uint32_t>();
+  if (count > OsdMap::kMaxUnknownRanges || !r.can_hold(count, kRangeBytes)) return false;
+  std::vector<PoolIdRange> ranges(count);
+  for (PoolIdRange& range : ranges) {
+    range.from = r.get<PoolId>();
+    range.until = r.get<PoolId>();
+  }
+  map.unknown_pools = PoolIdSet(std::move(ranges));
+  return true;
+}
+
 bool get_map(ByteReader& r, uint16_t version, OsdMap& map) {
   map.fsid = get_uuid(r);
   map.epoch = r.get<Epoch>();
@@ -118,10 +130,7 @@ bool get_map(ByteReader& r, uint16_t version, OsdMap& map) {
   map.pools.reserve(pools);
   for (uint32_t i = 0; i < pools && r.ok(); ++i) map.pools.push_back(get_pool(r, version));
   if (version > 2 && !get_entities(r, map)) return false;
-  if (version > 5) {
-    map.unknown_pools.from = r.get<PoolId>();
-    map.unknown_pools.until = r.get<PoolId>();
-  }
+  if (version > 5 && !get_unknown_pools(r, map)) return false;
   return r.is_finished() && (version < 3 || map.written_version() == version);
 }
 
@@ -248,6 +257,20 @@ Outcome<void> validate_pools(const OsdMap& map) {
   return {};
 }
 
+Outcome<void> validate_unknown_pools(const OsdMap& map) {
+  const PoolIdSet& unknown = map.unknown_pools;
+  if (unknown.ranges().size() > OsdMap::kMaxUnknownRanges)
+    return failure(OsdErrc::kTooLarge,
+                   "the cluster map would have too many ranges of unknown pools: give them up "
+                   "with lunar pool purge-unknown");
+  if (!unknown.is_well_formed() || unknown.end() > map.next_pool_id)
+    return not_valid("unknown_pools are no ranges below next_pool_id, in order");
+  for (const PoolInfo& pool : map.pools)
+    if (unknown.has(pool.id))
+      return not_valid("pool " + std::to_string(pool.id) + " is among unknown_pools");
+  return {};
+}
+
 Outcome<void> validate_entities(const OsdMap& map) {
   if (map.entities.size() > OsdMap::kMaxEntities) return not_valid("too many entities");
   std::string_view before;
@@ -289,6 +312,11 @@ OsdMap without_stores(OsdMap map) {
 
 OsdMap without_rados_clients(OsdMap map) {
   for (OsdInfo& osd : map.osds) osd.rados_client.clear();
+  return map;
+}
+
+OsdMap without_unknown_pools(OsdMap map) {
+  map.unknown_pools = {};
   return map;
 }
 
@@ -338,11 +366,9 @@ Outcome<void> validate(const OsdMap& map) {
   if (map.epoch > OsdMap::kMaxEpoch) return not_valid("its epoch is above 2^62");
   if (map.next_pool_id == 0) return not_valid("next_pool_id is 0");
   if (map.next_pool_id > OsdMap::kMaxPoolId) return not_valid("next_pool_id is above 2^20");
-  if (map.unknown_pools.from > map.unknown_pools.until ||
-      map.unknown_pools.until > map.next_pool_id)
-    return not_valid("unknown_pools are no range below next_pool_id");
   if (auto osds = validate_osds(map); !osds) return osds;
   if (auto pools = validate_pools(map); !pools) return pools;
+  if (auto unknown = validate_unknown_pools(map); !unknown) return unknown;
   if (auto places = validate_rados_pools(map); !places) return places;
   if (auto entities = validate_entities(map); !entities) return entities;
   const std::size_t bytes = encoded_bytes(map);
@@ -365,7 +391,7 @@ std::size_t encoded_bytes(const OsdMap& map) noexcept {
   const uint16_t version = map.written_version();
   if (version > 4)
     for (const OsdInfo& osd : map.osds) bytes += kOsdStoreBytes + osd.rados_client.size();
-  if (version > 5) bytes += kUnknownPoolsBytes;
+  if (version > 5) bytes += 4 + map.unknown_pools.ranges().size() * kRangeBytes;
   if (version < 3) return bytes;
   bytes += 1 + 4;
   for (const EntityInfo& entity : map.entities)
@@ -397,8 +423,11 @@ void encode(const OsdMap& map, std::vector<std::byte>& out) {
     }
   }
   if (version > 5) {
-    w.put(map.unknown_pools.from);
-    w.put(map.unknown_pools.until);
+    w.put(static_cast<uint32_t>(map.unknown_pools.ranges().size()));
+    for (const PoolIdRange& range : map.unknown_pools.ranges()) {
+      w.put(range.from);
+      w.put(range.until);
+    }
   }
   w.put(crc32c(0, ConstBytes(out).subspan(start)));
 }

@@ -12,6 +12,7 @@
 #include "common/result.h"
 #include "common/uuid.h"
 #include "msgr/address.h"
+#include "objecter/protocol/pool_ids.h"
 #include "objecter/protocol/types.h"
 
 namespace lunar::objecter {
@@ -74,15 +75,6 @@ struct EntityInfo {
   friend bool operator==(const EntityInfo&, const EntityInfo&) = default;
 };
 
-// From `from` on, below `until`; empty if they are the same. A value.
-struct PoolIdRange {
-  PoolId from = 0;
-  PoolId until = 0;
-  bool is_empty() const noexcept { return from == until; }
-  bool has(PoolId id) const noexcept { return id >= from && id < until; }
-  friend bool operator==(const PoolIdRange&, const PoolIdRange&) = default;
-};
-
 // Which servers and pools there are, at one epoch, and who may do what. Changed by the authority
 // alone, into a copy with the next epoch; immutable once published, and shared as OsdMapRef.
 struct OsdMap {
@@ -93,6 +85,7 @@ struct OsdMap {
   static constexpr std::size_t kMaxOsds = 4096;
   static constexpr std::size_t kMaxPools = 4096;
   static constexpr std::size_t kMaxEntities = 4096;
+  static constexpr std::size_t kMaxUnknownRanges = 2 * kMaxPools;
   // So that there is always a next one. Servers look at every id that a pool has had.
   static constexpr Epoch kMaxEpoch = Epoch{1} << 62;
   static constexpr PoolId kMaxPoolId = 1u << 20;
@@ -106,7 +99,8 @@ struct OsdMap {
   PoolId next_pool_id = 1;      // above every id that was ever given to a pool
   // Ids that pools may have of which this map does not know, since it comes from a backup. Servers
   // keep the objects of those, and purge all others that are below next_pool_id and not in `pools`.
-  PoolIdRange unknown_pools;
+  // Not in what clients are shown.
+  PoolIdSet unknown_pools;
   // Whoever is not in `entities` may do nothing. False in clusters that were made before there were
   // capabilities, until somebody says so, and in what clients are shown.
   bool enforces_caps = false;
@@ -132,6 +126,7 @@ bool is_rados_client(std::string_view text) noexcept;
 OsdMap without_stores(OsdMap map);
 // The map as clients see it: only servers and administrators need to know whom they could fence.
 OsdMap without_rados_clients(OsdMap map);
+OsdMap without_unknown_pools(OsdMap map);
 
 // What encode() appends for the map.
 std::size_t encoded_bytes(const OsdMap& map) noexcept;
@@ -147,6 +142,8 @@ Outcome<OsdMap> decode_osd_map(ConstBytes bytes);
 Outcome<void> validate(const OsdMap& map);
 // As `lunar map dump --format json` shows it: all of the map, for people, scripts and backups.
 std::string to_json(const OsdMap& map);
+// A pool as it is in there, in one line.
+std::string to_json(const PoolInfo& pool);
 // Reads what to_json() wrote, for `lunar map restore`. Errors, with a sentence: kInvalid, and
 // kIncompatible for another version.
 Outcome<OsdMap> osd_map_from_json(std::string_view json);

@@ -121,7 +121,27 @@ PoolInfo read_pool(Fields& fields, const Json& json) {
   return pool;
 }
 
+Json json_of(const PoolInfo& pool) {
+  Json members = Json::array();
+  for (const PoolInfo::Member& member : pool.members)
+    members.push_back({{"osd", member.osd}, {"weight", member.weight}});
+  const auto* kind = std::find_if(kStoreNames.begin(), kStoreNames.end(),
+                                  [&](const auto& pair) { return pair.first == pool.store; });
+  Json json = {{"id", pool.id},
+               {"name", pool.name},
+               {"pg_num", pool.pg_num},
+               {"object_size", pool.object_size},
+               {"store", kind != kStoreNames.end() ? kind->second : "unknown"},
+               {"members", std::move(members)}};
+  if (pool.store != StoreKind::kRados) return json;
+  json["rados_pool"] = pool.rados_pool;
+  json["rados_namespace"] = pool.rados_namespace;
+  return json;
+}
+
 }  // namespace
+
+std::string to_json(const PoolInfo& pool) { return json_of(pool).dump(); }
 
 std::string to_json(const OsdMap& map) {
   Json osds = Json::array();
@@ -139,23 +159,7 @@ std::string to_json(const OsdMap& map) {
     osds.back()["rados_client"] = osd.rados_client;
   }
   Json pools = Json::array();
-  for (const PoolInfo& pool : map.pools) {
-    Json members = Json::array();
-    for (const PoolInfo::Member& member : pool.members) {
-      members.push_back({{"osd", member.osd}, {"weight", member.weight}});
-    }
-    const auto* kind = std::find_if(kStoreNames.begin(), kStoreNames.end(),
-                                    [&](const auto& pair) { return pair.first == pool.store; });
-    pools.push_back({{"id", pool.id},
-                     {"name", pool.name},
-                     {"pg_num", pool.pg_num},
-                     {"object_size", pool.object_size},
-                     {"store", kind != kStoreNames.end() ? kind->second : "unknown"},
-                     {"members", std::move(members)}});
-    if (pool.store != StoreKind::kRados) continue;
-    pools.back()["rados_pool"] = pool.rados_pool;
-    pools.back()["rados_namespace"] = pool.rados_namespace;
-  }
+  for (const PoolInfo& pool : map.pools) pools.push_back(json_of(pool));
   Json json = {{"format", map.written_version()},
                {"fsid", map.fsid.to_string()},
                {"epoch", map.epoch},
@@ -171,7 +175,9 @@ std::string to_json(const OsdMap& map) {
     json["entities"] = std::move(entities);
   }
   if (!map.unknown_pools.is_empty()) {
-    json["unknown_pools"] = {{"from", map.unknown_pools.from}, {"until", map.unknown_pools.until}};
+    Json& ranges = json["unknown_pools"] = Json::array();
+    for (const PoolIdRange& range : map.unknown_pools.ranges())
+      ranges.push_back({{"from", range.from}, {"until", range.until}});
   }
   return json_text(json);
 }
@@ -201,9 +207,12 @@ Outcome<OsdMap> osd_map_from_json(std::string_view text) {
     for (const Json& entity : fields.array(json, "entities"))
       map.entities.push_back({fields.text(entity, "entity"), fields.text(entity, "caps")});
   }
-  if (const auto unknown = json.find("unknown_pools"); unknown != json.end()) {
-    map.unknown_pools.from = fields.number<PoolId>(*unknown, "from");
-    map.unknown_pools.until = fields.number<PoolId>(*unknown, "until");
+  if (json.contains("unknown_pools")) {
+    std::vector<PoolIdRange> ranges;
+    for (const Json& range : fields.array(json, "unknown_pools"))
+      ranges.push_back(
+          {fields.number<PoolId>(range, "from"), fields.number<PoolId>(range, "until")});
+    map.unknown_pools = PoolIdSet(std::move(ranges));
   }
   if (!fields.first_bad().empty()) {
     return failure(OsdErrc::kInvalid,

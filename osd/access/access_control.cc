@@ -53,7 +53,6 @@ OsdMapRef visible_map(const OsdMapRef& map, const Permissions& permissions) {
   });
   shown.enforces_caps = false;
   shown.entities.clear();
-  shown.unknown_pools = {};
   return std::make_shared<const OsdMap>(std::move(shown));
 }
 

@@ -36,10 +36,10 @@ objecter::OsdBoot boot_for(const msgr::PeerIdentity& authority, objecter::OsdBoo
 
 // The way of a server that is not the authority to it: finds it by any server of the cluster, boots
 // with it, and takes its maps. Several are asked at a time (MapHunt), each by one of its addresses
-// only; the one that lets us boot is the source, and is sent heartbeats. Each new session with it is
-// booted anew. With authentication the map of any other server says no more than where the authority
-// may be: by a map that anybody may make up, a server would give up its pools. Loop-bound. Borrows
-// the messenger and the booting server; owns the connection.
+// only; the one that lets us boot is the source, and is sent heartbeats. Each new session with it
+// is booted anew. With authentication the map of any other server says no more than where the
+// authority may be: by a map that anybody may make up, a server would give up its pools.
+// Loop-bound. Borrows the messenger and the booting server; owns the connection.
 class AuthorityLink final : private objecter::MapSeeker {
  public:
   // Where a server without a map begins.

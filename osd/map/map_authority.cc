@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/log_limited.h"
 #include "osd/map/map_boot.h"
+#include "osd/map/unknown_pools.h"
 
 namespace lunar::osd {
 
@@ -113,11 +114,7 @@ struct MapAuthority::LaterEpochProposal final : MapProposal {
 
 MapAuthority::MapAuthority(ServerRecords& records, StoreFencing& fencing, OsdMapRef map,
                            UniqueFunction<void(OsdMapRef)> on_map)
-    : records_(records),
-      fencing_(fencing),
-      map_(std::move(map)),
-      on_map_(std::move(on_map)),
-      is_restored_(map_->epoch > kRestoreGap) {}
+    : records_(records), fencing_(fencing), map_(std::move(map)), on_map_(std::move(on_map)) {}
 
 void MapAuthority::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
   auto pending = std::make_unique<CommandProposal>();
@@ -141,7 +138,7 @@ void MapAuthority::on_known_epoch(objecter::Epoch epoch) {
 }
 
 void MapAuthority::catch_up() {
-  if (!is_restored_ || latest_known_ <= map_->epoch) return;
+  if (!awaits_servers(*map_) || latest_known_ <= map_->epoch) return;
   auto pending = std::make_unique<LaterEpochProposal>();
   pending->known = latest_known_;
   add(std::move(pending));
@@ -243,7 +240,7 @@ void MapAuthority::publish(OsdMap map) {
     fenced_.clear();
     const auto proposal = std::move(queue_.front());
     queue_.pop_front();
-    is_restored_ = is_restored_ || proposed->epoch > map_->epoch + 1;
+    log_unknown_pools(*map_, *proposed);
     map_ = proposed;
     on_map_(map_);
     proposal->answer(map_->epoch);

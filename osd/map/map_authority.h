@@ -38,8 +38,9 @@ class MapAuthority {
   // Each `done` runs once; at once if nothing has to be written.
   void command(std::string text, UniqueFunction<void(objecter::CommandReply)> done);
   void boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::OsdBootReply)> done);
-  // A server has the map of this epoch. If ours was restored and is older, it is published again as
-  // a later one: else that server would never take it.
+  // A server has the map of this epoch. If ours is older, and was restored as long as not all
+  // servers have come since, it is published again as a later one: else that server would never
+  // take it. An authority whose store was put back to an older state must not do so.
   void on_known_epoch(objecter::Epoch epoch);
   // Its session is gone for good; of the start that is up in the map now. An error, with a
   // sentence, if it stays up there: it could not be fenced, or the map not be written.
@@ -78,7 +79,6 @@ class MapAuthority {
   std::deque<std::unique_ptr<MapProposal>> queue_;
   objecter::OsdMapRef proposed_;
   objecter::Epoch latest_known_ = 0;  // that a server had
-  bool is_restored_;                  // at any time
   bool is_busy_ = false;              // the change of the first of the queue is being made
   std::set<std::string> fenced_;      // RADOS clients of map_, for that change
   UniqueFunction<void()> drained_;

@@ -86,8 +86,9 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
                                    boot.osd));
   // What a server knows counts once after a restore: its key could use up all ids bit by bit.
   const bool may_know_more = known == nullptr || known->incarnation == 0;
-  const bool knows_more_pools = may_know_more && boot.next_pool_id > map.next_pool_id;
-  if (knows_more_pools && boot.next_pool_id - map.next_pool_id > kMaxPoolIdsAhead)
+  const bool knows_more_pools = boot.next_pool_id > map.next_pool_id;
+  if (knows_more_pools &&
+      (!may_know_more || boot.next_pool_id - map.next_pool_id > kMaxPoolIdsAhead))
     return refuse_boot(
         OsdErrc::kIncompatible,
         fmt::format("osd.{} knows pools with ids up to {}, and the authority only up to {}: the "

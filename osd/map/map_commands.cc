@@ -64,7 +64,8 @@ CommandChange status(const OsdMap& map, const Json&) {
                       {"num_osds", map.osds.size()},
                       {"num_up_osds", up},
                       {"num_pools", map.pools.size()},
-                      {"capabilities", map.enforces_caps ? "enforced" : "not enforced"}});
+                      {"capabilities", map.enforces_caps ? "enforced" : "not enforced"},
+                      {"unknown_pools", map.unknown_pools.to_text()}});
 }
 
 CommandChange osd_ls(const OsdMap& map, const Json&) {
@@ -312,8 +313,7 @@ Outcome<std::vector<PoolInfo::Member>> members_of(const OsdMap& map, const Json&
                                members.size()));
   for (std::size_t i = 0; i < weights.size(); ++i) {
     const auto weight = weight_of(weights[i]);
-    if (!weight)
-      return failure(OsdErrc::kInvalid, not_a_weight("weights", weights[i]));
+    if (!weight) return failure(OsdErrc::kInvalid, not_a_weight("weights", weights[i]));
     members[i].weight = *weight;
   }
   std::sort(members.begin(), members.end(),
@@ -407,19 +407,26 @@ CommandChange pool_create(const OsdMap& map, const Json& arguments) {
   return change(std::move(next), shown);
 }
 
+// Of the ids that were shown: others may have become unknown meanwhile.
 CommandChange pool_purge_unknown(const OsdMap& map, const Json& arguments) {
-  const objecter::PoolIdRange unknown = map.unknown_pools;
-  if (unknown.is_empty()) return answer(map, {{"status", "the map knows all pools"}});
-  if (!is_set(arguments, "yes_i_really_really_mean_it"))
+  if (map.unknown_pools.is_empty()) return answer(map, {{"status", "the map knows all pools"}});
+  for (const OsdInfo& osd : map.osds)
+    if (!osd.store.is_nil() && osd.incarnation == 0)
+      return refuse(OsdErrc::kBusy,
+                    fmt::format("osd.{} has not been up since the map was restored or its store "
+                                "replaced, and may know a pool that is unknown: start it first, "
+                                "or remove it from the map",
+                                osd.id));
+  const std::string ids = map.unknown_pools.to_text();
+  if (text_of(arguments, "ids") != ids || !is_set(arguments, "yes_i_really_really_mean_it"))
     return refuse(OsdErrc::kNotPermitted,
-                  fmt::format("pools with ids from {} to {} may have been made after the backup "
-                              "from which the map was restored: if there was none, or all that is "
-                              "in them may go, repeat with --yes-i-really-really-mean-it",
-                              unknown.from, unknown.until - 1));
+                  fmt::format("pools with ids of {} may have been made after the backup from which "
+                              "the map was restored: if there was none, or all that is in them may "
+                              "go, say purge-unknown {} --yes-i-really-really-mean-it",
+                              ids, ids));
   OsdMap next = map;
   next.unknown_pools = {};
-  return change(std::move(next),
-                {{"status", "purged"}, {"from", unknown.from}, {"until", unknown.until}});
+  return change(std::move(next), {{"status", "to be purged"}, {"ids", ids}});
 }
 
 // Another store by the id of one that is lost: the next map in which it is meant.
@@ -543,6 +550,23 @@ bool is_same_pool(const PoolInfo& pool, PoolInfo then) {
   return pool == then;
 }
 
+// Pools of the backup that were removed since: their objects were being deleted.
+Outcome<void> check_removed_pools(const OsdMap& restored, const OsdMap& map,
+                                  const Json& arguments) {
+  const std::vector<Json> named = list_of(arguments, "pool_removed");
+  for (const PoolInfo& pool : restored.pools) {
+    if (!is_removed(map, pool.id) ||
+        std::find(named.begin(), named.end(), Json(pool.name)) != named.end())
+      continue;
+    return failure(OsdErrc::kNotPermitted,
+                   fmt::format("pool {} was removed after that backup, so that its objects may be "
+                               "gone, all or some, and what is gone reads as zeroes; if what is "
+                               "left of it is to be brought back, repeat with --pool-removed {}",
+                               pool.name, pool.name));
+  }
+  return {};
+}
+
 CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   const auto found = arguments.find("map");
   if (found == arguments.end())
@@ -570,15 +594,13 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   }
   const auto lost = lost_osds(arguments);
   if (!lost) return refuse(OsdErrc::kInvalid, lost.error().message);
+  if (const auto there = check_removed_pools(*restored, map, arguments); !there)
+    return refuse(static_cast<OsdErrc>(there.error().code.value()), there.error().message);
   Json replaced = Json::array();
   // A pool id is never used twice.
-  const bool is_on_new_store =
-      restored->find_osd(map.authority)->store != map.find_osd(map.authority)->store;
-  const PoolId backup_next = restored->next_pool_id;
-  restored->next_pool_id = std::max(restored->next_pool_id, map.next_pool_id);
-  if (is_on_new_store)
-    restored->next_pool_id = std::min(restored->next_pool_id + kRestorePoolGap, OsdMap::kMaxPoolId);
-  mark_unknown_pools(*restored, backup_next);
+  restored->next_pool_id = std::min(
+      std::max(restored->next_pool_id, map.next_pool_id) + kRestorePoolGap, OsdMap::kMaxPoolId);
+  mark_unknown_pools(*restored, map);
   restored->epoch = std::max(restored->epoch, map.epoch) + kRestoreGap;
   // What was taken from an entity since is not given back, and no cluster is without capabilities
   // again. Only one that was made anew has none of its own to keep.
@@ -586,12 +608,22 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   restored->enforces_caps = restored->enforces_caps || map.enforces_caps;
   if (const auto known = bring_up_to_date(*restored, map, *lost, replaced); !known)
     return refuse(static_cast<OsdErrc>(known.error().code.value()), known.error().message);
+  std::string dropped;
+  for (const PoolInfo& pool : map.pools)
+    if (restored->find_pool(pool.id) == nullptr)
+      dropped += (dropped.empty() ? "" : ", ") + pool.name;
   if (!is_set(arguments, "yes_i_really_mean_it"))
     return refuse(OsdErrc::kNotPermitted,
-                  "restoring a map brings back its pools, and the ones made since can no more be "
-                  "used: their objects are kept until `lunar pool purge-unknown`; if that is "
-                  "meant, repeat with --yes-i-really-mean-it");
-  return change(std::move(*restored), {{"status", "restored"}, {"replaced", replaced}});
+                  fmt::format("restoring a map brings back its pools, and the ones made since can "
+                              "no more be used{}: their objects are kept until `lunar pool "
+                              "purge-unknown`; if that is meant, repeat with "
+                              "--yes-i-really-mean-it",
+                              dropped.empty() ? "" : " (" + dropped + ")"));
+  const Json shown = {{"status", "restored"},
+                      {"replaced", replaced},
+                      {"dropped_pools", dropped},
+                      {"unknown_pools", restored->unknown_pools.to_text()}};
+  return change(std::move(*restored), shown);
 }
 
 struct MapCommand {
@@ -647,7 +679,8 @@ std::string command_prefix(std::string_view text) {
 }
 
 std::string_view map_command_help() {
-  return "status, osd ls|tree|dump|map|down|out|in|rm|replace, pool ls|get|create|rm|purge-unknown, "
+  return "status, osd ls|tree|dump|map|down|out|in|rm|replace, pool "
+         "ls|get|create|rm|purge-unknown, "
          "map dump|backup|restore, auth ls|get|caps|rm|enforce";
 }
 

@@ -15,8 +15,8 @@ namespace lunar::osd {
 // Later maps than that of a backup may be known to servers and clients, which take none that is
 // older: a restored one is later than any that is known to the authority by so many changes.
 constexpr objecter::Epoch kRestoreGap = 1'000'000;
-// And pools may have been made since, of which an authority on a new store knows nothing: their ids
-// are not given out again.
+// And pools may have been made since, of which the authority knows nothing: their ids are not given
+// out again.
 constexpr objecter::PoolId kRestorePoolGap = 1024;
 
 using CommandChange = MapChange<objecter::CommandReply>;

@@ -147,7 +147,12 @@ void MapService::on_newer_map(OsdMap map) {
   // A restored map may know of fewer pools than we have had. The authority hears of them by our
   // next boot, however late that is.
   if (newest) {
-    know_of_pool_ids(map, newest->next_pool_id);
+    OsdMap wider = map;
+    know_of_pool_ids(wider, newest->next_pool_id);
+    if (const auto valid = objecter::validate(wider); valid)
+      map = std::move(wider);
+    else
+      LUNAR_ERROR(kMap, "pool ids that we know find no place: {}", valid.error().message);
     log_unknown_pools(*newest, map);
   }
   keeper_.keep(std::move(map));

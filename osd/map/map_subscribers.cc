@@ -30,7 +30,10 @@ void MapSubscribers::publish(const OsdMapRef& map) {
 void MapSubscribers::send_map(MapSubscriber& to, const OsdMapRef& map) {
   std::vector<std::byte> front;
   const msgr::PeerIdentity& peer = to.connection->peer();
-  const OsdMapRef visible = visible_map(map, access_.permissions_of(peer, map));
+  OsdMapRef visible = visible_map(map, access_.permissions_of(peer, map));
+  // By version 6 an earlier client would be without a map. A server has to keep what it has.
+  if (!visible->unknown_pools.is_empty() && !peer.entity.starts_with("osd."))
+    visible = std::make_shared<const objecter::OsdMap>(objecter::without_unknown_pools(*visible));
   if (peer.follows_moves || !visible->has_kinds())
     objecter::encode(*visible, front);
   else

@@ -1,9 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/map/unknown_pools.h"
 
-#include <fmt/core.h>
-
-#include <string>
+#include <algorithm>
 
 #include "common/log.h"
 
@@ -15,29 +13,34 @@ using objecter::PoolInfo;
 
 void know_of_pool_ids(OsdMap& map, PoolId next_pool_id) {
   if (next_pool_id <= map.next_pool_id) return;
-  if (map.unknown_pools.is_empty()) map.unknown_pools.from = map.next_pool_id;
-  map.unknown_pools.until = next_pool_id;
+  map.unknown_pools.append({map.next_pool_id, next_pool_id});
   map.next_pool_id = next_pool_id;
 }
 
-void mark_unknown_pools(OsdMap& restored, PoolId backup_next) {
-  if (restored.unknown_pools.is_empty()) restored.unknown_pools.from = backup_next;
-  restored.unknown_pools.until = restored.next_pool_id;
-  if (restored.unknown_pools.is_empty()) restored.unknown_pools = {};
+bool is_removed(const OsdMap& map, PoolId id) {
+  return id < map.next_pool_id && map.find_pool(id) == nullptr && !map.unknown_pools.has(id);
+}
+
+void mark_unknown_pools(OsdMap& restored, const OsdMap& map) {
+  restored.unknown_pools = {};
+  for (PoolId id = 1; id < restored.next_pool_id; ++id)
+    if (restored.find_pool(id) == nullptr && !is_removed(map, id))
+      restored.unknown_pools.append({id, id + 1});
+}
+
+bool awaits_servers(const OsdMap& map) {
+  return std::any_of(map.osds.begin(), map.osds.end(), [](const objecter::OsdInfo& osd) {
+    return !osd.store.is_nil() && osd.incarnation == 0;
+  });
 }
 
 void log_unknown_pools(const OsdMap& former, const OsdMap& next) {
-  for (const PoolInfo& pool : former.pools) {
-    if (next.find_pool(pool.id) != nullptr || !next.unknown_pools.has(pool.id)) continue;
-    std::string members;
-    for (const PoolInfo::Member& member : pool.members)
-      members += fmt::format("{}osd.{}:{}", members.empty() ? "" : " ", member.osd, member.weight);
-    LUNAR_ERROR(kMap,
-                "map epoch {} was restored and does not know pool '{}' of epoch {} (id {}, pg_num "
-                "{}, object_size {}, store {}, members with weights {}): its objects are kept",
-                next.epoch, pool.name, former.epoch, pool.id, pool.pg_num, pool.object_size,
-                to_string(pool.store), members);
-  }
+  for (const PoolInfo& pool : former.pools)
+    if (next.unknown_pools.has(pool.id))
+      LUNAR_ERROR(kMap,
+                  "map epoch {} was restored and does not know this pool of epoch {}, whose "
+                  "objects are kept: {}",
+                  next.epoch, former.epoch, objecter::to_json(pool));
 }
 
 }  // namespace lunar::osd

@@ -11,13 +11,19 @@ namespace lunar::osd {
 // unknown to it, and get no other pool.
 void know_of_pool_ids(objecter::OsdMap& map, objecter::PoolId next_pool_id);
 
-// `restored` is what a backup says, with the ids of the map that it replaces known, and those that
-// may have been given out besides: whatever the backup cannot know of is unknown.
-// `backup_next`: the backup's own next_pool_id.
-void mark_unknown_pools(objecter::OsdMap& restored, objecter::PoolId backup_next);
+// The ids of pools that the map knows to be removed: given out, and neither there nor unknown.
+bool is_removed(const objecter::OsdMap& map, objecter::PoolId id);
 
-// Logs what a server's former map knows of each pool that is unknown to the next one: so much is
-// needed to write it into a backup by hand.
+// `restored` comes from a backup and has its next_pool_id: whatever it does not list is unknown to
+// it, but what the map that it replaces knows to be removed. The backup may be of any age, so that
+// it does not count what it thinks removed.
+void mark_unknown_pools(objecter::OsdMap& restored, const objecter::OsdMap& map);
+
+// Whether a server that may know of other pools has not come since the map was restored, or since
+// its store was replaced.
+bool awaits_servers(const objecter::OsdMap& map);
+
+// Logs what a former map knows of each pool that is unknown to the next one, as backups have it.
 void log_unknown_pools(const objecter::OsdMap& former, const objecter::OsdMap& next);
 
 }  // namespace lunar::osd

@@ -161,7 +161,8 @@ void OpService::admit(msgr::Connection& connection, ClientOpRef op) {
   if (const OsdErrc error = check_target(*op); error != OsdErrc::kOk)
     return refuse(connection, *op, error_for_peer(connection.peer(), *op, error));
   const objecter::OsdInfo* us = op->map->find_osd(identity_.osd);
-  op->is_absent_lost = us != nullptr && op->header.pg.pool < us->lost_below;
+  // What a pool in RADOS has was on no disk of ours.
+  op->is_absent_lost = us != nullptr && op->header.pg.pool < us->lost_below && !is_of_rados(*op);
   const auto known = connections_.find(connection.id());
   if (known == connections_.end()) return;
   sessions_.submit(connection, known->second, std::move(op));

@@ -176,13 +176,34 @@ class StoreIdentityTest(TestCase):
             wait_until(lambda: cluster.lunar_json("status")["num_up_osds"] == 3, 60, "all to be up")
         restore(backup, "--osd-lost", "0")
         self.assertEqual(cluster.lunar_json("pool", "ls"), [])
-        self.assertIn("purge-unknown", str(cluster.lunar_json("status")["health_details"]))
+        status = cluster.lunar_json("status")
+        self.assertIn("purge-unknown", str(status["health_details"]))
+        _, said = cluster.lunar_fails("map", "backup", newer)
+        self.assertIn("knows pool rbd", said)
+        _, said = cluster.lunar_fails("pool", "purge-unknown", "--yes-i-really-really-mean-it")
+        self.assertIn(status["unknown_pools"], said)
         for osd in (1, 2):
-            wait_until(lambda osd=osd: "does not know pool 'rbd'" in cluster.osds[osd].log(), 20,
+            wait_until(lambda osd=osd: "does not know this pool" in cluster.osds[osd].log(), 20,
                        "the servers to say so")
             cluster.restart_osd(osd)
         restore(newer, "--osd-lost", "0")
         self.assertEqual(self.read(cluster, "rbd/image"), (0, content))
+
+        ids = cluster.lunar_json("status")["unknown_pools"]
+        cluster.lunar("pool", "purge-unknown", ids, "--yes-i-really-really-mean-it")
+        self.assertEqual(cluster.lunar_json("status")["unknown_pools"], "")
+        self.assertEqual(self.read(cluster, "rbd/image"), (0, content))
+
+    def test_a_removed_pool_comes_back_only_in_so_many_words(self):
+        cluster = self.start_cluster(num_osds=1)
+        backup = self.folder / "map.json"
+        cluster.lunar("map", "backup", backup)
+        cluster.lunar("pool", "rm", "rbd", "rbd", "--yes-i-really-really-mean-it")
+        words = ("map", "restore", backup, "--yes-i-really-mean-it")
+        _, said = cluster.lunar_fails(*words)
+        self.assertIn("--pool-removed rbd", said)
+        cluster.lunar(*words, "--pool-removed", "rbd")
+        self.assertEqual(cluster.lunar_json("pool", "ls"), ["rbd"])
 
 
 if __name__ == "__main__":

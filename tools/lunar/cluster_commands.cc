@@ -22,6 +22,7 @@ namespace {
 using Json = nlohmann::ordered_json;
 
 constexpr std::size_t kMaxMapBytes = objecter::kMaxCommandText;
+constexpr std::chrono::seconds kMapTimeout{5};  // of each server, if the authority is away
 
 struct ClusterArguments {
   std::string pool;
@@ -30,7 +31,8 @@ struct ClusterArguments {
   std::string osd;
   std::string file;
   std::string entity, instance, nonce;
-  std::vector<std::string> osds;
+  std::vector<std::string> osds, removed_pools;
+  std::string ids;
   std::vector<double> weights;
   double weight = 1;
   uint32_t pg_num = 0;
@@ -76,11 +78,56 @@ Outcome<void> refuse_other_file(const std::string& file, const std::string& map_
                  file + " " + what + " Name another file, or add --overwrite");
 }
 
+// A pool in it that the map does not know may be in no other file.
+Outcome<void> refuse_better_backup(const std::string& file, const std::string& map_text) {
+  const auto there = read_file(file, kMaxMapBytes);
+  if (!there) return {};
+  const auto was = objecter::osd_map_from_json(*there);
+  const auto is = objecter::osd_map_from_json(map_text);
+  if (!was || !is) return {};
+  for (const objecter::PoolInfo& pool : was->pools) {
+    if (!is->unknown_pools.has(pool.id)) continue;
+    return failure(std::errc::file_exists,
+                   file + " knows pool " + pool.name +
+                       ", and the map does not: restore it, or name another file, or add "
+                       "--overwrite");
+  }
+  return {};
+}
+
+// The newest map that any server has. All are asked: each may have missed the last change.
+Outcome<std::string> newest_map(CommandContext& context) {
+  auto cluster = context.cluster();
+  if (!cluster) return failure(cluster.error());
+  std::vector<objecter::OsdId> osds;
+  for (const objecter::OsdInfo& osd : (*cluster)->client().objecter().map()->osds)
+    if (osd.up) osds.push_back(osd.id);
+  auto replies = send_to_each(context, osds, {{"prefix", "map dump"}}, kMapTimeout);
+  if (!replies) return failure(replies.error());
+  std::string text, silent;
+  objecter::Epoch epoch = 0;
+  objecter::OsdId of = -1;
+  for (ServerReply& reply : *replies) {
+    const auto map = reply.text ? objecter::osd_map_from_json(*reply.text)
+                                : Outcome<objecter::OsdMap>(failure(reply.text.error()));
+    if (!map) {
+      silent += "\n  osd." + std::to_string(reply.osd) + ": " + map.error().message;
+    } else if (map->epoch > epoch) {
+      epoch = map->epoch;
+      of = reply.osd;
+      text = std::move(*reply.text);
+    }
+  }
+  if (!silent.empty()) print_visible(stderr, "lunar: without the maps of%s\n", silent.c_str());
+  if (of < 0) return failure(objecter::OsdErrc::kUnreachable, "no server says which map it has");
+  print_visible(stderr, "lunar: the newest map is epoch %llu, of osd.%d\n",
+                static_cast<unsigned long long>(epoch), of);
+  return text;
+}
+
 Outcome<std::string> map_to_save(CommandContext& context, bool of_any_server) {
-  if (!of_any_server) return ask_server(context, -1, {{"prefix", "map backup"}});
-  auto answer = send_to_any(context, {{"prefix", "map dump"}});
-  if (!answer) return failure(answer.error());
-  return std::move(answer->text);
+  if (of_any_server) return newest_map(context);
+  return ask_server(context, -1, {{"prefix", "map backup"}});
 }
 
 Outcome<void> backup(CommandContext& context, const ClusterArguments& arguments) {
@@ -88,6 +135,7 @@ Outcome<void> backup(CommandContext& context, const ClusterArguments& arguments)
   if (!map) return failure(map.error());
   if (!arguments.overwrites) {
     if (auto free = refuse_other_file(arguments.file, *map); !free) return free;
+    if (auto worse = refuse_better_backup(arguments.file, *map); !worse) return worse;
   }
   return write_file_atomically(arguments.file, as_const_bytes(*map));
 }
@@ -164,6 +212,7 @@ Outcome<void> restore(CommandContext& context, const ClusterArguments& arguments
   return ask_authority(context, {{"prefix", "map restore"},
                                  {"map", *map},
                                  {"osd_lost", arguments.osds},
+                                 {"pool_removed", arguments.removed_pools},
                                  {"yes_i_really_mean_it", arguments.is_sure}});
 }
 
@@ -274,11 +323,12 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   auto* let_have_pgs = context.add(
       *osd, "in", "give a server that is out PGs of pools in RADOS again", [&context, arguments] {
         return ask_authority(
-            context, {{"prefix", "osd in"}, {"osd", arguments->osd}, {"weight", arguments->weight}});
+            context,
+            {{"prefix", "osd in"}, {"osd", arguments->osd}, {"weight", arguments->weight}});
       });
   let_have_pgs->add_option("osd", arguments->osd, "id of the server")->required();
   let_have_pgs->add_option("--weight", arguments->weight,
-                           "its share, beside the weights of the others (default 1)");
+                           "the server's share, beside the weights of the others (default 1)");
   auto* replaced =
       context.add(*osd, "replace", "accept a new store for a server whose store is lost",
                   [&context, arguments] {
@@ -366,8 +416,10 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
       *pool, "purge-unknown", "delete what is left of pools that a restored map does not know",
       [&context, arguments] {
         return ask_authority(context, {{"prefix", "pool purge-unknown"},
+                                       {"ids", arguments->ids},
                                        {"yes_i_really_really_mean_it", arguments->is_sure}});
       });
+  purged->add_option("ids", arguments->ids, "ids of the pools, as 'lunar status' shows them");
   purged->add_flag("--yes-i-really-really-mean-it", arguments->is_sure,
                    "confirm that all images of those pools are lost");
 
@@ -380,13 +432,17 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
   saved->add_flag("--overwrite", arguments->overwrites,
                   "replace a file that is not an older backup of this cluster's map");
   saved->add_flag("--any-server", arguments->asks_any_server,
-                  "if the map authority is away, save what another server has, which may be older");
+                  "if the map authority is away, save the newest map that a server has");
   auto* restored = context.add(*map, "restore", "put a saved map back",
                                [&context, arguments] { return restore(context, *arguments); });
   restored->add_option("file", arguments->file, "file that 'map backup' has written")->required();
   restored
       ->add_option("--osd-lost", arguments->osds,
                    "ids of servers whose store is another one now, and the old one lost")
+      ->delimiter(',');
+  restored
+      ->add_option("--pool-removed", arguments->removed_pools,
+                   "pools that were removed since, of which what is left is to be brought back")
       ->delimiter(',');
   restored->add_flag("--yes-i-really-mean-it", arguments->is_sure,
                      "confirm that the map in use is replaced");

@@ -126,12 +126,11 @@ void judge_losses(const ServerReply& reply, const std::string& name, Health& hea
   }
 }
 
-Health health_of(const ServerReports& reports, bool is_authority_silent) {
+Health health_of(const ServerReports& reports, const std::string& unknown_pools,
+                 bool is_authority_silent) {
   Health health;
-  const objecter::PoolIdRange unknown = reports.map->unknown_pools;
-  if (!unknown.is_empty()) {
-    health.warn("the map was restored, and may not know pools with ids from " +
-                std::to_string(unknown.from) + " to " + std::to_string(unknown.until - 1) +
+  if (!unknown_pools.empty()) {
+    health.warn("the map was restored, and may not know pools with ids of " + unknown_pools +
                 ": restore a newer backup, or give them up by 'lunar pool purge-unknown'");
   }
   std::size_t at = 0;
@@ -177,7 +176,7 @@ Outcome<void> show_status(CommandContext& context, const StatusArguments& argume
   if (!json.is_object())
     return failure(objecter::OsdErrc::kInvalid,
                    "the answer is no status: " + printable_text(answer->text));
-  const Health health = health_of(*reports, answer->osd >= 0);
+  const Health health = health_of(*reports, text_in(json, "unknown_pools", ""), answer->osd >= 0);
   const Json capacity = capacity_of(reports->usages);
   json["capacity"] = context.wants_json() ? capacity : Json(capacity_text(capacity));
   json["health"] = health.word();

@@ -201,9 +201,20 @@ TEST(OsdMapTest, WithoutStoresItIsOfTheVersionBefore) {
   EXPECT_EQ(shown.written_version(), 4);
 }
 
+TEST(OsdMapTest, TooManyUnknownPoolsAreRefusedWithASentence) {
+  OsdMap map = some_map();
+  map.unknown_pools =
+      PoolIdSet(std::vector<PoolIdRange>(OsdMap::kMaxUnknownRanges + 1, PoolIdRange{1, 2}));
+  const auto valid = validate(map);
+  ASSERT_FALSE(valid);
+  EXPECT_EQ(valid.error().code, OsdErrc::kTooLarge);
+  EXPECT_NE(valid.error().message.find("purge-unknown"), std::string::npos);
+}
+
 TEST(OsdMapTest, UnknownPoolsSurviveABackupAndTheWire) {
   OsdMap map = map_with_kinds();
-  map.unknown_pools = {map.next_pool_id - 1, map.next_pool_id};
+  map.next_pool_id = 2000;
+  map.unknown_pools = PoolIdSet({{500, 501}, {900, 2000}});
   EXPECT_EQ(encoded(map).size(), encoded_bytes(map));
   const auto read = decode_osd_map(encoded(map));
   ASSERT_TRUE(read) << read.error().message;
@@ -295,11 +306,15 @@ const BadMap kBadMaps[] = {
      [](OsdMap& m) { std::swap(m.pools[0], m.pools[1]); }},
     {"unknown_pools_backwards", "unknown_pools",
      [](OsdMap& m) {
-       m.unknown_pools = {3, 2};
+       m.unknown_pools = PoolIdSet({{3, 2}});
      }},
     {"unknown_pools_above_all", "unknown_pools",
      [](OsdMap& m) {
-       m.unknown_pools = {2, m.next_pool_id + 1};
+       m.unknown_pools = PoolIdSet({{m.next_pool_id - 1, m.next_pool_id + 1}});
+     }},
+    {"unknown_pool_that_is_known", "pool 1 is among unknown_pools",
+     [](OsdMap& m) {
+       m.unknown_pools = PoolIdSet({{1, 2}});
      }},
     {"pool_id_not_handed_out", "next_pool_id", [](OsdMap& m) { m.next_pool_id = 3; }},
     {"pool_name", "needs a name", [](OsdMap& m) { m.pools[0].name = "a/b"; }},

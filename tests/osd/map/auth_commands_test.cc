@@ -114,10 +114,10 @@ TEST_F(AuthCommandsTest, RestoringGivesNothingBackThatWasTakenSince) {
 }
 
 TEST_F(AuthCommandsTest, OnlyAdminsHearOfEntities) {
-  for (const char* prefix : {"auth ls", "auth get", "auth caps", "auth rm", "auth enforce",
-                             "osd dump", "map dump", "map backup", "map restore", "pool create",
-                             "pool rm", "osd down", "osd out", "osd in", "osd rm", "osd replace",
-                             "nonsense", ""})
+  for (const char* prefix :
+       {"auth ls", "auth get", "auth caps", "auth rm", "auth enforce", "osd dump", "map dump",
+        "map backup", "map restore", "pool create", "pool rm", "osd down", "osd out", "osd in",
+        "osd rm", "osd replace", "nonsense", ""})
     EXPECT_NE(kind_of_map_command(prefix), MapCommandKind::kShows) << prefix;
   for (const char* prefix : {"status", "osd ls", "osd tree", "osd map", "pool ls", "pool get"})
     EXPECT_EQ(kind_of_map_command(prefix), MapCommandKind::kShows) << prefix;

@@ -97,8 +97,6 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
   std::optional<OsdErrc> refused;
   std::string sentence;
   msgr::ConnectionRef opened;  // the session that was opened last
-
- private:
   objecter::OsdBoot make_boot() override {
     objecter::OsdBoot boot;
     boot.osd = 7;
@@ -109,6 +107,8 @@ class AuthorityLinkTest : public testing::Test, private msgr::Dispatcher, privat
     boot.addresses = {msgr::Address::loopback(6807)};
     return boot;
   }
+
+ private:
   const OsdMapRef& map() const noexcept override { return ours; }
   void on_newer_map(OsdMap map) override { ours = std::make_shared<const OsdMap>(std::move(map)); }
   void on_booted(objecter::Epoch epoch) override { booted.push_back(epoch); }
@@ -156,7 +156,7 @@ TEST_F(AuthorityLinkTest, AnAuthorityOfAnEarlierReleaseIsToldWhatItReads) {
   };
   const std::size_t first = sent_to(false, false);
   EXPECT_EQ(sent_to(true, false), first + 5) << "a kind, and an empty string";
-  EXPECT_EQ(sent_to(true, true), first + 9) << "and a pool id";
+  EXPECT_EQ(sent_to(true, true), first + 13) << "and a pool id";
 }
 
 TEST_F(AuthorityLinkTest, FindsTheAuthorityByAServerThatIsNot) {

@@ -126,26 +126,38 @@ TEST_F(MapAuthorityTest, AServerThatIsGoneIsDown) {
   EXPECT_FALSE(published.back()->osds[0].up);
 }
 
+// The authority's disk was lost: its map is made anew, and osd.1 is known by the backup alone.
+class RestoredAuthorityTest : public MapAuthorityTest {
+ protected:
+  RestoredAuthorityTest() {
+    boot(0, first->osds[0].store);
+    turn();
+    make_authority(published.at(0));
+    objecter::OsdMap before = *published[0];
+    before.osds.push_back({1, other, {}, false, 1});
+    backup = objecter::to_json(before);
+    published.clear();
+  }
+  void restore() {
+    command(R"({"prefix": "map restore", "yes_i_really_mean_it": true, "map": )" + backup + "}");
+  }
+  static constexpr objecter::Epoch kKnown = 5 * kRestoreGap;
+  std::string backup;
+};
+
 // A backup that is restored for the second time is older by a whole gap than what servers have.
-TEST_F(MapAuthorityTest, ARestoredMapIsLaterThanAnyThatAServerHas) {
-  constexpr objecter::Epoch kKnown = 5 * kRestoreGap;
-  command(R"({"prefix": "map backup"})");
-  turn();
-  const std::string backup = replies.at(0).text;
+TEST_F(RestoredAuthorityTest, ARestoredMapIsLaterThanAnyThatAServerHas) {
   authority->on_known_epoch(kKnown);
   turn();
   EXPECT_TRUE(published.empty());  // what was not restored may be an old copy
-  command(R"({"prefix": "map restore", "yes_i_really_mean_it": true, "map": )" + backup + "}");
+  restore();
   turn();
   ASSERT_EQ(published.size(), 1u);
   EXPECT_GT(published[0]->epoch, kKnown);
 }
 
-TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesAfterwards) {
-  command(R"({"prefix": "map backup"})");
-  turn();
-  command(R"({"prefix": "map restore", "yes_i_really_mean_it": true, "map": )" +
-          replies.at(0).text + "}");
+TEST_F(RestoredAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesAfterwards) {
+  restore();
   turn();
   ASSERT_EQ(published.size(), 1u);
   const objecter::Epoch restored = published[0]->epoch;
@@ -160,14 +172,10 @@ TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesAfterwards) 
   EXPECT_EQ((*load_map(*store))->epoch, published[1]->epoch);
 }
 
-TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesWhileItIsWritten) {
-  command(R"({"prefix": "map backup"})");
-  turn();
+TEST_F(RestoredAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesWhileItIsWritten) {
   store->hold(Call::kRecord);
-  command(R"({"prefix": "map restore", "yes_i_really_mean_it": true, "map": )" +
-          replies.at(0).text + "}");
+  restore();
   turn();
-  constexpr objecter::Epoch kKnown = 5 * kRestoreGap;
   authority->on_known_epoch(kKnown);
   store->release(Call::kRecord);
   turn();
@@ -175,17 +183,26 @@ TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesWhileItIsWri
   EXPECT_GT(published[1]->epoch, kKnown);
 }
 
-TEST_F(MapAuthorityTest, ARestoredMapBecomesLaterAfterARestart) {
-  command(R"({"prefix": "map backup"})");
-  turn();
-  command(R"({"prefix": "map restore", "yes_i_really_mean_it": true, "map": )" +
-          replies.at(0).text + "}");
+TEST_F(RestoredAuthorityTest, ARestoredMapBecomesLaterAfterARestart) {
+  restore();
   turn();
   make_authority(published.at(0));
   authority->on_known_epoch(published[0]->epoch + 7);
   turn();
   ASSERT_EQ(published.size(), 2u);
   EXPECT_GT(published[1]->epoch, published[0]->epoch + 7);
+}
+
+// Its store was put back to an older state, long after a restore: it lacks what was made since.
+TEST_F(RestoredAuthorityTest, AnOldCopyOfARestoredMapIsNoLaterOne) {
+  restore();
+  turn();
+  boot(1, other);
+  turn();
+  ASSERT_EQ(published.size(), 2u);
+  authority->on_known_epoch(published[1]->epoch + 7);
+  turn();
+  EXPECT_EQ(published.size(), 2u);
 }
 
 TEST_F(MapAuthorityTest, AMapOfAnotherVersionIsRefusedWithASentence) {

@@ -111,14 +111,15 @@ TEST_F(MapBootTest, ACopyThatLacksTheKnownStartIsRefusedHoweverOftenItStarts) {
 TEST_F(MapBootTest, NoPoolGetsAnIdThatAServerKnows) {
   OsdBoot boot = boot_of(1, map.find_osd(1)->store);
   boot.next_pool_id = map.next_pool_id + 5;
-  EXPECT_FALSE(boot_osd(map, boot).next) << "its key could use up all ids, step by step";
+  EXPECT_EQ(boot_osd(map, boot).reply.error, OsdErrc::kIncompatible)
+      << "its key could use up all ids, step by step";
   map.osds[1].up = false;
   map.osds[1].incarnation = 0;  // as a restore leaves it
   const BootChange change = boot_osd(map, boot);
   ASSERT_TRUE(change.next);
   EXPECT_EQ(change.next->next_pool_id, boot.next_pool_id);
   EXPECT_EQ(change.next->unknown_pools,
-            (objecter::PoolIdRange{map.next_pool_id, boot.next_pool_id}))
+            objecter::PoolIdSet({{map.next_pool_id, boot.next_pool_id}}))
       << "what it has of them is kept";
   boot.next_pool_id = 1;
   EXPECT_EQ(boot_osd(map, boot).next->next_pool_id, map.next_pool_id) << "it may know less";

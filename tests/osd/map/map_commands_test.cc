@@ -97,12 +97,8 @@ class RadosMapCommandsTest : public MapCommandsTest {
       found.insert(objecter::osd_of_pg(map, map.pools.at(0), {1, seed}));
     return found;
   }
-  const json pool_create = {{"prefix", "pool create"},
-                            {"pool", "p"},
-                            {"store", "rados"},
-                            {"rados_pool", "r"},
-                            {"weights", "1,2,1"},
-                            {"osds", "0,1,2"}};
+  const json pool_create = {{"prefix", "pool create"}, {"pool", "p"},        {"store", "rados"},
+                            {"rados_pool", "r"},       {"weights", "1,2,1"}, {"osds", "0,1,2"}};
 };
 
 TEST_F(RadosMapCommandsTest, AServerThatIsOutHasNoPgUntilItIsInAgain) {
@@ -311,19 +307,53 @@ TEST_F(MapCommandsTest, BackupIsRestoredWithANewEpoch) {
   run({{"prefix", "pool rm"}, {"pool", "p"}, {"yes_i_really_really_mean_it", true}});
   run({{"prefix", "pool create"}, {"pool", "q"}});
   const objecter::PoolId next = map.next_pool_id;
-  refusal({{"prefix", "map restore"}, {"map", backup}}, OsdErrc::kNotPermitted);
-  run({{"prefix", "map restore"}, {"map", backup.dump()}, {"yes_i_really_mean_it", true}});
+  json request = {{"prefix", "map restore"}, {"map", backup.dump()}, {"pool_removed", {"p"}}};
+  const std::string sentence = refusal(request, OsdErrc::kNotPermitted);
+  EXPECT_NE(sentence.find("(q)"), std::string::npos) << sentence;
+  request["yes_i_really_mean_it"] = true;
+  const json answer = run(request);
   EXPECT_NE(map.find_pool(std::string_view("p")), nullptr);
   EXPECT_EQ(map.find_pool(std::string_view("q")), nullptr);
-  EXPECT_EQ(map.next_pool_id, next);
-  EXPECT_EQ(map.unknown_pools, (objecter::PoolIdRange{next - 1, next})) << "q's objects are kept";
+  EXPECT_EQ(map.next_pool_id, next + kRestorePoolGap);
+  EXPECT_EQ(map.unknown_pools, objecter::PoolIdSet({{next - 1, next + kRestorePoolGap}}))
+      << "q's objects are kept";
+  EXPECT_EQ(answer["dropped_pools"], "q");
+  EXPECT_EQ(answer["unknown_pools"], map.unknown_pools.to_text());
 }
 
-TEST_F(MapCommandsTest, ABackupThatKnowsAllPoolsLeavesNoneUnknown) {
+// What is left of it was being deleted.
+TEST_F(MapCommandsTest, ARemovedPoolComesBackInSoManyWords) {
   run({{"prefix", "pool create"}, {"pool", "p"}});
   const json backup = run({{"prefix", "map backup"}});
-  run({{"prefix", "map restore"}, {"map", backup}, {"yes_i_really_mean_it", true}});
-  EXPECT_EQ(map.unknown_pools, objecter::PoolIdRange{});
+  run({{"prefix", "pool rm"}, {"pool", "p"}, {"yes_i_really_really_mean_it", true}});
+  json request = {{"prefix", "map restore"}, {"map", backup}, {"yes_i_really_mean_it", true}};
+  EXPECT_NE(refusal(request, OsdErrc::kNotPermitted).find("--pool-removed p"), std::string::npos);
+  request["pool_removed"] = {"p"};
+  run(request);
+  EXPECT_EQ(map.pools.size(), 1u);
+}
+
+// Each of two backups knows a pool that the other one does not know.
+TEST_F(MapCommandsTest, NoRestoreGivesUpAPoolThatItDoesNotList) {
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  const json older = run({{"prefix", "map backup"}});
+  run({{"prefix", "pool create"}, {"pool", "removed"}});
+  run({{"prefix", "pool rm"}, {"pool", "removed"}, {"yes_i_really_really_mean_it", true}});
+  run({{"prefix", "pool create"}, {"pool", "q"}});
+  const objecter::PoolId q = map.pools.at(1).id;
+  const json newer = run({{"prefix", "map backup"}});
+  run({{"prefix", "map restore"}, {"map", older}, {"yes_i_really_mean_it", true}});
+  EXPECT_TRUE(map.unknown_pools.has(q));
+  EXPECT_FALSE(map.unknown_pools.has(q - 1)) << "that one was removed";
+  run({{"prefix", "pool create"}, {"pool", "r"}});
+  const objecter::PoolId r = map.pools.at(1).id;
+  run({{"prefix", "map restore"}, {"map", newer}, {"yes_i_really_mean_it", true}});
+  EXPECT_EQ(map.pools.at(1).id, q);
+  EXPECT_TRUE(map.unknown_pools.has(r));
+  run({{"prefix", "map restore"}, {"map", older}, {"yes_i_really_mean_it", true}});
+  EXPECT_TRUE(map.unknown_pools.has(q));
+  EXPECT_TRUE(map.unknown_pools.has(r));
+  EXPECT_FALSE(map.unknown_pools.has(q - 1));
 }
 
 // The authority's store is lost: its new one has a map of its own, and its own UUID.
@@ -358,12 +388,43 @@ TEST_F(LostAuthorityTest, APoolMadeAfterTheBackupDoesNotGiveItsIdToAnother) {
 
 TEST_F(LostAuthorityTest, PoolsThatTheBackupMayNotKnowAreKeptUntilTheyAreSaidToBeGone) {
   run(restore({0}));
-  EXPECT_EQ(map.unknown_pools, (objecter::PoolIdRange{before.next_pool_id, map.next_pool_id}));
+  EXPECT_EQ(map.unknown_pools, objecter::PoolIdSet({{before.next_pool_id, map.next_pool_id}}));
+  const std::string shown = map.unknown_pools.to_text();
   run({{"prefix", "pool create"}, {"pool", "p2"}, {"osds", {0}}});
   EXPECT_FALSE(map.unknown_pools.has(map.find_pool(std::string_view("p2"))->id));
-  refusal({{"prefix", "pool purge-unknown"}}, OsdErrc::kNotPermitted);
-  run({{"prefix", "pool purge-unknown"}, {"yes_i_really_really_mean_it", true}});
+  json purge = {{"prefix", "pool purge-unknown"}, {"ids", shown}};
+  purge["yes_i_really_really_mean_it"] = true;
+  EXPECT_NE(refusal(purge, OsdErrc::kBusy).find("osd.1"), std::string::npos) << "it may know more";
+  boot(1, before.osds[1].store);
+  OsdBoot late = boot_of(2, before.osds[2].store);
+  late.kind = objecter::StoreKind::kFile;
+  late.next_pool_id = map.next_pool_id + 3;
+  accept(boot_osd(map, late).next);
+  EXPECT_NE(refusal(purge, OsdErrc::kNotPermitted).find(map.unknown_pools.to_text()),
+            std::string::npos)
+      << "not of these ids";
+  purge["ids"] = map.unknown_pools.to_text();
+  purge.erase("yes_i_really_really_mean_it");
+  refusal(purge, OsdErrc::kNotPermitted);
+  purge["yes_i_really_really_mean_it"] = true;
+  run(purge);
   EXPECT_TRUE(map.unknown_pools.is_empty());
+}
+
+// Servers delete what is in it: a backup that knows it must not bring it back by the way.
+TEST_F(LostAuthorityTest, AnUnknownPoolThatWasGivenUpIsARemovedOne) {
+  run(restore({0}));
+  for (const int id : {1, 2}) boot(id, before.osds[static_cast<std::size_t>(id)].store);
+  run({{"prefix", "pool purge-unknown"},
+       {"ids", map.unknown_pools.to_text()},
+       {"yes_i_really_really_mean_it", true}});
+  objecter::PoolInfo late = before.pools[0];
+  late.id = before.next_pool_id++;
+  late.name = "late";
+  before.pools.push_back(late);
+  backup = json::parse(objecter::to_json(before));
+  EXPECT_NE(refusal(restore({0}), OsdErrc::kNotPermitted).find("--pool-removed late"),
+            std::string::npos);
 }
 
 // The second backup knows what the first one did not.
@@ -379,7 +440,7 @@ TEST_F(LostAuthorityTest, ANewerBackupTellsWhichPoolsAreKnown) {
     if (osd["id"] == 0) osd["store"] = map.osds[0].store.to_string();
   run(restore(json::array()));
   EXPECT_NE(map.find_pool(std::string_view("late")), nullptr);
-  EXPECT_EQ(map.unknown_pools.from, before.next_pool_id);
+  EXPECT_EQ(map.unknown_pools, objecter::PoolIdSet({{before.next_pool_id, map.next_pool_id}}));
 }
 
 // Which pools there were after the backup is known to those servers alone.

@@ -25,10 +25,10 @@ class PoolPurgerTest : public StoreFixture {
   }
   // Pools 1 … last were given out; those of `present` are there.
   void set_map(objecter::PoolId last, std::vector<objecter::PoolId> present,
-               objecter::PoolIdRange unknown = {}) {
+               objecter::PoolIdSet unknown = {}) {
     objecter::OsdMap map;
     map.next_pool_id = last + 1;
-    map.unknown_pools = unknown;
+    map.unknown_pools = std::move(unknown);
     for (const objecter::PoolId id : present) map.pools.emplace_back().id = id;
     purger.on_map(std::make_shared<const objecter::OsdMap>(std::move(map)));
     turn();
@@ -72,7 +72,7 @@ TEST_F(PoolPurgerTest, APoolThatARestoredMapBringsBackIsLeft) {
 TEST_F(PoolPurgerTest, WhatARestoredMapMayNotKnowStaysUntilItIsSaidToBeGone) {
   write(1, "a");
   write(2, "b");
-  set_map(3, {}, {2, 4});
+  set_map(3, {}, objecter::PoolIdSet({{2, 4}}));
   EXPECT_EQ(asked, (std::vector<ObjectId>{{1, "a"}}));
   end_removal();
   EXPECT_EQ(asked.size(), 1u);
