@@ -42,6 +42,9 @@ void Reserve::refill() {
   if (more == 0) return;
   if (tree_.syscalls().allocate(fd_.get(), 0, held_, more) == 0) {
     held_ += more;
+    // Else a power cut may take it, and the next start may find the disk full. If this fails the
+    // space is held all the same.
+    tree_.syscalls().sync_file(fd_.get());
   } else {
     tree_.syscalls().truncate(fd_.get(), held_);  // not what it got before it failed
   }

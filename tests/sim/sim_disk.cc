@@ -334,10 +334,23 @@ int SimDisk::reopen(int fd, int flags) {
   return Syscalls::reopen(fd, flags);
 }
 
+// As file systems do it: page after page, as far as there is room. All or nothing would tear a page
+// whose first bytes came by a short write.
+std::size_t SimDisk::room_for(int fd, uint64_t offset, std::size_t length) const {
+  if (!free_) return length;
+  while (length > 0 && !has_room(holes_in(fd, offset, length))) {
+    const uint64_t last = (offset + length - 1) / kSpaceUnit * kSpaceUnit;
+    length = last > offset ? last - offset : 0;
+  }
+  return length;
+}
+
 ssize_t SimDisk::write(int fd, ConstBytes from, uint64_t offset, int flags) {
   if (from.size() > 1 && fails(short_writes)) from = from.first(1 + host_.below(from.size() - 1));
   if (fails(failing_writes)) return -EIO;
-  if (free_ && !has_room(holes_in(fd, offset, from.size()))) return -ENOSPC;
+  const std::size_t length = room_for(fd, offset, from.size());
+  if (length == 0 && !from.empty()) return -ENOSPC;
+  from = from.first(length);
   keep_blocks(fd, offset, from.size());
   const uint64_t before = free_ ? allocated_by(fd) : 0;
   const ssize_t written = Syscalls::write(fd, from, offset, flags & ~RWF_DSYNC);

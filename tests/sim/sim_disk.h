@@ -97,6 +97,7 @@ class SimDisk final : public osd::Syscalls {
   bool fails(unsigned& left);
   // Whether so much can be allocated; and what a call has made of it.
   bool has_room(uint64_t bytes) const { return !free_ || bytes <= *free_; }
+  std::size_t room_for(int fd, uint64_t offset, std::size_t length) const;
   void count_space(uint64_t before, uint64_t after);
   void count_unlinked(const std::string& path);
 

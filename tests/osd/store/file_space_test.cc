@@ -70,6 +70,18 @@ TEST_F(FileSpaceTest, ATruncationThatFindsNoSpaceTakesFromTheReserve) {
   EXPECT_EQ(content_of(id_)->size(), 10U);
 }
 
+// Else a power cut takes it, and the start after that may find a full disk.
+TEST_F(FileSpaceTest, TheReserveIsDurableWhenItIsFilledAgain) {
+  make_object(id_, bytes_);
+  fail_nth("fallocate", 1, ENOSPC);
+  ASSERT_EQ(zero(0, 4096), kNone);
+  ASSERT_FALSE(reserve_.is_full());
+  fake_.take_calls();
+  reserve_.refill();
+  EXPECT_TRUE(reserve_.is_full());
+  EXPECT_EQ(fake_.count("fsync"), 1U);
+}
+
 TEST_F(FileSpaceTest, WhenTheReserveHasNothingLeftThereIsNoSpace) {
   make_object(id_, bytes_);
   fake_.fail("fallocate", ENOSPC);
