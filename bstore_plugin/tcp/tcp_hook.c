@@ -180,9 +180,9 @@ static int has_place(const struct iscsi_connection* connection, const void* to, 
 }
 
 // tgt makes a buffer of the length that a command expects, whatever its CDB says, and only then
-// looks at the CDB. No LUN of ours takes more (MAXIMUM TRANSFER LENGTH). Lengths of 2 GiB wrap in
-// tgt, too, and would leave a command with a length and no buffer.
-static int fits_tgt(uint32_t length) { return length <= 32u << 20; }
+// looks at the CDB. No LUN of ours takes more than half of it (MAXIMUM TRANSFER LENGTH). Lengths of
+// 2 GiB wrap in tgt, too, and would leave a command with a length and no buffer.
+static int fits_tgt(uint32_t length) { return length <= 64u << 20; }
 
 // Whether the additional header, which has arrived, is one that tgt can take: it subtracts 1 from
 // the length of an extended CDB, and goes on behind that without alignment.
@@ -336,7 +336,7 @@ static struct iscsi_task* fast_alloc_task(struct iscsi_connection* connection, s
   struct iscsi_task* task;
   if ((command->opcode & ISCSI_OPCODE_MASK) == ISCSI_OP_SCSI_CMD &&
       !fits_tgt(ntohl(command->data_length))) {
-    refuse(connection, "a command expects more than 32 MiB");
+    refuse(connection, "a command expects more than 64 MiB");
     return NULL;  // which tgt takes for a lack of memory, and closes the connection
   }
   if (connection->state == STATE_SCSI && !is_in_window(connection)) {

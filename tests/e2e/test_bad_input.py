@@ -232,7 +232,7 @@ class ServerTest(TestCase):
         good = record.read_bytes()
         body = good[:4] + struct.pack("<H", 99) + good[6:-4]
         record.write_bytes(body + struct.pack("<I", crc32c(body)))
-        self.assert_does_not_start(sentence="format version 99, this program knows version 5")
+        self.assert_does_not_start(sentence="format version 99, this program knows version 6")
         record.write_bytes(good[:-1] + bytes([good[-1] ^ 1]))
         self.assert_does_not_start(sentence="checksum does not match")
         record.write_bytes(good)

@@ -327,7 +327,7 @@ class FaultTest(FastIscsiCase):
             return bytes(pdu) + bytes(1020)
 
         def more_than_the_maximum_transfer_length(initiator):  # whatever its CDB says
-            return initiator.command_pdu(bytes([0x2a, 0, 0, 0, 0, 0, 0, 0, 8, 0]), write_bytes=(32 << 20) + 1)
+            return initiator.command_pdu(bytes([0x2a, 0, 0, 0, 0, 0, 0, 0, 8, 0]), write_bytes=(64 << 20) + 1)
 
         for number, send_what in enumerate((behind_the_end, more_than_fits, data_of_a_task_management_request,
                                             ahs_of_a_ping, more_than_the_maximum_transfer_length)):

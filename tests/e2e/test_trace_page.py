@@ -67,6 +67,7 @@ class TracePageTest(LunarTestCase):
 
     def place_of(self, browser, what):
         """Middle of the widest bar that fulfils `what`, of what is to be seen of it, in the window."""
+        browser.evaluate("canvas.scrollIntoView()")
         return browser.evaluate(
             "(() => { const place = canvas.getBoundingClientRect();"
             " const left = b => Math.max(b.x0, 0), right = b => Math.min(b.x1, canvas.clientWidth);"

@@ -85,6 +85,7 @@ class Import {
       if (StopSignals::has_received() && !error_) error_ = StopSignals::error().code;
     }
     cluster.run_until([this] { return extents_in_flight_ == 0; });
+    if (StopSignals::has_received() && !error_) error_ = StopSignals::error().code;
     if (!error_) error_ = flush_image(cluster, image_);
     if (error_) return failure(StopSignals::error_of("import", error_));
     line_.show(size_, size_);  // the end may be a hole
@@ -178,6 +179,7 @@ class Export {
       if (!error_) start_extent(offset);
     }
     cluster.run_until([this] { return in_flight_.empty(); });
+    if (StopSignals::has_received() && !error_) error_ = StopSignals::error().code;
     if (!error_ && is_sparse_ && ftruncate(target_.fd(), static_cast<off_t>(image_.size())) != 0) {
       error_ = last_system_error();
     }
