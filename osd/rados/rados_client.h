@@ -111,11 +111,12 @@ class RadosClient {
   virtual int open_pool(const std::string& pool, const std::string& name_space,
                         std::unique_ptr<RadosPool>& opened) = 0;
   virtual int space(Space& space) = 0;
-  // By which Ceph knows this client, and no other one.
+  // By which Ceph knows this client and no other one, and which Ceph that is.
   virtual std::string address() const = 0;
   // Whatever the client of that address has sent and not been answered is not carried out once
   // this has returned, as far as later calls of this client can tell. For kBlocklistTime: one that
-  // stood still for longer, as in a suspended machine, could go on then.
+  // stood still for longer, as in a suspended machine, could go on then. -EXDEV: it is a client of
+  // another Ceph than ours.
   virtual int blocklist(const std::string& address) = 0;
   // Whoever was put on the blocklist before this call, by any client, is fenced as far as later
   // calls of this client can tell.

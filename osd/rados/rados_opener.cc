@@ -50,10 +50,10 @@ Outcome<void> fence_last_start(RadosClient& client, const std::string& path) {
     const int error = client.blocklist(*last);
     if (error != 0)
       return failure(system_error(-error),
-                     fmt::format("the RADOS client of the last start, {}, cannot be put on Ceph's "
-                                 "blocklist: {}; the capabilities of rados_id need mon 'profile "
-                                 "rbd', or allow command \"osd blocklist\"",
-                                 *last, std::strerror(-error)));
+                     why_not_fenced(*last, error) +
+                         "; it is that of the last start, and must be fenced first. The "
+                         "capabilities of rados_id need mon 'profile rbd', or allow command \"osd "
+                         "blocklist\"");
   }
   const auto noted = write_file_atomically(file, as_const_bytes(client.address()));
   if (!noted) return failure(noted.error());

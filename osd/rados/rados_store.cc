@@ -152,18 +152,25 @@ RadosStore::~RadosStore() {
 
 // --- fences ---
 
+std::string why_not_fenced(const std::string& client, int error) {
+  if (error == -EXDEV)
+    return fmt::format(
+        "the RADOS client {} is one of another Ceph than that of this server: see "
+        "rados_conf on both hosts",
+        client);
+  return fmt::format("the RADOS client {} cannot be put on Ceph's blocklist: {}", client,
+                     std::strerror(-error));
+}
+
 void RadosStore::fence(const std::string& client, UniqueFunction<void(Outcome<void>)> done) {
   if (calls_.is_closed()) return done(failure(OsdErrc::kShutdown, "this server is shutting down"));
   calls_.enter();
-  fences_.run(
-      [this, client] { return client_->blocklist(client); },
-      [this, client, done = std::move(done)](int error) mutable {
-        calls_.leave();
-        if (error == 0) return done({});
-        done(failure(OsdErrc::kIoError,
-                     fmt::format("the RADOS client {} cannot be put on Ceph's blocklist: {}",
-                                 client, std::strerror(-error))));
-      });
+  fences_.run([this, client] { return client_->blocklist(client); },
+              [this, client, done = std::move(done)](int error) mutable {
+                calls_.leave();
+                if (error == 0) return done({});
+                done(failure(OsdErrc::kIoError, why_not_fenced(client, error)));
+              });
 }
 
 // A server is fenced before a map says that it is gone. One that has come and gone while we had no

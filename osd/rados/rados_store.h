@@ -17,6 +17,9 @@
 
 namespace lunar::osd {
 
+// A sentence from what RadosClient::blocklist() returned.
+std::string why_not_fenced(const std::string& client, int error);
+
 // Objects in RADOS: those of a pool are in a namespace of a RADOS pool, under their own names.
 // What belongs to the server itself (identity, records, lock) is in a store of this host, its home.
 // - Whatever ends without an error is durable in Ceph: there is nothing to flush, and no start of

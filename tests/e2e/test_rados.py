@@ -58,7 +58,7 @@ class RadosTest(LunarTestCase):
     def test_servers_killed_under_load_lose_nothing(self):
         self.start_lunar(num_osds=2)
         lun = self.new_lun(size="64M", object_size="1M")
-        running = self.start_load("verify", lun.url, bytes="96M", seed=52, mix="rw", max_op="256K", depth=8,
+        running = self.start_load("verify", lun.url, bytes="512M", seed=52, mix="rw", max_op="256K", depth=8,
                                   retry_seconds=120)
         for victim in (1, 0):  # 0 is the map authority
             self.wait_for_writes(running)
@@ -82,14 +82,15 @@ class RadosTest(LunarTestCase):
 
     def test_the_client_of_a_killed_server_is_on_the_blocklist_before_the_next_one_serves(self):
         self.start_lunar(num_osds=1)
-        client = (self.cluster.store_folder(0) / "rados_client").read_text()
+        client, cluster = (self.cluster.store_folder(0) / "rados_client").read_text().split("@")
+        self.assertEqual(cluster, self.ceph.ceph("fsid").strip())
         self.assertNotIn(client, self.ceph.ceph("osd", "blocklist", "ls"))
         self.cluster.restart_osd(0)
         (entry,) = (line for line in self.ceph.ceph("osd", "blocklist", "ls").splitlines()
                     if client.split("/")[1] in line)
         until = datetime.datetime.strptime(entry.split()[1][:19], "%Y-%m-%dT%H:%M:%S")
         self.assertGreater(until, datetime.datetime.now() + datetime.timedelta(days=29))
-        self.assertNotEqual((self.cluster.store_folder(0) / "rados_client").read_text(), client)
+        self.assertNotEqual((self.cluster.store_folder(0) / "rados_client").read_text().split("@")[0], client)
 
     def test_compare_and_write_compares_an_absent_object_as_zeroes(self):
         self.start_lunar(num_osds=1)

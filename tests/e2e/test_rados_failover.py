@@ -104,7 +104,7 @@ class RadosFailoverTest(LunarTestCase):
         return info["up"]
 
     def rados_client(self, osd):
-        return (self.cluster.store_folder(osd) / "rados_client").read_text()
+        return (self.cluster.store_folder(osd) / "rados_client").read_text().split("@")[0]
 
     def is_on_blocklist(self, client):
         return client.split("/")[1].rstrip("]") in self.ceph.ceph("osd", "blocklist", "ls")

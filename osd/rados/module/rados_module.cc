@@ -287,11 +287,15 @@ class LibradosClient final : public RadosClient {
     return 0;
   }
 
-  std::string address() const override { return cluster_.get_addrs(); }
+  std::string address() const override { return cluster_.get_addrs() + kOfCluster + cluster(); }
 
   int blocklist(const std::string& address) override {
     const std::chrono::seconds time = kBlocklistTime;
-    const int result = cluster_.blocklist_add(address, static_cast<uint32_t>(time.count()));
+    const std::size_t mark = address.rfind(kOfCluster);
+    // What another cluster is told of a client there keeps nobody from writing.
+    if (mark != std::string::npos && address.substr(mark + 1) != cluster()) return -EXDEV;
+    const int result =
+        cluster_.blocklist_add(address.substr(0, mark), static_cast<uint32_t>(time.count()));
     if (result < 0) return result;
     return catch_up();
   }
@@ -300,6 +304,12 @@ class LibradosClient final : public RadosClient {
   int catch_up() override { return cluster_.wait_for_latest_osdmap(); }
 
  private:
+  static constexpr char kOfCluster = '@';  // an address has none
+  std::string cluster() const {
+    std::string fsid;
+    return cluster_.cluster_fsid(&fsid) == 0 ? fsid : "unknown";
+  }
+
   mutable librados::Rados cluster_;
 };
 
