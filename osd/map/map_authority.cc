@@ -130,17 +130,25 @@ void MapAuthority::boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::Os
   add(std::move(pending));
 }
 
-void MapAuthority::on_known_epoch(objecter::Epoch epoch) {
+void MapAuthority::on_known_epoch(objecter::OsdId osd, objecter::Epoch epoch) {
   // Further than any number of restores brings it: somebody has made it up.
   if (epoch > map_->epoch + kMaxEpochAhead) return;
   latest_known_ = std::max(latest_known_, epoch);
+  if (known_epochs_.size() < OsdMap::kMaxOsds || known_epochs_.contains(osd))
+    known_epochs_[osd] = epoch;
   if (!is_busy_) catch_up();  // else when that is written
 }
 
 void MapAuthority::catch_up() {
-  if (!awaits_servers(*map_) || latest_known_ <= map_->epoch) return;
+  objecter::Epoch known = 0;
+  for (const objecter::OsdInfo& osd : map_->osds) {
+    const auto at = known_epochs_.find(osd.id);
+    if (at != known_epochs_.end() && !osd.store.is_nil() && osd.incarnation == 0)
+      known = std::max(known, at->second);
+  }
+  if (known <= map_->epoch) return;
   auto pending = std::make_unique<LaterEpochProposal>();
-  pending->known = latest_known_;
+  pending->known = known;
   add(std::move(pending));
 }
 

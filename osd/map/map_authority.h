@@ -2,6 +2,7 @@
 #pragma once
 
 #include <deque>
+#include <map>
 #include <memory>
 #include <set>
 #include <string>
@@ -38,10 +39,10 @@ class MapAuthority {
   // Each `done` runs once; at once if nothing has to be written.
   void command(std::string text, UniqueFunction<void(objecter::CommandReply)> done);
   void boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::OsdBootReply)> done);
-  // A server has the map of this epoch. If ours is older, and was restored as long as not all
-  // servers have come since, it is published again as a later one: else that server would never
-  // take it. An authority whose store was put back to an older state must not do so.
-  void on_known_epoch(objecter::Epoch epoch);
+  // A server has the map of this epoch. If ours is older, and was restored, and that server has not
+  // come since, it is published again as a later one: else it would never be taken there. An
+  // authority whose store was put back to an older state must not do so.
+  void on_known_epoch(objecter::OsdId osd, objecter::Epoch epoch);
   // Its session is gone for good; of the start that is up in the map now. An error, with a
   // sentence, if it stays up there: it could not be fenced, or the map not be written.
   void osd_is_down(objecter::OsdId osd, UniqueFunction<void(Outcome<void>)> done);
@@ -78,9 +79,10 @@ class MapAuthority {
   UniqueFunction<void(objecter::OsdMapRef)> on_map_;
   std::deque<std::unique_ptr<MapProposal>> queue_;
   objecter::OsdMapRef proposed_;
-  objecter::Epoch latest_known_ = 0;  // that a server had
-  bool is_busy_ = false;              // the change of the first of the queue is being made
-  std::set<std::string> fenced_;      // RADOS clients of map_, for that change
+  objecter::Epoch latest_known_ = 0;                         // that a server had
+  std::map<objecter::OsdId, objecter::Epoch> known_epochs_;  // the same by server
+  bool is_busy_ = false;          // the change of the first of the queue is being made
+  std::set<std::string> fenced_;  // RADOS clients of map_, for that change
   UniqueFunction<void()> drained_;
 };
 

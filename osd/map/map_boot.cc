@@ -84,8 +84,15 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
                        fmt::format("this start of osd.{} was held dead, and its RADOS client is "
                                    "fenced: only another start of it may serve",
                                    boot.osd));
+  if (known != nullptr && known->up && known->incarnation == boot.incarnation &&
+      !known->rados_client.empty() && known->rados_client != boot.rados_client)
+    return refuse_boot(OsdErrc::kExists,
+                       fmt::format("this start of osd.{} has the RADOS client {} in the map, and "
+                                   "that must be fenced before it has another",
+                                   boot.osd, known->rados_client));
   // What a server knows counts once after a restore: its key could use up all ids bit by bit.
-  const bool may_know_more = known == nullptr || known->incarnation == 0;
+  const bool may_know_more = known == nullptr ? awaits_servers(map) || !map.unknown_pools.is_empty()
+                                              : known->incarnation == 0;
   const bool knows_more_pools = boot.next_pool_id > map.next_pool_id;
   if (knows_more_pools &&
       (!may_know_more || boot.next_pool_id - map.next_pool_id > kMaxPoolIdsAhead))
@@ -93,8 +100,9 @@ BootChange boot_osd(const OsdMap& map, const objecter::OsdBoot& boot) {
         OsdErrc::kIncompatible,
         fmt::format("osd.{} knows pools with ids up to {}, and the authority only up to {}: the "
                     "backup that was restored is too old, restore a newer one there with lunar map "
-                    "restore",
-                    boot.osd, boot.next_pool_id - 1, map.next_pool_id - 1));
+                    "restore. If there is none, lunar osd replace {} {} takes the server as it is",
+                    boot.osd, boot.next_pool_id - 1, map.next_pool_id - 1, boot.osd,
+                    boot.store.to_string()));
   OsdInfo now{boot.osd, boot.store, boot.addresses, true, boot.incarnation};
   now.kind = boot.kind;
   now.rados_client = boot.rados_client;

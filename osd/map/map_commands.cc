@@ -93,14 +93,20 @@ CommandChange map_dump(const OsdMap& map, const Json&) {
   return {{OsdErrc::kOk, map.epoch, objecter::to_json(map)}, std::nullopt};
 }
 
-Outcome<OsdId> osd_argument(const OsdMap& map, const Json& arguments) {
+Outcome<OsdId> osd_number(const Json& arguments) {
   const auto found = arguments.find("osd");
   const auto id = found == arguments.end() ? std::nullopt : number_of(*found);
-  if (!id) return failure(OsdErrc::kInvalid, "\"osd\" must be the number of an OSD, such as 0");
-  if (*id > INT32_MAX || map.find_osd(static_cast<OsdId>(*id)) == nullptr)
+  if (!id || *id > INT32_MAX)
+    return failure(OsdErrc::kInvalid, "\"osd\" must be the number of an OSD, such as 0");
+  return static_cast<OsdId>(*id);
+}
+
+Outcome<OsdId> osd_argument(const OsdMap& map, const Json& arguments) {
+  auto id = osd_number(arguments);
+  if (id && map.find_osd(*id) == nullptr)
     return failure(OsdErrc::kInvalid,
                    fmt::format("there is no osd.{} in the map; `osd ls` lists them", *id));
-  return static_cast<OsdId>(*id);
+  return id;
 }
 
 OsdInfo& info_of(OsdMap& map, OsdId id) {
@@ -445,14 +451,35 @@ std::string pools_on(const OsdMap& map, OsdId id) {
   return names.empty() ? "no pool" : names;
 }
 
+// A server that was added after the backup from which the map was restored.
+CommandChange osd_replace_unknown(const OsdMap& map, OsdId id, const Uuid& store, bool is_sure) {
+  for (const OsdInfo& osd : map.osds)
+    if (osd.store == store)
+      return refuse(OsdErrc::kExists,
+                    fmt::format("store {} is osd.{} in the map", store.to_string(), osd.id));
+  if (!is_sure)
+    return refuse(
+        OsdErrc::kNotPermitted,
+        fmt::format("there is no osd.{} in the map; if it was added after the backup from "
+                    "which the map was restored, repeat with --yes-i-really-mean-it",
+                    id));
+  OsdMap next = map;
+  next.osds.push_back({id, store, {}, false});
+  std::sort(next.osds.begin(), next.osds.end(),
+            [](const OsdInfo& a, const OsdInfo& b) { return a.id < b.id; });
+  return change(std::move(next), {{"osd", id}, {"store", store.to_string()}, {"status", "added"}});
+}
+
 CommandChange osd_replace(const OsdMap& map, const Json& arguments) {
-  const auto id = osd_argument(map, arguments);
+  const auto id = osd_number(arguments);
   if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
   const auto store = Uuid::parse(text_of(arguments, "store"));
   if (!store || store->is_nil())
     return refuse(OsdErrc::kInvalid,
                   "\"store\" must be the UUID of the store that is to be meant; lunar-osd --mkfs "
                   "says it, and the server when it is refused");
+  if (map.find_osd(*id) == nullptr)
+    return osd_replace_unknown(map, *id, *store, is_set(arguments, "yes_i_really_mean_it"));
   const OsdInfo& known = *map.find_osd(*id);
   if (*id == map.authority)
     return refuse(OsdErrc::kInvalid,
@@ -512,12 +539,16 @@ Outcome<void> bring_up_to_date(OsdMap& restored, const OsdMap& map, const std::v
                                  "--osd-lost {}",
                                  id, id));
   }
+  // The authority's store was put back to an older state: of other starts it does not know enough.
+  const bool is_behind = restored.epoch > map.epoch;
   for (OsdInfo& osd : restored.osds) {
     const OsdInfo* now = map.find_osd(osd.id);
     if (now == nullptr || now->store.is_nil()) {
       // Nobody is up because a backup says so, and which start was the last one it cannot know.
+      // Nor by what that can be fenced, so that PGs in RADOS wait for the next one (placement.h).
       mark_down(osd);
       osd.incarnation = 0;
+      osd.kind.reset();
       continue;
     }
     const bool is_other = !osd.store.is_nil() && osd.store != now->store;
@@ -537,25 +568,45 @@ Outcome<void> bring_up_to_date(OsdMap& restored, const OsdMap& map, const std::v
                           {"store", now->store.to_string()}});
     osd = *now;
     osd.lost_below = lost_below;
+    if (is_behind && osd.id != map.authority) osd.incarnation = 0;
   }
   return {};
 }
 
-// Who is in and who is out of a pool in RADOS changes, and no object moves by it.
-bool is_same_pool(const PoolInfo& pool, PoolInfo then) {
-  if (pool.store == StoreKind::kRados)
-    for (const PoolInfo::Member& member : pool.members)
-      if (PoolInfo::Member* const other = member_in_rados(then, member.osd); other != nullptr)
-        other->weight = member.weight;
-  return pool == then;
+// The map, if it knows what became of the pools of a backup. One that was made anew after the loss
+// of the authority's disk does not: what was removed there was another pool.
+const OsdMap* history_of(const OsdMap& map, const OsdMap& backup) {
+  const bool is_on_its_store =
+      backup.find_osd(map.authority)->store == map.find_osd(map.authority)->store;
+  return is_on_its_store || map.epoch > kRestoreGap ? &map : nullptr;
+}
+
+// Who is out of a pool stays out.
+void keep_weights(OsdMap& restored, const OsdMap& map) {
+  for (PoolInfo& pool : restored.pools)
+    if (const PoolInfo* now = map.find_pool(pool.id);
+        now != nullptr && pool.store == StoreKind::kRados)
+      pool.members = now->members;
+}
+
+// A file that somebody has made up could use up what is never given out twice.
+Outcome<void> check_counters(const OsdMap& restored, const OsdMap& map) {
+  if (restored.epoch > std::max(map.epoch, OsdMap::kMaxEpoch / 2))
+    return failure(OsdErrc::kInvalid,
+                   fmt::format("that map has epoch {}, which no cluster comes to", restored.epoch));
+  if (restored.next_pool_id > std::max(map.next_pool_id, OsdMap::kMaxPoolId / 2))
+    return failure(OsdErrc::kInvalid, fmt::format("that map has given out {} pool ids, which no "
+                                                  "cluster comes to",
+                                                  restored.next_pool_id));
+  return {};
 }
 
 // Pools of the backup that were removed since: their objects were being deleted.
-Outcome<void> check_removed_pools(const OsdMap& restored, const OsdMap& map,
+Outcome<void> check_removed_pools(const OsdMap& restored, const OsdMap* history,
                                   const Json& arguments) {
   const std::vector<Json> named = list_of(arguments, "pool_removed");
   for (const PoolInfo& pool : restored.pools) {
-    if (!is_removed(map, pool.id) ||
+    if (history == nullptr || !is_removed(*history, pool.id) ||
         std::find(named.begin(), named.end(), Json(pool.name)) != named.end())
       continue;
     return failure(OsdErrc::kNotPermitted,
@@ -592,22 +643,26 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
                                 "--mkfs --mkmap makes it",
                                 pool.id, pool.name, then->name));
   }
+  if (const auto possible = check_counters(*restored, map); !possible)
+    return refuse(OsdErrc::kInvalid, possible.error().message);
   const auto lost = lost_osds(arguments);
   if (!lost) return refuse(OsdErrc::kInvalid, lost.error().message);
-  if (const auto there = check_removed_pools(*restored, map, arguments); !there)
+  const OsdMap* const history = history_of(map, *restored);
+  if (const auto there = check_removed_pools(*restored, history, arguments); !there)
     return refuse(static_cast<OsdErrc>(there.error().code.value()), there.error().message);
   Json replaced = Json::array();
   // A pool id is never used twice.
   restored->next_pool_id = std::min(
       std::max(restored->next_pool_id, map.next_pool_id) + kRestorePoolGap, OsdMap::kMaxPoolId);
-  mark_unknown_pools(*restored, map);
-  restored->epoch = std::max(restored->epoch, map.epoch) + kRestoreGap;
+  mark_unknown_pools(*restored, history);
+  keep_weights(*restored, map);
   // What was taken from an entity since is not given back, and no cluster is without capabilities
   // again. Only one that was made anew has none of its own to keep.
   if (!map.entities.empty() || !restored->has_caps()) restored->entities = map.entities;
   restored->enforces_caps = restored->enforces_caps || map.enforces_caps;
   if (const auto known = bring_up_to_date(*restored, map, *lost, replaced); !known)
     return refuse(static_cast<OsdErrc>(known.error().code.value()), known.error().message);
+  restored->epoch = std::max(restored->epoch, map.epoch) + kRestoreGap;
   std::string dropped;
   for (const PoolInfo& pool : map.pools)
     if (restored->find_pool(pool.id) == nullptr)
@@ -671,6 +726,11 @@ std::optional<PoolInfo> rados_pool_asked_for(const OsdMap& map, std::string_view
   const auto pool = pool_of(map, arguments);
   if (!pool || pool->store != StoreKind::kRados) return std::nullopt;
   return *pool;
+}
+
+bool may_be_old(std::string_view text) {
+  const auto json = parse_json<Json>(text, objecter::kAnswerBounds);
+  return json && json->is_object() && is_set(*json, "may_be_old");
 }
 
 std::string command_prefix(std::string_view text) {

@@ -34,6 +34,9 @@ enum class MapCommandKind : uint8_t {
 };
 MapCommandKind kind_of_map_command(std::string_view prefix);
 
+// Whether the command asks for the map that a server has, though it may be an old one.
+bool may_be_old(std::string_view text);
+
 // The "prefix" of a command; empty if it is no JSON object that has one.
 std::string command_prefix(std::string_view text);
 

@@ -4,6 +4,7 @@
 #include <fmt/core.h>
 
 #include <algorithm>
+#include <charconv>
 #include <nlohmann/json.hpp>
 #include <utility>
 
@@ -18,6 +19,36 @@ namespace lunar::osd {
 using objecter::MessageType;
 using objecter::OsdMap;
 using objecter::OsdMapRef;
+
+namespace {
+
+std::optional<OsdId> osd_named(std::string_view entity) {
+  constexpr std::string_view kPrefix = "osd.";
+  if (!entity.starts_with(kPrefix)) return std::nullopt;
+  OsdId id = -1;
+  const auto [end, error] =
+      std::from_chars(entity.data() + kPrefix.size(), entity.data() + entity.size(), id);
+  if (error != std::errc() || end != entity.data() + entity.size() || id < 0) return std::nullopt;
+  return id;
+}
+
+// A sentence if a pool of ours has the id of another one there: their objects would mix. Else
+// empty.
+std::string why_mixed(const OsdMap& ours, const OsdMap& map) {
+  for (const objecter::PoolInfo& pool : ours.pools) {
+    const objecter::PoolInfo* there = map.find_pool(pool.id);
+    if (there == nullptr || is_same_pool(pool, *there)) continue;
+    return fmt::format(
+        "pool {} is '{}' in our map epoch {} and '{}' in epoch {} of the authority, whose store "
+        "was "
+        "put back to an older state: its objects would mix with ours; restore the newest map "
+        "there, see `lunar map backup --any-server`",
+        pool.id, pool.name, ours.epoch, there->name, map.epoch);
+  }
+  return {};
+}
+
+}  // namespace
 
 MapService::MapService(msgr::EventCenter& center, ServerRecords& records, StoreFencing& fencing,
                        AccessControl& access, MapServiceHost& host, OsdMapRef map, Options options)
@@ -147,6 +178,8 @@ void MapService::on_newer_map(OsdMap map) {
   // A restored map may know of fewer pools than we have had. The authority hears of them by our
   // next boot, however late that is.
   if (newest) {
+    if (const std::string why = why_mixed(*newest, map); !why.empty())
+      return on_refused(OsdErrc::kIncompatible, why);
     OsdMap wider = map;
     know_of_pool_ids(wider, newest->next_pool_id);
     if (const auto valid = objecter::validate(wider); valid)
@@ -189,22 +222,26 @@ void MapService::subscribe(msgr::Connection& connection, ConstBytes front) {
   const auto wanted = objecter::decode_map_subscribe(front);
   if (!wanted) return;
   watched_.on_heartbeat(connection);
-  const bool is_server = connection.peer().entity.starts_with("osd.");
-  if (authority_ && is_server && wanted->epoch > epoch() &&
+  const auto sender = osd_named(connection.peer().entity);
+  if (authority_ && sender && wanted->epoch > epoch() &&
       pace_.take(connection.peer().entity, center_.now()))
-    authority_->on_known_epoch(wanted->epoch);
+    authority_->on_known_epoch(*sender, wanted->epoch);
   subscribers_.subscribe(connection, wanted->epoch, map_);
 }
 
 void MapService::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
-  if (authority_ && !unfenced_.empty() && command_prefix(text) == "status")
+  const std::string prefix = command_prefix(text);
+  const MapCommandKind kind = kind_of_map_command(prefix);
+  const bool shows = kind == MapCommandKind::kShows || kind == MapCommandKind::kReads;
+  // What only shows the map does not wait for a change that is being made.
+  if (authority_ && prefix == "status")
     return done(with_unfenced(run_map_command(*map_, text).reply));
+  if (authority_ && shows) return done(run_map_command(*map_, text).reply);
   if (authority_) return authority_->command(std::move(text), std::move(done));
   // As of when the authority was heard last. One that has not been heard since this start would
-  // show what was there before it.
-  const MapCommandKind kind = kind_of_map_command(command_prefix(text));
-  const bool shows = kind == MapCommandKind::kShows || kind == MapCommandKind::kReads;
-  if (may_serve() && shows) return done(run_map_command(*map_, text).reply);
+  // show what was there before it, which is all that is left if the authority is lost.
+  if (map_ && shows && (may_serve() || may_be_old(text)))
+    return done(run_map_command(*map_, text).reply);
   const OsdId us = options_.identity.osd;
   std::string why;
   if (!map_)

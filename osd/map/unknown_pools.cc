@@ -21,11 +21,18 @@ bool is_removed(const OsdMap& map, PoolId id) {
   return id < map.next_pool_id && map.find_pool(id) == nullptr && !map.unknown_pools.has(id);
 }
 
-void mark_unknown_pools(OsdMap& restored, const OsdMap& map) {
+void mark_unknown_pools(OsdMap& restored, const OsdMap* history) {
   restored.unknown_pools = {};
   for (PoolId id = 1; id < restored.next_pool_id; ++id)
-    if (restored.find_pool(id) == nullptr && !is_removed(map, id))
+    if (restored.find_pool(id) == nullptr && (history == nullptr || !is_removed(*history, id)))
       restored.unknown_pools.append({id, id + 1});
+}
+
+bool is_same_pool(const PoolInfo& pool, PoolInfo other) {
+  if (pool.store == objecter::StoreKind::kRados && other.members.size() == pool.members.size())
+    for (std::size_t i = 0; i < pool.members.size(); ++i)
+      other.members[i].weight = pool.members[i].weight;
+  return pool == other;
 }
 
 bool awaits_servers(const OsdMap& map) {

@@ -15,9 +15,12 @@ void know_of_pool_ids(objecter::OsdMap& map, objecter::PoolId next_pool_id);
 bool is_removed(const objecter::OsdMap& map, objecter::PoolId id);
 
 // `restored` comes from a backup and has its next_pool_id: whatever it does not list is unknown to
-// it, but what the map that it replaces knows to be removed. The backup may be of any age, so that
-// it does not count what it thinks removed.
-void mark_unknown_pools(objecter::OsdMap& restored, const objecter::OsdMap& map);
+// it, but what `history`, a map of the same cluster, knows to be removed; null if there is none.
+// The backup may be of any age, so that it does not count what it thinks removed.
+void mark_unknown_pools(objecter::OsdMap& restored, const objecter::OsdMap* history);
+// Whether objects of the one are those of the other. Who is in and who is out of a pool in RADOS
+// changes, and no object moves by it.
+bool is_same_pool(const objecter::PoolInfo& pool, objecter::PoolInfo other);
 
 // Whether a server that may know of other pools has not come since the map was restored, or since
 // its store was replaced.

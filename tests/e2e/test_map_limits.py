@@ -13,7 +13,7 @@ NIL = "00000000-0000-0000-0000-000000000000"
 
 def encoded_bytes(saved):
     """Of docs/protocol-osd.md §6."""
-    size = 54
+    size = 54 + 20  # with the unknown pools of a map that was restored
     if "entities" in saved:
         size += 5 + sum(8 + len(each["entity"]) + len(each["caps"]) for each in saved["entities"])
     for osd in saved["osds"]:

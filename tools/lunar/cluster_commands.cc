@@ -86,7 +86,7 @@ Outcome<void> refuse_better_backup(const std::string& file, const std::string& m
   const auto is = objecter::osd_map_from_json(map_text);
   if (!was || !is) return {};
   for (const objecter::PoolInfo& pool : was->pools) {
-    if (!is->unknown_pools.has(pool.id)) continue;
+    if (!is->unknown_pools.has(pool.id) && pool.id < is->next_pool_id) continue;
     return failure(std::errc::file_exists,
                    file + " knows pool " + pool.name +
                        ", and the map does not: restore it, or name another file, or add "
@@ -102,7 +102,8 @@ Outcome<std::string> newest_map(CommandContext& context) {
   std::vector<objecter::OsdId> osds;
   for (const objecter::OsdInfo& osd : (*cluster)->client().objecter().map()->osds)
     if (osd.up) osds.push_back(osd.id);
-  auto replies = send_to_each(context, osds, {{"prefix", "map dump"}}, kMapTimeout);
+  auto replies =
+      send_to_each(context, osds, {{"prefix", "map dump"}, {"may_be_old", true}}, kMapTimeout);
   if (!replies) return failure(replies.error());
   std::string text, silent;
   objecter::Epoch epoch = 0;
@@ -112,16 +113,18 @@ Outcome<std::string> newest_map(CommandContext& context) {
                                 : Outcome<objecter::OsdMap>(failure(reply.text.error()));
     if (!map) {
       silent += "\n  osd." + std::to_string(reply.osd) + ": " + map.error().message;
-    } else if (map->epoch > epoch) {
-      epoch = map->epoch;
-      of = reply.osd;
-      text = std::move(*reply.text);
+      continue;
     }
+    print_visible(stderr, "lunar: osd.%d has map epoch %llu, with %zu pools\n", reply.osd,
+                  static_cast<unsigned long long>(map->epoch), map->pools.size());
+    if (map->epoch <= epoch) continue;
+    epoch = map->epoch;
+    of = reply.osd;
+    text = std::move(*reply.text);
   }
   if (!silent.empty()) print_visible(stderr, "lunar: without the maps of%s\n", silent.c_str());
   if (of < 0) return failure(objecter::OsdErrc::kUnreachable, "no server says which map it has");
-  print_visible(stderr, "lunar: the newest map is epoch %llu, of osd.%d\n",
-                static_cast<unsigned long long>(epoch), of);
+  print_visible(stderr, "lunar: that of osd.%d is the newest one\n", of);
   return text;
 }
 

@@ -147,7 +147,7 @@ class RestoredAuthorityTest : public MapAuthorityTest {
 
 // A backup that is restored for the second time is older by a whole gap than what servers have.
 TEST_F(RestoredAuthorityTest, ARestoredMapIsLaterThanAnyThatAServerHas) {
-  authority->on_known_epoch(kKnown);
+  authority->on_known_epoch(1, kKnown);
   turn();
   EXPECT_TRUE(published.empty());  // what was not restored may be an old copy
   restore();
@@ -161,10 +161,11 @@ TEST_F(RestoredAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesAfterwa
   turn();
   ASSERT_EQ(published.size(), 1u);
   const objecter::Epoch restored = published[0]->epoch;
-  authority->on_known_epoch(restored);  // it has it
-  authority->on_known_epoch(restored + 7);
-  authority->on_known_epoch(restored + 7);
-  authority->on_known_epoch(~objecter::Epoch{0});  // nobody has that
+  authority->on_known_epoch(0, restored + 3);  // that one has come since
+  authority->on_known_epoch(1, restored);      // it has it
+  authority->on_known_epoch(1, restored + 7);
+  authority->on_known_epoch(1, restored + 7);
+  authority->on_known_epoch(1, ~objecter::Epoch{0});  // nobody has that
   turn();
   ASSERT_EQ(published.size(), 2u);
   EXPECT_GT(published[1]->epoch, restored + 7);
@@ -176,7 +177,7 @@ TEST_F(RestoredAuthorityTest, ARestoredMapBecomesLaterForAServerThatComesWhileIt
   store->hold(Call::kRecord);
   restore();
   turn();
-  authority->on_known_epoch(kKnown);
+  authority->on_known_epoch(1, kKnown);
   store->release(Call::kRecord);
   turn();
   ASSERT_EQ(published.size(), 2u);
@@ -187,7 +188,7 @@ TEST_F(RestoredAuthorityTest, ARestoredMapBecomesLaterAfterARestart) {
   restore();
   turn();
   make_authority(published.at(0));
-  authority->on_known_epoch(published[0]->epoch + 7);
+  authority->on_known_epoch(1, published[0]->epoch + 7);
   turn();
   ASSERT_EQ(published.size(), 2u);
   EXPECT_GT(published[1]->epoch, published[0]->epoch + 7);
@@ -200,7 +201,7 @@ TEST_F(RestoredAuthorityTest, AnOldCopyOfARestoredMapIsNoLaterOne) {
   boot(1, other);
   turn();
   ASSERT_EQ(published.size(), 2u);
-  authority->on_known_epoch(published[1]->epoch + 7);
+  authority->on_known_epoch(1, published[1]->epoch + 7);
   turn();
   EXPECT_EQ(published.size(), 2u);
 }

@@ -147,6 +147,29 @@ TEST_F(MapBootTest, TheMapNamesTheStoreAndItsClientUntilTheServerIsDown) {
   EXPECT_EQ(change.next->find_osd(1)->kind, objecter::StoreKind::kRados);
 }
 
+// The one before would leave the map without being fenced.
+TEST_F(MapBootTest, OneStartHasOneRadosClient) {
+  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+  boot.kind = objecter::StoreKind::kRados;
+  boot.rados_client = "v2:10.0.0.1:0/1";
+  map = *boot_osd(map, boot).next;
+  boot.rados_client = "v2:10.0.0.9:0/9";
+  EXPECT_EQ(boot_osd(map, boot).reply.error, OsdErrc::kExists);
+  boot.previous = {boot.incarnation};
+  ++boot.incarnation;
+  EXPECT_EQ(boot_osd(map, boot).reply.error, OsdErrc::kOk) << "another start";
+}
+
+// With its key all ids could be used up while it is removed again and again.
+TEST_F(MapBootTest, AServerThatNobodyKnowsBringsPoolIdsOnlyAfterARestore) {
+  OsdBoot boot = boot_of(7, Uuid::random());
+  boot.next_pool_id = map.next_pool_id + 5;
+  EXPECT_EQ(boot_osd(map, boot).reply.error, OsdErrc::kIncompatible);
+  map.unknown_pools.append({map.next_pool_id, map.next_pool_id + 2});
+  map.next_pool_id += 2;
+  EXPECT_EQ(boot_osd(map, boot).reply.error, OsdErrc::kOk);
+}
+
 // Else who stops the one would stop the other.
 TEST_F(MapBootTest, ARadosClientIsOneServersOnly) {
   OsdBoot boot = boot_of(1, map.find_osd(1)->store);

@@ -4,11 +4,13 @@
 #include <fmt/core.h>
 #include <gtest/gtest.h>
 
+#include <algorithm>
 #include <nlohmann/json.hpp>
 #include <set>
 
 #include "objecter/protocol/placement.h"
 #include "osd/map/map_boot.h"
+#include "osd/map/unknown_pools.h"
 
 namespace lunar::osd {
 namespace {
@@ -35,7 +37,7 @@ class MapCommandsTest : public ::testing::Test {
   void boot(int id, Uuid store) { accept(boot_osd(map, boot_of(id, store)).next); }
   void accept(std::optional<OsdMap> next) {
     ASSERT_TRUE(next);
-    next->epoch = map.epoch + 1;
+    next->epoch = std::max(next->epoch, map.epoch) + 1;
     map = std::move(*next);
     const auto valid = objecter::validate(map);
     ASSERT_TRUE(valid) << valid.error().message;
@@ -146,7 +148,7 @@ TEST_F(RadosMapCommandsTest, WhoIsOutIsNoOtherPool) {
   const json backup = run({{"prefix", "map backup"}});
   run({{"prefix", "osd out"}, {"osd", 1}});
   run({{"prefix", "map restore"}, {"map", backup}, {"yes_i_really_mean_it", true}});
-  EXPECT_EQ(weight(1), 2u << 16);
+  EXPECT_EQ(weight(1), 0u) << "and stays out";
 }
 
 TEST_F(MapCommandsTest, ObjectsOfAHostStayOnItsDisks) {
@@ -411,6 +413,70 @@ TEST_F(LostAuthorityTest, PoolsThatTheBackupMayNotKnowAreKeptUntilTheyAreSaidToB
   EXPECT_TRUE(map.unknown_pools.is_empty());
 }
 
+// Ids are given out there from 1 on again, and what was removed was another pool.
+TEST_F(LostAuthorityTest, WhatWasRemovedBeforeTheRestoreWasAnotherPool) {
+  before.pools.clear();
+  backup = json::parse(objecter::to_json(before));
+  run({{"prefix", "pool create"}, {"pool", "test"}});
+  run({{"prefix", "pool rm"}, {"pool", "test"}, {"yes_i_really_really_mean_it", true}});
+  run(restore({0}));
+  EXPECT_TRUE(map.unknown_pools.has(1)) << "it was p's";
+}
+
+TEST_F(LostAuthorityTest, AServerThatWasAddedAfterTheBackupIsAddedAgain) {
+  run(restore({0}));
+  const Uuid store = Uuid::random();
+  json add = {{"prefix", "osd replace"}, {"osd", 9}, {"store", store.to_string()}};
+  EXPECT_NE(refusal(add, OsdErrc::kNotPermitted).find("no osd.9"), std::string::npos);
+  add["yes_i_really_mean_it"] = true;
+  run(add);
+  ASSERT_NE(map.find_osd(9), nullptr);
+  EXPECT_EQ(map.find_osd(9)->store, store);
+  EXPECT_TRUE(awaits_servers(map));
+  boot(9, store);
+  EXPECT_TRUE(map.find_osd(9)->up);
+}
+
+TEST_F(LostAuthorityTest, ServersOfRadosAreWaitedForAsNobodyKnowsHowToFenceThem) {
+  for (objecter::OsdInfo& osd : before.osds) osd.kind = objecter::StoreKind::kRados;
+  before.osds[1].rados_client = "client/1";
+  backup = json::parse(objecter::to_json(before));
+  run(restore({0}));
+  EXPECT_FALSE(map.osds[1].kind);
+  EXPECT_EQ(map.osds[1].rados_client, "");
+}
+
+TEST_F(LostAuthorityTest, CountersThatAreMadeUpAreRefused) {
+  const json good = backup;
+  backup["epoch"] = OsdMap::kMaxEpoch - kRestoreGap;
+  EXPECT_NE(refusal(restore({0}), OsdErrc::kInvalid).find("epoch"), std::string::npos);
+  backup = good;
+  backup["next_pool_id"] = OsdMap::kMaxPoolId;
+  EXPECT_NE(refusal(restore({0}), OsdErrc::kInvalid).find("pool ids"), std::string::npos);
+}
+
+// What it says of starts may be older than what servers remember.
+TEST_F(MapCommandsTest, AnAuthorityThatWasPutBackLetsAnyStartComeAfterTheRestore) {
+  OsdMap newer = map;
+  newer.epoch += 10;
+  run({{"prefix", "map restore"},
+       {"map", objecter::to_json(newer)},
+       {"yes_i_really_mean_it", true}});
+  EXPECT_EQ(map.osds[0].incarnation, 1u);
+  EXPECT_EQ(map.osds[1].incarnation, 0u);
+  OsdBoot later = boot_of(1, map.osds[1].store);
+  later.incarnation = 9;
+  later.previous = {8};
+  EXPECT_EQ(boot_osd(map, later).reply.error, OsdErrc::kOk);
+}
+
+TEST_F(MapCommandsTest, WhatARestoreUndoesIsNotWhoMayStart) {
+  const json backup = run({{"prefix", "map backup"}});
+  run({{"prefix", "pool create"}, {"pool", "p"}});
+  run({{"prefix", "map restore"}, {"map", backup}, {"yes_i_really_mean_it", true}});
+  EXPECT_EQ(map.osds[1].incarnation, 1u) << "a copy of its store is none of its starts";
+}
+
 // Servers delete what is in it: a backup that knows it must not bring it back by the way.
 TEST_F(LostAuthorityTest, AnUnknownPoolThatWasGivenUpIsARemovedOne) {
   run(restore({0}));
@@ -598,7 +664,8 @@ TEST_F(MapStartsTest, WhatCannotBeReplaced) {
   run({{"prefix", "osd down"}, {"osd", 0}});
   run({{"prefix", "osd down"}, {"osd", 1}});
   EXPECT_NE(refusal(replace(0, store), OsdErrc::kInvalid).find("map restore"), std::string::npos);
-  refusal(replace(7, store), OsdErrc::kInvalid);
+  refusal(replace(-7, store), OsdErrc::kInvalid);
+  refusal(replace(7, map.find_osd(2)->store.to_string()), OsdErrc::kExists);
   refusal(replace(1, "x"), OsdErrc::kInvalid);
   refusal(replace(1, map.find_osd(2)->store.to_string()), OsdErrc::kExists);
 }

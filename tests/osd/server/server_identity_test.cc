@@ -272,6 +272,22 @@ TEST_F(ServerIdentityTest, AServerThatLearnsOfAnotherStartEnds) {
   EXPECT_EQ(answer_at(osds[1].address, object_on(1)), OsdErrc::kStaleMap);
 }
 
+// Its store was put back, and it has given out a pool id for the second time.
+TEST_F(ServerIdentityTest, AMapInWhichAPoolIsAnotherOneIsNotTaken) {
+  objecter::OsdMap changed = *osds[0].server->map();
+  stop(0);
+  changed.epoch += 10;
+  changed.pools[0].name = "another";
+  std::vector<std::byte> record;
+  objecter::encode(changed, record);
+  osds[0].store->put_record(kMapRecord, std::move(record), [](std::error_code) {});
+  turn();
+  start(0);
+  ASSERT_TRUE(until([&] { return !osds[1].refused.empty(); }));
+  EXPECT_NE(osds[1].refused.find("'another'"), std::string::npos) << osds[1].refused;
+  EXPECT_LT(osds[1].server->map()->epoch, changed.epoch);
+}
+
 TEST_F(ServerIdentityTest, NoPoolIdIsGivenTwiceThoughTheSameBackupIsRestoredTwice) {
   const std::string backup = command(R"({"prefix": "map backup"})").text;
   std::vector<objecter::PoolId> ids;
