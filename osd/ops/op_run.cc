@@ -71,8 +71,10 @@ OsdErrc OpRun::refusal() const {
   const OpEnvironment& env = cursor_.env();
   const ClientOp& op = cursor_.op();
   const bool is_repair = replaces_object(op.header) && !env.ledger.has_too_many_damaged();
-  const bool is_of_object = !op.object.name.empty();
-  if (is_of_object && env.ledger.is_damaged(op.object) && !is_repair) return OsdErrc::kIoError;
+  // Whoever repairs a header has to fence those who watch it.
+  const bool is_of_content = !op.object.name.empty() && !op.is(OpCode::kListWatchers) &&
+                             !op.is(OpCode::kUnwatch) && !op.is(OpCode::kNotifyAck);
+  if (is_of_content && env.ledger.is_damaged(op.object) && !is_repair) return OsdErrc::kIoError;
   // Its versions would no longer tell its contents apart.
   if (op.changes() && !op.is_metadata() && env.versions.is_metadata(op.object))
     return OsdErrc::kInvalid;

@@ -129,13 +129,13 @@ Task<Outcome<gateway::ScrubReport>> scrub(Client& client) {
   co_return report;
 }
 
-Task<Outcome<void>> repair(Client& client) {
+Task<Outcome<void>> repair(Client& client, gateway::HeaderGuess guess, bool does_name_headers) {
   const Outcome<gateway::ScrubReport> report = co_await scrub(client);
   if (!report) co_return failure(report.error());
   const std::string pool = kPool;
-  const gateway::HeaderGuess guess;
   for (const gateway::ScrubFinding& finding : report->findings) {
-    if (finding.must_be_named || finding.repair.empty()) continue;
+    const bool is_named = does_name_headers && finding.kind == gateway::FindingKind::kDamagedHeader;
+    if ((finding.must_be_named && !is_named) || finding.repair.empty()) continue;
     Completion<Outcome<std::string>> repaired;
     gateway::repair_finding(client, pool, finding, guess, repaired.callback());
     const Outcome<std::string> ended = co_await repaired;
@@ -169,7 +169,7 @@ Task<Outcome<void>> find_nothing_left_over(Client& client) {
 }
 
 Task<Outcome<void>> tidy_up(Client& client, uint64_t bytes) {
-  const Outcome<void> repaired = co_await repair(client);
+  const Outcome<void> repaired = co_await repair(client, {}, false);
   if (!repaired) co_return failure(repaired.error());
   const Outcome<void> resized = co_await resize(client, bytes);
   if (!resized) co_return failure(resized.error());
@@ -189,7 +189,7 @@ Task<Outcome<void>> tidy_up(Client& client, uint64_t bytes) {
   const Outcome<void> clean = co_await find_nothing_left_over(client);
   if (clean) co_return Outcome<void>();
   // Of what a killed operator was making until its watch ended, the first scrub has said nothing.
-  const Outcome<void> repaired_again = co_await repair(client);
+  const Outcome<void> repaired_again = co_await repair(client, {}, false);
   if (!repaired_again) co_return failure(repaired_again.error());
   Outcome<void> ended = co_await find_nothing_left_over(client);
   co_return ended;
@@ -230,7 +230,17 @@ OperatorWork resizing(uint64_t bytes) {
 OperatorWork unregistering(const std::string& instance) {
   return [=](Client& client) { return unregister(client, instance); };
 }
-OperatorWork repairing() { return repair; }
+OperatorWork repairing() {
+  return [](Client& client) { return repair(client, {}, false); };
+}
+OperatorWork repairing_headers(uint64_t bytes, uint64_t object_bytes) {
+  return [=](Client& client) {
+    gateway::HeaderGuess guess;
+    guess.size = bytes;
+    guess.object_size = object_bytes;
+    return repair(client, guess, true);
+  };
+}
 OperatorWork tidying_up(uint64_t bytes) {
   return [=](Client& client) { return tidy_up(client, bytes); };
 }

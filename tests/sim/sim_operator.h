@@ -35,6 +35,9 @@ OperatorWork backing_up_map(std::function<void(std::string)> keep);
 OperatorWork restoring_map(const std::string& backup, bool is_lost);
 // A scrub, and the repair of each finding that can be mended without being named.
 OperatorWork repairing();
+// The same, and headers that cannot be read are made anew, as of an image of so many bytes: a disk
+// that fails may take them, and then a person names them.
+OperatorWork repairing_headers(uint64_t bytes, uint64_t object_bytes);
 // Finishes everything that was begun: the image has the first name and `bytes`, and the second one
 // is removed. Fails if a scrub finds anything left over after that.
 OperatorWork tidying_up(uint64_t bytes);

@@ -398,6 +398,11 @@ bool Run::heal() {
   };
   if (!restore_map_if_lost()) return wrong("the map is lost");
   if (run_for(180s, is_well)) return true;
+  // A disk that failed may have taken the header, which only a person can mend.
+  if (may_have_damage_ &&
+      operate("repairing", repairing_headers(kImageBytes, kObjectBytes), 120s) &&
+      run_for(180s, is_well))
+    return true;
   std::string why;
   for (const auto& server : servers_) {
     if (!server->is_ready())

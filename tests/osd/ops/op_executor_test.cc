@@ -63,6 +63,16 @@ TEST_F(OpExecutorTest, ADamagedObjectIsReplacedAtTheVersionThatWasSeen) {
   EXPECT_EQ(content("a", 0, 1), std::string(1, '\0'));
 }
 
+// A header is made anew only when those who watch the old one are fenced.
+TEST_F(OpExecutorTest, WhoWatchesADamagedObjectIsKnown) {
+  run(Vector("a").write(0, "1"));
+  store->lose({{1, "a"}});
+  turn();
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kListWatchers, 0, 0)), OsdErrc::kOk);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kUnwatch, 0, 0)), OsdErrc::kOk);
+  EXPECT_EQ(error_of(Vector("a").add(OpCode::kWatch, 0, 0)), OsdErrc::kIoError);
+}
+
 TEST_F(OpExecutorTest, AfterTooManyDamagedObjectsAnyMayBeOneAndNoneIsRepaired) {
   run(Vector("a").write(0, "1"));
   std::vector<ObjectId> lost;
