@@ -153,7 +153,8 @@ wait_disk() {
 _is_gone() { ! test -e "$1"; }
 wait_disk_gone() { wait_for 30 "end of $1" _is_gone "$1"; } # DISK
 
-disk_bytes() { blockdev --getsize64 "$1"; }
+# DISK; 0 while its driver has it not ready, as soon after a login.
+disk_bytes() { blockdev --getsize64 "$1" 2>/dev/null || echo 0; }
 _has_bytes() { [ "$(disk_bytes "$1")" = "$2" ]; }
 wait_disk_bytes() { wait_for 30 "size $2 of $1 (it is $(disk_bytes "$1"))" _has_bytes "$1" "$2"; }
 
