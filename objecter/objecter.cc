@@ -111,6 +111,7 @@ class ObjecterImpl final : public Objecter,
   OpTable table_;
   OpDeadlines deadlines_;
   PayloadDelivery delivery_;
+  UnconfirmedChanges unconfirmed_;
   OpEnding ending_;
   MapClient maps_;
   OsdSessions sessions_;
@@ -135,15 +136,15 @@ ObjecterImpl::ObjecterImpl(msgr::EventCenter& center, Options options, PerfRegis
       table_({options.max_in_flight_ops, options.max_in_flight_bytes}),
       deadlines_(center, [this](Op& op, OpTime now) { ending_.on_due(op, now); }),
       delivery_(center, table_, counters_, *this, messenger_options.crc_data),
-      ending_(center, table_, deadlines_, delivery_, counters_, *this,
+      ending_(center, table_, deadlines_, delivery_, unconfirmed_, counters_, *this,
               {options.cancel_grace, options.rkey_revoke_timeout}),
       maps_(center, servers_, counters_, *this, std::move(options.bootstrap),
             messenger_options.entity, options.authority),
       sessions_(center, servers_, delivery_, ending_, counters_),
-      submission_(center, table_, deadlines_, ending_, sessions_, maps_, counters_, *this,
-                  {options.op_timeout, messenger_options.limits.max_data_bytes}),
+      submission_(center, table_, deadlines_, ending_, sessions_, unconfirmed_, maps_, counters_,
+                  *this, {options.op_timeout, messenger_options.limits.max_data_bytes}),
       flush_(table_, deadlines_, ending_, submission_, sessions_),
-      replies_(table_, delivery_, ending_, sessions_, submission_, maps_, counters_),
+      replies_(table_, delivery_, ending_, unconfirmed_, sessions_, submission_, maps_, counters_),
       watch_calls_(submission_, ending_, sessions_),
       lingers_(center, watch_calls_, table_, ending_, sessions_, counters_),
       waiters_(center, [this](std::chrono::nanoseconds waited) { return explain_no_map(waited); }),

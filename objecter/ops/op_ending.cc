@@ -12,12 +12,13 @@
 namespace lunar::objecter {
 
 OpEnding::OpEnding(msgr::EventCenter& center, OpTable& table, OpDeadlines& deadlines,
-                   PayloadDelivery& delivery, ObjecterCounters& counters, OpEvents& events,
-                   Limits limits)
+                   PayloadDelivery& delivery, UnconfirmedChanges& unconfirmed,
+                   ObjecterCounters& counters, OpEvents& events, Limits limits)
     : center_(center),
       table_(table),
       deadlines_(deadlines),
       delivery_(delivery),
+      unconfirmed_(unconfirmed),
       counters_(counters),
       events_(events),
       limits_(limits) {}
@@ -122,6 +123,7 @@ void OpEnding::on_due(Op& op, OpTime now) {
     if (op.awaits_confirmation && op.confirm_until > now) {
       deadlines_.set(op, op.confirm_until);
     } else {
+      if (op.awaits_confirmation) unconfirmed_.add(op);
       confirm(op);
     }
   } else if (op.state == OpState::kAnswered) {

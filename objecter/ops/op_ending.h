@@ -12,6 +12,7 @@
 #include "objecter/ops/op_events.h"
 #include "objecter/ops/op_table.h"
 #include "objecter/ops/payload_delivery.h"
+#include "objecter/ops/unconfirmed_changes.h"
 
 namespace lunar::objecter {
 
@@ -20,6 +21,8 @@ namespace lunar::objecter {
 // timed out or was cancelled also waits, up to cancel_grace, for its server's word that it is not
 // executing. With that word the server is through with the buffer too; without it, the key is
 // revoked after rkey_revoke_timeout.
+//
+// What ends without that word is kept in UnconfirmedChanges.
 //
 // An op that must not be done twice (Op::is_repeatable) and may be executed ends with
 // kUnknownOutcome, unless the server says in time what became of it.
@@ -35,7 +38,8 @@ class OpEnding {
     std::chrono::nanoseconds rkey_revoke_timeout;
   };
   OpEnding(msgr::EventCenter& center, OpTable& table, OpDeadlines& deadlines,
-           PayloadDelivery& delivery, ObjecterCounters& counters, OpEvents& events, Limits limits);
+           PayloadDelivery& delivery, UnconfirmedChanges& unconfirmed, ObjecterCounters& counters,
+           OpEvents& events, Limits limits);
 
   // Takes the op's buffers back from the connection it was sent on, and from whoever has a key.
   void take_back_buffers(Op& op);
@@ -73,6 +77,7 @@ class OpEnding {
   OpTable& table_;
   OpDeadlines& deadlines_;
   PayloadDelivery& delivery_;
+  UnconfirmedChanges& unconfirmed_;
   ObjecterCounters& counters_;
   OpEvents& events_;
   const Limits limits_;

@@ -79,11 +79,12 @@ bool fits(const Op& op, const OsdReplyHeader& header, const msgr::InMessage& mes
 }  // namespace
 
 OpReplies::OpReplies(OpTable& table, PayloadDelivery& delivery, OpEnding& ending,
-                     OsdSessions& sessions, OpSubmission& submission, MapClient& maps,
-                     ObjecterCounters& counters) noexcept
+                     UnconfirmedChanges& unconfirmed, OsdSessions& sessions,
+                     OpSubmission& submission, MapClient& maps, ObjecterCounters& counters) noexcept
     : table_(table),
       delivery_(delivery),
       ending_(ending),
+      unconfirmed_(unconfirmed),
       sessions_(sessions),
       submission_(submission),
       maps_(maps),
@@ -104,6 +105,11 @@ Bytes OpReplies::payload_for(msgr::Connection& connection, const msgr::MessageMe
   return is_due && r.ok() ? into : Bytes{};
 }
 
+// Of an op that has ended without it: its server is through with it.
+void OpReplies::take_belated(const ServerConnection& server, const OsdReplyHeader& header) {
+  if (server.hello()) unconfirmed_.on_word(server.hello()->osd, header.tid, header.attempt);
+}
+
 void OpReplies::ignore(const msgr::InMessage& message, const char* why) {
   counters_.reply_ignored.add();
   LUNAR_LOG(kObjecter, 5, "reply to tid {} ignored: {}", message.meta.tid, why);
@@ -114,6 +120,7 @@ void OpReplies::on_op_reply(const ServerRef& server, msgr::InMessage message) {
   if (!header) return ignore(message, "it breaks the protocol");
   maps_.want(header->epoch, *server);
   Op* op = header->tid == message.meta.tid ? table_.find(header->tid) : nullptr;
+  if (op == nullptr) take_belated(*server, *header);
   if (op == nullptr || op->session == nullptr || op->session->server() != server ||
       !is_due(*op, *header))
     return ignore(message, "it answers nothing that was asked");
@@ -224,6 +231,9 @@ std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
 void OpReplies::on_cancelled(const ServerRef& server, const msgr::InMessage& message) {
   const auto note = decode_cancel_note(message.front);
   Op* op = note ? table_.find(note->tid) : nullptr;
+  if (note && op == nullptr && server->hello())
+    unconfirmed_.on_word(server->hello()->osd, note->tid,
+                         note->attempt == 0 ? UnconfirmedChanges::kAllSendings : note->attempt);
   if (op == nullptr || op->session == nullptr || op->session->server() != server) return;
   const bool is_moving = op->state == OpState::kMoving;
   if (!is_moving && op->state != OpState::kEnding) return;  // it ended meanwhile

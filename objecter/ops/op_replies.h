@@ -21,8 +21,9 @@ namespace lunar::objecter {
 // Loop-bound. Borrows all it is given.
 class OpReplies {
  public:
-  OpReplies(OpTable& table, PayloadDelivery& delivery, OpEnding& ending, OsdSessions& sessions,
-            OpSubmission& submission, MapClient& maps, ObjecterCounters& counters) noexcept;
+  OpReplies(OpTable& table, PayloadDelivery& delivery, OpEnding& ending,
+            UnconfirmedChanges& unconfirmed, OsdSessions& sessions, OpSubmission& submission,
+            MapClient& maps, ObjecterCounters& counters) noexcept;
 
   // Where the data of a reply goes whose front has arrived; empty: the messenger's own memory.
   Bytes payload_for(msgr::Connection& connection, const msgr::MessageMeta& meta, ConstBytes front,
@@ -31,6 +32,7 @@ class OpReplies {
   void on_cancelled(const ServerRef& server, const msgr::InMessage& message);
 
  private:
+  void take_belated(const ServerConnection& server, const OsdReplyHeader& header);
   void ignore(const msgr::InMessage& message, const char* why);
   void retry(Op& op, const OsdReplyHeader& header);
   void retry_inline(Op& op, DeliveryReason because);
@@ -41,6 +43,7 @@ class OpReplies {
   OpTable& table_;
   PayloadDelivery& delivery_;
   OpEnding& ending_;
+  UnconfirmedChanges& unconfirmed_;
   OsdSessions& sessions_;
   OpSubmission& submission_;
   MapClient& maps_;

@@ -37,13 +37,15 @@ bool is_well_formed(const Op& op) noexcept {
 }  // namespace
 
 OpSubmission::OpSubmission(msgr::EventCenter& center, OpTable& table, OpDeadlines& deadlines,
-                           OpEnding& ending, OsdSessions& sessions, MapClient& maps,
-                           ObjecterCounters& counters, OpEvents& events, Limits limits)
+                           OpEnding& ending, OsdSessions& sessions, UnconfirmedChanges& unconfirmed,
+                           MapClient& maps, ObjecterCounters& counters, OpEvents& events,
+                           Limits limits)
     : center_(center),
       table_(table),
       deadlines_(deadlines),
       ending_(ending),
       sessions_(sessions),
+      unconfirmed_(unconfirmed),
       maps_(maps),
       counters_(counters),
       events_(events),
@@ -146,6 +148,12 @@ void OpSubmission::target(Op& op) {
         return;
       }
       op.pg = target.pg;
+      if (op.changes && pool->store == StoreKind::kRados &&
+          unconfirmed_.may_undo(op.object_op.object, target.osd)) {
+        wait_for_newer_map(op, 0);
+        retry_later();
+        return;
+      }
       assign(op, target.osd);
       return;
     }
@@ -252,18 +260,28 @@ void OpSubmission::wait_for_pool(Op& op) {
   op.map_ticket = targeting_.map() == nullptr ? 0 : maps_.ask_newest();
 }
 
-// For ops whose server refused them under a map that both have.
+// For ops whose server refused them under a map that both have, and for those that wait until an
+// earlier change is confirmed.
 void OpSubmission::retry_later() {
   if (retry_timer_ != msgr::TimerId::kNone || is_shut_down_) return;
   retry_timer_ = center_.run_after(kRetryDelay, [this] {
     retry_timer_ = msgr::TimerId::kNone;
-    for (auto at = waiting_.begin(); at != waiting_.end();) {
-      Op& op = *at++;
-      if (op.map_ticket != 0 || op.wait_epoch != 0 || targeting_.map() == nullptr) continue;
-      leave_queue(op);
-      target(op);
-    }
+    retry_waiting();
   });
+}
+
+// Each once: some may have to wait again.
+void OpSubmission::retry_waiting() {
+  OpQueue due;
+  due.swap(waiting_);
+  while (!due.empty()) {
+    Op& op = due.front();
+    leave_queue(op);
+    if (op.map_ticket != 0 || op.wait_epoch != 0 || targeting_.map() == nullptr)
+      waiting_.push_back(op);
+    else
+      target(op);
+  }
 }
 
 void OpSubmission::shut_down() {

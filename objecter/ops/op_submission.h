@@ -11,6 +11,7 @@
 #include "objecter/ops/op_ending.h"
 #include "objecter/ops/op_events.h"
 #include "objecter/ops/op_table.h"
+#include "objecter/ops/unconfirmed_changes.h"
 #include "objecter/protocol/targeting.h"
 #include "objecter/servers/osd_sessions.h"
 
@@ -27,8 +28,8 @@ class OpSubmission {
     uint64_t max_data_bytes;  // of a frame of ours
   };
   OpSubmission(msgr::EventCenter& center, OpTable& table, OpDeadlines& deadlines, OpEnding& ending,
-               OsdSessions& sessions, MapClient& maps, ObjecterCounters& counters, OpEvents& events,
-               Limits limits);
+               OsdSessions& sessions, UnconfirmedChanges& unconfirmed, MapClient& maps,
+               ObjecterCounters& counters, OpEvents& events, Limits limits);
 
   // Checks the op, and sends it on its way.
   Tid submit(ObjectOp object_op, OpDone done);
@@ -52,7 +53,10 @@ class OpSubmission {
 
   // The map changed. Sends nothing, so that ops may go in the order of their tids once all have
   // their place.
-  void set_map(OsdMapRef map) { targeting_.set_map(std::move(map)); }
+  void set_map(const OsdMapRef& map) {
+    targeting_.set_map(map);
+    unconfirmed_.set_map(map);
+  }
   void retarget_all();
   // Pools that are still missing do not exist (MapEvents).
   void on_newest_confirmed(uint64_t ticket);
@@ -67,6 +71,7 @@ class OpSubmission {
   void wait_for_newer_map(Op& op, Epoch epoch);
   void wait_for_pool(Op& op);
   void retry_later();
+  void retry_waiting();
   void publish_in_flight();
 
   msgr::EventCenter& center_;
@@ -74,6 +79,7 @@ class OpSubmission {
   OpDeadlines& deadlines_;
   OpEnding& ending_;
   OsdSessions& sessions_;
+  UnconfirmedChanges& unconfirmed_;
   MapClient& maps_;
   ObjecterCounters& counters_;
   OpEvents& events_;

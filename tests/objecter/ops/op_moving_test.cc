@@ -187,5 +187,65 @@ TEST_F(OpMovingTest, AReadMovesAtOnce) {
   EXPECT_EQ(into, data);
 }
 
+// A write that osd.1 has begun, and that ended here without its word; then the PG moves.
+class UnconfirmedChangeTest : public OpMovingTest {
+ protected:
+  void SetUp() override {
+    OpMovingTest::SetUp();
+    OsdMap next = map;
+    ++next.epoch;
+    next.pools[0].store = StoreKind::kRados;
+    next.pools[0].rados_pool = next.pools[0].rados_namespace = "p";
+    set_map(std::move(next));
+    settle();
+    send();
+    pass(options.op_timeout + options.cancel_grace + 1s);
+    ASSERT_EQ(ended.reply.error, make_error_code(OsdErrc::kTimedOut));
+    move();
+    submit(write_op(name, data, kOpIdempotent), later);
+    pass(1s);
+  }
+  Ended later;
+};
+
+TEST_F(UnconfirmedChangeTest, ALaterOneWaitsForTheAnswer) {
+  EXPECT_TRUE(osd(heir).ops.empty()) << "the first one could undo it";
+  osd(1).reply(sent, osd(1).ok(sent));
+  pass(1s);
+  EXPECT_EQ(osd(heir).ops.size(), 1u);
+}
+
+TEST_F(UnconfirmedChangeTest, ALaterOneWaitsForCancelled) {
+  osd(1).send_cancelled(tid);
+  pass(1s);
+  EXPECT_EQ(osd(heir).ops.size(), 1u);
+}
+
+TEST_F(UnconfirmedChangeTest, AServerThatIsDownIsFenced) {
+  move(true);
+  pass(1s);
+  EXPECT_EQ(osd(heir).ops.size(), 1u);
+}
+
+TEST_F(UnconfirmedChangeTest, AReadGoesOn) {
+  std::vector<std::byte> into(64);
+  submit(read_op(name, into), ended);
+  settle();
+  EXPECT_EQ(osd(heir).ops.size(), 1u);
+}
+
+TEST_F(UnconfirmedChangeTest, WhatWaitsEndsInTime) {
+  pass(options.op_timeout + 1s);
+  EXPECT_EQ(later.reply.error, make_error_code(OsdErrc::kTimedOut));
+  EXPECT_TRUE(osd(heir).ops.empty());
+}
+
+TEST_F(UnconfirmedChangeTest, AtItsOwnServerALaterOneQueuesBehindIt) {
+  move_to(1);
+  pass(1s);
+  ASSERT_FALSE(osd(1).ops.empty());
+  EXPECT_NE(osd(1).ops.back().op.tid, tid);
+}
+
 }  // namespace
 }  // namespace lunar::objecter
