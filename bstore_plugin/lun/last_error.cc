@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: GPL-2.0-only
 #include "bstore_plugin/lun/last_error.h"
 
+#include <algorithm>
 #include <ctime>
 #include <deque>
 #include <nlohmann/json.hpp>
@@ -34,7 +35,10 @@ std::string time_text(std::time_t time) {
 }  // namespace
 
 void remember_error(const lunar_host& host, const std::string& sentence) {
-  host.log(1, visible_text(sentence).c_str());
+  std::string line = visible_text(sentence);
+  std::replace(line.begin(), line.end(), '\n',
+               ' ');  // a peer's, which would begin a line of its own
+  host.log(1, line.c_str());
   LUNAR_ERROR(kTgt, "{}", sentence);
   remembered().push_front({std::time(nullptr), sentence});
   if (remembered().size() > kKept) remembered().pop_back();

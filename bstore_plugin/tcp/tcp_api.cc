@@ -57,12 +57,13 @@ class HostConnection : public TgtConnection {
   const int fd_;
 };
 
-// Of the machine's memory, what the WRITEs of all initiators may hold: half, but 512 MiB at least.
+// What the WRITEs of all initiators may hold: the machine's memory, so that one host has half of
+// it, and no queue that an honest one fills comes near its share. 1 GiB at least.
 uint64_t max_write_bytes() {
-  constexpr uint64_t kLeast = 512u << 20;
+  constexpr uint64_t kLeast = 1u << 30;
   const long pages = sysconf(_SC_PHYS_PAGES), page_bytes = sysconf(_SC_PAGESIZE);
   if (pages <= 0 || page_bytes <= 0) return kLeast;
-  return std::max(kLeast, static_cast<uint64_t>(pages) * static_cast<uint64_t>(page_bytes) / 2);
+  return std::max(kLeast, static_cast<uint64_t>(pages) * static_cast<uint64_t>(page_bytes));
 }
 
 // Never destroyed: tgtd exits with connections open.

@@ -270,7 +270,7 @@ class FaultTest(FastIscsiCase):
 
     def test_writes_whose_data_does_not_come_hold_no_more_than_a_share(self):
         memory = os.sysconf("SC_PHYS_PAGES") * os.sysconf("SC_PAGE_SIZE")
-        of_a_host = max(512 * MIB, memory // 2) // 2
+        of_a_host = max(1024 * MIB, memory) // 2
         initiators, writes = [], 0
         try:
             while writes * 32 * MIB <= of_a_host:
