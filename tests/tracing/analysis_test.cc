@@ -8,6 +8,7 @@
 #include <map>
 #include <nlohmann/json.hpp>
 #include <set>
+#include <sstream>
 #include <string>
 #include <utility>
 #include <vector>
@@ -414,10 +415,15 @@ class OtlpTest : public AnalysisTest {
   // Every span by its id; checks the envelope.
   std::map<std::string, Json> spans_of(const std::string& text) {
     std::map<std::string, Json> spans;
-    EXPECT_EQ(std::count(text.begin(), text.end(), '\n'), 1);
-    const Json all = Json::parse(text);
-    expect_known_fields(all, {"resourceSpans"});
-    for (const Json& resource : all["resourceSpans"]) {
+    std::istringstream lines(text);
+    Json resources = Json::array();
+    for (std::string line; std::getline(lines, line);) {
+      EXPECT_LT(line.size(), std::size_t{1} << 20);
+      const Json request = Json::parse(line);
+      expect_known_fields(request, {"resourceSpans"});
+      for (const Json& resource : request["resourceSpans"]) resources.push_back(resource);
+    }
+    for (const Json& resource : resources) {
       expect_known_fields(resource, {"resource", "scopeSpans"});
       check_attributes(resource["resource"]["attributes"]);
       for (const Json& scope : resource["scopeSpans"]) {
@@ -453,6 +459,18 @@ TEST_F(OtlpTest, AnIoIsATraceWhoseSpansAreWithinTheirParents) {
   }
   EXPECT_EQ(roots, 2u);
   EXPECT_EQ(traces.size(), 2u);
+}
+
+// A collector reads lines of up to 1 MiB.
+TEST_F(OtlpTest, ManySpansAreSeveralRequests) {
+  TraceReport::Options options;
+  options.sample = 2000;
+  report_ = TraceReport(options);
+  for (uint64_t io = 0; io < 1500; ++io)
+    whole_io(0x100 + io, static_cast<int64_t>(io) * 500, 1, 100);
+  const std::string text = render_otlp(analyse());
+  EXPECT_GT(std::count(text.begin(), text.end(), '\n'), 2);
+  EXPECT_GT(spans_of(text).size(), 1000u);
 }
 
 TEST_F(OtlpTest, AnErrorIsTheStatusOfItsSpan) {

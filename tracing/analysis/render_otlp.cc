@@ -74,16 +74,23 @@ class OtlpWriter {
     for (const OpRecord& op : io.ops) add_op(trace, ids, id, io, op);
   }
 
+  // Collectors read lines of up to 1 MiB, and a span has about 500 bytes.
   std::string take() {
-    json resources = json::array();
+    constexpr std::size_t kMaxSpansOfLine = 1000;
+    std::string lines;
     for (std::size_t i = 0; i < spans_.size(); ++i) {
-      if (spans_[i].empty()) continue;
-      json scope = {{"scope", {{"name", "lunar-trace"}}}, {"spans", std::move(spans_[i])}};
-      resources.push_back({{"resource", {{"attributes", resource_of(i)}}},
-                           {"scopeSpans", json::array({std::move(scope)})}});
+      for (std::size_t at = 0; at < spans_[i].size(); at += kMaxSpansOfLine) {
+        json spans = json::array();
+        for (std::size_t n = at; n < std::min(at + kMaxSpansOfLine, spans_[i].size()); ++n)
+          spans.push_back(std::move(spans_[i][n]));
+        json scope = {{"scope", {{"name", "lunar-trace"}}}, {"spans", std::move(spans)}};
+        json resource = {{"resource", {{"attributes", resource_of(i)}}},
+                         {"scopeSpans", json::array({std::move(scope)})}};
+        const json line = {{"resourceSpans", json::array({std::move(resource)})}};
+        lines += line.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+      }
     }
-    const json all = {{"resourceSpans", std::move(resources)}};
-    return all.dump(-1, ' ', false, json::error_handler_t::replace) + "\n";
+    return lines;
   }
 
  private:
