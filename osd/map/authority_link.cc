@@ -110,12 +110,13 @@ void AuthorityLink::send_boot(ServerConnection& server) {
               msgr::Priority::kHigh);
 }
 
-// Whether this OSD has our boot by another of its addresses, and has not answered. Two sessions
+// Whether this OSD has our boot by another of its addresses, and can answer there yet. Two sessions
 // that have booted would be one too many: with the end of the other one we would be down.
 bool AuthorityLink::is_told_elsewhere(const ServerConnection& server) const {
   const auto at = told_.find(server.hello()->osd);
   const ServerRef other = at == told_.end() ? nullptr : at->second.lock();
-  return other != nullptr && other.get() != &server && hunt_.holds(*other) && other->hello();
+  return other != nullptr && other.get() != &server && hunt_.holds(*other) && other->hello() &&
+         other->has_link();
 }
 
 void AuthorityLink::subscribe(ServerConnection& server) {

@@ -140,6 +140,7 @@ void MapAuthority::on_known_epoch(objecter::OsdId osd, objecter::Epoch epoch) {
 }
 
 void MapAuthority::catch_up() {
+  if (map_->unknown_pools.is_empty()) return;  // it was not restored
   objecter::Epoch known = 0;
   for (const objecter::OsdInfo& osd : map_->osds) {
     const auto at = known_epochs_.find(osd.id);

@@ -169,6 +169,14 @@ CommandChange refuse_without_rados(OsdId osd) {
 CommandChange osd_out(const OsdMap& map, const Json& arguments) {
   const auto id = osd_argument(map, arguments);
   if (!id) return refuse(OsdErrc::kInvalid, id.error().message);
+  const OsdInfo& info = *map.find_osd(*id);
+  if (!info.up && !info.kind && !is_set(arguments, "yes_i_really_mean_it"))
+    return refuse(OsdErrc::kNotPermitted,
+                  fmt::format("osd.{} has not been up since the map was restored, so that nobody "
+                              "could fence it: if its process runs, it may write yet what it had "
+                              "begun. Make sure that it has ended, and repeat with "
+                              "--yes-i-really-mean-it",
+                              *id));
   OsdMap next = map;
   Json weights = Json::array();
   bool is_member = false;
@@ -399,7 +407,10 @@ Outcome<PoolInfo> pool_of(const OsdMap& map, const Json& arguments) {
   return pool;
 }
 
-CommandChange pool_create(const OsdMap& map, const Json& arguments) {
+CommandChange pool_create(const OsdMap& present, const Json& arguments) {
+  // A server that has not come may know of pools that were made after the backup.
+  OsdMap map = present;
+  if (awaits_servers(map)) know_of_pool_ids(map, map.next_pool_id + kRestorePoolGap);
   auto pool = pool_of(map, arguments);
   if (!pool) return refuse(static_cast<OsdErrc>(pool.error().code.value()), pool.error().message);
   if (map.find_pool(std::string_view(pool->name)) != nullptr)
@@ -457,6 +468,11 @@ CommandChange osd_replace_unknown(const OsdMap& map, OsdId id, const Uuid& store
     if (osd.store == store)
       return refuse(OsdErrc::kExists,
                     fmt::format("store {} is osd.{} in the map", store.to_string(), osd.id));
+  if (map.unknown_pools.is_empty())
+    return refuse(OsdErrc::kInvalid,
+                  fmt::format("there is no osd.{} in the map; `osd ls` lists them, and after the "
+                              "loss of the map a backup has to be restored first",
+                              id));
   if (!is_sure)
     return refuse(
         OsdErrc::kNotPermitted,
@@ -526,6 +542,10 @@ Outcome<std::vector<OsdId>> lost_osds(const Json& arguments) {
   return ids;
 }
 
+// The backup is later than the map: the authority was made anew, or its store was put back to an
+// older state.
+bool is_put_back(const OsdMap& map, const OsdMap& backup) { return backup.epoch > map.epoch; }
+
 // What is known now of the servers of a restored map goes into it. Appends to `replaced` those
 // whose store is another now. The error is a sentence: a store would be replaced unasked.
 Outcome<void> bring_up_to_date(OsdMap& restored, const OsdMap& map, const std::vector<OsdId>& lost,
@@ -539,8 +559,8 @@ Outcome<void> bring_up_to_date(OsdMap& restored, const OsdMap& map, const std::v
                                  "--osd-lost {}",
                                  id, id));
   }
-  // The authority's store was put back to an older state: of other starts it does not know enough.
-  const bool is_behind = restored.epoch > map.epoch;
+  // Of other starts an authority that was put back does not know enough.
+  const bool is_behind = is_put_back(map, restored);
   for (OsdInfo& osd : restored.osds) {
     const OsdInfo* now = map.find_osd(osd.id);
     if (now == nullptr || now->store.is_nil()) {
@@ -568,14 +588,20 @@ Outcome<void> bring_up_to_date(OsdMap& restored, const OsdMap& map, const std::v
                           {"store", now->store.to_string()}});
     osd = *now;
     osd.lost_below = lost_below;
-    if (is_behind && osd.id != map.authority) osd.incarnation = 0;
+    if (is_behind && osd.id != map.authority) {
+      mark_down(osd);
+      osd.incarnation = 0;
+      osd.kind.reset();
+    }
   }
   return {};
 }
 
 // The map, if it knows what became of the pools of a backup. One that was made anew after the loss
-// of the authority's disk does not: what was removed there was another pool.
+// of the authority's disk, or is behind the backup, does not: what was removed there was another
+// pool.
 const OsdMap* history_of(const OsdMap& map, const OsdMap& backup) {
+  if (is_put_back(map, backup)) return nullptr;
   const bool is_on_its_store =
       backup.find_osd(map.authority)->store == map.find_osd(map.authority)->store;
   return is_on_its_store || map.epoch > kRestoreGap ? &map : nullptr;
@@ -655,10 +681,12 @@ CommandChange map_restore(const OsdMap& map, const Json& arguments) {
   restored->next_pool_id = std::min(
       std::max(restored->next_pool_id, map.next_pool_id) + kRestorePoolGap, OsdMap::kMaxPoolId);
   mark_unknown_pools(*restored, history);
-  keep_weights(*restored, map);
   // What was taken from an entity since is not given back, and no cluster is without capabilities
   // again. Only one that was made anew has none of its own to keep.
-  if (!map.entities.empty() || !restored->has_caps()) restored->entities = map.entities;
+  const bool is_later = !is_put_back(map, *restored);
+  if (is_later) keep_weights(*restored, map);
+  if ((is_later && !map.entities.empty()) || !restored->has_caps())
+    restored->entities = map.entities;
   restored->enforces_caps = restored->enforces_caps || map.enforces_caps;
   if (const auto known = bring_up_to_date(*restored, map, *lost, replaced); !known)
     return refuse(static_cast<OsdErrc>(known.error().code.value()), known.error().message);

@@ -318,10 +318,14 @@ void add_cluster_commands(CLI::App& app, CommandContext& context) {
         std::pair("out", "give a server's PGs of pools in RADOS to the other servers"),
         std::pair("rm", "forget a server that no pool uses")}) {
     auto* command = context.add(*osd, verb, help, [&context, arguments, verb = verb] {
-      return ask_authority(context,
-                           {{"prefix", std::string("osd ") + verb}, {"osd", arguments->osd}});
+      return ask_authority(context, {{"prefix", std::string("osd ") + verb},
+                                     {"osd", arguments->osd},
+                                     {"yes_i_really_mean_it", arguments->is_sure}});
     });
     command->add_option("osd", arguments->osd, "id of the server")->required();
+    if (std::string(verb) == "out")
+      command->add_flag("--yes-i-really-mean-it", arguments->is_sure,
+                        "confirm that the process of a server that is down has ended");
   }
   auto* let_have_pgs = context.add(
       *osd, "in", "give a server that is out PGs of pools in RADOS again", [&context, arguments] {
