@@ -104,10 +104,11 @@ bool ClientSession::try_resend(const ClientOpRef& op) {
   return true;
 }
 
-// What its reply may hold. A NOTIFY ends when others have answered, whose answers may have to wait
-// for replies of their own: it takes nothing before, and is counted when it has a result.
-uint64_t ClientSession::reply_need(const ClientOp& op) noexcept {
-  return op.is(OpCode::kNotify) ? 0 : op.reply_bytes();
+// A NOTIFY ends when others have answered, whose answers may have to wait for replies of their own.
+// So what it needs, up to its reply, is of the shares of notifies (PendingNotifies), and in
+// nobody's way here.
+bool ClientSession::takes_reply_share(const ClientOp& op) noexcept {
+  return !op.is(OpCode::kNotify) && op.reply_bytes() != 0;
 }
 
 bool ClientSession::must_hold(const ClientOp& op) {
@@ -116,8 +117,7 @@ bool ClientSession::must_hold(const ClientOp& op) {
     claim();
     return true;
   }
-  if (const uint64_t bytes = reply_need(op);
-      bytes != 0 && !replies_.shares->allows(*reply_share_, bytes)) {
+  if (takes_reply_share(op) && !replies_.shares->allows(*reply_share_, op.reply_bytes())) {
     replies_.is_awaited = true;
     return true;
   }
@@ -150,9 +150,9 @@ void ClientSession::on_claimed(std::error_code error) {
 void ClientSession::execute(Entry& entry) {
   entry.is_executing = true;
   ++executing_;
-  if (entry.op->reply_bytes() != 0)
+  if (takes_reply_share(*entry.op))
     entry.op->reply_share = std::make_shared<msgr::FairShares::Held>(
-        replies_.shares->hold(reply_share_, reply_need(*entry.op)));
+        replies_.shares->hold(reply_share_, entry.op->reply_bytes()));
   host_.execute(entry.op);
 }
 

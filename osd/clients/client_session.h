@@ -149,7 +149,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   }
   void hear(msgr::Connection& connection);
   bool try_resend(const ClientOpRef& op);
-  static uint64_t reply_need(const ClientOp& op) noexcept;
+  static bool takes_reply_share(const ClientOp& op) noexcept;
   bool must_hold(const ClientOp& op);
   void claim();
   void on_claimed(std::error_code error);

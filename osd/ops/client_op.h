@@ -81,7 +81,7 @@ struct ClientOp {
   std::chrono::steady_clock::time_point waiting_since;  // for buffers; 0 if never
   std::chrono::steady_clock::time_point arrived;
   // What its reply may hold, from its beginning until the reply has let go of its data; once it has
-  // ended, what the reply does hold. Null if its reply has no data.
+  // ended, what the reply does hold. Null if its reply has no data, and for a NOTIFY until it ends.
   std::shared_ptr<msgr::FairShares::Held> reply_share;
   ClientOpState state = ClientOpState::kArrived;
   bool is_given_up = false;  // cancelled or fenced while it executes

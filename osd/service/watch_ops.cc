@@ -60,7 +60,8 @@ void WatchOps::notify(ClientOpRef op) {
   const auto timeout =
       std::chrono::milliseconds(static_cast<int64_t>(asked.header.steps.front().length));
   table_.notify(&asked, identity_of(asked), asked.object, timeout, asked.data(),
-                [this, op = std::move(op)](Result<objecter::NotifyResult> told) mutable {
+                [this, op = std::move(op)](Result<objecter::NotifyResult> told,
+                                           msgr::FairShares::Held held) mutable {
                   auto result = std::make_shared<OpResult>();
                   result->header.tid = op->header.tid;
                   result->header.steps.resize(1);
@@ -68,6 +69,7 @@ void WatchOps::notify(ClientOpRef op) {
                     add_data(*result, *told);
                   else
                     result->header.error = result->header.steps[0].error = wire_error(told.error());
+                  op->reply_share = std::make_shared<msgr::FairShares::Held>(std::move(held));
                   on_done_(std::move(op), std::move(result));
                 });
   // Its payload is copied: while it waits for acks, which have data too, it has no part of the

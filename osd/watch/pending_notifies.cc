@@ -11,11 +11,36 @@ namespace lunar::osd {
 
 using std::chrono::milliseconds;
 
+namespace {
+
+constexpr uint64_t kNotifyOverhead = 512;
+constexpr uint64_t kWatcherOverhead = 256;  // in the sets, the result, and its message
+
+uint64_t bytes_of(const objecter::ClientIdentity& id) {
+  return id.entity.size() + id.instance.size();
+}
+
+// What a notify takes while it is under way, but for the replies of its watchers: its content, who
+// is told and then named in the result, and the messages to them.
+uint64_t need_of(const objecter::WatchNotify& content, const std::set<WatchKey>& watches) {
+  const uint64_t message =
+      content.payload.size() + content.object.name.size() + bytes_of(content.notifier);
+  uint64_t need = kNotifyOverhead + message;
+  for (const WatchKey& watch : watches)
+    need += kWatcherOverhead + message + bytes_of(watch.client->id());
+  return need;
+}
+
+}  // namespace
+
 PendingNotifies::PendingNotifies(msgr::EventCenter& center, Limits limits, WatchCounters& counters,
                                  uint32_t start)
     : center_(center),
       limits_(limits),
       counters_(counters),
+      slots_(limits.slots),
+      shares_(std::make_shared<msgr::FairShares>(
+          msgr::FairShares::Limits{limits.bytes, limits.bytes, 0})),
       next_id_((uint64_t{start} << 32) + 1) {}
 
 PendingNotifies::~PendingNotifies() {
@@ -28,40 +53,52 @@ void PendingNotifies::begin(const void* token, objecter::WatchNotify content,
   const uint64_t id = next_id_++;
   PendingNotify& notify = notifies_[id];
   of_object_[content.object].insert(id);
-  ++of_client_[content.notifier];
   notify.token = token;
   notify.content = std::move(content);
   notify.content.notify_id = id;
+  notify.content.timeout = std::min(notify.content.timeout, limits_.max_timeout);
   notify.result.settling = settling;
   notify.done = std::move(done);
   counters_.notifies_active.set(notifies_.size());
-  notify.error = check_room(notify);
+  notify.error = take_room(notify, watches);
   if (notify.error != OsdErrc::kOk) return finish(notify);
   counters_.notify.add();
   notify.deadline = center_.now() + notify.content.timeout;
   notify.waits_for = watches;
-  for (const WatchKey& watch : notify.waits_for) tell(notify, watch);
+  for (const WatchKey& watch : watches) tell(notify, watch);
   notify.timer = center_.run_after(notify.content.timeout, [this, id] { time_out(id); });
   finish_if_complete(notify);
 }
 
-PendingNotifies::OsdErrc PendingNotifies::check_room(const PendingNotify& notify) {
+PendingNotifies::OsdErrc PendingNotifies::take_room(PendingNotify& notify,
+                                                    const std::set<WatchKey>& watches) {
   if (is_stopped_) return OsdErrc::kShutdown;
-  if (of_object_.at(notify.content.object).size() <= limits_.max_of_object &&
-      of_client_.at(notify.content.notifier) <= limits_.max_of_client)
+  notify.share = shares_->open(notify.content.notifier.entity);
+  notify.need = need_of(notify.content, watches);
+  notify.has_slot = shares_->allows(*notify.share, notify.need) &&
+                    slots_.take(notify.content.object, notify.content.notifier);
+  if (notify.has_slot) {
+    notify.held = shares_->hold(notify.share, notify.need);
     return OsdErrc::kOk;
+  }
   counters_.notify_refused.add();
   return OsdErrc::kBusy;
 }
 
-void PendingNotifies::tell(const PendingNotify& notify, const WatchKey& watch) {
+void PendingNotifies::tell(PendingNotify& notify, const WatchKey& watch) {
   objecter::WatchNotify message = notify.content;
   message.cookie = watch.cookie;
   // Rounded up: a watcher that acks within it is in time.
   message.timeout =
       std::max(milliseconds(0), std::chrono::ceil<milliseconds>(notify.deadline - center_.now()));
+  std::vector<std::byte> front;
+  encode(message, front);
+  if (!watch.client->tell(objecter::MessageType::kWatchNotify, std::move(front))) {
+    notify.untold.insert(watch);
+    return;
+  }
+  notify.untold.erase(watch);
   counters_.notify_out.add();
-  send_encoded(*watch.client, objecter::MessageType::kWatchNotify, message);
 }
 
 bool PendingNotifies::take_ack(const WatchKey& watch, const ObjectId& object, uint64_t notify_id,
@@ -70,11 +107,14 @@ bool PendingNotifies::take_ack(const WatchKey& watch, const ObjectId& object, ui
   if (at == notifies_.end() || at->second.content.object != object) return false;
   PendingNotify& notify = at->second;
   if (notify.waits_for.erase(watch) == 0) return false;
+  notify.untold.erase(watch);
   counters_.notify_ack.add();
   objecter::NotifyAck& ack = notify.result.acks.emplace_back();
   ack.who = {watch.client->id(), watch.cookie};
-  if (notify.ack_bytes + reply.size() <= objecter::WatchLimits::kMaxAckBytes) {
+  if (notify.ack_bytes + reply.size() <= objecter::WatchLimits::kMaxAckBytes &&
+      shares_->allows(*notify.share, reply.size())) {
     notify.ack_bytes += reply.size();
+    notify.held.resize(notify.need + notify.ack_bytes);
     ack.reply.assign(reply.begin(), reply.end());
   }
   finish_if_complete(notify);
@@ -85,8 +125,17 @@ void PendingNotifies::tell_again(const WatchKey& watch, const ObjectId& object) 
   const auto ids = of_object_.find(object);
   if (ids == of_object_.end()) return;
   for (const uint64_t id : ids->second) {
-    const PendingNotify& notify = notifies_.at(id);
+    PendingNotify& notify = notifies_.at(id);
     if (notify.waits_for.contains(watch)) tell(notify, watch);
+  }
+}
+
+void PendingNotifies::tell_untold(const WatchKey& watch, const ObjectId& object) {
+  const auto ids = of_object_.find(object);
+  if (ids == of_object_.end()) return;
+  for (const uint64_t id : ids->second) {
+    PendingNotify& notify = notifies_.at(id);
+    if (notify.untold.contains(watch)) tell(notify, watch);
   }
 }
 
@@ -96,6 +145,7 @@ void PendingNotifies::on_watch_ended(const WatchKey& watch, const ObjectId& obje
   for (const uint64_t id : ids->second) {
     PendingNotify& notify = notifies_.at(id);
     if (notify.waits_for.erase(watch) == 0) continue;
+    notify.untold.erase(watch);
     if (is_lost) miss(notify, watch);
     finish_if_complete(notify);
   }
@@ -109,7 +159,13 @@ void PendingNotifies::miss(PendingNotify& notify, const WatchKey& watch) {
 void PendingNotifies::time_out(uint64_t id) {
   PendingNotify& notify = notifies_.at(id);
   notify.timer = msgr::TimerId::kNone;
-  for (const WatchKey& watch : std::exchange(notify.waits_for, {})) miss(notify, watch);
+  for (const WatchKey& watch : std::exchange(notify.waits_for, {})) {
+    miss(notify, watch);
+    // What it was told in a session that has ended may be lost with it.
+    if (notify.untold.contains(watch) || !watch.client->has_connections())
+      watch.client->note_missed(notify.content.object, watch.cookie);
+  }
+  notify.untold.clear();
   finish(notify);
 }
 
@@ -131,8 +187,9 @@ void PendingNotifies::run_done(uint64_t id) {
   Done done = std::move(at->second.done);
   Result<objecter::NotifyResult> result = std::move(at->second.result);
   if (at->second.error != OsdErrc::kOk) result = failure(at->second.error);
+  msgr::FairShares::Held held = std::move(at->second.held);
   forget(at);
-  done(std::move(result));
+  done(std::move(result), std::move(held));
 }
 
 bool PendingNotifies::take_back(const void* token) {
@@ -148,8 +205,8 @@ void PendingNotifies::forget(std::map<uint64_t, PendingNotify>::iterator notify)
   const auto ids = of_object_.find(notify->second.content.object);
   ids->second.erase(notify->first);
   if (ids->second.empty()) of_object_.erase(ids);
-  const auto count = of_client_.find(notify->second.content.notifier);
-  if (--count->second == 0) of_client_.erase(count);
+  if (notify->second.has_slot)
+    slots_.give_back(notify->second.content.object, notify->second.content.notifier);
   notifies_.erase(notify);
   counters_.notifies_active.set(notifies_.size());
 }

@@ -23,7 +23,8 @@ struct WatchCounters {
       "watch_expired", "watches that ended because their client was away for too long");
   PerfCounter& watch_lost = group.counter(
       "watch_lost",
-      "watches that ended because of a fence, or because their object was deleted or has moved");
+      "watches that ended because of a fence, because their object was deleted or has moved, or "
+      "because a notify could not be told");
   PerfCounter& watch_came_late = group.counter(
       "watch_came_late", "watches that were not taken up again because they had expired");
   PerfCounter& watch_ping = group.counter("watch_ping", "pings of watchers that were answered");

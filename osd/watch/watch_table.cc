@@ -23,6 +23,7 @@ WatchTable::WatchTable(msgr::EventCenter& center, Options options, PerfRegistry&
     : center_(center),
       options_(options),
       counters_(perf),
+      unread_(std::make_shared<msgr::FairShares>(options.unread)),
       settling_(options.timeout),
       notifies_(center, options.notifies, counters_, start) {}
 
@@ -30,7 +31,8 @@ WatchTable::WatchTable(msgr::EventCenter& center, Options options, PerfRegistry&
 
 WatchTable::Entry& WatchTable::entry_of(const ClientIdentity& id) {
   if (Entry* const known = find(id)) return *known;
-  return clients_.emplace(id, Entry{{id, next_client_++, center_.now()}, {}}).first->second;
+  return clients_.emplace(id, Entry{{id, next_client_++, center_.now(), unread_}, {}})
+      .first->second;
 }
 
 WatchTable::Entry* WatchTable::find(const ClientIdentity& id) {
@@ -136,6 +138,7 @@ void WatchTable::drop(Entry& entry, const ObjectId& object, uint64_t cookie, Osd
   LUNAR_CHECK(watched != objects_.end(), "a watch of an object that nobody watches");
   entry.watches.erase({object, cookie});
   watched->second.erase(watch);
+  entry.client.forget_missed(object, cookie);
   if (watched->second.empty()) objects_.erase(watched);
   --watches_;
   const auto count = watches_of_.find(entry.client.id().entity);
@@ -245,8 +248,27 @@ void WatchTable::on_map(const objecter::OsdMapRef& map, objecter::OsdId us) {
   for (const auto& [object, why] : gone) drop_all(object, why);
 }
 
+// A watch that has missed something stays until its client has a link to hear of it: before that it
+// believes, and others must, that it is there.
+void WatchTable::catch_up(Entry& entry) {
+  for (const auto& [object, cookie] : entry.client.catch_up()) {
+    counters_.watch_lost.add();
+    drop(entry, object, cookie, OsdErrc::kWatchLost);
+  }
+  for (const auto& [object, cookie] : entry.watches)
+    notifies_.tell_untold({&entry.client, cookie}, object);
+}
+
+void WatchTable::catch_up_all() {
+  std::vector<ClientIdentity> behind;
+  for (const auto& [id, entry] : clients_)
+    if (entry.client.is_behind() && entry.client.is_connected()) behind.push_back(id);
+  for (const ClientIdentity& id : behind) catch_up(clients_.at(id));
+}
+
 void WatchTable::tick() {
   if (watches_ == 0) return;
+  catch_up_all();
   const auto now = center_.now();
   std::vector<ClientIdentity> expired;
   for (const auto& [id, entry] : clients_)

@@ -6,6 +6,7 @@
 #include <cstdint>
 #include <functional>
 #include <map>
+#include <memory>
 #include <set>
 #include <string>
 #include <utility>
@@ -14,6 +15,7 @@
 #include "common/perf_counters.h"
 #include "msgr/connection.h"
 #include "msgr/event_center.h"
+#include "msgr/fair_shares.h"
 #include "objecter/protocol/osd_map.h"
 #include "objecter/protocol/osd_op.h"
 #include "objecter/protocol/watch.h"
@@ -39,6 +41,9 @@ class WatchTable {
     std::size_t max_watches_of_client = 16'384;  // of one start
     std::size_t max_watches = 131'072;           // of all
     PendingNotifies::Limits notifies;
+    // Of what watchers are told and have not read: in all, of one start of a client, and what each
+    // has in any case.
+    msgr::FairShares::Limits unread{64u << 20, 1u << 20, 16u << 10};
   };
   using ObjectId = objecter::ObjectId;
   using ClientIdentity = objecter::ClientIdentity;
@@ -86,7 +91,8 @@ class WatchTable {
   void on_map(const objecter::OsdMapRef& map, objecter::OsdId us);
   // The cluster serves ops here from now on; the first call counts.
   void on_serving() { settling_.on_serving(center_.now()); }
-  // Often: ends the watches whose clients were away for too long.
+  // Often: tells watchers what they could not be told before, ends the watches of those that have
+  // missed something now that they hear of it, and those whose clients were away for too long.
   void tick();
   // Ends notifies with kShutdown, those that come later too.
   void stop() { notifies_.stop(); }
@@ -106,6 +112,8 @@ class WatchTable {
   Entry& entry_of(const ClientIdentity& id);
   Entry* find(const ClientIdentity& id);
   Entry* find(const msgr::Connection& connection);
+  void catch_up(Entry& entry);
+  void catch_up_all();
   void forget_if_gone(Entry& entry);
   bool has_room(const Entry& entry, const ObjectId& object) const;
   // Why a watch ends: kOk, its client wanted it so.
@@ -117,6 +125,7 @@ class WatchTable {
   msgr::EventCenter& center_;
   const Options options_;
   WatchCounters counters_;
+  const std::shared_ptr<msgr::FairShares> unread_;
   PgSettling settling_;
   std::map<ClientIdentity, Entry> clients_;         // with connections or watches
   std::map<ObjectId, std::set<WatchKey>> objects_;  // the watches of clients_; none is empty

@@ -3,9 +3,34 @@
 
 #include <algorithm>
 
+#include "msgr/message.h"
+
 namespace lunar::osd {
 
 using std::chrono::milliseconds;
+
+namespace {
+
+// Counts until the peer's messenger has it, or its session has ended.
+class ToldMessage final : public msgr::OutMessage {
+ public:
+  ToldMessage(msgr::MessageMeta meta, std::vector<std::byte> front, msgr::FairShares::Held share)
+      : OutMessage(meta), front_(std::move(front)), share_(std::move(share)) {}
+  void encode(msgr::Link&, uint64_t, msgr::EncodedMessage& out) override { out.front = front_; }
+  std::size_t data_bytes() const noexcept override { return 0; }
+
+ private:
+  const std::vector<std::byte> front_;
+  const msgr::FairShares::Held share_;
+};
+
+msgr::MessageMeta meta_of(objecter::MessageType type) {
+  msgr::MessageMeta meta;
+  meta.type = static_cast<uint16_t>(type);
+  return meta;
+}
+
+}  // namespace
 
 void WatchingClient::attach(msgr::Connection& connection) {
   connections_.push_back(connection.shared_from_this());
@@ -38,15 +63,31 @@ milliseconds WatchingClient::disconnected_for(TimePoint now) const {
   return std::chrono::floor<milliseconds>(now - disconnected_);
 }
 
-void WatchingClient::send(objecter::MessageType type, std::vector<std::byte> front) const {
-  if (connections_.empty()) return;
+msgr::Connection* WatchingClient::best_connection() const {
+  if (connections_.empty()) return nullptr;
   const auto linked =
       std::find_if(connections_.rbegin(), connections_.rend(),
                    [](const msgr::ConnectionRef& each) { return each->has_link(); });
-  msgr::Connection& to = linked != connections_.rend() ? **linked : *connections_.back();
-  msgr::MessageMeta meta;
-  meta.type = static_cast<uint16_t>(type);
-  to.send(std::make_unique<msgr::SimpleMessage>(meta, std::move(front)));
+  return linked != connections_.rend() ? linked->get() : connections_.back().get();
+}
+
+void WatchingClient::send(objecter::MessageType type, std::vector<std::byte> front) const {
+  if (msgr::Connection* const to = best_connection())
+    to->send(std::make_unique<msgr::SimpleMessage>(meta_of(type), std::move(front)));
+}
+
+bool WatchingClient::tell(objecter::MessageType type, std::vector<std::byte> front) {
+  msgr::Connection* const to = best_connection();
+  const uint64_t bytes = sizeof(ToldMessage) + front.size();
+  if (to == nullptr || !to->has_link() ||
+      (unread_ != nullptr && !unread_->allows(*share_, bytes))) {
+    is_behind_ = true;
+    return false;
+  }
+  msgr::FairShares::Held share;
+  if (unread_ != nullptr) share = unread_->hold(share_, bytes);
+  to->send(std::make_unique<ToldMessage>(meta_of(type), std::move(front), std::move(share)));
+  return true;
 }
 
 }  // namespace lunar::osd

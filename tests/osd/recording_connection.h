@@ -51,6 +51,7 @@ class RecordingConnection final : public test::InertConnection {
   }
 
   void send(std::unique_ptr<msgr::OutMessage> message) override {
+    if (!is_reading) return unread.push_back(std::move(message));
     InertLink link;
     msgr::EncodedMessage encoded;
     message->encode(link, 1, encoded);
@@ -82,6 +83,8 @@ class RecordingConnection final : public test::InertConnection {
   }
 
   bool is_linked = true;
+  bool is_reading = true;  // else what is sent stays in `unread`
+  std::vector<std::unique_ptr<msgr::OutMessage>> unread;
   std::vector<std::pair<objecter::MessageType, std::vector<std::byte>>> sent;
 };
 

@@ -424,7 +424,7 @@ class BoundedWatchesTest : public OsdServerWatchesTest {
  protected:
   BoundedWatchesTest() {
     options.watches.max_watches_of_object = 4;
-    options.watches.notifies.max_of_object = 1;
+    options.watches.notifies.slots.max_of_object = 1;
   }
 };
 

@@ -54,16 +54,19 @@ class PendingNotifiesTest : public ::testing::Test {
     turn();
   }
   // The result stays where it is until the test ends.
-  Ended& begin(const void* token = nullptr, std::string notifier = "client.n") {
+  Ended& begin(const void* token = nullptr, std::string notifier = "client.n", uint64_t nonce = 1) {
     objecter::WatchNotify content;
     content.object = object;
-    content.notifier = {std::move(notifier), "host", 1};
-    content.timeout = 5s;
+    content.notifier = {std::move(notifier), "host", nonce};
+    content.timeout = timeout;
     const ConstBytes payload = as_const_bytes("resized");
     content.payload.assign(payload.begin(), payload.end());
     Ended& ended = *results.emplace_back(std::make_unique<Ended>());
     notifies->begin(token, std::move(content), watches, {30s, 2s},
-                    [&ended](Result<NotifyResult> result) { ended = std::move(result); });
+                    [this, &ended](Result<NotifyResult> result, msgr::FairShares::Held share) {
+                      ended = std::move(result);
+                      unread.push_back(std::move(share));
+                    });
     return ended;
   }
   bool ack(Watching& by, uint64_t id, std::string_view reply = "yes") {
@@ -79,6 +82,8 @@ class PendingNotifiesTest : public ::testing::Test {
   std::unique_ptr<Watching> a, b;
   std::set<WatchKey> watches;
   std::vector<std::unique_ptr<Ended>> results;
+  std::chrono::milliseconds timeout = 5s;
+  std::vector<msgr::FairShares::Held> unread;  // of results
   std::unique_ptr<PendingNotifies> notifies;
 };
 
@@ -195,7 +200,7 @@ TEST_F(PendingNotifiesTest, OneThatHasFinishedCanBeTakenBackUntilItsDoneRuns) {
 }
 
 TEST_F(PendingNotifiesTest, AnObjectHasOnlySoMany) {
-  make({.max_of_object = 1});
+  make({.slots = {.max_of_object = 1}});
   begin(nullptr, "client.x");
   const Ended& refused = begin(nullptr, "client.y");
   turn();
@@ -205,7 +210,7 @@ TEST_F(PendingNotifiesTest, AnObjectHasOnlySoMany) {
 }
 
 TEST_F(PendingNotifiesTest, ANotifierHasOnlySoManyAndHasRoomAgain) {
-  make({.max_of_client = 1});
+  make({.slots = {.max_of_client = 1}});
   begin();
   const Ended& refused = begin();
   turn();
@@ -227,6 +232,61 @@ TEST_F(PendingNotifiesTest, RepliesBeyondTheBoundAreLeftOutAndTheAckCounts) {
   ASSERT_EQ((*ended)->acks.size(), 2u);
   EXPECT_EQ((*ended)->acks[0].reply.size(), kBytes);
   EXPECT_TRUE((*ended)->acks[1].reply.empty());
+}
+
+TEST_F(PendingNotifiesTest, AnEntityHasRoomForHalfHoweverManyStartsItHas) {
+  make({.bytes = 20'000});
+  const auto begun = [&](const std::string& entity) {
+    const std::size_t before = notifies->size();
+    int count = 0;
+    for (; count < 100; ++count) {
+      begin(nullptr, entity, static_cast<uint64_t>(count + 1));
+      turn();
+      if (notifies->size() == before + static_cast<std::size_t>(count)) break;
+    }
+    return count;
+  };
+  const int first = begun("client.x");
+  EXPECT_GE(first, 5);
+  EXPECT_LE(first, 10) << "half of it";
+  EXPECT_GE(begun("client.y"), 2) << "there is room for the next one";
+}
+
+TEST_F(PendingNotifiesTest, ResultsCountUntilTheyAreLetGoOf) {
+  make({.bytes = 20'000});
+  begin();
+  ack(*a, id_told(*a), std::string(4096, 'x'));
+  ack(*b, id_told(*b), std::string(4096, 'x'));
+  turn();
+  ASSERT_EQ(unread.size(), 1u);
+  const Ended& refused = begin();
+  turn();
+  ASSERT_TRUE(refused);
+  EXPECT_EQ(refused->error(), OsdErrc::kBusy);
+  unread.clear();
+  begin();
+  turn();
+  EXPECT_EQ(notifies->size(), 1u);
+}
+
+TEST_F(PendingNotifiesTest, RepliesForWhichThereIsNoRoomAreLeftOutAndTheAckCounts) {
+  make({.bytes = 10'000});
+  const Ended& ended = begin();
+  ack(*a, id_told(*a), std::string(4096, 'x'));
+  ack(*b, id_told(*b), std::string(4096, 'x'));
+  turn();
+  ASSERT_TRUE(ended && *ended);
+  ASSERT_EQ((*ended)->acks.size(), 2u);
+  EXPECT_TRUE((*ended)->acks[1].reply.empty());
+}
+
+TEST_F(PendingNotifiesTest, NoNotifyIsInTheWayForLongerThanAMinute) {
+  timeout = 10min;
+  const Ended& ended = begin();
+  EXPECT_EQ(a->connection->notifies()[0].timeout, 1min);
+  pass(1min);
+  ASSERT_TRUE(ended && *ended);
+  EXPECT_EQ((*ended)->missed.size(), 2u);
 }
 
 TEST_F(PendingNotifiesTest, StopEndsWhatWaitsAndWhatComesLater) {

@@ -95,7 +95,7 @@ TEST_F(WatchTableTest, AListIsInOrderOfItsClientsWhoeverCameFirst) {
 TEST_F(WatchTableTest, TheSameWatchAgainIsOneWatchAndItsNotifiesAreToldAgain) {
   const auto connection = connect(a);
   ASSERT_TRUE(table->watch(a, object, 7, false));
-  table->notify(this, b, object, 5s, as_const_bytes("hear"), [](auto) {});
+  table->notify(this, b, object, 5s, as_const_bytes("hear"), [](auto, auto) {});
   EXPECT_TRUE(table->watch(a, object, 7, true));
   EXPECT_EQ(table->watches(), 1u);
   EXPECT_EQ(connection->notifies().size(), 2u);
@@ -184,7 +184,7 @@ TEST_F(WatchTableTest, ANotifyReachesTheWatchersAndTheirAcksIt) {
   ASSERT_TRUE(table->watch(a, object, 7, false));
   std::optional<Result<objecter::NotifyResult>> ended;
   table->notify(this, b, object, 5s, as_const_bytes("hear"),
-                [&](auto result) { ended = std::move(result); });
+                [&](auto result, auto) { ended = std::move(result); });
   const auto told = connection->notifies();
   ASSERT_EQ(told.size(), 1u);
   EXPECT_EQ(told[0].notifier, b);
@@ -200,10 +200,103 @@ TEST_F(WatchTableTest, ANotifyOutlivesTheConnectionOfItsNotifier) {
   const auto watcher = connect(a), notifier = connect(b);
   ASSERT_TRUE(table->watch(a, object, 7, false));
   bool is_ended = false;
-  table->notify(this, b, object, 5s, {}, [&](auto) { is_ended = true; });
+  table->notify(this, b, object, 5s, {}, [&](auto, auto) { is_ended = true; });
   table->on_reset(*notifier);
   pass(5s);
   EXPECT_TRUE(is_ended);
+}
+
+TEST_F(WatchTableTest, AWatcherWithoutALinkIsToldWhenItHasOne) {
+  const auto connection = connect(a);
+  ASSERT_TRUE(table->watch(a, object, 7, false));
+  cut(*connection);
+  table->notify(this, b, object, 5s, as_const_bytes("hear"), [](auto, auto) {});
+  pass(1s);
+  EXPECT_TRUE(connection->sent.empty()) << "a session without a link is no place to keep things";
+  connection->is_linked = true;
+  table->on_link(*connection, true);
+  pass(1s);
+  const auto told = connection->notifies();
+  ASSERT_EQ(told.size(), 1u);
+  EXPECT_EQ(told[0].timeout, 3s);
+  pass(1s);
+  EXPECT_EQ(connection->notifies().size(), 1u);
+  EXPECT_EQ(table->watches(), 1u);
+}
+
+TEST_F(WatchTableTest, AWatchThatWasNotToldInTimeIsLostWhenItsClientHearsOfIt) {
+  const auto connection = connect(a);
+  ASSERT_TRUE(table->watch(a, object, 7, false));
+  cut(*connection);
+  std::size_t missed = 0;
+  table->notify(this, b, object, 5s, {},
+                [&](auto result, auto) { missed = result->missed.size(); });
+  pass(5s);
+  EXPECT_EQ(missed, 1u);
+  pass(1s);
+  EXPECT_EQ(table->watches(), 1u) << "its client has been promised that";
+  connection->is_linked = true;
+  table->on_link(*connection, true);
+  pass(1s);
+  EXPECT_EQ(table->watches(), 0u);
+  EXPECT_EQ(losses(*connection), std::vector{OsdErrc::kWatchLost});
+  EXPECT_TRUE(connection->notifies().empty());
+}
+
+TEST_F(WatchTableTest, AWatchThatIsMadeAgainHasMissedNothing) {
+  const auto connection = connect(a);
+  ASSERT_TRUE(table->watch(a, object, 7, false));
+  cut(*connection);
+  table->notify(this, b, object, 5s, {}, [](auto, auto) {});
+  pass(5s);
+  table->unwatch(a, object, 7);
+  ASSERT_TRUE(table->watch(a, object, 7, false));
+  connection->is_linked = true;
+  table->on_link(*connection, true);
+  pass(1s);
+  EXPECT_EQ(table->watches(), 1u);
+}
+
+TEST_F(WatchTableTest, AWatcherThatDoesNotReadIsNoBurdenAndKeepsNobodyFromHearing) {
+  WatchTable::Options options;
+  options.unread = {100'000, 10'000, 0};
+  make(options);
+  const auto stuck = connect(a), reading = connect(b);
+  stuck->is_reading = false;
+  ASSERT_TRUE(table->watch(a, object, 7, false));
+  ASSERT_TRUE(table->watch(b, object, 7, false));
+  const std::string payload(4096, 'x');
+  const ClientIdentity notifier{"client.n", "host", 1};
+  for (const char& each : payload.substr(0, 30))
+    table->notify(&each, notifier, object, 5s, as_const_bytes(payload), [](auto, auto) {});
+  EXPECT_LE(stuck->unread.size(), 3u);
+  EXPECT_EQ(reading->notifies().size(), 30u);
+  // As soon as it reads it is told the rest, bit by bit.
+  stuck->is_reading = true;
+  stuck->unread.clear();
+  pass(1s);
+  EXPECT_GE(stuck->notifies().size(), 27u);
+}
+
+TEST_F(WatchTableTest, AHealthyGatewayIsToldOfAllItsImagesAtOnce) {
+  constexpr int kHosts = 10, kLuns = 64;
+  std::vector<std::shared_ptr<RecordingConnection>> hosts;
+  for (int host = 0; host < kHosts; ++host) {
+    const ClientIdentity id{"client.gw", "host" + std::to_string(host), 1};
+    hosts.push_back(connect(id));
+    for (int lun = 0; lun < kLuns; ++lun)
+      ASSERT_TRUE(table->watch(id, {1, "header." + std::to_string(lun)}, 7, false));
+    hosts.back()->is_reading = false;  // for a moment
+  }
+  int refused = 0;
+  std::vector<char> tokens(kLuns);
+  for (int lun = 0; lun < kLuns; ++lun)
+    table->notify(&tokens[static_cast<std::size_t>(lun)], {"client.gw", "host0", 1},
+                  {1, "header." + std::to_string(lun)}, 5s, {},
+                  [&](auto result, auto) { refused += result ? 0 : 1; });
+  for (const auto& host : hosts) EXPECT_EQ(host->unread.size(), std::size_t{kLuns});
+  pass(5s);
+  EXPECT_EQ(refused, 0);
 }
 
 TEST_F(WatchTableTest, ADeletedObjectTakesItsWatchesWithIt) {

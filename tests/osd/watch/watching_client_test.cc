@@ -87,5 +87,47 @@ TEST_F(WatchingClientTest, WithoutAnyLinkTheNewestSessionCarriesIt) {
 
 TEST_F(WatchingClientTest, WithoutAConnectionNothingIsSent) { ping(); }
 
+TEST_F(WatchingClientTest, WhoDoesNotReadIsToldNoMoreThanItsShare) {
+  const auto unread =
+      std::make_shared<msgr::FairShares>(msgr::FairShares::Limits{10'000, 2'000, 0});
+  WatchingClient slow({"client.a", "host", 3}, 1, now, unread);
+  WatchingClient other({"client.b", "host", 3}, 2, now, unread);
+  const auto connection = this->connection(1), others = this->connection(2);
+  slow.attach(*connection);
+  other.attach(*others);
+  connection->is_reading = false;
+  const auto tell = [](WatchingClient& to) {
+    return to.tell(objecter::MessageType::kWatchNotify, std::vector<std::byte>(1'000));
+  };
+  EXPECT_TRUE(tell(slow));
+  EXPECT_TRUE(tell(slow));
+  EXPECT_FALSE(slow.is_behind());
+  EXPECT_FALSE(tell(slow));
+  EXPECT_TRUE(slow.is_behind());
+  EXPECT_TRUE(tell(other)) << "it has a share of its own";
+  connection->unread.clear();
+  slow.catch_up();
+  EXPECT_TRUE(tell(slow));
+  EXPECT_FALSE(slow.is_behind());
+}
+
+TEST_F(WatchingClientTest, WithoutALinkNothingIsQueuedThatMustBeTold) {
+  const auto only = connection(1);
+  client.attach(*only);
+  only->is_linked = false;
+  EXPECT_FALSE(client.tell(objecter::MessageType::kWatchNotify, {}));
+  EXPECT_TRUE(only->sent.empty());
+}
+
+TEST_F(WatchingClientTest, WhatItMissedIsNamedOnceUnlessTheWatchEnded) {
+  client.note_missed({1, "a"}, 1);
+  client.note_missed({1, "b"}, 2);
+  client.forget_missed({1, "a"}, 1);
+  EXPECT_TRUE(client.is_behind());
+  EXPECT_EQ(client.catch_up().size(), 1u);
+  EXPECT_FALSE(client.is_behind());
+  EXPECT_TRUE(client.catch_up().empty());
+}
+
 }  // namespace
 }  // namespace lunar::osd
