@@ -52,11 +52,18 @@ struct MapAuthority::CommandProposal final : MapProposal {
 
 struct MapAuthority::BootProposal final : MapProposal {
   objecter::OsdBoot boot;
+  MayChange may_change;
   UniqueFunction<void(objecter::OsdBootReply)> done;
   objecter::OsdBootReply reply;
 
   std::optional<OsdMap> decide(const OsdMap& map) override {
     BootChange change = boot_osd(map, boot);
+    if (change.next && may_change) {
+      if (const auto allowed = may_change(boot); !allowed) {
+        reply = {static_cast<OsdErrc>(allowed.error().code.value()), 0, allowed.error().message};
+        return std::nullopt;
+      }
+    }
     reply = std::move(change.reply);
     return std::move(change.next);
   }
@@ -73,7 +80,7 @@ struct MapAuthority::DownProposal final : MapProposal {
   objecter::OsdId osd = -1;
   uint64_t incarnation = 0;
   bool is_change = false;
-  UniqueFunction<void(Outcome<void>)> done;
+  std::vector<UniqueFunction<void(Outcome<void>)>> dones;  // of all who said so while it waited
 
   std::optional<OsdMap> decide(const OsdMap& map) override {
     const objecter::OsdInfo* const known = map.find_osd(osd);
@@ -87,11 +94,11 @@ struct MapAuthority::DownProposal final : MapProposal {
   }
   void refuse(OsdErrc error, std::string sentence) override {
     LUNAR_LOG_LIMITED(kMap, 0, "osd.{} cannot be marked down: {}", osd, sentence);
-    done(failure(error, std::move(sentence)));
+    for (auto& done : dones) done(failure(error, sentence));
   }
   void answer(objecter::Epoch) override {
     if (is_change) LUNAR_LOG(kMap, 0, "osd.{} is down", osd);
-    done({});
+    for (auto& done : dones) done({});
   }
 };
 
@@ -116,16 +123,49 @@ MapAuthority::MapAuthority(ServerRecords& records, StoreFencing& fencing, OsdMap
                            UniqueFunction<void(OsdMapRef)> on_map)
     : records_(records), fencing_(fencing), map_(std::move(map)), on_map_(std::move(on_map)) {}
 
+// Of those whose turn has not come; null if there is none.
+template <typename Proposal, typename IsSought>
+Proposal* MapAuthority::find_waiting(IsSought is_sought) const {
+  for (std::size_t i = is_busy_ ? 1 : 0; i < queue_.size(); ++i) {
+    auto* const proposal = dynamic_cast<Proposal*>(queue_[i].get());
+    if (proposal != nullptr && is_sought(*proposal)) return proposal;
+  }
+  return nullptr;
+}
+
+bool MapAuthority::has_room_for_command() const {
+  if (waiting() < kMaxCommands) return true;
+  std::size_t commands = 0;
+  find_waiting<CommandProposal>([&](const CommandProposal&) { return ++commands == kMaxCommands; });
+  return commands < kMaxCommands && waiting() < kMaxWaiting;
+}
+
 void MapAuthority::command(std::string text, UniqueFunction<void(objecter::CommandReply)> done) {
+  if (!has_room_for_command())
+    return done({OsdErrc::kBusy, 0, "too many commands wait for the map authority; try again"});
   auto pending = std::make_unique<CommandProposal>();
   pending->text = std::move(text);
   pending->done = std::move(done);
   add(std::move(pending));
 }
 
-void MapAuthority::boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::OsdBootReply)> done) {
+void MapAuthority::boot(objecter::OsdBoot boot, MayChange may_change,
+                        UniqueFunction<void(objecter::OsdBootReply)> done) {
+  if (BootProposal* const older = find_waiting<BootProposal>(
+          [&](const BootProposal& each) { return each.boot.osd == boot.osd; })) {
+    older->boot = std::move(boot);
+    older->may_change = std::move(may_change);
+    auto older_done = std::exchange(older->done, std::move(done));
+    return older_done({OsdErrc::kBusy, 0,
+                       fmt::format("a later boot of osd.{} has come before it was the turn of this "
+                                   "one",
+                                   older->boot.osd)});
+  }
+  if (waiting() >= kMaxWaiting)
+    return done({OsdErrc::kBusy, 0, "too many boots wait for the map authority"});
   auto pending = std::make_unique<BootProposal>();
   pending->boot = std::move(boot);
+  pending->may_change = std::move(may_change);
   pending->done = std::move(done);
   add(std::move(pending));
 }
@@ -154,11 +194,16 @@ void MapAuthority::catch_up() {
 }
 
 void MapAuthority::osd_is_down(objecter::OsdId osd, UniqueFunction<void(Outcome<void>)> done) {
-  auto pending = std::make_unique<DownProposal>();
   const objecter::OsdInfo* const known = map_->find_osd(osd);
+  const uint64_t incarnation = known == nullptr ? 0 : known->incarnation;
+  if (DownProposal* const same = find_waiting<DownProposal>([&](const DownProposal& each) {
+        return each.osd == osd && each.incarnation == incarnation;
+      }))
+    return same->dones.push_back(std::move(done));
+  auto pending = std::make_unique<DownProposal>();
   pending->osd = osd;
-  pending->incarnation = known == nullptr ? 0 : known->incarnation;
-  pending->done = std::move(done);
+  pending->incarnation = incarnation;
+  pending->dones.push_back(std::move(done));
   add(std::move(pending));
 }
 

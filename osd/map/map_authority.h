@@ -36,9 +36,17 @@ class MapAuthority {
 
   const objecter::OsdMapRef& map() const noexcept { return map_; }
 
+  // Whether this boot may change the map; asked when its turn has come, if it would. Empty: yes.
+  using MayChange = UniqueFunction<Outcome<void>(const objecter::OsdBoot&)>;
+  // What waits for its turn; beyond it the answer is kBusy.
+  static constexpr std::size_t kMaxCommands = 256;
+  static constexpr std::size_t kMaxWaiting = 8192;
+
   // Each `done` runs once; at once if nothing has to be written.
   void command(std::string text, UniqueFunction<void(objecter::CommandReply)> done);
-  void boot(objecter::OsdBoot boot, UniqueFunction<void(objecter::OsdBootReply)> done);
+  // One boot of each server waits: a later one takes the place of the one before, which is kBusy.
+  void boot(objecter::OsdBoot boot, MayChange may_change,
+            UniqueFunction<void(objecter::OsdBootReply)> done);
   // A server has the map of this epoch. If ours is older, and was restored, and that server has not
   // come since, it is published again as a later one: else it would never be taken there. An
   // authority whose store was put back to an older state must not do so.
@@ -49,6 +57,8 @@ class MapAuthority {
 
   bool is_busy() const noexcept { return is_busy_; }
   void drain(UniqueFunction<void()> done);  // REQUIRES: is_busy()
+  // Changes that wait for their turn.
+  std::size_t waiting() const noexcept { return queue_.size() - (is_busy_ ? 1 : 0); }
 
  private:
   // What may change the map: one in turn.
@@ -64,6 +74,9 @@ class MapAuthority {
   struct DownProposal;
   struct LaterEpochProposal;
 
+  template <typename Proposal, typename IsSought>
+  Proposal* find_waiting(IsSought is_sought) const;
+  bool has_room_for_command() const;
   void catch_up();
   void add(std::unique_ptr<MapProposal> proposal);
   void next();

@@ -92,7 +92,7 @@ void MapService::start(msgr::Messenger& messenger, std::vector<msgr::Address> ad
   // Whoever was up has to come back in time.
   for (const objecter::OsdInfo& osd : map_->osds)
     if (osd.up && osd.id != options_.identity.osd) watched_.expect(osd.id);
-  authority_->boot(make_boot(), [this](objecter::OsdBootReply reply) {
+  authority_->boot(make_boot(), {}, [this](objecter::OsdBootReply reply) {
     if (reply.error == OsdErrc::kOk) return on_booted(reply.epoch);
     on_refused(reply.error, std::move(reply.message));
   });
@@ -133,7 +133,7 @@ void MapService::publish(OsdMapRef map) {
   if (is_stopping_ || is_refused_ || map_->epoch < booted_epoch_ || is_up_as_we_are()) return;
   if (link_ && link_->is_booted()) link_->boot_again();
   if (authority_ && is_ready_ && map_->find_osd(options_.identity.osd) != nullptr)
-    authority_->boot(make_boot(), [](const objecter::OsdBootReply&) {});
+    authority_->boot(make_boot(), {}, [](const objecter::OsdBootReply&) {});
 }
 
 // This start of ours is up in the map, and can be reached.
@@ -323,9 +323,9 @@ Outcome<void> MapService::may_replace(const objecter::OsdBoot& boot) const {
 }
 
 // Each change is written and sent to everybody, so that one server's without end would be in the
-// way of all others.
+// way of all others. Asked when its turn has come: another boot of it may have been before.
 Outcome<void> MapService::may_change_map(const objecter::OsdBoot& boot) {
-  if (!boot_osd(*map_, boot).next) return {};
+  if (auto allowed = may_replace(boot); !allowed) return allowed;
   const std::string entity = fmt::format("osd.{}", boot.osd);
   if (pace_.take(entity, center_.now())) return {};
   return failure(OsdErrc::kBusy,
@@ -342,8 +342,7 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
     objecter::encode(reply, out);
     send_front(peer, MessageType::kOsdBootReply, std::move(out));
   };
-  auto allowed = may_boot(connection, *boot);
-  if (allowed) allowed = may_change_map(*boot);
+  const auto allowed = may_boot(connection, *boot);
   if (!allowed) {
     const auto code = static_cast<OsdErrc>(allowed.error().code.value());
     return reply_to(connection, {code, 0, allowed.error().message});
@@ -351,18 +350,18 @@ void MapService::boot(msgr::Connection& connection, ConstBytes front) {
   const OsdId osd = boot->osd;
   const bool sends_heartbeats = boot->kind == objecter::StoreKind::kRados;
   watched_.add_boot(connection);
-  authority_->boot(std::move(*boot),
-                   [this, osd, sends_heartbeats, reply_to,
-                    peer = connection.shared_from_this()](objecter::OsdBootReply reply) {
-                     if (reply.error != OsdErrc::kOk)
-                       LUNAR_LOG_LIMITED(kMap, 0, "refused: {}", reply.message);
-                     const bool is_here = watched_.take_boot(*peer);
-                     if (reply.error == OsdErrc::kOk) {
-                       unfenced_.erase(osd);
-                       watched_.on_booted(osd, is_here ? peer.get() : nullptr, sends_heartbeats);
-                     }
-                     if (is_here) reply_to(*peer, reply);
-                   });
+  authority_->boot(
+      std::move(*boot), [this](const objecter::OsdBoot& asked) { return may_change_map(asked); },
+      [this, osd, sends_heartbeats, reply_to,
+       peer = connection.shared_from_this()](objecter::OsdBootReply reply) {
+        if (reply.error != OsdErrc::kOk) LUNAR_LOG_LIMITED(kMap, 0, "refused: {}", reply.message);
+        const bool is_here = watched_.take_boot(*peer);
+        if (reply.error == OsdErrc::kOk) {
+          unfenced_.erase(osd);
+          watched_.on_booted(osd, is_here ? peer.get() : nullptr, sends_heartbeats);
+        }
+        if (is_here) reply_to(*peer, reply);
+      });
 }
 
 void MapService::on_closed(msgr::Connection& connection, std::error_code why) {

@@ -49,8 +49,13 @@ class MapAuthorityTest : public StoreFixture {
     boot.kind = rados_client.empty() ? objecter::StoreKind::kFile : objecter::StoreKind::kRados;
     boot.rados_client = rados_client;
     boot.addresses = {msgr::Address::loopback(static_cast<uint16_t>(6800 + id))};
-    authority->boot(std::move(boot),
-                    [this](objecter::OsdBootReply reply) { boots.push_back(reply); });
+    authority->boot(
+        std::move(boot),
+        [this](const objecter::OsdBoot&) -> Outcome<void> {
+          if (boots_allowed-- > 0) return {};
+          return failure(OsdErrc::kBusy, "too often");
+        },
+        [this](objecter::OsdBootReply reply) { boots.push_back(reply); });
   }
   void command(std::string text) {
     authority->command(std::move(text), [this](objecter::CommandReply reply) {
@@ -77,6 +82,7 @@ class MapAuthorityTest : public StoreFixture {
   std::unique_ptr<MapAuthority> authority;
   std::vector<objecter::OsdMapRef> published;
   std::vector<objecter::OsdBootReply> boots;
+  int boots_allowed = 1000;
   std::vector<objecter::CommandReply> replies;
 };
 
@@ -104,6 +110,65 @@ TEST_F(MapAuthorityTest, ChangesMadeTogetherComeOneAfterTheOther) {
   EXPECT_EQ(published.back()->pools.at(0).members.size(), 2u);
   EXPECT_EQ(replies.at(0).epoch, published.back()->epoch);
   EXPECT_EQ(replies.at(1).error, OsdErrc::kExists);
+}
+
+TEST_F(MapAuthorityTest, OneBootOfAServerWaitsHoweverManyCome) {
+  store->hold(Call::kRecord);
+  boot(0, first->osds[0].store);
+  for (uint64_t incarnation = 1; incarnation <= 100; ++incarnation) boot(1, other, {}, incarnation);
+  boot(2, Uuid::random());
+  EXPECT_EQ(authority->waiting(), 2u);
+  EXPECT_EQ(boots.size(), 99u);
+  EXPECT_EQ(boots.back().error, OsdErrc::kBusy);
+  store->release(Call::kRecord);
+  turn();
+  ASSERT_EQ(published.size(), 3u);
+  EXPECT_EQ(published.back()->find_osd(1)->incarnation, 100u) << "the last one that came";
+}
+
+TEST_F(MapAuthorityTest, WhetherABootMayChangeTheMapIsAskedWhenItsTurnHasCome) {
+  boots_allowed = 1;
+  store->hold(Call::kRecord);
+  boot(1, other);
+  boot(2, Uuid::random());
+  EXPECT_EQ(boots_allowed, 0);
+  store->release(Call::kRecord);
+  turn();
+  ASSERT_EQ(boots.size(), 2u);
+  EXPECT_EQ(boots[0].error, OsdErrc::kOk);
+  EXPECT_EQ(boots[1].error, OsdErrc::kBusy);
+  EXPECT_EQ(boots[1].message, "too often");
+  boot(1, other);
+  turn();
+  EXPECT_EQ(boots.at(2).error, OsdErrc::kOk) << "it changes nothing, and nobody is asked";
+}
+
+TEST_F(MapAuthorityTest, WhoIsSaidToBeDownOftenWaitsOnceAndEachIsTold) {
+  boot(0, first->osds[0].store);
+  boot(1, other);
+  turn();
+  store->hold(Call::kRecord);
+  command(R"({"prefix": "pool create", "pool": "p"})");
+  for (int i = 0; i < 50; ++i) hold_dead(1);
+  EXPECT_EQ(authority->waiting(), 1u);
+  store->release(Call::kRecord);
+  turn();
+  EXPECT_EQ(downs, std::vector<std::string>(50));
+}
+
+TEST_F(MapAuthorityTest, CommandsThatWaitAreBoundedAndInNoBootsWay) {
+  store->hold(Call::kRecord);
+  boot(0, first->osds[0].store);
+  for (std::size_t i = 0; i < MapAuthority::kMaxCommands + 3; ++i)
+    command(R"({"prefix": "status"})");
+  ASSERT_EQ(replies.size(), 3u);
+  EXPECT_EQ(replies[0].error, OsdErrc::kBusy);
+  boot(1, other);
+  EXPECT_TRUE(boots.empty());
+  store->release(Call::kRecord);
+  turn();
+  EXPECT_EQ(boots.size(), 2u);
+  EXPECT_EQ(replies.size(), MapAuthority::kMaxCommands + 3);
 }
 
 TEST_F(MapAuthorityTest, AMapThatCannotBeWrittenIsNotPublished) {

@@ -182,6 +182,27 @@ TEST_F(OsdServerRulesTest, AServerThatStartsAgainAndAgainIsToldToWait) {
   EXPECT_EQ(boot(7, stolen, last + 1, last), OsdErrc::kOk);
 }
 
+// Those that come before the first is decided, each of which follows the one before.
+TEST_F(OsdServerRulesTest, BootsThatDoNotWaitForTheirAnswersMakeNoMoreMaps) {
+  RawClient raw(*center, stack, osds[0].address, "thief");
+  const auto before = osds[0].server->map()->epoch;
+  objecter::OsdBoot content;
+  content.osd = 7;
+  content.fsid = fsid;
+  content.store = Uuid::random();
+  osds[0].store->hold(Call::kRecord);
+  for (uint64_t start = 1; start <= 200; ++start) {
+    content.incarnation = start;
+    content.previous = {start - 1};
+    content.addresses = {msgr::Address::loopback(static_cast<uint16_t>(7000 + start))};
+    raw.send(MessageType::kOsdBoot, content);
+  }
+  turn();
+  osds[0].store->release(Call::kRecord);
+  turn();
+  EXPECT_LE(osds[0].server->map()->epoch, before + 2);
+}
+
 // One start has the same addresses all the time; the map would follow whoever names others.
 TEST_F(OsdServerRulesTest, AStartThatRunsIsNotTakenElsewhere) {
   RawClient first(*center, stack, osds[0].address, "first");
