@@ -254,7 +254,10 @@ void ClientSession::remember_cancelled(const objecter::CancelNote& note) {
     std::erase(held_, tid);
     ops_.erase(at);
   }
-  results_.remember_if_bounded(tid, {std::move(result), attempt, false, false, note.attempt != 0});
+  // While it is not served nothing of it is executed, whatever comes.
+  if (is_served())
+    results_.remember_if_bounded(tid,
+                                 {std::move(result), attempt, false, false, note.attempt != 0});
 }
 
 void ClientSession::repeat_lost_reply(Tid tid) {

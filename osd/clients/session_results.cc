@@ -38,6 +38,7 @@ const SessionResults::Entry* SessionResults::find(Tid tid) const {
 
 void SessionResults::remember(Tid tid, Entry entry) {
   const std::size_t bytes = cost(*entry.result);
+  if (!entry.was_executed) ++unexecuted_;
   const bool is_new = results_.emplace(tid, std::move(entry)).second;
   LUNAR_CHECK(is_new, "two results of one op");
   count(bytes_ + bytes);
@@ -89,11 +90,13 @@ bool SessionResults::has_room() {
 void SessionResults::clear() {
   results_.clear();
   delivered_.clear();
+  unexecuted_ = 0;
   count(0);
 }
 
 void SessionResults::forget(Results::iterator at) {
   count(bytes_ - cost(*at->second.result));
+  if (!at->second.was_executed) --unexecuted_;
   results_.erase(at);
 }
 

@@ -43,9 +43,11 @@ class SessionResults {
   const Entry* find(Tid tid) const;
   // REQUIRES: none is remembered for this tid.
   void remember(Tid tid, Entry entry);
-  // As remember(), for what comes without waiting for room: does nothing at twice the limit.
+  // As remember(), for what comes without waiting for room, and needs no permission: does nothing
+  // at twice the limit, nor, beyond some that were not executed, if the entity has no room.
   void remember_if_bounded(Tid tid, Entry entry) {
-    if (results_.size() < 2 * limits_.max_results) remember(tid, std::move(entry));
+    const bool has_room = unexecuted_ < kFewUnexecuted || has_share();
+    if (has_room && results_.size() < 2 * limits_.max_results) remember(tid, std::move(entry));
   }
   // A newer attempt of the op is answered by it too. REQUIRES: it is remembered.
   void note_attempt(Tid tid, uint32_t attempt);
@@ -78,6 +80,7 @@ class SessionResults {
 
  private:
   using Results = std::map<Tid, Entry>;
+  static constexpr std::size_t kFewUnexecuted = 64;
 
   void forget(Results::iterator at);
   bool is_full() const noexcept {
@@ -90,8 +93,9 @@ class SessionResults {
   const msgr::FairShares::ShareRef share_;          // null exactly if shares_ is
   msgr::FairShares::Held held_;                     // bytes_, of the share
   Results results_;
-  std::deque<Tid> delivered_;  // in order of delivery; what is forgotten goes when it is first
-  std::size_t bytes_ = 0;      // of results_, with an overhead for each
+  std::deque<Tid> delivered_;   // in order of delivery; what is forgotten goes when it is first
+  std::size_t bytes_ = 0;       // of results_, with an overhead for each
+  std::size_t unexecuted_ = 0;  // of results_, those that are not was_executed
   Tid oldest_ = 0;
 };
 

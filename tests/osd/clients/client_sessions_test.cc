@@ -1,4 +1,6 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
+#include <nlohmann/json.hpp>
+
 #include "tests/osd/clients/client_sessions_fixture.h"
 
 namespace lunar::osd {
@@ -438,6 +440,34 @@ TEST_F(ClientSessionsTest, CancelThatOvertakesItsOpHolds) {
   EXPECT_TRUE(running.empty());
   ASSERT_EQ(replies.size(), 1u);
   EXPECT_EQ(replies[0].error, OsdErrc::kCancelled);
+}
+
+// A cancel needs no permission, and waits for nothing.
+TEST_F(ClientSessionsTest, CancelsOfAnEntityAreRememberedWithinItsShare) {
+  constexpr std::size_t kTotal = 1u << 20, kStarts = 8;
+  make_sessions({.result_bytes = kTotal});
+  for (std::size_t i = 0; i < kStarts; ++i) {
+    FakeConnection& start = connect("client.a", 1, "host" + std::to_string(i));
+    for (Tid tid = 1; tid <= 5000; ++tid) sessions->cancel(start, ids.at(&start), {tid, 0});
+  }
+  const auto all = nlohmann::json::parse(sessions->to_json());
+  std::size_t bytes = 0;
+  for (const auto& each : all) bytes += each["result_bytes"].get<std::size_t>();
+  EXPECT_GT(bytes, kTotal / 4);
+  EXPECT_LE(bytes, kTotal / 2 + kStarts * (16u << 10));
+  FakeConnection& other = connect("client.b", 1);
+  sessions->cancel(other, ids.at(&other), {1, 0});
+  write(other, 1);
+  EXPECT_TRUE(running.empty()) << "there is room for others";
+}
+
+TEST_F(ClientSessionsTest, CancelsOfWhoIsNotServedAreNotRemembered) {
+  FakeConnection& older = connect("client.a", 1);
+  connect("client.a", 2);
+  for (Tid tid = 1; tid <= 100; ++tid) sessions->cancel(older, ids.at(&older), {tid, 0});
+  EXPECT_EQ(cancelled.size(), 100u);
+  for (const auto& each : nlohmann::json::parse(sessions->to_json()))
+    EXPECT_EQ(each["results"], 0u);
 }
 
 TEST_F(ClientSessionsTest, SessionsWithoutAConnectionExpire) {
