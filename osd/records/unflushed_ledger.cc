@@ -71,9 +71,9 @@ bool UnflushedLedger::begin_write(ImageId image) {
   return is_marked && may_acknowledge();
 }
 
-void UnflushedLedger::wait_marked(ImageId image, StoreDone done) {
+void UnflushedLedger::wait_marked(ImageId image, const std::string& entity, StoreDone done) {
   recorder_.try_again();  // ahead of the mark, so that it is known first whether that helps
-  marks_.wait_marked(image, [this, done = std::move(done)](std::error_code error) mutable {
+  marks_.wait_marked(image, entity, [this, done = std::move(done)](std::error_code error) mutable {
     if (!error && !may_acknowledge()) error = OsdErrc::kIoError;
     done(error);
   });

@@ -51,8 +51,9 @@ class UnflushedLedger {
   // An unstable write of the image begins; end_write() ends it. True if the image is marked
   // already; else the write is acknowledged only after wait_marked().
   bool begin_write(ImageId image);
-  // Runs done when the mark is durable; an error means the write must not be acknowledged.
-  void wait_marked(ImageId image, StoreDone done);
+  // Runs done when the mark is durable; an error means the write must not be acknowledged. Images
+  // are shared among the entities that write them (UnflushedMarks).
+  void wait_marked(ImageId image, const std::string& entity, StoreDone done);
   // The store has done the write, or failed to; called before the acknowledgement.
   void end_write(ImageId image) { marks_.end_write(image); }
 

@@ -39,7 +39,8 @@ bool UnflushedMarks::decode(ConstBytes record) {
   for (uint32_t i = 0; i < count && reader.ok(); ++i) {
     ImageMark& entry = images_[reader.get<ImageId>()];
     reader.get<uint64_t>();  // the incarnation that marked it; for people who read the record
-    entry.is_marked = entry.is_durable = true;
+    if (!entry.is_marked) set_marked(entry, true);
+    entry.is_durable = true;
   }
   return reader.is_finished();
 }
@@ -51,8 +52,25 @@ bool UnflushedMarks::begin_write(ImageId image) {
   return entry.is_marked && entry.is_durable;
 }
 
-void UnflushedMarks::wait_marked(ImageId image, StoreDone done) {
+void UnflushedMarks::set_marked(ImageMark& mark, bool is_marked) {
+  if (mark.is_marked == is_marked) return;
+  mark.is_marked = is_marked;
+  std::size_t& own = marked_of_[mark.entity];
+  is_marked ? ++own : --own;
+  is_marked ? ++marked_ : --marked_;
+  if (own == 0) marked_of_.erase(mark.entity);
+  if (!is_marked) mark.entity.clear();
+}
+
+// As many as there is room left for others, with this one.
+bool UnflushedMarks::is_within_share(const ImageMark& mark) const {
+  if (mark.entity.empty()) return marked_ <= kMaxImages;
+  return marked_of_.at(mark.entity) + marked_ <= kMaxImages + 1;
+}
+
+void UnflushedMarks::wait_marked(ImageId image, const std::string& entity, StoreDone done) {
   ImageMark& entry = images_[image];
+  if (!entry.is_marked) entry.entity = entity;
   entry.waiting.push_back(std::move(done));
   if (!entry.is_saving) save_mark(image);
 }
@@ -60,12 +78,13 @@ void UnflushedMarks::wait_marked(ImageId image, StoreDone done) {
 void UnflushedMarks::save_mark(ImageId image) {
   ImageMark& entry = images_[image];
   entry.is_saving = true;
-  entry.is_marked = true;
+  set_marked(entry, true);
   const auto settle = [this, image](std::error_code error) {
     ImageMark& saved = images_.at(image);
     // A mark that is durable stays whatever becomes of this write: it may stand for a loss.
     if (saved.is_durable) return;
-    saved.is_marked = saved.is_durable = !error && count() <= kMaxImages;
+    saved.is_durable = !error && is_within_share(saved);
+    set_marked(saved, saved.is_durable);
   };
   writer_.save(settle, [this, image](std::error_code error) {
     ImageMark& saved = images_.at(image);
@@ -130,7 +149,8 @@ void UnflushedMarks::clear_flushed(StoreDone done) {
 void UnflushedMarks::clear(const std::vector<ImageId>& images, StoreDone done) {
   for (const ImageId image : images) {
     ImageMark& entry = images_.at(image);
-    entry.is_marked = entry.is_durable = entry.is_flushed = entry.is_idle = false;
+    set_marked(entry, false);
+    entry.is_durable = entry.is_flushed = entry.is_idle = false;
     forget_if_clean(image);
   }
   writer_.save([done = std::move(done)](std::error_code error) mutable {
@@ -145,11 +165,6 @@ void UnflushedMarks::forget_if_clean(ImageId image) {
   if (found == images_.end()) return;
   const ImageMark& entry = found->second;
   if (!entry.is_marked && entry.writing == 0 && !entry.is_saving) images_.erase(found);
-}
-
-std::size_t UnflushedMarks::count() const noexcept {
-  return static_cast<std::size_t>(std::count_if(
-      images_.begin(), images_.end(), [](const auto& entry) { return entry.second.is_marked; }));
 }
 
 std::vector<ImageId> UnflushedMarks::marked() const {

@@ -5,6 +5,7 @@
 #include <cstddef>
 #include <cstdint>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "common/bytes.h"
@@ -44,9 +45,11 @@ class UnflushedMarks {
   // An unstable write of the image begins; end_write() ends it. True if the mark is durable
   // already; else wait_marked() says when it is.
   bool begin_write(ImageId image);
-  // Marks the image; done runs when that is durable. kBusy: too many images are marked; else why
-  // the record could not be written. A mark that was durable before stays in any case.
-  void wait_marked(ImageId image, StoreDone done);
+  // Marks the image, for this entity if it is not marked (empty: the server itself); done runs when
+  // that is durable. kBusy: too many images are marked, and no entity makes more of those than
+  // there is room left for others; else why the record could not be written. A mark that was
+  // durable before stays in any case.
+  void wait_marked(ImageId image, const std::string& entity, StoreDone done);
   void end_write(ImageId image);
 
   // A flush of the store begins: its round, counted from 1.
@@ -58,8 +61,8 @@ class UnflushedMarks {
   void clear_flushed(StoreDone done);
   bool is_busy() const noexcept { return writer_.is_busy(); }
 
-  std::size_t count() const noexcept;    // images that are marked
-  std::vector<ImageId> marked() const;   // in order
+  std::size_t count() const noexcept { return marked_; }  // images that are marked
+  std::vector<ImageId> marked() const;                    // in order
   std::vector<ImageId> at_risk() const;  // marked and not flushed, or being written; in order
 
  private:
@@ -73,10 +76,14 @@ class UnflushedMarks {
     bool is_idle = false;     // and was not written when the timer ran last
     uint32_t writing = 0;     // writes begun and not ended
     uint64_t last_write = 0;  // the round in which a write last ended
+    std::string
+        entity;  // that it is marked for; empty: the server's, from the record, or not marked
     std::vector<StoreDone> waiting;
   };
 
   std::vector<std::byte> encode() const;
+  void set_marked(ImageMark& mark, bool is_marked);
+  bool is_within_share(const ImageMark& mark) const;
   void save_mark(ImageId image);
   void forget_if_clean(ImageId image);
   void clear_later();
@@ -86,7 +93,9 @@ class UnflushedMarks {
   msgr::EventCenter& center_;
   const uint64_t incarnation_;
   std::map<ImageId, ImageMark> images_;
-  uint64_t round_ = 0;  // the latest
+  std::size_t marked_ = 0;                        // of images_
+  std::map<std::string, std::size_t> marked_of_;  // by entity; none is 0
+  uint64_t round_ = 0;                            // the latest
   RecordWriter writer_;
   msgr::TimerId clear_ = msgr::TimerId::kNone;  // runs while an image is flushed
 };

@@ -111,7 +111,7 @@ std::map<std::string, Buffer> written() {
   osd::UnflushedLedger::load(*center, records, records, 7,
                              [&](auto loaded) { ledger = std::move(*loaded); });
   center->run_until_idle();
-  if (!ledger->begin_write(3)) ledger->wait_marked(3, [](std::error_code) {});
+  if (!ledger->begin_write(3)) ledger->wait_marked(3, "client.a", [](std::error_code) {});
   center->run_until_idle();
   std::map<std::string, Buffer> all = records.records;
   ledger->end_write(3);

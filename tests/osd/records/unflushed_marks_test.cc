@@ -15,8 +15,8 @@ class UnflushedMarksTest : public StoreFixture {
  protected:
   ~UnflushedMarksTest() override { turn(); }
   // Not before the loop turns.
-  void mark(ImageId image) {
-    marks.wait_marked(image, [this](std::error_code error) { marked = error; });
+  void mark(ImageId image, const std::string& entity = "client.a") {
+    marks.wait_marked(image, entity, [this](std::error_code error) { marked = error; });
   }
   void write(ImageId image) {
     if (!marks.begin_write(image)) mark(image);
@@ -63,11 +63,30 @@ TEST_F(UnflushedMarksTest, AMarkIsInTheRecordWhenItsDoneRuns) {
 TEST_F(UnflushedMarksTest, WritesOfAnImageShareOneRecord) {
   store->hold(Call::kRecord);
   int done = 0;
-  for (int i = 0; i < 3; ++i) marks.wait_marked(5, [&](std::error_code) { ++done; });
+  for (int i = 0; i < 3; ++i) marks.wait_marked(5, "client.a", [&](std::error_code) { ++done; });
   store->release(Call::kRecord);
   turn();
   EXPECT_EQ(done, 3);
   EXPECT_EQ(store->calls(Call::kRecord), 1u);
+}
+
+TEST_F(UnflushedMarksTest, NoEntityTakesTheMarksThatOthersNeed) {
+  store->hold(Call::kRecord);
+  std::size_t refused = 0;
+  for (ImageId image = 1; image <= UnflushedMarks::kMaxImages; ++image)
+    marks.wait_marked(image, "client.evil", [&](std::error_code error) {
+      if (error == OsdErrc::kBusy) ++refused;
+    });
+  store->release(Call::kRecord);
+  turn();
+  EXPECT_EQ(refused, UnflushedMarks::kMaxImages / 2);
+  EXPECT_EQ(marks.count(), UnflushedMarks::kMaxImages / 2);
+  mark(100'000);
+  turn();
+  EXPECT_EQ(marked, std::error_code()) << "there is room for others";
+  mark(100'001, "client.evil");
+  turn();
+  EXPECT_EQ(marked, OsdErrc::kBusy);
 }
 
 TEST_F(UnflushedMarksTest, AMarkThatCannotBeWrittenIsNone) {
@@ -80,7 +99,7 @@ TEST_F(UnflushedMarksTest, AMarkThatCannotBeWrittenIsNone) {
 
 TEST_F(UnflushedMarksTest, AMarkThatCouldNotBeWrittenIsInNoLaterRecord) {
   store->fail_next(Call::kRecord, system_error(EIO));
-  marks.wait_marked(5, [](std::error_code) {});
+  marks.wait_marked(5, "client.a", [](std::error_code) {});
   mark(6);  // waits for the first
   turn();
   EXPECT_EQ(marked, std::error_code());
