@@ -93,7 +93,7 @@ void PendingNotifies::tell(PendingNotify& notify, const WatchKey& watch) {
       std::max(milliseconds(0), std::chrono::ceil<milliseconds>(notify.deadline - center_.now()));
   std::vector<std::byte> front;
   encode(message, front);
-  if (!watch.client->tell(objecter::MessageType::kWatchNotify, std::move(front))) {
+  if (!watch.client->try_tell(objecter::MessageType::kWatchNotify, std::move(front))) {
     notify.untold.insert(watch);
     return;
   }

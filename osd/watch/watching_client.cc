@@ -76,7 +76,7 @@ void WatchingClient::send(objecter::MessageType type, std::vector<std::byte> fro
     to->send(std::make_unique<msgr::SimpleMessage>(meta_of(type), std::move(front)));
 }
 
-bool WatchingClient::tell(objecter::MessageType type, std::vector<std::byte> front) {
+bool WatchingClient::try_tell(objecter::MessageType type, std::vector<std::byte> front) {
   msgr::Connection* const to = best_connection();
   const uint64_t bytes = sizeof(ToldMessage) + front.size();
   if (to == nullptr || !to->has_link() ||

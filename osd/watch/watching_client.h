@@ -58,7 +58,7 @@ class WatchingClient {
   // none.
   void send(objecter::MessageType type, std::vector<std::byte> front) const;
   // As send(), if there is a link and room among what was not read. Else false, and it is behind.
-  bool tell(objecter::MessageType type, std::vector<std::byte> front);
+  bool try_tell(objecter::MessageType type, std::vector<std::byte> front);
 
   // --- what it was not told ---
 

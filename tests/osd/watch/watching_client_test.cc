@@ -97,7 +97,7 @@ TEST_F(WatchingClientTest, WhoDoesNotReadIsToldNoMoreThanItsShare) {
   other.attach(*others);
   connection->is_reading = false;
   const auto tell = [](WatchingClient& to) {
-    return to.tell(objecter::MessageType::kWatchNotify, std::vector<std::byte>(1'000));
+    return to.try_tell(objecter::MessageType::kWatchNotify, std::vector<std::byte>(1'000));
   };
   EXPECT_TRUE(tell(slow));
   EXPECT_TRUE(tell(slow));
@@ -115,7 +115,7 @@ TEST_F(WatchingClientTest, WithoutALinkNothingIsQueuedThatMustBeTold) {
   const auto only = connection(1);
   client.attach(*only);
   only->is_linked = false;
-  EXPECT_FALSE(client.tell(objecter::MessageType::kWatchNotify, {}));
+  EXPECT_FALSE(client.try_tell(objecter::MessageType::kWatchNotify, {}));
   EXPECT_TRUE(only->sent.empty());
 }
 
