@@ -16,6 +16,7 @@ ClientSession::ClientSession(ClientSessionsHost& host, FenceTable& fences, const
       limits_(limits),
       replies_(replies),
       reply_share_(replies.shares->open(client->entity)),
+      held_share_(replies.held->open(client->entity)),
       id_(id),
       client_(std::move(client)),
       nonce_(nonce),
@@ -76,7 +77,13 @@ void ClientSession::submit(msgr::Connection& connection, ClientOpRef op) {
   Entry& entry = ops_[tid];
   entry.op = std::move(op);
   if (!held_.empty() || must_hold(*entry.op)) {
+    if (!replies_.held->allows(*held_share_, 1)) {
+      const ClientOpRef refused = std::move(entry.op);
+      ops_.erase(tid);
+      return reject(*refused, OsdErrc::kBusy);
+    }
     entry.op->state = ClientOpState::kHeld;
+    entry.held = replies_.held->hold(held_share_, 1);
     held_.push_back(tid);
     release_held();  // what the client has just seen may have made room
     return;
@@ -149,6 +156,7 @@ void ClientSession::on_claimed(std::error_code error) {
 
 void ClientSession::execute(Entry& entry) {
   entry.is_executing = true;
+  entry.held.give_back();
   ++executing_;
   if (takes_reply_share(*entry.op))
     entry.op->reply_share = std::make_shared<msgr::FairShares::Held>(

@@ -51,17 +51,20 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   struct Limits {
     std::size_t max_results = 4096;           // remembered
     std::size_t max_result_bytes = 8u << 20;  // … and the data of them
-    std::size_t max_held = 4096;              // ops that wait to begin; more are answered kBusy
+    // Ops that wait to begin; more are answered kBusy, as those above the entity's share.
+    std::size_t max_held = 4096;
   };
   // kWaiting: an older start of the client still executes ops; what comes is held.
   // kFenced, kRefused: what comes is answered with an error; for good, unless let_in() ends a
   // fence. kRevoked: it has no connection, and is there only until nothing of it executes.
   enum class State : uint8_t { kWaiting, kOpen, kFenced, kRefused, kRevoked };
 
-  // What the sessions share of the memory for replies, and for results that are remembered.
+  // What the sessions share of the memory for replies, for results that are remembered, and, in
+  // ops, for those that are held.
   struct ReplyMemory {
     std::shared_ptr<msgr::FairShares> shares;
     std::shared_ptr<msgr::FairShares> results;
+    std::shared_ptr<msgr::FairShares> held;
     bool is_awaited = false;  // some session holds ops until there is more of either
   };
 
@@ -137,10 +140,11 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
 
  private:
   struct Entry {
-    ClientOpRef op;             // never null
-    bool is_executing = false;  // with the host; else in held_
-    bool wants_cancel = false;  // only if it executes
-    uint32_t given_up = 0;      // CancelNote::attempt; only with wants_cancel
+    ClientOpRef op;               // never null
+    bool is_executing = false;    // with the host; else in held_
+    bool wants_cancel = false;    // only if it executes
+    uint32_t given_up = 0;        // CancelNote::attempt; only with wants_cancel
+    msgr::FairShares::Held held;  // 1, while it is in held_
   };
   using Ops = std::map<Tid, Entry>;
 
@@ -165,6 +169,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   const Limits& limits_;
   ReplyMemory& replies_;
   const msgr::FairShares::ShareRef reply_share_;
+  const msgr::FairShares::ShareRef held_share_;
   const Id id_;
   const std::shared_ptr<const ClientName> client_;
   const uint64_t nonce_;

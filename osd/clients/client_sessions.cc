@@ -15,6 +15,7 @@ namespace {
 // Bytes that each session may read, and have remembered, in any case.
 constexpr uint64_t kSmallReplies = 64u << 10;
 constexpr uint64_t kFewResults = 16u << 10;
+constexpr uint64_t kFewHeld = 16;  // ops
 }  // namespace
 
 ClientSessions::ClientSessions(ClientSessionsHost& host, FenceTable& fences, Options options)
@@ -24,7 +25,9 @@ ClientSessions::ClientSessions(ClientSessionsHost& host, FenceTable& fences, Opt
       replies_{std::make_shared<msgr::FairShares>(msgr::FairShares::Limits{
                    options.reply_bytes * 3, options.reply_bytes, kSmallReplies}),
                std::make_shared<msgr::FairShares>(msgr::FairShares::Limits{
-                   options.result_bytes, options.limits.max_result_bytes, kFewResults})} {}
+                   options.result_bytes, options.limits.max_result_bytes, kFewResults}),
+               std::make_shared<msgr::FairShares>(msgr::FairShares::Limits{
+                   options.max_held, options.limits.max_held, kFewHeld})} {}
 
 ClientSessions::~ClientSessions() = default;
 

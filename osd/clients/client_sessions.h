@@ -28,6 +28,7 @@ class ClientSessions {
     std::size_t max_sessions_of_entity = 2048;
     uint64_t reply_bytes = 32u << 20;  // data of replies, of one session; of all, three times that
     uint64_t result_bytes = 128u << 20;  // results that are remembered, of all sessions
+    uint64_t max_held = 65536;           // ops that wait in their sessions, of all
   };
   using TimePoint = ClientSession::TimePoint;
   using SessionId = ClientSession::Id;

@@ -23,6 +23,7 @@ void BoundedExecutor::submit(ClientOpRef op) {
   if (must_wait()) {
     auto& queue = waiting_[op->session];
     if (queue.empty()) turns_.push_back(op->session);
+    ++waiting_of_[op->entity()];
     queue.push_back(std::move(op));
     ++waiting_count_;
     return;
@@ -34,9 +35,18 @@ void BoundedExecutor::submit(ClientOpRef op) {
 bool BoundedExecutor::has_room(const ClientOp& op) const {
   if (op.is(OpCode::kList)) return lists_.has_room(op);
   if (!must_wait()) return true;
-  if (waiting_count_ >= limits_.max_waiting) return false;
+  const auto of_entity = waiting_of_.find(op.entity());
+  const std::size_t held = of_entity == waiting_of_.end() ? 0 : of_entity->second;
+  if (held + waiting_count_ >= limits_.max_waiting) return false;
   const auto own = waiting_.find(op.session);
   return own == waiting_.end() || own->second.size() < limits_.max_waiting_of_one;
+}
+
+// It waits no more.
+void BoundedExecutor::count_out(const ClientOp& op) {
+  --waiting_count_;
+  const auto of_entity = waiting_of_.find(op.entity());
+  if (--of_entity->second == 0) waiting_of_.erase(of_entity);
 }
 
 // The first op of the session whose turn it is.
@@ -45,7 +55,7 @@ ClientOpRef BoundedExecutor::take_waiting() {
   turns_.pop_front();
   ClientOpRef op = std::move(turn->second.front());
   turn->second.pop_front();
-  --waiting_count_;
+  count_out(*op);
   if (turn->second.empty())
     waiting_.erase(turn);
   else
@@ -68,7 +78,7 @@ bool BoundedExecutor::take_out_waiting(const ClientOpRef& op) {
   if (op->is(OpCode::kList)) return lists_.take_out(op);
   const auto own = waiting_.find(op->session);
   if (own == waiting_.end() || std::erase(own->second, op) == 0) return false;
-  --waiting_count_;
+  count_out(*op);
   if (own->second.empty()) {
     std::erase(turns_, own->first);
     waiting_.erase(own);

@@ -3,7 +3,9 @@
 
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <map>
+#include <string>
 #include <vector>
 
 #include "common/unique_function.h"
@@ -20,7 +22,8 @@ class BoundedExecutor {
  public:
   struct Limits {
     std::size_t max_executing = 1024;
-    std::size_t max_waiting = 65536;        // above it clients are told kBusy
+    // Above it clients are told kBusy; an entity has no more than there is room left for others.
+    std::size_t max_waiting = 65536;
     std::size_t max_waiting_of_one = 4096;  // … of one session
     ListTurns::Limits lists{};
   };
@@ -28,7 +31,7 @@ class BoundedExecutor {
   BoundedExecutor(const OpEnvironment& environment, const Limits& limits,
                   OpExecutor::OnDone on_done);
 
-  // False if too many ops wait already, in all or of its session.
+  // False if too many ops wait already, in all, of its entity or of its session.
   bool has_room(const ClientOp& op) const;
   // REQUIRES: has_room(), stop() was not called, and check_op() found nothing wrong with the op.
   void submit(ClientOpRef op);
@@ -51,6 +54,7 @@ class BoundedExecutor {
   bool must_wait() const noexcept {
     return executing_ >= limits_.max_executing || waiting_count_ != 0;
   }
+  void count_out(const ClientOp& op);
   bool take_out_waiting(const ClientOpRef& op);
   void start_waiting();
   void start_lists();
@@ -64,6 +68,7 @@ class BoundedExecutor {
   std::map<uint64_t, std::deque<ClientOpRef>> waiting_;
   std::deque<uint64_t> turns_;     // the sessions of waiting_, the next one first
   std::size_t waiting_count_ = 0;  // ops in waiting_
+  std::map<std::string, std::size_t, std::less<>> waiting_of_;  // … by entity; none is 0
   std::map<const ClientOp*, UniqueFunction<void()>> removals_;  // ops of our own, with the executor
   std::size_t executing_ = 0;                                   // with the executor, without LISTs
   ListTurns lists_;

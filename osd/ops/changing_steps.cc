@@ -65,9 +65,7 @@ void ChangingSteps::mark() {
 void ChangingSteps::wait_for_mark() {
   is_marked_ = false;
   const ClientOp& op = cursor_.op();
-  // An op of the server itself has no client.
-  const std::string entity = op.client == nullptr ? std::string() : op.client->entity;
-  cursor_.env().ledger.wait_marked(op.header.image, entity, [this](std::error_code error) {
+  cursor_.env().ledger.wait_marked(op.header.image, op.entity(), [this](std::error_code error) {
     is_marked_ = true;
     mark_error_ = wire_error(error);
     if (has_finished_) finish_if_marked();

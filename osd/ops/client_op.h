@@ -118,6 +118,11 @@ struct ClientOp {
     for (const SubOp& step : header.steps) bytes += objecter::max_reply_bytes(step);
     return bytes;
   }
+  // Whose op it is; that of the server itself has none.
+  const std::string& entity() const noexcept {
+    static const std::string none;
+    return client == nullptr ? none : client->entity;
+  }
   uint64_t io_id() const noexcept { return message.meta.trace_id; }
   bool is(OpCode code) const noexcept {
     return header.steps.size() == 1 && header.steps[0].code == code;

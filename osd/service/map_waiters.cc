@@ -10,7 +10,7 @@ std::deque<MapWaiters::Waiter> MapWaiters::take_if(Predicate&& is_taken) {
   std::deque<Waiter> taken;
   for (Waiter& waiter : std::exchange(waiters_, {})) {
     if (is_taken(waiter)) {
-      forget_one(waiter.connection.get());
+      forget(*waiter.connection, 1);
       taken.push_back(std::move(waiter));
     } else {
       waiters_.push_back(std::move(waiter));
@@ -19,9 +19,19 @@ std::deque<MapWaiters::Waiter> MapWaiters::take_if(Predicate&& is_taken) {
   return taken;
 }
 
-void MapWaiters::forget_one(const msgr::Connection* connection) {
-  const auto count = counts_.find(connection);
-  if (--count->second == 0) counts_.erase(count);
+void MapWaiters::forget(const msgr::Connection& connection, std::size_t count) {
+  const auto of_one = counts_.find(&connection);
+  if ((of_one->second -= count) == 0) counts_.erase(of_one);
+  const auto of_entity = of_entity_.find(connection.peer().entity);
+  if ((of_entity->second -= count) == 0) of_entity_.erase(of_entity);
+}
+
+bool MapWaiters::has_room(const msgr::Connection& connection, std::size_t max,
+                          std::size_t max_of_one) const {
+  const auto of_one = counts_.find(&connection);
+  if (of_one != counts_.end() && of_one->second >= max_of_one) return false;
+  const auto of_entity = of_entity_.find(connection.peer().entity);
+  return (of_entity == of_entity_.end() ? 0 : of_entity->second) + waiters_.size() < max;
 }
 
 std::deque<MapWaiters::Waiter> MapWaiters::take_until(Epoch epoch) {
@@ -34,7 +44,9 @@ std::deque<MapWaiters::Waiter> MapWaiters::take_arrived_until(
 }
 
 void MapWaiters::erase(const msgr::Connection& connection) {
-  if (counts_.erase(&connection) == 0) return;
+  const auto of_one = counts_.find(&connection);
+  if (of_one == counts_.end()) return;
+  forget(connection, of_one->second);
   std::erase_if(waiters_,
                 [&](const Waiter& waiter) { return waiter.connection.get() == &connection; });
 }
@@ -45,7 +57,7 @@ ClientOpRef MapWaiters::take(const msgr::Connection& connection, Tid tid) {
   });
   if (at == waiters_.end()) return nullptr;
   ClientOpRef op = std::move(at->op);
-  forget_one(&connection);
+  forget(connection, 1);
   waiters_.erase(at);
   return op;
 }

@@ -4,7 +4,9 @@
 #include <chrono>
 #include <cstddef>
 #include <deque>
+#include <functional>
 #include <map>
+#include <string>
 #include <utility>
 
 #include "osd/ops/client_op.h"
@@ -25,6 +27,7 @@ class MapWaiters {
   void add(msgr::Connection& connection, ClientOpRef op) {
     waiters_.push_back({connection.shared_from_this(), std::move(op)});
     ++counts_[&connection];
+    ++of_entity_[connection.peer().entity];
   }
   // Takes out those that wait for this epoch or an older one, in the order in which they came.
   std::deque<Waiter> take_until(Epoch epoch);
@@ -35,20 +38,19 @@ class MapWaiters {
   // Takes out the op of this connection with this tid; null if none waits.
   ClientOpRef take(const msgr::Connection& connection, Tid tid);
 
+  // Whether one more of this connection may wait: so many of all, of which an entity has no more
+  // than there is room left for others, and so many of a connection.
+  bool has_room(const msgr::Connection& connection, std::size_t max, std::size_t max_of_one) const;
   std::size_t size() const noexcept { return waiters_.size(); }
-  // Of this connection.
-  std::size_t size_of(const msgr::Connection& connection) const noexcept {
-    const auto at = counts_.find(&connection);
-    return at == counts_.end() ? 0 : at->second;
-  }
 
  private:
   template <typename Predicate>
   std::deque<Waiter> take_if(Predicate&& is_taken);
-  void forget_one(const msgr::Connection* connection);
+  void forget(const msgr::Connection& connection, std::size_t count);
 
   std::deque<Waiter> waiters_;
-  std::map<const msgr::Connection*, std::size_t> counts_;  // of waiters_; none is 0
+  std::map<const msgr::Connection*, std::size_t> counts_;      // of waiters_; none is 0
+  std::map<std::string, std::size_t, std::less<>> of_entity_;  // as counts_
 };
 
 }  // namespace lunar::osd

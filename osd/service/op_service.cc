@@ -226,8 +226,8 @@ OsdErrc OpService::error_of_end(const ClientOp& op) const {
 void OpService::wait_for_map(msgr::Connection& connection, ClientOpRef op) {
   // The authority has the newest map: a newer epoch was seen before its store was restored.
   if (maps_.is_authority()) return refuse(connection, *op, OsdErrc::kIncompatible);
-  if (map_waiters_.size() >= options_.executor.max_waiting ||
-      map_waiters_.size_of(connection) >= options_.executor.max_waiting_of_one)
+  if (!map_waiters_.has_room(connection, options_.executor.max_waiting,
+                             options_.executor.max_waiting_of_one))
     return refuse(connection, *op, OsdErrc::kBusy);
   map_waiters_.add(connection, std::move(op));
   maps_.want_newer();

@@ -184,10 +184,11 @@ TEST_F(OptionsStructsTest, LimitsAndSessionsOfAServerHaveTheTablesDefaults) {
   EXPECT_SAME(limits.max_buffer_wait);
   EXPECT_SAME(limits.max_hold);
   EXPECT_SAME(limits.reply_patience);
-  [[maybe_unused]] const auto& [g, h, i, gg, hh, ii] = plain.sessions;
+  [[maybe_unused]] const auto& [g, h, i, gg, hh, ii, jj] = plain.sessions;
   [[maybe_unused]] const auto& [j, k, l] = plain.sessions.limits;
   EXPECT_SAME(sessions.timeout);
   EXPECT_SAME(sessions.result_bytes);
+  EXPECT_SAME(sessions.max_held);
   EXPECT_SAME(sessions.limits.max_results);
   EXPECT_SAME(sessions.limits.max_result_bytes);
   EXPECT_SAME(sessions.limits.max_held);

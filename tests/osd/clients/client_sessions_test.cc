@@ -275,6 +275,27 @@ TEST_F(ClientSessionsTest, NoMoreOpsAreHeldThanTheLimit) {
   end(2);
 }
 
+TEST_F(ClientSessionsTest, AnEntityHoldsNoMoreOpsThanItsShareHoweverManyStartsItHas) {
+  make_sessions({.limits = {.max_results = 1}, .max_held = 400});
+  const auto fill = [&](const std::string& entity) {
+    const std::size_t before = replies.size();
+    for (int i = 0; i < 8; ++i) {
+      FakeConnection& start = connect(entity, 1, "host" + std::to_string(i));
+      write(start, 1);
+      end(1);
+      for (Tid tid = 2; tid <= 101; ++tid) write(start, tid);
+    }
+    std::size_t refused = 0;
+    for (std::size_t i = before; i < replies.size(); ++i)
+      refused += replies[i].error == OsdErrc::kBusy ? 1 : 0;
+    return 8 * 100 - refused;
+  };
+  const std::size_t held = fill("client.a");
+  EXPECT_GE(held, 190u);
+  EXPECT_LE(held, 200u + 8 * 16u);
+  EXPECT_GE(fill("client.b"), 8 * 16u) << "there is room for others";
+}
+
 TEST_F(ClientSessionsTest, AtTheLimitAnOpThatSawMoreMakesRoom) {
   make_sessions({.limits = {.max_results = 2}});
   FakeConnection& a = connect("client.a", 1);

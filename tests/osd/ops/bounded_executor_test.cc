@@ -87,6 +87,34 @@ TEST_F(BoundedExecutorTest, SessionsTakeTurnsHoweverManyOpsOneHas) {
   EXPECT_EQ(order, (std::vector<Tid>{1, 2, 101, 3, 102, 4, 5, 6, 7}));
 }
 
+TEST_F(BoundedExecutorTest, AnEntityLeavesRoomForOthersHoweverManySessionsItHas) {
+  make({.max_executing = 1, .max_waiting = 20, .max_waiting_of_one = 6});
+  store->hold(Call::kWrite);
+  Tid tid = 0;
+  const auto fill = [&](const std::string& entity) {
+    std::vector<ClientOpRef> waiting;
+    for (uint64_t session = 1; session <= 10; ++session) {
+      for (int i = 0; i < 6; ++i) {
+        ++tid;
+        const ClientOpRef op = Vector("o" + std::to_string(tid)).write(0, "x").tid(tid).op();
+        op->session = 100 * static_cast<uint64_t>(entity.back()) + session;
+        op->client = std::make_shared<const ClientName>(ClientName{entity, "host"});
+        if (!bounded->has_room(*op)) continue;
+        bounded->submit(op);
+        waiting.push_back(op);
+      }
+    }
+    return waiting;
+  };
+  const auto first = fill("client.a");
+  EXPECT_EQ(first.size(), 11u) << "one of them executes";
+  EXPECT_EQ(fill("client.b").size(), 5u);
+  bounded->take_back(first);
+  EXPECT_EQ(fill("client.c").size(), 8u) << "as much as there is again";
+  store->release(Call::kWrite);
+  for (int i = 0; i < 30; ++i) turn();
+}
+
 TEST_F(BoundedExecutorTest, AListTakesNoPlaceOfOtherOpsNorWaitsForOne) {
   make({.max_executing = 1, .max_waiting = 2});
   store->hold(Call::kWrite);

@@ -2,6 +2,7 @@
 #include "osd/service/map_waiters.h"
 
 #include "tests/osd/ops/executor_fixture.h"
+#include "tests/osd/recording_connection.h"
 #include "tests/support/inert_connection.h"
 
 namespace lunar::osd {
@@ -58,6 +59,25 @@ TEST_F(MapWaitersTest, OpsGoWithTheirConnection) {
   const auto left = waiters.take_until(7);
   ASSERT_EQ(left.size(), 1u);
   EXPECT_EQ(left.front().connection.get(), &b);
+}
+
+TEST_F(MapWaitersTest, AnEntityLeavesRoomForOthersHoweverManyConnectionsItHas) {
+  const auto connect = [&](const std::string& entity) {
+    return std::make_shared<RecordingConnection>(*center,
+                                                 objecter::ClientIdentity{entity, "host", 1});
+  };
+  std::vector<std::shared_ptr<RecordingConnection>> greedy;
+  for (int i = 0; i < 8; ++i) greedy.push_back(connect("client.a"));
+  const auto other = connect("client.b");
+  Tid tid = 0;
+  for (const auto& each : greedy)
+    while (waiters.has_room(*each, 20, 3)) add(*each, ++tid, 7);
+  EXPECT_EQ(waiters.size(), 10u);
+  EXPECT_TRUE(waiters.has_room(*other, 20, 3));
+  waiters.erase(*greedy[0]);
+  EXPECT_TRUE(waiters.has_room(*greedy[7], 20, 3));
+  EXPECT_EQ(tids_until(7).size(), 7u);
+  EXPECT_TRUE(waiters.has_room(*greedy[0], 20, 3));
 }
 
 TEST_F(MapWaitersTest, OneOpIsTakenByItsConnectionAndTid) {
