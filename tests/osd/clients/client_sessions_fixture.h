@@ -94,6 +94,7 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
   }
   void send_reply(msgr::Connection& connection, const ClientOp& op, OpResultRef result) override {
     replies.push_back({&connection, op.header.tid, op.header.attempt, result->header.error});
+    if (!is_reading) unread.push_back(op.reply_share);
   }
   void send_cancelled(msgr::Connection&, const objecter::CancelNote& note) override {
     cancelled.push_back(note.tid);
@@ -108,6 +109,8 @@ class ClientSessionsTest : public StoreFixture, public ClientSessionsHost {
   std::set<Tid> queued;  // of those, not begun
   int times_taken_back = 0;
   std::vector<Reply> replies;
+  bool is_reading = true;  // else what replies hold stays in `unread`
+  std::vector<std::shared_ptr<msgr::FairShares::Held>> unread;
   std::vector<Tid> cancelled;
   std::vector<uint32_t> given_up;  // CancelNote::attempt of each of them
 };
