@@ -56,7 +56,7 @@ FlushClaims::FlushClaims(const History& history) {
       case History::Event::Kind::kComplete: {
         const History::Op& op = history.ops()[event.op];
         if (op.outcome == HistoryOutcome::kReportedLost) {
-          tellings_.push_back({op.client, op.invoked, at});
+          tellings_.push_back({op.client, op.sent, at});
         }
         if (op.command != HistoryCommand::kFlush || op.outcome != HistoryOutcome::kGood) break;
         all_good_.add(op.invoked, at, event.op);
@@ -75,9 +75,9 @@ std::optional<History::Handle> FlushClaims::untold(std::size_t loss, int client,
   Position told_anybody = History::kNever;
   for (const Telling& telling : tellings_) {
     if (telling.ended < losses_[loss].begins) continue;
-    told_anybody = std::min(told_anybody, telling.invoked);
-    if (telling.client == client && telling.invoked > acknowledged) {
-      told_itself = std::min(told_itself, telling.invoked);
+    told_anybody = std::min(told_anybody, telling.sent);
+    if (telling.client == client && telling.sent > acknowledged) {
+      told_itself = std::min(told_itself, telling.sent);
     }
   }
   for (std::size_t slot = 0; slot < good_.size(); ++slot) {

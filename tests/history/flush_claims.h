@@ -35,8 +35,8 @@ class FlushClaims {
 
   // The flush that claims, untold, that a write survived losses()[loss]: of `client`, acknowledged
   // at `acknowledged` and not flushed before the loss. To `client` a telling counts if it was
-  // invoked after that: one that was on its way already says nothing of a write that was not
-  // done. To other clients any telling after the loss counts, as with errors of fsync(2).
+  // sent after that: one that was on its way already says nothing of a write that was not done. To
+  // other clients any telling after the loss counts, as with errors of fsync(2).
   std::optional<History::Handle> untold(std::size_t loss, int client,
                                         History::Position acknowledged) const;
 
@@ -53,7 +53,7 @@ class FlushClaims {
   };
   struct Telling {  // a flush that answered kReportedLost
     int client = 0;
-    History::Position invoked = 0;
+    History::Position sent = 0;  // for the last time
     History::Position ended = 0;
   };
   std::size_t slot_of(int client);

@@ -40,9 +40,12 @@ History::Handle History::invoke(int client, HistoryOp op) {
               "one compared content for all blocks, or one for each");
   added.client = client;
   added.invoked = add(Event::Kind::kInvoke, handle);
+  added.sent = added.invoked;
   open_of(client).push_back(handle);
   return handle;
 }
+
+void History::send_again(Handle handle) { ops_[handle].sent = events_.size() + 1; }
 
 void History::complete(Handle handle, HistoryOutcome outcome, std::vector<ContentId> read) {
   Op& op = ops_.at(handle);

@@ -70,6 +70,7 @@ class History {
     int client = 0;
     HistoryOutcome outcome = HistoryOutcome::kUnknown;
     Position invoked = 0;
+    Position sent = 0;         // for the last time: invoke(), or send_again()
     Position ended = kNever;   // complete(); kNever while there was none
     Position closed = kNever;  // from here on it cannot take effect any more; kNever: at any time
   };
@@ -96,6 +97,9 @@ class History {
 
   // Commands. A client may have any number of them in flight.
   Handle invoke(int client, HistoryOp op);
+  // The initiator sends it once more, as one does that has aborted it. A device cannot know that it
+  // is not a new one, so that what it tells then counts from here on.
+  void send_again(Handle handle);
   // `read`: what a kRead that is kGood found, one per block or one for all.
   // REQUIRES: the command was not completed before.
   void complete(Handle handle, HistoryOutcome outcome, std::vector<ContentId> read = {});

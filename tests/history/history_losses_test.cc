@@ -297,6 +297,22 @@ TEST_F(HistoryCheckerTest, AcceptsWhatIsBelowEitherOfTwoAfterAFailedSyncAndACras
   expect_clean();
 }
 
+// It was aborted, and sent again after the write: for the device it is a new one.
+TEST_F(HistoryCheckerTest, AFlushThatIsSentAgainAfterAWriteTellsOfItsLoss) {
+  for (const bool is_sent_again : {true, false}) {
+    const ContentId content = is_sent_again ? 17 : 18;
+    const uint64_t block = is_sent_again ? 5 : 6;
+    const Handle flushing = begin_flush(1);
+    write(1, block, content);
+    history_.server_crashed(1, true);
+    if (is_sent_again) history_.send_again(flushing);
+    ended(flushing, kReportedLost);
+    flush(1);
+    read(1, block, kZeroContent);
+    is_sent_again ? expect_clean() : expect_fault(HistoryFault::kUntoldLoss, block);
+  }
+}
+
 // A disk fails until a flush is told of it, and so long nothing of all that is written is certain.
 TEST_F(HistoryCheckerTest, JudgesALossThatGoesOnOverManyWrites) {
   history_.begin_loss("the disk of server 1 fails");

@@ -260,7 +260,7 @@ const lunar_host& SimGateway::scsi_host() {
 }
 
 void SimGateway::send(Life& life, Command& command) {
-  ++command.sent;
+  if (++command.sent > 1) place_.history.send_again(command.handle);
   command.is_aborted = false;
   command.image = life.image;
   if (command.is_impatient) {
