@@ -140,7 +140,7 @@ ObjecterImpl::ObjecterImpl(msgr::EventCenter& center, Options options, PerfRegis
               {options.cancel_grace, options.rkey_revoke_timeout}),
       maps_(center, servers_, counters_, *this, std::move(options.bootstrap),
             messenger_options.entity, options.authority),
-      sessions_(center, servers_, delivery_, ending_, counters_),
+      sessions_(center, servers_, delivery_, ending_, unconfirmed_, counters_),
       submission_(center, table_, deadlines_, ending_, sessions_, unconfirmed_, maps_, counters_,
                   *this, {options.op_timeout, messenger_options.limits.max_data_bytes}),
       flush_(table_, deadlines_, ending_, submission_, sessions_),

@@ -105,8 +105,8 @@ Bytes OpReplies::payload_for(msgr::Connection& connection, const msgr::MessageMe
   return is_due && r.ok() ? into : Bytes{};
 }
 
-// Of an op that has ended without it: its server is through with it.
-void OpReplies::take_belated(const ServerConnection& server, const OsdReplyHeader& header) {
+// If the op has ended without it, its server is through with it now.
+void OpReplies::take_word(const ServerConnection& server, const OsdReplyHeader& header) {
   if (server.hello()) unconfirmed_.on_word(server.hello()->osd, header.tid, header.attempt);
 }
 
@@ -120,7 +120,7 @@ void OpReplies::on_op_reply(const ServerRef& server, msgr::InMessage message) {
   if (!header) return ignore(message, "it breaks the protocol");
   maps_.want(header->epoch, *server);
   Op* op = header->tid == message.meta.tid ? table_.find(header->tid) : nullptr;
-  if (op == nullptr) take_belated(*server, *header);
+  take_word(*server, *header);
   if (op == nullptr || op->session == nullptr || op->session->server() != server ||
       !is_due(*op, *header))
     return ignore(message, "it answers nothing that was asked");
@@ -231,7 +231,7 @@ std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
 void OpReplies::on_cancelled(const ServerRef& server, const msgr::InMessage& message) {
   const auto note = decode_cancel_note(message.front);
   Op* op = note ? table_.find(note->tid) : nullptr;
-  if (note && op == nullptr && server->hello())
+  if (note && server->hello())
     unconfirmed_.on_word(server->hello()->osd, note->tid,
                          note->attempt == 0 ? UnconfirmedChanges::kAllSendings : note->attempt);
   if (op == nullptr || op->session == nullptr || op->session->server() != server) return;

@@ -32,7 +32,7 @@ class OpReplies {
   void on_cancelled(const ServerRef& server, const msgr::InMessage& message);
 
  private:
-  void take_belated(const ServerConnection& server, const OsdReplyHeader& header);
+  void take_word(const ServerConnection& server, const OsdReplyHeader& header);
   void ignore(const msgr::InMessage& message, const char* why);
   void retry(Op& op, const OsdReplyHeader& header);
   void retry_inline(Op& op, DeliveryReason because);

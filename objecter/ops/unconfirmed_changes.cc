@@ -41,6 +41,14 @@ void UnconfirmedChanges::on_word(OsdId osd, Tid tid, uint32_t attempt) {
   if (server->second.changes.empty() && !server->second.are_too_many) servers_.erase(server);
 }
 
+std::vector<Tid> UnconfirmedChanges::tids_of(OsdId osd) const {
+  std::vector<Tid> tids;
+  const auto server = servers_.find(osd);
+  if (server == servers_.end()) return tids;
+  for (const auto& [tid, change] : server->second.changes) tids.push_back(tid);
+  return tids;
+}
+
 bool UnconfirmedChanges::may_undo(const ObjectId& object, OsdId by) const {
   return std::any_of(servers_.begin(), servers_.end(), [&](const auto& entry) {
     const auto& [osd, server] = entry;

@@ -27,6 +27,10 @@ class UnconfirmedChanges {
   void add(const Op& op);
   // The server's answer to sendings of that op up to this one: it is through with them.
   void on_word(OsdId osd, Tid tid, uint32_t attempt);
+  // Those of the server, to ask for its word again.
+  std::vector<Tid> tids_of(OsdId osd) const;
+  // The server is through with all of them.
+  void forget(OsdId osd) { servers_.erase(osd); }
   // Whether a change of this object, by another server, could be undone.
   bool may_undo(const ObjectId& object, OsdId by) const;
 

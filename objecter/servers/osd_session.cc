@@ -7,6 +7,10 @@ bool OsdSession::is_meant() const noexcept {
   return server_ != nullptr && server_->hello() && objecter::is_meant(info_, *server_->hello());
 }
 
+void OsdSession::send_cancel(Tid ended) {
+  server_->send(MessageType::kCancel, CancelNote{ended, 0}, msgr::Priority::kHigh);
+}
+
 void OsdSession::send_cancel(const Op& op) {
   server_->send(MessageType::kCancel, CancelNote{op.tid, sendings_to_cancel(op)},
                 msgr::Priority::kHigh);

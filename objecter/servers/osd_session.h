@@ -39,6 +39,7 @@ class OsdSession {
   // and whatever throttles ops. Never overtakes the op, which is withdrawn first.
   // REQUIRES: is_ready().
   void send_cancel(const Op& op);
+  void send_cancel(Tid ended);  // of all sendings of an op that has ended
   // Whether CANCELLED with this note is for all sendings of the op that were cancelled, and not for
   // an earlier one, after which the op has come back. REQUIRES: is_ready(), or was.
   bool is_cancelled_by(const Op& op, const CancelNote& note) const;

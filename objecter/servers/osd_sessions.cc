@@ -21,11 +21,13 @@ bool has_address(const OsdInfo& osd, const msgr::Address& address) noexcept {
 }  // namespace
 
 OsdSessions::OsdSessions(msgr::EventCenter& center, ServerTable& servers, PayloadDelivery& delivery,
-                         OpEnding& ending, ObjecterCounters& counters)
+                         OpEnding& ending, UnconfirmedChanges& unconfirmed,
+                         ObjecterCounters& counters)
     : center_(center),
       servers_(servers),
       delivery_(delivery),
       ending_(ending),
+      unconfirmed_(unconfirmed),
       counters_(counters) {}
 
 void OsdSessions::shut_down() {
@@ -216,7 +218,15 @@ void OsdSessions::begin(OsdSession& session) {
   }
   session.set_incarnation(hello.incarnation);
   for (Op& op : session.ops()) resume(session, op, is_remembered, is_same_process);
+  if (is_same_process) ask_for_words(session, is_remembered);
   send_waiting(session);
+}
+
+// The answers of before may be lost with the last session. A server forgets only who has nothing
+// under way there.
+void OsdSessions::ask_for_words(OsdSession& session, bool is_remembered) {
+  if (!is_remembered) return unconfirmed_.forget(session.id());
+  for (const Tid tid : unconfirmed_.tids_of(session.id())) session.send_cancel(tid);
 }
 
 void OsdSessions::resume(OsdSession& session, Op& op, bool is_remembered, bool is_same_process) {

@@ -27,7 +27,7 @@ namespace lunar::objecter {
 class OsdSessions {
  public:
   OsdSessions(msgr::EventCenter& center, ServerTable& servers, PayloadDelivery& delivery,
-              OpEnding& ending, ObjecterCounters& counters);
+              OpEnding& ending, UnconfirmedChanges& unconfirmed, ObjecterCounters& counters);
 
   // The session with this OSD; one that is new connects at once, if the OSD is up.
   // REQUIRES: there is a map.
@@ -75,6 +75,7 @@ class OsdSessions {
   void move_away(OsdSession& session);
   void send_waiting(OsdSession& session);
   void begin(OsdSession& session);
+  void ask_for_words(OsdSession& session, bool is_remembered);
   void resume(OsdSession& session, Op& op, bool is_remembered, bool is_same_process);
   void lose(OsdSession& session);
   bool should_move(const OsdSession& session) const;
@@ -86,6 +87,7 @@ class OsdSessions {
   ServerTable& servers_;
   PayloadDelivery& delivery_;
   OpEnding& ending_;
+  UnconfirmedChanges& unconfirmed_;
   ObjecterCounters& counters_;
   OsdMapRef map_;  // null before the first, and then there are no sessions
   std::unordered_map<OsdId, std::unique_ptr<OsdSession>> sessions_;

@@ -221,6 +221,21 @@ TEST_F(UnconfirmedChangeTest, ALaterOneWaitsForCancelled) {
   EXPECT_EQ(osd(heir).ops.size(), 1u);
 }
 
+TEST_F(UnconfirmedChangeTest, AWordThatWasLostWithTheSessionIsAskedForAgain) {
+  osd(1).confirms_cancels = true;
+  osd(1).hello.remembers_client = true;
+  osd(1).drop_sessions();
+  pass(5s);
+  EXPECT_EQ(osd(heir).ops.size(), 1u);
+}
+
+TEST_F(UnconfirmedChangeTest, AServerThatHasForgottenUsHasNothingUnderWay) {
+  osd(1).hello.remembers_client = false;
+  osd(1).drop_sessions();
+  pass(5s);
+  EXPECT_EQ(osd(heir).ops.size(), 1u);
+}
+
 TEST_F(UnconfirmedChangeTest, AServerThatIsDownIsFenced) {
   move(true);
   pass(1s);
