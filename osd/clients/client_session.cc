@@ -237,35 +237,39 @@ void ClientSession::cancel(msgr::Connection& connection, const objecter::CancelN
     --executing_;
     at->second.op->reply_share.reset();
   }
+  bool is_certain = true;
   if (results_.find(tid) == nullptr)
-    remember_cancelled(note);
+    is_certain = remember_cancelled(note);
   else
     results_.cancel_again(tid, note.attempt);
   // A reply that was lost with another connection comes first: CANCELLED alone would say that the
   // op was not executed.
   repeat_lost_reply(tid);
-  host_.send_cancelled(connection, note);
+  if (is_certain) host_.send_cancelled(connection, note);
   release_held();
 }
 
 // The op is not executed: it was held or taken back, or may still come, overtaken by the cancel.
-// Then it is answered by this.
-void ClientSession::remember_cancelled(const objecter::CancelNote& note) {
+// Then it is answered by this. False if there was no room to remember that.
+bool ClientSession::remember_cancelled(const objecter::CancelNote& note) {
   const Tid tid = note.tid;
   auto result = std::make_shared<OpResult>();
   result->header.tid = tid;
   result->header.error = OsdErrc::kCancelled;
   uint32_t attempt = note.attempt;
+  bool is_here = false;
   if (const auto at = ops_.find(tid); at != ops_.end()) {
     attempt = std::max(attempt, at->second.op->header.attempt);
     result->header.steps.resize(at->second.op->header.steps.size());
     std::erase(held_, tid);
     ops_.erase(at);
+    is_here = true;
   }
   // While it is not served nothing of it is executed, whatever comes.
-  if (is_served())
-    results_.remember_if_bounded(tid,
-                                 {std::move(result), attempt, false, false, note.attempt != 0});
+  if (!is_served()) return true;
+  return results_.remember_if_bounded(
+             tid, {std::move(result), attempt, false, false, note.attempt != 0}) ||
+         is_here;
 }
 
 void ClientSession::repeat_lost_reply(Tid tid) {

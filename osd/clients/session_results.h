@@ -45,9 +45,12 @@ class SessionResults {
   void remember(Tid tid, Entry entry);
   // As remember(), for what comes without waiting for room, and needs no permission: does nothing
   // at twice the limit, nor, beyond some that were not executed, if the entity has no room.
-  void remember_if_bounded(Tid tid, Entry entry) {
+  // False then.
+  bool remember_if_bounded(Tid tid, Entry entry) {
     const bool has_room = unexecuted_ < kFewUnexecuted || has_share();
-    if (has_room && results_.size() < 2 * limits_.max_results) remember(tid, std::move(entry));
+    if (!has_room || results_.size() >= 2 * limits_.max_results) return false;
+    remember(tid, std::move(entry));
+    return true;
   }
   // A newer attempt of the op is answered by it too. REQUIRES: it is remembered.
   void note_attempt(Tid tid, uint32_t attempt);

@@ -212,8 +212,9 @@ void MapAuthority::add(std::unique_ptr<MapProposal> proposal) {
   if (!is_busy_) next();
 }
 
+// Whoever is answered is in the queue no more: he may come back at once.
 void MapAuthority::next() {
-  while (!queue_.empty()) {
+  while (!is_busy_ && !queue_.empty()) {
     std::optional<OsdMap> proposed = queue_.front()->decide(*map_);
     if (proposed) {
       // A restored map brings its own epoch.
@@ -225,13 +226,15 @@ void MapAuthority::next() {
         fence_and_publish(std::move(*proposed));
         return;
       } else {
-        queue_.front()->refuse(static_cast<OsdErrc>(valid.error().code.value()),
-                               valid.error().message);
+        const auto refused = std::move(queue_.front());
+        queue_.pop_front();
+        refused->refuse(static_cast<OsdErrc>(valid.error().code.value()), valid.error().message);
       }
     } else {
-      queue_.front()->answer(map_->epoch);
+      const auto answered = std::move(queue_.front());
+      queue_.pop_front();
+      answered->answer(map_->epoch);
     }
-    queue_.pop_front();
   }
 }
 
