@@ -239,7 +239,7 @@ void ClientSession::cancel(msgr::Connection& connection, const objecter::CancelN
   }
   bool is_certain = true;
   if (results_.find(tid) == nullptr)
-    is_certain = remember_cancelled(note);
+    is_certain = try_remember_cancelled(note);
   else
     results_.cancel_again(tid, note.attempt);
   // A reply that was lost with another connection comes first: CANCELLED alone would say that the
@@ -251,7 +251,7 @@ void ClientSession::cancel(msgr::Connection& connection, const objecter::CancelN
 
 // The op is not executed: it was held or taken back, or may still come, overtaken by the cancel.
 // Then it is answered by this. False if there was no room to remember that.
-bool ClientSession::remember_cancelled(const objecter::CancelNote& note) {
+bool ClientSession::try_remember_cancelled(const objecter::CancelNote& note) {
   const Tid tid = note.tid;
   auto result = std::make_shared<OpResult>();
   result->header.tid = tid;
@@ -267,8 +267,8 @@ bool ClientSession::remember_cancelled(const objecter::CancelNote& note) {
   }
   // While it is not served nothing of it is executed, whatever comes.
   if (!is_served()) return true;
-  return results_.remember_if_bounded(
-             tid, {std::move(result), attempt, false, false, note.attempt != 0}) ||
+  return results_.try_remember(tid,
+                               {std::move(result), attempt, false, false, note.attempt != 0}) ||
          is_here;
 }
 

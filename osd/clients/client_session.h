@@ -159,7 +159,7 @@ class ClientSession : public std::enable_shared_from_this<ClientSession> {
   void on_claimed(std::error_code error);
   void execute(Entry& entry);
   void release_held();
-  bool remember_cancelled(const objecter::CancelNote& note);
+  bool try_remember_cancelled(const objecter::CancelNote& note);
   void repeat_lost_reply(Tid tid);
   void reject(const ClientOp& op, OsdErrc error);
   void reply(const ClientOp& op, OpResultRef result);

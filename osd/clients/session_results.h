@@ -46,7 +46,7 @@ class SessionResults {
   // As remember(), for what comes without waiting for room, and needs no permission: does nothing
   // at twice the limit, nor, beyond some that were not executed, if the entity has no room.
   // False then.
-  bool remember_if_bounded(Tid tid, Entry entry) {
+  bool try_remember(Tid tid, Entry entry) {
     const bool has_room = unexecuted_ < kFewUnexecuted || has_share();
     if (!has_room || results_.size() >= 2 * limits_.max_results) return false;
     remember(tid, std::move(entry));

@@ -122,7 +122,7 @@ TEST_F(SessionResultsTest, AResultThatIsForgottenIsNoLongerAmongThoseDelivered) 
 }
 
 TEST_F(SessionResultsTest, WhatComesWithoutWaitingForRoomEndsAtTwiceTheLimit) {
-  for (Tid tid = 1; tid <= 9; ++tid) results.remember_if_bounded(tid, {result_of(tid)});
+  for (Tid tid = 1; tid <= 9; ++tid) results.try_remember(tid, {result_of(tid)});
   EXPECT_EQ(results.size(), 4u);
   EXPECT_EQ(results.find(5), nullptr);
 }
