@@ -25,6 +25,7 @@ SimServer::SimServer(const Place& place, osd::OsdId id)
     : place_(place), id_(id), disk_(place.host, place.folder + "/osd." + std::to_string(id)) {}
 
 void SimServer::make_store() {
+  is_making_ = true;
   for (;;) {
     const auto made = osd::make_file_store(disk_.path(), place_.fsid, id_, &disk_);
     LUNAR_CHECK(made, "a store in an empty folder");
@@ -32,6 +33,7 @@ void SimServer::make_store() {
     disk_.replace();  // a fault struck meanwhile
   }
   disk_.sync_file_system(-1);
+  is_making_ = false;
 }
 
 bool SimServer::record_first_map() {
@@ -59,6 +61,7 @@ bool SimServer::record_first_map() {
 
 void SimServer::start() {
   if (life_ != nullptr) return;
+  if (is_making_) return restart_after(10ms);  // time passes while that is done
   ++starts_;
   msgr::LoopbackOptions network;
   network.one_sided = true;
@@ -142,6 +145,7 @@ void SimServer::swap_back() {
 }
 
 void SimServer::lose_store() {
+  if (is_making_) return;
   kill();
   disk_.replace();
   make_store();

@@ -77,6 +77,7 @@ class SimServer {
   std::string exit_for_space_;
   unsigned starts_ = 0;
   bool is_restart_due_ = false;
+  bool is_making_ = false;  // its store is being made, by another process
 };
 
 }  // namespace lunar::sim

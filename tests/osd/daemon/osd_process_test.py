@@ -283,6 +283,7 @@ class OsdProcessTest(unittest.TestCase):
         deadline = time.monotonic() + TIMEOUT
         while json.loads(self.io("command", 0, '{"prefix": "unflushed"}'))["marked_images"]:
             self.assertLess(time.monotonic(), deadline, "the mark of a flushed image does not go")
+        self.io("pool", "q")  # the map's record is written after that of the marks
         server.kill()
         self.forge_boot_id()
         self.start()
