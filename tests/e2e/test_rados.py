@@ -4,16 +4,13 @@
 
 import datetime
 import json
-import pathlib
-import shutil
 import signal
 import subprocess
-import tempfile
 import time
 import unittest
 
-from lunar_e2e import LunarTestCase, free_port, wait_until
-from lunar_e2e.ceph import Ceph
+from lunar_e2e import free_port, wait_until
+from lunar_e2e.ceph import CephTestCase
 from lunar_e2e.env import built, child_environment
 
 DATA_PROTECT, ABORTED_COMMAND, MISCOMPARE = 0x7, 0xb, 0xe
@@ -21,21 +18,9 @@ SPACE_ALLOCATION_FAILED = 0x27, 0x7
 OP_TIMEOUT = 2  # seconds
 
 
-class RadosTest(LunarTestCase):
-    @classmethod
-    def setUpClass(cls):
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="ceph-", dir="/tmp"))
-        cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
-        cls.ceph = Ceph(folder / "c", pools=())
-        cls.addClassCleanup(cls.ceph.stop)
-        cls.ceph.start()
-
+class RadosTest(CephTestCase):
     def start_lunar(self, **options):
-        """Each test has a pool of Ceph for itself."""
-        self.rados_pool = "p-" + self.folder.name
-        self.ceph.create_pool(self.rados_pool)
-        super().start_lunar(store="rados", ceph=self.ceph, rados_pool=self.rados_pool,
-                            options={"objecter_op_timeout": f"{OP_TIMEOUT}s"}, **options)
+        super().start_lunar(options={"objecter_op_timeout": f"{OP_TIMEOUT}s"}, **options)
 
     def rados(self, *words):
         return self.ceph.rados("-p", self.rados_pool, "-N", "rbd", *words)

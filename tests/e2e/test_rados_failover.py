@@ -12,17 +12,15 @@ import contextlib
 import fcntl
 import os
 import pathlib
-import shutil
 import signal
 import sys
-import tempfile
 import threading
 import time
 import unittest
 from unittest import mock
 
-from lunar_e2e import LunarTestCase, admin_command, load, wait_until
-from lunar_e2e.ceph import Ceph
+from lunar_e2e import admin_command, load, wait_until
+from lunar_e2e.ceph import CephTestCase
 from lunar_e2e.env import built, preloaded
 
 MOST_STALL = 12  # seconds; also the time after which an op fails, so that no stall is longer without an error
@@ -75,20 +73,10 @@ class WritesInHand:
         return self._path.stat().st_size
 
 
-class RadosFailoverTest(LunarTestCase):
-    @classmethod
-    def setUpClass(cls):
-        folder = pathlib.Path(tempfile.mkdtemp(prefix="ceph-", dir="/tmp"))
-        cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
-        cls.ceph = Ceph(folder / "c", pools=())
-        cls.addClassCleanup(cls.ceph.stop)
-        cls.ceph.start()
-
+class RadosFailoverTest(CephTestCase):
     def setUp(self):
         super().setUp()
-        rados_pool = "p-" + self.folder.name
-        self.ceph.create_pool(rados_pool)
-        self.start_lunar(num_osds=3, store="rados", ceph=self.ceph, rados_pool=rados_pool,
+        self.start_lunar(num_osds=3,
                          options={"objecter_op_timeout": f"{MOST_STALL}s",
                                   # One that stood still for longer drops its links before it reads what they brought.
                                   "ms_keepalive_timeout": "10m"})

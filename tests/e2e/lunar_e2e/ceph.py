@@ -6,8 +6,10 @@ import os
 import pathlib
 import shutil
 import subprocess
+import tempfile
 import uuid
 
+from .case import LunarTestCase
 from .env import HarnessError
 from .process import Process, free_port, wait_until
 
@@ -144,3 +146,19 @@ class Ceph:
         if result.returncode != 0:
             raise HarnessError(f"{' '.join(words)} ended with {result.returncode}:\n{result.stdout}{result.stderr}")
         return result.stdout
+
+
+class CephTestCase(LunarTestCase):
+    """Each class has a Ceph of its own, and each test a pool of it."""
+    @classmethod
+    def setUpClass(cls):
+        folder = pathlib.Path(tempfile.mkdtemp(prefix="ceph-", dir="/tmp"))
+        cls.addClassCleanup(shutil.rmtree, folder, ignore_errors=True)
+        cls.ceph = Ceph(folder / "c", pools=())
+        cls.addClassCleanup(cls.ceph.stop)
+        cls.ceph.start()
+
+    def start_lunar(self, **options):
+        self.rados_pool = "p-" + self.folder.name
+        self.ceph.create_pool(self.rados_pool)
+        super().start_lunar(store="rados", ceph=self.ceph, rados_pool=self.rados_pool, **options)

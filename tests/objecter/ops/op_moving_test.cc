@@ -18,6 +18,15 @@ class OpMovingTest : public ObjecterFixture {
     ASSERT_EQ(osd(1).ops.size(), 1u);
     sent = osd(1).ops.front();
   }
+  // osd.1 has not executed it, and has a newer map.
+  void refuse_sent() {
+    OsdReplyHeader refusal;
+    refusal.tid = tid;
+    refusal.attempt = 1;
+    refusal.error = OsdErrc::kStaleMap;
+    osd(1).reply(sent, refusal);
+    settle();
+  }
   // osd.1 has no PG from now on; a server that is down has been kept from writing.
   void move(bool is_down = false) {
     OsdMap next = map;
@@ -90,12 +99,7 @@ TEST_F(OpMovingTest, AnAnswerOfTheOldServerIsTheResult) {
 TEST_F(OpMovingTest, ARefusalOfTheOldServerIsItsWord) {
   send(0);
   move();
-  OsdReplyHeader refusal;
-  refusal.tid = tid;
-  refusal.attempt = 1;
-  refusal.error = OsdErrc::kStaleMap;
-  osd(1).reply(sent, refusal);
-  settle();
+  refuse_sent();
   expect_moved();
 }
 
@@ -137,12 +141,7 @@ TEST_F(OpMovingTest, AfterALostSessionTheOldServerIsAskedAgain) {
 TEST_F(OpMovingTest, CancelledOfAnEarlierSendingIsNoWordOfTheLaterOne) {
   send(0);
   move();
-  OsdReplyHeader refusal;
-  refusal.tid = tid;
-  refusal.attempt = 1;
-  refusal.error = OsdErrc::kStaleMap;
-  osd(1).reply(sent, refusal);
-  settle();
+  refuse_sent();
   ASSERT_EQ(osd(heir).ops.size(), 1u);
   osd(heir).confirms_cancels = false;
   const OsdId between = heir;

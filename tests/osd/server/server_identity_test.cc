@@ -83,6 +83,15 @@ class ServerIdentityTest : public ServerFixture {
     EXPECT_TRUE(until([&] { return is_done; }));
     return reply;
   }
+  // The authority starts again with another map.
+  void restart_authority_with(const objecter::OsdMap& map) {
+    stop(0);
+    std::vector<std::byte> record;
+    objecter::encode(map, record);
+    osds[0].store->put_record(kMapRecord, std::move(record), [](std::error_code) {});
+    turn();
+    start(0);
+  }
   bool is_up(OsdId osd) { return osds[0].server->map()->find_osd(osd)->up; }
 
   static constexpr int kObjects = 24;
@@ -259,14 +268,9 @@ TEST_F(ServerIdentityTest, AServerThatHasMovedIsLetInWhenItsGraceIsOver) {
 
 TEST_F(ServerIdentityTest, AServerThatLearnsOfAnotherStartEnds) {
   objecter::OsdMap changed = *osds[0].server->map();
-  stop(0);
   changed.epoch += 10;
   changed.osds[1].incarnation += uint64_t{1} << 32;
-  std::vector<std::byte> record;
-  objecter::encode(changed, record);
-  osds[0].store->put_record(kMapRecord, std::move(record), [](std::error_code) {});
-  turn();
-  start(0);
+  restart_authority_with(changed);
   ASSERT_TRUE(until([&] { return !osds[1].refused.empty(); }));
   EXPECT_NE(osds[1].refused.find("a copy of store"), std::string::npos) << osds[1].refused;
   EXPECT_EQ(answer_at(osds[1].address, object_on(1)), OsdErrc::kStaleMap);
@@ -275,14 +279,9 @@ TEST_F(ServerIdentityTest, AServerThatLearnsOfAnotherStartEnds) {
 // Its store was put back, and it has given out a pool id for the second time.
 TEST_F(ServerIdentityTest, AMapInWhichAPoolIsAnotherOneIsNotTaken) {
   objecter::OsdMap changed = *osds[0].server->map();
-  stop(0);
   changed.epoch += 10;
   changed.pools[0].name = "another";
-  std::vector<std::byte> record;
-  objecter::encode(changed, record);
-  osds[0].store->put_record(kMapRecord, std::move(record), [](std::error_code) {});
-  turn();
-  start(0);
+  restart_authority_with(changed);
   ASSERT_TRUE(until([&] { return !osds[1].refused.empty(); }));
   EXPECT_NE(osds[1].refused.find("'another'"), std::string::npos) << osds[1].refused;
   EXPECT_LT(osds[1].server->map()->epoch, changed.epoch);
