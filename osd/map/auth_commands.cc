@@ -65,9 +65,8 @@ CommandChange auth_caps(const OsdMap& map, const CommandJson& arguments) {
                   "\"entity\" must be client.ID: capabilities are for clients, and servers have "
                   "fixed permissions");
   const auto capabilities = objecter::parse_capabilities(text_of(arguments, "caps"));
-  if (!capabilities) return refuse(OsdErrc::kInvalid, capabilities.error().message);
-  if (const auto useful = check_grants(map, *capabilities); !useful)
-    return refuse(static_cast<OsdErrc>(useful.error().code.value()), useful.error().message);
+  if (!capabilities) return refuse(capabilities.error());
+  if (const auto useful = check_grants(map, *capabilities); !useful) return refuse(useful.error());
   entity.caps = to_string(*capabilities);
   const CommandJson shown = describe(entity);
   OsdMap next = map;

@@ -9,6 +9,7 @@
 #include "common/log.h"
 #include "common/log_limited.h"
 #include "osd/map/map_boot.h"
+#include "osd/map/map_restore.h"
 #include "osd/map/unknown_pools.h"
 
 namespace lunar::osd {

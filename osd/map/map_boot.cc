@@ -5,7 +5,7 @@
 
 #include <algorithm>
 
-#include "osd/map/map_commands.h"
+#include "osd/map/map_restore.h"
 #include "osd/map/unknown_pools.h"
 
 namespace lunar::osd {

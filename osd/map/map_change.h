@@ -3,6 +3,7 @@
 
 #include <optional>
 
+#include "objecter/protocol/control.h"
 #include "objecter/protocol/osd_map.h"
 
 namespace lunar::osd {
@@ -14,5 +15,12 @@ struct MapChange {
   Reply reply;
   std::optional<objecter::OsdMap> next;
 };
+using CommandChange = MapChange<objecter::CommandReply>;
+
+// The server is up no more, and no RADOS client of it is known.
+inline void mark_down(objecter::OsdInfo& osd) {
+  osd.up = false;
+  osd.rados_client.clear();
+}
 
 }  // namespace lunar::osd

@@ -17,17 +17,6 @@ void know_of_pool_ids(OsdMap& map, PoolId next_pool_id) {
   map.next_pool_id = next_pool_id;
 }
 
-bool is_removed(const OsdMap& map, PoolId id) {
-  return id < map.next_pool_id && map.find_pool(id) == nullptr && !map.unknown_pools.has(id);
-}
-
-void mark_unknown_pools(OsdMap& restored, const OsdMap* history) {
-  restored.unknown_pools = {};
-  for (PoolId id = 1; id < restored.next_pool_id; ++id)
-    if (restored.find_pool(id) == nullptr && (history == nullptr || !is_removed(*history, id)))
-      restored.unknown_pools.append({id, id + 1});
-}
-
 bool is_same_pool(const PoolInfo& pool, PoolInfo other) {
   if (pool.store == objecter::StoreKind::kRados && other.members.size() == pool.members.size())
     for (std::size_t i = 0; i < pool.members.size(); ++i)
@@ -35,10 +24,12 @@ bool is_same_pool(const PoolInfo& pool, PoolInfo other) {
   return pool == other;
 }
 
+bool is_awaited(const objecter::OsdInfo& osd) {
+  return !osd.store.is_nil() && osd.incarnation == 0;
+}
+
 bool awaits_servers(const OsdMap& map) {
-  return std::any_of(map.osds.begin(), map.osds.end(), [](const objecter::OsdInfo& osd) {
-    return !osd.store.is_nil() && osd.incarnation == 0;
-  });
+  return std::any_of(map.osds.begin(), map.osds.end(), is_awaited);
 }
 
 void log_unknown_pools(const OsdMap& former, const OsdMap& next) {

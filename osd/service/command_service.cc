@@ -18,6 +18,7 @@
 #include "objecter/cluster/text_message.h"
 #include "objecter/protocol/watch.h"
 #include "osd/map/command_arguments.h"
+#include "osd/map/pool_commands.h"
 
 namespace lunar::osd {
 

@@ -3,6 +3,8 @@
 
 #include <gtest/gtest.h>
 
+#include "osd/map/map_commands.h"
+
 namespace lunar::osd {
 namespace {
 

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #include "osd/map/map_authority.h"
 
+#include "osd/map/map_restore.h"
 #include "tests/osd/ops/executor_fixture.h"
 
 namespace lunar::osd {

@@ -57,6 +57,14 @@ TEST_F(MapBootTest, AServerThatIsUpAsItSaysChangesNothing) {
   EXPECT_FALSE(change.next);
 }
 
+TEST_F(MapBootTest, AServerAtANewAddressIsThereInTheNextMap) {
+  OsdBoot boot = boot_of(1, map.find_osd(1)->store);
+  boot.addresses = {msgr::Address::loopback(7000)};
+  const BootChange change = boot_osd(map, boot);
+  ASSERT_TRUE(change.next);
+  EXPECT_EQ(change.next->find_osd(1)->addresses, boot.addresses);
+}
+
 TEST_F(MapBootTest, AServerThatHasSeenALaterMapIsRefused) {
   OsdBoot boot = boot_of(1, map.find_osd(1)->store);
   boot.epoch = map.epoch + 1;
