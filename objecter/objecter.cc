@@ -148,7 +148,9 @@ ObjecterImpl::ObjecterImpl(msgr::EventCenter& center, Options options, PerfRegis
       watch_calls_(submission_, ending_, sessions_),
       lingers_(center, watch_calls_, table_, ending_, sessions_, counters_),
       waiters_(center, [this](std::chrono::nanoseconds waited) { return explain_no_map(waited); }),
-      commands_(center, counters_, *this) {}
+      commands_(center, counters_, *this) {
+  unconfirmed_.set_on_confirmed([this] { submission_.retry_waiting(); });
+}
 
 ObjecterImpl::~ObjecterImpl() {
   LUNAR_CHECK(messenger_ == nullptr || is_messenger_down_,

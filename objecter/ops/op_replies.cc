@@ -16,8 +16,7 @@ bool is_unflushed_write(const Op& op, const OsdMapRef& map) noexcept {
   if (!op.changes || op.object_op.image == 0 || (op.object_op.flags & kOpMetadata) != 0)
     return false;
   // What RADOS acknowledges is durable, and no FLUSH follows.
-  const PoolInfo* const pool = map->find_pool(op.object_op.object.pool);
-  if (pool != nullptr && pool->store == StoreKind::kRados) return false;
+  if (map->is_in_rados(op.object_op.object.pool)) return false;
   return std::any_of(op.object_op.steps.begin(), op.object_op.steps.end(), [](const SubOp& step) {
     return changes_object(step.code) && (step.flags & kFua) == 0;
   });
@@ -119,8 +118,8 @@ void OpReplies::on_op_reply(const ServerRef& server, msgr::InMessage message) {
   auto header = decode_osd_reply(message.front, message.data.size());
   if (!header) return ignore(message, "it breaks the protocol");
   maps_.want(header->epoch, *server);
-  Op* op = header->tid == message.meta.tid ? table_.find(header->tid) : nullptr;
   take_word(*server, *header);
+  Op* op = header->tid == message.meta.tid ? table_.find(header->tid) : nullptr;
   if (op == nullptr || op->session == nullptr || op->session->server() != server ||
       !is_due(*op, *header))
     return ignore(message, "it answers nothing that was asked");
@@ -230,10 +229,10 @@ std::error_code OpReplies::account(Op& op, const OsdReplyHeader& header) {
 
 void OpReplies::on_cancelled(const ServerRef& server, const msgr::InMessage& message) {
   const auto note = decode_cancel_note(message.front);
-  Op* op = note ? table_.find(note->tid) : nullptr;
   if (note && server->hello())
     unconfirmed_.on_word(server->hello()->osd, note->tid,
                          note->attempt == 0 ? UnconfirmedChanges::kAllSendings : note->attempt);
+  Op* op = note ? table_.find(note->tid) : nullptr;
   if (op == nullptr || op->session == nullptr || op->session->server() != server) return;
   const bool is_moving = op->state == OpState::kMoving;
   if (!is_moving && op->state != OpState::kEnding) return;  // it ended meanwhile

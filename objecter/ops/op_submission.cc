@@ -5,6 +5,7 @@
 #include <utility>
 
 #include "objecter/ops/trace_reasons.h"
+#include "objecter/protocol/placement.h"
 #include "tracing/tracepoints.h"
 
 namespace lunar::objecter {
@@ -149,11 +150,8 @@ void OpSubmission::target(Op& op) {
       }
       op.pg = target.pg;
       if (op.changes && pool->store == StoreKind::kRados &&
-          unconfirmed_.may_undo(op.object_op.object, target.osd)) {
-        wait_for_newer_map(op, 0);
-        retry_later();
-        return;
-      }
+          unconfirmed_.must_wait(op.object_op.object, target.osd))
+        return wait_for_newer_map(op, 0);  // or for on_confirmed()
       assign(op, target.osd);
       return;
     }
@@ -187,7 +185,7 @@ void OpSubmission::retarget(Op& op) {
   const bool can_move =
       op.kind == OpKind::kObject || op.kind == OpKind::kOfWatches || op.kind == OpKind::kPg;
   if (!is_placed || !can_move || (!is_moving && new_target(op) == op.osd)) return;
-  if (may_be_executing(op)) {
+  if (may_be_changing(op)) {
     // If it were executed there later, it would undo what comes after it by the new server.
     if (!is_moving) ending_.give_up(op);
   } else if (op.may_be_executed() && !op.is_repeatable) {
@@ -198,13 +196,10 @@ void OpSubmission::retarget(Op& op) {
   }
 }
 
-// Whether the server that the op went to is there, and may change something by it yet: one that has
-// been started anew cannot, nor can one that is down, as its client of RADOS is fenced before a map
-// says so. (PGs of local stores move with no server that is down.)
-bool OpSubmission::may_be_executing(const Op& op) const {
-  if (!op.changes || !op.may_be_executed()) return false;
-  const OsdInfo* const osd = targeting_.map()->find_osd(op.osd);
-  return osd != nullptr && osd->up && (osd->incarnation == 0 || osd->incarnation == op.sent_to);
+// (PGs of local stores move with no server that is down.)
+bool OpSubmission::may_be_changing(const Op& op) const {
+  return op.changes && op.may_be_executed() &&
+         may_be_executing(*targeting_.map(), op.osd, op.sent_to);
 }
 
 void OpSubmission::move(Op& op) {
@@ -260,8 +255,7 @@ void OpSubmission::wait_for_pool(Op& op) {
   op.map_ticket = targeting_.map() == nullptr ? 0 : maps_.ask_newest();
 }
 
-// For ops whose server refused them under a map that both have, and for those that wait until an
-// earlier change is confirmed.
+// For ops whose server refused them under a map that both have.
 void OpSubmission::retry_later() {
   if (retry_timer_ != msgr::TimerId::kNone || is_shut_down_) return;
   retry_timer_ = center_.run_after(kRetryDelay, [this] {

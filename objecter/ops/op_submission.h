@@ -51,6 +51,9 @@ class OpSubmission {
   // The server of an op in kMoving has given it up: it was not executed. Targets it anew.
   void on_given_up(Op& op);
 
+  // For UnconfirmedChanges: ops that wait are targeted anew.
+  void retry_waiting();
+
   // The map changed. Sends nothing, so that ops may go in the order of their tids once all have
   // their place.
   void set_map(const OsdMapRef& map) {
@@ -65,13 +68,12 @@ class OpSubmission {
  private:
   void retarget(Op& op);
   void move(Op& op);
-  bool may_be_executing(const Op& op) const;
+  bool may_be_changing(const Op& op) const;
   OsdId new_target(const Op& op);
   void assign(Op& op, OsdId osd);
   void wait_for_newer_map(Op& op, Epoch epoch);
   void wait_for_pool(Op& op);
   void retry_later();
-  void retry_waiting();
   void publish_in_flight();
 
   msgr::EventCenter& center_;

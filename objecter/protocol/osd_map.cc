@@ -350,6 +350,11 @@ bool OsdMap::has_rados_pools() const noexcept {
                      [](const PoolInfo& pool) { return pool.store == StoreKind::kRados; });
 }
 
+bool OsdMap::is_in_rados(PoolId pool) const noexcept {
+  const PoolInfo* const info = find_pool(pool);
+  return info != nullptr && info->store == StoreKind::kRados;
+}
+
 bool OsdMap::has_kinds() const noexcept {
   return std::any_of(osds.begin(), osds.end(),
                      [](const OsdInfo& osd) { return osd.kind.has_value(); });

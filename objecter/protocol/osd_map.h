@@ -113,7 +113,8 @@ struct OsdMap {
   const EntityInfo* find_entity(std::string_view name) const noexcept;
   bool has_caps() const noexcept { return enforces_caps || !entities.empty(); }
   bool has_rados_pools() const noexcept;
-  bool has_kinds() const noexcept;  // of the stores of its OSDs, one at least
+  bool is_in_rados(PoolId pool) const noexcept;  // false if there is none
+  bool has_kinds() const noexcept;               // of the stores of its OSDs, one at least
   // The oldest version of the encoded form that can say all of it.
   uint16_t written_version() const noexcept;
   friend bool operator==(const OsdMap&, const OsdMap&) = default;

@@ -105,6 +105,12 @@ bool may_serve_rados(const OsdMap& map, OsdId id) noexcept {
 
 }  // namespace
 
+bool may_be_executing(const OsdMap& map, OsdId osd, uint64_t sent_to) noexcept {
+  const OsdInfo* const info = map.find_osd(osd);
+  if (info == nullptr || !info->up) return false;
+  return info->incarnation == 0 || sent_to == 0 || info->incarnation == sent_to;
+}
+
 uint32_t rjenkins1(ConstBytes bytes) noexcept {
   constexpr std::size_t kBlock = 12;
   JenkinsState state;

@@ -28,6 +28,11 @@ OsdId osd_of_pg(const PoolInfo& pool, PgId pg) noexcept;
 // all if there are none. REQUIRES: the pool is of the map.
 OsdId osd_of_pg(const OsdMap& map, const PoolInfo& pool, PgId pg) noexcept;
 
+// Whether that server, in the incarnation `sent_to` (0: not known), may be executing what it was
+// sent: not if it was started anew or is down, as its RADOS client is fenced before a map says so,
+// or its PGs wait for it.
+bool may_be_executing(const OsdMap& map, OsdId osd, uint64_t sent_to) noexcept;
+
 // Whether the members have the same PGs of the pool under both maps, each of which has it.
 bool is_placed_alike(const OsdMap& a, const OsdMap& b, PoolId pool) noexcept;
 

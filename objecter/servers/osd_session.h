@@ -40,8 +40,8 @@ class OsdSession {
   // REQUIRES: is_ready().
   void send_cancel(const Op& op);
   void send_cancel(Tid ended);  // of all sendings of an op that has ended
-  // Whether CANCELLED with this note is for all sendings of the op that were cancelled, and not for
-  // an earlier one, after which the op has come back. REQUIRES: is_ready(), or was.
+  // Whether this CANCELLED covers all cancelled sendings of the op. One that names fewer is of an
+  // earlier move, after which the op came back. REQUIRES: is_ready(), or was.
   bool is_cancelled_by(const Op& op, const CancelNote& note) const;
 
   // Keeps the order of tids: a resend keeps the order of submitting.

@@ -33,6 +33,7 @@ OsdSessions::OsdSessions(msgr::EventCenter& center, ServerTable& servers, Payloa
 void OsdSessions::shut_down() {
   is_shut_down_ = true;
   center_.cancel(std::exchange(address_timer_, msgr::TimerId::kNone));
+  center_.cancel(std::exchange(forget_timer_, msgr::TimerId::kNone));
 }
 
 // --- sessions and addresses ---
@@ -225,8 +226,18 @@ void OsdSessions::begin(OsdSession& session) {
 // The answers of before may be lost with the last session. A server forgets only who has nothing
 // under way there.
 void OsdSessions::ask_for_words(OsdSession& session, bool is_remembered) {
-  if (!is_remembered) return unconfirmed_.forget(session.id());
+  if (!is_remembered) return forget_later(session.id());
   for (const Tid tid : unconfirmed_.tids_of(session.id())) session.send_cancel(tid);
+}
+
+// Who had to wait gets a session then, which may be a new one: not while sessions are gone through.
+void OsdSessions::forget_later(OsdId osd) {
+  forgotten_.push_back(osd);
+  if (forget_timer_ != msgr::TimerId::kNone || is_shut_down_) return;
+  forget_timer_ = center_.run_after({}, [this] {
+    forget_timer_ = msgr::TimerId::kNone;
+    for (const OsdId each : std::exchange(forgotten_, {})) unconfirmed_.forget(each);
+  });
 }
 
 void OsdSessions::resume(OsdSession& session, Op& op, bool is_remembered, bool is_same_process) {

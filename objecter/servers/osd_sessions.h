@@ -3,6 +3,7 @@
 
 #include <memory>
 #include <unordered_map>
+#include <vector>
 
 #include "msgr/event_center.h"
 #include "objecter/cluster/server_table.h"
@@ -76,6 +77,7 @@ class OsdSessions {
   void send_waiting(OsdSession& session);
   void begin(OsdSession& session);
   void ask_for_words(OsdSession& session, bool is_remembered);
+  void forget_later(OsdId osd);
   void resume(OsdSession& session, Op& op, bool is_remembered, bool is_same_process);
   void lose(OsdSession& session);
   bool should_move(const OsdSession& session) const;
@@ -93,6 +95,8 @@ class OsdSessions {
   std::unordered_map<OsdId, std::unique_ptr<OsdSession>> sessions_;
   std::unordered_map<ImageId, std::weak_ptr<ImageWrites>> writes_;
   msgr::TimerId address_timer_ = msgr::TimerId::kNone;  // runs while some session should_move()
+  std::vector<OsdId> forgotten_;  // servers that have forgotten us, until forget_timer_
+  msgr::TimerId forget_timer_ = msgr::TimerId::kNone;
   bool is_shut_down_ = false;
 };
 

@@ -54,8 +54,9 @@ class CommandService {
 
  private:
   bool may_command(const msgr::Connection& connection, const std::string& text) const;
-  // Or, if the peer has no room for the answer or no message has, a short one that says so; as
-  // success if the command `has_changes`, which are made.
+  // Sends the reply. If the peer's share or a message has no room for it, sends a short one instead
+  // that says so. That one is a success if the whole reply was and the command `has_changes`: they
+  // are made, and must not be made again.
   void send(msgr::Connection& to, uint64_t tid, objecter::CommandReply reply,
             bool has_changes) const;
   void run(const std::string& text, Done done);

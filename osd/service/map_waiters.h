@@ -38,8 +38,8 @@ class MapWaiters {
   // Takes out the op of this connection with this tid; null if none waits.
   ClientOpRef take(const msgr::Connection& connection, Tid tid);
 
-  // Whether one more of this connection may wait: so many of all, of which an entity has no more
-  // than there is room left for others, and so many of a connection.
+  // Whether one more op of this connection may wait. At most `max_of_one` wait of a connection and
+  // `max` of all; an entity has no more of them than there is room left for others.
   bool has_room(const msgr::Connection& connection, std::size_t max, std::size_t max_of_one) const;
   std::size_t size() const noexcept { return waiters_.size(); }
 

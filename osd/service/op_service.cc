@@ -48,6 +48,7 @@ void OpService::start(UnflushedLedger& ledger) {
 }
 
 void OpService::tick(TimePoint now) {
+  if (is_silent_) return;
   waiting_replies_.release_until(now - options_.limits.reply_patience);
   const TimePoint overdue = now - options_.limits.max_hold;
   for (MapWaiters::Waiter& waiter : map_waiters_.take_arrived_until(overdue))
@@ -99,6 +100,7 @@ void OpService::revoke(const std::string& entity, UniqueFunction<void()> done) {
 }
 
 void OpService::on_map(Epoch epoch) {
+  if (is_silent_) return;
   end_watches_not_allowed();
   watches_.on_map(maps_.map(), identity_.osd);
   for (MapWaiters::Waiter& waiter : map_waiters_.take_until(epoch))
@@ -188,7 +190,7 @@ OsdErrc OpService::check_target(const ClientOp& op) {
   if (op.header.pg.seed >= pool->pg_num) return OsdErrc::kInvalid;
   if (!op.header.object.empty() && objecter::pg_of_object(*pool, op.header.object) != op.header.pg)
     return OsdErrc::kInvalid;
-  // What is on this server is another question under another map.
+  // A LIST of this server depends on which PGs are here: both sides must have the same map.
   const bool is_of_server =
       op.is(OpCode::kList) && (op.header.steps.front().flags & objecter::kOfServer) != 0;
   if (is_of_server && pool->store == objecter::StoreKind::kRados &&
@@ -214,8 +216,7 @@ OsdErrc OpService::error_for_peer(const msgr::PeerIdentity& peer, const ClientOp
 
 bool OpService::is_of_rados(const ClientOp& op) const {
   const objecter::OsdMapRef& map = op.map != nullptr ? op.map : maps_.map();
-  const objecter::PoolInfo* pool = map == nullptr ? nullptr : map->find_pool(op.header.pg.pool);
-  return pool != nullptr && pool->store == objecter::StoreKind::kRados;
+  return map != nullptr && map->is_in_rados(op.header.pg.pool);
 }
 
 // When this server ends: of a pool in RADOS others are about to have its PGs.

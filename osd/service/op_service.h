@@ -74,7 +74,8 @@ class OpService final : private ClientSessionsHost {
   // Deletes an object of a removed pool, in the order of its other ops. `done` runs once, later.
   void remove_object(const ObjectId& id, UniqueFunction<void()> done);
 
-  // Nobody is answered any more, and nothing begins.
+  // No op, cancel or ping is answered any more, and none that comes is begun. What executes ends
+  // unheard.
   void fall_silent() { is_silent_ = true; }
   // Answers every op with kShutdown from now on, or kStaleMap if others are about to have its PG;
   // those that wait to be executed too.

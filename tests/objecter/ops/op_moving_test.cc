@@ -235,6 +235,18 @@ TEST_F(UnconfirmedChangeTest, AServerThatHasForgottenUsHasNothingUnderWay) {
   EXPECT_EQ(osd(heir).ops.size(), 1u);
 }
 
+TEST_F(UnconfirmedChangeTest, WhatWaitsGoesInTheOrderInWhichItWasSubmitted) {
+  Ended last;
+  submit(write_op(name, data, kOpIdempotent), last);
+  osd(1).send_cancelled(tid);
+  settle();
+  submit(write_op(name, data, kOpIdempotent), ended);
+  settle();
+  ASSERT_EQ(osd(heir).ops.size(), 3u);
+  EXPECT_LT(osd(heir).ops[0].op.tid, osd(heir).ops[1].op.tid);
+  EXPECT_LT(osd(heir).ops[1].op.tid, osd(heir).ops[2].op.tid);
+}
+
 TEST_F(UnconfirmedChangeTest, AServerThatIsDownIsFenced) {
   move(true);
   pass(1s);
