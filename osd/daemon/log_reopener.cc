@@ -23,14 +23,17 @@ void LogReopener::start() {
   promised_ = std::exchange(waiting_, {});
   const BlockAllSignals blocked;
   try {
-    thread_ = std::thread([this] {
+    thread_ = std::thread([&center = center_, self = std::weak_ptr(self_)] {
       name_this_thread("lunar-log-open");
       auto opened = std::make_unique<Outcome<void>>(log_reopen());
-      center_.post([this, opened = std::move(opened)] { finish(*opened); });
+      center.post([self, opened = std::move(opened)] {
+        if (const auto alive = self.lock()) (*alive)->finish(*opened);
+      });
     });
   } catch (const std::system_error& error) {  // no thread to be had now
-    center_.post([this, code = error.code()] {
-      finish(failure(code, "the log file cannot be opened again: " + code.message()));
+    center_.post([self = std::weak_ptr(self_), code = error.code()] {
+      if (const auto alive = self.lock())
+        (*alive)->finish(failure(code, "the log file cannot be opened again: " + code.message()));
     });
   }
 }

@@ -1,6 +1,7 @@
 // SPDX-License-Identifier: LGPL-2.1-or-later
 #pragma once
 
+#include <memory>
 #include <thread>
 #include <vector>
 
@@ -31,6 +32,8 @@ class LogReopener {
   void finish(const Outcome<void>& opened);
 
   msgr::EventCenter& center_;
+  // What was posted and comes when this is gone finds it expired.
+  const std::shared_ptr<LogReopener*> self_ = std::make_shared<LogReopener*>(this);
   std::thread thread_;          // joinable from start() to finish()
   std::vector<Done> promised_;  // answered by what thread_ does
   std::vector<Done> waiting_;   // came after thread_ had begun

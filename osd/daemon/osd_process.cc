@@ -241,8 +241,9 @@ void OsdProcess::start_anew(const std::string& why) {
   // The program that is installed now, if it is another one: it has to fit the module of RADOS.
   ::execv(program_path().c_str(), words.data());
   ::execv(kOwnProgram, words.data());
-  ends_.push(
-      {ExitStatus::kUsage, "the server cannot start anew: " + last_system_error().message()});
+  const std::string reason = last_system_error().message();
+  // As little goes on as if it had succeeded. By this status a service manager starts it again.
+  ::_exit(complain(daemon_, ExitStatus::kNetwork, "the server cannot start anew: " + reason));
 }
 
 Detached OsdProcess::end() {

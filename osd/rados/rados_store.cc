@@ -66,6 +66,7 @@ std::error_code code_of(OsdErrc error) {
 struct OpenedPool {
   std::shared_ptr<RadosPool> pool;
   std::string why_not;
+  int error = 0;  // of librados
 };
 
 std::string cannot_open(const PoolInfo& pool, int error) {
@@ -97,7 +98,7 @@ OpenedPool open_pool(RadosClient& client, const PoolInfo& info, const std::strin
   int error = client.open_pool(info.rados_pool, info.rados_namespace, pool);
   std::string found;
   if (error == 0) error = claim(*pool, owner, found);
-  if (error != 0) return {nullptr, cannot_open(info, error)};
+  if (error != 0) return {nullptr, cannot_open(info, error), error};
   if (found != owner) return {nullptr, owned_by_other(info, found)};
   return {std::move(pool), {}};
 }
@@ -151,6 +152,11 @@ RadosStore::~RadosStore() {
 }
 
 // --- fences ---
+
+// Whoever finds it, we are fenced: before the one who waits for the call hears of it.
+void RadosStore::note(int error) {
+  if (error == -ESHUTDOWN && on_fenced_) on_fenced_();
+}
 
 std::string why_not_fenced(const std::string& client, int error) {
   if (error == -EXDEV)
@@ -291,6 +297,7 @@ void RadosStore::open(PoolId id) {
   threads_.run(
       [this, info = kept.info, owner = kept.owner] { return open_pool(*client_, info, owner); },
       [this, info = kept.info](OpenedPool opened) {
+        note(opened.error);
         on_opened(info, std::move(opened.pool), opened.why_not);
         calls_.leave();
       });
@@ -325,7 +332,7 @@ void RadosStore::run(std::error_code refusal, ObjectVector wanted, VectorDone do
   auto vector = std::make_unique<RadosVector>(
       center_, std::move(wanted), [this, done = std::move(done)](VectorResult& result) mutable {
         calls_.leave();
-        if (result.is_fenced && on_fenced_) on_fenced_();
+        note(result.is_fenced ? -ESHUTDOWN : 0);
         done(result);
       });
   if (calls_.is_closed()) refusal = OsdErrc::kShutdown;
@@ -442,6 +449,7 @@ void RadosStore::list(PoolId pool, const std::string& cursor, uint32_t limit, Na
         [open, cursor, limit, &asked] { return list_names(*open, cursor, limit, asked); },
         [this, done = std::move(done), filter = std::move(filter)](ListedNames listed) mutable {
           filter.reset();
+          note(listed.error);
           if (listed.error != 0)
             return calls_.finish(std::move(done), failure(rados_errc(listed.error, false)));
           calls_.finish(std::move(done), std::move(listed.names));

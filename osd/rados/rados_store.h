@@ -116,6 +116,7 @@ class RadosStore final : public ObjectStore, public ObjectVectors {
   void on_caught_up(int error);
   void let_go_of_held();
   void open(objecter::PoolId id);
+  void note(int error);
   void on_opened(const objecter::PoolInfo& info, std::shared_ptr<RadosPool> pool,
                  const std::string& why_not);
   void run(std::error_code refusal, ObjectVector wanted, VectorDone done);
