@@ -43,9 +43,9 @@ class SessionResults {
   const Entry* find(Tid tid) const;
   // REQUIRES: none is remembered for this tid.
   void remember(Tid tid, Entry entry);
-  // As remember(), for what comes without waiting for room, and needs no permission: does nothing
-  // at twice the limit, nor, beyond some that were not executed, if the entity has no room.
-  // False then.
+  // As remember(), for a cancel, which nothing has admitted before. False, and nothing is
+  // remembered, at twice max_results, or if kFewUnexecuted of these are remembered and the entity's
+  // share is full.
   bool try_remember(Tid tid, Entry entry) {
     const bool has_room = unexecuted_ < kFewUnexecuted || has_share();
     if (!has_room || results_.size() >= 2 * limits_.max_results) return false;

@@ -55,11 +55,14 @@ bool UnflushedMarks::begin_write(ImageId image) {
 void UnflushedMarks::set_marked(ImageMark& mark, bool is_marked) {
   if (mark.is_marked == is_marked) return;
   mark.is_marked = is_marked;
-  std::size_t& own = marked_of_[mark.entity];
-  is_marked ? ++own : --own;
-  is_marked ? ++marked_ : --marked_;
-  if (own == 0) marked_of_.erase(mark.entity);
-  if (!is_marked) mark.entity.clear();
+  if (is_marked) {
+    ++marked_;
+    ++marked_of_[mark.entity];
+    return;
+  }
+  --marked_;
+  if (const auto own = marked_of_.find(mark.entity); --own->second == 0) marked_of_.erase(own);
+  mark.entity.clear();
 }
 
 // As many as there is room left for others, with this one.

@@ -76,8 +76,8 @@ class UnflushedMarks {
     bool is_idle = false;     // and was not written when the timer ran last
     uint32_t writing = 0;     // writes begun and not ended
     uint64_t last_write = 0;  // the round in which a write last ended
-    std::string
-        entity;  // that it is marked for; empty: the server's, from the record, or not marked
+    // Whom the mark counts for. Empty: not marked, the server's own, or read from the record.
+    std::string entity;
     std::vector<StoreDone> waiting;
   };
 

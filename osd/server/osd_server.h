@@ -49,9 +49,9 @@ class OsdServer final : private msgr::Dispatcher, private MapServiceHost {
   void set_on_refused(UniqueFunction<void(const Error&)> on_refused) {
     on_refused_ = std::move(on_refused);
   }
-  // Called, maybe more than once, when somebody has kept the store from writing, and given the PGs
-  // of this server to others: it answers nobody any more. To be shut down, its store too, and made
-  // anew. Why is a sentence.
+  // Called when this server was fenced and its PGs were given to others; perhaps more than once. It
+  // answers no client from then on. The owner shuts down server and store, and makes both anew; the
+  // callback must not destroy the server. `why` is a sentence.
   void set_on_set_aside(UniqueFunction<void(const std::string& why)> on_set_aside) {
     on_set_aside_ = std::move(on_set_aside);
   }

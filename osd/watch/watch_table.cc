@@ -51,8 +51,10 @@ void WatchTable::on_open(msgr::Connection& connection) {
 }
 
 void WatchTable::on_link(msgr::Connection& connection, bool is_up) {
-  if (Entry* const entry = find(connection))
-    entry->client.on_link(connection, is_up, center_.now());
+  Entry* const entry = find(connection);
+  if (entry == nullptr) return;
+  entry->client.on_link(connection, is_up, center_.now());
+  if (is_up && entry->client.is_behind()) catch_up(*entry);
 }
 
 void WatchTable::on_reset(msgr::Connection& connection) {
@@ -248,8 +250,8 @@ void WatchTable::on_map(const objecter::OsdMapRef& map, objecter::OsdId us) {
   for (const auto& [object, why] : gone) drop_all(object, why);
 }
 
-// A watch that has missed something stays until its client has a link to hear of it: before that it
-// believes, and others must, that it is there.
+// A watch that has missed something is ended once its client can be told. Until then the client
+// relies on it, so it is still listed.
 void WatchTable::catch_up(Entry& entry) {
   for (const auto& [object, cookie] : entry.client.catch_up()) {
     counters_.watch_lost.add();

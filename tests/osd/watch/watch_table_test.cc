@@ -215,10 +215,9 @@ TEST_F(WatchTableTest, AWatcherWithoutALinkIsToldWhenItHasOne) {
   EXPECT_TRUE(connection->sent.empty()) << "a session without a link is no place to keep things";
   connection->is_linked = true;
   table->on_link(*connection, true);
-  pass(1s);
   const auto told = connection->notifies();
-  ASSERT_EQ(told.size(), 1u);
-  EXPECT_EQ(told[0].timeout, 3s);
+  ASSERT_EQ(told.size(), 1u) << "at once";
+  EXPECT_EQ(told[0].timeout, 4s);
   pass(1s);
   EXPECT_EQ(connection->notifies().size(), 1u);
   EXPECT_EQ(table->watches(), 1u);
